@@ -1,0 +1,95 @@
+"""Progress bars with rate and time left: a live line on a terminal, a line every so often in a log file."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self, TextIO, TypeVar
+
+Item = TypeVar("Item")
+
+_TERMINAL_INTERVAL_S = 0.2
+_LOG_INTERVAL_S = 15.0
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Progress:
+    """Counts work that is done and shows it on standard error.
+
+    On a terminal one line is redrawn; elsewhere a line is written every 15 seconds, so that short work stays silent.
+    `done_before` is work that an earlier run finished: it counts, but not into the rate.
+    """
+
+    def __init__(
+        self, label: str, total: int | None, unit: str = "items", done_before: int = 0, stream: TextIO | None = None
+    ) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done, self.failed, self.note = done_before, 0, ""
+        self._done_before = done_before
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._interval = _TERMINAL_INTERVAL_S if self._live else _LOG_INTERVAL_S
+        self._started = self._shown = time.monotonic()
+        self._printed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def advance(self, count: int = 1, note: str | None = None) -> None:
+        """`count` more units are done; `note` is a short text shown behind the numbers (a loss, a cost)."""
+        self.done += count
+        self.note = self.note if note is None else note
+        self._show()
+
+    def fail(self, count: int = 1) -> None:
+        """`count` more units are done, but failed; the bar shows how many."""
+        self.failed += count
+        self.advance(count)
+
+    def line(self) -> str:
+        """The text of the bar as it stands."""
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        rate = (self.done - self._done_before) / elapsed
+        parts = [f"{self.done}{'' if self.total is None else f'/{self.total}'} {self.unit}", f"{rate:.1f}/s"]
+        if self.total is not None and rate > 0 and self.done < self.total:
+            parts.append(f"{_duration((self.total - self.done) / rate)} left")
+        else:
+            parts.append(f"{_duration(elapsed)} taken")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if self.note:
+            parts.append(self.note)
+        return f"{self.label}: " + ", ".join(parts)
+
+    def _show(self, last: bool = False) -> None:
+        now = time.monotonic()
+        if not last and now - self._shown < self._interval:
+            return
+        if last and not self._printed and now - self._started < self._interval:
+            return
+        self._shown, self._printed = now, True
+        if self._live:
+            self._stream.write(f"\r\x1b[2K{self.line()}" + ("\n" if last else ""))
+        else:
+            self._stream.write(self.line() + "\n")
+        self._stream.flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show(last=True)
+
+
+def track(items: Iterable[Item], label: str, unit: str = "items", total: int | None = None) -> Iterator[Item]:
+    """The items of `items`, with a progress bar; `total` is taken from `len(items)` where it has one."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    with Progress(label, total, unit) as bar:
+        for item in items:
+            yield item
+            bar.advance()

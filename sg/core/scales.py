@@ -1,0 +1,31 @@
+"""Scales: how many captions a run trains on, as users write them (`50k`, `100000`, `1e5`, `0`, `all`)."""
+
+import re
+
+from sg.core.errors import ConfigError
+
+_SCALE = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:e\+?\d+)?)(?P<unit>[km]?)", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
+
+
+def parse_scale(text: str | int | float) -> int | None:
+    """Number of captions meant by `text`; `None` means all there are, 0 leaves the caption stage out.
+
+    `100000`, `100k`, `0.1m`, `1e5` and `100000.0` are the same scale.
+
+    Raises:
+        ConfigError: `text` is no scale.
+    """
+    written = str(text).strip()
+    if written.lower() == "all":
+        return None
+    match = _SCALE.fullmatch(written.replace("_", ""))
+    value = float(match["number"]) * _UNITS[match["unit"].lower()] if match else -1.0
+    if value < 0 or value != int(value):
+        raise ConfigError(f"data.scale={written!r} is no scale: write a number such as 50k, 75000, 0 or all.")
+    return int(value)
+
+
+def scale_label(scale: int) -> str:
+    """The short name of a scale: 50_000 -> `50k`, 530 -> `530`, 1_500_000 -> `1500k`."""
+    return f"{scale // 1000}k" if scale and scale % 1000 == 0 else str(scale)
