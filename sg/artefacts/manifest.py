@@ -1,0 +1,192 @@
+"""The manifest: one row a video, the file that every step starts from.
+
+Parquet with the columns of `VideoRecord`, in the order the source gave them, and what made it as JSON in the file's
+metadata. Ids and paths are checked when a manifest is written and again when it is read, because others write them too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg.artefacts.names import (
+    ID_PATTERN,
+    MAX_ID_BYTES,
+    RESERVED_PATTERN,
+    UNSAFE_PATH_PATTERN,
+    check_relative_path,
+    check_video_id,
+    resolve_inside,
+)
+from sg.artefacts.tables import column_hash, read_table, write_batches
+from sg.core.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OK = "ok"
+KIND = "manifest"
+_ROWS_PER_BATCH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """One video. Numbers are 0 and texts empty where they are not known; an unusable video keeps its row."""
+
+    video_id: str
+    """Unique in the manifest and safe as a file name."""
+    source: str
+    """Where it came from: demo, folder, webvid, ..."""
+    path: str
+    """Relative to the videos folder, `/` between parts; may be empty only when `status` is not ok."""
+    duration_s: float = 0.0
+    width: int = 0
+    """Pixels as shown, that is after rotation."""
+    height: int = 0
+    fps: float = 0.0
+    num_frames: int = 0
+    original_caption: str = ""
+    """The text that came with the data, untouched."""
+    split: str = ""
+    status: str = OK
+    """`ok`, or the class of what is wrong: missing, empty, unreadable, no_video, corrupt, unsafe_path, ..."""
+    reason: str = ""
+    """One sentence that explains a status other than ok."""
+    extra: str = "{}"
+    """What the source adds, as JSON text."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest in memory: a table of 530,000 rows is cheap, a list of as many objects is not."""
+
+    table: pa.Table
+    info: dict[str, Any] = field(default_factory=dict)
+    """What made it: source, config, fingerprint, versions."""
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def video_ids(self) -> list[str]:
+        """Ids in the order of the rows."""
+        ids: list[str] = self.table["video_id"].to_pylist()
+        return ids
+
+    @cached_property
+    def content_hash(self) -> str:
+        """32 hex characters over every row and column, in order; independent of how the file was written."""
+        return column_hash(self.table, [f.name for f in fields(VideoRecord)])
+
+    def records(self) -> Iterator[VideoRecord]:
+        """Rows as objects, one after the other."""
+        for batch in self.table.to_batches(max_chunksize=_ROWS_PER_BATCH):
+            columns = [batch.column(f.name).to_pylist() for f in fields(VideoRecord)]
+            for values in zip(*columns, strict=True):
+                yield VideoRecord(*values)
+
+    def usable(self) -> Manifest:
+        """Only the rows whose status is ok."""
+        import pyarrow.compute as pc
+
+        return Manifest(self.table.filter(pc.equal(self.table["status"], OK)), self.info)
+
+    def select(self, video_ids: Iterable[str]) -> Manifest:
+        """Only these rows, in this order; DataError names the first id that is not in the manifest."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        wanted = pa.array(list(video_ids), pa.string())
+        rows = pc.index_in(wanted, value_set=self.table["video_id"].combine_chunks())
+        if rows.null_count:
+            first = wanted.filter(pc.is_null(rows))[0].as_py()
+            raise DataError(f"video id {first!r} is not in the manifest of {len(self)} videos")
+        return Manifest(self.table.take(rows), self.info)
+
+    def status_counts(self) -> dict[str, int]:
+        """Number of rows of each status, most frequent first."""
+        pairs = ((v["values"], v["counts"]) for v in self.table["status"].value_counts().to_pylist())
+        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+
+def video_path(videos: Path, record: VideoRecord) -> Path:
+    """The file of a record in the folder `videos`; DataError when its path leads out of the folder."""
+    return resolve_inside(videos, record.path)
+
+
+def write_manifest(path: Path, records: Iterable[VideoRecord], info: Mapping[str, Any] | None = None) -> Path:
+    """Write records in the given order (whole or not at all); DataError on an unsafe or repeated id, or unsafe path.
+
+    `info` says what made the manifest and is stored in the file.
+    """
+    write_batches(path, _checked_batches(records), _schema(), KIND, info or {})
+    return path
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a manifest; MissingInputError when there is none, DataError on a wrong or unsafe one."""
+    table, info = read_table(path, _schema(), KIND)
+    _check_table(table, path)
+    return Manifest(table, info)
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    types = {"str": pa.string(), "float": pa.float64(), "int": pa.int64()}
+    return pa.schema([pa.field(f.name, types[str(f.type)], nullable=False) for f in fields(VideoRecord)])
+
+
+def _checked_batches(records: Iterable[VideoRecord]) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    schema, names = _schema(), [f.name for f in fields(VideoRecord)]
+    seen: set[str] = set()
+    rows = iter(records)
+    while chunk := list(islice(rows, _ROWS_PER_BATCH)):
+        for record in chunk:
+            _check_record(record)
+            if record.video_id in seen:
+                raise DataError(f"video id {record.video_id!r} appears twice: ids of a manifest are unique")
+            seen.add(record.video_id)
+        yield pa.record_batch([[getattr(r, name) for r in chunk] for name in names], schema=schema)
+
+
+def _check_record(record: VideoRecord) -> None:
+    check_video_id(record.video_id)
+    if record.path or record.status == OK:
+        check_relative_path(record.path)
+    try:
+        json.loads(record.extra)
+    except ValueError:
+        raise DataError(f"extra of video {record.video_id!r} is not JSON: {record.extra[:60]!r}") from None
+
+
+def _check_table(table: pa.Table, path: Path) -> None:
+    """The checks of `_check_record` for a whole table, in Arrow: 530,000 rows take well under a second."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ids, paths = table["video_id"], table["path"]
+    bad_id = pc.or_(
+        pc.or_(pc.invert(pc.match_substring_regex(ids, ID_PATTERN)), pc.match_substring_regex(ids, RESERVED_PATTERN)),
+        pc.or_(pc.ends_with(ids, "."), pc.greater(pc.binary_length(ids), pa.scalar(MAX_ID_BYTES, pa.int32()))),
+    )
+    if (bad := table.filter(bad_id)).num_rows:
+        raise DataError(f"{path}: video id {bad['video_id'][0].as_py()[:80]!r} is not safe as a file name")
+    lacks_path = pc.and_(pc.equal(paths, ""), pc.equal(table["status"], OK))
+    bad_path = pc.or_(pc.match_substring_regex(paths, UNSAFE_PATH_PATTERN), lacks_path)
+    if (bad := table.filter(bad_path)).num_rows:
+        raise DataError(
+            f"{path}: path {bad['path'][0].as_py()[:120]!r} of video {bad['video_id'][0].as_py()!r} is not a plain "
+            "relative path inside the videos folder"
+        )
+    if pc.count_distinct(ids).as_py() != len(table):
+        counts = ids.value_counts()
+        repeated = counts.filter(pc.greater(pc.struct_field(counts, "counts"), 1))[0]["values"].as_py()
+        raise DataError(f"{path}: video id {repeated!r} appears twice: ids of a manifest are unique")

@@ -1,0 +1,76 @@
+"""Names that strangers wrote: ids that become file names, and paths that must stay inside a folder.
+
+Ids and paths come from CSV and JSON files of other people, so nothing here trusts them. An id is made safe by
+percent-encoding (`safe_video_id`), a path is refused when it could leave its folder (`check_relative_path`,
+`resolve_inside`). The patterns are shared with the vectorised checks of the manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from sg.core.errors import DataError
+
+MAX_ID_BYTES = 200
+ID_PATTERN = r"^[A-Za-z0-9_@%+-][A-Za-z0-9_.@%+-]*$"
+RESERVED_PATTERN = r"(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$"
+"""Device names of Windows: a file `con.mp4` cannot be copied there."""
+UNSAFE_PATH_PATTERN = r"(^|/)\.\.?(/|$)|^/|//|/$|\\|[\x00-\x1f\x7f]|^[A-Za-z]:|^[A-Za-z][A-Za-z0-9+.-]*:/"
+"""`.` and `..` parts, absolute paths, empty parts, backslashes, control characters, drive letters, URLs."""
+
+
+def check_video_id(video_id: str) -> str:
+    """Return `video_id` when it is safe as a file name on every system; DataError otherwise."""
+    if (
+        not re.match(ID_PATTERN, video_id)
+        or video_id.endswith((".", "\n"))
+        or re.match(RESERVED_PATTERN, video_id)
+        or len(video_id) > MAX_ID_BYTES
+    ):
+        raise DataError(
+            f"video id {video_id[:80]!r} is not safe as a file name: expected 1-{MAX_ID_BYTES} characters of "
+            "A-Z a-z 0-9 _ . @ % + - (sg.artefacts.names.safe_video_id encodes any text)"
+        )
+    return video_id
+
+
+def safe_video_id(text: str) -> str:
+    """Encode any text as a safe video id: percent-encoding, so that different texts give different ids.
+
+    Texts that would be longer than 200 characters keep their first part and get a hash of the whole text.
+    """
+    encoded = quote(text, safe="_@+-.", encoding="utf-8", errors="surrogatepass").replace("~", "%7E")
+    if encoded.startswith("."):
+        encoded = "%2E" + encoded[1:]
+    if encoded.endswith("."):
+        encoded = encoded[:-1] + "%2E"
+    if re.match(RESERVED_PATTERN, encoded):
+        encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
+    if len(encoded) > MAX_ID_BYTES:
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+        encoded = f"{re.sub('%.?$', '', encoded[:160])}@{digest}"
+    if not encoded:
+        raise DataError("a video id is empty: expected at least one character (check the id column of the data)")
+    return encoded
+
+
+def check_relative_path(path: str) -> str:
+    """Return `path` (relative, `/` between parts) when it cannot leave its folder by its text; DataError otherwise."""
+    if not path or re.search(UNSAFE_PATH_PATTERN, path):
+        raise DataError(
+            f"path {path[:120]!r} is not a plain relative path: expected parts joined by '/' without '..', "
+            "backslash, drive letter or control character, inside the videos folder"
+        )
+    return path
+
+
+def resolve_inside(root: Path, relative: str) -> Path:
+    """Join `relative` to `root` and follow links; DataError when the result lies outside `root`."""
+    base = root.resolve()
+    full = (base / check_relative_path(relative)).resolve()
+    if not full.is_relative_to(base):
+        raise DataError(f"path {relative[:120]!r} leads out of {root}: links are followed only inside it")
+    return full

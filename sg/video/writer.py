@@ -1,0 +1,64 @@
+"""Writing films: H.264 in mp4 through PyAV, for the demo world, examples and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg.core.errors import DataError
+from sg.core.files import atomic_path
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def write_video(
+    path: Path,
+    frames: NDArray[np.uint8],
+    fps: float,
+    *,
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    options: Mapping[str, str] | None = None,
+) -> Path:
+    """Write `frames` (uint8 [T, H, W, 3], RGB) as a film at a constant rate of `fps`, whole or not at all.
+
+    `options` go to the encoder (default: x264 preset ultrafast, crf 18). The container follows from the suffix of
+    `path`. One encoder thread, so the same frames give the same bytes. Width and height must be even for yuv420p.
+    """
+    import av
+
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype.name != "uint8" or not len(frames):
+        raise DataError(f"cannot write {path}: frames are {frames.dtype} {frames.shape}, expected uint8 [T, H, W, 3]")
+    if pixel_format == "yuv420p" and (frames.shape[1] % 2 or frames.shape[2] % 2):
+        size = f"{frames.shape[2]}x{frames.shape[1]}"
+        raise DataError(f"cannot write {path}: yuv420p needs an even width and height, got {size}")
+    default = {"preset": "ultrafast", "crf": "18"} if codec == "libx264" else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        _encode(av, temporary, path.suffix.lstrip("."), frames, fps, codec, pixel_format, dict(options or default))
+    return path
+
+
+def _encode(
+    av: Any,
+    path: Path,
+    suffix: str,
+    frames: NDArray[np.uint8],
+    fps: float,
+    codec: str,
+    pixel_format: str,
+    options: dict[str, str],
+) -> None:
+    container_format = {"mkv": "matroska", "ts": "mpegts", "mpg": "mpeg", "m4v": "mp4"}.get(suffix, suffix)
+    with av.open(str(path), "w", format=container_format) as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(60_000), options=options)
+        stream.height, stream.width = frames.shape[1], frames.shape[2]
+        stream.pix_fmt = pixel_format
+        stream.thread_count = 1
+        for picture in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
