@@ -3,19 +3,21 @@
 This is the only place that knows Hydra and OmegaConf on behalf of the steps: their functions take frozen dataclasses.
 """
 
+import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, SgError
 
 Config = TypeVar("Config")
 
@@ -79,14 +81,50 @@ def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config]
         run.__name__, run.__qualname__, run.__module__ = function.__name__, function.__qualname__, function.__module__
         run.__doc__ = function.__doc__
         main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
-        return cast(Callable[[], None], main)
+
+        def guarded() -> None:
+            with one_sentence_errors():
+                cast(Callable[[], None], main)()
+
+        return guarded
 
     return decorate
 
 
-def full_errors() -> bool:
-    """Whether the user asked for stack traces (`HYDRA_FULL_ERROR=1`)."""
-    return os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+@contextlib.contextmanager
+def one_sentence_errors() -> Iterator[None]:
+    """Print a user's mistake as one sentence and exit with 1; show the trace of anything else, or when asked to.
+
+    Hydra prints config errors over many lines and advises `+key`, which this project refuses. It hands exceptions on
+    when `HYDRA_FULL_ERROR` is set, so the variable is set for the length of the block.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0"):
+        yield
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("\nstopped: the same command goes on where this one stopped")
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {_sentence(error)}")
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _sentence(error: BaseException) -> str:
+    """The one sentence that tells a user what `error` is about."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        return f"There is no {group}={option}: choose one of {', '.join(sorted(error.options))}."
+    cause = error
+    while cause.__cause__ is not None and not isinstance(cause, SgError):
+        cause = cause.__cause__
+    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
+        return f"The config has no key {cause.full_key!r}: see the keys with `--cfg job`."
+    first_line = str(cause).strip().splitlines()[0]
+    full_key = getattr(cause, "full_key", None)
+    return f"{full_key}: {first_line}" if full_key else first_line
 
 
 def invocation() -> str:
