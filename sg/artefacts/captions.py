@@ -1,0 +1,126 @@
+"""Captions: one text a video, with what wrote it and what it cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg.artefacts.names import check_video_id
+from sg.artefacts.tables import column_hash, read_table, write_batches
+from sg.core.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KIND = "captions"
+_ROWS_PER_BATCH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRecord:
+    """One caption and its provenance. Costs and tokens are 0 where nothing was bought."""
+
+    video_id: str
+    caption: str
+    model: str = ""
+    """What wrote it: `demo`, `given`, `gemini-2.5-flash`, ..."""
+    model_version: str = ""
+    prompt_hash: str = ""
+    parameters: str = "{}"
+    """Settings of the generation, as JSON text."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    created_at: str = ""
+    """ISO 8601, UTC."""
+    quality_flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Captions(Mapping[str, str]):
+    """Captions in memory: a mapping from video id to text, in the order of the file."""
+
+    table: pa.Table
+    info: dict[str, Any] = field(default_factory=dict)
+    """What made them: captioner, config, fingerprint, versions."""
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return dict(zip(self.table["video_id"].to_pylist(), self.table["caption"].to_pylist(), strict=True))
+
+    def __getitem__(self, video_id: str) -> str:
+        return self._texts[video_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """32 hex characters over ids and texts, whatever their order: provenance and cost do not change a training."""
+        return column_hash(self.table.select(["video_id", "caption"]).sort_by("video_id"), ["video_id", "caption"])
+
+    def records(self) -> Iterator[CaptionRecord]:
+        """Rows as objects, one after the other."""
+        names = [f.name for f in fields(CaptionRecord)]
+        for batch in self.table.to_batches(max_chunksize=_ROWS_PER_BATCH):
+            for *values, flags in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+                yield CaptionRecord(*values, tuple(flags))
+
+
+def write_captions(path: Path, records: Iterable[CaptionRecord], info: Mapping[str, Any] | None = None) -> Path:
+    """Write records in the given order (whole or not at all); DataError on an unsafe or repeated id or empty caption.
+
+    `info` says what made the captions and is stored in the file.
+    """
+    write_batches(path, _checked_batches(records), _schema(), KIND, info or {})
+    return path
+
+
+def read_captions(path: Path) -> Captions:
+    """Read captions; MissingInputError when there are none, DataError on a wrong file or a repeated id."""
+    import pyarrow.compute as pc
+
+    table, info = read_table(path, _schema(), KIND)
+    if pc.count_distinct(table["video_id"]).as_py() != len(table):
+        raise DataError(f"{path}: a video has two captions, expected one row a video id")
+    return Captions(table, info)
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    types = {"str": pa.string(), "float": pa.float64(), "int": pa.int64(), "tuple[str, ...]": pa.list_(pa.string())}
+    return pa.schema([pa.field(f.name, types[str(f.type)], nullable=False) for f in fields(CaptionRecord)])
+
+
+def _checked_batches(records: Iterable[CaptionRecord]) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    schema, names = _schema(), [f.name for f in fields(CaptionRecord)]
+    seen: set[str] = set()
+    rows = iter(records)
+    while chunk := list(islice(rows, _ROWS_PER_BATCH)):
+        for record in chunk:
+            _check_record(record)
+            if record.video_id in seen:
+                raise DataError(f"video {record.video_id!r} has two captions, expected one row a video id")
+            seen.add(record.video_id)
+        yield pa.record_batch([[getattr(r, name) for r in chunk] for name in names], schema=schema)
+
+
+def _check_record(record: CaptionRecord) -> None:
+    check_video_id(record.video_id)
+    if not record.caption.strip():
+        raise DataError(f"caption of video {record.video_id!r} is empty: leave the row out instead")
+    try:
+        json.loads(record.parameters)
+    except ValueError:
+        raise DataError(f"parameters of the caption of {record.video_id!r} are not JSON") from None

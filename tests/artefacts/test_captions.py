@@ -1,0 +1,61 @@
+"""Captions are a mapping from video to text that knows where it came from."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
+from sg.core.errors import DataError, MissingInputError
+
+ROWS = [
+    CaptionRecord("b", "a red ball\nthen a cube", model="demo", input_tokens=3, cost_usd=0.25, parameters='{"t": 0}'),
+    CaptionRecord("a", "=SUM(A1) <script>", quality_flags=("short", "markup"), created_at="2026-11-22T10:00:00+00:00"),
+]
+
+
+def test_captions_are_read_back_as_a_mapping_and_as_records(tmp_path: Path) -> None:
+    captions = read_captions(write_captions(tmp_path / "new" / "captions.parquet", ROWS, {"captioner": "demo"}))
+
+    assert dict(captions) == {"b": "a red ball\nthen a cube", "a": "=SUM(A1) <script>"}
+    assert list(captions.records()) == ROWS
+    assert captions.info == {"captioner": "demo"}
+    assert "c" not in captions
+
+
+def test_the_content_hash_depends_on_ids_and_texts_only(tmp_path: Path) -> None:
+    def hash_of(*records: CaptionRecord) -> str:
+        return read_captions(write_captions(tmp_path / "captions.parquet", records)).content_hash
+
+    first = hash_of(CaptionRecord("a", "x"), CaptionRecord("b", "y"))
+    assert hash_of(CaptionRecord("b", "y", cost_usd=1.0), CaptionRecord("a", "x")) == first
+    assert hash_of(CaptionRecord("a", "xy"), CaptionRecord("b", "y")) != first
+    assert hash_of(CaptionRecord("a", "x")) != first
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([CaptionRecord("a", "x"), CaptionRecord("a", "y")], "has two captions"),
+        ([CaptionRecord("a", " \n")], "is empty"),
+        ([CaptionRecord("../a", "x")], "not safe as a file name"),
+        ([CaptionRecord("a", "x", parameters="{")], "not JSON"),
+    ],
+)
+def test_wrong_captions_are_refused_and_leave_no_file(
+    tmp_path: Path, records: list[CaptionRecord], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        write_captions(tmp_path / "captions.parquet", records)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_or_repeated_file_is_told_on_reading(tmp_path: Path) -> None:
+    path = tmp_path / "captions.parquet"
+    with pytest.raises(MissingInputError, match="no captions at"):
+        read_captions(path)
+    table = pq.read_table(write_captions(path, ROWS))
+    pq.write_table(pa.concat_tables([table, table]), path)
+    with pytest.raises(DataError, match="two captions"):
+        read_captions(path)
