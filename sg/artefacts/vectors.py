@@ -1,0 +1,201 @@
+"""Vectors: one embedding a video, as Parquet parts and an `embeddings.json` in one folder.
+
+A part (`part-00000.parquet`, ...) has the columns `video_id` (string) and `vector` (fixed-size list of float16; float32
+and variable lists of equal length are read too). `embeddings.json` is written last and says what made them (model,
+dim, frames, weights hash, preprocessing), so a folder without it is unfinished.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg.core.errors import DataError, MissingInputError
+from sg.core.files import atomic_path, read_json, write_json
+from sg.core.fingerprints import file_hash, fingerprint
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+INFO_FILE = "embeddings.json"
+ID_COLUMN, VECTOR_COLUMN = "video_id", "vector"
+_ROWS_AT_ONCE = 65_536
+_NAMED_IN_ERRORS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Embeddings as stored: `matrix` is float32 [N, d], row i belongs to `video_ids[i]`; finite, no row is zero."""
+
+    video_ids: list[str]
+    matrix: NDArray[np.float32]
+    info: dict[str, Any]
+
+    @property
+    def dim(self) -> int:
+        """Length d of a vector."""
+        return int(self.matrix.shape[1])
+
+
+def part_path(folder: Path, index: int) -> Path:
+    """Where part number `index` of the vectors in `folder` lies."""
+    return folder / f"part-{index:05d}.parquet"
+
+
+def vector_parts(folder: Path) -> list[Path]:
+    """The part files of `folder`, in order."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def write_vectors_part(folder: Path, index: int, video_ids: Sequence[str], matrix: NDArray[np.floating]) -> Path:
+    """Write one part atomically: `matrix` [n, d] is stored as float16.
+
+    Raises:
+        DataError: the rows and ids differ in number, or a row is NaN, infinite or zero (also after rounding).
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if matrix.ndim != 2 or len(matrix) != len(video_ids):
+        raise DataError(f"A part of vectors needs one row a video: {len(video_ids)} ids, a matrix of {matrix.shape}.")
+    half = np.ascontiguousarray(matrix, dtype=np.float16)
+    path = part_path(folder, index)
+    _check_rows(half.astype(np.float32), video_ids, path)
+    values = pa.FixedSizeListArray.from_arrays(pa.array(half.reshape(-1)), half.shape[1])
+    table = pa.table({ID_COLUMN: pa.array(video_ids, pa.string()), VECTOR_COLUMN: values})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return path
+
+
+def write_vectors_info(folder: Path, info: dict[str, Any]) -> Path:
+    """Write `embeddings.json`, which marks the folder as finished; `info` is plain data with at least `dim`."""
+    write_json(folder / INFO_FILE, info)
+    return folder / INFO_FILE
+
+
+def vectors_fingerprint(folder: Path) -> str:
+    """16 hex digits naming the vectors in `folder`: their bytes and what made them; nothing is decoded."""
+    _check_folder(folder)
+    parts = {path.name: file_hash(path) for path in vector_parts(folder)}
+    return fingerprint({"parts": parts, "info": read_json(folder / INFO_FILE)})
+
+
+def read_vectors(folder: Path) -> Vectors:
+    """All vectors of `folder`, in the order of the parts.
+
+    Raises:
+        MissingInputError: there is no finished set of vectors.
+        DataError: a part is truncated or of another format, dims are mixed, an id repeats, or a row is NaN, infinite
+            or zero (the message names the part or the ids).
+    """
+    import numpy as np
+
+    _check_folder(folder)
+    info = read_json(folder / INFO_FILE)
+    paths = vector_parts(folder)
+    rows = [_row_count(path) for path in paths]
+    video_ids: list[str] = []
+    matrix: NDArray[np.float32] | None = None
+    for path in paths:
+        for ids, block in _blocks(path):
+            if matrix is None:
+                matrix = np.empty((sum(rows), block.shape[1]), dtype=np.float32)
+            _check_dim(block.shape[1], matrix.shape[1], path)
+            _check_rows(block, ids, path)
+            matrix[len(video_ids) : len(video_ids) + len(ids)] = block
+            video_ids.extend(ids)
+    if matrix is None:
+        matrix = np.empty((0, int(info.get("dim", 0))), dtype=np.float32)
+    if info.get("dim", matrix.shape[1]) != matrix.shape[1]:
+        raise DataError(f"{folder / INFO_FILE} says dim {info['dim']}, but the vectors have {matrix.shape[1]}.")
+    _check_unique(video_ids, folder)
+    return Vectors(video_ids, matrix, info)
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / INFO_FILE).is_file():
+        raise MissingInputError(
+            f"There are no finished vectors in {folder} (no {INFO_FILE}): make them with `python -m sg.embed` for the "
+            "same data and embedder."
+        )
+
+
+def _row_count(path: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _blocks(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+    """Ids and float32 rows of a part, some ten thousand at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        lacking = {ID_COLUMN, VECTOR_COLUMN} - set(file.schema_arrow.names)
+        if lacking:
+            raise DataError(f"{path} has no column {sorted(lacking)[0]!r}: a part has {ID_COLUMN} and {VECTOR_COLUMN}.")
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[ID_COLUMN, VECTOR_COLUMN]):
+            if batch.column(0).null_count:
+                raise DataError(f"{path}: column {ID_COLUMN!r} has {batch.column(0).null_count} rows without an id.")
+            yield batch.column(0).to_pylist(), _rows(batch.column(1), path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _rows(column: pa.Array, path: Path) -> NDArray[np.float32]:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    if not (lists or pa.types.is_fixed_size_list(column.type)) or not pa.types.is_floating(column.type.value_type):
+        raise DataError(f"{path}: column {VECTOR_COLUMN!r} is {column.type}, expected lists of float16 or float32.")
+    if column.null_count:
+        raise DataError(f"{path}: column {VECTOR_COLUMN!r} has {column.null_count} rows without a vector.")
+    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if len(lengths) > 1:
+        raise DataError(f"{path}: vectors of different lengths ({min(lengths)} and {max(lengths)}), expected one dim.")
+    values = column.flatten().to_numpy(zero_copy_only=False)
+    return values.astype(np.float32).reshape(len(column), lengths[0] if lengths else 0)
+
+
+def _check_dim(dim: int, expected: int, path: Path) -> None:
+    if dim != expected:
+        raise DataError(f"{path} holds vectors of dim {dim}, the parts before it {expected}: embed them all anew.")
+
+
+def _check_rows(block: NDArray[np.float32], ids: Sequence[str], path: Path) -> None:
+    import numpy as np
+
+    for bad, what in ((~np.isfinite(block).all(axis=1), "NaN or infinite"), (~block.any(axis=1), "zero")):
+        if bad.any():
+            named = ", ".join(repr(ids[row]) for row in np.flatnonzero(bad)[:_NAMED_IN_ERRORS])
+            raise DataError(
+                f"{path}: {int(bad.sum())} vectors are {what} (videos {named}): embed these videos again or drop them."
+            )
+
+
+def _check_unique(video_ids: list[str], folder: Path) -> None:
+    if len(set(video_ids)) == len(video_ids):
+        return
+    repeated = [video_id for video_id, count in Counter(video_ids).items() if count > 1]
+    named = ", ".join(repr(video_id) for video_id in repeated[:_NAMED_IN_ERRORS])
+    raise DataError(f"{folder}: {len(repeated)} video ids appear twice ({named}): expected one vector a video.")
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"{path} is truncated or no Parquet file ({reason}): delete it and run `python -m sg.embed` again.")
