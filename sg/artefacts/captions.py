@@ -69,10 +69,9 @@ class Captions(Mapping[str, str]):
 
     def records(self) -> Iterator[CaptionRecord]:
         """Rows as objects, one after the other."""
-        names = [f.name for f in fields(CaptionRecord)]
         for batch in self.table.to_batches(max_chunksize=_ROWS_PER_BATCH):
-            for *values, flags in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
-                yield CaptionRecord(*values, tuple(flags))
+            for row in batch.to_pylist():
+                yield CaptionRecord(**(row | {"quality_flags": tuple(row["quality_flags"])}))
 
 
 def write_captions(path: Path, records: Iterable[CaptionRecord], info: Mapping[str, Any] | None = None) -> Path:
