@@ -1,0 +1,121 @@
+"""DPC-KNN token merging: the parameter-free heart of Chat-UniVi (spec `chat-univi.md` sections 3 and 4).
+
+Shapes: B rows (frames or events), N tokens, C channels, K clusters. Everything runs in float32 whatever the input type
+or autocast state, because cluster indices are decided by differences far below half precision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from sg.core.errors import ModelError
+
+NOISE_SCALE = 1e-6
+"""Size of the density noise. It decides the events of clips of 17 to 64 frames, so it is seeded, never dropped."""
+
+MEAN_EPSILON = 1e-6
+"""Added to the cluster size in the mean, as in the reference: a lone token comes out divided by 1.000001."""
+
+
+def cluster_count(num_tokens: int, rate: float) -> int:
+    """Number of clusters for `num_tokens`: a rate above 1 is the count itself, else a share of the tokens; at least 1."""
+    return max(math.ceil(rate) if rate > 1 else math.ceil(num_tokens * rate), 1)
+
+
+def neighbour_count(num_clusters: int, configured: int, minimum: int = 1) -> int:
+    """Neighbours the density looks at. The published rule shrinks it when there are few clusters (not few tokens).
+
+    `minimum` above 1 repairs that rule (with 1 neighbour the density sees nothing but the token itself); an experiment,
+    not what the published weights were trained with.
+    """
+    shrunk = configured if configured <= num_clusters else min(3, max(num_clusters // 2, 1))
+    return max(shrunk, minimum)
+
+
+@contextmanager
+def _full_float32(x: Tensor) -> Iterator[None]:
+    """No autocast, and no TF32 on a GPU: both would cost the distances about three digits."""
+    with torch.autocast(x.device.type, enabled=False):
+        if not x.is_cuda:
+            yield
+            return
+        allowed = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def _separation(distances: Tensor, density: Tensor) -> Tensor:
+    """Distance of every token to its nearest token of strictly higher density, or the row's largest distance. [B, N]"""
+    farthest = distances.amax(dim=(1, 2), keepdim=True)
+    is_denser = density[:, None, :] > density[:, :, None]
+    return torch.where(is_denser, distances, farthest).amin(dim=-1)
+
+
+@torch.no_grad()
+def dpc_knn(x: Tensor, num_clusters: int, k: int, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Density-peak clustering of `x` [B, N, C]: `assignment` [B, N] and `centres` [B, num_clusters], both int64.
+
+    `centres` are token indices in descending score, which is also the order of the merged tokens. The `k` neighbours
+    include the token itself. `noise` [B, N] is added to the densities as it is (already scaled); None adds nothing.
+    """
+    num_rows, num_tokens, channels = x.shape
+    if num_tokens < num_clusters:
+        raise ModelError(
+            f"token merging was asked for {num_clusters} clusters of {num_tokens} tokens; "
+            f"use a vision tower with at least {num_clusters} patches or lower model.spatial_clusters"
+        )
+    k = min(k, num_tokens)
+    with _full_float32(x):
+        points = x.float()
+        distances = torch.cdist(points, points) / channels**0.5
+        nearest = distances.topk(k, dim=-1, largest=False, sorted=False).values
+        density = (-nearest.square().mean(dim=-1)).exp()
+        if noise is not None:
+            density = density + noise.to(density)
+        score = density * _separation(distances, density)
+        centres = score.topk(num_clusters, dim=-1).indices
+        to_centres = distances.gather(1, centres[:, :, None].expand(-1, -1, num_tokens))
+        assignment = to_centres.argmin(dim=1)
+        own_cluster = torch.arange(num_clusters, device=x.device).expand(num_rows, -1)
+        return assignment.scatter(1, centres, own_cluster), centres
+
+
+def merge_tokens(x: Tensor, assignment: Tensor, num_clusters: int) -> Tensor:
+    """Mean of the tokens of every cluster, `x` [B, N, C] -> [B, num_clusters, C] in the type of `x`; differentiable.
+
+    All tokens weigh the same, also those that already stand for many. Sums are taken in float32 and cast once.
+    """
+    num_rows, num_tokens, channels = x.shape
+    with _full_float32(x):
+        points = x.float()
+        row_start = torch.arange(num_rows, device=x.device)[:, None] * num_clusters
+        flat = (assignment + row_start).reshape(-1)
+        ones = torch.ones(num_rows * num_tokens, device=x.device)
+        sizes = torch.zeros(num_rows * num_clusters, device=x.device).index_add_(0, flat, ones)
+        weights = (1.0 / (sizes + MEAN_EPSILON)).view(num_rows, num_clusters)
+        if x.is_cuda:  # a scatter sum is not reproducible there; a product with the one-hot matrix is
+            one_hot = torch.nn.functional.one_hot(assignment, num_clusters).transpose(1, 2).float()
+            merged = one_hot @ points
+        else:
+            merged = points.new_zeros(num_rows * num_clusters, channels).index_add(0, flat, points.reshape(-1, channels))
+            merged = merged.view(num_rows, num_clusters, channels)
+        return (merged * weights[:, :, None]).to(x.dtype)
+
+
+class SeededNoise:
+    """Density noise of one clip: uniform in [0, 1e-6) from an own generator, so independent of batch and global state."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed % 2**63)
+
+    def draw(self, num_rows: int, num_tokens: int) -> Tensor:
+        """The noise of the clip's next clustering call, [num_rows, num_tokens] float32 on the CPU."""
+        return NOISE_SCALE * torch.rand(num_rows, num_tokens, generator=self._generator)

@@ -1,0 +1,249 @@
+"""Chat-UniVi as one model: frozen vision tower, token merging, linear projector, language model (spec `chat-univi.md`).
+
+Shapes: B rows, L ids, S positions after splicing, F frames of all clips, T frames of one clip, n visual tokens of one
+clip, C tower width, D language-model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModel, Cache, GenerationMixin, PreTrainedModel
+from transformers.modeling_outputs import ModelOutput
+
+from sg.core.errors import ModelError
+from sg.models.chat_univi.abstractor import ClipNoise, merge_clips
+from sg.models.chat_univi.config import ChatUniViConfig
+from sg.models.chat_univi.splice import (
+    IGNORED_LABEL,
+    PLACEHOLDER_ID,
+    Spliced,
+    run_lengths,
+    splice_visual_tokens,
+)
+from sg.models.chat_univi.vision import PatchEncoder
+
+
+@dataclass
+class ChatUniViOutput(ModelOutput):
+    """What `forward` gives.
+
+    `loss`: mean cross-entropy over the supervised tokens, None without labels. `num_supervised`: how many there were.
+    `logits` [B, S, V] float32, or None where only the loss was wanted.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Cache | None = None
+    num_supervised: Tensor | None = None
+
+
+class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """Answers text about images and clips; a run of placeholders (-200) in the ids stands for the frames of one clip."""
+
+    config_class = ChatUniViConfig
+    config: ChatUniViConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _skip_keys_device_placement = ["past_key_values"]
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: ChatUniViConfig) -> None:
+        super().__init__(config)
+        text = config.text_config
+        self.model = AutoModel.from_config(text)
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self.vision_tower = PatchEncoder(config.vision_config, config.vision_select_layer)
+        self.mm_projector = nn.Linear(config.vision_config.hidden_size, text.hidden_size)
+        self.merging = config.merging
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings of the language model."""
+        return self.model.embed_tokens
+
+    def set_trainable(self, connector: bool, language_model: bool) -> None:
+        """Choose what learns: the projector, and the language model with its embeddings and head. The tower never does."""
+        self.model.requires_grad_(language_model)
+        self.lm_head.requires_grad_(language_model)
+        self.mm_projector.requires_grad_(connector)
+        self.vision_tower.requires_grad_(False)
+
+    # ---------------------------------------------------------------------------------------------- vision
+    @torch.no_grad()
+    def encode_clips(
+        self,
+        frames: Tensor,
+        frame_counts: Sequence[int],
+        noise_seeds: Sequence[int] | None = None,
+        temporal_noise: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
+        """Merged visual tokens before the projector: `frames` [F, 3, H, W] -> one float32 [n, C] a clip.
+
+        One or two frames are images (each its own tokens), three or more a video. `noise_seeds` (one a clip, default 0)
+        seed the density noise. `temporal_noise` ([T] a clip) is added instead to the densities of the temporal stage,
+        and nothing to those of the other stages: for comparing with numbers made elsewhere.
+        """
+        if temporal_noise is not None:
+            noises = [ClipNoise(temporal=noise) for noise in temporal_noise]
+        else:
+            noises = [ClipNoise(seed) for seed in (noise_seeds if noise_seeds is not None else [0] * len(frame_counts))]
+        return merge_clips(self.vision_tower(frames), frame_counts, self.merging, noises)
+
+    def encode_video(self, frames: Tensor, noise_seed: int = 0) -> Tensor:
+        """Merged visual tokens [n, C] of one clip or image, `frames` [T, 3, H, W]; what the visual-token cache stores."""
+        return self.encode_clips(frames, [len(frames)], [noise_seed])[0]
+
+    def _frames_in_use(
+        self, input_ids: Tensor, frames: Tensor, frame_counts: Sequence[int] | None
+    ) -> tuple[Tensor, list[int]]:
+        """The first frames of every clip that a cut of the ids has left placeholders for."""
+        used = run_lengths(input_ids)
+        given = list(frame_counts) if frame_counts is not None else used
+        if len(given) != len(used) or sum(given) != len(frames) or any(u > g for u, g in zip(used, given, strict=True)):
+            raise ModelError(
+                f"the ids hold runs of {used} placeholders but clips of {given} frames ({len(frames)} in all) were given"
+            )
+        if given == used:
+            return frames, used
+        clips = frames.split(given)
+        return torch.cat([clip[:count] for clip, count in zip(clips, used, strict=True)]), used
+
+    # ------------------------------------------------------------------------------------------------ text
+    def prepare_inputs(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        frames: Tensor | None = None,
+        frame_counts: Sequence[int] | None = None,
+        visual_tokens: Tensor | None = None,
+        visual_counts: Sequence[int] | None = None,
+        noise_seeds: Sequence[int] | None = None,
+        temporal_noise: Sequence[Tensor] | None = None,
+    ) -> Spliced:
+        """Embeddings, mask and labels with the visual tokens in place; see `forward` for the arguments."""
+        if frames is not None and visual_tokens is not None:
+            raise ModelError("give either frames or visual_tokens, not both")
+        if frames is not None:
+            frames, used = self._frames_in_use(input_ids, frames, frame_counts)
+            clips = self.encode_clips(frames, used, noise_seeds, temporal_noise) if used else []
+            visual_counts = [len(clip) for clip in clips]
+            visual_tokens = torch.cat(clips) if clips else None
+        weight = self.mm_projector.weight
+        text_embeds = self.get_input_embeddings()(input_ids[input_ids != PLACEHOLDER_ID])
+        visual_embeds = None
+        if visual_tokens is not None and len(visual_tokens):
+            visual_embeds = self.mm_projector(visual_tokens.to(weight.device, weight.dtype))
+        elif self.training and weight.requires_grad:  # under DDP every rank must give the projector a gradient
+            text_embeds = text_embeds + 0.0 * self.mm_projector(weight.new_zeros(1, weight.shape[1])).sum()
+        return splice_visual_tokens(
+            input_ids, text_embeds, visual_embeds, visual_counts or (), attention_mask, labels
+        )
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        frames: Tensor | None = None,
+        frame_counts: Sequence[int] | None = None,
+        visual_tokens: Tensor | None = None,
+        visual_counts: Sequence[int] | None = None,
+        noise_seeds: Sequence[int] | None = None,
+        temporal_noise: Sequence[Tensor] | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        return_logits: bool | None = None,
+        logits_to_keep: int = 0,
+        **kwargs: Any,
+    ) -> ChatUniViOutput:
+        """Loss and logits of ids [B, L] with clips given as `frames` or as ready `visual_tokens`.
+
+        `frames` [F, 3, H, W] of all clips one after another with `frame_counts` frames each (default: the run lengths),
+        or `visual_tokens` [sum n, C] with `visual_counts` tokens each; clips in reading order, row by row.
+        With `labels` [B, L] (-100 = not supervised) the head runs at supervised positions only and `logits` is None,
+        unless `return_logits` asks for them.
+        """
+        if inputs_embeds is None:
+            if input_ids is None:
+                raise ModelError("forward needs input_ids or inputs_embeds")
+            if past_key_values is not None and frames is None and visual_tokens is None:
+                inputs_embeds = self.get_input_embeddings()(input_ids)
+            else:
+                spliced = self.prepare_inputs(
+                    input_ids, attention_mask, labels, frames, frame_counts,
+                    visual_tokens, visual_counts, noise_seeds, temporal_noise,
+                )  # fmt: skip
+                if labels is not None and not return_logits:
+                    spliced = _without_trailing_padding(spliced)
+                inputs_embeds, labels = spliced.embeds, spliced.labels
+                attention_mask = None if _is_right_padded(spliced.attention_mask) else spliced.attention_mask
+        outputs = self.model(
+            inputs_embeds=inputs_embeds, attention_mask=attention_mask, past_key_values=past_key_values, **kwargs
+        )
+        hidden = outputs.last_hidden_state
+        loss, num_supervised = self._loss(hidden, labels) if labels is not None else (None, None)
+        logits = None
+        if return_logits or (return_logits is None and labels is None):
+            logits = self.lm_head(hidden[:, -logits_to_keep:] if logits_to_keep else hidden).float()
+        return ChatUniViOutput(
+            loss=loss, logits=logits, past_key_values=outputs.past_key_values, num_supervised=num_supervised
+        )
+
+    def _loss(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean next-token cross-entropy over supervised positions only; 0 with zero gradient where there are none."""
+        targets = labels[:, 1:]
+        supervised = targets != IGNORED_LABEL
+        logits = self.lm_head(hidden[:, :-1][supervised]).float()
+        count = supervised.sum()
+        return F.cross_entropy(logits, targets[supervised], reduction="sum") / count.clamp(min=1), count
+
+    # ------------------------------------------------------------------------------------------ generation
+    @torch.no_grad()
+    def generate(self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
+        """New ids only [B, up to max_new_tokens], after `eos` filled with the pad id; greedy unless `do_sample=True`.
+
+        Takes the visual arguments of `forward` and those of transformers' `generate` (`max_new_tokens`, `temperature`, …).
+        Prompts [B, L] are padded on the right and may differ in length: `attention_mask` False at the padding.
+        """
+        visual_keys = ("frames", "frame_counts", "visual_tokens", "visual_counts", "noise_seeds", "temporal_noise")
+        visual = {key: kwargs.pop(key) for key in visual_keys if key in kwargs}
+        spliced = self.prepare_inputs(input_ids, attention_mask, **visual)
+        embeds, mask = _padded_on_the_left(spliced)
+        kwargs.setdefault("do_sample", False)
+        ids: Tensor = super().generate(inputs_embeds=embeds, attention_mask=mask, **kwargs)
+        return ids
+
+
+def _is_right_padded(mask: Tensor) -> bool:
+    """Whether no row has a True after a False. Such a batch needs no mask: a causal model never looks at later padding."""
+    return not bool((mask[:, 1:] & ~mask[:, :-1]).any())
+
+
+def _without_trailing_padding(spliced: Spliced) -> Spliced:
+    """Drop the last positions that are padding in every row."""
+    used = spliced.attention_mask.any(dim=0)
+    length = int(used.nonzero()[-1]) + 1 if bool(used.any()) else 1
+    labels = None if spliced.labels is None else spliced.labels[:, :length]
+    return Spliced(spliced.embeds[:, :length], spliced.attention_mask[:, :length], labels)
+
+
+def _padded_on_the_left(spliced: Spliced) -> tuple[Tensor, Tensor]:
+    """The used positions of every row moved to the right end, so that all rows go on generating at the same place."""
+    mask = spliced.attention_mask
+    order = mask.long().argsort(dim=1, stable=True)
+    width = int(mask.sum(dim=1).max())
+    order = order[:, -width:]
+    embeds = spliced.embeds.gather(1, order[:, :, None].expand(-1, -1, spliced.embeds.shape[-1]))
+    return embeds, mask.gather(1, order)

@@ -1,0 +1,94 @@
+"""Putting visual tokens where the placeholders stand, in reading order (spec `chat-univi.md` section 8). Pure functions.
+
+Shapes: B rows, L ids, S spliced positions, D model width, R runs of placeholders in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sg.core.errors import ModelError
+
+PLACEHOLDER_ID = -200
+"""Stands for one frame; a maximal run of them is one clip."""
+
+IGNORED_LABEL = -100
+"""Positions with this label do not count in the loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spliced:
+    """A batch ready for the language model: `embeds` [B, S, D], `attention_mask` bool [B, S], `labels` [B, S] or None."""
+
+    embeds: Tensor
+    attention_mask: Tensor
+    labels: Tensor | None
+
+
+def run_starts(input_ids: Tensor) -> Tensor:
+    """True at the first placeholder of every run, [B, L]."""
+    is_placeholder = input_ids == PLACEHOLDER_ID
+    starts = is_placeholder.clone()
+    starts[:, 1:] &= ~is_placeholder[:, :-1]
+    return starts
+
+
+def run_lengths(input_ids: Tensor) -> list[int]:
+    """Placeholders in every run of the batch, row by row and left to right."""
+    is_placeholder = input_ids == PLACEHOLDER_ID
+    if not bool(is_placeholder.any()):
+        return []
+    run_of = run_starts(input_ids).flatten().cumsum(0)[is_placeholder.flatten()]
+    counts: list[int] = run_of.bincount()[1:].tolist()
+    return counts
+
+
+def splice_visual_tokens(
+    input_ids: Tensor,
+    text_embeds: Tensor,
+    visual_embeds: Tensor | None,
+    visual_counts: Sequence[int],
+    attention_mask: Tensor | None = None,
+    labels: Tensor | None = None,
+) -> Spliced:
+    """Replace every run of placeholders in `input_ids` [B, L] by that clip's rows of `visual_embeds` [sum n, D].
+
+    `text_embeds` [M, D] are the embeddings of the M ids that are no placeholders, row by row. Rows are padded on the
+    right: embeddings with zeros, labels with -100, mask with False. Visual tokens get label -100 and mask True.
+    """
+    device = input_ids.device
+    starts = run_starts(input_ids)
+    is_text = input_ids != PLACEHOLDER_ID
+    counts = torch.as_tensor(visual_counts, dtype=torch.long, device=device)
+    num_runs = int(starts.sum())
+    if num_runs != len(visual_counts):
+        raise ModelError(f"the ids hold {num_runs} runs of placeholders but {len(visual_counts)} clips were given")
+    widths = is_text.long()
+    widths[starts] = counts
+    ends = widths.cumsum(dim=1)
+    num_rows, length = len(input_ids), int(ends[:, -1].max())
+    row_start = torch.arange(num_rows, device=device)[:, None] * length
+    first = row_start + ends - widths
+
+    text_at = first[is_text]
+    embeds = text_embeds.new_zeros(num_rows * length, text_embeds.shape[-1]).index_copy(0, text_at, text_embeds)
+    mask = torch.zeros(num_rows * length, dtype=torch.bool, device=device)
+    mask[text_at] = True if attention_mask is None else attention_mask[is_text].bool()
+    if visual_embeds is not None and num_runs:
+        before = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+        if len(before) != len(visual_embeds):
+            raise ModelError(f"visual counts add up to {len(before)} but {len(visual_embeds)} visual tokens were given")
+        inside = torch.arange(len(before), device=device) - before
+        visual_at = torch.repeat_interleave(first[starts], counts) + inside
+        embeds = embeds.index_copy(0, visual_at, visual_embeds.to(embeds.dtype))
+        mask[visual_at] = True
+    spliced_labels = None
+    if labels is not None:
+        spliced_labels = torch.full((num_rows * length,), IGNORED_LABEL, dtype=labels.dtype, device=device)
+        spliced_labels[text_at] = labels[is_text]
+        spliced_labels = spliced_labels.view(num_rows, length)
+    return Spliced(embeds.view(num_rows, length, -1), mask.view(num_rows, length), spliced_labels)

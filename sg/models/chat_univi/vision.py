@@ -1,0 +1,58 @@
+"""The frozen vision tower: patch features of an inner layer, nothing above it computed (spec `chat-univi.md` section 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+
+from sg.core.errors import ModelError
+
+
+def layers_to_run(num_layers: int, select_layer: int) -> int:
+    """How many encoder layers give entry `select_layer` of the list of `num_layers + 1` hidden states."""
+    count = select_layer if select_layer >= 0 else num_layers + 1 + select_layer
+    if not 0 <= count <= num_layers:
+        raise ModelError(
+            f"model.vision.select_layer is {select_layer} but the vision tower has {num_layers} layers; "
+            f"expected a value between {-num_layers - 1} and {num_layers}"
+        )
+    return count
+
+
+class PatchEncoder(nn.Module):
+    """A CLIP or SigLIP tower that gives `[F, patches, hidden]` of one layer, without its class token and without gradient.
+
+    The layers above the selected one are kept, so that published weights survive a round trip, but never run.
+    """
+
+    def __init__(self, config: PreTrainedConfig, select_layer: int, chunk_frames: int = 16) -> None:
+        super().__init__()
+        self.vision_tower: PreTrainedModel = AutoModel.from_config(config)
+        self.num_layers = layers_to_run(config.num_hidden_layers, select_layer)
+        self.chunk_frames = chunk_frames
+        self.requires_grad_(False)
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the first position is a class token rather than a patch (CLIP has one, SigLIP has none)."""
+        return hasattr(self.vision_tower.embeddings, "class_embedding")
+
+    def train(self, mode: bool = True) -> PatchEncoder:
+        """The tower never leaves evaluation mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, frames: Tensor) -> Tensor:
+        """`frames` [F, 3, H, W], normalised pixels -> patch features [F, patches, hidden] in the tower's type."""
+        chunks = [self._encode(chunk) for chunk in frames.split(self.chunk_frames)]
+        return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+
+    def _encode(self, frames: Tensor) -> Tensor:
+        tower = self.vision_tower
+        hidden = tower.embeddings(frames)
+        if hasattr(tower, "pre_layrnorm"):
+            hidden = tower.pre_layrnorm(hidden)
+        for layer in tower.encoder.layers[: self.num_layers]:
+            hidden = layer(hidden, attention_mask=None)
+        return hidden[:, 1:] if self.has_class_token else hidden
