@@ -1,0 +1,59 @@
+"""Settings of the demo world."""
+
+from dataclasses import dataclass
+
+from sg.core.errors import ConfigError
+
+SHARE_GEMINI_K = 530
+"""The release has 530k captioned videos: the demo has `videos_per_k` videos for each thousand of them."""
+
+
+@dataclass
+class DemoWorldConfig:
+    """Size and seed of a demo world.
+
+    Attributes:
+        world_seed: draws the world: which values are common, every video, question and subtitle.
+        videos_per_k: demo videos for each thousand of the real corpus (10 gives 5,300).
+        align_clips: short clips with an alt text each, for the align stage.
+        instruct_clips: clips with a dialog each, for the instruct stage.
+        turns_per_dialog: questions and answers of one dialog.
+        benchmark_videos: videos of each duration (short, medium, long) in the benchmark.
+        questions_per_video: questions about each of them.
+        workers: processes that render at the same time; the files do not depend on it.
+    """
+
+    world_seed: int = 0
+    videos_per_k: int = 10
+    align_clips: int = 600
+    instruct_clips: int = 400
+    turns_per_dialog: int = 6
+    benchmark_videos: int = 150
+    questions_per_video: int = 3
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        sizes = {
+            "videos_per_k": self.videos_per_k,
+            "align_clips": self.align_clips,
+            "instruct_clips": self.instruct_clips,
+            "turns_per_dialog": self.turns_per_dialog,
+            "benchmark_videos": self.benchmark_videos,
+            "questions_per_video": self.questions_per_video,
+            "workers": self.workers,
+        }
+        for name, value in sizes.items():
+            if value < 1:
+                raise ConfigError(f"The demo world's {name}={value} should be at least 1.")
+        if self.world_seed < 0:
+            raise ConfigError(f"The demo world's world_seed={self.world_seed} should be 0 or more.")
+        if max(self.questions_per_video, self.turns_per_dialog) > 8:
+            raise ConfigError(
+                "The demo world has 8 kinds of questions: questions_per_video="
+                f"{self.questions_per_video} and turns_per_dialog={self.turns_per_dialog} should not exceed that."
+            )
+
+    @property
+    def corpus_videos(self) -> int:
+        """Videos of the caption corpus."""
+        return SHARE_GEMINI_K * self.videos_per_k

@@ -1,0 +1,1 @@
+"""Rebuilds the committed assets from nothing: `python -m sg.demo.pretrain`."""

@@ -1,0 +1,140 @@
+"""Trains the demo's language model on text only: a stand-in for an instruction-tuned LLM that has never seen a film."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sg.core.progress import Progress
+from sg.demo.pretrain.texts import BOS, EOS, LETTER, TEXT, WORD, Lesson, LessonWriter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+PAD = 0
+TEXT_WEIGHT = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModelRecipe:
+    """How the language model is trained; the values are those of the committed weights."""
+
+    seed: int = 5
+    steps: int = 3000
+    easy_steps: int = 400
+    """First steps see single scenes with one or two actors only: looking things up is learnt there."""
+    learning_rate: float = 4e-3
+    batch_size: int = 16
+    drill_share: float = 0.3
+    """Share of the batches that hold letter drills: letters are not learnt without them."""
+    drill_batch_size: int = 24
+
+
+def language_model_config(vocabulary_size: int) -> LlamaConfig:
+    """Llama with 4 layers of width 64: about 0.24 M parameters."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=vocabulary_size,
+        hidden_size=64,
+        intermediate_size=176,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=2048,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=True,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        initializer_range=0.04,
+        use_cache=False,
+    )
+
+
+def pad_lessons(lessons: list[Lesson]) -> tuple[Tensor, Tensor]:
+    """(ids, roles), both `[B, T]`, padded on the right."""
+    import torch
+
+    length = max(len(lesson.ids) for lesson in lessons)
+    ids = torch.tensor([lesson.ids + [PAD] * (length - len(lesson.ids)) for lesson in lessons])
+    roles = torch.tensor([lesson.roles + [0] * (length - len(lesson.roles)) for lesson in lessons])
+    return ids, roles
+
+
+def lesson_loss(model: LlamaForCausalLM, ids: Tensor, roles: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Loss (words + letters + 0.3 text, each a mean over its tokens), and the share of right words and letters."""
+    import torch.nn.functional as functional
+
+    # Rows are padded on the right and attention is causal: no mask is needed.
+    hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
+    wanted, role = ids[:, 1:], roles[:, 1:]
+    scored = role > 0
+    logits = model.lm_head(hidden[scored])
+    wanted, role = wanted[scored], role[scored]
+    losses = functional.cross_entropy(logits, wanted, reduction="none")
+    right = logits.argmax(-1) == wanted
+    loss = losses.new_zeros(())
+    scores = {}
+    for name, number, weight in (("text", TEXT, TEXT_WEIGHT), ("word", WORD, 1.0), ("letter", LETTER, 1.0)):
+        of_role = role == number
+        if of_role.any():
+            loss = loss + weight * losses[of_role].mean()
+            scores[name] = right[of_role].float().mean().item()
+    return loss, scores
+
+
+def _lesson_batches(writer: LessonWriter, batch_size: int, easy: bool) -> list[list[Lesson]]:
+    """Eight batches of dialogs of like length."""
+    lessons = sorted((writer.dialog(easy) for _ in range(8 * batch_size)), key=lambda lesson: len(lesson.ids))
+    return [lessons[at : at + batch_size] for at in range(0, len(lessons), batch_size)]
+
+
+def train_language_model(tokenizer_path: Path, folder: Path, recipe: LanguageModelRecipe) -> dict[str, float]:
+    """Train from nothing and save as a transformers checkpoint in `folder`; gives held-out accuracies."""
+    import torch
+    from sentencepiece import SentencePieceProcessor
+    from transformers import LlamaForCausalLM
+
+    from sg.demo.pretrain.optimiser import MuonAdamW
+
+    tokenizer = SentencePieceProcessor(model_file=str(tokenizer_path))
+    torch.manual_seed(recipe.seed)
+    rng = random.Random(recipe.seed)
+    model = LlamaForCausalLM(language_model_config(tokenizer.get_piece_size()))
+    optimiser = MuonAdamW(model, learning_rate=recipe.learning_rate, total_steps=recipe.steps)
+    writer = LessonWriter(tokenizer, rng)
+    waiting: list[list[Lesson]] = []
+    recent: dict[str, list[float]] = defaultdict(list)
+    with Progress("language model", recipe.steps, "steps") as bar:
+        for step in range(recipe.steps):
+            if not waiting:
+                waiting = _lesson_batches(writer, recipe.batch_size, easy=step < recipe.easy_steps)
+                rng.shuffle(waiting)
+            drilled = rng.random() < recipe.drill_share
+            lessons = [writer.drill() for _ in range(recipe.drill_batch_size)] if drilled else waiting.pop()
+            loss, scores = lesson_loss(model, *pad_lessons(lessons))
+            optimiser.step(loss)
+            for name, score in scores.items():
+                recent[f"drill {name}" if drilled else name].append(score)
+            note = " ".join(f"{name} {sum(s[-50:]) / len(s[-50:]):.2f}" for name, s in sorted(recent.items()))
+            bar.advance(note=f"loss {loss.item():.2f} {note}")
+    model.save_pretrained(folder)
+    return examine(model, LessonWriter(tokenizer, random.Random(recipe.seed + 1)), batches=8)
+
+
+def examine(model: LlamaForCausalLM, writer: LessonWriter, batches: int) -> dict[str, float]:
+    """Share of right words, and of right letters given the word, in `batches` batches of 32 new dialogs."""
+    import torch
+
+    totals: dict[str, list[float]] = defaultdict(list)
+    with torch.no_grad():
+        for _ in range(batches):
+            _, scores = lesson_loss(model, *pad_lessons([writer.dialog(easy=False) for _ in range(32)]))
+            for name, score in scores.items():
+                totals[name].append(score)
+    return {name: sum(values) / len(values) for name, values in totals.items()}

@@ -1,0 +1,161 @@
+"""Text-only lessons of the demo's language model: words stand where the film's tokens will be.
+
+A lesson is a dialog in the conversation template, with the same stretches of text that the model's own encoder makes,
+so that the language model meets familiar ids later: `USER: ` + context + newline + question + ` ASSISTANT: ` + answer.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sg.demo.language import (
+    ALT_TEXT_REQUEST,
+    ANSWER_REQUEST,
+    CAPTION_REQUEST,
+    KINDS,
+    LETTERS,
+    Question,
+    actor_phrase,
+    alt_text,
+    ask,
+    caption,
+    scene_phrase,
+    subtitle_block,
+    subtitles,
+)
+from sg.demo.world import UNIFORM, VALUES, Scene, VideoSpec, draw_video
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+
+BOS, EOS = 1, 2
+TURNS = 8
+DRILL_TURNS = 6
+FRAMES_PER_SCENE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Token ids and how much the prediction of each one counts: nothing, as text, as the answer's word, as its letter."""
+
+    ids: list[int]
+    roles: list[int]
+
+
+UNSCORED, TEXT, WORD, LETTER = range(4)
+
+
+class LessonWriter:
+    """Draws lessons; the share of each kind and its difficulty are set by the caller.
+
+    Args:
+        tokenizer: the demo's SentencePiece model.
+        rng: draws everything.
+    """
+
+    def __init__(self, tokenizer: SentencePieceProcessor, rng: random.Random) -> None:
+        self._tokenizer, self._rng = tokenizer, rng
+        self._cache: dict[str, list[int]] = {}
+
+    def _encode(self, text: str) -> list[int]:
+        if text not in self._cache:
+            if len(self._cache) > 20_000:
+                self._cache.clear()
+            self._cache[text] = self._tokenizer.encode(text)
+        return self._cache[text]
+
+    def dialog(self, easy: bool) -> Lesson:
+        """A described video and questions about it; `easy` ones have a single scene with one or two actors."""
+        rng = self._rng
+        duration = "short" if easy else rng.choices(("short", "medium", "long"), (0.6, 0.28, 0.12))[0]
+        spec = draw_video(rng, UNIFORM, duration, max_actors=2 if easy else 4)
+        told = rng.random()
+        if told < 0.12:
+            return self._description(spec)
+        # A film may show less than the subtitles say: then the subtitles hold all there is to know.
+        blind = told < 0.30
+        cues = subtitles(rng, spec, FRAMES_PER_SCENE, 1.0) if blind else []
+        if not blind and rng.random() < 0.25:
+            cues = subtitles(rng, spec, FRAMES_PER_SCENE)
+        context = self._foreign_words() if blind else (caption(spec) if rng.random() < 0.7 else self._loose(spec))
+        kinds = [kind for kind in KINDS if not (blind and kind in ("counting", "order"))]
+        questions = [ask(rng, UNIFORM, spec, rng.choice(kinds)) for _ in range(TURNS)]
+        ids, roles = self._opening(context)
+        block = subtitle_block(cues)
+        for turn, question in enumerate(questions):
+            lead = "\n" + (block + "\n" if block else "") if turn == 0 else "USER: "
+            self._turn(ids, roles, lead, question)
+        return Lesson(ids, roles)
+
+    def drill(self) -> Lesson:
+        """Questions without any context: only the letter of a given word can be learnt, and is scored."""
+        rng = self._rng
+        ids, roles = [BOS], [UNSCORED]
+        for _ in range(DRILL_TURNS):
+            values = rng.choice(list(VALUES.values()))
+            options = rng.sample(values, 4)
+            first, second, third, fourth = options
+            question = Question("drill", "Q ?", (first, second, third, fourth), rng.choice(LETTERS))
+            self._turn(ids, roles, "USER: ", question, word_role=UNSCORED)
+        return Lesson(ids, roles)
+
+    def _opening(self, context: str) -> tuple[list[int], list[int]]:
+        words = self._encode_words(context)
+        opening = [BOS, *self._encode("USER: ")]
+        return [*opening, *words], [UNSCORED] * len(opening) + [TEXT] * len(words)
+
+    def _encode_words(self, text: str) -> list[int]:
+        return [piece for word in text.split() for piece in self._encode(word)]
+
+    def _turn(self, ids: list[int], roles: list[int], lead: str, question: Question, word_role: int = WORD) -> None:
+        options = [piece for option in question.lettered_options for piece in self._encode_option(option)]
+        asked = [
+            *self._encode_lead(lead, question.text),
+            *options,
+            *self._encode_line(ANSWER_REQUEST),
+            *self._encode("ASSISTANT:"),
+        ]
+        answer = [*self._encode_words(question.response), EOS]
+        ids.extend([*asked, *answer])
+        roles.extend([UNSCORED] * len(asked) + [word_role, LETTER, TEXT])
+
+    def _encode_lead(self, lead: str, text: str) -> list[int]:
+        """The question's line with what stands before it, as one stretch."""
+        return self._tokenizer.encode(lead + text)
+
+    def _encode_line(self, line: str) -> list[int]:
+        """A line inside a stretch: no leading-space mark after its newline (the mark of the stretch is cut off)."""
+        key = "\n" + line
+        return self._encode(key)[1:]
+
+    def _encode_option(self, option: str) -> list[int]:
+        return self._encode_line(option)
+
+    def _description(self, spec: VideoSpec) -> Lesson:
+        """A loosely described video, told again in order."""
+        short = len(spec.scenes) == 1 and self._rng.random() < 0.5
+        ids, roles = self._opening(self._loose(spec))
+        request = self._encode("\n" + (ALT_TEXT_REQUEST if short else CAPTION_REQUEST) + " ASSISTANT:")
+        answer = [*self._encode_words(alt_text(spec) if short else caption(spec)), EOS]
+        return Lesson([*ids, *request, *answer], [*roles, *[UNSCORED] * len(request), *[TEXT] * len(answer)])
+
+    def _loose(self, spec: VideoSpec) -> str:
+        """The caption with the actors, and the words of each, in any order."""
+        return " then ".join(self._loose_scene(scene) for scene in spec.scenes)
+
+    def _loose_scene(self, scene: Scene) -> str:
+        rng = self._rng
+        phrases = [actor_phrase(actor).split() for actor in scene.actors]
+        if rng.random() < 0.5:
+            for words in phrases:
+                rng.shuffle(words)
+        rng.shuffle(phrases)
+        head = scene_phrase(scene).split(":")[0]
+        return f"{head}: " + " , ".join(" ".join(words) for words in phrases) + " ."
+
+    def _foreign_words(self) -> str:
+        """Nothing, or a few words about nothing."""
+        every = [word for values in VALUES.values() for word in values]
+        return " ".join(self._rng.sample(every, self._rng.choice((0, 0, 4, 8))))

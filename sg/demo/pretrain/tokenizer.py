@@ -1,0 +1,81 @@
+"""The demo's tokenizer: SentencePiece BPE in the manner of Llama's, with every word of the demo language one piece."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from sg.demo.language import (
+    ALT_TEXT_REQUEST,
+    ANSWER_REQUEST,
+    CAPTION_REQUEST,
+    KINDS,
+    LETTERS,
+    SUBTITLE_HEADER,
+    SUBTITLE_MARK,
+    actor_phrase,
+    alt_text,
+    ask,
+    caption,
+)
+from sg.demo.world import UNIFORM, VALUES, draw_video
+
+VOCABULARY_SIZE = 640
+# Text that follows a newline gets no leading-space mark, and the roles of the conversation template end in a colon:
+# these would otherwise fall apart into letters.
+WHOLE_PIECES = [*(f"{letter}." for letter in LETTERS), ANSWER_REQUEST, SUBTITLE_HEADER, CAPTION_REQUEST, ALT_TEXT_REQUEST]
+ROLES = ("USER:", "ASSISTANT:")
+
+
+def _sentences(seed: int, videos: int) -> Iterator[str]:
+    rng = random.Random(seed)
+    for _ in range(videos):
+        spec = draw_video(rng, UNIFORM, rng.choice(("short", "medium", "long")))
+        yield caption(spec)
+        yield alt_text(spec)
+        yield f"{SUBTITLE_MARK} {spec.scenes[0].background} {actor_phrase(spec.actors[0])}"
+        for kind in KINDS:
+            question = ask(rng, UNIFORM, spec, kind)
+            yield question.text
+            yield " ".join([ROLES[1], question.response, ROLES[0], *question.options])
+    # Every word often enough to become one piece, however rare it is in the sentences above.
+    for values in VALUES.values():
+        yield from (" ".join([value] * 8) for value in values for _ in range(40))
+    # Any other English word is spelled with letters, not with bytes.
+    yield "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 . , : ; ? ! ' ( ) - > / %"
+
+
+def demo_words() -> list[str]:
+    """Every word of the demo language, as it stands after a space."""
+    questions = "Q place shown after many where colour object does pattern ? : . , then and".split()
+    return sorted({*questions, *ROLES, *LETTERS, *(word for values in VALUES.values() for word in values)})
+
+
+def train_tokenizer(path: Path, seed: int = 0) -> None:
+    """Train the tokenizer and write it to `path` (a SentencePiece model)."""
+    import io
+
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=_sentences(seed, videos=400),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=VOCABULARY_SIZE,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=True,
+        byte_fallback=True,
+        split_by_unicode_script=False,
+        character_coverage=1.0,
+        user_defined_symbols=WHOLE_PIECES,
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        pad_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    path.write_bytes(model.getvalue())
