@@ -24,6 +24,9 @@ Config = TypeVar("Config")
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
 PROJECT_FOLDER = CONFIG_FOLDER.parent
 
+# `${sg.path:work}` in a config: a folder below the project's, whatever folder the command is typed in.
+OmegaConf.register_new_resolver("sg.path", lambda path: str(PROJECT_FOLDER / path), replace=True)
+
 
 def register(group: str | None, name: str, schema: type) -> None:
     """Put the dataclass `schema` into Hydra's config store as `group/name`; YAML files name it first in `defaults`."""

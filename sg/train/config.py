@@ -1,7 +1,6 @@
 """Settings of the training stages, of the machine that trains, and their checks."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
@@ -129,8 +128,5 @@ def micro_batches(stage: StageConfig, devices: int) -> tuple[int, int]:
     return micro, per_device // micro
 
 
-def register_schemas() -> None:
-    """Put the schemas into Hydra's config store."""
-    schemas: list[tuple[str, Any]] = [("stage", StageConfig), ("trainer", TrainerConfig)]
-    for group, schema in schemas:
-        register(group, f"{group}_schema", schema)
+register("stage", "stage_schema", StageConfig)
+register("trainer", "trainer_schema", TrainerConfig)

@@ -1,0 +1,141 @@
+"""`launcher=process`: every job of a sweep is a child process, several at a time.
+
+A crash stays in its job, memory is returned between jobs, and a job with several devices is started by `torchrun`, so
+that DDP works inside a multirun. Jobs whose result is there already are skipped.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from sg.core.errors import SgError
+from sg.study.sweep import PlannedRun, is_finished, note_failure, planned_run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class ProcessLauncherConf:
+    """Settings of the launcher.
+
+    `num_jobs`: children at a time; null takes one for each `trainer.num_threads` cores, or one if a GPU is used.
+    """
+
+    _target_: str = "hydra_plugins.sg_launcher.process_launcher.ProcessLauncher"
+    num_jobs: int | None = None
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="process", node=ProcessLauncherConf, provider="sharegemini")
+
+
+def _die_with_parent() -> None:
+    """In the child, before it runs: ask the kernel for a SIGTERM when the launcher dies, however it dies."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+class ProcessLauncher(Launcher):
+    """Runs each job as `python train.py <overrides> hydra.mode=RUN`, its output shown with the run's name before it."""
+
+    def __init__(self, num_jobs: int | None = None) -> None:
+        self.num_jobs = num_jobs
+        self.config: DictConfig
+        self.hydra_context: HydraContext
+        self._children: list[subprocess.Popen[str]] = []
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra's hook: keep what is needed to compose the jobs' configs."""
+        self.hydra_context, self.config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs, at most `num_jobs` at a time, and return in their order how each ended."""
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        configs = [self.hydra_context.config_loader.load_sweep_config(self.config, list(job)) for job in job_overrides]
+        runs = [planned_run(config, list(job)) for config, job in zip(configs, job_overrides, strict=True)]
+        num_jobs = self.num_jobs or self._free_jobs(configs)
+        log.info("%d runs, %d at a time", len(runs), num_jobs)
+        try:
+            with ThreadPoolExecutor(num_jobs) as pool:
+                return list(pool.map(self._run, runs, configs))
+        except KeyboardInterrupt:
+            self._stop_children()
+            raise
+
+    @staticmethod
+    def _free_jobs(configs: Sequence[DictConfig]) -> int:
+        if any(config.trainer.accelerator != "cpu" for config in configs):
+            return 1
+        threads = max(config.trainer.num_threads * config.trainer.devices for config in configs)
+        return max(1, min(len(configs), len(os.sched_getaffinity(0)) // threads))
+
+    def _run(self, run: PlannedRun, config: DictConfig) -> JobReturn:
+        job = JobReturn(overrides=run.overrides, working_dir=str(run.folder), task_name=config.hydra.job.name)
+        if is_finished(run):
+            log.info("[%s] finished before, result reused", run.name)
+            job.status = JobStatus.COMPLETED
+            return job
+        code = self._run_child(run, config)
+        job.status = JobStatus.COMPLETED if code == 0 else JobStatus.FAILED
+        if code != 0:
+            reason = note_failure(run, config, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
+            job.return_value = SgError(f"Run {run.name} failed ({reason}); its log is {run.folder / 'job.log'}.")
+        return job
+
+    def _command(self, run: PlannedRun, config: DictConfig) -> list[str]:
+        program = [sys.executable]
+        if config.trainer.devices > 1:
+            program += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={config.trainer.devices}"]
+        script = str(Path(sys.argv[0]).resolve())
+        sources = [source.path for source in self.config.hydra.runtime.config_sources if source.provider == "command-line"]
+        options = [f"--config-dir={path}" for path in sources] + [f"--config-name={self.config.hydra.job.config_name}"]
+        return [*program, script, *options, *run.overrides, "hydra.mode=RUN", f"hydra.run.dir='{run.folder}'"]
+
+    def _run_child(self, run: PlannedRun, config: DictConfig) -> int:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+        environment |= {"OMP_NUM_THREADS": str(config.trainer.num_threads), "PYTHONUNBUFFERED": "1"}
+        with (run.folder / "job.log").open("a", encoding="utf-8") as job_log:
+            child = subprocess.Popen(
+                self._command(run, config),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=environment,
+                preexec_fn=_die_with_parent,
+            )
+            self._children.append(child)
+            assert child.stdout is not None
+            self._show(run.name, child.stdout, job_log)
+            return child.wait()
+
+    @staticmethod
+    def _show(name: str, lines: IO[str], job_log: IO[str]) -> None:
+        for line in lines:
+            job_log.write(line)
+            job_log.flush()
+            if line.strip():
+                print(f"[{name}] {line.rstrip()}", flush=True)
+
+    def _stop_children(self) -> None:
+        for child in self._children:
+            if child.poll() is None:
+                child.terminate()
+        for child in self._children:
+            child.wait()

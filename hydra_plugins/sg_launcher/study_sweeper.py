@@ -1,0 +1,53 @@
+"""The sweeper of `train.py -m`: Hydra's basic one, which also adds the baseline and the controls that a study needs."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
+
+from sg.study.sweep import begin_sweep, complete_jobs
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class StudySweeperConf:
+    """Settings as those of Hydra's basic sweeper."""
+
+    _target_: str = "hydra_plugins.sg_launcher.study_sweeper.StudySweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="sharegemini")
+
+
+class StudySweeper(BasicSweeper):
+    """Expands `data.scale=50k,100k seed=0,1` into jobs, adds baseline and control jobs, and checks all before the first."""
+
+    def split_arguments(  # type: ignore[override]  # Hydra calls it on the instance
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """All jobs of the sweep as one batch: those the user listed, with the ones that the study adds."""
+        jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
+        assert self.config is not None
+        complete = complete_jobs(jobs, list(self.config.controls), str(self.config.data.scale))
+        return list(self.split_overrides_to_chunks(complete, max_batch_size))
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep; with `dry_run=true` print its plan and stop."""
+        assert self.config is not None and self.launcher is not None and self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        launch = self.launcher.launch
+
+        def checked_launch(job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
+            configs = [loader.load_sweep_config(self.config, list(job)) for job in job_overrides]
+            go_on = begin_sweep(configs, [list(job) for job in job_overrides])
+            return launch(job_overrides, initial_job_idx) if go_on else []
+
+        self.launcher.launch = checked_launch  # type: ignore[method-assign]
+        return super().sweep(arguments)

@@ -1,0 +1,67 @@
+"""Stage checkpoints: `stages/<stage>-<fingerprint>/` holds a model in our layout and what made it.
+
+A folder is complete when `stage.json` is in it: that file is written last. `resume/` holds Lightning checkpoints of a
+stage on its way and goes when the stage is complete.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sg.core.errors import DataError
+from sg.core.files import read_json, write_json
+
+INFO_FILE = "stage.json"
+RESUME_FOLDER = "resume"
+LOSS_FILE = "loss.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class StageInfo:
+    """What made a stage checkpoint.
+
+    Attributes:
+        stage: its name; `fingerprint` hashes everything that decides its weights; `parent` is the fingerprint of the
+            stage it started from, None for the base model.
+        steps: optimiser steps; `samples` that they saw; `distinct_samples` among those.
+        final_loss: mean loss of the last tenth of the steps, in nats a supervised token.
+        seconds: wall time of training, over all sessions.
+        settings: the plain values that the fingerprint hashes.
+    """
+
+    stage: str
+    fingerprint: str
+    parent: str | None
+    steps: int
+    samples: int
+    distinct_samples: int
+    final_loss: float | None
+    seconds: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def stage_folder(root: Path, stage: str, fingerprint: str) -> Path:
+    """Where the checkpoint of `stage` with `fingerprint` lives below the folder `root`."""
+    return root / f"{stage}-{fingerprint}"
+
+
+def read_stage_info(folder: Path) -> StageInfo | None:
+    """What made the checkpoint in `folder`, or None when it is not complete (or not there).
+
+    Raises:
+        DataError: `stage.json` is damaged.
+    """
+    path = folder / INFO_FILE
+    if not path.is_file():
+        return None
+    try:
+        return StageInfo(**read_json(path))
+    except TypeError as error:
+        raise DataError(f"{path} does not describe a stage ({error}); delete {folder} to train it again.") from error
+
+
+def write_stage_info(folder: Path, info: StageInfo) -> None:
+    """Mark the checkpoint in `folder` as complete."""
+    write_json(folder / INFO_FILE, asdict(info))

@@ -1,0 +1,95 @@
+"""Conversations about videos, images or nothing, in Chat-UniVi/LLaVA JSON: what the align and instruct stages train on.
+
+The format that Chat-UniVi, LLaVA, Valley and Video-ChatGPT share: a list of objects `{"id", "video" | "image" (optional),
+"conversations": [{"from": "human" | "gpt", "value": text}, ...]}`, as a JSON array or as JSON Lines.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sg.core.errors import DataError, MissingInputError
+from sg.core.files import atomic_path
+
+KINDS = ("video", "image", "text")
+SPEAKERS = ("human", "gpt")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation; `speaker` is `human` or `gpt`."""
+
+    speaker: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dialog:
+    """A conversation about one medium: `media` is its path below the source's media folder, None for text only."""
+
+    dialog_id: str
+    kind: str
+    media: str | None
+    turns: tuple[Turn, ...]
+
+
+def read_dialogs(path: Path) -> list[Dialog]:
+    """All dialogs of the file at `path`, in its order.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: an entry is no dialog; the message names its position.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"There is no dialog file {path}: set stage.<name>.sources to files that exist.")
+    return [_dialog(entry, f"{path}, entry {number}") for number, entry in enumerate(_entries(path))]
+
+
+def write_dialogs(path: Path, dialogs: Iterable[Dialog]) -> None:
+    """Write `dialogs` as a JSON array, one dialog a line, atomically."""
+    lines = [json.dumps(_entry(dialog), ensure_ascii=False) for dialog in dialogs]
+    with atomic_path(path) as temporary:
+        temporary.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+
+
+def dialogs_hash(dialogs: Iterable[Dialog]) -> str:
+    """16 hex digits naming the content of `dialogs` and their order."""
+    digest = hashlib.blake2b(digest_size=8)
+    for dialog in dialogs:
+        digest.update(json.dumps(_entry(dialog), ensure_ascii=False, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _entries(path: Path) -> Iterator[Any]:
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        if text.lstrip().startswith("["):
+            yield from json.loads(text)
+        else:
+            yield from (json.loads(line) for line in text.splitlines() if line.strip())
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} should hold conversations as JSON, but does not ({error}).") from error
+
+
+def _dialog(entry: Any, where: str) -> Dialog:
+    if not isinstance(entry, dict) or not isinstance(entry.get("conversations"), list):
+        raise DataError(f"{where} is no conversation: expected an object with a list `conversations`.")
+    turns = []
+    for turn in entry["conversations"]:
+        if not isinstance(turn, dict) or turn.get("from") not in SPEAKERS or not isinstance(turn.get("value"), str):
+            raise DataError(f"{where} has a turn that is not {{'from': 'human' or 'gpt', 'value': text}}.")
+        turns.append(Turn(turn["from"], turn["value"]))
+    kind = next((kind for kind in ("video", "image") if entry.get(kind)), "text")
+    media = entry.get(kind)
+    if media is not None and not isinstance(media, str):
+        raise DataError(f"{where} names its {kind} as {type(media).__name__}; several media a dialog are not supported.")
+    return Dialog(str(entry.get("id", media or where)), kind, media, tuple(turns))
+
+
+def _entry(dialog: Dialog) -> dict[str, Any]:
+    media = {dialog.kind: dialog.media} if dialog.media is not None else {}
+    conversations = [{"from": turn.speaker, "value": turn.text} for turn in dialog.turns]
+    return {"id": dialog.dialog_id, **media, "conversations": conversations}

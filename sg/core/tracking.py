@@ -1,0 +1,165 @@
+"""Tracking: one Weights & Biases run and one CSV file for the numbers of a job.
+
+W&B is online when a key is configured, else offline with one line that says how to sync; it never prompts and never
+waits. The CSV file is always written, so that the numbers survive without an account.
+"""
+
+import csv
+import logging
+import netrc
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlparse
+
+from sg.core.commands import register
+from sg.core.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+KINDS = ("wandb", "csv")
+MODES = ("auto", "online", "offline", "disabled")
+
+
+@dataclass
+class LoggerConfig:
+    """Where numbers go besides the CSV file.
+
+    Attributes:
+        kind: `wandb`, or `csv` for the file alone.
+        project: W&B project; `entity`: W&B team or user, null for the key's own.
+        mode: `auto` is online when a key is configured, else offline.
+    """
+
+    kind: str = "wandb"
+    project: str = "sharegemini"
+    entity: str | None = None
+    mode: str = "auto"
+    tags: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(f"logger.kind={self.kind!r} should be one of {', '.join(KINDS)}.")
+        if self.mode not in MODES:
+            raise ConfigError(f"logger.mode={self.mode!r} should be one of {', '.join(MODES)}.")
+
+
+register("logger", "logger_schema", LoggerConfig)
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc().authenticators(host) is not None
+    except (FileNotFoundError, netrc.NetrcParseError):
+        return False
+
+
+def resolved_mode(config: LoggerConfig) -> str:
+    """`online`, `offline` or `disabled`; the environment's WANDB_MODE wins, as W&B users expect."""
+    mode = os.environ.get("WANDB_MODE") or config.mode
+    return mode if mode != "auto" else ("online" if _has_key() else "offline")
+
+
+class Tracker:
+    """The numbers of one job: `log` appends to `metrics.csv` in `folder` and to the job's W&B run.
+
+    Keys are grouped by prefix: `train/caption/loss`, `video_mme/with_subtitles/overall`, `speed/samples_per_s`.
+    """
+
+    def __init__(
+        self,
+        config: LoggerConfig,
+        folder: Path,
+        *,
+        name: str,
+        group: str,
+        job_type: str,
+        settings: Mapping[str, Any],
+        tags: Sequence[str] = (),
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._started = time.time()
+        self._csv = (folder / "metrics.csv").open("a", newline="", encoding="utf-8")
+        if self._csv.tell() == 0:
+            csv.writer(self._csv).writerow(["time_s", "key", "value"])
+        self._run: Any = None
+        if config.kind == "wandb" and resolved_mode(config) != "disabled":
+            self._run = self._start(config, name, group, job_type, settings, [*config.tags, *tags])
+
+    def _start(
+        self,
+        config: LoggerConfig,
+        name: str,
+        group: str,
+        job_type: str,
+        settings: Mapping[str, Any],
+        tags: Sequence[str],
+    ) -> Any:
+        import wandb
+
+        mode = resolved_mode(config)
+        run = wandb.init(
+            project=config.project,
+            entity=config.entity,
+            name=name,
+            group=group,
+            job_type=job_type,
+            tags=[tag[:64] for tag in tags],
+            config=dict(settings),
+            dir=str(self.folder),
+            mode=mode,
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+        run.define_metric("train/*", step_metric="train/samples")
+        if mode == "offline":
+            log.info("W&B: no key, so this run is logged offline; publish it with: wandb sync %s", Path(run.dir).parent)
+        return run
+
+    def log(self, values: Mapping[str, float]) -> None:
+        """Record `values` together, as one point of time."""
+        self._write(values)
+        if self._run is not None:
+            self._run.log(dict(values))
+
+    def _write(self, values: Mapping[str, float]) -> None:
+        elapsed = f"{time.time() - self._started:.3f}"
+        csv.writer(self._csv).writerows([elapsed, key, repr(float(value))] for key, value in values.items())
+        self._csv.flush()
+
+    def summary(self, values: Mapping[str, float | str]) -> None:
+        """Set final values of the run (scores, costs), shown in W&B's run table."""
+        self._write({key: value for key, value in values.items() if isinstance(value, (int, float))})
+        if self._run is not None:
+            self._run.summary.update(dict(values))
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Log a table to W&B (the files of the report hold the same rows)."""
+        if self._run is not None:
+            import wandb
+
+            self._run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+    def image(self, name: str, path: Path) -> None:
+        """Log the picture at `path` to W&B."""
+        if self._run is not None:
+            import wandb
+
+            self._run.log({name: wandb.Image(str(path))})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._csv.close()
+        if self._run is not None:
+            self._run.finish(exit_code=0 if error is None else 1)

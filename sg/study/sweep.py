@@ -1,0 +1,145 @@
+"""Sweeps: the jobs that a study needs, the runs they stand for, and what is left of them at the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sg.artefacts.result import FAILED, FINISHED, RunResult, read_result, write_result
+from sg.core.commands import invocation, typed
+from sg.core.errors import DataError, MissingInputError
+from sg.core.scales import parse_scale, scale_label
+from sg.study.config import TrainConfig, run_name, study_name
+
+SCALE, CONTROL, CONTROL_SCALE = "data.scale", "data.control", "data.control_scale"
+
+_studies: list[Path] = []
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run that a sweep will make: where it lives and the overrides that lead to it."""
+
+    study: str
+    name: str
+    folder: Path
+    overrides: list[str]
+
+
+def studies_of_this_process() -> list[Path]:
+    """Folders of the studies that sweeps of this process belong to, in the order of their first job."""
+    return list(_studies)
+
+
+def complete_jobs(jobs: Sequence[Sequence[str]], controls: Sequence[str], default_scale: str) -> list[list[str]]:
+    """The jobs of a sweep, without repetitions, with the baseline row and the control rows that a study needs.
+
+    Jobs are lists of `key=value`. Those alike in everything but scale and control form a series. A series that has a
+    scale above 0 gets a job with scale 0, and for every control one job at its smallest scale, unless it is there
+    already; the control repeats up to the series' largest scale.
+    """
+    series: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for job in jobs:
+        settings = dict(item.split("=", 1) for item in job)
+        rest = tuple(f"{key}={value}" for key, value in settings.items() if key not in (SCALE, CONTROL, CONTROL_SCALE))
+        series.setdefault(rest, []).append(settings)
+    complete: list[list[str]] = []
+    for rest, members in series.items():
+        wanted = _wanted([(m.get(SCALE, default_scale), m.get(CONTROL, "none"), m.get(CONTROL_SCALE)) for m in members], controls)
+        for scale, control, control_scale in wanted:
+            extra = [f"{CONTROL}={control}"] if control != "none" else []
+            extra += [f"{CONTROL_SCALE}={control_scale}"] if control_scale is not None else []
+            complete.append([*rest, f"{SCALE}={scale}", *extra])
+    return complete
+
+
+def _number(scale: str) -> float:
+    number = parse_scale(scale)
+    return float("inf") if number is None else number
+
+
+def _wanted(
+    members: Sequence[tuple[str, str, str | None]], controls: Sequence[str]
+) -> list[tuple[str, str, str | None]]:
+    """(scale, control, control_scale) of every run of a series: the listed ones, the baseline first, controls last."""
+    headline = {_number(scale): scale for scale, control, _ in members if control == "none"}
+    above = sorted(number for number in headline if number > 0)
+    wanted: list[tuple[str, str, str | None]] = []
+    if above and 0 not in headline:
+        wanted.append(("0", "none", None))
+    seen: set[tuple[float, str]] = set()
+    for scale, control, control_scale in members:
+        key = (_number(scale), control)
+        if key not in seen:
+            seen.add(key)
+            wanted.append((scale, control, control_scale))
+    if len(above) > 1:
+        smallest, largest = headline[above[0]], headline[above[-1]]
+        for control in controls:
+            if (above[0], control) not in seen:
+                wanted.append((smallest, control, largest if control == "equal_steps" else None))
+    return wanted
+
+
+def planned_run(config: DictConfig, overrides: list[str]) -> PlannedRun:
+    """The run that the composed `config` of one job stands for."""
+    data = config.data
+    study = study_name(config)
+    name = run_name(str(data.scale), str(data.control), str(data.control_scale), int(config.seed))
+    return PlannedRun(study, name, Path(str(config.paths.runs)).absolute() / study / name, overrides)
+
+
+def is_finished(run: PlannedRun) -> bool:
+    """Whether the run's result is there and whole. Its folder's name hashes the settings, so it is the same run."""
+    try:
+        return read_result(run.folder).status == FINISHED
+    except (MissingInputError, DataError):
+        return False
+
+
+def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -> bool:
+    """Check every job of a sweep before the first one starts, and note its studies; False after a dry run's plan.
+
+    Raises:
+        ConfigError: a job's settings are wrong; nothing has been started.
+    """
+    from sg.study.plan import check_run, print_plan
+
+    checked = [typed(config, TrainConfig) for config in configs]
+    for config in checked:
+        check_run(config)
+    if any(config.dry_run for config in checked):
+        print_plan(checked)
+        return False
+    for config, job in zip(configs, overrides, strict=True):
+        folder = planned_run(config, job).folder.parent
+        if folder not in _studies:
+            _studies.append(folder)
+    return True
+
+
+def note_failure(run: PlannedRun, config: DictConfig, reason: str) -> str:
+    """Leave a failed result for a job that ended without one (a crash, a kill), and return the reason to show."""
+    try:
+        noted = read_result(run.folder)
+        if noted.status == FAILED:
+            return noted.reason
+    except (MissingInputError, DataError):
+        pass
+    scale = parse_scale(str(config.data.scale)) or 0
+    control = str(config.data.control)
+    failed = RunResult(
+        run=run.name,
+        study=run.study,
+        scale=scale,
+        scale_label=scale_label(scale),
+        seed=int(config.seed),
+        control=None if control == "none" else control,
+        status=FAILED,
+        reason=reason,
+        benchmark=str(config.benchmark.name),
+        command=invocation(),
+    )
+    write_result(run.folder, failed)
+    return reason

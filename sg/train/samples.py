@@ -1,0 +1,86 @@
+"""From dialogs to training samples: token ids with one placeholder a frame, and their labels."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from sg.artefacts.dialogs import Dialog, Turn
+from sg.core.fingerprints import text_seed
+
+VIDEO_PLACEHOLDER = "<video>"
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A film or image that samples are about; `key` names it in the visual-token cache and seeds its merging noise."""
+
+    key: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingItem:
+    """A dialog with the clip it is about (None for text only)."""
+
+    dialog: Dialog
+    clip: Clip | None
+
+
+class EncodedIds(Protocol):
+    """Ids and labels of a dialog, as the conversation encoder gives them."""
+
+    input_ids: Sequence[int]
+    labels: Sequence[int]
+
+
+def items_of(dialogs: Iterable[Dialog], media_root: Path) -> list[TrainingItem]:
+    """The dialogs of one source; their media paths start from `media_root`."""
+    return [
+        TrainingItem(dialog, None if dialog.media is None else Clip(dialog.media, media_root / dialog.media))
+        for dialog in dialogs
+    ]
+
+
+def caption_items(
+    core: Sequence[str],
+    captions: Mapping[str, str],
+    paths: Mapping[str, str],
+    media_root: Path,
+    requests: Sequence[str],
+) -> list[TrainingItem]:
+    """One sample a captioned video of the core: one of `requests`, drawn by the video's id, answered by its caption.
+
+    Videos of the core without a caption are left out. `paths` maps video ids to films below `media_root`.
+    """
+    return [
+        TrainingItem(_caption_dialog(video_id, captions[video_id], paths[video_id], requests),
+                     Clip(paths[video_id], media_root / paths[video_id]))
+        for video_id in core
+        if video_id in captions
+    ]  # fmt: skip
+
+
+def _caption_dialog(video_id: str, caption: str, path: str, requests: Sequence[str]) -> Dialog:
+    request = requests[text_seed("caption request", video_id) % len(requests)]
+    turns = (Turn("human", f"{VIDEO_PLACEHOLDER}\n{request}"), Turn("gpt", caption))
+    return Dialog(video_id, "video", path, turns)
+
+
+def drawn_items(items: list[TrainingItem], max_samples: int | None, seed: int) -> list[TrainingItem]:
+    """A seeded draw of `max_samples` items, in a seeded order; all items as they are when `max_samples` is None."""
+    if max_samples is None or max_samples >= len(items):
+        return items
+    chosen = np.random.default_rng(seed).permutation(len(items))[:max_samples]
+    return [items[index] for index in chosen]
+
+
+def clips_of(items: Iterable[TrainingItem]) -> Iterator[Clip]:
+    """The distinct clips of `items`, in order of their first item."""
+    seen: set[str] = set()
+    for item in items:
+        if item.clip is not None and item.clip.key not in seen:
+            seen.add(item.clip.key)
+            yield item.clip
