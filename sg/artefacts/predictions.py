@@ -1,0 +1,223 @@
+"""What a model answered: `predictions.jsonl`, one JSON object a question and setting, appended as the answers come.
+
+The file is append-only. A row that failed is tried again by the next run, and the last row of a key counts, so a
+repeated command finishes what was cut off. A row never holds the question's text: benchmarks may not be passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from sg.core.errors import DataError, MissingInputError
+
+WITHOUT_SUBTITLES = "without_subtitles"
+WITH_SUBTITLES = "with_subtitles"
+ZEROED_VIDEO = "zeroed_video"
+SWAPPED_VIDEO = "swapped_video"
+SETTINGS = (WITHOUT_SUBTITLES, WITH_SUBTITLES)
+PROBES = (ZEROED_VIDEO, SWAPPED_VIDEO)
+
+OK = "ok"
+MISSING_VIDEO = "missing_video"
+UNDECODABLE = "undecodable"
+TOO_LONG = "too_long"
+ERROR = "error"
+STATUSES = (OK, MISSING_VIDEO, UNDECODABLE, TOO_LONG, ERROR)
+
+Key = tuple[str, str]
+"""(question_id, setting): what names a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One question asked in one setting.
+
+    `status` is "ok" or why there is no answer (`reason` says it in words); a row that is not ok has no letter, so an
+    error text is never read as an answer. `letter` is what the answer reader found, "" for an unanswered question.
+    `frames` are the indices of the video's frames that the model saw, at `fps`; `tokens_of` names the video whose
+    visual tokens it saw. `subtitles` says how the setting's subtitles came out ("" in a setting without).
+    `letter_logits` belong to A, B, C, D at the first generated position. `made_by` is the fingerprint of everything
+    the answer depends on.
+    """
+
+    question_id: str
+    setting: str
+    video_id: str
+    duration: str
+    answer: str
+    domain: str = ""
+    sub_category: str = ""
+    task_type: str = ""
+    status: str = OK
+    reason: str = ""
+    response: str = ""
+    letter: str = ""
+    tokens_of: str = ""
+    frames: tuple[int, ...] = ()
+    fps: float = 0.0
+    subtitles: str = ""
+    subtitle_lines: int = 0
+    subtitle_lines_cut: int = 0
+    subtitle_hash: str = ""
+    prompt_hash: str = ""
+    num_prompt_tokens: int = 0
+    num_new_tokens: int = 0
+    letter_logits: tuple[float, ...] = ()
+    made_by: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a row that would count as an answer although there is none."""
+        if self.status not in STATUSES:
+            raise DataError(
+                f"question {self.question_id}: status is {self.status!r}, expected one of {', '.join(STATUSES)}."
+            )
+        if self.status != OK and (self.letter or self.response):
+            raise DataError(
+                f"question {self.question_id}: status is {self.status} but there is a response or a letter."
+            )
+
+    @property
+    def key(self) -> Key:
+        """(question_id, setting)."""
+        return self.question_id, self.setting
+
+    @property
+    def is_answered(self) -> bool:
+        """True when a letter was read: such rows are the official denominator."""
+        return self.letter != ""
+
+    @property
+    def is_correct(self) -> bool:
+        """True when the letter read is the right one."""
+        return self.is_answered and self.letter == self.answer
+
+    def to_json(self) -> str:
+        """The row as one line of JSON without a newline."""
+        row = asdict(self) | {"correct": self.is_correct}
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+_FIELDS = {field.name for field in fields(Prediction)}
+
+
+def prediction_from_dict(data: Any, origin: str) -> Prediction:
+    """A Prediction from plain JSON data; `origin` is named in errors. Unknown keys are ignored."""
+    if not isinstance(data, dict):
+        raise DataError(f"{origin} holds a {type(data).__name__}, expected an object with the fields of a prediction.")
+    values: dict[str, Any] = {
+        name: tuple(item) if isinstance(item, list) else item for name, item in data.items() if name in _FIELDS
+    }
+    try:
+        return Prediction(**values)
+    except TypeError as error:
+        raise DataError(f"{origin} is no prediction ({error}).") from error
+
+
+def _rows(path: Path) -> tuple[list[Prediction], int]:
+    """All rows of a file and the length in bytes of its complete lines; a last line that was cut off is left out."""
+    rows, complete = [], 0
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                data = json.loads(line)
+            except ValueError as error:
+                raise DataError(
+                    f"{path}, line {number}, is no JSON ({error}); delete the file and run again."
+                ) from error
+            rows.append(prediction_from_dict(data, f"{path}, line {number},"))
+            complete += len(line)
+    return rows, complete
+
+
+def read_predictions(path: Path, setting: str | None = None) -> list[Prediction]:
+    """The predictions in `path`, of one setting or of all; of several rows with the same key the last one counts.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: a line is no prediction.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"There are no predictions at {path}: make them with `python evaluate.py`.")
+    latest = {row.key: row for row in _rows(path)[0]}
+    return [row for row in latest.values() if setting is None or row.setting == setting]
+
+
+def paired_outcomes(new: Sequence[Prediction], base: Sequence[Prediction]) -> tuple[list[bool], list[bool], list[str]]:
+    """Who was right on the questions that both lists hold: (new right, base right, video id), in the order of `new`.
+
+    Both lists are of one setting each. A question without an answer counts as wrong.
+
+    Raises:
+        DataError: the lists share no question, or a question belongs to different videos or has different answers.
+    """
+    base_rows = {row.question_id: row for row in base}
+    pairs = [(row, base_rows[row.question_id]) for row in new if row.question_id in base_rows]
+    if not pairs:
+        raise DataError("The two sets of predictions share no question: they are of different benchmarks.")
+    for row, other in pairs:
+        if (row.video_id, row.answer) != (other.video_id, other.answer):
+            raise DataError(
+                f"question {row.question_id} has video {row.video_id} and answer {row.answer} in one file but "
+                f"{other.video_id} and {other.answer} in the other: compare predictions of the same benchmark."
+            )
+    return (
+        [row.is_correct for row, _ in pairs],
+        [other.is_correct for _, other in pairs],
+        [row.video_id for row, _ in pairs],
+    )
+
+
+class PredictionWriter:
+    """Appends rows to `path`; what is in the file already stays and need not be asked again.
+
+    `done` maps the keys of earlier rows to them. Rows made by something else than `made_by` (another checkpoint, prompt
+    or table) are not mixed in: their file is moved aside to `<stem>.<their made_by>.jsonl`.
+    """
+
+    def __init__(self, path: Path, made_by: str) -> None:
+        self.path, self.made_by = path, made_by
+        self.done: dict[Key, Prediction] = {}
+        self.set_aside: Path | None = None
+        self._stream: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        rows, complete = _rows(self.path) if self.path.is_file() else ([], 0)
+        others = {row.made_by for row in rows} - {self.made_by}
+        if others:
+            self.set_aside = self.path.with_name(f"{self.path.stem}.{min(others) or 'unknown'}{self.path.suffix}")
+            self.path.replace(self.set_aside)
+            rows, complete = [], 0
+        self.done = {row.key: row for row in rows}
+        self._stream = self.path.open("ab")
+        self._stream.truncate(complete)
+        return self
+
+    def is_done(self, key: Key) -> bool:
+        """True when the key has a row that is ok; a failed one is worth another try."""
+        return key in self.done and self.done[key].status == OK
+
+    def write(self, rows: Iterable[Prediction]) -> None:
+        """Append those of `rows` that are new or differ from what the file holds, and flush."""
+        if self._stream is None:
+            raise ValueError("write() outside the `with` block of the writer")
+        fresh = [row for row in rows if not self.is_done(row.key) and self.done.get(row.key) != row]
+        self._stream.write("".join(row.to_json() + "\n" for row in fresh).encode())
+        self._stream.flush()
+        self.done.update({row.key: row for row in fresh})
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream is not None:
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            self._stream = None

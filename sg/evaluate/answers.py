@@ -1,0 +1,56 @@
+"""Reading the letter out of a response, exactly as the official Video-MME scorers do (`spec/video-mme.md` section 4).
+
+The rule is crude on purpose of being comparable: known quirks (`Best answer: D` is read as B) are kept, because every
+published score has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sg.core.errors import ConfigError
+
+LETTERS = "ABCD"
+UNANSWERED = ""
+
+# The order matters: "The answer" would otherwise eat the beginning of "The answer is". Entry five is two phrases that
+# the scorer of 2024-06-23 runs together by missing commas, so it never matches; entry six likewise.
+_LITERALS_2024_06_18 = (
+    "The best answer is",
+    "The correct answer is",
+    "The answer is",
+    "The answer",
+    "The best option isThe correct option is",
+    "Best answer:Best option:",
+)
+_LITERALS_OFFICIAL = (*_LITERALS_2024_06_18, "Answer:", "Option:", "The correct answer", "The correct option")
+
+
+def _first_letter_after(literals: tuple[str, ...], response: str) -> str:
+    text = response.strip()
+    for literal in literals:
+        text = text.replace(literal, "")
+    return next((character for character in text if character in LETTERS), UNANSWERED)
+
+
+def read_letter(response: str) -> str:
+    """The letter that the official scorer of 2024-06-23 reads from `response`: A, B, C, D, or "" for unanswered."""
+    return _first_letter_after(_LITERALS_OFFICIAL, response)
+
+
+def read_letter_2024_06_18(response: str) -> str:
+    """The letter by the scorer of 2024-06-18, which the numbers published before 2024-06-23 went through."""
+    return _first_letter_after(_LITERALS_2024_06_18, response)
+
+
+ANSWER_READERS: dict[str, Callable[[str], str]] = {
+    "official": read_letter,
+    "official_2024_06_18": read_letter_2024_06_18,
+}
+
+
+def answer_reader(name: str) -> Callable[[str], str]:
+    """The reader called `name`; ConfigError when there is none."""
+    if name not in ANSWER_READERS:
+        raise ConfigError(f"benchmark.answer_reader is {name!r}, expected {' or '.join(ANSWER_READERS)}.")
+    return ANSWER_READERS[name]

@@ -1,0 +1,30 @@
+"""The text of a question, as the benchmark's authors ask it (`spec/video-mme.md` section 2).
+
+Three parts joined by newlines: the subtitles under their header (only in the setting with subtitles), the instruction,
+and the question with its options and the stub of an answer. Every piece of wording is a setting (`PromptConfig`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sg.evaluate.config import PromptConfig
+
+
+def build_prompt(
+    question: str, options: Sequence[str], config: PromptConfig, subtitle_lines: Sequence[str] | None = None
+) -> str:
+    """The prompt without the video's placeholder.
+
+    `options` already begin with "A. ", "B. ", ...; `subtitle_lines` is None in the setting without subtitles and may be
+    empty in the one with them (`config.empty_subtitles` says what stands there then). Empty wording is left out.
+    """
+    blank = " " if config.trailing_blank else ""
+    parts = []
+    if subtitle_lines or (subtitle_lines is not None and config.empty_subtitles == "header"):
+        header = [config.subtitle_header] if config.subtitle_header else []
+        parts.append("\n".join([*header, *(subtitle_lines or [""])]) + blank)
+    if config.instruction:
+        parts.append(config.instruction + blank)
+    parts.append("\n".join([question, *options, *([config.last_line] if config.last_line else [])]))
+    return "\n".join(parts)

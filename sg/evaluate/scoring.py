@@ -1,0 +1,148 @@
+"""Scores by the official rule, and beside them what the official rule hides (`spec/video-mme.md` section 4).
+
+Official accuracy divides by the *answered* questions, so a model that stays silent on hard ones gains; strict accuracy
+divides by all. Buckets are the durations of the benchmark, and "overall" pools them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from sg.artefacts.predictions import Prediction
+from sg.core.errors import DataError
+from sg.evaluate.answers import LETTERS
+
+OVERALL = "overall"
+DURATIONS = ("short", "medium", "long")
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Questions that were answered rightly, answered at all, and asked."""
+
+    correct: int = 0
+    answered: int = 0
+    total: int = 0
+
+    @property
+    def accuracy(self) -> float:
+        """Per cent of the answered questions: the official number; 0 when none was answered."""
+        return 100 * self.correct / self.answered if self.answered else 0.0
+
+    @property
+    def strict_accuracy(self) -> float:
+        """Per cent of all questions."""
+        return 100 * self.correct / self.total if self.total else 0.0
+
+
+def count(rows: Iterable[Prediction]) -> Count:
+    """The counts of `rows`; a row that is not ok counts as unanswered."""
+    correct = answered = total = 0
+    for row in rows:
+        correct += row.is_correct
+        answered += row.is_answered
+        total += 1
+    return Count(correct, answered, total)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketScores:
+    """Counts of one bucket: all its questions, and by domain, sub-category and task type."""
+
+    overall: Count
+    domain: dict[str, Count]
+    sub_category: dict[str, Count]
+    task_type: dict[str, Count]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingScores:
+    """Scores of one setting.
+
+    Attributes:
+        setting: `without_subtitles`, `with_subtitles` or a probe.
+        buckets: "short", "medium", "long" (those that the benchmark has) and "overall".
+        letters: how often each of A, B, C, D was predicted, "" for unanswered.
+        answers: how often each of A, B, C, D is right: what a model that always says one letter would score.
+        statuses: number of rows by status.
+        without_subtitle_lines: questions asked with subtitles that had no line to show.
+    """
+
+    setting: str
+    buckets: dict[str, BucketScores]
+    letters: dict[str, int]
+    answers: dict[str, int]
+    statuses: dict[str, int]
+    without_subtitle_lines: int = 0
+
+    def percentages(self) -> dict[str, float]:
+        """Official accuracy of every bucket: {"overall": 42.9, "short": ...}."""
+        return {name: bucket.overall.accuracy for name, bucket in self.buckets.items()}
+
+
+Scores = dict[str, SettingScores]
+"""{setting: its scores}, in the order in which the settings were asked."""
+
+
+def durations_of(rows: Iterable[Prediction]) -> list[str]:
+    """The buckets that occur: short, medium, long first, any other name after them."""
+    present = {row.duration for row in rows}
+    return [name for name in DURATIONS if name in present] + sorted(present - set(DURATIONS))
+
+
+def _by(rows: Sequence[Prediction], category: Callable[[Prediction], str]) -> dict[str, Count]:
+    groups: dict[str, list[Prediction]] = {}
+    for row in rows:
+        groups.setdefault(category(row), []).append(row)
+    return {name: count(groups[name]) for name in sorted(groups)}
+
+
+def score_bucket(rows: Sequence[Prediction]) -> BucketScores:
+    """The counts of `rows`, all of one setting."""
+    return BucketScores(
+        overall=count(rows),
+        domain=_by(rows, lambda row: row.domain),
+        sub_category=_by(rows, lambda row: row.sub_category),
+        task_type=_by(rows, lambda row: row.task_type),
+    )
+
+
+def score_setting(rows: Sequence[Prediction], durations: Sequence[str] | None = None) -> SettingScores:
+    """The scores of `rows`, which are of one setting; `durations` restricts them to some buckets.
+
+    Raises:
+        DataError: the rows are of several settings, or a bucket that was asked for is empty.
+    """
+    settings = {row.setting for row in rows}
+    if len(settings) != 1:
+        raise DataError(f"Scores are of one setting, but the rows are of {len(settings)}: {sorted(settings)}.")
+    names = list(durations or durations_of(rows))
+    grouped = {name: [row for row in rows if row.duration == name] for name in names}
+    empty = [name for name, group in grouped.items() if not group]
+    if empty:
+        raise DataError(f"There are no questions of duration {empty[0]!r}, only of {', '.join(durations_of(rows))}.")
+    chosen = [row for row in rows if row.duration in grouped]
+    buckets = {OVERALL: score_bucket(chosen)} | {name: score_bucket(group) for name, group in grouped.items()}
+    predicted, right = Counter(row.letter for row in chosen), Counter(row.answer for row in chosen)
+    return SettingScores(
+        setting=settings.pop(),
+        buckets=buckets,
+        letters={letter: predicted[letter] for letter in (*LETTERS, "")},
+        answers={letter: right[letter] for letter in LETTERS},
+        statuses=dict(sorted(Counter(row.status for row in chosen).items())),
+        without_subtitle_lines=sum(row.subtitles != "" and row.subtitle_lines == 0 for row in chosen),
+    )
+
+
+def score(predictions: Sequence[Prediction], durations: Sequence[str] | None = None) -> Scores:
+    """The scores of every setting in `predictions`.
+
+    Raises:
+        DataError: there are no predictions.
+    """
+    if not predictions:
+        raise DataError("There are no predictions to score: make them with `python evaluate.py`.")
+    settings = list(dict.fromkeys(row.setting for row in predictions))
+    return {name: score_setting([row for row in predictions if row.setting == name], durations) for name in settings}

@@ -1,0 +1,108 @@
+"""The official result file, which is also what one sends to the leaderboard: JSON, one object a video.
+
+Anybody's result file can be read back and scored, so models that this project does not run can be compared too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg.artefacts.predictions import WITHOUT_SUBTITLES, Prediction
+from sg.core.errors import DataError
+from sg.core.files import read_json, write_json
+from sg.evaluate.answers import LETTERS, answer_reader
+
+if TYPE_CHECKING:
+    from sg.evaluate.benchmark import Benchmark
+
+# Names of the keys in files from before 2024-06-18.
+_OLD_NAMES = {
+    "duration_category": "duration",
+    "video_category": "domain",
+    "video_subcategory": "sub_category",
+    "choices": "options",
+}
+
+
+def write_submission(path: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> None:
+    """Write the rows of one setting as an official result file; a question without an answer has the response "".
+
+    Raises:
+        DataError: a question of the benchmark has no row.
+    """
+    responses = {row.question_id: row.response for row in rows}
+    videos = []
+    for video in benchmark.videos:
+        questions = []
+        for question in video.questions:
+            if question.question_id not in responses:
+                raise DataError(f"question {question.question_id} was not asked: finish the evaluation first.")
+            questions.append(
+                {
+                    "question_id": question.question_id,
+                    "task_type": question.task_type,
+                    "question": question.text,
+                    "options": list(question.options),
+                    "answer": question.answer,
+                    "response": responses[question.question_id],
+                }
+            )
+        names = {"video_id": video.video_id, "duration": video.duration}
+        categories = {"domain": video.domain, "sub_category": video.sub_category}
+        videos.append({**names, **categories, "questions": questions})
+    write_json(path, videos)
+
+
+def _text(item: Mapping[str, Any], key: str, where: str) -> str:
+    value = item.get(key)
+    if not isinstance(value, str):
+        raise DataError(f"{where} has {value!r} as {key!r}, expected text.")
+    return value
+
+
+def _current_names(item: Any, where: str) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise DataError(f"{where} is a {type(item).__name__}, expected an object.")
+    return {_OLD_NAMES.get(str(key), str(key)): value for key, value in item.items()}
+
+
+def _question(question: dict[str, Any], video: dict[str, Any], setting: str, reader: str, where: str) -> Prediction:
+    response, answer = _text(question, "response", where), _text(question, "answer", where)
+    if answer not in tuple(LETTERS):
+        raise DataError(f"{where} has the answer {answer!r}, expected one of A, B, C, D.")
+    return Prediction(
+        question_id=_text(question, "question_id", where),
+        setting=setting,
+        answer=answer,
+        task_type=_text(question, "task_type", where),
+        response=response,
+        letter=answer_reader(reader)(response),
+        **video,
+    )
+
+
+def read_submission(path: Path, setting: str = WITHOUT_SUBTITLES, reader: str = "official") -> list[Prediction]:
+    """The rows of an official result file (also of the layout before 2024-06-18), read by the answer reader `reader`.
+
+    Raises:
+        DataError: the file is no result file, a response is missing, or a question occurs twice.
+    """
+    data = read_json(path)
+    if not isinstance(data, list):
+        raise DataError(f"{path} holds a {type(data).__name__}, expected a list with one object a video.")
+    rows: dict[str, Prediction] = {}
+    for number, item in enumerate(data, start=1):
+        where = f"{path}, video {number},"
+        video = _current_names(item, where)
+        columns: dict[str, Any] = {
+            key: _text(video, key, where) for key in ("video_id", "duration", "domain", "sub_category")
+        }
+        for index, question in enumerate(video.get("questions") or [], start=1):
+            here = f"{path}, video {columns['video_id']}, question {index},"
+            row = _question(_current_names(question, here), columns, setting, reader, here)
+            if row.question_id in rows:
+                raise DataError(f"{path} holds question {row.question_id} twice: question ids must be unique.")
+            rows[row.question_id] = row
+    return list(rows.values())

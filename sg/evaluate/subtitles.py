@@ -1,0 +1,101 @@
+"""Subtitles in a prompt: reading `.srt` files and cutting them at the model's own frame times.
+
+The cutting is the benchmark's official rule (`spec/video-mme.md` section 3): for each frame the first cue that is on
+screen strictly between its start and end, one line a frame, repeats kept. Cue text is what the official slicer's
+parser makes of it, so style tags become `{\\i1}` codes and other tags vanish.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sg.core.errors import DataError
+
+_TIME = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})[,.](\d{1,3})")
+_STYLE_TAG = re.compile(r"< *(/?) *([bius]) *>")
+_OTHER_TAG = re.compile(r"< */? *[a-zA-Z][^>]*>")
+_NEXT_CUE_NUMBER = re.compile(r"\n+ *\d+ *$")
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One subtitle: on screen from `start_ms` to `end_ms`, its lines joined by `\\n`."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+
+    @property
+    def line(self) -> str:
+        """The text on one line."""
+        return self.text.replace("\n", " ")
+
+
+def _milliseconds(match: re.Match[str]) -> int:
+    hours, minutes, seconds, fraction = match.groups()
+    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(fraction.ljust(3, "0"))
+
+
+def _cue_text(lines: list[str]) -> str:
+    *before, last = lines or [""]
+    if before and last.strip().isdecimal() and not any(line.strip() for line in before):
+        return ""  # blank lines, then only the number of the next cue
+    text = _NEXT_CUE_NUMBER.sub("", "\n".join(lines).strip())
+    text = _STYLE_TAG.sub(lambda tag: f"{{\\{tag[2]}{0 if tag[1] else 1}}}", text)
+    return _OTHER_TAG.sub("", text)
+
+
+def parse_srt(text: str) -> list[Cue]:
+    """The cues of a SubRip text in file order; whatever stands before the first time line is ignored."""
+    times: list[tuple[int, int]] = []
+    bodies: list[list[str]] = []
+    # Not str.splitlines: a form feed or a Unicode line separator inside a cue is text.
+    for line in io.StringIO(text.removeprefix("\ufeff"), newline=None):
+        stamps = list(_TIME.finditer(line))
+        if len(stamps) == 2:
+            times.append((_milliseconds(stamps[0]), _milliseconds(stamps[1])))
+            bodies.append([])
+        elif bodies:
+            bodies[-1].append(line.removesuffix("\n"))
+    return [Cue(start, end, _cue_text(body)) for (start, end), body in zip(times, bodies, strict=True)]
+
+
+def read_srt(path: Path) -> list[Cue]:
+    """The cues of the SubRip file at `path` (UTF-8).
+
+    Raises:
+        DataError: the file is no UTF-8 text, or has text but no cue in it.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 subtitle file ({error.reason} at byte {error.start}).") from error
+    cues = parse_srt(text)
+    if text.strip() and not cues:
+        raise DataError(f"{path} holds no subtitle cue: expected lines like '00:00:01,000 --> 00:00:02,500'.")
+    return cues
+
+
+def frame_time_ms(frame_index: int, fps: float) -> int:
+    """When a frame is shown, in whole milliseconds by Python's rounding."""
+    return round(frame_index * 1000 / fps)
+
+
+def lines_at_frames(cues: Sequence[Cue], frame_indices: Sequence[int], fps: float) -> list[str]:
+    """One line for each frame that a cue covers, in frame order; a cue that spans several frames repeats."""
+    lines = []
+    for index in frame_indices:
+        time_ms = frame_time_ms(index, fps)
+        cue = next((cue for cue in cues if cue.start_ms < time_ms < cue.end_ms), None)
+        if cue is not None and cue.line.strip():
+            lines.append(cue.line)
+    return lines
+
+
+def transcript_lines(cues: Sequence[Cue]) -> list[str]:
+    """Every cue once, in file order: the whole transcript, which other papers mean by "with subtitles"."""
+    return [cue.line for cue in cues if cue.line.strip()]

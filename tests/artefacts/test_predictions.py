@@ -1,0 +1,129 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sg.artefacts.predictions import (
+    ERROR,
+    MISSING_VIDEO,
+    Prediction,
+    PredictionWriter,
+    paired_outcomes,
+    prediction_from_dict,
+    read_predictions,
+)
+from sg.core.errors import DataError, MissingInputError
+
+
+def row(question_id: str, **more: Any) -> Prediction:
+    values: dict[str, Any] = {"setting": "without_subtitles", "video_id": "001", "duration": "short", "answer": "B"}
+    return Prediction(question_id=question_id, **(values | {"made_by": "m1"} | more))
+
+
+def write(path: Path, rows: list[Prediction], made_by: str = "m1") -> PredictionWriter:
+    with PredictionWriter(path, made_by) as writer:
+        writer.write(rows)
+    return writer
+
+
+def test_rows_read_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "predictions.jsonl"
+    rows = [row("1", response="rot ✓ B", letter="B", frames=(0, 8), fps=8.0), row("2", status=ERROR, reason="broken")]
+    write(path, rows)
+    assert read_predictions(path) == rows
+    assert json.loads(path.read_text().splitlines()[0])["correct"] is True
+
+
+def test_one_setting_can_be_read_alone(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    write(path, [row("1"), row("1", setting="with_subtitles")])
+    assert [item.setting for item in read_predictions(path, "with_subtitles")] == ["with_subtitles"]
+
+
+def test_a_row_that_was_cut_off_is_written_again_and_the_file_is_as_if_nothing_happened(tmp_path: Path) -> None:
+    path, undisturbed = tmp_path / "predictions.jsonl", tmp_path / "undisturbed.jsonl"
+    rows = [row("1"), row("2"), row("3")]
+    write(undisturbed, rows)
+    path.write_bytes(undisturbed.read_bytes()[:-7])
+    with PredictionWriter(path, "m1") as writer:
+        assert sorted(key[0] for key in writer.done) == ["1", "2"]
+        writer.write(rows)
+    assert path.read_bytes() == undisturbed.read_bytes()
+
+
+def test_a_killed_process_loses_no_row_that_it_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    program = (
+        "import os, signal, pathlib\n"
+        "from sg.artefacts.predictions import Prediction, PredictionWriter\n"
+        f"with PredictionWriter(pathlib.Path({str(path)!r}), 'm1') as writer:\n"
+        "    writer.write([Prediction('1', 'with_subtitles', '001', 'short', 'A', made_by='m1')])\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
+    assert [item.question_id for item in read_predictions(path)] == ["1"]
+
+
+def test_a_failed_row_is_not_done_and_an_answer_takes_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    write(path, [row("1", status=MISSING_VIDEO, reason="no file"), row("2")])
+    with PredictionWriter(path, "m1") as writer:
+        assert not writer.is_done(("1", "without_subtitles"))
+        assert writer.is_done(("2", "without_subtitles"))
+        writer.write([row("1", letter="B", response="B")])
+    assert [(item.question_id, item.letter) for item in read_predictions(path)] == [("1", "B"), ("2", "")]
+
+
+def test_a_row_that_fails_again_in_the_same_way_is_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    for _ in range(2):
+        write(path, [row("1", status=MISSING_VIDEO, reason="no file")])
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_rows_of_another_checkpoint_are_moved_aside_not_mixed_in(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    write(path, [row("1")])
+    writer = write(path, [row("1", made_by="m2")], made_by="m2")
+    assert writer.set_aside == tmp_path / "predictions.m1.jsonl"
+    assert [item.made_by for item in read_predictions(path)] == ["m2"]
+    assert [item.made_by for item in read_predictions(writer.set_aside)] == ["m1"]
+
+
+def test_a_broken_line_in_the_middle_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("{]\n" + row("1").to_json() + "\n")
+    with pytest.raises(DataError, match="line 1, is no JSON"):
+        read_predictions(path)
+
+
+def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"evaluate\.py"):
+        read_predictions(tmp_path / "predictions.jsonl")
+
+
+@pytest.mark.parametrize("data", [[], {"question_id": "1"}, 3])
+def test_data_that_is_no_prediction_is_refused(data: Any) -> None:
+    with pytest.raises(DataError, match="row 7"):
+        prediction_from_dict(data, "row 7")
+
+
+def test_an_error_text_can_never_be_an_answer() -> None:
+    with pytest.raises(DataError, match="there is a response or a letter"):
+        row("1", status=ERROR, response="CUDA out of memory")
+
+
+def test_pairs_are_the_common_questions_and_unanswered_ones_are_wrong() -> None:
+    new = [row("1", letter="B"), row("2", letter=""), row("3", letter="B")]
+    base = [row("2", letter="B"), row("1", letter="C")]
+    assert paired_outcomes(new, base) == ([True, False], [False, True], ["001", "001"])
+
+
+def test_pairs_of_different_benchmarks_are_refused() -> None:
+    with pytest.raises(DataError, match="share no question"):
+        paired_outcomes([row("1")], [row("2")])
+    with pytest.raises(DataError, match="compare predictions of the same benchmark"):
+        paired_outcomes([row("1")], [row("1", answer="C")])

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sg.artefacts.predictions import UNDECODABLE, Prediction
+from sg.core.errors import DataError
+from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question
+from sg.evaluate.submission import read_submission, write_submission
+
+OPTIONS = ("A. red", "B. blue", "C. green", "D. black")
+
+
+def small_benchmark() -> Benchmark:
+    questions = tuple(Question(f"001-{i}", "order", "What?", OPTIONS, "B") for i in (1, 2))
+    return Benchmark("demo", "1", (BenchmarkVideo("001", "abc", "short", "indoor", "room", questions),))
+
+
+def rows(**second: Any) -> list[Prediction]:
+    same = {"setting": "with_subtitles", "video_id": "001", "duration": "short", "answer": "B", "domain": "indoor"}
+    same |= {"sub_category": "room", "task_type": "order"}
+    return [
+        Prediction(question_id="001-1", response="blue B", letter="B", **same),
+        Prediction(question_id="001-2", **(same | second)),
+    ]
+
+
+def test_a_written_file_reads_back_as_the_same_answers(tmp_path: Path) -> None:
+    path = tmp_path / "official.json"
+    write_submission(path, small_benchmark(), rows(response="Answer: C", letter="C"))
+    assert read_submission(path, "with_subtitles") == rows(response="Answer: C", letter="C")
+
+
+def test_a_failed_question_has_an_empty_response_and_the_keys_are_the_official_ones(tmp_path: Path) -> None:
+    path = tmp_path / "official.json"
+    write_submission(path, small_benchmark(), rows(status=UNDECODABLE, reason="no frame"))
+    (video,) = json.loads(path.read_text())
+    assert list(video) == ["video_id", "duration", "domain", "sub_category", "questions"]
+    assert list(video["questions"][0]) == ["question_id", "task_type", "question", "options", "answer", "response"]
+    assert video["questions"][1]["response"] == ""
+
+
+def test_an_unasked_question_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="question 001-2 was not asked"):
+        write_submission(tmp_path / "official.json", small_benchmark(), rows()[:1])
+
+
+def official(**changes: Any) -> list[dict[str, Any]]:
+    question = {"question_id": "1", "task_type": "t", "question": "?", "options": [], "answer": "A", "response": "A"}
+    video = {"video_id": "001", "duration": "short", "domain": "d", "sub_category": "s"}
+    return [video | {"questions": [question | changes]}]
+
+
+def save(data: Any, folder: Path) -> Path:
+    path = folder / "file.json"
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_file_of_the_old_layout_is_read_too(tmp_path: Path) -> None:
+    (video,) = official()
+    old = {"duration_category": "short", "video_category": "d", "video_subcategory": "s", "video_id": "001"}
+    path = save([old | {"questions": video["questions"]}], tmp_path)
+    assert read_submission(path) == read_submission(save(official(), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"videos": []}, "expected a list"),
+        (["video"], "video 1, is a str, expected an object"),
+        (official(response=None), "has None as 'response', expected text"),
+        (official(answer="E"), "has the answer 'E'"),
+        (official() + official(), "holds question 1 twice"),
+        ([{"video_id": "001"}], "has None as 'duration'"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused_in_one_sentence(data: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        read_submission(save(data, tmp_path))
+    assert "\n" not in str(caught.value)
