@@ -1,6 +1,4 @@
-"""What one run of a study leaves behind: `result.json`, read by the report and by the next repetition of the command."""
-
-from __future__ import annotations
+"""What one run of a study leaves behind: `result.json`, read by the report and by a repetition of the command."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -33,9 +31,10 @@ class StageResult:
 class RunResult:
     """One row of a study: a model trained on `scale` captions with one seed, and its scores.
 
-    `scale` is what was asked for (0 = the baseline without the caption stage), `num_captions` what training really used;
-    the demo world has ten videos a "k", so there 50k means 500 captions. `scores` are percentages:
-    {setting: {"overall" | "short" | "medium" | "long": accuracy}}. `control` is None in the headline sweep.
+    `scale` is what was asked for (0 = the baseline without the caption stage), `num_captions` what training really
+    used; the demo world has ten videos a "k", so there 50k means 500 captions. `control` is None in the headline sweep.
+    `scores` are percentages: {setting: {"overall" | "short" | "medium" | "long": accuracy}}. `inputs` names the files
+    the run read ("manifest", "captions", "forest", "videos"); the report draws its cluster gallery from them.
     """
 
     run: str
@@ -54,6 +53,7 @@ class RunResult:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,11 +86,7 @@ def read_result(path: Path) -> RunResult:
     file = _result_file(path)
     if not file.is_file():
         raise MissingInputError(f"no result at {file}: the run did not get as far as writing one; run it again")
-    try:
-        data = read_json(file)
-    except ValueError as error:
-        raise DataError(f"{file} is not readable JSON ({error}): delete the run folder and run it again") from error
-    return result_from_dict(data, file)
+    return result_from_dict(read_json(file), file)
 
 
 def result_from_dict(data: Any, origin: Path | str) -> RunResult:

@@ -1,0 +1,122 @@
+"""The study's numbers for other programs and documents: Markdown and CSV."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import fields
+
+from sg.report.estimates import Estimate
+from sg.report.finding import Finding
+from sg.report.study import BUCKETS
+from sg.report.summary import Row, RunRow, Summary, Table
+from sg.report.tables import cell_delta, cell_score, legend, published_text, row_note
+from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, accuracy_text, difference_text, joined, p_text
+
+
+def markdown(summary: Summary, finding: Finding) -> str:
+    """The report as Markdown: verdict, tables, controls, probes, statements."""
+    parts = [f"# {_cell_md(summary.study)}", f"**{_cell_md(finding.verdict)}**"]
+    for table in summary.tables:
+        parts += [f"## {SETTING_TITLES[table.setting]}", _table_md(table), f"{legend(table)}."]
+    if summary.controls:
+        header = ["Headline", "Control", "Setting", "Headline - control", "p"]
+        rows = [
+            [
+                row.headline_label,
+                row.control_label,
+                SETTING_TITLES[row.setting],
+                difference_text(row.difference),
+                p_text(row.difference.p),
+            ]
+            for row in summary.controls
+        ]
+        parts += ["## Controls", _grid_md(header, rows)]
+    if summary.probes:
+        header = ["Probe", "Captions", "Accuracy", "At chance"]
+        cells = [
+            [SETTING_TITLES[row.probe], row.label, accuracy_text(row.accuracy), "yes" if row.at_chance else "no"]
+            for row in summary.probes
+        ]
+        parts += ["## Leak probes", _grid_md(header, cells)]
+    parts += ["## Reading", "\n".join(f"- {item.topic}: {_cell_md(item.text)}" for item in finding.statements)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table_md(table: Table) -> str:
+    has_published = any(cell.published is not None for row in table.rows for cell in row.cells.values())
+    header = ["Captions", "Seeds"] + [BUCKET_TITLES[bucket] for bucket in BUCKETS]
+    header += ["Published (overall, short, medium, long)"] if has_published else []
+    rows = []
+    for row in table.rows:
+        cells = [
+            f"{cell_score(cell)} ({delta})" if (delta := cell_delta(cell)) else cell_score(cell)
+            for cell in row.cells.values()
+        ]
+        line = [row.label + (f" — {note}" if (note := row_note(row)) else ""), str(len(row.seeds)), *cells]
+        if has_published:
+            line.append(joined([published_text(cell) for cell in row.cells.values() if cell.published is not None]))
+        rows.append(line)
+    return _grid_md(header, rows)
+
+
+def _grid_md(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell_md(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell_md(text: str) -> str:
+    """Text that Markdown shows as it is: no HTML, no broken table."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    for sign in "|`[]":
+        escaped = escaped.replace(sign, "\\" + sign)
+    return escaped.replace("* ", "\\* ").replace("*)", "\\*)")
+
+
+CSV_COLUMNS = (
+    "study", "benchmark", "setting", "scale", "scale_label", "control", "num_captions", "caption_steps", "bucket",
+    "seeds", "score", "score_low", "score_high", "seed_spread", "delta", "delta_low", "delta_high", "delta_p",
+    "delta_p_holm", "questions", "answered", "published", "published_delta", "published_slip", "reason",
+)  # fmt: skip
+
+
+def tables_csv(summary: Summary) -> str:
+    """One row an arm, setting and bucket; numbers unrounded."""
+    rows = [
+        _csv_row(summary, table, row, bucket) for table in summary.tables for row in table.rows for bucket in BUCKETS
+    ]
+    return _csv(CSV_COLUMNS, rows)
+
+
+def _csv_row(summary: Summary, table: Table, row: Row, bucket: str) -> list[object]:
+    cell = row.cells[bucket]
+    return [
+        summary.study, summary.benchmark, table.setting, row.scale, row.scale_label, row.control, row.num_captions,
+        row.caption_steps, bucket, len(row.seeds), cell.score, *_bounds(cell.accuracy), cell.seed_spread,
+        cell.delta and cell.delta.value, *_bounds(cell.delta), cell.delta and cell.delta.p, cell.p_holm,
+        cell.questions, cell.answered, cell.published, cell.published_delta, cell.published_slip,
+        "; ".join(row.reasons),
+    ]  # fmt: skip
+
+
+def _bounds(estimate: Estimate | None) -> tuple[float | None, float | None]:
+    return (None, None) if estimate is None else (estimate.low, estimate.high)
+
+
+def runs_csv(summary: Summary) -> str:
+    """One row a run, the failed ones with their reason; JSON-like fields as `name=value` lists."""
+    names = [field.name for field in fields(RunRow)]
+    return _csv(names, [[_flat(getattr(run, name)) for name in names] for run in summary.runs])
+
+
+def _flat(value: object) -> object:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={item}" for key, item in value.items())
+    return " ".join(value) if isinstance(value, list) else value
+
+
+def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(["" if value is None else value for value in row] for row in rows)
+    return stream.getvalue()

@@ -1,0 +1,53 @@
+"""Published numbers that the tables show beside our own, from `experiments/<study>/published.csv`."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sg.core.commands import PROJECT_FOLDER
+from sg.core.errors import DataError
+
+PUBLISHED_BENCHMARK = "video_mme"
+PUBLISHED_FILE = PROJECT_FOLDER / "experiments" / "scaling_webvid" / "published.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCell:
+    """One printed accuracy (percent) with the counts it was recovered from; `slip` says where the print is wrong."""
+
+    printed: float
+    correct: int
+    questions: int
+    printed_delta: float | None
+    delta: float | None
+    slip: str
+
+
+Key = tuple[str, int, str]
+"""Setting, scale, bucket."""
+
+
+def read_published(path: Path = PUBLISHED_FILE) -> Mapping[Key, PublishedCell]:
+    """The cells of the published tables by (setting, scale, bucket); DataError when a column is missing."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        try:
+            return {(row["setting"], int(row["scale"]), row["bucket"]): _cell(row) for row in csv.DictReader(stream)}
+        except (KeyError, ValueError) as error:
+            raise DataError(f"{path} is not a table of published numbers ({error!r}): restore it from git") from error
+
+
+def published_for(benchmark: str) -> Mapping[Key, PublishedCell]:
+    """What can stand beside results on `benchmark`: the study's tables for Video-MME, nothing for other benchmarks."""
+    return read_published() if benchmark == PUBLISHED_BENCHMARK else {}
+
+
+def _cell(row: Mapping[str, str]) -> PublishedCell:
+    return PublishedCell(
+        printed=float(row["printed"]),
+        correct=int(row["correct"]),
+        questions=int(row["questions"]),
+        printed_delta=float(row["printed_delta"]) if row["printed_delta"] else None,
+        delta=float(row["delta_from_counts"]) if row["delta_from_counts"] else None,
+        slip=row["slip"],
+    )

@@ -1,0 +1,179 @@
+"""Every number of the report as plain records: the tables, controls, probes and runs; saved as `summary.json`.
+
+Tables, figures, page, notebook and W&B are drawn from this alone, so a committed summary rebuilds them all.
+"""
+
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from sg.core.errors import DataError, MissingInputError
+from sg.core.files import read_json, write_json
+from sg.report.estimates import Estimate
+
+SUMMARY_FILE = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One arm in one bucket. `score` (percent) is the mean over seeds; the estimates need the answers per question."""
+
+    score: float | None = None
+    accuracy: Estimate | None = None
+    seed_scores: list[float] = field(default_factory=list)
+    seed_spread: float | None = None
+    delta: Estimate | None = None
+    seed_deltas: list[float] = field(default_factory=list)
+    p_holm: float | None = None
+    questions: int = 0
+    answered: float = 0.0
+    published: float | None = None
+    published_delta: float | None = None
+    published_slip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One arm of the study in one setting. `reasons` says why seeds are missing."""
+
+    arm: str
+    label: str
+    scale: int
+    scale_label: str
+    control: str | None
+    num_captions: int
+    caption_steps: int | None
+    seeds: list[int]
+    failed_seeds: list[int]
+    reasons: list[str]
+    cells: dict[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The study in one setting: headline rows by scale, then the controls. `joint_p` tests "all caption arms alike"."""
+
+    setting: str
+    questions: int
+    videos: int
+    rows: list[Row]
+    growth: Estimate | None
+    joint_p: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRow:
+    """A control beside the headline arm it answers to, overall, in one setting; differences in points."""
+
+    kind: str
+    setting: str
+    control: str
+    headline: str
+    control_label: str
+    headline_label: str
+    control_steps: int | None
+    headline_steps: int | None
+    control_gain: Estimate | None
+    headline_gain: Estimate | None
+    difference: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRow:
+    """A model asked about a zeroed or a wrong video. `drop` is its accuracy with the right video minus this one."""
+
+    probe: str
+    arm: str
+    label: str
+    seeds: int
+    accuracy: Estimate
+    chance: float
+    at_chance: bool
+    drop: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class LetterRow:
+    """How an arm spread its answers over the letters, in percent of the questions; "none" is no readable letter."""
+
+    setting: str
+    arm: str
+    label: str
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run: what it was, how it ended, what repeats it."""
+
+    run: str
+    scale_label: str
+    control: str | None
+    seed: int
+    status: str
+    reason: str
+    num_captions: int
+    steps: dict[str, int]
+    seconds: dict[str, float]
+    reused: list[str]
+    fingerprints: dict[str, str]
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A study in numbers. `answers` is how often each letter is right in the benchmark, in percent."""
+
+    study: str
+    benchmark: str
+    commands: list[str]
+    versions: dict[str, str]
+    tables: list[Table]
+    controls: list[ControlRow]
+    probes: list[ProbeRow]
+    letters: list[LetterRow]
+    answers: dict[str, float]
+    runs: list[RunRow]
+    notes: list[str]
+
+    def table(self, setting: str) -> Table | None:
+        """The table of a setting, None when no run was asked in it."""
+        return next((table for table in self.tables if table.setting == setting), None)
+
+
+def headline_rows(table: Table) -> list[Row]:
+    """Rows of the sweep itself, without controls, that have a score."""
+    return [row for row in table.rows if row.control is None and row.cells["overall"].score is not None]
+
+
+def write_summary(path: Path, summary: Summary) -> None:
+    """Save `summary` as JSON."""
+    write_json(path, asdict(summary))
+
+
+def read_summary(path: Path) -> Summary:
+    """Read a summary from its file or folder; MissingInputError when there is none, DataError when it is none."""
+    file = path if path.suffix == ".json" else path / SUMMARY_FILE
+    if not file.is_file():
+        raise MissingInputError(f"no {SUMMARY_FILE} at {file}: make it with `python -m sg.report study=FOLDER`")
+    try:
+        return typing.cast(Summary, _load(Summary, read_json(file)))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{file} is not a summary of this version ({error}): make it again with sg.report") from error
+
+
+def _load(kind: Any, value: Any) -> Any:
+    """Rebuild the annotated type `kind` from plain JSON data."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _load(next(item for item in arguments if item is not type(None)), value)
+    if origin is list:
+        return [_load(arguments[0], item) for item in value]
+    if origin is dict:
+        return {key: _load(arguments[1], item) for key, item in value.items()}
+    if is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return typing.cast(Any, kind)(**{f.name: _load(hints[f.name], value[f.name]) for f in fields(kind)})
+    return value

@@ -1,0 +1,67 @@
+"""How numbers and names are written, the same in the terminal, in Markdown and on the page."""
+
+from sg.report.estimates import Estimate
+
+SETTING_TITLES = {
+    "without_subtitles": "Without subtitles",
+    "with_subtitles": "With subtitles",
+    "zeroed_video": "Zeroed video",
+    "swapped_video": "Swapped video",
+}
+BUCKET_TITLES = {"overall": "Overall", "short": "Short", "medium": "Medium", "long": "Long"}
+
+
+def percent(value: float | None) -> str:
+    """One decimal, or a dash where there is nothing."""
+    return "–" if value is None else f"{value:.1f}"
+
+
+def signed(value: float) -> str:
+    """One decimal with its sign; what rounds to zero is `0.0`."""
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def interval(estimate: Estimate) -> str:
+    """`[+6.6, +11.5]`, signed: for differences."""
+    return f"[{signed(estimate.low)}, {signed(estimate.high)}]"
+
+
+def difference_text(estimate: Estimate) -> str:
+    """`+9.0 [+6.6, +11.5]`."""
+    return f"{signed(estimate.value)} {interval(estimate)}"
+
+
+def size_text(estimate: Estimate) -> str:
+    """`9.0 [6.6, 11.5]`: a difference whose direction the sentence tells; a falling one is turned round."""
+    low, high = sorted((abs(estimate.low), abs(estimate.high)))
+    return f"{abs(estimate.value):.1f} [{low:.1f}, {high:.1f}]"
+
+
+def accuracy_text(estimate: Estimate) -> str:
+    """`38.0 [35.1, 40.9]`."""
+    return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
+
+
+def p_text(p: float | None) -> str:
+    """`p = .045`, `p < .001`."""
+    if p is None:
+        return "p not known"
+    return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
+
+
+def duration_text(seconds: float) -> str:
+    """`41 s`, `3 min`, `2.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`, `2,700 questions`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def joined(parts: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1] if parts else ""

@@ -1,0 +1,135 @@
+"""Writes synthetic study folders: answers drawn from a model of questions and gains, in the real file formats."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from sg.artefacts.predictions import Prediction
+from sg.artefacts.result import FAILED, RunResult, StageResult, write_result
+from sg.core.scales import scale_label
+
+DURATIONS = ("short", "medium", "long")
+LETTERS = np.array(list("ABCD"))
+
+
+@dataclass
+class World:
+    """A benchmark of `videos` videos with three questions each and arms that answer it."""
+
+    folder: Path
+    videos: int = 90
+    benchmark: str = "demo"
+    seed: int = 0
+    probes: bool = True
+    silent: float = 0.0
+    answers: np.ndarray = field(init=False)
+    skill: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        generator = np.random.default_rng(self.seed)
+        self.answers = LETTERS[generator.integers(4, size=3 * self.videos)]
+        per_video = np.repeat(generator.normal(0, 0.4, self.videos), 3)
+        self.skill = per_video + generator.normal(0, 0.6, 3 * self.videos)
+
+    def question(self, number: int) -> dict[str, str]:
+        video = number // 3
+        return {
+            "question_id": f"{video:03d}-{number % 3 + 1}",
+            "video_id": f"v{video:03d}",
+            "duration": DURATIONS[video * 3 // self.videos],
+            "answer": str(self.answers[number]),
+            "domain": "Demo",
+            "task_type": "Counting Problem",
+        }
+
+    def run(
+        self,
+        scale: int,
+        seed: int = 0,
+        control: str | None = None,
+        gain: float = 0.0,
+        subtitle_gain: float = 0.8,
+        steps: int | None = None,
+        settings: tuple[str, ...] | None = None,
+        reason: str = "",
+    ) -> Path:
+        """Write one run; `gain` is added to the log-odds of a right answer."""
+        name = f"scale={scale_label(scale)},control={control},seed={seed}"
+        path = self.folder / name
+        path.mkdir(parents=True)
+        result = self._result(name, scale, seed, control, steps if steps is not None else scale // 1600, reason)
+        if not reason:
+            rows = self._predictions(seed, scale, control, gain, subtitle_gain, settings)
+            (path / "predictions.jsonl").write_text("".join(row.to_json() + "\n" for row in rows))
+        write_result(path, result)
+        return path
+
+    def _result(self, name: str, scale: int, seed: int, control: str | None, steps: int, reason: str) -> RunResult:
+        return RunResult(
+            run=name,
+            study=self.folder.name,
+            scale=scale,
+            scale_label=scale_label(scale),
+            seed=seed,
+            control=control,
+            num_captions=scale // 100,
+            benchmark=self.benchmark,
+            status=FAILED if reason else "finished",
+            reason=reason,
+            command="python train.py -m data.scale=50k,100k seed=0,1,2",
+            steps={"align": 38, "caption": steps, "instruct": 100} if scale else {"align": 38, "instruct": 100},
+            stages={
+                "align": StageResult("a" * 16, reused=scale > 0, seconds=3.5),
+                "instruct": StageResult(f"{scale:016x}", False, 12.25),
+            },
+            versions={"sharegemini": "0.1.0", "torch": "2.13.0"},
+            timings={"evaluate": 4.0},
+            scores={} if reason else {"without_subtitles": {"overall": 40.0}},
+        )
+
+    def _predictions(
+        self,
+        seed: int,
+        scale: int,
+        control: str | None,
+        gain: float,
+        subtitle_gain: float,
+        settings: tuple[str, ...] | None,
+    ) -> list[Prediction]:
+        levels = {"without_subtitles": gain - 0.6, "with_subtitles": gain / 2 + subtitle_gain - 0.6}
+        if self.probes and scale and control is None:
+            levels |= {"zeroed_video": None, "swapped_video": None}
+        rows = []
+        for setting, level in levels.items():
+            if settings is not None and setting not in settings:
+                continue
+            generator = np.random.default_rng([self.seed, seed, scale, len(control or ""), len(setting)])
+            chance = 0.25 if level is None else 0.25 + 0.75 / (1 + np.exp(-(self.skill * 2 + level - 1)))
+            is_correct = generator.random(len(self.answers)) < chance
+            wrong = LETTERS[(np.searchsorted(LETTERS, self.answers) + generator.integers(1, 4, len(self.answers))) % 4]
+            given = np.where(is_correct, self.answers, wrong)
+            given[generator.random(len(given)) < self.silent] = ""
+            rows += [
+                Prediction(setting=setting, response=f"red {letter}", letter=str(letter), **self.question(number))
+                for number, letter in enumerate(given)
+            ]
+        return rows
+
+
+SWEEP = ((0, 0.0), (50_000, 0.2), (100_000, 0.7), (200_000, 1.0), (400_000, 1.2), (530_000, 1.25))
+
+
+def write_study(
+    folder: Path, videos: int = 90, seeds: int = 3, benchmark: str = "demo", controls: bool = True
+) -> World:
+    """Six scales x `seeds`, an equal-step and a random control, and one failed run at 400k."""
+    world = World(folder, videos, benchmark)
+    for seed in range(seeds):
+        for scale, gain in SWEEP:
+            failed = "CUDA out of memory at step 12 <script>alert(1)</script>" if (scale, seed) == (400_000, 1) else ""
+            world.run(scale, seed, gain=gain, reason=failed)
+        if controls:
+            world.run(50_000, seed, "equal_steps", gain=0.9, steps=331)
+            world.run(100_000, seed, "random", gain=0.65)
+    return world
