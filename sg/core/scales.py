@@ -21,7 +21,7 @@ def parse_scale(text: str | int | float) -> int | None:
         return None
     match = _SCALE.fullmatch(written.replace("_", ""))
     value = float(match["number"]) * _UNITS[match["unit"].lower()] if match else -1.0
-    if value < 0 or value != int(value):
+    if not 0 <= value < 1e15 or value != int(value):
         raise ConfigError(f"data.scale={written!r} is no scale: write a number such as 50k, 75000, 0 or all.")
     return int(value)
 

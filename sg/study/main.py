@@ -1,0 +1,29 @@
+"""What `train.py` does: one run, or a sweep of runs with the study's report at its end."""
+
+from sg.core.commands import command
+from sg.study.config import TrainConfig
+from sg.study.sweep import studies_of_this_process
+
+
+@command("train", TrainConfig)
+def _train(config: TrainConfig) -> None:
+    from sg.study.plan import check_run, print_plan
+
+    check_run(config)
+    if config.dry_run:
+        print_plan([config])
+        return
+    from sg.study.run import run_study
+
+    run_study(config)
+
+
+def main() -> None:
+    """Run the command; after a sweep build the report from the run folders, also when a job failed."""
+    try:
+        _train()
+    finally:
+        for folder in studies_of_this_process():
+            from sg.study.finish import report_study
+
+            report_study(folder)

@@ -1,0 +1,143 @@
+"""Which stages a run needs, what each trains on, and the fingerprints that let runs share them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sg.artefacts.captions import Captions, read_captions
+from sg.artefacts.checkpoint import stage_folder
+from sg.artefacts.dialogs import dialogs_hash, read_dialogs
+from sg.artefacts.forest import read_forest
+from sg.artefacts.manifest import Manifest, read_manifest
+from sg.core.errors import ConfigError
+from sg.core.fingerprints import fingerprint, text_seed
+from sg.core.scales import parse_scale
+from sg.study.config import TrainConfig
+from sg.study.inputs import Inputs
+from sg.train.config import StageConfig
+from sg.train.samples import TrainingItem, caption_items, drawn_items, items_of
+from sg.train.stage import StageJob
+
+# What changes the speed of a stage, or its name on a screen, but not its weights.
+_NOT_WEIGHTS = ("micro_batch_size", "sources", "requests", "max_samples")
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionData:
+    """The captions that a run trains on: the core of its scale, or a random draw of that size."""
+
+    scale: int
+    num_videos: int
+    items: list[TrainingItem]
+
+
+def num_core_videos(config: TrainConfig, scale: str, available: int) -> tuple[int, int]:
+    """(scale as a number, videos it stands for) when the data has `available` captioned videos.
+
+    Raises:
+        ConfigError: the scale asks for more than there is.
+    """
+    per_k = config.data.captions_per_k
+    number = parse_scale(scale)
+    if number is None:
+        return available * 1000 // per_k, available
+    videos = number * per_k // 1000
+    if videos > available:
+        raise ConfigError(
+            f"data.scale={scale} is more than {config.data.name} has: {available * 1000 // per_k:,} captions"
+            f"{f' ({available:,} videos, {per_k} a k)' if per_k != 1000 else ''}; use that or less, or all."
+        )
+    if number > 0 and videos == 0:
+        raise ConfigError(f"data.scale={scale} is less than one video of {config.data.name} ({per_k} a k).")
+    return number, videos
+
+
+def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
+    """The samples of the caption stage at the run's scale; none at scale 0.
+
+    `data.control=random` draws videos without the merge forest, nested over the scales of one seed.
+    """
+    captions, manifest = read_captions(inputs.captions), read_manifest(inputs.manifest)
+    usable = [video_id for video_id in manifest.usable().video_ids if video_id in captions]
+    scale, num_videos = num_core_videos(config, str(config.data.scale), len(usable))
+    if num_videos == 0:
+        return CaptionData(0, 0, [])
+    if config.data.control == "random":
+        core = sorted(usable, key=lambda video_id: text_seed("random control", config.seed, video_id))[:num_videos]
+    elif num_videos == len(usable):
+        core = usable
+    else:
+        core = read_forest(inputs.forest).core(num_videos)
+    return CaptionData(scale, num_videos, _items(config, core, captions, manifest))
+
+
+def _items(config: TrainConfig, core: Sequence[str], captions: Captions, manifest: Manifest) -> list[TrainingItem]:
+    paths = {record.video_id: record.path for record in manifest.usable().records()}
+    return caption_items(sorted(core), captions, paths, Path(config.data.videos), config.stage.caption.requests)
+
+
+def stage_jobs(config: TrainConfig, inputs: Inputs, caption: CaptionData) -> list[StageJob]:
+    """The stages of a run in their order: align, caption (unless the scale is 0), instruct; each starts from the last."""
+    recipe = config.stage
+    base = inputs.base_model
+    jobs = [_job(config, recipe.align, _dialog_items(config, recipe.align), None, base)]
+    if caption.items:
+        jobs.append(_job(config, recipe.caption, caption.items, jobs[-1], base, _caption_draws(config, inputs, caption)))
+    jobs.append(_job(config, recipe.instruct, _dialog_items(config, recipe.instruct), jobs[-1], base))
+    return jobs
+
+
+def _dialog_items(config: TrainConfig, stage: StageConfig) -> list[TrainingItem]:
+    items: list[TrainingItem] = []
+    for source in stage.sources:
+        items.extend(items_of(read_dialogs(Path(source.dialogs)), Path(source.media)))
+    return drawn_items(items, stage.max_samples, text_seed("draw", stage.name, config.seed))
+
+
+def _caption_draws(config: TrainConfig, inputs: Inputs, caption: CaptionData) -> int:
+    """Samples that the caption stage sees; the equal-step control repeats its core as long as the largest one takes."""
+    epochs = config.stage.caption.epochs
+    if config.data.control != "equal_steps":
+        return len(caption.items) * epochs
+    available = len(read_captions(inputs.captions))
+    _, target = num_core_videos(config, str(config.data.control_scale), available)
+    if target < caption.num_videos:
+        raise ConfigError(
+            f"data.control_scale={config.data.control_scale} is smaller than data.scale={config.data.scale}: the control "
+            "repeats a core up to the steps of a larger one."
+        )
+    return target * epochs
+
+
+def _job(
+    config: TrainConfig,
+    stage: StageConfig,
+    items: list[TrainingItem],
+    parent: StageJob | None,
+    base_model: Mapping[str, Any],
+    num_draws: int | None = None,
+) -> StageJob:
+    draws = len(items) * stage.epochs if num_draws is None else num_draws
+    settings = {
+        "stage": {key: value for key, value in asdict(stage).items() if key not in _NOT_WEIGHTS},
+        "data": dialogs_hash(item.dialog for item in items),
+        "draws": draws,
+        "seed": config.seed,
+        "precision": config.trainer.precision,
+        "parent": None if parent is None else parent.fingerprint,
+        "model": dict(base_model),
+    }
+    name = fingerprint(settings)
+    return StageJob(
+        stage=stage,
+        items=items,
+        num_draws=draws,
+        seed=config.seed,
+        fingerprint=name,
+        parent=None if parent is None else parent.fingerprint,
+        folder=stage_folder(config.stages_folder, stage.name, name),
+        settings=settings,
+    )

@@ -1,0 +1,56 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sg.core.errors import ConfigError
+from sg.train.batches import batch_plan, learning_rate_factor, num_steps, sample_order
+from sg.train.config import StageConfig, micro_batches
+
+
+@given(st.integers(1, 50), st.integers(0, 200), st.integers(0, 2**62))
+def test_every_sample_is_seen_equally_often(num_samples: int, num_draws: int, seed: int) -> None:
+    order = sample_order(num_samples, num_draws, seed)
+    assert len(order) == num_draws
+    counts = Counter(order.tolist())
+    assert all(num_draws // num_samples <= counts[i] <= -(-num_draws // num_samples) for i in range(num_samples))
+
+
+@given(st.integers(1, 300), st.integers(1, 20), st.booleans(), st.integers(0, 99))
+def test_a_plan_holds_every_draw_once_in_batches_of_the_asked_size(
+    num_samples: int, batch_size: int, group: bool, seed: int
+) -> None:
+    lengths = np.random.default_rng(seed).integers(1, 100, num_samples)
+    plan = batch_plan(sample_order(num_samples, num_samples, seed), lengths, batch_size, seed, group)
+    assert sorted(np.concatenate(plan).tolist()) == list(range(num_samples))
+    assert len(plan) == num_steps(num_samples, batch_size)
+    assert sum(len(batch) < batch_size for batch in plan) <= 1
+
+
+def test_grouping_by_length_lowers_the_padding() -> None:
+    lengths = np.random.default_rng(0).integers(10, 200, 640)
+    order = sample_order(640, 640, 0)
+
+    def padding(group: bool) -> int:
+        return sum(int(lengths[b].max() * len(b) - lengths[b].sum()) for b in batch_plan(order, lengths, 16, 0, group))
+
+    assert padding(True) < 0.4 * padding(False)
+
+
+def test_the_rate_starts_at_zero_peaks_after_the_warm_up_and_ends_at_zero() -> None:
+    factors = [learning_rate_factor(step, 100, 0.03) for step in range(101)]
+    assert factors[0] == 0.0
+    assert factors[3] == max(factors) == 1.0
+    assert factors[100] == pytest.approx(0.0)
+    assert all(a >= b for a, b in zip(factors[3:], factors[4:], strict=False))
+
+
+def test_the_global_batch_is_kept_whatever_the_number_of_devices() -> None:
+    stage = StageConfig(name="caption", batch_size=128, micro_batch_size=16)
+    assert micro_batches(stage, 1) == (16, 8)
+    assert micro_batches(stage, 8) == (16, 1)
+    assert micro_batches(stage, 16) == (8, 1)
+    with pytest.raises(ConfigError, match="batch_size=128 cannot be split over 3 devices"):
+        micro_batches(stage, 3)
