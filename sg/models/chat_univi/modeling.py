@@ -19,13 +19,8 @@ from transformers.modeling_outputs import ModelOutput
 from sg.core.errors import ModelError
 from sg.models.chat_univi.abstractor import ClipNoise, merge_clips
 from sg.models.chat_univi.config import ChatUniViConfig
-from sg.models.chat_univi.splice import (
-    IGNORED_LABEL,
-    PLACEHOLDER_ID,
-    Spliced,
-    run_lengths,
-    splice_visual_tokens,
-)
+from sg.models.chat_univi.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.splice import Spliced, run_lengths, splice_visual_tokens
 from sg.models.chat_univi.vision import PatchEncoder
 
 

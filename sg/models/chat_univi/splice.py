@@ -12,12 +12,7 @@ import torch
 from torch import Tensor
 
 from sg.core.errors import ModelError
-
-PLACEHOLDER_ID = -200
-"""Stands for one frame; a maximal run of them is one clip."""
-
-IGNORED_LABEL = -100
-"""Positions with this label do not count in the loss."""
+from sg.models.chat_univi.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,61 @@
+"""From encoded dialogs and their clips to the arguments of the model's `forward` (spec `chat-univi.md` section 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sg.core.errors import DataError
+from sg.models.chat_univi.conversation import EncodedDialog, run_lengths
+from sg.models.chat_univi.special_ids import IGNORED_LABEL, PAD_ID
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A dialog and what its runs of placeholders stand for, one entry a run.
+
+    `clips` holds pixel values [T, 3, H, W], or merged visual tokens [n, C] when `are_visual_tokens`.
+    """
+
+    dialog: EncodedDialog
+    clips: Sequence[Tensor] = ()
+    are_visual_tokens: bool = False
+    noise_seeds: Sequence[int] | None = None
+
+
+def collate(samples: Sequence[Sample], max_length: int = 2048) -> dict[str, Any]:
+    """A batch padded on the right and cut to `max_length` ids; unk and pad share id 0, so both are masked out.
+
+    A cut inside a run of frames keeps the first frames of that clip and leaves the other samples alone; a run that is
+    cut away takes its clip with it. Visual tokens of a run that is cut inside stay whole.
+    """
+    length = min(max(len(sample.dialog.input_ids) for sample in samples), max_length)
+    ids = torch.full((len(samples), length), PAD_ID)
+    labels = torch.full((len(samples), length), IGNORED_LABEL)
+    clips: list[Tensor] = []
+    seeds: list[int] = []
+    for row, sample in enumerate(samples):
+        kept = sample.dialog.input_ids[:length]
+        ids[row, : len(kept)] = torch.tensor(kept)
+        labels[row, : len(kept)] = torch.tensor(sample.dialog.labels[:length])
+        clips += _surviving_clips(sample, run_lengths(kept))
+        seeds += list(sample.noise_seeds or [0] * len(sample.clips))[: len(run_lengths(kept))]
+    batch: dict[str, Any] = {"input_ids": ids, "labels": labels, "attention_mask": ids != PAD_ID}
+    if clips and any(sample.are_visual_tokens for sample in samples):
+        batch |= {"visual_tokens": torch.cat(clips), "visual_counts": [len(clip) for clip in clips]}
+    elif clips:
+        batch |= {"frames": torch.cat(clips), "frame_counts": [len(clip) for clip in clips], "noise_seeds": seeds}
+    return batch
+
+
+def _surviving_clips(sample: Sample, runs: Sequence[int]) -> list[Tensor]:
+    given = sample.dialog.frame_counts
+    if len(given) != len(sample.clips):
+        raise DataError(f"a dialog has {len(given)} runs of placeholders but {len(sample.clips)} clips")
+    if sample.are_visual_tokens:
+        return list(sample.clips[: len(runs)])
+    return [clip[:count] for clip, count in zip(sample.clips, runs, strict=False)]

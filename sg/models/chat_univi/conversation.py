@@ -1,0 +1,192 @@
+"""Token ids and labels of conversations, exact to the reference on any transformers (spec `chat-univi.md` 10 and 11).
+
+SentencePiece itself encodes every stretch of text between special tokens on its own, always with the dummy leading
+space. Tokenizer classes of newer transformers drop that space after `</s>`, which would mask every multi-turn sample.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sg.core.errors import MissingInputError, ModelError
+from sg.models.chat_univi.special_ids import BOS_ID, EOS_ID, IGNORED_LABEL, PAD_ID, PLACEHOLDER_ID
+from sg.models.chat_univi.template import (
+    END,
+    IMAGE,
+    VICUNA_SYSTEM_PROMPT,
+    VIDEO,
+    Conversations,
+    ConversationTemplate,
+    alternating_messages,
+    rewrite_placeholders,
+    vicuna_v1,
+)
+
+SPECIAL_IDS = {"<unk>": 0, "<s>": BOS_ID, END: EOS_ID}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedDialog:
+    """Ids of a dialog (-200 = one frame) and its labels (-100 = not supervised), of equal length.
+
+    `problem` says why the reference would mask the whole sample (then all labels are -100); None for a sound one.
+    """
+
+    input_ids: list[int]
+    labels: list[int]
+    problem: str | None = None
+
+    @property
+    def frame_counts(self) -> list[int]:
+        """Placeholders of every run: the clips that the sample takes."""
+        return run_lengths(self.input_ids)
+
+
+def run_lengths(ids: Sequence[int]) -> list[int]:
+    """Placeholders of every maximal run in `ids`."""
+    counts: list[int] = []
+    previous = None
+    for token in ids:
+        if token == PLACEHOLDER_ID:
+            if previous == PLACEHOLDER_ID:
+                counts[-1] += 1
+            else:
+                counts.append(1)
+        previous = token
+    return counts
+
+
+class DialogEncoder:
+    """Encodes dialogs for training and prompts for generation, in the Vicuna v1 template unless another one is given.
+
+    Args:
+        tokenizer_model_path: a SentencePiece model (`tokenizer.model`) with ids 0/1/2 for unk/bos/eos.
+        system_prompt: text in front of every conversation; empty for none.
+        max_length: text-only dialogs are cut to it here; dialogs with media are cut when they are collated.
+    """
+
+    pad_id = PAD_ID
+    eos_id = EOS_ID
+    ignored_label = IGNORED_LABEL
+    placeholder_id = PLACEHOLDER_ID
+
+    def __init__(
+        self,
+        tokenizer_model_path: Path | str,
+        system_prompt: str = VICUNA_SYSTEM_PROMPT,
+        max_length: int = 2048,
+        template: ConversationTemplate | None = None,
+    ) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        path = Path(tokenizer_model_path)
+        if not path.is_file():
+            raise MissingInputError(f"There is no tokenizer {path}: set model.tokenizer to a SentencePiece tokenizer.model.")
+        try:
+            self._pieces = SentencePieceProcessor(model_file=str(path))
+        except RuntimeError as error:
+            raise ModelError(f"{path} is no SentencePiece model; set model.tokenizer to a tokenizer.model.") from error
+        special = (self._pieces.unk_id(), self._pieces.bos_id(), self._pieces.eos_id())
+        if special != (0, BOS_ID, EOS_ID):
+            raise ModelError(f"{path} has unk, bos, eos = {special}; a Llama tokenizer with 0, 1, 2 was expected.")
+        self.template = template or vicuna_v1(system_prompt)
+        self.max_length = max_length
+
+    def __len__(self) -> int:
+        return int(self._pieces.get_piece_size())
+
+    def encode_text(self, text: str, with_placeholders: bool = True) -> list[int]:
+        """Ids of `text` without bos; `<s>`, `</s>`, `<unk>` and (if wanted) `<image>` become their ids."""
+        specials = SPECIAL_IDS | {IMAGE: PLACEHOLDER_ID} if with_placeholders else SPECIAL_IDS
+        ids: list[int] = []
+        for stretch in re.split("(" + "|".join(map(re.escape, specials)) + ")", text):
+            if stretch in specials:
+                ids.append(specials[stretch])
+            elif stretch:
+                ids.extend(self._pieces.encode(stretch))
+        return ids
+
+    def encode_dialog(self, conversations: Conversations, frame_count: int = 0) -> EncodedDialog:
+        """Ids and labels of a training dialog about a clip of `frame_count` frames; 0 means text only.
+
+        Supervised are the answers and the `</s>` that closes each. Unsound dialogs (an empty answer, an answer with the
+        role name or `<unk>` in it, a last turn of the human) have no supervised token and say so in `problem`.
+
+        Raises:
+            DataError: the turns do not alternate.
+        """
+        messages = alternating_messages(conversations)
+        if frame_count:
+            messages = [rewrite_placeholders(message, frame_count) for message in messages]
+        rounds = self.template.text(messages).split(END)
+        has_media = frame_count > 0
+        encoded = [self.encode_text(text, has_media) for text in rounds]
+        ids = [BOS_ID] + [token for one in encoded for token in [*one, EOS_ID]][:-1]
+        if not has_media:
+            ids = ids[: self.max_length]
+        supervised, counted = self._supervised_spans(rounds, encoded, has_media)
+        num_real = len(ids) - ids.count(PAD_ID)
+        labels = [IGNORED_LABEL] * len(ids)
+        if counted < self.max_length and counted != num_real:
+            return EncodedDialog(ids, labels, _problem(rounds, ids))
+        for start, end in supervised:
+            labels[start:end] = ids[start:end]
+        return EncodedDialog(ids, labels)
+
+    def _supervised_spans(
+        self, rounds: Sequence[str], encoded: Sequence[list[int]], has_media: bool
+    ) -> tuple[list[tuple[int, int]], int]:
+        """Where answers stand, and how many ids the rounds account for: the reference's way of counting.
+
+        A round's text up to and including `ASSISTANT: ` is one id longer alone than in its place (the lone leading-space
+        mark of its last space), and its closing `</s>` stands where the count has its bos.
+        """
+        answer_mark = f"{self.template.after_turn[0]}{self.template.roles[1]}: "
+        spans: list[tuple[int, int]] = []
+        counted = 1
+        for text, ids in zip(rounds, encoded, strict=True):
+            parts = text.split(answer_mark)
+            if not text or len(parts) != 2:
+                break
+            instruction = len(self.encode_text(parts[0] + answer_mark, has_media)) - 1
+            spans.append((counted + instruction, counted + len(ids) + 1))
+            counted += len(ids) + 1
+        return spans, counted
+
+    def encode_prompt(self, text: str, frame_count: int = 0) -> list[int]:
+        """Ids of a prompt that asks `text` about a clip of `frame_count` frames, ready for the answer.
+
+        The frames stand where `text` has `<video>` or `<image>`, else in front of it and a newline.
+        """
+        frames = IMAGE * frame_count
+        if frame_count and VIDEO in text:
+            text = text.replace(VIDEO, frames, 1)
+        elif frame_count and IMAGE not in text:
+            text = f"{frames}\n{text}"
+        return self.encode_messages([text, None])
+
+    def encode_messages(self, messages: Sequence[str | None]) -> list[int]:
+        """Ids of a conversation of several turns as it stands, the last turn open (None)."""
+        return [BOS_ID, *self.encode_text(self.template.text(messages))]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of generated ids up to the first `</s>`, without special tokens, stripped."""
+        tokens = list(ids)
+        if EOS_ID in tokens:
+            tokens = tokens[: tokens.index(EOS_ID)]
+        text: str = self._pieces.decode([token for token in tokens if token > EOS_ID])
+        return text.strip()
+
+
+def _problem(rounds: Sequence[str], ids: Sequence[int]) -> str:
+    """Why a dialog is unsound, in words."""
+    if PAD_ID in ids:
+        return "holds the literal <unk>"
+    if rounds[-1].endswith(":"):
+        return "has an empty message"
+    if rounds[-1]:
+        return "ends on a turn of the human, or holds the name of a role"
+    return "holds the name of a role or a special token in its text"

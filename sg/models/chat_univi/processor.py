@@ -1,0 +1,85 @@
+"""From decoded frames to the tower's pixel values, equal to the last bit to the published PIL pipeline.
+
+Spec `chat-univi.md` section 12. Not transformers' default CLIP processor: that one resizes with torchvision where it is
+installed, up to 0.03 away from the pixels the model was trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from sg.core.errors import ConfigError
+from sg.models.chat_univi.config import ChatUniViConfig
+from sg.video.sampling import OneFps
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+PAD_COLOUR = (122, 116, 104)
+ASPECTS = ("square", "pad")
+
+Frame = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ChatUniViProcessor:
+    """Chooses frames and turns them into pixel values.
+
+    Attributes:
+        size: side of the tower's input in pixels.
+        aspect: `square` cuts the sides of wide frames off (as v1.5 was trained), `pad` puts frames on a square first.
+        frames: which frames of a film are taken; about one a second, at most 64.
+    """
+
+    size: int = 336
+    aspect: str = "square"
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+    frames: OneFps = field(default_factory=OneFps)
+
+    def __post_init__(self) -> None:
+        if self.aspect not in ASPECTS:
+            raise ConfigError(f"model.image_aspect_ratio={self.aspect!r} should be one of {', '.join(ASPECTS)}.")
+        values = np.arange(256).astype(np.float64) * (1 / 255)
+        table = (values.astype(np.float32)[:, None] - np.float32(self.mean)) / np.float32(self.std)
+        object.__setattr__(self, "_table", torch.from_numpy(table))
+
+    @classmethod
+    def of(cls, config: ChatUniViConfig, target_fps: float = 1.0) -> ChatUniViProcessor:
+        """The processor that fits a model's tower and settings."""
+        return cls(config.vision_config.image_size, config.image_aspect_ratio, frames=OneFps(config.max_frames, target_fps))
+
+    def pixel_values(self, frames: Frame) -> Tensor:
+        """`frames` uint8 [T, H, W, 3] (or one image [H, W, 3]) -> normalised float32 [T, 3, size, size]."""
+        frames = frames[None] if frames.ndim == 3 else frames
+        squares = torch.from_numpy(np.stack([self._square(frame) for frame in frames])).permute(0, 3, 1, 2)
+        table: Tensor = self._table  # type: ignore[attr-defined]  # set in __post_init__ of a frozen class
+        return torch.stack([table[:, channel][squares[:, channel].long()] for channel in range(3)], dim=1)
+
+    def _square(self, frame: Frame) -> Frame:
+        """The frame resized (shortest side to `size`, PIL bicubic) and cut at its centre, uint8 [size, size, 3]."""
+        frame = _on_a_square(frame) if self.aspect == "pad" else frame
+        height, width = frame.shape[:2]
+        short = min(height, width)
+        if short != self.size:
+            wanted = (int(self.size * width / short), int(self.size * height / short))
+            frame = np.asarray(Image.fromarray(frame).resize(wanted, Image.Resampling.BICUBIC))
+            height, width = frame.shape[:2]
+        top, left = (height - self.size) // 2, (width - self.size) // 2
+        return frame[top : top + self.size, left : left + self.size]
+
+
+def _on_a_square(frame: Frame) -> Frame:
+    """The whole frame in the middle of a square of the mean colour."""
+    height, width = frame.shape[:2]
+    side = max(height, width)
+    square = np.empty((side, side, 3), dtype=np.uint8)
+    square[:] = PAD_COLOUR
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = frame
+    return square

@@ -1,0 +1,94 @@
+"""Conversation templates and the rewriting of placeholders: from messages to one text (spec `chat-univi.md` 9 and 12)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sg.core.errors import DataError
+
+IMAGE = "<image>"
+VIDEO = "<video>"
+END = "</s>"
+MAX_FRAMES = 64
+
+VICUNA_SYSTEM_PROMPT = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
+Conversations = Sequence[Mapping[str, str]]
+"""Messages `{"from": "human" | "gpt", "value": text}` in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationTemplate:
+    """How a conversation becomes one text.
+
+    Attributes:
+        system: the text in front of it all, empty for none; `after_system` follows it.
+        roles: what the human's and the assistant's turns begin with, without the colon.
+        after_turn: what follows a finished turn of the human and of the assistant.
+        opening: turns that stand before every conversation.
+    """
+
+    system: str
+    after_system: str
+    roles: tuple[str, str]
+    after_turn: tuple[str, str]
+    opening: tuple[str, ...] = ()
+
+    def text(self, messages: Sequence[str | None]) -> str:
+        """One text of messages that alternate, the human's first; None or an empty one is an open turn (`ASSISTANT:`)."""
+        parts = [self.system + self.after_system] if self.system else []
+        for position, message in enumerate([*self.opening, *messages]):
+            side = position % 2
+            parts.append(f"{self.roles[side]}: {message}{self.after_turn[side]}" if message else f"{self.roles[side]}:")
+        return "".join(parts)
+
+
+def vicuna_v1(system: str = VICUNA_SYSTEM_PROMPT) -> ConversationTemplate:
+    """The template of training and of video evaluation; an empty `system` leaves that text and its space out."""
+    return ConversationTemplate(system, " ", ("USER", "ASSISTANT"), (" ", END))
+
+
+SIMPLE = ConversationTemplate(
+    VICUNA_SYSTEM_PROMPT.replace("user", "human"),
+    "###",
+    ("Human", "Assistant"),
+    ("###", "###"),
+    ("Hi!", "Hi there! How can I help you today?"),
+)
+"""The default of the authors' demos; the model was not trained with it."""
+
+
+def rewrite_placeholders(message: str, num_frames: int) -> str:
+    """`message` of an image or video sample with its placeholders as the model expects them.
+
+    A run at the end moves to the front, `<image>` is followed by a newline, `<video>` becomes `num_frames` times
+    `<image>` and a newline, and double newlines become single ones, in answers too: all as in the training data.
+    """
+    if IMAGE in message or VIDEO in message:
+        message = message.replace(f"{IMAGE}\n", IMAGE).replace(f"\n{IMAGE}", IMAGE).strip()
+        trailing = re.search(f"(?:{IMAGE}|{VIDEO})+$", message)
+        if trailing:
+            message = trailing.group() + message[: trailing.start()].strip()
+        longest = IMAGE * MAX_FRAMES
+        message = re.sub(f"(?:{IMAGE}){{{MAX_FRAMES + 1},}}", longest, message)
+    message = message.replace(IMAGE, f"{IMAGE}\n").replace(VIDEO, f"{IMAGE * num_frames}\n")
+    return message.replace("\n\n", "\n")
+
+
+def alternating_messages(conversations: Conversations) -> list[str]:
+    """The texts of a conversation that begins with the human; a first message of the assistant is dropped.
+
+    Raises:
+        DataError: two messages in a row come from the same side.
+    """
+    turns = conversations[1:] if conversations and conversations[0]["from"] == "gpt" else conversations
+    for position, turn in enumerate(turns):
+        expected = ("human", "gpt")[position % 2]
+        if turn["from"] != expected:
+            raise DataError(f"message {position + 1} of a conversation comes from {turn['from']!r}, expected {expected!r}")
+    return [turn["value"] for turn in turns]
