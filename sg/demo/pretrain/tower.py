@@ -1,0 +1,220 @@
+"""Trains the demo's vision tower: a small CLIP ViT that names, in every patch, what its cell of the picture holds.
+
+It is a supervised stand-in for CLIP. The labels are read off the layer that Chat-UniVi uses (the last but one), so all
+patches of an actor come to agree and the merged tokens keep what each of them says. The frames have been through H.264.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.core.progress import Progress, track
+from sg.demo.render import SIZE, render
+from sg.demo.world import BACKGROUNDS, CELLS, VALUES, Law, Scene, Take, VideoSpec, draw_scene
+from sg.video.writer import write_video
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+PATCH = 16
+GRID = SIZE // PATCH
+FRAMES_PER_CLIP = 4
+SCENES_PER_CLIP = 4
+LABELS = ("colour", "shape", "texture", "action", "cell", "background", "presence")
+ABSENT = -100
+# Crowded scenes give more labels a frame.
+CROWDED = Law(count_weights=(0.15, 0.2, 0.3, 0.35))
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, slots=True)
+class TowerRecipe:
+    """How the tower is trained; the values are those of the committed weights."""
+
+    seed: int = 2
+    clips: int = 1200
+    """Clips of four scenes of four frames each."""
+    steps: int = 2000
+    batch_size: int = 96
+    learning_rate: float = 3e-3
+
+
+def tower_config() -> CLIPVisionConfig:
+    """CLIP's vision transformer for 64 x 64 pixels: 16 patches, 4 layers of width 96 (the last one is never read)."""
+    from transformers import CLIPVisionConfig
+
+    return CLIPVisionConfig(
+        hidden_size=96,
+        intermediate_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=SIZE,
+        patch_size=PATCH,
+        projection_dim=96,
+    )
+
+
+def _class_counts() -> dict[str, int]:
+    return {name: len(VALUES[name]) if name in VALUES else 2 for name in LABELS}
+
+
+def label_patches(scene: Scene) -> NDArray[np.int64]:
+    """Class numbers of every patch, [16, 7] in the order of `LABELS`; -100 where an empty cell has no such label."""
+    labels = np.full((GRID, GRID, len(LABELS)), ABSENT)
+    labels[..., LABELS.index("background")] = BACKGROUNDS.index(scene.background)
+    labels[..., LABELS.index("presence")] = 0
+    half = GRID // 2
+    for number in range(len(CELLS)):
+        row, column = divmod(number, 2)
+        cell = labels[row * half : (row + 1) * half, column * half : (column + 1) * half]
+        cell[..., LABELS.index("cell")] = number
+    for actor in scene.actors:
+        row, column = divmod(CELLS.index(actor.cell), 2)
+        cell = labels[row * half : (row + 1) * half, column * half : (column + 1) * half]
+        for name in ("colour", "shape", "texture", "action"):
+            cell[..., LABELS.index(name)] = VALUES[name].index(getattr(actor, name))
+        cell[..., LABELS.index("presence")] = 1
+    return labels.reshape(-1, len(LABELS))
+
+
+def through_the_codec(frames: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """`frames` as they come back from the film file that is written to `path`."""
+    import av
+
+    write_video(path, frames, fps=1.0)
+    with av.open(str(path)) as container:
+        return np.stack([picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)])
+
+
+def _clips(rng: random.Random, count: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(count):
+            scenes = [draw_scene(rng, CROWDED, rng.choice(BACKGROUNDS)) for _ in range(SCENES_PER_CLIP)]
+            frames = render(VideoSpec(tuple(scenes)), Take.draw(rng), FRAMES_PER_CLIP)
+            labels = np.stack([label_patches(scene) for scene in scenes])
+            yield through_the_codec(frames, Path(folder) / "clip.mp4"), labels.repeat(FRAMES_PER_CLIP, axis=0)
+
+
+def make_frames(seed: int, clips: int) -> tuple[Tensor, Tensor]:
+    """Decoded frames uint8 [F, 64, 64, 3] and their patch labels [F, 16, 7]."""
+    import torch
+
+    made = list(track(_clips(random.Random(seed), clips), "tower frames", "clips", clips))
+    frames, labels = (np.concatenate(parts) for parts in zip(*made, strict=True))
+    return torch.from_numpy(frames), torch.from_numpy(labels)
+
+
+def normalise(frames: Tensor) -> Tensor:
+    """uint8 [F, H, W, 3] -> float [F, 3, H, W] as CLIP wants it."""
+    import torch
+
+    pixels = frames.permute(0, 3, 1, 2).float() / 255
+    return (pixels - torch.tensor(PIXEL_MEAN).view(3, 1, 1)) / torch.tensor(PIXEL_STD).view(3, 1, 1)
+
+
+def patch_features(tower: CLIPVisionModel, pixels: Tensor) -> Tensor:
+    """Patch features [F, 16, width] of the last layer but one, which is the one Chat-UniVi reads."""
+    hidden = tower.pre_layrnorm(tower.embeddings(pixels))
+    for layer in tower.encoder.layers[:-1]:
+        hidden = layer(hidden, attention_mask=None)
+    features: Tensor = hidden[:, 1:]
+    return features
+
+
+def _label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    counts = list(_class_counts().values())
+    losses = [
+        cross_entropy(part.flatten(0, 1), labels[..., at].flatten(), ignore_index=ABSENT)
+        for at, part in enumerate(logits.split(counts, dim=-1))
+    ]
+    return torch.stack(losses).sum()
+
+
+def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Contrast, colour cast and noise, a little of each."""
+    import torch
+
+    contrast = 1 + 0.1 * torch.randn((len(pixels), 1, 1, 1), generator=generator)
+    cast = 0.06 * torch.randn((len(pixels), 3, 1, 1), generator=generator)
+    noise = 0.04 * torch.randn(pixels.shape, generator=generator)
+    return pixels * contrast + cast + noise
+
+
+def train_tower(folder: Path, recipe: TowerRecipe) -> dict[str, float]:
+    """Train from nothing and save as a transformers checkpoint in `folder`; gives held-out patch accuracies."""
+    import torch
+    from torch import nn
+    from transformers import CLIPVisionModel
+
+    from sg.demo.pretrain.optimiser import MuonAdamW
+
+    torch.manual_seed(recipe.seed)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    frames, labels = make_frames(recipe.seed, recipe.clips)
+    tower = CLIPVisionModel(tower_config())
+    head = nn.Linear(tower.config.hidden_size, sum(_class_counts().values()))
+    nn.init.zeros_(head.weight)
+    tower.encoder.layers[-1].requires_grad_(False)
+    optimiser = MuonAdamW(
+        tower, nn.ModuleDict({"head": head}), learning_rate=recipe.learning_rate, total_steps=recipe.steps
+    )
+    with Progress("vision tower", recipe.steps, "steps") as bar:
+        for _ in range(recipe.steps):
+            chosen = torch.randint(0, len(frames), (recipe.batch_size,), generator=generator)
+            pixels = _augmented(normalise(frames[chosen]), generator)
+            loss = _label_loss(head(patch_features(tower, pixels)), labels[chosen])
+            optimiser.step(loss)
+            bar.advance(note=f"loss {loss.item():.2f}")
+    new_frames, new_labels = make_frames(recipe.seed + 1, clips=60)
+    accuracies = patch_accuracies(tower, head, new_frames, new_labels)
+    centre_and_scale(tower, new_frames)
+    tower.save_pretrained(folder)
+    return accuracies
+
+
+def patch_accuracies(tower: CLIPVisionModel, head: nn.Module, frames: Tensor, labels: Tensor) -> dict[str, float]:
+    """Share of patches that name each label right."""
+    import torch
+
+    with torch.no_grad():
+        logits = head(patch_features(tower, normalise(frames)))
+    accuracies = {}
+    for at, (name, part) in enumerate(zip(LABELS, logits.split(list(_class_counts().values()), dim=-1), strict=True)):
+        labelled = labels[..., at] != ABSENT
+        accuracies[name] = (part.argmax(-1) == labels[..., at])[labelled].float().mean().item()
+    return accuracies
+
+
+def centre_and_scale(tower: CLIPVisionModel, frames: Tensor) -> None:
+    """Give the read features zero mean and unit size, without changing what the tower computes before them.
+
+    Everything that writes to the residual stream is divided by one number (the layer norms do not see it), and the
+    mean goes into the last bias that is read. Unit size matters to the density of the token merging, exp(-distance^2).
+    """
+    import torch
+
+    with torch.no_grad():
+        features = patch_features(tower, normalise(frames)).flatten(0, 1)
+        mean = features.mean(0)
+        scale = (features - mean).pow(2).mean().sqrt()
+        tower.pre_layrnorm.weight.div_(scale)
+        tower.pre_layrnorm.bias.div_(scale)
+        for layer in tower.encoder.layers:
+            for linear in (layer.self_attn.out_proj, layer.mlp.fc2):
+                linear.weight.div_(scale)
+                linear.bias.div_(scale)
+        tower.encoder.layers[-2].mlp.fc2.bias.sub_(mean / scale)

@@ -1,0 +1,129 @@
+"""Outlines, textures and action marks of the actors, as functions of the plane.
+
+Coordinates have x to the right and y down. A shape's function is negative inside and grows roughly like the distance
+to its edge, so that edges can be drawn smooth. A mark's function gives the distance to its lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane: TypeAlias = NDArray[np.float32]
+"""Any number of leading axes, then rows and columns."""
+
+Field: TypeAlias = Callable[[Plane, Plane], Plane]
+
+
+def _box(x: Plane, y: Plane, half_width: float, half_height: float) -> Plane:
+    return np.maximum(np.abs(x) - half_width, np.abs(y) - half_height)
+
+
+def _radius(x: Plane, y: Plane) -> Plane:
+    return np.sqrt(x * x + y * y)
+
+
+def _cross(x: Plane, y: Plane) -> Plane:
+    return np.minimum(_box(x, y, 0.33, 1.0), _box(x, y, 1.0, 0.33))
+
+
+def _star(x: Plane, y: Plane) -> Plane:
+    return (_radius(x, y) - 0.66 - 0.4 * np.cos(5 * np.arctan2(x, -y))) * 0.7
+
+
+def _heart(x: Plane, y: Plane) -> Plane:
+    return _radius(x, 1.1 * y + 0.75 * np.sqrt(np.abs(x)) - 0.25) - 0.9
+
+
+def _arrow(x: Plane, y: Plane) -> Plane:
+    shaft = _box(x + 0.45, y, 0.6, 0.28)
+    head = np.maximum(-x, (np.abs(y) + x - 1.05) * 0.7)
+    return np.minimum(shaft, head)
+
+
+def _pillar(x: Plane, y: Plane) -> Plane:
+    return np.minimum(_box(x, y, 0.3, 1.0), _box(x, np.abs(y) - 0.85, 0.75, 0.2))
+
+
+def _flower(x: Plane, y: Plane) -> Plane:
+    return np.minimum(_radius(np.abs(x) - 0.52, np.abs(y) - 0.52) - 0.5, _radius(x, y) - 0.45)
+
+
+SHAPE_FIELDS: dict[str, Field] = {
+    "ball": lambda x, y: _radius(x, y) - 0.95,
+    "box": lambda x, y: _box(x, y, 0.84, 0.84),
+    "tent": lambda x, y: np.maximum(y - 0.75, (1.75 * np.abs(x) - y - 0.95) * 0.5),
+    "kite": lambda x, y: (1.35 * np.abs(x) + np.abs(y) - 1.1) * 0.6,
+    "cross": _cross,
+    "ring": lambda x, y: np.abs(_radius(x, y) - 0.72) - 0.3,
+    "star": _star,
+    "plank": lambda x, y: _box(x, y, 1.12, 0.42),
+    "moon": lambda x, y: np.maximum(_radius(x, y) - 1.0, 0.75 - _radius(x - 0.55, y)),
+    "glass": lambda x, y: np.maximum((np.abs(x) - 0.95 * np.abs(y) - 0.1) * 0.7, np.abs(y) - 0.95),
+    "bowl": lambda x, y: np.maximum(_radius(x, y + 0.4) - 1.1, -y - 0.35),
+    "wedge": lambda x, y: np.maximum(_radius(x, y) - 1.0, (0.9 * x - np.abs(y)) * 0.7),
+    "heart": _heart,
+    "arrow": _arrow,
+    "pillar": _pillar,
+    "flower": _flower,
+}
+
+TEXTURE_MASKS: dict[str, Callable[[Plane, Plane], NDArray[np.bool_]]] = {
+    "striped": lambda x, y: np.sin(7.5 * y) > 0,
+    "dotted": lambda x, y: _radius((x + 0.4) % 0.8 - 0.4, (y + 0.4) % 0.8 - 0.4) < 0.25,
+    "checked": lambda x, y: np.sin(5.6 * x) * np.sin(5.6 * y) > 0,
+    "halved": lambda x, y: x > 0,
+}
+"""Where the second tone of a texture goes. `plain` has none; `rimmed` draws a thick outline instead."""
+
+
+def _segment(x: Plane, y: Plane, x0: float, y0: float, x1: float, y1: float) -> Plane:
+    """Distance to the segment from (x0, y0) to (x1, y1)."""
+    length_x, length_y = x1 - x0, y1 - y0
+    along = ((x - x0) * length_x + (y - y0) * length_y) / (length_x**2 + length_y**2)
+    along = np.clip(along, 0.0, 1.0)
+    return _radius(x - x0 - along * length_x, y - y0 - along * length_y)
+
+
+def _segments(*ends: tuple[float, float, float, float]) -> Field:
+    return lambda x, y: np.minimum.reduce([_segment(x, y, *end) for end in ends])
+
+
+def _dots(radius: float, count: int, dot: float) -> Field:
+    angles = 2 * np.pi * np.arange(count) / count
+    centres = [(radius * float(np.cos(a)), radius * float(np.sin(a))) for a in angles]
+    return lambda x, y: np.minimum.reduce([_radius(x - cx, y - cy) for cx, cy in centres]) - dot
+
+
+def _arcs(x: Plane, y: Plane) -> Plane:
+    """Two arcs around the centre, above right and below left."""
+    distance = np.abs(_radius(x, y) - 14.0)
+    # Large away from the diagonal, so that the circle is cut into two arcs.
+    return distance + 4.0 * np.maximum(0.0, np.abs(x + y) - 10.0)
+
+
+def _hanging(x: Plane, y: Plane) -> Plane:
+    rope = _segment(x, y, 0.0, -16.0, 0.0, -9.0)
+    floor = np.abs(_radius(x, y) - 14.0) + 4.0 * np.maximum(0.0, np.abs(x) - 9.0) + 4.0 * np.maximum(0.0, -y)
+    return np.minimum(rope, floor)
+
+
+def _zigzags(x: Plane, y: Plane) -> Plane:
+    wave = np.abs((y / 3.0) % 2.0 - 1.0) * 3.0 - 1.5
+    return np.abs(np.abs(x) - 13.5 - wave) * 0.8
+
+
+MARK_FIELDS: dict[str, Field] = {
+    "spins": _arcs,
+    "bounces": _segments((-11.0, 14.0, 11.0, 14.0), (-11.0, 11.0, -11.0, 14.0), (11.0, 11.0, 11.0, 14.0)),
+    "slides": _segments((-16.0, -7.0, -11.0, -7.0), (-16.0, 0.0, -11.0, 0.0), (-16.0, 7.0, -11.0, 7.0)),
+    "grows": _segments(*((9.5 * sx, 9.5 * sy, 14.0 * sx, 14.0 * sy) for sx in (-1, 1) for sy in (-1, 1))),
+    "blinks": _dots(13.8, 8, 0.8),
+    "shakes": _zigzags,
+    "falls": _segments((-7.0, -16.0, -7.0, -11.0), (0.0, -16.0, 0.0, -11.0), (7.0, -16.0, 7.0, -11.0)),
+    "swings": _hanging,
+}
+"""What an action leaves visible in every single frame, in pixels of a 32 x 32 cell. `rests` leaves nothing, `glows` a halo."""
