@@ -1,0 +1,270 @@
+"""How sure a score or a difference is: intervals, standard errors and tests that know questions come in videos.
+
+Three questions about one video are not independent, so errors are clustered by video wherever they can be
+(`spec/video-mme.md` section 6). Accuracies and differences are fractions, not percent. The mathematics is that of scipy
+and statsmodels; only the clustered sums are written here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sg.core.errors import DataError
+
+Floats = NDArray[np.float64]
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval, as fractions."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """One accuracy: `wilson` takes the questions as independent, `standard_error` is clustered by video.
+
+    `icc` is the correlation of two answers about one video (ANOVA estimate, NaN where undefined).
+    """
+
+    correct: int
+    questions: int
+    videos: int
+    accuracy: float
+    wilson: Interval
+    standard_error: float
+    standard_error_binomial: float
+    icc: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A mean difference per question, its clustered t (videos - 1 degrees of freedom) and bootstrap over videos."""
+
+    difference: float
+    questions: int
+    videos: int
+    standard_error: float
+    t: float
+    p: float
+    interval: Interval
+    bootstrap: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class McNemar:
+    """The 2x2 table of two models on the same questions, and tests of "both are equally often right".
+
+    `exact_p`, `mid_p` and `chi2_p` take the questions as independent; `clustered_p` (Durkalski) does not.
+    """
+
+    both_right: int
+    only_new: int
+    only_base: int
+    both_wrong: int
+    discordance: float
+    exact_p: float
+    mid_p: float
+    chi2: float
+    chi2_p: float
+    clustered_chi2: float
+    clustered_p: float
+
+
+@dataclass(frozen=True, slots=True)
+class CochranQ:
+    """The joint test of "all runs are equally often right"."""
+
+    q: float
+    degrees_of_freedom: int
+    p: float
+
+
+def wilson_interval(correct: int, questions: int, level: float = LEVEL) -> Interval:
+    """Wilson's interval of a proportion."""
+    return _proportion_interval(correct, questions, level, "wilson")
+
+
+def clopper_pearson_interval(correct: int, questions: int, level: float = LEVEL) -> Interval:
+    """Clopper and Pearson's exact interval of a proportion: never too short."""
+    return _proportion_interval(correct, questions, level, "beta")
+
+
+def _proportion_interval(correct: int, questions: int, level: float, method: str) -> Interval:
+    from statsmodels.stats.proportion import proportion_confint
+
+    if not 0 <= correct <= questions or questions == 0:
+        raise DataError(f"{correct} of {questions} questions is no proportion.")
+    low, high = proportion_confint(correct, questions, alpha=1 - level, method=method)
+    return Interval(max(0.0, float(low)), min(1.0, float(high)))
+
+
+def _as_floats(values: ArrayLike, videos: Sequence[str] | ArrayLike) -> tuple[Floats, NDArray[np.intp]]:
+    """The values and the number of each one's video."""
+    array = np.asarray(values, dtype=np.float64)
+    _, cluster = np.unique(np.asarray(videos), return_inverse=True)
+    if array.ndim != 1 or array.shape != cluster.shape or len(array) == 0:
+        raise DataError(f"Expected one value and one video a question, got {array.shape} and {cluster.shape}.")
+    return array, cluster
+
+
+def _clustered_error(residuals: Floats, cluster: NDArray[np.intp]) -> float:
+    """Standard error of a mean whose residuals are [n]; NaN for a single cluster."""
+    clusters = int(cluster.max()) + 1
+    if clusters < 2:
+        return math.nan
+    sums = np.bincount(cluster, weights=residuals)
+    return float(np.sqrt((sums**2).sum() * clusters / (clusters - 1)) / len(residuals))
+
+
+def _icc(values: Floats, cluster: NDArray[np.intp]) -> float:
+    sizes = np.bincount(cluster).astype(np.float64)
+    clusters, total = len(sizes), len(values)
+    if clusters < 2 or total == clusters:
+        return math.nan
+    means = np.bincount(cluster, weights=values) / sizes
+    between = float((sizes * (means - values.mean()) ** 2).sum()) / (clusters - 1)
+    within = float(((values - means[cluster]) ** 2).sum()) / (total - clusters)
+    size = (total - float((sizes**2).sum()) / total) / (clusters - 1)
+    scale = between + (size - 1) * within
+    return (between - within) / scale if scale > 0 else math.nan
+
+
+def accuracy_summary(correct: ArrayLike, videos: Sequence[str] | ArrayLike) -> Accuracy:
+    """The accuracy of answers `correct` [n] (0 or 1) about `videos` [n]."""
+    values, cluster = _as_floats(correct, videos)
+    right, mean = round(float(values.sum())), float(values.mean())
+    return Accuracy(
+        correct=right,
+        questions=len(values),
+        videos=int(cluster.max()) + 1,
+        accuracy=mean,
+        wilson=wilson_interval(right, len(values)),
+        standard_error=_clustered_error(values - mean, cluster),
+        standard_error_binomial=math.sqrt(mean * (1 - mean) / len(values)),
+        icc=_icc(values, cluster),
+    )
+
+
+def clustered_difference(
+    differences: ArrayLike, videos: Sequence[str] | ArrayLike, seed: int = 0, resamples: int = 10_000
+) -> Difference:
+    """The mean of per-question `differences` [n], new minus base: -1, 0, 1, or fractions when averaged over seeds."""
+    from scipy.stats import t as student
+
+    values, cluster = _as_floats(differences, videos)
+    mean, error, videos_n = (
+        float(values.mean()),
+        _clustered_error(values - values.mean(), cluster),
+        int(cluster.max()) + 1,
+    )
+    if not error > 0:  # no video differs from the mean, or there is just one
+        p = 1.0 if mean == 0 else (math.nan if math.isnan(error) else 0.0)
+        same = Interval(mean, mean) if error == 0 else Interval(math.nan, math.nan)
+        statistic = 0.0 if mean == 0 else math.copysign(math.inf, mean)
+        return Difference(mean, len(values), videos_n, error, statistic, p, same, same)
+    half = float(student.ppf((1 + LEVEL) / 2, videos_n - 1)) * error
+    return Difference(
+        difference=mean,
+        questions=len(values),
+        videos=videos_n,
+        standard_error=error,
+        t=mean / error,
+        p=float(2 * student.sf(abs(mean) / error, videos_n - 1)),
+        interval=Interval(mean - half, mean + half),
+        bootstrap=_bootstrap_over_videos(values, cluster, seed, resamples),
+    )
+
+
+def _bootstrap_over_videos(values: Floats, cluster: NDArray[np.intp], seed: int, resamples: int) -> Interval:
+    """BCa interval of the mean when whole videos are drawn with replacement."""
+    from scipy.stats import bootstrap
+
+    sums, sizes = np.bincount(cluster, weights=values), np.bincount(cluster).astype(np.float64)
+
+    def mean(sums: Floats, sizes: Floats, axis: int) -> Floats:
+        return np.asarray(sums.sum(axis=axis) / sizes.sum(axis=axis))
+
+    result = bootstrap(
+        (sums, sizes), mean, paired=True, vectorized=True, n_resamples=resamples, batch=500,
+        confidence_level=LEVEL, method="BCa", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+def mcnemar(new: ArrayLike, base: ArrayLike, videos: Sequence[str] | ArrayLike) -> McNemar:
+    """Compare who was right: `new` and `base` [n] are 0 or 1 on the same questions.
+
+    Several seeds of a model answer the same questions: test them one by one, pooling them makes p far too small.
+    """
+    from scipy.stats import binom, chi2
+    from statsmodels.stats.contingency_tables import mcnemar as test
+
+    new_right, cluster = _as_floats(new, videos)
+    base_right, _ = _as_floats(base, videos)
+    if not np.isin(new_right, (0, 1)).all() or not np.isin(base_right, (0, 1)).all():
+        raise DataError("McNemar's test takes answers that are right (1) or wrong (0), not means over seeds.")
+    pairs = 2 * new_right + base_right
+    both_wrong, only_base, only_new, both_right = (int((pairs == code).sum()) for code in range(4))
+    table = [[both_right, only_new], [only_base, both_wrong]]
+    discordant, fewer = only_new + only_base, min(only_new, only_base)
+    exact = test(table, exact=True)
+    mid_p = 2 * binom.cdf(fewer, discordant, 0.5) - binom.pmf(fewer, discordant, 0.5) if discordant else 1.0
+    statistic = (only_new - only_base) ** 2 / discordant if discordant else 0.0
+    sums = np.bincount(cluster, weights=new_right - base_right)
+    clustered = float(sums.sum() ** 2 / (sums**2).sum()) if (sums**2).sum() else 0.0
+    return McNemar(
+        both_right=both_right,
+        only_new=only_new,
+        only_base=only_base,
+        both_wrong=both_wrong,
+        discordance=discordant / len(pairs),
+        exact_p=float(exact.pvalue),
+        mid_p=min(1.0, float(mid_p)),
+        chi2=statistic,
+        chi2_p=float(chi2.sf(statistic, 1)),
+        clustered_chi2=clustered,
+        clustered_p=float(chi2.sf(clustered, 1)),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted by Holm's method for a planned family of comparisons, in the same order."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
+
+
+def cochran_q(correct: ArrayLike) -> CochranQ:
+    """Cochran's Q of `correct` [questions, runs] (0 or 1); it takes the questions as independent."""
+    from statsmodels.stats.contingency_tables import cochrans_q
+
+    answers = np.asarray(correct, dtype=np.float64)
+    if answers.ndim != 2 or answers.shape[1] < 2:
+        raise DataError(f"Cochran's Q takes [questions, two or more runs], got {answers.shape}.")
+    if (answers == answers[:, :1]).all():
+        return CochranQ(0.0, answers.shape[1] - 1, 1.0)
+    result = cochrans_q(answers)
+    return CochranQ(float(result.statistic), int(result.df), float(result.pvalue))
+
+
+def paired_standard_error(discordance: float, questions: int) -> float:
+    """Standard error of a small difference of two models that disagree on the share `discordance` of the questions."""
+    if not 0 <= discordance <= 1 or questions < 1:
+        raise DataError(f"A discordance of {discordance} on {questions} questions is impossible.")
+    return math.sqrt(discordance / questions)
+
+
+def minimum_detectable_effect(standard_error: float, power: float = 0.8, level: float = LEVEL) -> float:
+    """The smallest true difference that a two-sided test at `level` finds with probability `power`."""
+    from scipy.stats import norm
+
+    return float(norm.ppf((1 + level) / 2) + norm.ppf(power)) * standard_error
