@@ -1,4 +1,4 @@
-"""The merge forest: one row a video, in the order in which curation removes them, so that any core is the tail of a file.
+"""The merge forest: one row a video, in the order in which curation removes them: any core is a tail.
 
 `removed_at` is the row's place in the global order of removals; the core of size n is the n rows removed last, so every
 core is part of every larger one. `merged_into` names the video that stands for a removed one (null where a curator has
@@ -101,7 +101,7 @@ class Forest:
 
     def _check_scale(self, n: int) -> None:
         if not 0 <= n <= len(self):
-            raise ConfigError(f"A core of {n} videos was asked for, but the merge forest has {len(self)}: choose fewer.")
+            raise ConfigError(f"A core of {n} videos is more than the {len(self)} of the merge forest: choose fewer.")
 
 
 def subtree_sizes(parent: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -182,8 +182,8 @@ def check_forest(forest: Forest, origin: Path) -> None:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"{origin}: {forest.video_ids[row]!r} has size {forest.size[row]}, which is not the number of videos merged "
-            "into it: curate again."
+            f"{origin}: {forest.video_ids[row]!r} has size {forest.size[row]}, but another number of videos is "
+            "merged into it: curate again."
         )
 
 
@@ -219,7 +219,9 @@ def _read_table(path: Path) -> pa.Table:
             raise DataError(f"{path} has no column {lacking[0]!r}: a merge forest has {', '.join(schema.names)}.")
         table = file.read(columns=schema.names).select(schema.names).cast(schema)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a merge forest ({str(error).splitlines()[0]}): curate again.") from error
+        raise DataError(
+            f"{path} cannot be read as a merge forest ({str(error).splitlines()[0]}): curate again."
+        ) from error
     nulls = [name for name in ("video_id", "removed_at", "size") if table[name].null_count]
     if nulls:
         raise DataError(f"{path}: column {nulls[0]!r} has empty rows: curate again.")

@@ -169,7 +169,8 @@ def _rows(column: pa.Array, path: Path) -> NDArray[np.float32]:
     if len(lengths) > 1:
         raise DataError(f"{path}: vectors of different lengths ({min(lengths)} and {max(lengths)}), expected one dim.")
     values = column.flatten().to_numpy(zero_copy_only=False)
-    return values.astype(np.float32).reshape(len(column), lengths[0] if lengths else 0)
+    rows: NDArray[np.float32] = values.astype(np.float32).reshape(len(column), lengths[0] if lengths else 0)
+    return rows
 
 
 def _check_dim(dim: int, expected: int, path: Path) -> None:
@@ -198,4 +199,4 @@ def _check_unique(video_ids: list[str], folder: Path) -> None:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(f"{path} is truncated or no Parquet file ({reason}): delete it and run `python -m sg.embed` again.")
+    return DataError(f"{path} is truncated or not Parquet ({reason}): delete it and run `python -m sg.embed` again.")

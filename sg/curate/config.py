@@ -1,0 +1,171 @@
+"""Settings of the curators and of the command, and their checks."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sg.core.commands import register
+from sg.core.errors import ConfigError
+
+ORDERS = ("hashed", "reference", "shuffled")
+SURVIVORS = ("medoid", "longest_caption", "dst")
+METRICS = ("mean", "survivor")
+MATCHERS = ("exact", "projected", "cells")
+DEVICES = ("auto", "cpu", "cuda")
+DTYPES = ("float32", "float64")
+
+
+def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """ConfigError when `value` is none of `choices`."""
+    if value not in choices:
+        raise ConfigError(f"curator.{key}={value!r} should be one of {', '.join(choices)}.")
+
+
+def check_seed(seed: int) -> None:
+    """ConfigError when `seed` does not fit into the 8 bytes that key the hash of ids."""
+    if not 0 <= seed < 2**64:
+        raise ConfigError(f"curator.seed={seed} should be between 0 and 2**64 - 1.")
+
+
+@dataclass
+class TomeConfig:
+    """The merge forest by ToMe.
+
+    Attributes:
+        name: folder of the result.
+        seed: keys the hash of ids that splits the tokens.
+        order: `hashed` splits by a hash of the id; `reference` by position in the vectors' order, as the original does;
+            `shuffled` is `reference` after one shuffle by seed.
+        max_merge_fraction: share of all tokens that a round removes, at most 0.5 takes effect.
+        rungs: when given, rounds end on these sizes (in the unit of `rungs_of`) and the run ends on the last.
+        rungs_of: size of the corpus that `rungs` are meant for; other corpora take the same proportions.
+        rounds_per_rung: rounds between two rungs.
+        n_min: the run ends at this many tokens.
+        survivor: who stands for a cluster: `medoid` (nearest to the mean, then longer caption), `longest_caption`
+            (the reverse), `dst` (the target side, as in ToMe).
+        metric: match the clusters' `mean` vectors, or those of their `survivor`.
+        center: subtract the mean vector first.
+        max_cluster_size: merges that would exceed it are passed over.
+        min_similarity: a round stops at the first merge below it, and the run when a round adds nothing.
+        collapse_exact: group bitwise equal vectors before the first round (hashed order only).
+        matcher: `exact`; `projected` (the same result, faster on CPUs); `cells` (nearly the same, much faster).
+        block_rows: rows compared at a time.
+        block_columns: columns compared at a time.
+        rows_per_cell: for `cells`: rows on the target side that share a cell.
+        probed_cells: for `cells`: nearest cells that a row is compared with.
+        exact_below: for `cells`: rounds of fewer tokens are matched exactly.
+        verify_sample: for `cells`: merges of each round that are checked against the exact match.
+        projected_dims: for `projected`: principal components of the bound.
+        dtype: storage and products of the working vectors.
+        device: `auto` takes a GPU when there is one.
+        checkpoint_every_s: a killed run loses at most about this many seconds.
+    """
+
+    name: str = "tome"
+    seed: int = 0
+    order: str = "hashed"
+    max_merge_fraction: float = 0.25
+    rungs: list[float] = field(default_factory=list)
+    rungs_of: float = 530.0
+    rounds_per_rung: int = 1
+    n_min: int = 1
+    survivor: str = "medoid"
+    metric: str = "mean"
+    center: bool = False
+    max_cluster_size: int | None = None
+    min_similarity: float | None = None
+    collapse_exact: bool = True
+    matcher: str = "exact"
+    block_rows: int = 4096
+    block_columns: int = 16384
+    rows_per_cell: int = 250
+    probed_cells: int = 64
+    exact_below: int = 150_000
+    verify_sample: int = 4096
+    projected_dims: int = 64
+    dtype: str = "float32"
+    device: str = "auto"
+    checkpoint_every_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        for key, value, choices in (
+            ("order", self.order, ORDERS),
+            ("survivor", self.survivor, SURVIVORS),
+            ("metric", self.metric, METRICS),
+            ("matcher", self.matcher, MATCHERS),
+            ("dtype", self.dtype, DTYPES),
+            ("device", self.device, DEVICES),
+        ):
+            check_choice(key, value, choices)
+        self._check_ranges()
+        self._check_ladder()
+        if self.order != "hashed" and self.collapse_exact:
+            raise ConfigError(
+                f"curator.order={self.order} counts positions, which curator.collapse_exact=true would shift: set the "
+                "latter to false."
+            )
+        if self.order != "hashed" and self.matcher != "exact":
+            raise ConfigError(
+                f"curator.order={self.order} needs the score of every row, which curator.matcher={self.matcher} does "
+                "not compute: use exact."
+            )
+
+    def _check_ranges(self) -> None:
+        if not 0 < self.max_merge_fraction <= 1:
+            raise ConfigError(f"curator.max_merge_fraction={self.max_merge_fraction} should be above 0, at most 1.")
+        counts = {
+            "n_min": self.n_min,
+            "rounds_per_rung": self.rounds_per_rung,
+            "block_rows": self.block_rows,
+            "block_columns": self.block_columns,
+            "rows_per_cell": self.rows_per_cell,
+            "probed_cells": self.probed_cells,
+            "projected_dims": self.projected_dims,
+        }
+        for key, value in counts.items():
+            if value < 1:
+                raise ConfigError(f"curator.{key}={value} should be at least 1.")
+        if self.max_cluster_size is not None and self.max_cluster_size < 2:
+            raise ConfigError(f"curator.max_cluster_size={self.max_cluster_size} should be at least 2, or null.")
+        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
+            raise ConfigError(f"curator.min_similarity={self.min_similarity} is a cosine: between -1 and 1, or null.")
+
+    def _check_ladder(self) -> None:
+        falling = all(above > below for above, below in zip(self.rungs[:-1], self.rungs[1:], strict=True))
+        if self.rungs and not (falling and self.rungs[0] < self.rungs_of and self.rungs[-1] > 0):
+            raise ConfigError(
+                f"curator.rungs={list(self.rungs)} should fall, from below curator.rungs_of={self.rungs_of:g}, above 0."
+            )
+
+
+@dataclass
+class RandomConfig:
+    """A random order by the hash of the id: the control that every claim about pruning needs."""
+
+    name: str = "random"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+
+
+@dataclass
+class LongestCaptionConfig:
+    """The longest captions stay: a control that looks at the text only."""
+
+    name: str = "longest_caption"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+
+
+CuratorConfig = Any
+"""One of the dataclasses above; Hydra needs a plain `Any` for a group whose options differ."""
+
+
+def register_schemas() -> None:
+    """Put the schemas into Hydra's config store."""
+    register("curator", "tome_schema", TomeConfig)
+    register("curator", "random_schema", RandomConfig)
+    register("curator", "longest_caption_schema", LongestCaptionConfig)

@@ -1,0 +1,174 @@
+"""From vectors to the merge forest: one function for the command, the study and the notebooks."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sg.artefacts.captions import Captions, read_captions
+from sg.artefacts.forest import FOREST_FILE, write_forest
+from sg.artefacts.tables import read_info
+from sg.artefacts.vectors import read_vectors, vectors_fingerprint
+from sg.core.errors import ConfigError, DataError
+from sg.core.files import file_lock, write_json
+from sg.core.fingerprints import fingerprint
+from sg.curate.config import CuratorConfig, LongestCaptionConfig, RandomConfig, TomeConfig
+from sg.curate.removals import Removals, forest_of
+from sg.curate.videos import Videos, load_videos, select_videos
+
+log = logging.getLogger(__name__)
+
+CURATION_FILE = "curation.json"
+UNFINISHED_FOLDER = "unfinished"
+_OPERATIONAL = ("name", "device", "block_rows", "block_columns", "checkpoint_every_s")
+"""Settings that leave no trace in the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class CuratedOrder:
+    """What a curator decides: the removals, and what it has to tell about them (plain data)."""
+
+    removals: Removals
+    details: dict[str, Any]
+
+
+def curate(
+    config: CuratorConfig,
+    vectors_folder: Path,
+    captions_path: Path | None,
+    out_folder: Path,
+    *,
+    wanted: Sequence[str] | None = None,
+    missing: Literal["error", "skip"] = "error",
+) -> Path:
+    """Write `forest.parquet` and `curation.json` into `out_folder` and return the path of the forest.
+
+    Finished work of the same vectors, captions and settings is kept as it is; unfinished work is taken up.
+
+    Args:
+        config: one of the curator configs (`TomeConfig`, ...).
+        vectors_folder: the vectors, see `sg.artefacts.vectors`.
+        captions_path: captions, whose lengths break ties between equally good representatives; None where there are
+            none yet.
+        out_folder: usually `curation/<curator.name>`.
+        wanted: ids of the videos to curate (the usable ones of a manifest); None takes all that have a vector.
+        missing: what to do when a wanted video has no vector: stop, or leave it out and record it.
+
+    Raises:
+        MissingInputError: there are no vectors or captions.
+        DataError: they break their format, or a wanted video has no vector.
+        ConfigError: settings contradict each other or the unfinished work in `out_folder`.
+    """
+    captions = read_captions(captions_path) if captions_path is not None and uses_captions(config) else None
+    identity = _identity(config, vectors_folder, captions, wanted, missing)
+    path = out_folder / FOREST_FILE
+    with file_lock(out_folder / ".lock"):
+        if is_curated(path, identity):
+            log.info("curation: %s is there already", path)
+            return path
+        _curate(config, vectors_folder, captions, out_folder, identity, wanted, missing)
+    return path
+
+
+def uses_captions(config: CuratorConfig) -> bool:
+    """True when the lengths of captions can change what the curator does."""
+    return isinstance(config, LongestCaptionConfig) or getattr(config, "survivor", "dst") != "dst"
+
+
+def is_curated(path: Path, identity: Mapping[str, Any]) -> bool:
+    """True when the merge forest at `path` was made from that input with those settings."""
+    return (path.parent / CURATION_FILE).is_file() and read_info(path).get("fingerprint") == fingerprint(identity)
+
+
+def _identity(
+    config: CuratorConfig,
+    vectors_folder: Path,
+    captions: Captions | None,
+    wanted: Sequence[str] | None,
+    missing: str,
+) -> dict[str, Any]:
+    """All that decides the result, as plain data."""
+    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _OPERATIONAL}
+    return {
+        "curator": type(config).__name__,
+        "settings": settings,
+        "vectors": vectors_fingerprint(vectors_folder),
+        "captions": captions.content_hash if captions is not None else None,
+        "videos": None if wanted is None else {"ids": fingerprint(sorted(wanted)), "missing": missing},
+    }
+
+
+def _curate(
+    config: CuratorConfig,
+    vectors_folder: Path,
+    captions: Captions | None,
+    out_folder: Path,
+    identity: dict[str, Any],
+    wanted: Sequence[str] | None,
+    missing: Literal["error", "skip"],
+) -> None:
+    from sg.curate.resume import RunStore
+
+    started = time.monotonic()
+    vectors, excluded = read_vectors(vectors_folder), dict[str, str]()
+    if wanted is not None:
+        vectors, excluded = select_videos(vectors, wanted, missing)
+    if not vectors.video_ids:
+        raise DataError(f"There is no video to curate: {vectors_folder} holds no vector of a usable video.")
+    summary = {"dim": vectors.dim, "rows": len(vectors.video_ids), "info": vectors.info}
+    options = {key: getattr(config, key) for key in ("order", "dtype", "center") if hasattr(config, key)}
+    videos = load_videos(vectors, captions, seed=config.seed, **options)
+    del vectors
+    store = RunStore(out_folder / UNFINISHED_FOLDER, identity, getattr(config, "checkpoint_every_s", 30.0))
+    order = curated_order(config, videos, store, has_captions=captions is not None)
+    forest = forest_of(videos.ids, videos.unit, order.removals, {"fingerprint": fingerprint(identity)})
+    write_json(
+        out_folder / CURATION_FILE,
+        {
+            "fingerprint": fingerprint(identity),
+            "identity": identity,
+            "config": dataclasses.asdict(config),
+            "vectors": summary,
+            "exact_duplicates": int((videos.family != range(len(videos))).sum()),
+            "excluded": excluded,
+            "versions": _versions(),
+            "seconds": round(time.monotonic() - started, 3),
+            **order.details,
+        },
+    )
+    write_forest(out_folder / FOREST_FILE, forest)
+    store.delete()
+
+
+def curated_order(
+    config: CuratorConfig, videos: Videos, store: Any = None, *, has_captions: bool = True
+) -> CuratedOrder:
+    """What the curator of `config` decides about `videos`; `store` keeps an unfinished ToMe run."""
+    if isinstance(config, TomeConfig):
+        from sg.curate.tome import merge_videos
+
+        removals, rounds = merge_videos(videos, config, store)
+        return CuratedOrder(removals, {"rounds": [dataclasses.asdict(record) for record in rounds]})
+    if isinstance(config, RandomConfig):
+        from sg.curate.selection import random_removals
+
+        return CuratedOrder(random_removals(videos), {})
+    if isinstance(config, LongestCaptionConfig):
+        from sg.curate.selection import longest_caption_removals
+
+        if not has_captions:
+            raise ConfigError("curator=longest_caption needs captions: make them with `python -m sg.caption` first.")
+        return CuratedOrder(longest_caption_removals(videos), {})
+    raise ConfigError(f"There is no curator for a config of type {type(config).__name__}.")
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"python": platform.python_version()} | {name: version(name) for name in ("numpy", "torch", "pyarrow")}

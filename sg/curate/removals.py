@@ -1,0 +1,83 @@
+"""The order in which videos go, and the merge forest that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.artefacts.forest import NO_ROUND, Forest, subtree_sizes
+
+_ROWS_AT_ONCE = 16_384
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Removals:
+    """Videos (rows of `Videos`) in the order in which they go.
+
+    `video` [r] goes and is merged into `into` [r] (-1: into none), for a similarity of `similarity` [r] (NaN: none) in
+    round `round` [r] (`NO_ROUND`: none).
+    """
+
+    video: NDArray[np.int64]
+    into: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    round: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    @staticmethod
+    def none() -> Removals:
+        """No removals."""
+        empty = np.empty(0, np.int64)
+        return Removals(empty, empty, np.empty(0), empty)
+
+    @staticmethod
+    def plain(video: NDArray[np.int64]) -> Removals:
+        """Removals that say nothing but their order."""
+        count = len(video)
+        return Removals(video, np.full(count, -1), np.full(count, np.nan), np.full(count, NO_ROUND))
+
+    @staticmethod
+    def join(parts: Sequence[Removals]) -> Removals:
+        """The removals of `parts`, one after the other."""
+        parts = [Removals.none(), *parts]
+        return Removals(
+            np.concatenate([part.video for part in parts]),
+            np.concatenate([part.into for part in parts]),
+            np.concatenate([part.similarity for part in parts]),
+            np.concatenate([part.round for part in parts]),
+        )
+
+
+def forest_of(ids: Sequence[str], unit: NDArray[np.floating], removals: Removals, info: dict[str, Any]) -> Forest:
+    """The merge forest of `removals`, which hold every row of `ids` and `unit` [N, d] once."""
+    place = np.empty(len(ids), np.int64)
+    place[removals.video] = np.arange(len(ids))
+    is_merged = removals.into >= 0
+    parent = np.full(len(ids), -1)
+    parent[is_merged] = place[removals.into[is_merged]]
+    rep_similarity = np.full(len(ids), np.nan, np.float32)
+    rep_similarity[is_merged] = row_cosines(unit, removals.video[is_merged], removals.into[is_merged])
+    return Forest(
+        video_ids=[ids[row] for row in removals.video.tolist()],
+        parent=parent,
+        similarity=removals.similarity.astype(np.float32),
+        round=removals.round.astype(np.int32),
+        size=subtree_sizes(parent),
+        rep_similarity=rep_similarity,
+        info=info,
+    )
+
+
+def row_cosines(unit: NDArray[np.floating], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[r] products of rows `first` and `second` of `unit`, in float64."""
+    result = np.empty(len(first))
+    for start in range(0, len(first), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        result[part] = np.einsum("nd,nd->n", unit[first[part]], unit[second[part]], dtype=np.float64)
+    return result

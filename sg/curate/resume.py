@@ -1,0 +1,123 @@
+"""The state of an unfinished curation on disk: after rounds, and within a round after blocks of rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sg.core.errors import ConfigError
+from sg.core.files import atomic_path, read_json, write_json
+from sg.curate.matching import Matches
+from sg.curate.removals import Removals
+from sg.curate.rounds import Tokens
+from sg.curate.tome import RoundRecord, RunState
+
+_TOKENS = tuple(field.name for field in dataclasses.fields(Tokens))
+_REMOVALS = tuple(field.name for field in dataclasses.fields(Removals))
+
+
+class RunStore:
+    """Keeps a run in `folder`, at most every `every_s` seconds.
+
+    `identity` (plain data, nested mappings) is all that decides the result. A folder of another identity is refused:
+    its work would be lost, or worse, mixed.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any], every_s: float) -> None:
+        self._folder, self._every_s = folder, every_s
+        self._saved = time.monotonic()
+        path = folder / "identity.json"
+        if path.is_file() and (differing := _differences(read_json(path), identity)):
+            raise ConfigError(
+                f"An unfinished curation in {folder} was made with other input or settings ({'; '.join(differing)}): "
+                "finish it with those, or delete that folder."
+            )
+        write_json(path, identity)
+
+    def load_round(self) -> RunState | None:
+        """The state after the last round that was kept."""
+        path = self._folder / "round.npz"
+        if not path.is_file():
+            return None
+        with np.load(path) as data:
+            plain = json.loads(str(data["plain"]))
+            return RunState(
+                next_round=plain["next_round"],
+                tokens=Tokens(**{name: data[f"tokens_{name}"] for name in _TOKENS}),
+                removals=Removals(**{name: data[f"removals_{name}"] for name in _REMOVALS}),
+                rounds=[RoundRecord(**record) for record in plain["rounds"]],
+                is_stuck=plain["is_stuck"],
+            )
+
+    def save_round(self, state: RunState) -> None:
+        """Keep the state, when enough time has passed since something was kept."""
+        if not self._is_due():
+            return
+        rounds = [dataclasses.asdict(record) for record in state.rounds]
+        plain = {"next_round": state.next_round, "rounds": rounds, "is_stuck": state.is_stuck}
+        arrays = {f"tokens_{name}": getattr(state.tokens, name) for name in _TOKENS}
+        arrays |= {f"removals_{name}": getattr(state.removals, name) for name in _REMOVALS}
+        self._save("round.npz", plain=np.array(json.dumps(plain)), **arrays)
+
+    def blocks(self, round_number: int) -> RoundBlocks:
+        """Where the finished blocks of a round are kept."""
+        return RoundBlocks(self, round_number)
+
+    def load_blocks(self, round_number: int, count: int) -> Matches:
+        """The finished matches of a round with `count` sources."""
+        path = self._folder / "blocks.npz"
+        if path.is_file():
+            with np.load(path) as data:
+                if data["round_and_count"].tolist() == [round_number, count]:
+                    return Matches(data["target"], data["score"])
+        return Matches(np.empty(0, np.int64), np.empty(0))
+
+    def save_blocks(self, round_number: int, matches: Matches, count: int) -> None:
+        """Keep the finished matches of a round, when enough time has passed since something was kept."""
+        if self._is_due():
+            where = np.array([round_number, count])
+            self._save("blocks.npz", round_and_count=where, target=matches.target, score=matches.score)
+
+    def delete(self) -> None:
+        """Forget the state: the curation is finished."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._saved >= self._every_s
+
+    def _save(self, name: str, **arrays: np.ndarray[Any, Any]) -> None:
+        with atomic_path(self._folder / name) as temporary:
+            np.savez(temporary, allow_pickle=False, **arrays)
+        self._saved = time.monotonic()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RoundBlocks:
+    """The blocks of one round in a `RunStore`."""
+
+    store: RunStore
+    round_number: int
+
+    def load(self, count: int) -> Matches:
+        """The matches of the first of `count` rows that an earlier run finished; none when there was none."""
+        return self.store.load_blocks(self.round_number, count)
+
+    def save(self, matches: Matches, count: int) -> None:
+        """Keep the matches of the first rows."""
+        self.store.save_blocks(self.round_number, matches, count)
+
+
+def _differences(before: Any, now: Any, name: str = "") -> list[str]:
+    """Sentences on where two plain values differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys())
+        return [
+            line for key in keys for line in _differences(before.get(key), now.get(key), f"{name}.{key}".strip("."))
+        ]
+    return [] if before == now else [f"{name} was {before}, is {now}"]

@@ -1,0 +1,152 @@
+"""One round of bipartite soft matching (ToMe, arXiv 2210.09461, section 3), on tokens that each stand for some videos.
+
+A token has a vector (the mean of its videos), a size, a position in the order, and a representative. In a round the
+tokens are split into sources (A) and targets (B); each source proposes its best target; the best proposals are carried
+out: the source token becomes part of its target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sg.curate.matching import Matches
+
+Rows = NDArray[np.int64]
+_EDGES_AT_ONCE = 16_384
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokens:
+    """n tokens in order.
+
+    Attributes:
+        row: [n] the video (row of `Videos`) whose key the token carries.
+        representative: [n] the video that stands for the token.
+        size: [n] number of videos in it.
+        mean: [n, d] mean of their vectors, not renormalised.
+    """
+
+    row: Rows
+    representative: Rows
+    size: Rows
+    mean: NDArray[np.floating]
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edges:
+    """Merges of a round by falling score: positions of source and target token, and the score in float64."""
+
+    source: Rows
+    target: Rows
+    score: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """The h targets that were hit in a round: `target` [h] positions (rising), their new `size` [h] and `mean` [h, d].
+
+    `of_edge` [r] is the group of each edge. The mean is that of the tokens' storage type.
+    """
+
+    target: Rows
+    size: Rows
+    mean: NDArray[np.floating]
+    of_edge: Rows
+
+
+def choose_edges(
+    sources: Rows,
+    targets: Rows,
+    matches: Matches,
+    limit: int,
+    size: Rows,
+    max_cluster_size: int | None = None,
+    min_similarity: float | None = None,
+) -> Edges:
+    """The best `limit` proposals; of equal scores the lower source position.
+
+    `sources` and `targets` are token positions, in rising order; `matches` are those of the sources, as rows of
+    `targets`. An edge whose cluster would exceed `max_cluster_size` is passed over; the edges end at the first one
+    below `min_similarity`.
+    """
+    falling = np.argsort(-matches.score, kind="stable")
+    falling = falling[np.isfinite(matches.score[falling])]
+    if min_similarity is not None:
+        falling = falling[matches.score[falling] >= min_similarity]
+    if max_cluster_size is not None:
+        falling = _within_size(falling, sources, targets[matches.target], limit, size, max_cluster_size)
+    chosen = falling[:limit]
+    return Edges(sources[chosen], targets[matches.target[chosen]], matches.score[chosen])
+
+
+def merge_groups(tokens: Tokens, edges: Edges) -> Groups:
+    """New sizes and means of the targets that `edges` hit; sums are taken in float64, in the order of positions."""
+    target, of_edge = np.unique(edges.target, return_inverse=True)
+    members = np.concatenate([target, edges.source])
+    order = np.lexsort((members, np.r_[np.arange(len(target)), of_edge]))
+    members = members[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(np.r_[np.arange(len(target)), of_edge][order]) > 0])
+    sizes = np.add.reduceat(tokens.size[members], starts)
+    mean = np.empty((len(target), tokens.mean.shape[1]), dtype=tokens.mean.dtype)
+    for first, last in _slices(starts, len(members)):
+        begin, end = starts[first], starts[last] if last < len(starts) else len(members)
+        rows = members[begin:end]
+        weighted = tokens.mean[rows].astype(np.float64) * tokens.size[rows, None]
+        mean[first:last] = np.add.reduceat(weighted, starts[first:last] - begin, axis=0) / sizes[first:last, None]
+    return Groups(target, sizes, mean, of_edge)
+
+
+def merge_tokens(tokens: Tokens, groups: Groups, winners: Rows, order: Rows) -> Tokens:
+    """The tokens at positions `order` after the round; `winners` [h] are the groups' new representatives."""
+    place = np.full(len(tokens), -1)
+    place[order] = np.arange(len(order))
+    hit = place[groups.target]
+    representative, size, mean = tokens.representative[order], tokens.size[order], tokens.mean[order]
+    representative[hit], size[hit], mean[hit] = winners, groups.size, groups.mean
+    return Tokens(tokens.row[order], representative, size, mean)
+
+
+def kept_positions(order: str, sources: Rows, targets: Rows, matches: Matches, edges: Edges) -> Rows:
+    """Positions that remain after a round, in their new order.
+
+    In the hashed order tokens keep their key, so they keep their order. The original puts the unmerged sources first,
+    by falling score, then all targets.
+    """
+    if order == "hashed":
+        remain = np.ones(len(sources) + len(targets), dtype=bool)
+        remain[edges.source] = False
+        return np.flatnonzero(remain)
+    falling = sources[np.argsort(-matches.score, kind="stable")]
+    return np.concatenate([falling[~np.isin(falling, edges.source)], targets])
+
+
+def _within_size(falling: Rows, sources: Rows, targets_of: Rows, limit: int, size: Rows, max_cluster_size: int) -> Rows:
+    """The first `limit` rows of `falling` whose merge keeps every cluster within `max_cluster_size` videos."""
+    grown = size.copy()
+    accepted: list[int] = []
+    for row in falling.tolist():
+        if len(accepted) == limit:
+            break
+        total = grown[targets_of[row]] + size[sources[row]]
+        if total <= max_cluster_size:
+            grown[targets_of[row]] = total
+            accepted.append(row)
+    return np.array(accepted, dtype=np.int64)
+
+
+def _slices(starts: Rows, end: int) -> list[tuple[int, int]]:
+    """Ranges of groups that hold some `_EDGES_AT_ONCE` members each, so that float64 copies stay small."""
+    chunk = starts // _EDGES_AT_ONCE
+    borders = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(starts)] if end else []
+    return list(zip(borders[:-1], borders[1:], strict=True))

@@ -1,0 +1,50 @@
+"""How many tokens a round removes, known from the number of tokens alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sg.curate.config import TomeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Bites of a run over `videos` videos: a share of the tokens each, or one that ends on each rung of a ladder."""
+
+    max_merge_fraction: float
+    last_size: int
+    targets: tuple[int, ...] = ()
+
+    @staticmethod
+    def of(config: TomeConfig, videos: int) -> Schedule:
+        """The schedule that `config` describes; rungs are scaled from `config.rungs_of` videos to `videos`."""
+        sizes = [videos, *(max(config.n_min, round(videos * rung / config.rungs_of)) for rung in config.rungs)]
+        targets: list[int] = []
+        for above, below in zip(sizes[:-1], sizes[1:], strict=True):
+            steps = config.rounds_per_rung
+            targets.extend(above - (above - below) * step // steps for step in range(1, steps + 1))
+        return Schedule(config.max_merge_fraction, config.n_min, tuple(targets))
+
+    def is_over(self, tokens: int, executed: int) -> bool:
+        """True when no round is left for that many tokens, after `executed` rounds."""
+        return tokens <= self.last_size or (bool(self.targets) and self._next_target(tokens, executed) is None)
+
+    def merges(self, tokens: int, cap: int, executed: int) -> int:
+        """Merges of a round with that many tokens, of which `cap` may merge, after `executed` rounds."""
+        if self.is_over(tokens, executed):
+            return 0
+        target = self._next_target(tokens, executed)
+        bite = max(1, math.floor(self.max_merge_fraction * tokens)) if target is None else tokens - target
+        return min(bite, cap, tokens - self.last_size)
+
+    def flop(self, tokens: int, executed: int, dim: int) -> float:
+        """Floating-point operations of an exact run from `tokens` tokens on, for halves of equal size."""
+        total = 0.0
+        while merges := self.merges(tokens, tokens // 2, executed):
+            total += dim * tokens * tokens / 2
+            tokens, executed = tokens - merges, executed + 1
+        return total
+
+    def _next_target(self, tokens: int, executed: int) -> int | None:
+        return next((target for target in self.targets[executed:] if target < tokens), None)

@@ -1,0 +1,205 @@
+"""The merge forest by ToMe: rounds of bipartite matching from all videos down to one, each removal recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from sg.core.progress import Progress
+from sg.curate.config import TomeConfig
+from sg.curate.matchers import Matchers
+from sg.curate.matching import BlockStore, Matches
+from sg.curate.order import is_target_side
+from sg.curate.removals import Removals
+from sg.curate.rounds import (
+    Edges,
+    Rows,
+    Tokens,
+    choose_edges,
+    kept_positions,
+    merge_groups,
+    merge_tokens,
+)
+from sg.curate.schedule import Schedule
+from sg.curate.survivors import Survivor, best_of_groups, choose_winners, removals_of_round, survivor_rule
+from sg.curate.videos import Videos
+
+COLLAPSE_ROUND = -1
+_GIGA = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """What a round did: its number, tokens before it, sources, targets, merges, lowest score used, seconds taken."""
+
+    round: int
+    tokens: int
+    sources: int
+    targets: int
+    merges: int
+    cut: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunState:
+    """A run between two rounds."""
+
+    next_round: int
+    tokens: Tokens
+    removals: Removals
+    rounds: list[RoundRecord]
+    is_stuck: bool = False
+    """True when the last round could merge nothing."""
+
+
+class StateStore(Protocol):
+    """Keeps a run between rounds, and the finished blocks within one."""
+
+    def load_round(self) -> RunState | None:
+        """The state that was kept last; None when there is none."""
+        ...
+
+    def save_round(self, state: RunState) -> None:
+        """Keep the state, when enough time has passed since the last."""
+        ...
+
+    def blocks(self, round_number: int) -> BlockStore:
+        """Where the finished blocks of a round are kept."""
+        ...
+
+
+def merge_videos(
+    videos: Videos, config: TomeConfig, store: StateStore | None = None
+) -> tuple[Removals, list[RoundRecord]]:
+    """Remove the videos by merging, and at last the tokens that stay, by falling position.
+
+    Returns the removals (every row once) and what each round did.
+    """
+    if not len(videos):
+        return Removals.none(), []
+    state = (store.load_round() if store else None) or _first_state(videos, config)
+    schedule = Schedule.of(config, len(videos))
+    planned = schedule.flop(len(state.tokens), len(state.rounds), videos.unit.shape[1])
+    with Progress("match", total=max(1, round(planned / _GIGA)), unit="GFLOP") as bar:
+        run = _Run(videos, config, schedule, Matchers(config), FlopMeter(bar), store)
+        while not state.is_stuck and not schedule.is_over(len(state.tokens), len(state.rounds)):
+            state = run.next_state(state)
+            if store:
+                store.save_round(state)
+    return Removals.join([state.removals, _remaining(state.tokens)]), state.rounds
+
+
+def _first_state(videos: Videos, config: TomeConfig) -> RunState:
+    rows = np.arange(len(videos))
+    singletons = Tokens(rows, rows, np.ones(len(rows), np.int64), videos.unit)
+    if not config.collapse_exact:
+        return RunState(0, singletons, Removals.none(), [])
+    tokens, removals = collapse_exact(videos, singletons, survivor_rule(config.survivor))
+    return RunState(0, tokens, removals, [])
+
+
+def collapse_exact(videos: Videos, singletons: Tokens, survivor: Survivor) -> tuple[Tokens, Removals]:
+    """Group videos with bitwise equal vectors; each group's survivor carries its own key and the group's size.
+
+    The survivor is chosen as in a round, with equal centrality; under `dst` it is the lowest row.
+    """
+    families, family_of, sizes = np.unique(videos.family, return_inverse=True, return_counts=True)
+    winners = families
+    if survivor != "dst":
+        equal = np.zeros(len(videos))
+        winners = best_of_groups(survivor, family_of, np.arange(len(videos)), equal, videos.caption_length)
+    into = winners[family_of]
+    gone = np.flatnonzero(into != np.arange(len(videos)))
+    kept = np.sort(winners)
+    size = sizes[family_of[kept]]
+    mean = singletons.mean if not len(gone) else singletons.mean[kept]
+    removals = Removals(gone, into[gone], np.ones(len(gone)), np.full(len(gone), COLLAPSE_ROUND))
+    return Tokens(kept, kept, size, mean), removals
+
+
+def split_sides(videos: Videos, order: str, tokens: Tokens, round_number: int) -> tuple[Rows, Rows]:
+    """Positions of the sources (A) and targets (B) of a round."""
+    positions = np.arange(len(tokens))
+    if order != "hashed":
+        return positions[0::2], positions[1::2]
+    is_target = is_target_side(videos.keys[tokens.row], round_number)
+    return positions[~is_target], positions[is_target]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """What the rounds of a run share."""
+
+    videos: Videos
+    config: TomeConfig
+    schedule: Schedule
+    matchers: Matchers
+    meter: FlopMeter
+    store: StateStore | None
+
+    def next_state(self, state: RunState) -> RunState:
+        """The state after one more round; a round with an empty side does nothing but count."""
+        started = time.monotonic()
+        tokens, number = state.tokens, state.next_round
+        sources, targets = split_sides(self.videos, self.config.order, tokens, number)
+        if not len(sources) or not len(targets):
+            return replace(state, next_round=number + 1)
+        cap = len(sources) if self.config.order == "hashed" else len(targets)
+        merges = self.schedule.merges(len(tokens), cap, len(state.rounds))
+        matches = self._match(tokens, sources, targets, number)
+        limits = self.config.max_cluster_size, self.config.min_similarity
+        edges = choose_edges(sources, targets, matches, merges, tokens.size, *limits)
+        if len(edges):
+            after, removed = self._apply(
+                tokens, edges, kept_positions(self.config.order, sources, targets, matches, edges), number
+            )
+        else:
+            after, removed = tokens, Removals.none()
+        cut = float(edges.score[-1]) if len(edges) else None
+        seconds = round(time.monotonic() - started, 3)
+        record = RoundRecord(number, len(tokens), len(sources), len(targets), len(edges), cut, seconds)
+        removals = Removals.join([state.removals, removed])
+        return RunState(number + 1, after, removals, [*state.rounds, record], is_stuck=not len(edges))
+
+    def _match(self, tokens: Tokens, sources: Rows, targets: Rows, number: int) -> Matches:
+        """The best target of each source, by the vectors that `metric` names."""
+        advance = self.meter.of_round(len(targets), tokens.mean.shape[1])
+        blocks = self.store.blocks(number) if self.store else None
+        if self.config.metric == "mean":
+            return self.matchers.match(tokens.mean, sources, targets, advance, blocks)
+        own = tokens.representative
+        return self.matchers.match(self.videos.unit, own[sources], own[targets], advance, blocks)
+
+    def _apply(self, tokens: Tokens, edges: Edges, order: Rows, number: int) -> tuple[Tokens, Removals]:
+        """Tokens after the round, at the positions `order`, and the videos that its edges remove."""
+        groups = merge_groups(tokens, edges)
+        winners = choose_winners(survivor_rule(self.config.survivor), tokens, edges, groups, self.videos)
+        removed = removals_of_round(tokens, edges, groups, winners, number)
+        return merge_tokens(tokens, groups, winners, order), removed
+
+
+def _remaining(tokens: Tokens) -> Removals:
+    """The tokens that no round removed: the last position goes first."""
+    return Removals.plain(tokens.representative[::-1])
+
+
+class FlopMeter:
+    """Advances a bar that counts GFLOP."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._rest = 0.0
+
+    def of_round(self, targets: int, dim: int) -> Callable[[int], None]:
+        """A function that is told how many rows were compared with that many targets of length `dim`."""
+
+        def advance(rows: int) -> None:
+            gflop, self._rest = divmod(self._rest + 2 * rows * targets * dim / _GIGA, 1.0)
+            self._bar.advance(int(gflop))
+
+        return advance

@@ -1,0 +1,118 @@
+"""The videos that a curator works on: ids, unit vectors and caption lengths in one canonical order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.artefacts.vectors import Vectors
+from sg.core.errors import ConfigError, DataError
+from sg.curate.order import video_keys
+
+Order = Literal["hashed", "reference", "shuffled"]
+
+_ROWS_AT_ONCE = 16_384
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Videos:
+    """Input of a curator, N videos of dim d; ties anywhere go to the lower row.
+
+    Attributes:
+        ids: video ids; sorted by `keys`, except in `reference` order (that of the vectors).
+        keys: [N] uint64 hash of each id.
+        unit: [N, d] float32 or float64 vectors of length 1.
+        family: [N] lowest row whose stored vector has the same bits.
+        caption_length: [N] characters of each caption, 0 where there is none.
+    """
+
+    ids: list[str]
+    keys: NDArray[np.uint64]
+    unit: NDArray[np.floating]
+    family: NDArray[np.int64]
+    caption_length: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def load_videos(
+    vectors: Vectors,
+    captions: Mapping[str, str] | None,
+    *,
+    seed: int,
+    order: Order = "hashed",
+    dtype: Literal["float32", "float64"] = "float32",
+    center: bool = False,
+) -> Videos:
+    """Bring stored vectors into canonical order and to unit length; the given matrix is not changed.
+
+    Raises:
+        ConfigError: keys clash, or `center` leaves a video without a direction.
+    """
+    keys = video_keys(vectors.video_ids, seed)
+    rows = np.arange(len(keys)) if order == "reference" else np.argsort(keys)
+    stored = vectors.matrix[rows]
+    ids = [vectors.video_ids[row] for row in rows.tolist()]
+    family = exact_families(stored)
+    unit = unit_rows(stored.astype(dtype, copy=False), in_place=True)
+    if center:
+        unit = _centred(unit, ids)
+    lengths = [len(captions.get(video_id, "")) if captions is not None else 0 for video_id in ids]
+    return Videos(ids, keys[rows], unit, family, np.array(lengths, dtype=np.int64))
+
+
+def unit_rows(matrix: NDArray[np.floating], in_place: bool = False) -> NDArray[np.floating]:
+    """[n, d] rows scaled to length 1, norms taken in float64; a zero row stays zero."""
+    result = matrix if in_place else matrix.copy()
+    for start in range(0, len(result), _ROWS_AT_ONCE):
+        block = result[start : start + _ROWS_AT_ONCE]
+        norms = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
+        block /= np.where(norms > 0, norms, 1.0)[:, None].astype(block.dtype)
+    return result
+
+
+def exact_families(stored: NDArray[np.floating]) -> NDArray[np.int64]:
+    """[N] the lowest row with bitwise the same vector, which is the row itself for a vector that appears once."""
+    first: dict[bytes, int] = {}
+    hashes = (hashlib.blake2b(row.data, digest_size=16).digest() for row in np.ascontiguousarray(stored))
+    return np.array([first.setdefault(digest, row) for row, digest in enumerate(hashes)], dtype=np.int64)
+
+
+def select_videos(
+    vectors: Vectors, wanted: Sequence[str], missing: Literal["error", "skip"]
+) -> tuple[Vectors, dict[str, str]]:
+    """The vectors of the `wanted` videos, in the order of the vectors, and the ids left out with the reason.
+
+    Raises:
+        DataError: a wanted video has no vector and `missing` is "error".
+    """
+    available = set(vectors.video_ids)
+    lacking = [video_id for video_id in wanted if video_id not in available]
+    if lacking and missing == "error":
+        raise DataError(
+            f"{len(lacking)} videos of the manifest have no vector ({', '.join(map(repr, lacking[:3]))}): run "
+            "`python -m sg.embed` again, or leave them out with missing=skip."
+        )
+    keep = set(wanted)
+    rows = [row for row, video_id in enumerate(vectors.video_ids) if video_id in keep]
+    excluded = dict.fromkeys(lacking, "no vector")
+    excluded |= {video_id: "not usable in the manifest" for video_id in vectors.video_ids if video_id not in keep}
+    if len(rows) == len(vectors.video_ids):
+        return vectors, excluded
+    return Vectors([vectors.video_ids[row] for row in rows], vectors.matrix[rows], vectors.info), excluded
+
+
+def _centred(unit: NDArray[np.floating], ids: Sequence[str]) -> NDArray[np.floating]:
+    """Rows minus their mean, scaled to length 1 again."""
+    unit -= unit.mean(axis=0, dtype=np.float64).astype(unit.dtype)
+    lengths = np.sqrt(np.einsum("nd,nd->n", unit, unit, dtype=np.float64))
+    if (lengths < 1e-6).any():
+        name = ids[int(np.argmin(lengths))]
+        raise ConfigError(f"curator.center=true leaves no direction for video {name!r}: all vectors are nearly equal.")
+    return unit_rows(unit, in_place=True)

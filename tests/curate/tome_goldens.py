@@ -1,0 +1,15 @@
+"""The golden cases of ToMe and the merge forest (tests/goldens/tome/README.md says what each field means)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FOLDER = Path(__file__).resolve().parents[1] / "goldens" / "tome"
+FORESTS = sorted(path.stem for path in FOLDER.glob("forest_*.npz"))
+ROUNDS = sorted(path.stem for path in FOLDER.glob("*.npz") if not path.stem.startswith(("forest_", "ties_")))
+
+
+def load(name: str) -> dict[str, Any]:
+    with np.load(FOLDER / f"{name}.npz") as data:
+        return {key: data[key] if data[key].ndim else data[key].item() for key in data.files}
