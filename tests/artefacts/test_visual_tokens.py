@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.core.errors import DataError, MissingInputError
+
+SETTINGS = {"tower": "tiny", "clusters": [8, 4, 2]}
+
+
+def make_store(folder: Path, dtype: str = "float32") -> VisualTokenStore:
+    return VisualTokenStore.create(folder, SETTINGS, channels=6, dtype=dtype)
+
+
+def clip(number: int) -> torch.Tensor:
+    return torch.randn(3 + number, 6, generator=torch.Generator().manual_seed(number))
+
+
+def fill(store: VisualTokenStore, numbers: range, shard_bytes: int = 200) -> None:
+    with store.writer(shard_bytes) as writer:
+        for number in numbers:
+            writer.add(f"corpus/{number}.mp4", clip(number), [0, 2 + number], 24.0, 100)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_what_was_written_is_read_back_in_the_type_of_the_store(tmp_path: Path, dtype: str) -> None:
+    fill(make_store(tmp_path, dtype), range(7))
+    store = VisualTokenStore(tmp_path)
+    assert len(store) == 7 and "corpus/3.mp4" in store and "corpus/9.mp4" not in store
+    found = store["corpus/3.mp4"]
+    assert torch.equal(found.tokens, clip(3).to(getattr(torch, dtype)))
+    assert (found.frame_indices, found.fps, found.num_frames) == ([0, 5], 24.0, 100)
+    assert store.frame_count("corpus/3.mp4") == 2
+    assert store.settings == SETTINGS
+    assert store.verify() == 7
+
+
+def test_clips_go_into_several_shards_and_a_second_run_adds_only_what_is_missing(tmp_path: Path) -> None:
+    fill(make_store(tmp_path), range(4))
+    shards = sorted(path.name for path in tmp_path.glob("part-*.safetensors"))
+    before = {name: (tmp_path / name).read_bytes() for name in shards}
+    assert len(shards) > 1
+    store = make_store(tmp_path)
+    assert store.missing(["corpus/3.mp4", "corpus/5.mp4", "corpus/5.mp4"]) == ["corpus/5.mp4"]
+    fill(store, range(6))
+    assert len(store) == 6
+    assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
+
+
+def test_an_error_in_the_middle_keeps_the_clips_before_it(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    with pytest.raises(RuntimeError), store.writer() as writer:
+        writer.add("a", clip(0), [0], 1.0, 1)
+        raise RuntimeError("unreadable film")
+    assert "a" in VisualTokenStore(tmp_path)
+
+
+def test_a_shard_without_its_index_does_not_exist(tmp_path: Path) -> None:
+    fill(make_store(tmp_path), range(3), shard_bytes=10**9)
+    (tmp_path / "part-00000.parquet").unlink()
+    store = make_store(tmp_path)
+    assert len(store) == 0
+    fill(store, range(3), shard_bytes=10**9)
+    assert store.verify() == 3
+
+
+def _fill_in_child(folder: Path, numbers: range) -> None:
+    torch.set_num_threads(1)
+    fill(make_store(folder), numbers)
+
+
+def test_two_processes_fill_one_store(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    children = [context.Process(target=_fill_in_child, args=(tmp_path, r)) for r in (range(0, 12), range(6, 18))]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+    store = VisualTokenStore(tmp_path)
+    assert sorted(store) == sorted(f"corpus/{number}.mp4" for number in range(18))
+    assert store.verify() == 18
+
+
+def test_a_store_can_go_to_another_process(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    fill(store, range(2))
+    store.tokens("corpus/1.mp4")
+    copy = pickle.loads(pickle.dumps(store))
+    assert torch.equal(copy.tokens("corpus/1.mp4"), clip(1))
+
+
+def test_damage_is_named_with_its_shard(tmp_path: Path) -> None:
+    fill(make_store(tmp_path), range(3), shard_bytes=10**9)
+    path = tmp_path / "part-00000.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"part-00000 .* is damaged .*corpus/2.mp4.*delete part-00000"):
+        VisualTokenStore(tmp_path).tokens("corpus/2.mp4")
+    path.write_bytes(content[:100])
+    with pytest.raises(DataError, match="missing or too short"):
+        VisualTokenStore(tmp_path)
+    (tmp_path / "part-00000.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(DataError, match="no index of visual tokens"):
+        VisualTokenStore(tmp_path)
+
+
+def test_other_settings_wrong_widths_and_overflow_are_refused(tmp_path: Path) -> None:
+    store = make_store(tmp_path, "float16")
+    with pytest.raises(DataError, match="other settings"):
+        VisualTokenStore.create(tmp_path, {"tower": "big"}, channels=6, dtype="float16")
+    with pytest.raises(DataError, match="int8"):
+        VisualTokenStore.create(tmp_path / "b", SETTINGS, channels=6, dtype="int8")
+    writer = store.writer()
+    with pytest.raises(DataError, match=r"shape \(2, 5\), expected \[n, 6\]"):
+        writer.add("a", torch.zeros(2, 5), [0], 1.0, 1)
+    with pytest.raises(DataError, match="no finite float16"):
+        writer.add("a", torch.full((2, 6), 1e6), [0], 1.0, 1)
+    with pytest.raises(MissingInputError, match="no visual tokens of a in"):
+        store.tokens("a")
+    with pytest.raises(MissingInputError, match="no visual tokens in"):
+        VisualTokenStore(tmp_path / "nowhere")
+
+
+def test_importing_the_module_does_not_import_torch() -> None:
+    code = "import sys, sg.artefacts.visual_tokens; assert not {'torch', 'pyarrow', 'safetensors'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
