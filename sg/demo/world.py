@@ -114,7 +114,7 @@ class Take:
             brightness=rng.uniform(0.85, 1.1),
             size=rng.uniform(0.9, 1.08),
             phase=rng.uniform(0.0, 6.28),
-            grain=rng.uniform(1.0, 4.0),
+            grain=rng.uniform(0.5, 2.5),
         )
 
 

@@ -24,9 +24,13 @@ class LanguageModelRecipe:
     """How the language model is trained; the values are those of the committed weights."""
 
     seed: int = 5
-    steps: int = 3000
-    easy_steps: int = 400
-    """First steps see single scenes with one or two actors only: looking things up is learnt there."""
+    steps: int = 3200
+    bare_steps: int = 600
+    """First steps see short questions without options about single scenes: looking things up is learnt there."""
+    easy_steps: int = 1000
+    """Steps until the scenes become several and crowded."""
+    bare_share: float = 0.25
+    """Share of bare dialogs after the first steps."""
     learning_rate: float = 4e-3
     batch_size: int = 16
     drill_share: float = 0.3
@@ -88,10 +92,15 @@ def lesson_loss(model: LlamaForCausalLM, ids: Tensor, roles: Tensor) -> tuple[Te
     return loss, scores
 
 
-def _lesson_batches(writer: LessonWriter, batch_size: int, easy: bool) -> list[list[Lesson]]:
-    """Eight batches of dialogs of like length."""
-    lessons = sorted((writer.dialog(easy) for _ in range(8 * batch_size)), key=lambda lesson: len(lesson.ids))
-    return [lessons[at : at + batch_size] for at in range(0, len(lessons), batch_size)]
+def _lesson_batches(writer: LessonWriter, recipe: LanguageModelRecipe, step: int, rng: random.Random) -> list[list[Lesson]]:
+    """Eight batches of dialogs of like length, as hard as `step` allows."""
+    bare_share = 1.0 if step < recipe.bare_steps else recipe.bare_share
+    easy = step < recipe.easy_steps
+    lessons = [writer.dialog(easy, bare=rng.random() < bare_share) for _ in range(8 * recipe.batch_size)]
+    lessons.sort(key=lambda lesson: len(lesson.ids))
+    batches = [lessons[at : at + recipe.batch_size] for at in range(0, len(lessons), recipe.batch_size)]
+    rng.shuffle(batches)
+    return batches
 
 
 def train_language_model(tokenizer_path: Path, folder: Path, recipe: LanguageModelRecipe) -> dict[str, float]:
@@ -113,8 +122,7 @@ def train_language_model(tokenizer_path: Path, folder: Path, recipe: LanguageMod
     with Progress("language model", recipe.steps, "steps") as bar:
         for step in range(recipe.steps):
             if not waiting:
-                waiting = _lesson_batches(writer, recipe.batch_size, easy=step < recipe.easy_steps)
-                rng.shuffle(waiting)
+                waiting = _lesson_batches(writer, recipe, step, rng)
             drilled = rng.random() < recipe.drill_share
             lessons = [writer.drill() for _ in range(recipe.drill_batch_size)] if drilled else waiting.pop()
             loss, scores = lesson_loss(model, *pad_lessons(lessons))
@@ -134,7 +142,7 @@ def examine(model: LlamaForCausalLM, writer: LessonWriter, batches: int) -> dict
     totals: dict[str, list[float]] = defaultdict(list)
     with torch.no_grad():
         for _ in range(batches):
-            _, scores = lesson_loss(model, *pad_lessons([writer.dialog(easy=False) for _ in range(32)]))
+            _, scores = lesson_loss(model, *pad_lessons([writer.dialog() for _ in range(32)]))
             for name, score in scores.items():
                 totals[name].append(score)
     return {name: sum(values) / len(values) for name, values in totals.items()}

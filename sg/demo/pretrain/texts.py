@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BOS, EOS = 1, 2
 TURNS = 8
+BARE_TURNS = 16
 DRILL_TURNS = 6
 FRAMES_PER_SCENE = 8
 
@@ -66,11 +67,16 @@ class LessonWriter:
             self._cache[text] = self._tokenizer.encode(text)
         return self._cache[text]
 
-    def dialog(self, easy: bool) -> Lesson:
-        """A described video and questions about it; `easy` ones have a single scene with one or two actors."""
+    def dialog(self, easy: bool = False, bare: bool = False) -> Lesson:
+        """A described video and questions about it.
+
+        `easy` ones have a single scene with one or two actors; `bare` ones have many short questions without options.
+        """
         rng = self._rng
         duration = "short" if easy else rng.choices(("short", "medium", "long"), (0.6, 0.28, 0.12))[0]
         spec = draw_video(rng, UNIFORM, duration, max_actors=2 if easy else 4)
+        if bare:
+            return self._bare_dialog(spec)
         told = rng.random()
         if told < 0.12:
             return self._description(spec)
@@ -87,6 +93,17 @@ class LessonWriter:
         for turn, question in enumerate(questions):
             lead = "\n" + (block + "\n" if block else "") if turn == 0 else "USER: "
             self._turn(ids, roles, lead, question)
+        return Lesson(ids, roles)
+
+    def _bare_dialog(self, spec: VideoSpec) -> Lesson:
+        ids, roles = self._opening(caption(spec) if self._rng.random() < 0.7 else self._loose(spec))
+        for turn in range(BARE_TURNS):
+            question = ask(self._rng, UNIFORM, spec, self._rng.choice(KINDS))
+            asked = self._encode_lead("\n" if turn == 0 else "USER: ", question.text)
+            asked = [*asked, *self._encode_line(ANSWER_REQUEST), *self._encode("ASSISTANT:")]
+            answer = self._encode_words(question.options[LETTERS.index(question.answer)])
+            ids.extend([*asked, *answer, EOS])
+            roles.extend([UNSCORED] * len(asked) + [WORD, UNSCORED])
         return Lesson(ids, roles)
 
     def drill(self) -> Lesson:

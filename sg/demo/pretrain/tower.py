@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 PATCH = 16
 GRID = SIZE // PATCH
-FRAMES_PER_CLIP = 4
-SCENES_PER_CLIP = 4
+FRAMES_PER_CLIP = 2
+SCENES_PER_CLIP = 8
 LABELS = ("colour", "shape", "texture", "action", "cell", "background", "presence")
 ABSENT = -100
 # Crowded scenes give more labels a frame.
@@ -43,8 +43,8 @@ class TowerRecipe:
     """How the tower is trained; the values are those of the committed weights."""
 
     seed: int = 2
-    clips: int = 1200
-    """Clips of four scenes of four frames each."""
+    clips: int = 1100
+    """Clips of eight scenes of two frames each."""
     steps: int = 2000
     batch_size: int = 96
     learning_rate: float = 3e-3
