@@ -1,7 +1,7 @@
 """`launcher=process`: every job of a sweep is a child process, several at a time.
 
 A crash stays in its job, memory is returned between jobs, and a job with several devices is started by `torchrun`, so
-that DDP works inside a multirun. Jobs whose result is there already are skipped.
+that DDP works inside a multirun. A job whose result is there already finds that out by itself, in seconds.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from sg.core.errors import SgError
-from sg.study.sweep import PlannedRun, is_finished, note_failure, planned_run
+from sg.study.sweep import PlannedRun, note_failure, planned_run
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +86,6 @@ class ProcessLauncher(Launcher):
 
     def _run(self, run: PlannedRun, config: DictConfig) -> JobReturn:
         job = JobReturn(overrides=run.overrides, working_dir=str(run.folder), task_name=config.hydra.job.name)
-        if is_finished(run):
-            log.info("[%s] finished before, result reused", run.name)
-            job.status = JobStatus.COMPLETED
-            return job
         code = self._run_child(run, config)
         job.status = JobStatus.COMPLETED if code == 0 else JobStatus.FAILED
         if code != 0:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from sg.artefacts.result import FAILED, FINISHED, RunResult, read_result, write_result
+from sg.artefacts.result import FAILED, RunResult, read_result, write_result
 from sg.core.commands import invocation, typed
 from sg.core.errors import DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
@@ -46,8 +46,8 @@ def complete_jobs(jobs: Sequence[Sequence[str]], controls: Sequence[str], defaul
         series.setdefault(rest, []).append(settings)
     complete: list[list[str]] = []
     for rest, members in series.items():
-        wanted = _wanted([(m.get(SCALE, default_scale), m.get(CONTROL, "none"), m.get(CONTROL_SCALE)) for m in members], controls)
-        for scale, control, control_scale in wanted:
+        listed = [(m.get(SCALE, default_scale), m.get(CONTROL, "none"), m.get(CONTROL_SCALE)) for m in members]
+        for scale, control, control_scale in _wanted(listed, controls):
             extra = [f"{CONTROL}={control}"] if control != "none" else []
             extra += [f"{CONTROL_SCALE}={control_scale}"] if control_scale is not None else []
             complete.append([*rest, f"{SCALE}={scale}", *extra])
@@ -88,14 +88,6 @@ def planned_run(config: DictConfig, overrides: list[str]) -> PlannedRun:
     study = study_name(config)
     name = run_name(str(data.scale), str(data.control), str(data.control_scale), int(config.seed))
     return PlannedRun(study, name, Path(str(config.paths.runs)).absolute() / study / name, overrides)
-
-
-def is_finished(run: PlannedRun) -> bool:
-    """Whether the run's result is there and whole. Its folder's name hashes the settings, so it is the same run."""
-    try:
-        return read_result(run.folder).status == FINISHED
-    except (MissingInputError, DataError):
-        return False
 
 
 def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -> bool:

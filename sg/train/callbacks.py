@@ -19,12 +19,19 @@ COLUMNS = ("step", "samples", "tokens", "loss", "learning_rate", "seconds")
 class LossCurve(Callback):
     """Appends a row an optimiser step to `loss.csv`; a resumed stage drops the rows that it is going to repeat.
 
-    The loss of a step is the mean over its micro-batches of this process. `log` gets the same numbers every
-    `log_every` steps, with samples and tokens a second.
+    The loss of a step is the mean over its micro-batches of this process. `rate_at` gives the learning rate of a step
+    (0 first). `report` gets the numbers every `report_every` steps, with samples and tokens a second.
     """
 
-    def __init__(self, path: Path, stage: str, log: Callable[[Mapping[str, float]], None], log_every: int = 10) -> None:
-        self.path, self.stage, self.log, self.log_every = path, stage, log, log_every
+    def __init__(
+        self,
+        path: Path,
+        stage: str,
+        rate_at: Callable[[int], float],
+        report: Callable[[Mapping[str, float]], None],
+        report_every: int = 10,
+    ) -> None:
+        self.path, self.stage, self.rate_at, self.report, self.report_every = path, stage, rate_at, report, report_every
         self.samples = self.tokens = 0
         self.seconds_before = 0.0
         self._losses: list[Tensor] = []
@@ -65,19 +72,19 @@ class LossCurve(Callback):
         self._losses.clear()
         if not trainer.is_global_zero:
             return
-        step, rate = trainer.global_step, float(trainer.optimizers[0].param_groups[0]["lr"])
+        step, rate = trainer.global_step, self.rate_at(trainer.global_step - 1)
         with self.path.open("a", newline="", encoding="utf-8") as stream:
             row = [step, self.samples, self.tokens, repr(loss), repr(rate), f"{self.seconds:.3f}"]
             csv.writer(stream).writerow(row)
         if self._bar is not None:
             self._bar.advance(note=f"loss {loss:.3f}")
-        if step % self.log_every == 0:
-            self._log(loss, rate)
+        if step % self.report_every == 0:
+            self._report(loss, rate)
 
-    def _log(self, loss: float, rate: float) -> None:
+    def _report(self, loss: float, rate: float) -> None:
         elapsed = max(self.seconds, 1e-9)
         prefix = f"train/{self.stage}"
-        self.log(
+        self.report(
             {
                 f"{prefix}/loss": loss,
                 f"{prefix}/learning_rate": rate,

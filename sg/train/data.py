@@ -138,9 +138,9 @@ class StageData(LightningDataModule):
         return DataLoader(self.samples, batch_sampler=sampler, collate_fn=self.collate, num_workers=0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Batches that this process has trained on."""
+        """Batches that this process has trained on: stages are saved between optimiser steps only."""
         assert self.trainer is not None
-        return {"batches_done": self.trainer.fit_loop.epoch_loop.batch_progress.current.completed}
+        return {"batches_done": self.trainer.global_step * self.trainer.accumulate_grad_batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Lightning's hook on resume."""

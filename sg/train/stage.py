@@ -14,7 +14,7 @@ from sg.artefacts.checkpoint import LOSS_FILE, RESUME_FOLDER, StageInfo, read_st
 from sg.core.errors import DataError
 from sg.core.files import file_lock
 from sg.core.fingerprints import text_seed
-from sg.train.batches import batch_plan, num_steps, sample_order
+from sg.train.batches import batch_plan, learning_rate_factor, num_steps, sample_order
 from sg.train.config import StageConfig, TrainerConfig, micro_batches
 from sg.train.samples import TrainingItem
 
@@ -102,7 +102,12 @@ def _train(
     plan_seed = text_seed("batches", job.stage.name, job.seed)
     plan = batch_plan(order, samples.lengths, micro_batch, plan_seed, job.stage.group_by_length)
     data = StageData(samples, plan, Collate(clips, encoder.pad_id, encoder.ignored_label))
-    curve = LossCurve(job.folder / LOSS_FILE, job.stage.name, report)
+    stage = job.stage
+
+    def rate_at(step: int) -> float:
+        return stage.learning_rate * learning_rate_factor(step, job.steps, stage.warmup_fraction)
+
+    curve = LossCurve(job.folder / LOSS_FILE, stage.name, rate_at, report)
     trainer = _lightning_trainer(job, trainer_config, accumulate, curve)
     trainer.fit(StageModule(model, job.stage, job.steps), datamodule=data, ckpt_path=_resume_from(job))
     if trainer.interrupted:

@@ -1,0 +1,96 @@
+"""The plan of a run or a sweep, made without loading a model: what would be trained, what reused, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from sg.artefacts.checkpoint import read_stage_info, stage_folder
+from sg.core.errors import ConfigError
+from sg.core.scales import parse_scale
+from sg.study.config import TrainConfig
+from sg.study.inputs import expected_captions, locate_inputs, missing_inputs
+from sg.train.config import micro_batches
+
+TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A stage of a run: its samples and steps (None where the data is not there yet to count), and what happens to it."""
+
+    run: str
+    stage: str
+    samples: int | None
+    steps: int | None
+    action: str
+    fingerprint: str
+
+
+def check_run(config: TrainConfig) -> None:
+    """Refuse impossible settings before anything is loaded.
+
+    Raises:
+        ConfigError: the scale, the control or the batch sizes cannot be.
+    """
+    from sg.study.stages import num_core_videos
+
+    data = config.data
+    available = expected_captions(config)
+    scale = parse_scale(str(data.scale))
+    if available is not None:
+        num_core_videos(config, str(data.scale), available)
+        if data.control == "equal_steps":
+            num_core_videos(config, str(data.control_scale), available)
+    if data.control != "none" and scale == 0:
+        raise ConfigError(f"data.control={data.control} needs captions to control for: give a data.scale above 0.")
+    for stage in (config.stage.align, config.stage.caption, config.stage.instruct):
+        micro_batches(stage, config.trainer.devices)
+
+
+def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
+    """The stages of one run; fingerprints and counts are known where the run's inputs exist."""
+    from sg.study.stages import caption_data, stage_jobs
+
+    if not missing_inputs(config):
+        inputs = locate_inputs(config)
+        jobs = stage_jobs(config, inputs, caption_data(config, inputs))
+        return [
+            PlannedStage(
+                run,
+                job.stage.name,
+                job.num_draws,
+                job.steps,
+                REUSED if read_stage_info(stage_folder(config.stages_folder, job.stage.name, job.fingerprint)) else TO_TRAIN,
+                job.fingerprint,
+            )
+            for job in jobs
+        ]
+    stages = [config.stage.align, config.stage.caption, config.stage.instruct]
+    if parse_scale(str(config.data.scale)) == 0:
+        del stages[1]
+    return [PlannedStage(run, stage.name, None, None, TO_TRAIN, "") for stage in stages]
+
+
+def print_plan(configs: Sequence[TrainConfig]) -> None:
+    """Print what the runs would do, and what is missing on this machine."""
+    from sg.study.config import run_name
+
+    console = Console(width=120, soft_wrap=True)
+    table = Table("run", "stage", "samples", "steps", "what happens", title="Plan")
+    seen: set[str] = set()
+    for config in configs:
+        data = config.data
+        run = run_name(str(data.scale), data.control, str(data.control_scale), config.seed)
+        for stage in plan_run(config, run):
+            action = SHARED if stage.fingerprint in seen else stage.action
+            if stage.fingerprint:
+                seen.add(stage.fingerprint)
+            counts = ["?" if count is None else f"{count:,}" for count in (stage.samples, stage.steps)]
+            table.add_row(stage.run, stage.stage, *counts, action)
+    console.print(table)
+    for line in missing_inputs(configs[0]):
+        console.print(f"missing: {line}")

@@ -1,0 +1,192 @@
+"""One run: inputs, stages, evaluation, result. Everything that exists already is reused; anything can be killed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sg.artefacts.checkpoint import StageInfo, read_stage_info
+from sg.artefacts.result import (
+    FAILED,
+    FINISHED,
+    PREDICTIONS_FILE,
+    RunResult,
+    StageResult,
+    read_result,
+    write_result,
+)
+from sg.core.commands import invocation
+from sg.core.errors import DataError, MissingInputError
+from sg.core.fingerprints import fingerprint
+from sg.core.scales import parse_scale, scale_label
+from sg.core.tracking import Tracker
+from sg.evaluate.benchmark import Benchmark, read_benchmark
+from sg.study.config import TrainConfig
+from sg.study.inputs import Inputs, make_inputs
+from sg.study.stages import CaptionData, caption_data, stage_jobs
+
+if TYPE_CHECKING:
+    from sg.study.models import StudyModels
+    from sg.train.stage import StageJob
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that is about to be made: its settings, the name of its study, its own name and its folder."""
+
+    config: TrainConfig
+    study: str
+    name: str
+    folder: Path
+
+
+def run_study(run: Run) -> RunResult:
+    """Make the run, or reuse what is left of it, and return its result, which is also in `result.json`.
+
+    A run that fails leaves a result with the reason, so that it is a row of the study's tables, and raises.
+    """
+    started = time.monotonic()
+    try:
+        result = _make(run, started)
+    except BaseException as error:
+        reason = "stopped by the user" if isinstance(error, KeyboardInterrupt) else str(error).splitlines()[0:1]
+        text = reason if isinstance(reason, str) else (reason[0] if reason else type(error).__name__)
+        scale = parse_scale(str(run.config.data.scale)) or 0
+        write_result(run.folder, _result(run, scale, status=FAILED, reason=text))
+        raise
+    write_result(run.folder, result)
+    return result
+
+
+def _make(run: Run, started: float) -> RunResult:
+    config = run.config
+    inputs = make_inputs(config)
+    caption = caption_data(config, inputs)
+    jobs = stage_jobs(config, inputs, caption)
+    benchmark = read_benchmark(config.benchmark)
+    evaluation = _evaluation_fingerprint(config, benchmark, jobs[-1])
+    finished = _finished_result(run, jobs, evaluation)
+    if finished is not None:
+        for job in jobs:
+            log.info("stage %s: reused %s", job.stage.name, job.folder.name)
+        log.info("run %s: finished before, its result is reused", run.name)
+        return finished
+    with _tracker(run, caption) as tracker:
+        from sg.study.models import StudyModels
+
+        models = StudyModels(config, inputs)
+        stages = _train(config, jobs, models, tracker)
+        trained = time.monotonic()
+        scores = _evaluate(run, models, jobs[-1], benchmark, evaluation, tracker)
+        result = _result(
+            run,
+            caption.scale,
+            num_captions=len(caption.items),
+            steps={name: info.steps for name, (info, _) in stages.items()},
+            stages={name: StageResult(info.fingerprint, reused, info.seconds) for name, (info, reused) in stages.items()},
+            scores=scores,
+            timings={"train_s": trained - started, "evaluate_s": time.monotonic() - trained},
+            versions={**stages["instruct"][0].versions, "evaluation": evaluation},
+        )
+        tracker.summary(_summary(result, stages))
+    return result
+
+
+def _result(run: Run, scale: int, **values: object) -> RunResult:
+    control = run.config.data.control
+    return RunResult(
+        run=run.name,
+        study=run.study,
+        scale=scale,
+        scale_label=scale_label(scale),
+        seed=run.config.seed,
+        control=None if control == "none" else control,
+        benchmark=run.config.benchmark.name,
+        command=invocation(),
+        config=asdict(run.config),
+        **values,  # type: ignore[arg-type]  # fields of RunResult by name
+    )
+
+
+def _evaluation_fingerprint(config: TrainConfig, benchmark: Benchmark, last: StageJob) -> str:
+    settings = {key: value for key, value in asdict(config.benchmark).items() if key != "folder"}
+    return fingerprint({"model": last.fingerprint, "benchmark": benchmark.content_hash, "settings": settings})
+
+
+def _finished_result(run: Run, jobs: list[StageJob], evaluation: str) -> RunResult | None:
+    """The result in the run's folder, if it was made from just these stages, this benchmark and these settings."""
+    try:
+        result = read_result(run.folder)
+    except (MissingInputError, DataError):
+        return None
+    same_stages = {name: stage.fingerprint for name, stage in result.stages.items()} == {
+        job.stage.name: job.fingerprint for job in jobs
+    }
+    whole = result.status == FINISHED and (run.folder / PREDICTIONS_FILE).is_file()
+    return result if whole and same_stages and result.versions.get("evaluation") == evaluation else None
+
+
+def _tracker(run: Run, caption: CaptionData) -> Tracker:
+    config = run.config
+    return Tracker(
+        config.logger,
+        run.folder,
+        name=run.name,
+        group=run.study,
+        job_type="train",
+        settings={**asdict(config), "num_captions": len(caption.items), "scale": caption.scale},
+        tags=[config.data.name, scale_label(caption.scale), config.model.name, *([config.data.control] * (config.data.control != "none"))],
+    )
+
+
+def _train(
+    config: TrainConfig, jobs: list[StageJob], models: StudyModels, tracker: Tracker
+) -> dict[str, tuple[StageInfo, bool]]:
+    """Every stage of the run in order: {stage: (what made it, whether it was there already)}."""
+    from sg.train.stage import train_stage
+
+    done: dict[str, tuple[StageInfo, bool]] = {}
+    parent: StageJob | None = None
+    for job in jobs:
+        info = read_stage_info(job.folder)
+        if info is None:
+            readable = models.encode(job.items)
+            info, reused = train_stage(
+                models.with_items(job, readable), models.loader(parent, config.seed), models.encoder, models.clips,
+                config.trainer, tracker.log,
+            )  # fmt: skip
+        else:
+            reused = True
+        log.info("stage %s: %s %s", job.stage.name, "reused" if reused else "trained", job.folder.name)
+        done[job.stage.name] = (info, reused)
+        parent = job
+    return done
+
+
+def _evaluate(
+    run: Run, models: StudyModels, last: StageJob, benchmark: Benchmark, evaluation: str, tracker: Tracker
+) -> dict[str, dict[str, float]]:
+    """Answer the benchmark in every setting and probe; {setting: {bucket: percent}}."""
+    from sg.evaluate.run import evaluate_model
+
+    return evaluate_model(
+        models.loader(last, run.config.seed)(), models.encoder, benchmark, models.benchmark_tokens(benchmark),
+        run.config.benchmark, run.folder / PREDICTIONS_FILE, made_by=evaluation,
+    )  # fmt: skip
+
+
+def _summary(result: RunResult, stages: Mapping[str, tuple[StageInfo, bool]]) -> dict[str, float | str]:
+    values: dict[str, float | str] = {"scale": result.scale, "num_captions": result.num_captions}
+    for setting, buckets in result.scores.items():
+        values |= {f"{result.benchmark}/{setting}/{bucket}": score for bucket, score in buckets.items()}
+    for name, (info, _) in stages.items():
+        values |= {f"train/{name}/steps": info.steps, f"train/{name}/seconds": info.seconds}
+        if info.final_loss is not None:
+            values[f"train/{name}/final_loss"] = info.final_loss
+    return values

@@ -1,0 +1,186 @@
+"""What stands for a clip in a batch: cached visual tokens, or frames read anew; and filling the cache.
+
+Everything before the projector is frozen and without parameters after the tower, so a clip's merged tokens are the same
+for every stage, scale, epoch, seed and checkpoint (design page, "Visual tokens").
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+from sg.core.errors import DataError
+from sg.core.fingerprints import text_seed
+from sg.core.progress import Progress
+from sg.train.samples import Clip
+from sg.video import UnreadableVideoError, read_frames
+
+if TYPE_CHECKING:
+    from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+    from sg.models.chat_univi.processor import ChatUniViProcessor
+
+log = logging.getLogger(__name__)
+
+CLIPS_PER_BATCH = 16
+CLIPS_PER_SHARD = 512
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedClip:
+    """Pixel values [T, 3, size, size] float32 of a clip's sampled frames, or the reason why there are none."""
+
+    key: str
+    pixels: Tensor | None
+    frame_indices: tuple[int, ...] = ()
+    fps: float = 0.0
+    num_frames: int = 0
+    problem: str = ""
+
+
+def noise_seed(key: str, frame_count: int) -> int:
+    """Seed of a clip's merging noise: the same on every machine and in every run (design page, "Fidelity")."""
+    return text_seed("merging noise", key, frame_count)
+
+
+def decode_clip(clip: Clip, processor: ChatUniViProcessor) -> DecodedClip:
+    """The frames that the model sees of `clip`, as the tower takes them; a clip that cannot be read says why."""
+    try:
+        frames = read_frames(clip.path, processor.frames)
+    except UnreadableVideoError as error:
+        return DecodedClip(clip.key, None, problem=str(error))
+    pixels = processor.pixel_values(frames.frames)
+    return DecodedClip(clip.key, pixels, tuple(frames.indices), frames.fps, frames.num_frames)
+
+
+class _ClipsToDecode(Dataset[DecodedClip]):
+    def __init__(self, clips: Sequence[Clip], processor: ChatUniViProcessor) -> None:
+        self.clips, self.processor = clips, processor
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> DecodedClip:
+        return decode_clip(self.clips[index], self.processor)
+
+
+def fill_cache(
+    store: VisualTokenStore,
+    clips: Iterable[Clip],
+    model: ChatUniViForConditionalGeneration,
+    processor: ChatUniViProcessor,
+    decode_workers: int,
+) -> dict[str, str]:
+    """Compute the visual tokens of the clips that `store` lacks; {key: reason} of those that cannot be read.
+
+    Whole shards are added as they fill up, so a killed run loses at most one shard.
+    """
+    missing = [clip for clip in clips if clip.key not in store]
+    if not missing:
+        return {}
+    log.info("visual tokens: %d clips to encode into %s", len(missing), store.folder)
+    problems: dict[str, str] = {}
+    loader = DataLoader(
+        _ClipsToDecode(missing, processor),
+        batch_size=CLIPS_PER_BATCH,
+        num_workers=decode_workers,
+        collate_fn=list,
+        multiprocessing_context="forkserver" if decode_workers else None,
+    )
+    with Progress("visual tokens", len(missing), "clips") as bar, store.writer(CLIPS_PER_SHARD) as writer:
+        for batch in loader:
+            readable = [clip for clip in batch if clip.pixels is not None]
+            problems |= {clip.key: clip.problem for clip in batch if clip.pixels is None}
+            for clip, tokens in zip(readable, _encode(readable, model), strict=True):
+                writer.add(clip.key, VisualTokens(tokens, list(clip.frame_indices), clip.fps, clip.num_frames))
+            bar.advance(len(readable))
+            bar.fail(len(batch) - len(readable))
+    for key, reason in problems.items():
+        log.warning("visual tokens: %s cannot be read: %s", key, reason)
+    return problems
+
+
+def _encode(clips: Sequence[DecodedClip], model: ChatUniViForConditionalGeneration) -> list[Tensor]:
+    if not clips:
+        return []
+    device = model.mm_projector.weight.device
+    pixels = torch.cat([clip.pixels for clip in clips if clip.pixels is not None]).to(device)
+    counts = [len(clip.frame_indices) for clip in clips]
+    seeds = [noise_seed(clip.key, count) for clip, count in zip(clips, counts, strict=True)]
+    return [tokens.cpu() for tokens in model.encode_clips(pixels, counts, seeds)]
+
+
+class CachedClips:
+    """Clips as their cached visual tokens, [n, C] float32."""
+
+    is_cached = True
+
+    def __init__(self, store: VisualTokenStore) -> None:
+        self.store = store
+        self._tokens: dict[str, Tensor] = {}
+
+    def frame_count(self, clip: Clip) -> int:
+        """Frames that the clip's tokens were made from."""
+        return len(self.store[clip.key].frame_indices)
+
+    def read(self, clip: Clip) -> Tensor:
+        """The clip's visual tokens."""
+        return self.store[clip.key].tokens.float()
+
+
+class DecodedClips:
+    """Clips as pixel values, decoded anew whenever a batch needs them (`trainer.visual_token_cache=false`)."""
+
+    is_cached = False
+
+    def __init__(self, processor: ChatUniViProcessor) -> None:
+        self.processor = processor
+
+    def frame_count(self, clip: Clip) -> int:
+        """Frames that are sampled from the clip."""
+        from sg.video import probe
+
+        info = probe(clip.path)
+        return len(self.processor.frames.indices(info.num_frames, info.fps))
+
+    def read(self, clip: Clip) -> Tensor:
+        """Pixel values [T, 3, size, size].
+
+        Raises:
+            DataError: the clip was readable when the stage was planned, and is not any more.
+        """
+        decoded = decode_clip(clip, self.processor)
+        if decoded.pixels is None:
+            raise DataError(f"{clip.path} cannot be read any more ({decoded.problem}); run the same command again.")
+        return decoded.pixels
+
+
+class NamedTokens(Mapping[str, VisualTokens]):
+    """The tokens of a store under shorter names: `names` maps what a reader asks for to the store's keys."""
+
+    def __init__(self, store: VisualTokenStore, names: Mapping[str, str]) -> None:
+        self.store = store
+        self.names = {name: key for name, key in names.items() if key in store}
+
+    def __getitem__(self, name: str) -> VisualTokens:
+        return self.store[self.names[name]]
+
+    def __iter__(self) -> Any:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def cache_folder(root: Path, settings: Mapping[str, Any]) -> Path:
+    """Where tokens made with `settings` (tower weights, merging, frame sampling, pixels) are kept below `root`."""
+    from sg.core.fingerprints import fingerprint
+
+    return root / "visual_tokens" / fingerprint(settings)

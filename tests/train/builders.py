@@ -1,0 +1,67 @@
+"""A tiny random model, dialogs and clips to train on."""
+
+from pathlib import Path
+
+import torch
+
+from sg.artefacts.dialogs import Dialog, Turn
+from sg.core.fingerprints import text_seed
+from sg.models.chat_univi.config import ChatUniViConfig
+from sg.models.chat_univi.conversation import DialogEncoder
+from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.train.config import StageConfig, TrainerConfig
+from sg.train.samples import Clip, TrainingItem
+from sg.train.stage import StageJob
+
+TOKENIZER = Path(__file__).parents[1] / "goldens/chat_univi/text/tokenizer/tokenizer.model"
+WIDTH = 32
+
+
+def encoder() -> DialogEncoder:
+    return DialogEncoder(TOKENIZER, system_prompt="")
+
+
+def tiny_model(seed: int = 0) -> ChatUniViForConditionalGeneration:
+    torch.manual_seed(seed)
+    text = {"model_type": "llama", "vocab_size": 700, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 512}  # fmt: skip
+    vision = {"model_type": "clip_vision_model", "hidden_size": WIDTH, "intermediate_size": 64, "num_hidden_layers": 3,
+              "num_attention_heads": 2, "image_size": 64, "patch_size": 16}  # fmt: skip
+    config = ChatUniViConfig(text_config=text, vision_config=vision, spatial_clusters=[8, 4, 2], temporal_cluster_rate=0.125)
+    return ChatUniViForConditionalGeneration(config)
+
+
+class RandomClips:
+    """Clips of eight frames as 14 random visual tokens, seeded by their key."""
+
+    is_cached = True
+
+    def frame_count(self, clip: Clip) -> int:
+        return 8
+
+    def read(self, clip: Clip) -> torch.Tensor:
+        return torch.randn(14, WIDTH, generator=torch.Generator().manual_seed(text_seed(clip.key)))
+
+
+def items(count: int) -> list[TrainingItem]:
+    words = "red green blue ball box tent spins rests slides".split()
+    made = []
+    for number in range(count):
+        text = " ".join(words[text_seed(number, place) % len(words)] for place in range(2 + number % 5))
+        turns = (Turn("human", "<video>\nWhat is it?"), Turn("gpt", text))
+        name = f"{number}.mp4"
+        made.append(TrainingItem(Dialog(str(number), "video", name, turns), Clip(name, Path(name))))
+    return made
+
+
+def stage_job(folder: Path, count: int = 40, **settings: object) -> StageJob:
+    values = {"name": "caption", "trains": ["projector", "language_model"], "samples": "captions", "requests": ["?"],
+              "learning_rate": 1e-3, "batch_size": 4, "group_by_length": True} | settings  # fmt: skip
+    stage = StageConfig(**values)  # type: ignore[arg-type]
+    return StageJob(
+        stage, items(count), count * stage.epochs, seed=0, fingerprint="f", parent=None, folder=folder, settings={}
+    )
+
+
+def trainer_config(**settings: object) -> TrainerConfig:
+    return TrainerConfig(**({"checkpoint_every_steps": 4} | settings))  # type: ignore[arg-type]

@@ -1,0 +1,100 @@
+"""Training of one stage: what learns, reuse, and going on after a kill as if nothing had happened."""
+
+import csv
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from sg.artefacts.checkpoint import LOSS_FILE, read_stage_info
+from sg.core.errors import DataError
+from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.train.stage import StageJob, train_stage
+from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+
+
+def train(job: StageJob, **settings: object) -> bool:
+    """Train the stage; whether its checkpoint was there already."""
+    torch.set_num_threads(1)
+    return train_stage(job, tiny_model, encoder(), RandomClips(), trainer_config(**settings), lambda values: None)[1]
+
+
+def losses(folder: Path) -> list[float]:
+    with (folder / LOSS_FILE).open() as stream:
+        return [float(row["loss"]) for row in csv.DictReader(stream)]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return ChatUniViForConditionalGeneration.from_pretrained(folder).state_dict()
+
+
+def test_a_stage_learns_and_its_checkpoint_is_reused(tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "caption", epochs=3, learning_rate=1e-2)
+    assert train(job) is False
+    curve = losses(job.folder)
+    assert len(curve) == job.steps == 30
+    assert sum(curve[-5:]) < 0.8 * sum(curve[:5])
+    assert train(job) is True
+    info = read_stage_info(job.folder)
+    assert info is not None
+    assert (info.steps, info.samples, info.distinct_samples) == (30, 120, 40)
+    assert not (job.folder / "resume").exists()
+
+
+def test_align_trains_the_projector_and_nothing_else(tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "align", trains=["projector"])
+    train(job)
+    before, after = tiny_model().state_dict(), weights(job.folder)
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {"mm_projector.weight", "mm_projector.bias"}
+
+
+def test_the_caption_stage_leaves_the_tower_alone(tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "caption")
+    train(job)
+    before, after = tiny_model().state_dict(), weights(job.folder)
+    assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("vision_tower."))
+    assert not torch.equal(before["lm_head.weight"], after["lm_head.weight"])
+
+
+def test_accumulated_micro_batches_take_the_steps_of_the_global_batch(tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "caption", batch_size=8, micro_batch_size=2)
+    train(job)
+    assert len(losses(job.folder)) == job.steps == 5
+
+
+def test_a_stage_without_samples_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Stage caption has no samples"):
+        train(stage_job(tmp_path / "caption", count=0))
+
+
+def _train_until(folder: str, step: int) -> None:
+    import sg.train.callbacks as callbacks
+
+    original = callbacks.LossCurve.on_train_batch_end
+
+    def killed(self: object, trainer: object, *args: object) -> None:
+        original(self, trainer, *args)  # type: ignore[arg-type]
+        if trainer.global_step >= step:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    callbacks.LossCurve.on_train_batch_end = killed  # type: ignore[method-assign,assignment]
+    train(stage_job(Path(folder), epochs=2))
+
+
+@pytest.mark.slow
+def test_a_stage_killed_thrice_ends_in_the_same_curve_and_weights_as_an_undisturbed_one(tmp_path: Path) -> None:
+    train(stage_job(tmp_path / "calm", epochs=2))
+    for step in (3, 9, 18):  # before the first checkpoint, after the second, near the end
+        process = multiprocessing.get_context("spawn").Process(target=_train_until, args=(str(tmp_path / "killed"), step))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert read_stage_info(tmp_path / "killed") is None
+    train(stage_job(tmp_path / "killed", epochs=2))
+    assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "calm"), abs=1e-6)
+    calm, killed = weights(tmp_path / "calm"), weights(tmp_path / "killed")
+    assert all(torch.equal(calm[key], killed[key]) for key in calm)
