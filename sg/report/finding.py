@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 from sg.artefacts.result import EQUAL_STEPS, RANDOM
 from sg.report.estimates import Estimate
+from sg.report.statistics import minimum_detectable_effect
 from sg.report.summary import Cell, ControlRow, Row, Summary, Table, headline_rows
 from sg.report.wording import SETTING_TITLES, accuracy_text, difference_text, joined, p_text, plural, signed, size_text
 
 LEVEL = 0.05
-POWER_FACTOR = 2.8
-"""Standard errors between 0 and the smallest effect found in 80 of 100 studies (1.96 + 0.84)."""
 STEPS_ALIKE = 0.1
 """Arms count as having equal steps within this share of the larger number."""
 WORTH_ANSWERING = 0.99
@@ -229,8 +228,8 @@ def _probes(summary: Summary) -> list[Statement]:
     worst = max(high, key=lambda row: abs(row.accuracy.value - row.chance))
     off = signed(worst.accuracy.value - worst.chance)
     text += (
-        f" {worst.label} is off chance by {off} points ({SETTING_TITLES[worst.probe].lower()}): part of the answers does "
-        "not come from the video (text alone, or a leak)."
+        f" {worst.label} is off chance by {off} points ({SETTING_TITLES[worst.probe].lower()}): part of the answers "
+        "does not come from the video (text alone, or a leak)."
     )
     return [Statement("Leak probes", text, caution=True)]
 
@@ -254,7 +253,9 @@ def _power(summary: Summary) -> list[Statement]:
     for table in summary.tables:
         largest = _largest(table)
         if largest is not None:
-            parts.append(f"{POWER_FACTOR * largest[2].standard_error:.1f} points {_in_setting(table.setting)}")
+            parts.append(
+                f"{minimum_detectable_effect(largest[2].standard_error):.1f} points {_in_setting(table.setting)}"
+            )
     if not parts:
         return []
     text = f"Smallest difference to the baseline found in four of five such studies: {joined(parts)}."

@@ -9,6 +9,7 @@ from sg.artefacts.predictions import PROBES, SETTINGS, WITHOUT_SUBTITLES
 from sg.artefacts.result import EQUAL_STEPS, RANDOM, RunResult
 from sg.report.estimates import Estimate, Sample, accuracy, difference, joint_p, sample, spread
 from sg.report.published import Key, PublishedCell, published_for
+from sg.report.statistics import holm
 from sg.report.study import BUCKETS, OVERALL, Arm, Study
 from sg.report.summary import Cell, ControlRow, LetterRow, ProbeRow, Row, RunRow, Summary, Table
 
@@ -143,10 +144,8 @@ def _with_holm(tables: list[Table]) -> list[Table]:
         for row in table.rows
         if row.control is None and (cell := row.cells[OVERALL]).delta is not None and cell.delta.p is not None
     ]
-    adjusted, largest = {}, 0.0
-    for rank, (setting, arm, p) in enumerate(sorted(family, key=lambda item: item[2])):
-        largest = max(largest, min(1.0, p * (len(family) - rank)))
-        adjusted[setting, arm] = largest
+    p_values = holm([p for _, _, p in family])
+    adjusted = {(setting, arm): p for (setting, arm, _), p in zip(family, p_values, strict=True)}
     return [
         replace(table, rows=[_row_with_holm(row, adjusted.get((table.setting, row.arm))) for row in table.rows])
         for table in tables
@@ -244,9 +243,9 @@ def _run(run: RunResult) -> RunRow:
 
 
 def _versions(runs: tuple[RunResult, ...]) -> dict[str, str]:
-    """Versions that the runs agree on, and every one of those where they do not, joined by " / "."""
+    """Versions that the runs agree on; the few they differ in joined by " / ", others left out."""
     found: dict[str, set[str]] = {}
     for run in runs:
         for name, version in run.versions.items():
             found.setdefault(name, set()).add(str(version))
-    return {name: " / ".join(sorted(versions)) for name, versions in sorted(found.items())}
+    return {name: " / ".join(sorted(versions)) for name, versions in sorted(found.items()) if len(versions) <= 3}

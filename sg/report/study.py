@@ -105,8 +105,7 @@ def read_study(folder: Path) -> Study:
         MissingInputError: the folder holds no run at all.
         DataError: the runs are of different benchmarks, or one question has two answers or durations.
     """
-    if not folder.is_dir():
-        raise MissingInputError(f"no study folder at {folder}: give study=FOLDER, the folder of a sweep's runs")
+    check_study_folder(folder)
     notes: list[str] = []
     runs = _without_repeats([_read_run(path) for path in _run_folders(folder)], notes)
     if not runs:
@@ -128,6 +127,12 @@ def read_study(folder: Path) -> Study:
         runs=tuple(runs),
         notes=tuple(notes),
     )
+
+
+def check_study_folder(folder: Path) -> None:
+    """MissingInputError when there is no such folder."""
+    if not folder.is_dir():
+        raise MissingInputError(f"There is no study folder at {folder}: give study=FOLDER, which holds a sweep's runs.")
 
 
 def _run_folders(folder: Path) -> list[Path]:

@@ -1,0 +1,42 @@
+"""`python -m sg.report study=runs/demo_scaling`: the report on a study's folder, printed and written."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sg.core.commands import command
+from sg.core.tracking import LoggerConfig, Tracker
+from sg.report.config import GalleryConfig, ReportConfig
+
+if TYPE_CHECKING:
+    from sg.report.write import GalleryChoice
+
+
+def report(config: ReportConfig) -> None:
+    """Write the report on one study and print its tables."""
+    from sg.report.study import check_study_folder
+    from sg.report.write import REPORT_FOLDER, write_report
+
+    study = Path(config.study).expanduser().resolve()
+    check_study_folder(study)
+    choice = _gallery_choice(config.gallery)
+    logger = config.logger if isinstance(config.logger, LoggerConfig) else LoggerConfig(kind="csv")
+    folder, name = study / REPORT_FOLDER, f"{study.name} report"
+    with Tracker(logger, folder, name=name, group=study.name, job_type="report", settings={}) as tracker:
+        print(write_report(study, tracker, choice).text)
+
+
+def _gallery_choice(config: GalleryConfig) -> "GalleryChoice":
+    from sg.report.gallery import GalleryInputs
+    from sg.report.write import GalleryChoice
+
+    inputs = None
+    if config.manifest and config.forest and config.videos:
+        captions = Path(config.captions) if config.captions else None
+        inputs = GalleryInputs(Path(config.manifest), Path(config.forest), Path(config.videos), captions)
+    return GalleryChoice(inputs, config.core_size, config.clusters_per_kind, config.members)
+
+
+main = command("report", ReportConfig)(report)
+
+if __name__ == "__main__":
+    main()

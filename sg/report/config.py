@@ -1,0 +1,50 @@
+"""Settings of `python -m sg.report`."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sg.core.commands import register
+from sg.core.errors import ConfigError
+
+
+@dataclass
+class GalleryConfig:
+    """The cluster gallery. Files that are null are taken from what the runs recorded.
+
+    Attributes:
+        manifest, forest, videos, captions: the files to show; videos is the folder of the films.
+        core_size: number of clusters the corpus is merged to; null for the smallest scale of the study.
+        clusters_per_kind: clusters shown of each kind (largest, least alike, random); 0 leaves the gallery out.
+        members: videos shown of a cluster.
+    """
+
+    manifest: str | None = None
+    forest: str | None = None
+    videos: str | None = None
+    captions: str | None = None
+    core_size: int | None = None
+    clusters_per_kind: int = 2
+    members: int = 4
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("manifest", "forest", "videos") if getattr(self, name)]
+        if given and len(given) < 3:
+            raise ConfigError(
+                f"gallery.{given[0]} is given alone: give gallery.manifest, .forest and .videos together."
+            )
+        if self.clusters_per_kind < 0 or self.members < 1:
+            raise ConfigError("gallery.clusters_per_kind must be 0 or more, gallery.members 1 or more.")
+        if self.core_size is not None and self.core_size < 1:
+            raise ConfigError(f"gallery.core_size={self.core_size} is no number of clusters: give 1 or more, or null.")
+
+
+@dataclass
+class ReportConfig:
+    """The report on one study: `study` is the folder that holds the runs, such as runs/demo_scaling."""
+
+    study: str = "???"
+    gallery: GalleryConfig = field(default_factory=GalleryConfig)
+    logger: Any = None
+
+
+register(None, "report_schema", ReportConfig)

@@ -1,0 +1,114 @@
+"""The page of a study: one HTML file that opens from disk, without network or scripts, in light and dark."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sg.core.files import write_text
+from sg.report.finding import Finding
+from sg.report.gallery import Gallery
+from sg.report.study import BUCKETS
+from sg.report.style import page_svg
+from sg.report.summary import Summary
+from sg.report.tables import cell_delta, cell_score, legend, published_text, row_note
+from sg.report.wording import (
+    BUCKET_TITLES,
+    SETTING_TITLES,
+    accuracy_text,
+    difference_text,
+    duration_text,
+    p_text,
+    percent,
+    plural,
+)
+
+PAGE_FILE = "index.html"
+FIGURE_CAPTIONS = {
+    "scaling": "Accuracy against the number of captions: mean over seeds with its 95 % interval over videos, single "
+    "seeds as dashes, the baseline as a broken line.",
+    "durations": "Difference to no captions by video length, with 95 % intervals (exploratory, not corrected).",
+    "differences": "Difference to no captions, overall, with 95 % intervals; * holds after Holm's correction.",
+    "controls": "What the controls reach beside the run they answer to, and the difference between the two.",
+}
+
+
+def write_page(
+    folder: Path,
+    summary: Summary,
+    finding: Finding,
+    figures: Mapping[str, Sequence[Path]],
+    gallery: Gallery | None,
+    files: Sequence[str],
+) -> Path:
+    """Write `index.html` to `folder`; `figures` are the drawn files by name, `files` are named as lying beside it."""
+    path = folder / PAGE_FILE
+    write_text(path, page_html(summary, finding, figures, gallery, files))
+    return path
+
+
+def page_html(
+    summary: Summary,
+    finding: Finding,
+    figures: Mapping[str, Sequence[Path]],
+    gallery: Gallery | None = None,
+    files: Sequence[str] = (),
+) -> str:
+    """The page's text. Everything that comes from data is escaped; only the figures' own SVG is not."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        summary=summary,
+        finding=finding,
+        figures=_figures(figures),
+        gallery=gallery,
+        files=files,
+        counts=_counts(summary),
+        sections=_sections(summary, figures, gallery),
+        letters=sorted(
+            {letter for row in summary.letters for letter in row.shares}, key=lambda name: (len(name), name)
+        ),
+        titles=SETTING_TITLES,
+        buckets=BUCKETS,
+        bucket_titles=BUCKET_TITLES,
+        **{function.__name__: function for function in _WRITERS},
+    )
+
+
+_WRITERS = (
+    accuracy_text, cell_delta, cell_score, difference_text, duration_text, legend, p_text, percent, plural,
+    published_text, row_note,
+)  # fmt: skip
+
+
+def _figures(figures: Mapping[str, Sequence[Path]]) -> list[dict[str, str]]:
+    return [
+        {"svg": page_svg(file, name), "caption": FIGURE_CAPTIONS.get(name, name)}
+        for name, files in figures.items()
+        for file in files
+        if file.suffix == ".svg"
+    ]
+
+
+def _counts(summary: Summary) -> str:
+    finished = sum(run.status == "finished" for run in summary.runs)
+    seeds = len({run.seed for run in summary.runs})
+    parts = [plural(len(summary.runs), "run"), f"{finished} finished", plural(seeds, "seed")]
+    return " · ".join(parts)
+
+
+def _sections(
+    summary: Summary, figures: Mapping[str, Sequence[Path]], gallery: Gallery | None
+) -> list[tuple[str, str]]:
+    """Anchors and titles of the sections that the page has."""
+    sections = [
+        ("tables", "Scores", bool(summary.tables)),
+        ("figures", "Figures", bool(figures)),
+        ("controls", "Controls", bool(summary.controls)),
+        ("probes", "Leak probes", bool(summary.probes or summary.letters)),
+        ("gallery", "Clusters", gallery is not None),
+        ("runs", "Runs", True),
+        ("repeat", "Repeat it", True),
+    ]
+    return [(anchor, title) for anchor, title, is_there in sections if is_there]

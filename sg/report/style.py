@@ -1,0 +1,104 @@
+"""The one look of all figures: colours for the colour-blind (Okabe and Ito), readable in print, on light and dark."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg.core.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK = "#1b1c1f"
+GRID = "#d4d7dc"
+PAPER = "#ffffff"
+BLUE = "#0072b2"
+ORANGE = "#d55e00"
+GREEN = "#009e73"
+PURPLE = "#cc79a7"
+GREY = "#7b7f87"
+
+SETTING_COLOURS = {"without_subtitles": BLUE, "with_subtitles": ORANGE}
+CONTROL_COLOURS = {"equal_steps": GREEN, "random": PURPLE}
+CONTROL_MARKERS = {"equal_steps": "D", "random": "s"}
+
+PAGE_COLOURS = {
+    INK: "currentColor",
+    GRID: "var(--line)",
+    BLUE: "var(--blue)",
+    ORANGE: "var(--orange)",
+    GREEN: "var(--green)",
+    PURPLE: "var(--purple)",
+    GREY: "var(--muted)",
+    PAPER: "var(--paper)",
+}
+"""Figure colour -> colour of the page, so that inline figures follow its light or dark scheme."""
+
+_RC: dict[Any, Any] = {
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "figure.dpi": 110,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.06,
+    "savefig.dpi": 160,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.linewidth": 0.8,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    "lines.linewidth": 1.8,
+    "svg.hashsalt": "sharegemini",
+    "svg.fonttype": "path",
+}
+
+
+@contextlib.contextmanager
+def figure_style() -> Iterator[None]:
+    """Draw in the style of the report, without a display, leaving matplotlib's settings as they were."""
+    import matplotlib
+
+    with matplotlib.rc_context(_RC):
+        yield
+
+
+def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    """Write `name`.png (on white) and `name`.svg to `folder`; same figure, same bytes."""
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    with figure_style():
+        with atomic_path(png) as path:
+            figure.savefig(path, format="png", facecolor=PAPER, metadata={"Software": None})
+        with atomic_path(svg) as path:
+            figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    return [png, svg]
+
+
+def page_svg(path: Path, prefix: str) -> str:
+    """The SVG file at `path` for use inside a page: page colours, ids that do not meet those of other figures."""
+    text = path.read_text(encoding="utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = text.replace('xlink:href="#', f'xlink:href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    for colour, name in PAGE_COLOURS.items():
+        text = text.replace(colour, name)
+    return text
