@@ -63,14 +63,18 @@ class VisualTokenStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / INFO_FILE).is_file():
-            raise MissingInputError(f"There are no visual tokens in {folder}: train or evaluate with the cache on to make them.")
+            raise MissingInputError(
+                f"There are no visual tokens in {folder}: train or evaluate with the cache on to make them."
+            )
         info = read_json(folder / INFO_FILE)
         try:
             self.settings: dict[str, Any] = info["settings"]
             self.dtype: str = info["dtype"]
             self.channels: int = info["channels"]
         except (KeyError, TypeError) as error:
-            raise DataError(f"{folder / INFO_FILE} does not describe a store of visual tokens; delete {folder}.") from error
+            raise DataError(
+                f"{folder / INFO_FILE} does not describe a store of visual tokens; delete {folder}."
+            ) from error
         self._entries: dict[str, _Entry] = {}
         self._shards: list[Path] = []
         self._open: dict[int, Any] = {}
@@ -78,7 +82,9 @@ class VisualTokenStore:
         self.refresh()
 
     @classmethod
-    def create(cls, folder: Path, settings: Mapping[str, Any], channels: int, dtype: str = "float16") -> VisualTokenStore:
+    def create(
+        cls, folder: Path, settings: Mapping[str, Any], channels: int, dtype: str = "float16"
+    ) -> VisualTokenStore:
         """Open the store in `folder`, made first where there is none.
 
         `settings` is plain data that decides the tokens (tower, sampling, merging); `dtype` is float16, bfloat16 or
@@ -88,14 +94,18 @@ class VisualTokenStore:
             DataError: the folder holds tokens that were made with other settings.
         """
         if dtype not in BYTES_PER_VALUE:
-            raise DataError(f"visual tokens cannot be stored as {dtype!r}: expected one of {', '.join(BYTES_PER_VALUE)}.")
+            raise DataError(
+                f"visual tokens cannot be stored as {dtype!r}: expected one of {', '.join(BYTES_PER_VALUE)}."
+            )
         wanted = {"settings": dict(settings), "dtype": dtype, "channels": channels}
         with file_lock(_lock_path(folder)):
             if not (folder / INFO_FILE).is_file():
                 write_json(folder / INFO_FILE, wanted)
             elif (found := read_json(folder / INFO_FILE)) != wanted:
                 differing = sorted(key for key in wanted if found.get(key) != wanted[key])
-                raise DataError(f"{folder} holds visual tokens of other {', '.join(differing)}; delete it or use another.")
+                raise DataError(
+                    f"{folder} holds visual tokens of other {', '.join(differing)}; delete it or use another."
+                )
         return cls(folder)
 
     def refresh(self) -> None:
@@ -164,7 +174,9 @@ class VisualTokenStore:
 
     def _entry(self, key: str) -> _Entry:
         if key not in self._entries:
-            raise MissingInputError(f"There are no visual tokens of {key} in {self.folder}: run the stage again to add them.")
+            raise MissingInputError(
+                f"There are no visual tokens of {key} in {self.folder}: run the stage again to add them."
+            )
         return self._entries[key]
 
     def _add_shard(self, index_path: Path) -> None:
@@ -281,4 +293,6 @@ def _read_index(path: Path) -> pa.Table:
         return pq.read_table(path, schema=_index_schema())
     except (pa.ArrowException, OSError) as error:
         stem = path.with_suffix("")
-        raise DataError(f"{path} is no index of visual tokens ({error}); delete {stem}.* to have it made again.") from error
+        raise DataError(
+            f"{path} is no index of visual tokens ({error}); delete {stem}.* to have it made again."
+        ) from error

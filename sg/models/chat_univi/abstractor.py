@@ -136,7 +136,9 @@ def merge_clips(
         start += count
     for event, event_tokens in zip(events, merged, strict=True):
         pieces[event.clip].append(event_tokens)
-    return [torch.cat(clip_pieces) if clip_pieces else features.new_zeros(0, features.shape[-1]) for clip_pieces in pieces]
+    return [
+        torch.cat(clip_pieces) if clip_pieces else features.new_zeros(0, features.shape[-1]) for clip_pieces in pieces
+    ]
 
 
 def _temporal_noise(noise: ClipNoise, num_frames: int) -> Tensor | None:

@@ -84,7 +84,9 @@ class DialogEncoder:
 
         path = Path(tokenizer_model_path)
         if not path.is_file():
-            raise MissingInputError(f"There is no tokenizer {path}: set model.tokenizer to a SentencePiece tokenizer.model.")
+            raise MissingInputError(
+                f"There is no tokenizer {path}: set model.tokenizer to a SentencePiece tokenizer.model."
+            )
         try:
             self._pieces = SentencePieceProcessor(model_file=str(path))
         except RuntimeError as error:

@@ -105,7 +105,9 @@ def merge_tokens(x: Tensor, assignment: Tensor, num_clusters: int) -> Tensor:
             one_hot = torch.nn.functional.one_hot(assignment, num_clusters).transpose(1, 2).float()
             merged = one_hot @ points
         else:
-            merged = points.new_zeros(num_rows * num_clusters, channels).index_add(0, flat, points.reshape(-1, channels))
+            merged = points.new_zeros(num_rows * num_clusters, channels).index_add(
+                0, flat, points.reshape(-1, channels)
+            )
             merged = merged.view(num_rows, num_clusters, channels)
         return (merged * weights[:, :, None]).to(x.dtype)
 

@@ -142,9 +142,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):
             visual_embeds = self.mm_projector(visual_tokens.to(weight.device, weight.dtype))
         elif self.training and weight.requires_grad:  # under DDP every rank must give the projector a gradient
             text_embeds = text_embeds + 0.0 * self.mm_projector(weight.new_zeros(1, weight.shape[1])).sum()
-        return splice_visual_tokens(
-            input_ids, text_embeds, visual_embeds, visual_counts or (), attention_mask, labels
-        )
+        return splice_visual_tokens(input_ids, text_embeds, visual_embeds, visual_counts or (), attention_mask, labels)
 
     def forward(
         self,

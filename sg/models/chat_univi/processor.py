@@ -52,7 +52,9 @@ class ChatUniViProcessor:
     @classmethod
     def of(cls, config: ChatUniViConfig, target_fps: float = 1.0) -> ChatUniViProcessor:
         """The processor that fits a model's tower and settings."""
-        return cls(config.vision_config.image_size, config.image_aspect_ratio, frames=OneFps(config.max_frames, target_fps))
+        return cls(
+            config.vision_config.image_size, config.image_aspect_ratio, frames=OneFps(config.max_frames, target_fps)
+        )
 
     def pixel_values(self, frames: Frame) -> Tensor:
         """`frames` uint8 [T, H, W, 3] (or one image [H, W, 3]) -> normalised float32 [T, 3, size, size]."""

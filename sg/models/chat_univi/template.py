@@ -90,5 +90,7 @@ def alternating_messages(conversations: Conversations) -> list[str]:
     for position, turn in enumerate(turns):
         expected = ("human", "gpt")[position % 2]
         if turn["from"] != expected:
-            raise DataError(f"message {position + 1} of a conversation comes from {turn['from']!r}, expected {expected!r}")
+            raise DataError(
+                f"message {position + 1} of a conversation comes from {turn['from']!r}, expected {expected!r}"
+            )
     return [turn["value"] for turn in turns]

@@ -15,7 +15,9 @@ from goldens import build_model, cases, golden_frames, model_inputs, shared_mode
 from sg.models.chat_univi.splice import IGNORED_LABEL
 
 ALL = [(model, name) for model in ("model_a", "model_b") for name in cases(model)]
-FORWARD = [(m, n) for m, n in ALL if n not in ("separated_images", "cut_inside_frames") and not n.startswith("generate")]
+FORWARD = [
+    (m, n) for m, n in ALL if n not in ("separated_images", "cut_inside_frames") and not n.startswith("generate")
+]
 WITH_GRADIENTS = [(m, n) for m, n in ALL if "grad_norms" in cases(m)[n]]
 
 

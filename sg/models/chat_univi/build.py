@@ -1,0 +1,141 @@
+"""The factory: from settings to a model, its dialog encoder and its frame processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+
+from sg.core.errors import MissingInputError, ModelError
+from sg.core.files import read_json
+from sg.models.chat_univi.config import ChatUniViConfig
+from sg.models.chat_univi.conversation import DialogEncoder
+from sg.models.chat_univi.identity import local_path
+from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.processor import ChatUniViProcessor
+from sg.models.chat_univi.reference_checkpoint import load_projector, load_reference_checkpoint
+from sg.models.config import ModelConfig
+
+
+def build_model(config: ModelConfig, seed: int = 0) -> ChatUniViForConditionalGeneration:
+    """The model before its first stage (or the whole `checkpoint`), in evaluation mode; `seed` draws a new projector.
+
+    Raises:
+        MissingInputError: a part is neither on this machine nor on the hub.
+        ModelError: a part is damaged or does not fit.
+    """
+    if config.checkpoint is not None:
+        return load_checkpoint(config.checkpoint, config.dtype)
+    assert config.language_model is not None and config.vision_tower is not None  # checked by the schema
+    dtype = getattr(torch, config.dtype)
+    language_model = _pretrained(AutoModelForCausalLM, config.language_model, "model.language_model", dtype)
+    tower = _pretrained(AutoModel, config.vision_tower, "model.vision_tower", dtype)
+    tower = getattr(tower, "vision_model", tower)
+    model = assemble(language_model, tower, composite_config(config, language_model.config, tower.config), seed)
+    if config.projector is not None:
+        load_projector(model, _required(config.projector, "model.projector"))
+    return model.eval()
+
+
+def composite_config(config: ModelConfig, text: PreTrainedConfig, vision: PreTrainedConfig) -> ChatUniViConfig:
+    """The model's own config: those of its parts, and how tokens are merged."""
+    return ChatUniViConfig(
+        text_config=text,
+        vision_config=vision,
+        vision_select_layer=config.select_layer,
+        spatial_clusters=list(config.spatial_clusters),
+        spatial_neighbours=list(config.spatial_neighbours),
+        temporal_cluster_rate=config.temporal_cluster_rate,
+        temporal_neighbours=config.temporal_neighbours,
+        min_temporal_neighbours=config.min_temporal_neighbours,
+        max_frames=config.max_frames,
+        image_aspect_ratio=config.image_aspect_ratio,
+    )
+
+
+def assemble(
+    language_model: PreTrainedModel, tower: PreTrainedModel, config: ChatUniViConfig, seed: int
+) -> ChatUniViForConditionalGeneration:
+    """The composite of a causal language model and a vision tower as they are, with a new projector drawn from `seed`."""
+    with torch.device("meta"):  # only the skeleton: every part of it is put in below
+        model = ChatUniViForConditionalGeneration(config)
+    model.model, model.lm_head = language_model.model, language_model.lm_head
+    model.vision_tower.vision_tower = tower.requires_grad_(False)
+    projector = new_projector(config.vision_config.hidden_size, config.text_config.hidden_size, seed)
+    model.mm_projector = projector.to(language_model.lm_head.weight.dtype)
+    model.generation_config = _greedy(language_model)
+    return model
+
+
+def new_projector(width: int, model_width: int, seed: int) -> nn.Linear:
+    """A linear layer with PyTorch's own start values, as in the reference, drawn from `seed` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Linear(width, model_width)
+
+
+def load_checkpoint(name: str, dtype: str = "float32") -> ChatUniViForConditionalGeneration:
+    """A whole model from a folder in our layout or in a published one, or from the hub, in evaluation mode."""
+    path = local_path(name) or _download(name)
+    model_type = read_json(path / "config.json").get("model_type") if (path / "config.json").is_file() else None
+    if model_type == ChatUniViConfig.model_type:
+        return _pretrained(
+            ChatUniViForConditionalGeneration, str(path), "model.checkpoint", getattr(torch, dtype)
+        ).eval()
+    return load_reference_checkpoint(path, dtype=getattr(torch, dtype))
+
+
+def build_encoder(config: ModelConfig, max_length: int = 2048) -> DialogEncoder:
+    """The dialog encoder with the model's tokenizer and system prompt."""
+    source = config.tokenizer or config.checkpoint or config.language_model
+    assert source is not None  # checked by the schema
+    path = local_path(source) or _download(source, ["tokenizer.model"])
+    return DialogEncoder(path / "tokenizer.model" if path.is_dir() else path, config.system_prompt, max_length)
+
+
+def build_processor(config: ModelConfig, model: ChatUniViForConditionalGeneration) -> ChatUniViProcessor:
+    """The frame processor that fits the model's tower."""
+    return ChatUniViProcessor.of(model.config, config.target_fps)
+
+
+def _pretrained(loader: Any, name: str, key: str, dtype: torch.dtype) -> Any:
+    """`loader.from_pretrained` of a local folder or hub id, with one-sentence errors."""
+    path = local_path(name)
+    try:
+        return loader.from_pretrained(str(path or name), dtype=dtype)
+    except OSError as error:
+        raise MissingInputError(
+            f"{key}={name} is neither a model on this machine nor one that can be downloaded."
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{key}={name} cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+def _greedy(language_model: PreTrainedModel) -> Any:
+    """The language model's generation settings without its sampling defaults (Vicuna's contradict one another)."""
+    settings = type(language_model.generation_config).from_model_config(language_model.config)
+    settings.pad_token_id = settings.pad_token_id if settings.pad_token_id is not None else 0
+    return settings
+
+
+def _required(name: str, key: str) -> Path:
+    path = local_path(name)
+    if path is None:
+        raise MissingInputError(f"{key}={name} is not there; give a file on this machine.")
+    return path
+
+
+def _download(name: str, patterns: list[str] | None = None) -> Path:
+    """The folder of a hub repository's files on this machine, downloaded when need be."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise MissingInputError(
+            f"{name} is neither a folder on this machine nor a model that can be downloaded."
+        ) from error

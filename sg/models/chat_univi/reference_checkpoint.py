@@ -1,0 +1,174 @@
+"""Published Chat-UniVi checkpoints to our model and back, bit for bit (spec `chat-univi.md` section 16)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from torch import Tensor
+from transformers import CLIPVisionConfig, LlamaConfig
+
+from sg.core.errors import MissingInputError, ModelError
+from sg.core.files import atomic_dir, atomic_path, read_json, write_json
+from sg.models.chat_univi.config import ChatUniViConfig
+from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.reference_keys import (
+    KNOWN_TOWERS,
+    OUR_PROJECTOR,
+    OUR_TOWER,
+    REFERENCE_PROJECTOR,
+    TOWER_CONFIG_FILE,
+    config_from_reference,
+    config_to_reference,
+    from_reference_key,
+    rotary_buffers,
+    to_reference_key,
+)
+from sg.models.chat_univi.weight_files import PROJECTOR_FILE, iterate_weights, read_weights
+
+_NAMED_IN_ERRORS = 3
+
+
+def load_reference_checkpoint(
+    folder: Path, tower: Path | None = None, projector: Path | None = None, dtype: torch.dtype | None = None
+) -> ChatUniViForConditionalGeneration:
+    """The model of a published checkpoint folder, in evaluation mode; `dtype` None keeps the type of the file.
+
+    `tower` is a folder with the vision tower, used instead of the tower's weights in the checkpoint (which may lack
+    them); `projector` is a `mm_projector.bin`, used instead of the checkpoint's projector.
+
+    Raises:
+        MissingInputError: a file is not there.
+        ModelError: a file is damaged, or keys are missing, unexpected or misshaped.
+    """
+    if not (folder / "config.json").is_file():
+        raise MissingInputError(f"{folder} has no config.json: give the folder of a published Chat-UniVi checkpoint.")
+    config = config_from_reference(read_json(folder / "config.json"), _tower_config(folder, tower))
+    weights = _our_weights(folder, tower, projector)
+    check_weights(config, weights, folder)
+    kind = dtype or next(iter(weights.values())).dtype
+    model = ChatUniViForConditionalGeneration.from_pretrained(None, config=config, state_dict=weights, dtype=kind)
+    return model.eval()
+
+
+def export_reference_checkpoint(
+    model: ChatUniViForConditionalGeneration,
+    folder: Path,
+    max_shard_size: str = "5GB",
+    safetensors: bool = True,
+    tower_name: str = "openai/clip-vit-large-patch14-336",
+) -> None:
+    """Write the model as the original code reads it: `config.json`, shards with the published names, `mm_projector.bin`."""
+    weights = {to_reference_key(key): value.contiguous() for key, value in model.state_dict().items()}
+    weights |= rotary_buffers(model.config.text_config, model.dtype)
+    with atomic_dir(folder) as temporary:
+        write_json(temporary / "config.json", config_to_reference(model.config, tower_name, model.dtype))
+        if tower_name not in KNOWN_TOWERS:
+            write_json(temporary / TOWER_CONFIG_FILE, _plain(model.config.vision_config))
+        save_torch_state_dict(weights, temporary, max_shard_size=max_shard_size, safe_serialization=safetensors)
+        export_projector(model, temporary / PROJECTOR_FILE)
+
+
+def export_projector(model: ChatUniViForConditionalGeneration, path: Path) -> None:
+    """Write the projector alone, as the reference saves it after Stage 1."""
+    weights = {
+        REFERENCE_PROJECTOR + key: value.detach().cpu() for key, value in model.mm_projector.state_dict().items()
+    }
+    with atomic_path(path) as temporary:
+        torch.save(weights, temporary)
+
+
+def load_projector(model: ChatUniViForConditionalGeneration, path: Path) -> None:
+    """Put a ready projector (`mm_projector.bin` or safetensors, published or our names) into the model."""
+    found = _projector_weights(path)
+    expected = {key: value for key, value in model.mm_projector.state_dict().items()}
+    wrong = [key for key in expected if key not in found or found[key].shape != expected[key].shape]
+    if wrong:
+        key = wrong[0]
+        got = "nothing" if key not in found else list(found[key].shape)
+        raise ModelError(
+            f"{path} does not fit the model: mm_projector.{key} should be {list(expected[key].shape)}, is {got}."
+        )
+    model.mm_projector.load_state_dict({key: found[key] for key in expected})
+
+
+def check_weights(config: ChatUniViConfig, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Compare names and shapes with what `config` asks for.
+
+    Raises:
+        ModelError: keys are missing, unexpected or misshaped; the message counts them and names the first.
+    """
+    with torch.device("meta"):
+        skeleton = ChatUniViForConditionalGeneration(config).state_dict()
+    missing = sorted(to_reference_key(key) for key in skeleton.keys() - weights.keys())
+    unexpected = sorted(to_reference_key(key) for key in weights.keys() - skeleton.keys())
+    misshaped = sorted(key for key in skeleton.keys() & weights.keys() if skeleton[key].shape != weights[key].shape)
+    problems = []
+    if missing:
+        problems.append(f"{len(missing)} missing ({_some(missing)})")
+    if unexpected:
+        problems.append(f"{len(unexpected)} unexpected ({_some(unexpected)})")
+    if misshaped:
+        shapes = (
+            f"{to_reference_key(k)} {list(weights[k].shape)} instead of {list(skeleton[k].shape)}" for k in misshaped
+        )
+        problems.append(f"{len(misshaped)} of another shape ({_some(shapes)})")
+    if problems:
+        raise ModelError(f"The weights in {source} do not fit its config.json: {'; '.join(problems)}.")
+
+
+def _some(names: Iterable[str]) -> str:
+    named = list(names)
+    rest = len(named) - _NAMED_IN_ERRORS
+    return ", ".join(named[:_NAMED_IN_ERRORS]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _our_weights(folder: Path, tower: Path | None, projector: Path | None) -> dict[str, Tensor]:
+    """The checkpoint's tensors under our names, the tower and projector taken from their own files where given."""
+    weights: dict[str, Tensor] = {}
+    for key, value in iterate_weights(folder):
+        ours = from_reference_key(key)
+        if ours is not None:
+            weights[ours] = value
+    has_projector = any(key.startswith(OUR_PROJECTOR) for key in weights)
+    if projector is None and not has_projector and (folder / PROJECTOR_FILE).is_file():
+        projector = folder / PROJECTOR_FILE
+    if projector is not None:
+        weights |= {OUR_PROJECTOR + key: value for key, value in _projector_weights(projector).items()}
+    if tower is not None:
+        weights = {key: value for key, value in weights.items() if not key.startswith(OUR_TOWER)}
+        weights |= _tower_weights(tower)
+    return weights
+
+
+def _projector_weights(path: Path) -> dict[str, Tensor]:
+    return {key.rpartition("mm_projector.")[2]: value for key, value in read_weights(path).items()}
+
+
+def _tower_weights(folder: Path) -> dict[str, Tensor]:
+    """The vision half of a CLIP folder, under our names."""
+    found: dict[str, Tensor] = {}
+    for key, value in iterate_weights(folder):
+        if key.startswith(("text_model.", "text_projection.", "visual_projection.", "logit_scale")):
+            continue
+        if not key.endswith("embeddings.position_ids"):
+            found[OUR_TOWER + key.removeprefix("vision_model.")] = value
+    return found
+
+
+def _tower_config(folder: Path, tower: Path | None) -> dict[str, Any] | None:
+    """The tower's sizes from its own folder, from beside the checkpoint, or None where its name says them."""
+    if tower is not None:
+        config = read_json(tower / "config.json")
+        return dict(config.get("vision_config", config))
+    path = folder / TOWER_CONFIG_FILE
+    return dict(read_json(path)) if path.is_file() else None
+
+
+def _plain(config: CLIPVisionConfig | LlamaConfig) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    return plain

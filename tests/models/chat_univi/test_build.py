@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from goldens import GOLDENS
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+
+from sg.core.errors import ConfigError, MissingInputError
+from sg.models.chat_univi.build import build_encoder, build_model, build_processor
+from sg.models.chat_univi.identity import base_model_settings, visual_token_settings
+from sg.models.config import ModelConfig
+
+TEXT = {"vocab_size": 700, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+VISION = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+
+
+def parts(folder: Path, tied: bool = True) -> ModelConfig:
+    """A language model with its tokenizer, and a tower, as folders."""
+    text = LlamaConfig(**TEXT, tie_word_embeddings=tied, pad_token_id=0)
+    LlamaForCausalLM(text).save_pretrained(folder / "lm")
+    shutil.copy(GOLDENS / "text" / "tokenizer" / "tokenizer.model", folder / "lm")
+    CLIPVisionModel(CLIPVisionConfig(**VISION, image_size=64, patch_size=16)).save_pretrained(folder / "tower")
+    return ModelConfig(
+        name="test", language_model=str(folder / "lm"), vision_tower=str(folder / "tower"), spatial_clusters=[8, 4, 2],
+        temporal_cluster_rate=1 / 8, system_prompt="",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_is_assembled_from_its_parts(tmp_path: Path, tied: bool) -> None:
+    config = parts(tmp_path, tied)
+    model = build_model(config, seed=3)
+    lm = LlamaForCausalLM.from_pretrained(tmp_path / "lm")
+    tower = CLIPVisionModel.from_pretrained(tmp_path / "tower")
+    assert torch.equal(model.model.layers[1].mlp.up_proj.weight, lm.model.layers[1].mlp.up_proj.weight)
+    assert torch.equal(model.lm_head.weight, lm.lm_head.weight)
+    assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
+    assert all(
+        torch.equal(a, b) for a, b in zip(tower.parameters(), model.vision_tower.vision_tower.parameters(), strict=True)
+    )
+    assert not any(p.is_meta for p in [*model.parameters(), *model.buffers()])
+    frames = torch.randn(9, 3, 64, 64)
+    tokens = model.encode_video(frames, noise_seed=5)
+    assert tokens.shape == (28, 48)
+    expected = tower(frames, output_hidden_states=True).hidden_states[-2][:, 1:]
+    torch.testing.assert_close(model.vision_tower(frames), expected, atol=1e-5, rtol=1e-5)
+    ids = model.generate(torch.tensor([[1, -200, 5]]), visual_tokens=tokens, visual_counts=[28], max_new_tokens=3)
+    assert ids.shape[0] == 1 and ids.shape[1] <= 3
+
+
+def test_the_projector_depends_on_the_seed_only(tmp_path: Path) -> None:
+    config = parts(tmp_path)
+    first = build_model(config, seed=3).mm_projector.weight
+    torch.manual_seed(99)
+    assert torch.equal(first, build_model(config, seed=3).mm_projector.weight)
+    assert not torch.equal(first, build_model(config, seed=4).mm_projector.weight)
+
+
+def test_a_trained_model_comes_back_as_a_checkpoint(tmp_path: Path) -> None:
+    config = parts(tmp_path)
+    model = build_model(config)
+    model.save_pretrained(tmp_path / "stage")
+    again = build_model(ModelConfig(name="again", checkpoint=str(tmp_path / "stage")))
+    assert again.merging == model.merging
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in again.state_dict().items())
+
+
+def test_encoder_and_processor_fit_the_model(tmp_path: Path) -> None:
+    config = parts(tmp_path)
+    encoder, processor = build_encoder(config), build_processor(config, build_model(config))
+    assert encoder.decode(encoder.encode_prompt("Why?", 3)).endswith("ASSISTANT:")
+    assert processor.size == 64 and processor.frames.max_frames == 64
+
+
+def test_the_identity_of_a_model_follows_its_files(tmp_path: Path) -> None:
+    config = parts(tmp_path)
+    before, tokens_before = base_model_settings(config), visual_token_settings(config)
+    assert before == base_model_settings(config)
+    LlamaForCausalLM(LlamaConfig(**TEXT)).save_pretrained(tmp_path / "lm")
+    assert base_model_settings(config)["language_model"] != before["language_model"]
+    assert visual_token_settings(config) == tokens_before
+
+
+def test_parts_that_are_not_there_are_named(tmp_path: Path) -> None:
+    config = parts(tmp_path)
+    shutil.rmtree(tmp_path / "tower")
+    with pytest.raises(MissingInputError, match="model.vision_tower="):
+        build_model(config)
+
+
+def test_contradicting_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="needs language_model and vision_tower"):
+        ModelConfig(name="x")
+    with pytest.raises(ConfigError, match="is a whole model"):
+        ModelConfig(name="x", checkpoint="a", vision_tower="b")
+    with pytest.raises(ConfigError, match="three numbers"):
+        ModelConfig(name="x", checkpoint="a", spatial_clusters=[64, 32])
+    with pytest.raises(ConfigError, match="square, pad"):
+        ModelConfig(name="x", checkpoint="a", image_aspect_ratio="wide")
