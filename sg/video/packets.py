@@ -1,0 +1,201 @@
+"""The packets of a film, listed without decoding: how many frames there are, when they are shown, what is lost.
+
+Headers count frames that are not there, and demuxers skip damaged stretches without telling. A film of which nobody
+knows what is missing must not be indexed by counting, so this module looks for the traces that a loss leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import NamedTuple
+
+import av
+
+from sg.video.frames import NO_VIDEO, UnreadableVideoError
+from sg.video.pyav_film import INDEXED_CONTAINERS, MATROSKA, MP4, Film, demux, is_zeroed
+from sg.video.sampling import Timeline
+
+_FALLBACK_FPS = 25.0
+_MAX_REORDER = 17
+"""Frames that may wait for one of a later packet: the codecs allow 16."""
+_CUT = "ended prematurely"
+
+
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """What the packets of a film tell."""
+
+    count: int
+    """Packets with data: about the number of frames."""
+    stamps: tuple[int, ...]
+    """Sorted time stamps of the frames, from the first key frame on; empty when the stamps cannot be trusted."""
+    keys: tuple[int, ...]
+    """Sorted time stamps of the key frames."""
+    num_discarded: int
+    """Packets that an edit list hides."""
+    num_zeroed: int
+    """Packets with a stretch of zeros that no encoder writes."""
+    is_open: bool
+    """Whether frames are shown before the key frame that they follow in the file (open groups of pictures)."""
+    is_gapped: bool
+    """Whether packets are lost inside the film without a trace, so that nobody knows which frames remain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is known of a film before a frame is decoded."""
+
+    fps: float
+    span_s: float
+    """From the first to the last time stamp; 0 where there are none."""
+    codec: str
+    container: str
+    declared_frames: int
+    time_base: float
+    packets: Packets
+
+    @property
+    def num_frames(self) -> int:
+        """Frames by the packets; decoding may find fewer where there are no time stamps."""
+        return len(self.packets.stamps) or self.packets.count
+
+    def timeline(self) -> Timeline:
+        """What a sampling policy is given."""
+        stamps = self.packets.stamps
+        times = tuple((stamp - stamps[0]) * self.time_base for stamp in stamps) if stamps else None
+        return Timeline(self.num_frames, self.fps, times)
+
+    def duration_s(self, num_frames: int) -> float:
+        """Length of the film, its last frame included."""
+        return self.span_s + 1 / self.fps if self.span_s else num_frames / self.fps
+
+
+def read_header(film: Film) -> Header:
+    """List the packets of a film that was just opened; UnreadableVideoError when it has none."""
+    packets = _list_packets(film)
+    if not packets.count:
+        raise UnreadableVideoError(NO_VIDEO, f"{film.path.name}: its video stream holds no frames")
+    stream, stamps = film.stream, packets.stamps
+    time_base = float(stream.time_base or 0)
+    span_s = (stamps[-1] - stamps[0]) * time_base if len(stamps) > 1 else 0.0
+    measured = (len(stamps) - 1) / span_s if span_s > 0 else 0.0
+    fps = float(stream.average_rate or 0) or measured or float(stream.guessed_rate or 0) or _FALLBACK_FPS
+    names = stream.codec.canonical_name, film.container.format.name
+    return Header(fps, span_s, *names, stream.frames, time_base, packets)
+
+
+class _Row(NamedTuple):
+    pts: int | None
+    dts: int | None
+    pos: int | None
+    size: int
+    is_key: bool
+
+
+def _list_packets(film: Film) -> Packets:
+    rows: list[_Row] = []
+    discarded = zeroed = 0
+    with _demuxer_errors(film) as errors:
+        for packet in demux(film):
+            if packet.is_discard:
+                discarded += 1
+            elif packet.size and not packet.is_corrupt:
+                zeroed += is_zeroed(film, packet)
+                rows.append(_Row(packet.pts, packet.dts, packet.pos, packet.size, packet.is_keyframe))
+    container = film.container.format.name
+    is_cut = any(_CUT in text for text in errors) or len(rows) + discarded < film.stream.frames or _is_short(film, rows)
+    stamps, keys = _stamps(rows, container, is_cut) if container in INDEXED_CONTAINERS else ((), ())
+    if container == "avi":
+        is_gapped = _avi_is_gapped(film, len(rows))
+    else:
+        skipped = container == MATROSKA and any(_CUT not in text for text in errors)
+        is_gapped = container != MP4 and (skipped or _skips_time_and_bytes(rows))
+    return Packets(len(rows), stamps, keys, discarded, zeroed, _is_open(rows), is_gapped)
+
+
+def _stamps(rows: Sequence[_Row], container: str, is_cut: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Sorted time stamps of the frames and of the key frames; ((), ()) when they cannot be trusted."""
+    stamps = sorted(row.pts for row in rows if row.pts is not None)
+    keys = {row.pts for row in rows if row.is_key and row.pts is not None}
+    if container == MP4:
+        keys |= set(stamps[:1])  # damage can hide that the first frame is one
+    if len(set(stamps)) < len(rows) or not keys:
+        return (), ()
+    stamps = [stamp for stamp in stamps if stamp >= min(keys)]
+    if is_cut:
+        stamps = _complete(stamps, max((row.dts for row in rows if row.dts is not None), default=stamps[-1]))
+    return tuple(stamps), tuple(sorted(key for key in keys if key <= stamps[-1]))
+
+
+def _is_open(rows: Sequence[_Row]) -> bool:
+    key = None
+    for row in rows:
+        if row.is_key:
+            key = row.pts
+        elif key is not None and row.pts is not None and row.pts < key:
+            return True
+    return False
+
+
+def _is_short(film: Film, rows: Sequence[_Row]) -> bool:
+    """Whether a Matroska film ends more than a second before its header says."""
+    last = max((row.pts for row in rows if row.pts is not None), default=None)
+    if film.container.format.name != MATROSKA or not film.container.duration or last is None:
+        return False
+    return bool(film.container.duration / av.time_base - last * film.stream.time_base > 1)
+
+
+def _complete(stamps: list[int], last_dts: int) -> list[int]:
+    """Stamps of a film whose end is missing, without the last few that may have lost a neighbour.
+
+    A frame is decoded no later than it is shown, so everything up to the last decoding time is there.
+    """
+    kept = [stamp for stamp in stamps if stamp <= last_dts] or stamps[:1]
+    steps = [after - before for before, after in pairwise(kept)]
+    for place in range(max(0, len(steps) - _MAX_REORDER), len(steps)):
+        if steps[place] > 1.5 * median(steps):
+            return kept[: place + 1]
+    return kept
+
+
+def _skips_time_and_bytes(rows: Sequence[_Row]) -> bool:
+    """Whether somewhere both the clock and the file jump: a stretch that the demuxer could not read.
+
+    The clock alone jumps in films of variable rate, the file alone where there is much sound.
+    """
+    placed = [(row.dts, row.pos, row.size) for row in rows if row.dts is not None and row.pos is not None]
+    steps = [(after[0] - before[0], after[1] - before[1] - before[2]) for before, after in pairwise(placed)]
+    if len(steps) < 2 or placed[-1][0] <= placed[0][0]:
+        return False
+    usual = median(time for time, _ in steps)
+    bytes_per_tick = (placed[-1][1] - placed[0][1]) / (placed[-1][0] - placed[0][0])
+    return any(time >= 1.9 * usual and skipped > 0.5 * time * bytes_per_tick for time, skipped in steps)
+
+
+def _avi_is_gapped(film: Film, count: int) -> bool:
+    """Whether an AVI holds fewer packets than its header counts, although the file has its full length.
+
+    Headers that count one too many are common.
+    """
+    if film.stream.frames - count <= 1:
+        return False
+    with film.path.open("rb") as stream:
+        head = stream.read(8)
+    return film.path.stat().st_size >= int.from_bytes(head[4:8], "little") + 8
+
+
+@contextlib.contextmanager
+def _demuxer_errors(film: Film) -> Iterator[list[str]]:
+    """What the demuxer complains about: Matroska skips damaged stretches and tells nobody but the log."""
+    texts: list[str] = []
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as entries:
+            yield texts
+    finally:
+        av.logging.set_level(None)
+    texts.extend(text for _, name, text in entries if name == film.container.format.name)

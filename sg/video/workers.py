@@ -1,0 +1,204 @@
+"""Processes that decode films and can be killed: native decoders hang and crash, and no Python timeout stops them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from sg.core.errors import SgError
+from sg.video.frames import CRASHED, TIMEOUT, UnreadableVideoError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_LOOKAHEAD = 8
+"""Results of later jobs that may wait for an earlier one, for each worker."""
+
+
+class KillableWorker:
+    """One child process that runs functions, one call at a time. It is started anew after a kill."""
+
+    def __init__(self) -> None:
+        self._process: Any = None
+        self._pipe: Connection | None = None
+
+    def send(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Begin a call; both the function and its arguments must be picklable."""
+        if self._process is None or not self._process.is_alive():
+            self._start()
+        self.pipe.send((function, arguments))
+
+    def receive(self) -> Any:
+        """The result of the call. SgErrors of the call are raised as they are, others as RuntimeError with the trace.
+
+        Raises:
+            UnreadableVideoError: the process died (`crashed`).
+        """
+        try:
+            kind, value = self.pipe.recv()
+        except (EOFError, OSError):
+            code = self._end()
+            raise UnreadableVideoError(CRASHED, f"the process that read the film died ({_exit_name(code)})") from None
+        if kind == "result":
+            return value
+        raise value if isinstance(value, SgError) else RuntimeError(value)
+
+    def call(self, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:
+        """`function(*arguments)` in the child, which is killed when it takes longer (status `timeout`)."""
+        self.send(function, *arguments)
+        if not self.pipe.poll(timeout_s):
+            self.kill()
+            raise UnreadableVideoError(TIMEOUT, f"reading the film took more than {timeout_s:g} s and was ended")
+        return self.receive()
+
+    @property
+    def pipe(self) -> Connection:
+        """The parent's end of the pipe; something to read means that the call is over."""
+        if self._pipe is None:
+            raise RuntimeError("the worker was not started")
+        return self._pipe
+
+    def kill(self) -> None:
+        """End the child at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._end()
+
+    def close(self) -> None:
+        """Let an idle child end; kill it when it does not."""
+        if self._process is not None:
+            with contextlib.suppress(OSError):
+                self.pipe.send(None)
+            self._process.join(1)
+            self.kill()
+
+    def _start(self) -> None:
+        self._end()
+        context = multiprocessing.get_context("spawn")  # a fork would copy the decoders' and torch's threads, dead
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def _end(self) -> int | None:
+        if self._process is None:
+            return None
+        self._process.join(5)
+        code: int | None = self._process.exitcode
+        self.pipe.close()
+        self._process = self._pipe = None
+        return code
+
+
+class WorkerPool(Generic[Job, Result]):
+    """Runs one function over many jobs in `num_workers` killable processes, at most `timeout_s` a job."""
+
+    def __init__(self, function: Callable[[Job], Result], num_workers: int, timeout_s: float) -> None:
+        self._function = function
+        self._timeout_s = timeout_s
+        self._workers = [KillableWorker() for _ in range(max(1, num_workers))]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.close() if kind is None else worker.kill()
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result | SgError]]:
+        """Each job with its result or with the SgError that it ended in, in the order of the jobs.
+
+        A job that hangs or kills its process gives an UnreadableVideoError and the others go on; an error that is no
+        SgError is a bug and is raised here. Few jobs are taken ahead, so `jobs` may be endless.
+        """
+        queue = iter(jobs)
+        order: deque[_Task] = deque()
+        running: dict[Connection, tuple[KillableWorker, _Task]] = {}
+        idle = list(self._workers)
+        exhausted = False
+        while True:
+            while idle and not exhausted and len(order) < _LOOKAHEAD * len(self._workers):
+                try:
+                    task = _Task(next(queue), time.monotonic() + self._timeout_s)
+                except StopIteration:
+                    exhausted = True
+                    break
+                worker = idle.pop()
+                worker.send(self._function, task.job)
+                running[worker.pipe] = worker, task
+                order.append(task)
+            while order and order[0].done:
+                task = order.popleft()
+                yield task.job, task.outcome
+            if not order and exhausted:
+                return
+            if running:
+                idle += self._settle(running)
+
+    def _settle(self, running: dict[Connection, tuple[KillableWorker, _Task]]) -> list[KillableWorker]:
+        """Wait until at least one call is over or late; give the workers that are free again."""
+        now = time.monotonic()
+        ready = wait(list(running), max(0.0, min(task.deadline for _, task in running.values()) - now))
+        freed = []
+        for pipe, (worker, task) in list(running.items()):
+            if pipe in ready:
+                task.finish(_outcome(worker))
+            elif time.monotonic() >= task.deadline:
+                worker.kill()
+                reason = f"reading the film took more than {self._timeout_s:g} s and was ended"
+                task.finish(UnreadableVideoError(TIMEOUT, reason))
+            else:
+                continue
+            del running[pipe]
+            freed.append(worker)
+        return freed
+
+
+class _Task:
+    """A job on its way."""
+
+    def __init__(self, job: Any, deadline: float) -> None:
+        self.job, self.deadline = job, deadline
+        self.done = False
+        self.outcome: Any = None
+
+    def finish(self, outcome: Any) -> None:
+        self.done, self.outcome = True, outcome
+
+
+def _outcome(worker: KillableWorker) -> Any:
+    try:
+        return worker.receive()
+    except SgError as error:
+        return error
+
+
+def _exit_name(code: int | None) -> str:
+    return signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+
+
+def _serve(pipe: Connection) -> None:
+    """The child: run calls until the pipe closes. Ctrl-C is for the parent, which ends its children."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["OMP_NUM_THREADS"] = "1"  # many single-threaded readers, not a few that fight for the cores
+    with contextlib.suppress(EOFError, OSError, BrokenPipeError):
+        while (call := pipe.recv()) is not None:
+            function, arguments = call
+            try:
+                answer: tuple[str, Any] = "result", function(*arguments)
+            except SgError as error:
+                answer = "error", error
+            except Exception:  # noqa: BLE001 - reported to the parent, which raises it
+                answer = "error", traceback.format_exc()
+            pipe.send(answer)

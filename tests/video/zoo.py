@@ -1,0 +1,92 @@
+"""Builds films that carry their frame number in the picture, in every container and codec that PyAV can write."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+_BITS = 12
+
+
+def numbered_frame(number: int, width: int = 96, height: int = 64) -> np.ndarray:
+    """A picture whose upper half shows `number` as 2 x 6 black or white blocks, over a moving pattern."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    red = (rows * 3 + number * 5) % 256
+    green = (columns * 2 + number * 7) % 256
+    blue = 128 + 60 * np.sin((rows + columns + 3 * number) / 9)
+    picture = np.stack([red, green, blue], axis=-1).astype(np.uint8)
+    for bit in range(_BITS):
+        top, left = (bit // 6) * height // 4, (bit % 6) * width // 6
+        shade = 235 if number >> bit & 1 else 20
+        picture[top : top + height // 4, left : left + width // 6] = shade
+    return picture
+
+
+def read_number(picture: np.ndarray) -> int:
+    """The number that a decoded picture shows; -1 when a block is neither black nor white."""
+    height, width = picture.shape[:2]
+    number = 0
+    for bit in range(_BITS):
+        row, column = (bit // 6) * height / 4 + height / 8, (bit % 6 + 0.5) * width / 6
+        patch = picture[int(row) - 1 : int(row) + 2, int(column) - 1 : int(column) + 2]
+        shade = patch.mean()
+        if 90 < shade < 165:
+            return -1
+        number |= (shade > 128) << bit
+    return number
+
+
+def make_film(
+    path: Path,
+    num_frames: int = 60,
+    *,
+    codec: str = "libx264",
+    width: int = 96,
+    height: int = 64,
+    fps: float = 25,
+    pixel_format: str = "yuv420p",
+    options: Mapping[str, str] | None = None,
+    container: str | None = None,
+    stamps: Sequence[int] | None = None,
+    rotation: int = 0,
+    audio: bool = False,
+    mux_options: Mapping[str, str] | None = None,
+) -> Path:
+    """Encode a numbered film; `stamps` (in 1/1000 s) make its rate variable."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format=container, options=dict(mux_options or {})) as output:
+        stream = output.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=dict(options or {}))
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream.thread_count = 1
+        if rotation:
+            stream.set_display_rotation(rotation)
+        sound = output.add_stream("aac" if path.suffix != ".avi" else "mp2", rate=44100) if audio else None
+        if stamps is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for number in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(number, width, height), format="rgb24")
+            if stamps is not None:
+                frame.pts, frame.time_base = stamps[number], Fraction(1, 1000)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+        if sound is not None:
+            _add_silence(output, sound, num_frames / fps)
+    return path
+
+
+def make_sound(path: Path, seconds: float = 1.0) -> Path:
+    """A file with sound and without a picture."""
+    with av.open(str(path), "w") as output:
+        _add_silence(output, output.add_stream("aac", rate=44100), seconds)
+    return path
+
+
+def _add_silence(output: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
+    samples = np.zeros((1, 1024), np.float32)
+    for block in range(int(seconds * 44100 / 1024)):
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 44100, block * 1024
+        output.mux(stream.encode(frame))
+    output.mux(stream.encode())
