@@ -35,10 +35,12 @@ class PathsConfig:
     Attributes:
         work: artefacts that runs share: manifests, captions, vectors, forests, visual tokens, stage checkpoints.
         runs: results, one folder a study and in it one a run.
+        demo_world: the demo world: videos of `data=demo`, dialogs of the tiny model, `benchmark=demo`.
     """
 
     work: str = "work"
     runs: str = "runs"
+    demo_world: str = "work/demo"
 
 
 @dataclass

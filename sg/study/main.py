@@ -1,5 +1,9 @@
 """What `train.py` does: one run, or a sweep of runs with the study's report at its end."""
 
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+
 from sg.core.commands import command
 from sg.study.config import TrainConfig
 from sg.study.sweep import studies_of_this_process
@@ -13,9 +17,10 @@ def _train(config: TrainConfig) -> None:
     if config.dry_run:
         print_plan([config])
         return
-    from sg.study.run import run_study
+    from sg.study.run import Run, run_study
 
-    run_study(config)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    run_study(Run(config, folder.parent.name, folder.name, folder))
 
 
 def main() -> None:

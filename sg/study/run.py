@@ -80,7 +80,7 @@ def _make(run: Run, started: float) -> RunResult:
     with _tracker(run, caption) as tracker:
         from sg.study.models import StudyModels
 
-        models = StudyModels(config, inputs)
+        models = StudyModels(config)
         stages = _train(config, jobs, models, tracker)
         trained = time.monotonic()
         scores = _evaluate(run, models, jobs[-1], benchmark, evaluation, tracker)
@@ -91,6 +91,7 @@ def _make(run: Run, started: float) -> RunResult:
             steps={name: info.steps for name, (info, _) in stages.items()},
             stages={name: StageResult(info.fingerprint, reused, info.seconds) for name, (info, reused) in stages.items()},
             scores=scores,
+            inputs=inputs.recorded(),
             timings={"train_s": trained - started, "evaluate_s": time.monotonic() - trained},
             versions={**stages["instruct"][0].versions, "evaluation": evaluation},
         )
@@ -156,11 +157,10 @@ def _train(
     for job in jobs:
         info = read_stage_info(job.folder)
         if info is None:
-            readable = models.encode(job.items)
+            job = models.readable_job(job)
             info, reused = train_stage(
-                models.with_items(job, readable), models.loader(parent, config.seed), models.encoder, models.clips,
-                config.trainer, tracker.log,
-            )  # fmt: skip
+                job, models.loader(parent), models.encoder, models.clips, config.trainer, tracker.log
+            )
         else:
             reused = True
         log.info("stage %s: %s %s", job.stage.name, "reused" if reused else "trained", job.folder.name)
@@ -175,9 +175,10 @@ def _evaluate(
     """Answer the benchmark in every setting and probe; {setting: {bucket: percent}}."""
     from sg.evaluate.run import evaluate_model
 
+    tokens, failures = models.benchmark_tokens(benchmark)
     return evaluate_model(
-        models.loader(last, run.config.seed)(), models.encoder, benchmark, models.benchmark_tokens(benchmark),
-        run.config.benchmark, run.folder / PREDICTIONS_FILE, made_by=evaluation,
+        models.loader(last)(), models.encoder, benchmark, tokens, run.config.benchmark,
+        run.folder / PREDICTIONS_FILE, made_by=evaluation, failures=failures,
     )  # fmt: skip
 
 

@@ -18,10 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
 from sg.core.errors import DataError
-from sg.core.fingerprints import text_seed
+from sg.core.fingerprints import fingerprint, text_seed
 from sg.core.progress import Progress
 from sg.train.samples import Clip
-from sg.video import UnreadableVideoError, read_frames
+from sg.video.frames import UnreadableVideoError
+from sg.video.reader import probe, read_frames
+from sg.video.sampling import Timeline
 
 if TYPE_CHECKING:
     from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLIPS_PER_BATCH = 16
-CLIPS_PER_SHARD = 512
+SHARD_BYTES = 64 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def fill_cache(
 ) -> dict[str, str]:
     """Compute the visual tokens of the clips that `store` lacks; {key: reason} of those that cannot be read.
 
-    Whole shards are added as they fill up, so a killed run loses at most one shard.
+    Whole shards are added as they fill up, so a killed run loses at most the one it was filling.
     """
     missing = [clip for clip in clips if clip.key not in store]
     if not missing:
@@ -94,12 +96,12 @@ def fill_cache(
         collate_fn=list,
         multiprocessing_context="forkserver" if decode_workers else None,
     )
-    with Progress("visual tokens", len(missing), "clips") as bar, store.writer(CLIPS_PER_SHARD) as writer:
+    with Progress("visual tokens", len(missing), "clips") as bar, store.writer(SHARD_BYTES) as writer:
         for batch in loader:
             readable = [clip for clip in batch if clip.pixels is not None]
             problems |= {clip.key: clip.problem for clip in batch if clip.pixels is None}
             for clip, tokens in zip(readable, _encode(readable, model), strict=True):
-                writer.add(clip.key, VisualTokens(tokens, list(clip.frame_indices), clip.fps, clip.num_frames))
+                writer.add(clip.key, tokens, clip.frame_indices, clip.fps, clip.num_frames)
             bar.advance(len(readable))
             bar.fail(len(batch) - len(readable))
     for key, reason in problems.items():
@@ -124,15 +126,14 @@ class CachedClips:
 
     def __init__(self, store: VisualTokenStore) -> None:
         self.store = store
-        self._tokens: dict[str, Tensor] = {}
 
     def frame_count(self, clip: Clip) -> int:
         """Frames that the clip's tokens were made from."""
-        return len(self.store[clip.key].frame_indices)
+        return self.store.frame_count(clip.key)
 
     def read(self, clip: Clip) -> Tensor:
         """The clip's visual tokens."""
-        return self.store[clip.key].tokens.float()
+        return self.store.tokens(clip.key).float()
 
 
 class DecodedClips:
@@ -145,10 +146,8 @@ class DecodedClips:
 
     def frame_count(self, clip: Clip) -> int:
         """Frames that are sampled from the clip."""
-        from sg.video import probe
-
         info = probe(clip.path)
-        return len(self.processor.frames.indices(info.num_frames, info.fps))
+        return len(self.processor.frames(Timeline(info.num_frames, info.fps)))
 
     def read(self, clip: Clip) -> Tensor:
         """Pixel values [T, 3, size, size].
@@ -181,6 +180,4 @@ class NamedTokens(Mapping[str, VisualTokens]):
 
 def cache_folder(root: Path, settings: Mapping[str, Any]) -> Path:
     """Where tokens made with `settings` (tower weights, merging, frame sampling, pixels) are kept below `root`."""
-    from sg.core.fingerprints import fingerprint
-
     return root / "visual_tokens" / fingerprint(settings)

@@ -1,0 +1,37 @@
+"""The end of a sweep: the study's report, built from the run folders whatever happened to the jobs."""
+
+import logging
+from pathlib import Path
+
+from sg.artefacts.result import RESULT_FILE, read_result
+from sg.core.errors import SgError
+from sg.core.tracking import LoggerConfig, Tracker
+
+log = logging.getLogger(__name__)
+
+
+def report_study(folder: Path) -> None:
+    """Write the report of the study in `folder`, log it as the study's summary run, and print its tables.
+
+    Nothing is raised for a study without results: a sweep that failed before its first run has said why already.
+    """
+    results = sorted(folder.glob(f"*/{RESULT_FILE}"))
+    if not results:
+        return
+    from sg.report.write import REPORT_FOLDER, write_report
+
+    config = _logger(results[0])
+    name = f"{folder.name} report"
+    try:
+        with Tracker(
+            config, folder / REPORT_FOLDER, name=name, group=folder.name, job_type="report", settings={"study": folder.name}
+        ) as tracker:
+            print(write_report(folder, tracker).text, flush=True)
+    except SgError as error:
+        log.error("The report of %s could not be made: %s", folder, error)
+
+
+def _logger(result: Path) -> LoggerConfig:
+    """The logger settings that the study's runs were made with."""
+    recorded = read_result(result).config.get("logger")
+    return LoggerConfig(**recorded) if isinstance(recorded, dict) else LoggerConfig(kind="csv")

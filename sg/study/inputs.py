@@ -1,0 +1,107 @@
+"""The artefacts that a run reads: where they are, what is missing, and making the ones that can be made here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sg.core.errors import MissingInputError
+from sg.demo.config import DemoWorldConfig
+from sg.study.config import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Files of the data, and what the base model is made of (for fingerprints)."""
+
+    manifest: Path
+    captions: Path
+    vectors: Path
+    forest: Path
+    videos: Path
+    base_model: Mapping[str, Any]
+
+    def recorded(self) -> dict[str, str]:
+        """The files by name, as a result keeps them for the report."""
+        names = ("manifest", "captions", "forest", "videos")
+        return {name: str(getattr(self, name)) for name in names}
+
+
+def locate_inputs(config: TrainConfig) -> Inputs:
+    """Where the run's inputs are, or will be."""
+    from sg.models.chat_univi.identity import base_model_settings
+
+    folder = Path(config.data.dir)
+    return Inputs(
+        manifest=folder / "manifest.parquet",
+        captions=folder / "captions" / config.captioner.name / "captions.parquet",
+        vectors=folder / "embeddings" / config.embedder.name,
+        forest=folder / "curation" / f"{config.curator.name}-{config.embedder.name}" / "forest.parquet",
+        videos=Path(config.data.videos),
+        base_model=base_model_settings(config.model),
+    )
+
+
+def expected_captions(config: TrainConfig) -> int | None:
+    """How many captioned videos the data will have, where its config tells; None for data that has to be read."""
+    return _world(config).corpus_videos if config.data.name == "demo" else None
+
+
+def missing_inputs(config: TrainConfig) -> list[str]:
+    """What the run needs and this machine lacks, each with what makes it; files that are made on the fly too."""
+    inputs, data = locate_inputs(config), config.data.name
+    wanted = {
+        inputs.manifest: f"python -m sg.sources data={data}",
+        inputs.captions: f"python -m sg.caption data={data} captioner={config.captioner.name}",
+        inputs.vectors: f"python -m sg.embed data={data} embedder={config.embedder.name}",
+        inputs.forest: f"python -m sg.curate data={data} curator={config.curator.name}",
+    }
+    lines = [f"{path} (made by: {command})" for path, command in wanted.items() if not path.exists()]
+    for stage in (config.stage.align, config.stage.instruct):
+        for source in stage.sources:
+            if not Path(source.dialogs).is_file():
+                lines.append(f"{source.dialogs} (dialogs of stage {stage.name}: stage.{stage.name}.sources)")
+    return lines
+
+
+def needs_demo_world(config: TrainConfig) -> bool:
+    """Whether the run reads the demo world: as its data, for the dialogs of the tiny model, or as its benchmark."""
+    sources = [source.dialogs for stage in (config.stage.align, config.stage.instruct) for source in stage.sources]
+    read = [config.data.dir, config.benchmark.folder, *sources]
+    return any(Path(path).is_relative_to(config.paths.demo_world) for path in read)
+
+
+def _world(config: TrainConfig) -> DemoWorldConfig:
+    world = getattr(config.data, "world", None)
+    return world if isinstance(world, DemoWorldConfig) else DemoWorldConfig()
+
+
+def make_inputs(config: TrainConfig) -> Inputs:
+    """The run's inputs; what is missing is made first, where that needs no money and no foreign weights.
+
+    Raises:
+        MissingInputError: an input of real data is missing; the message names the command that makes it.
+    """
+    from sg.caption import caption_videos
+    from sg.curate.pipeline import curate
+    from sg.embed import embed_videos
+
+    inputs = locate_inputs(config)
+    if needs_demo_world(config):
+        from sg.demo.build import build_demo_world
+
+        build_demo_world(_world(config), Path(config.paths.demo_world))
+    if not config.data.make_inputs:
+        missing = missing_inputs(config)
+        if missing:
+            raise MissingInputError(f"Missing: {missing[0]}.")
+        return inputs
+    caption_videos(config.data, config.captioner)
+    embed_videos(config.data, config.embedder)
+    curate(config.curator, inputs.vectors, inputs.captions, inputs.forest.parent)
+    return inputs

@@ -1,0 +1,99 @@
+"""The models of a run, loaded when they are first needed: base model, checkpoints, encoder, visual tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
+
+import torch
+
+from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+from sg.core.files import file_lock
+from sg.evaluate.benchmark import Benchmark
+from sg.models.chat_univi.build import build_encoder, build_model, build_processor, load_checkpoint
+from sg.models.chat_univi.conversation import DialogEncoder
+from sg.models.chat_univi.identity import visual_token_settings
+from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.processor import ChatUniViProcessor
+from sg.study.config import TrainConfig
+from sg.train.data import ClipReader
+from sg.train.samples import Clip, clips_of
+from sg.train.stage import StageJob
+from sg.train.visual_tokens import CachedClips, DecodedClips, NamedTokens, cache_folder, fill_cache
+
+log = logging.getLogger(__name__)
+
+
+class StudyModels:
+    """What the stages and the evaluation of one run need of the models."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        torch.set_num_threads(config.trainer.num_threads)
+
+    @cached_property
+    def encoder(self) -> DialogEncoder:
+        """The dialog encoder of the model's tokenizer."""
+        return build_encoder(self.config.model)
+
+    @cached_property
+    def _base(self) -> ChatUniViForConditionalGeneration:
+        return build_model(self.config.model, self.config.seed)
+
+    @cached_property
+    def _processor(self) -> ChatUniViProcessor:
+        return build_processor(self.config.model, self._base)
+
+    @cached_property
+    def store(self) -> VisualTokenStore:
+        """The cache of visual tokens that belongs to the model's tower and merging."""
+        model = self.config.model
+        settings = visual_token_settings(model)
+        channels = self._base.config.vision_config.hidden_size
+        return VisualTokenStore.create(
+            cache_folder(self.config.work_folder, settings), settings, channels, model.visual_token_dtype
+        )
+
+    @cached_property
+    def clips(self) -> ClipReader:
+        """What stands for clips in batches: cached tokens, or frames when the cache is switched off."""
+        return CachedClips(self.store) if self.config.trainer.visual_token_cache else DecodedClips(self._processor)
+
+    def loader(self, parent: StageJob | None) -> Callable[[], ChatUniViForConditionalGeneration]:
+        """Loads the model that a stage starts from: the base model, or its parent's checkpoint."""
+        if parent is None:
+            return partial(build_model, self.config.model, self.config.seed)
+        return partial(load_checkpoint, str(parent.folder), self.config.model.dtype)
+
+    def readable_job(self, job: StageJob) -> StageJob:
+        """`job` without the items whose clips cannot be read; their visual tokens are cached first.
+
+        Unreadable clips are counted in the log; the number of draws shrinks with the number of items.
+        """
+        problems = self._encode(clips_of(job.items)) if self.config.trainer.visual_token_cache else {}
+        items = [item for item in job.items if item.clip is None or item.clip.key not in problems]
+        if len(items) == len(job.items):
+            return job
+        log.warning("stage %s: %d of %d samples left out, their clips cannot be read",
+                    job.stage.name, len(job.items) - len(items), len(job.items))  # fmt: skip
+        return dataclasses.replace(job, items=items, num_draws=job.num_draws * len(items) // len(job.items))
+
+    def _encode(self, clips: Iterable[Clip]) -> Mapping[str, str]:
+        """Fill the cache with `clips`; {key: reason} of those that cannot be read."""
+        wanted = list(clips)
+        if not self.store.missing(clip.key for clip in wanted):
+            return {}
+        with file_lock(self.store.folder.with_suffix(".lock")):
+            self.store.refresh()
+            return fill_cache(self.store, wanted, self._base, self._processor, self.config.trainer.decode_workers)
+
+    def benchmark_tokens(self, benchmark: Benchmark) -> tuple[Mapping[str, VisualTokens], dict[str, str]]:
+        """(visual tokens of the benchmark's videos by media id, {media id: reason} of those that cannot be read)."""
+        names = {video.media_id: f"{benchmark.name}/{video.media_id}" for video in benchmark.videos}
+        media = {key: media_id for media_id, key in names.items()}
+        clips = [Clip(names[video.media_id], video.path) for video in benchmark.videos if video.path is not None]
+        problems = self._encode(clips)
+        return NamedTokens(self.store, names), {media[key]: reason for key, reason in problems.items()}
+
