@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sg.artefacts.predictions import Prediction
+from sg.artefacts.predictions import PROBES, SETTINGS, Prediction
 from sg.core.errors import DataError
 from sg.evaluate.answers import LETTERS
 
@@ -83,7 +83,7 @@ class SettingScores:
 
 
 Scores = dict[str, SettingScores]
-"""{setting: its scores}, in the order in which the settings were asked."""
+"""{setting: its scores}, the benchmark's own settings first, then the probes."""
 
 
 def durations_of(rows: Iterable[Prediction]) -> list[str]:
@@ -144,5 +144,9 @@ def score(predictions: Sequence[Prediction], durations: Sequence[str] | None = N
     """
     if not predictions:
         raise DataError("There are no predictions to score: make them with `python evaluate.py`.")
-    settings = list(dict.fromkeys(row.setting for row in predictions))
-    return {name: score_setting([row for row in predictions if row.setting == name], durations) for name in settings}
+    present = dict.fromkeys(row.setting for row in predictions)
+    names = [
+        *(name for name in (*SETTINGS, *PROBES) if name in present),
+        *sorted(present.keys() - {*SETTINGS, *PROBES}),
+    ]
+    return {name: score_setting([row for row in predictions if row.setting == name], durations) for name in names}

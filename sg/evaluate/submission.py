@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg.artefacts.predictions import WITHOUT_SUBTITLES, Prediction
+from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES, Prediction
 from sg.core.errors import DataError
 from sg.core.files import read_json, write_json
 from sg.evaluate.answers import LETTERS, answer_reader
@@ -53,6 +53,17 @@ def write_submission(path: Path, benchmark: Benchmark, rows: Sequence[Prediction
         categories = {"domain": video.domain, "sub_category": video.sub_category}
         videos.append({**names, **categories, "questions": questions})
     write_json(path, videos)
+
+
+def write_submissions(folder: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
+    """Write `official_<setting>.json` into `folder` for each of the benchmark's own settings that was asked."""
+    paths = []
+    for setting in SETTINGS:
+        chosen = [row for row in rows if row.setting == setting]
+        if chosen:
+            paths.append(folder / f"official_{setting}.json")
+            write_submission(paths[-1], benchmark, chosen)
+    return paths
 
 
 def _text(item: Mapping[str, Any], key: str, where: str) -> str:

@@ -1,0 +1,289 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from evaluation_builder import Clip, World, world
+
+from sg.artefacts.predictions import (
+    MISSING_VIDEO,
+    SWAPPED_VIDEO,
+    TOO_LONG,
+    UNDECODABLE,
+    WITH_SUBTITLES,
+    WITHOUT_SUBTITLES,
+    ZEROED_VIDEO,
+    Prediction,
+    read_predictions,
+)
+from sg.evaluate.answering import answers_fingerprint, batches, evaluate, letter_ids
+from sg.evaluate.answers import read_letter
+from sg.evaluate.asking import Asker, swap_partners
+from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.prompts import build_prompt
+from sg.evaluate.run import evaluate_model
+from sg.evaluate.subtitles import lines_at_frames, read_srt
+
+
+def ask_all(made: World, path: Path, config: BenchmarkConfig | None = None, **more: Any) -> list[Prediction]:
+    evaluate(made.model, made.encoder, made.benchmark, made.tokens, config or made.config, path, "m1", **more)
+    return read_predictions(path)
+
+
+def with_answering(config: BenchmarkConfig, **changes: Any) -> BenchmarkConfig:
+    return replace(config, answering=replace(config.answering, **changes))
+
+
+def naive_response(made: World, row: Prediction) -> str:
+    """The answer to one question by the model's own `generate`, prompt and tokens put together anew."""
+    video = next(video for video in made.benchmark.videos if video.video_id == row.video_id)
+    question = next(question for question in video.questions if question.question_id == row.question_id)
+    lines = None
+    if row.setting == WITH_SUBTITLES:
+        lines = lines_at_frames(read_srt(video.subtitle_path), row.frames, 1.0) if video.subtitle_path else []
+    clip = made.tokens[row.tokens_of]
+    tokens = torch.zeros_like(clip.tokens) if row.setting == ZEROED_VIDEO else clip.tokens
+    prompt = build_prompt(question.text, question.options, made.config.prompt, lines)
+    ids = torch.tensor([made.encoder.encode_prompt(prompt, len(clip.frame_indices))])
+    limit = made.config.answering.max_new_tokens
+    new = made.model.generate(ids, visual_tokens=tokens, visual_counts=[len(tokens)], max_new_tokens=limit)
+    return made.encoder.decode(new[0].tolist())
+
+
+def test_shared_batched_answers_equal_one_by_one_generation(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark")
+    rows = ask_all(made, tmp_path / "predictions.jsonl")
+    assert len(rows) == 6 * 3 * 4
+    assert {row.status for row in rows} == {"ok"}
+    assert len({row.response for row in rows}) > len(rows) / 2  # the model does not always say the same
+    assert [row.response for row in rows] == [naive_response(made, row) for row in rows]
+    assert [row.letter for row in rows] == [read_letter(row.response) for row in rows]
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 12, 1000])
+def test_answers_do_not_depend_on_the_batch_size(batch_size: int, tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark")
+    rows = {row.key: row for row in ask_all(made, tmp_path / "a.jsonl")}
+    config = with_answering(made.config, batch_size=batch_size)
+    others = {row.key: row for row in ask_all(made, tmp_path / "b.jsonl", config)}
+    assert rows.keys() == others.keys()
+    assert all(rows[key].response == others[key].response for key in rows)
+    # Float32 sums in another order: logits of size 10 moved by up to 2e-5 when measured.
+    for key, row in rows.items():
+        assert row.letter_logits == pytest.approx(others[key].letter_logits, abs=1e-3)
+
+
+def test_a_row_says_what_the_model_was_shown(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark")
+    rows = {row.key: row for row in ask_all(made, tmp_path / "predictions.jsonl")}
+    row = rows["001-2", WITH_SUBTITLES]
+    assert (row.tokens_of, row.frames, row.fps) == ("yt001", tuple(range(16)), 1.0)
+    assert (row.subtitles, row.subtitle_lines, row.subtitle_lines_cut) == ("ok", 10, 0)
+    assert row.subtitle_hash
+    assert row.num_new_tokens <= 4
+    assert len(row.letter_logits) == 4
+    without = rows["001-2", WITHOUT_SUBTITLES]
+    assert (without.subtitles, without.subtitle_lines, without.subtitle_hash) == ("", 0, "")
+    assert without.prompt_hash != row.prompt_hash
+    assert without.prompt_hash == rows["001-2", ZEROED_VIDEO].prompt_hash
+    swapped = rows["001-2", SWAPPED_VIDEO]
+    assert swapped.tokens_of == "yt004"
+    assert (without.domain, without.task_type, without.made_by) == ("Knowledge", "OCR Problems", "m1")
+
+
+def test_a_video_without_subtitle_file_is_asked_without_and_counted(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark")
+    made.benchmark.videos[0].subtitle_path.write_bytes(b"\xff\xfe broken")
+    rows = {row.key: row for row in ask_all(made, tmp_path / "predictions.jsonl")}
+    assert rows["003-1", WITH_SUBTITLES].subtitles == "missing"
+    assert rows["000-1", WITH_SUBTITLES].subtitles == "unreadable"
+    for question in ("003-1", "000-1"):
+        assert rows[question, WITH_SUBTITLES].response == rows[question, WITHOUT_SUBTITLES].response
+
+
+def test_the_transcript_can_be_shown_instead_of_the_lines_at_frames(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark", videos=3, settings=[WITH_SUBTITLES], probes=[])
+    rows = ask_all(made, tmp_path / "predictions.jsonl", replace(made.config, subtitles="transcript"))
+    assert {row.video_id: row.subtitle_lines for row in rows} == {"000": 3, "001": 5, "002": 11}
+
+
+def test_subtitles_are_cut_before_the_question_is(tmp_path: Path) -> None:
+    whole = world(tmp_path / "a", videos=3, settings=[WITH_SUBTITLES], probes=[])
+    lengths = {row.question_id: row.num_prompt_tokens for row in ask_all(whole, tmp_path / "a.jsonl")}
+    limit = lengths["002-1"] + whole.config.answering.max_new_tokens
+    tight = world(tmp_path / "b", videos=3, max_positions=limit - 1, settings=[WITH_SUBTITLES], probes=[])
+    rows = {row.question_id: row for row in ask_all(tight, tmp_path / "b.jsonl")}
+    assert rows["002-1"].status == "ok"
+    assert rows["002-1"].subtitle_lines_cut == 1
+    assert rows["002-1"].num_prompt_tokens < lengths["002-1"]
+    assert rows["000-1"].subtitle_lines_cut == 0
+
+
+def test_a_question_that_does_not_fit_is_a_row_with_a_reason(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark", videos=3, max_positions=150)
+    rows = ask_all(made, tmp_path / "predictions.jsonl")
+    too_long = [row for row in rows if row.status == TOO_LONG]
+    assert {row.video_id for row in too_long} >= {"002"}
+    assert all(row.letter == "" and "the model has 146 for a prompt" in row.reason for row in too_long)
+
+
+def test_missing_and_undecodable_videos_are_rows_with_a_reason_and_tried_again(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark")
+    tokens = dict(made.tokens)
+    gone, broken = tokens.pop("yt000"), tokens.pop("yt001")
+    (tmp_path / "benchmark" / "videos" / "yt000.mp4").unlink()
+    from sg.evaluate.benchmark import read_benchmark
+
+    cut = replace(made, benchmark=read_benchmark(made.config), tokens=tokens)
+    path = tmp_path / "predictions.jsonl"
+    rows = ask_all(cut, path, failures={"yt001": "no video stream"})
+    assert {(row.status, row.reason) for row in rows if row.video_id == "000"} == {
+        (MISSING_VIDEO, "there is no file of video yt000")
+    }
+    assert {(row.status, row.reason) for row in rows if row.video_id == "001"} == {(UNDECODABLE, "no video stream")}
+    assert {row.status for row in rows if row.video_id in ("002", "005")} == {"ok"}
+    before = path.read_text()
+    ask_all(cut, path, failures={"yt001": "no video stream"})
+    assert path.read_text() == before
+    healed = replace(cut, tokens=tokens | {"yt000": gone, "yt001": broken})
+    assert {row.status for row in ask_all(healed, path) if row.setting != SWAPPED_VIDEO} == {"ok"}
+
+
+def test_a_video_alone_in_its_bucket_cannot_be_swapped(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark", videos=3, settings=[], probes=[SWAPPED_VIDEO])
+    rows = ask_all(made, tmp_path / "predictions.jsonl")
+    assert {row.reason for row in rows if row.duration == "long"} == {
+        "no other video of duration long has visual tokens"
+    }
+
+
+def test_swapped_videos_are_others_of_the_same_duration(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark", videos=30)
+    partners = swap_partners(made.benchmark.videos, made.tokens, seed=0)
+    duration = {video.media_id: video.duration for video in made.benchmark.videos}
+    assert len(partners) == len(set(partners.values())) == 30
+    assert all(name != other and duration[name] == duration[other] for name, other in partners.items())
+    assert partners == swap_partners(reversed(made.benchmark.videos), made.tokens, seed=0)
+    assert partners != swap_partners(made.benchmark.videos, made.tokens, seed=1)
+
+
+def test_a_first_token_that_is_a_letter_can_be_taken_at_once(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark", videos=3, settings=[WITHOUT_SUBTITLES], probes=[])
+    letters = letter_ids(made.encoder)
+    assert all(letters[letter] for letter in "ABCD")
+    with torch.no_grad():  # lets the head prefer letters by far
+        made.model.lm_head.weight[[ids[0] for ids in letters.values()]] *= 30
+    full = {row.key: row for row in ask_all(made, tmp_path / "full.jsonl")}
+    config = with_answering(made.config, stop_at_first_letter=True)
+    short = {row.key: row for row in ask_all(made, tmp_path / "short.jsonl", config)}
+    stopped = [key for key, row in short.items() if row.response in tuple("ABCD")]
+    assert stopped
+    assert all(short[key].num_new_tokens == 1 and short[key].letter == full[key].letter for key in stopped)
+    assert all(short[key].response == full[key].response for key in short.keys() - set(stopped))
+
+
+def test_an_interrupted_evaluation_ends_with_the_file_of_an_undisturbed_one(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark", batch_size=12)
+    undisturbed, path = tmp_path / "undisturbed.jsonl", tmp_path / "predictions.jsonl"
+    ask_all(made, undisturbed)
+    whole = undisturbed.read_bytes()
+    for kept in (1, len(whole) // 3, len(whole) - 1):
+        path.write_bytes(whole[:kept])
+        ask_all(made, path)
+        assert path.read_bytes() == whole
+
+
+def test_a_killed_evaluation_ends_with_the_file_of_an_undisturbed_one(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark", batch_size=12)
+    undisturbed, path = tmp_path / "undisturbed.jsonl", tmp_path / "predictions.jsonl"
+    ask_all(made, undisturbed)
+    program = (
+        "import os, pathlib, signal, sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "from evaluation_builder import World, benchmark_config, tiny_encoder, tiny_model, visual_tokens\n"
+        "from sg.artefacts.predictions import PredictionWriter\n"
+        "from sg.evaluate.answering import evaluate\n"
+        "from sg.evaluate.benchmark import read_benchmark\n"
+        "write, calls = PredictionWriter.write, []\n"
+        "def write_then_die(self, rows):\n"
+        "    write(self, rows)\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 4: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "PredictionWriter.write = write_then_die\n"
+        f"config = benchmark_config(pathlib.Path({str(tmp_path / 'benchmark')!r}), batch_size=12)\n"
+        "benchmark = read_benchmark(config)\n"
+        "tokens = visual_tokens(benchmark)\n"
+        f"evaluate(tiny_model(), tiny_encoder(), benchmark, tokens, config, pathlib.Path({str(path)!r}), 'm1')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
+    killed = path.read_bytes()
+    assert 0 < len(killed) < len(undisturbed.read_bytes())
+    ask_all(made, path)
+    assert path.read_bytes().startswith(killed)
+    assert path.read_bytes() == undisturbed.read_bytes()
+
+
+def test_a_finished_evaluation_runs_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = world(tmp_path / "benchmark", videos=3)
+    path = tmp_path / "predictions.jsonl"
+    rows = ask_all(made, path)
+    monkeypatch.setattr(made.model, "forward", None)
+    assert ask_all(made, path) == rows
+
+
+def test_probes_added_later_leave_the_answers_as_they_are(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark", probes=[])
+    path = tmp_path / "predictions.jsonl"
+    before = ask_all(made, path)
+    after = ask_all(made, path, with_answering(made.config, probes=[ZEROED_VIDEO]))
+    assert after[: len(before)] == before
+    assert len(after) == len(before) * 3 // 2
+
+
+def test_what_made_the_answers_is_named_by_model_questions_and_wording_not_by_settings(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark", videos=3)
+    name = answers_fingerprint(made.benchmark, made.config, "model 1")
+    fewer = with_answering(made.config, probes=[], batch_size=3)
+    assert answers_fingerprint(made.benchmark, fewer, "model 1") == name
+    assert answers_fingerprint(made.benchmark, made.config, "model 2") != name
+    assert answers_fingerprint(made.benchmark, replace(made.config, subtitles="transcript"), "model 1") != name
+
+
+def test_a_video_stays_in_one_batch_unless_it_is_too_large_for_it(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark")
+    asks = Asker(made.benchmark, made.config, made.encoder, made.tokens, 1024).asks()
+    for batch in batches(asks, 30):
+        assert len(batch) == 24
+        assert len({ask.row.video_id for ask in batch}) == 2
+    sizes = [len(batch) for batch in batches(asks, 5)]
+    assert (sum(sizes), max(sizes)) == (len(asks), 5)
+
+
+def test_one_call_gives_scores_and_official_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = world(tmp_path / "benchmark", videos=3)
+    caplog.set_level("INFO")
+    path = tmp_path / "run" / "predictions.jsonl"
+    scores = evaluate_model(made.model, made.encoder, made.benchmark, made.tokens, made.config, path, "m1")
+    assert list(scores) == [WITHOUT_SUBTITLES, WITH_SUBTITLES, ZEROED_VIDEO, SWAPPED_VIDEO]
+    assert set(scores[WITHOUT_SUBTITLES]) == {"overall", "short", "medium", "long"}
+    names = sorted(file.name for file in path.parent.iterdir())
+    assert names == ["official_with_subtitles.json", "official_without_subtitles.json", "predictions.jsonl"]
+    assert "with_subtitles: " in caplog.text
+    assert "9 missing_video" in caplog.text
+
+
+def test_tokens_may_come_from_a_store_on_disk(tmp_path: Path) -> None:
+    from sg.artefacts.visual_tokens import VisualTokenStore
+
+    made = world(tmp_path / "benchmark")
+    store = VisualTokenStore.create(tmp_path / "store", {"tower": "tiny"}, 16, "float32")
+    with store.writer() as writer:
+        for key, clip in made.tokens.items():
+            writer.add(key, clip.tokens, clip.frame_indices, clip.fps, clip.num_frames)
+    stored = replace(made, tokens=store)  # type: ignore[arg-type]
+    assert ask_all(stored, tmp_path / "a.jsonl") == ask_all(made, tmp_path / "b.jsonl")
+    assert isinstance(made.tokens["yt000"], Clip)
