@@ -1,4 +1,4 @@
-"""Visual tokens: what the frozen part of the model makes of a clip, computed once and read by every stage and evaluation.
+"""Visual tokens: what the frozen part of the model makes of a clip, computed once for every stage and evaluation.
 
 A store is a folder: `visual_tokens.json` says what made the tokens and their type; a shard is `part-00000.safetensors`
 (one tensor `tokens` [sum n, C] of many clips) and `part-00000.parquet` (a row a clip, in the same order: key, number of
@@ -29,7 +29,7 @@ SHARD_BYTES = 256 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class VisualTokens:
-    """Merged tokens of a clip before the projector, `tokens` [n, C] as stored, and the frames that they were made of."""
+    """Merged tokens of a clip before the projector, `tokens` [n, C] as stored, and the frames they were made of."""
 
     tokens: Tensor
     frame_indices: list[int]
@@ -139,11 +139,9 @@ class VisualTokenStore:
             MissingInputError: the store does not hold the clip.
             DataError: the shard is gone or damaged; the message names it.
         """
-        import torch
-
         entry = self._entry(key)
         tokens: Tensor = self._shard(entry.shard).get_slice("tokens")[entry.start : entry.start + entry.count]
-        if zlib.crc32(tokens.contiguous().view(torch.uint8).numpy()) != entry.crc32:
+        if _checksum(tokens) != entry.crc32:
             raise self._damaged(entry.shard, f"the tokens of {key} have another checksum")
         return tokens
 
@@ -239,8 +237,13 @@ class VisualTokenWriter:
         stored = tokens.detach().to("cpu", getattr(torch, store.dtype)).contiguous()
         if not bool(torch.isfinite(stored).all()):
             raise DataError(f"visual tokens of {key} hold values that are no finite {store.dtype} numbers")
-        crc32 = zlib.crc32(stored.view(torch.uint8).numpy())
-        row = {"key": key, "count": len(stored), "crc32": crc32, "fps": float(fps), "num_frames": int(num_frames)}
+        row = {
+            "key": key,
+            "count": len(stored),
+            "crc32": _checksum(stored),
+            "fps": float(fps),
+            "num_frames": int(num_frames),
+        }
         self._rows.append(row | {"frame_indices": [int(index) for index in frame_indices]})
         self._tokens.append(stored)
         self._bytes += stored.nbytes
@@ -260,6 +263,12 @@ class VisualTokenWriter:
                 _write_shard(path, [self._rows[at] for at in new], [self._tokens[at] for at in new])
                 store.refresh()
         self._rows, self._tokens, self._bytes = [], [], 0
+
+
+def _checksum(tokens: Tensor) -> int:
+    import torch
+
+    return zlib.crc32(tokens.contiguous().view(torch.uint8).numpy().data)
 
 
 def _lock_path(folder: Path) -> Path:

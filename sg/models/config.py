@@ -63,12 +63,12 @@ class ModelConfig:
             raise ConfigError("model needs language_model and vision_tower, or a whole model as model.checkpoint.")
         if self.checkpoint is not None and any(part is not None for part in (*parts, self.projector)):
             raise ConfigError(
-                "model.checkpoint is a whole model: set model.language_model, model.vision_tower and model.projector to null."
+                "model.checkpoint is a whole model: set language_model, vision_tower and projector of model to null."
             )
         if len(self.spatial_clusters) != 3 or len(self.spatial_neighbours) != 3 or min(self.spatial_clusters) < 1:
             raise ConfigError(
-                f"model.spatial_clusters={self.spatial_clusters} and model.spatial_neighbours={self.spatial_neighbours} "
-                "should be three numbers of at least 1 each."
+                f"model.spatial_clusters={self.spatial_clusters} and model.spatial_neighbours="
+                f"{self.spatial_neighbours} should be three numbers of at least 1 each."
             )
         if self.temporal_cluster_rate <= 0 or self.max_frames < 1 or self.target_fps <= 0:
             raise ConfigError("model.temporal_cluster_rate, model.max_frames and model.target_fps should be above 0.")

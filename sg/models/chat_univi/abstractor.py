@@ -88,7 +88,10 @@ def _stage(tokens: Tensor, num_clusters: int, configured: int, noise: Tensor | N
 
 
 def find_events(features: Tensor, settings: MergeSettings, noise: Tensor | None) -> list[Tensor]:
-    """Frames of each event of one clip `features` [T, P, C]: events by first frame, frames in time order, maybe not adjacent."""
+    """Frames of each event of one clip, `features` [T, P, C].
+
+    Events come in the order of their first frames; the frames of an event are in time order but need not be adjacent.
+    """
     num_events = cluster_count(len(features), settings.temporal_rate)
     if num_events == 1:
         return [torch.arange(len(features), device=features.device)]
@@ -108,7 +111,7 @@ class _Event:
 def merge_clips(
     features: Tensor, frame_counts: Sequence[int], settings: MergeSettings, noises: Sequence[ClipNoise]
 ) -> list[Tensor]:
-    """Visual tokens of every clip: `features` [F, P, C] of clips with `frame_counts` frames -> one [n, C] float32 a clip.
+    """Visual tokens of every clip: `features` [F, P, C] of clips of `frame_counts` frames -> one float32 [n, C] a clip.
 
     The spatial stages run over the frames of all clips at once, then equal-sized events of all clips together.
     A clip's tokens do not depend on what else is in the batch.

@@ -37,7 +37,8 @@ def build_model(config: ModelConfig, seed: int = 0) -> ChatUniViForConditionalGe
     model = assemble(language_model, tower, composite_config(config, language_model.config, tower.config), seed)
     if config.projector is not None:
         load_projector(model, _required(config.projector, "model.projector"))
-    return model.eval()
+    model.train(False)
+    return model
 
 
 def composite_config(config: ModelConfig, text: PreTrainedConfig, vision: PreTrainedConfig) -> ChatUniViConfig:
@@ -59,7 +60,7 @@ def composite_config(config: ModelConfig, text: PreTrainedConfig, vision: PreTra
 def assemble(
     language_model: PreTrainedModel, tower: PreTrainedModel, config: ChatUniViConfig, seed: int
 ) -> ChatUniViForConditionalGeneration:
-    """The composite of a causal language model and a vision tower as they are, with a new projector drawn from `seed`."""
+    """The composite of a causal language model and a vision tower, with a new projector drawn from `seed`."""
     with torch.device("meta"):  # only the skeleton: every part of it is put in below
         model = ChatUniViForConditionalGeneration(config)
     model.model, model.lm_head = language_model.model, language_model.lm_head
@@ -82,9 +83,10 @@ def load_checkpoint(name: str, dtype: str = "float32") -> ChatUniViForConditiona
     path = local_path(name) or _download(name)
     model_type = read_json(path / "config.json").get("model_type") if (path / "config.json").is_file() else None
     if model_type == ChatUniViConfig.model_type:
-        return _pretrained(
+        model: ChatUniViForConditionalGeneration = _pretrained(
             ChatUniViForConditionalGeneration, str(path), "model.checkpoint", getattr(torch, dtype)
-        ).eval()
+        )
+        return model
     return load_reference_checkpoint(path, dtype=getattr(torch, dtype))
 
 
@@ -131,11 +133,11 @@ def _required(name: str, key: str) -> Path:
 def _download(name: str, patterns: list[str] | None = None) -> Path:
     """The folder of a hub repository's files on this machine, downloaded when need be."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise MissingInputError(
             f"{name} is neither a folder on this machine nor a model that can be downloaded."
         ) from error

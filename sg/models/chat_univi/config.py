@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
@@ -35,7 +35,7 @@ CLIP_VIT_L_14_336: dict[str, Any] = {
 
 
 @strict
-class ChatUniViConfig(PreTrainedConfig):
+class ChatUniViConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """A language model, a vision tower, and how the tower's patches are merged into visual tokens.
 
     `text_config` and `vision_config` are configs (or their dictionaries with a `model_type`) of any Llama- or
@@ -43,15 +43,15 @@ class ChatUniViConfig(PreTrainedConfig):
     """
 
     model_type = "sg_chat_univi"
-    sub_configs_defaults = {
+    sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama", init_kwargs=VICUNA_7B_V15),
         "vision_config": SubConfigSpec(
             config_class=AutoConfig, model_type="clip_vision_model", init_kwargs=CLIP_VIT_L_14_336
         ),
     }
 
-    text_config: dict | PreTrainedConfig | None = None
-    vision_config: dict | PreTrainedConfig | None = None
+    text_config: Any = None
+    vision_config: Any = None
     vision_select_layer: int = -2
     spatial_clusters: list[int] | tuple[int, ...] = (64, 32, 16)
     spatial_neighbours: list[int] | tuple[int, ...] = (5, 3, 3)
@@ -63,7 +63,7 @@ class ChatUniViConfig(PreTrainedConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         self.tie_word_embeddings = self.tie_word_embeddings or self.text_config.tie_word_embeddings
 
     @property

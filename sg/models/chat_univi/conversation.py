@@ -126,7 +126,7 @@ class DialogEncoder:
         rounds = self.template.text(messages).split(END)
         has_media = frame_count > 0
         encoded = [self.encode_text(text, has_media) for text in rounds]
-        ids = [BOS_ID] + [token for one in encoded for token in [*one, EOS_ID]][:-1]
+        ids = [BOS_ID, *encoded[0], *(token for one in encoded[1:] for token in (EOS_ID, *one))]
         if not has_media:
             ids = ids[: self.max_length]
         supervised, counted = self._supervised_spans(rounds, encoded, has_media)
@@ -143,8 +143,8 @@ class DialogEncoder:
     ) -> tuple[list[tuple[int, int]], int]:
         """Where answers stand, and how many ids the rounds account for: the reference's way of counting.
 
-        A round's text up to and including `ASSISTANT: ` is one id longer alone than in its place (the lone leading-space
-        mark of its last space), and its closing `</s>` stands where the count has its bos.
+        A round's text up to and including `ASSISTANT: ` is one id longer alone than in its place (the lone space mark
+        of its last space), and its closing `</s>` stands where the count has its bos.
         """
         answer_mark = f"{self.template.after_turn[0]}{self.template.roles[1]}: "
         spans: list[tuple[int, int]] = []

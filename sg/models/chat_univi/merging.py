@@ -23,7 +23,7 @@ MEAN_EPSILON = 1e-6
 
 
 def cluster_count(num_tokens: int, rate: float) -> int:
-    """Number of clusters for `num_tokens`: a rate above 1 is the count itself, else a share of the tokens; at least 1."""
+    """Clusters of `num_tokens` tokens: a rate above 1 is the count itself, else a share of the tokens; at least 1."""
     return max(math.ceil(rate) if rate > 1 else math.ceil(num_tokens * rate), 1)
 
 
@@ -113,7 +113,7 @@ def merge_tokens(x: Tensor, assignment: Tensor, num_clusters: int) -> Tensor:
 
 
 class SeededNoise:
-    """Density noise of one clip: uniform in [0, 1e-6) from an own generator, so independent of batch and global state."""
+    """Density noise of one clip, uniform in [0, 1e-6), from an own generator: neither batch nor global state matter."""
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed % 2**63)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel, Cache, GenerationMixin, PreTrainedModel
-from transformers.modeling_outputs import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from sg.core.errors import ModelError
 from sg.models.chat_univi.abstractor import ClipNoise, merge_clips
@@ -38,8 +38,8 @@ class ChatUniViOutput(ModelOutput):
     num_supervised: Tensor | None = None
 
 
-class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):
-    """Answers text about images and clips; a run of placeholders (-200) in the ids stands for the frames of one clip."""
+class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
+    """Answers questions about clips and images; a run of placeholders (-200) in the ids stands for one of them."""
 
     config_class = ChatUniViConfig
     config: ChatUniViConfig
@@ -50,25 +50,26 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _skip_keys_device_placement = ["past_key_values"]
-    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012  # read by transformers
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012  # read by transformers
 
     def __init__(self, config: ChatUniViConfig) -> None:
         super().__init__(config)
         text = config.text_config
-        self.model = AutoModel.from_config(text)
+        self.model: Any = AutoModel.from_config(text)  # type: ignore[no-untyped-call]
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
         self.vision_tower = PatchEncoder(config.vision_config, config.vision_select_layer)
         self.mm_projector = nn.Linear(config.vision_config.hidden_size, text.hidden_size)
         self.merging = config.merging
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings of the language model."""
-        return self.model.embed_tokens
+        embeddings: nn.Module = self.model.embed_tokens
+        return embeddings
 
     def set_trainable(self, connector: bool, language_model: bool) -> None:
-        """Choose what learns: the projector, and the language model with its embeddings and head. The tower never does."""
+        """Choose what learns: the projector, the language model with its embeddings and head. The tower never does."""
         self.model.requires_grad_(language_model)
         self.lm_head.requires_grad_(language_model)
         self.mm_projector.requires_grad_(connector)
@@ -96,7 +97,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return merge_clips(self.vision_tower(frames), frame_counts, self.merging, noises)
 
     def encode_video(self, frames: Tensor, noise_seed: int = 0) -> Tensor:
-        """Merged visual tokens [n, C] of one clip or image, `frames` [T, 3, H, W]; what the visual-token cache stores."""
+        """Merged visual tokens [n, C] of one clip or image, `frames` [T, 3, H, W]; what the cache stores."""
         return self.encode_clips(frames, [len(frames)], [noise_seed])[0]
 
     def _frames_in_use(
@@ -107,11 +108,11 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):
         given = list(frame_counts) if frame_counts is not None else used
         if len(given) != len(used) or sum(given) != len(frames) or any(u > g for u, g in zip(used, given, strict=True)):
             raise ModelError(
-                f"the ids hold runs of {used} placeholders but clips of {given} frames ({len(frames)} in all) were given"
+                f"the ids hold runs of {used} placeholders, but clips of {given} frames ({len(frames)} in all) came"
             )
         if given == used:
             return frames, used
-        clips = frames.split(given)
+        clips = torch.split(frames, given)
         return torch.cat([clip[:count] for clip, count in zip(clips, used, strict=True)]), used
 
     # ------------------------------------------------------------------------------------------------ text
@@ -204,10 +205,12 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     # ------------------------------------------------------------------------------------------ generation
     @torch.no_grad()
-    def generate(self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
+    def generate(  # type: ignore[override]  # prompts with clips instead of the base's many options by position
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> Tensor:
         """New ids only [B, up to max_new_tokens], after `eos` filled with the pad id; greedy unless `do_sample=True`.
 
-        Takes the visual arguments of `forward` and those of transformers' `generate` (`max_new_tokens`, `temperature`, …).
+        Takes the visual arguments of `forward` and those of transformers' `generate` (`max_new_tokens`, `temperature`).
         Prompts [B, L] are padded on the right and may differ in length: `attention_mask` False at the padding.
         """
         visual_keys = ("frames", "frame_counts", "visual_tokens", "visual_counts", "noise_seeds", "temporal_noise")
@@ -215,12 +218,12 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):
         spliced = self.prepare_inputs(input_ids, attention_mask, **visual)
         embeds, mask = _padded_on_the_left(spliced)
         kwargs.setdefault("do_sample", False)
-        ids: Tensor = super().generate(inputs_embeds=embeds, attention_mask=mask, **kwargs)
-        return ids
+        ids = GenerationMixin.generate(cast(Any, self), inputs_embeds=embeds, attention_mask=mask, **kwargs)
+        return cast(Tensor, ids)
 
 
 def _is_right_padded(mask: Tensor) -> bool:
-    """Whether no row has a True after a False. Such a batch needs no mask: a causal model never looks at later padding."""
+    """Whether no row has a True after a False: a causal model never looks at later padding, so it needs no mask."""
     return not bool((mask[:, 1:] & ~mask[:, :-1]).any())
 
 

@@ -46,7 +46,7 @@ class ChatUniViProcessor:
         if self.aspect not in ASPECTS:
             raise ConfigError(f"model.image_aspect_ratio={self.aspect!r} should be one of {', '.join(ASPECTS)}.")
         values = np.arange(256).astype(np.float64) * (1 / 255)
-        table = (values.astype(np.float32)[:, None] - np.float32(self.mean)) / np.float32(self.std)
+        table = (values.astype(np.float32)[:, None] - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         object.__setattr__(self, "_table", torch.from_numpy(table))
 
     @classmethod

@@ -51,8 +51,10 @@ def load_reference_checkpoint(
     weights = _our_weights(folder, tower, projector)
     check_weights(config, weights, folder)
     kind = dtype or next(iter(weights.values())).dtype
-    model = ChatUniViForConditionalGeneration.from_pretrained(None, config=config, state_dict=weights, dtype=kind)
-    return model.eval()
+    model: ChatUniViForConditionalGeneration = ChatUniViForConditionalGeneration.from_pretrained(
+        None, config=config, state_dict=weights, dtype=kind
+    )
+    return model  # from_pretrained leaves it in evaluation mode
 
 
 def export_reference_checkpoint(
@@ -62,7 +64,7 @@ def export_reference_checkpoint(
     safetensors: bool = True,
     tower_name: str = "openai/clip-vit-large-patch14-336",
 ) -> None:
-    """Write the model as the original code reads it: `config.json`, shards with the published names, `mm_projector.bin`."""
+    """Write the model as the original code reads it: `config.json`, shards of published names, `mm_projector.bin`."""
     weights = {to_reference_key(key): value.contiguous() for key, value in model.state_dict().items()}
     weights |= rotary_buffers(model.config.text_config, model.dtype)
     with atomic_dir(folder) as temporary:
@@ -85,7 +87,7 @@ def export_projector(model: ChatUniViForConditionalGeneration, path: Path) -> No
 def load_projector(model: ChatUniViForConditionalGeneration, path: Path) -> None:
     """Put a ready projector (`mm_projector.bin` or safetensors, published or our names) into the model."""
     found = _projector_weights(path)
-    expected = {key: value for key, value in model.mm_projector.state_dict().items()}
+    expected = model.mm_projector.state_dict()
     wrong = [key for key in expected if key not in found or found[key].shape != expected[key].shape]
     if wrong:
         key = wrong[0]

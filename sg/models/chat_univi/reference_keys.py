@@ -132,7 +132,7 @@ def _old_rope_scaling(rope: dict[str, Any]) -> dict[str, Any] | None:
 
 def rotary_buffers(text: LlamaConfig, dtype: torch.dtype) -> dict[str, Tensor]:
     """The rotary frequencies that transformers 4.31 stored with every layer, computed as it did."""
-    theta = (text.rope_parameters or {}).get("rope_theta", 10000.0)
+    theta = float((text.rope_parameters or {}).get("rope_theta") or 10000.0)
     head = text.hidden_size // text.num_attention_heads
     frequencies = 1.0 / (theta ** (torch.arange(0, head, 2).float() / head))
     name = "model.layers.{}.self_attn.rotary_emb.inv_freq"

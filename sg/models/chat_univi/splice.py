@@ -1,4 +1,4 @@
-"""Putting visual tokens where the placeholders stand, in reading order (spec `chat-univi.md` section 8). Pure functions.
+"""Putting visual tokens where the placeholders stand, in reading order; pure (spec `chat-univi.md` section 8).
 
 Shapes: B rows, L ids, S spliced positions, D model width, R runs of placeholders in the batch.
 """
@@ -17,7 +17,7 @@ from sg.models.chat_univi.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 
 @dataclass(frozen=True, slots=True)
 class Spliced:
-    """A batch ready for the language model: `embeds` [B, S, D], `attention_mask` bool [B, S], `labels` [B, S] or None."""
+    """A batch for the language model: `embeds` [B, S, D], `attention_mask` bool [B, S], `labels` [B, S] or None."""
 
     embeds: Tensor
     attention_mask: Tensor

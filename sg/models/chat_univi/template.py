@@ -1,4 +1,4 @@
-"""Conversation templates and the rewriting of placeholders: from messages to one text (spec `chat-univi.md` 9 and 12)."""
+"""From messages to one text: conversation templates and placeholders (spec `chat-univi.md` sections 9 and 12)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ConversationTemplate:
     opening: tuple[str, ...] = ()
 
     def text(self, messages: Sequence[str | None]) -> str:
-        """One text of messages that alternate, the human's first; None or an empty one is an open turn (`ASSISTANT:`)."""
+        """One text of alternating messages, the human's first; None or an empty one is an open turn (`ASSISTANT:`)."""
         parts = [self.system + self.after_system] if self.system else []
         for position, message in enumerate([*self.opening, *messages]):
             side = position % 2

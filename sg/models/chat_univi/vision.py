@@ -1,6 +1,8 @@
-"""The frozen vision tower: patch features of an inner layer, nothing above it computed (spec `chat-univi.md` section 1)."""
+"""The frozen vision tower: patch features of an inner layer, nothing above it computed (spec `chat-univi.md` 1)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +23,14 @@ def layers_to_run(num_layers: int, select_layer: int) -> int:
 
 
 class PatchEncoder(nn.Module):
-    """A CLIP or SigLIP tower that gives `[F, patches, hidden]` of one layer, without its class token and without gradient.
+    """A CLIP or SigLIP tower: features `[F, patches, hidden]` of one layer, without class token and without gradient.
 
     The layers above the selected one are kept, so that published weights survive a round trip, but never run.
     """
 
     def __init__(self, config: PreTrainedConfig, select_layer: int, chunk_frames: int = 16) -> None:
         super().__init__()
-        self.vision_tower: PreTrainedModel = AutoModel.from_config(config)
+        self.vision_tower: PreTrainedModel = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
         self.num_layers = layers_to_run(config.num_hidden_layers, select_layer)
         self.chunk_frames = chunk_frames
         self.requires_grad_(False)
@@ -45,12 +47,12 @@ class PatchEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, frames: Tensor) -> Tensor:
         """`frames` [F, 3, H, W], normalised pixels -> patch features [F, patches, hidden] in the tower's type."""
-        chunks = [self._encode(chunk) for chunk in frames.split(self.chunk_frames)]
+        chunks = [self._encode(chunk) for chunk in torch.split(frames, self.chunk_frames)]
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
     def _encode(self, frames: Tensor) -> Tensor:
-        tower = self.vision_tower
-        hidden = tower.embeddings(frames)
+        tower: Any = self.vision_tower  # CLIP's and SigLIP's towers have these parts, but no common type
+        hidden: Tensor = tower.embeddings(frames)
         if hasattr(tower, "pre_layrnorm"):
             hidden = tower.pre_layrnorm(hidden)
         for layer in tower.encoder.layers[: self.num_layers]:

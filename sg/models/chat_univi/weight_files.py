@@ -45,7 +45,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The weight files of a checkpoint folder, without the projector's own file; shards by their index where there is one.
+    """The weight files of a checkpoint folder but for the projector's own; shards by their index where there is one.
 
     Raises:
         MissingInputError: the folder holds no weights, or a shard of the index is missing.

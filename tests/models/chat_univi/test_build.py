@@ -87,7 +87,7 @@ def test_the_identity_of_a_model_follows_its_files(tmp_path: Path) -> None:
 def test_parts_that_are_not_there_are_named(tmp_path: Path) -> None:
     config = parts(tmp_path)
     shutil.rmtree(tmp_path / "tower")
-    with pytest.raises(MissingInputError, match="model.vision_tower="):
+    with pytest.raises(MissingInputError, match=r"model\.vision_tower="):
         build_model(config)
 
 

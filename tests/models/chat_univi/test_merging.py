@@ -81,4 +81,4 @@ def test_seeded_noise_is_small_and_depends_on_the_seed_only() -> None:
     torch.manual_seed(123)
     assert torch.equal(first, SeededNoise(7).draw(2, 5))
     assert not torch.equal(first, SeededNoise(8).draw(2, 5))
-    assert 0 <= float(first.min()) and float(first.max()) < 1e-6
+    assert float(first.min()) >= 0 and float(first.max()) < 1e-6
