@@ -10,6 +10,7 @@ from typing import Any
 
 from sg.core.errors import MissingInputError
 from sg.demo.config import DemoWorldConfig
+from sg.sources.config import DemoDataConfig, FolderDataConfig
 from sg.study.config import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -36,20 +37,20 @@ def locate_inputs(config: TrainConfig) -> Inputs:
     """Where the run's inputs are, or will be."""
     from sg.models.chat_univi.identity import base_model_settings
 
-    folder = Path(config.data.dir)
+    data = config.data
     return Inputs(
-        manifest=folder / "manifest.parquet",
-        captions=folder / "captions" / config.captioner.name / "captions.parquet",
-        vectors=folder / "embeddings" / config.embedder.name,
-        forest=folder / "curation" / f"{config.curator.name}-{config.embedder.name}" / "forest.parquet",
-        videos=Path(config.data.videos),
+        manifest=data.manifest_path,
+        captions=data.captions_path(config.captioner.name),
+        vectors=data.vectors_folder(config.embedder.name),
+        forest=Path(data.dir) / "curation" / config.curator.name / "forest.parquet",
+        videos=Path(data.videos),
         base_model=base_model_settings(config.model),
     )
 
 
 def expected_captions(config: TrainConfig) -> int | None:
     """How many captioned videos the data will have, where its config tells; None for data that has to be read."""
-    return _world(config).corpus_videos if config.data.name == "demo" else None
+    return config.data.world.corpus_videos if isinstance(config.data, DemoDataConfig) else None
 
 
 def missing_inputs(config: TrainConfig) -> list[str]:
@@ -76,11 +77,6 @@ def needs_demo_world(config: TrainConfig) -> bool:
     return any(Path(path).is_relative_to(config.paths.demo_world) for path in read)
 
 
-def _world(config: TrainConfig) -> DemoWorldConfig:
-    world = getattr(config.data, "world", None)
-    return world if isinstance(world, DemoWorldConfig) else DemoWorldConfig()
-
-
 def make_inputs(config: TrainConfig) -> Inputs:
     """The run's inputs; what is missing is made first, where that needs no money and no foreign weights.
 
@@ -95,8 +91,9 @@ def make_inputs(config: TrainConfig) -> Inputs:
     if needs_demo_world(config):
         from sg.demo.build import build_demo_world
 
-        build_demo_world(_world(config), Path(config.paths.demo_world))
-    if not config.data.make_inputs:
+        world = config.data.world if isinstance(config.data, DemoDataConfig) else DemoWorldConfig()
+        build_demo_world(world, Path(config.paths.demo_world))
+    if not isinstance(config.data, (DemoDataConfig, FolderDataConfig)):
         missing = missing_inputs(config)
         if missing:
             raise MissingInputError(f"Missing: {missing[0]}.")

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
+from pathlib import Path
 
 import torch
 
@@ -17,7 +18,8 @@ from sg.models.chat_univi.conversation import DialogEncoder
 from sg.models.chat_univi.identity import visual_token_settings
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.processor import ChatUniViProcessor
-from sg.study.config import TrainConfig
+from sg.models.config import ModelConfig
+from sg.train.config import TrainerConfig
 from sg.train.data import ClipReader
 from sg.train.samples import Clip, clips_of
 from sg.train.stage import StageJob
@@ -27,52 +29,59 @@ log = logging.getLogger(__name__)
 
 
 class StudyModels:
-    """What the stages and the evaluation of one run need of the models."""
+    """What the stages and the evaluation of one run need of the models.
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        torch.set_num_threads(config.trainer.num_threads)
+    Args:
+        model: which model; `trainer`: the machine; `work`: folder of the visual-token cache.
+        seed: draws a new projector.
+    """
+
+    def __init__(self, model: ModelConfig, trainer: TrainerConfig, work: Path, seed: int = 0) -> None:
+        self.model, self.trainer, self.work, self.seed = model, trainer, work, seed
+        torch.set_num_threads(trainer.num_threads)
 
     @cached_property
     def encoder(self) -> DialogEncoder:
         """The dialog encoder of the model's tokenizer."""
-        return build_encoder(self.config.model)
+        return build_encoder(self.model)
 
     @cached_property
     def _base(self) -> ChatUniViForConditionalGeneration:
-        return build_model(self.config.model, self.config.seed)
+        return build_model(self.model, self.seed)
 
     @cached_property
     def _processor(self) -> ChatUniViProcessor:
-        return build_processor(self.config.model, self._base)
+        return build_processor(self.model, self._base)
 
     @cached_property
     def store(self) -> VisualTokenStore:
         """The cache of visual tokens that belongs to the model's tower and merging."""
-        model = self.config.model
-        settings = visual_token_settings(model)
+        settings = visual_token_settings(self.model)
         channels = self._base.config.vision_config.hidden_size
-        return VisualTokenStore.create(
-            cache_folder(self.config.work_folder, settings), settings, channels, model.visual_token_dtype
-        )
+        folder = cache_folder(self.work, settings)
+        return VisualTokenStore.create(folder, settings, channels, self.model.visual_token_dtype)
 
     @cached_property
     def clips(self) -> ClipReader:
         """What stands for clips in batches: cached tokens, or frames when the cache is switched off."""
-        return CachedClips(self.store) if self.config.trainer.visual_token_cache else DecodedClips(self._processor)
+        return CachedClips(self.store) if self.trainer.visual_token_cache else DecodedClips(self._processor)
 
     def loader(self, parent: StageJob | None) -> Callable[[], ChatUniViForConditionalGeneration]:
         """Loads the model that a stage starts from: the base model, or its parent's checkpoint."""
         if parent is None:
-            return partial(build_model, self.config.model, self.config.seed)
-        return partial(load_checkpoint, str(parent.folder), self.config.model.dtype)
+            return partial(build_model, self.model, self.seed)
+        return partial(self.load, str(parent.folder))
+
+    def load(self, checkpoint: str) -> ChatUniViForConditionalGeneration:
+        """The model of a stage checkpoint, or of any folder or hub id that `model.checkpoint` takes."""
+        return load_checkpoint(checkpoint, self.model.dtype)
 
     def readable_job(self, job: StageJob) -> StageJob:
         """`job` without the items whose clips cannot be read; their visual tokens are cached first.
 
         Unreadable clips are counted in the log; the number of draws shrinks with the number of items.
         """
-        problems = self._encode(clips_of(job.items)) if self.config.trainer.visual_token_cache else {}
+        problems = self._encode(clips_of(job.items)) if self.trainer.visual_token_cache else {}
         items = [item for item in job.items if item.clip is None or item.clip.key not in problems]
         if len(items) == len(job.items):
             return job
@@ -87,7 +96,7 @@ class StudyModels:
             return {}
         with file_lock(self.store.folder.with_suffix(".lock")):
             self.store.refresh()
-            return fill_cache(self.store, wanted, self._base, self._processor, self.config.trainer.decode_workers)
+            return fill_cache(self.store, wanted, self._base, self._processor, self.trainer.decode_workers)
 
     def benchmark_tokens(self, benchmark: Benchmark) -> tuple[Mapping[str, VisualTokens], dict[str, str]]:
         """(visual tokens of the benchmark's videos by media id, {media id: reason} of those that cannot be read)."""

@@ -21,9 +21,9 @@ from sg.artefacts.result import (
 )
 from sg.core.commands import invocation
 from sg.core.errors import DataError, MissingInputError
-from sg.core.fingerprints import fingerprint
 from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import Tracker
+from sg.evaluate.answering import answers_fingerprint
 from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.study.config import TrainConfig
 from sg.study.inputs import Inputs, make_inputs
@@ -70,7 +70,7 @@ def _make(run: Run, started: float) -> RunResult:
     caption = caption_data(config, inputs)
     jobs = stage_jobs(config, inputs, caption)
     benchmark = read_benchmark(config.benchmark)
-    evaluation = _evaluation_fingerprint(config, benchmark, jobs[-1])
+    evaluation = answers_fingerprint(benchmark, config.benchmark, jobs[-1].fingerprint)
     finished = _finished_result(run, jobs, evaluation)
     if finished is not None:
         for job in jobs:
@@ -80,7 +80,7 @@ def _make(run: Run, started: float) -> RunResult:
     with _tracker(run, caption) as tracker:
         from sg.study.models import StudyModels
 
-        models = StudyModels(config)
+        models = StudyModels(config.model, config.trainer, config.work_folder, config.seed)
         stages = _train(config, jobs, models, tracker)
         trained = time.monotonic()
         scores = _evaluate(run, models, jobs[-1], benchmark, evaluation, tracker)
@@ -115,11 +115,6 @@ def _result(run: Run, scale: int, **values: object) -> RunResult:
     )
 
 
-def _evaluation_fingerprint(config: TrainConfig, benchmark: Benchmark, last: StageJob) -> str:
-    settings = {key: value for key, value in asdict(config.benchmark).items() if key != "folder"}
-    return fingerprint({"model": last.fingerprint, "benchmark": benchmark.content_hash, "settings": settings})
-
-
 def _finished_result(run: Run, jobs: list[StageJob], evaluation: str) -> RunResult | None:
     """The result in the run's folder, if it was made from just these stages, this benchmark and these settings."""
     try:
@@ -129,8 +124,12 @@ def _finished_result(run: Run, jobs: list[StageJob], evaluation: str) -> RunResu
     same_stages = {name: stage.fingerprint for name, stage in result.stages.items()} == {
         job.stage.name: job.fingerprint for job in jobs
     }
+    answering = run.config.benchmark.answering
+    same_questions = result.versions.get("evaluation") == evaluation and {
+        *answering.settings, *answering.probes,
+    } <= set(result.scores)  # fmt: skip
     whole = result.status == FINISHED and (run.folder / PREDICTIONS_FILE).is_file()
-    return result if whole and same_stages and result.versions.get("evaluation") == evaluation else None
+    return result if whole and same_stages and same_questions else None
 
 
 def _tracker(run: Run, caption: CaptionData) -> Tracker:
