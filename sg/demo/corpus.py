@@ -1,0 +1,185 @@
+"""Which films a demo world has: the Zipf corpus with its near duplicates, the align and instruct sets, the benchmark.
+
+Every set has a random generator of its own, seeded by the world seed and the set's name. No scene of the benchmark is
+shown in any of the other sets.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sg.artefacts.dialogs import Dialog, Turn
+from sg.core.fingerprints import text_seed
+from sg.demo.config import DemoWorldConfig
+from sg.demo.language import (
+    ALT_TEXT_REQUEST,
+    KINDS,
+    Cue,
+    Question,
+    alt_text,
+    ask,
+    subtitle_block,
+    subtitles,
+)
+from sg.demo.render import FRAMES_PER_SCENE
+from sg.demo.world import (
+    DURATIONS,
+    UNIFORM,
+    Law,
+    Scene,
+    Take,
+    VideoSpec,
+    draw_video,
+    vary_one_attribute,
+    zipf_law,
+)
+
+CORPUS_MIX = {"short": 0.80, "medium": 0.15, "long": 0.05}
+INSTRUCT_MIX = {"short": 0.60, "medium": 0.25, "long": 0.15}
+FAMILY_SHARE = 0.45
+"""Different contents as a share of the corpus; the other videos are near duplicates of them."""
+FAMILY_EXPONENT = 0.7
+"""Family number r (from 1) has further copies with weight r^-0.7."""
+VARIATION_SHARE = 0.30
+"""Copies of which one action or texture is drawn anew; the others differ in how they are filmed only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """One video file to be: its name without suffix, what it shows, and how it is filmed."""
+
+    film_id: str
+    spec: VideoSpec
+    take: Take
+    family: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InstructFilm:
+    """A film and the questions of its dialog; `cues` are its subtitles, empty for every other film."""
+
+    film: Film
+    questions: tuple[Question, ...]
+    cues: tuple[Cue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkFilm:
+    """A film of the benchmark with its questions and subtitles."""
+
+    film: Film
+    questions: tuple[Question, ...]
+    cues: tuple[Cue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoWorld:
+    """Everything there is in one world."""
+
+    corpus: tuple[Film, ...]
+    align: tuple[Film, ...]
+    instruct: tuple[InstructFilm, ...]
+    benchmark: tuple[BenchmarkFilm, ...]
+
+    @property
+    def training_films(self) -> list[Film]:
+        """The films that any stage may learn from."""
+        return [*self.corpus, *self.align, *(item.film for item in self.instruct)]
+
+    @property
+    def films(self) -> list[Film]:
+        """All films."""
+        return [*self.training_films, *(item.film for item in self.benchmark)]
+
+
+def make_world(config: DemoWorldConfig) -> DemoWorld:
+    """Draw a world; the same config gives the same world."""
+    law = zipf_law(config.world_seed)
+    corpus = _make_corpus(_generator(config, "corpus"), law, config.corpus_videos)
+    align = _make_align(_generator(config, "align"), law, config.align_clips)
+    instruct = _make_instruct(_generator(config, "instruct"), law, config)
+    seen = scenes_of([*corpus, *align, *(item.film for item in instruct)])
+    benchmark = _make_benchmark(_generator(config, "benchmark"), config, seen)
+    return DemoWorld(corpus, align, instruct, benchmark)
+
+
+def scenes_of(films: Iterable[Film]) -> set[Scene]:
+    """Every scene that one of the films shows."""
+    return {scene for film in films for scene in film.spec.scenes}
+
+
+def align_dialog(film: Film) -> Dialog:
+    """The film's alt text as a dialog of one turn."""
+    turns = (Turn("human", f"<video>\n{ALT_TEXT_REQUEST}"), Turn("gpt", alt_text(film.spec)))
+    return Dialog(film.film_id, "video", f"{film.film_id}.mp4", turns)
+
+
+def instruct_dialog(item: InstructFilm) -> Dialog:
+    """The questions about a film as one dialog; its subtitles, if any, stand in the first turn as in the benchmark."""
+    block = subtitle_block(item.cues)
+    turns = []
+    for number, question in enumerate(item.questions):
+        lead = ["<video>", *([block] if block else [])] if number == 0 else []
+        turns.append(Turn("human", "\n".join([*lead, question.prompt])))
+        turns.append(Turn("gpt", question.response))
+    return Dialog(item.film.film_id, "video", f"{item.film.film_id}.mp4", tuple(turns))
+
+
+def _generator(config: DemoWorldConfig, part: str) -> random.Random:
+    return random.Random(text_seed("demo world", config.world_seed, part))
+
+
+def _draw_duration(rng: random.Random, mix: dict[str, float]) -> str:
+    return rng.choices(list(mix), list(mix.values()))[0]
+
+
+def _make_corpus(rng: random.Random, law: Law, size: int) -> tuple[Film, ...]:
+    """Families of near duplicates: each has its content once as drawn, its further copies may vary in one attribute."""
+    num_families = max(1, round(size * FAMILY_SHARE))
+    families = [draw_video(rng, law, _draw_duration(rng, CORPUS_MIX)) for _ in range(num_families)]
+    weights = itertools.accumulate((rank + 1) ** -FAMILY_EXPONENT for rank in range(num_families))
+    copies = rng.choices(range(num_families), cum_weights=list(weights), k=size - num_families)
+    members = [(family, families[family]) for family in range(num_families)]
+    for family in copies:
+        varied = rng.random() < VARIATION_SHARE
+        members.append((family, vary_one_attribute(rng, law, families[family]) if varied else families[family]))
+    rng.shuffle(members)
+    return tuple(
+        Film(f"demo-{number:05d}", spec, Take.draw(rng), family) for number, (family, spec) in enumerate(members)
+    )
+
+
+def _make_align(rng: random.Random, law: Law, size: int) -> tuple[Film, ...]:
+    return tuple(Film(f"align-{number:04d}", draw_video(rng, law, "short"), Take.draw(rng)) for number in range(size))
+
+
+def _make_instruct(rng: random.Random, law: Law, config: DemoWorldConfig) -> tuple[InstructFilm, ...]:
+    items = []
+    for number in range(config.instruct_clips):
+        spec = draw_video(rng, law, _draw_duration(rng, INSTRUCT_MIX))
+        film = Film(f"instruct-{number:04d}", spec, Take.draw(rng))
+        kinds = rng.sample(KINDS, config.turns_per_dialog)
+        questions = tuple(ask(rng, law, spec, kind) for kind in kinds)
+        cues = tuple(subtitles(rng, spec, FRAMES_PER_SCENE)) if number % 2 else ()
+        items.append(InstructFilm(film, questions, cues))
+    return tuple(items)
+
+
+def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene]) -> tuple[BenchmarkFilm, ...]:
+    """Videos under the uniform law, as many of each duration; kinds of questions take turns, so all are as frequent."""
+    items = []
+    kinds = itertools.cycle(KINDS)
+    for duration in DURATIONS:
+        for _ in range(config.benchmark_videos):
+            spec = draw_video(rng, UNIFORM, duration)
+            while not seen.isdisjoint(spec.scenes):
+                spec = draw_video(rng, UNIFORM, duration)
+            film = Film(f"bench-{len(items):03d}", spec, Take.draw(rng))
+            questions = tuple(
+                ask(rng, UNIFORM, spec, kind) for kind in itertools.islice(kinds, config.questions_per_video)
+            )
+            items.append(BenchmarkFilm(film, questions, tuple(subtitles(rng, spec, FRAMES_PER_SCENE))))
+    return tuple(items)

@@ -1,0 +1,54 @@
+"""The sets of films: sizes, near duplicates, and that the benchmark shares nothing with what is trained on."""
+
+from collections import Counter
+
+from sg.demo.config import DemoWorldConfig
+from sg.demo.corpus import make_world, scenes_of
+from sg.demo.language import KINDS
+from sg.demo.world import ACTIONS
+
+SMALL = DemoWorldConfig(videos_per_k=2, align_clips=50, instruct_clips=40, benchmark_videos=32)
+
+
+def test_the_same_config_gives_the_same_world_and_another_seed_another_one() -> None:
+    assert make_world(SMALL) == make_world(SMALL)
+    other = DemoWorldConfig(world_seed=1, videos_per_k=2, align_clips=50, instruct_clips=40, benchmark_videos=32)
+    assert make_world(SMALL).corpus != make_world(other).corpus
+
+
+def test_sizes_are_as_configured() -> None:
+    world = make_world(SMALL)
+    assert (len(world.corpus), len(world.align), len(world.instruct)) == (1060, 50, 40)
+    assert Counter(item.film.spec.duration for item in world.benchmark) == {"short": 32, "medium": 32, "long": 32}
+    assert all(len(item.questions) == 3 for item in world.benchmark)
+    ids = [film.film_id for film in world.films]
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_corpus_has_near_duplicates_and_a_long_tail() -> None:
+    corpus = make_world(SMALL).corpus
+    families = Counter(film.family for film in corpus)
+    assert len(families) == round(0.45 * len(corpus))
+    assert families.most_common(1)[0][1] > 15
+    actions = Counter(actor.action for film in corpus for actor in film.spec.actors)
+    assert len(actions) == len(ACTIONS)
+    assert max(actions.values()) > 5 * min(actions.values())
+
+
+def test_the_benchmark_shows_no_scene_of_the_training_sets() -> None:
+    world = make_world(SMALL)
+    assert scenes_of(world.training_films).isdisjoint(scenes_of(item.film for item in world.benchmark))
+
+
+def test_the_kinds_of_questions_are_equally_frequent_in_the_benchmark() -> None:
+    world = make_world(SMALL)
+    kinds = Counter(question.kind for item in world.benchmark for question in item.questions)
+    # Short videos have one scene, so that questions of order become questions of place there.
+    assert all(kinds[kind] == 36 for kind in KINDS if kind not in ("order", "scene"))
+    assert kinds["order"] + kinds["scene"] == 72
+
+
+def test_half_of_the_instruct_dialogs_come_with_subtitles() -> None:
+    with_cues = sum(bool(item.cues) for item in make_world(SMALL).instruct)
+    # Half may have them; of those a few have no mentioned actor.
+    assert 12 <= with_cues <= 20

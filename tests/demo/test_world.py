@@ -1,0 +1,72 @@
+"""The grammar of the demo world: what is drawn, and how frequent it is."""
+
+import random
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sg.demo.world import (
+    CELLS,
+    COLOURS,
+    DURATIONS,
+    UNIFORM,
+    VALUES,
+    VideoSpec,
+    draw_video,
+    vary_one_attribute,
+    zipf_law,
+)
+
+seeds = st.integers(0, 2**32)
+
+
+@given(seeds, st.sampled_from(sorted(DURATIONS)))
+def test_colours_shapes_and_cells_are_unique_in_a_scene_and_backgrounds_in_a_video(seed: int, duration: str) -> None:
+    spec = draw_video(random.Random(seed), zipf_law(3), duration)
+    assert spec.duration == duration
+    assert len({scene.background for scene in spec.scenes}) == len(spec.scenes)
+    for scene in spec.scenes:
+        for name in ("colour", "shape", "cell"):
+            assert len({getattr(actor, name) for actor in scene.actors}) == len(scene.actors)
+        cells = [CELLS.index(actor.cell) for actor in scene.actors]
+        assert cells == sorted(cells)
+
+
+@given(seeds)
+def test_a_spec_survives_the_way_through_json(seed: int) -> None:
+    spec = draw_video(random.Random(seed), UNIFORM, "long")
+    assert VideoSpec.from_json(spec.to_json()) == spec
+
+
+@given(seeds)
+def test_a_varied_copy_differs_in_one_action_or_texture_at_most(seed: int) -> None:
+    rng = random.Random(seed)
+    spec = draw_video(rng, UNIFORM, "medium")
+    copy = vary_one_attribute(rng, UNIFORM, spec)
+    changed = [
+        name
+        for before, after in zip(spec.actors, copy.actors, strict=True)
+        for name in ("texture", "colour", "shape", "action", "cell")
+        if getattr(before, name) != getattr(after, name)
+    ]
+    assert changed in ([], ["action"], ["texture"])
+
+
+def test_values_follow_their_law() -> None:
+    law, rng = zipf_law(7), random.Random(0)
+    drawn = Counter(law.draw(rng, "colour") for _ in range(20_000))
+    for colour in COLOURS:
+        # Standard error of a share is below 0.0035 at 20,000 draws.
+        assert abs(drawn[colour] / 20_000 - law.weights["colour"][colour]) < 0.015
+    assert max(law.weights["colour"].values()) / min(law.weights["colour"].values()) > 11
+
+
+def test_worlds_differ_in_which_values_are_common() -> None:
+    favourites = {max(zipf_law(seed).weights["shape"].items(), key=lambda item: item[1])[0] for seed in range(8)}
+    assert len(favourites) > 2
+
+
+def test_no_word_belongs_to_two_attributes() -> None:
+    words = [word for values in VALUES.values() for word in values]
+    assert len(words) == len(set(words))
