@@ -1,0 +1,167 @@
+"""Caption files as people have them: CSV, TSV, JSON Lines, JSON, and Chat-UniVi/LLaVA conversations.
+
+The files come from strangers: every entry that is no caption becomes a counted problem, never a crash, and nothing in
+them is evaluated. Ids stay text (a spreadsheet's `1053841541.0` too) and keep their case.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sg.core.errors import ConfigError, DataError, MissingInputError
+
+VIDEO_KEYS = (
+    *("video", "video_path", "path", "file", "file_name", "filename", "video_file", "clip", "clip_path", "media"),
+    *("video_id", "videoid", "videoID", "youtube_id", "clip_id", "uid", "id"),
+)
+CAPTION_KEYS = ("caption", "text", "description", "sentence", "title", "name", "original_caption")
+MAX_LINE = 2**26
+"""Characters; a longer line is no list of captions but an attack or an accident."""
+MAX_CAPTION = 20_000
+"""Characters kept of one caption."""
+_NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionEntry:
+    """One caption: the clip as the file names it, and the text as it stands there."""
+
+    video: str
+    caption: str
+
+
+@dataclass(slots=True)
+class CaptionFile:
+    """The usable entries of a caption file, and how many were not, by reason."""
+
+    entries: list[CaptionEntry] = field(default_factory=list)
+    problems: Counter[str] = field(default_factory=Counter)
+
+
+def read_caption_file(path: Path, video_key: str | None = None, caption_key: str | None = None) -> CaptionFile:
+    """Read a caption file; its kind follows from its suffix (.csv .tsv .json .jsonl .ndjson).
+
+    `video_key` and `caption_key` name the columns; None finds one of the usual names.
+
+    Raises:
+        MissingInputError: there is no such file.
+        ConfigError: the suffix is unknown, or no column is known for the clips or the texts.
+        DataError: the file does not hold what its suffix says.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"There is no caption file {path}: give an existing one with data.captions=FILE.")
+    readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".json": _json_rows, ".jsonl": _lines, ".ndjson": _lines}
+    if path.suffix.lower() not in readers:
+        raise ConfigError(f"data.captions={path}: expected a file that ends in {', '.join(readers)}.")
+    result, columns = CaptionFile(), None
+    for row in readers[path.suffix.lower()](path):
+        columns = columns or (list(map(str, row)) if isinstance(row, Mapping) else None)
+        entry = _entry(row, video_key, caption_key)
+        if isinstance(entry, CaptionEntry):
+            result.entries.append(entry)
+        else:
+            result.problems[entry] += 1
+    for kind, problem in (("video", _NO_VIDEO), ("caption", _NO_CAPTION)):
+        if not result.entries and result.problems[problem]:
+            names = ", ".join((columns or [])[:12])
+            raise ConfigError(
+                f"{path} has no column for the {kind} (it has {names}): name it with data.{kind}_column=NAME."
+            )
+    return result
+
+
+def _entry(row: Any, video_key: str | None, caption_key: str | None) -> CaptionEntry | str:
+    """The caption of a row, or in a few words why it has none."""
+    if not isinstance(row, Mapping):
+        return "no object"
+    names = {str(name).strip().casefold(): name for name in reversed(list(row))}
+    key = _find(names, [video_key] if video_key else VIDEO_KEYS)
+    if key is None:
+        return _NO_VIDEO
+    video = row[key]
+    if isinstance(video, int) and not isinstance(video, bool):
+        video = str(video)
+    if not isinstance(video, str) or not video.strip():
+        return "video is no text"
+    if isinstance(row.get("conversations"), list) and caption_key is None:
+        caption = _first_answer(row["conversations"])
+    else:
+        text_key = _find(names, [caption_key] if caption_key else [name for name in CAPTION_KEYS if name != key])
+        if text_key is None:
+            return _NO_CAPTION
+        caption = row[text_key]
+    if not isinstance(caption, str):
+        return "caption is no text"
+    return CaptionEntry(video.strip(), caption[:MAX_CAPTION]) if caption.strip() else "empty caption"
+
+
+def _find(names: Mapping[str, Any], wanted: Iterable[str]) -> Any:
+    """The key of a row under one of the wanted names, whatever its capitals; None when it has none."""
+    return next((names[name.casefold()] for name in wanted if name.casefold() in names), None)
+
+
+def _first_answer(turns: list[Any]) -> Any:
+    """The first message of the model in a conversation."""
+    for turn in turns:
+        if isinstance(turn, Mapping) and turn.get("from") in ("gpt", "assistant", "model"):
+            return turn.get("value")
+    return None
+
+
+def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    csv.field_size_limit(MAX_LINE)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        reader = csv.DictReader((line.replace("\0", "\ufffd") for line in stream), delimiter=delimiter)
+        try:
+            yield from reader
+        except csv.Error as error:
+            raise DataError(f"{path} is no CSV file: {error} in line {reader.line_num}.") from error
+
+
+def _lines(path: Path) -> Iterator[Any]:
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        number = 0
+        while line := stream.readline(MAX_LINE + 1):
+            number += 1
+            if len(line) > MAX_LINE:
+                raise DataError(f"{path}: line {number} is longer than {MAX_LINE:,} characters.")
+            if line.strip():
+                yield _parse(line, f"{path}, line {number}")
+
+
+def _json_rows(path: Path) -> Iterator[Any]:
+    """The entries of a JSON array, of JSON Lines under the wrong name, or of an object {video: caption}."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    if text.lstrip().startswith("{") and "\n" in text.strip():
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            yield from _lines(path)
+            return
+        except RecursionError as error:
+            raise DataError(f"{path} is no list of captions: its JSON is nested too deeply.") from error
+    else:
+        value = _parse(text, str(path))
+    if isinstance(value, list):
+        yield from value
+    elif isinstance(value, dict):
+        yield from ({"video": video, "caption": caption} for video, caption in value.items())
+    else:
+        raise DataError(
+            f"{path} holds a {type(value).__name__}: expected a list of objects with a video and a caption."
+        )
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise DataError(f"{where} is no JSON: {detail}.") from error

@@ -1,0 +1,196 @@
+"""Any folder of clips with a caption file: one manifest row a clip, and one with a reason for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sg.artefacts.manifest import OK, VideoRecord, write_manifest
+from sg.artefacts.names import check_relative_path, resolve_inside, safe_video_id
+from sg.artefacts.tables import read_info
+from sg.core.errors import DataError, MissingInputError
+from sg.core.files import file_lock
+from sg.core.fingerprints import file_hash, fingerprint
+from sg.sources.caption_files import CaptionFile, read_caption_file
+from sg.sources.config import FolderDataConfig
+from sg.sources.probing import probe_clips
+
+log = logging.getLogger(__name__)
+
+SCAN_VERSION = 1
+"""Raised when the same folder gives another manifest than before."""
+_SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg mpe vob ts m2ts mts flv f4v wmv asf gif 3gp ogv mxf mjpeg"
+CLIP_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+UNSAFE_PATH = "unsafe_path"
+AMBIGUOUS = "ambiguous"
+MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A file on disk that may be a clip; `path` is relative to the folder, empty when it is unsafe."""
+
+    name: str
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(slots=True)
+class _Matches:
+    """Captions by file, entries without a file by the name they give, and what was counted."""
+
+    captions: dict[str, str] = field(default_factory=dict)
+    rows: list[VideoRecord] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def scan_folder(config: FolderDataConfig) -> Path:
+    """Make the manifest of a folder of clips, or leave it when nothing changed; gives its path.
+
+    Every clip becomes a row, unreadable ones with a status and a reason; so does every caption whose clip is missing.
+    A scan that was cut off looks only at the clips that it has not seen.
+
+    Raises:
+        MissingInputError: there is no such folder or caption file, or the folder holds no clip.
+        ConfigError, DataError: the caption file is not what it should be.
+    """
+    videos, path = Path(config.videos), config.manifest_path
+    if not videos.is_dir():
+        raise MissingInputError(f"There is no folder {videos}: give the folder of your clips with data.videos=DIR.")
+    captions = None if config.captions is None else Path(config.captions)
+    file = read_caption_file(captions, config.video_column, config.caption_column) if captions else CaptionFile()
+    clips = list_clips(videos)
+    if not clips:
+        raise MissingInputError(f"The folder {videos} holds no clips (files that end in .mp4, .mkv, .webm, .avi, ...).")
+    made_by = _made_by(config, clips, captions)
+    with file_lock(path.with_suffix(".lock")):
+        if read_info(path).get("fingerprint") != made_by:
+            matches = _match(file, clips)
+            rows = [*_clip_rows(videos, clips, matches, config), *matches.rows]
+            info = {"source": "folder", "fingerprint": made_by, "report": _report(rows, matches, file)}
+            write_manifest(path, rows, info)
+    _tell(read_info(path)["report"])
+    return path
+
+
+def list_clips(videos: Path) -> list[Clip]:
+    """The clips of a folder and its subfolders, sorted. Linked folders are left out: they would be seen twice."""
+    clips = []
+    for folder, folders, names in os.walk(videos):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            if file.suffix.lower() in CLIP_SUFFIXES and (file.is_file() or file.is_symlink()):
+                status = file.lstat()
+                relative = file.relative_to(videos).as_posix()
+                safe = relative if _is_safe(videos, relative) else ""
+                clips.append(Clip(relative, safe, status.st_size, status.st_mtime_ns))
+    return clips
+
+
+def _is_safe(videos: Path, relative: str) -> bool:
+    try:
+        relative.encode()
+        resolve_inside(videos, relative)
+    except (DataError, UnicodeEncodeError, OSError, RuntimeError):
+        return False
+    return True
+
+
+def _made_by(config: FolderDataConfig, clips: list[Clip], captions: Path | None) -> str:
+    seen = [[clip.name.encode("utf-8", "surrogatepass").hex(), clip.size, clip.mtime_ns] for clip in clips]
+    keys = [config.video_column, config.caption_column]
+    return fingerprint([SCAN_VERSION, config.name, seen, captions and file_hash(captions), keys])
+
+
+def _match(file: CaptionFile, clips: list[Clip]) -> _Matches:
+    """Find each caption's clip: by path, by path without suffix, by file name, by name without suffix."""
+    places: list[dict[str, list[str]]] = [defaultdict(list) for _ in range(4)]
+    for clip in clips:
+        whole = Path(clip.name)
+        names = (clip.name, whole.with_suffix("").as_posix(), whole.name, whole.stem)
+        for place, name in zip(places, names, strict=True):
+            place[name].append(clip.name)
+    matches = _Matches()
+    for entry in file.entries:
+        wanted = entry.video.removeprefix("./")
+        names = (wanted, wanted, Path(wanted).name, Path(wanted).name)
+        found = next((place[name] for place, name in zip(places, names, strict=True) if name in place), [])
+        if len(found) == 1 and found[0] not in matches.captions:
+            matches.captions[found[0]] = entry.caption
+        elif len(found) == 1:
+            matches.counts["second caption of a clip"] += 1
+        else:
+            matches.rows.append(_row_without_clip(entry.video, entry.caption, len(found)))
+    matches.rows = _unique(matches)
+    return matches
+
+
+def _row_without_clip(video: str, caption: str, num_found: int) -> VideoRecord:
+    row = VideoRecord(safe_video_id(f"missing:{video}"), "folder", "", original_caption=_plain(caption))
+    if num_found:
+        return replace(row, status=AMBIGUOUS, reason=f"{num_found} clips fit the name {video[:80]!r}")
+    try:
+        check_relative_path(video)
+    except DataError:
+        return replace(row, status=UNSAFE_PATH, reason=f"the caption names {video[:80]!r}, no plain relative path")
+    return replace(row, status=MISSING, reason=f"no clip {video[:80]!r} in the folder")
+
+
+def _unique(matches: _Matches) -> list[VideoRecord]:
+    rows = {row.video_id: row for row in reversed(matches.rows)}
+    matches.counts["second caption of a clip"] += len(matches.rows) - len(rows)
+    return list(reversed(rows.values()))
+
+
+def _clip_rows(videos: Path, clips: list[Clip], matches: _Matches, config: FolderDataConfig) -> Iterator[VideoRecord]:
+    stems = Counter(Path(clip.name).with_suffix("").as_posix() for clip in clips)
+    outcomes = probe_clips(videos, clips, Path(config.dir) / "scan.jsonl", config.workers, config.timeout_s)
+    for clip, (status, reason, values) in zip(clips, outcomes, strict=True):
+        stem = Path(clip.name).with_suffix("").as_posix()
+        name = stem if stems[stem] == 1 else clip.name
+        yield VideoRecord(
+            video_id=safe_video_id(name),
+            source="folder",
+            path=clip.path,
+            original_caption=_plain(matches.captions.get(clip.name, "")),
+            status=status,
+            reason=reason,
+            extra=json.dumps({"bytes": clip.size}),
+            **values,
+        )
+
+
+def _plain(text: str) -> str:
+    """Text that can be stored: JSON may hold halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _report(rows: list[VideoRecord], matches: _Matches, file: CaptionFile) -> dict[str, Any]:
+    folded = Counter(row.video_id.casefold() for row in rows)
+    return {
+        "videos": sum(row.status == OK for row in rows),
+        "captioned": sum(row.status == OK and bool(row.original_caption) for row in rows),
+        "unusable": dict(Counter(row.status for row in rows if row.status != OK)),
+        "captions_left_out": {key: count for key, count in (file.problems + matches.counts).items() if count},
+        "ids_that_differ_in_case_only": sum(count for count in folded.values() if count > 1),
+    }
+
+
+def _tell(report: dict[str, Any]) -> None:
+    def listed(counts: dict[str, int]) -> str:
+        return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+    text = f"folder: {report['videos']} usable clips, {report['captioned']} with a caption"
+    if report["unusable"]:
+        text += f"; left out: {listed(report['unusable'])}"
+    if report["captions_left_out"]:
+        text += f"; captions left out: {listed(report['captions_left_out'])}"
+    log.info(text)
