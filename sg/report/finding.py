@@ -133,8 +133,8 @@ def _scale(summary: Summary) -> list[Statement]:
         )
         joint = f"; all {len(rows)} caption scales alike: {p_text(table.joint_p)}"
         meaning = {
-            (True, False): "accuracy rises with scale",
-            (False, True): "accuracy falls with scale",
+            (True, False): "accuracy rises with scale and the training steps that go along",
+            (False, True): "accuracy falls with scale and the training steps that go along",
             (False, False): "how many captions are needed is not resolved",
         }[table.growth.is_positive, table.growth.is_negative]
         statements.append(Statement("Scale", f"{SETTING_TITLES[table.setting]}, {change}{joint}: {meaning}."))

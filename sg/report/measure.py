@@ -7,6 +7,7 @@ import numpy as np
 
 from sg.artefacts.predictions import PROBES, SETTINGS, WITHOUT_SUBTITLES
 from sg.artefacts.result import EQUAL_STEPS, RANDOM, RunResult
+from sg.core.fingerprints import fingerprint
 from sg.report.estimates import Estimate, Sample, accuracy, difference, joint_p, sample, spread
 from sg.report.published import Key, PublishedCell, published_for
 from sg.report.statistics import holm
@@ -34,7 +35,7 @@ def measure(study: Study) -> Summary:
         probes=[row for probe in PROBES for arm in study.finished for row in _probe(study, arm, probe)],
         letters=[row for setting in SETTINGS for arm in arms for row in _letters(arm, setting)],
         answers=_shares(dict(zip(*np.unique(study.questions.answers, return_counts=True), strict=True))),
-        runs=[_run(run) for run in study.runs],
+        runs=[_run(run) for run in sorted(study.runs, key=_run_order)],
         notes=list(study.notes),
     )
 
@@ -225,6 +226,10 @@ def _shares(counts: Mapping[str, int]) -> dict[str, float]:
     return {str(letter) or "none": 100 * int(counts[letter]) / total for letter in letters}
 
 
+def _run_order(run: RunResult) -> tuple[str, int, int, str]:
+    return run.control or "", run.scale, run.seed, run.run
+
+
 def _run(run: RunResult) -> RunRow:
     return RunRow(
         run=run.run,
@@ -237,6 +242,7 @@ def _run(run: RunResult) -> RunRow:
         steps=dict(run.steps),
         seconds={name: stage.seconds for name, stage in run.stages.items()} | dict(run.timings),
         reused=[name for name, stage in run.stages.items() if stage.reused],
+        settings=fingerprint(run.config) if run.config else "",
         fingerprints={name: stage.fingerprint for name, stage in run.stages.items()},
         scores={setting: scores[OVERALL] for setting, scores in run.scores.items() if OVERALL in scores},
     )

@@ -106,7 +106,7 @@ class LetterRow:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run: what it was, how it ended, what repeats it."""
+    """One run: what it was, how it ended, what repeats it. `settings` names its whole config by fingerprint."""
 
     run: str
     scale_label: str
@@ -118,6 +118,7 @@ class RunRow:
     steps: dict[str, int]
     seconds: dict[str, float]
     reused: list[str]
+    settings: str
     fingerprints: dict[str, str]
     scores: dict[str, float]
 

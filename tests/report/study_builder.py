@@ -133,3 +133,35 @@ def write_study(
             world.run(50_000, seed, "equal_steps", gain=0.9, steps=331)
             world.run(100_000, seed, "random", gain=0.65)
     return world
+
+
+def write_corpus(folder: Path, videos: int = 24) -> dict[str, str]:
+    """A corpus with films, captions and a merge forest; one film is missing, one is damaged, one caption is hostile.
+
+    Returns the `inputs` of a run: name -> path.
+    """
+    from sg.artefacts.captions import CaptionRecord, write_captions
+    from sg.artefacts.forest import Forest, subtree_sizes, write_forest
+    from sg.artefacts.manifest import VideoRecord, write_manifest
+    from sg.video.writer import write_video
+
+    ids = [f"clip{number:02d}" for number in range(videos)]
+    for number, name in enumerate(ids[1:], start=1):
+        frames = np.full((12, 48, 64, 3), 40, dtype=np.uint8)
+        for step in range(12):
+            frames[step, 8:24, 4 * step : 4 * step + 14] = np.array([60 + 8 * number, 250 - 9 * number, 120])
+        write_video(folder / "videos" / f"{name}.mp4", frames, fps=4)
+    (folder / "videos" / f"{ids[1]}.mp4").write_bytes(b"not a film")
+    write_manifest(folder / "manifest.parquet", [VideoRecord(name, "test", f"{name}.mp4") for name in ids])
+    captions = [CaptionRecord(name, f"A square moves, <script>alert({name!r})</script>.") for name in ids]
+    write_captions(folder / "captions.parquet", captions)
+    parent = np.array(
+        [min(videos - 1, row + videos // 2 + row % 3) if row < 2 * videos // 3 else -1 for row in range(videos)]
+    )
+    size = subtree_sizes(parent)
+    merged = np.where(parent >= 0, np.linspace(0.95, 0.4, videos), np.nan).astype(np.float32)
+    rounds = np.where(parent >= 0, np.arange(videos) // 4, -2).astype(np.int32)
+    forest = Forest(ids, parent.astype(np.int64), merged, rounds, size, merged)
+    write_forest(folder / "forest.parquet", forest)
+    names = ("manifest.parquet", "captions.parquet", "forest.parquet", "videos")
+    return {name.removesuffix(".parquet"): str(folder / name) for name in names}
