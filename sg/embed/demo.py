@@ -1,0 +1,53 @@
+"""The demo's embedder: the patches of a small vision tower, pooled over all frames of a film."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+from transformers import CLIPVisionModel
+
+from sg.core.errors import ModelError
+from sg.embed.config import DemoEmbedderConfig
+
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+"""CLIP's statistics, RGB."""
+
+
+class DemoEmbedder:
+    """Mean and maximum of the tower's features (last layer but one), each of unit length, side by side."""
+
+    def __init__(self, config: DemoEmbedderConfig) -> None:
+        self._device = pick_device(config.device)
+        if config.num_threads:
+            torch.set_num_threads(config.num_threads)
+        try:
+            self._tower = CLIPVisionModel.from_pretrained(config.checkpoint).to(self._device).eval()
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{config.checkpoint} is no CLIP vision tower: {str(error).splitlines()[0]}") from error
+        size = self._tower.config.image_size
+        if size != config.image_size:
+            raise ModelError(f"embedder.image_size={config.image_size}, but the tower takes {size} x {size} pixels.")
+        self.dim = 2 * int(self._tower.config.hidden_size)
+
+    @torch.inference_mode()
+    def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Vectors float32 [B, dim] of unit length for frames uint8 [B, T, H, W, 3]."""
+        batch, time = frames.shape[:2]
+        pixels = torch.from_numpy(frames).to(self._device).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
+        mean = torch.tensor(PIXEL_MEAN, device=self._device).view(3, 1, 1)
+        std = torch.tensor(PIXEL_STD, device=self._device).view(3, 1, 1)
+        hidden = self._tower((pixels - mean) / std, output_hidden_states=True).hidden_states[-2]
+        patches = hidden[:, 1:].reshape(batch, time * (hidden.shape[1] - 1), -1)  # [B, T * patches, width]
+        pooled = torch.cat([normalize(patches.mean(1), dim=-1), normalize(patches.amax(1), dim=-1)], dim=-1)
+        vectors: NDArray[np.float32] = normalize(pooled, dim=-1).float().cpu().numpy()
+        return vectors
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; `auto` is a GPU when there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)

@@ -1,0 +1,77 @@
+"""What turns the frames of a film into a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sg.core.errors import ConfigError, MissingInputError
+from sg.core.fingerprints import file_hash
+from sg.embed.config import DemoEmbedderConfig, EmbedderConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Embedder(Protocol):
+    """A model that gives unit vectors; see `identity` for what is recorded of it."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+
+    def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Vectors float32 [B, dim] of unit length for frames uint8 [B, T, H, W, 3]."""
+
+
+def identity(config: EmbedderConfig) -> dict[str, Any]:
+    """Everything that decides about the vectors, without loading a model: vectors of another identity do not mix.
+
+    Raises:
+        MissingInputError: the weights are not there.
+    """
+    return {
+        "embedder": config.name,
+        "num_frames": config.num_frames,
+        "image_size": config.image_size,
+        "sampling": "middle_of_segments",
+        "resize": "bicubic, antialiased" if config.antialias else "bicubic",
+        "reader": "pyav" if config.reader == "auto" else config.reader,
+        **_source(config).describe(config),
+    }
+
+
+def build_embedder(config: EmbedderConfig) -> Embedder:
+    """Load the model of a config."""
+    return _source(config).build(config)
+
+
+class _Source:
+    """How a kind of embedder is described and built."""
+
+    def __init__(self, describe: Callable[[Any], Mapping[str, Any]], build: Callable[[Any], Embedder]) -> None:
+        self.describe, self.build = describe, build
+
+
+def _source(config: EmbedderConfig) -> _Source:
+    if isinstance(config, DemoEmbedderConfig):
+        return _Source(_describe_demo, _build_demo)
+    raise ConfigError(f"embedder={config.name} cannot be used here: expected demo.")
+
+
+def _describe_demo(config: DemoEmbedderConfig) -> dict[str, Any]:
+    weights = Path(config.checkpoint) / "model.safetensors"
+    if not weights.is_file():
+        raise MissingInputError(
+            f"There is no vision tower {weights}: build the demo's assets with `python -m sg.demo.pretrain`, or name a "
+            "folder with embedder.checkpoint=DIR."
+        )
+    return {"model": "demo vision tower", "revision": file_hash(weights), "pooling": "mean and maximum of patches"}
+
+
+def _build_demo(config: DemoEmbedderConfig) -> Embedder:
+    from sg.embed.demo import DemoEmbedder
+
+    return DemoEmbedder(config)
