@@ -18,7 +18,7 @@ def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
         raise ConfigError(f"benchmark.{key} is {value!r}, expected one of {', '.join(choices)}.")
 
 
-@dataclass(frozen=True)
+@dataclass
 class PromptConfig:
     """The wording around a question; the defaults are the official text of Video-MME."""
 
@@ -38,7 +38,7 @@ class PromptConfig:
         _check_choice("prompt.empty_subtitles", self.empty_subtitles, EMPTY_SUBTITLES)
 
 
-@dataclass(frozen=True)
+@dataclass
 class AnsweringConfig:
     """How answers are generated: always greedily, in float32 the same for every batch size."""
 
@@ -62,7 +62,7 @@ class AnsweringConfig:
                 raise ConfigError(f"benchmark.answering.{key} is {getattr(self, key)}, expected 1 or more.")
 
 
-@dataclass(frozen=True)
+@dataclass
 class BenchmarkConfig:
     """A benchmark on this machine.
 

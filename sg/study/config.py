@@ -25,7 +25,7 @@ from sg.train.config import RecipeConfig, TrainerConfig
 CONTROLS = ("equal_steps", "random")
 
 # What does not change a study's results, so that a repeated command with other values finds its runs again.
-_NOT_RESULTS = ("hydra", "paths", "logger", "dry_run", "controls", "seed", "name")
+_NOT_RESULTS = ("paths", "dry_run", "controls", "seed", "name")
 
 
 @dataclass
@@ -92,14 +92,18 @@ def run_name(scale: str, control: str, control_scale: str, seed: int) -> str:
 
 def study_name(config: DictConfig) -> str:
     """The folder of a study: its name and a hash of all settings but scale, control, seed and what changes no result."""
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
+    # Key by key: resolving the whole would also resolve `hydra.run.dir`, which asks for this name.
+    plain = {str(key): _plain(config, str(key)) for key in config if key not in ("hydra", "logger")}
     settings = {key: value for key, value in plain.items() if key not in _NOT_RESULTS}
-    settings["data"] = {
-        key: value for key, value in settings["data"].items() if key not in ("scale", "control", "control_scale")
-    }
+    chosen = ("scale", "control", "control_scale")
+    settings["data"] = {key: value for key, value in plain["data"].items() if key not in chosen}
     settings["trainer"] = {"precision": plain["trainer"]["precision"]}
     return f"{plain['name']}-{fingerprint(_without_paths(settings, plain['paths']))[:8]}"
+
+
+def _plain(config: DictConfig, key: str) -> Any:
+    node = config[key]
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def _without_paths(value: Any, paths: Mapping[str, str]) -> Any:

@@ -1,0 +1,48 @@
+"""A user's mistakes: one sentence, at once, before anything is loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.study.commands import overrides, run
+
+MISTAKES = {
+    "data.scale=600k": "530,000",
+    "data.scale=abc": "data.scale='abc' is no scale",
+    "model=nope": "There is no model=nope: choose one of",
+    "data.scal=1": "The config has no key 'data.scal'",
+    "+data.foo=1": "The config has no key 'data.foo'",
+    "data.control=nope": "data.control='nope'",
+    "seed=x": "seed",
+    "stage.caption.batch_size=7 stage.caption.micro_batch_size=4": "stage.caption.batch_size=7 cannot be split",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("mode", ["run", "sweep"])
+def test_a_mistake_is_one_sentence_and_a_failing_exit(mistake: str, mode: str, tmp_path: Path) -> None:
+    sweep = ["-m"] if mode == "sweep" else []
+    done = run(["train.py", *sweep, *mistake.split(), *overrides(tmp_path)])
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert MISTAKES[mistake] in lines[0]
+    assert not (tmp_path / "work").exists()
+
+
+def test_help_and_mistakes_answer_without_loading_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['train.py', 'data.scale=600k']\n"
+        "try:\n    runpy.run_path('train.py', run_name='__main__')\nexcept SystemExit as end:\n    assert end.code, end\n"
+        "heavy = {'torch', 'transformers', 'pytorch_lightning', 'wandb', 'matplotlib', 'pyarrow'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = run(["-c", code])
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_names_the_groups_and_the_commands() -> None:
+    done = run(["train.py", "--help"])
+    assert done.returncode == 0
+    for word in ("data.scale=50k,100k,200k,400k,530k", "model", "launcher", "experiment=scaling_webvid"):
+        assert word in done.stdout

@@ -1,0 +1,118 @@
+"""The user's command on a small world: what it prints and leaves behind, repeated, killed, and run again."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sg.artefacts.result import read_result
+from tests.study.commands import SMALL_WORLD, overrides, run, run_until, study_folder
+
+SWEEP = ["train.py", "-m", "data.scale=100k,530k", *SMALL_WORLD]
+RUNS = ["0-seed0", "100k-equal_steps-530k-seed0", "100k-seed0", "530k-seed0"]
+
+pytestmark = pytest.mark.slow
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (study_folder(folder) / "report" / "tables.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """An undisturbed sweep: its folder, and how it ended."""
+    folder = tmp_path_factory.mktemp("calm")
+    return folder, run([*SWEEP, *overrides(folder)])
+
+
+def test_the_sweep_ends_well_with_baseline_scales_and_control(calm: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, done = calm
+    assert done.returncode == 0, done.stdout + done.stderr
+    study = study_folder(folder)
+    assert sorted(path.parent.name for path in study.glob("*/result.json")) == RUNS
+    results = {name: read_result(study / name) for name in RUNS}
+    assert all(result.is_finished for result in results.values())
+    assert results["100k-seed0"].num_captions == 10
+    assert results["100k-equal_steps-530k-seed0"].steps["caption"] == results["530k-seed0"].steps["caption"]
+    assert "caption" not in results["0-seed0"].stages
+    settings = {"without_subtitles", "with_subtitles", "zeroed_video", "swapped_video"}
+    assert all(set(result.scores) == settings for result in results.values())
+
+
+def test_align_and_the_visual_tokens_are_made_once(calm: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = calm
+    stages = sorted(path.name.split("-")[0] for path in (folder / "work" / "stages").iterdir() if path.is_dir())
+    assert stages == ["align", *["caption"] * 3, *["instruct"] * 4]
+    assert len(list((folder / "work" / "visual_tokens").glob("*/visual_tokens.json"))) == 1
+
+
+def test_the_report_shows_both_settings_with_intervals_controls_and_probes(
+    calm: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = calm
+    report = study_folder(folder) / "report"
+    for name in ("tables.csv", "report.md", "index.html"):
+        assert (report / name).stat().st_size > 0
+    assert list((report / "figures").glob("*.png"))
+    for word in ("without subtitles", "with subtitles", "100k", "530k", "equal"):
+        assert word in done.stdout
+    assert str(report / "index.html") in done.stdout
+
+
+def test_the_offline_wandb_files_hold_the_scores_of_every_run_and_of_the_summary(
+    calm: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = calm
+    study = study_folder(folder)
+    wandb = Path(sys.executable).parent / "wandb"
+    for name in [*RUNS, "report"]:
+        (file,) = (study / name).glob("wandb/offline-run-*/run-*.wandb")
+        shown = subprocess.run([wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True).stdout
+        assert "demo/without_subtitles/overall" in shown
+        assert "demo/with_subtitles/overall" in shown
+
+
+def test_a_repeated_command_reuses_every_run(calm: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, _ = calm
+    before = table(folder)
+    made = {path: path.stat().st_mtime_ns for path in (folder / "work" / "stages").glob("*/stage.json")}
+    again = run([*SWEEP, *overrides(folder)])
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("finished before, its result is reused") == len(RUNS)
+    assert {path: path.stat().st_mtime_ns for path in (folder / "work" / "stages").glob("*/stage.json")} == made
+    assert table(folder) == before
+
+
+def test_another_scale_joins_the_study_and_a_dry_run_says_what_it_takes(
+    calm: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = calm
+    plan = run(["train.py", "data.scale=75k", "dry_run=true", *SMALL_WORLD, *overrides(folder)])
+    assert plan.returncode == 0, plan.stderr
+    assert [line.split() for line in plan.stdout.splitlines() if "75k-seed0" in line][0][-2:] != []
+    assert "reuse" in plan.stdout
+    assert "train" in plan.stdout
+    assert not (study_folder(folder) / "75k-seed0" / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    "moment", ["visual tokens|demo films", r"stage caption: \d+ steps", r"stage instruct: trained"], ids=["inputs", "caption", "late"]
+)
+def test_a_killed_sweep_repeated_gives_the_table_of_an_undisturbed_one(
+    calm: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, moment: str
+) -> None:
+    folder, _ = calm
+    run_until([*SWEEP, *overrides(tmp_path)], moment)
+    done = run([*SWEEP, *overrides(tmp_path)])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert table(tmp_path) == table(folder)
+    predictions = {
+        name: [json.loads(line)["response"] for line in (study_folder(where) / name / "predictions.jsonl").open()]
+        for where in (folder, tmp_path)
+        for name in RUNS
+    }
+    assert predictions
