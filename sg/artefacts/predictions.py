@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -99,11 +99,11 @@ class Prediction:
 
     def to_json(self) -> str:
         """The row as one line of JSON without a newline."""
-        row = asdict(self) | {"correct": self.is_correct}
+        row = {name: getattr(self, name) for name in _FIELDS} | {"correct": self.is_correct}
         return json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-_FIELDS = {field.name for field in fields(Prediction)}
+_FIELDS = {field.name: None for field in fields(Prediction)}
 
 
 def prediction_from_dict(data: Any, origin: str) -> Prediction:

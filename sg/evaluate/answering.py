@@ -82,13 +82,16 @@ class _Answers:
         from sg.evaluate.greedy import GreedyAnswerer
 
         self._encoder, self._clip = encoder, lru_cache(maxsize=CACHED_CLIPS)(visual_tokens.__getitem__)
-        self._letters = letter_ids(encoder)
         self._read = answer_reader(config.answer_reader)
-        final = [token for ids in self._letters.values() for token in ids]
-        stop = final if config.answering.stop_at_first_letter else []
+        letters = list(letter_ids(encoder).values())
         eos = model.config.get_text_config().eos_token_id
-        ends = eos if isinstance(eos, list) else [eos]
-        self._answerer = GreedyAnswerer(model, config.answering.max_new_tokens, ends, stop)
+        self._answerer = GreedyAnswerer(
+            model,
+            max_new_tokens=config.answering.max_new_tokens,
+            eos_ids=eos if isinstance(eos, list) else [eos],
+            letters=letters if all(letters) else [],
+            stop_at_first_letter=config.answering.stop_at_first_letter,
+        )
 
     def answer(self, asks: Sequence[Ask]) -> list[Prediction]:
         """The rows of `asks`, answered as one batch."""
@@ -107,15 +110,12 @@ class _Answers:
 
     def _row(self, ask: Ask, answer: Generated) -> Prediction:
         response = self._encoder.decode(answer.ids)
-        scores = [
-            max((float(answer.first_logits[token]) for token in ids), default=0.0) for ids in self._letters.values()
-        ]
         return replace(
             ask.row,
             response=response,
             letter=self._read(response),
             num_new_tokens=len(answer.ids),
-            letter_logits=tuple(round(score, 4) for score in scores),
+            letter_logits=tuple(round(score, 4) for score in answer.letter_logits),
         )
 
 

@@ -34,10 +34,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """New ids without the end-of-text id, and the scores [V] of the first one (float32, on the CPU)."""
+    """New ids without the end-of-text id, and what each letter scored at the first of them."""
 
     ids: list[int]
-    first_logits: Tensor
+    letter_logits: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +153,23 @@ class GreedyAnswerer:
         model: the composite model in eval mode.
         max_new_tokens: where an answer ends at the latest.
         eos_ids: end an answer.
-        final_ids: an answer that begins with one of these is complete (letters, when the first one is enough).
+        letters: for each letter the ids that read as it; its score is that of the best of them.
+        stop_at_first_letter: an answer that begins with one of those ids is complete.
     """
 
     def __init__(
-        self, model: Any, max_new_tokens: int, eos_ids: Collection[int], final_ids: Collection[int] = ()
+        self,
+        model: Any,
+        max_new_tokens: int,
+        eos_ids: Collection[int],
+        letters: Sequence[Sequence[int]] = (),
+        stop_at_first_letter: bool = False,
     ) -> None:
-        self._model, self._limit = model, max_new_tokens
+        self._model, self._limit, self._letters = model, max_new_tokens, letters
         self._eos_ids = frozenset(eos_ids)
+        final = {token for ids in letters for token in ids} if stop_at_first_letter else set()
         self._ends = torch.tensor(sorted(self._eos_ids), device=model.device)
-        self._ends_at_once = torch.tensor(sorted(self._eos_ids.union(final_ids)), device=model.device)
+        self._ends_at_once = torch.tensor(sorted(self._eos_ids | final), device=model.device)
 
     @torch.inference_mode()
     def answer(self, prompts: Sequence[Prompt], clips: dict[str, Tensor]) -> list[Generated]:
@@ -190,7 +197,8 @@ class GreedyAnswerer:
 
     def _continue(self, rows: _Rows, logits: Tensor) -> list[Generated]:
         """Decode step by step; rows that are finished leave the batch once they are half of it."""
-        answers = [Generated([], scores) for scores in logits.float().cpu()]
+        best = [logits[:, list(ids)].float().amax(dim=1).tolist() for ids in self._letters]
+        answers = [Generated([], [scores[row] for scores in best]) for row in range(len(rows))]
         places = torch.arange(len(rows), device=logits.device)
         going = torch.ones(len(rows), dtype=torch.bool, device=logits.device)
         for step in range(self._limit):

@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 
 from sg.core.errors import ConfigError
@@ -55,8 +53,3 @@ def test_empty_wording_is_left_out() -> None:
 def test_a_wrong_setting_is_named_with_its_key_and_the_choices(make: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()  # type: ignore[operator]
-
-
-def test_configs_are_frozen() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        PromptConfig().instruction = "x"  # type: ignore[misc]
