@@ -1,4 +1,4 @@
-"""The embedding step: reads a manifest and its films, writes one vector a video (Parquet parts and `embeddings.json`)."""
+"""The embedding step: reads a manifest and its films, writes one vector a video (`sg.artefacts.vectors`)."""
 
 from sg.embed.run import embed_videos
 

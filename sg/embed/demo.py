@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 from transformers import CLIPVisionModel
+from transformers.utils import logging as transformers_logging
 
 from sg.core.errors import ModelError
 from sg.embed.config import DemoEmbedderConfig
@@ -23,14 +26,18 @@ class DemoEmbedder:
         self._device = pick_device(config.device)
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
+        transformers_logging.disable_progress_bar()  # ours shows the films
         try:
-            self._tower = CLIPVisionModel.from_pretrained(config.checkpoint).to(self._device).eval()
+            self._tower: Any = CLIPVisionModel.from_pretrained(config.checkpoint)
         except (OSError, ValueError) as error:
             raise ModelError(f"{config.checkpoint} is no CLIP vision tower: {str(error).splitlines()[0]}") from error
-        size = self._tower.config.image_size
-        if size != config.image_size:
-            raise ModelError(f"embedder.image_size={config.image_size}, but the tower takes {size} x {size} pixels.")
-        self.dim = 2 * int(self._tower.config.hidden_size)
+        self._tower.to(self._device).eval()
+        settings = self._tower.config
+        if settings.image_size != config.image_size:
+            raise ModelError(
+                f"embedder.image_size={config.image_size}, but the tower takes {settings.image_size} pixels a side."
+            )
+        self.dim = 2 * int(settings.hidden_size)
 
     @torch.inference_mode()
     def embed(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:

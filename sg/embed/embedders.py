@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,44 +33,35 @@ def identity(config: EmbedderConfig) -> dict[str, Any]:
     """
     return {
         "embedder": config.name,
+        **_model_identity(config),
         "num_frames": config.num_frames,
         "image_size": config.image_size,
         "sampling": "middle_of_segments",
         "resize": "bicubic, antialiased" if config.antialias else "bicubic",
         "reader": "pyav" if config.reader == "auto" else config.reader,
-        **_source(config).describe(config),
     }
 
 
 def build_embedder(config: EmbedderConfig) -> Embedder:
     """Load the model of a config."""
-    return _source(config).build(config)
-
-
-class _Source:
-    """How a kind of embedder is described and built."""
-
-    def __init__(self, describe: Callable[[Any], Mapping[str, Any]], build: Callable[[Any], Embedder]) -> None:
-        self.describe, self.build = describe, build
-
-
-def _source(config: EmbedderConfig) -> _Source:
     if isinstance(config, DemoEmbedderConfig):
-        return _Source(_describe_demo, _build_demo)
-    raise ConfigError(f"embedder={config.name} cannot be used here: expected demo.")
+        from sg.embed.demo import DemoEmbedder
+
+        return DemoEmbedder(config)
+    raise _unknown(config)
 
 
-def _describe_demo(config: DemoEmbedderConfig) -> dict[str, Any]:
-    weights = Path(config.checkpoint) / "model.safetensors"
-    if not weights.is_file():
-        raise MissingInputError(
-            f"There is no vision tower {weights}: build the demo's assets with `python -m sg.demo.pretrain`, or name a "
-            "folder with embedder.checkpoint=DIR."
-        )
-    return {"model": "demo vision tower", "revision": file_hash(weights), "pooling": "mean and maximum of patches"}
+def _model_identity(config: EmbedderConfig) -> dict[str, str]:
+    if isinstance(config, DemoEmbedderConfig):
+        weights = Path(config.checkpoint) / "model.safetensors"
+        if not weights.is_file():
+            raise MissingInputError(
+                f"There is no vision tower {weights}: build the demo's assets with `python -m sg.demo.pretrain`, or "
+                "name a folder with embedder.checkpoint=DIR."
+            )
+        return {"model": "demo vision tower", "revision": file_hash(weights), "pooling": "mean and maximum of patches"}
+    raise _unknown(config)
 
 
-def _build_demo(config: DemoEmbedderConfig) -> Embedder:
-    from sg.embed.demo import DemoEmbedder
-
-    return DemoEmbedder(config)
+def _unknown(config: EmbedderConfig) -> ConfigError:
+    return ConfigError(f"embedder={config.name} cannot be used here: expected demo.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -62,8 +63,10 @@ def embed_parts(
         for record in part.records
     )
     num_workers = config.workers or os.cpu_count() or 1
-    with WorkerPool(read_clip, num_workers, config.timeout_s) as pool:
-        clips = prefetched(pool.map(jobs), depth=4 * config.batch_size)
+    with (
+        WorkerPool(read_clip, num_workers, config.timeout_s) as pool,
+        contextlib.closing(prefetched(pool.map(jobs), depth=4 * config.batch_size)) as clips,
+    ):
         for part in parts:
             _embed_part(part, clips, folder, config.batch_size, embedder, bar)
 
@@ -100,17 +103,17 @@ def _embed_part(
     write_part(folder, part, ids, np.concatenate(vectors), left_out)
 
 
-def prefetched(items: Iterable[Item], depth: int) -> Iterator[Item]:
+def prefetched(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
     """The same items, fetched ahead by a thread, at most `depth` of them; its errors are raised here."""
     waiting: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
 
     def put(is_item: bool, value: Item | BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                return waiting.put((is_item, value), timeout=0.5)
-            except queue.Full:
-                continue
+        placed = False
+        while not placed and not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                waiting.put((is_item, value), timeout=0.5)
+                placed = True
 
     def fetch() -> None:
         try:
@@ -122,7 +125,8 @@ def prefetched(items: Iterable[Item], depth: int) -> Iterator[Item]:
         except BaseException as error:  # noqa: BLE001 - raised in the thread that asked
             put(False, error)
 
-    threading.Thread(target=fetch, daemon=True).start()
+    thread = threading.Thread(target=fetch, daemon=True)
+    thread.start()
     try:
         while True:
             is_item, value = waiting.get()
@@ -134,3 +138,4 @@ def prefetched(items: Iterable[Item], depth: int) -> Iterator[Item]:
                 return
     finally:
         stopped.set()
+        thread.join(1)

@@ -18,6 +18,7 @@ import sg.sources.config  # noqa: F401
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.fingerprints import fingerprint
+from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import LoggerConfig
 from sg.train.config import RecipeConfig, TrainerConfig
@@ -26,21 +27,6 @@ CONTROLS = ("equal_steps", "random")
 
 # What does not change a study's results, so that a repeated command with other values finds its runs again.
 _NOT_RESULTS = ("paths", "dry_run", "controls", "seed", "name")
-
-
-@dataclass
-class PathsConfig:
-    """Folders of this machine.
-
-    Attributes:
-        work: artefacts that runs share: manifests, captions, vectors, forests, visual tokens, stage checkpoints.
-        runs: results, one folder a study and in it one a run.
-        demo_world: the demo world: videos of `data=demo`, dialogs of the tiny model, `benchmark=demo`.
-    """
-
-    work: str = "work"
-    runs: str = "runs"
-    demo_world: str = "work/demo"
 
 
 @dataclass
@@ -120,6 +106,5 @@ def _without_paths(value: Any, paths: Mapping[str, str]) -> Any:
 
 
 register(None, "train_schema", TrainConfig)
-register("paths", "paths_schema", PathsConfig)
 OmegaConf.register_new_resolver("sg.study", lambda *, _root_: study_name(_root_), replace=True)
 OmegaConf.register_new_resolver("sg.run", run_name, replace=True)

@@ -13,7 +13,7 @@ import sg.evaluate.config
 import sg.models.config  # noqa: F401
 from sg.core.commands import command, register
 from sg.core.errors import ConfigError, MissingInputError
-from sg.study.config import PathsConfig
+from sg.core.paths import PathsConfig
 from sg.train.config import TrainerConfig
 
 log = logging.getLogger(__name__)
