@@ -29,9 +29,7 @@ class GalleryConfig:
     def __post_init__(self) -> None:
         given = [name for name in ("manifest", "forest", "videos") if getattr(self, name)]
         if given and len(given) < 3:
-            raise ConfigError(
-                f"gallery.{given[0]} is given alone: give gallery.manifest, .forest and .videos together."
-            )
+            raise ConfigError(f"gallery.{given[0]} is not enough: give gallery.manifest, .forest and .videos.")
         if self.clusters_per_kind < 0 or self.members < 1:
             raise ConfigError("gallery.clusters_per_kind must be 0 or more, gallery.members 1 or more.")
         if self.core_size is not None and self.core_size < 1:

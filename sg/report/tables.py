@@ -16,7 +16,7 @@ from sg.report.wording import (
     signed,
 )
 
-CELL_WIDTH = 21
+CELL_WIDTH = 23
 REASON_LENGTH = 96
 
 

@@ -93,7 +93,7 @@ def _write_tables(folder: Path, summary: Summary, finding: Finding, text: str) -
 def _gallery(study: Study, choice: GalleryChoice) -> Gallery | None:
     inputs = choice.inputs or _recorded_inputs(study)
     core_size = choice.core_size or min((arm.num_captions for arm in study.finished if arm.scale > 0), default=0)
-    if inputs is None or core_size == 0:
+    if inputs is None or core_size == 0 or choice.clusters_per_kind == 0:
         return None
     try:
         return build_gallery(inputs, core_size, choice.clusters_per_kind, choice.members)

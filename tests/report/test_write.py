@@ -1,0 +1,121 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sg.core.tracking import LoggerConfig, Tracker
+from sg.report.write import GalleryChoice, write_report
+
+from .study_builder import World, write_corpus, write_study
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "demo_scaling"
+    write_study(path, videos=15, seeds=1)
+    inputs = write_corpus(path.parent / "corpus")
+    for file in path.glob("*/result.json"):
+        result = json.loads(file.read_text())
+        file.write_text(json.dumps(result | {"inputs": inputs, "num_captions": 8 if result["scale"] else 0}))
+    return path
+
+
+def test_the_report_of_a_study_is_complete(folder: Path) -> None:
+    paths = write_report(folder)
+    assert paths.page == folder / "report" / "index.html"
+    assert {path.name for path in paths.tables} == {"tables.csv", "runs.csv", "report.md", "report.txt"}
+    assert all(path.is_file() for path in (paths.page, paths.summary, *paths.tables, *paths.sheets))
+    assert len(paths.sheets) == 6
+    assert "Without subtitles" in paths.text and str(paths.page) in paths.text
+
+
+def test_the_report_is_the_same_when_it_is_written_again(folder: Path) -> None:
+    def contents() -> dict[str, bytes]:
+        files = sorted(path for path in (folder / "report").rglob("*") if path.is_file())
+        return {str(path): path.read_bytes() for path in files}
+
+    write_report(folder)
+    first = contents()
+    write_report(folder)
+    assert contents() == first
+
+
+def test_a_gallery_that_cannot_be_made_does_not_stop_the_report(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paths = write_report(folder, gallery=GalleryChoice(core_size=10_000))
+    assert paths.sheets == []
+    assert "no gallery" in caplog.text
+
+
+def test_no_clusters_asked_for_means_no_gallery(folder: Path) -> None:
+    assert (
+        "Clusters of the core" not in write_report(folder, gallery=GalleryChoice(clusters_per_kind=0)).page.read_text()
+    )
+
+
+def test_a_study_where_everything_failed_is_still_reported(tmp_path: Path) -> None:
+    world = World(tmp_path / "study", videos=9)
+    world.run(0, reason="no disk")
+    world.run(50_000, reason="no disk")
+    text = write_report(tmp_path / "study").text
+    assert "no disk" in text and "No verdict" in text
+
+
+def test_the_summary_run_holds_the_curve_and_the_final_values(folder: Path, tmp_path: Path) -> None:
+    with Tracker(
+        LoggerConfig(kind="csv"), tmp_path, name="report", group="demo", job_type="report", settings={}
+    ) as tracker:
+        write_report(folder, tracker)
+    rows = list(csv.reader((tmp_path / "metrics.csv").open()))
+    keys = {item for row in rows for item in row}
+    assert {
+        "captions",
+        "demo/with_subtitles/overall/delta_low",
+        "control/equal_steps/without_subtitles/difference",
+    } <= keys
+    assert "probe/zeroed_video" in keys
+
+
+@pytest.mark.slow
+def test_the_summary_run_is_in_the_offline_files_of_wandb(folder: Path, tmp_path: Path) -> None:
+    with Tracker(
+        LoggerConfig(mode="offline"), tmp_path, name="report", group="demo", job_type="report", settings={}
+    ) as tracker:
+        write_report(folder, tracker)
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    content = file.read_bytes()
+    for key in (b"demo/without_subtitles/overall", b"figures/scaling", b"tables/scores", b"verdict"):
+        assert key in content
+
+
+def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sg.report", *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.mark.slow
+def test_the_command_prints_the_tables(folder: Path) -> None:
+    done = _command(f"study={folder}", "logger=csv")
+    assert done.returncode == 0, done.stderr
+    assert "With subtitles" in done.stdout
+    assert (folder / "report" / "metrics.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "value for study"),
+        (["study=/nowhere/at/all"], "no study folder"),
+        (["study=/tmp", "gallery.forest=a"], "gallery.forest is not enough"),
+        (["study=/tmp", "gallery.core_size=0"], "gallery.core_size=0"),
+        (["study=/tmp", "+foo=1"], "no key 'foo'"),
+    ],
+)
+def test_a_mistake_gives_one_sentence(arguments: list[str], sentence: str) -> None:
+    done = _command(*arguments)
+    assert done.returncode != 0
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
