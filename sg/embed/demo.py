@@ -26,12 +26,7 @@ class DemoEmbedder:
         self._device = pick_device(config.device)
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
-        transformers_logging.disable_progress_bar()  # ours shows the films
-        try:
-            self._tower: Any = CLIPVisionModel.from_pretrained(config.checkpoint)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{config.checkpoint} is no CLIP vision tower: {str(error).splitlines()[0]}") from error
-        self._tower.to(self._device).eval()
+        self._tower = _load_tower(config.checkpoint).to(self._device)
         settings = self._tower.config
         if settings.image_size != config.image_size:
             raise ModelError(
@@ -51,6 +46,15 @@ class DemoEmbedder:
         pooled = torch.cat([normalize(patches.mean(1), dim=-1), normalize(patches.amax(1), dim=-1)], dim=-1)
         vectors: NDArray[np.float32] = normalize(pooled, dim=-1).float().cpu().numpy()
         return vectors
+
+
+def _load_tower(folder: str) -> Any:
+    hush: Any = transformers_logging
+    hush.disable_progress_bar()  # the bar that counts films is enough
+    try:
+        return CLIPVisionModel.from_pretrained(folder)  # from_pretrained switches dropout off
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} is no CLIP vision tower: {str(error).splitlines()[0]}") from error
 
 
 def pick_device(name: str) -> torch.device:
