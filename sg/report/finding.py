@@ -76,10 +76,9 @@ def _verdict(summary: Summary) -> tuple[str, str]:
         parts = [f"{size_text(delta)} points {_in_setting(setting)}" for setting, delta in losses]
         return f"Training on {row.scale_label} captions lowered accuracy by {joined(parts)}.", LOSS
     if not gains:
-        parts = [f"{difference_text(delta)} {_in_setting(setting)}" for setting, _, _, delta in found]
+        parts = [f"{difference_text(delta)} points {_in_setting(setting)}" for setting, _, _, delta in found]
         return (
-            f"No effect of caption training is resolved: {row.scale_label} captions against none give {joined(parts)} "
-            "points.",
+            f"No effect of caption training is resolved: {row.scale_label} captions against none give {joined(parts)}.",
             UNCLEAR,
         )
     parts = [f"{size_text(delta)} points {_in_setting(setting)}" for setting, delta in gains]
@@ -131,7 +130,7 @@ def _scale(summary: Summary) -> list[Statement]:
         change = (
             f"from {rows[0].scale_label} to {rows[-1].scale_label} captions: {difference_text(table.growth)} points"
         )
-        joint = f"; all {len(rows)} caption scales alike: {p_text(table.joint_p)}"
+        joint = "" if table.joint_p is None else f"; all {len(rows)} caption scales alike: {p_text(table.joint_p)}"
         meaning = {
             (True, False): "accuracy rises with scale and the training steps that go along",
             (False, True): "accuracy falls with scale and the training steps that go along",

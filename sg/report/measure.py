@@ -24,7 +24,7 @@ def measure(study: Study) -> Summary:
     """Every number of the report on `study`."""
     published = published_for(study.benchmark)
     arms = (*study.finished, *study.controls)
-    tables = _with_holm([table for setting in SETTINGS if (table := _table(study, setting, published)) is not None])
+    tables = with_holm([table for setting in SETTINGS if (table := _table(study, setting, published)) is not None])
     return Summary(
         study=study.name,
         benchmark=study.benchmark,
@@ -137,7 +137,7 @@ def _beside(cell: Cell, published: PublishedCell | None) -> Cell:
     )
 
 
-def _with_holm(tables: list[Table]) -> list[Table]:
+def with_holm(tables: list[Table]) -> list[Table]:
     """Holm's adjusted p for the planned family: every headline scale, overall, in every setting; buckets explore."""
     family = [
         (table.setting, row.arm, cell.delta.p)

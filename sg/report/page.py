@@ -105,6 +105,7 @@ def _sections(
     sections = [
         ("tables", "Scores", bool(summary.tables)),
         ("figures", "Figures", bool(figures)),
+        ("reading", "Reading", True),
         ("controls", "Controls", bool(summary.controls)),
         ("probes", "Leak probes", bool(summary.probes or summary.letters)),
         ("gallery", "Clusters", gallery is not None),

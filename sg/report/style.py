@@ -97,8 +97,18 @@ def page_svg(path: Path, prefix: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = text.replace('xlink:href="#', f'xlink:href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) width="([^"]*)"', r'\1 style="max-width: \2"', text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     for colour, name in PAGE_COLOURS.items():
         text = text.replace(colour, name)
     return text
+
+
+def png_bytes(figure: "Figure") -> bytes:
+    """The figure as PNG in memory, on white: what a notebook shows."""
+    import io
+
+    stream = io.BytesIO()
+    with figure_style():
+        figure.savefig(stream, format="png", facecolor=PAPER, metadata={"Software": None})
+    return stream.getvalue()

@@ -83,10 +83,9 @@ def test_a_study_of_failures_still_has_a_page(tmp_path: Path, summary: Summary) 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 def test_the_page_opens_in_a_browser_without_a_complaint(tmp_path: Path, html: str) -> None:
     (tmp_path / "index.html").write_text(html)
-    flags = (
-        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync".split()
-    )
-    flags += ["--disable-component-update", "--enable-logging=stderr", f"--user-data-dir={tmp_path}/user"]
+    quiet = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync")
+    flags = [f"--{name}" for name in ("headless", "no-sandbox", "disable-gpu", *quiet, "enable-logging=stderr")]
+    flags.append(f"--user-data-dir={tmp_path}/user")
     command = ["chromium", *flags, f"--screenshot={tmp_path}/page.png", f"file://{tmp_path}/index.html"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "CONSOLE" not in done.stderr
