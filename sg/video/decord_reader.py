@@ -43,7 +43,7 @@ def read(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
         raise UnreadableVideoError(CORRUPT, f"{path.name}: the film is damaged, and decord would paint over it")
     chosen = check_indices(path, choose(header.timeline()), header.num_frames)
     first = pyav_reader.read(path, lambda _: [0], limits)
-    pictures = _call(path, chosen, header.num_frames)
+    pictures = _call(path.absolute(), chosen, header.num_frames)  # the worker may stand in another folder
     return Frames(
         frames=pictures,
         indices=tuple(chosen),
@@ -72,7 +72,7 @@ def _call(path: Path, chosen: list[int], num_frames: int) -> NDArray[np.uint8]:
 def _decode(path: Path, chosen: list[int], num_frames: int) -> NDArray[np.uint8]:
     decord = _import_decord()
     try:
-        reader = decord.VideoReader(str(path.absolute()), ctx=decord.cpu(0), num_threads=1)
+        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
         counted = len(reader)
         pictures: NDArray[np.uint8] | None = reader.get_batch(chosen).asnumpy() if counted == num_frames else None
         # While the reader lives it decodes on in the background, without bound.

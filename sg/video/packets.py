@@ -6,8 +6,7 @@ knows what is missing must not be indexed by counting, so this module looks for 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -15,8 +14,8 @@ from typing import NamedTuple
 
 import av
 
-from sg.video.frames import NO_VIDEO, UnreadableVideoError
-from sg.video.pyav_film import INDEXED_CONTAINERS, MATROSKA, MP4, Film, demux, is_zeroed
+from sg.video.frames import NO_VIDEO, TRUNCATED, UnreadableVideoError
+from sg.video.pyav_film import INDEXED_CONTAINERS, MATROSKA, MP4, Film, demux, demuxer_complaints, is_zeroed
 from sg.video.sampling import Timeline
 
 _FALLBACK_FPS = 25.0
@@ -78,7 +77,8 @@ def read_header(film: Film) -> Header:
     """List the packets of a film that was just opened; UnreadableVideoError when it has none."""
     packets = _list_packets(film)
     if not packets.count:
-        raise UnreadableVideoError(NO_VIDEO, f"{film.path.name}: its video stream holds no frames")
+        status = TRUNCATED if film.stream.frames else NO_VIDEO
+        raise UnreadableVideoError(status, f"{film.path.name}: its video stream holds no frames")
     stream, stamps = film.stream, packets.stamps
     time_base = float(stream.time_base or 0)
     span_s = (stamps[-1] - stamps[0]) * time_base if len(stamps) > 1 else 0.0
@@ -98,36 +98,47 @@ class _Row(NamedTuple):
 
 def _list_packets(film: Film) -> Packets:
     rows: list[_Row] = []
+    hidden_keys: list[int] = []
     discarded = zeroed = 0
-    with _demuxer_errors(film) as errors:
+    with demuxer_complaints(film.complaints):
         for packet in demux(film):
             if packet.is_discard:
                 discarded += 1
+                hidden_keys += [packet.pts] if packet.is_keyframe and packet.pts is not None else []
             elif packet.size and not packet.is_corrupt:
                 zeroed += is_zeroed(film, packet)
                 rows.append(_Row(packet.pts, packet.dts, packet.pos, packet.size, packet.is_keyframe))
     container = film.container.format.name
-    is_cut = any(_CUT in text for text in errors) or len(rows) + discarded < film.stream.frames or _is_short(film, rows)
-    stamps, keys = _stamps(rows, container, is_cut) if container in INDEXED_CONTAINERS else ((), ())
+    is_cut = (
+        any(_CUT in text for text in film.complaints)
+        or len(rows) + discarded < film.stream.frames
+        or _is_short(film, rows)
+    )
+    stamps, keys = _stamps(rows, hidden_keys, container, is_cut) if container in INDEXED_CONTAINERS else ((), ())
     if container == "avi":
         is_gapped = _avi_is_gapped(film, len(rows))
     else:
-        skipped = container == MATROSKA and any(_CUT not in text for text in errors)
+        skipped = container == MATROSKA and any(_CUT not in text for text in film.complaints)
         is_gapped = container != MP4 and (skipped or _skips_time_and_bytes(rows))
     return Packets(len(rows), stamps, keys, discarded, zeroed, _is_open(rows), is_gapped)
 
 
-def _stamps(rows: Sequence[_Row], container: str, is_cut: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _stamps(
+    rows: Sequence[_Row], hidden_keys: Sequence[int], container: str, is_cut: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Sorted time stamps of the frames and of the key frames; ((), ()) when they cannot be trusted."""
     stamps = sorted(row.pts for row in rows if row.pts is not None)
     keys = {row.pts for row in rows if row.is_key and row.pts is not None}
-    if container == MP4:
+    keys |= set(hidden_keys)
+    if container == MP4 and not hidden_keys:
         keys |= set(stamps[:1])  # damage can hide that the first frame is one
     if len(set(stamps)) < len(rows) or not keys:
         return (), ()
     stamps = [stamp for stamp in stamps if stamp >= min(keys)]
     if is_cut:
-        stamps = _complete(stamps, max((row.dts for row in rows if row.dts is not None), default=stamps[-1]))
+        last_dts = max((row.dts for row in rows if row.dts is not None), default=stamps[-1])
+        # A frame is decoded no later than it is shown, so everything up to the last decoding time is there.
+        stamps = without_torn_end([stamp for stamp in stamps if stamp <= last_dts] or stamps[:1])
     return tuple(stamps), tuple(sorted(key for key in keys if key <= stamps[-1]))
 
 
@@ -149,17 +160,13 @@ def _is_short(film: Film, rows: Sequence[_Row]) -> bool:
     return bool(film.container.duration / av.time_base - last * film.stream.time_base > 1)
 
 
-def _complete(stamps: list[int], last_dts: int) -> list[int]:
-    """Stamps of a film whose end is missing, without the last few that may have lost a neighbour.
-
-    A frame is decoded no later than it is shown, so everything up to the last decoding time is there.
-    """
-    kept = [stamp for stamp in stamps if stamp <= last_dts] or stamps[:1]
-    steps = [after - before for before, after in pairwise(kept)]
+def without_torn_end(stamps: list[int]) -> list[int]:
+    """Sorted stamps up to a gap among the last few: where a film is cut off, those behind it lost a neighbour."""
+    steps = [after - before for before, after in pairwise(stamps)]
     for place in range(max(0, len(steps) - _MAX_REORDER), len(steps)):
         if steps[place] > 1.5 * median(steps):
-            return kept[: place + 1]
-    return kept
+            return stamps[: place + 1]
+    return stamps
 
 
 def _skips_time_and_bytes(rows: Sequence[_Row]) -> bool:
@@ -186,16 +193,3 @@ def _avi_is_gapped(film: Film, count: int) -> bool:
     with film.path.open("rb") as stream:
         head = stream.read(8)
     return film.path.stat().st_size >= int.from_bytes(head[4:8], "little") + 8
-
-
-@contextlib.contextmanager
-def _demuxer_errors(film: Film) -> Iterator[list[str]]:
-    """What the demuxer complains about: Matroska skips damaged stretches and tells nobody but the log."""
-    texts: list[str] = []
-    av.logging.set_level(av.logging.ERROR)
-    try:
-        with av.logging.Capture() as entries:
-            yield texts
-    finally:
-        av.logging.set_level(None)
-    texts.extend(text for _, name, text in entries if name == film.container.format.name)

@@ -28,6 +28,8 @@ from sg.video.frames import (
 MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 INDEXED_CONTAINERS = (MP4, MATROSKA)
 """Containers whose packets carry reliable time stamps; all others are decoded from the start and counted."""
+STAMPED_CONTAINERS = ("mpegts", "mpeg", "flv")
+"""Containers that are counted, but whose frames carry the time at which they are shown."""
 _DEMUXERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,obu,av1,ivf,flv,live_flv,kux,"
     "asf,asf_o,gif,apng,ogg,mxf,nut,rm,dv,yuv4mpegpipe,wtv,nsv,nuv,swf,h261,h263,vc1,mjpeg,"
@@ -46,6 +48,8 @@ class Film:
     path: Path
     container: Any
     stream: Any
+    complaints: list[str]
+    """What the demuxer logged as errors so far: Matroska skips damaged stretches and tells nobody else."""
     num_bad: int = 0
     """Packets that could not be read or decoded so far."""
 
@@ -55,13 +59,28 @@ def open_film(path: Path, limits: ReaderLimits) -> Iterator[Film]:
     """Open a film for one thread; UnreadableVideoError when it is missing, empty, no film, or too large."""
     _check_file(path)
     options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
+    complaints: list[str] = []
     try:
-        # The prefix keeps names such as "-x.mp4" or "concat:a|b" from being read as anything but a file.
-        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+        with demuxer_complaints(complaints):
+            # The prefix keeps names such as "-x.mp4" or "concat:a|b" from being read as anything but a file.
+            container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _open_error(path, error) from error
     with container:
-        yield Film(path, container, _video_stream(path, container, limits))
+        yield Film(path, container, _video_stream(path, container, limits), complaints)
+
+
+@contextlib.contextmanager
+def demuxer_complaints(texts: list[str]) -> Iterator[None]:
+    """Collect what demuxers log as errors."""
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # the same film may be read twice
+    try:
+        with av.logging.Capture() as entries:
+            yield
+    finally:
+        av.logging.set_level(None)
+    texts.extend(text for _, name, text in entries if name in INDEXED_CONTAINERS)
 
 
 def _check_file(path: Path) -> None:
@@ -92,8 +111,10 @@ def _video_stream(path: Path, container: Any, limits: ReaderLimits) -> Any:
         for stream in container.streams.video
         if not stream.disposition & av.stream.Disposition.attached_pic and stream.codec_context is not None
     ]
+    if not streams and all(stream.type == "video" and not stream.frames for stream in container.streams):
+        raise UnreadableVideoError(TRUNCATED, f"{path.name}: begins like a film, but its index is cut off or broken")
     if not streams:
-        raise UnreadableVideoError(NO_VIDEO, f"{path.name}: holds no video stream")
+        raise UnreadableVideoError(NO_VIDEO, f"{path.name}: holds no video stream of a known codec")
     chosen = streams[0]
     if chosen.codec_context.width * chosen.codec_context.height > limits.max_pixels:
         size = f"{chosen.codec_context.width}x{chosen.codec_context.height}"
@@ -129,6 +150,8 @@ def decode(film: Film) -> Iterator[tuple[Any | None, bool]]:
             yield None, False
         if lost or packet.is_corrupt:
             whole = False
+        elif packet.is_discard and packet.is_keyframe:
+            whole = True  # decoded, but hidden by an edit list: what follows builds on it
         for picture in pictures:
             if picture.is_corrupt:
                 whole = False

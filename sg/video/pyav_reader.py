@@ -24,8 +24,8 @@ from sg.video.frames import (
     VideoInfo,
     check_indices,
 )
-from sg.video.packets import Header, Packets, read_header
-from sg.video.pyav_film import Film, decode, open_film
+from sg.video.packets import Header, Packets, read_header, without_torn_end
+from sg.video.pyav_film import STAMPED_CONTAINERS, Film, decode, open_film
 from sg.video.sampling import FramePolicy, Timeline
 
 if TYPE_CHECKING:
@@ -170,9 +170,11 @@ def _counting(film: Film, wanted: set[int]) -> _Found:
     counts as substituted.
     """
     found, last, damaged_at = _Found({}, 0), None, None
+    stamps: list[int] = []
     for position, (picture, whole) in enumerate(decode(film)):
-        if whole:
+        if whole and picture is not None:
             last, found.num_frames = picture, position + 1
+            stamps += [picture.pts] if picture.pts is not None else []
         elif damaged_at is None:
             damaged_at = position
         if position in wanted and last is not None:
@@ -180,6 +182,8 @@ def _counting(film: Film, wanted: set[int]) -> _Found:
     found.num_bad = film.num_bad
     if damaged_at is not None and damaged_at < found.num_frames:
         found.substituted = frozenset(index for index in wanted if index >= damaged_at)
+    elif len(stamps) == found.num_frames and film.container.format.name in STAMPED_CONTAINERS:
+        found.num_frames = len(without_torn_end(stamps))
     return found
 
 

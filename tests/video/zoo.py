@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -90,3 +91,60 @@ def _add_silence(output: av.container.OutputContainer, stream: av.AudioStream, s
         frame.sample_rate, frame.pts = 44100, block * 1024
         output.mux(stream.encode(frame))
     output.mux(stream.encode())
+
+
+def cut_by_copy(source: Path, path: Path, start: int) -> Path:
+    """Copy packets so that the film begins inside a group of pictures: mp4 hides what is before by an edit list."""
+    with av.open(str(source)) as film, av.open(str(path), "w") as output:
+        stream = film.streams.video[0]
+        copy = output.add_stream_from_template(stream)
+        packets = [packet for packet in film.demux(stream) if packet.size]
+        shown = sorted(packet.pts for packet in packets)
+        first = max(packet.pts for packet in packets if packet.is_keyframe and packet.pts <= shown[start])
+        for packet in packets[[packet.pts for packet in packets].index(first) :]:
+            packet.pts, packet.dts = packet.pts - shown[start], packet.dts - shown[start]
+            packet.stream = copy
+            output.mux(packet)
+    return path
+
+
+SVT_QUIET = {"svtav1-params": "enable-stat-report=0"}
+B_FRAMES = {"g": "12", "bf": "3"}
+ALT_REF = {"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "b": "200k"}
+FILMS: dict[str, dict[str, Any]] = {
+    "short_gop.mp4": {"options": {"g": "5", "bf": "0"}},
+    "long_gop.mp4": {"options": {"g": "250", "bf": "0"}},
+    "b_frames.mp4": {"options": B_FRAMES},
+    "open_gop.mp4": {"options": B_FRAMES | {"x264-params": "open-gop=1"}},
+    "faststart.mp4": {"options": B_FRAMES, "mux_options": {"movflags": "faststart"}},
+    "fragmented.mp4": {"options": {"g": "12"}, "mux_options": {"movflags": "frag_keyframe+empty_moov"}},
+    "sound.mp4": {"audio": True},
+    "variable_rate.mp4": {"stamps": [sum(40 + (i % 5) * 30 for i in range(n)) for n in range(60)]},
+    "odd_size.mp4": {"width": 97, "height": 65, "pixel_format": "yuv444p"},
+    "narrow.mp4": {"width": 48, "height": 48},
+    "mpeg4.mp4": {"codec": "mpeg4", "options": B_FRAMES},
+    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=12:bframes=3:open-gop=0"}},
+    "hevc_open.mkv": {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=12:bframes=3:open-gop=1"}},
+    "vp8.webm": {"codec": "libvpx", "options": ALT_REF | {"cpu-used": "4"}},
+    "vp9.webm": {"codec": "libvpx-vp9", "options": ALT_REF | {"cpu-used": "8"}},
+    "av1.mp4": {"codec": "libsvtav1", "options": {"g": "20", "preset": "11"}},
+    "h264.mkv": {"options": B_FRAMES},
+    "variable_rate.mkv": {"options": B_FRAMES, "stamps": [sum(40 + (i % 7) * 50 for i in range(n)) for n in range(60)]},
+    "ffv1.mkv": {"codec": "ffv1"},
+    "h264.ts": {"options": B_FRAMES},
+    "mpeg2.ts": {"codec": "mpeg2video", "options": {"g": "12", "bf": "2"}},
+    "mpeg1.mpg": {"codec": "mpeg1video", "options": {"g": "12", "bf": "2"}},
+    "mpeg2.mpg": {"codec": "mpeg2video", "options": {"g": "12", "bf": "2"}, "container": "vob"},
+    "h264.avi": {"options": B_FRAMES},
+    "mpeg4.avi": {"codec": "mpeg4", "options": {"g": "12", "bf": "2"}},
+    "mjpeg.avi": {"codec": "mjpeg", "pixel_format": "yuvj420p"},
+    "h264.flv": {"options": B_FRAMES},
+    "wmv2.asf": {"codec": "wmv2"},
+    "animation.gif": {"codec": "gif", "pixel_format": "rgb8"},
+}
+NUM_FRAMES = 60
+
+
+def build_zoo(folder: Path) -> dict[str, Path]:
+    """Every film of the zoo, of `NUM_FRAMES` frames each."""
+    return {name: make_film(folder / name, NUM_FRAMES, **settings) for name, settings in FILMS.items()}

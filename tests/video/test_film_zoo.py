@@ -1,0 +1,172 @@
+"""Every frame that a reader returns is the one asked for, by the number in its picture; or the film is refused."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from zoo import FILMS, NUM_FRAMES, cut_by_copy, make_film, read_number
+
+from sg.video.frames import Frames, UnreadableVideoError
+from sg.video.reader import probe, read_frames
+from sg.video.sampling import AllFrames, MiddleOfSegments
+
+DECORD_REFUSES = {
+    *("h264.ts", "mpeg2.ts", "mpeg1.mpg", "mpeg2.mpg", "h264.avi", "mpeg4.avi", "mjpeg.avi", "h264.flv", "wmv2.asf"),
+    *("animation.gif", "av1.mp4", "narrow.mp4", "open_gop.mp4", "mpeg4.mp4", "hevc_open.mkv"),
+}
+
+
+def numbers(frames: Frames) -> list[int]:
+    return [read_number(picture) for picture in frames.frames]
+
+
+def zeroed(path: Path, copy: Path, start: float, share: float = 0.1) -> Path:
+    data = bytearray(path.read_bytes())
+    first, length = int(len(data) * start), int(len(data) * share)
+    data[first : first + length] = bytes(len(data[first : first + length]))
+    copy.write_bytes(data)
+    return copy
+
+
+def assert_right_or_refused(path: Path, backend: str, offset: Sequence[int] = (0,)) -> None:
+    """`offset`: how many frames may be missing at the front, where nobody can know their number."""
+    try:
+        frames = read_frames(path, MiddleOfSegments(8), backend)
+    except UnreadableVideoError as error:
+        assert error.status
+        return
+    shifts = {number - index for number, index in zip(numbers(frames), frames.indices, strict=True)}
+    assert len(shifts) == 1, (path.name, frames.indices, numbers(frames))
+    assert shifts <= set(offset), (path.name, shifts)
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_pyav_returns_every_frame_of_every_film_in_any_order(films: dict[str, Path], name: str) -> None:
+    whole = read_frames(films[name], AllFrames())
+    some = [NUM_FRAMES - 1, 0, 31, 31, 7]
+
+    assert numbers(whole) == list(range(NUM_FRAMES))
+    assert numbers(read_frames(films[name], some)) == some
+    assert (whole.num_frames, whole.num_bad, whole.num_substituted) == (NUM_FRAMES, 0, 0)
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_decord_returns_the_right_frames_or_refuses_the_film(films: dict[str, Path], name: str) -> None:
+    if name in DECORD_REFUSES:
+        with pytest.raises(UnreadableVideoError, match="decord") as caught:
+            read_frames(films[name], MiddleOfSegments(8), "decord")
+        assert caught.value.status == "unsupported"
+        return
+    for wanted in (AllFrames(), MiddleOfSegments(8), [NUM_FRAMES - 1, 0, 31, 31, 7]):
+        frames = read_frames(films[name], wanted, "decord")
+        assert numbers(frames) == list(frames.indices)
+
+
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+def test_a_film_of_one_frame_has_one_frame(tmp_path: Path, backend: str) -> None:
+    frames = read_frames(make_film(tmp_path / "one.mp4", 1), MiddleOfSegments(4), backend)
+    assert (numbers(frames), frames.num_frames, frames.indices) == ([0] * 4, 1, (0,) * 4)
+
+
+def test_a_film_cut_by_an_edit_list_begins_at_its_first_shown_frame(films: dict[str, Path], tmp_path: Path) -> None:
+    path = cut_by_copy(films["b_frames.mp4"], tmp_path / "cut.mp4", start=17)
+
+    frames = read_frames(path, AllFrames())
+
+    assert numbers(frames) == list(range(17, NUM_FRAMES))
+    assert numbers(read_frames(path, [20, 3])) == [37, 20]
+    with pytest.raises(UnreadableVideoError, match="edit list"):
+        read_frames(path, [0], "decord")
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_both_backends_turn_a_rotated_film_upright(tmp_path: Path, degrees: int) -> None:
+    import numpy as np
+
+    upright = read_frames(make_film(tmp_path / "upright.mp4", 3), [2])
+    path = make_film(tmp_path / "turned.mp4", 3, rotation=degrees)
+    turned, by_decord = read_frames(path, [2]), read_frames(path, [2], "decord")
+
+    assert turned.rotation == by_decord.rotation == degrees
+    assert (turned.width, turned.height) == ((64, 96) if degrees != 180 else (96, 64))
+    np.testing.assert_array_equal(turned.frames[0], np.rot90(upright.frames[0], degrees // 90))
+    np.testing.assert_array_equal(turned.frames, by_decord.frames)
+
+
+def test_a_film_of_variable_rate_is_sampled_by_index_or_by_time(films: dict[str, Path]) -> None:
+    by_index = read_frames(films["variable_rate.mp4"], MiddleOfSegments(8))
+    by_time = read_frames(films["variable_rate.mp4"], MiddleOfSegments(8, by_time=True))
+
+    assert numbers(by_index) == list(by_index.indices)
+    assert numbers(by_time) == list(by_time.indices)
+
+
+@pytest.mark.parametrize("start", [0.15, 0.4, 0.72])
+@pytest.mark.parametrize("name", FILMS)
+def test_a_film_with_a_tenth_of_zeros_gives_right_frames_or_a_reason(
+    films: dict[str, Path], tmp_path: Path, name: str, start: float
+) -> None:
+    assert_right_or_refused(zeroed(films[name], tmp_path / name, start), "pyav")
+    if start == 0.4 and name not in DECORD_REFUSES:
+        assert_right_or_refused(zeroed(films[name], tmp_path / name, start), "decord")
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_a_film_without_its_end_gives_right_frames_or_a_reason(
+    films: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    data = films[name].read_bytes()
+    for share in (0.35, 0.5, 0.81):
+        path = tmp_path / name
+        path.write_bytes(data[: int(len(data) * share)])
+        assert_right_or_refused(path, "pyav")
+    if name not in DECORD_REFUSES:
+        assert_right_or_refused(path, "decord")
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_a_film_without_its_front_gives_its_remaining_frames_in_order_or_a_reason(
+    films: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    data = films[name].read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data[len(data) // 5 :])
+    assert_right_or_refused(path, "pyav", offset=range(NUM_FRAMES))
+
+
+def test_an_end_that_is_missing_is_not_counted(films: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("faststart.mp4", "h264.mkv", "h264.ts"):
+        path = tmp_path / name
+        path.write_bytes(films[name].read_bytes()[: films[name].stat().st_size // 2])
+        frames = read_frames(path, AllFrames())
+        assert 10 < frames.num_frames < NUM_FRAMES
+        assert numbers(frames) == list(range(frames.num_frames))
+
+
+def test_lost_frames_can_be_replaced_by_earlier_ones_and_are_counted(films: dict[str, Path], tmp_path: Path) -> None:
+    from sg.video.frames import ReaderLimits
+
+    path = zeroed(films["short_gop.mp4"], tmp_path / "damaged.mp4", 0.4)
+
+    frames = read_frames(path, AllFrames(), limits=ReaderLimits(max_substituted=0.5))
+
+    assert frames.num_bad > 0
+    wrong = [index for index, number in zip(frames.indices, numbers(frames), strict=True) if index != number]
+    assert 0 < len(wrong) == frames.num_substituted < NUM_FRAMES / 2
+    assert all(0 <= number <= index for index, number in zip(frames.indices, numbers(frames), strict=True))
+
+
+def test_random_damage_never_gives_an_error_of_another_kind(films: dict[str, Path], tmp_path: Path) -> None:
+    for name, path in films.items():
+        data = bytearray(path.read_bytes())
+        chance = random.Random(name)
+        for _ in range(30):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        damaged = tmp_path / name
+        damaged.write_bytes(data)
+        for act in (probe, lambda file: read_frames(file, MiddleOfSegments(4))):
+            try:
+                act(damaged)
+            except UnreadableVideoError as error:
+                assert error.reason.startswith(name)
