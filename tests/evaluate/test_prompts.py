@@ -1,6 +1,9 @@
 import pytest
+from omegaconf import OmegaConf
 
+from sg.core.commands import PROJECT_FOLDER
 from sg.core.errors import ConfigError
+from sg.demo import language
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
 from sg.evaluate.prompts import build_prompt
 
@@ -53,3 +56,15 @@ def test_empty_wording_is_left_out() -> None:
 def test_a_wrong_setting_is_named_with_its_key_and_the_choices(make: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_the_demo_benchmark_asks_as_the_demo_model_was_taught() -> None:
+    settings = OmegaConf.to_container(OmegaConf.load(PROJECT_FOLDER / "conf" / "benchmark" / "demo.yaml"))
+    config = PromptConfig(**settings["prompt"])
+    question = language.Question("attribute", "Q sea star colour ?", ("red", "blue", "green", "black"), "B")
+    cues = [language.Cue(1, "> sea plain red star spin left"), language.Cue(2, "> sea plain blue disc rest right")]
+    lines = [cue.text for cue in cues]
+    assert build_prompt(question.text, question.lettered_options, config) == question.prompt
+    taught = f"{language.subtitle_block(cues)}\n{question.prompt}"
+    assert build_prompt(question.text, question.lettered_options, config, lines) == taught
+    assert build_prompt(question.text, question.lettered_options, config, []) == question.prompt

@@ -1,0 +1,135 @@
+"""What sharing saves: an evaluation with shared work against one question at a time, both from the films on disk.
+
+    python benchmarks/evaluation/shared_work.py [--videos 60] [--out work/benchmarks/evaluation]
+
+Films, questions and model are those of the demo world. "One by one" decodes and encodes the film anew for every
+question and setting and calls the model's own `generate`, as common harnesses do. Both paths must give the same
+answers; the table counts decoded films, encoded clips and CPU seconds.
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from sg.artefacts.predictions import read_predictions
+from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.demo.build import build_demo_world
+from sg.demo.config import DemoWorldConfig
+from sg.evaluate.answering import evaluate
+from sg.evaluate.asking import Asker
+from sg.evaluate.benchmark import Benchmark, read_benchmark
+from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
+from sg.models.chat_univi.build import build_encoder, build_model, build_processor
+from sg.models.config import ModelConfig
+from sg.train import visual_tokens
+from sg.train.samples import Clip
+from sg.train.visual_tokens import fill_cache
+
+MODEL = ModelConfig(
+    name="tiny",
+    language_model="sg/demo/assets/language_model",
+    vision_tower="sg/demo/assets/vision_tower",
+    system_prompt="",
+    spatial_clusters=[8, 4, 2],
+    temporal_cluster_rate=1 / 8,
+    visual_token_dtype="float32",  # the other path does not round either
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to evaluate: its answers and what they took."""
+
+    name: str
+    answers: dict
+    decoded: int
+    encoded: int
+    seconds: float
+
+
+class Bench:
+    """The demo's benchmark and model, ready to be evaluated in both ways."""
+
+    def __init__(self, folder: Path, videos: int) -> None:
+        world = DemoWorldConfig(videos_per_k=1, align_clips=1, instruct_clips=1, benchmark_videos=videos // 3)
+        build_demo_world(world, folder / "world")
+        prompt = PromptConfig(subtitle_header="Subs:", instruction="", last_line="Answer:")
+        answering = AnsweringConfig(probes=[], max_new_tokens=8, batch_size=126)
+        where = str(folder / "world" / "benchmark")
+        self.config = BenchmarkConfig("demo", where, prompt=prompt, answering=answering)
+        self.benchmark: Benchmark = read_benchmark(self.config)
+        self.model, self.encoder = build_model(MODEL), build_encoder(MODEL)
+        self.processor = build_processor(MODEL, self.model)
+        self.folder = folder
+
+    def clips(self) -> dict[str, Clip]:
+        """The films by media id."""
+        return {video.media_id: Clip(video.media_id, video.path) for video in self.benchmark.videos}
+
+    def shared(self, folder: Path) -> dict:
+        """Every film decoded and encoded once into a cache in `folder`, prompts batched over their beginnings."""
+        channels = self.model.config.vision_config.hidden_size
+        store = VisualTokenStore.create(folder / "tokens", {}, channels, MODEL.visual_token_dtype)
+        fill_cache(store, self.clips().values(), self.model, self.processor, decode_workers=0)
+        path = folder / "predictions.jsonl"
+        evaluate(self.model, self.encoder, self.benchmark, store, self.config, path, "shared")
+        return {row.key: row.response for row in read_predictions(path)}
+
+    def one_by_one(self, folder: Path) -> dict:
+        """Everything anew for every question; the wording is the shared path's, as only the work is compared."""
+        store = VisualTokenStore(folder / "tokens")
+        clips, answers = self.clips(), {}
+        for ask in Asker(self.benchmark, self.config, self.encoder, store, 2048).asks():
+            film = visual_tokens.decode_clip(clips[ask.row.tokens_of], self.processor)
+            tokens = self.model.encode_video(film.pixels, visual_tokens.noise_seed(film.key, len(film.frame_indices)))
+            new = self.model.generate(
+                torch.tensor([ask.ids]), visual_tokens=tokens, visual_counts=[len(tokens)],
+                max_new_tokens=self.config.answering.max_new_tokens,
+            )  # fmt: skip
+            answers[ask.row.key] = self.encoder.decode(new[0].tolist())
+        return answers
+
+    def measure(self, name: str, way: Callable[[Path], dict], folder: Path) -> Way:
+        """Run one way and count what it does."""
+        decode = patch.object(visual_tokens, "decode_clip", wraps=visual_tokens.decode_clip)
+        encode = patch.object(self.model, "encode_clips", wraps=self.model.encode_clips)
+        with decode as decoded, encode as encoded:
+            started = time.process_time()
+            answers = way(folder)
+            seconds = time.process_time() - started
+        clips = sum(len(call.args[1]) for call in encoded.call_args_list)
+        return Way(name, answers, decoded.call_count, clips, seconds)
+
+
+def differing(one: Way, other: Way) -> list:
+    return [key for key in one.answers if one.answers[key] != other.answers[key]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=60, help="films, a third of each duration")
+    parser.add_argument("--out", type=Path, default=Path("work/benchmarks/evaluation"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    bench = Bench(arguments.out, arguments.videos)
+    with tempfile.TemporaryDirectory() as folder:
+        ways = [
+            bench.measure("shared", bench.shared, Path(folder)),
+            bench.measure("one by one", bench.one_by_one, Path(folder)),
+        ]
+    print(f"{'':12}{'questions':>10}{'decoded':>9}{'encoded':>9}{'CPU s':>8}")
+    for way in ways:
+        print(f"{way.name:12}{len(way.answers):10}{way.decoded:9}{way.encoded:9}{way.seconds:8.1f}")
+    print(f"{len(differing(*ways))} answers differ; {ways[1].seconds / ways[0].seconds:.1f} times less CPU time")
+
+
+if __name__ == "__main__":
+    main()
