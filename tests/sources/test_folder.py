@@ -1,0 +1,211 @@
+"""Any folder of clips becomes a manifest: a row a clip, a reason for every one that cannot be used."""
+
+import csv
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest
+from sg.core.errors import ConfigError, MissingInputError
+from sg.sources import probing
+from sg.sources.config import FolderDataConfig
+from sg.sources.folder import scan_folder
+from sg.sources.manifests import make_manifest
+from sg.video.writer import write_video
+
+
+def film(path: Path, frames: int = 4) -> Path:
+    return write_video(path, np.full((frames, 48, 64, 3), 90, np.uint8), fps=2)
+
+
+def config(tmp_path: Path, **values: Any) -> FolderDataConfig:
+    settings = {"name": "mine", "dir": str(tmp_path / "work"), "videos": str(tmp_path / "clips"), "workers": 1}
+    return FolderDataConfig(**(settings | values))
+
+
+def captions(tmp_path: Path, rows: dict[str, str]) -> str:
+    with (tmp_path / "captions.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("video", "caption"), *rows.items()])
+    return str(tmp_path / "captions.csv")
+
+
+def scanned(settings: FolderDataConfig) -> Manifest:
+    return read_manifest(scan_folder(settings))
+
+
+def by_id(manifest: Manifest) -> dict[str, VideoRecord]:
+    return {record.video_id: record for record in manifest.records()}
+
+
+@pytest.fixture
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at clips in this process: starting one takes longer than the clips of these tests."""
+
+    class Here:
+        def __init__(self, function: Any, num_workers: int, timeout_s: float) -> None:
+            self.function = function
+
+        def __enter__(self) -> "Here":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def map(self, jobs: Any) -> Any:
+            from sg.core.errors import SgError
+
+            for job in jobs:
+                try:
+                    yield job, self.function(job)
+                except SgError as error:
+                    yield job, error
+
+    monkeypatch.setattr("sg.video.workers.WorkerPool", Here)
+
+
+def test_clips_get_their_captions_and_what_a_look_at_them_tells(tmp_path: Path) -> None:
+    for name in ("b.mp4", "sub/a clip.mkv", "c.mp4"):
+        film(tmp_path / "clips" / name)
+    (tmp_path / "clips" / "notes.txt").write_text("no clip")
+    file = captions(tmp_path, {"b.mp4": "a cat", "a clip": "a dog"})
+
+    manifest = scanned(config(tmp_path, captions=file))
+
+    rows = by_id(manifest)
+    assert list(rows) == ["b", "c", "sub%2Fa%20clip"]
+    assert [row.original_caption for row in rows.values()] == ["a cat", "", "a dog"]
+    row = rows["sub%2Fa%20clip"]
+    assert (row.path, row.width, row.height, row.num_frames, row.fps) == ("sub/a clip.mkv", 64, 48, 4, 2.0)
+    assert row.duration_s == pytest.approx(2.0, abs=0.01)
+    assert (row.status, row.source, json.loads(row.extra)["bytes"] > 0) == ("ok", "folder", True)
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_unusable_clips_and_captions_without_a_clip_are_rows_with_a_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips = tmp_path / "clips"
+    good = film(clips / "good.mp4")
+    (clips / "zero.mp4").touch()
+    (clips / "page.mp4").write_text("<html>404</html>")
+    (clips / "cut.mp4").write_bytes(good.read_bytes()[:-300])
+    shutil.copy(good, tmp_path / "secret.mp4")
+    (clips / "link.mp4").symlink_to(tmp_path / "secret.mp4")
+    (clips / "loop.mp4").symlink_to("loop.mp4")
+    (clips / "gone.mp4").symlink_to("nothing.mp4")
+    film(clips / "x" / "twin.mp4")
+    film(clips / "y" / "twin.mp4")
+    rows = {"good": "a cat", "lost.mp4": "a dog", "../secret.mp4": "x", "/etc/passwd": "y", "twin.mp4": "z"}
+
+    with caplog.at_level(logging.INFO):
+        manifest = scanned(config(tmp_path, captions=captions(tmp_path, rows | {"good.mp4": "again"})))
+
+    found = {record.video_id: record.status for record in manifest.records()}
+    assert found == {
+        "cut": "truncated",
+        "gone": "missing",
+        "good": "ok",
+        "link": "unsafe_path",
+        "loop": "unsafe_path",
+        "page": "unreadable",
+        "x%2Ftwin": "ok",
+        "y%2Ftwin": "ok",
+        "zero": "empty",
+        "missing%3Alost.mp4": "missing",
+        "missing%3A..%2Fsecret.mp4": "unsafe_path",
+        "missing%3A%2Fetc%2Fpasswd": "unsafe_path",
+        "missing%3Atwin.mp4": "ambiguous",
+    }
+    assert all(record.reason for record in manifest.records() if record.status != "ok")
+    assert by_id(manifest)["good"].original_caption == "a cat"
+    assert "folder: 3 usable clips, 1 with a caption; left out: 1 ambiguous" in caplog.text
+    assert "captions left out: 1 second caption of a clip" in caplog.text
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_hostile_file_names_get_safe_ids_or_a_reason(tmp_path: Path) -> None:
+    good = film(tmp_path / "good.mp4")
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    names = ["-rf.mp4", "a\nb.mp4", "a\\b.mp4", "con.mp4", "<script>.mp4", "é.mp4", " .mp4", "..a.mp4", "C:x.mp4"]
+    for name in names:
+        shutil.copy(good, clips / name)
+    shutil.copy(good, os.fsencode(clips) + b"/\xff.mp4")
+
+    manifest = scanned(config(tmp_path))
+
+    statuses = {record.video_id: record.status for record in manifest.records()}
+    assert len(statuses) == len(names) + 1
+    unsafe = {video_id for video_id, status in statuses.items() if status != "ok"}
+    assert unsafe == {"a%0Ab", "a%5Cb", "C%3Ax", "%ED%B3%BF"}
+    assert {"-rf", "%63on", "%3Cscript%3E", "%C3%A9", "%20", "%2E.a"} <= set(statuses)
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_clips_that_differ_in_their_suffix_only_keep_it_in_their_id(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.mkv", "b.mp4"):
+        film(tmp_path / "clips" / name)
+    assert scanned(config(tmp_path)).video_ids == ["a.mkv", "a.mp4", "b"]
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_a_finished_scan_is_left_alone_and_a_change_looks_at_the_changed_clips_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    look = probing._look
+    monkeypatch.setattr(probing, "_look", lambda path: (looked.append(path.name), look(path))[1])
+    for name in ("a.mp4", "b.mp4"):
+        film(tmp_path / "clips" / name)
+    settings = config(tmp_path)
+
+    path = make_manifest(settings)
+    written = path.stat().st_mtime_ns
+    make_manifest(settings)
+    assert (looked, path.stat().st_mtime_ns) == (["a.mp4", "b.mp4"], written)
+
+    film(tmp_path / "clips" / "b.mp4", frames=6)
+    film(tmp_path / "clips" / "c.mp4")
+    manifest = read_manifest(make_manifest(settings))
+    assert looked == ["a.mp4", "b.mp4", "b.mp4", "c.mp4"]
+    assert by_id(manifest)["b"].num_frames == 6
+
+    first = manifest.content_hash
+    make_manifest(config(tmp_path, captions=captions(tmp_path, {"a": "a cat"})))
+    assert len(looked) == 4
+    assert read_manifest(path).content_hash != first
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_a_scan_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        film(tmp_path / "clips" / name)
+    whole = scanned(config(tmp_path)).content_hash
+    journal = tmp_path / "work" / "scan.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text(lines[0] + lines[1][:20])  # killed while it wrote the second line
+    (tmp_path / "work" / "manifest.parquet").unlink()
+
+    assert scanned(config(tmp_path)).content_hash == whole
+
+
+def test_what_the_user_got_wrong_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"no folder .*data\.videos=DIR"):
+        scan_folder(config(tmp_path))
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(MissingInputError, match="holds no clips"):
+        scan_folder(config(tmp_path))
+    for wrong, message in (
+        ({"name": "../x"}, "names a folder"),
+        ({"control": "none "}, "should be one of none, equal_steps, random"),
+        ({"scale": "many"}, "is no scale"),
+        ({"captions_per_k": 0}, "should be at least 1"),
+        ({"timeout_s": 0.0}, "should be positive"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            config(tmp_path, **wrong)
