@@ -164,8 +164,6 @@ CuratorConfig = Any
 """One of the dataclasses above; Hydra needs a plain `Any` for a group whose options differ."""
 
 
-def register_schemas() -> None:
-    """Put the schemas into Hydra's config store."""
-    register("curator", "tome_schema", TomeConfig)
-    register("curator", "random_schema", RandomConfig)
-    register("curator", "longest_caption_schema", LongestCaptionConfig)
+register("curator", "tome_schema", TomeConfig)
+register("curator", "random_schema", RandomConfig)
+register("curator", "longest_caption_schema", LongestCaptionConfig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,17 +13,24 @@ from torch import Tensor
 from sg.core.errors import ConfigError
 from sg.curate.config import TomeConfig
 from sg.curate.matching import BlockStore, ExactMatcher, Matcher, Matches, match
-from sg.curate.rounds import Rows
+from sg.curate.rounds import Edges, Rows
+
+if TYPE_CHECKING:
+    from sg.curate.cells import Cells
 
 _ROWS_AT_ONCE = 16_384
+_WORTH_A_BOUND = 10_000_000
+"""Pairs of a round from which the compiled loop of `projected` pays."""
 
 
 class Matchers:
-    """Matches the two sides of each round of one run."""
+    """Matches the two sides of each round of one run on `unit` [N, d]."""
 
-    def __init__(self, config: TomeConfig) -> None:
-        self._config = config
+    def __init__(self, config: TomeConfig, unit: NDArray[np.floating]) -> None:
+        self._config, self._unit = config, unit
         self.device = choose_device(config.device)
+        self._basis: Tensor | None = None
+        self._cells: Cells | None = None
 
     def match(
         self,
@@ -34,8 +42,37 @@ class Matchers:
     ) -> Matches:
         """The best of `targets` for each of `sources`, both rows of `vectors` [n, d] of any length."""
         a, b = unit_tensor(vectors, sources), unit_tensor(vectors, targets).to(self.device)
-        matcher: Matcher = ExactMatcher(b, self._config.block_rows, self._config.block_columns)
-        return match(a, b, matcher, advance, store)
+        return match(a, b, self._matcher(len(a), b), advance, store)
+
+    def is_partial(self, sources: int, targets: int) -> bool:
+        """True when a round of that size is matched by candidates that may miss the best one."""
+        return self._config.matcher == "cells" and sources + targets >= self._config.exact_below
+
+    def agreement(self, vectors: NDArray[np.floating], edges: Edges, targets: Rows) -> float:
+        """Share of `verify_sample` evenly spaced edges whose target is the exact match of their source."""
+        step = max(1, len(edges) // max(1, self._config.verify_sample))
+        a, b = unit_tensor(vectors, edges.source[::step]), unit_tensor(vectors, targets).to(self.device)
+        found = match(a, b, self._exact(b))
+        return float((targets[found.target] == edges.target[::step]).mean())
+
+    def _matcher(self, sources: int, b: Tensor) -> Matcher:
+        if self.is_partial(sources, len(b)):
+            from sg.curate.cells import CellMatcher, Cells
+
+            if self._cells is None:
+                self._cells = Cells(self._unit, self._config.rows_per_cell, self._config.seed)
+            return CellMatcher(b, self._cells.centres(len(b)), self._config.probed_cells)
+        bounded = self._config.matcher == "projected" and sources * len(b) >= _WORTH_A_BOUND
+        if bounded and b.device.type == "cpu" and b.dtype == torch.float32:
+            from sg.curate.projected import ProjectedMatcher, principal_basis
+
+            if self._basis is None:
+                self._basis = principal_basis(self._unit, self._config.projected_dims)
+            return ProjectedMatcher(b, self._basis)
+        return self._exact(b)
+
+    def _exact(self, b: Tensor) -> ExactMatcher:
+        return ExactMatcher(b, self._config.block_rows, self._config.block_columns)
 
 
 def unit_tensor(vectors: NDArray[np.floating], rows: Rows) -> Tensor:

@@ -9,7 +9,7 @@ are equal but for the last bit tie, and ties go to the lowest row.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,15 +20,14 @@ from torch import Tensor
 
 NEAR_TIE = {torch.float32: 4e-6, torch.float64: 4e-12}
 """Lead below which float64 decides; the largest error of a float32 product seen at d=768 is 8e-7."""
-NOT_WANTED = -1
-"""Target of a row that is proven to score below the edges that will be used."""
 _GRID = 2.0**40
 _GROUP = 128
+_PAIRS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """For each of n source rows: `target` int64 [n] (row of the other side or `NOT_WANTED`), `score` float64 [n]."""
+    """For each of n source rows: `target` int64 [n] (row of the other side) and `score` float64 [n]."""
 
     target: NDArray[np.int64]
     score: NDArray[np.float64]
@@ -36,10 +35,19 @@ class Matches:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """Proposals for a block of n rows: `target` int64 [n] and `lead` [n], best minus second-best score."""
+    """Proposals for n source rows: `target` int64 [n] and `lead` float32 [n], best minus second-best score."""
 
-    target: Tensor
-    lead: Tensor
+    target: NDArray[np.int64]
+    lead: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    @staticmethod
+    def join(parts: Sequence[Candidates]) -> Candidates:
+        """The candidates of consecutive blocks."""
+        target = np.concatenate([np.empty(0, np.int64), *(part.target for part in parts)])
+        return Candidates(target, np.concatenate([np.empty(0, np.float32), *(part.lead for part in parts)]))
 
 
 class Matcher(Protocol):
@@ -55,12 +63,12 @@ class Matcher(Protocol):
 class BlockStore(Protocol):
     """Keeps the finished blocks of a round, so that a killed run goes on inside it."""
 
-    def load(self, count: int) -> Matches:
-        """The matches of the first rows that an earlier run finished; none when there was none. `count` is the total."""
+    def load(self, count: int) -> Candidates:
+        """Those of the first of `count` rows that an earlier run finished; none when there was none."""
         ...
 
-    def save(self, matches: Matches, count: int) -> None:
-        """Keep the matches of the first rows."""
+    def save(self, candidates: Candidates, count: int) -> None:
+        """Keep the candidates of the first rows."""
         ...
 
 
@@ -73,21 +81,17 @@ def match(
 ) -> Matches:
     """The best row of `b` [m, d] for every row of `a` [n, d] (unit rows, m >= 1), by cosine; ties to the lowest row.
 
-    `advance` is told the number of rows done.
+    `b` lies on the device that computes; `advance` is told the number of rows done.
     """
-    done = store.load(len(a)) if store else Matches(np.empty(0, np.int64), np.empty(0))
-    targets, scores = [done.target], [done.score]
-    for start in range(len(done.target), len(a), matcher.rows_at_once):
-        block = a[start : start + matcher.rows_at_once].to(b.device)
-        with full_precision():
-            target, score = _settle(block, b, matcher.find(block))
-        targets.append(target.cpu().numpy())
-        scores.append(score.cpu().numpy())
-        if store:
-            store.save(Matches(np.concatenate(targets), np.concatenate(scores)), len(a))
-        if advance:
-            advance(len(block))
-    return Matches(np.concatenate(targets), np.concatenate(scores))
+    parts = [store.load(len(a))] if store else []
+    with full_precision():
+        for start in range(len(parts[0]) if parts else 0, len(a), matcher.rows_at_once):
+            parts.append(matcher.find(a[start : start + matcher.rows_at_once].to(b.device)))
+            if store:
+                store.save(Candidates.join(parts), len(a))
+            if advance:
+                advance(len(parts[-1]))
+        return _settle(a, b, Candidates.join(parts))
 
 
 class ExactMatcher:
@@ -108,7 +112,7 @@ class ExactMatcher:
             target = torch.where(block_best > best, where + start, target)
             second = torch.maximum(torch.maximum(second, block_second), torch.minimum(best, block_best))
             best = torch.maximum(best, block_best)
-        return Candidates(target, best - second)
+        return candidates_of(target, best, second)
 
     def _product(self, block: Tensor, columns: Tensor) -> Tensor:
         """[n, m] scores in a buffer that is used again: allocating it anew costs as much as a tenth of the product."""
@@ -116,6 +120,12 @@ class ExactMatcher:
             self._scores = block.new_empty(len(block) * len(columns))
         out = self._scores[: len(block) * len(columns)].view(len(block), len(columns))
         return torch.mm(block, columns.T, out=out)
+
+
+def candidates_of(target: Tensor, best: Tensor, second: Tensor) -> Candidates:
+    """Candidates from their targets and two best scores, all [n]; a row that found nothing has lead 0."""
+    lead = torch.where(torch.isinf(best), 0.0, best - second)
+    return Candidates(target.cpu().numpy(), lead.float().cpu().numpy())
 
 
 def row_top2(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -141,16 +151,19 @@ def pair_scores(a: Tensor, b: Tensor) -> Tensor:
     return _on_grid((a64 * b64).sum(dim=1) / torch.where(lengths > 0, lengths, 1.0))
 
 
-def _settle(block: Tensor, b: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
-    """Targets and float64 scores, near ties decided in float64."""
-    target = candidates.target.clone()
-    near = torch.nonzero((candidates.lead < NEAR_TIE[b.dtype]) & (target >= 0)).flatten()
-    if len(near):
-        target[near] = _best_in_float64(block[near], b)
-    score = torch.full(target.shape, -torch.inf, dtype=torch.float64, device=b.device)
-    wanted = torch.nonzero(target >= 0).flatten()
-    score[wanted] = pair_scores(block[wanted], b[target[wanted]])
-    return target, score
+def _settle(a: Tensor, b: Tensor, candidates: Candidates) -> Matches:
+    """Near ties decided, and all scores computed, in float64."""
+    target = candidates.target.copy()
+    near = np.flatnonzero(candidates.lead < NEAR_TIE[b.dtype])
+    for start in range(0, len(near), _PAIRS_AT_ONCE):
+        rows = near[start : start + _PAIRS_AT_ONCE]
+        target[rows] = _best_in_float64(a[torch.from_numpy(rows)].to(b.device), b).cpu().numpy()
+    score = np.empty(len(target))
+    for start in range(0, len(target), _PAIRS_AT_ONCE):
+        part = slice(start, start + _PAIRS_AT_ONCE)
+        partners = b[torch.from_numpy(target[part]).to(b.device)]
+        score[part] = pair_scores(a[part].to(b.device), partners).cpu().numpy()
+    return Matches(target, score)
 
 
 def _best_in_float64(block: Tensor, b: Tensor, columns: int = 8192) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sg.core.errors import ConfigError
 from sg.core.files import atomic_path, read_json, write_json
-from sg.curate.matching import Matches
+from sg.curate.matching import Candidates
 from sg.curate.removals import Removals
 from sg.curate.rounds import Tokens
 from sg.curate.tome import RoundRecord, RunState
@@ -69,20 +69,20 @@ class RunStore:
         """Where the finished blocks of a round are kept."""
         return RoundBlocks(self, round_number)
 
-    def load_blocks(self, round_number: int, count: int) -> Matches:
-        """The finished matches of a round with `count` sources."""
+    def load_blocks(self, round_number: int, count: int) -> Candidates:
+        """The finished candidates of a round with `count` sources."""
         path = self._folder / "blocks.npz"
         if path.is_file():
             with np.load(path) as data:
                 if data["round_and_count"].tolist() == [round_number, count]:
-                    return Matches(data["target"], data["score"])
-        return Matches(np.empty(0, np.int64), np.empty(0))
+                    return Candidates(data["target"], data["lead"])
+        return Candidates.join([])
 
-    def save_blocks(self, round_number: int, matches: Matches, count: int) -> None:
-        """Keep the finished matches of a round, when enough time has passed since something was kept."""
+    def save_blocks(self, round_number: int, candidates: Candidates, count: int) -> None:
+        """Keep the finished candidates of a round, when enough time has passed since something was kept."""
         if self._is_due():
             where = np.array([round_number, count])
-            self._save("blocks.npz", round_and_count=where, target=matches.target, score=matches.score)
+            self._save("blocks.npz", round_and_count=where, target=candidates.target, lead=candidates.lead)
 
     def delete(self) -> None:
         """Forget the state: the curation is finished."""
@@ -104,13 +104,13 @@ class RoundBlocks:
     store: RunStore
     round_number: int
 
-    def load(self, count: int) -> Matches:
-        """The matches of the first of `count` rows that an earlier run finished; none when there was none."""
+    def load(self, count: int) -> Candidates:
+        """The candidates of the first of `count` rows that an earlier run finished; none when there was none."""
         return self.store.load_blocks(self.round_number, count)
 
-    def save(self, matches: Matches, count: int) -> None:
-        """Keep the matches of the first rows."""
-        self.store.save_blocks(self.round_number, matches, count)
+    def save(self, candidates: Candidates, count: int) -> None:
+        """Keep the candidates of the first rows."""
+        self.store.save_blocks(self.round_number, candidates, count)
 
 
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:

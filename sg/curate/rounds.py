@@ -7,6 +7,7 @@ out: the source token becomes part of its target.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,6 @@ def choose_edges(
     below `min_similarity`.
     """
     falling = np.argsort(-matches.score, kind="stable")
-    falling = falling[np.isfinite(matches.score[falling])]
     if min_similarity is not None:
         falling = falling[matches.score[falling] >= min_similarity]
     if max_cluster_size is not None:
@@ -149,4 +149,4 @@ def _slices(starts: Rows, end: int) -> list[tuple[int, int]]:
     """Ranges of groups that hold some `_EDGES_AT_ONCE` members each, so that float64 copies stay small."""
     chunk = starts // _EDGES_AT_ONCE
     borders = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(starts)] if end else []
-    return list(zip(borders[:-1], borders[1:], strict=True))
+    return list(itertools.pairwise(borders))

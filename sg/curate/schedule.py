@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ class Schedule:
         """The schedule that `config` describes; rungs are scaled from `config.rungs_of` videos to `videos`."""
         sizes = [videos, *(max(config.n_min, round(videos * rung / config.rungs_of)) for rung in config.rungs)]
         targets: list[int] = []
-        for above, below in zip(sizes[:-1], sizes[1:], strict=True):
+        for above, below in itertools.pairwise(sizes):
             steps = config.rounds_per_rung
             targets.extend(above - (above - below) * step // steps for step in range(1, steps + 1))
         return Schedule(config.max_merge_fraction, config.n_min, tuple(targets))

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sg.core.progress import Progress
 from sg.curate.config import TomeConfig
 from sg.curate.matchers import Matchers
-from sg.curate.matching import BlockStore, Matches
+from sg.curate.matching import BlockStore
 from sg.curate.order import is_target_side
 from sg.curate.removals import Removals
 from sg.curate.rounds import (
@@ -34,7 +35,10 @@ _GIGA = 1e9
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """What a round did: its number, tokens before it, sources, targets, merges, lowest score used, seconds taken."""
+    """What a round did: its number, tokens before it, sources, targets, merges, lowest score used, seconds taken.
+
+    `agreement` is the share of a sample of its merges that an exact match would have chosen; None where it was exact.
+    """
 
     round: int
     tokens: int
@@ -42,6 +46,7 @@ class RoundRecord:
     targets: int
     merges: int
     cut: float | None
+    agreement: float | None
     seconds: float
 
 
@@ -86,7 +91,7 @@ def merge_videos(
     schedule = Schedule.of(config, len(videos))
     planned = schedule.flop(len(state.tokens), len(state.rounds), videos.unit.shape[1])
     with Progress("match", total=max(1, round(planned / _GIGA)), unit="GFLOP") as bar:
-        run = _Run(videos, config, schedule, Matchers(config), FlopMeter(bar), store)
+        run = _Run(videos, config, schedule, Matchers(config, videos.unit), FlopMeter(bar), store)
         while not state.is_stuck and not schedule.is_over(len(state.tokens), len(state.rounds)):
             state = run.next_state(state)
             if store:
@@ -151,29 +156,42 @@ class _Run:
             return replace(state, next_round=number + 1)
         cap = len(sources) if self.config.order == "hashed" else len(targets)
         merges = self.schedule.merges(len(tokens), cap, len(state.rounds))
-        matches = self._match(tokens, sources, targets, number)
+        vectors, positions = self._vectors(tokens)
+        advance = self.meter.of_round(len(targets), vectors.shape[1])
+        blocks = self.store.blocks(number) if self.store else None
+        matches = self.matchers.match(vectors, positions[sources], positions[targets], advance, blocks)
         limits = self.config.max_cluster_size, self.config.min_similarity
         edges = choose_edges(sources, targets, matches, merges, tokens.size, *limits)
+        agreement = self._agreement(tokens, edges, len(sources), targets)
+        after, removed = tokens, Removals.none()
         if len(edges):
-            after, removed = self._apply(
-                tokens, edges, kept_positions(self.config.order, sources, targets, matches, edges), number
-            )
-        else:
-            after, removed = tokens, Removals.none()
-        cut = float(edges.score[-1]) if len(edges) else None
-        seconds = round(time.monotonic() - started, 3)
-        record = RoundRecord(number, len(tokens), len(sources), len(targets), len(edges), cut, seconds)
+            order = kept_positions(self.config.order, sources, targets, matches, edges)
+            after, removed = self._apply(tokens, edges, order, number)
+        record = RoundRecord(
+            number,
+            len(tokens),
+            len(sources),
+            len(targets),
+            len(edges),
+            cut=float(edges.score[-1]) if len(edges) else None,
+            agreement=agreement,
+            seconds=round(time.monotonic() - started, 3),
+        )
         removals = Removals.join([state.removals, removed])
         return RunState(number + 1, after, removals, [*state.rounds, record], is_stuck=not len(edges))
 
-    def _match(self, tokens: Tokens, sources: Rows, targets: Rows, number: int) -> Matches:
-        """The best target of each source, by the vectors that `metric` names."""
-        advance = self.meter.of_round(len(targets), tokens.mean.shape[1])
-        blocks = self.store.blocks(number) if self.store else None
+    def _vectors(self, tokens: Tokens) -> tuple[NDArray[np.floating], Rows]:
+        """What stands for the tokens in a match: a matrix, and the row of each token in it."""
         if self.config.metric == "mean":
-            return self.matchers.match(tokens.mean, sources, targets, advance, blocks)
-        own = tokens.representative
-        return self.matchers.match(self.videos.unit, own[sources], own[targets], advance, blocks)
+            return tokens.mean, np.arange(len(tokens))
+        return self.videos.unit, tokens.representative
+
+    def _agreement(self, tokens: Tokens, edges: Edges, sources: int, targets: Rows) -> float | None:
+        if not len(edges) or not self.matchers.is_partial(sources, len(targets)):
+            return None
+        vectors, rows = self._vectors(tokens)
+        on_rows = Edges(rows[edges.source], rows[edges.target], edges.score)
+        return self.matchers.agreement(vectors, on_rows, rows[targets])
 
     def _apply(self, tokens: Tokens, edges: Edges, order: Rows, number: int) -> tuple[Tokens, Removals]:
         """Tokens after the round, at the positions `order`, and the videos that its edges remove."""

@@ -11,7 +11,7 @@ def reference_round(tokens, merges, dtype):
     """One round in reference order: tokens after it, where each token went, and the matches."""
     positions = np.arange(len(tokens))
     sources, targets = positions[0::2], positions[1::2]
-    matches = Matchers(TomeConfig(dtype=dtype)).match(tokens.mean, sources, targets)
+    matches = Matchers(TomeConfig(dtype=dtype), tokens.mean).match(tokens.mean, sources, targets)
     edges = choose_edges(sources, targets, matches, min(merges, len(targets)), tokens.size)
     order = kept_positions("reference", sources, targets, matches, edges)
     return after_round(tokens, edges, order), destinations(len(tokens), edges, order), matches

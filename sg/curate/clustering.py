@@ -1,0 +1,78 @@
+"""Spherical k-means on unit vectors, in blocks; sums are taken in a fixed order, so that threads do not matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sg.curate.matching import full_precision
+
+Rows = NDArray[np.int64]
+_ROWS_AT_ONCE = 4096
+_SUM_ROWS_AT_ONCE = 16_384
+
+
+def spherical_kmeans(
+    unit: NDArray[np.floating], clusters: int, *, seed: int, steps: int, sample: int | None = None
+) -> NDArray[np.floating]:
+    """[clusters, d] unit centres of `unit` [n, d], after `steps` Lloyd steps on at most `sample` rows.
+
+    The start is a seeded draw of rows; a centre that loses all rows stays where it is. `clusters` is cut to n.
+    """
+    generator = np.random.default_rng(seed)
+    rows = np.arange(len(unit))
+    if sample is not None and len(rows) > sample:
+        rows = np.sort(generator.choice(len(unit), size=max(sample, clusters), replace=False))
+    points = unit[rows] if len(rows) < len(unit) else unit
+    clusters = min(clusters, len(points))
+    centres = points[np.sort(generator.choice(len(points), size=clusters, replace=False))].copy()
+    for _ in range(steps):
+        nearest, _ = nearest_centres(points, centres)
+        centres = _mean_directions(points, nearest, centres)
+    return centres
+
+
+def nearest_centres(
+    unit: NDArray[np.floating], centres: NDArray[np.floating], device: torch.device | None = None
+) -> tuple[Rows, NDArray[np.floating]]:
+    """[n] nearest centre of each row and [n] the cosine with it."""
+    table = torch.from_numpy(centres).to(device or "cpu")
+    nearest, cosine = np.empty(len(unit), np.int64), np.empty(len(unit), unit.dtype)
+    with full_precision():
+        for start in range(0, len(unit), _ROWS_AT_ONCE):
+            block = torch.from_numpy(unit[start : start + _ROWS_AT_ONCE]).to(table.device)
+            best, where = (block @ table.T).max(dim=1)
+            nearest[start : start + len(block)] = where.cpu().numpy()
+            cosine[start : start + len(block)] = best.cpu().numpy()
+    return nearest, cosine
+
+
+def nearest_several(block: Tensor, centres: Tensor, count: int) -> Tensor:
+    """[n, count] the nearest centres of each row of `block` [n, d], in no particular order."""
+    count = min(count, len(centres))
+    parts = (block[start : start + _ROWS_AT_ONCE] for start in range(0, len(block), _ROWS_AT_ONCE))
+    return torch.cat([(part @ centres.T).topk(count, dim=1, sorted=False).indices for part in parts])
+
+
+def grouped_rows(group: Rows, groups: int) -> tuple[Rows, Rows]:
+    """Rows sorted by group (then by row), and [groups + 1] where each group begins."""
+    order = np.argsort(group, kind="stable")
+    return order, np.searchsorted(group[order], np.arange(groups + 1))
+
+
+def _mean_directions(
+    points: NDArray[np.floating], nearest: Rows, centres: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Directions of the mean of each centre's rows; the old centre where there is none."""
+    order, borders = grouped_rows(nearest, len(centres))
+    sums = np.zeros(centres.shape, np.float64)
+    for start in range(0, len(order), _SUM_ROWS_AT_ONCE):
+        part = order[start : start + _SUM_ROWS_AT_ONCE]
+        label = nearest[part]
+        first = np.flatnonzero(np.r_[True, label[1:] != label[:-1]])
+        sums[label[first]] += np.add.reduceat(points[part].astype(np.float64), first, axis=0)
+    lengths = np.sqrt((sums * sums).sum(axis=1, keepdims=True))
+    directions = sums / np.where(lengths > 0, lengths, 1.0)
+    return np.where((lengths > 0) & (np.diff(borders) > 0)[:, None], directions, centres).astype(centres.dtype)
