@@ -4,6 +4,7 @@ This is the only place that knows Hydra and OmegaConf on behalf of the steps: th
 """
 
 import contextlib
+import copy
 import dataclasses
 import os
 import sys
@@ -13,8 +14,10 @@ from typing import Any, TypeVar, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sg.core.errors import ConfigError, SgError
@@ -55,6 +58,10 @@ def typed(config: DictConfig, root: type[Config]) -> Config:
     Raises:
         ConfigError: a key is unknown, a value is missing, of the wrong type, or refused by a schema's own check.
     """
+    if "hydra" in config:
+        config = copy.deepcopy(config)
+        with flag_override(config, ["struct", "readonly"], False):
+            del config["hydra"]
     unknown = _unknown_keys(config)
     if unknown:
         raise ConfigError(f"The config has no key {unknown[0]!r}: see the keys with `--cfg job`.")
@@ -77,8 +84,16 @@ def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config]
     """Make a function of one typed config a Hydra command with the primary config `conf/<config_name>.yaml`."""
 
     def decorate(function: Callable[[Config], Any]) -> Callable[[], None]:
+        mistakes: list[SgError] = []
+
         def run(config: DictConfig) -> Any:
-            return function(typed(config, root))
+            try:
+                return function(typed(config, root))
+            except SgError as error:
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise
+                # Kept until Hydra is done: it would print a line of its own above the sentence.
+                mistakes.append(error)
 
         # Hydra reads the task's name and module from the function it is given.
         run.__name__, run.__qualname__, run.__module__ = function.__name__, function.__qualname__, function.__module__
@@ -88,6 +103,8 @@ def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config]
         def guarded() -> None:
             with one_sentence_errors():
                 cast(Callable[[], None], main)()
+                for mistake in mistakes:
+                    raise mistake
 
         return guarded
 
@@ -119,10 +136,12 @@ def _sentence(error: BaseException) -> str:
     """The one sentence that tells a user what `error` is about."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        return f"There is no {group}={option}: choose one of {', '.join(sorted(error.options))}."
-    cause = error
-    while cause.__cause__ is not None and not isinstance(cause, SgError):
-        cause = cause.__cause__
+        options = sorted(name for name in error.options if not name.endswith("_schema"))
+        return f"There is no {group}={option}: choose one of {', '.join(options)}."
+    chain = [error]
+    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(before)
+    cause = next((link for link in chain if isinstance(link, SgError)), None) or _root_cause(error)
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
         return f"The config has no key {cause.full_key!r}: see the keys with `--cfg job`."
     first_line = str(cause).strip().splitlines()[0]
@@ -130,10 +149,17 @@ def _sentence(error: BaseException) -> str:
     return f"{full_key}: {first_line}" if full_key else first_line
 
 
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def invocation() -> str:
-    """The command line of this process as one would type it again."""
+    """The command line of this process as one would type it again; what a launcher added to it is left out."""
     import shlex
 
-    program = Path(sys.argv[0])
+    program = Path(sys.argv[0]).resolve()
     name = str(program.relative_to(PROJECT_FOLDER)) if program.is_relative_to(PROJECT_FOLDER) else program.name
-    return shlex.join(["python", name, *sys.argv[1:]])
+    added = ("hydra.mode=", "hydra.run.dir=", "--config-name=", "--config-dir=")
+    return shlex.join(["python", name, *(word for word in sys.argv[1:] if not word.startswith(added))])

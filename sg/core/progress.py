@@ -36,6 +36,7 @@ class Progress:
         self._interval = _TERMINAL_INTERVAL_S if self._live else _LOG_INTERVAL_S
         self._started = self._shown = time.monotonic()
         self._printed = False
+        self._shown_done = -1
 
     def __enter__(self) -> Self:
         return self
@@ -75,8 +76,9 @@ class Progress:
         self._shown, self._printed = now, True
         if self._live:
             self._stream.write(f"\r\x1b[2K{self.line()}" + ("\n" if last else ""))
-        else:
+        elif not (last and self._shown_done == self.done):
             self._stream.write(self.line() + "\n")
+        self._shown_done = self.done
         self._stream.flush()
 
     def __exit__(

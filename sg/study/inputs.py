@@ -48,11 +48,6 @@ def locate_inputs(config: TrainConfig) -> Inputs:
     )
 
 
-def expected_captions(config: TrainConfig) -> int | None:
-    """How many captioned videos the data will have, where its config tells; None for data that has to be read."""
-    return config.data.world.corpus_videos if isinstance(config.data, DemoDataConfig) else None
-
-
 def missing_inputs(config: TrainConfig) -> list[str]:
     """What the run needs and this machine lacks, each with what makes it; files that are made on the fly too."""
     inputs, data = locate_inputs(config), config.data.name
@@ -83,9 +78,9 @@ def make_inputs(config: TrainConfig) -> Inputs:
     Raises:
         MissingInputError: an input of real data is missing; the message names the command that makes it.
     """
-    from sg.caption import caption_videos
+    from sg.caption.run import caption_videos
     from sg.curate.pipeline import curate
-    from sg.embed import embed_videos
+    from sg.embed.run import embed_videos
 
     inputs = locate_inputs(config)
     if needs_demo_world(config):

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import torch
+from transformers.utils import logging as transformers_logging
 
 from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
 from sg.core.files import file_lock
@@ -38,7 +39,10 @@ class StudyModels:
 
     def __init__(self, model: ModelConfig, trainer: TrainerConfig, work: Path, seed: int = 0) -> None:
         self.model, self.trainer, self.work, self.seed = model, trainer, work, seed
+        self._problems: dict[str, str] = {}
         torch.set_num_threads(trainer.num_threads)
+        # Bars over the tensors of a file would bury those over films and steps.
+        transformers_logging.disable_progress_bar()
 
     @cached_property
     def encoder(self) -> DialogEncoder:
@@ -76,12 +80,14 @@ class StudyModels:
         """The model of a stage checkpoint, or of any folder or hub id that `model.checkpoint` takes."""
         return load_checkpoint(checkpoint, self.model.dtype)
 
-    def readable_job(self, job: StageJob) -> StageJob:
-        """`job` without the items whose clips cannot be read; their visual tokens are cached first.
+    def encode_all(self, jobs: Iterable[StageJob], benchmark: Benchmark) -> None:
+        """Cache the visual tokens of all clips that the stages and the benchmark need, in one pass."""
+        clips = [clip for job in jobs for clip in clips_of(job.items)] if self.trainer.visual_token_cache else []
+        self._problems |= self._encode([*clips, *_benchmark_clips(benchmark).values()])
 
-        Unreadable clips are counted in the log; the number of draws shrinks with the number of items.
-        """
-        problems = self._encode(clips_of(job.items)) if self.trainer.visual_token_cache else {}
+    def readable_job(self, job: StageJob) -> StageJob:
+        """`job` without the items whose clips could not be read; the number of draws shrinks with that of the items."""
+        problems = self._problems
         items = [item for item in job.items if item.clip is None or item.clip.key not in problems]
         if len(items) == len(job.items):
             return job
@@ -100,9 +106,18 @@ class StudyModels:
 
     def benchmark_tokens(self, benchmark: Benchmark) -> tuple[Mapping[str, VisualTokens], dict[str, str]]:
         """(visual tokens of the benchmark's videos by media id, {media id: reason} of those that cannot be read)."""
-        names = {video.media_id: f"{benchmark.name}/{video.media_id}" for video in benchmark.videos}
-        media = {key: media_id for media_id, key in names.items()}
-        clips = [Clip(names[video.media_id], video.path) for video in benchmark.videos if video.path is not None]
-        problems = self._encode(clips)
-        return NamedTokens(self.store, names), {media[key]: reason for key, reason in problems.items()}
+        clips = _benchmark_clips(benchmark)
+        self._problems |= self._encode(clips.values())
+        keys = {media_id: clip.key for media_id, clip in clips.items()}
+        failures = {media_id: self._problems[key] for media_id, key in keys.items() if key in self._problems}
+        return NamedTokens(self.store, keys), failures
+
+
+def _benchmark_clips(benchmark: Benchmark) -> dict[str, Clip]:
+    """The films of the benchmark that are there, by media id; their keys in the cache begin with its name."""
+    return {
+        video.media_id: Clip(f"{benchmark.name}/{video.media_id}", video.path)
+        for video in benchmark.videos
+        if video.path is not None
+    }
 

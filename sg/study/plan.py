@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
-
 from sg.artefacts.checkpoint import read_stage_info, stage_folder
 from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale
-from sg.study.config import TrainConfig
-from sg.study.inputs import expected_captions, locate_inputs, missing_inputs
-from sg.train.config import micro_batches
+from sg.sources.config import DemoDataConfig, FolderDataConfig
+from sg.study.config import TrainConfig, run_name
+from sg.study.core_size import expected_captions, num_core_videos
+from sg.train.config import StageConfig, micro_batches, num_steps
 
 TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
 
@@ -36,8 +34,6 @@ def check_run(config: TrainConfig) -> None:
     Raises:
         ConfigError: the scale, the control or the batch sizes cannot be.
     """
-    from sg.study.stages import num_core_videos
-
     data = config.data
     available = expected_captions(config)
     scale = parse_scale(str(data.scale))
@@ -53,6 +49,7 @@ def check_run(config: TrainConfig) -> None:
 
 def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
     """The stages of one run; fingerprints and counts are known where the run's inputs exist."""
+    from sg.study.inputs import locate_inputs, missing_inputs
     from sg.study.stages import caption_data, stage_jobs
 
     if not missing_inputs(config):
@@ -69,15 +66,33 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
             )
             for job in jobs
         ]
-    stages = [config.stage.align, config.stage.caption, config.stage.instruct]
-    if parse_scale(str(config.data.scale)) == 0:
-        del stages[1]
-    return [PlannedStage(run, stage.name, None, None, TO_TRAIN, "") for stage in stages]
+    draws = _expected_draws(config)
+    return [
+        PlannedStage(run, stage.name, count, None if count is None else num_steps(count, stage.batch_size), TO_TRAIN, "")
+        for stage, count in draws
+        if count != 0
+    ]
+
+
+def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]:
+    """(stage, samples) of every stage before the data is there; None where only the data can tell."""
+    recipe, data = config.stage, config.data
+    stages = [recipe.align, recipe.caption, recipe.instruct]
+    available = expected_captions(config)
+    if available is None or not isinstance(data, DemoDataConfig):
+        return [(stage, 0 if stage is recipe.caption and parse_scale(data.scale) == 0 else None) for stage in stages]
+    scale = data.control_scale if data.control == "equal_steps" else data.scale
+    captions = num_core_videos(config, scale, available)[1] if parse_scale(data.scale) != 0 else 0
+    samples = (data.world.align_clips, captions, data.world.instruct_clips)
+    return [(stage, count * stage.epochs) for stage, count in zip(stages, samples, strict=True)]
 
 
 def print_plan(configs: Sequence[TrainConfig]) -> None:
     """Print what the runs would do, and what is missing on this machine."""
-    from sg.study.config import run_name
+    from rich.console import Console
+    from rich.table import Table
+
+    from sg.study.inputs import missing_inputs
 
     console = Console(width=120, soft_wrap=True)
     table = Table("run", "stage", "samples", "steps", "what happens", title="Plan")
@@ -92,5 +107,6 @@ def print_plan(configs: Sequence[TrainConfig]) -> None:
             counts = ["?" if count is None else f"{count:,}" for count in (stage.samples, stage.steps)]
             table.add_row(stage.run, stage.stage, *counts, action)
     console.print(table)
+    on_the_fly = isinstance(configs[0].data, (DemoDataConfig, FolderDataConfig))
     for line in missing_inputs(configs[0]):
-        console.print(f"missing: {line}")
+        console.print(f"{'made on the way' if on_the_fly else 'missing'}: {line}")

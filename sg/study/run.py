@@ -81,6 +81,7 @@ def _make(run: Run, started: float) -> RunResult:
         from sg.study.models import StudyModels
 
         models = StudyModels(config.model, config.trainer, config.work_folder, config.seed)
+        models.encode_all([job for job in jobs if read_stage_info(job.folder) is None], benchmark)
         stages = _train(config, jobs, models, tracker)
         trained = time.monotonic()
         scores = _evaluate(run, models, jobs[-1], benchmark, evaluation, tracker)

@@ -14,8 +14,8 @@ from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import Manifest, read_manifest
 from sg.core.errors import ConfigError
 from sg.core.fingerprints import fingerprint, text_seed
-from sg.core.scales import parse_scale
 from sg.study.config import TrainConfig
+from sg.study.core_size import num_core_videos
 from sg.study.inputs import Inputs
 from sg.train.config import StageConfig
 from sg.train.samples import TrainingItem, caption_items, drawn_items, items_of
@@ -32,27 +32,6 @@ class CaptionData:
     scale: int
     num_videos: int
     items: list[TrainingItem]
-
-
-def num_core_videos(config: TrainConfig, scale: str, available: int) -> tuple[int, int]:
-    """(scale as a number, videos it stands for) when the data has `available` captioned videos.
-
-    Raises:
-        ConfigError: the scale asks for more than there is.
-    """
-    per_k = config.data.captions_per_k
-    number = parse_scale(scale)
-    if number is None:
-        return available * 1000 // per_k, available
-    videos = number * per_k // 1000
-    if videos > available:
-        raise ConfigError(
-            f"data.scale={scale} is more than {config.data.name} has: {available * 1000 // per_k:,} captions"
-            f"{f' ({available:,} videos, {per_k} a k)' if per_k != 1000 else ''}; use that or less, or all."
-        )
-    if number > 0 and videos == 0:
-        raise ConfigError(f"data.scale={scale} is less than one video of {config.data.name} ({per_k} a k).")
-    return number, videos
 
 
 def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:

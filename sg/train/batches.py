@@ -44,11 +44,6 @@ def batch_plan(
     return batches
 
 
-def num_steps(num_draws: int, batch_size: int) -> int:
-    """Optimiser steps that `num_draws` samples take."""
-    return math.ceil(num_draws / batch_size)
-
-
 def learning_rate_factor(step: int, total_steps: int, warmup_fraction: float) -> float:
     """Share of the peak rate at optimiser step `step` (0 first): linear warm-up from 0, then cosine to 0."""
     warmup = math.ceil(warmup_fraction * total_steps)

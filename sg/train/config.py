@@ -112,6 +112,11 @@ class TrainerConfig:
             raise ConfigError("trainer.devices, num_threads and checkpoint_every_steps should be at least 1.")
 
 
+def num_steps(num_draws: int, batch_size: int) -> int:
+    """Optimiser steps that `num_draws` samples take."""
+    return -(-num_draws // batch_size)
+
+
 def micro_batches(stage: StageConfig, devices: int) -> tuple[int, int]:
     """(samples a device takes at once, how often gradients are accumulated) so that the global batch size is kept.
 

@@ -14,8 +14,8 @@ from sg.artefacts.checkpoint import LOSS_FILE, RESUME_FOLDER, StageInfo, read_st
 from sg.core.errors import DataError
 from sg.core.files import file_lock
 from sg.core.fingerprints import text_seed
-from sg.train.batches import batch_plan, learning_rate_factor, num_steps, sample_order
-from sg.train.config import StageConfig, TrainerConfig, micro_batches
+from sg.train.batches import batch_plan, learning_rate_factor, sample_order
+from sg.train.config import StageConfig, TrainerConfig, micro_batches, num_steps
 from sg.train.samples import TrainingItem
 
 if TYPE_CHECKING:

@@ -94,7 +94,6 @@ def fill_cache(
         batch_size=CLIPS_PER_BATCH,
         num_workers=decode_workers,
         collate_fn=list,
-        multiprocessing_context="forkserver" if decode_workers else None,
     )
     with Progress("visual tokens", len(missing), "clips") as bar, store.writer(SHARD_BYTES) as writer:
         for batch in loader:

@@ -44,5 +44,5 @@ def test_help_and_mistakes_answer_without_loading_torch(tmp_path: Path) -> None:
 def test_help_names_the_groups_and_the_commands() -> None:
     done = run(["train.py", "--help"])
     assert done.returncode == 0
-    for word in ("data.scale=50k,100k,200k,400k,530k", "model", "launcher", "experiment=scaling_webvid"):
+    for word in ("data.scale=50k,100k,200k,400k,530k", "model", "launcher", "experiment=demo_scaling"):
         assert word in done.stdout

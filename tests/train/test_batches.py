@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sg.core.errors import ConfigError
-from sg.train.batches import batch_plan, learning_rate_factor, num_steps, sample_order
-from sg.train.config import StageConfig, micro_batches
+from sg.train.batches import batch_plan, learning_rate_factor, sample_order
+from sg.train.config import StageConfig, micro_batches, num_steps
 
 
 @given(st.integers(1, 50), st.integers(0, 200), st.integers(0, 2**62))
