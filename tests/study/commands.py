@@ -42,8 +42,10 @@ def run(program: Sequence[str], *, timeout_s: float = 600) -> subprocess.Complet
     )
 
 
-def run_until(program: Sequence[str], pattern: str, *, timeout_s: float = 600) -> str:
-    """Run `python PROGRAM...` and SIGKILL its whole process group when a line of its output matches `pattern`."""
+def run_until(
+    program: Sequence[str], pattern: str, *, stop: signal.Signals = signal.SIGKILL, timeout_s: float = 600
+) -> str:
+    """Run `python PROGRAM...` and send `stop` to its whole process group when a line of its output matches `pattern`."""
     child = subprocess.Popen(
         [sys.executable, *program], cwd=ROOT, env=environment(), text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -55,7 +57,8 @@ def run_until(program: Sequence[str], pattern: str, *, timeout_s: float = 600) -
         seen.append(line)
         if re.search(pattern, line) or time.monotonic() - started > timeout_s:
             break
-    os.killpg(child.pid, signal.SIGKILL)
+    os.killpg(child.pid, stop)
+    seen.extend(child.stdout)
     child.wait()
     child.stdout.close()
     return "".join(seen)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,34 @@ def test_a_killed_sweep_repeated_gives_the_table_of_an_undisturbed_one(
         for name in RUNS
     }
     assert predictions
+
+
+def test_a_sweep_stopped_by_the_keyboard_says_so_and_goes_on_later(tmp_path: Path) -> None:
+    shown = run_until([*SWEEP, *overrides(tmp_path)], r"stage instruct: \d+ steps", stop=signal.SIGINT)
+    assert "goes on where this one stopped" in shown
+    done = run([*SWEEP, *overrides(tmp_path)])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_checkpoint_of_a_run_is_evaluated_alone_to_the_same_scores(
+    calm: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = calm
+    result = read_result(study_folder(folder) / "530k-seed0")
+    checkpoint = folder / "work" / "stages" / f"instruct-{result.stages['instruct'].fingerprint}"
+    world = folder / "work" / "demo-w0-1"
+    done = run(["evaluate.py", f"checkpoint={checkpoint}", f"paths.demo_world={world}", *overrides(folder), f"output={folder / 'alone'}"])
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder / "alone" / "scores.json").read_text())["scores"] == result.scores
+    scored = run(["evaluate.py", f"predictions={folder / 'alone' / 'predictions.jsonl'}", *overrides(folder)])
+    assert scored.returncode == 0, scored.stderr
+    assert "without_subtitles" in scored.stdout
+
+
+def test_slurm_jobs_run_through_submitit_s_local_executor(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    program = ["train.py", "-m", "launcher=slurm", "hydra/launcher=submitit_local", "data.scale=530k", *SMALL_WORLD]
+    done = run([*program, *overrides(tmp_path)])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.parent.name for path in study_folder(tmp_path).glob("*/result.json")) == ["0-seed0", "530k-seed0"]
+    assert (study_folder(tmp_path) / "report" / "index.html").is_file()

@@ -1,0 +1,73 @@
+"""What the README and the guides tell a user to type is valid, and the pages they point to exist."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.study.commands import ROOT, SMALL_WORLD, overrides, run
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "experiments").glob("*/README.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """Command lines of a page's code blocks, continuation lines joined, comments cut off."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    blocks = re.findall(r"^(?:    |\t)(\S.*)$", text, flags=re.MULTILINE)
+    return [" ".join(line.split("  #")[0].split()) for line in blocks if line.startswith(("python ", "make "))]
+
+
+ALL = sorted({command for page in PAGES for command in commands(page)})
+TRAIN = [command for command in ALL if command.startswith("python train.py") and "--help" not in command]
+
+
+def filled(command: str, folder: Path) -> list[str]:
+    """The words of a README command with its capitals (DIR, FILE) replaced by things in `folder`."""
+    (folder / "clips").mkdir(exist_ok=True)
+    (folder / "captions.csv").write_text("video,caption\n", encoding="utf-8")
+    words = shlex.split(command.replace("DIR", str(folder / "clips")).replace("FILE", str(folder / "captions.csv")))
+    return words[1:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", TRAIN)
+def test_a_training_command_of_the_pages_has_a_plan(command: str, tmp_path: Path) -> None:
+    small = [] if "data=folder" in command else SMALL_WORLD
+    done = run([*filled(command, tmp_path), *small, *overrides(tmp_path), "dry_run=true"])
+    assert done.returncode == 0, done.stderr
+    assert "Plan" in done.stdout
+
+
+def test_every_other_command_is_one_that_a_test_runs() -> None:
+    others = {command for command in ALL if command not in TRAIN}
+    covered = (
+        r"make (demo|test|lint|assets|test-fast)",
+        r"python train\.py --help",
+        r"python evaluate\.py (checkpoint|predictions)=\S+",
+        r"python -m sg\.report (study=\S+|published|compare \S+ \S+)",
+        r"python -m sg\.(sources|caption|embed|curate) data=\S+.*",
+    )
+    unknown = [command for command in others if not any(re.fullmatch(pattern, command) for pattern in covered)]
+    assert unknown == []
+
+
+def test_the_two_commands_of_the_readme_are_the_make_targets() -> None:
+    def shown(target: str) -> str:
+        return subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert "train.py -m data.scale=50k,100k,200k,400k,530k" in shown("demo")
+    assert "-m pytest" in shown("test")
+    assert {"make demo", "make test"} <= set(ALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_setting_of_the_launchers_named_in_the_readme_exists() -> None:
+    named = re.findall(r"launcher=(\w+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {f"{name}.yaml" for name in named} == {path.name for path in (ROOT / "conf" / "launcher").glob("*.yaml")}
