@@ -14,6 +14,9 @@ STEPS_ALIKE = 0.1
 WORTH_ANSWERING = 0.99
 """Below this share of answered questions the report warns: silence leaves the official denominator."""
 
+SHAPES_ALIKE = 4.0
+"""Curves whose AICc differ by less than this describe the points about as well."""
+
 GAIN, UNCLEAR, LOSS = "gain", "unclear", "loss"
 
 
@@ -38,7 +41,7 @@ class Finding:
 def find(summary: Summary) -> Finding:
     """What `summary` allows to say."""
     verdict, tone = _verdict(summary)
-    topics = (_scale, _equal_steps, _random, _durations, _seeds, _probes, _answered, _power, _failures)
+    topics = (_scale, _shape, _equal_steps, _random, _durations, _seeds, _probes, _answered, _power, _failures)
     return Finding(verdict, tone, [statement for topic in topics for statement in topic(summary)])
 
 
@@ -137,6 +140,22 @@ def _scale(summary: Summary) -> list[Statement]:
             (False, False): "how many captions are needed is not resolved",
         }[table.growth.is_positive, table.growth.is_negative]
         statements.append(Statement("Scale", f"{SETTING_TITLES[table.setting]}, {change}{joint}: {meaning}."))
+    return statements
+
+
+def _shape(summary: Summary) -> list[Statement]:
+    """Which of the fitted curves describes the means best, and whether the next one is as good."""
+    statements = []
+    for table in summary.tables:
+        known = [(shape.name, shape.aicc) for shape in table.shapes if shape.aicc is not None]
+        if len(known) < 2:
+            continue
+        (best, lowest), (following, next_lowest) = known[:2]
+        gap = next_lowest - lowest
+        apart = "clearly better" if gap > SHAPES_ALIKE else "hardly better"
+        others = joined([name for name, _ in known])
+        text = f"{SETTING_TITLES[table.setting]}, of {others} the best curve is {best}, {apart} than {following}"
+        statements.append(Statement("Shape", f"{text} (AICc {gap:.1f} apart)."))
     return statements
 
 

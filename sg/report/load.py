@@ -55,6 +55,7 @@ def published_summary(discordance: float = DISCORDANCE) -> Summary:
         tables=tables,
         controls=[],
         probes=[],
+        pairs=[],
         letters=[],
         answers={},
         runs=[],

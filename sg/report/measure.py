@@ -1,23 +1,19 @@
-"""From a study's answers to its numbers: accuracies, differences to the baseline, controls, probes, Holm."""
+"""From a study's answers to its numbers: accuracies, differences to the baseline, Holm, and what is set beside them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from sg.artefacts.predictions import PROBES, SETTINGS, WITHOUT_SUBTITLES
-from sg.artefacts.result import EQUAL_STEPS, RANDOM, RunResult
+from sg.artefacts.predictions import PROBES, SETTINGS
+from sg.artefacts.result import RunResult
 from sg.core.fingerprints import fingerprint
-from sg.report.estimates import Estimate, Sample, accuracy, difference, joint_p, sample, spread
+from sg.report.comparisons import compare_control, count_letters, count_pairs, fit_shapes, letter_shares, probe_rows
+from sg.report.estimates import accuracy, difference, joint_p, spread
 from sg.report.published import Key, PublishedCell, published_for
 from sg.report.statistics import holm
 from sg.report.study import BUCKETS, OVERALL, Arm, Study
-from sg.report.summary import Cell, ControlRow, LetterRow, ProbeRow, Row, RunRow, Summary, Table
-
-CHANCE = 25.0
-"""Percent right by guessing among four options."""
-PROBE_TOLERANCE = 4.0
-"""A probe counts as at chance within this many points of it (`spec/demo-world.md` section 8, point 4)."""
+from sg.report.summary import Cell, Row, RunRow, Summary, Table
 
 
 def measure(study: Study) -> Summary:
@@ -31,29 +27,16 @@ def measure(study: Study) -> Summary:
         commands=sorted({run.command for run in study.runs if run.command}),
         versions=_versions(study.runs),
         tables=tables,
-        controls=[row for setting in SETTINGS for arm in study.controls for row in _control(study, arm, setting)],
-        probes=[row for probe in PROBES for arm in study.finished for row in _probe(study, arm, probe)],
-        letters=[row for setting in SETTINGS for arm in arms for row in _letters(arm, setting)],
-        answers=_shares(dict(zip(*np.unique(study.questions.answers, return_counts=True), strict=True))),
+        controls=[
+            row for setting in SETTINGS for arm in study.controls for row in compare_control(study, arm, setting)
+        ],
+        probes=[row for probe in PROBES for arm in study.finished for row in probe_rows(study, arm, probe)],
+        pairs=[row for setting in SETTINGS for arm in study.finished for row in count_pairs(study, arm, setting)],
+        letters=[row for setting in SETTINGS for arm in arms for row in count_letters(arm, setting)],
+        answers=letter_shares(dict(zip(*np.unique(study.questions.answers, return_counts=True), strict=True))),
         runs=[_run(run) for run in sorted(study.runs, key=_run_order)],
         notes=list(study.notes),
     )
-
-
-def arm_label(arm: Arm) -> str:
-    """How an arm is called: `no captions`, `50k (500)` with the captions really used, `50k repeated`, `100k random`."""
-    if arm.is_baseline:
-        return "no captions"
-    if arm.control is not None:
-        return f"{arm.scale_label} {'repeated' if arm.control == EQUAL_STEPS else 'random'}"
-    return arm.scale_label + (f" ({arm.num_captions:,})" if arm.num_captions not in (0, arm.scale) else "")
-
-
-def _sample(study: Study, arm: Arm, setting: str, bucket: str = OVERALL) -> Sample | None:
-    if setting not in arm.correct:
-        return None
-    mask = study.questions.mask(bucket)
-    return sample(arm.correct[setting][:, mask], study.questions.videos[mask])
 
 
 def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -> Table | None:
@@ -61,7 +44,7 @@ def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -
     if not any(setting in arm.correct or setting in run.scores for arm in arms for run in arm.runs):
         return None
     rows = [_row(study, arm, setting, published) for arm in arms]
-    trained = [item for arm in study.finished if arm.scale > 0 and (item := _sample(study, arm, setting)) is not None]
+    trained = [item for arm in study.finished if arm.scale > 0 and (item := study.sample(arm, setting)) is not None]
     asked = np.zeros(len(study.questions.ids), dtype=bool)
     for arm in arms:
         if setting in arm.correct:
@@ -73,6 +56,7 @@ def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -
         rows=rows,
         growth=difference(trained[-1], trained[0]) if len(trained) > 1 else None,
         joint_p=joint_p(trained),
+        shapes=fit_shapes(rows),
     )
 
 
@@ -82,7 +66,7 @@ def _row(study: Study, arm: Arm, setting: str, published: Mapping[Key, Published
         cells = {bucket: _beside(cell, published.get((setting, arm.scale, bucket))) for bucket, cell in cells.items()}
     return Row(
         arm=arm.name,
-        label=arm_label(arm),
+        label=arm.label,
         scale=arm.scale,
         scale_label=arm.scale_label,
         control=arm.control,
@@ -96,13 +80,13 @@ def _row(study: Study, arm: Arm, setting: str, published: Mapping[Key, Published
 
 
 def _cell(study: Study, arm: Arm, setting: str, bucket: str) -> Cell:
-    own = _sample(study, arm, setting, bucket)
+    own = study.sample(arm, setting, bucket)
     if own is None:
         scores = [run.scores[setting][bucket] for run in arm.runs if bucket in run.scores.get(setting, {})]
         return Cell(score=float(np.mean(scores)), seed_scores=scores, seed_spread=spread(scores)) if scores else Cell()
     answers = arm.correct[setting][:, study.questions.mask(bucket)]
     scores = [float(score) for score in 100 * np.nanmean(answers, axis=1)]
-    base = None if arm.is_baseline or study.baseline is None else _sample(study, study.baseline, setting, bucket)
+    base = None if arm.is_baseline or study.baseline is None else study.sample(study.baseline, setting, bucket)
     return Cell(
         score=100 * own.accuracy,
         accuracy=accuracy(own),
@@ -157,73 +141,6 @@ def _row_with_holm(row: Row, p_holm: float | None) -> Row:
     if p_holm is None:
         return row
     return replace(row, cells=row.cells | {OVERALL: replace(row.cells[OVERALL], p_holm=p_holm)})
-
-
-def partner(study: Study, control: Arm) -> Arm | None:
-    """The headline arm that a control answers to.
-
-    A random subset: the core of the same size. A repeated core: the arm with the nearest number of caption steps, which
-    was meant to be the largest; ties and unknown steps go to the larger scale.
-    """
-    trained = [arm for arm in study.finished if arm.scale > 0]
-    if control.control == RANDOM:
-        return next((arm for arm in trained if arm.scale == control.scale), None)
-    larger = [arm for arm in trained if arm.scale > control.scale]
-    steps = control.caption_steps
-    if steps is None or any(arm.caption_steps is None for arm in larger):
-        return larger[-1] if larger else None
-    return min(larger, key=lambda arm: (abs((arm.caption_steps or 0) - steps), -arm.scale), default=None)
-
-
-def _control(study: Study, control: Arm, setting: str) -> list[ControlRow]:
-    headline = partner(study, control)
-    own = _sample(study, control, setting)
-    other = None if headline is None else _sample(study, headline, setting)
-    if headline is None or own is None or other is None:
-        return []
-    base = None if study.baseline is None else _sample(study, study.baseline, setting)
-    return [
-        ControlRow(
-            kind=control.control or "",
-            setting=setting,
-            control=control.name,
-            headline=headline.name,
-            control_label=arm_label(control),
-            headline_label=headline.scale_label,
-            control_steps=control.caption_steps,
-            headline_steps=headline.caption_steps,
-            control_gain=_gap(own, base),
-            headline_gain=_gap(other, base),
-            difference=difference(other, own),
-        )
-    ]
-
-
-def _gap(arm: Sample, base: Sample | None) -> Estimate | None:
-    return None if base is None else difference(arm, base)
-
-
-def _probe(study: Study, arm: Arm, probe: str) -> list[ProbeRow]:
-    own, right = _sample(study, arm, probe), _sample(study, arm, WITHOUT_SUBTITLES)
-    if own is None:
-        return []
-    value = accuracy(own)
-    at_chance = abs(value.value - CHANCE) <= PROBE_TOLERANCE
-    seeds = len(arm.correct[probe])
-    drop = None if right is None else difference(right, own)
-    return [ProbeRow(probe, arm.name, arm_label(arm), seeds, value, CHANCE, at_chance, drop)]
-
-
-def _letters(arm: Arm, setting: str) -> list[LetterRow]:
-    counts = arm.letters.get(setting)
-    return [LetterRow(setting, arm.name, arm_label(arm), _shares(counts))] if counts else []
-
-
-def _shares(counts: Mapping[str, int]) -> dict[str, float]:
-    """Percent of each letter, "none" for no letter, in order of the alphabet."""
-    total = sum(counts.values())
-    letters = sorted(counts, key=lambda letter: (letter == "", letter))
-    return {str(letter) or "none": 100 * int(counts[letter]) / total for letter in letters}
 
 
 def _run_order(run: RunResult) -> tuple[str, int, int, str]:

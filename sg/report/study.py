@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg.artefacts.predictions import read_predictions
-from sg.artefacts.result import CONTROLS, FAILED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_result
+from sg.artefacts.result import CONTROLS, EQUAL_STEPS, FAILED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_result
 from sg.core.errors import DataError, MissingInputError
-from sg.report.estimates import Floats, Ints
+from sg.report.estimates import Floats, Ints, Sample, sample
 
 OVERALL = "overall"
 BUCKETS = (OVERALL, "short", "medium", "long")
@@ -63,6 +63,15 @@ class Arm:
         return self.scale == 0 and self.control is None
 
     @property
+    def label(self) -> str:
+        """How tables call it: `no captions`, `50k (500)` with the captions used, `50k repeated`, `100k random`."""
+        if self.is_baseline:
+            return "no captions"
+        if self.control is not None:
+            return f"{self.scale_label} {'repeated' if self.control == EQUAL_STEPS else 'random'}"
+        return self.scale_label + (f" ({self.num_captions:,})" if self.num_captions not in (0, self.scale) else "")
+
+    @property
     def num_captions(self) -> int:
         """Captions that training really used, the largest of the seeds."""
         return max((run.num_captions for run in self.runs or self.failed), default=0)
@@ -96,6 +105,13 @@ class Study:
     def finished(self) -> tuple[Arm, ...]:
         """Headline arms with at least one finished run, by rising scale."""
         return tuple(arm for arm in self.headline if arm.runs)
+
+    def sample(self, arm: Arm, setting: str, bucket: str = OVERALL) -> Sample | None:
+        """The answers of `arm` in a setting and bucket, ready for estimates; None when it was not asked."""
+        if setting not in arm.correct:
+            return None
+        mask = self.questions.mask(bucket)
+        return sample(arm.correct[setting][:, mask], self.questions.videos[mask])
 
 
 def read_study(folder: Path) -> Study:

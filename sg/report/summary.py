@@ -52,8 +52,20 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """How well a curve describes the means over scales: `aicc` is smaller for better, None for too few points."""
+
+    name: str
+    parameters: dict[str, float]
+    aicc: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """The study in one setting: headline rows by scale, then the controls. `joint_p` tests "all caption arms alike"."""
+    """The study in one setting: headline rows by scale, then the controls. `joint_p` tests "all caption arms alike".
+
+    `growth` is the largest caption scale minus the smallest one; `shapes` are the fitted curves, the best first.
+    """
 
     setting: str
     questions: int
@@ -61,6 +73,25 @@ class Table:
     rows: list[Row]
     growth: Estimate | None
     joint_p: float | None
+    shapes: list[Shape] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """One run against the baseline of its seed: questions that only one of them got right, and McNemar's tests.
+
+    `discordance` is their share. An unanswered question counts as wrong here. Seeds answer the same questions, so their
+    p-values must not be pooled.
+    """
+
+    setting: str
+    label: str
+    seed: int
+    only_new: int
+    only_base: int
+    discordance: float
+    exact_p: float
+    clustered_p: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +165,7 @@ class Summary:
     tables: list[Table]
     controls: list[ControlRow]
     probes: list[ProbeRow]
+    pairs: list[PairRow]
     letters: list[LetterRow]
     answers: dict[str, float]
     runs: list[RunRow]

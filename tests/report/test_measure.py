@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sg.report.measure import measure, partner
+from sg.report.comparisons import partner
+from sg.report.measure import measure
 from sg.report.statistics import clustered_difference, holm
 from sg.report.study import BUCKETS, Study, read_study
 from sg.report.summary import Summary, Table, read_summary, write_summary
@@ -129,3 +130,19 @@ def test_growth_compares_the_largest_with_the_smallest_caption_scale(study: Stud
 def test_a_summary_is_read_back_as_it_was_written(tmp_path: Path, summary: Summary) -> None:
     write_summary(tmp_path / "summary.json", summary)
     assert read_summary(tmp_path) == summary
+
+
+def test_each_seed_is_compared_with_the_baseline_of_its_own_seed(study: Study, summary: Summary) -> None:
+    row = next(row for row in summary.pairs if (row.label, row.seed) == ("530k (5,300)", 1))
+    new, base = (study.headline[place].correct["without_subtitles"][1] for place in (5, 0))
+    assert (row.only_new, row.only_base) == (((new == 1) & (base == 0)).sum(), ((new == 0) & (base == 1)).sum())
+    assert row.exact_p < 0.05
+    seeds = [row.seed for row in summary.pairs if (row.label, row.setting) == ("400k (4,000)", "with_subtitles")]
+    assert seeds == [0, 2]  # seed 1 failed
+
+
+def test_curves_are_fitted_through_the_means(summary: Summary) -> None:
+    shapes = _table(summary).shapes
+    assert {shape.name for shape in shapes} == {"constant", "step", "saturating power law"}
+    known = [shape.aicc for shape in shapes if shape.aicc is not None]
+    assert known == sorted(known)
