@@ -63,7 +63,8 @@ def assemble(
     """The composite of a causal language model and a vision tower, with a new projector drawn from `seed`."""
     with torch.device("meta"):  # only the skeleton: every part of it is put in below
         model = ChatUniViForConditionalGeneration(config)
-    model.model, model.lm_head = language_model.model, language_model.lm_head
+    model.set_language_model(language_model.model)
+    model.lm_head = language_model.lm_head
     model.vision_tower.vision_tower = tower.requires_grad_(False)
     projector = new_projector(config.vision_config.hidden_size, config.text_config.hidden_size, seed)
     model.mm_projector = projector.to(language_model.lm_head.weight.dtype)

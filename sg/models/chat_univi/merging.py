@@ -75,12 +75,12 @@ def dpc_knn(x: Tensor, num_clusters: int, k: int, noise: Tensor | None = None) -
     k = min(k, num_tokens)
     with _full_float32(x):
         points = x.float()
-        distances = torch.cdist(points, points) / channels**0.5
-        nearest = distances.topk(k, dim=-1, largest=False, sorted=False).values
+        distances = torch.cdist(points, points)  # scaled where they are few: minima and scaling can change places
+        nearest = distances.topk(k, dim=-1, largest=False, sorted=False).values / channels**0.5
         density = (-nearest.square().mean(dim=-1)).exp()
         if noise is not None:
             density = density + noise.to(density)
-        score = density * _separation(distances, density)
+        score = density * (_separation(distances, density) / channels**0.5)
         centres = score.topk(num_clusters, dim=-1).indices
         to_centres = distances.gather(1, centres[:, :, None].expand(-1, -1, num_tokens))
         assignment = to_centres.argmin(dim=1)

@@ -19,6 +19,7 @@ from transformers.utils.generic import ModelOutput
 from sg.core.errors import ModelError
 from sg.models.chat_univi.abstractor import ClipNoise, merge_clips
 from sg.models.chat_univi.config import ChatUniViConfig
+from sg.models.chat_univi.last_layer import can_skip_positions, hidden_at, let_last_layer_skip
 from sg.models.chat_univi.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 from sg.models.chat_univi.splice import Spliced, run_lengths, splice_visual_tokens
 from sg.models.chat_univi.vision import PatchEncoder
@@ -56,12 +57,19 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
     def __init__(self, config: ChatUniViConfig) -> None:
         super().__init__(config)
         text = config.text_config
-        self.model: Any = AutoModel.from_config(text)  # type: ignore[no-untyped-call]
+        self.set_language_model(AutoModel.from_config(text))  # type: ignore[no-untyped-call]
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
         self.vision_tower = PatchEncoder(config.vision_config, config.vision_select_layer)
         self.mm_projector = nn.Linear(config.vision_config.hidden_size, text.hidden_size)
         self.merging = config.merging
         self.post_init()  # type: ignore[no-untyped-call]
+
+    def set_language_model(self, model: PreTrainedModel) -> None:
+        """Take `model` (without its head) as the language model."""
+        self.model: Any = model
+        self._skips_positions = can_skip_positions(model)
+        if self._skips_positions:
+            let_last_layer_skip(model)
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings of the language model."""
@@ -169,39 +177,50 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         With `labels` [B, L] (-100 = not supervised) the head runs at supervised positions only and `logits` is None,
         unless `return_logits` asks for them.
         """
-        if inputs_embeds is None:
-            if input_ids is None:
-                raise ModelError("forward needs input_ids or inputs_embeds")
-            if past_key_values is not None and frames is None and visual_tokens is None:
-                inputs_embeds = self.get_input_embeddings()(input_ids)
-            else:
-                spliced = self.prepare_inputs(
-                    input_ids, attention_mask, labels, frames, frame_counts,
-                    visual_tokens, visual_counts, noise_seeds, temporal_noise,
-                )  # fmt: skip
-                if labels is not None and not return_logits:
-                    spliced = _without_trailing_padding(spliced)
-                inputs_embeds, labels = spliced.embeds, spliced.labels
-                attention_mask = None if _is_right_padded(spliced.attention_mask) else spliced.attention_mask
+        if inputs_embeds is None and input_ids is None:
+            raise ModelError("forward needs input_ids or inputs_embeds")
+        if inputs_embeds is None and past_key_values is not None and frames is None and visual_tokens is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        elif inputs_embeds is None:
+            spliced = self.prepare_inputs(
+                cast(Tensor, input_ids), attention_mask, labels, frames, frame_counts,
+                visual_tokens, visual_counts, noise_seeds, temporal_noise,
+            )  # fmt: skip
+            if labels is not None and not return_logits:
+                return self._loss_alone(spliced, **kwargs)
+            inputs_embeds, labels = spliced.embeds, spliced.labels
+            attention_mask = _needed_mask(spliced.attention_mask)
         outputs = self.model(
             inputs_embeds=inputs_embeds, attention_mask=attention_mask, past_key_values=past_key_values, **kwargs
         )
         hidden = outputs.last_hidden_state
-        loss, num_supervised = self._loss(hidden, labels) if labels is not None else (None, None)
-        logits = None
+        output = ChatUniViOutput(past_key_values=outputs.past_key_values)
+        if labels is not None:
+            supervised = _supervised(labels)
+            output.loss, output.num_supervised = self._loss(hidden[supervised], labels[:, 1:][supervised[:, :-1]])
         if return_logits or (return_logits is None and labels is None):
-            logits = self.lm_head(hidden[:, -logits_to_keep:] if logits_to_keep else hidden).float()
-        return ChatUniViOutput(
-            loss=loss, logits=logits, past_key_values=outputs.past_key_values, num_supervised=num_supervised
-        )
+            output.logits = self.lm_head(hidden[:, -logits_to_keep:] if logits_to_keep else hidden).float()
+        return output
 
-    def _loss(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean next-token cross-entropy over supervised positions only; 0 with zero gradient where there are none."""
-        targets = labels[:, 1:]
-        supervised = targets != IGNORED_LABEL
-        logits = self.lm_head(hidden[:, :-1][supervised]).float()
-        count = supervised.sum()
-        return F.cross_entropy(logits, targets[supervised], reduction="sum") / count.clamp(min=1), count
+    def _loss_alone(self, spliced: Spliced, **kwargs: Any) -> ChatUniViOutput:
+        """The loss of a batch, with nothing computed that it does not depend on."""
+        embeds, mask, labels = _up_to_last_label(spliced)
+        needed = _needed_mask(mask)
+        supervised = _supervised(labels)
+        if needed is None and self._skips_positions:
+            positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
+            hidden = hidden_at(self.model, embeds, positions, supervised)
+        else:
+            outputs = self.model(inputs_embeds=embeds, attention_mask=needed, use_cache=False, **kwargs)
+            hidden = outputs.last_hidden_state[supervised]
+        loss, count = self._loss(hidden, labels[:, 1:][supervised[:, :-1]])
+        return ChatUniViOutput(loss=loss, num_supervised=count)
+
+    def _loss(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy of K hidden states [K, D] with K targets, and K; 0 with zero gradient where K is 0."""
+        logits = self.lm_head(hidden).float()
+        count = torch.tensor(len(targets), device=targets.device)
+        return F.cross_entropy(logits, targets, reduction="sum") / max(len(targets), 1), count
 
     # ------------------------------------------------------------------------------------------ generation
     @torch.no_grad()
@@ -222,17 +241,24 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         return cast(Tensor, ids)
 
 
-def _is_right_padded(mask: Tensor) -> bool:
-    """Whether no row has a True after a False: a causal model never looks at later padding, so it needs no mask."""
-    return not bool((mask[:, 1:] & ~mask[:, :-1]).any())
+def _needed_mask(mask: Tensor) -> Tensor | None:
+    """None where no row has a True after a False: a causal model never looks at later padding, so it needs no mask."""
+    return mask if bool((mask[:, 1:] & ~mask[:, :-1]).any()) else None
 
 
-def _without_trailing_padding(spliced: Spliced) -> Spliced:
-    """Drop the last positions that are padding in every row."""
-    used = spliced.attention_mask.any(dim=0)
-    length = int(used.nonzero()[-1]) + 1 if bool(used.any()) else 1
-    labels = None if spliced.labels is None else spliced.labels[:, :length]
-    return Spliced(spliced.embeds[:, :length], spliced.attention_mask[:, :length], labels)
+def _supervised(labels: Tensor) -> Tensor:
+    """True at the positions [B, S] whose next token is supervised."""
+    supervised = torch.zeros_like(labels, dtype=torch.bool)
+    supervised[:, :-1] = labels[:, 1:] != IGNORED_LABEL
+    return supervised
+
+
+def _up_to_last_label(spliced: Spliced) -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings, mask and labels without the last positions, on which no loss depends."""
+    labels = cast(Tensor, spliced.labels)
+    used = (labels != IGNORED_LABEL).any(dim=0).nonzero()
+    length = int(used[-1]) + 1 if len(used) else 1
+    return spliced.embeds[:, :length], spliced.attention_mask[:, :length], labels[:, :length]
 
 
 def _padded_on_the_left(spliced: Spliced) -> tuple[Tensor, Tensor]:

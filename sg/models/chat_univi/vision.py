@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.activations import QuickGELUActivation
 
 from sg.core.errors import ModelError
 
@@ -28,7 +30,7 @@ class PatchEncoder(nn.Module):
     The layers above the selected one are kept, so that published weights survive a round trip, but never run.
     """
 
-    def __init__(self, config: PreTrainedConfig, select_layer: int, chunk_frames: int = 16) -> None:
+    def __init__(self, config: PreTrainedConfig, select_layer: int, chunk_frames: int = 4) -> None:
         super().__init__()
         self.vision_tower: PreTrainedModel = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
         self.num_layers = layers_to_run(config.num_hidden_layers, select_layer)
@@ -56,5 +58,21 @@ class PatchEncoder(nn.Module):
         if hasattr(tower, "pre_layrnorm"):
             hidden = tower.pre_layrnorm(hidden)
         for layer in tower.encoder.layers[: self.num_layers]:
-            hidden = layer(hidden, attention_mask=None)
+            hidden += layer.self_attn(layer.layer_norm1(hidden), attention_mask=None)[0]
+            _add_mlp(hidden, layer.layer_norm2(hidden), layer.mlp)
         return hidden[:, 1:] if self.has_class_token else hidden
+
+
+def _add_mlp(hidden: Tensor, normed: Tensor, mlp: Any) -> None:
+    """Add `mlp(normed)` [F, N, C] to `hidden` in place.
+
+    CLIP's activation x * sigmoid(1.702 x) is silu(1.702 x) / 1.702. The two factors ride on the matrix products and the
+    sum is made in place, so the widest tensor is passed over once instead of five times: a fifth of the tower's time.
+    """
+    if not isinstance(mlp.activation_fn, QuickGELUActivation) or torch.is_autocast_enabled(hidden.device.type):
+        hidden += mlp(normed)
+        return
+    inner = torch.addmm(mlp.fc1.bias, normed.flatten(0, 1), mlp.fc1.weight.t(), beta=1.702, alpha=1.702)
+    functional.silu(inner, inplace=True)
+    hidden += mlp.fc2.bias
+    hidden.flatten(0, 1).addmm_(inner, mlp.fc2.weight.t(), alpha=1 / 1.702)
