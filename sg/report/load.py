@@ -5,6 +5,7 @@ from math import sqrt
 from pathlib import Path
 
 from sg.core.scales import scale_label
+from sg.report.comparisons import fit_shapes
 from sg.report.estimates import Estimate
 from sg.report.measure import measure, with_holm
 from sg.report.published import PUBLISHED_BENCHMARK, Key, PublishedCell, read_published
@@ -67,13 +68,15 @@ def _table(cells: Mapping[Key, PublishedCell], setting: str, discordance: float)
     scales = sorted({scale for name, scale, _ in cells if name == setting})
     first, last = (cells[setting, scale, "overall"] for scale in (scales[1], scales[-1]))
     questions = cells[setting, 0, "overall"].questions
+    rows = [_row(cells, setting, scale, discordance) for scale in scales]
     return Table(
         setting=setting,
         questions=questions,
         videos=questions // 3,
-        rows=[_row(cells, setting, scale, discordance) for scale in scales],
+        rows=rows,
         growth=_difference(last, first, discordance),
         joint_p=None,
+        shapes=fit_shapes(rows),
     )
 
 

@@ -25,6 +25,13 @@ def test_no_published_difference_holds_after_holm() -> None:
         assert all(cell.p_holm is None or cell.p_holm > 0.05 for cell in cells)
 
 
+def test_a_constant_describes_the_published_means_about_as_well_as_a_step() -> None:
+    without, with_subtitles = (table.shapes for table in published_summary().tables)
+    assert [shape.name for shape in without][:2] == [shape.name for shape in with_subtitles][:2] == ["constant", "step"]
+    gaps = [(shapes[1].aicc or 0) - (shapes[0].aicc or 0) for shapes in (without, with_subtitles)]
+    assert gaps == pytest.approx([0.8, 1.9], abs=0.05)  # spec/video-mme.md section 6
+
+
 def test_the_published_study_is_read_with_care() -> None:
     finding = find(load_summary("published"))
     assert finding.tone == "unclear"
