@@ -98,7 +98,9 @@ class ProcessLauncher(Launcher):
         if config.trainer.devices > 1:
             program += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={config.trainer.devices}"]
         script = str(Path(sys.argv[0]).resolve())
-        sources = [source.path for source in self.config.hydra.runtime.config_sources if source.provider == "command-line"]
+        sources = [
+            source.path for source in self.config.hydra.runtime.config_sources if source.provider == "command-line"
+        ]
         options = [f"--config-dir={path}" for path in sources] + [f"--config-name={self.config.hydra.job.config_name}"]
         return [*program, script, *options, *run.overrides, "hydra.mode=RUN", f"hydra.run.dir='{run.folder}'"]
 

@@ -27,7 +27,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySwee
 
 
 class StudySweeper(BasicSweeper):
-    """Expands `data.scale=50k,100k seed=0,1` into jobs, adds baseline and control jobs, and checks all before the first."""
+    """Expands `data.scale=50k,100k seed=0,1` into jobs, adds baseline and controls, and checks all before the first."""
 
     def split_arguments(  # type: ignore[override]  # Hydra calls it on the instance
         self, overrides: list[Override], max_batch_size: int | None

@@ -1,7 +1,7 @@
 """Conversations about videos, images or nothing, in Chat-UniVi/LLaVA JSON: what the align and instruct stages train on.
 
-The format that Chat-UniVi, LLaVA, Valley and Video-ChatGPT share: a list of objects `{"id", "video" | "image" (optional),
-"conversations": [{"from": "human" | "gpt", "value": text}, ...]}`, as a JSON array or as JSON Lines.
+The format that Chat-UniVi, LLaVA, Valley and Video-ChatGPT share: a list of objects `{"id", "video" | "image"
+(optional), "conversations": [{"from": "human" | "gpt", "value": text}, ...]}`, as a JSON array or as JSON Lines.
 """
 
 import hashlib
@@ -85,7 +85,9 @@ def _dialog(entry: Any, where: str) -> Dialog:
     kind = next((kind for kind in ("video", "image") if entry.get(kind)), "text")
     media = entry.get(kind)
     if media is not None and not isinstance(media, str):
-        raise DataError(f"{where} names its {kind} as {type(media).__name__}; several media a dialog are not supported.")
+        raise DataError(
+            f"{where} names its {kind} as {type(media).__name__}; several media a dialog are not supported."
+        )
     return Dialog(str(entry.get("id", media or where)), kind, media, tuple(turns))
 
 

@@ -63,7 +63,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} should hold JSON, but does not ({error}); delete it and run its step again.") from error
+        raise DataError(
+            f"{path} should hold JSON, but does not ({error}); delete it and run its step again."
+        ) from error
 
 
 @contextlib.contextmanager

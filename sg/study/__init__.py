@@ -1,1 +1,1 @@
-"""The floor above the steps: which inputs and stages a run needs, reuse and resume, controls, sweeps, plan, end table."""
+"""The floor above the steps: inputs and stages of a run, reuse and resume, controls, sweeps, plan, end table."""

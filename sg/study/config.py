@@ -53,7 +53,9 @@ class TrainConfig:
         if unknown:
             raise ConfigError(f"controls={self.controls} should be a list of {', '.join(CONTROLS)}.")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise ConfigError(f"name={self.name!r} should be letters, digits, dots, dashes: it names a folder of results.")
+            raise ConfigError(
+                f"name={self.name!r} should be letters, digits, dots, dashes: it names a folder of results."
+            )
 
     @property
     def work_folder(self) -> Path:
@@ -77,7 +79,7 @@ def run_name(scale: str, control: str, control_scale: str, seed: int) -> str:
 
 
 def study_name(config: DictConfig) -> str:
-    """The folder of a study: its name and a hash of all settings but scale, control, seed and what changes no result."""
+    """A study's folder: its name and a hash of all settings but scale, control, seed and what changes no result."""
     # Key by key: resolving the whole would also resolve `hydra.run.dir`, which asks for this name.
     plain = {str(key): _plain(config, str(key)) for key in config if key not in ("hydra", "logger")}
     settings = {key: value for key, value in plain.items() if key not in _NOT_RESULTS}
@@ -101,7 +103,7 @@ def _without_paths(value: Any, paths: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         for name, folder in paths.items():
             if value == folder or value.startswith(f"{folder}/"):
-                return f"<{name}>{value[len(folder):]}"
+                return f"<{name}>{value[len(folder) :]}"
     return value
 
 

@@ -24,7 +24,12 @@ def report_study(folder: Path) -> None:
     name = f"{folder.name} report"
     try:
         with Tracker(
-            config, folder / REPORT_FOLDER, name=name, group=folder.name, job_type="report", settings={"study": folder.name}
+            config,
+            folder / REPORT_FOLDER,
+            name=name,
+            group=folder.name,
+            job_type="report",
+            settings={"study": folder.name},
         ) as tracker:
             print(write_report(folder, tracker).text, flush=True)
     except SgError as error:

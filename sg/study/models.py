@@ -120,4 +120,3 @@ def _benchmark_clips(benchmark: Benchmark) -> dict[str, Clip]:
         for video in benchmark.videos
         if video.path is not None
     }
-

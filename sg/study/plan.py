@@ -18,7 +18,7 @@ TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """A stage of a run: its samples and steps (None where the data is not there yet to count), and what happens to it."""
+    """A stage of a run, its samples and steps (None where the data is not there yet to count), and what happens."""
 
     run: str
     stage: str
@@ -61,14 +61,18 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
                 job.stage.name,
                 job.num_draws,
                 job.steps,
-                REUSED if read_stage_info(stage_folder(config.stages_folder, job.stage.name, job.fingerprint)) else TO_TRAIN,
+                REUSED
+                if read_stage_info(stage_folder(config.stages_folder, job.stage.name, job.fingerprint))
+                else TO_TRAIN,
                 job.fingerprint,
             )
             for job in jobs
         ]
     draws = _expected_draws(config)
     return [
-        PlannedStage(run, stage.name, count, None if count is None else num_steps(count, stage.batch_size), TO_TRAIN, "")
+        PlannedStage(
+            run, stage.name, count, None if count is None else num_steps(count, stage.batch_size), TO_TRAIN, ""
+        )
         for stage, count in draws
         if count != 0
     ]

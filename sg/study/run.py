@@ -26,7 +26,7 @@ from sg.core.tracking import Tracker
 from sg.evaluate.answering import answers_fingerprint
 from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.study.config import TrainConfig
-from sg.study.inputs import Inputs, make_inputs
+from sg.study.inputs import make_inputs
 from sg.study.stages import CaptionData, caption_data, stage_jobs
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ def _make(run: Run, started: float) -> RunResult:
             caption.scale,
             num_captions=len(caption.items),
             steps={name: info.steps for name, (info, _) in stages.items()},
-            stages={name: StageResult(info.fingerprint, reused, info.seconds) for name, (info, reused) in stages.items()},
+            stages={
+                name: StageResult(info.fingerprint, reused, info.seconds) for name, (info, reused) in stages.items()
+            },
             scores=scores,
             inputs=inputs.recorded(),
             timings={"train_s": trained - started, "evaluate_s": time.monotonic() - trained},
@@ -142,7 +144,12 @@ def _tracker(run: Run, caption: CaptionData) -> Tracker:
         group=run.study,
         job_type="train",
         settings={**asdict(config), "num_captions": len(caption.items), "scale": caption.scale},
-        tags=[config.data.name, scale_label(caption.scale), config.model.name, *([config.data.control] * (config.data.control != "none"))],
+        tags=[
+            config.data.name,
+            scale_label(caption.scale),
+            config.model.name,
+            *([config.data.control] * (config.data.control != "none")),
+        ],
     )
 
 

@@ -59,12 +59,14 @@ def _items(config: TrainConfig, core: Sequence[str], captions: Captions, manifes
 
 
 def stage_jobs(config: TrainConfig, inputs: Inputs, caption: CaptionData) -> list[StageJob]:
-    """The stages of a run in their order: align, caption (unless the scale is 0), instruct; each starts from the last."""
+    """The stages of a run in order: align, caption (unless the scale is 0), instruct; each starts from the last."""
     recipe = config.stage
     base = inputs.base_model
     jobs = [_job(config, recipe.align, _dialog_items(config, recipe.align), None, base)]
     if caption.items:
-        jobs.append(_job(config, recipe.caption, caption.items, jobs[-1], base, _caption_draws(config, inputs, caption)))
+        jobs.append(
+            _job(config, recipe.caption, caption.items, jobs[-1], base, _caption_draws(config, inputs, caption))
+        )
     jobs.append(_job(config, recipe.instruct, _dialog_items(config, recipe.instruct), jobs[-1], base))
     return jobs
 
@@ -85,8 +87,8 @@ def _caption_draws(config: TrainConfig, inputs: Inputs, caption: CaptionData) ->
     _, target = num_core_videos(config, str(config.data.control_scale), available)
     if target < caption.num_videos:
         raise ConfigError(
-            f"data.control_scale={config.data.control_scale} is smaller than data.scale={config.data.scale}: the control "
-            "repeats a core up to the steps of a larger one."
+            f"data.control_scale={config.data.control_scale} is smaller than data.scale={config.data.scale}: "
+            "the control repeats a core up to the steps of a larger one."
         )
     return target * epochs
 

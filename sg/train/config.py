@@ -62,7 +62,9 @@ class StageConfig:
         if self.samples not in SAMPLES:
             raise ConfigError(f"{where}.samples={self.samples!r} should be one of {', '.join(SAMPLES)}.")
         if self.samples == "captions" and not self.requests:
-            raise ConfigError(f"{where}.requests is empty: a caption stage needs at least one way to ask for a caption.")
+            raise ConfigError(
+                f"{where}.requests is empty: a caption stage needs at least one way to ask for a caption."
+            )
         if self.learning_rate <= 0 or self.epochs < 1 or self.batch_size < 1 or self.micro_batch_size < 1:
             raise ConfigError(
                 f"{where} needs learning_rate > 0, epochs, batch_size and micro_batch_size >= 1 "
@@ -128,7 +130,7 @@ def micro_batches(stage: StageConfig, devices: int) -> tuple[int, int]:
     if rest or not micro or per_device % micro:
         raise ConfigError(
             f"stage.{stage.name}.batch_size={stage.batch_size} cannot be split over {devices} devices in micro-batches "
-            f"of {stage.micro_batch_size}: choose stage.{stage.name}.micro_batch_size and trainer.devices that divide it."
+            f"of {stage.micro_batch_size}: choose a micro_batch_size and trainer.devices that divide it."
         )
     return micro, per_device // micro
 

@@ -6,22 +6,27 @@ how many batches are done to resume with the same data order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
+import numpy as np
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sg.train.samples import Clip, TrainingItem
+from sg.models.chat_univi.collate import Sample, collate
+from sg.models.chat_univi.conversation import EncodedDialog
+from sg.train.samples import Clip, TrainingItem, noise_seed
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from sg.models.chat_univi.conversation import DialogEncoder
+
+log = logging.getLogger(__name__)
 
 Batch = dict[str, Any]
 
@@ -38,71 +43,44 @@ class ClipReader(Protocol):
     @property
     def is_cached(self) -> bool:
         """Whether `read` gives visual tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Ids [L] and labels [L] of one dialog, int64, and the clip it is about."""
-
-    input_ids: Tensor
-    labels: Tensor
-    clip: Clip | None
+        ...
 
 
 class SampleSet(Dataset[Sample]):
-    """The encoded samples of a stage."""
+    """The items of a stage with their encoded dialogs, which are cut to `max_length` ids when they are collated."""
 
-    def __init__(self, items: Sequence[TrainingItem], encoder: DialogEncoder, clips: ClipReader, max_length: int) -> None:
-        self.samples = [_encoded(item, encoder, clips, max_length) for item in items]
+    def __init__(
+        self, items: Sequence[TrainingItem], encoder: DialogEncoder, clips: ClipReader, max_length: int
+    ) -> None:
+        self.items, self.clips, self.max_length = items, clips, max_length
+        self.dialogs = [self._encode(item, encoder) for item in items]
+        problems = Counter(dialog.problem for dialog in self.dialogs if dialog.problem is not None)
+        for problem, number in problems.items():
+            log.warning("%d of %d dialogs teach nothing: %s", number, len(items), problem)
+
+    def _encode(self, item: TrainingItem, encoder: DialogEncoder) -> EncodedDialog:
+        frames = 0 if item.clip is None else self.clips.frame_count(item.clip)
+        conversations = [{"from": turn.speaker, "value": turn.text} for turn in item.dialog.turns]
+        return encoder.encode_dialog(conversations, frame_count=frames)
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.items)
 
     def __getitem__(self, index: int) -> Sample:
-        return self.samples[index]
+        dialog, clip = self.dialogs[index], self.items[index].clip
+        if clip is None:
+            return Sample(dialog)
+        seed = noise_seed(clip.key, self.clips.frame_count(clip))
+        return Sample(dialog, [self.clips.read(clip)], self.clips.is_cached, [seed])
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Ids of every sample, int64 [samples]."""
-        import numpy as np
-
-        return np.array([len(sample.input_ids) for sample in self.samples], dtype=np.int64)
-
-
-def _encoded(item: TrainingItem, encoder: DialogEncoder, clips: ClipReader, max_length: int) -> Sample:
-    frames = 0 if item.clip is None else clips.frame_count(item.clip)
-    conversations = [{"from": turn.speaker, "value": turn.text} for turn in item.dialog.turns]
-    encoded = encoder.encode_dialog(conversations, frame_count=frames)
-    ids = torch.as_tensor(encoded.input_ids, dtype=torch.long)[:max_length]
-    labels = torch.as_tensor(encoded.labels, dtype=torch.long)[:max_length]
-    return Sample(ids, labels, item.clip)
-
-
-class Collate:
-    """Makes a batch of samples: right-padded ids and labels, and the clips' visual tokens or frames in sample order."""
-
-    def __init__(self, clips: ClipReader, pad_id: int, ignored_label: int) -> None:
-        self.clips, self.pad_id, self.ignored_label = clips, pad_id, ignored_label
-
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
-        pad = torch.nn.utils.rnn.pad_sequence
-        ids = pad([sample.input_ids for sample in samples], batch_first=True, padding_value=self.pad_id)
-        labels = pad([sample.labels for sample in samples], batch_first=True, padding_value=self.ignored_label)
-        lengths = torch.tensor([len(sample.input_ids) for sample in samples])
-        batch: Batch = {
-            "input_ids": ids,
-            "labels": labels,
-            "attention_mask": torch.arange(ids.shape[1])[None] < lengths[:, None],
-        }
-        read = [self.clips.read(sample.clip) for sample in samples if sample.clip is not None]
-        if read:
-            values, counts = ("visual_tokens", "visual_counts") if self.clips.is_cached else ("frames", "frame_counts")
-            batch |= {values: torch.cat(read), counts: [len(clip) for clip in read]}
-        return batch
+        """Ids of every sample before its visual tokens are spliced in, int64 [samples]."""
+        return np.array([len(dialog.input_ids) for dialog in self.dialogs], dtype=np.int64)
 
 
 class PlannedBatches(Sampler[list[int]]):
-    """The batches of a plan that are still to do, for this process of `world_size`; its length is that of the whole plan.
+    """The batches of a plan that are still to do, for this process of `world_size`; its length is the whole plan's.
 
     The plan is cut to a multiple of `world_size` by repeating its first batches, so that every process takes part in
     every step.
@@ -124,9 +102,9 @@ class PlannedBatches(Sampler[list[int]]):
 class StageData(LightningDataModule):
     """The data of one stage; knows after how many batches a resumed stage goes on."""
 
-    def __init__(self, samples: SampleSet, plan: Sequence[NDArray[np.int64]], collate: Callable[..., Batch]) -> None:
+    def __init__(self, samples: SampleSet, plan: Sequence[NDArray[np.int64]]) -> None:
         super().__init__()
-        self.samples, self.plan, self.collate = samples, plan, collate
+        self.samples, self.plan = samples, plan
         self.batches_done = 0
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -135,7 +113,8 @@ class StageData(LightningDataModule):
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         sampler = PlannedBatches(self.plan, rank, world_size)
         sampler.done = self.batches_done
-        return DataLoader(self.samples, batch_sampler=sampler, collate_fn=self.collate, num_workers=0)
+        collated = partial(collate, max_length=self.samples.max_length)
+        return DataLoader(self.samples, batch_sampler=sampler, collate_fn=collated, num_workers=0)
 
     def state_dict(self) -> dict[str, Any]:
         """Batches that this process has trained on: stages are saved between optimiser steps only."""

@@ -34,7 +34,7 @@ class StageModule(LightningModule):
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with linear warm-up and cosine to 0, stepped once an optimiser step (spec `chat-univi.md` section 14)."""
+        """AdamW with linear warm-up and cosine to 0, as Chat-UniVi trains (spec `chat-univi.md` section 14)."""
         stage = self.stage
         optimizer = torch.optim.AdamW(
             [parameter for parameter in self.model.parameters() if parameter.requires_grad],

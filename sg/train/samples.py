@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -29,11 +28,9 @@ class TrainingItem:
     clip: Clip | None
 
 
-class EncodedIds(Protocol):
-    """Ids and labels of a dialog, as the conversation encoder gives them."""
-
-    input_ids: Sequence[int]
-    labels: Sequence[int]
+def noise_seed(key: str, frame_count: int) -> int:
+    """Seed of a clip's merging noise: the same on every machine and in every run, cached or not."""
+    return text_seed("merging noise", key, frame_count)
 
 
 def items_of(dialogs: Iterable[Dialog], media_root: Path) -> list[TrainingItem]:

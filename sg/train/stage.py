@@ -1,4 +1,4 @@
-"""Train one stage from its parent's checkpoint to its own; reuse it when it is complete, resume it when it was cut off."""
+"""Train one stage from its parent's checkpoint to its own; reuse a complete one, resume one that was cut off."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _train(
     report: Callable[[Mapping[str, float]], None],
 ) -> StageInfo:
     from sg.train.callbacks import LossCurve, read_losses
-    from sg.train.data import Collate, SampleSet, StageData
+    from sg.train.data import SampleSet, StageData
     from sg.train.module import StageModule
 
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def _train(
     order = sample_order(len(samples), job.num_draws, text_seed("order", job.stage.name, job.seed))
     plan_seed = text_seed("batches", job.stage.name, job.seed)
     plan = batch_plan(order, samples.lengths, micro_batch, plan_seed, job.stage.group_by_length)
-    data = StageData(samples, plan, Collate(clips, encoder.pad_id, encoder.ignored_label))
+    data = StageData(samples, plan)
     stage = job.stage
 
     def rate_at(step: int) -> float:

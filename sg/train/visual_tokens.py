@@ -7,7 +7,7 @@ for every stage, scale, epoch, seed and checkpoint (design page, "Visual tokens"
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
 from sg.core.errors import DataError
-from sg.core.fingerprints import fingerprint, text_seed
+from sg.core.fingerprints import fingerprint
 from sg.core.progress import Progress
-from sg.train.samples import Clip
+from sg.train.samples import Clip, noise_seed
 from sg.video.frames import UnreadableVideoError
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import Timeline
@@ -45,11 +45,6 @@ class DecodedClip:
     fps: float = 0.0
     num_frames: int = 0
     problem: str = ""
-
-
-def noise_seed(key: str, frame_count: int) -> int:
-    """Seed of a clip's merging noise: the same on every machine and in every run (design page, "Fidelity")."""
-    return text_seed("merging noise", key, frame_count)
 
 
 def decode_clip(clip: Clip, processor: ChatUniViProcessor) -> DecodedClip:
@@ -170,7 +165,10 @@ class NamedTokens(Mapping[str, VisualTokens]):
     def __getitem__(self, name: str) -> VisualTokens:
         return self.store[self.names[name]]
 
-    def __iter__(self) -> Any:
+    def __contains__(self, name: object) -> bool:
+        return name in self.names  # the mapping's own test would read the tokens
+
+    def __iter__(self) -> Iterator[str]:
         return iter(self.names)
 
     def __len__(self) -> int:

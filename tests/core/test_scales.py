@@ -18,7 +18,7 @@ def test_zero_is_the_baseline_and_all_is_everything() -> None:
 
 @pytest.mark.parametrize("written", ["abc", "-5", "", "5.5", "50 k", "1e400", "nan", "50kk", "0x10"])
 def test_what_is_no_scale_is_refused_by_name(written: str) -> None:
-    with pytest.raises(ConfigError, match="data.scale"):
+    with pytest.raises(ConfigError, match=r"data\.scale"):
         parse_scale(written)
 
 

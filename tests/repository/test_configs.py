@@ -10,7 +10,18 @@ from sg.core.commands import CONFIG_FOLDER, typed
 from sg.core.errors import ConfigError
 from sg.study.config import TrainConfig
 
-GROUPS = ("data", "captioner", "embedder", "curator", "model", "benchmark", "trainer", "logger", "launcher", "experiment")
+GROUPS = (
+    "data",
+    "captioner",
+    "embedder",
+    "curator",
+    "model",
+    "benchmark",
+    "trainer",
+    "logger",
+    "launcher",
+    "experiment",
+)
 CHOICES = [
     (group, path.stem)
     for group in GROUPS

@@ -8,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STEPS = {"caption", "embed", "curate", "train", "evaluate", "report"}
-FLOORS = {"core": 0, "artefacts": 1, "video": 2, "models": 3, "demo": 4, "sources": 5, "study": 7} | dict.fromkeys(STEPS, 6)
+FLOORS = {"core": 0, "artefacts": 1, "video": 2, "models": 3, "demo": 4, "sources": 5, "study": 7} | dict.fromkeys(
+    STEPS, 6
+)
 MODULES = sorted((ROOT / "sg").rglob("*.py"))
 
 
@@ -36,9 +38,7 @@ def test_a_module_imports_only_from_its_own_part_or_from_floors_below(path: Path
         return
     own = pieces[0]
     for part in imported_parts(path):
-        assert part == own or FLOORS[part] < FLOORS[own], (
-            f"{path.relative_to(ROOT)} (sg.{own}) imports sg.{part}"
-        )
+        assert part == own or FLOORS[part] < FLOORS[own], f"{path.relative_to(ROOT)} (sg.{own}) imports sg.{part}"
 
 
 def test_every_part_of_the_house_has_a_floor() -> None:

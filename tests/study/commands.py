@@ -45,7 +45,7 @@ def run(program: Sequence[str], *, timeout_s: float = 600) -> subprocess.Complet
 def run_until(
     program: Sequence[str], pattern: str, *, stop: signal.Signals = signal.SIGKILL, timeout_s: float = 600
 ) -> str:
-    """Run `python PROGRAM...` and send `stop` to its whole process group when a line of its output matches `pattern`."""
+    """Run `python PROGRAM...` and send `stop` to its process group when a line of its output matches `pattern`."""
     child = subprocess.Popen(
         [sys.executable, *program], cwd=ROOT, env=environment(), text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -42,8 +42,14 @@ def test_a_sweep_over_something_else_keeps_the_default_scale() -> None:
 
 def test_listed_controls_stay_and_random_needs_no_target() -> None:
     jobs = complete_jobs(
-        [["data.scale=50k", "data.control=random"], ["data.scale=50k"], ["data.scale=all"]], ["random", "equal_steps"], "all"
+        [["data.scale=50k", "data.control=random"], ["data.scale=50k"], ["data.scale=all"]],
+        ["random", "equal_steps"],
+        "all",
     )
     assert scales(jobs) == [
-        "scale=0", "scale=50k control=random", "scale=50k", "scale=all", "scale=50k control=equal_steps control_scale=all",
-    ]  # fmt: skip
+        "scale=0",
+        "scale=50k control=random",
+        "scale=50k",
+        "scale=all",
+        "scale=50k control=equal_steps control_scale=all",
+    ]

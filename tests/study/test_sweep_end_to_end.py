@@ -30,7 +30,9 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
     return folder, run([*SWEEP, *overrides(folder)])
 
 
-def test_the_sweep_ends_well_with_baseline_scales_and_control(calm: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_the_sweep_ends_well_with_baseline_scales_and_control(
+    calm: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
     folder, done = calm
     assert done.returncode == 0, done.stdout + done.stderr
     study = study_folder(folder)
@@ -72,7 +74,9 @@ def test_the_offline_wandb_files_hold_the_scores_of_every_run_and_of_the_summary
     wandb = Path(sys.executable).parent / "wandb"
     for name in [*RUNS, "report"]:
         (file,) = (study / name).glob("wandb/offline-run-*/run-*.wandb")
-        shown = subprocess.run([wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            [wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True
+        ).stdout
         assert "demo/without_subtitles/overall" in shown
         assert "demo/with_subtitles/overall" in shown
 
@@ -94,14 +98,16 @@ def test_another_scale_joins_the_study_and_a_dry_run_says_what_it_takes(
     folder, _ = calm
     plan = run(["train.py", "data.scale=75k", "dry_run=true", *SMALL_WORLD, *overrides(folder)])
     assert plan.returncode == 0, plan.stderr
-    assert [line.split() for line in plan.stdout.splitlines() if "75k-seed0" in line][0][-2:] != []
+    assert plan.stdout.count("75k-seed0") == 3
     assert "reuse" in plan.stdout
     assert "train" in plan.stdout
     assert not (study_folder(folder) / "75k-seed0" / "result.json").exists()
 
 
 @pytest.mark.parametrize(
-    "moment", ["visual tokens|demo films", r"stage caption: \d+ steps", r"stage instruct: trained"], ids=["inputs", "caption", "late"]
+    "moment",
+    ["visual tokens|demo films", r"stage caption: \d+ steps", r"stage instruct: trained"],
+    ids=["inputs", "caption", "late"],
 )
 def test_a_killed_sweep_repeated_gives_the_table_of_an_undisturbed_one(
     calm: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, moment: str
@@ -133,7 +139,15 @@ def test_the_checkpoint_of_a_run_is_evaluated_alone_to_the_same_scores(
     result = read_result(study_folder(folder) / "530k-seed0")
     checkpoint = folder / "work" / "stages" / f"instruct-{result.stages['instruct'].fingerprint}"
     world = folder / "work" / "demo-w0-1"
-    done = run(["evaluate.py", f"checkpoint={checkpoint}", f"paths.demo_world={world}", *overrides(folder), f"output={folder / 'alone'}"])
+    done = run(
+        [
+            "evaluate.py",
+            f"checkpoint={checkpoint}",
+            f"paths.demo_world={world}",
+            *overrides(folder),
+            f"output={folder / 'alone'}",
+        ]
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "alone" / "scores.json").read_text())["scores"] == result.scores
     scored = run(["evaluate.py", f"predictions={folder / 'alone' / 'predictions.jsonl'}", *overrides(folder)])
@@ -146,5 +160,8 @@ def test_slurm_jobs_run_through_submitit_s_local_executor(tmp_path: Path) -> Non
     program = ["train.py", "-m", "launcher=slurm", "hydra/launcher=submitit_local", "data.scale=530k", *SMALL_WORLD]
     done = run([*program, *overrides(tmp_path)])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(path.parent.name for path in study_folder(tmp_path).glob("*/result.json")) == ["0-seed0", "530k-seed0"]
+    assert sorted(path.parent.name for path in study_folder(tmp_path).glob("*/result.json")) == [
+        "0-seed0",
+        "530k-seed0",
+    ]
     assert (study_folder(tmp_path) / "report" / "index.html").is_file()

@@ -23,11 +23,14 @@ def encoder() -> DialogEncoder:
 
 def tiny_model(seed: int = 0) -> ChatUniViForConditionalGeneration:
     torch.manual_seed(seed)
-    text = {"model_type": "llama", "vocab_size": 700, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-            "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 512}  # fmt: skip
+    text = {"model_type": "llama", "vocab_size": 700, "hidden_size": 32, "intermediate_size": 64,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+            "max_position_embeddings": 512}  # fmt: skip
     vision = {"model_type": "clip_vision_model", "hidden_size": WIDTH, "intermediate_size": 64, "num_hidden_layers": 3,
               "num_attention_heads": 2, "image_size": 64, "patch_size": 16}  # fmt: skip
-    config = ChatUniViConfig(text_config=text, vision_config=vision, spatial_clusters=[8, 4, 2], temporal_cluster_rate=0.125)
+    config = ChatUniViConfig(
+        text_config=text, vision_config=vision, spatial_clusters=[8, 4, 2], temporal_cluster_rate=0.125
+    )
     return ChatUniViForConditionalGeneration(config)
 
 
@@ -44,7 +47,7 @@ class RandomClips:
 
 
 def items(count: int) -> list[TrainingItem]:
-    words = "red green blue ball box tent spins rests slides".split()
+    words = ["red", "green", "blue", "ball", "box", "tent", "spins", "rests", "slides"]
     made = []
     for number in range(count):
         text = " ".join(words[text_seed(number, place) % len(words)] for place in range(2 + number % 5))

@@ -1,3 +1,4 @@
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_the_rate_starts_at_zero_peaks_after_the_warm_up_and_ends_at_zero() -> N
     assert factors[0] == 0.0
     assert factors[3] == max(factors) == 1.0
     assert factors[100] == pytest.approx(0.0)
-    assert all(a >= b for a, b in zip(factors[3:], factors[4:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(factors[3:]))
 
 
 def test_the_global_batch_is_kept_whatever_the_number_of_devices() -> None:

@@ -89,7 +89,9 @@ def _train_until(folder: str, step: int) -> None:
 def test_a_stage_killed_thrice_ends_in_the_same_curve_and_weights_as_an_undisturbed_one(tmp_path: Path) -> None:
     train(stage_job(tmp_path / "calm", epochs=2))
     for step in (3, 9, 18):  # before the first checkpoint, after the second, near the end
-        process = multiprocessing.get_context("spawn").Process(target=_train_until, args=(str(tmp_path / "killed"), step))
+        process = multiprocessing.get_context("spawn").Process(
+            target=_train_until, args=(str(tmp_path / "killed"), step)
+        )
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL
