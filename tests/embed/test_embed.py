@@ -1,0 +1,239 @@
+"""Every usable film gets a vector, the same bytes however often the run was cut off; the others get a reason."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import embedder, make_world
+
+from sg.artefacts.vectors import read_vectors, vector_parts
+from sg.core.errors import ConfigError, DataError, MissingInputError, ModelError, SgError
+from sg.embed import engine
+from sg.embed.config import EmbedderConfig
+from sg.embed.demo import DemoEmbedder
+from sg.embed.engine import ClipJob, prefetched, read_clip
+from sg.embed.run import embed_videos
+from sg.sources.config import DataConfig
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Decode in this process, where starting another takes longer than the films; gives the films that were read."""
+    names: list[str] = []
+
+    class Here:
+        def __init__(self, function: Any, num_workers: int, timeout_s: float) -> None:
+            self.function = function
+
+        def __enter__(self) -> "Here":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def map(self, jobs: Any) -> Any:
+            for job in jobs:
+                names.append(job.record.video_id)
+                try:
+                    yield job, self.function(job)
+                except SgError as error:
+                    yield job, error
+
+    monkeypatch.setattr("sg.video.workers.WorkerPool", Here)
+    return names
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".lock"}
+
+
+def test_usable_films_get_unit_vectors_and_the_folder_says_what_made_them(tmp_path: Path, tower: Path) -> None:
+    data = make_world(tmp_path, "abcdef", broken="corrupt")
+
+    folder = embed_videos(data, embedder(tower))
+
+    vectors = read_vectors(folder)
+    assert folder == tmp_path / "embeddings" / "demo"
+    assert vectors.video_ids == list("abcdef")
+    assert vectors.matrix.shape == (6, 32)
+    np.testing.assert_allclose(np.linalg.norm(vectors.matrix, axis=1), 1, atol=2e-3)  # stored as float16
+    wanted = {"embedder": "demo", "dim": 32, "videos": 6, "left_out": 0, "num_frames": 4, "image_size": 32}
+    assert vectors.info.items() >= wanted.items()
+    assert {"revision", "resize", "sampling", "reader", "fingerprint", "versions"} <= set(vectors.info)
+
+
+def test_a_vector_is_that_of_the_films_own_frames(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
+    data = make_world(tmp_path, "abcde")
+    config = embedder(tower)
+    vectors = read_vectors(embed_videos(data, config))
+    from sg.artefacts.manifest import read_manifest
+
+    record = next(record for record in read_manifest(data.manifest_path).records() if record.video_id == "d")
+    frames = read_clip(ClipJob(0, record, Path(data.videos), 4, 32, True, "pyav"))
+
+    alone = DemoEmbedder(config).embed(frames[None])
+
+    np.testing.assert_allclose(vectors.matrix[3], alone[0], atol=1e-3)  # float16, measured 2e-4
+    assert np.abs(vectors.matrix[2] - alone[0]).max() > 0.01
+
+
+def test_films_that_cannot_be_read_are_left_out_with_their_reasons(
+    tmp_path: Path, tower: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    data = make_world(tmp_path, "abcde")
+    (tmp_path / "videos" / "b.mp4").write_bytes(b"")
+    (tmp_path / "videos" / "e.mp4").unlink()
+    (tmp_path / "videos" / "c.mp4").unlink()
+    (tmp_path / "videos" / "c.mp4").symlink_to("/etc/passwd")
+
+    with caplog.at_level(logging.INFO):
+        folder = embed_videos(data, embedder(tower))
+
+    assert read_vectors(folder).video_ids == ["a", "d"]
+    quarantine = json.loads((folder / "quarantine.json").read_text())
+    assert {row["video_id"]: row["status"] for row in quarantine} == {"b": "empty", "c": "unreadable", "e": "missing"}
+    assert all(row["reason"] for row in quarantine)
+    assert "vectors: 2 videos; left out: 1 empty, 1 unreadable, 1 missing" in caplog.text
+
+
+def test_a_finished_run_is_left_alone(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
+    data = make_world(tmp_path, "abcde")
+    folder = embed_videos(data, embedder(tower))
+    times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    decoded.clear()
+
+    embed_videos(data, embedder(tower, batch_size=3, workers=2, timeout_s=5.0))
+
+    assert decoded == []
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == times
+
+
+def test_a_run_that_failed_goes_on_at_its_part_and_gives_the_same_bytes(
+    tmp_path: Path, tower: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_world(tmp_path, "abcdefghij")
+    whole = contents(embed_videos(data, embedder(tower), out_path=tmp_path / "whole"))
+    out = tmp_path / "again"
+    write_part, written = engine.write_part, []
+
+    def fail_at_the_second(*arguments: Any) -> None:
+        if len(written) == 1:
+            raise OSError(28, "No space left on device")
+        write_part(*arguments)
+        written.append(arguments)
+
+    monkeypatch.setattr(engine, "write_part", fail_at_the_second)
+    with pytest.raises(DataError, match=r"No space left on device.*goes on where it stopped"):
+        embed_videos(data, embedder(tower), out_path=out)
+    with pytest.raises(MissingInputError):
+        read_vectors(out)
+    monkeypatch.setattr(engine, "write_part", write_part)
+    decoded.clear()
+
+    embed_videos(data, embedder(tower), out_path=out)
+
+    assert decoded == list("efghij")
+    assert contents(out) == whole
+
+
+def test_only_the_parts_of_new_or_replaced_films_are_made_again(
+    tmp_path: Path, tower: Path, decoded: list[str]
+) -> None:
+    make_world(tmp_path, "abcdefgh")
+    data = make_world(tmp_path, "abcdefghij")
+    folder = embed_videos(data, embedder(tower))
+    before = read_vectors(folder).matrix
+    decoded.clear()
+    (tmp_path / "videos" / "f.mp4").write_bytes((tmp_path / "videos" / "a.mp4").read_bytes() + b"\0" * 8)
+
+    after = read_vectors(embed_videos(data, embedder(tower))).matrix
+
+    assert decoded == list("efgh")
+    np.testing.assert_array_equal(after[5], after[0])
+    np.testing.assert_array_equal(np.delete(after, 5, 0), np.delete(before, 5, 0))
+
+
+def test_other_settings_make_everything_again_and_leave_nothing_behind(
+    tmp_path: Path, tower: Path, decoded: list[str]
+) -> None:
+    data = make_world(tmp_path, "abcdefghij")
+    folder = embed_videos(data, embedder(tower))
+    assert len(vector_parts(folder)) == 3
+    decoded.clear()
+
+    embed_videos(data, embedder(tower, num_frames=2, rows_per_part=10))
+
+    assert decoded == list("abcdefghij")
+    assert [path.name for path in vector_parts(folder)] == ["part-00000.parquet"]
+    assert read_vectors(folder).info["num_frames"] == 2
+
+
+def test_what_is_missing_or_impossible_is_told(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
+    data = make_world(tmp_path, "ab")
+    with pytest.raises(MissingInputError, match=r"no vision tower .*python -m sg\.demo\.pretrain"):
+        embed_videos(data, embedder(tmp_path / "none"))
+    with pytest.raises(MissingInputError, match=r"no folder of films .*data\.videos=DIR"):
+        embed_videos(DataConfig(name="mine", dir=data.dir, videos=str(tmp_path / "none")), embedder(tower))
+    with pytest.raises(ModelError, match="takes 32 pixels a side"):
+        embed_videos(data, embedder(tower, image_size=64))
+    for path in (tmp_path / "videos").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"Not one of 2 films could be embedded: a\.mp4: the file is empty"):
+        embed_videos(data, embedder(tower))
+    with pytest.raises(ConfigError, match="expected demo"):
+        embed_videos(data, EmbedderConfig(name="other"))
+    for wrong in ({"num_frames": 0}, {"workers": -1}, {"timeout_s": 0.0}, {"reader": "opencv"}, {"name": "a/b"}):
+        with pytest.raises(ConfigError):
+            embedder(tower, **wrong)
+
+
+def test_prefetching_keeps_order_passes_errors_on_and_stops_its_thread() -> None:
+    assert list(prefetched(range(100), depth=3)) == list(range(100))
+
+    def failing() -> Any:
+        yield 1
+        raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        list(prefetched(failing(), depth=3))
+    taken = []
+    endless = prefetched((taken.append(number) or number for number in range(10**9)), depth=3)
+    assert next(endless) == 0
+    endless.close()
+    time.sleep(0.1)
+    assert len(taken) < 10
+
+
+@pytest.mark.slow
+def test_killing_the_run_at_any_moment_and_repeating_it_gives_the_same_vectors(tmp_path: Path, tower: Path) -> None:
+    data = make_world(tmp_path, "abcdefghijklmnopqrstuvwxyz")
+    whole = contents(embed_videos(data, embedder(tower), out_path=tmp_path / "whole"))
+    out = tmp_path / "killed"
+    program = (
+        "import sys\nfrom pathlib import Path\nsys.path[:0] = sys.argv[1:3]\n"
+        "if __name__ == '__main__':\n"
+        "    from conftest import embedder\n    from sg.embed.run import embed_videos\n"
+        "    from sg.sources.config import DataConfig\n"
+        "    data = DataConfig(name='mine', dir=sys.argv[3], videos=sys.argv[3] + '/videos')\n"
+        "    embed_videos(data, embedder(Path(sys.argv[4])), out_path=Path(sys.argv[5]))\n"
+    )
+    script = tmp_path / "run.py"
+    script.write_text(program)
+    tests = Path(__file__).parent
+    command = [sys.executable, str(script), str(tests.parents[1]), str(tests), data.dir, str(tower), str(out)]
+    for parts_before_the_kill in (1, 3, 5):
+        child = subprocess.Popen(command, start_new_session=True)
+        while child.poll() is None and len(list(out.glob("part-*.parquet"))) < parts_before_the_kill:
+            time.sleep(0.02)
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    assert subprocess.run(command, check=False).returncode == 0
+    assert contents(out) == whole
