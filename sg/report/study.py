@@ -16,6 +16,8 @@ from sg.report.estimates import Floats, Ints, Sample, sample
 OVERALL = "overall"
 BUCKETS = (OVERALL, "short", "medium", "long")
 UNKNOWN_SCALE = "?"
+LOG_FILE = "run.log"
+LOG_LENGTH = 200
 
 _Facts = tuple[str, str, str]
 """Video, duration and right answer of a question."""
@@ -160,10 +162,20 @@ def _run_folders(folder: Path) -> list[Path]:
 def _read_run(path: Path) -> RunResult:
     """The result in `path` under the name of its folder, or a failed one that says why it cannot be read."""
     try:
-        result = read_result(path)
-    except (MissingInputError, DataError) as error:
-        return RunResult(path.name, path.parent.name, 0, UNKNOWN_SCALE, 0, status=FAILED, reason=str(error))
-    return replace(result, run=path.name)
+        return replace(read_result(path), run=path.name)
+    except MissingInputError:
+        reason = f"left no result{_last_words(path)}; delete the folder if the run is not wanted"
+    except DataError as error:
+        reason = str(error)
+    return RunResult(path.name, path.parent.name, 0, UNKNOWN_SCALE, 0, status=FAILED, reason=reason)
+
+
+def _last_words(path: Path) -> str:
+    """The last line that a run without a result wrote to its log."""
+    file = path / LOG_FILE
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n") if file.is_file() else []
+    written = [line.strip() for line in lines if line.strip()]
+    return f" (last line of its log: {written[-1][:LOG_LENGTH]})" if written else ""
 
 
 def _without_repeats(runs: Iterable[RunResult], notes: list[str]) -> list[RunResult]:

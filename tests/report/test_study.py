@@ -31,11 +31,12 @@ def test_a_run_that_was_killed_or_left_a_broken_result_is_a_failed_run(tmp_path:
     world = World(tmp_path / "study", videos=9)
     world.run(0)
     (tmp_path / "study" / "killed" / ".hydra").mkdir(parents=True)
+    (tmp_path / "study" / "killed" / "run.log").write_text("stage align: training\nstage caption: 12 of 320 steps\n\n")
     broken = world.run(50_000)
     (broken / "result.json").write_text("{")
     study = read_study(tmp_path / "study")
     failed = {run.run: run.reason for run in study.runs if not run.is_finished}
-    assert "no result" in failed["killed"]
+    assert failed["killed"].startswith("left no result (last line of its log: stage caption: 12 of 320 steps)")
     assert "JSON" in failed[broken.name]
     assert [arm.name for arm in study.headline] == ["0"]
 
