@@ -81,7 +81,7 @@ class ProcessLauncher(Launcher):
     def _free_jobs(configs: Sequence[DictConfig]) -> int:
         if any(config.trainer.accelerator != "cpu" for config in configs):
             return 1
-        threads = max(config.trainer.num_threads * config.trainer.devices for config in configs)
+        threads = max(int(config.trainer.num_threads) * int(config.trainer.devices) for config in configs)
         return max(1, min(len(configs), len(os.sched_getaffinity(0)) // threads))
 
     def _run(self, run: PlannedRun, config: DictConfig) -> JobReturn:

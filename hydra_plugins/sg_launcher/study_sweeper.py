@@ -41,11 +41,11 @@ class StudySweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep; with `dry_run=true` print its plan and stop."""
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None
-        loader = self.hydra_context.config_loader
+        config, loader = self.config, self.hydra_context.config_loader
         launch = self.launcher.launch
 
         def checked_launch(job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
-            configs = [loader.load_sweep_config(self.config, list(job)) for job in job_overrides]
+            configs = [loader.load_sweep_config(config, list(job)) for job in job_overrides]
             go_on = begin_sweep(configs, [list(job) for job in job_overrides])
             return launch(job_overrides, initial_job_idx) if go_on else []
 

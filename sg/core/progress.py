@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
 from typing import Self, TextIO, TypeVar
 
@@ -89,7 +89,7 @@ class Progress:
 
 def track(items: Iterable[Item], label: str, unit: str = "items", total: int | None = None) -> Iterator[Item]:
     """The items of `items`, with a progress bar; `total` is taken from `len(items)` where it has one."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with Progress(label, total, unit) as bar:
         for item in items:

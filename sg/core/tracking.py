@@ -61,7 +61,7 @@ def _has_key() -> bool:
         return False
 
 
-def resolved_mode(config: LoggerConfig) -> str:
+def resolved_mode(config: LoggerConfig) -> Any:
     """`online`, `offline` or `disabled`; the environment's WANDB_MODE wins, as W&B users expect."""
     mode = os.environ.get("WANDB_MODE") or config.mode
     return mode if mode != "auto" else ("online" if _has_key() else "offline")

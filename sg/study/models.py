@@ -42,7 +42,7 @@ class StudyModels:
         self._problems: dict[str, str] = {}
         torch.set_num_threads(trainer.num_threads)
         # Bars over the tensors of a file would bury those over films and steps.
-        transformers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
     @cached_property
     def encoder(self) -> DialogEncoder:

@@ -99,9 +99,9 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
     from sg.study.plan import check_run, print_plan
 
     checked = [typed(config, TrainConfig) for config in configs]
-    for config in checked:
-        check_run(config)
-    if any(config.dry_run for config in checked):
+    for run in checked:
+        check_run(run)
+    if any(run.dry_run for run in checked):
         print_plan(checked)
         return False
     for config, job in zip(configs, overrides, strict=True):

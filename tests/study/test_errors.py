@@ -33,7 +33,8 @@ def test_a_mistake_is_one_sentence_and_a_failing_exit(mistake: str, mode: str, t
 def test_help_and_mistakes_answer_without_loading_torch(tmp_path: Path) -> None:
     code = (
         "import sys, runpy; sys.argv = ['train.py', 'data.scale=600k']\n"
-        "try:\n    runpy.run_path('train.py', run_name='__main__')\nexcept SystemExit as end:\n    assert end.code, end\n"
+        "try:\n    runpy.run_path('train.py', run_name='__main__')\n"
+        "except SystemExit as end:\n    assert end.code, end\n"
         "heavy = {'torch', 'transformers', 'pytorch_lightning', 'wandb', 'matplotlib', 'pyarrow'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
