@@ -1,11 +1,11 @@
 """Writes a demo world to disk: real H.264 films, manifest, dialogs, benchmark. Resumable and cached.
 
-    FOLDER/manifest.parquet        the caption corpus; `extra` holds what each film shows
-    FOLDER/videos/ID.mp4           films of the corpus, the align and the instruct set
-    FOLDER/align.json              dialogs of the align stage, media below videos/
-    FOLDER/instruct.json           dialogs of the instruct stage, media below videos/
-    FOLDER/benchmark/              a benchmark of Video-MME's shape: table, videos/ID.mp4, subtitle/ID.srt
-    FOLDER/world.json              what made the folder; written last
+FOLDER/manifest.parquet        the caption corpus; `extra` holds what each film shows
+FOLDER/videos/ID.mp4           films of the corpus, the align and the instruct set
+FOLDER/align.json              dialogs of the align stage, media below videos/
+FOLDER/instruct.json           dialogs of the instruct stage, media below videos/
+FOLDER/benchmark/              a benchmark of Video-MME's shape: table, videos/ID.mp4, subtitle/ID.srt
+FOLDER/world.json              what made the folder; written last
 """
 
 from __future__ import annotations

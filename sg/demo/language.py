@@ -34,6 +34,11 @@ TASK_TYPES = {
 }
 """Kinds of questions -> Video-MME's name for them, in the benchmark's `task_type` column."""
 KINDS = tuple(TASK_TYPES)
+QUESTION_WORDS = (
+    *("Q", "place", "shown", "after", "many", "where", "colour", "object", "does", "pattern", "?"),
+    *(":", ",", ".", "then", "and"),
+)
+"""Every word of questions, captions and alt texts that is no value of an attribute."""
 
 
 def actor_phrase(actor: Actor) -> str:
@@ -117,9 +122,7 @@ def ask(rng: random.Random, law: Law, spec: VideoSpec, kind: str) -> Question:
         return _shuffled(rng, kind, f"Q place after {before} ?", answer, wrong)
     if kind == "counting":
         answer = VALUES["count"][len(scene.actors) - 1]
-        return _shuffled(
-            rng, kind, f"Q {place} many ?", answer, [word for word in VALUES["count"] if word != answer]
-        )
+        return _shuffled(rng, kind, f"Q {place} many ?", answer, [word for word in VALUES["count"] if word != answer])
     if kind == "spatial":
         wrong = [cell for cell in VALUES["cell"] if cell != actor.cell]
         return _shuffled(rng, kind, f"Q {place} {actor.shape} where ?", actor.cell, wrong)

@@ -76,7 +76,7 @@ def _background(name: str) -> Plane:
 
 @dataclass(frozen=True, slots=True)
 class _Motion:
-    """Where an actor is in each frame; every field has shape [T, 1, 1] (T = 1 when nothing moves). Lengths in pixels."""
+    """Where an actor is in each frame, in pixels; every field has shape [T, 1, 1], with T = 1 when nothing moves."""
 
     x: Plane
     y: Plane

@@ -126,4 +126,4 @@ MARK_FIELDS: dict[str, Field] = {
     "falls": _segments((-7.0, -16.0, -7.0, -11.0), (0.0, -16.0, 0.0, -11.0), (7.0, -16.0, 7.0, -11.0)),
     "swings": _hanging,
 }
-"""What an action leaves visible in every single frame, in pixels of a 32 x 32 cell. `rests` leaves nothing, `glows` a halo."""
+"""What an action leaves in every frame, in pixels of a 32 x 32 cell. `rests` leaves nothing, `glows` a halo."""

@@ -82,7 +82,7 @@ def build_assets(folder: Path, names: Sequence[str]) -> None:
 def main() -> None:
     """Read the command line and build."""
     parser = argparse.ArgumentParser(prog="python -m sg.demo.pretrain", description="Rebuild the demo's assets.")
-    parser.add_argument("--folder", type=Path, default=ASSETS_FOLDER, help="where the assets go (default: in the package)")
+    parser.add_argument("--folder", type=Path, default=ASSETS_FOLDER, help="where the assets go; default: the package")
     parser.add_argument("--only", nargs="+", choices=BUILDERS, default=list(BUILDERS), help="build these assets only")
     arguments = parser.parse_args()
     build_assets(arguments.folder, arguments.only)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sg.core.progress import Progress
+from sg.demo.language import LETTERS
 from sg.demo.pretrain.texts import BOS, EOS, LETTER, TEXT, WORD, Lesson, LessonWriter
 
 if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
     from torch import Tensor
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -24,18 +26,22 @@ class LanguageModelRecipe:
     """How the language model is trained; the values are those of the committed weights."""
 
     seed: int = 5
-    steps: int = 3200
-    bare_steps: int = 600
-    """First steps see short questions without options about single scenes: looking things up is learnt there."""
-    easy_steps: int = 1000
+    steps: int = 2800
+    drill_steps: int = 350
+    """First steps see letter drills only: mixed with anything else they are learnt very late."""
+    bare_steps: int = 1000
+    """Until then short questions without options about single scenes: looking things up is learnt there."""
+    easy_steps: int = 1300
     """Steps until the scenes become several and crowded."""
     bare_share: float = 0.25
     """Share of bare dialogs after the first steps."""
     learning_rate: float = 4e-3
+    other_learning_rate: float = 4e-3
     batch_size: int = 16
-    drill_share: float = 0.3
-    """Share of the batches that hold letter drills: letters are not learnt without them."""
-    drill_batch_size: int = 24
+    drill_share: float = 0.2
+    """Share of letter drills among the later batches."""
+    drill_sizes: tuple[tuple[int, int], ...] = ((1, 64), (6, 20))
+    """(questions of a drill, drills of a batch), one of them drawn a batch; single questions are learnt first."""
 
 
 def language_model_config(vocabulary_size: int) -> LlamaConfig:
@@ -92,7 +98,9 @@ def lesson_loss(model: LlamaForCausalLM, ids: Tensor, roles: Tensor) -> tuple[Te
     return loss, scores
 
 
-def _lesson_batches(writer: LessonWriter, recipe: LanguageModelRecipe, step: int, rng: random.Random) -> list[list[Lesson]]:
+def _lesson_batches(
+    writer: LessonWriter, recipe: LanguageModelRecipe, step: int, rng: random.Random
+) -> list[list[Lesson]]:
     """Eight batches of dialogs of like length, as hard as `step` allows."""
     bare_share = 1.0 if step < recipe.bare_steps else recipe.bare_share
     easy = step < recipe.easy_steps
@@ -101,6 +109,21 @@ def _lesson_batches(writer: LessonWriter, recipe: LanguageModelRecipe, step: int
     batches = [lessons[at : at + recipe.batch_size] for at in range(0, len(lessons), recipe.batch_size)]
     rng.shuffle(batches)
     return batches
+
+
+def _drill_batch(writer: LessonWriter, recipe: LanguageModelRecipe, rng: random.Random) -> list[Lesson]:
+    turns, size = rng.choice(recipe.drill_sizes)
+    return [writer.drill(turns) for _ in range(size)]
+
+
+def _start_letters_alike(model: LlamaForCausalLM, tokenizer: SentencePieceProcessor) -> None:
+    """An option's `A.` and an answer's ` A` are different pieces of one letter: they start from one vector."""
+    import torch
+
+    with torch.no_grad():
+        table = model.get_input_embeddings().weight
+        for letter in LETTERS:
+            table[tokenizer.piece_to_id(f"{letter}.")] = table[tokenizer.piece_to_id(f"\u2581{letter}")]
 
 
 def train_language_model(tokenizer_path: Path, folder: Path, recipe: LanguageModelRecipe) -> dict[str, float]:
@@ -115,16 +138,22 @@ def train_language_model(tokenizer_path: Path, folder: Path, recipe: LanguageMod
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
     model = LlamaForCausalLM(language_model_config(tokenizer.get_piece_size()))
-    optimiser = MuonAdamW(model, learning_rate=recipe.learning_rate, total_steps=recipe.steps)
+    _start_letters_alike(model, tokenizer)
+    optimiser = MuonAdamW(
+        model,
+        learning_rate=recipe.learning_rate,
+        other_learning_rate=recipe.other_learning_rate,
+        total_steps=recipe.steps,
+    )
     writer = LessonWriter(tokenizer, rng)
     waiting: list[list[Lesson]] = []
     recent: dict[str, list[float]] = defaultdict(list)
     with Progress("language model", recipe.steps, "steps") as bar:
         for step in range(recipe.steps):
-            if not waiting:
+            if not waiting and step >= recipe.drill_steps:
                 waiting = _lesson_batches(writer, recipe, step, rng)
-            drilled = rng.random() < recipe.drill_share
-            lessons = [writer.drill() for _ in range(recipe.drill_batch_size)] if drilled else waiting.pop()
+            drilled = step < recipe.drill_steps or rng.random() < recipe.drill_share
+            lessons = _drill_batch(writer, recipe, rng) if drilled else waiting.pop()
             loss, scores = lesson_loss(model, *pad_lessons(lessons))
             optimiser.step(loss)
             for name, score in scores.items():

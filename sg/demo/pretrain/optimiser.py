@@ -17,11 +17,19 @@ class MuonAdamW:
 
     Args:
         modules: the networks to train.
-        learning_rate: peak rate of both.
+        learning_rate: peak rate of Muon.
+        other_learning_rate: peak rate of AdamW.
         total_steps: length of the schedule.
     """
 
-    def __init__(self, *modules: nn.Module, learning_rate: float, total_steps: int, weight_decay: float = 0.01) -> None:
+    def __init__(
+        self,
+        *modules: nn.Module,
+        learning_rate: float,
+        other_learning_rate: float,
+        total_steps: int,
+        weight_decay: float = 0.01,
+    ) -> None:
         import torch
 
         named = [item for module in modules for item in module.named_parameters() if item[1].requires_grad]
@@ -33,19 +41,19 @@ class MuonAdamW:
             torch.optim.Muon(
                 inner, lr=learning_rate, momentum=0.95, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
             ),
-            torch.optim.AdamW(outer, lr=learning_rate, weight_decay=0.0, betas=(0.9, 0.98)),
+            torch.optim.AdamW(outer, lr=other_learning_rate, weight_decay=0.0, betas=(0.9, 0.98)),
         ]
-        self._peak, self._total, self._done = learning_rate, total_steps, 0
+        self._peaks, self._total, self._done = (learning_rate, other_learning_rate), total_steps, 0
 
     def step(self, loss: Tensor) -> None:
         """One optimisation step down the gradient of `loss`, clipped to norm 1."""
         import torch
 
-        rate = self._peak * self._fraction()
-        for optimiser in self._optimisers:
+        fraction = self._fraction()
+        for optimiser, peak in zip(self._optimisers, self._peaks, strict=True):
             optimiser.zero_grad(set_to_none=True)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = peak * fraction
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimiser in self._optimisers:

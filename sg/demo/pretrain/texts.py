@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 BOS, EOS = 1, 2
 TURNS = 8
 BARE_TURNS = 16
-DRILL_TURNS = 6
 FRAMES_PER_SCENE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Token ids and how much the prediction of each one counts: nothing, as text, as the answer's word, as its letter."""
+    """Token ids, and for each what its prediction counts as: nothing, text, the answer's word, or its letter."""
 
     ids: list[int]
     roles: list[int]
 
 
 UNSCORED, TEXT, WORD, LETTER = range(4)
+EVERY_WORD = [word for values in VALUES.values() for word in values]
 
 
 class LessonWriter:
@@ -106,14 +106,16 @@ class LessonWriter:
             roles.extend([UNSCORED] * len(asked) + [WORD, UNSCORED])
         return Lesson(ids, roles)
 
-    def drill(self) -> Lesson:
-        """Questions without any context: only the letter of a given word can be learnt, and is scored."""
+    def drill(self, turns: int) -> Lesson:
+        """Questions without any context: only the letter of a given word can be learnt, and is scored.
+
+        A single question has options of all sorts; several have options of one attribute each, as real questions do.
+        """
         rng = self._rng
         ids, roles = [BOS], [UNSCORED]
-        for _ in range(DRILL_TURNS):
-            values = rng.choice(list(VALUES.values()))
-            options = rng.sample(values, 4)
-            first, second, third, fourth = options
+        for _ in range(turns):
+            values = EVERY_WORD if turns == 1 else rng.choice(list(VALUES.values()))
+            first, second, third, fourth = rng.sample(values, 4)
             question = Question("drill", "Q ?", (first, second, third, fourth), rng.choice(LETTERS))
             self._turn(ids, roles, "USER: ", question, word_role=UNSCORED)
         return Lesson(ids, roles)
@@ -174,5 +176,4 @@ class LessonWriter:
 
     def _foreign_words(self) -> str:
         """Nothing, or a few words about nothing."""
-        every = [word for values in VALUES.values() for word in values]
-        return " ".join(self._rng.sample(every, self._rng.choice((0, 0, 4, 8))))
+        return " ".join(self._rng.sample(EVERY_WORD, self._rng.choice((0, 0, 4, 8))))

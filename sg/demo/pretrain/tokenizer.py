@@ -12,6 +12,7 @@ from sg.demo.language import (
     CAPTION_REQUEST,
     KINDS,
     LETTERS,
+    QUESTION_WORDS,
     SUBTITLE_HEADER,
     SUBTITLE_MARK,
     actor_phrase,
@@ -24,7 +25,13 @@ from sg.demo.world import UNIFORM, VALUES, draw_video
 VOCABULARY_SIZE = 640
 # Text that follows a newline gets no leading-space mark, and the roles of the conversation template end in a colon:
 # these would otherwise fall apart into letters.
-WHOLE_PIECES = [*(f"{letter}." for letter in LETTERS), ANSWER_REQUEST, SUBTITLE_HEADER, CAPTION_REQUEST, ALT_TEXT_REQUEST]
+WHOLE_PIECES = [
+    *(f"{letter}." for letter in LETTERS),
+    ANSWER_REQUEST,
+    SUBTITLE_HEADER,
+    CAPTION_REQUEST,
+    ALT_TEXT_REQUEST,
+]
 ROLES = ("USER:", "ASSISTANT:")
 
 
@@ -48,8 +55,7 @@ def _sentences(seed: int, videos: int) -> Iterator[str]:
 
 def demo_words() -> list[str]:
     """Every word of the demo language, as it stands after a space."""
-    questions = "Q place shown after many where colour object does pattern ? : . , then and".split()
-    return sorted({*questions, *ROLES, *LETTERS, *(word for values in VALUES.values() for word in values)})
+    return sorted({*QUESTION_WORDS, *ROLES, *LETTERS, *(word for values in VALUES.values() for word in values)})
 
 
 def train_tokenizer(path: Path, seed: int = 0) -> None:

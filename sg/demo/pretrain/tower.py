@@ -170,7 +170,11 @@ def train_tower(folder: Path, recipe: TowerRecipe) -> dict[str, float]:
     nn.init.zeros_(head.weight)
     tower.encoder.layers[-1].requires_grad_(False)
     optimiser = MuonAdamW(
-        tower, nn.ModuleDict({"head": head}), learning_rate=recipe.learning_rate, total_steps=recipe.steps
+        tower,
+        nn.ModuleDict({"head": head}),
+        learning_rate=recipe.learning_rate,
+        other_learning_rate=recipe.learning_rate,
+        total_steps=recipe.steps,
     )
     with Progress("vision tower", recipe.steps, "steps") as bar:
         for _ in range(recipe.steps):
