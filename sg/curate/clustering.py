@@ -62,6 +62,16 @@ def grouped_rows(group: Rows, groups: int) -> tuple[Rows, Rows]:
     return order, np.searchsorted(group[order], np.arange(groups + 1))
 
 
+def rank_in_group(group: Rows, key: NDArray[np.floating]) -> Rows:
+    """[n] place of each row in its group by rising `key`, from 0."""
+    order = np.lexsort((np.arange(len(group)), key, group))
+    ordered = group[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(ordered) > 0])
+    rank = np.empty(len(group), np.int64)
+    rank[order] = np.arange(len(group)) - np.repeat(starts, np.diff(np.r_[starts, len(group)]))
+    return rank
+
+
 def _mean_directions(
     points: NDArray[np.floating], nearest: Rows, centres: NDArray[np.floating]
 ) -> NDArray[np.floating]:

@@ -1,10 +1,12 @@
-"""Settings of the curators and of the command, and their checks."""
+"""Settings of ToMe curation and of the command, and their checks."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.curate.baselines import config as baselines  # noqa: F401 - puts the schemas of the others into the store
+from sg.curate.checks import check_choice, check_positive, check_rungs, check_seed, check_share
 
 ORDERS = ("hashed", "reference", "shuffled")
 SURVIVORS = ("medoid", "longest_caption", "dst")
@@ -12,18 +14,6 @@ METRICS = ("mean", "survivor")
 MATCHERS = ("exact", "projected", "cells")
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("float32", "float64")
-
-
-def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """ConfigError when `value` is none of `choices`."""
-    if value not in choices:
-        raise ConfigError(f"curator.{key}={value!r} should be one of {', '.join(choices)}.")
-
-
-def check_seed(seed: int) -> None:
-    """ConfigError when `seed` does not fit into the 8 bytes that key the hash of ids."""
-    if not 0 <= seed < 2**64:
-        raise ConfigError(f"curator.seed={seed} should be between 0 and 2**64 - 1.")
 
 
 @dataclass
@@ -98,7 +88,6 @@ class TomeConfig:
         ):
             check_choice(key, value, choices)
         self._check_ranges()
-        self._check_ladder()
         if self.order != "hashed" and self.collapse_exact:
             raise ConfigError(
                 f"curator.order={self.order} counts positions, which curator.collapse_exact=true would shift: set the "
@@ -111,59 +100,26 @@ class TomeConfig:
             )
 
     def _check_ranges(self) -> None:
-        if not 0 < self.max_merge_fraction <= 1:
-            raise ConfigError(f"curator.max_merge_fraction={self.max_merge_fraction} should be above 0, at most 1.")
-        counts = {
-            "n_min": self.n_min,
-            "rounds_per_rung": self.rounds_per_rung,
-            "block_rows": self.block_rows,
-            "block_columns": self.block_columns,
-            "rows_per_cell": self.rows_per_cell,
-            "probed_cells": self.probed_cells,
-            "projected_dims": self.projected_dims,
-        }
-        for key, value in counts.items():
-            if value < 1:
-                raise ConfigError(f"curator.{key}={value} should be at least 1.")
+        check_share("max_merge_fraction", self.max_merge_fraction)
+        check_rungs(self.rungs, self.rungs_of)
+        check_positive(
+            n_min=self.n_min,
+            rounds_per_rung=self.rounds_per_rung,
+            block_rows=self.block_rows,
+            block_columns=self.block_columns,
+            rows_per_cell=self.rows_per_cell,
+            probed_cells=self.probed_cells,
+            verify_sample=self.verify_sample,
+            projected_dims=self.projected_dims,
+        )
         if self.max_cluster_size is not None and self.max_cluster_size < 2:
             raise ConfigError(f"curator.max_cluster_size={self.max_cluster_size} should be at least 2, or null.")
         if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
             raise ConfigError(f"curator.min_similarity={self.min_similarity} is a cosine: between -1 and 1, or null.")
 
-    def _check_ladder(self) -> None:
-        falling = all(above > below for above, below in zip(self.rungs[:-1], self.rungs[1:], strict=True))
-        if self.rungs and not (falling and self.rungs[0] < self.rungs_of and self.rungs[-1] > 0):
-            raise ConfigError(
-                f"curator.rungs={list(self.rungs)} should fall, from below curator.rungs_of={self.rungs_of:g}, above 0."
-            )
-
-
-@dataclass
-class RandomConfig:
-    """A random order by the hash of the id: the control that every claim about pruning needs."""
-
-    name: str = "random"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
-
-
-@dataclass
-class LongestCaptionConfig:
-    """The longest captions stay: a control that looks at the text only."""
-
-    name: str = "longest_caption"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
-
 
 CuratorConfig = Any
-"""One of the dataclasses above; Hydra needs a plain `Any` for a group whose options differ."""
+"""`TomeConfig` or one of `sg.curate.baselines.config`; Hydra needs a plain `Any` for a group whose options differ."""
 
 
 register("curator", "tome_schema", TomeConfig)
-register("curator", "random_schema", RandomConfig)
-register("curator", "longest_caption_schema", LongestCaptionConfig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import logging
 import platform
 import time
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from sg.artefacts.captions import Captions, read_captions
 from sg.artefacts.forest import FOREST_FILE, write_forest
 from sg.artefacts.tables import read_info
@@ -18,7 +21,17 @@ from sg.artefacts.vectors import read_vectors, vectors_fingerprint
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import file_lock, write_json
 from sg.core.fingerprints import fingerprint
-from sg.curate.config import CuratorConfig, LongestCaptionConfig, RandomConfig, TomeConfig
+from sg.curate.baselines.config import (
+    D4Config,
+    DbpConfig,
+    HierarchicalKMeansConfig,
+    KMeansConfig,
+    LongestCaptionConfig,
+    PrototypesConfig,
+    RandomConfig,
+    SemDedupConfig,
+)
+from sg.curate.config import CuratorConfig, TomeConfig
 from sg.curate.removals import Removals, forest_of
 from sg.curate.videos import Videos, load_videos, select_videos
 
@@ -28,6 +41,19 @@ CURATION_FILE = "curation.json"
 UNFINISHED_FOLDER = "unfinished"
 _OPERATIONAL = ("name", "device", "block_rows", "block_columns", "checkpoint_every_s")
 """Settings that leave no trace in the result."""
+
+
+_BASELINES = {
+    RandomConfig: ("selection", "random_removals"),
+    LongestCaptionConfig: ("selection", "longest_caption_removals"),
+    KMeansConfig: ("kmeans", "kmeans_removals"),
+    SemDedupConfig: ("semdedup", "semdedup_removals"),
+    PrototypesConfig: ("prototypes", "prototype_removals"),
+    D4Config: ("prototypes", "d4_removals"),
+    DbpConfig: ("dbp", "dbp_removals"),
+    HierarchicalKMeansConfig: ("hierarchical", "hierarchical_removals"),
+}
+"""Module and function of each other curator; imported when used, since torch takes seconds to import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +161,7 @@ def _curate(
             "identity": identity,
             "config": dataclasses.asdict(config),
             "vectors": summary,
-            "exact_duplicates": int((videos.family != range(len(videos))).sum()),
+            "exact_duplicates": int((videos.family != np.arange(len(videos))).sum()),
             "excluded": excluded,
             "versions": _versions(),
             "seconds": round(time.monotonic() - started, 3),
@@ -155,17 +181,11 @@ def curated_order(
 
         removals, rounds = merge_videos(videos, config, store)
         return CuratedOrder(removals, {"rounds": [dataclasses.asdict(record) for record in rounds]})
-    if isinstance(config, RandomConfig):
-        from sg.curate.selection import random_removals
-
-        return CuratedOrder(random_removals(videos), {})
-    if isinstance(config, LongestCaptionConfig):
-        from sg.curate.selection import longest_caption_removals
-
-        if not has_captions:
-            raise ConfigError("curator=longest_caption needs captions: make them with `python -m sg.caption` first.")
-        return CuratedOrder(longest_caption_removals(videos), {})
-    raise ConfigError(f"There is no curator for a config of type {type(config).__name__}.")
+    if isinstance(config, LongestCaptionConfig) and not has_captions:
+        raise ConfigError("curator=longest_caption needs captions: make them with `python -m sg.caption` first.")
+    module, function = _BASELINES[type(config)]
+    removals = getattr(importlib.import_module(f"sg.curate.baselines.{module}"), function)(videos, config)
+    return CuratedOrder(removals, {})
 
 
 def _versions() -> dict[str, str]:

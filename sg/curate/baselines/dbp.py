@@ -1,0 +1,67 @@
+"""Density-based pruning: cells that are wide and far from others keep more of their videos."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.curate.baselines.config import DbpConfig, SemDedupConfig
+from sg.curate.baselines.prototypes import split_after_dedup
+from sg.curate.baselines.semdedup import cell_count
+from sg.curate.clustering import Rows, nearest_centres, rank_in_group, spherical_kmeans
+from sg.curate.removals import Removals
+from sg.curate.videos import Videos
+
+
+def dbp_removals(videos: Videos, config: DbpConfig) -> Removals:
+    """What SemDeDup removes, then the rest so that at each size every cell has its quota."""
+    dedup = SemDedupConfig(seed=config.seed, cells=config.cells, keep=config.dedup_keep, steps=config.steps)
+    gone, left = split_after_dedup(videos, dedup, config.dedup_share)
+    unit = videos.unit[left]
+    cells = cell_count(len(left), config.cells)
+    centres = spherical_kmeans(unit, cells, seed=config.seed % 2**32, steps=config.steps, sample=256 * cells)
+    cell, cosine = nearest_centres(unit, centres)
+    weight = cell_weights(centres, cell, cosine, config)
+    rank = rank_in_group(cell, cosine if config.keep == "hard" else -cosine)
+    entry = entry_sizes(weight, np.bincount(cell, minlength=len(centres)), cell, rank)
+    return Removals.join([gone, Removals.plain(left[np.lexsort((left, entry))[::-1]])])
+
+
+def cell_weights(
+    centres: NDArray[np.floating], cell: Rows, cosine: NDArray[np.floating], config: DbpConfig
+) -> NDArray[np.float64]:
+    """[k] shares that sum to 1: softmax of the mean distance within a cell times that to the nearest centres."""
+    sizes = np.bincount(cell, minlength=len(centres))
+    within = np.bincount(cell, weights=1.0 - cosine.astype(np.float64), minlength=len(centres)) / np.maximum(sizes, 1)
+    between = np.sort(1.0 - centres.astype(np.float64) @ centres.T, axis=1)[:, 1 : config.neighbours + 1]
+    lonely = between.mean(axis=1) if between.shape[1] else np.ones(len(centres))
+    logits = np.where(sizes > 0, within * lonely / config.temperature, -np.inf)
+    shares: NDArray[np.float64] = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    return shares
+
+
+def entry_sizes(weight: NDArray[np.float64], sizes: Rows, cell: Rows, rank: Rows) -> NDArray[np.float64]:
+    """[n] the core size from which on each row is in the core; rows of a cell enter in the order of their `rank`.
+
+    The quotas x of a core of size n are those nearest to n * weight (least squares) under sum x = n and x <= sizes:
+    x_j = min(sizes_j, n weight_j + shift(n)). The shift only grows with n, so the cores are nested. It is linear
+    between the sizes at which a cell fills up, so following it from cell to cell is enough.
+    """
+    breaks, shifts = [0.0], [0.0]
+    open_cells = sizes > 0
+    while open_cells.any():
+        slope = (1.0 - weight[open_cells].sum()) / open_cells.sum()
+        growth = weight[open_cells] + slope
+        room = sizes[open_cells] - (breaks[-1] * weight[open_cells] + shifts[-1])
+        step = float(np.min(np.maximum(room, 0.0) / np.maximum(growth, 1e-300)))
+        filled = np.flatnonzero(open_cells)[np.maximum(room, 0.0) / np.maximum(growth, 1e-300) <= step * (1 + 1e-12)]
+        breaks.append(breaks[-1] + step)
+        shifts.append(shifts[-1] + slope * step)
+        open_cells[filled] = False
+    entry = np.empty(len(cell))
+    at, shift = np.array(breaks), np.array(shifts)
+    for number in np.unique(cell).tolist():
+        rows = np.flatnonzero(cell == number)
+        entry[rows] = np.interp(rank[rows] + 1.0, at * weight[number] + shift, at)
+    return entry

@@ -1,0 +1,53 @@
+"""Balanced sampling through levels of k-means: rare concepts get as many places as common ones."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.curate.baselines.config import HierarchicalKMeansConfig, KMeansConfig
+from sg.curate.baselines.kmeans import cluster
+from sg.curate.clustering import Rows, rank_in_group
+from sg.curate.removals import Removals
+from sg.curate.videos import Videos
+
+
+def hierarchical_removals(videos: Videos, config: HierarchicalKMeansConfig) -> Removals:
+    """Videos in the reverse of the order in which balanced sampling takes them.
+
+    Each cluster of a level gives its videos in turns: one of every child that has any left, then one of every child
+    again. So its first n videos are shared as evenly as the children's sizes allow, for every n: cores are nested.
+    """
+    labels, cosine = cluster_levels(videos.unit, config)
+    first = videos.keys.astype(np.float64) if config.keep == "random" else -cosine.astype(np.float64)
+    turn = rank_in_group(labels[0], first)
+    for label in labels[1:]:
+        turn = rank_in_group(label, turn.astype(np.float64))
+    taken = np.lexsort((np.arange(len(videos)), turn))
+    return Removals.plain(taken[::-1])
+
+
+def cluster_levels(
+    unit: NDArray[np.floating], config: HierarchicalKMeansConfig
+) -> tuple[list[Rows], NDArray[np.floating]]:
+    """The [n] clusters of all videos at each level, the lowest first, and [n] cosine to the lowest centre."""
+    settings = KMeansConfig(seed=config.seed, steps=config.steps)
+    labels: list[Rows] = []
+    points, cosine = unit, np.ones(len(unit), unit.dtype)
+    for count in config.levels:
+        label, nearness = cluster(points, max(1, min(count, len(points) // 2)), settings)
+        _, label = np.unique(label, return_inverse=True)
+        if not labels:
+            cosine = nearness
+        labels.append(label if not labels else label[labels[-1]])
+        points = _centres(points, label)
+    return labels, cosine
+
+
+def _centres(points: NDArray[np.floating], label: Rows) -> NDArray[np.floating]:
+    """[k, d] mean directions of the clusters 0..k-1, none of which is empty."""
+    order = np.argsort(label, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(label[order]) > 0])
+    sums = np.add.reduceat(points[order].astype(np.float64), starts, axis=0)
+    lengths = np.sqrt((sums * sums).sum(axis=1, keepdims=True))
+    return (sums / np.where(lengths > 0, lengths, 1.0)).astype(points.dtype)

@@ -1,0 +1,80 @@
+"""k-means with as many clusters as videos to keep."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.curate.baselines.config import KMeansConfig
+from sg.curate.clustering import Rows, grouped_rows, nearest_centres, spherical_kmeans
+from sg.curate.removals import Removals
+from sg.curate.videos import Videos
+
+
+def kmeans_removals(videos: Videos, config: KMeansConfig) -> Removals:
+    """From rung to rung, videos that are not the nearest to their centre go, those farthest from it first."""
+    alive, parts = np.arange(len(videos)), []
+    for number, size in enumerate(ladder(config, len(videos))):
+        if size >= len(alive):
+            continue
+        label, cosine = cluster(videos.unit[alive], size, config)
+        kept = nearest_of_each(label, cosine)
+        keeper = np.full(int(label.max()) + 1, -1)
+        keeper[label[kept]] = kept
+        gone = np.setdiff1d(np.arange(len(alive)), kept)
+        gone = gone[np.argsort(cosine[gone], kind="stable")]
+        into, similarity = alive[keeper[label[gone]]], cosine[gone].astype(np.float64)
+        parts.append(Removals(alive[gone], into, similarity, np.full(len(gone), number)))
+        alive = alive[np.sort(kept)]
+    return Removals.join([*parts, Removals.plain(alive[::-1])])
+
+
+def ladder(config: KMeansConfig, videos: int) -> list[int]:
+    """Sizes that get a clustering: the rungs in proportion, then halves."""
+    sizes = [max(1, round(videos * rung / config.rungs_of)) for rung in config.rungs]
+    while (sizes[-1] if sizes else videos) > 1:
+        sizes.append((sizes[-1] if sizes else videos) // 2)
+    return sizes
+
+
+def cluster(unit: NDArray[np.floating], clusters: int, config: KMeansConfig) -> tuple[Rows, NDArray[np.floating]]:
+    """[n] cluster of each row and [n] its cosine with the centre; some of the `clusters` may be empty."""
+    if clusters <= config.largest_flat:
+        centres = spherical_kmeans(unit, clusters, seed=config.seed % 2**32, steps=config.steps)
+        return nearest_centres(unit, centres)
+    return _two_levels(unit, clusters, config)
+
+
+def _two_levels(unit: NDArray[np.floating], clusters: int, config: KMeansConfig) -> tuple[Rows, NDArray[np.floating]]:
+    """Cells first, then in each cell a share of the clusters that matches its share of the rows."""
+    seed = config.seed % 2**32
+    cells = min(config.largest_flat, round(np.sqrt(clusters)))
+    cell, _ = nearest_centres(unit, spherical_kmeans(unit, cells, seed=seed, steps=config.steps, sample=256 * cells))
+    order, borders = grouped_rows(cell, cells)
+    shares = quotas(np.diff(borders), clusters)
+    label, cosine = np.empty(len(unit), np.int64), np.empty(len(unit), unit.dtype)
+    first = 0
+    for number, share in enumerate(shares.tolist()):
+        rows = order[borders[number] : borders[number + 1]]
+        if len(rows):
+            centres = spherical_kmeans(unit[rows], max(1, share), seed=seed, steps=config.steps)
+            inside, cosine[rows] = nearest_centres(unit[rows], centres)
+            label[rows] = first + inside
+            first += len(centres)
+    return label, cosine
+
+
+def quotas(sizes: Rows, total: int) -> Rows:
+    """[k] whole numbers that share `total` in proportion to `sizes` [k], by largest remainders."""
+    exact = sizes * (total / max(1, sizes.sum()))
+    shares: Rows = np.floor(exact).astype(np.int64)
+    missing = total - int(shares.sum())
+    shares[np.argsort(shares - exact, kind="stable")[:missing]] += 1
+    return shares
+
+
+def nearest_of_each(label: Rows, cosine: NDArray[np.floating]) -> Rows:
+    """The row with the highest cosine of each label, of equal ones the lowest."""
+    order = np.lexsort((np.arange(len(label)), -cosine, label))
+    first: Rows = order[np.flatnonzero(np.r_[True, np.diff(label[order]) > 0])]
+    return first
