@@ -70,6 +70,7 @@ def resolved_mode(config: LoggerConfig) -> Any:
 class Tracker:
     """The numbers of one job: `log` appends to `metrics.csv` in `folder` and to the job's W&B run.
 
+    `axes` names the x axis of groups of keys in W&B: {`train/caption/*`: `train/caption/samples`}.
     Keys are grouped by prefix: `train/caption/loss`, `video_mme/with_subtitles/overall`, `speed/samples_per_s`.
     """
 
@@ -83,6 +84,7 @@ class Tracker:
         job_type: str,
         settings: Mapping[str, Any],
         tags: Sequence[str] = (),
+        axes: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -92,7 +94,7 @@ class Tracker:
             csv.writer(self._csv).writerow(["time_s", "key", "value"])
         self._run: Any = None
         if config.kind == "wandb" and resolved_mode(config) != "disabled":
-            self._run = self._start(config, name, group, job_type, settings, [*config.tags, *tags])
+            self._run = self._start(config, name, group, job_type, settings, [*config.tags, *tags], axes or {})
 
     def _start(
         self,
@@ -102,6 +104,7 @@ class Tracker:
         job_type: str,
         settings: Mapping[str, Any],
         tags: Sequence[str],
+        axes: Mapping[str, str],
     ) -> Any:
         import wandb
 
@@ -118,7 +121,8 @@ class Tracker:
             mode=mode,
             settings=wandb.Settings(silent=True, console="off"),
         )
-        run.define_metric("train/*", step_metric="train/samples")
+        for keys, axis in axes.items():
+            run.define_metric(keys, step_metric=axis)
         if mode == "offline":
             log.info("W&B: no key, so this run is logged offline; publish it with: wandb sync %s", Path(run.dir).parent)
         return run

@@ -143,6 +143,7 @@ def _tracker(run: Run, caption: CaptionData) -> Tracker:
         name=run.name,
         group=run.study,
         job_type="train",
+        axes={f"train/{stage}/*": f"train/{stage}/samples" for stage in ("align", "caption", "instruct")},
         settings={**asdict(config), "num_captions": len(caption.items), "scale": caption.scale},
         tags=[
             config.data.name,
