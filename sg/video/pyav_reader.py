@@ -11,9 +11,10 @@ import contextlib
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from av.video.reformatter import VideoReformatter
 
 from sg.video.frames import (
     CORRUPT,
@@ -33,15 +34,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(slots=True)
 class _Found:
     """Pictures by frame index, and what happened on the way."""
 
-    pictures: dict[int, NDArray[np.uint8]]
-    num_frames: int
-    substituted: frozenset[int] = frozenset()
-    num_bad: int = 0
-    rotation: int = 0
+    def __init__(self, film: Film, limits: ReaderLimits, num_frames: int = 0) -> None:
+        self.pictures: dict[int, NDArray[np.uint8]] = {}
+        self.num_frames = num_frames
+        self.substituted: set[int] = set()
+        self.num_bad = self.rotation = 0
+        self._name, self._max_bytes = film.path.name, limits.max_output_bytes
+        # One for all pictures: setting it up costs ten times as much as converting a small picture.
+        self._converter = VideoReformatter()
+        self._size: tuple[int, int] | None = None
+
+    def keep(self, index: int, picture: Any) -> None:
+        """Convert a decoded picture to RGB as shown. All pictures of a film get the size of its first one."""
+        import numpy as np
+
+        self._size = self._size or (picture.width, picture.height)
+        rgb: Any = self._converter.reformat(picture, *self._size, format="rgb24", threads=1).to_ndarray()
+        turns = round(picture.rotation / 90) % 4
+        self.rotation = turns * 90
+        self.pictures[index] = np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+        if len(self.pictures) * rgb.nbytes > self._max_bytes:
+            size = f"{rgb.shape[1]}x{rgb.shape[0]}"
+            raise UnreadableVideoError(
+                TOO_LARGE, f"{self._name}: the wanted frames of {size} are more than {self._max_bytes} bytes"
+            )
 
 
 class _WrongFrameError(Exception):
@@ -56,7 +75,7 @@ def read(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
         chosen = check_indices(path, choose(header.timeline()), header.num_frames)
         if header.packets.stamps:
             with contextlib.suppress(_WrongFrameError):
-                found = _seeking(film, header.packets, sorted(set(chosen)))
+                found = _seeking(film, header.packets, sorted(set(chosen)), limits)
     if found is None and header.packets.stamps:
         found = _by_stamps(path, header.packets, sorted(set(chosen)), limits)
     if found is None:
@@ -82,9 +101,9 @@ def probe(path: Path, limits: ReaderLimits) -> VideoInfo:
     )
 
 
-def _seeking(film: Film, packets: Packets, wanted: list[int]) -> _Found:
+def _seeking(film: Film, packets: Packets, wanted: list[int], limits: ReaderLimits) -> _Found:
     """Visit frames in ascending order, seeking only when a key frame lies ahead of the last frame delivered."""
-    found, keys = _Found({}, len(packets.stamps)), packets.keys
+    found, keys = _Found(film, limits, len(packets.stamps)), packets.keys
     pictures: Iterator[tuple[Any, bool]] = iter(())
     position = keys[0] - 1
     for index in wanted:
@@ -95,7 +114,7 @@ def _seeking(film: Film, packets: Packets, wanted: list[int]) -> _Found:
             pictures = decode(film)
         picture = _next_at(pictures, target)
         position = target
-        _keep(found, index, picture)
+        found.keep(index, picture)
     return found
 
 
@@ -115,20 +134,19 @@ def _by_stamps(path: Path, packets: Packets, wanted: list[int], limits: ReaderLi
     (VP8 and VP9 keep hidden frames in packets of their own.)
     """
     with open_film(path, limits) as film:
-        found = _substituting(film, ((index, packets.stamps[index]) for index in wanted))
+        found = _substituting(film, ((index, packets.stamps[index]) for index in wanted), limits)
     found.num_frames = len(packets.stamps)
     return None if found.substituted and not found.num_bad else found
 
 
-def _substituting(film: Film, wanted: Iterable[tuple[int, int]]) -> _Found:
+def _substituting(film: Film, wanted: Iterable[tuple[int, int]], limits: ReaderLimits) -> _Found:
     """Match (index, stamp) from the start; a lost frame is replaced by the last good one, before all by the first."""
-    found, substituted = _Found({}, 0), set()
-    queue, last = deque(wanted), None
+    found, queue, last = _Found(film, limits), deque(wanted), None
 
     def substitute(picture: Any) -> None:
         index, _ = queue.popleft()
-        substituted.add(index)
-        _keep(found, index, picture)
+        found.substituted.add(index)
+        found.keep(index, picture)
 
     for picture, whole in decode(film):
         if picture is None or not whole or picture.pts is None:
@@ -136,13 +154,13 @@ def _substituting(film: Film, wanted: Iterable[tuple[int, int]]) -> _Found:
         while queue and queue[0][1] < picture.pts:
             substitute(last or picture)
         if queue and queue[0][1] == picture.pts:
-            _keep(found, queue.popleft()[0], picture)
+            found.keep(queue.popleft()[0], picture)
         if not queue:
             break
         last = picture
     while queue and last is not None:
         substitute(last)
-    found.substituted, found.num_bad = frozenset(substituted), film.num_bad
+    found.num_bad = film.num_bad
     return found
 
 
@@ -151,7 +169,7 @@ def _by_counting(
 ) -> tuple[list[int], _Found]:
     """Pictures by their place from the start. Packets tell about how many frames there are, decoding tells exactly."""
     with open_film(path, limits) as film:
-        found = _counting(film, set(chosen))
+        found = _counting(film, set(chosen), limits)
     if not found.num_frames:
         raise UnreadableVideoError(CORRUPT, f"{path.name}: none of its {header.num_frames} packets can be decoded")
     if found.num_frames == header.num_frames:
@@ -159,17 +177,17 @@ def _by_counting(
     exact = check_indices(path, choose(Timeline(found.num_frames, header.fps)), found.num_frames)
     if exact != chosen:
         with open_film(path, limits) as film:
-            found = _counting(film, set(exact))
+            found = _counting(film, set(exact), limits)
     return exact, found
 
 
-def _counting(film: Film, wanted: set[int]) -> _Found:
+def _counting(film: Film, wanted: set[int], limits: ReaderLimits) -> _Found:
     """Count frames from the first whole one to the last whole one.
 
     A lost frame keeps its place, filled by the last good one. Behind it the count is a guess, so every later frame
     counts as substituted.
     """
-    found, last, damaged_at = _Found({}, 0), None, None
+    found, last, damaged_at = _Found(film, limits), None, None
     stamps: list[int] = []
     for position, (picture, whole) in enumerate(decode(film)):
         if whole and picture is not None:
@@ -178,23 +196,13 @@ def _counting(film: Film, wanted: set[int]) -> _Found:
         elif damaged_at is None:
             damaged_at = position
         if position in wanted and last is not None:
-            _keep(found, position, last)
+            found.keep(position, last)
     found.num_bad = film.num_bad
     if damaged_at is not None and damaged_at < found.num_frames:
-        found.substituted = frozenset(index for index in wanted if index >= damaged_at)
+        found.substituted = {index for index in wanted if index >= damaged_at}
     elif len(stamps) == found.num_frames and film.container.format.name in STAMPED_CONTAINERS:
         found.num_frames = len(without_torn_end(stamps))
     return found
-
-
-def _keep(found: _Found, index: int, picture: Any) -> None:
-    """Convert a decoded picture to RGB as shown; all pictures of a film get the size of the first."""
-    import numpy as np
-
-    rgb = picture.to_ndarray(format="rgb24")
-    turns = round(picture.rotation / 90) % 4
-    found.rotation = turns * 90
-    found.pictures[index] = np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
 
 def _frames(path: Path, header: Header, chosen: list[int], found: _Found, limits: ReaderLimits) -> Frames:
@@ -209,9 +217,6 @@ def _frames(path: Path, header: Header, chosen: list[int], found: _Found, limits
             f"{path.name}: {len(missing) + lost} of {len(chosen)} wanted frames are lost ({found.num_bad} bad packets)",
         )
     first = found.pictures[chosen[0]]
-    if len(chosen) * first.nbytes > limits.max_output_bytes:
-        size = f"{len(chosen)} frames of {first.shape[1]}x{first.shape[0]}"
-        raise UnreadableVideoError(TOO_LARGE, f"{path.name}: {size} are more than {limits.max_output_bytes} bytes")
     return Frames(
         frames=np.stack([found.pictures[index] for index in chosen]),
         indices=tuple(chosen),

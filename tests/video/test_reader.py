@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from zoo import make_film, make_sound
+from zoo import make_film, make_sound, read_number
 
 from sg.core.errors import ConfigError, DataError
 from sg.video.frames import ReaderLimits, UnreadableVideoError
 from sg.video.reader import probe, read_frames
-from sg.video.sampling import MiddleOfSegments
+from sg.video.sampling import AllFrames, MiddleOfSegments
 from sg.video.writer import write_video
 
 
@@ -84,7 +84,7 @@ def test_pictures_and_results_beyond_the_limits_are_refused(tmp_path: Path) -> N
     with pytest.raises(UnreadableVideoError, match="more than 100 pixels") as caught:
         read_frames(film, [0], limits=ReaderLimits(max_pixels=100))
     assert caught.value.status == "too_large"
-    with pytest.raises(UnreadableVideoError, match="5 frames of 96x64 are more than"):
+    with pytest.raises(UnreadableVideoError, match="the wanted frames of 96x64 are more than 30000 bytes"):
         read_frames(film, [0, 1, 2, 3, 4], limits=ReaderLimits(max_output_bytes=30_000))
     with pytest.raises(ConfigError, match="is no share"):
         ReaderLimits(max_substituted=2)
@@ -93,6 +93,17 @@ def test_pictures_and_results_beyond_the_limits_are_refused(tmp_path: Path) -> N
 def test_an_unreadable_film_keeps_its_class_between_processes() -> None:
     error = pickle.loads(pickle.dumps(UnreadableVideoError("corrupt", "x.mp4: broken")))
     assert (error.status, error.reason, str(error)) == ("corrupt", "x.mp4: broken", "x.mp4: broken")
+
+
+def test_a_film_that_changes_its_size_keeps_that_of_its_first_frame(tmp_path: Path) -> None:
+    large, small = (make_film(tmp_path / f"{width}.h264", 10, width=width, height=48) for width in (96, 48))
+    path = tmp_path / "both.h264"
+    path.write_bytes(large.read_bytes() + small.read_bytes())
+
+    frames = read_frames(path, AllFrames())
+
+    assert frames.frames.shape == (20, 48, 96, 3)
+    assert [read_number(picture) for picture in frames.frames] == [*range(10), *range(10)]
 
 
 def test_reading_many_films_keeps_no_memory(tmp_path: Path) -> None:
