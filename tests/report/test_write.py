@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from sg.core.tracking import LoggerConfig, Tracker
-from sg.report.write import GalleryChoice, write_report
+from sg.report.finding import Finding, find
+from sg.report.summary import Summary, read_summary
+from sg.report.write import GalleryChoice, ReportPaths, log_report, write_report
 
 from .study_builder import World, write_corpus, write_study
 
@@ -23,8 +25,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_report_of_a_study_is_complete(folder: Path) -> None:
-    paths = write_report(folder)
+@pytest.fixture(scope="module")
+def paths(folder: Path) -> ReportPaths:
+    return write_report(folder)
+
+
+def test_the_report_of_a_study_is_complete(folder: Path, paths: ReportPaths) -> None:
     assert paths.page == folder / "report" / "index.html"
     assert {path.name for path in paths.tables} == {"tables.csv", "runs.csv", "report.md", "report.txt"}
     assert all(path.is_file() for path in (paths.page, paths.summary, *paths.tables, *paths.sheets))
@@ -32,15 +38,17 @@ def test_the_report_of_a_study_is_complete(folder: Path) -> None:
     assert "Without subtitles" in paths.text and str(paths.page) in paths.text
 
 
-def test_the_report_is_the_same_when_it_is_written_again(folder: Path) -> None:
-    def contents() -> dict[str, bytes]:
-        files = sorted(path for path in (folder / "report").rglob("*") if path.is_file())
-        return {str(path): path.read_bytes() for path in files}
-
+def test_the_report_is_the_same_when_it_is_written_again(folder: Path, paths: ReportPaths) -> None:
+    files = [
+        paths.page,
+        paths.summary,
+        *paths.tables,
+        *paths.sheets,
+        *(f for pair in paths.figures.values() for f in pair),
+    ]
+    first = [path.read_bytes() for path in files]
     write_report(folder)
-    first = contents()
-    write_report(folder)
-    assert contents() == first
+    assert [path.read_bytes() for path in files] == first
 
 
 def test_a_gallery_that_cannot_be_made_does_not_stop_the_report(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -49,25 +57,20 @@ def test_a_gallery_that_cannot_be_made_does_not_stop_the_report(folder: Path, ca
     assert "no gallery" in caplog.text
 
 
-def test_no_clusters_asked_for_means_no_gallery(folder: Path) -> None:
-    assert (
-        "Clusters of the core" not in write_report(folder, gallery=GalleryChoice(clusters_per_kind=0)).page.read_text()
-    )
-
-
 def test_a_study_where_everything_failed_is_still_reported(tmp_path: Path) -> None:
     world = World(tmp_path / "study", videos=9)
     world.run(0, reason="no disk")
     world.run(50_000, reason="no disk")
-    text = write_report(tmp_path / "study").text
-    assert "no disk" in text and "No verdict" in text
+    found = write_report(tmp_path / "study", gallery=GalleryChoice(clusters_per_kind=0))
+    assert "no disk" in found.text and "No verdict" in found.text
+    assert "Clusters of the core" not in found.page.read_text()
 
 
-def test_the_summary_run_holds_the_curve_and_the_final_values(folder: Path, tmp_path: Path) -> None:
+def test_the_summary_run_holds_the_curve_and_the_final_values(summary: Summary, tmp_path: Path) -> None:
     with Tracker(
         LoggerConfig(kind="csv"), tmp_path, name="report", group="demo", job_type="report", settings={}
     ) as tracker:
-        write_report(folder, tracker)
+        log_report(tracker, summary, find(summary), {}, [])
     rows = list(csv.reader((tmp_path / "metrics.csv").open()))
     keys = {item for row in rows for item in row}
     assert {
@@ -79,11 +82,11 @@ def test_the_summary_run_holds_the_curve_and_the_final_values(folder: Path, tmp_
 
 
 @pytest.mark.slow
-def test_the_summary_run_is_in_the_offline_files_of_wandb(folder: Path, tmp_path: Path) -> None:
+def test_the_summary_run_is_in_the_offline_files_of_wandb(folder: Path, paths: ReportPaths, tmp_path: Path) -> None:
     with Tracker(
         LoggerConfig(mode="offline"), tmp_path, name="report", group="demo", job_type="report", settings={}
     ) as tracker:
-        write_report(folder, tracker)
+        log_report(tracker, read_summary(paths.summary), Finding("A verdict.", "gain", []), paths.figures, paths.sheets)
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     content = file.read_bytes()
     for key in (b"demo/without_subtitles/overall", b"figures/scaling", b"tables/scores", b"verdict"):
