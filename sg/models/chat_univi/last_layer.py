@@ -28,7 +28,7 @@ def can_skip_positions(language_model: nn.Module) -> bool:
 def let_last_layer_skip(language_model: Any) -> None:
     """Make the last layer take `keep`; it stays one module, so that wrappers of layers (FSDP, checkpointing) work."""
     last = language_model.layers[-1]
-    last.__class__ = _skipping(type(last))
+    last.__class__ = _skipping(type(last))  # type: ignore[arg-type]  # mypy takes classes for unhashable
 
 
 def hidden_at(language_model: Any, embeds: Tensor, positions: Tensor, keep: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def hidden_at(language_model: Any, embeds: Tensor, positions: Tensor, keep: Tens
 
 
 @cache
-def _skipping(kind: type[nn.Module]) -> type[nn.Module]:
+def _skipping(kind: Any) -> Any:
     """The layer class `kind` with a forward that may be told which positions to `keep`."""
 
     def forward(self: Any, hidden_states: Tensor, keep: Tensor | None = None, **kwargs: Any) -> Tensor:
@@ -52,7 +52,8 @@ def _skipping(kind: type[nn.Module]) -> type[nn.Module]:
             plain: Tensor = kind.forward(self, hidden_states, **kwargs)
             return plain
         attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)
-        hidden: Tensor = (hidden_states + attended)[keep]
-        return hidden + self.mlp(self.post_attention_layernorm(hidden))
+        residual = (hidden_states + attended)[keep]
+        hidden: Tensor = residual + self.mlp(self.post_attention_layernorm(residual))
+        return hidden
 
     return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})

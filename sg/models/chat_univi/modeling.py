@@ -102,7 +102,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
             noises = [ClipNoise(temporal=noise) for noise in temporal_noise]
         else:
             noises = [ClipNoise(seed) for seed in (noise_seeds if noise_seeds is not None else [0] * len(frame_counts))]
-        return merge_clips(self.vision_tower(frames), frame_counts, self.merging, noises)
+        return merge_clips(self.vision_tower(frames, frame_counts), frame_counts, self.merging, noises)
 
     def encode_video(self, frames: Tensor, noise_seed: int = 0) -> Tensor:
         """Merged visual tokens [n, C] of one clip or image, `frames` [T, 3, H, W]; what the cache stores."""

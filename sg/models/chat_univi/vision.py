@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,11 +31,10 @@ class PatchEncoder(nn.Module):
     The layers above the selected one are kept, so that published weights survive a round trip, but never run.
     """
 
-    def __init__(self, config: PreTrainedConfig, select_layer: int, chunk_frames: int = 4) -> None:
+    def __init__(self, config: PreTrainedConfig, select_layer: int) -> None:
         super().__init__()
         self.vision_tower: PreTrainedModel = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
         self.num_layers = layers_to_run(config.num_hidden_layers, select_layer)
-        self.chunk_frames = chunk_frames
         self.requires_grad_(False)
 
     @property
@@ -47,9 +47,14 @@ class PatchEncoder(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, frames: Tensor) -> Tensor:
-        """`frames` [F, 3, H, W], normalised pixels -> patch features [F, patches, hidden] in the tower's type."""
-        chunks = [self._encode(chunk) for chunk in torch.split(frames, self.chunk_frames)]
+    def forward(self, frames: Tensor, frame_counts: Sequence[int] | None = None) -> Tensor:
+        """`frames` [F, 3, H, W], normalised pixels -> patch features [F, patches, hidden] in the tower's type.
+
+        Given the `frame_counts` of the clips, a CPU takes no frames of two clips at once: a clip's features then are
+        the same to the last bit in every batch.
+        """
+        sizes = _chunk_sizes(frames, frame_counts or [len(frames)])
+        chunks = [self._encode(chunk) for chunk in torch.split(frames, sizes)]
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
     def _encode(self, frames: Tensor) -> Tensor:
@@ -61,6 +66,15 @@ class PatchEncoder(nn.Module):
             hidden += layer.self_attn(layer.layer_norm1(hidden), attention_mask=None)[0]
             _add_mlp(hidden, layer.layer_norm2(hidden), layer.mlp)
         return hidden[:, 1:] if self.has_class_token else hidden
+
+
+def _chunk_sizes(frames: Tensor, frame_counts: Sequence[int]) -> list[int]:
+    """Few frames at a time on a CPU, where the widest tensor should fit its cache, many on an accelerator."""
+    if frames.device.type != "cpu":
+        frame_counts, limit = [len(frames)], 64
+    else:
+        limit = 4
+    return [min(limit, count - start) for count in frame_counts for start in range(0, count, limit)]
 
 
 def _add_mlp(hidden: Tensor, normed: Tensor, mlp: Any) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from goldens import GOLDENS
+from tests.models.chat_univi.goldens import GOLDENS
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from sg.core.errors import ConfigError, MissingInputError

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from goldens import GOLDENS, read_json, tensors
+from tests.models.chat_univi.goldens import GOLDENS, read_json, tensors
 
 from sg.core.errors import DataError
 from sg.models.chat_univi.collate import Sample, collate

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from goldens import GOLDENS, read_json
+from tests.models.chat_univi.goldens import GOLDENS, read_json
 
 from sg.core.errors import DataError, MissingInputError, ModelError
 from sg.models.chat_univi.conversation import DialogEncoder

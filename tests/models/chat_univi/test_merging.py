@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from goldens import read_json, recipe_input, tensors
+from tests.models.chat_univi.goldens import read_json, recipe_input, tensors
 
 from sg.core.errors import ModelError
 from sg.models.chat_univi.merging import SeededNoise, cluster_count, dpc_knn, merge_tokens, neighbour_count

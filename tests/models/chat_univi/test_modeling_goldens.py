@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from goldens import build_model, cases, golden_frames, model_inputs, shared_model, tensors
+from tests.models.chat_univi.goldens import build_model, cases, golden_frames, model_inputs, shared_model, tensors
 
 from sg.models.chat_univi.splice import IGNORED_LABEL
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from goldens import read_json, tensors
+from tests.models.chat_univi.goldens import read_json, tensors
 
 from sg.core.errors import ConfigError
 from sg.models.chat_univi.processor import ChatUniViProcessor

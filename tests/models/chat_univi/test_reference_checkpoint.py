@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from goldens import GOLDENS, model_inputs, read_json, shared_model, tensors
+from tests.models.chat_univi.goldens import GOLDENS, model_inputs, read_json, shared_model, tensors
 from safetensors.torch import load_file, save_file
 
 from sg.core.errors import MissingInputError, ModelError

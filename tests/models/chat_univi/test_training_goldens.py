@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from goldens import build_model, model_inputs, read_json, tensors
+from tests.models.chat_univi.goldens import build_model, model_inputs, read_json, tensors
 
 
 @pytest.mark.parametrize("stage", ["stage1", "stage2"])
