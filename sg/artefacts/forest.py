@@ -217,14 +217,15 @@ def _read_table(path: Path) -> pa.Table:
         lacking = [name for name in schema.names if name not in file.schema_arrow.names]
         if lacking:
             raise DataError(f"{path} has no column {lacking[0]!r}: a merge forest has {', '.join(schema.names)}.")
-        table = file.read(columns=schema.names).select(schema.names).cast(schema)
+        table = file.read(columns=schema.names).select(schema.names)
+        nulls = [name for name in ("video_id", "removed_at", "size") if table[name].null_count]
+        if nulls:
+            raise DataError(f"{path}: column {nulls[0]!r} has empty rows: curate again.")
+        table = table.cast(schema)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read as a merge forest ({str(error).splitlines()[0]}): curate again."
         ) from error
-    nulls = [name for name in ("video_id", "removed_at", "size") if table[name].null_count]
-    if nulls:
-        raise DataError(f"{path}: column {nulls[0]!r} has empty rows: curate again.")
     removed_at = table["removed_at"].to_numpy()
     if not np.array_equal(removed_at, np.arange(len(table))):
         table = table.sort_by("removed_at")

@@ -87,6 +87,21 @@ def vectors_fingerprint(folder: Path) -> str:
     return fingerprint({"parts": parts, "info": read_json(folder / INFO_FILE)})
 
 
+def read_vector_ids(folder: Path) -> list[str]:
+    """The ids of all vectors of `folder`, in order, without reading the vectors."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _check_folder(folder)
+    ids: list[str] = []
+    for path in vector_parts(folder):
+        try:
+            ids.extend(pq.ParquetFile(path).read(columns=[ID_COLUMN])[ID_COLUMN].to_pylist())
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise _unreadable(path, error) from error
+    return ids
+
+
 def read_vectors(folder: Path) -> Vectors:
     """All vectors of `folder`, in the order of the parts.
 

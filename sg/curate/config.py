@@ -5,6 +5,8 @@ from typing import Any
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.core.paths import PathsConfig
+from sg.core.scales import parse_scale
 from sg.curate.baselines import config as baselines  # noqa: F401 - puts the schemas of the others into the store
 from sg.curate.checks import check_choice, check_positive, check_rungs, check_seed, check_share
 
@@ -122,4 +124,44 @@ CuratorConfig = Any
 """`TomeConfig` or one of `sg.curate.baselines.config`; Hydra needs a plain `Any` for a group whose options differ."""
 
 
+@dataclass
+class CurateConfig:
+    """The settings of `python -m sg.curate`.
+
+    Attributes:
+        data: the source.
+        curator: the method.
+        embedder: name of the vectors to read; null takes the only ones that there are.
+        captioner: name of the captions whose lengths break ties; null takes the only ones that there are, or none.
+        missing: what to do about a usable video without a vector: `error`, or `skip` it.
+        scales: core sizes to describe in `statistics.json`, as in `data.scale`; too large ones are left out.
+        export: core sizes to write as lists.
+        benchmark_vectors: folder with vectors of a benchmark's videos, to look for them in the cores.
+        extend: core size at which videos that are new since the last run are added to the merge forest.
+        forget: ids of videos to take out of the merge forest.
+        paths: folders of this machine.
+    """
+
+    data: Any = None
+    curator: Any = None
+    embedder: str | None = None
+    captioner: str | None = None
+    missing: str = "error"
+    scales: list[str] = field(default_factory=list)
+    export: list[str] = field(default_factory=list)
+    benchmark_vectors: str | None = None
+    extend: str | None = None
+    forget: list[str] = field(default_factory=list)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        if self.missing not in ("error", "skip"):
+            raise ConfigError(f"missing={self.missing!r} should be error or skip.")
+        if self.extend and self.forget:
+            raise ConfigError("extend and forget change the merge forest in different ways: run one after the other.")
+        for scale in (*self.scales, *self.export, *([self.extend] if self.extend else [])):
+            parse_scale(scale)
+
+
+register(None, "curate_schema", CurateConfig)
 register("curator", "tome_schema", TomeConfig)

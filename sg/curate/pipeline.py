@@ -17,7 +17,7 @@ import numpy as np
 from sg.artefacts.captions import Captions, read_captions
 from sg.artefacts.forest import FOREST_FILE, write_forest
 from sg.artefacts.tables import read_info
-from sg.artefacts.vectors import read_vectors, vectors_fingerprint
+from sg.artefacts.vectors import read_vector_ids, read_vectors, vectors_fingerprint
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import file_lock, write_json
 from sg.core.fingerprints import fingerprint
@@ -91,8 +91,8 @@ def curate(
         DataError: they break their format, or a wanted video has no vector.
         ConfigError: settings contradict each other or the unfinished work in `out_folder`.
     """
-    captions = read_captions(captions_path) if captions_path is not None and uses_captions(config) else None
-    identity = _identity(config, vectors_folder, captions, wanted, missing)
+    captions = captions_for(config, captions_path)
+    identity = curation_identity(config, vectors_folder, captions, wanted, missing)
     path = out_folder / FOREST_FILE
     with file_lock(out_folder / ".lock"):
         if is_curated(path, identity):
@@ -112,22 +112,28 @@ def is_curated(path: Path, identity: Mapping[str, Any]) -> bool:
     return (path.parent / CURATION_FILE).is_file() and read_info(path).get("fingerprint") == fingerprint(identity)
 
 
-def _identity(
+def curation_identity(
     config: CuratorConfig,
     vectors_folder: Path,
     captions: Captions | None,
     wanted: Sequence[str] | None,
     missing: str,
 ) -> dict[str, Any]:
-    """All that decides the result, as plain data."""
+    """All that decides the result, as plain data; `wanted` counts only where it is not all that has a vector."""
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _OPERATIONAL}
+    is_all = wanted is None or set(wanted) == set(read_vector_ids(vectors_folder))
     return {
         "curator": type(config).__name__,
         "settings": settings,
         "vectors": vectors_fingerprint(vectors_folder),
         "captions": captions.content_hash if captions is not None else None,
-        "videos": None if wanted is None else {"ids": fingerprint(sorted(wanted)), "missing": missing},
+        "videos": None if is_all else {"ids": fingerprint(sorted(wanted or [])), "missing": missing},
     }
+
+
+def captions_for(config: CuratorConfig, path: Path | None) -> Captions | None:
+    """The captions at `path`, when there are any and the curator looks at them."""
+    return read_captions(path) if path is not None and uses_captions(config) else None
 
 
 def _curate(

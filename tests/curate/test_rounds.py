@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-import tome_goldens
 
 from sg.curate.config import TomeConfig
 from sg.curate.matchers import Matchers
 from sg.curate.rounds import Edges, Tokens, choose_edges, kept_positions, merge_groups, merge_tokens
+from tests.curate import tome_goldens
 
 
 def reference_round(tokens, merges, dtype):

@@ -1,0 +1,176 @@
+"""Changes to a merge forest without a new run: videos that come later, and videos that must go."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sg.artefacts.forest import NO_ROUND, Forest, subtree_sizes
+from sg.artefacts.vectors import Vectors
+from sg.core.errors import ConfigError, DataError
+from sg.curate.matchers import choose_device
+from sg.curate.matching import ExactMatcher, match
+from sg.curate.videos import unit_rows
+
+Rows = NDArray[np.int64]
+
+
+def unit_of_forest(forest: Forest, vectors: Vectors) -> NDArray[np.floating]:
+    """[N, d] unit vectors of the rows of `forest`; DataError when a video has none."""
+    row_of = {video_id: row for row, video_id in enumerate(vectors.video_ids)}
+    lacking = [video_id for video_id in forest.video_ids if video_id not in row_of]
+    if lacking:
+        raise DataError(
+            f"{len(lacking)} videos of the merge forest have no vector ({', '.join(map(repr, lacking[:3]))}): take "
+            "them out with forget=[...], or curate again."
+        )
+    return unit_rows(vectors.matrix[[row_of[video_id] for video_id in forest.video_ids]], in_place=True)
+
+
+def extend_forest(forest: Forest, vectors: Vectors, size: int, device: str = "auto") -> Forest:
+    """`forest` with the videos of `vectors` that it lacks, matched to the core of `size` videos.
+
+    A new video that is at least as similar to its best core member as the last merge on the way down to `size` was, is
+    removed before all others. The rest join the core: they go right before the old core, the most similar first. So no
+    old core of at most `size` videos changes, and a larger one only gains members. New videos are not compared with
+    one another: for a published list run anew.
+
+    Raises:
+        DataError: a video of the forest has no vector.
+        ConfigError: no new video, or a core of that size has no similarity at which it was cut.
+    """
+    known = set(forest.video_ids)
+    fresh = [row for row, video_id in enumerate(vectors.video_ids) if video_id not in known]
+    cut = forest.cut_similarity(size)
+    if not fresh:
+        raise ConfigError("There is no video to extend the merge forest with: every vector belongs to one of its rows.")
+    if cut is None or not size > 0:
+        raise ConfigError(
+            f"The core of {size} videos was not cut at a similarity: extend at a size that merges led to."
+        )
+    core = unit_of_forest(forest, vectors)[len(forest) - size :]
+    unit = unit_rows(vectors.matrix[fresh], in_place=True)
+    targets = torch.from_numpy(core).to(choose_device(device))
+    found = match(torch.from_numpy(unit), targets, ExactMatcher(targets))
+    falling = np.argsort(-found.score, kind="stable")
+    gone, joined = falling[found.score[falling] >= cut], falling[found.score[falling] < cut]
+    return _with_rows(forest, [vectors.video_ids[row] for row in fresh], found.target, found.score, gone, joined, size)
+
+
+def _with_rows(
+    forest: Forest, ids: list[str], target: Rows, score: NDArray[np.float64], gone: Rows, joined: Rows, size: int
+) -> Forest:
+    """The rows `gone` of the new videos first, then the old ones, with `joined` right before the core of `size`."""
+    border = len(forest) - size
+    moved = np.arange(len(forest)) + len(gone) + np.where(np.arange(len(forest)) >= border, len(joined), 0)
+    parent = np.where(forest.parent >= 0, moved[forest.parent], -1)
+    core_rows = moved[border + target]
+
+    def place(old: NDArray[np.generic], new: NDArray[np.generic]) -> NDArray[np.generic]:
+        return np.concatenate([new[gone], old[:border], new[joined], old[border:]])
+
+    similarity = score.astype(np.float32)
+    old_ids, new_ids = np.array(forest.video_ids, dtype=object), np.array(ids, dtype=object)
+    merged = place(parent, core_rows).astype(np.int64)
+    return Forest(
+        video_ids=place(old_ids, new_ids).tolist(),
+        parent=merged,
+        similarity=place(forest.similarity, similarity).astype(np.float32),
+        round=place(forest.round, np.full(len(ids), NO_ROUND)).astype(np.int32),
+        size=subtree_sizes(merged),
+        rep_similarity=place(forest.rep_similarity, similarity).astype(np.float32),
+        info=dict(forest.info),
+    )
+
+
+def forget_videos(forest: Forest, video_ids: Collection[str], vectors: Vectors | None = None) -> Forest:
+    """`forest` without the given videos; the others keep their order and, but for their neighbours, their clusters.
+
+    The place of a deleted video, and the merge that removed it, go to the one of its children that was removed last;
+    the other children are merged into that one. `rep_similarity` of those is computed from `vectors` of the videos
+    that stay, and null without them.
+
+    Raises:
+        ConfigError: a video is not in the forest.
+    """
+    row_of = {video_id: row for row, video_id in enumerate(forest.video_ids)}
+    unknown = [video_id for video_id in video_ids if video_id not in row_of]
+    if unknown:
+        raise ConfigError(f"{unknown[0]!r} is no video of the merge forest: nothing was forgotten.")
+    links = _Links(forest)
+    for video_id in dict.fromkeys(video_ids):
+        links.delete(row_of[video_id])
+    result = links.forest()
+    return result if vectors is None else _with_rep_similarity(result, vectors)
+
+
+class _Links:
+    """A forest whose rows can be deleted: a place in the order of removals holds a row (-1: deleted)."""
+
+    def __init__(self, forest: Forest) -> None:
+        self._forest = forest
+        self._row_at = np.arange(len(forest))
+        self._place_of = np.arange(len(forest))
+        self._parent = forest.parent.copy()
+        self._similarity, self._round = forest.similarity.copy(), forest.round.copy()
+        self._rep_similarity = forest.rep_similarity.copy()
+        self._children: dict[int, list[int]] = {}
+        for row, up in enumerate(forest.parent.tolist()):
+            if up >= 0:
+                self._children.setdefault(up, []).append(row)
+
+    def delete(self, row: int) -> None:
+        """Take `row` out; its last child takes its place."""
+        place, up = self._place_of[row], int(self._parent[row])
+        self._row_at[place] = -1
+        siblings = self._children.pop(row, [])
+        if up >= 0:
+            self._children[up].remove(row)
+        if not siblings:
+            return
+        heir = max(siblings, key=lambda child: int(self._place_of[child]))
+        self._row_at[self._place_of[heir]] = -1
+        self._row_at[place], self._place_of[heir] = heir, place
+        self._similarity[heir], self._round[heir] = self._similarity[row], self._round[row]
+        self._link(heir, up)
+        for child in siblings:
+            if child != heir:
+                self._link(child, heir)
+
+    def _link(self, row: int, up: int) -> None:
+        self._parent[row] = up
+        self._rep_similarity[row] = np.nan
+        if up >= 0:
+            self._children.setdefault(up, []).append(row)
+
+    def forest(self) -> Forest:
+        """The forest that is left."""
+        rows = self._row_at[self._row_at >= 0]
+        place = np.full(len(self._forest), -1)
+        place[rows] = np.arange(len(rows))
+        parent = np.where(self._parent[rows] >= 0, place[self._parent[rows]], -1)
+        return Forest(
+            video_ids=[self._forest.video_ids[row] for row in rows.tolist()],
+            parent=parent,
+            similarity=self._similarity[rows],
+            round=self._round[rows],
+            size=subtree_sizes(parent),
+            rep_similarity=self._rep_similarity[rows],
+            info=dict(self._forest.info),
+        )
+
+
+def _with_rep_similarity(forest: Forest, vectors: Vectors) -> Forest:
+    """Fill in the similarities of rows that got another parent."""
+    rows = np.flatnonzero((forest.parent >= 0) & np.isnan(forest.rep_similarity))
+    row_of = {video_id: row for row, video_id in enumerate(vectors.video_ids)}
+    ids = forest.video_ids
+    own = unit_rows(vectors.matrix[[row_of[ids[row]] for row in rows.tolist()]])
+    others = unit_rows(vectors.matrix[[row_of[ids[row]] for row in forest.parent[rows].tolist()]])
+    filled = forest.rep_similarity.copy()
+    filled[rows] = np.einsum("nd,nd->n", own, others, dtype=np.float64)
+    return dataclasses.replace(forest, rep_similarity=filled)

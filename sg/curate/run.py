@@ -1,0 +1,129 @@
+"""The command's work: find the inputs of a source, curate, describe and export its cores."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from sg.artefacts.forest import FOREST_FILE, Forest, read_forest
+from sg.artefacts.manifest import Manifest, read_manifest
+from sg.artefacts.vectors import INFO_FILE
+from sg.core.errors import ConfigError, MissingInputError
+from sg.core.files import read_json
+from sg.core.scales import parse_scale
+from sg.curate.config import CurateConfig
+from sg.curate.export import export_core
+from sg.curate.pipeline import curate
+from sg.curate.statistics import StatisticsSettings
+from sg.curate.upkeep import describe_cores, extend_curation, forget_in_curation
+from sg.sources.config import DataConfig, DemoDataConfig
+from sg.sources.manifests import make_manifest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CurateInputs:
+    """What a curation of a source reads: its manifest, vectors, and captions where there are some."""
+
+    manifest: Manifest
+    vectors: Path
+    captions: Path | None
+
+    @property
+    def wanted(self) -> list[str]:
+        """Ids of the usable videos."""
+        return self.manifest.usable().video_ids
+
+
+def curate_data(config: CurateConfig) -> Path:
+    """Curate the source of `config`, or change its merge forest as asked; gives the path of the forest.
+
+    Raises:
+        MissingInputError: there are no manifest or no vectors; the message names the command that makes them.
+        ConfigError: several sets of vectors or captions, and none is chosen.
+    """
+    data: DataConfig = config.data
+    inputs = find_inputs(config)
+    folder = Path(data.dir) / "curation" / config.curator.name
+    missing = cast(Literal["error", "skip"], config.missing)
+    where = (config.curator, inputs.vectors, inputs.captions, folder)
+    if config.extend:
+        size = _sizes([config.extend], data, len(read_forest(folder / FOREST_FILE)))[0]
+        path = extend_curation(*where, size, wanted=inputs.wanted, missing=missing)
+    elif config.forget:
+        path = forget_in_curation(*where, config.forget, wanted=inputs.wanted, missing=missing)
+    else:
+        path = curate(*where, wanted=inputs.wanted, missing=missing)
+    _describe(config, inputs, folder)
+    return path
+
+
+def find_inputs(config: CurateConfig) -> CurateInputs:
+    """The inputs of the curation; those of the demo world are made when they are missing."""
+    data: DataConfig = config.data
+    manifest = read_manifest(make_manifest(data))
+    embeddings, captions = Path(data.dir) / "embeddings", Path(data.dir) / "captions"
+    if isinstance(data, DemoDataConfig) and not (config.embedder or any(embeddings.glob(f"*/{INFO_FILE}"))):
+        _make_demo_inputs(data)
+    vectors = _only(embeddings, INFO_FILE, config.embedder, "embedder")
+    if vectors is None:
+        raise MissingInputError(f"There are no vectors of data={data.name}: run `python -m sg.embed data={data.name}`.")
+    texts = _only(captions, "captions.parquet", config.captioner, "captioner")
+    return CurateInputs(manifest, vectors, texts / "captions.parquet" if texts else None)
+
+
+def _only(folder: Path, file: str, name: str | None, key: str) -> Path | None:
+    """The folder called `name` in `folder`, or without a name the only one that holds `file`; None for none."""
+    if name:
+        return folder / name
+    found = sorted(path.parent for path in folder.glob(f"*/{file}"))
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ConfigError(f"{folder} holds several ({names}): choose one with {key}=NAME.")
+    return found[0] if found else None
+
+
+def _make_demo_inputs(data: DemoDataConfig) -> None:
+    """Caption and embed the demo world with the commands for that: a step does not import another."""
+    settings = [f"data.{key}={getattr(data, key)}" for key in ("dir", "videos")]
+    settings += [f"data.world.{key}={value}" for key, value in vars(data.world).items()]
+    for step in ("sg.caption", "sg.embed"):
+        log.info("curation: %s comes first", step)
+        done = subprocess.run(
+            [sys.executable, "-m", step, "data=demo", *settings], stdout=subprocess.DEVNULL, check=False
+        )
+        if done.returncode:
+            raise MissingInputError(f"`python -m {step} data=demo` failed (see above); curation needs what it makes.")
+
+
+def _describe(config: CurateConfig, inputs: CurateInputs, folder: Path) -> None:
+    """Numbers and lists of the cores that the config names, and a summary in the log."""
+    forest = read_forest(folder / FOREST_FILE)
+    sizes = [size for size in _sizes(config.scales, config.data, len(forest)) if size <= len(forest)]
+    sources = {record.video_id: record.source for record in inputs.manifest.records()}
+    benchmark = Path(config.benchmark_vectors) if config.benchmark_vectors else None
+    device = getattr(config.curator, "device", "auto")
+    settings = StatisticsSettings(seed=config.curator.seed, device=device)
+    path = describe_cores(folder, inputs.vectors, sizes, settings, benchmark_folder=benchmark, sources=sources)
+    for core in read_json(path)["cores"]:
+        cut = "" if core["cut_similarity"] is None else f"cut at {core['cut_similarity']:.3f}, "
+        coverage, random = core["coverage"]["mean"], core["random"]["coverage"]["mean"]
+        log.info("core %d: %scoverage %.3f (random draw %.3f)", core["size"], cut, coverage, random)
+    _export(config, forest, folder)
+
+
+def _export(config: CurateConfig, forest: Forest, folder: Path) -> None:
+    for size in _sizes(config.export, config.data, len(forest)):
+        text, _ = export_core(forest, size, folder)
+        log.info("core %d: %s", size, text)
+
+
+def _sizes(scales: list[str], data: DataConfig, available: int) -> list[int]:
+    """Videos that scales stand for; `all` is every video."""
+    numbers = [parse_scale(scale) for scale in scales]
+    return [available if number is None else number * data.captions_per_k // 1000 for number in numbers]

@@ -1,0 +1,118 @@
+"""What is done with a finished curation: numbers, lists, later videos, deleted videos."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from sg.artefacts.forest import FOREST_FILE, Forest, read_forest, write_forest
+from sg.artefacts.vectors import read_vectors, vectors_fingerprint
+from sg.core.files import file_lock, read_json, write_json
+from sg.core.fingerprints import fingerprint
+from sg.curate.config import CuratorConfig
+from sg.curate.pipeline import CURATION_FILE, captions_for, curation_identity
+from sg.curate.statistics import STATISTICS_FILE, StatisticsSettings, core_statistics
+from sg.curate.videos import select_videos
+
+log = logging.getLogger(__name__)
+
+
+def describe_cores(
+    out_folder: Path,
+    vectors_folder: Path,
+    sizes: Sequence[int],
+    settings: StatisticsSettings | None = None,
+    *,
+    benchmark_folder: Path | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> Path:
+    """Write `statistics.json` beside the forest in `out_folder` (see `sg.curate.statistics`), unless it is there.
+
+    `benchmark_folder` holds the vectors of a benchmark's videos, made by the same embedder, to look for contamination;
+    `sources` maps video ids to their source.
+    """
+    from sg.curate.changes import unit_of_forest
+    from sg.curate.contamination import contamination
+
+    settings = settings or StatisticsSettings()
+    path = out_folder / STATISTICS_FILE
+    forest = read_forest(out_folder / FOREST_FILE)
+    wanted = sorted({size for size in sizes if 0 < size <= len(forest)})
+    benchmark = vectors_fingerprint(benchmark_folder) if benchmark_folder else None
+    numbers = dataclasses.asdict(settings) | {"device": None}
+    made_from = fingerprint([forest.content_hash, wanted, numbers, benchmark, sources is not None])
+    if path.is_file() and read_json(path).get("fingerprint") == made_from:
+        return path
+    unit = unit_of_forest(forest, read_vectors(vectors_folder))
+    result: dict[str, Any] = {"fingerprint": made_from, "forest": forest.content_hash, "curator": out_folder.name}
+    result |= core_statistics(forest, unit, wanted, settings, sources=sources)
+    if benchmark_folder:
+        result["contamination"] = contamination(forest, unit, read_vectors(benchmark_folder), wanted, settings)
+    write_json(path, result)
+    return path
+
+
+def extend_curation(
+    config: CuratorConfig,
+    vectors_folder: Path,
+    captions_path: Path | None,
+    out_folder: Path,
+    size: int,
+    *,
+    wanted: Sequence[str] | None = None,
+    missing: Literal["error", "skip"] = "error",
+) -> Path:
+    """Add the videos that have a vector but no row to the forest in `out_folder`, see `extend_forest`.
+
+    From then on the forest counts as curated from the present vectors; `extends` in its info names the one before.
+    """
+    from sg.curate.changes import extend_forest
+
+    identity = curation_identity(config, vectors_folder, captions_for(config, captions_path), wanted, missing)
+    with file_lock(out_folder / ".lock"):
+        vectors = read_vectors(vectors_folder)
+        if wanted is not None:
+            vectors, _ = select_videos(vectors, wanted, missing)
+        forest = read_forest(out_folder / FOREST_FILE)
+        extended = extend_forest(forest, vectors, size, getattr(config, "device", "auto"))
+        note = {"extended": len(extended) - len(forest), "extends": forest.content_hash, "at_size": size}
+        return _replace(out_folder, extended, identity, note)
+
+
+def forget_in_curation(
+    config: CuratorConfig,
+    vectors_folder: Path,
+    captions_path: Path | None,
+    out_folder: Path,
+    video_ids: Collection[str],
+    *,
+    wanted: Sequence[str] | None = None,
+    missing: Literal["error", "skip"] = "error",
+) -> Path:
+    """Take videos out of the forest in `out_folder`, see `forget_videos`; take them out of manifest and vectors first.
+
+    From then on the forest counts as curated from the present vectors.
+    """
+    from sg.curate.changes import forget_videos
+
+    identity = curation_identity(config, vectors_folder, captions_for(config, captions_path), wanted, missing)
+    with file_lock(out_folder / ".lock"):
+        forest = read_forest(out_folder / FOREST_FILE)
+        left = forget_videos(forest, video_ids, read_vectors(vectors_folder))
+        return _replace(out_folder, left, identity, {"forgotten": len(forest) - len(left)})
+
+
+def _replace(out_folder: Path, forest: Forest, identity: dict[str, Any], note: dict[str, Any]) -> Path:
+    """Write a changed forest; `note` joins the changes that `curation.json` lists."""
+    path = out_folder / CURATION_FILE
+    report = read_json(path) if path.is_file() else {}
+    report |= {"fingerprint": fingerprint(identity), "identity": identity}
+    report["changes"] = [*report.get("changes", []), note]
+    info = {**forest.info, "fingerprint": fingerprint(identity)}
+    info |= {key: value for key, value in note.items() if key == "extends"}
+    write_json(path, report)
+    log.info("curation: %s", ", ".join(f"{key} {value}" for key, value in note.items()))
+    return write_forest(out_folder / FOREST_FILE, dataclasses.replace(forest, info=info))
