@@ -70,8 +70,10 @@ def left_out(folder: Path, part: Part) -> list[Quarantined]:
 
 
 def clear_stale(folder: Path, parts: Sequence[Part]) -> None:
-    """Mark the folder as unfinished and remove parts that are not among these."""
+    """Mark the folder as unfinished, and remove parts that are not among these and what a kill left half written."""
     (folder / INFO_FILE).unlink(missing_ok=True)
+    for leftover in folder.glob(".*.tmp*"):
+        leftover.unlink()
     wanted = {part_path(folder, part.index).name for part in parts if is_done(folder, part)}
     for path in vector_parts(folder):
         if path.name not in wanted:

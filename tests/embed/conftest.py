@@ -1,15 +1,8 @@
-"""A tiny untrained vision tower, and a few films with a manifest."""
+"""A tiny untrained vision tower."""
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-
-from sg.artefacts.manifest import VideoRecord, write_manifest
-from sg.embed.config import DemoEmbedderConfig
-from sg.sources.config import DataConfig
-from sg.video.writer import write_video
 
 
 @pytest.fixture(scope="session")
@@ -22,19 +15,3 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tower")
     CLIPVisionModel(CLIPVisionConfig(**sizes, image_size=32, patch_size=16)).save_pretrained(folder)
     return folder
-
-
-def embedder(tower: Path, **values: Any) -> DemoEmbedderConfig:
-    sizes = {"image_size": 32, "num_frames": 4, "batch_size": 3, "rows_per_part": 4, "workers": 1}
-    return DemoEmbedderConfig(**({"name": "demo", "checkpoint": str(tower)} | sizes | values))
-
-
-def make_world(folder: Path, names: str, **statuses: str) -> DataConfig:
-    """One film of its own colours a letter, and a manifest; `statuses` of videos that have no film."""
-    rows = [VideoRecord(name, "test", f"{name}.mp4") for name in names]
-    for name in names:
-        tint = np.random.default_rng(ord(name)).integers(0, 256, (6, 1, 1, 3))
-        write_video(folder / "videos" / f"{name}.mp4", np.broadcast_to(tint, (6, 32, 32, 3)).astype(np.uint8), fps=1)
-    rows += [VideoRecord(name, "test", f"{name}.mp4", status=status) for name, status in statuses.items()]
-    write_manifest(folder / "manifest.parquet", rows)
-    return DataConfig(name="mine", dir=str(folder), videos=str(folder / "videos"))

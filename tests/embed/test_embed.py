@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import embedder, make_world
 
 from sg.artefacts.vectors import read_vectors, vector_parts
 from sg.core.errors import ConfigError, DataError, MissingInputError, ModelError, SgError
@@ -22,6 +21,7 @@ from sg.embed.demo import DemoEmbedder
 from sg.embed.engine import ClipJob, prefetched, read_clip
 from sg.embed.run import embed_videos
 from sg.sources.config import DataConfig
+from tests.embed.builders import embedder, make_world
 
 
 @pytest.fixture
@@ -135,6 +135,7 @@ def test_a_run_that_failed_goes_on_at_its_part_and_gives_the_same_bytes(
     with pytest.raises(MissingInputError):
         read_vectors(out)
     monkeypatch.setattr(engine, "write_part", write_part)
+    (out / ".part-00001.parquet.1.tmp.parquet").touch()  # as a kill leaves it
     decoded.clear()
 
     embed_videos(data, embedder(tower), out_path=out)
@@ -217,18 +218,18 @@ def test_killing_the_run_at_any_moment_and_repeating_it_gives_the_same_vectors(t
     whole = contents(embed_videos(data, embedder(tower), out_path=tmp_path / "whole"))
     out = tmp_path / "killed"
     program = (
-        "import sys\nfrom pathlib import Path\nsys.path[:0] = sys.argv[1:3]\n"
+        "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
         "if __name__ == '__main__':\n"
-        "    from conftest import embedder\n    from sg.embed.run import embed_videos\n"
+        "    from tests.embed.builders import embedder\n    from sg.embed.run import embed_videos\n"
         "    from sg.sources.config import DataConfig\n"
-        "    data = DataConfig(name='mine', dir=sys.argv[3], videos=sys.argv[3] + '/videos')\n"
-        "    embed_videos(data, embedder(Path(sys.argv[4])), out_path=Path(sys.argv[5]))\n"
+        "    data = DataConfig(name='mine', dir=sys.argv[2], videos=sys.argv[2] + '/videos')\n"
+        "    embed_videos(data, embedder(Path(sys.argv[3])), out_path=Path(sys.argv[4]))\n"
     )
     script = tmp_path / "run.py"
     script.write_text(program)
-    tests = Path(__file__).parent
-    command = [sys.executable, str(script), str(tests.parents[1]), str(tests), data.dir, str(tower), str(out)]
-    for parts_before_the_kill in (1, 3, 5):
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(script), str(root), data.dir, str(tower), str(out)]
+    for parts_before_the_kill in (1, 4):
         child = subprocess.Popen(command, start_new_session=True)
         while child.poll() is None and len(list(out.glob("part-*.parquet"))) < parts_before_the_kill:
             time.sleep(0.02)

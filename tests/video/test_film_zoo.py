@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from zoo import FILMS, NUM_FRAMES, cut_by_copy, make_film, read_number
 
 from sg.video.frames import Frames, UnreadableVideoError
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import AllFrames, MiddleOfSegments
+from tests.video.zoo import FILMS, NUM_FRAMES, cut_by_copy, make_film, read_number
 
 DECORD_REFUSES = {
     *("h264.ts", "mpeg2.ts", "mpeg1.mpg", "mpeg2.mpg", "h264.avi", "mpeg4.avi", "mjpeg.avi", "h264.flv", "wmv2.asf"),

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from zoo import make_film, make_sound, read_number
 
 from sg.core.errors import ConfigError, DataError
 from sg.video.frames import ReaderLimits, UnreadableVideoError
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import AllFrames, MiddleOfSegments
 from sg.video.writer import write_video
+from tests.video.zoo import make_film, make_sound, read_number
 
 
 def status(path: Path, backend: str = "auto") -> str:
