@@ -2,7 +2,7 @@
 
 from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale
-from sg.sources.config import DemoDataConfig
+from sg.sources.config import DataConfig, DemoDataConfig
 from sg.study.config import TrainConfig
 
 
@@ -25,6 +25,17 @@ def num_core_videos(config: TrainConfig, scale: str, available: int) -> tuple[in
     if number > 0 and videos == 0:
         raise ConfigError(f"data.scale={scale} is less than one video of {config.data.name} ({per_k} a k).")
     return number, videos
+
+
+def asked_scale(data: DataConfig) -> int:
+    """The scale that a run asked for, as a number; for `all`, what the data's config tells, else 1.
+
+    For the row of a run that failed before its data was read: never 0 by accident, which would be the baseline.
+    """
+    number = parse_scale(str(data.scale))
+    if number is not None:
+        return number
+    return data.world.corpus_videos * 1000 // data.captions_per_k if isinstance(data, DemoDataConfig) else 1
 
 
 def expected_captions(config: TrainConfig) -> int | None:

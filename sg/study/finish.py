@@ -20,9 +20,9 @@ def report_study(folder: Path) -> None:
         return
     from sg.report.write import REPORT_FOLDER, write_report
 
-    config = _logger(results[0])
     name = f"{folder.name} report"
     try:
+        config = _logger(results[0])
         with Tracker(
             config,
             folder / REPORT_FOLDER,

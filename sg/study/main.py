@@ -1,10 +1,12 @@
 """What `train.py` does: one run, or a sweep of runs with the study's report at its end."""
 
+import shutil
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
 from sg.core.commands import command
+from sg.core.errors import SgError
 from sg.study.config import TrainConfig
 from sg.study.sweep import studies_of_this_process
 
@@ -13,14 +15,26 @@ from sg.study.sweep import studies_of_this_process
 def _train(config: TrainConfig) -> None:
     from sg.study.plan import check_run, print_plan
 
-    check_run(config)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        check_run(config)
+        if config.dry_run:
+            print_plan([config])
+    except SgError:
+        _forget(folder)
+        raise
     if config.dry_run:
-        print_plan([config])
+        _forget(folder)
         return
     from sg.study.run import Run, run_study
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
     run_study(Run(config, folder.parent.name, folder.name, folder))
+
+
+def _forget(folder: Path) -> None:
+    """Remove the folder of a run that will not be made, if it holds only what Hydra has just put there."""
+    if {path.name for path in folder.iterdir()} <= {".hydra", "run.log"}:
+        shutil.rmtree(folder)
 
 
 def main() -> None:

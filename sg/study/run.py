@@ -21,11 +21,12 @@ from sg.artefacts.result import (
 )
 from sg.core.commands import invocation
 from sg.core.errors import DataError, MissingInputError
-from sg.core.scales import parse_scale, scale_label
+from sg.core.scales import scale_label
 from sg.core.tracking import Tracker
 from sg.evaluate.answering import answers_fingerprint
 from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.study.config import TrainConfig
+from sg.study.core_size import asked_scale
 from sg.study.inputs import make_inputs
 from sg.study.stages import CaptionData, caption_data, stage_jobs
 
@@ -57,8 +58,7 @@ def run_study(run: Run) -> RunResult:
     except BaseException as error:
         reason = "stopped by the user" if isinstance(error, KeyboardInterrupt) else str(error).splitlines()[0:1]
         text = reason if isinstance(reason, str) else (reason[0] if reason else type(error).__name__)
-        scale = parse_scale(str(run.config.data.scale)) or 0
-        write_result(run.folder, _result(run, scale, status=FAILED, reason=text))
+        write_result(run.folder, _result(run, asked_scale(run.config.data), status=FAILED, reason=text))
         raise
     write_result(run.folder, result)
     return result

@@ -11,6 +11,7 @@ from sg.core.commands import invocation, typed
 from sg.core.errors import DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
 from sg.study.config import TrainConfig, run_name, study_name
+from sg.study.core_size import asked_scale
 
 SCALE, CONTROL, CONTROL_SCALE = "data.scale", "data.control", "data.control_scale"
 
@@ -119,7 +120,7 @@ def note_failure(run: PlannedRun, config: DictConfig, reason: str) -> str:
             return noted.reason
     except (MissingInputError, DataError):
         pass
-    scale = parse_scale(str(config.data.scale)) or 0
+    scale = asked_scale(typed(config, TrainConfig).data)
     control = str(config.data.control)
     failed = RunResult(
         run=run.name,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from evaluation_builder import Clip, World, world
+from tests.evaluate.evaluation_builder import Clip, World, world
 
 from sg.artefacts.predictions import (
     MISSING_VIDEO,
@@ -202,9 +202,9 @@ def test_a_killed_evaluation_ends_with_the_file_of_an_undisturbed_one(tmp_path: 
     ask_all(made, undisturbed)
     program = (
         "import os, pathlib, signal, sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
         "import torch; torch.set_num_threads(1)\n"
-        "from evaluation_builder import World, benchmark_config, tiny_encoder, tiny_model, visual_tokens\n"
+        "from tests.evaluate.evaluation_builder import World, benchmark_config, tiny_encoder, tiny_model, visual_tokens\n"
         "from sg.artefacts.predictions import PredictionWriter\n"
         "from sg.evaluate.answering import evaluate\n"
         "from sg.evaluate.benchmark import read_benchmark\n"

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.models.chat_univi.goldens import GOLDENS
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from sg.core.errors import ConfigError, MissingInputError
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor
 from sg.models.chat_univi.identity import base_model_settings, visual_token_settings
 from sg.models.config import ModelConfig
+from tests.models.chat_univi.goldens import GOLDENS
 
 TEXT = {"vocab_size": 700, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 VISION = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}

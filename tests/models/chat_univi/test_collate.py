@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.models.chat_univi.goldens import GOLDENS, read_json, tensors
 
 from sg.core.errors import DataError
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.conversation import DialogEncoder, EncodedDialog
+from tests.models.chat_univi.goldens import GOLDENS, read_json, tensors
 
 DIALOGS = {dialog["name"]: dialog for dialog in read_json("text/dialogs.json")}
 BATCHES = read_json("text/collate.json")

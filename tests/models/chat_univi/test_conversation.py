@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.models.chat_univi.goldens import GOLDENS, read_json
 
 from sg.core.errors import DataError, MissingInputError, ModelError
 from sg.models.chat_univi.conversation import DialogEncoder
 from sg.models.chat_univi.template import SIMPLE, alternating_messages, rewrite_placeholders, vicuna_v1
+from tests.models.chat_univi.goldens import GOLDENS, read_json
 
 TOKENIZER = GOLDENS / "text" / "tokenizer" / "tokenizer.model"
 DIALOGS = {dialog["name"]: dialog for dialog in read_json("text/dialogs.json")}

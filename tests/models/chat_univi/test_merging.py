@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.models.chat_univi.goldens import read_json, recipe_input, tensors
 
 from sg.core.errors import ModelError
 from sg.models.chat_univi.merging import SeededNoise, cluster_count, dpc_knn, merge_tokens, neighbour_count
+from tests.models.chat_univi.goldens import read_json, recipe_input, tensors
 
 CASES = {case["name"]: case for case in read_json("dpc_knn/dpc_knn.json")["cases"]}
 EXACT = [name for name, case in CASES.items() if not case.get("tie_dependent") and name != "chain"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from tests.models.chat_univi.goldens import build_model, cases, golden_frames, model_inputs, shared_model, tensors
 
 from sg.models.chat_univi.splice import IGNORED_LABEL
+from tests.models.chat_univi.goldens import build_model, cases, golden_frames, model_inputs, shared_model, tensors
 
 ALL = [(model, name) for model in ("model_a", "model_b") for name in cases(model)]
 FORWARD = [

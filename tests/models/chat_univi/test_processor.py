@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.models.chat_univi.goldens import read_json, tensors
 
 from sg.core.errors import ConfigError
 from sg.models.chat_univi.processor import ChatUniViProcessor
+from tests.models.chat_univi.goldens import read_json, tensors
 
 INFO = read_json("media/image_processing.json")
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.models.chat_univi.goldens import GOLDENS, model_inputs, read_json, shared_model, tensors
 from safetensors.torch import load_file, save_file
 
 from sg.core.errors import MissingInputError, ModelError
@@ -20,6 +19,7 @@ from sg.models.chat_univi.reference_checkpoint import (
     load_projector,
     load_reference_checkpoint,
 )
+from tests.models.chat_univi.goldens import GOLDENS, model_inputs, read_json, shared_model, tensors
 
 LAYOUTS = [(size, safetensors) for size in ("10MB", "300KB") for safetensors in (True, False)]
 

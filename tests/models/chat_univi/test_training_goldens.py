@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from tests.models.chat_univi.goldens import build_model, model_inputs, read_json, tensors
 
 

@@ -1,0 +1,238 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from sg.artefacts.captions import CaptionRecord, write_captions
+from sg.artefacts.forest import read_forest
+from sg.artefacts.manifest import VideoRecord, write_manifest
+from sg.artefacts.vectors import Vectors, part_path
+from sg.core.errors import ConfigError, DataError, MissingInputError
+from sg.curate.baselines.config import RandomConfig
+from sg.curate.config import CurateConfig, TomeConfig
+from sg.curate.pipeline import curate
+from sg.curate.run import curate_data
+from sg.sources.config import DataConfig
+from tests.curate.builders import clumpy_vectors, write_vectors
+
+
+def write_texts(path, ids):
+    return write_captions(path, [CaptionRecord(name, "x" * (1 + number % 9)) for number, name in enumerate(ids)])
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    return write_vectors(tmp_path / "vectors", clumpy_vectors(400))
+
+
+def test_a_curation_leaves_a_forest_and_says_what_made_it(tmp_path, vectors):
+    config = TomeConfig()
+    path = curate(config, vectors, None, tmp_path / "out")
+    forest = read_forest(path)
+    assert len(forest) == 400
+    report = json.loads((tmp_path / "out" / "curation.json").read_text())
+    assert report["config"]["max_merge_fraction"] == 0.25
+    assert report["vectors"] == {"dim": 16, "rows": 400, "info": {"dim": 16}}
+    assert report["exact_duplicates"] == int((forest.round == -1).sum()) > 0
+    assert report["fingerprint"] == forest.info["fingerprint"]
+    first = report["rounds"][0]
+    assert first["merges"] == first["tokens"] // 4 and first["cut"] is not None
+    assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == [".lock", "curation.json", "forest.parquet"]
+
+
+def test_finished_work_is_kept_and_the_same_bytes_come_again(tmp_path, vectors):
+    first = curate(TomeConfig(), vectors, None, tmp_path / "a")
+    stamp = first.stat().st_mtime_ns
+    assert curate(TomeConfig(name="other", block_rows=99, device="cpu"), vectors, None, tmp_path / "a") == first
+    assert first.stat().st_mtime_ns == stamp
+    assert curate(TomeConfig(), vectors, None, tmp_path / "b").read_bytes() == first.read_bytes()
+
+
+def test_other_settings_vectors_or_captions_curate_anew(tmp_path, vectors):
+    out = tmp_path / "out"
+    hashes = [read_forest(curate(TomeConfig(), vectors, None, out)).content_hash]
+    hashes.append(read_forest(curate(TomeConfig(seed=1), vectors, None, out)).content_hash)
+    captions = write_texts(tmp_path / "captions.parquet", read_forest(out / "forest.parquet").video_ids)
+    hashes.append(read_forest(curate(TomeConfig(seed=1), vectors, captions, out)).content_hash)
+    write_vectors(vectors, clumpy_vectors(400, seed=3))
+    hashes.append(read_forest(curate(TomeConfig(seed=1), vectors, captions, out)).content_hash)
+    assert len(set(hashes)) == 4
+
+
+def test_captions_do_not_count_for_curators_that_ignore_them(tmp_path, vectors):
+    path = curate(RandomConfig(), vectors, None, tmp_path / "out")
+    stamp = path.stat().st_mtime_ns
+    captions = write_texts(tmp_path / "captions.parquet", read_forest(path).video_ids)
+    assert curate(RandomConfig(), vectors, captions, tmp_path / "out").stat().st_mtime_ns == stamp
+
+
+def test_only_wanted_videos_are_curated_and_the_others_are_recorded(tmp_path, vectors):
+    wanted = clumpy_vectors(400).video_ids[:390]
+    forest = read_forest(curate(TomeConfig(), vectors, None, tmp_path / "out", wanted=wanted))
+    assert set(forest.video_ids) == set(wanted)
+    assert len(json.loads((tmp_path / "out" / "curation.json").read_text())["excluded"]) == 10
+    lacking = [*wanted, "video-without-vector"]
+    with pytest.raises(DataError, match="'video-without-vector'"):
+        curate(TomeConfig(), vectors, None, tmp_path / "out", wanted=lacking)
+    again = read_forest(curate(TomeConfig(), vectors, None, tmp_path / "out", wanted=lacking, missing="skip"))
+    assert again.content_hash == forest.content_hash
+    excluded = json.loads((tmp_path / "out" / "curation.json").read_text())["excluded"]
+    assert excluded["video-without-vector"] == "no vector"
+
+
+def test_wanting_all_videos_is_the_same_as_wanting_any(tmp_path, vectors):
+    path = curate(TomeConfig(), vectors, None, tmp_path / "out")
+    stamp = path.stat().st_mtime_ns
+    wanted = clumpy_vectors(400).video_ids[::-1]
+    assert curate(TomeConfig(), vectors, None, tmp_path / "out", wanted=wanted).stat().st_mtime_ns == stamp
+
+
+def test_a_truncated_part_is_named_and_the_old_forest_stays(tmp_path, vectors):
+    path = curate(TomeConfig(), vectors, None, tmp_path / "out")
+    before = path.read_bytes()
+    damaged = part_path(vectors, 2)
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(DataError, match="part-00002"):
+        curate(TomeConfig(), vectors, None, tmp_path / "out")
+    assert path.read_bytes() == before
+
+
+def test_nothing_to_curate_is_a_clear_error(tmp_path, vectors):
+    with pytest.raises(MissingInputError, match=r"python -m sg\.embed"):
+        curate(TomeConfig(), tmp_path / "nowhere", None, tmp_path / "out")
+    with pytest.raises(DataError, match="no video to curate"):
+        curate(TomeConfig(), vectors, None, tmp_path / "out", wanted=[])
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from sg.curate.config import TomeConfig
+from sg.curate.pipeline import curate
+import sg.curate.resume as resume
+import sg.curate.tome as tome
+
+folder, rounds, blocks = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+seen = {"rounds": 0, "blocks": 0}
+
+def counted(name, limit, original):
+    def save(self, *arguments):
+        original(self, *arguments)
+        seen[name] += 1
+        if seen[name] == limit:
+            print("now", flush=True)
+            import time
+            time.sleep(60)
+    return save
+
+resume.RunStore.save_round = counted("rounds", rounds, resume.RunStore.save_round)
+resume.RunStore.save_blocks = counted("blocks", blocks, resume.RunStore.save_blocks)
+curate(TomeConfig(block_rows=32, checkpoint_every_s=0.0), folder / "vectors", None, folder / "out")
+"""
+
+
+@pytest.mark.parametrize(("rounds", "blocks"), [(1, 0), (6, 0), (0, 2), (0, 9), (0, 14)])
+def test_a_run_killed_in_any_round_goes_on_to_the_same_bytes(tmp_path, vectors, rounds, blocks):
+    undisturbed = curate(TomeConfig(), vectors, None, tmp_path / "undisturbed").read_bytes()
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(rounds), str(blocks)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"now\n"
+        os.killpg(child.pid, signal.SIGKILL)
+    unfinished = tmp_path / "out" / "unfinished"
+    assert (unfinished / ("round.npz" if rounds else "blocks.npz")).is_file()
+    assert not (tmp_path / "out" / "forest.parquet").exists()
+    with pytest.raises(ConfigError, match=r"settings.seed was 0, is 1"):
+        curate(TomeConfig(seed=1), vectors, None, tmp_path / "out")
+    assert curate(TomeConfig(), vectors, None, tmp_path / "out").read_bytes() == undisturbed
+    assert not unfinished.exists()
+
+
+def test_two_commands_at_once_curate_once(tmp_path, vectors):
+    script = (
+        "import sys; from pathlib import Path; from sg.curate.config import TomeConfig; "
+        "from sg.curate.pipeline import curate; folder = Path(sys.argv[1]); "
+        "curate(TomeConfig(), folder / 'vectors', None, folder / 'out')"
+    )
+    children = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)]) for _ in range(2)]
+    assert [child.wait() for child in children] == [0, 0]
+    assert len(read_forest(tmp_path / "out" / "forest.parquet")) == 400
+
+
+def make_source(folder, count=400, usable=400):
+    """A source with manifest, vectors and captions in `folder`; returns the config of a curation of it."""
+    vectors = clumpy_vectors(count)
+    records = [
+        VideoRecord(name, "here", f"{name}.mp4", 5.0, 64, 64, 1.0, 5, "", "train", "ok" if row < usable else "gone", "")
+        for row, name in enumerate(vectors.video_ids)
+    ]
+    write_manifest(folder / "manifest.parquet", records)
+    write_vectors(folder / "embeddings" / "tower", vectors)
+    write_texts(folder / "captions" / "given" / "captions.parquet", vectors.video_ids)
+    data = DataConfig(name="here", dir=str(folder), videos=str(folder / "videos"), captions_per_k=1)
+    return CurateConfig(data=data, curator=TomeConfig(), scales=["50k", "200k", "9000k"], export=["50k"])
+
+
+def test_the_command_curates_describes_and_exports(tmp_path):
+    path = curate_data(make_source(tmp_path, usable=390))
+    assert path == tmp_path / "curation" / "tome" / "forest.parquet"
+    assert len(read_forest(path)) == 390
+    numbers = json.loads((path.parent / "statistics.json").read_text())
+    assert [core["size"] for core in numbers["cores"]] == [50, 200]
+    assert numbers["cores"][0]["sources"] == {"here": 1.0}
+    assert (path.parent / "core-50.txt").read_text().splitlines() == read_forest(path).core(50)
+
+
+def test_several_vectors_have_to_be_chosen_from(tmp_path):
+    config = make_source(tmp_path)
+    write_vectors(tmp_path / "embeddings" / "other", clumpy_vectors(400, seed=5))
+    with pytest.raises(ConfigError, match=r"several \(other, tower\).*embedder=NAME"):
+        curate_data(config)
+    assert curate_data(replace(config, embedder="tower")).is_file()
+
+
+def test_no_vectors_name_the_command_that_makes_them(tmp_path):
+    config = make_source(tmp_path)
+    (tmp_path / "embeddings" / "tower" / "embeddings.json").unlink()
+    with pytest.raises(MissingInputError, match=r"python -m sg\.embed data=here"):
+        curate_data(config)
+
+
+def test_later_videos_extend_a_forest_that_is_then_finished(tmp_path):
+    config = make_source(tmp_path)
+    old = read_forest(curate_data(config))
+    config = make_source(tmp_path, count=430, usable=430)
+    path = curate_data(replace(config, extend="100k"))
+    new = read_forest(path)
+    assert len(new) == 430 and new.core(100) == old.core(100)
+    assert new.info["extends"] == old.content_hash
+    stamp = path.stat().st_mtime_ns
+    assert curate_data(config).stat().st_mtime_ns == stamp
+    changes = json.loads((path.parent / "curation.json").read_text())["changes"]
+    assert changes == [{"extended": 30, "extends": old.content_hash, "at_size": 100}]
+
+
+def test_a_forgotten_video_stays_forgotten(tmp_path):
+    config = make_source(tmp_path)
+    old = read_forest(curate_data(config))
+    gone = old.core(3)[1]
+    vectors = clumpy_vectors(400)
+    rows = [row for row, name in enumerate(vectors.video_ids) if name != gone]
+    left = Vectors([vectors.video_ids[row] for row in rows], vectors.matrix[rows], {})
+    records = [
+        VideoRecord(name, "here", f"{name}.mp4", 5.0, 64, 64, 1.0, 5, "", "train", "ok", "") for name in left.video_ids
+    ]
+    write_manifest(tmp_path / "manifest.parquet", records)
+    write_vectors(tmp_path / "embeddings" / "tower", left)
+    path = curate_data(replace(config, forget=[gone]))
+    assert gone not in read_forest(path).video_ids
+    stamp = path.stat().st_mtime_ns
+    assert curate_data(config).stat().st_mtime_ns == stamp
+
+
+def test_extend_and_forget_exclude_each_other():
+    with pytest.raises(ConfigError, match="one after the other"):
+        CurateConfig(extend="100k", forget=["a"])
