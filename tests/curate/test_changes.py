@@ -73,7 +73,8 @@ def test_extending_without_new_videos_or_without_a_cut_is_refused():
     with pytest.raises(ConfigError, match="not cut at a similarity"):
         extend_forest(forest, clumpy_vectors(60), 50)
     with pytest.raises(DataError, match="have no vector"):
-        extend_forest(forest, split(vectors, 40), 10)
+        later = clumpy_vectors(60)
+        extend_forest(forest, Vectors(later.video_ids[20:], later.matrix[20:], {}), 10)
 
 
 @settings(deadline=None, max_examples=40)
