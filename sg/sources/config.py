@@ -78,6 +78,7 @@ class FolderDataConfig(DataConfig):
         caption_column: column or key of the text; null finds one of the usual names.
         workers: processes that look at the clips; 0 takes one a core.
         timeout_s: seconds after which a clip that hangs its reader is given up.
+        world: the demo world that the tiny model's dialogs and benchmark come from.
     """
 
     captions: str | None = None
@@ -85,6 +86,7 @@ class FolderDataConfig(DataConfig):
     caption_column: str | None = None
     workers: int = 0
     timeout_s: float = 60.0
+    world: DemoWorldConfig = field(default_factory=lambda: DemoWorldConfig(videos_per_k=1))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -86,7 +86,7 @@ def make_inputs(config: TrainConfig) -> Inputs:
     if needs_demo_world(config):
         from sg.demo.build import build_demo_world
 
-        world = config.data.world if isinstance(config.data, DemoDataConfig) else DemoWorldConfig()
+        world = getattr(config.data, "world", DemoWorldConfig(videos_per_k=1))
         build_demo_world(world, Path(config.paths.demo_world))
     if not isinstance(config.data, (DemoDataConfig, FolderDataConfig)):
         missing = missing_inputs(config)

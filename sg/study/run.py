@@ -29,6 +29,7 @@ from sg.study.config import TrainConfig
 from sg.study.core_size import asked_scale
 from sg.study.inputs import make_inputs
 from sg.study.stages import CaptionData, caption_data, stage_jobs
+from sg.study.sweep import forget_failure, note_failed_run
 
 if TYPE_CHECKING:
     from sg.study.models import StudyModels
@@ -50,15 +51,18 @@ class Run:
 def run_study(run: Run) -> RunResult:
     """Make the run, or reuse what is left of it, and return its result, which is also in `result.json`.
 
-    A run that fails leaves a result with the reason, so that it is a row of the study's tables, and raises.
+    A run that fails leaves a result with the reason, so that it is a row of the study's tables, and raises. The result
+    of an earlier, finished run is kept.
     """
     started = time.monotonic()
+    forget_failure(run.folder)
     try:
         result = _make(run, started)
     except BaseException as error:
-        reason = "stopped by the user" if isinstance(error, KeyboardInterrupt) else str(error).splitlines()[0:1]
-        text = reason if isinstance(reason, str) else (reason[0] if reason else type(error).__name__)
-        write_result(run.folder, _result(run, asked_scale(run.config.data), status=FAILED, reason=text))
+        # Lightning turns Ctrl-C into SystemExit.
+        stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
+        reason = "stopped by the user" if stopped else (str(error).splitlines() or [type(error).__name__])[0]
+        note_failed_run(run.folder, _result(run, asked_scale(run.config.data), status=FAILED, reason=reason))
         raise
     write_result(run.folder, result)
     return result

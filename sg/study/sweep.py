@@ -1,12 +1,13 @@
 """Sweeps: the jobs that a study needs, the runs they stand for, and what is left of them at the end."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from sg.artefacts.result import FAILED, RunResult, read_result, write_result
+from sg.artefacts.result import FAILED, RESULT_FILE, RunResult, read_result, write_result
 from sg.core.commands import invocation, typed
 from sg.core.errors import DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
@@ -112,16 +113,26 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
     return True
 
 
+def forget_failure(folder: Path) -> None:
+    """Remove the result of an earlier run in `folder` that failed: what is found later is of this one."""
+    with contextlib.suppress(MissingInputError, DataError):
+        if read_result(folder).status == FAILED:
+            (folder / RESULT_FILE).unlink()
+
+
+def note_failed_run(folder: Path, failed: RunResult) -> RunResult:
+    """Keep `failed` as the result in `folder`, unless a run left one before; the result that is there afterwards."""
+    try:
+        return read_result(folder)
+    except (MissingInputError, DataError):
+        write_result(folder, failed)
+        return failed
+
+
 def note_failure(run: PlannedRun, config: DictConfig, reason: str) -> str:
     """Leave a failed result for a job that ended without one (a crash, a kill), and return the reason to show."""
-    try:
-        noted = read_result(run.folder)
-        if noted.status == FAILED:
-            return noted.reason
-    except (MissingInputError, DataError):
-        pass
-    scale = asked_scale(typed(config, TrainConfig).data)
     control = str(config.data.control)
+    scale = asked_scale(typed(config, TrainConfig).data)
     failed = RunResult(
         run=run.name,
         study=run.study,
@@ -134,5 +145,5 @@ def note_failure(run: PlannedRun, config: DictConfig, reason: str) -> str:
         benchmark=str(config.benchmark.name),
         command=invocation(),
     )
-    write_result(run.folder, failed)
-    return reason
+    noted = note_failed_run(run.folder, failed)
+    return noted.reason if noted.status == FAILED else reason

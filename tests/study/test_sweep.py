@@ -1,4 +1,7 @@
-from sg.study.sweep import complete_jobs
+from pathlib import Path
+
+from sg.artefacts.result import FAILED, RESULT_FILE, RunResult, read_result, write_result
+from sg.study.sweep import complete_jobs, forget_failure, note_failed_run
 
 
 def scales(jobs: list[list[str]]) -> list[str]:
@@ -53,3 +56,24 @@ def test_listed_controls_stay_and_random_needs_no_target() -> None:
         "scale=all",
         "scale=50k control=equal_steps control_scale=all",
     ]
+
+
+def result(**values: object) -> RunResult:
+    return RunResult(**({"run": "50k-seed0", "study": "s", "scale": 50_000, "scale_label": "50k", "seed": 0} | values))  # type: ignore[arg-type]
+
+
+def test_a_failure_is_noted_but_never_takes_the_place_of_a_finished_result(tmp_path: Path) -> None:
+    note_failed_run(tmp_path / "a", result(status=FAILED, reason="killed by signal 9"))
+    assert read_result(tmp_path / "a").reason == "killed by signal 9"
+    write_result(tmp_path / "b", result())
+    note_failed_run(tmp_path / "b", result(status=FAILED, reason="killed by signal 9"))
+    assert read_result(tmp_path / "b").is_finished
+
+
+def test_a_run_that_begins_forgets_an_earlier_failure_only(tmp_path: Path) -> None:
+    write_result(tmp_path / "a", result(status=FAILED, reason="disk full"))
+    write_result(tmp_path / "b", result())
+    for name in ("a", "b", "none"):
+        forget_failure(tmp_path / name)
+    assert not (tmp_path / "a" / RESULT_FILE).exists()
+    assert read_result(tmp_path / "b").is_finished
