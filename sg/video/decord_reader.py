@@ -63,13 +63,14 @@ def _call(path: Path, chosen: list[int], num_frames: int) -> NDArray[np.uint8]:
     """Run decord here when this process is a worker that others watch, else in a worker of our own."""
     global _worker
     if multiprocessing.parent_process() is not None:
-        return _decode(path, chosen, num_frames)
+        return decode_with_decord(path, chosen, num_frames)
     _worker = _worker or KillableWorker()
-    pictures: NDArray[np.uint8] = _worker.call(_decode, path, chosen, num_frames, timeout_s=TIMEOUT_S)
+    pictures: NDArray[np.uint8] = _worker.call(decode_with_decord, path, chosen, num_frames, timeout_s=TIMEOUT_S)
     return pictures
 
 
-def _decode(path: Path, chosen: list[int], num_frames: int) -> NDArray[np.uint8]:
+def decode_with_decord(path: Path, chosen: list[int], num_frames: int) -> NDArray[np.uint8]:
+    """The chosen frames, uint8 [T, H, W, 3]; runs native code that can hang, so call it where it can be killed."""
     decord = _import_decord()
     try:
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
