@@ -18,6 +18,7 @@ from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.models.chat_univi.reference_checkpoint import load_projector, load_reference_checkpoint
 from sg.models.config import ModelConfig
+from sg.video.sampling import OneFps
 
 
 def build_model(config: ModelConfig, seed: int = 0) -> ChatUniViForConditionalGeneration:
@@ -28,7 +29,9 @@ def build_model(config: ModelConfig, seed: int = 0) -> ChatUniViForConditionalGe
         ModelError: a part is damaged or does not fit.
     """
     if config.checkpoint is not None:
-        return load_checkpoint(config.checkpoint, config.dtype)
+        model = load_checkpoint(config.checkpoint, config.dtype)
+        _check_merging(config, model.config)
+        return model
     assert config.language_model is not None and config.vision_tower is not None  # checked by the schema
     dtype = getattr(torch, config.dtype)
     language_model = _pretrained(AutoModelForCausalLM, config.language_model, "model.language_model", dtype)
@@ -100,8 +103,9 @@ def build_encoder(config: ModelConfig, max_length: int = 2048) -> DialogEncoder:
 
 
 def build_processor(config: ModelConfig, model: ChatUniViForConditionalGeneration) -> ChatUniViProcessor:
-    """The frame processor that fits the model's tower."""
-    return ChatUniViProcessor.of(model.config, config.target_fps)
+    """The frame processor with the tower's size and the settings' sampling and aspect."""
+    tower = model.config.vision_config
+    return ChatUniViProcessor.of_tower(tower, config.image_aspect_ratio, OneFps(config.max_frames, config.target_fps))
 
 
 def _pretrained(loader: Any, name: str, key: str, dtype: torch.dtype) -> Any:
@@ -122,6 +126,23 @@ def _greedy(language_model: PreTrainedModel) -> Any:
     settings = type(language_model.generation_config).from_model_config(language_model.config)
     settings.pad_token_id = settings.pad_token_id if settings.pad_token_id is not None else 0
     return settings
+
+
+def _check_merging(config: ModelConfig, found: ChatUniViConfig) -> None:
+    """Settings must not say one thing and a whole checkpoint do another: the visual-token cache is named by them."""
+    pairs = {
+        "select_layer": found.vision_select_layer,
+        "spatial_clusters": list(found.spatial_clusters),
+        "spatial_neighbours": list(found.spatial_neighbours),
+        "temporal_cluster_rate": found.temporal_cluster_rate,
+        "temporal_neighbours": found.temporal_neighbours,
+        "min_temporal_neighbours": found.min_temporal_neighbours,
+    }
+    for key, value in pairs.items():
+        if getattr(config, key) != value:
+            raise ModelError(
+                f"model.{key}={getattr(config, key)}, but {config.checkpoint} was made with {value}: set it so."
+            )
 
 
 def _required(name: str, key: str) -> Path:

@@ -13,13 +13,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from transformers import PreTrainedConfig
 
 from sg.core.errors import ConfigError
-from sg.models.chat_univi.config import ChatUniViConfig
 from sg.video.sampling import OneFps
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+HALVES = (0.5, 0.5, 0.5)
+"""Mean and standard deviation of SigLIP's pixels."""
+
 PAD_COLOUR = (122, 116, 104)
 ASPECTS = ("square", "pad")
 
@@ -50,11 +53,12 @@ class ChatUniViProcessor:
         object.__setattr__(self, "_table", torch.from_numpy(table))
 
     @classmethod
-    def of(cls, config: ChatUniViConfig, target_fps: float = 1.0) -> ChatUniViProcessor:
-        """The processor that fits a model's tower and settings."""
-        return cls(
-            config.vision_config.image_size, config.image_aspect_ratio, frames=OneFps(config.max_frames, target_fps)
-        )
+    def of_tower(
+        cls, tower: PreTrainedConfig, aspect: str = "square", frames: OneFps | None = None
+    ) -> ChatUniViProcessor:
+        """The processor that fits a CLIP or SigLIP tower."""
+        mean, std = (HALVES, HALVES) if "siglip" in tower.model_type else (CLIP_MEAN, CLIP_STD)
+        return cls(tower.image_size, aspect, mean, std, frames or OneFps())
 
     def pixel_values(self, frames: Frame) -> Tensor:
         """`frames` uint8 [T, H, W, 3] (or one image [H, W, 3]) -> normalised float32 [T, 3, size, size]."""

@@ -13,6 +13,8 @@ from transformers.activations import QuickGELUActivation
 
 from sg.core.errors import ModelError
 
+PATCHES_PER_CPU_CHUNK = 2400
+
 
 def layers_to_run(num_layers: int, select_layer: int) -> int:
     """How many encoder layers give entry `select_layer` of the list of `num_layers + 1` hidden states."""
@@ -53,7 +55,8 @@ class PatchEncoder(nn.Module):
         Given the `frame_counts` of the clips, a CPU takes no frames of two clips at once: a clip's features then are
         the same to the last bit in every batch.
         """
-        sizes = _chunk_sizes(frames, frame_counts or [len(frames)])
+        patches = (frames.shape[-1] // self.vision_tower.config.patch_size) ** 2
+        sizes = _chunk_sizes(frame_counts or [len(frames)], patches, frames.device.type)
         chunks = [self._encode(chunk) for chunk in torch.split(frames, sizes)]
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
@@ -68,12 +71,12 @@ class PatchEncoder(nn.Module):
         return hidden[:, 1:] if self.has_class_token else hidden
 
 
-def _chunk_sizes(frames: Tensor, frame_counts: Sequence[int]) -> list[int]:
-    """Few frames at a time on a CPU, where the widest tensor should fit its cache, many on an accelerator."""
-    if frames.device.type != "cpu":
-        frame_counts, limit = [len(frames)], 64
+def _chunk_sizes(frame_counts: Sequence[int], patches: int, device: str) -> list[int]:
+    """Frames to run at a time: on a CPU few enough for the widest tensor to stay in its cache (4 at 336 pixels)."""
+    if device == "cpu":
+        limit = max(1, PATCHES_PER_CPU_CHUNK // patches)
     else:
-        limit = 4
+        frame_counts, limit = [sum(frame_counts)], 64
     return [min(limit, count - start) for count in frame_counts for start in range(0, count, limit)]
 
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, SiglipVisionConfig
 
-from sg.core.errors import ConfigError, MissingInputError
+from sg.core.errors import ConfigError, MissingInputError, ModelError
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor
 from sg.models.chat_univi.identity import base_model_settings, visual_token_settings
+from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.models.config import ModelConfig
 from tests.models.chat_univi.goldens import GOLDENS
 
@@ -63,7 +66,10 @@ def test_a_trained_model_comes_back_as_a_checkpoint(tmp_path: Path) -> None:
     config = parts(tmp_path)
     model = build_model(config)
     model.save_pretrained(tmp_path / "stage")
-    again = build_model(ModelConfig(name="again", checkpoint=str(tmp_path / "stage")))
+    whole = ModelConfig(
+        name="again", checkpoint=str(tmp_path / "stage"), spatial_clusters=[8, 4, 2], temporal_cluster_rate=1 / 8
+    )
+    again = build_model(whole)
     assert again.merging == model.merging
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in again.state_dict().items())
 
@@ -73,6 +79,21 @@ def test_encoder_and_processor_fit_the_model(tmp_path: Path) -> None:
     encoder, processor = build_encoder(config), build_processor(config, build_model(config))
     assert encoder.decode(encoder.encode_prompt("Why?", 3)).endswith("ASSISTANT:")
     assert processor.size == 64 and processor.frames.max_frames == 64
+    fewer = dataclasses.replace(config, max_frames=8, image_aspect_ratio="pad")
+    processor = build_processor(fewer, build_model(config))
+    assert (processor.frames.max_frames, processor.aspect) == (8, "pad")
+
+
+def test_siglip_towers_get_their_own_pixel_scale() -> None:
+    processor = ChatUniViProcessor.of_tower(SiglipVisionConfig(image_size=8))
+    white = processor.pixel_values(np.full((8, 8, 3), 255, dtype=np.uint8))
+    assert torch.equal(white, torch.ones(1, 3, 8, 8))
+
+
+def test_a_checkpoint_of_other_merging_is_refused(tmp_path: Path) -> None:
+    build_model(parts(tmp_path)).save_pretrained(tmp_path / "stage")
+    with pytest.raises(ModelError, match=r"model.spatial_clusters=\[64, 32, 16\], but .* was made with \[8, 4, 2\]"):
+        build_model(ModelConfig(name="again", checkpoint=str(tmp_path / "stage")))
 
 
 def test_the_identity_of_a_model_follows_its_files(tmp_path: Path) -> None:
