@@ -42,7 +42,6 @@ UNFINISHED_FOLDER = "unfinished"
 _OPERATIONAL = ("name", "device", "block_rows", "block_columns", "checkpoint_every_s")
 """Settings that leave no trace in the result."""
 
-
 _BASELINES = {
     RandomConfig: ("selection", "random_removals"),
     LongestCaptionConfig: ("selection", "longest_caption_removals"),

@@ -18,6 +18,7 @@ from sg.curate.removals import Removals
 from sg.curate.rounds import Tokens
 from sg.curate.tome import RoundRecord, RunState
 
+_IDENTITY_FILE = "identity.json"
 _TOKENS = tuple(field.name for field in dataclasses.fields(Tokens))
 _REMOVALS = tuple(field.name for field in dataclasses.fields(Removals))
 
@@ -30,15 +31,14 @@ class RunStore:
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any], every_s: float) -> None:
-        self._folder, self._every_s = folder, every_s
+        self._folder, self._identity, self._every_s = folder, identity, every_s
         self._saved = time.monotonic()
-        path = folder / "identity.json"
+        path = folder / _IDENTITY_FILE
         if path.is_file() and (differing := _differences(read_json(path), identity)):
             raise ConfigError(
                 f"An unfinished curation in {folder} was made with other input or settings ({'; '.join(differing)}): "
                 "finish it with those, or delete that folder."
             )
-        write_json(path, identity)
 
     def load_round(self) -> RunState | None:
         """The state after the last round that was kept."""
@@ -92,6 +92,7 @@ class RunStore:
         return time.monotonic() - self._saved >= self._every_s
 
     def _save(self, name: str, **arrays: np.ndarray[Any, Any]) -> None:
+        write_json(self._folder / _IDENTITY_FILE, self._identity)
         with atomic_path(self._folder / name) as temporary:
             np.savez(temporary, allow_pickle=False, **arrays)
         self._saved = time.monotonic()

@@ -29,13 +29,15 @@ class Tokens:
         row: [n] the video (row of `Videos`) whose key the token carries.
         representative: [n] the video that stands for the token.
         size: [n] number of videos in it.
-        mean: [n, d] mean of their vectors, not renormalised.
+        mean: [m, d] means of their vectors, not renormalised; m may be larger than n.
+        place: [n] row of `mean` that is the token's. So the first round needs no copy of the videos' vectors.
     """
 
     row: Rows
     representative: Rows
     size: Rows
     mean: NDArray[np.floating]
+    place: Rows
 
     def __len__(self) -> int:
         return len(self.row)
@@ -93,28 +95,29 @@ def choose_edges(
 def merge_groups(tokens: Tokens, edges: Edges) -> Groups:
     """New sizes and means of the targets that `edges` hit; sums are taken in float64, in the order of positions."""
     target, of_edge = np.unique(edges.target, return_inverse=True)
-    members = np.concatenate([target, edges.source])
-    order = np.lexsort((members, np.r_[np.arange(len(target)), of_edge]))
-    members = members[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(np.r_[np.arange(len(target)), of_edge][order]) > 0])
-    sizes = np.add.reduceat(tokens.size[members], starts)
+    member = np.r_[target, edges.source]
+    group = np.r_[np.arange(len(target)), of_edge]
+    order = np.lexsort((member, group))
+    member, group = member[order], group[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(group) > 0])
+    sizes = np.add.reduceat(tokens.size[member], starts)
     mean = np.empty((len(target), tokens.mean.shape[1]), dtype=tokens.mean.dtype)
-    for first, last in _slices(starts, len(members)):
-        begin, end = starts[first], starts[last] if last < len(starts) else len(members)
-        rows = members[begin:end]
-        weighted = tokens.mean[rows].astype(np.float64) * tokens.size[rows, None]
+    for first, last in _slices(starts):
+        begin, end = starts[first], starts[last] if last < len(starts) else len(member)
+        rows = member[begin:end]
+        weighted = tokens.mean[tokens.place[rows]].astype(np.float64) * tokens.size[rows, None]
         mean[first:last] = np.add.reduceat(weighted, starts[first:last] - begin, axis=0) / sizes[first:last, None]
     return Groups(target, sizes, mean, of_edge)
 
 
 def merge_tokens(tokens: Tokens, groups: Groups, winners: Rows, order: Rows) -> Tokens:
     """The tokens at positions `order` after the round; `winners` [h] are the groups' new representatives."""
-    place = np.full(len(tokens), -1)
-    place[order] = np.arange(len(order))
-    hit = place[groups.target]
-    representative, size, mean = tokens.representative[order], tokens.size[order], tokens.mean[order]
+    new_position = np.full(len(tokens), -1)
+    new_position[order] = np.arange(len(order))
+    hit = new_position[groups.target]
+    representative, size, mean = tokens.representative[order], tokens.size[order], tokens.mean[tokens.place[order]]
     representative[hit], size[hit], mean[hit] = winners, groups.size, groups.mean
-    return Tokens(tokens.row[order], representative, size, mean)
+    return Tokens(tokens.row[order], representative, size, mean, np.arange(len(order)))
 
 
 def kept_positions(order: str, sources: Rows, targets: Rows, matches: Matches, edges: Edges) -> Rows:
@@ -145,8 +148,7 @@ def _within_size(falling: Rows, sources: Rows, targets_of: Rows, limit: int, siz
     return np.array(accepted, dtype=np.int64)
 
 
-def _slices(starts: Rows, end: int) -> list[tuple[int, int]]:
+def _slices(starts: Rows) -> list[tuple[int, int]]:
     """Ranges of groups that hold some `_EDGES_AT_ONCE` members each, so that float64 copies stay small."""
-    chunk = starts // _EDGES_AT_ONCE
-    borders = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(starts)] if end else []
-    return list(itertools.pairwise(borders))
+    cuts = np.flatnonzero(np.diff(starts // _EDGES_AT_ONCE)) + 1
+    return list(itertools.pairwise([0, *cuts.tolist(), len(starts)]))

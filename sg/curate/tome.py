@@ -101,7 +101,7 @@ def merge_videos(
 
 def _first_state(videos: Videos, config: TomeConfig) -> RunState:
     rows = np.arange(len(videos))
-    singletons = Tokens(rows, rows, np.ones(len(rows), np.int64), videos.unit)
+    singletons = Tokens(rows, rows, np.ones(len(rows), np.int64), videos.unit, rows)
     if not config.collapse_exact:
         return RunState(0, singletons, Removals.none(), [])
     tokens, removals = collapse_exact(videos, singletons, survivor_rule(config.survivor))
@@ -122,9 +122,8 @@ def collapse_exact(videos: Videos, singletons: Tokens, survivor: Survivor) -> tu
     gone = np.flatnonzero(into != np.arange(len(videos)))
     kept = np.sort(winners)
     size = sizes[family_of[kept]]
-    mean = singletons.mean if not len(gone) else singletons.mean[kept]
     removals = Removals(gone, into[gone], np.ones(len(gone)), np.full(len(gone), COLLAPSE_ROUND))
-    return Tokens(kept, kept, size, mean), removals
+    return Tokens(kept, kept, size, singletons.mean, kept), removals
 
 
 def split_sides(videos: Videos, order: str, tokens: Tokens, round_number: int) -> tuple[Rows, Rows]:
@@ -183,7 +182,7 @@ class _Run:
     def _vectors(self, tokens: Tokens) -> tuple[NDArray[np.floating], Rows]:
         """What stands for the tokens in a match: a matrix, and the row of each token in it."""
         if self.config.metric == "mean":
-            return tokens.mean, np.arange(len(tokens))
+            return tokens.mean, tokens.place
         return self.videos.unit, tokens.representative
 
     def _agreement(self, tokens: Tokens, edges: Edges, sources: int, targets: Rows) -> float | None:

@@ -31,7 +31,7 @@ def destinations(count, edges: Edges, order):
 
 def first_tokens(x, size, dtype):
     rows = np.arange(len(x))
-    return Tokens(rows, rows, size.astype(np.int64), x.astype(dtype))
+    return Tokens(rows, rows, size.astype(np.int64), x.astype(dtype), rows)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
