@@ -170,7 +170,7 @@ def _make_instruct(rng: random.Random, law: Law, config: DemoWorldConfig) -> tup
 
 def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene]) -> tuple[BenchmarkFilm, ...]:
     """Videos under the uniform law, as many of each duration; kinds of questions take turns, so all are as frequent."""
-    items = []
+    items: list[BenchmarkFilm] = []
     kinds = itertools.cycle(KINDS)
     for duration in DURATIONS:
         for _ in range(config.benchmark_videos):

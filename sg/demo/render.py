@@ -41,7 +41,8 @@ _CELL_Y, _CELL_X = (grid.astype(np.float32) - (CELL - 1) / 2 for grid in np.mgri
 
 def _blend(low: tuple[int, int, int], high: tuple[int, int, int], share: Plane) -> Plane:
     first, second = np.array(low, np.float32), np.array(high, np.float32)
-    return first + (second - first) * np.clip(share, 0, 1)[..., None]
+    blended: Plane = first + (second - first) * np.clip(share, 0, 1)[..., None]
+    return blended
 
 
 @cache
@@ -49,10 +50,11 @@ def _background(name: str) -> Plane:
     """The empty scene, float32 [64, 64, 3]; coarse patterns that survive the codec."""
     down, x, y = _ROWS / SIZE, _COLUMNS, _ROWS
     if name == "night":
-        stars = ((x * 7 + y * 13) % 61 < 1.5).astype(np.float32)
+        stars: Plane = ((x * 7 + y * 13) % 61 < 1.5).astype(np.float32)
         return _blend((10, 10, 40), (35, 30, 80), down) + 110 * stars[..., None]
     if name == "meadow":
-        return _blend((110, 175, 85), (50, 115, 45), down) + 9 * np.sin(x * 1.6 + y * 0.4)[..., None]
+        grass: Plane = np.sin(x * 1.6 + y * 0.4)
+        return _blend((110, 175, 85), (50, 115, 45), down) + 9 * grass[..., None]
     if name == "desert":
         return _blend((230, 200, 140), (195, 150, 90), (np.sin(x / 9 + y / 4) + 1) / 2)
     if name == "sea":
@@ -65,7 +67,8 @@ def _background(name: str) -> Plane:
     if name == "city":
         tower = y > 14 + np.floor(x / 8) * 7919 % 5 * 5
         windows = tower & (x % 8 < 3) & (x % 8 >= 1) & (y % 8 < 3)
-        return _blend((150, 160, 175), (70, 72, 85), tower.astype(np.float32)) + 70 * windows[..., None]
+        city: Plane = _blend((150, 160, 175), (70, 72, 85), tower.astype(np.float32)) + 70 * windows[..., None]
+        return city
     if name == "sunset":
         return _blend((90, 40, 110), (250, 140, 70), down)
     if name == "forest":
@@ -90,7 +93,8 @@ def _motion(action: str, take: Take, frames: int) -> _Motion:
     one = still + 1
     time = np.arange(frames, dtype=np.float32).reshape(-1, 1, 1)
     wave = np.sin(take.phase + 1.1 * time).astype(np.float32)
-    x, y, size, angle, opacity = still, still, one, still, one
+    parts: list[Plane] = [still, still, one, still, one]
+    x, y, size, angle, opacity = parts
     if action == "spins":
         angle = 0.45 * wave
     elif action == "bounces":

@@ -7,12 +7,12 @@ to its edge, so that edges can be drawn smooth. A mark's function gives the dist
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Plane: TypeAlias = NDArray[np.float32]
+Plane: TypeAlias = NDArray[np.floating[Any]]
 """Any number of leading axes, then rows and columns."""
 
 Field: TypeAlias = Callable[[Plane, Plane], Plane]
@@ -23,33 +23,41 @@ def _box(x: Plane, y: Plane, half_width: float, half_height: float) -> Plane:
 
 
 def _radius(x: Plane, y: Plane) -> Plane:
-    return np.sqrt(x * x + y * y)
+    radius: Plane = np.sqrt(x * x + y * y)
+    return radius
+
+
+def _least(*planes: Plane) -> Plane:
+    least: Plane = np.minimum.reduce(planes)
+    return least
 
 
 def _cross(x: Plane, y: Plane) -> Plane:
-    return np.minimum(_box(x, y, 0.33, 1.0), _box(x, y, 1.0, 0.33))
+    return _least(_box(x, y, 0.33, 1.0), _box(x, y, 1.0, 0.33))
 
 
 def _star(x: Plane, y: Plane) -> Plane:
-    return (_radius(x, y) - 0.66 - 0.4 * np.cos(5 * np.arctan2(x, -y))) * 0.7
+    points: Plane = np.cos(5 * np.arctan2(x, -y))
+    return (_radius(x, y) - 0.66 - 0.4 * points) * 0.7
 
 
 def _heart(x: Plane, y: Plane) -> Plane:
-    return _radius(x, 1.1 * y + 0.75 * np.sqrt(np.abs(x)) - 0.25) - 0.9
+    lobes: Plane = np.sqrt(np.abs(x))
+    return _radius(x, 1.1 * y + 0.75 * lobes - 0.25) - 0.9
 
 
 def _arrow(x: Plane, y: Plane) -> Plane:
     shaft = _box(x + 0.45, y, 0.6, 0.28)
     head = np.maximum(-x, (np.abs(y) + x - 1.05) * 0.7)
-    return np.minimum(shaft, head)
+    return _least(shaft, head)
 
 
 def _pillar(x: Plane, y: Plane) -> Plane:
-    return np.minimum(_box(x, y, 0.3, 1.0), _box(x, np.abs(y) - 0.85, 0.75, 0.2))
+    return _least(_box(x, y, 0.3, 1.0), _box(x, np.abs(y) - 0.85, 0.75, 0.2))
 
 
 def _flower(x: Plane, y: Plane) -> Plane:
-    return np.minimum(_radius(np.abs(x) - 0.52, np.abs(y) - 0.52) - 0.5, _radius(x, y) - 0.45)
+    return _least(_radius(np.abs(x) - 0.52, np.abs(y) - 0.52) - 0.5, _radius(x, y) - 0.45)
 
 
 SHAPE_FIELDS: dict[str, Field] = {
@@ -89,31 +97,33 @@ def _segment(x: Plane, y: Plane, x0: float, y0: float, x1: float, y1: float) -> 
 
 
 def _segments(*ends: tuple[float, float, float, float]) -> Field:
-    return lambda x, y: np.minimum.reduce([_segment(x, y, *end) for end in ends])
+    return lambda x, y: _least(*(_segment(x, y, *end) for end in ends))
 
 
 def _dots(radius: float, count: int, dot: float) -> Field:
     angles = 2 * np.pi * np.arange(count) / count
     centres = [(radius * float(np.cos(a)), radius * float(np.sin(a))) for a in angles]
-    return lambda x, y: np.minimum.reduce([_radius(x - cx, y - cy) for cx, cy in centres]) - dot
+    return lambda x, y: _least(*(_radius(x - cx, y - cy) for cx, cy in centres)) - dot
 
 
 def _arcs(x: Plane, y: Plane) -> Plane:
     """Two arcs around the centre, above right and below left."""
-    distance = np.abs(_radius(x, y) - 14.0)
     # Large away from the diagonal, so that the circle is cut into two arcs.
-    return distance + 4.0 * np.maximum(0.0, np.abs(x + y) - 10.0)
+    off_diagonal: Plane = np.maximum(0.0, np.abs(x + y) - 10.0)
+    circle: Plane = np.abs(_radius(x, y) - 14.0)
+    return circle + 4.0 * off_diagonal
 
 
 def _hanging(x: Plane, y: Plane) -> Plane:
     rope = _segment(x, y, 0.0, -16.0, 0.0, -9.0)
     floor = np.abs(_radius(x, y) - 14.0) + 4.0 * np.maximum(0.0, np.abs(x) - 9.0) + 4.0 * np.maximum(0.0, -y)
-    return np.minimum(rope, floor)
+    return _least(rope, floor)
 
 
 def _zigzags(x: Plane, y: Plane) -> Plane:
     wave = np.abs((y / 3.0) % 2.0 - 1.0) * 3.0 - 1.5
-    return np.abs(np.abs(x) - 13.5 - wave) * 0.8
+    distance: Plane = np.abs(np.abs(x) - 13.5 - wave)
+    return distance * 0.8
 
 
 MARK_FIELDS: dict[str, Field] = {
