@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.evaluate.evaluation_builder import Clip, World, world
 
 from sg.artefacts.predictions import (
     MISSING_VIDEO,
@@ -26,6 +25,7 @@ from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.prompts import build_prompt
 from sg.evaluate.run import evaluate_model
 from sg.evaluate.subtitles import lines_at_frames, read_srt
+from tests.evaluate.evaluation_builder import Clip, World, world
 
 
 def ask_all(made: World, path: Path, config: BenchmarkConfig | None = None, **more: Any) -> list[Prediction]:
@@ -204,7 +204,8 @@ def test_a_killed_evaluation_ends_with_the_file_of_an_undisturbed_one(tmp_path: 
         "import os, pathlib, signal, sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
         "import torch; torch.set_num_threads(1)\n"
-        "from tests.evaluate.evaluation_builder import World, benchmark_config, tiny_encoder, tiny_model, visual_tokens\n"
+        "from tests.evaluate.evaluation_builder import World, benchmark_config\n"
+        "from tests.evaluate.evaluation_builder import tiny_encoder, tiny_model, visual_tokens\n"
         "from sg.artefacts.predictions import PredictionWriter\n"
         "from sg.evaluate.answering import evaluate\n"
         "from sg.evaluate.benchmark import read_benchmark\n"
