@@ -70,7 +70,8 @@ def build_assets(folder: Path, names: Sequence[str]) -> None:
     import transformers
 
     torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
+    transformers_logging: Any = transformers.utils.logging
+    transformers_logging.disable_progress_bar()
     notes = read_json(folder / RECIPE_FILE) if (folder / RECIPE_FILE).is_file() else {}
     for name in (name for name in BUILDERS if name in names):
         started = time.process_time()

@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sg.core.progress import Progress
 from sg.demo.language import LETTERS
@@ -30,7 +30,7 @@ class LanguageModelRecipe:
     drill_steps: int = 350
     """First steps see letter drills only: mixed with anything else they are learnt very late."""
     bare_steps: int = 1000
-    """Until then short questions without options about single scenes: looking things up is learnt there."""
+    """Until then short questions without options about single scenes: the kinds of questions are learnt there."""
     easy_steps: int = 1300
     """Steps until the scenes become several and crowded."""
     bare_share: float = 0.25
@@ -120,8 +120,8 @@ def _start_letters_alike(model: LlamaForCausalLM, tokenizer: SentencePieceProces
     """An option's `A.` and an answer's ` A` are different pieces of one letter: they start from one vector."""
     import torch
 
+    table: Any = model.get_input_embeddings().weight
     with torch.no_grad():
-        table = model.get_input_embeddings().weight
         for letter in LETTERS:
             table[tokenizer.piece_to_id(f"{letter}.")] = table[tokenizer.piece_to_id(f"\u2581{letter}")]
 

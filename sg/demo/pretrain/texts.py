@@ -99,7 +99,7 @@ class LessonWriter:
         ids, roles = self._opening(caption(spec) if self._rng.random() < 0.7 else self._loose(spec))
         for turn in range(BARE_TURNS):
             question = ask(self._rng, UNIFORM, spec, self._rng.choice(KINDS))
-            asked = self._encode_lead("\n" if turn == 0 else "USER: ", question.text)
+            asked = self._tokenizer.encode(("\n" if turn == 0 else "USER: ") + question.text)
             asked = [*asked, *self._encode_line(ANSWER_REQUEST), *self._encode("ASSISTANT:")]
             answer = self._encode_words(question.options[LETTERS.index(question.answer)])
             ids.extend([*asked, *answer, EOS])
@@ -129,28 +129,18 @@ class LessonWriter:
         return [piece for word in text.split() for piece in self._encode(word)]
 
     def _turn(self, ids: list[int], roles: list[int], lead: str, question: Question, word_role: int = WORD) -> None:
-        options = [piece for option in question.lettered_options for piece in self._encode_option(option)]
-        asked = [
-            *self._encode_lead(lead, question.text),
-            *options,
-            *self._encode_line(ANSWER_REQUEST),
-            *self._encode("ASSISTANT:"),
-        ]
+        # The question with what stands before it is one stretch; its other lines are looked up.
+        asked = self._tokenizer.encode(lead + question.text)
+        for line in [*question.lettered_options, ANSWER_REQUEST]:
+            asked += self._encode_line(line)
+        asked += self._encode("ASSISTANT:")
         answer = [*self._encode_words(question.response), EOS]
         ids.extend([*asked, *answer])
         roles.extend([UNSCORED] * len(asked) + [word_role, LETTER, TEXT])
 
-    def _encode_lead(self, lead: str, text: str) -> list[int]:
-        """The question's line with what stands before it, as one stretch."""
-        return self._tokenizer.encode(lead + text)
-
     def _encode_line(self, line: str) -> list[int]:
-        """A line inside a stretch: no leading-space mark after its newline (the mark of the stretch is cut off)."""
-        key = "\n" + line
-        return self._encode(key)[1:]
-
-    def _encode_option(self, option: str) -> list[int]:
-        return self._encode_line(option)
+        """A line inside a stretch: its newline is not the first of a stretch, so no leading-space mark precedes it."""
+        return self._encode("\n" + line)[1:]
 
     def _description(self, spec: VideoSpec) -> Lesson:
         """A loosely described video, told again in order."""

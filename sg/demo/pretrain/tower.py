@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +139,7 @@ def _label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     counts = list(_class_counts().values())
     losses = [
         cross_entropy(part.flatten(0, 1), labels[..., at].flatten(), ignore_index=ABSENT)
-        for at, part in enumerate(logits.split(counts, dim=-1))
+        for at, part in enumerate(torch.split(logits, counts, dim=-1))
     ]
     return torch.stack(losses).sum()
 
@@ -183,7 +183,7 @@ def train_tower(folder: Path, recipe: TowerRecipe) -> dict[str, float]:
             loss = _label_loss(head(patch_features(tower, pixels)), labels[chosen])
             optimiser.step(loss)
             bar.advance(note=f"loss {loss.item():.2f}")
-    new_frames, new_labels = make_frames(recipe.seed + 1, clips=60)
+    new_frames, new_labels = make_frames(recipe.seed + 1, clips=min(60, recipe.clips))
     accuracies = patch_accuracies(tower, head, new_frames, new_labels)
     centre_and_scale(tower, new_frames)
     tower.save_pretrained(folder)
@@ -197,13 +197,14 @@ def patch_accuracies(tower: CLIPVisionModel, head: nn.Module, frames: Tensor, la
     with torch.no_grad():
         logits = head(patch_features(tower, normalise(frames)))
     accuracies = {}
-    for at, (name, part) in enumerate(zip(LABELS, logits.split(list(_class_counts().values()), dim=-1), strict=True)):
+    parts = torch.split(logits, list(_class_counts().values()), dim=-1)
+    for at, (name, part) in enumerate(zip(LABELS, parts, strict=True)):
         labelled = labels[..., at] != ABSENT
         accuracies[name] = (part.argmax(-1) == labels[..., at])[labelled].float().mean().item()
     return accuracies
 
 
-def centre_and_scale(tower: CLIPVisionModel, frames: Tensor) -> None:
+def centre_and_scale(tower: Any, frames: Tensor) -> None:
     """Give the read features zero mean and unit size, without changing what the tower computes before them.
 
     Everything that writes to the residual stream is divided by one number (the layer norms do not see it), and the

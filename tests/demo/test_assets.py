@@ -1,0 +1,83 @@
+"""The committed assets: small, loadable, and as good as their notes say."""
+
+import random
+
+import torch
+from sentencepiece import SentencePieceProcessor
+from transformers import CLIPVisionModel, LlamaForCausalLM
+
+from sg.core.files import read_json
+from sg.demo.asset_paths import ASSETS_FOLDER, LANGUAGE_MODEL_FOLDER, TOKENIZER_PATH, TOWER_FOLDER
+from sg.demo.pretrain.language_model import LanguageModelRecipe, examine, language_model_config
+from sg.demo.pretrain.texts import LETTER, WORD, LessonWriter
+from sg.demo.pretrain.tokenizer import demo_words
+from sg.demo.pretrain.tower import TowerRecipe, make_frames, normalise, patch_features, tower_config
+
+TOKENIZER = SentencePieceProcessor(model_file=str(TOKENIZER_PATH))
+
+
+def test_the_weights_are_below_three_megabytes() -> None:
+    assert sum(path.stat().st_size for path in ASSETS_FOLDER.rglob("*.safetensors")) < 3_000_000
+
+
+def test_every_demo_word_is_one_piece_and_special_ids_are_those_of_llama() -> None:
+    for word in demo_words():
+        assert TOKENIZER.encode(word) == [TOKENIZER.piece_to_id(f"\u2581{word}")], word
+    assert (TOKENIZER.unk_id(), TOKENIZER.bos_id(), TOKENIZER.eos_id()) == (0, 1, 2)
+
+
+def test_a_newline_is_a_byte_and_any_text_survives() -> None:
+    assert "<0x0A>" in TOKENIZER.encode("a\nb", out_type=str)
+    for text in ("A café  walks\nB. 猫", "it's 5 > 3"):
+        assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
+
+
+def test_the_notes_hold_the_recipes_of_the_code() -> None:
+    notes = read_json(ASSETS_FOLDER / "recipe.json")
+    tower, language_model = notes["vision_tower"]["recipe"], notes["language_model"]["recipe"]
+    assert TowerRecipe(**tower) == TowerRecipe()
+    sizes = tuple((turns, drills) for turns, drills in language_model.pop("drill_sizes"))
+    assert LanguageModelRecipe(**language_model, drill_sizes=sizes) == LanguageModelRecipe()
+
+
+def test_the_language_model_knows_letters_and_words() -> None:
+    model = LlamaForCausalLM.from_pretrained(LANGUAGE_MODEL_FOLDER)
+    assert model.config.vocab_size == language_model_config(TOKENIZER.get_piece_size()).vocab_size
+    scores = examine(model, LessonWriter(TOKENIZER, random.Random(99)), batches=1)
+    assert scores["letter"] > 0.98
+    # 256 words; the note says 0.61, its standard error here is 0.03.
+    assert scores["word"] > 0.5
+
+
+def test_the_towers_features_have_zero_mean_and_unit_size() -> None:
+    tower = CLIPVisionModel.from_pretrained(TOWER_FOLDER)
+    assert tower.config.num_hidden_layers == tower_config().num_hidden_layers
+    frames, labels = make_frames(seed=77, clips=4)
+    with torch.no_grad():
+        pixels = normalise(frames)
+        features = patch_features(tower, pixels)
+        selected = tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
+    assert labels.shape == (64, 16, 7)
+    torch.testing.assert_close(features, selected)
+    assert abs(features.mean().item()) < 0.1
+    assert abs(features.pow(2).mean().sqrt().item() - 1) < 0.1
+
+
+def test_a_lesson_has_the_ids_that_the_models_own_encoder_makes() -> None:
+    from sg.models.chat_univi.conversation import DialogEncoder
+
+    encoder = DialogEncoder(TOKENIZER_PATH, system_prompt="")
+    lesson = LessonWriter(TOKENIZER, random.Random(3)).drill(turns=3)
+    text = TOKENIZER.decode([piece for piece in lesson.ids if piece > 2])
+    turns = [turn.strip() for turn in text.replace("USER:", "|ASSISTANT:").split("|ASSISTANT:") if turn.strip()]
+    questions = [turn.split(" ASSISTANT: ") for turn in turns]
+    conversations = [
+        {"from": speaker, "value": value}
+        for question, answer in questions
+        for speaker, value in (("human", question), ("gpt", answer))
+    ]
+    encoded = encoder.encode_dialog(conversations)
+    assert encoded.input_ids == lesson.ids[: len(encoded.input_ids)]
+    supervised = [label for label in encoded.labels if label != -100 and label != 2]
+    scored = [piece for piece, role in zip(lesson.ids, lesson.roles, strict=True) if role == LETTER]
+    assert supervised[1::2] == scored and WORD not in lesson.roles
