@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -105,11 +106,15 @@ def _describe(config: CurateConfig, inputs: CurateInputs, folder: Path) -> None:
     """Numbers and lists of the cores that the config names, and a summary in the log."""
     forest = read_forest(folder / FOREST_FILE)
     sizes = [size for size in _sizes(config.scales, config.data, len(forest)) if size <= len(forest)]
-    sources = {record.video_id: record.source for record in inputs.manifest.records()}
+    records = list(inputs.manifest.records())
+    sources = {record.video_id: record.source for record in records}
+    families = {record.video_id: family for record in records if (family := json.loads(record.extra).get("family"))}
     benchmark = Path(config.benchmark_vectors) if config.benchmark_vectors else None
     device = getattr(config.curator, "device", "auto")
     settings = StatisticsSettings(seed=config.curator.seed, device=device)
-    path = describe_cores(folder, inputs.vectors, sizes, settings, benchmark_folder=benchmark, sources=sources)
+    path = describe_cores(
+        folder, inputs.vectors, sizes, settings, benchmark_folder=benchmark, sources=sources, families=families or None
+    )
     for core in read_json(path)["cores"]:
         cut = "" if core["cut_similarity"] is None else f"cut at {core['cut_similarity']:.3f}, "
         coverage, random = core["coverage"]["mean"], core["random"]["coverage"]["mean"]

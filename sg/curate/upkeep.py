@@ -28,11 +28,12 @@ def describe_cores(
     *,
     benchmark_folder: Path | None = None,
     sources: Mapping[str, str] | None = None,
+    families: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `statistics.json` beside the forest in `out_folder` (see `sg.curate.statistics`), unless it is there.
 
     `benchmark_folder` holds the vectors of a benchmark's videos, made by the same embedder, to look for contamination;
-    `sources` maps video ids to their source.
+    `sources` maps video ids to their source, `families` to their family of near-duplicates where that is known.
     """
     from sg.curate.changes import unit_of_forest
     from sg.curate.contamination import contamination
@@ -43,12 +44,14 @@ def describe_cores(
     wanted = sorted({size for size in sizes if 0 < size <= len(forest)})
     benchmark = vectors_fingerprint(benchmark_folder) if benchmark_folder else None
     numbers = dataclasses.asdict(settings) | {"device": None}
-    made_from = fingerprint([forest.content_hash, wanted, numbers, benchmark, sources is not None])
+    made_from = fingerprint(
+        [forest.content_hash, wanted, numbers, benchmark, sources is not None, families is not None]
+    )
     if path.is_file() and read_json(path).get("fingerprint") == made_from:
         return path
     unit = unit_of_forest(forest, read_vectors(vectors_folder))
     result: dict[str, Any] = {"fingerprint": made_from, "forest": forest.content_hash, "curator": out_folder.name}
-    result |= core_statistics(forest, unit, wanted, settings, sources=sources)
+    result |= core_statistics(forest, unit, wanted, settings, sources=sources, families=families)
     if benchmark_folder:
         result["contamination"] = contamination(forest, unit, read_vectors(benchmark_folder), wanted, settings)
     write_json(path, result)
