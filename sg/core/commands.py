@@ -21,6 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sg.core.errors import ConfigError, SgError
+from sg.core.help import help_text
 
 Config = TypeVar("Config")
 
@@ -101,6 +102,9 @@ def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config]
         main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
 
         def guarded() -> None:
+            if {"--help", "-h"} & set(sys.argv[1:]):
+                print(help_text(CONFIG_FOLDER, config_name), end="")
+                return
             with one_sentence_errors():
                 cast(Callable[[], None], main)()
                 for mistake in mistakes:
