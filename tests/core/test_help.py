@@ -10,7 +10,8 @@ def test_help_shows_the_head_the_groups_with_their_options_and_the_own_keys(tmp_
         path.touch()
     (tmp_path / "train.yaml").write_text(
         "# Trains a model.\n#   python train.py\n"
-        "defaults:\n  - train_schema\n  - _self_\n  - model: tiny\n  - stage@stage.align: ${model}/align\n  - none: null\n"
+        "defaults:\n  - train_schema\n  - _self_\n  - model: tiny\n"
+        "  - stage@stage.align: ${model}/align\n  - none: null\n"
         "\nseed: 0  # of everything\nhydra:\n  job:\n    chdir: false\n",
         encoding="utf-8",
     )
