@@ -25,11 +25,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## the whole scaling study on the demo world: table, figures, page under runs/
 	$(BIN)/python train.py -m data.scale=$(SCALES)
 
-test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY)  ## the whole test suite, a worker a core
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: $(READY)  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check

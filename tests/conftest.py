@@ -7,6 +7,14 @@ os.environ.setdefault("WANDB_SILENT", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+LONGEST_FILES = ("test_sweep_end_to_end.py", "test_own_videos.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: with a worker a core, none of them is left over at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST_FILES)

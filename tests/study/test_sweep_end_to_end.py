@@ -23,6 +23,11 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def responses(folder: Path, name: str) -> list[str]:
+    with (study_folder(folder) / name / "predictions.jsonl").open() as stream:
+        return sorted(f"{row['question_id']} {row['setting']} {row['response']}" for row in map(json.loads, stream))
+
+
 @pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """An undisturbed sweep: its folder, and how it ended."""
@@ -104,32 +109,22 @@ def test_another_scale_joins_the_study_and_a_dry_run_says_what_it_takes(
     assert not (study_folder(folder) / "75k-seed0" / "result.json").exists()
 
 
-@pytest.mark.parametrize(
-    "moment",
-    ["visual tokens|demo films", r"stage caption: \d+ steps", r"stage instruct: trained"],
-    ids=["inputs", "caption", "late"],
-)
-def test_a_killed_sweep_repeated_gives_the_table_of_an_undisturbed_one(
-    calm: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, moment: str
+def test_a_sweep_interrupted_again_and_again_gives_the_table_of_an_undisturbed_one(
+    calm: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     folder, _ = calm
-    run_until([*SWEEP, *overrides(tmp_path)], moment)
-    done = run([*SWEEP, *overrides(tmp_path)])
+    command = [*SWEEP, *overrides(tmp_path)]
+    run_until(command, "visual tokens")
+    stopped = run_until(command, r"stage instruct: \d+ steps", stop=signal.SIGINT)
+    assert "goes on where this one stopped" in stopped
+    run_until(command, r"stage caption: \d+ steps")
+    run_until(command, r"\[530k-seed0\] stage caption: trained")
+    done = run(command)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "stage align: reused" in done.stdout
+    assert "stage caption: reused" in done.stdout
     assert table(tmp_path) == table(folder)
-    predictions = {
-        name: [json.loads(line)["response"] for line in (study_folder(where) / name / "predictions.jsonl").open()]
-        for where in (folder, tmp_path)
-        for name in RUNS
-    }
-    assert predictions
-
-
-def test_a_sweep_stopped_by_the_keyboard_says_so_and_goes_on_later(tmp_path: Path) -> None:
-    shown = run_until([*SWEEP, *overrides(tmp_path)], r"stage instruct: \d+ steps", stop=signal.SIGINT)
-    assert "goes on where this one stopped" in shown
-    done = run([*SWEEP, *overrides(tmp_path)])
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert {name: responses(tmp_path, name) for name in RUNS} == {name: responses(folder, name) for name in RUNS}
 
 
 def test_the_checkpoint_of_a_run_is_evaluated_alone_to_the_same_scores(
