@@ -70,12 +70,15 @@ class ProcessLauncher(Launcher):
         runs = [planned_run(config, list(job)) for config, job in zip(configs, job_overrides, strict=True)]
         num_jobs = self.num_jobs or self._free_jobs(configs)
         log.info("%d runs, %d at a time", len(runs), num_jobs)
+        pool = ThreadPoolExecutor(num_jobs)
         try:
-            with ThreadPoolExecutor(num_jobs) as pool:
-                return list(pool.map(self._run, runs, configs))
+            return list(pool.map(self._run, runs, configs))
         except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
             self._stop_children()
             raise
+        finally:
+            pool.shutdown()
 
     @staticmethod
     def _free_jobs(configs: Sequence[DictConfig]) -> int:

@@ -36,7 +36,7 @@ def test_a_log_file_gets_a_line_now_and_then_and_short_work_is_silent() -> None:
             for _ in range(60):
                 clock.now += 1.0
                 bar.advance()
-        assert stream.getvalue().count("\n") == 5
+        assert stream.getvalue().count("\n") == 4
         assert "60/60 videos" in stream.getvalue()
         with Progress("short", total=1, stream=stream) as bar:
             bar.advance()

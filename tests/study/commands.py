@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# 53 films for 530k, so 50k is 5 films; a few dialogs and questions.
+# 530 films for 530k, so 50k is 50 films; a few dialogs and questions.
 SMALL_WORLD = [
     "data.world.videos_per_k=1",
     "data.world.align_clips=24",

@@ -44,7 +44,7 @@ def test_the_sweep_ends_well_with_baseline_scales_and_control(
     assert sorted(path.parent.name for path in study.glob("*/result.json")) == RUNS
     results = {name: read_result(study / name) for name in RUNS}
     assert all(result.is_finished for result in results.values())
-    assert results["100k-seed0"].num_captions == 10
+    assert results["100k-seed0"].num_captions == 100
     assert results["100k-equal_steps-530k-seed0"].steps["caption"] == results["530k-seed0"].steps["caption"]
     assert "caption" not in results["0-seed0"].stages
     settings = {"without_subtitles", "with_subtitles", "zeroed_video", "swapped_video"}
