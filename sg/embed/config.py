@@ -35,7 +35,7 @@ class EmbedderConfig:
     batch_size: int = 32
     rows_per_part: int = 1000
     workers: int = 0
-    timeout_s: float = 60.0
+    timeout_s: float = 300.0
     device: str = "auto"
     num_threads: int = 1
 

@@ -85,7 +85,7 @@ class FolderDataConfig(DataConfig):
     video_column: str | None = None
     caption_column: str | None = None
     workers: int = 0
-    timeout_s: float = 60.0
+    timeout_s: float = 300.0
     world: DemoWorldConfig = field(default_factory=lambda: DemoWorldConfig(videos_per_k=1))
 
     def __post_init__(self) -> None:
