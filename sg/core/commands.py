@@ -28,6 +28,9 @@ Config = TypeVar("Config")
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
 PROJECT_FOLDER = CONFIG_FOLDER.parent
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 # `${sg.path:work}` in a config: a folder below the project's, whatever folder the command is typed in.
 OmegaConf.register_new_resolver("sg.path", lambda path: str(PROJECT_FOLDER / path), replace=True)
 
@@ -129,11 +132,18 @@ def one_sentence_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit("\nstopped: the same command goes on where this one stopped")
+        _say("\nstopped: the same command goes on where this one stopped")
+        sys.exit(INTERRUPTED)
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {_sentence(error)}")
+        _say(f"error: {_sentence(error)}")
+        sys.exit(1)
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _say(sentence: str) -> None:
+    """Print `sentence` now: what is left to `sys.exit` would come after a sweep's report, if at all."""
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _sentence(error: BaseException) -> str:

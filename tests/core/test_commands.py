@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 from omegaconf import OmegaConf
 
-from sg.core.commands import typed
+from sg.core.commands import INTERRUPTED, one_sentence_errors, typed
 from sg.core.errors import ConfigError
 
 
@@ -45,3 +45,20 @@ def test_a_schema_s_own_check_keeps_its_sentence() -> None:
     config.inner.rate = -1
     with pytest.raises(ConfigError, match=r"^inner\.rate=-1\.0 should be above 0\.$"):
         typed(config, Root)
+
+
+@pytest.mark.parametrize(
+    ("raised", "sentence", "code"),
+    [
+        (KeyboardInterrupt(), "stopped: the same command goes on where this one stopped", INTERRUPTED),
+        (ConfigError("seed=x is no number."), "error: seed=x is no number.", 1),
+    ],
+)
+def test_a_stop_and_a_mistake_are_told_at_once_in_one_sentence(
+    raised: BaseException, sentence: str, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit) as end, one_sentence_errors():
+        raise raised
+    assert end.value.code == code
+    assert capsys.readouterr().err.strip() == sentence
