@@ -6,10 +6,10 @@ from sg.sources.config import SourcesConfig
 
 @command("sources", SourcesConfig)
 def main(config: SourcesConfig) -> None:
-    """Make the manifest, or say where it is."""
-    from sg.sources.manifests import make_manifest
+    """Scan the source and say where its manifest is."""
+    from sg.sources.manifests import scan
 
-    print(make_manifest(config.data))
+    print(scan(config.data))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ them is evaluated. Ids stay text (a spreadsheet's `1053841541.0` too) and keep t
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
+from sg.sources.records import LINES, TABLES, BadRecord, csv_rows, first_character, json_array, json_lines
 
 VIDEO_KEYS = (
     *("video", "video_path", "path", "file", "file_name", "filename", "video_file", "clip", "clip_path", "media"),
     *("video_id", "videoid", "videoID", "youtube_id", "clip_id", "uid", "id"),
 )
 CAPTION_KEYS = ("caption", "text", "description", "sentence", "title", "name", "original_caption")
-MAX_LINE = 2**26
-"""Characters; a longer line is no list of captions but an attack or an accident."""
 MAX_CAPTION = 20_000
 """Characters kept of one caption."""
+_SUFFIXES = (*TABLES, ".json", *LINES)
 _NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
 
 
@@ -56,11 +55,10 @@ def read_caption_file(path: Path, video_key: str | None = None, caption_key: str
     """
     if not path.is_file():
         raise MissingInputError(f"There is no caption file {path}: give an existing one with data.captions=FILE.")
-    readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".json": _json_rows, ".jsonl": _lines, ".ndjson": _lines}
-    if path.suffix.lower() not in readers:
-        raise ConfigError(f"data.captions={path}: expected a file that ends in {', '.join(readers)}.")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ConfigError(f"data.captions={path}: expected a file that ends in {', '.join(_SUFFIXES)}.")
     result, columns = CaptionFile(), None
-    for row in readers[path.suffix.lower()](path):
+    for row in _rows(path):
         columns = columns or (list(map(str, row)) if isinstance(row, Mapping) else None)
         entry = _entry(row, video_key, caption_key)
         if isinstance(entry, CaptionEntry):
@@ -90,7 +88,7 @@ def _entry(row: Any, video_key: str | None, caption_key: str | None) -> CaptionE
     if not isinstance(video, str) or not video.strip():
         return "video is no text"
     if isinstance(row.get("conversations"), list) and caption_key is None:
-        caption = _first_answer(row["conversations"])
+        caption = first_answer(row["conversations"])
     else:
         text_key = _find(names, [caption_key] if caption_key else [name for name in CAPTION_KEYS if name != key])
         if text_key is None:
@@ -106,7 +104,7 @@ def _find(names: Mapping[str, Any], wanted: Iterable[str]) -> Any:
     return next((names[name.casefold()] for name in wanted if name.casefold() in names), None)
 
 
-def _first_answer(turns: list[Any]) -> Any:
+def first_answer(turns: list[Any]) -> Any:
     """The first message of the model in a conversation."""
     for turn in turns:
         if isinstance(turn, Mapping) and turn.get("from") in ("gpt", "assistant", "model"):
@@ -114,54 +112,37 @@ def _first_answer(turns: list[Any]) -> Any:
     return None
 
 
-def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    csv.field_size_limit(MAX_LINE)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        reader = csv.DictReader((line.replace("\0", "\ufffd") for line in stream), delimiter=delimiter)
-        try:
-            yield from reader
-        except csv.Error as error:
-            raise DataError(f"{path} is no CSV file: {error} in line {reader.line_num}.") from error
+def _rows(path: Path) -> Iterator[Any]:
+    """Every row of a caption file, read as its suffix says; DataError at the first that is none."""
+    suffix = path.suffix.lower()
+    yield from (
+        _json_rows(path) if suffix == ".json" else _good(path, csv_rows(path) if suffix in TABLES else json_lines(path))
+    )
 
 
-def _lines(path: Path) -> Iterator[Any]:
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        number = 0
-        while line := stream.readline(MAX_LINE + 1):
-            number += 1
-            if len(line) > MAX_LINE:
-                raise DataError(f"{path}: line {number} is longer than {MAX_LINE:,} characters.")
-            if line.strip():
-                yield _parse(line, f"{path}, line {number}")
+def _good(path: Path, rows: Iterable[Any]) -> Iterator[Any]:
+    for row in rows:
+        if isinstance(row, BadRecord):
+            raise DataError(f"{path.parent / row.where} is {row.reason}.")
+        yield row
 
 
 def _json_rows(path: Path) -> Iterator[Any]:
     """The entries of a JSON array, of JSON Lines under the wrong name, or of an object {video: caption}."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    if text.lstrip().startswith("{") and "\n" in text.strip():
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            yield from _lines(path)
-            return
-        except RecursionError as error:
-            raise DataError(f"{path} is no list of captions: its JSON is nested too deeply.") from error
-    else:
-        value = _parse(text, str(path))
-    if isinstance(value, list):
-        yield from value
-    elif isinstance(value, dict):
-        yield from ({"video": video, "caption": caption} for video, caption in value.items())
-    else:
+    if first_character(path) == "[":
+        yield from json_array(path)
+        return
+    text = path.read_text(encoding="utf-8-sig", errors="replace").strip()
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if not (text.startswith("{") and "\n" in text and isinstance(error, json.JSONDecodeError)):
+            detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise DataError(f"{path} is no JSON: {detail}.") from error
+        yield from _good(path, json_lines(path))
+        return
+    if not isinstance(value, dict):
         raise DataError(
             f"{path} holds a {type(value).__name__}: expected a list of objects with a video and a caption."
         )
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise DataError(f"{where} is no JSON: {detail}.") from error
+    yield from ({"video": video, "caption": caption} for video, caption in value.items())

@@ -95,6 +95,143 @@ class FolderDataConfig(DataConfig):
 
 
 @dataclass
+class AnnotatedDataConfig(DataConfig):
+    """A published set: its annotation files, and its films wherever they lie in a folder.
+
+    Attributes:
+        annotations: an annotation file, a folder of them, or a glob pattern; null takes the `.json` file that
+            video2dataset writes beside each film.
+        splits: splits to take, by the names of the annotation files or their rows; none takes all.
+        shards: folder of video2dataset's tar files; their films are copied to `videos` before the scan.
+        long_films: folder of whole films named by YouTube id; clips that are missing are cut from them into `videos`.
+        benchmark: folder of a benchmark, or a file that names its videos; what it shares with the data is left out.
+        workers: processes that look at the films; 0 takes one a core.
+        timeout_s: seconds after which a film that hangs its reader is given up.
+    """
+
+    annotations: str | None = None
+    splits: list[str] = field(default_factory=list)
+    shards: str | None = None
+    long_films: str | None = None
+    benchmark: str | None = None
+    workers: int = 0
+    timeout_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.workers < 0 or not self.timeout_s > 0:
+            raise ConfigError(f"data.workers={self.workers} and data.timeout_s={self.timeout_s} should be positive.")
+
+
+@dataclass
+class WebVidDataConfig(AnnotatedDataConfig):
+    """WebVid-2.5M or WebVid-10M."""
+
+
+@dataclass
+class Kinetics400DataConfig(AnnotatedDataConfig):
+    """Kinetics-400."""
+
+
+@dataclass
+class InternVidDataConfig(AnnotatedDataConfig):
+    """InternVid, any edition.
+
+    Attributes:
+        pattern: regular expression for file names without suffix, with the groups `id`, `start` and `end`; null knows
+            the usual ways to write them.
+    """
+
+    pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pattern is None:
+            return
+        try:
+            groups = set(re.compile(self.pattern).groupindex)
+        except re.error as error:
+            raise ConfigError(f"data.pattern={self.pattern!r} is no regular expression: {error}.") from error
+        if not {"id", "start", "end"} <= groups:
+            raise ConfigError(f"data.pattern={self.pattern!r} should have the groups (?P<id>), (?P<start>), (?P<end>).")
+
+
+HDVILA_UNITS = ("clip", "window", "video")
+
+
+@dataclass
+class HdVilaDataConfig(AnnotatedDataConfig):
+    """HD-VILA-100M.
+
+    Attributes:
+        unit: what a row of the manifest is: a `clip` of the annotations, a `window` of clips in a row, or the `video`.
+        window_s: length that a window is filled up to.
+    """
+
+    unit: str = "clip"
+    window_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.unit not in HDVILA_UNITS or not self.window_s > 0:
+            raise ConfigError(
+                f"data.unit={self.unit!r} should be one of {', '.join(HDVILA_UNITS)}, and "
+                f"data.window_s={self.window_s} above 0."
+            )
+
+
+@dataclass
+class ShareGeminiDataConfig(AnnotatedDataConfig):
+    """The caption files of ShareGemini, over films of WebVid and Kinetics-400.
+
+    Attributes:
+        name_map: the release's `webvid_videoname2id.json`; null where no film is named by its WebVid number.
+    """
+
+    name_map: str | None = None
+
+
+@dataclass
+class MixPart:
+    """One source of a mix.
+
+    Attributes:
+        dir: folder of its artefacts, with the manifest that its own scan made (`data.dir` of the source).
+        weight: its share of the mix is this over the sum of all weights; 0 leaves it out; null for all sources: as
+            large as they are.
+        videos: folder of its films; null takes what its manifest says.
+    """
+
+    dir: str = "???"
+    weight: float | None = None
+    videos: str | None = None
+
+
+@dataclass
+class MixDataConfig(DataConfig):
+    """Several scanned sources, drawn by weight; `videos` is a folder above the films of all of them.
+
+    Attributes:
+        sources: the sources by any name.
+        size: videos to draw, written as a scale; the draw of a size begins with that of every smaller one.
+        seed: of the draw.
+    """
+
+    sources: dict[str, MixPart] = field(default_factory=dict)
+    size: str = "all"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_scale(self.size)
+        weights = [part.weight for part in self.sources.values()]
+        if any(weight is not None and not 0 <= weight < 1e9 for weight in weights):
+            raise ConfigError(f"data.sources has the weights {weights}: expected numbers of 0 or more.")
+        if None in weights and any(weights):
+            raise ConfigError(f"data.sources has the weights {weights}: give one to every source, or to none.")
+
+
+@dataclass
 class SourcesConfig:
     """The settings of `python -m sg.sources`."""
 
@@ -105,3 +242,9 @@ class SourcesConfig:
 register(None, "sources_schema", SourcesConfig)
 register("data", "demo_schema", DemoDataConfig)
 register("data", "folder_schema", FolderDataConfig)
+register("data", "webvid_schema", WebVidDataConfig)
+register("data", "kinetics400_schema", Kinetics400DataConfig)
+register("data", "internvid_schema", InternVidDataConfig)
+register("data", "hdvila_schema", HdVilaDataConfig)
+register("data", "sharegemini_schema", ShareGeminiDataConfig)
+register("data", "mix_schema", MixDataConfig)

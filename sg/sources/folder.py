@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,34 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.manifest import OK, VideoRecord, write_manifest
-from sg.artefacts.names import check_relative_path, resolve_inside, safe_video_id
+from sg.artefacts.names import check_relative_path, safe_video_id
 from sg.artefacts.tables import read_info
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.fingerprints import file_hash, fingerprint
 from sg.sources.caption_files import CaptionFile, read_caption_file
 from sg.sources.config import FolderDataConfig
+from sg.sources.disk import Clip, list_clips
 from sg.sources.probing import probe_clips
 
 log = logging.getLogger(__name__)
 
-SCAN_VERSION = 1
+SCAN_VERSION = 2
 """Raised when the same folder gives another manifest than before."""
-_SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg mpe vob ts m2ts mts flv f4v wmv asf gif 3gp ogv mxf mjpeg"
-CLIP_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 UNSAFE_PATH = "unsafe_path"
 AMBIGUOUS = "ambiguous"
 MISSING = "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A file on disk that may be a clip; `path` is relative to the folder, empty when it is unsafe."""
-
-    name: str
-    path: str
-    size: int
-    mtime_ns: int
 
 
 @dataclass(slots=True)
@@ -66,7 +54,7 @@ def scan_folder(config: FolderDataConfig) -> Path:
         raise MissingInputError(f"There is no folder {videos}: give the folder of your clips with data.videos=DIR.")
     captions = None if config.captions is None else Path(config.captions)
     file = read_caption_file(captions, config.video_column, config.caption_column) if captions else CaptionFile()
-    clips = list_clips(videos)
+    clips = list_clips(videos).clips
     if not clips:
         raise MissingInputError(f"The folder {videos} holds no clips (files that end in .mp4, .mkv, .webm, .avi, ...).")
     made_by = _made_by(config, clips, captions)
@@ -74,34 +62,11 @@ def scan_folder(config: FolderDataConfig) -> Path:
         if read_info(path).get("fingerprint") != made_by:
             matches = _match(file, clips)
             rows = [*_clip_rows(videos, clips, matches, config), *matches.rows]
-            info = {"source": "folder", "fingerprint": made_by, "report": _report(rows, matches, file)}
+            report = _report(rows, matches, file)
+            info = {"source": "folder", "videos": str(videos.resolve()), "fingerprint": made_by, "report": report}
             write_manifest(path, rows, info)
     _tell(read_info(path)["report"])
     return path
-
-
-def list_clips(videos: Path) -> list[Clip]:
-    """The clips of a folder and its subfolders, sorted. Linked folders are left out: they would be seen twice."""
-    clips = []
-    for folder, folders, names in os.walk(videos):
-        folders.sort()
-        for name in sorted(names):
-            file = Path(folder, name)
-            if file.suffix.lower() in CLIP_SUFFIXES and (file.is_file() or file.is_symlink()):
-                status = file.lstat()
-                relative = file.relative_to(videos).as_posix()
-                safe = relative if _is_safe(videos, relative) else ""
-                clips.append(Clip(relative, safe, status.st_size, status.st_mtime_ns))
-    return clips
-
-
-def _is_safe(videos: Path, relative: str) -> bool:
-    try:
-        relative.encode()
-        resolve_inside(videos, relative)
-    except (DataError, UnicodeEncodeError, OSError, RuntimeError):
-        return False
-    return True
 
 
 def _made_by(config: FolderDataConfig, clips: list[Clip], captions: Path | None) -> str:

@@ -43,31 +43,6 @@ def by_id(manifest: Manifest) -> dict[str, VideoRecord]:
     return {record.video_id: record for record in manifest.records()}
 
 
-@pytest.fixture
-def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at clips in this process: starting one takes longer than the clips of these tests."""
-
-    class Here:
-        def __init__(self, function: Any, num_workers: int, timeout_s: float) -> None:
-            self.function = function
-
-        def __enter__(self) -> "Here":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def map(self, jobs: Any) -> Any:
-            from sg.core.errors import SgError
-
-            for job in jobs:
-                try:
-                    yield job, self.function(job)
-                except SgError as error:
-                    yield job, error
-
-    monkeypatch.setattr("sg.video.workers.WorkerPool", Here)
-
-
 def test_clips_get_their_captions_and_what_a_look_at_them_tells(tmp_path: Path) -> None:
     for name in ("b.mp4", "sub/a clip.mkv", "c.mp4"):
         film(tmp_path / "clips" / name)

@@ -1,0 +1,87 @@
+"""The annotations of a set: its files, or the JSON that video2dataset wrote beside each film."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sg.core.errors import MissingInputError
+from sg.core.progress import Progress
+from sg.sources.disk import Clip, Listing
+from sg.sources.items import Item, Problem, Source, sidecar_record
+from sg.sources.records import BadRecord, annotation_files, read_records
+
+_MAX_SIDECAR = 2**24
+
+
+class Annotations:
+    """Videos of the annotation files; where there are none, of the JSON files beside the films."""
+
+    def __init__(self, source: Source, pattern: str | None, videos: Path, listing: Listing) -> None:
+        self._source, self._pattern, self._videos, self._listing = source, pattern, videos, listing
+        self.files = annotation_files(pattern) if pattern else []
+        self.rows: Counter[str] = Counter()
+        """Records read of each file."""
+        if not self.files and not listing.sidecars:
+            raise MissingInputError(
+                "There are no annotations: name a file, folder or pattern with data.annotations=FILE."
+            )
+
+    def with_listing(self, listing: Listing) -> Annotations:
+        """The same annotations after films were added."""
+        return Annotations(self._source, self._pattern, self._videos, listing)
+
+    @property
+    def state(self) -> list[object]:
+        """Plain data that changes when the annotations do."""
+        statuses = [(str(path), path.stat()) for path in self.files]
+        return [[name, status.st_size, status.st_mtime_ns] for name, status in statuses]
+
+    def items(self) -> Iterator[tuple[Item | Problem, str]]:
+        """Every video of the annotations with where it stands."""
+        self.rows.clear()
+        for path in self.files:
+            for record in read_records(path):
+                self.rows[path.name] += 1
+                if isinstance(record, BadRecord):
+                    yield Problem(record.reason.split(" (")[0], record.reason), record.where
+                    continue
+                for item in self._source.items(record, path.name):
+                    yield item, f"{path.name}, record {self.rows[path.name]}"
+        if not self.files:
+            for clip in self._listing.clips:
+                for item in self._beside.get(clip.name, ()):
+                    self.rows["JSON beside the films"] += 1
+                    yield item, clip.name
+
+    def sidecar_ids(self, clip: Clip) -> list[str]:
+        """Ids of the videos that the JSON beside a film names."""
+        return [item.video_id for item in self._beside.get(clip.name, ()) if isinstance(item, Item)]
+
+    @cached_property
+    def _beside(self) -> dict[str, list[Item | Problem]]:
+        """What the JSON file beside each film says."""
+        beside = [
+            clip for clip in self._listing.clips if clip.path and clip.name.rpartition(".")[0] in self._listing.sidecars
+        ]
+        found: dict[str, list[Item | Problem]] = {}
+        with Progress("JSON files", len(beside), "films") as bar:
+            for clip in beside:
+                path = (self._videos / clip.path).with_suffix(".json")
+                found[clip.name] = list(self._read(path))
+                bar.advance()
+        return found
+
+    def _read(self, path: Path) -> Iterator[Item | Problem]:
+        try:
+            value: Any = json.loads(path.read_bytes()) if path.stat().st_size <= _MAX_SIDECAR else None
+        except (OSError, ValueError, RecursionError):
+            value = None
+        if not isinstance(value, Mapping):
+            yield Problem("no JSON object beside the film", path.name)
+            return
+        yield from self._source.items(sidecar_record(value), path.parent.name)

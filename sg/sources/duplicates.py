@@ -1,0 +1,98 @@
+"""Films with the same bytes, read no further than needed: by size, then by both ends, then whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from sg.core.progress import Progress
+from sg.sources.disk import Clip
+from sg.sources.journal import Journal
+
+_EDGE = 2**16
+
+
+class Digests:
+    """Hashes of films, kept in a journal: no film is read twice, also not by a scan that was cut off."""
+
+    def __init__(self, journal: Journal, bar: Progress) -> None:
+        self._journal, self._bar = journal, bar
+
+    def edges(self, root: Path, clip: Clip) -> str | None:
+        """Hash of a film's first and last 64 KiB; None when it cannot be read."""
+        return self._kept("edges", root, clip, _hash_edges)
+
+    def whole(self, root: Path, clip: Clip) -> str | None:
+        """Hash of a film's bytes; None when it cannot be read."""
+        return self._kept("whole", root, clip, _hash_whole)
+
+    def _kept(self, kind: str, root: Path, clip: Clip, compute: Callable[[Path], str]) -> str | None:
+        key = f"{kind}:{root}:{clip.key}"
+        if key not in self._journal.entries:
+            try:
+                digest = compute(root / clip.path)
+            except OSError:
+                return None
+            self._journal.add(key, digest)
+            self._bar.advance()
+        value: str = self._journal.entries[key]
+        return value
+
+
+def same_bytes(root: Path, clips: Mapping[int, Clip], digests: Digests) -> dict[int, int]:
+    """Number of each clip whose bytes are those of an earlier one -> number of the first of them."""
+    groups: list[list[int]] = [list(clips)]
+    steps: list[Callable[[Clip], Hashable]] = [
+        lambda clip: clip.size,
+        lambda clip: digests.edges(root, clip),
+        lambda clip: digests.whole(root, clip),
+    ]
+    for step in steps:
+        groups = [part for group in groups for part in _parted(group, clips, step)]
+    return {later: group[0] for group in groups for later in group[1:]}
+
+
+def _parted(group: Sequence[int], clips: Mapping[int, Clip], step: Callable[[Clip], Hashable]) -> Iterable[list[int]]:
+    """The parts of a group that agree in `step` and have more than one member."""
+    parts: dict[Hashable, list[int]] = defaultdict(list)
+    for number in group:
+        value = step(clips[number])
+        if value is not None:
+            parts[value].append(number)
+    return [part for part in parts.values() if len(part) > 1]
+
+
+def also_in(
+    root: Path, clips: Mapping[int, Clip], other: Path, others: Sequence[Clip], digests: Digests
+) -> dict[int, str]:
+    """Number of each clip whose bytes are those of a film in the folder `other` -> name of that film."""
+    by_size: dict[int, list[Clip]] = defaultdict(list)
+    for clip in others:
+        if clip.path:
+            by_size[clip.size].append(clip)
+    found: dict[int, str] = {}
+    for number, clip in clips.items():
+        for twin in by_size.get(clip.size, ()):
+            edges = digests.edges(root, clip)
+            if edges is None or edges != digests.edges(other, twin):
+                continue
+            if digests.whole(root, clip) == digests.whole(other, twin):
+                found[number] = twin.name
+    return found
+
+
+def _hash_edges(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as stream:
+        digest.update(stream.read(_EDGE))
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - _EDGE))
+        digest.update(stream.read(_EDGE))
+    return digest.hexdigest()
+
+
+def _hash_whole(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,0 +1,69 @@
+"""HD-VILA-100M: JSON Lines, one object a film with its clips; a row of the manifest is a clip, a window or a film."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+from sg.sources.items import Item, Problem, first_of, range_key, shown, text_of, youtube_id
+from sg.sources.timestamps import parse_range_ms
+
+_CLIP_ID = re.compile(r"([A-Za-z0-9_-]{11})\.([0-9]{1,9})(?:\.mp4)?", re.ASCII)
+_MAX_CLIPS = 100_000
+
+
+class HdVila:
+    """HD-VILA-100M. Its clips were cut at key frames: a film may be seconds longer than its range says."""
+
+    name = "hdvila"
+    licence = "Research Use of Data Agreement 1.0, non-commercial research; films: their uploaders"
+
+    def __init__(self, unit: str, window_s: float) -> None:
+        self._unit, self._window_ms = unit, round(window_s * 1000)
+
+    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
+        """The clips, windows or the film of a line."""
+        value = first_of(record, "video_id", "url")
+        name = youtube_id(value)
+        if name is None:
+            yield Problem("no YouTube id", shown(value))
+            return
+        if self._unit == "video":
+            caption = text_of(record.get("caption"))
+            yield Item(f"hdvila-{name}", (name,), caption=caption, youtube_id=name)
+            return
+        clips = record.get("clip")
+        if not isinstance(clips, list) and "clip_start" in record:  # beside a film that video2dataset cut
+            clips = [{"clip_id": record.get("clip_id"), "span": [record["clip_start"], record.get("clip_end")]}]
+        if not isinstance(clips, list) or len(clips) > _MAX_CLIPS:
+            yield Problem("no list of clips", shown(name))
+            return
+        parts = [self._part(name, clip) for clip in clips]
+        yield from (part for part in parts if isinstance(part, Problem))
+        good = [part for part in parts if isinstance(part, Item)]
+        yield from good if self._unit == "clip" else self._windows(name, good)
+
+    def _part(self, name: str, clip: Any) -> Item | Problem:
+        span = clip.get("span") if isinstance(clip, Mapping) else None
+        times = parse_range_ms(*span) if isinstance(span, (list, tuple)) and len(span) == 2 else None
+        if times is None:
+            return Problem("no time range", f"{shown(name)}: {shown(span)}")
+        clip_id = clip.get("clip_id")
+        found = _CLIP_ID.fullmatch(clip_id) if isinstance(clip_id, str) else None
+        if clip_id is not None and (found is None or found[1] != name):
+            return Problem("no clip id", shown(clip_id))
+        stem = f"{name}.{found[2]}" if found else range_key(name, times)
+        return Item(f"hdvila-{stem}", (stem, range_key(name, times)), youtube_id=name, range_ms=times)
+
+    def _windows(self, name: str, clips: list[Item]) -> Iterator[Item]:
+        """Clips in the order of time, as many as begin and end within `window_s`, at least one."""
+        spans = sorted(clip.range_ms for clip in clips if clip.range_ms is not None)
+        starts: list[int] = []
+        for start, end in spans:
+            starts.append(starts[-1] if starts and end - starts[-1] <= self._window_ms else start)
+        for first, group in groupby(zip(starts, spans, strict=True), key=lambda pair: pair[0]):
+            window = (first, max(span[1] for _, span in group))
+            key = range_key(name, window)
+            yield Item(f"hdvila-{key}", (key,), youtube_id=name, range_ms=window)

@@ -1,0 +1,158 @@
+"""What an annotation file says of a video, and the names by which its film is found on disk.
+
+Ids and names come from strangers. They are checked against what the set uses, serve as look-up keys, and never become
+part of a path: paths come from walking the folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from sg.sources.timestamps import parse_range_ms, parse_time_ms
+
+MAX_CAPTION = 20_000
+"""Characters kept of one caption."""
+_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
+_IN_URL = re.compile(r"(?:[?&]v=|youtu\.be/|/(?:embed|shorts|v|live)/)([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])", re.ASCII)
+_TIME = r"(?:\d{1,2}[:_-]\d{2}[:_-]\d{2}(?:\.\d{1,9})?|\d{1,9}(?:\.\d{1,9})?)"
+_CLIP_NAME = re.compile(rf"(?P<id>[A-Za-z0-9_-]{{11}})[_.-](?P<start>{_TIME})[_-](?P<end>{_TIME})", re.ASCII)
+_CLOCK = re.compile(r"(\d{1,2})[_-](\d{2})[_-](\d{2})")
+_SPLIT = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One video of an annotation file.
+
+    `keys` are names that stand for this video alone; `weak_keys` are taken only where one film and one video of the
+    annotations share them. Of several films with a name, the one in a folder of `hints` is taken.
+    """
+
+    video_id: str
+    keys: tuple[str, ...]
+    weak_keys: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    caption: str = ""
+    split: str = ""
+    youtube_id: str = ""
+    range_ms: tuple[int, int] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A record that speaks of no video: why, and what stands there."""
+
+    reason: str
+    detail: str = ""
+
+
+class Source(Protocol):
+    """How one set writes its annotations."""
+
+    name: str
+    """Names the set in manifests."""
+    licence: str
+    """Of annotations and films, in a sentence."""
+
+    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
+        """The videos of one record of the annotation file `origin`, or of the JSON file beside a film."""
+
+
+def text_of(value: Any) -> str:
+    """Text that can be stored; empty for everything that is no text. JSON may hold halves of surrogate pairs."""
+    return value[:MAX_CAPTION].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def shown(value: Any) -> str:
+    """A stranger's value for a report: short, on one line, without escapes that move a cursor."""
+    text = value if isinstance(value, str) else repr(value)[:200]
+    return "".join(char if char.isprintable() else "\ufffd" for char in text[:120])
+
+
+def first_of(record: Mapping[str, Any], *names: str) -> Any:
+    """The first of the named values that is there and not empty."""
+    return next((record[name] for name in names if record.get(name) not in (None, "")), None)
+
+
+def youtube_id(value: Any) -> str | None:
+    """The YouTube id that `value` is, or that its URL names; None for all else. Case counts."""
+    if not isinstance(value, str):
+        return None
+    if _YOUTUBE_ID.fullmatch(value):
+        return value
+    found = _IN_URL.search(value[:2000]) if "://" in value[:10] else None
+    return found[1] if found else None
+
+
+def split_of(origin: str) -> str:
+    """`train`, `val` or `test` where a file's name says so."""
+    found = _SPLIT.search(PurePosixPath(origin).stem.lower())
+    return found[1] if found else ""
+
+
+def url_stem(value: Any) -> str:
+    """Last part of a URL's path or of a path, decoded, without suffix."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        path = urlsplit(value[:2000]).path if "://" in value[:10] else value[:2000]
+    except ValueError:
+        return ""
+    return PurePosixPath(unquote(path).replace("\\", "/")).stem
+
+
+def range_key(name: str, range_ms: tuple[int, int]) -> str:
+    """The key of a part of a film; also how such a part is called in video ids."""
+    return f"{name}@{range_ms[0]}-{range_ms[1]}"
+
+
+def rounded_key(name: str, range_ms: tuple[int, int]) -> str:
+    """The key of a part of a film whose name tells whole seconds only."""
+    return f"{name}~{range_ms[0] // 1000}-{range_ms[1] // 1000}"
+
+
+def any_part_key(name: str) -> str:
+    """The key of a film or any part of it."""
+    return f"{name}*"
+
+
+def named_range(stem: str, pattern: re.Pattern[str] = _CLIP_NAME) -> tuple[str, tuple[int, int]] | None:
+    """YouTube id and range that the name of a clip tells; None when it does not look like one."""
+    found = pattern.fullmatch(stem) if len(stem) <= 200 else None
+    if found is None or youtube_id(found["id"]) is None:
+        return None
+    times = (_CLOCK.sub(r"\1:\2:\3", found[group]) for group in ("start", "end"))
+    span = parse_range_ms(*times)
+    return None if span is None else (found["id"], span)
+
+
+def name_keys(stem: str, pattern: re.Pattern[str] | None = None) -> Iterator[str]:
+    """Every key under which a film of this name (without folders and suffix) may be asked for."""
+    yield stem
+    named = named_range(stem, pattern) if pattern else named_range(stem)
+    if named is None:
+        if _YOUTUBE_ID.fullmatch(stem):
+            yield any_part_key(stem)
+        return
+    name, span = named
+    yield range_key(name, span)
+    yield f"{name}@{span[0]}"
+    if not span[0] % 1000 and not span[1] % 1000:
+        yield rounded_key(name, span)
+    yield any_part_key(name)
+
+
+def sidecar_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON that video2dataset writes beside a film, with the range of a clip as the columns of an annotation."""
+    clips = record.get("clips")
+    first = clips[0] if isinstance(clips, list) and clips else None
+    span = {}
+    if isinstance(first, list) and len(first) == 2 and parse_time_ms(first[0]) is not None:
+        span = {"clip_start": first[0], "clip_end": first[1]}
+    return {**span, **record}

@@ -1,0 +1,56 @@
+"""What a long scan has found so far, kept so that a killed one goes on: append-only JSON Lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+
+class Journal:
+    """A mapping from text keys to JSON values that is on disk as soon as an entry is added.
+
+    A line that a kill cut off is ignored, and what is added later does not stick to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream: TextIO | None = None
+        self.entries: dict[str, Any] = {}
+        if path.is_file():
+            with path.open(encoding="utf-8", errors="replace") as stream:
+                for line in stream:
+                    try:
+                        key, value = json.loads(line)
+                    except (ValueError, TypeError):
+                        continue
+                    self.entries[key] = value
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def add(self, key: str, value: Any) -> None:
+        """Keep an entry: it survives the death of this process."""
+        if self._stream is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self._path.open("a", encoding="utf-8")
+            if not _ends_a_line(self._path):
+                self._stream.write("\n")
+        self.entries[key] = value
+        self._stream.write(json.dumps([key, value]) + "\n")
+        self._stream.flush()
+
+
+def _ends_a_line(path: Path) -> bool:
+    if not path.stat().st_size:
+        return True
+    with path.open("rb") as stream:
+        stream.seek(-1, 2)
+        return stream.read(1) == b"\n"

@@ -1,0 +1,51 @@
+"""Kinetics-400: CSV with `label, youtube_id, time_start, time_end, split`; films `<id>_<start>_<end>.mp4`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sg.sources.items import Item, Problem, any_part_key, first_of, range_key, shown, split_of, text_of, youtube_id
+from sg.sources.timestamps import parse_range_ms
+
+REPLACEMENTS = "replacement_for_corrupted_k400"
+"""Folder of the mirror with good copies of films that are corrupt in the main folders."""
+
+
+def kinetics_item(name: str, span: tuple[int, int], caption: str, split: str, extra: Mapping[str, Any]) -> Item:
+    """The video of a YouTube id and range: by id and start first, by the id alone where one film has it."""
+    return Item(
+        video_id=f"kinetics400-{range_key(name, span)}",
+        keys=(range_key(name, span), f"{name}@{span[0]}"),
+        weak_keys=(any_part_key(name),),
+        hints=(REPLACEMENTS, *([split] if split else [])),
+        caption=caption,
+        split=split,
+        youtube_id=name,
+        range_ms=span,
+        extra=extra,
+    )
+
+
+class Kinetics400:
+    """Kinetics-400. A class label is no caption: it is kept as `label`."""
+
+    name = "kinetics400"
+    licence = "annotations: CC BY 4.0; films: their uploaders"
+
+    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
+        """The video of a row."""
+        value = first_of(record, "youtube_id", "YoutubeID", "url")
+        name = youtube_id(value)
+        if name is None:
+            yield Problem("no YouTube id", shown(value))
+            return
+        start, end = first_of(record, "time_start", "clip_start"), first_of(record, "time_end", "clip_end")
+        span = parse_range_ms(start, end)
+        if span is None:
+            yield Problem("no time range", f"{shown(name)}: {shown(start)} to {shown(end)}")
+            return
+        label = text_of(first_of(record, "label"))
+        split = text_of(first_of(record, "split"))
+        split = {"validate": "val", "validation": "val", "training": "train"}.get(split, split) or split_of(origin)
+        yield kinetics_item(name, span, "", split[:40], {"label": label} if label else {})

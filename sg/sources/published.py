@@ -1,0 +1,41 @@
+"""The reader of each published set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sg.core.errors import ConfigError
+from sg.sources.config import (
+    AnnotatedDataConfig,
+    HdVilaDataConfig,
+    InternVidDataConfig,
+    Kinetics400DataConfig,
+    ShareGeminiDataConfig,
+    WebVidDataConfig,
+)
+from sg.sources.items import Source
+
+
+def build_source(config: AnnotatedDataConfig) -> Source:
+    """The reader of the set that `config` is about."""
+    if isinstance(config, WebVidDataConfig):
+        from sg.sources.webvid import WebVid
+
+        return WebVid()
+    if isinstance(config, Kinetics400DataConfig):
+        from sg.sources.kinetics400 import Kinetics400
+
+        return Kinetics400()
+    if isinstance(config, InternVidDataConfig):
+        from sg.sources.internvid import InternVid
+
+        return InternVid()
+    if isinstance(config, HdVilaDataConfig):
+        from sg.sources.hdvila import HdVila
+
+        return HdVila(config.unit, config.window_s)
+    if isinstance(config, ShareGeminiDataConfig):
+        from sg.sources.sharegemini import ShareGemini
+
+        return ShareGemini(Path(config.name_map) if config.name_map else None)
+    raise ConfigError(f"data={config.name} is no published set that can be scanned.")

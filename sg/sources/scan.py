@@ -1,0 +1,237 @@
+"""The scan of a published set: annotations against the films on disk, every film looked at once, and a report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sg.artefacts.manifest import OK, VideoRecord, write_manifest
+from sg.artefacts.tables import read_info
+from sg.core.errors import DataError, MissingInputError
+from sg.core.files import file_lock
+from sg.core.fingerprints import fingerprint
+from sg.core.progress import Progress
+from sg.sources.annotations import Annotations
+from sg.sources.config import AnnotatedDataConfig, InternVidDataConfig
+from sg.sources.cutting import cut_clips, cut_jobs, films_by_id
+from sg.sources.disk import Clip, Listing, list_clips
+from sg.sources.duplicates import Digests, also_in, same_bytes
+from sg.sources.findings import BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
+from sg.sources.items import Item, Problem, name_keys
+from sg.sources.journal import Journal
+from sg.sources.matching import Matcher
+from sg.sources.overlap import BenchmarkVideos, benchmark_videos
+from sg.sources.probing import Outcome, probe_clips
+from sg.sources.published import build_source
+from sg.sources.scan_report import ScanReport, write_report
+
+log = logging.getLogger(__name__)
+
+SCAN_VERSION = 1
+"""Raised when the same input gives another manifest than before."""
+_CHANGES_NOTHING = ("workers", "timeout_s", "scale", "control", "control_scale", "captions_per_k")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanFiles:
+    """Where a scan keeps what it found, beside the manifest."""
+
+    folder: Path
+
+    @property
+    def findings(self) -> Path:
+        """Every finding, a row each."""
+        return self.folder / "findings.parquet"
+
+    def journal(self, what: str) -> Path:
+        """What a scan that was cut off need not do again."""
+        return self.folder / f"scan-{what}.jsonl"
+
+
+def scan_annotated(config: AnnotatedDataConfig) -> Path:
+    """Make the manifest of a published set, or leave it when nothing changed; gives its path.
+
+    A video of the annotations whose film is on disk is a row; unreadable films, second copies and videos of the
+    benchmark are rows with a status and a reason. What has no film, and films without a video, are in
+    `findings.parquet`; `scan_report.json` and `.txt` count everything.
+
+    Raises:
+        MissingInputError: there are no annotations or no films.
+        ConfigError, DataError: the annotations are not what they should be, or not one film belongs to them.
+    """
+    files, path, videos = ScanFiles(Path(config.dir)), config.manifest_path, Path(config.videos)
+    source = build_source(config)
+    with file_lock(path.with_suffix(".lock")):
+        left_out = _unpack(config.shards, videos, files) if config.shards else Counter()
+        listing = _films(videos, config)
+        annotations = Annotations(source, config.annotations, videos, listing)
+        benchmark = benchmark_videos(config.benchmark)
+        made_by = _made_by(config, listing, annotations, benchmark)
+        if read_info(path).get("fingerprint") != made_by or not files.findings.is_file():
+            with Findings(files.findings) as findings:
+                if config.long_films and _cut(config, annotations, listing, findings):
+                    listing = _films(videos, config)
+                    annotations = annotations.with_listing(listing)
+                    made_by = _made_by(config, listing, annotations, benchmark)
+                found = _match(config, annotations, listing, findings)
+                rows = _rows(config, source.name, found, listing, benchmark, files, findings)
+            report = ScanReport.of(config, source, annotations, listing, rows, findings, benchmark, left_out)
+            info = {"source": source.name, "licence": source.licence, "videos": str(videos.resolve())}
+            write_report(files.folder, report)
+            if not rows:
+                raise DataError(
+                    f"None of the {len(listing.clips)} films in {videos} belongs to a video of the annotations: see "
+                    f"{files.folder / 'scan_report.txt'}."
+                )
+            write_manifest(path, rows, {**info, "fingerprint": made_by, "report": report.plain})
+    log.info((files.folder / "scan_report.txt").read_text(encoding="utf-8").rstrip())
+    return path
+
+
+def _unpack(shards: str, videos: Path, files: ScanFiles) -> Counter[str]:
+    """Copy the films out of the shards; gives what was left out."""
+    from sg.sources.shards import unpack_shards
+
+    if not Path(shards).is_dir():
+        raise MissingInputError(f"There is no folder of shards {shards}: give it with data.shards=DIR.")
+    return unpack_shards(Path(shards), videos, files.journal("shards"))
+
+
+def _films(videos: Path, config: AnnotatedDataConfig) -> Listing:
+    if config.long_films:
+        videos.mkdir(parents=True, exist_ok=True)
+    if not videos.is_dir():
+        raise MissingInputError(
+            f"There is no folder {videos}: give that of the films with data.videos=DIR (where they are had: "
+            "docs/data_sources.md)."
+        )
+    listing = list_clips(videos)
+    if not listing.clips and not config.long_films:
+        raise MissingInputError(f"The folder {videos} holds no films (files that end in .mp4, .mkv, .webm, ...).")
+    return listing
+
+
+def _made_by(
+    config: AnnotatedDataConfig, listing: Listing, annotations: Annotations, benchmark: BenchmarkVideos | None
+) -> str:
+    seen = [[clip.name.encode("utf-8", "surrogatepass").hex(), clip.size, clip.mtime_ns] for clip in listing.clips]
+    kept = {key: value for key, value in vars(config).items() if key not in _CHANGES_NOTHING}
+    return fingerprint([SCAN_VERSION, kept, seen, annotations.state, benchmark and benchmark.state])
+
+
+def _keys_of(config: AnnotatedDataConfig, annotations: Annotations) -> Callable[[Clip], Iterable[str]]:
+    pattern = getattr(config, "pattern", None) if isinstance(config, InternVidDataConfig) else None
+    compiled = re.compile(pattern) if pattern else None
+
+    def keys_of(clip: Clip) -> Iterable[str]:
+        return [*annotations.sidecar_ids(clip), *name_keys(clip.stem, compiled)]
+
+    return keys_of
+
+
+def _items(config: AnnotatedDataConfig, annotations: Annotations, findings: Findings | None) -> Iterator[Item]:
+    """The videos of the wanted splits; what is none is told, but for a first look (no `findings`)."""
+    with Progress("annotations", None, "rows") as bar:
+        for item, where in annotations.items():
+            bar.advance()
+            if isinstance(item, Problem):
+                if findings is not None:
+                    findings.add(BAD_RECORD, "", where, item.detail or item.reason, item.reason)
+            elif config.splits and item.split and item.split not in config.splits:
+                if findings is not None:
+                    findings.add(OTHER_SPLIT, item.video_id, "", item.split)
+            else:
+                yield item
+
+
+def _cut(config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, findings: Findings) -> int:
+    """Cut the clips that only the long films have; gives how many."""
+    long_films = Path(config.long_films or "")
+    if not long_films.is_dir():
+        raise MissingInputError(
+            f"There is no folder {long_films}: give that of the whole films with data.long_films=DIR."
+        )
+    films = films_by_id(list_clips(long_films).clips)
+    keys_of = _keys_of(config, annotations)
+    known = {key for clip in listing.clips for key in keys_of(clip)}
+    wanted = {
+        item.video_id: item
+        for item in _items(config, annotations, None)
+        if item.youtube_id in films and known.isdisjoint((item.video_id, *item.keys, *item.weak_keys))
+    }
+    jobs = cut_jobs(list(wanted.values()), films, long_films, Path(config.videos))
+    return cut_clips(jobs, config.workers, config.timeout_s, findings) if jobs else 0
+
+
+def _match(
+    config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, findings: Findings
+) -> dict[int, Item]:
+    matcher = Matcher(listing.clips, _keys_of(config, annotations), findings)
+    for item in _items(config, annotations, findings):
+        if not matcher.take(item):
+            findings.add(MISSING, item.video_id, "", "no film of this name")
+    return matcher.result()
+
+
+def _rows(
+    config: AnnotatedDataConfig,
+    source: str,
+    found: Mapping[int, Item],
+    listing: Listing,
+    benchmark: BenchmarkVideos | None,
+    files: ScanFiles,
+    findings: Findings,
+) -> list[VideoRecord]:
+    """A row for each video with a film, in the order of the films."""
+    videos = Path(config.videos)
+    clips = {place: listing.clips[place] for place in found}
+    looked = probe_clips(videos, list(clips.values()), files.journal("films"), config.workers, config.timeout_s)
+    outcomes = dict(zip(clips, looked, strict=True))
+    readable = {place: clip for place, clip in clips.items() if outcomes[place][0] == OK}
+    with Journal(files.journal("hashes")) as journal, Progress("hashes", None, "reads") as bar:
+        digests = Digests(journal, bar)
+        twins = same_bytes(videos, readable, digests)
+        shared = also_in(videos, readable, benchmark.root, benchmark.clips, digests) if benchmark else {}
+    if benchmark:
+        shared |= {
+            place: f"YouTube id {item.youtube_id}"
+            for place, item in found.items()
+            if item.youtube_id and item.youtube_id in benchmark.youtube_ids
+        }
+    rows = []
+    for place, item in found.items():
+        outcome = outcomes[place]
+        if place in shared:
+            outcome = (IN_BENCHMARK, f"part of the benchmark: {shared[place]}", outcome[2])
+        elif place in twins:
+            outcome = (DUPLICATE, f"the same bytes as {found[twins[place]].video_id}", outcome[2])
+        rows.append(_row(source, item, clips[place], outcome))
+        if outcome[0] != OK:
+            kind = outcome[0] if outcome[0] in (IN_BENCHMARK, DUPLICATE) else "unreadable"
+            findings.add(kind, item.video_id, clips[place].name, outcome[1], outcome[0])
+    return rows
+
+
+def _row(source: str, item: Item, clip: Clip, outcome: Outcome) -> VideoRecord:
+    status, reason, values = outcome
+    extra = {"bytes": clip.size, **item.extra}
+    if item.youtube_id:
+        extra["youtube_id"] = item.youtube_id
+    if item.range_ms:
+        extra["start_ms"], extra["end_ms"] = item.range_ms
+    return VideoRecord(
+        video_id=item.video_id,
+        source=source,
+        path=clip.path,
+        original_caption=item.caption,
+        split=item.split,
+        status=status,
+        reason=reason,
+        extra=json.dumps(extra, sort_keys=True),
+        **values,
+    )

@@ -1,0 +1,142 @@
+"""What a scan found, in numbers: JSON for programs, a page of text for people."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sg.artefacts.manifest import OK, VideoRecord
+from sg.core.files import write_json, write_text
+from sg.sources.annotations import Annotations
+from sg.sources.config import AnnotatedDataConfig
+from sg.sources.cutting import NOT_CUT
+from sg.sources.disk import Listing
+from sg.sources.findings import (
+    AMBIGUOUS,
+    BAD_RECORD,
+    DUPLICATE,
+    EXTRA,
+    IN_BENCHMARK,
+    MISSING,
+    OTHER_SPLIT,
+    REPEATED_ID,
+    SECOND_FILM,
+    Findings,
+)
+from sg.sources.items import Source, shown
+from sg.sources.overlap import BenchmarkVideos
+
+JSON_FILE, TEXT_FILE = "scan_report.json", "scan_report.txt"
+UNREADABLE = "unreadable"
+_MEANINGS = {
+    MISSING: "videos of the annotations without a film",
+    EXTRA: "films that the annotations do not speak of",
+    AMBIGUOUS: "videos whose film cannot be told apart",
+    UNREADABLE: "films that cannot be used",
+    DUPLICATE: "films with the bytes of an earlier one (left out)",
+    REPEATED_ID: "further rows of a video (the first counts)",
+    SECOND_FILM: "further films of a video (one is taken)",
+    IN_BENCHMARK: "films that are part of the benchmark (left out)",
+    OTHER_SPLIT: "videos of other splits",
+    BAD_RECORD: "records that speak of no video",
+    NOT_CUT: "clips that could not be cut from their film",
+}
+_LENGTH_SLACK_S = 2.0
+_LISTED_FOLDERS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ScanReport:
+    """The numbers of a scan as plain data."""
+
+    plain: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        config: AnnotatedDataConfig,
+        source: Source,
+        annotations: Annotations,
+        listing: Listing,
+        rows: Sequence[VideoRecord],
+        findings: Findings,
+        benchmark: BenchmarkVideos | None,
+        left_out_of_shards: Mapping[str, int],
+    ) -> ScanReport:
+        """Gather the numbers."""
+        folded = Counter(row.video_id.casefold() for row in rows)
+        return cls(
+            {
+                "source": source.name,
+                "licence": source.licence,
+                "videos": config.videos,
+                "annotations": dict(annotations.rows),
+                "films_on_disk": len(listing.clips),
+                "found": len(rows),
+                "usable": sum(row.status == OK for row in rows),
+                "captioned": sum(row.status == OK and bool(row.original_caption) for row in rows),
+                "hours": round(sum(row.duration_s for row in rows if row.status == OK) / 3600, 3),
+                "gigabytes": round(sum(clip.size for clip in listing.clips) / 1e9, 3),
+                **findings.plain(),
+                "benchmark": {
+                    "compared_with": None if benchmark is None else str(benchmark.root),
+                    "youtube_ids": 0 if benchmark is None else len(benchmark.youtube_ids),
+                    "films": 0 if benchmark is None else len(benchmark.clips),
+                },
+                "ids_that_differ_in_case_only": sum(count for count in folded.values() if count > 1),
+                "length_differs_from_annotation": sum(map(_length_differs, rows)),
+                "linked_folders": [shown(name) for name in listing.linked_folders[:_LISTED_FOLDERS]],
+                "unreadable_folders": [shown(name) for name in listing.unreadable_folders[:_LISTED_FOLDERS]],
+                "left_out_of_shards": dict(left_out_of_shards),
+            }
+        )
+
+    def text(self) -> str:
+        """The report for people."""
+        plain = self.plain
+        lines = [
+            f"{plain['source']}: {plain['usable']:,} usable of {plain['found']:,} films found "
+            f"({plain['films_on_disk']:,} on disk), {plain['captioned']:,} with a caption, {plain['hours']:,.1f} hours",
+            f"  licence: {plain['licence']}",
+            *(f"  {rows:,} records in {shown(name)}" for name, rows in plain["annotations"].items()),
+        ]
+        for kind, meaning in _MEANINGS.items():
+            if count := plain["counts"].get(kind):
+                lines += [f"  {count:>9,} {meaning}{_listed(plain['reasons'].get(kind, {}))}"]
+                lines += [f"            e.g. {example}" for example in plain["examples"][kind][:2]]
+        for key, meaning in (
+            ("ids_that_differ_in_case_only", "ids that differ in case only: a file system without case confuses them"),
+            (
+                "length_differs_from_annotation",
+                f"films over {_LENGTH_SLACK_S:g} s longer or shorter than annotated",
+            ),
+        ):
+            if plain[key]:
+                lines.append(f"  {plain[key]:>9,} {meaning}")
+        lines += [f"  not entered (a link): {name}" for name in plain["linked_folders"]]
+        lines += [f"  not readable: {name}" for name in plain["unreadable_folders"]]
+        if plain["left_out_of_shards"]:
+            lines.append(f"  left out of the shards{_listed(plain['left_out_of_shards'])}")
+        compared = plain["benchmark"]["compared_with"]
+        lines.append(f"  benchmark: {'not compared with any (data.benchmark)' if compared is None else compared}")
+        return "\n".join(lines) + "\n"
+
+
+def write_report(folder: Path, report: ScanReport) -> None:
+    """Write `scan_report.json` and `scan_report.txt`."""
+    write_json(folder / JSON_FILE, report.plain)
+    write_text(folder / TEXT_FILE, report.text())
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ": " + ", ".join(f"{count:,} {shown(name)}" for name, count in counts.items()) if counts else ""
+
+
+def _length_differs(row: VideoRecord) -> bool:
+    extra = json.loads(row.extra)
+    declared = extra["end_ms"] - extra["start_ms"] if "end_ms" in extra else extra.get("declared_ms")
+    return row.status == OK and declared is not None and abs(row.duration_s - declared / 1000) > _LENGTH_SLACK_S

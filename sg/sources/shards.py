@@ -1,0 +1,87 @@
+"""Films in video2dataset's tar files, copied out as `<shard>/<key>.mp4` with their `.json` beside them.
+
+Every step after the scan reads plain files. A shard is read once, from front to end; one that is done is skipped by
+later scans, and one that was cut off goes on with the member it was at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sg.core.errors import DataError, MissingInputError
+from sg.core.files import atomic_path
+from sg.core.progress import Progress
+from sg.sources.disk import CLIP_SUFFIXES
+from sg.sources.journal import Journal
+from sg.sources.tar_index import Member, tar_members
+
+_SHARD_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
+_MAX_JSON = 2**24
+_COPY_BYTES = 2**20
+
+
+def unpack_shards(shards: Path, videos: Path, journal_path: Path) -> Counter[str]:
+    """Copy the films of every tar file below `shards` into `videos`; gives what was left out, by reason.
+
+    Raises:
+        MissingInputError: there are no tar files.
+        DataError: the copies cannot be written.
+    """
+    files = sorted(path for path in shards.rglob("*.tar") if path.is_file())
+    if not files:
+        raise MissingInputError(f"There are no .tar files in {shards}: give the folder of the shards with data.shards.")
+    problems: Counter[str] = Counter()
+    with Journal(journal_path) as journal, Progress("shards", len(files), "shards") as bar:
+        for path in files:
+            status = path.stat()
+            key = f"{status.st_size}:{status.st_mtime_ns}:{path.relative_to(shards)}:{videos}"
+            if key not in journal.entries:
+                journal.add(key, _unpack(path, videos))
+            problems.update(journal.entries[key])
+            bar.advance()
+    return problems
+
+
+def _unpack(path: Path, videos: Path) -> Counter[str]:
+    problems: Counter[str] = Counter()
+    if not _SHARD_NAME.fullmatch(path.stem):
+        problems["a shard whose name is no plain file name"] += 1
+        return problems
+    try:
+        with path.open("rb") as stream:
+            for member in _wanted(path, problems):
+                _copy(stream, member, videos / path.stem / member.name)
+    except OSError as error:
+        raise DataError(
+            f"The films of {path} cannot be copied to {videos} ({error.strerror or error}): mend that and repeat the "
+            "command, it goes on where it stopped."
+        ) from error
+    return problems
+
+
+def _wanted(path: Path, problems: Counter[str]) -> Iterator[Member]:
+    """Films and their JSON."""
+    for member in tar_members(path, problems):
+        suffix = Path(member.name).suffix.lower()
+        if suffix in CLIP_SUFFIXES and not member.size:
+            problems["an empty film"] += 1
+        elif suffix in CLIP_SUFFIXES or (suffix == ".json" and member.size <= _MAX_JSON):
+            yield member
+
+
+def _copy(stream: BinaryIO, member: Member, target: Path) -> None:
+    if target.is_file() and target.stat().st_size == member.size:
+        return
+    stream.seek(member.offset)
+    with atomic_path(target) as temporary, temporary.open("wb") as copy:
+        left = member.size
+        while left:
+            block = stream.read(min(left, _COPY_BYTES))
+            if not block:
+                raise OSError("the shard became shorter while it was read")
+            copy.write(block)
+            left -= len(block)

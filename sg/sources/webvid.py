@@ -1,0 +1,45 @@
+"""WebVid: CSV with `videoid, name, page_dir, duration, contentUrl`; films by number, or by the tail of their URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sg.sources.items import Item, Problem, first_of, shown, split_of, text_of, url_stem
+from sg.sources.timestamps import parse_time_ms
+
+_NUMBER = re.compile(r"([0-9]{1,20})(?:\.0)?", re.ASCII)
+_IN_URL = re.compile(r"/videos/([0-9]{1,20})/", re.ASCII)
+_PAGE = re.compile(r"[0-9]{6}_[0-9]{6}", re.ASCII)
+_SLUG = re.compile(r"stock-footage-[A-Za-z0-9._%-]{1,180}", re.ASCII)
+
+
+class WebVid:
+    """WebVid-2.5M and -10M, the authors' files and the hub's copies of them."""
+
+    name = "webvid"
+    licence = "research terms, non-commercial, withdrawn by its authors on 2024-02-23; films: the stock site's property"
+
+    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
+        """The video of a row."""
+        value, url = first_of(record, "videoid", "video_id"), first_of(record, "contentUrl", "url")
+        found = _NUMBER.fullmatch(str(value).strip()) if isinstance(value, (str, int)) else None
+        if value is None and isinstance(url, str):  # video2dataset keeps the URL, other columns when told to
+            found = _IN_URL.search(url[:2000])
+        if found is None:
+            yield Problem("no video number", shown(value))
+            return
+        page = first_of(record, "page_dir")
+        page = page if isinstance(page, str) and _PAGE.fullmatch(page) else None
+        seconds = parse_time_ms(first_of(record, "duration"))
+        slug = url_stem(url)
+        yield Item(
+            video_id=f"webvid-{found[1]}",
+            keys=(found[1],),
+            weak_keys=(slug,) if _SLUG.fullmatch(slug) else (),
+            hints=(page,) if page else (),
+            caption=text_of(first_of(record, "name", "caption")),
+            split=split_of(origin),
+            extra={"declared_ms": seconds} if seconds else {},
+        )

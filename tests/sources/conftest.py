@@ -1,0 +1,45 @@
+"""What the tests of the sources share: small films, and looking at them without starting processes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sg.core.errors import SgError
+from sg.video.writer import write_video
+
+
+@pytest.fixture
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at clips in this process: starting one takes longer than the clips of these tests."""
+
+    class Here:
+        def __init__(self, function: Any, num_workers: int, timeout_s: float) -> None:
+            self.function = function
+
+        def __enter__(self) -> "Here":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def map(self, jobs: Any) -> Any:
+            for job in jobs:
+                try:
+                    yield job, self.function(job)
+                except SgError as error:
+                    yield job, error
+
+    monkeypatch.setattr("sg.video.workers.WorkerPool", Here)
+
+
+@pytest.fixture
+def film() -> Callable[..., Path]:
+    """Writes a film of four frames; every call gives other bytes."""
+    shades = iter(range(10, 250, 4))
+
+    def write(path: Path, frames: int = 4) -> Path:
+        return write_video(path, np.full((frames, 48, 64, 3), next(shades), np.uint8), fps=2)
+
+    return write

@@ -1,0 +1,165 @@
+"""Annotations of strangers: times, names and hostile values of every kind."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sg.artefacts.names import check_video_id
+from sg.sources.hdvila import HdVila
+from sg.sources.internvid import InternVid
+from sg.sources.items import Item, Problem, name_keys, named_range, shown, sidecar_record, url_stem, youtube_id
+from sg.sources.kinetics400 import Kinetics400
+from sg.sources.sharegemini import ShareGemini
+from sg.sources.timestamps import DAY_MS, parse_range_ms, parse_time_ms
+from sg.sources.webvid import WebVid
+
+SOURCES = [WebVid(), Kinetics400(), InternVid(), HdVila("clip", 300), HdVila("window", 300), ShareGemini(None)]
+COLUMNS = (
+    *("videoid", "name", "page_dir", "duration", "contentUrl", "url", "label", "youtube_id", "time_start", "time_end"),
+    *("split", "YoutubeID", "Start_timestamp", "End_timestamp", "Caption", "UMT_Score", "video_id", "clip", "video"),
+    *("id", "conversations", "set", "caption", "clips"),
+)
+KEYS = [*COLUMNS, "span", "clip_id", "from", "value"]
+HOSTILE = [
+    *(
+        "../../etc/passwd",
+        "/etc/passwd",
+        "..",
+        ".",
+        "",
+        " ",
+        "-rf",
+        "--help",
+        "a\0b",
+        "C:\\x",
+        "\\\\host\\x",
+        "con",
+        "NUL.mp4",
+    ),
+    *("http://host/x", "concat:a|b", "file:///etc/passwd", "subfile,,start,0,end,0,,:/etc/passwd", "data:,x", "pipe:0"),
+    *(
+        "None",
+        "nan",
+        "NULL",
+        "1053841541.0",
+        "1e400",
+        "٣٤٥",
+        "\ud800",
+        "\u202egpj",
+        "\x1b[2J",
+        "a" * 100_000,
+        "<script>",
+    ),
+    *(
+        "-----------",
+        "_-_-_-_-_-_",
+        "dQw4w9WgXcQ",
+        "dQw4w9WgXcQ\n",
+        "x.",
+        "%2e%2e%2f",
+        "https://youtu.be/dQw4w9WgXcQ?t=1",
+    ),
+]
+LEGAL = ("-----------", "_-_-_-_-_-_", "dQw4w9WgXcQ", "https://youtu.be/dQw4w9WgXcQ?t=1", "1053841541.0")
+"""Of the above: what one of the sets may really use as an id."""
+SCALARS = st.one_of(
+    st.sampled_from(HOSTILE), st.text(max_size=30), st.integers(), st.floats(), st.booleans(), st.none()
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner),
+    max_leaves=8,
+)  # fmt: skip
+RECORDS = st.dictionaries(st.sampled_from(COLUMNS), VALUES, max_size=12)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+@settings(max_examples=60, deadline=None)
+@given(record=RECORDS)
+def test_no_record_breaks_a_source_and_no_id_is_unsafe(source: Any, record: dict[str, Any]) -> None:
+    for item in source.items(sidecar_record(record), "results_2M_train.csv"):
+        if isinstance(item, Problem):
+            assert item.reason
+            continue
+        check_video_id(item.video_id)
+        assert all(isinstance(key, str) for key in (*item.keys, *item.weak_keys))
+        assert json.loads(json.dumps(item.extra)) == item.extra
+        item.caption.encode()
+        item.split.encode()
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_hostile_ids_give_a_problem_or_an_item_with_a_safe_id(value: str) -> None:
+    row = {"videoid": value, "youtube_id": value, "YoutubeID": value, "video_id": value, "video": value} | {
+        "time_start": "1", "time_end": "2", "Start_timestamp": "1", "End_timestamp": "2",
+        "clip": [{"clip_id": value, "span": ["1", "2"]}], "conversations": [{"from": "gpt", "value": "x"}],
+    }  # fmt: skip
+    for source in SOURCES:
+        for item in source.items(row, value):
+            if isinstance(item, Item):
+                check_video_id(item.video_id)
+                assert source.name == "sharegemini" or value in LEGAL
+
+
+@given(st.text(max_size=60) | st.from_regex(r"[A-Za-z0-9_-]{11}_\d{1,7}_\d{1,7}", fullmatch=True))
+@example("-----------_000030_000040")
+def test_every_file_name_has_its_own_name_as_a_key(stem: str) -> None:
+    assert next(iter(name_keys(stem))) == stem
+
+
+@pytest.mark.parametrize(
+    ("stem", "expected"),
+    [
+        ("dQw4w9WgXcQ_000030_000040", ("dQw4w9WgXcQ", (30_000, 40_000))),
+        ("a_b-c_d-e_f_000000_000010", ("a_b-c_d-e_f", (0, 10_000))),
+        ("-----------_1_2", ("-----------", (1000, 2000))),
+        ("dQw4w9WgXcQ_00:00:01.500_00:01:02.25", ("dQw4w9WgXcQ", (1500, 62_250))),
+        ("dQw4w9WgXcQ_00-00-01.500_00-01-02.250", ("dQw4w9WgXcQ", (1500, 62_250))),
+        ("dQw4w9WgXcQ_00_00_01_00_01_02", ("dQw4w9WgXcQ", (1000, 62_000))),
+        ("dQw4w9WgXcQ_1.5_62.25", ("dQw4w9WgXcQ", (1500, 62_250))),
+        ("dQw4w9WgXcQ.3", None),
+        ("dQw4w9WgXcQ", None),
+        ("dQw4w9WgXcQ_000040_000030", None),
+        ("short_000030_000040", None),
+    ],
+)
+def test_ranges_are_read_from_the_names_that_people_give_to_clips(stem: str, expected: Any) -> None:
+    assert named_range(stem) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "milliseconds"),
+    [
+        ("00:00:01.5", 1500), ("01:02:03.0045", 3_723_004), ("02:03", 123_000), ("PT00H00M17S", 17_000),
+        ("PT1H", 3_600_000), ("17", 17_000), ("1.25", 1250), (3, 3000), (0.1, 100), ("1e1", 10_000),
+        ("24:00:00", DAY_MS), ("24:00:00.1", None), ("-1", None), (-1, None), ("nan", None), (float("nan"), None),
+        (float("inf"), None), ("inf", None), ("", None), ("PT", None), (True, None), (None, None), ("1:2:3:4", None),
+        ("1" * 5000, None), (10**400, None), ("٣", None),
+    ],
+)  # fmt: skip
+def test_times_of_every_common_form_are_milliseconds_and_all_else_is_none(value: Any, milliseconds: int | None) -> None:
+    assert parse_time_ms(value) == milliseconds
+    assert parse_time_ms(10**5000) is None  # Python refuses to print such a number
+
+
+@given(SCALARS, SCALARS)
+def test_a_range_ends_after_it_begins(start: Any, end: Any) -> None:
+    span = parse_range_ms(start, end)
+    assert span is None or 0 <= span[0] < span[1] <= DAY_MS
+
+
+def test_youtube_ids_are_taken_as_they_are_or_from_urls() -> None:
+    assert (
+        youtube_id("dQw4w9WgXcQ") == youtube_id("https://www.youtube.com/watch?a=1&v=dQw4w9WgXcQ&t=3") == "dQw4w9WgXcQ"
+    )
+    assert youtube_id("https://youtu.be/-w4w9WgXcQ_") == "-w4w9WgXcQ_"
+    assert [youtube_id(x) for x in ("dQw4w9WgXc", "dQw4w9WgXcQQ", "https://x/dQw4w9WgXcQ", None, 7)] == [None] * 5
+
+
+@given(st.text(max_size=200))
+def test_what_a_report_shows_of_a_stranger_s_text_is_short_and_printable(text: str) -> None:
+    assert len(shown(text)) <= 120 and shown(text).isprintable()
+    assert isinstance(url_stem(text), str)

@@ -1,0 +1,176 @@
+"""A scan looks at every film once, whatever ends it, and tells what is twice, broken, or in the benchmark."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sg.artefacts.manifest import read_manifest, video_path
+from sg.core.files import read_json
+from sg.sources import duplicates, probing
+from sg.sources.config import Kinetics400DataConfig, WebVidDataConfig
+from sg.sources.journal import Journal
+from sg.sources.manifests import scan
+
+Films = Callable[..., Path]
+ROOT = Path(__file__).parents[2]
+
+
+def webvid(tmp_path: Path, numbers: range, **values: Any) -> WebVidDataConfig:
+    with (tmp_path / "train.csv").open("w", newline="") as stream:
+        rows = [(number, f"caption {number}") for number in numbers]
+        csv.writer(stream).writerows([("videoid", "name"), *rows])
+    folders = {"dir": str(tmp_path / "work"), "videos": str(tmp_path / "films")}
+    return WebVidDataConfig(
+        **({"name": "webvid", "annotations": str(tmp_path / "train.csv"), "workers": 1} | folders | values)
+    )
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_broken_linked_and_repeated_films_are_rows_with_a_reason(tmp_path: Path, film: Films) -> None:
+    films, outside = tmp_path / "films", tmp_path / "outside"
+    good = film(films / "1.mp4")
+    shutil.copy(good, films / "2.mp4")
+    shutil.copy(good, tmp_path / "secret.mp4")
+    (films / "3.mp4").symlink_to(tmp_path / "secret.mp4")
+    (films / "4.mp4").touch()
+    (films / "5.mp4").write_text("<!DOCTYPE html><title>403</title>")
+    same_size = good.read_bytes()[:-1] + b"x"
+    (films / "6.mp4").write_bytes(same_size)
+    film(outside / "7.mp4")
+    (films / "linked").symlink_to(outside)
+    (films / "self").symlink_to(films)
+
+    manifest = read_manifest(scan(webvid(tmp_path, range(1, 8))))
+
+    statuses = {row.video_id: row.status for row in manifest.records()}
+    assert statuses.pop("webvid-6") in ("ok", "corrupt", "truncated")
+    assert statuses == {
+        "webvid-1": "ok", "webvid-2": "duplicate", "webvid-3": "unsafe_path", "webvid-4": "empty",
+        "webvid-5": "unreadable",
+    }  # fmt: skip
+    assert all(row.reason for row in manifest.records() if row.status != "ok")
+    told = read_json(tmp_path / "work" / "scan_report.json")
+    assert sorted(told["linked_folders"]) == ["linked", "self"]
+    assert told["counts"]["missing"] == 1
+    assert told["reasons"]["duplicate"] == {"duplicate": 1}
+    findings = pq.read_table(tmp_path / "work" / "findings.parquet").to_pylist()
+    assert Counter(row["kind"] for row in findings) == told["counts"]
+    assert [row["detail"] for row in findings if row["kind"] == "duplicate"] == ["the same bytes as webvid-1"]
+    assert manifest.info["videos"] == str(films.resolve())
+    for row in manifest.usable().records():
+        assert video_path(films, row).is_file()
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_films_of_the_benchmark_are_left_out_by_youtube_id_and_by_their_bytes(tmp_path: Path, film: Films) -> None:
+    films, benchmark = tmp_path / "films", tmp_path / "video_mme"
+    names = [letter * 11 for letter in "abcd"]
+    for name in names:
+        film(films / f"{name}_000001_000011.mp4")
+    (benchmark / "videomme").mkdir(parents=True)
+    pq.write_table(
+        pa.table({"videoID": [names[0], "x"], "question": ["?", "?"]}), benchmark / "videomme" / "test.parquet"
+    )
+    film(benchmark / "videos" / f"{names[1]}.mp4")
+    shutil.copy(films / f"{names[2]}_000001_000011.mp4", benchmark / "videos" / "renamed.mp4")
+    with (tmp_path / "train.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(
+            [("label", "youtube_id", "time_start", "time_end"), *(("x", n, 1, 11) for n in names)]
+        )
+    config = Kinetics400DataConfig(
+        name="k",
+        dir=str(tmp_path / "work"),
+        videos=str(films),
+        annotations=str(tmp_path / "train.csv"),
+        benchmark=str(benchmark),
+    )
+
+    rows = list(read_manifest(scan(config)).records())
+
+    assert [row.status for row in rows] == ["in_benchmark"] * 3 + ["ok"]
+    assert [row.reason for row in rows[:3]] == [
+        f"part of the benchmark: YouTube id {names[0]}",
+        f"part of the benchmark: YouTube id {names[1]}",
+        "part of the benchmark: videos/renamed.mp4",
+    ]
+    assert f"benchmark: {benchmark}" in (tmp_path / "work" / "scan_report.txt").read_text()
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_a_scan_that_nothing_changed_for_opens_no_film_and_a_new_film_is_the_only_one_opened(
+    tmp_path: Path, film: Films, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    look = probing._look
+    monkeypatch.setattr(probing, "_look", lambda path: (looked.append(path.name), look(path))[1])
+    hashed: list[str] = []
+    whole = duplicates._hash_whole
+    monkeypatch.setattr(duplicates, "_hash_whole", lambda path: (hashed.append(path.name), whole(path))[1])
+    shutil.copy(film(tmp_path / "films" / "1.mp4"), tmp_path / "films" / "2.mp4")
+    config = webvid(tmp_path, range(1, 5))
+    written = scan(config).stat().st_mtime_ns
+    assert scan(config).stat().st_mtime_ns == written
+    film(tmp_path / "films" / "3.mp4")
+    assert len(read_manifest(scan(config))) == 3
+    assert (looked, hashed) == (["1.mp4", "2.mp4", "3.mp4"], ["1.mp4", "2.mp4"])
+
+
+def test_a_scan_killed_at_any_instant_goes_on_without_looking_at_a_film_twice(tmp_path: Path, film: Films) -> None:
+    films = tmp_path / "films"
+    good = film(films / "0.mp4").read_bytes()
+    for number in range(1, 60):
+        (films / f"{number}.mp4").write_bytes(good + bytes(number))
+    config = webvid(tmp_path, range(60))
+    command = [sys.executable, "-m", "sg.sources", "data=webvid", "data.workers=1", "data.benchmark=null"]
+    command += [f"data.{key}={getattr(config, key)}" for key in ("dir", "videos", "annotations")]
+    journal = tmp_path / "work" / "scan-films.jsonl"
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < deadline:
+        if journal.is_file() and journal.read_bytes().count(b"\n") >= 5:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
+    before = [json.loads(line)[0] for line in journal.read_text().splitlines() if line.endswith("]")]
+    assert len(before) >= 5
+
+    killed = read_manifest(scan(config))
+
+    after = [json.loads(line)[0] for line in journal.read_text().splitlines() if line.endswith("]")]
+    assert after[: len(before)] == before and len(after) == len(set(after)) == 60
+    assert [row.status for row in killed.records()] == ["ok"] * 60
+
+
+@given(st.lists(st.tuples(st.text(max_size=8), st.integers()), max_size=6), st.integers(0, 200))
+def test_a_journal_cut_off_anywhere_keeps_its_whole_lines_and_takes_more(
+    tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, int]], cut: int
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
+    with Journal(path) as journal:
+        for key, value in entries:
+            journal.add(key, value)
+    written = path.read_bytes() if entries else b""
+    path.write_bytes(written[:cut])
+    whole = written[:cut].count(b"\n")
+    with Journal(path) as journal:
+        assert set(dict(entries[:whole])) <= set(journal.entries)
+        journal.add("new", "value")
+    with Journal(path) as journal:
+        assert journal.entries["new"] == "value"
+        assert set(dict(entries[:whole])) <= set(journal.entries)
