@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from sg.core.errors import ModelError
 from sg.embed.config import DemoEmbedderConfig
+from sg.embed.devices import pick_device
 
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -55,10 +56,3 @@ def _load_tower(folder: str) -> Any:
         return CLIPVisionModel.from_pretrained(folder)  # from_pretrained switches dropout off
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} is no CLIP vision tower: {str(error).splitlines()[0]}") from error
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; `auto` is a GPU when there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)

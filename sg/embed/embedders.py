@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.fingerprints import file_hash
-from sg.embed.config import DemoEmbedderConfig, EmbedderConfig
+from sg.embed.config import DemoEmbedderConfig, EmbedderConfig, InternVideo2Config, TransformersEmbedderConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,10 +48,18 @@ def build_embedder(config: EmbedderConfig) -> Embedder:
         from sg.embed.demo import DemoEmbedder
 
         return DemoEmbedder(config)
+    if isinstance(config, InternVideo2Config):
+        from sg.embed.internvideo2 import InternVideo2Embedder
+
+        return InternVideo2Embedder(config)
+    if isinstance(config, TransformersEmbedderConfig):
+        from sg.embed.transformers_models import TransformersEmbedder
+
+        return TransformersEmbedder(config)
     raise _unknown(config)
 
 
-def _model_identity(config: EmbedderConfig) -> dict[str, str]:
+def _model_identity(config: EmbedderConfig) -> dict[str, Any]:
     if isinstance(config, DemoEmbedderConfig):
         weights = Path(config.checkpoint) / "model.safetensors"
         if not weights.is_file():
@@ -60,8 +68,16 @@ def _model_identity(config: EmbedderConfig) -> dict[str, str]:
                 "name a folder with embedder.checkpoint=DIR."
             )
         return {"model": "demo vision tower", "revision": file_hash(weights), "pooling": "mean and maximum of patches"}
+    if isinstance(config, InternVideo2Config):
+        from sg.embed.internvideo2 import internvideo2_identity
+
+        return internvideo2_identity(config)
+    if isinstance(config, TransformersEmbedderConfig):
+        from sg.embed.transformers_models import transformers_identity
+
+        return transformers_identity(config)
     raise _unknown(config)
 
 
 def _unknown(config: EmbedderConfig) -> ConfigError:
-    return ConfigError(f"embedder={config.name} cannot be used here: expected demo.")
+    return ConfigError(f"embedder={config.name} has no model: expected one of conf/embedder.")

@@ -188,7 +188,7 @@ def test_what_is_missing_or_impossible_is_told(tmp_path: Path, tower: Path, deco
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"Not one of 2 films could be embedded: a\.mp4: the file is empty"):
         embed_videos(data, embedder(tower))
-    with pytest.raises(ConfigError, match="expected demo"):
+    with pytest.raises(ConfigError, match="has no model"):
         embed_videos(data, EmbedderConfig(name="other"))
     for wrong in ({"num_frames": 0}, {"workers": -1}, {"timeout_s": 0.0}, {"reader": "opencv"}, {"name": "a/b"}):
         with pytest.raises(ConfigError):

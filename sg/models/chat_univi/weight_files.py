@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -26,12 +27,25 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         MissingInputError: there is no such file.
         ModelError: the file is truncated, holds more than tensors, or is something else.
     """
+    weights = open_weights(path)
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ModelError(f"{path} does not hold a dictionary of tensors, as a weights file should.")
+    return weights
+
+
+def open_weights(path: Path) -> Any:
+    """What a weights file holds, tensors on the CPU: a dictionary of them, or a container round one.
+
+    Raises:
+        MissingInputError: there is no such file.
+        ModelError: the file is truncated, or opening it would run code.
+    """
     if not path.is_file():
         raise MissingInputError(f"There is no weights file {path}: download the checkpoint again.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except SafetensorError as error:
         raise ModelError(f"{path} is truncated or no safetensors file ({error}): download it again.") from error
     except pickle.UnpicklingError as error:
@@ -39,9 +53,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or ["unexpected end of file"])[0]
         raise ModelError(f"{path} is truncated or no PyTorch file ({reason}): download it again.") from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ModelError(f"{path} does not hold a dictionary of tensors, as a weights file should.")
-    return weights
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
