@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,9 @@ from sg.core.fingerprints import fingerprint, text_seed
 from sg.study.config import TrainConfig
 from sg.study.core_size import num_core_videos
 from sg.study.inputs import Inputs
-from sg.train.config import StageConfig
+from sg.train.config import StageConfig, weight_settings
 from sg.train.samples import TrainingItem, caption_items, drawn_items, items_of
 from sg.train.stage import StageJob
-
-# What changes the speed of a stage, or its name on a screen, but not its weights.
-_NOT_WEIGHTS = ("micro_batch_size", "sources", "requests", "max_samples")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ def _job(
 ) -> StageJob:
     draws = len(items) * stage.epochs if num_draws is None else num_draws
     settings = {
-        "stage": {key: value for key, value in asdict(stage).items() if key not in _NOT_WEIGHTS},
+        "stage": weight_settings(stage),
         "data": dialogs_hash(item.dialog for item in items),
         "draws": draws,
         "seed": config.seed,
