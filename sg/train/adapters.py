@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -44,7 +45,9 @@ def merge_adapters(
     """
     from peft.tuners.lora import LoraLayer
 
-    layers = {name: module for name, module in model.model.named_modules() if isinstance(module, LoraLayer)}
+    layers: dict[str, Any] = {
+        name: module for name, module in model.model.named_modules() if isinstance(module, LoraLayer)
+    }
     in_4_bits = getattr(model.model, "is_loaded_in_4bit", False)
     merged = load_base() if in_4_bits else model
     for name, layer in layers.items():
@@ -61,15 +64,14 @@ def merge_adapters(
 
 def _hold_in_4_bits(language_model: Any) -> None:
     """Replace the linear layers by bitsandbytes' NF4 ones, which compute in bfloat16 where that is the weights' type."""
-    from bitsandbytes.nn import Linear4bit, Params4bit
-
+    bitsandbytes: Any = import_module("bitsandbytes")  # optional, so unknown to the type checker
     linear = {name: module for name, module in language_model.named_modules() if isinstance(module, nn.Linear)}
     for name, module in linear.items():
-        held = Linear4bit(
+        held = bitsandbytes.nn.Linear4bit(
             module.in_features, module.out_features, bias=module.bias is not None,
             compute_dtype=module.weight.dtype, quant_type="nf4",
         )  # fmt: skip
-        held.weight = Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
+        held.weight = bitsandbytes.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4")
         if module.bias is not None:
             held.bias = module.bias
         # Weights are packed when they are moved to their device.

@@ -46,7 +46,7 @@ class LoraConfig:
     """
 
     rank: int = 64
-    alpha: float = 16.0
+    alpha: int = 16
     dropout: float = 0.05
     learning_rate: float = 2e-4
 
@@ -281,7 +281,9 @@ def check_machine(recipe: RecipeConfig, trainer: TrainerConfig) -> None:
                 "`pip install bitsandbytes`, or take stage.peft=lora."
             )
     if trainer.shards and trainer.devices == 1:
-        raise ConfigError("trainer.strategy=fsdp needs trainer.devices of at least 2; with one device take trainer=gpu.")
+        raise ConfigError(
+            "trainer.strategy=fsdp needs trainer.devices of at least 2; with one device take trainer=gpu."
+        )
 
 
 def has_bitsandbytes() -> bool:

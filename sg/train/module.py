@@ -58,7 +58,7 @@ class StageModule(LightningModule):
         if self.machine.packed:
             use_packed_attention(model)
         if self.machine.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
         model.train()
         self.network = StageNetwork(model, self.machine.packed)
         self._is_sharded = False
@@ -81,7 +81,9 @@ class StageModule(LightningModule):
         loss: Tensor = self.network(inputs)
         share = loss.detach() * batch["share"]
         self.log("loss", share, prog_bar=False, logger=False, batch_size=len(batch["input_ids"]))
-        return loss * (batch["share"] * self.trainer.accumulate_grad_batches * self.trainer.world_size)
+        divided_by = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        scaled: Tensor = loss * (batch["share"] * divided_by)
+        return scaled
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with linear warm-up and cosine to 0, as Chat-UniVi trains (spec `chat-univi.md` section 14)."""
@@ -89,7 +91,7 @@ class StageModule(LightningModule):
         learning = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
         adapters = [value for name, value in learning.items() if ".lora_" in name]
         whole = [value for name, value in learning.items() if ".lora_" not in name]
-        groups = [{"params": whole}, {"params": adapters, "lr": stage.lora.learning_rate}]
+        groups: list[dict[str, Any]] = [{"params": whole}, {"params": adapters, "lr": stage.lora.learning_rate}]
         on_gpu = all(value.is_cuda for value in learning.values())
         optimizer = torch.optim.AdamW(
             [group for group in groups if group["params"]],

@@ -97,12 +97,22 @@ def _packed_attention(
     if query.is_cuda and value.dtype in (torch.bfloat16, torch.float16):
         from torch.nn.attention.varlen import varlen_attn
 
-        rows = [tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value)]
+        packed_query, packed_key, packed_value = (
+            tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value)
+        )
         longest = max(segments.lengths)
-        attended = varlen_attn(
-            *rows, segments.bounds, segments.bounds, longest, longest,
-            scale=scale, window_size=(-1, 0), enable_gqa=grouped,
-        )  # fmt: skip
+        attended: Tensor = varlen_attn(  # type: ignore[assignment]  # a tuple only where more is asked for
+            packed_query,
+            packed_key,
+            packed_value,
+            segments.bounds,
+            segments.bounds,
+            longest,
+            longest,
+            scale=scale,
+            window_size=(-1, 0),
+            enable_gqa=grouped,
+        )
         return attended[None], None
     parts = [
         F.scaled_dot_product_attention(

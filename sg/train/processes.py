@@ -115,7 +115,7 @@ def run_together(command: Sequence[str], size: int, environment: Mapping[str, st
     When one fails the others are given some seconds to say why, then ended. They find one another through a port that
     this process holds, so no two teams can meet.
     """
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, but not by name
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     # The names that torchrun uses, so that PyTorch and Lightning understand them.

@@ -100,9 +100,9 @@ def _train(
     report: Callable[[Mapping[str, float]], None],
     team: Team,
 ) -> StageInfo:
+    from sg.train.adapters import merge_adapters
     from sg.train.callbacks import LossCurve, read_losses
     from sg.train.data import SampleSet, StageData
-    from sg.train.adapters import merge_adapters
     from sg.train.flops import device_peak_tflops
     from sg.train.module import StageModule
     from sg.train.strategy import full_state
@@ -160,14 +160,13 @@ def _save(
 ) -> None:
     """Write the whole model in the type it was loaded in; `state` is that of a sharded one."""
     if state is None:
-        model.to(dtype).save_pretrained(folder)
+        model.to(dtype)  # type: ignore[arg-type]  # transformers' wrapper hides PyTorch's types
+        model.save_pretrained(folder)
     else:
         model.save_pretrained(folder, state_dict={name: value.to(dtype) for name, value in state.items()})
 
 
-def _stage_info(
-    job: StageJob, steps: int, num_samples: int, losses: Sequence[float], seconds: float
-) -> StageInfo:
+def _stage_info(job: StageJob, steps: int, num_samples: int, losses: Sequence[float], seconds: float) -> StageInfo:
     tail = losses[-max(1, len(losses) // 10) :]
     return StageInfo(
         stage=job.stage.name,
