@@ -1,13 +1,11 @@
 """`launcher=process`: every job of a sweep is a child process, several at a time.
 
-A crash stays in its job, memory is returned between jobs, and a job with several devices is started by `torchrun`, so
+A crash stays in its job, memory is returned between jobs, and a job with several devices starts a process for each, so
 that DDP works inside a multirun. A job whose result is there already finds that out by itself, in seconds.
 """
 
-import ctypes
 import logging
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,6 +22,8 @@ from omegaconf import DictConfig
 
 from sg.core.errors import SgError
 from sg.study.sweep import PlannedRun, note_failure, planned_run
+from sg.study.together import job_command
+from sg.train.processes import die_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,6 @@ class ProcessLauncherConf:
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="process", node=ProcessLauncherConf, provider="sharegemini")
-
-
-def _die_with_parent() -> None:
-    """In the child, before it runs: ask the kernel for a SIGTERM when the launcher dies, however it dies."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 class ProcessLauncher(Launcher):
@@ -96,16 +89,8 @@ class ProcessLauncher(Launcher):
             job.return_value = SgError(f"Run {run.name} failed ({reason}); its log is {run.folder / 'job.log'}.")
         return job
 
-    def _command(self, run: PlannedRun, config: DictConfig) -> list[str]:
-        program = [sys.executable]
-        if config.trainer.devices > 1:
-            program += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={config.trainer.devices}"]
-        script = str(Path(sys.argv[0]).resolve())
-        sources = [
-            source.path for source in self.config.hydra.runtime.config_sources if source.provider == "command-line"
-        ]
-        options = [f"--config-dir={path}" for path in sources] + [f"--config-name={self.config.hydra.job.config_name}"]
-        return [*program, script, *options, *run.overrides, "hydra.mode=RUN", f"hydra.run.dir='{run.folder}'"]
+    def _command(self, run: PlannedRun) -> list[str]:
+        return job_command(self.config.hydra, Path(sys.argv[0]).resolve(), run.overrides, run.folder)
 
     def _run_child(self, run: PlannedRun, config: DictConfig) -> int:
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -113,13 +98,13 @@ class ProcessLauncher(Launcher):
         environment |= {"OMP_NUM_THREADS": str(config.trainer.num_threads), "PYTHONUNBUFFERED": "1"}
         with (run.folder / "job.log").open("a", encoding="utf-8") as job_log:
             child = subprocess.Popen(
-                self._command(run, config),
+                self._command(run),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
                 env=environment,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
             self._children.append(child)
             assert child.stdout is not None

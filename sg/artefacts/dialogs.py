@@ -84,6 +84,8 @@ def _dialog(entry: Any, where: str) -> Dialog:
         turns.append(Turn(turn["from"], turn["value"]))
     kind = next((kind for kind in ("video", "image") if entry.get(kind)), "text")
     media = entry.get(kind)
+    if isinstance(media, list) and len(media) == 1:
+        media = media[0]
     if media is not None and not isinstance(media, str):
         raise DataError(
             f"{where} names its {kind} as {type(media).__name__}; several media a dialog are not supported."

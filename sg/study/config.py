@@ -21,7 +21,7 @@ from sg.core.fingerprints import fingerprint
 from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import LoggerConfig
-from sg.train.config import RecipeConfig, TrainerConfig
+from sg.train.config import RecipeConfig, TrainerConfig, without_unused
 
 CONTROLS = ("equal_steps", "random")
 
@@ -86,6 +86,11 @@ def study_name(config: DictConfig) -> str:
     chosen = ("scale", "control", "control_scale")
     settings["data"] = {key: value for key, value in plain["data"].items() if key not in chosen}
     settings["trainer"] = {"precision": plain["trainer"]["precision"]}
+    settings["stage"] = {
+        key: without_unused(value) for key, value in plain["stage"].items() if key not in ("peft", "max_missing")
+    }
+    if plain["stage"].get("peft") is not None:
+        settings["peft"] = plain["stage"]["peft"]
     return f"{plain['name']}-{fingerprint(_without_paths(settings, plain['paths']))[:8]}"
 
 

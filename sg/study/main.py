@@ -1,7 +1,12 @@
 """What `train.py` does: one run, or a sweep of runs with the study's report at its end."""
 
+from __future__ import annotations
+
+import os
 import shutil
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -9,6 +14,10 @@ from sg.core.commands import command
 from sg.core.errors import SgError
 from sg.study.config import TrainConfig
 from sg.study.sweep import studies_of_this_process
+from sg.study.together import STARTED_BY_US, run_on_devices
+
+if TYPE_CHECKING:
+    from sg.study.run import Run
 
 
 @command("train", TrainConfig)
@@ -26,9 +35,26 @@ def _train(config: TrainConfig) -> None:
     if config.dry_run:
         _forget(folder)
         return
-    from sg.study.run import Run, run_study
+    from sg.study.run import Run
+    from sg.train.processes import is_team_member
 
-    run_study(Run(config, folder.parent.name, folder.name, folder))
+    run = Run(config, folder.parent.name, folder.name, folder)
+    if config.trainer.devices > 1 and not is_team_member():
+        run_on_devices(run)
+    else:
+        _run_as_member(run)
+
+
+def _run_as_member(run: Run) -> None:
+    """Make the run; where this process was started for it, leave it to the starting one to tell a mistake."""
+    from sg.study.run import run_study
+
+    try:
+        run_study(run)
+    except SgError:
+        if STARTED_BY_US in os.environ:
+            sys.exit(1)
+        raise
 
 
 def _forget(folder: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from transformers.utils import logging as transformers_logging
 
+from sg.artefacts.checkpoint import read_stage_info
 from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+from sg.core.errors import ConfigError
 from sg.core.files import file_lock
 from sg.evaluate.benchmark import Benchmark
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor, load_checkpoint
@@ -22,9 +26,18 @@ from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.models.config import ModelConfig
 from sg.train.config import TrainerConfig
 from sg.train.data import ClipReader
+from sg.train.processes import ALONE, Team
 from sg.train.samples import Clip, clips_of
 from sg.train.stage import StageJob
-from sg.train.visual_tokens import CachedClips, DecodedClips, NamedTokens, cache_folder, fill_cache
+from sg.train.visual_tokens import (
+    CachedClips,
+    DecodedClips,
+    NamedTokens,
+    announce_cache,
+    cache_folder,
+    fill_cache,
+    unreadable_clips,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +48,13 @@ class StudyModels:
     Args:
         model: which model; `trainer`: the machine; `work`: folder of the visual-token cache.
         seed: draws a new projector.
+        team: the processes of the run, which share the encoding of clips.
     """
 
-    def __init__(self, model: ModelConfig, trainer: TrainerConfig, work: Path, seed: int = 0) -> None:
-        self.model, self.trainer, self.work, self.seed = model, trainer, work, seed
+    def __init__(
+        self, model: ModelConfig, trainer: TrainerConfig, work: Path, seed: int = 0, team: Team = ALONE
+    ) -> None:
+        self.model, self.trainer, self.work, self.seed, self.team = model, trainer, work, seed, team
         self._problems: dict[str, str] = {}
         torch.set_num_threads(trainer.num_threads)
         # Bars over the tensors of a file would bury those over films and steps.
@@ -80,10 +96,36 @@ class StudyModels:
         """The model of a stage checkpoint, or of any folder or hub id that `model.checkpoint` takes."""
         return load_checkpoint(checkpoint, self.model.dtype)
 
-    def encode_all(self, jobs: Iterable[StageJob], benchmark: Benchmark) -> None:
-        """Cache the visual tokens of all clips that the stages and the benchmark need, in one pass."""
-        clips = [clip for job in jobs for clip in clips_of(job.items)] if self.trainer.visual_token_cache else []
-        self._problems |= self._encode([*clips, *_benchmark_clips(benchmark).values()])
+    def encode_all(self, jobs: Sequence[StageJob], benchmark: Benchmark) -> None:
+        """Cache the visual tokens of all clips that the stages to train and the benchmark need, in one pass.
+
+        Without the cache the clips of the stages are only looked at: one that cannot be read is found before training.
+        """
+        todo = self.team.agreed(lambda: [job.folder for job in jobs if read_stage_info(job.folder) is None])
+        clips = [clip for job in jobs if job.folder in todo for clip in clips_of(job.items)]
+        if not self.trainer.visual_token_cache:
+            self._problems |= unreadable_clips(clips)
+            clips = []
+        wanted = [*clips, *_benchmark_clips(benchmark).values()]
+        with contextlib.ExitStack() as held:
+            if self.team.leads:
+                held.enter_context(file_lock(self.store.folder.with_suffix(".lock")))
+            self.team.agreed(lambda: None)  # the others wait for the lock
+            self.store.refresh()
+            missing = self.team.agreed(lambda: self.store.missing(clip.key for clip in wanted))
+            if missing:
+                self._problems |= self._encode_shares(wanted, missing)
+                self.store.refresh()
+
+    def _encode_shares(self, clips: Sequence[Clip], missing: Sequence[str]) -> dict[str, str]:
+        """Every process encodes its share of the `missing` clips; {key: reason} of all that cannot be read."""
+        by_key = {clip.key: clip for clip in clips}
+        todo = [by_key[key] for key in missing]
+        if self.team.leads:
+            announce_cache(self.store, todo, self._base.merging, self._processor)
+        share = todo[self.team.rank :: self.team.size]
+        own = self._fill(share)
+        return {key: reason for problems in self.team.gathered(own) for key, reason in problems.items()}
 
     def readable_job(self, job: StageJob) -> StageJob:
         """`job` without the items whose clips could not be read; the number of draws shrinks with that of the items."""
@@ -102,7 +144,12 @@ class StudyModels:
             return {}
         with file_lock(self.store.folder.with_suffix(".lock")):
             self.store.refresh()
-            return fill_cache(self.store, wanted, self._base, self._processor, self.trainer.decode_workers)
+            return self._fill(wanted)
+
+    def _fill(self, clips: Sequence[Clip]) -> dict[str, str]:
+        return fill_cache(
+            self.store, clips, self._base, self._processor, self.trainer.decode_workers, training_device(self.trainer)
+        )
 
     def benchmark_tokens(self, benchmark: Benchmark) -> tuple[Mapping[str, VisualTokens], dict[str, str]]:
         """(visual tokens of the benchmark's videos by media id, {media id: reason} of those that cannot be read)."""
@@ -111,6 +158,19 @@ class StudyModels:
         keys = {media_id: clip.key for media_id, clip in clips.items()}
         failures = {media_id: self._problems[key] for media_id, key in keys.items() if key in self._problems}
         return NamedTokens(self.store, keys), failures
+
+
+def training_device(trainer: TrainerConfig) -> torch.device:
+    """The device of this process.
+
+    Raises:
+        ConfigError: the machine has no such device.
+    """
+    if trainer.accelerator != "gpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator=gpu, but PyTorch finds no GPU on this machine: take trainer=cpu.")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _benchmark_clips(benchmark: Benchmark) -> dict[str, Clip]:

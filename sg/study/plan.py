@@ -11,7 +11,7 @@ from sg.core.scales import parse_scale
 from sg.sources.config import DemoDataConfig, FolderDataConfig
 from sg.study.config import TrainConfig, run_name
 from sg.study.core_size import expected_captions, num_core_videos
-from sg.train.config import StageConfig, micro_batches, num_steps
+from sg.train.config import StageConfig, check_machine, num_steps
 
 TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
 
@@ -43,8 +43,7 @@ def check_run(config: TrainConfig) -> None:
             num_core_videos(config, str(data.control_scale), available)
     if data.control != "none" and scale == 0:
         raise ConfigError(f"data.control={data.control} needs captions to control for: give a data.scale above 0.")
-    for stage in (config.stage.align, config.stage.caption, config.stage.instruct):
-        micro_batches(stage, config.trainer.devices)
+    check_machine(config.stage, config.trainer)
 
 
 def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
@@ -54,7 +53,7 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
 
     if not missing_inputs(config):
         inputs = locate_inputs(config)
-        jobs = stage_jobs(config, inputs, caption_data(config, inputs))
+        jobs = stage_jobs(config, inputs, caption_data(config, inputs), media_needed=False)
         return [
             PlannedStage(
                 run,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from sg.study.core_size import asked_scale
 from sg.study.inputs import make_inputs
 from sg.study.stages import CaptionData, caption_data, stage_jobs
 from sg.study.sweep import forget_failure, note_failed_run
+from sg.train.processes import Team, join_team
 
 if TYPE_CHECKING:
     from sg.study.models import StudyModels
@@ -48,35 +50,64 @@ class Run:
     folder: Path
 
 
-def run_study(run: Run) -> RunResult:
+def run_study(run: Run) -> RunResult | None:
     """Make the run, or reuse what is left of it, and return its result, which is also in `result.json`.
+
+    Every process of a team calls this; the leading one returns the result, the others None.
 
     A run that fails leaves a result with the reason, so that it is a row of the study's tables, and raises. The result
     of an earlier, finished run is kept.
     """
     started = time.monotonic()
+    team = join_team(run.config.trainer.accelerator)
+    if not team.leads:
+        _assist(run, team)
+        return None
     forget_failure(run.folder)
     try:
-        result = _make(run, started)
+        result = _make(run, started, team)
     except BaseException as error:
         # Lightning turns Ctrl-C into SystemExit.
         stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-        reason = "stopped by the user" if stopped else (str(error).splitlines() or [type(error).__name__])[0]
-        note_failed_run(run.folder, _result(run, asked_scale(run.config.data), status=FAILED, reason=reason))
+        note_reason(run, "stopped by the user" if stopped else (str(error).splitlines() or [type(error).__name__])[0])
         raise
     write_result(run.folder, result)
     return result
 
 
-def _make(run: Run, started: float) -> RunResult:
+def note_reason(run: Run, reason: str) -> None:
+    """Leave a failed result with its reason, unless the run has left one before."""
+    note_failed_run(run.folder, _result(run, asked_scale(run.config.data), status=FAILED, reason=reason))
+
+
+def _assist(run: Run, team: Team) -> None:
+    """What the processes do that do not lead: encode their share of the clips, and train.
+
+    They read what the leading one has made, and decide nothing; so they must ask in the same order as `_make`.
+    """
     config = run.config
-    inputs = make_inputs(config)
+    logging.getLogger().setLevel(logging.ERROR)
+    inputs = team.agreed(lambda: make_inputs(config))
+    caption = caption_data(config, inputs)
+    jobs = stage_jobs(config, inputs, caption)
+    if team.agreed(lambda: False):
+        return
+    from sg.study.models import StudyModels
+
+    models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team)
+    models.encode_all(jobs, read_benchmark(config.benchmark))
+    _train(config, jobs, models, lambda values: None)
+
+
+def _make(run: Run, started: float, team: Team) -> RunResult:
+    config = run.config
+    inputs = team.agreed(lambda: make_inputs(config))
     caption = caption_data(config, inputs)
     jobs = stage_jobs(config, inputs, caption)
     benchmark = read_benchmark(config.benchmark)
     evaluation = answers_fingerprint(benchmark, config.benchmark, jobs[-1].fingerprint)
     finished = _finished_result(run, jobs, evaluation)
-    if finished is not None:
+    if team.agreed(lambda: finished is not None) and finished is not None:
         for job in jobs:
             log.info("stage %s: reused %s", job.stage.name, job.folder.name)
         log.info("run %s: finished before, its result is reused", run.name)
@@ -84,9 +115,9 @@ def _make(run: Run, started: float) -> RunResult:
     with _tracker(run, caption) as tracker:
         from sg.study.models import StudyModels
 
-        models = StudyModels(config.model, config.trainer, config.work_folder, config.seed)
-        models.encode_all([job for job in jobs if read_stage_info(job.folder) is None], benchmark)
-        stages = _train(config, jobs, models, tracker)
+        models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team)
+        models.encode_all(jobs, benchmark)
+        stages = _train(config, jobs, models, tracker.log)
         trained = time.monotonic()
         scores = _evaluate(run, models, jobs[-1], benchmark, evaluation, tracker)
         result = _result(
@@ -159,7 +190,10 @@ def _tracker(run: Run, caption: CaptionData) -> Tracker:
 
 
 def _train(
-    config: TrainConfig, jobs: list[StageJob], models: StudyModels, tracker: Tracker
+    config: TrainConfig,
+    jobs: list[StageJob],
+    models: StudyModels,
+    report: Callable[[Mapping[str, float]], None],
 ) -> dict[str, tuple[StageInfo, bool]]:
     """Every stage of the run in order: {stage: (what made it, whether it was there already)}."""
     from sg.train.stage import train_stage
@@ -167,14 +201,14 @@ def _train(
     done: dict[str, tuple[StageInfo, bool]] = {}
     parent: StageJob | None = None
     for job in jobs:
-        info = read_stage_info(job.folder)
-        if info is None:
+        found = models.team.agreed(partial(read_stage_info, job.folder))
+        if found is None:
             job = models.readable_job(job)
             info, reused = train_stage(
-                job, models.loader(parent), models.encoder, models.clips, config.trainer, tracker.log
+                job, models.loader(parent), models.encoder, models.clips, config.trainer, report, models.team
             )
         else:
-            reused = True
+            info, reused = found, True
         log.info("stage %s: %s %s", job.stage.name, "reused" if reused else "trained", job.folder.name)
         done[job.stage.name] = (info, reused)
         parent = job
@@ -186,10 +220,13 @@ def _evaluate(
 ) -> dict[str, dict[str, float]]:
     """Answer the benchmark in every setting and probe; {setting: {bucket: percent}}."""
     from sg.evaluate.run import evaluate_model
+    from sg.study.models import training_device
 
     tokens, failures = models.benchmark_tokens(benchmark)
+    model = models.loader(last)()
+    model.to(training_device(run.config.trainer))  # type: ignore[arg-type]  # transformers' wrapper hides PyTorch's types
     return evaluate_model(
-        models.loader(last)(), models.encoder, benchmark, tokens, run.config.benchmark,
+        model, models.encoder, benchmark, tokens, run.config.benchmark,
         run.folder / PREDICTIONS_FILE, made_by=evaluation, failures=failures,
     )  # fmt: skip
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sg.artefacts.captions import Captions, read_captions
 from sg.artefacts.checkpoint import stage_folder
-from sg.artefacts.dialogs import dialogs_hash, read_dialogs
+from sg.artefacts.dialogs import dialogs_hash
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import Manifest, read_manifest
 from sg.core.errors import ConfigError
 from sg.core.fingerprints import fingerprint, text_seed
+from sg.sources.config import DemoDataConfig
 from sg.study.config import TrainConfig
 from sg.study.core_size import num_core_videos
 from sg.study.inputs import Inputs
-from sg.train.config import StageConfig
-from sg.train.samples import TrainingItem, caption_items, drawn_items, items_of
+from sg.train.config import StageConfig, weight_settings
+from sg.train.mixture import check_clip_names, mixed_items, present_items
+from sg.train.samples import TrainingItem, caption_items
 from sg.train.stage import StageJob
-
-# What changes the speed of a stage, or its name on a screen, but not its weights.
-_NOT_WEIGHTS = ("micro_batch_size", "sources", "requests", "max_samples")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +54,40 @@ def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
 
 def _items(config: TrainConfig, core: Sequence[str], captions: Captions, manifest: Manifest) -> list[TrainingItem]:
     paths = {record.video_id: record.path for record in manifest.usable().records()}
-    return caption_items(sorted(core), captions, paths, Path(config.data.videos), config.stage.caption.requests)
+    # The demo's dialogs are about the same films as its captions, and share their tokens.
+    source = "" if isinstance(config.data, DemoDataConfig) else config.data.name
+    requests = config.stage.caption.requests
+    return caption_items(sorted(core), captions, paths, Path(config.data.videos), requests, source)
 
 
-def stage_jobs(config: TrainConfig, inputs: Inputs, caption: CaptionData) -> list[StageJob]:
-    """The stages of a run in order: align, caption (unless the scale is 0), instruct; each starts from the last."""
+def stage_jobs(config: TrainConfig, inputs: Inputs, caption: CaptionData, media_needed: bool = True) -> list[StageJob]:
+    """The stages of a run in order: align, caption (unless the scale is 0), instruct; each starts from the last.
+
+    Samples whose media are not there are left out, as far as `stage.max_missing` allows.
+
+    Raises:
+        MissingInputError: more media are missing than that (unless not `media_needed`: for a plan).
+        DataError: two sources name different media alike.
+    """
     recipe = config.stage
     base = inputs.base_model
-    jobs = [_job(config, recipe.align, _dialog_items(config, recipe.align), None, base)]
-    if caption.items:
-        jobs.append(
-            _job(config, recipe.caption, caption.items, jobs[-1], base, _caption_draws(config, inputs, caption))
-        )
-    jobs.append(_job(config, recipe.instruct, _dialog_items(config, recipe.instruct), jobs[-1], base))
+    samples = {stage.name: stage_items(config, stage, caption) for stage in recipe.stages}
+    check_clip_names([item for items in samples.values() for item in items])
+    jobs: list[StageJob] = []
+    for stage in recipe.stages:
+        items = present_items(stage, samples[stage.name], recipe.max_missing) if media_needed else samples[stage.name]
+        if stage is recipe.caption and not caption.items:
+            continue
+        draws = _caption_draws(config, inputs, caption) if stage is recipe.caption else None
+        if draws is not None and len(items) < len(caption.items):
+            draws = draws * len(items) // len(caption.items)
+        jobs.append(_job(config, stage, items, jobs[-1] if jobs else None, base, draws))
     return jobs
 
 
-def _dialog_items(config: TrainConfig, stage: StageConfig) -> list[TrainingItem]:
-    items: list[TrainingItem] = []
-    for source in stage.sources:
-        items.extend(items_of(read_dialogs(Path(source.dialogs)), Path(source.media)))
-    return drawn_items(items, stage.max_samples, text_seed("draw", stage.name, config.seed))
+def stage_items(config: TrainConfig, stage: StageConfig, caption: CaptionData) -> list[TrainingItem]:
+    """All samples of an epoch of `stage`, those without their media too."""
+    return caption.items if stage is config.stage.caption else mixed_items(stage, config.seed)
 
 
 def _caption_draws(config: TrainConfig, inputs: Inputs, caption: CaptionData) -> int:
@@ -103,7 +115,7 @@ def _job(
 ) -> StageJob:
     draws = len(items) * stage.epochs if num_draws is None else num_draws
     settings = {
-        "stage": {key: value for key, value in asdict(stage).items() if key not in _NOT_WEIGHTS},
+        "stage": weight_settings(stage),
         "data": dialogs_hash(item.dialog for item in items),
         "draws": draws,
         "seed": config.seed,

@@ -1,6 +1,8 @@
 """Which samples a stage sees in which step: pure functions of the number of samples, their lengths and a seed."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,46 @@ def batch_plan(
         chunks = [by_length[at : at + batch_size] for at in range(0, len(by_length), batch_size)]
         batches.extend(chunks[index] for index in generator.permutation(len(chunks)))
     return batches
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """Samples that a device takes at once, and the share that the mean over their tokens has in the step's loss."""
+
+    samples: NDArray[np.int64]
+    share: float
+
+
+def micro_batch_plan(
+    batches: Sequence[NDArray[np.int64]],
+    supervised: NDArray[np.int64],
+    micro_batch: int,
+    loss_samples: int,
+    per_step: int,
+) -> list[MicroBatch]:
+    """`batches` cut into micro-batches, `per_step` of them for every optimiser step, in training order.
+
+    The loss of a step is the mean, over groups of `loss_samples` samples, of the mean over a group's supervised tokens:
+    what Chat-UniVi's eight devices of 16 samples compute, but for any number of devices and any micro-batch. The shares
+    of a step's micro-batches add up to 1 (less what groups without supervised tokens would have).
+
+    Args:
+        supervised: supervised tokens of every sample, [samples].
+        micro_batch: a divisor of `loss_samples`, or of the batch where that is smaller.
+        per_step: devices times accumulation; a smaller last batch is filled up with repetitions of share 0.
+    """
+    plan: list[MicroBatch] = []
+    for batch in batches:
+        groups = [batch[start : start + loss_samples] for start in range(0, len(batch), loss_samples)]
+        step: list[MicroBatch] = []
+        for group in groups:
+            whole = int(supervised[group].sum()) * len(groups)
+            for start in range(0, len(group), micro_batch):
+                samples = group[start : start + micro_batch]
+                step.append(MicroBatch(samples, int(supervised[samples].sum()) / whole if whole else 0.0))
+        step += [MicroBatch(step[0].samples, 0.0)] * (per_step - len(step))
+        plan += step
+    return plan
 
 
 def learning_rate_factor(step: int, total_steps: int, warmup_fraction: float) -> float:

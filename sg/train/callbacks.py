@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -16,11 +18,22 @@ from sg.core.progress import Progress
 COLUMNS = ("step", "samples", "tokens", "loss", "learning_rate", "seconds")
 
 
+@dataclass
+class Work:
+    """What optimiser steps have processed: samples, tokens (text ids and visual tokens), operations, seconds."""
+
+    samples: float = 0.0
+    tokens: float = 0.0
+    flops: float = 0.0
+    seconds: float = 0.0
+
+
 class LossCurve(Callback):
     """Appends a row an optimiser step to `loss.csv`; a resumed stage drops the rows that it is going to repeat.
 
-    The loss of a step is the mean over its micro-batches of this process. `rate_at` gives the learning rate of a step
-    (0 first). `report` gets the numbers every `report_every` steps, with samples and tokens a second.
+    The loss of a step is that of its global batch, over all devices. `rate_at` gives the learning rate of a step (0
+    first). `measure` tells what a micro-batch holds. `report` gets the numbers every `report_every` steps, with
+    samples and tokens a second since the last report and, where `peak_flops` of all devices is known, the MFU.
     """
 
     def __init__(
@@ -29,21 +42,24 @@ class LossCurve(Callback):
         stage: str,
         rate_at: Callable[[int], float],
         report: Callable[[Mapping[str, float]], None],
+        measure: Callable[[Mapping[str, Any]], Work],
+        peak_flops: float | None = None,
         report_every: int = 10,
     ) -> None:
         self.path, self.stage, self.rate_at, self.report, self.report_every = path, stage, rate_at, report, report_every
-        self.samples = self.tokens = 0
+        self.measure, self.peak_flops = measure, peak_flops
+        self.done, self._reported, self._step = Work(), Work(), Work()
         self.seconds_before = 0.0
-        self._losses: list[Tensor] = []
+        self._loss: Tensor | None = None
         self._bar: Progress | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Counters, for a resumed stage."""
-        return {"samples": self.samples, "tokens": self.tokens, "seconds": self.seconds}
+        return asdict(self.done) | {"seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Lightning's hook on resume."""
-        self.samples, self.tokens = state_dict["samples"], state_dict["tokens"]
+        self.done, self._reported = Work(**state_dict), Work(**state_dict)
         self.seconds_before = state_dict["seconds"]
 
     @property
@@ -63,37 +79,58 @@ class LossCurve(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the batch; write a row when it ended an optimiser step."""
-        self.samples += len(batch["input_ids"]) * trainer.world_size
-        self.tokens += (int(batch["attention_mask"].sum()) + sum(batch.get("visual_counts", ()))) * trainer.world_size
-        self._losses.append(trainer.callback_metrics["loss"])
+        if batch["share"] > 0:  # repetitions that fill up the last step count nothing
+            work = self.measure(batch)
+            self._step.samples += work.samples
+            self._step.tokens += work.tokens
+            self._step.flops += work.flops
+        part = trainer.callback_metrics["loss"]
+        self._loss = part if self._loss is None else self._loss + part
         if trainer.fit_loop.epoch_loop._should_accumulate():
             return
-        loss = sum(float(loss) for loss in self._losses) / len(self._losses)
-        self._losses.clear()
+        loss = self._end_step(trainer)
         if not trainer.is_global_zero:
             return
         step, rate = trainer.global_step, self.rate_at(trainer.global_step - 1)
         with self.path.open("a", newline="", encoding="utf-8") as stream:
-            row = [step, self.samples, self.tokens, repr(loss), repr(rate), f"{self.seconds:.3f}"]
-            csv.writer(stream).writerow(row)
+            counts = [int(self.done.samples), int(self.done.tokens)]
+            csv.writer(stream).writerow([step, *counts, repr(loss), repr(rate), f"{self.seconds:.3f}"])
         if self._bar is not None:
             self._bar.advance(note=f"loss {loss:.3f}")
         if step % self.report_every == 0:
             self._report(loss, rate)
 
-    def _report(self, loss: float, rate: float) -> None:
-        elapsed = max(self.seconds, 1e-9)
-        prefix = f"train/{self.stage}"
-        self.report(
-            {
-                f"{prefix}/loss": loss,
-                f"{prefix}/learning_rate": rate,
-                f"{prefix}/samples": self.samples,
-                f"{prefix}/tokens": self.tokens,
-                "speed/samples_per_s": self.samples / elapsed,
-                "speed/tokens_per_s": self.tokens / elapsed,
-            }
+    def _end_step(self, trainer: Trainer) -> float:
+        """Add the step's work on all devices to what is done; the step's loss."""
+        assert self._loss is not None
+        work = self._step
+        loss, counts = self._loss.double(), (work.samples, work.tokens, work.flops)
+        if trainer.world_size > 1:
+            own = torch.stack([loss, *(loss.new_tensor(count) for count in counts)])
+            loss, *totals = trainer.strategy.reduce(own, reduce_op="sum").unbind()
+            counts = tuple(float(total) for total in totals)  # type: ignore[assignment]
+        self.done = Work(
+            self.done.samples + counts[0], self.done.tokens + counts[1], self.done.flops + counts[2], self.seconds
         )
+        self._loss, self._step = None, Work()
+        return float(loss)
+
+    def _report(self, loss: float, rate: float) -> None:
+        before, done, prefix = self._reported, self.done, f"train/{self.stage}"
+        elapsed = max(done.seconds - before.seconds, 1e-9)
+        values = {
+            f"{prefix}/loss": loss,
+            f"{prefix}/learning_rate": rate,
+            f"{prefix}/samples": done.samples,
+            f"{prefix}/tokens": done.tokens,
+            "speed/samples_per_s": (done.samples - before.samples) / elapsed,
+            "speed/tokens_per_s": (done.tokens - before.tokens) / elapsed,
+            "speed/tflops_per_s": (done.flops - before.flops) / elapsed / 1e12,
+        }
+        if self.peak_flops is not None:
+            values["speed/mfu"] = (done.flops - before.flops) / elapsed / self.peak_flops
+        self._reported = done
+        self.report(values)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar."""

@@ -1,20 +1,76 @@
 """Settings of the training stages, of the machine that trains, and their checks."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 
 PARTS = ("projector", "language_model")
 SAMPLES = ("dialogs", "captions")
+PEFT = ("none", "lora", "qlora")
+STRATEGIES = ("auto", "ddp", "fsdp")
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 
 
 @dataclass
 class DialogSource:
-    """One file of conversations in Chat-UniVi/LLaVA JSON, and the folder that its media paths start from."""
+    """One file of conversations in Chat-UniVi/LLaVA JSON, and the folder that its media paths start from.
+
+    Attributes:
+        name: put before the media paths in the visual-token cache; needed where two sources use the same file names.
+        weight: how often a dialog is seen in an epoch; 0.5 takes a seeded half of the dialogs, 2 each of them twice.
+        samples: dialogs in the file, for plans made before it is there.
+        frames: frames of a typical clip of the source, for plans: 1 for images, 0 for text only.
+    """
 
     dialogs: str = "???"
     media: str = "???"
+    name: str = ""
+    weight: float = 1.0
+    samples: int | None = None
+    frames: int = 1
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0:
+            raise ConfigError(f"The weight {self.weight} of {self.dialogs} should be above 0; leave the source out.")
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adapters on all linear layers of the language model but its head.
+
+    Attributes:
+        rank, alpha, dropout: of the adapters, whose product is scaled by alpha / rank.
+        learning_rate: peak rate of the adapters; the connector keeps the rate of the stage.
+    """
+
+    rank: int = 64
+    alpha: int = 16
+    dropout: float = 0.05
+    learning_rate: float = 2e-4
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1 or self.learning_rate <= 0:
+            raise ConfigError(
+                f"lora needs rank >= 1, alpha > 0, dropout in [0, 1) and learning_rate > 0 "
+                f"(got {self.rank}, {self.alpha}, {self.dropout}, {self.learning_rate})."
+            )
+
+
+@dataclass
+class TypicalSample:
+    """Mean sizes of a stage's samples, for plans made before the data is there; they change no result.
+
+    Attributes:
+        frames: frames of a clip (for `captions`; the sources of dialogs have their own).
+        text_tokens: ids of a sample without its frames.
+        answer_tokens: those of them that are supervised.
+    """
+
+    frames: int = 18
+    text_tokens: int = 160
+    answer_tokens: int = 100
 
 
 @dataclass
@@ -29,11 +85,17 @@ class StageConfig:
         requests: what the user's turn may ask for, one drawn a clip (for `captions`).
         learning_rate: peak rate; linear warm-up over `warmup_fraction` of the steps, then cosine to 0.
         batch_size: samples an optimiser step over all devices.
-        micro_batch_size: samples a device holds at once; the rest is accumulated.
+        micro_batch_size: samples a device holds at once; the rest is accumulated. Changes no result.
+        loss_samples: samples whose supervised tokens are averaged together; a step's loss is the mean of those means.
+            16 is a device's batch in Chat-UniVi's recipe; here it holds for any number of devices.
         epochs: passes over the data.
         max_length: ids a sample is cut to, before its visual tokens are spliced in.
         max_samples: takes a seeded draw of that many samples; null takes all.
         group_by_length: batches hold samples of like length (faster; off in the reference).
+        peft: `none` trains the weights themselves, `lora` adapters that are merged into them at the end of the stage,
+            `qlora` adapters over weights held in 4 bits (needs bitsandbytes). The connector is always trained whole.
+        lora: the adapters.
+        typical: sizes of a sample, for plans.
     """
 
     name: str = "???"
@@ -53,9 +115,27 @@ class StageConfig:
     max_length: int = 2048
     max_samples: int | None = None
     group_by_length: bool = False
+    loss_samples: int = 16
+    peft: str = "none"
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    typical: TypicalSample = field(default_factory=TypicalSample)
+
+    @property
+    def trains_whole(self) -> list[str]:
+        """The parts whose own weights learn; with adapters that is the connector alone."""
+        return [part for part in self.trains if part == "projector" or self.peft == "none"]
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether the language model learns through adapters."""
+        return self.peft != "none" and "language_model" in self.trains
 
     def __post_init__(self) -> None:
         where = f"stage.{self.name}"
+        if self.peft not in PEFT:
+            raise ConfigError(f"{where}.peft={self.peft!r} should be one of {', '.join(PEFT)}.")
+        if self.loss_samples < 1:
+            raise ConfigError(f"{where}.loss_samples={self.loss_samples} should be at least 1.")
         unknown = [part for part in self.trains if part not in PARTS]
         if unknown or not self.trains:
             raise ConfigError(f"{where}.trains={self.trains} should name parts of the model: {', '.join(PARTS)}.")
@@ -76,11 +156,33 @@ class StageConfig:
 
 @dataclass
 class RecipeConfig:
-    """The three stages in their order; `caption` is the one that the study adds."""
+    """The three stages in their order; `caption` is the one that the study adds.
+
+    Attributes:
+        peft: `lora` or `qlora` for every stage that trains the language model; null leaves it to the stages.
+        max_missing: share of a stage's samples that may be left out because their media are not there; 0 stops before
+            training when a single one is missing.
+    """
 
     align: StageConfig = field(default_factory=lambda: StageConfig(name="align"))
     caption: StageConfig = field(default_factory=lambda: StageConfig(name="caption"))
     instruct: StageConfig = field(default_factory=lambda: StageConfig(name="instruct"))
+    peft: str | None = None
+    max_missing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.peft is not None and self.peft not in PEFT:
+            raise ConfigError(f"stage.peft={self.peft!r} should be one of {', '.join(PEFT)}.")
+        if not 0 <= self.max_missing <= 1:
+            raise ConfigError(f"stage.max_missing={self.max_missing} is a share and should lie in [0, 1].")
+        for stage in self.stages:
+            if self.peft is not None and "language_model" in stage.trains:
+                stage.peft = self.peft
+
+    @property
+    def stages(self) -> tuple[StageConfig, StageConfig, StageConfig]:
+        """align, caption, instruct."""
+        return self.align, self.caption, self.instruct
 
 
 @dataclass
@@ -89,13 +191,17 @@ class TrainerConfig:
 
     Attributes:
         accelerator: `cpu` or `gpu`.
-        devices: how many of them.
-        strategy: Lightning's name: `auto`, `ddp`, `fsdp`.
-        precision: Lightning's name: `32-true`, `bf16-mixed`, `bf16-true`.
+        devices: how many of them; with more than one, a process each.
+        strategy: `ddp` keeps the model on every device, `fsdp` shards it over them; `auto` is `ddp` for several.
+        precision: `32-true`; `bf16-mixed` computes in bfloat16 and keeps what learns in float32; `bf16-true`.
         num_threads: CPU threads of a process; 1 leaves the other cores to the other jobs of a sweep.
         checkpoint_every_steps: a killed stage loses at most this many optimiser steps.
         visual_token_cache: compute each clip's merged tokens once for all stages, scales and seeds.
         decode_workers: processes that read films while the tower computes.
+        packed: a micro-batch is one row without padding; samples never attend to one another.
+        gradient_checkpointing: keep one tensor a layer for the backward pass and compute the rest again.
+        peak_tflops: dense peak of one device in the precision of the run, for MFU; null looks the device up.
+        expected_mfu: share of the peak that a plan reckons with.
     """
 
     accelerator: str = "cpu"
@@ -106,12 +212,28 @@ class TrainerConfig:
     checkpoint_every_steps: int = 100
     visual_token_cache: bool = True
     decode_workers: int = 1
+    packed: bool = False
+    gradient_checkpointing: bool = False
+    peak_tflops: float | None = None
+    expected_mfu: float = 0.4
 
     def __post_init__(self) -> None:
         if self.accelerator not in ("cpu", "gpu"):
             raise ConfigError(f"trainer.accelerator={self.accelerator!r} should be cpu or gpu.")
         if self.devices < 1 or self.num_threads < 1 or self.checkpoint_every_steps < 1 or self.decode_workers < 0:
             raise ConfigError("trainer.devices, num_threads and checkpoint_every_steps should be at least 1.")
+        for key, allowed in (("strategy", STRATEGIES), ("precision", PRECISIONS)):
+            if getattr(self, key) not in allowed:
+                raise ConfigError(f"trainer.{key}={getattr(self, key)!r} should be one of {', '.join(allowed)}.")
+        if self.peak_tflops is not None and self.peak_tflops <= 0:
+            raise ConfigError(f"trainer.peak_tflops={self.peak_tflops} should be above 0, or null to look it up.")
+        if not 0 < self.expected_mfu <= 1:
+            raise ConfigError(f"trainer.expected_mfu={self.expected_mfu} should lie in (0, 1].")
+
+    @property
+    def shards(self) -> bool:
+        """Whether the weights are spread over the devices."""
+        return self.strategy == "fsdp"
 
 
 def num_steps(num_draws: int, batch_size: int) -> int:
@@ -126,13 +248,85 @@ def micro_batches(stage: StageConfig, devices: int) -> tuple[int, int]:
         ConfigError: the global batch cannot be split that way.
     """
     per_device, rest = divmod(stage.batch_size, devices)
-    micro = min(stage.micro_batch_size, per_device)
+    micro = min(stage.micro_batch_size, stage.loss_samples, per_device)
     if rest or not micro or per_device % micro:
         raise ConfigError(
             f"stage.{stage.name}.batch_size={stage.batch_size} cannot be split over {devices} devices in micro-batches "
             f"of {stage.micro_batch_size}: choose a micro_batch_size and trainer.devices that divide it."
         )
+    if min(stage.loss_samples, stage.batch_size) % micro:
+        raise ConfigError(
+            f"stage.{stage.name}.loss_samples={stage.loss_samples} should be a multiple of the micro-batch ({micro} "
+            f"samples with {devices} devices): set stage.{stage.name}.micro_batch_size to a number that divides it."
+        )
     return micro, per_device // micro
+
+
+def check_machine(recipe: RecipeConfig, trainer: TrainerConfig) -> None:
+    """Refuse combinations of recipe and machine that cannot be, before anything is loaded.
+
+    Raises:
+        ConfigError: one sentence that names the keys.
+    """
+    for stage in recipe.stages:
+        micro_batches(stage, trainer.devices)
+        if stage.has_adapters and trainer.shards:
+            raise ConfigError(
+                f"trainer.strategy=fsdp shards weights that learn, and stage.{stage.name}.peft={stage.peft} holds them "
+                "still: take trainer=ddp (every device holds the frozen model) or stage.peft=none."
+            )
+        if stage.has_adapters and stage.peft == "qlora" and not has_bitsandbytes():
+            raise ConfigError(
+                f"stage.{stage.name}.peft=qlora needs bitsandbytes, which is not installed: "
+                "`pip install bitsandbytes`, or take stage.peft=lora."
+            )
+    if trainer.shards and trainer.devices == 1:
+        raise ConfigError(
+            "trainer.strategy=fsdp needs trainer.devices of at least 2; with one device take trainer=gpu."
+        )
+
+
+def has_bitsandbytes() -> bool:
+    """Whether the library for weights in 4 bits is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("bitsandbytes") is not None
+
+
+# What changes the speed of a stage, its name on a screen, or a plan, but not its weights.
+_NOT_WEIGHTS = ("micro_batch_size", "sources", "requests", "max_samples", "typical")
+_SOURCE_PLANS = ("samples", "frames")
+
+
+def weight_settings(stage: StageConfig) -> dict[str, Any]:
+    """The settings that decide a stage's weights, for its fingerprint; features that are off leave no trace in it."""
+    settings = {key: value for key, value in asdict(stage).items() if key not in _NOT_WEIGHTS}
+    return without_unused(settings)
+
+
+def without_unused(settings: dict[str, Any]) -> dict[str, Any]:
+    """The plain `settings` of a stage without those at values at which they change nothing.
+
+    Stages and studies that were made before such a setting existed keep their fingerprints.
+    """
+    kept = {key: value for key, value in settings.items() if key != "typical"}
+    if kept.get("peft", "none") == "none":
+        kept.pop("peft", None)
+        kept.pop("lora", None)
+    if kept.get("loss_samples") == StageConfig.loss_samples:
+        del kept["loss_samples"]
+    if "sources" in kept:
+        kept["sources"] = [_source_settings(source) for source in kept["sources"]]
+    return kept
+
+
+def _source_settings(source: dict[str, Any]) -> dict[str, Any]:
+    unused = {"name": "", "weight": 1.0}
+    return {
+        key: value
+        for key, value in source.items()
+        if key not in _SOURCE_PLANS and not (key in unused and value == unused[key])
+    }
 
 
 register("stage", "stage_schema", StageConfig)

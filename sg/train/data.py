@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,6 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.conversation import EncodedDialog
+from sg.models.chat_univi.special_ids import IGNORED_LABEL
+from sg.train.batches import MicroBatch
 from sg.train.samples import Clip, TrainingItem, noise_seed
 
 if TYPE_CHECKING:
@@ -78,43 +79,62 @@ class SampleSet(Dataset[Sample]):
         """Ids of every sample before its visual tokens are spliced in, int64 [samples]."""
         return np.array([len(dialog.input_ids) for dialog in self.dialogs], dtype=np.int64)
 
+    @property
+    def supervised(self) -> NDArray[np.int64]:
+        """Supervised tokens of every sample within `max_length` ids, int64 [samples]."""
+        cut = self.max_length
+        # The first id is never predicted.
+        labels = (dialog.labels[1:cut] for dialog in self.dialogs)
+        return np.array([len(one) - one.count(IGNORED_LABEL) for one in labels], dtype=np.int64)
 
-class PlannedBatches(Sampler[list[int]]):
-    """The batches of a plan that are still to do, for this process of `world_size`; its length is the whole plan's.
 
-    The plan is cut to a multiple of `world_size` by repeating its first batches, so that every process takes part in
-    every step.
-    """
+class PlannedBatches(Dataset[Batch]):
+    """The micro-batches of a plan, collated; each also holds `share`, its part of the step's loss."""
 
-    def __init__(self, plan: Sequence[NDArray[np.int64]], rank: int = 0, world_size: int = 1) -> None:
-        missing = -len(plan) % world_size
-        self.plan = [*plan, *plan[:missing]][rank::world_size]
-        self.done = 0
+    def __init__(self, samples: SampleSet, plan: Sequence[MicroBatch]) -> None:
+        self.samples, self.plan = samples, plan
 
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for batch in self.plan[self.done :]:
-            yield batch.tolist()
+    def __getitem__(self, index: int) -> Batch:
+        micro = self.plan[index]
+        chosen = [self.samples[int(sample)] for sample in micro.samples]
+        return collate(chosen, self.samples.max_length) | {"share": micro.share}
+
+
+class RemainingBatches(Sampler[int]):
+    """Positions in the plan that are still to do, for this process of `world_size`; its length is the whole plan's."""
+
+    def __init__(self, num_batches: int, rank: int = 0, world_size: int = 1, done: int = 0) -> None:
+        self.mine = range(rank, num_batches, world_size)
+        self.done = done
+
+    def __len__(self) -> int:
+        return len(self.mine)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.mine[self.done :])
 
 
 class StageData(LightningDataModule):
-    """The data of one stage; knows after how many batches a resumed stage goes on."""
+    """The data of one stage; knows after how many batches a resumed stage goes on.
 
-    def __init__(self, samples: SampleSet, plan: Sequence[NDArray[np.int64]]) -> None:
+    The plan holds the same number of micro-batches for every optimiser step, a multiple of the number of devices.
+    """
+
+    def __init__(self, samples: SampleSet, plan: Sequence[MicroBatch], workers: int = 0) -> None:
         super().__init__()
-        self.samples, self.plan = samples, plan
+        self.samples, self.plan, self.workers = samples, plan, workers
         self.batches_done = 0
 
-    def train_dataloader(self) -> DataLoader[Sample]:
+    def train_dataloader(self) -> DataLoader[Batch]:
         """The batches that are still to do."""
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        sampler = PlannedBatches(self.plan, rank, world_size)
-        sampler.done = self.batches_done
-        collated = partial(collate, max_length=self.samples.max_length)
-        return DataLoader(self.samples, batch_sampler=sampler, collate_fn=collated, num_workers=0)
+        sampler = RemainingBatches(len(self.plan), rank, world_size, self.batches_done)
+        batches = PlannedBatches(self.samples, self.plan)
+        return DataLoader(batches, batch_size=None, sampler=sampler, num_workers=self.workers)
 
     def state_dict(self) -> dict[str, Any]:
         """Batches that this process has trained on: stages are saved between optimiser steps only."""

@@ -7,14 +7,30 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
+from sg.core.fingerprints import text_seed
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.train.adapters import add_adapters
 from sg.train.batches import learning_rate_factor
-from sg.train.config import StageConfig
+from sg.train.config import StageConfig, TrainerConfig
 from sg.train.data import Batch
+from sg.train.packing import packed_loss, use_packed_attention
 
-FROZEN_PREFIX = "model.vision_tower."
+
+class StageNetwork(nn.Module):
+    """The model with its loss: what is wrapped for several devices."""
+
+    def __init__(self, model: ChatUniViForConditionalGeneration, packed: bool) -> None:
+        super().__init__()
+        self.model, self.packed = model, packed
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Mean cross-entropy over the supervised tokens of the micro-batch, in nats."""
+        if self.packed:
+            return packed_loss(self.model, batch)
+        loss: Tensor = self.model(**batch).loss
+        return loss
 
 
 class StageModule(LightningModule):
@@ -22,34 +38,95 @@ class StageModule(LightningModule):
 
     strict_loading = False
 
-    def __init__(self, model: ChatUniViForConditionalGeneration, stage: StageConfig, total_steps: int) -> None:
+    def __init__(
+        self,
+        model: ChatUniViForConditionalGeneration,
+        stage: StageConfig,
+        total_steps: int,
+        seed: int = 0,
+        machine: TrainerConfig | None = None,
+    ) -> None:
         super().__init__()
-        self.model, self.stage, self.total_steps = model, stage, total_steps
-        model.set_trainable("projector" in stage.trains, "language_model" in stage.trains)
+        self.stage, self.total_steps, self.seed = stage, total_steps, seed
+        self.machine = machine or TrainerConfig()
+        whole = stage.trains_whole
+        model.set_trainable("projector" in whole, "language_model" in whole)
+        if stage.has_adapters:
+            add_adapters(model, stage, text_seed("adapters", stage.name, seed))
+        if self.machine.precision.endswith("-mixed"):
+            _keep_learning_parts_in_float32(model)
+        if self.machine.packed:
+            use_packed_attention(model)
+        if self.machine.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+        model.train()
+        self.network = StageNetwork(model, self.machine.packed)
+        self._is_sharded = False
+
+    def configure_model(self) -> None:
+        """Shard the weights over the devices, where the strategy asks for it."""
+        if self.machine.shards and not self._is_sharded:
+            from sg.train.strategy import shard
+
+            assert self.device_mesh is not None
+            shard(self.network, self.device_mesh["data_parallel"], self.machine.precision)
+            self._is_sharded = True
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Mean cross-entropy over the supervised tokens of the micro-batch, in nats."""
-        loss: Tensor = self.model(**batch).loss
-        self.log("loss", loss.detach(), prog_bar=False, logger=False, batch_size=len(batch["input_ids"]))
-        return loss
+        """The micro-batch's part of the step's loss, scaled up by what Lightning and the strategy divide it by."""
+        inputs = {key: value for key, value in batch.items() if key != "share"}
+        if self.stage.has_adapters:  # dropout that depends on the place in the plan alone survives a resume
+            place = self.global_step, batch_index % self.trainer.accumulate_grad_batches, self.global_rank
+            torch.manual_seed(text_seed("dropout", self.stage.name, self.seed, *place))
+        loss: Tensor = self.network(inputs)
+        share = loss.detach() * batch["share"]
+        self.log("loss", share, prog_bar=False, logger=False, batch_size=len(batch["input_ids"]))
+        divided_by = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        scaled: Tensor = loss * (batch["share"] * divided_by)
+        return scaled
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with linear warm-up and cosine to 0, as Chat-UniVi trains (spec `chat-univi.md` section 14)."""
         stage = self.stage
+        learning = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
+        adapters = [value for name, value in learning.items() if ".lora_" in name]
+        whole = [value for name, value in learning.items() if ".lora_" not in name]
+        groups: list[dict[str, Any]] = [{"params": whole}, {"params": adapters, "lr": stage.lora.learning_rate}]
+        on_gpu = all(value.is_cuda for value in learning.values())
         optimizer = torch.optim.AdamW(
-            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+            [group for group in groups if group["params"]],
             lr=stage.learning_rate,
             betas=(stage.beta1, stage.beta2),
             eps=1e-8,
             weight_decay=stage.weight_decay,
+            fused=True if on_gpu else None,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: learning_rate_factor(step, self.total_steps, stage.warmup_fraction)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of all gradients together; Lightning's own way refuses the fused optimiser."""
+        if gradient_clip_val:
+            values = [value for group in optimizer.param_groups for value in group["params"]]
+            nn.utils.clip_grad_norm_(values, gradient_clip_val)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the frozen tower out: it is in the stage's starting point."""
+        """Keep what learns: the rest is in the stage's starting point."""
+        learning = {name for name, value in self.named_parameters() if value.requires_grad}
         state = checkpoint["state_dict"]
-        for key in [key for key in state if key.startswith(FROZEN_PREFIX)]:
+        for key in [key for key in state if key not in learning]:
             del state[key]
+
+
+def _keep_learning_parts_in_float32(model: ChatUniViForConditionalGeneration) -> None:
+    """Small steps on bfloat16 weights would be rounded away."""
+    for value in model.parameters():
+        if value.requires_grad:
+            value.data = value.data.float()

@@ -33,12 +33,20 @@ def noise_seed(key: str, frame_count: int) -> int:
     return text_seed("merging noise", key, frame_count)
 
 
-def items_of(dialogs: Iterable[Dialog], media_root: Path) -> list[TrainingItem]:
-    """The dialogs of one source; their media paths start from `media_root`."""
+def items_of(dialogs: Iterable[Dialog], media_root: Path, name: str = "") -> list[TrainingItem]:
+    """The dialogs of one source; their media paths start from `media_root`, and their clips' keys with its `name`."""
     return [
-        TrainingItem(dialog, None if dialog.media is None else Clip(dialog.media, media_root / dialog.media))
+        TrainingItem(
+            dialog,
+            None if dialog.media is None else Clip(clip_key(dialog.media, name), media_root / dialog.media),
+        )
         for dialog in dialogs
     ]
+
+
+def clip_key(media: str, source: str = "") -> str:
+    """What names a medium in the visual-token cache: its path, below the name of its source where it has one."""
+    return f"{source}/{media}" if source else media
 
 
 def caption_items(
@@ -47,14 +55,16 @@ def caption_items(
     paths: Mapping[str, str],
     media_root: Path,
     requests: Sequence[str],
+    source: str = "",
 ) -> list[TrainingItem]:
     """One sample a captioned video of the core: one of `requests`, drawn by the video's id, answered by its caption.
 
-    Videos of the core without a caption are left out. `paths` maps video ids to films below `media_root`.
+    Videos of the core without a caption are left out. `paths` maps video ids to films below `media_root`; the keys of
+    their clips begin with the name of the `source`.
     """
     return [
         TrainingItem(_caption_dialog(video_id, captions[video_id], paths[video_id], requests),
-                     Clip(paths[video_id], media_root / paths[video_id]))
+                     Clip(clip_key(paths[video_id], source), media_root / paths[video_id]))
         for video_id in core
         if video_id in captions
     ]  # fmt: skip

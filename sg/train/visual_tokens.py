@@ -7,25 +7,30 @@ for every stage, scale, epoch, seed and checkpoint (design page, "Visual tokens"
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens import BYTES_PER_VALUE, VisualTokens, VisualTokenStore
 from sg.core.errors import DataError
 from sg.core.fingerprints import fingerprint
 from sg.core.progress import Progress
 from sg.train.samples import Clip, noise_seed
-from sg.video.frames import UnreadableVideoError
+from sg.video.frames import UNREADABLE, UnreadableVideoError
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import Timeline
 
 if TYPE_CHECKING:
+    from sg.models.chat_univi.abstractor import MergeSettings
     from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
     from sg.models.chat_univi.processor import ChatUniViProcessor
 
@@ -33,6 +38,9 @@ log = logging.getLogger(__name__)
 
 CLIPS_PER_BATCH = 16
 SHARD_BYTES = 64 * 1024**2
+# Clips that are looked at to predict the size of the rest.
+PROBED_CLIPS = 200
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +55,93 @@ class DecodedClip:
     problem: str = ""
 
 
+def is_image(path: Path) -> bool:
+    """Whether the medium at `path` is a picture, by its name."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The picture at `path` as uint8 [H, W, 3], read by PIL as in the reference.
+
+    Raises:
+        UnreadableVideoError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableVideoError(UNREADABLE, f"{path.name}: no picture that can be read ({error})") from error
+
+
+def count_frames(path: Path, processor: ChatUniViProcessor) -> int:
+    """Frames that are taken of the medium at `path`, without decoding it.
+
+    Raises:
+        UnreadableVideoError: it cannot be read.
+    """
+    if is_image(path):
+        return 1
+    info = probe(path)
+    return len(processor.frames(Timeline(info.num_frames, info.fps)))
+
+
+def unreadable_clips(clips: Iterable[Clip]) -> dict[str, str]:
+    """{key: reason} of the clips that cannot be opened."""
+    problems: dict[str, str] = {}
+    for clip in {clip.key: clip for clip in clips}.values():
+        try:
+            if is_image(clip.path):
+                read_image(clip.path)
+            else:
+                probe(clip.path)
+        except UnreadableVideoError as error:
+            problems[clip.key] = str(error)
+            log.warning("%s cannot be read: %s", clip.key, error)
+    return problems
+
+
+def announce_cache(
+    store: VisualTokenStore, clips: Sequence[Clip], merging: MergeSettings, processor: ChatUniViProcessor
+) -> int:
+    """Say how large the tokens of `clips` will be, and return their predicted bytes, before any is computed.
+
+    Of many clips a few, evenly spread, are looked at.
+
+    Raises:
+        DataError: they will not fit on the disk.
+    """
+    chosen = clips[:: max(1, len(clips) // PROBED_CLIPS)]
+    tokens = 0
+    for clip in chosen:
+        try:
+            tokens += merging.num_tokens(count_frames(clip.path, processor))
+        except UnreadableVideoError:
+            continue
+    size = tokens * len(clips) // max(1, len(chosen)) * store.channels * BYTES_PER_VALUE[store.dtype]
+    log.info("visual tokens: about %s for %d clips, into %s", readable_size(size), len(clips), store.folder)
+    free = shutil.disk_usage(store.folder).free
+    if size > free:
+        raise DataError(
+            f"The visual tokens will take about {readable_size(size)}, but {store.folder} has {readable_size(free)} "
+            "free: set paths.work to a larger disk, or trainer.visual_token_cache=false."
+        )
+    return size
+
+
+def readable_size(size: float) -> str:
+    """`size` bytes as people write it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
 def decode_clip(clip: Clip, processor: ChatUniViProcessor) -> DecodedClip:
     """The frames that the model sees of `clip`, as the tower takes them; a clip that cannot be read says why."""
     try:
+        if is_image(clip.path):
+            return DecodedClip(clip.key, processor.pixel_values(read_image(clip.path)), (0,), 0.0, 1)
         frames = read_frames(clip.path, processor.frames)
     except UnreadableVideoError as error:
         return DecodedClip(clip.key, None, problem=str(error))
@@ -74,10 +166,12 @@ def fill_cache(
     model: ChatUniViForConditionalGeneration,
     processor: ChatUniViProcessor,
     decode_workers: int,
+    device: torch.device | str = "cpu",
 ) -> dict[str, str]:
     """Compute the visual tokens of the clips that `store` lacks; {key: reason} of those that cannot be read.
 
-    Whole shards are added as they fill up, so a killed run loses at most the one it was filling.
+    Whole shards are added as they fill up, so a killed run loses at most the one it was filling. Several processes may
+    fill one store.
     """
     missing = [clip for clip in clips if clip.key not in store]
     if not missing:
@@ -90,6 +184,7 @@ def fill_cache(
         num_workers=decode_workers,
         collate_fn=list,
     )
+    model.vision_tower.to(device)
     with Progress("visual tokens", len(missing), "clips") as bar, store.writer(SHARD_BYTES) as writer:
         for batch in loader:
             readable = [clip for clip in batch if clip.pixels is not None]
@@ -98,6 +193,7 @@ def fill_cache(
                 writer.add(clip.key, tokens, clip.frame_indices, clip.fps, clip.num_frames)
             bar.advance(len(readable))
             bar.fail(len(batch) - len(readable))
+    model.vision_tower.to("cpu")
     for key, reason in problems.items():
         log.warning("visual tokens: %s cannot be read: %s", key, reason)
     return problems
@@ -106,7 +202,7 @@ def fill_cache(
 def _encode(clips: Sequence[DecodedClip], model: ChatUniViForConditionalGeneration) -> list[Tensor]:
     if not clips:
         return []
-    device = model.mm_projector.weight.device
+    device = next(model.vision_tower.parameters()).device
     pixels = torch.cat([clip.pixels for clip in clips if clip.pixels is not None]).to(device)
     counts = [len(clip.frame_indices) for clip in clips]
     seeds = [noise_seed(clip.key, count) for clip, count in zip(clips, counts, strict=True)]
@@ -137,11 +233,13 @@ class DecodedClips:
 
     def __init__(self, processor: ChatUniViProcessor) -> None:
         self.processor = processor
+        self._frame_counts: dict[str, int] = {}
 
     def frame_count(self, clip: Clip) -> int:
         """Frames that are sampled from the clip."""
-        info = probe(clip.path)
-        return len(self.processor.frames(Timeline(info.num_frames, info.fps)))
+        if clip.key not in self._frame_counts:
+            self._frame_counts[clip.key] = count_frames(clip.path, self.processor)
+        return self._frame_counts[clip.key]
 
     def read(self, clip: Clip) -> Tensor:
         """Pixel values [T, 3, size, size].

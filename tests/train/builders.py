@@ -21,10 +21,10 @@ def encoder() -> DialogEncoder:
     return DialogEncoder(TOKENIZER, system_prompt="")
 
 
-def tiny_model(seed: int = 0) -> ChatUniViForConditionalGeneration:
+def tiny_model(seed: int = 0, key_value_heads: int = 2) -> ChatUniViForConditionalGeneration:
     torch.manual_seed(seed)
     text = {"model_type": "llama", "vocab_size": 700, "hidden_size": 32, "intermediate_size": 64,
-            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": key_value_heads,
             "max_position_embeddings": 512}  # fmt: skip
     vision = {"model_type": "clip_vision_model", "hidden_size": WIDTH, "intermediate_size": 64, "num_hidden_layers": 3,
               "num_attention_heads": 2, "image_size": 64, "patch_size": 16}  # fmt: skip

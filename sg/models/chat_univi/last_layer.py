@@ -31,10 +31,13 @@ def let_last_layer_skip(language_model: Any) -> None:
     last.__class__ = _skipping(type(last))  # type: ignore[arg-type]  # mypy takes classes for unhashable
 
 
-def hidden_at(language_model: Any, embeds: Tensor, positions: Tensor, keep: Tensor) -> Tensor:
-    """Final hidden states [K, D] where `keep` [B, S] is True, of right-padded `embeds` [B, S, D]."""
+def hidden_at(language_model: Any, embeds: Tensor, positions: Tensor, keep: Tensor, **attention: Any) -> Tensor:
+    """Final hidden states [K, D] where `keep` [B, S] is True, of right-padded `embeds` [B, S, D].
+
+    `attention` goes to the attention function of every layer.
+    """
     rotary = language_model.rotary_emb(embeds, position_ids=positions)
-    shared = {"attention_mask": None, "position_embeddings": rotary, "position_ids": positions}
+    shared = {"attention_mask": None, "position_embeddings": rotary, "position_ids": positions, **attention}
     hidden = embeds
     *layers, last = language_model.layers
     for layer in layers:

@@ -1,0 +1,55 @@
+"""A run on several devices: one process a device, started here unless something else (torchrun) has started them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg.artefacts.result import FAILED, read_result
+from sg.core.commands import PROJECT_FOLDER
+from sg.core.errors import DataError, MissingInputError, SgError
+
+if TYPE_CHECKING:
+    from sg.study.run import Run
+
+STARTED_BY_US = "SG_TEAM"
+
+
+def job_command(hydra: Any, script: Path, overrides: Sequence[str], folder: Path) -> list[str]:
+    """The command of one run in its `folder`, with the config folders and the config name of the `hydra` settings."""
+    sources = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    options = [f"--config-dir={path}" for path in sources] + [f"--config-name={hydra.job.config_name}"]
+    return [sys.executable, str(script), *options, *overrides, "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
+
+
+def run_on_devices(run: Run) -> None:
+    """Make the run with a process for each of its devices.
+
+    Raises:
+        SgError: it failed; the reason is in the run's result.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    from sg.study.run import note_reason
+    from sg.train.processes import run_together
+
+    hydra, trainer = HydraConfig.get(), run.config.trainer
+    command = job_command(hydra, PROJECT_FOLDER / "train.py", list(hydra.overrides.task), run.folder)
+    threads = {"OMP_NUM_THREADS": str(trainer.num_threads), STARTED_BY_US: "1"}
+    code = run_together(command, trainer.devices, os.environ | threads)
+    if code == 0:
+        return
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    note_reason(run, f"a training process ended with {how}")
+    raise SgError(_reason(run.folder))
+
+
+def _reason(folder: Path) -> str:
+    try:
+        result = read_result(folder)
+    except (MissingInputError, DataError):
+        return f"the run left no result in {folder}"
+    return result.reason if result.status == FAILED else "the run failed after an earlier one had finished"

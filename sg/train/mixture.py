@@ -1,0 +1,91 @@
+"""What a stage trains on: dialogs of several files with their weights, and a look at their media before training."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sg.artefacts.dialogs import read_dialogs
+from sg.core.errors import DataError, MissingInputError
+from sg.core.fingerprints import text_seed
+from sg.train.config import StageConfig
+from sg.train.samples import TrainingItem, clips_of, drawn_items, items_of
+
+log = logging.getLogger(__name__)
+
+
+def mixed_items(stage: StageConfig, seed: int) -> list[TrainingItem]:
+    """The samples of an epoch of `stage`: every source as often as its weight says, then a draw of `max_samples`.
+
+    Raises:
+        MissingInputError: a file of dialogs is not there.
+        DataError: one of them holds something else.
+    """
+    items: list[TrainingItem] = []
+    for number, source in enumerate(stage.sources):
+        own = items_of(read_dialogs(Path(source.dialogs)), Path(source.media), source.name)
+        items.extend(_weighted(own, source.weight, text_seed("weight", stage.name, number, seed)))
+    return drawn_items(items, stage.max_samples, text_seed("draw", stage.name, seed))
+
+
+def _weighted(items: Sequence[TrainingItem], weight: float, seed: int) -> list[TrainingItem]:
+    """All items as often as the whole part of `weight` says, and a seeded draw for the rest, in their order."""
+    whole = int(weight)
+    extra = round((weight - whole) * len(items))
+    drawn = sorted(np.random.default_rng(seed).permutation(len(items))[:extra]) if extra else []
+    return [*(list(items) * whole), *(items[index] for index in drawn)]
+
+
+def present_items(stage: StageConfig, items: list[TrainingItem], max_missing: float) -> list[TrainingItem]:
+    """The items whose media are there, when no larger share than `max_missing` has to be left out.
+
+    Raises:
+        MissingInputError: more are missing; the sentence says how many, and where.
+    """
+    absent = absent_media(items)
+    if not absent:
+        return items
+    kept = [item for item in items if item.clip is None or item.clip.path not in absent]
+    left_out = len(items) - len(kept)
+    if left_out > max_missing * len(items):
+        share = -(-left_out * 1000 // len(items)) / 1000
+        raise MissingInputError(
+            f"Stage {stage.name}: {left_out:,} of {len(items):,} samples lack their media ({summary(absent)}); "
+            f"get the files, or go on without those samples with stage.max_missing={share:g}."
+        )
+    log.warning("stage %s: %d of %d samples left out, their media are missing (%s)",
+                stage.name, left_out, len(items), summary(absent))  # fmt: skip
+    return kept
+
+
+def absent_media(items: Iterable[TrainingItem]) -> set[Path]:
+    """The media of `items` that are not on this machine; every file is looked for once."""
+    return {path for path in {item.clip.path for item in items if item.clip is not None} if not path.is_file()}
+
+
+def summary(absent: set[Path]) -> str:
+    """Where files are missing: the folders with most of them, and one name."""
+    folders = Counter(path.parent for path in absent).most_common(3)
+    where = ", ".join(f"{number:,} in {folder}" for folder, number in folders)
+    return f"{where}; such as {min(absent)}"
+
+
+def check_clip_names(items: Iterable[TrainingItem]) -> None:
+    """Refuse media that the visual-token cache could not tell apart.
+
+    Raises:
+        DataError: two sources name different files alike.
+    """
+    paths: dict[str, Path] = {}
+    for clip in clips_of(items):
+        paths[clip.key] = clip.path
+    for item in items:
+        if item.clip is not None and paths[item.clip.key] != item.clip.path:
+            raise DataError(
+                f"{paths[item.clip.key]} and {item.clip.path} would share the name {item.clip.key!r} among the visual "
+                "tokens: give one of their sources in stage.*.sources a `name`."
+            )

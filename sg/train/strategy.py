@@ -1,0 +1,58 @@
+"""How a stage is spread over devices: Lightning's strategies, and sharding the weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from sg.train.config import TrainerConfig
+
+if TYPE_CHECKING:
+    from pytorch_lightning.strategies import Strategy
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from sg.train.module import StageNetwork
+
+
+def lightning_strategy(config: TrainerConfig) -> Strategy | str:
+    """Lightning's strategy for `trainer.strategy`; FSDP is PyTorch's second version, which also runs on CPUs."""
+    from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
+
+    if config.shards:
+        return ModelParallelStrategy(
+            data_parallel_size=config.devices, tensor_parallel_size=1, save_distributed_checkpoint=False
+        )
+    # Gradients as views of the buckets save a copy of all gradients.
+    return DDPStrategy(gradient_as_bucket_view=True) if config.devices > 1 else "auto"
+
+
+def shard(network: StageNetwork, mesh: DeviceMesh, precision: str) -> None:
+    """Spread the weights of `network` over the devices of `mesh`: a group a layer, one for the tower, one for the rest.
+
+    Under `bf16-mixed` the shards are float32, and gathered weights and products bfloat16; gradients are summed in
+    float32.
+    """
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    policy = MixedPrecisionPolicy(cast_forward_inputs=False)
+    if precision == "bf16-mixed":
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+        network.model.model.float()
+        network.model.lm_head.float()
+        network.model.mm_projector.float()
+    fully_shard(network.model.vision_tower, mesh=mesh)
+    for layer in network.model.model.layers:
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    fully_shard(network, mesh=mesh, mp_policy=policy)
+
+
+def full_state(model: nn.Module) -> dict[str, Tensor]:
+    """The whole state of a sharded model on the CPU, in the leading process; empty in the others. All must call it."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    state: dict[str, Any] = get_model_state_dict(
+        model, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )
+    return state

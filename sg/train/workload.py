@@ -1,0 +1,41 @@
+"""What a collated micro-batch holds: samples, tokens, and the operations that training on it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sg.models.chat_univi.config import ChatUniViConfig
+from sg.models.chat_univi.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.splice import run_starts
+from sg.train.callbacks import Work
+from sg.train.config import StageConfig
+from sg.train.flops import ModelSize, training_flops
+
+
+def model_size(config: ChatUniViConfig) -> ModelSize:
+    """The sizes of a loaded model."""
+    return ModelSize.of(config.text_config.to_dict(), config.vision_config.to_dict())
+
+
+def workload(config: ChatUniViConfig, stage: StageConfig) -> Callable[[Mapping[str, Any]], Work]:
+    """What measures a micro-batch as `collate` makes it, with ready visual tokens or with frames."""
+    size, merging, select_layer = model_size(config), config.merging, config.vision_select_layer
+
+    def measure(batch: Mapping[str, Any]) -> Work:
+        ids: Tensor = batch["input_ids"]
+        text = (batch["attention_mask"] & (ids != PLACEHOLDER_ID)).sum(dim=1).tolist()
+        runs = run_starts(ids).sum(dim=1).tolist()
+        frames = list(batch.get("frame_counts", ()))
+        visual = list(batch.get("visual_counts", [merging.num_tokens(count) for count in frames]))
+        positions, start = [], 0
+        for row, own_runs in zip(text, runs, strict=True):
+            positions.append(row + sum(visual[start : start + own_runs]))
+            start += own_runs
+        supervised = int((batch["labels"][:, 1:] != IGNORED_LABEL).sum())
+        flops = training_flops(size, stage, positions, supervised, sum(visual))
+        return Work(len(ids), sum(positions), flops + size.tower_flops(sum(frames), select_layer))
+
+    return measure

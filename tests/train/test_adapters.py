@@ -1,0 +1,148 @@
+"""Low-rank adapters: what they train, how they are merged, and that the next stage starts from the merged weights."""
+
+import multiprocessing
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sg.artefacts.checkpoint import read_stage_info
+from sg.core.errors import ConfigError
+from sg.models.chat_univi.build import load_checkpoint
+from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.train.adapters import add_adapters, merge_adapters
+from sg.train.config import LoraConfig, RecipeConfig, StageConfig, TrainerConfig, check_machine, has_bitsandbytes
+from sg.train.stage import train_stage
+from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.test_stage import losses, train, weights
+
+LORA: dict[str, Any] = {"peft": "lora", "lora": LoraConfig(rank=4, alpha=8, dropout=0.1, learning_rate=1e-2)}
+
+
+def with_adapters(**settings: Any) -> ChatUniViForConditionalGeneration:
+    model = tiny_model()
+    stage = StageConfig(name="caption", trains=["projector", "language_model"], **(LORA | settings))
+    add_adapters(model, stage, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "lora_B" in name:  # they start at 0: as after some steps
+                value.normal_(generator=generator)
+    return model
+
+
+def test_adapters_sit_on_every_linear_layer_but_the_head_and_learn_alone() -> None:
+    model = with_adapters()
+    learning = [name for name, value in model.model.named_parameters() if value.requires_grad]
+    assert len(learning) == 2 * 7 * 2  # layers, linear layers of each, A and B
+    assert all(".lora_" in name for name in learning)
+    assert not model.lm_head.weight.requires_grad
+
+
+def test_merged_weights_are_the_base_and_the_scaled_product() -> None:
+    model = with_adapters()
+    factors = {name: value.clone() for name, value in model.model.named_parameters() if ".lora_" in name}
+    merged, base = merge_adapters(model, tiny_model).state_dict(), tiny_model().state_dict()
+    assert merged.keys() == base.keys()
+    for name, before in base.items():
+        inner = name.removeprefix("model.").removesuffix(".weight")
+        down = factors.get(f"{inner}.lora_A.default.weight")
+        if down is None:
+            assert torch.equal(merged[name], before), name
+        else:
+            product = 8 / 4 * factors[f"{inner}.lora_B.default.weight"] @ down
+            torch.testing.assert_close(merged[name], before + product)
+
+
+def test_a_merged_model_says_what_the_adapted_one_said() -> None:
+    model = with_adapters(lora=LoraConfig(rank=4, alpha=8, dropout=0.0))
+    ids = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        adapted = model(input_ids=ids).logits
+        merged = merge_adapters(model, tiny_model)(input_ids=ids).logits
+    torch.testing.assert_close(adapted, merged, atol=1e-4, rtol=1e-4)
+
+
+def test_a_stage_with_adapters_learns_and_the_next_one_starts_from_its_merged_weights(tmp_path: Path) -> None:
+    first = stage_job(tmp_path / "caption", epochs=3, **LORA)
+    train(first)
+    curve, base, merged = losses(first.folder), tiny_model().state_dict(), weights(first.folder)
+    assert sum(curve[-5:]) < 0.98 * sum(curve[:5])
+    assert merged.keys() == base.keys()
+    changed = {key for key in base if not torch.equal(base[key], merged[key])}
+    assert "mm_projector.weight" in changed
+    assert "model.layers.0.self_attn.q_proj.weight" in changed
+    assert not {"lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"} & changed
+
+    second = stage_job(tmp_path / "instruct", name="instruct", trains=["projector"], count=12)
+    train_stage(second, lambda: load_checkpoint(str(first.folder)), encoder(), RandomClips(), trainer_config(), print)
+    after = weights(second.folder)
+    assert {key for key in merged if not torch.equal(after[key], merged[key])} == {
+        "mm_projector.weight", "mm_projector.bias",
+    }  # fmt: skip
+
+
+def _killed(folder: str, step: int) -> None:
+    import os
+
+    import sg.train.callbacks as callbacks
+
+    original = callbacks.LossCurve.on_train_batch_end
+
+    def killed(self: object, trainer: object, *args: object) -> None:
+        original(self, trainer, *args)  # type: ignore[arg-type]
+        if trainer.global_step >= step:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    callbacks.LossCurve.on_train_batch_end = killed  # type: ignore[method-assign,assignment]
+    train(stage_job(Path(folder), **LORA), packed=True)
+
+
+@pytest.mark.slow
+def test_a_killed_stage_with_adapters_goes_on_with_the_same_dropout(tmp_path: Path) -> None:
+    train(stage_job(tmp_path / "calm", **LORA), packed=True)
+    process = multiprocessing.get_context("spawn").Process(target=_killed, args=(str(tmp_path / "killed"), 7))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert read_stage_info(tmp_path / "killed") is None
+    train(stage_job(tmp_path / "killed", **LORA), packed=True)
+    assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "calm"), abs=1e-6)
+    calm, killed = weights(tmp_path / "calm"), weights(tmp_path / "killed")
+    assert all(torch.equal(calm[key], killed[key]) for key in calm)
+
+
+def recipe(**settings: Any) -> RecipeConfig:
+    stages = {"align": StageConfig(name="align"), "caption": StageConfig(name="caption", trains=["language_model"])}
+    return RecipeConfig(**(stages | settings))
+
+
+def test_one_key_sets_adapters_for_the_stages_that_train_the_language_model() -> None:
+    chosen = recipe(peft="lora")
+    assert (chosen.align.peft, chosen.caption.peft) == ("none", "lora")
+    assert chosen.caption.trains_whole == []
+
+
+def test_adapters_in_4_bits_are_refused_where_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"peft=qlora needs bitsandbytes.*stage\.peft=lora"):
+        check_machine(recipe(peft="qlora"), TrainerConfig())
+
+
+def test_adapters_are_not_sharded() -> None:
+    with pytest.raises(ConfigError, match="fsdp shards weights that learn"):
+        check_machine(recipe(peft="lora"), TrainerConfig(strategy="fsdp", devices=2))
+
+
+@pytest.mark.skipif(not has_bitsandbytes(), reason="bitsandbytes is not installed")
+def test_a_stage_over_weights_in_4_bits_merges_into_the_unrounded_ones(tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "caption", count=12, **(LORA | {"peft": "qlora"}))
+    train(job)
+    base, merged = tiny_model().state_dict(), weights(job.folder)
+    assert merged.keys() == base.keys()
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert 0 < float((merged[name] - base[name]).norm()) < 0.5 * float(base[name].norm())
+    assert float(torch.linalg.matrix_rank(merged[name] - base[name], atol=1e-5)) <= 4
+    assert not torch.equal(merged["mm_projector.weight"], base["mm_projector.weight"])
