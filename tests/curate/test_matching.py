@@ -73,6 +73,22 @@ def test_the_projected_matcher_is_exact_bit_for_bit(dims):
     np.testing.assert_array_equal(found.score, exact.score)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_leave_no_trace_and_are_left_as_they_were(threads):
+    a, b = units(900, dim=24), units(3000, dim=24, seed=1)
+    single = match(a, b, ExactMatcher(b))
+    matchers = (ExactMatcher(b), ProjectedMatcher(b, principal_basis(b.numpy(), 4)))
+    try:
+        torch.set_num_threads(threads)
+        for matcher in matchers:
+            found = match(a, b, matcher)
+            np.testing.assert_array_equal(found.target, single.target)
+            np.testing.assert_array_equal(found.score, single.score)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_cells_miss_little_and_never_score_higher():
     a, b = units(400, dim=8), units(4000, dim=8, seed=1)
     exact = match(a, b, ExactMatcher(b))
