@@ -13,7 +13,7 @@ from sg.curate.checks import check_choice, check_positive, check_rungs, check_se
 ORDERS = ("hashed", "reference", "shuffled")
 SURVIVORS = ("medoid", "longest_caption", "dst")
 METRICS = ("mean", "survivor")
-MATCHERS = ("exact", "projected", "cells")
+MATCHERS = ("exact", "projected", "cells", "faiss")
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("float32", "float64")
 
@@ -39,13 +39,14 @@ class TomeConfig:
         max_cluster_size: merges that would exceed it are passed over.
         min_similarity: a round stops at the first merge below it, and the run when a round adds nothing.
         collapse_exact: group bitwise equal vectors before the first round (hashed order only).
-        matcher: `exact`; `projected` (the same result, faster on CPUs); `cells` (nearly the same, much faster).
+        matcher: `exact`; `projected` (the same bits, about three times faster on CPUs); `cells` (nearly the same, much
+            faster); `faiss` (the same kind of candidates as `cells`, from an inverted file of that library).
         block_rows: rows compared at a time.
         block_columns: columns compared at a time.
-        rows_per_cell: for `cells`: rows on the target side that share a cell.
-        probed_cells: for `cells`: nearest cells that a row is compared with.
-        exact_below: for `cells`: rounds of fewer tokens are matched exactly.
-        verify_sample: for `cells`: merges of each round that are checked against the exact match.
+        rows_per_cell: for `cells` and `faiss`: rows on the target side that share a cell.
+        probed_cells: for `cells` and `faiss`: nearest cells that a row is compared with.
+        exact_below: for `cells` and `faiss`: rounds of fewer tokens are matched exactly.
+        verify_sample: for `cells` and `faiss`: merges of each round that are checked against the exact match.
         projected_dims: for `projected`: principal components of the bound.
         dtype: storage and products of the working vectors.
         device: `auto` takes a GPU when there is one.

@@ -44,9 +44,16 @@ class Matchers:
         a, b = unit_tensor(vectors, sources), unit_tensor(vectors, targets).to(self.device)
         return match(a, b, self._matcher(len(a), b), advance, store)
 
+    @property
+    def could_be_bounded(self) -> bool:
+        """True when `projected` would give the same result sooner than the matcher that was chosen."""
+        config = self._config
+        is_plain = (config.matcher, config.order, config.dtype) == ("exact", "hashed", "float32")
+        return is_plain and self.device.type == "cpu"
+
     def is_partial(self, sources: int, targets: int) -> bool:
         """True when a round of that size is matched by candidates that may miss the best one."""
-        return self._config.matcher == "cells" and sources + targets >= self._config.exact_below
+        return self._config.matcher in ("cells", "faiss") and sources + targets >= self._config.exact_below
 
     def agreement(self, vectors: NDArray[np.floating], edges: Edges, targets: Rows) -> float:
         """Share of `verify_sample` evenly spaced edges whose target is the exact match of their source."""
@@ -57,6 +64,10 @@ class Matchers:
 
     def _matcher(self, sources: int, b: Tensor) -> Matcher:
         if self.is_partial(sources, len(b)):
+            if self._config.matcher == "faiss":
+                from sg.curate.faiss_candidates import FaissMatcher
+
+                return FaissMatcher(b, self._config.rows_per_cell, self._config.probed_cells)
             from sg.curate.cells import CellMatcher, Cells
 
             if self._cells is None:

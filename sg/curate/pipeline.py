@@ -39,8 +39,10 @@ log = logging.getLogger(__name__)
 
 CURATION_FILE = "curation.json"
 UNFINISHED_FOLDER = "unfinished"
-_OPERATIONAL = ("name", "device", "block_rows", "block_columns", "checkpoint_every_s")
+_OPERATIONAL = ("name", "device", "block_rows", "block_columns", "projected_dims", "checkpoint_every_s")
 """Settings that leave no trace in the result."""
+_OF_CANDIDATES = ("rows_per_cell", "probed_cells", "exact_below", "verify_sample")
+"""Settings of the matchers that compare with likely candidates only."""
 
 _BASELINES = {
     RandomConfig: ("selection", "random_removals"),
@@ -119,15 +121,22 @@ def curation_identity(
     missing: str,
 ) -> dict[str, Any]:
     """All that decides the result, as plain data; `wanted` counts only where it is not all that has a vector."""
-    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _OPERATIONAL}
     is_all = wanted is None or set(wanted) == set(read_vector_ids(vectors_folder))
     return {
         "curator": type(config).__name__,
-        "settings": settings,
+        "settings": _settings_that_matter(config),
         "vectors": vectors_fingerprint(vectors_folder),
         "captions": captions.content_hash if captions is not None else None,
         "videos": None if is_all else {"ids": fingerprint(sorted(wanted or [])), "missing": missing},
     }
+
+
+def _settings_that_matter(config: CuratorConfig) -> dict[str, Any]:
+    """The settings that decide the result; `projected` gives the bits of `exact`, so it counts as that."""
+    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _OPERATIONAL}
+    if settings.get("matcher") in ("exact", "projected"):
+        settings = {key: value for key, value in settings.items() if key not in _OF_CANDIDATES} | {"matcher": "exact"}
+    return settings
 
 
 def captions_for(config: CuratorConfig, path: Path | None) -> Captions | None:

@@ -41,9 +41,14 @@ class ProjectedMatcher:
             part = slice(start, start + _STRIPE_ROWS)
             self._search(block[part], bounds_of_block[part], found[part])
 
-        # One torch thread a worker: products this small do not gain from more, and idle ones would spin.
-        with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(search, range(0, len(block), _STRIPE_ROWS)))
+        # One torch thread a worker: products this small do not gain from more, and idle ones would spin. The setting
+        # reaches beyond the thread that makes it, hence the last line.
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                list(pool.map(search, range(0, len(block), _STRIPE_ROWS)))
+        finally:
+            torch.set_num_threads(threads)
         return Candidates(found.target, found.best - found.second)
 
     def _search(self, rows: Tensor, bounds_of_rows: Tensor, found: _Found) -> None:

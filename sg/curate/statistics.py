@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sg.artefacts.forest import Forest
+from sg.curate.embedding_map import embedding_map
 from sg.curate.matchers import choose_device
 from sg.curate.matching import full_precision
 from sg.curate.order import video_keys
@@ -24,18 +25,21 @@ Rows = NDArray[np.int64]
 STATISTICS_FILE = "statistics.json"
 _ROWS_AT_ONCE, _COLUMNS_AT_ONCE = 4096, 16_384
 _CURVE_POINTS = 400
+_BINS_PER_UNIT = 50
 
 
 @dataclass(frozen=True, slots=True)
 class StatisticsSettings:
     """How the numbers are taken: `sample` videos (evenly spaced in hashed order) stand for all where there are more.
 
-    `near_duplicate` is the cosine above which two videos count as near-duplicates; `listed` the length of lists.
+    `near_duplicate` is the cosine above which two videos count as near-duplicates; `listed` the length of lists;
+    `map_points` the number of videos on the map.
     """
 
-    sample: int = 8192
+    sample: int = 4096
     near_duplicate: float = 0.95
     listed: int = 12
+    map_points: int = 5000
     seed: int = 0
     device: str = "auto"
 
@@ -64,6 +68,7 @@ def core_statistics(
     by_key = np.argsort(keys)
     sample = by_key[:: max(1, len(forest) // settings.sample)]
     last_removed_first = np.arange(len(forest))[::-1]
+    on_map = by_key[:: max(1, -(-len(forest) // settings.map_points))]
     probe = _Probe(unit, sample, settings)
     curated, drawn = probe.cores(last_removed_first, sizes), probe.cores(by_key, sizes)
     labels = None if families is None else [families.get(video_id) for video_id in forest.video_ids]
@@ -80,6 +85,8 @@ def core_statistics(
         "exact_duplicates": int((forest.round == -1).sum()),
         "families": None if labels is None else len(set(labels)),
         "removal_curve": removal_curve(forest),
+        "merge_similarity": _shares_of(forest.similarity[~np.isnan(forest.similarity)]),
+        "map": embedding_map(forest, unit, sizes, on_map),
         "cores": cores,
     }
 
@@ -100,7 +107,9 @@ class _Probe:
             members = order[:size][:: max(1, size // self._settings.sample)]
             closest = self._highest(members, order[:size], without_self=True)
             share = float((closest > self._settings.near_duplicate).mean())
-            results.append({"coverage": _quantiles(best), "duplicates": round(share, 6)})
+            results.append(
+                {"coverage": _quantiles(best), "coverage_histogram": _shares_of(best), "duplicates": round(share, 6)}
+            )
             done = size
         return results
 
@@ -152,7 +161,8 @@ def _cluster_numbers(
             "histogram": _histogram(counts),
         },
         "least_alike": _least_alike(forest, unit, owner, settings.listed),
-        "at_the_cut": _at_the_cut(forest, size, settings.listed),
+        "at_the_cut": _merges(forest, range(len(forest) - size - 1, -1, -1), settings.listed),
+        "beyond_the_cut": _merges(forest, range(len(forest) - size, len(forest)), settings.listed),
     }
 
 
@@ -182,16 +192,15 @@ def _least_alike(forest: Forest, unit: NDArray[np.floating], owner: Rows, listed
     ]
 
 
-def _at_the_cut(forest: Forest, size: int, listed: int) -> list[dict[str, Any]]:
-    """The last merges before the core was reached: neighbours that the cut tells apart."""
-    last = range(len(forest) - size - 1, max(-1, len(forest) - size - 1 - listed), -1)
+def _merges(forest: Forest, rows: range, listed: int) -> list[dict[str, Any]]:
+    """The merges of the first of `rows`: on the one side of a cut they were made, on the other both videos stay."""
     return [
         {
             "video_id": forest.video_ids[row],
             "merged_into": forest.video_ids[forest.parent[row]],
             "similarity": round(float(forest.similarity[row]), 6),
         }
-        for row in last
+        for row in rows[:listed]
         if forest.parent[row] >= 0 and not np.isnan(forest.similarity[row])
     ]
 
@@ -200,6 +209,16 @@ def _histogram(counts: Rows) -> list[list[int]]:
     """[smallest size, number of clusters] of bins 1, 2-3, 4-7, ... up to the largest cluster."""
     bins = np.log2(np.maximum(counts, 1)).astype(int)
     return [[2**power, int(number)] for power, number in enumerate(np.bincount(bins).tolist())]
+
+
+def _shares_of(cosine: NDArray[np.floating]) -> list[list[float]]:
+    """[lower end of a bin of 0.02, share of the values] of the bins from the lowest value up to 1."""
+    if not len(cosine):
+        return []
+    bins = np.clip(np.floor(np.asarray(cosine, np.float64) * _BINS_PER_UNIT), -_BINS_PER_UNIT, _BINS_PER_UNIT - 1)
+    first = int(bins.min())
+    counts = np.bincount(bins.astype(int) - first, minlength=_BINS_PER_UNIT - first)
+    return [[(first + bar) / _BINS_PER_UNIT, round(n / len(cosine), 6)] for bar, n in enumerate(counts.tolist())]
 
 
 def _quantiles(cosine: NDArray[np.float64]) -> dict[str, float]:

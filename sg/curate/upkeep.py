@@ -19,6 +19,9 @@ from sg.curate.videos import select_videos
 
 log = logging.getLogger(__name__)
 
+_STATISTICS_VERSION = 2
+"""Raised when the numbers change, so that a `statistics.json` of before is written anew."""
+
 
 def describe_cores(
     out_folder: Path,
@@ -45,7 +48,15 @@ def describe_cores(
     benchmark = vectors_fingerprint(benchmark_folder) if benchmark_folder else None
     numbers = dataclasses.asdict(settings) | {"device": None}
     made_from = fingerprint(
-        [forest.content_hash, wanted, numbers, benchmark, sources is not None, families is not None]
+        [
+            _STATISTICS_VERSION,
+            forest.content_hash,
+            wanted,
+            numbers,
+            benchmark,
+            sources is not None,
+            families is not None,
+        ]
     )
     if path.is_file() and read_json(path).get("fingerprint") == made_from:
         return path

@@ -1,11 +1,15 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sg.core.errors import ConfigError
 from sg.curate.cells import CellMatcher, Cells
 from sg.curate.config import TomeConfig
+from sg.curate.faiss_candidates import FaissMatcher
 from sg.curate.matchers import Matchers, unit_tensor
 from sg.curate.matching import ExactMatcher, full_precision, match, row_top2
 from sg.curate.projected import ProjectedMatcher, principal_basis
@@ -73,6 +77,22 @@ def test_the_projected_matcher_is_exact_bit_for_bit(dims):
     np.testing.assert_array_equal(found.score, exact.score)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_leave_no_trace_and_are_left_as_they_were(threads):
+    a, b = units(900, dim=24), units(3000, dim=24, seed=1)
+    single = match(a, b, ExactMatcher(b))
+    matchers = (ExactMatcher(b), ProjectedMatcher(b, principal_basis(b.numpy(), 4)))
+    try:
+        torch.set_num_threads(threads)
+        for matcher in matchers:
+            found = match(a, b, matcher)
+            np.testing.assert_array_equal(found.target, single.target)
+            np.testing.assert_array_equal(found.score, single.score)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_cells_miss_little_and_never_score_higher():
     a, b = units(400, dim=8), units(4000, dim=8, seed=1)
     exact = match(a, b, ExactMatcher(b))
@@ -118,3 +138,22 @@ def test_a_zero_mean_matches_with_score_zero():
     vectors = np.array([[1.0, 0.0], [0.0, 0.0], [-1.0, 0.0]], np.float32)
     found = Matchers(TomeConfig(), vectors).match(vectors, np.array([1]), np.array([0, 2]))
     assert found.target[0] == 0 and found.score[0] == 0.0
+
+
+def test_candidates_of_faiss_are_exact_where_it_sees_everything_and_miss_little_elsewhere():
+    pytest.importorskip("faiss")
+    a, b = units(400, dim=8), units(4000, dim=8, seed=1)
+    exact = match(a, b, ExactMatcher(b))
+    everything = match(a, b, FaissMatcher(b, rows_per_list=100, probed=1000))
+    np.testing.assert_array_equal(everything.target, exact.target)
+    np.testing.assert_array_equal(everything.score, exact.score)
+    some = match(a, b, FaissMatcher(b, rows_per_list=100, probed=8))
+    assert (some.score <= exact.score).all() and (some.target == exact.target).mean() > 0.9
+    single = match(a[:3], b[:1], FaissMatcher(b[:1], rows_per_list=100, probed=8))
+    assert single.target.tolist() == [0, 0, 0]
+
+
+def test_faiss_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ConfigError, match=r"curator\.matcher=faiss needs faiss.*\[faiss\]"):
+        FaissMatcher(units(4), rows_per_list=2, probed=1)

@@ -1,17 +1,18 @@
 import json
-import os
-import signal
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
+from benchmarks.curation.kills import Nursery, kill_at_random
 from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.artefacts.vectors import Vectors, part_path
 from sg.core.errors import ConfigError, DataError, MissingInputError
+from sg.core.files import read_json
 from sg.curate.baselines.config import RandomConfig
 from sg.curate.config import CurateConfig, TomeConfig
 from sg.curate.pipeline import curate
@@ -101,6 +102,21 @@ def test_a_truncated_part_is_named_and_the_old_forest_stays(tmp_path, vectors):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_handful_of_videos_is_curated_and_described(tmp_path, count):
+    config = make_source(tmp_path, count=count, usable=count)
+    path = curate_data(replace(config, scales=["1k", "2k", "9k"], export=["1k"]))
+    assert len(read_forest(path)) == count
+    assert [core["size"] for core in read_json(path.parent / "statistics.json")["cores"]] == [1, 2][:count]
+
+
+def test_the_exact_matchers_share_their_finished_work(tmp_path, vectors):
+    path = curate(TomeConfig(matcher="projected"), vectors, None, tmp_path / "out")
+    stamp = path.stat().st_mtime_ns
+    assert curate(TomeConfig(rows_per_cell=7), vectors, None, tmp_path / "out").stat().st_mtime_ns == stamp
+    assert curate(TomeConfig(matcher="cells"), vectors, None, tmp_path / "out").stat().st_mtime_ns != stamp
+
+
 def test_nothing_to_curate_is_a_clear_error(tmp_path, vectors):
     with pytest.raises(MissingInputError, match=r"python -m sg\.embed"):
         curate(TomeConfig(), tmp_path / "nowhere", None, tmp_path / "out")
@@ -108,47 +124,25 @@ def test_nothing_to_curate_is_a_clear_error(tmp_path, vectors):
         curate(TomeConfig(), vectors, None, tmp_path / "out", wanted=[])
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from sg.curate.config import TomeConfig
-from sg.curate.pipeline import curate
-import sg.curate.resume as resume
-import sg.curate.tome as tome
-
-folder, rounds, blocks = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-seen = {"rounds": 0, "blocks": 0}
-
-def counted(name, limit, original):
-    def save(self, *arguments):
-        original(self, *arguments)
-        seen[name] += 1
-        if seen[name] == limit:
-            print("now", flush=True)
-            import time
-            time.sleep(60)
-    return save
-
-resume.RunStore.save_round = counted("rounds", rounds, resume.RunStore.save_round)
-resume.RunStore.save_blocks = counted("blocks", blocks, resume.RunStore.save_blocks)
-curate(TomeConfig(block_rows=32, checkpoint_every_s=0.0), folder / "vectors", None, folder / "out")
-"""
-
-
-@pytest.mark.parametrize(("rounds", "blocks"), [(1, 0), (6, 0), (0, 2), (0, 9), (0, 14)])
-def test_a_run_killed_in_any_round_goes_on_to_the_same_bytes(tmp_path, vectors, rounds, blocks):
+def test_an_unfinished_run_is_refused_to_other_settings_and_goes_on_to_the_same_bytes(tmp_path, vectors):
     undisturbed = curate(TomeConfig(), vectors, None, tmp_path / "undisturbed").read_bytes()
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(rounds), str(blocks)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as child:
-        assert child.stdout is not None and child.stdout.readline() == b"now\n"
-        os.killpg(child.pid, signal.SIGKILL)
     unfinished = tmp_path / "out" / "unfinished"
-    assert (unfinished / ("round.npz" if rounds else "blocks.npz")).is_file()
+    with Nursery(vectors) as nursery:
+        for _ in range(20):  # a run that ends before it is killed is begun anew
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+            if not nursery.run(tmp_path / "out", until=unfinished / "round.npz"):
+                break
     assert not (tmp_path / "out" / "forest.parquet").exists()
     with pytest.raises(ConfigError, match=r"settings.seed was 0, is 1"):
         curate(TomeConfig(seed=1), vectors, None, tmp_path / "out")
-    assert curate(TomeConfig(), vectors, None, tmp_path / "out").read_bytes() == undisturbed
+    assert curate(TomeConfig(matcher="projected"), vectors, None, tmp_path / "out").read_bytes() == undisturbed
     assert not unfinished.exists()
+
+
+def test_runs_killed_at_random_moments_end_in_the_same_bytes(tmp_path, vectors):
+    outcomes = kill_at_random(vectors, tmp_path, runs=2, seed=0)
+    assert all(outcome.same_bytes for outcome in outcomes)
+    assert sum(outcome.kills for outcome in outcomes) >= 2
 
 
 def test_two_commands_at_once_curate_once(tmp_path, vectors):

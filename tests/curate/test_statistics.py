@@ -10,6 +10,7 @@ from sg.curate.baselines.config import RandomConfig
 from sg.curate.changes import unit_of_forest
 from sg.curate.config import TomeConfig
 from sg.curate.contamination import contamination
+from sg.curate.embedding_map import principal_plane
 from sg.curate.export import export_core
 from sg.curate.pipeline import curated_order
 from sg.curate.removals import forest_of
@@ -130,3 +131,43 @@ def test_a_core_is_exported_as_text_and_parquet(tome, tmp_path):
     assert columns["video_id"] == columns["cluster_id"] == forest.core(40)
     clusters = forest.clusters(40)
     assert columns["cluster_size"] == [len(clusters[name]) for name in forest.core(40)]
+
+
+def test_the_merges_on_both_sides_of_a_cut_are_named(tome):
+    forest, unit = tome
+    core = core_statistics(forest, unit, [50], StatisticsSettings(listed=5))["cores"][0]
+    assert [pair["video_id"] for pair in core["at_the_cut"]] == forest.video_ids[449:444:-1]
+    assert [pair["video_id"] for pair in core["beyond_the_cut"]] == forest.video_ids[450:455]
+    assert {pair["merged_into"] for pair in core["beyond_the_cut"]} <= set(forest.core(50))
+
+
+def test_similarities_are_counted_in_bins_that_hold_all_of_them(tome):
+    forest, unit = tome
+    result = core_statistics(forest, unit, [50], StatisticsSettings())
+    merged = forest.similarity[~np.isnan(forest.similarity)]
+    bars = result["merge_similarity"]
+    assert bars[-1][0] == 0.98 and sum(share for _, share in bars) == pytest.approx(1, abs=1e-4)
+    assert bars[-1][1] == pytest.approx((merged >= 0.98).mean(), abs=1e-6)
+    core = result["cores"][0]
+    assert sum(share for _, share in core["coverage_histogram"]) == pytest.approx(1, abs=1e-4)
+    assert core["random"]["coverage_histogram"] != core["coverage_histogram"]
+
+
+def test_the_map_shows_each_video_in_the_smallest_core_that_holds_it(tome):
+    forest, unit = tome
+    result = core_statistics(forest, unit, [200, 50], StatisticsSettings())["map"]
+    cores = [core for *_, core in result["points"]]
+    assert {core: cores.count(core) for core in set(cores)} == {50: 50, 200: 150, 0: 300}
+    place = np.array([[x, y] for x, y, _ in result["points"]])
+    values = np.linalg.eigvalsh(np.cov(unit.T, bias=True))[::-1]
+    np.testing.assert_allclose(sorted(place.var(axis=0))[::-1], values[:2], rtol=1e-2)
+    assert result["explained"][0] == pytest.approx(values[0] / values.sum(), abs=1e-4)
+    thinned = core_statistics(forest, unit, [], StatisticsSettings(map_points=100))["map"]
+    assert len(thinned["points"]) == 100 and {core for *_, core in thinned["points"]} == {0}
+
+
+@pytest.mark.parametrize("rows", [np.ones((1, 3)), np.ones((4, 3)), np.ones((3, 1)), np.eye(2)])
+def test_a_map_of_hardly_anything_is_flat_instead_of_an_error(rows):
+    place, explained = principal_plane(rows)
+    assert place.shape == (len(rows), 2) and np.isfinite(place).all()
+    assert 0 <= sum(explained) <= 1 + 1e-9

@@ -1,0 +1,125 @@
+"""Curations that are killed (SIGKILL) at random moments and begun again until they end: are the bytes the same?
+
+    python benchmarks/curation/kills.py --runs 20 --count 3000
+
+A run is killed after a random part of the time an undisturbed one takes, taken up, killed again, and so on, at most
+`MOST_KILLS` times. Each run has a process of its own, forked from one that has imported everything.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+MOST_KILLS = 6
+NURSERY = """
+import os, sys
+from pathlib import Path
+from sg.curate.config import TomeConfig
+from sg.curate.pipeline import curate
+import sg.curate.resume, sg.curate.tome
+
+config = TomeConfig(block_rows=32, checkpoint_every_s=0.0)
+print("ready", flush=True)
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        curate(config, Path(sys.argv[1]), None, Path(line.rstrip("\\n")))
+        os._exit(0)
+    print(child, flush=True)
+    sys.stdin.readline()  # an ended child keeps its number until it is asked for, so no other process is killed
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: how often it was killed, and whether it ended in the bytes of an undisturbed one."""
+
+    kills: int
+    same_bytes: bool
+
+
+class Nursery:
+    """Starts curations of the vectors in a folder, each in a process of its own."""
+
+    def __init__(self, vectors: Path) -> None:
+        root = Path(__file__).resolve().parents[2]
+        command = [sys.executable, "-c", NURSERY, str(vectors)]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, text=True, bufsize=1)
+        self._answer()
+
+    def run(self, out: Path, seconds: float | None = None, until: Path | None = None) -> bool:
+        """Curate into `out`; killed after `seconds`, or as soon as the file `until` exists. True when it ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{out}\n")
+        child = int(self._answer())
+        if seconds is not None:
+            time.sleep(seconds)
+        while until is not None and not until.is_file() and not (out / "forest.parquet").is_file():
+            time.sleep(0.001)
+        if seconds is not None or until is not None:
+            os.kill(child, signal.SIGKILL)
+        self._process.stdin.write("\n")
+        return int(self._answer()) == 0
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def __enter__(self) -> "Nursery":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+
+def kill_at_random(vectors: Path, folder: Path, runs: int, seed: int) -> list[Outcome]:
+    """The outcomes of `runs` curations into folders in `folder`."""
+    draw = random.Random(seed)
+    outcomes = []
+    with Nursery(vectors) as nursery:
+        started = time.monotonic()
+        assert nursery.run(folder / "undisturbed")
+        seconds = time.monotonic() - started
+        expected = (folder / "undisturbed" / "forest.parquet").read_bytes()
+        for number in range(runs):
+            out, kills = folder / f"killed-{number}", 0
+            while kills < MOST_KILLS and not nursery.run(out, seconds=seconds * draw.random()):
+                kills += 1
+            assert nursery.run(out)
+            outcomes.append(Outcome(kills, (out / "forest.parquet").read_bytes() == expected))
+    return outcomes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--count", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    from benchmarks.curation.synthetic_vectors import write_synthetic
+
+    with tempfile.TemporaryDirectory(prefix="curation-") as folder:
+        write_synthetic(Path(folder) / "vectors", options.count, dim=64)
+        outcomes = kill_at_random(Path(folder) / "vectors", Path(folder), options.runs, options.seed)
+    print(
+        f"{options.runs} runs of {options.count} videos, {sum(outcome.kills for outcome in outcomes)} kills, ", end=""
+    )
+    print(f"{sum(outcome.same_bytes for outcome in outcomes)} ended in the bytes of the undisturbed run")
+
+
+if __name__ == "__main__":
+    main()
