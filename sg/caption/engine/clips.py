@@ -1,0 +1,93 @@
+"""Clips: what is captioned, who it is, and how the ledger names it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sg.artefacts.manifest import Manifest, VideoRecord
+from sg.caption.engine.ledger import NewTask
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip of the manifest. `film_start_s` and `film_end_s` are set when it is only a part of the file at `path`."""
+
+    item_key: str
+    video_id: str
+    source: str
+    split: str
+    path: str
+    duration_s: float
+    has_audio: bool | None
+    size: int
+    start_ms: int | None
+    end_ms: int | None
+    film_start_s: float | None
+    film_end_s: float | None
+    licence: str
+    record: VideoRecord
+
+
+def clip_of(record: VideoRecord) -> Clip:
+    """The clip of a manifest row."""
+    extra = _extra(record)
+    start, end = _number(extra.get("start_ms")), _number(extra.get("end_ms"))
+    film_start, film_end = _number(extra.get("film_start_ms")), _number(extra.get("film_end_ms"))
+    audio = extra.get("has_audio")
+    parts = [record.source, record.video_id, start if film_start is None else film_start]
+    parts.append(end if film_end is None else film_end)
+    return Clip(
+        item_key=hashlib.sha256("|".join("" if part is None else str(part) for part in parts).encode()).hexdigest(),
+        video_id=record.video_id,
+        source=record.source,
+        split=record.split,
+        path=record.path,
+        duration_s=record.duration_s if film_end is None else (film_end - (film_start or 0)) / 1000,
+        has_audio=audio if isinstance(audio, bool) else None,
+        size=_number(extra.get("bytes")) or 0,
+        start_ms=start,
+        end_ms=end,
+        film_start_s=None if film_start is None else film_start / 1000,
+        film_end_s=None if film_end is None else film_end / 1000,
+        licence=str(extra.get("licence", "")),
+        record=record,
+    )
+
+
+class ClipList:
+    """The usable clips of a manifest: rows are read when they are needed, so 530,000 of them cost little memory."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest.usable()
+        self._table = self._manifest.table.combine_chunks()
+
+    def __len__(self) -> int:
+        return len(self._manifest)
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (clip_of(record) for record in self._manifest.records())
+
+    def at(self, position: int) -> Clip:
+        """The clip of a row."""
+        return clip_of(VideoRecord(**self._table.slice(position, 1).to_pylist()[0]))
+
+    def tasks(self, recipe: str, shard: tuple[int, int]) -> Iterator[NewTask]:
+        """The ledger's tasks of one shard: a clip belongs to the same shard on every machine."""
+        which, count = shard
+        for position, clip in enumerate(self):
+            if int(clip.item_key[:15], 16) % count == which:
+                key = hashlib.sha256(f"{clip.item_key}|{recipe}".encode()).hexdigest()
+                yield NewTask(key, clip.item_key, clip.video_id, position)
+
+
+def _extra(record: VideoRecord) -> Mapping[str, Any]:
+    value = json.loads(record.extra)
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

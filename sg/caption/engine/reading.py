@@ -1,0 +1,102 @@
+"""Questions to a ledger that change nothing: states, money, quota use, results."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sg.core.errors import MissingInputError
+
+PACIFIC = ZoneInfo("America/Los_Angeles")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A terminal clip: its text and its provenance."""
+
+    task_key: str
+    item_key: str
+    video_id: str
+    status: str
+    text: str
+    record: dict[str, Any]
+    created: float
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """The ledger at `path`, read-only; MissingInputError when there is none."""
+    if not path.is_file():
+        raise MissingInputError(f"There is no ledger {path}: python -m sg.caption data=… captioner=gemini makes one.")
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
+
+
+def states(db: sqlite3.Connection, recipe: str) -> dict[str, int]:
+    """Number of clips in each state."""
+    rows = db.execute("SELECT state, COUNT(*) FROM task WHERE recipe=? GROUP BY state ORDER BY state", (recipe,))
+    return dict(rows.fetchall())
+
+
+def spent_usd(db: sqlite3.Connection) -> float:
+    """All money of the ledger, lost requests at their reserved price."""
+    return float(db.execute("SELECT TOTAL(usd) FROM spend").fetchone()[0])
+
+
+def requests_since(db: sqlite3.Connection, since: float) -> int:
+    """Requests that left since a time."""
+    return int(db.execute("SELECT COUNT(*) FROM attempt WHERE started>=? AND transport!='batch'", (since,)).fetchone()[0])
+
+
+def recent_requests(db: sqlite3.Connection, since: float) -> list[tuple[float, int, float]]:
+    """Start, tokens and dollars of the requests since a time: what a new process has to count into its windows."""
+    query = (
+        "SELECT started, MAX(reserved_tokens, COALESCE(input_tokens, 0)), COALESCE(cost_usd, reserved_usd) "
+        "FROM attempt WHERE started>=? AND transport!='batch' ORDER BY started"
+    )
+    return [(float(a), int(b), float(c)) for a, b, c in db.execute(query, (since,))]
+
+
+def lost_requests(db: sqlite3.Connection) -> int:
+    """Requests whose answer a kill threw away; each may have been paid."""
+    return int(db.execute("SELECT COUNT(*) FROM attempt WHERE state='lost'").fetchone()[0])
+
+
+def results(db: sqlite3.Connection, recipe: str) -> Iterator[Recorded]:
+    """Terminal clips in the order of the manifest."""
+    yield from _recorded(db, recipe, "ORDER BY t.position, t.task_key")
+
+
+def results_by_item(db: sqlite3.Connection, recipe: str) -> Iterator[Recorded]:
+    """Terminal clips in the order of their item keys, which no manifest changes."""
+    yield from _recorded(db, recipe, "ORDER BY t.item_key")
+
+
+def first_results(db: sqlite3.Connection, recipe: str, count: int) -> Iterator[Recorded]:
+    """The first clips that came into a terminal state."""
+    yield from _recorded(db, recipe, f"ORDER BY r.created, t.task_key LIMIT {count:d}")
+
+
+def _recorded(db: sqlite3.Connection, recipe: str, rest: str) -> Iterator[Recorded]:
+    query = (
+        "SELECT t.task_key, t.item_key, t.video_id, r.status, r.text, r.record, r.created FROM task t "
+        "JOIN result r USING (task_key) WHERE t.recipe=? AND t.video_id NOT IN (SELECT video_id FROM tombstone) "
+    )
+    for row in db.execute(query + rest, (recipe,)):
+        yield Recorded(*row[:5], json.loads(row[5]), row[6])
+
+
+def errors(db: sqlite3.Connection) -> dict[str, int]:
+    """Number of failed requests by class."""
+    query = "SELECT error_class, COUNT(*) FROM attempt WHERE error_class!='' GROUP BY 1 ORDER BY 2 DESC"
+    return dict(db.execute(query).fetchall())
+
+
+def pacific_midnight(now: float, days: int = 0) -> float:
+    """The midnight in California that began the day of `now`, or `days` later; days there have 23 to 25 hours."""
+    day = datetime.datetime.fromtimestamp(now, PACIFIC).date() + datetime.timedelta(days=days)
+    return datetime.datetime.combine(day, datetime.time(), PACIFIC).timestamp()

@@ -1,0 +1,95 @@
+"""Prompts: files with front matter, filled by replacing `{names}`, and named by a hash of all their text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sg.core.errors import ConfigError
+
+FOLDER = Path(__file__).with_name("prompts")
+_SECTIONS = ("system", "user", "audio: silent", "audio: sound", "stricter")
+# Words of a caption by the clip's length in seconds.
+_WINDOWS = ((10, (60, 120)), (30, (100, 200)), (120, (150, 300)), (float("inf"), (250, 450)))
+
+CAPTION_SCHEMA: Mapping[str, Any] = {
+    "type": "OBJECT",
+    "properties": {
+        "caption": {"type": "STRING"},
+        "camera": {"type": "STRING"},
+        "on_screen_text": {"type": "ARRAY", "items": {"type": "STRING"}},
+        "audio": {"type": "STRING", "enum": ["none", "speech", "music", "ambient", "mixed", "unclear"]},
+        "has_scene_change": {"type": "BOOLEAN"},
+        "uncertain": {"type": "ARRAY", "items": {"type": "STRING"}},
+        "refused": {"type": "BOOLEAN"},
+        "refusal_reason": {"type": "STRING"},
+    },
+    "required": ["caption", "camera", "on_screen_text", "audio", "has_scene_change", "uncertain", "refused"],
+}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt file: its texts with `{min_words}`, `{max_words}`, `{audio_rule}` still in them."""
+
+    prompt_id: str
+    version: str
+    language: str
+    schema: str
+    sections: Mapping[str, str]
+
+    @cached_property
+    def content_hash(self) -> str:
+        """16 hex digits over everything that reaches the service, and the language asked for."""
+        schema = json.dumps(CAPTION_SCHEMA, sort_keys=True) if self.schema else ""
+        text = json.dumps([self.language, schema, *(self.sections[name] for name in _SECTIONS)])
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def system(self) -> str:
+        """The system instruction."""
+        return self.sections["system"]
+
+    def user(self, duration_s: float, has_audio: bool | None, stricter: bool = False) -> str:
+        """The user's text for a clip of this length; `stricter` is for a second try after a rejected caption."""
+        low, high = word_window(duration_s)
+        rule = self.sections["audio: silent" if has_audio is False else "audio: sound"]
+        text = self.sections["user"] + ("\n\n" + self.sections["stricter"] if stricter else "")
+        values = {"min_words": str(low), "max_words": str(high), "audio_rule": rule}
+        return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), text)
+
+
+def word_window(duration_s: float) -> tuple[int, int]:
+    """The wanted number of words for a clip of this length."""
+    return next(window for limit, window in _WINDOWS if duration_s < limit or limit == float("inf"))
+
+
+def read_prompt(name: str) -> Prompt:
+    """A prompt of the package by name, or the file at a path.
+
+    Raises:
+        ConfigError: there is none, or it lacks a part.
+    """
+    path = FOLDER / f"{name}.md" if re.fullmatch(r"[A-Za-z0-9_-]+", name) else Path(name).expanduser()
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in FOLDER.glob("*.md")))
+        raise ConfigError(f"There is no prompt {name!r}: choose one of {shipped}, or give the path of a file.")
+    match = re.fullmatch(r"---\n(.*?)\n---\n(.*)", path.read_text(encoding="utf-8"), re.DOTALL)
+    if match is None:
+        raise ConfigError(f"{path} should begin with front matter between two lines of ---.")
+    head = dict(line.split(":", 1) for line in match[1].splitlines() if ":" in line)
+    values = {key.strip(): value.strip().strip('"') for key, value in head.items()}
+    parts = re.split(r"^# (.+)\n", match[2], flags=re.MULTILINE)
+    sections = {title.strip(): text.strip() for title, text in zip(parts[1::2], parts[2::2], strict=True)}
+    for needed in _SECTIONS:
+        if not sections.get(needed):
+            raise ConfigError(f"{path} lacks the section '# {needed}'.")
+    if "id" not in values or "version" not in values:
+        raise ConfigError(f"{path} should have id and version in its front matter.")
+    return Prompt(values["id"], values["version"], values.get("language", "en"), values.get("schema", ""), sections)

@@ -1,0 +1,179 @@
+"""The gates. Each gives a score and a verdict: pass, warn, or reject."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sg.caption.prompting import word_window
+
+VERSION = 1
+PASS, WARN, REJECT = "pass", "warn", "reject"
+MAX_CHARACTERS = 6000
+_END = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
+_BIDI_OR_PRIVATE = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\ue000-\uf8ff\ufffd]")
+
+
+# Plain English is told by these at a twentieth of the detector's time; what is not goes to the detector.
+_ENGLISH = frozenset("the and of with is are from their his its while which that then this into".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one gate says of one caption."""
+
+    gate: str
+    verdict: str
+    score: float
+    version: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A caption and what is known of its clip."""
+
+    text: str
+    duration_s: float = 0.0
+    has_audio: bool | None = None
+    finish_reason: str = "STOP"
+    language: str | None = "en"
+    audio_field: str | None = None
+    refused_field: bool = False
+
+
+def judge(caption: Judged) -> tuple[Verdict, ...]:
+    """The verdicts of all gates, in their order."""
+    return tuple(gate(caption) for gate in GATES)
+
+
+def worst(verdicts: Iterable[Verdict]) -> str:
+    """The hardest verdict."""
+    found = {verdict.verdict for verdict in verdicts}
+    return REJECT if REJECT in found else (WARN if WARN in found else PASS)
+
+
+def finish(caption: Judged) -> Verdict:
+    """The answer ended by itself, with the end of a sentence."""
+    if caption.finish_reason not in ("STOP", ""):
+        return Verdict("finish", REJECT, 1.0)
+    return Verdict("finish", PASS if _END.search(caption.text.strip()) else WARN, 0.0)
+
+
+def length(caption: Judged) -> Verdict:
+    """Words within 0.6 to 1.6 of the wanted window."""
+    low, high = word_window(caption.duration_s)
+    words = len(caption.text.split())
+    if len(caption.text) > MAX_CHARACTERS or words < 0.6 * low:
+        return Verdict("length", REJECT, float(words))
+    return Verdict("length", PASS if words <= 1.6 * high else WARN, float(words))
+
+
+def refusal(caption: Judged) -> Verdict:
+    """The model declines, or says what it is."""
+    hits = int(caption.refused_field) + _hits("refusal", caption.text)
+    return Verdict("refusal", REJECT if hits else PASS, float(hits))
+
+
+def meta(caption: Judged) -> Verdict:
+    """The text is about the task, the file, a stock site, or holds markup, addresses or control tokens."""
+    hits = _hits("meta", caption.text)
+    return Verdict("meta", REJECT if hits else PASS, float(hits))
+
+
+def tokens(caption: Judged) -> Verdict:
+    """`<video>` or `<image>` in the text: a trainer would count it as a film."""
+    hits = len(re.findall(r"<(?:video|image)>", caption.text, re.IGNORECASE))
+    return Verdict("tokens", REJECT if hits else PASS, float(hits))
+
+
+def language(caption: Judged) -> Verdict:
+    """The text is in the language that was asked for; short texts are not judged."""
+    if caption.language is None or len(caption.text) < 40:
+        return Verdict("language", PASS, 1.0)
+    words = caption.text.lower().split()
+    share = sum(word in _ENGLISH for word in words) / len(words)
+    if caption.language == "en" and share > 0.1:
+        return Verdict("language", PASS, round(share, 4))
+    found, score = _identifier().classify(caption.text[:1000])
+    return Verdict("language", PASS if found == caption.language else REJECT, float(score))
+
+
+def repetition(caption: Judged) -> Verdict:
+    """The text goes round in circles: repeated sentences, repeated runs of four words, or easily compressed."""
+    words = caption.text.lower().split()
+    grams = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
+    share = 1 - len(set(grams)) / len(grams) if grams else 0.0
+    sentences = [s.strip() for s in re.split(r"[.!?]+", caption.text.lower()) if len(s.split()) > 3]
+    repeated = len(sentences) - len(set(sentences))
+    data = caption.text.encode("utf-8", "replace")
+    ratio = len(data) / len(zlib.compress(data)) if data else 0.0
+    bad = share > 0.25 or repeated > 1 or (len(data) > 400 and ratio > 4)
+    return Verdict("repetition", REJECT if bad else (WARN if repeated else PASS), round(share, 4))
+
+
+def audio(caption: Judged) -> Verdict:
+    """The text hears something although the film has no sound track."""
+    if caption.has_audio is not False:
+        return Verdict("audio", PASS, 0.0)
+    hits = _hits("sound", caption.text)
+    if hits:  # "There is no sound" is no lie.
+        hits = _hits("sound", re.sub("|".join(lexicon()["no_sound"]), " ", caption.text, flags=re.IGNORECASE))
+    hits += caption.audio_field not in (None, "none", "unclear")
+    return Verdict("audio", REJECT if hits else PASS, float(hits))
+
+
+def time_stamps(caption: Judged) -> Verdict:
+    """A MM:SS that lies beyond the clip's end."""
+    if not caption.duration_s:
+        return Verdict("time", PASS, 0.0)
+    seconds = [int(m) * 60 + int(s) for m, s in re.findall(r"\b(\d{1,2}):([0-5]\d)\b(?!\s*[ap]\.?m)", caption.text)]
+    latest = max(seconds, default=0)
+    # A clock in the picture reads 12:30 too, so a time stamp alone does not reject.
+    return Verdict("time", WARN if latest > caption.duration_s + 1 else PASS, float(latest))
+
+
+def characters(caption: Judged) -> Verdict:
+    """Controls, overrides of the writing direction, private characters, lone surrogates, or hardly a letter."""
+    text = caption.text
+    odd = len(_BIDI_OR_PRIVATE.findall(text))
+    odd += sum(unicodedata.category(c) in ("Cc", "Cs", "Cn") and c not in "\n\t\r" for c in text if ord(c) < 32 or ord(c) > 126)
+    letters = sum(c.isalpha() or c.isspace() for c in text)
+    share = 1 - letters / len(text) if text else 1.0
+    return Verdict("characters", REJECT if odd or share > 0.2 else PASS, round(share, 4))
+
+
+GATES: tuple[Callable[[Judged], Verdict], ...] = (
+    finish, length, refusal, meta, tokens, language, repetition, audio, time_stamps, characters,
+)  # fmt: skip
+
+
+@cache
+def lexicon() -> dict[str, list[str]]:
+    """Patterns by gate, from lexicon.json."""
+    value: dict[str, list[str]] = json.loads(Path(__file__).with_name("lexicon.json").read_text(encoding="utf-8"))
+    return value
+
+
+@cache
+def _patterns(name: str) -> list[re.Pattern[str]]:
+    # One by one and in lower case: an alternation of all of them takes five times as long.
+    return [re.compile(pattern, re.MULTILINE) for pattern in lexicon()[name]]
+
+
+def _hits(name: str, text: str) -> int:
+    lowered = text.strip().lower().replace("’", "'")
+    return sum(pattern.search(lowered) is not None for pattern in _patterns(name))
+
+
+@cache
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -1,0 +1,1 @@
+"""Services that write captions: one small protocol, and one file for each way of talking to one."""

@@ -1,0 +1,86 @@
+"""A process that drives `google-generativeai`: reads one JSON request a line, writes one JSON answer a line.
+
+It is run as a file by the Python of `captioner.python`, which may be another environment's: the legacy SDK needs
+protobuf below 6 and cannot live beside the rest of this project. So nothing of `sg` is imported here. The key comes
+in the environment and leaves it at once; errors are written as plain fields, never as the SDK's objects.
+"""
+
+import base64
+import json
+import os
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+FIELDS = ("max_output_tokens", "temperature", "top_p", "top_k", "response_mime_type", "stop_sequences")
+
+
+def main():  # type: ignore[no-untyped-def]
+    """Serve requests until standard input ends."""
+    warnings.simplefilter("ignore")
+    settings = json.loads(sys.argv[1])
+    import google.generativeai as genai
+
+    options = {"api_endpoint": settings["base_url"]} if settings["base_url"] else None
+    genai.configure(api_key=os.environ.pop("SG_LEGACY_KEY"), transport="rest", client_options=options)
+    lock = threading.Lock()
+
+    def write(values):  # type: ignore[no-untyped-def]
+        with lock:
+            sys.stdout.write(json.dumps(values) + "\n")
+            sys.stdout.flush()
+
+    write({"sdk_version": genai.__version__})
+    with ThreadPoolExecutor(settings["threads"]) as pool:
+        for line in sys.stdin:
+            pool.submit(lambda text=line: write(answered(genai, json.loads(text), settings["timeout_s"])))
+
+
+def answered(genai, request, timeout_s):  # type: ignore[no-untyped-def]
+    """The answer or the error of one request, as plain values."""
+    try:
+        model = genai.GenerativeModel(request["model"], system_instruction=request["system"])
+        film = request["media"] and {
+            "mime_type": request["media"]["mime_type"],
+            "data": base64.b64decode(request["media"]["data"]),
+        }
+        known = {name: value for name, value in request["generation"].items() if name in FIELDS}
+        response = model.generate_content(
+            [film, request["user"]] if film else [request["user"]],
+            generation_config=known,
+            request_options={"timeout": timeout_s, "retry": None},
+        )
+        return {"id": request["id"], "answer": plain(type(response._result).to_dict(response._result))}
+    except Exception as error:  # noqa: BLE001 - its fields go to the engine, which knows what to do
+        return {"id": request["id"], "error": described(error)}
+
+
+def plain(body):  # type: ignore[no-untyped-def]
+    """The fields of an answer that the engine reads; enums as numbers, as the SDK has them."""
+    candidates = body.get("candidates") or []
+    first = candidates[0] if candidates else {}
+    counts = body.get("usage_metadata") or {}
+    return {
+        "text": "".join(part.get("text", "") for part in (first.get("content") or {}).get("parts") or []),
+        "finish_reason": first.get("finish_reason") if candidates else None,
+        "block_reason": (body.get("prompt_feedback") or {}).get("block_reason") or 0,
+        "input": counts.get("prompt_token_count", 0),
+        "output": counts.get("candidates_token_count", 0),
+        "cached": counts.get("cached_content_token_count", 0),
+        "model_version": body.get("model_version", ""),
+    }
+
+
+def described(error):  # type: ignore[no-untyped-def]
+    """Code, status, message and details of an SDK error, or its name."""
+    code = getattr(error, "code", None)
+    if isinstance(code, int):
+        details = [detail for detail in getattr(error, "details", None) or [] if isinstance(detail, dict)]
+        message = str(getattr(error, "message", error)).split(": ", 1)[-1]
+        return {"code": int(code), "message": message[:500], "details": details}
+    return {"code": 0, "name": type(error).__name__, "message": str(error)[:500]}
+
+
+if __name__ == "__main__":
+    main()
