@@ -22,18 +22,18 @@ def report(config: ReportConfig) -> None:
     logger = config.logger if isinstance(config.logger, LoggerConfig) else LoggerConfig(kind="csv")
     folder, name = study / REPORT_FOLDER, f"{study.name} report"
     with Tracker(logger, folder, name=name, group=study.name, job_type="report", settings={}) as tracker:
-        print(write_report(study, tracker, choice).text)
+        print(write_report(study, tracker, choice, config.usd_per_hour).text)
 
 
 def _gallery_choice(config: GalleryConfig) -> "GalleryChoice":
-    from sg.report.gallery import GalleryInputs
+    from sg.report.clusters import GalleryInputs
     from sg.report.write import GalleryChoice
 
     inputs = None
     if config.manifest and config.forest and config.videos:
         captions = Path(config.captions) if config.captions else None
         inputs = GalleryInputs(Path(config.manifest), Path(config.forest), Path(config.videos), captions)
-    return GalleryChoice(inputs, config.core_size, config.clusters_per_kind, config.members)
+    return GalleryChoice(inputs, config.core_size, config.clusters_per_kind, config.members, config.pictures)
 
 
 main = command("report", ReportConfig)(report)
