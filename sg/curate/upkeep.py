@@ -37,7 +37,6 @@ def describe_cores(
     """
     from sg.curate.changes import unit_of_forest
     from sg.curate.contamination import contamination
-    from sg.curate.embedding_map import embedding_map
 
     settings = settings or StatisticsSettings()
     path = out_folder / STATISTICS_FILE
@@ -46,14 +45,13 @@ def describe_cores(
     benchmark = vectors_fingerprint(benchmark_folder) if benchmark_folder else None
     numbers = dataclasses.asdict(settings) | {"device": None}
     made_from = fingerprint(
-        [forest.content_hash, wanted, numbers, benchmark, sources is not None, families is not None, "map"]
+        [forest.content_hash, wanted, numbers, benchmark, sources is not None, families is not None]
     )
     if path.is_file() and read_json(path).get("fingerprint") == made_from:
         return path
     unit = unit_of_forest(forest, read_vectors(vectors_folder))
     result: dict[str, Any] = {"fingerprint": made_from, "forest": forest.content_hash, "curator": out_folder.name}
     result |= core_statistics(forest, unit, wanted, settings, sources=sources, families=families)
-    result["map"] = embedding_map(forest, unit, wanted, settings.seed)
     if benchmark_folder:
         result["contamination"] = contamination(forest, unit, read_vectors(benchmark_folder), wanted, settings)
     write_json(path, result)

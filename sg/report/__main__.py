@@ -1,5 +1,6 @@
 """`python -m sg.report study=runs/demo_scaling`: the report on a study's folder, printed and written."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,4 +40,8 @@ def _gallery_choice(config: GalleryConfig) -> "GalleryChoice":
 main = command("report", ReportConfig)(report)
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["dashboard"]:
+        from sg.report.dashboard_command import main
+
+        del sys.argv[1]
     main()

@@ -12,6 +12,9 @@ from sg.report.exports import runs_csv, tables_csv, topics_csv
 from sg.report.finding import Finding
 from sg.report.summary import Summary
 
+CAPTIONS_AXIS = "captions"
+"""Key of the x axis of the study's curve."""
+
 
 def log_report(
     tracker: Tracker,
@@ -22,7 +25,7 @@ def log_report(
 ) -> None:
     """Log the study as one summary run: a point a scale, final values, the tables, the figures."""
     for scale, values in sorted(_curve(summary).items()):
-        tracker.log({"captions": float(scale), **values})
+        tracker.log({CAPTIONS_AXIS: float(scale), **values})
     tracker.summary({**_final_values(summary), "verdict": finding.verdict, "tone": finding.tone})
     texts = {"scores": tables_csv(summary), "runs": runs_csv(summary), "topics": topics_csv(summary)}
     for name, text in texts.items():
