@@ -33,6 +33,8 @@ class LoggerConfig:
         kind: `wandb`, or `csv` for the file alone.
         project: W&B project; `entity`: W&B team or user, null for the key's own.
         mode: `auto` is online when a key is configured, else offline.
+        show_films: put frames of the benchmark's films beside the answers in W&B's table; null does so for the demo
+            world only, since benchmarks may not be passed on.
     """
 
     kind: str = "wandb"
@@ -40,6 +42,7 @@ class LoggerConfig:
     entity: str | None = None
     mode: str = "auto"
     tags: list[str] = field(default_factory=list)
+    show_films: bool | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -87,7 +90,7 @@ class Tracker:
         axes: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder, self._config = folder, config
         self._started = time.time()
         self._csv = (folder / "metrics.csv").open("a", newline="", encoding="utf-8")
         if self._csv.tell() == 0:
@@ -145,11 +148,16 @@ class Tracker:
             self._run.summary.update(dict(values))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Log a table to W&B (the files of the report hold the same rows)."""
+        """Log a table to W&B; a [H, W, 3] array in a row is shown as a picture. `metrics.csv` gets its length.
+
+        Other files of the run or the report hold the same rows.
+        """
+        self._write({name: len(rows)})
         if self._run is not None:
             import wandb
 
-            self._run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+            data = [[wandb.Image(cell) if hasattr(cell, "shape") else cell for cell in row] for row in rows]
+            self._run.log({name: wandb.Table(columns=list(columns), data=data)})
 
     def image(self, name: str, path: Path) -> None:
         """Log the picture at `path` to W&B."""
@@ -157,6 +165,37 @@ class Tracker:
             import wandb
 
             self._run.log({name: wandb.Image(str(path))})
+
+    def shows_films(self, is_public: bool) -> bool:
+        """Whether frames of films may be logged; `is_public` films may be unless the config says no."""
+        wanted = is_public if self._config.show_films is None else self._config.show_films
+        return self._run is not None and wanted
+
+    def artefact(
+        self,
+        name: str,
+        kind: str,
+        path: Path,
+        made_from: Sequence[str] = (),
+        details: Mapping[str, Any] | None = None,
+        upload: bool = False,
+    ) -> str:
+        """Log the file or folder at `path` as a W&B artefact and return its name for those that are made from it.
+
+        W&B gets a reference to the path; only with `upload` the file itself. Lineage is in `made_from` of the metadata,
+        because an offline run cannot declare what it uses.
+        """
+        if self._run is not None and path.exists():
+            import wandb
+
+            metadata = {**(details or {}), "made_from": list(made_from)}
+            artefact = wandb.Artifact(name, type=kind, metadata=metadata)
+            if upload:
+                artefact.add_file(str(path), policy="immutable")
+            else:
+                artefact.add_reference(path.resolve().as_uri(), name=path.name, checksum=False)
+            self._run.log_artifact(artefact)
+        return name
 
     def __enter__(self) -> Self:
         return self

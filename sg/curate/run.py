@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -16,7 +17,7 @@ from sg.artefacts.vectors import INFO_FILE
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import read_json
 from sg.core.scales import parse_scale
-from sg.curate.config import CurateConfig
+from sg.curate.config import CurateConfig, CuratorConfig
 from sg.curate.export import export_core
 from sg.curate.pipeline import curate
 from sg.curate.statistics import StatisticsSettings
@@ -105,21 +106,33 @@ def _make_demo_inputs(data: DemoDataConfig) -> None:
 def _describe(config: CurateConfig, inputs: CurateInputs, folder: Path) -> None:
     """Numbers and lists of the cores that the config names, and a summary in the log."""
     forest = read_forest(folder / FOREST_FILE)
-    sizes = [size for size in _sizes(config.scales, config.data, len(forest)) if size <= len(forest)]
-    records = list(inputs.manifest.records())
-    sources = {record.video_id: record.source for record in records}
-    families = {record.video_id: family for record in records if (family := json.loads(record.extra).get("family"))}
+    sizes = _sizes(config.scales, config.data, len(forest))
     benchmark = Path(config.benchmark_vectors) if config.benchmark_vectors else None
-    device = getattr(config.curator, "device", "auto")
-    settings = StatisticsSettings(seed=config.curator.seed, device=device)
-    path = describe_cores(
-        folder, inputs.vectors, sizes, settings, benchmark_folder=benchmark, sources=sources, families=families or None
-    )
+    path = describe_data(config.curator, inputs.manifest, inputs.vectors, folder, sizes, benchmark)
     for core in read_json(path)["cores"]:
         cut = "" if core["cut_similarity"] is None else f"cut at {core['cut_similarity']:.3f}, "
         coverage, random = core["coverage"]["mean"], core["random"]["coverage"]["mean"]
         log.info("core %d: %scoverage %.3f (random draw %.3f)", core["size"], cut, coverage, random)
     _export(config, forest, folder)
+
+
+def describe_data(
+    curator: CuratorConfig,
+    manifest: Manifest,
+    vectors: Path,
+    folder: Path,
+    sizes: Sequence[int],
+    benchmark_vectors: Path | None = None,
+) -> Path:
+    """Write the numbers of the cores in `folder` (`statistics.json`) with what the manifest knows of the videos."""
+    records = list(manifest.records())
+    sources = {record.video_id: record.source for record in records}
+    families = {record.video_id: family for record in records if (family := json.loads(record.extra).get("family"))}
+    settings = StatisticsSettings(seed=curator.seed, device=getattr(curator, "device", "auto"))
+    return describe_cores(
+        folder, vectors, sizes, settings,
+        benchmark_folder=benchmark_vectors, sources=sources, families=families or None,
+    )  # fmt: skip
 
 
 def _export(config: CurateConfig, forest: Forest, folder: Path) -> None:

@@ -16,6 +16,7 @@ class GalleryConfig:
         core_size: number of clusters the corpus is merged to; null for the smallest scale of the study.
         clusters_per_kind: clusters shown of each kind (largest, least alike, random); 0 leaves the gallery out.
         members: videos shown of a cluster.
+        pictures: clusters of the gallery's own page that get a picture; null for all of them.
     """
 
     manifest: str | None = None
@@ -25,6 +26,7 @@ class GalleryConfig:
     core_size: int | None = None
     clusters_per_kind: int = 2
     members: int = 4
+    pictures: int | None = 120
 
     def __post_init__(self) -> None:
         given = [name for name in ("manifest", "forest", "videos") if getattr(self, name)]
@@ -32,17 +34,29 @@ class GalleryConfig:
             raise ConfigError(f"gallery.{given[0]} is not enough: give gallery.manifest, .forest and .videos.")
         if self.clusters_per_kind < 0 or self.members < 1:
             raise ConfigError("gallery.clusters_per_kind must be 0 or more, gallery.members 1 or more.")
+        if self.pictures is not None and self.pictures < 0:
+            raise ConfigError(f"gallery.pictures={self.pictures} should be a number of clusters, or null for all.")
         if self.core_size is not None and self.core_size < 1:
             raise ConfigError(f"gallery.core_size={self.core_size} is no number of clusters: give 1 or more, or null.")
 
 
 @dataclass
 class ReportConfig:
-    """The report on one study: `study` is the folder that holds the runs, such as runs/demo_scaling."""
+    """The report on one study.
+
+    Attributes:
+        study: the folder that holds the runs, such as runs/demo_scaling.
+        usd_per_hour: price of an hour of one device, for what a gain costs; null leaves dollars of hours out.
+    """
 
     study: str = "???"
+    usd_per_hour: float | None = None
     gallery: GalleryConfig = field(default_factory=GalleryConfig)
     logger: Any = None
+
+    def __post_init__(self) -> None:
+        if self.usd_per_hour is not None and self.usd_per_hour < 0:
+            raise ConfigError(f"usd_per_hour={self.usd_per_hour} should be a price of 0 or more, or null.")
 
 
 register(None, "report_schema", ReportConfig)

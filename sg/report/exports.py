@@ -102,6 +102,34 @@ def _bounds(estimate: Estimate | None) -> tuple[float | None, float | None]:
     return (None, None) if estimate is None else (estimate.low, estimate.high)
 
 
+TOPIC_COLUMNS = (
+    "setting", "kind", "name", "arm", "scale", "control", "questions", "score", "delta", "delta_low", "delta_high",
+)  # fmt: skip
+
+
+def topics_csv(summary: Summary) -> str:
+    """One row an arm, setting and task type or domain."""
+    return _csv(
+        TOPIC_COLUMNS,
+        [
+            [row.setting, row.kind, row.name, row.arm, row.scale, row.control, row.questions, row.score,
+             row.delta and row.delta.value, *_bounds(row.delta)]
+            for row in summary.topics
+        ],
+    )  # fmt: skip
+
+
+COST_COLUMNS = (
+    "arm", "scale", "control", "device", "captions", "caption_usd", "align_hours", "caption_hours", "instruct_hours",
+    "evaluate_hours", "hours",
+)  # fmt: skip
+
+
+def costs_csv(summary: Summary) -> str:
+    """One row an arm: device hours by stage, the price of its captions."""
+    return _csv(COST_COLUMNS, [[getattr(row, name) for name in COST_COLUMNS] for row in summary.costs])
+
+
 def runs_csv(summary: Summary) -> str:
     """One row a run, the failed ones with their reason; JSON-like fields as `name=value` lists."""
     names = [field.name for field in fields(RunRow)]

@@ -15,6 +15,7 @@ from sg.report.style import (
     PAPER,
     SETTING_COLOURS,
     figure_style,
+    new_figure,
     save,
 )
 from sg.report.summary import Cell, ControlRow, Row, Summary, Table, headline_rows
@@ -54,17 +55,6 @@ def scale_positions(scales: Sequence[int]) -> dict[int, float]:
     return positions
 
 
-def _new_figure(columns: int, size: tuple[float, float], share: str = "y") -> "tuple[Figure, list[Axes]]":
-    """A figure of `columns` panels, not tied to pyplot: nothing to close, no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns, sharex="x" in share, sharey="y" in share, squeeze=False)[0]
-    return figure, list(axes)
-
-
 def _scale_axis(axes: "Axes", tables: Sequence[Table]) -> dict[int, float]:
     labels = {row.scale: "none" if row.scale == 0 else row.scale_label for table in tables for row in table.rows}
     positions = scale_positions(list(labels))
@@ -87,7 +77,7 @@ def _bounds(value: float, estimate: Estimate | None) -> tuple[float, float]:
 def scaling_figure(tables: Sequence[Table]) -> "Figure":
     """Accuracy against captions, one panel a setting: mean over seeds, 95 % interval, seeds, controls, published."""
     with figure_style():
-        figure, panels = _new_figure(len(tables), (1.2 + 3.7 * len(tables), 3.5), share="")
+        figure, panels = new_figure(len(tables), (1.2 + 3.7 * len(tables), 3.5), share="")
         for axes, table in zip(panels, tables, strict=True):
             _scaling_panel(axes, table, _scale_axis(axes, tables))
         panels[0].set_ylabel("accuracy, %")
@@ -162,7 +152,7 @@ def durations_figure(tables: Sequence[Table]) -> "Figure":
     """Difference to no captions by duration, one panel a bucket, both settings as lines with intervals."""
     buckets = ("short", "medium", "long")
     with figure_style():
-        figure, panels = _new_figure(len(buckets), (9.2, 3.1))
+        figure, panels = new_figure(len(buckets), (9.2, 3.1))
         for axes, bucket in zip(panels, buckets, strict=True):
             positions = _scale_axis(axes, tables)
             for shift, table in enumerate(tables):
@@ -199,7 +189,7 @@ def differences_figure(tables: Sequence[Table]) -> "Figure":
     """Forest plot: the overall difference to no captions of every arm, with its interval in numbers."""
     arms = [row for row in tables[0].rows if row.cells["overall"].delta is not None][::-1]
     with figure_style():
-        figure, panels = _new_figure(len(tables), (1.2 + 3.9 * len(tables), 1.1 + 0.34 * len(arms)), share="xy")
+        figure, panels = new_figure(len(tables), (1.2 + 3.9 * len(tables), 1.1 + 0.34 * len(arms)), share="xy")
         for axes, table in zip(panels, tables, strict=True):
             _forest_panel(axes, table, [row.arm for row in arms])
         panels[0].set_yticks(range(len(arms)), [row.label for row in arms])
@@ -232,7 +222,7 @@ def controls_figure(controls: Sequence[ControlRow]) -> "Figure":
     """Headline and control side by side: gains over no captions, and below each pair the difference between the two."""
     rows = [row for row in controls if row.control_gain is not None and row.headline_gain is not None]
     with figure_style():
-        figure, (axes,) = _new_figure(1, (7.6, 1.0 + 0.85 * len(rows)))
+        figure, (axes,) = new_figure(1, (7.6, 1.0 + 0.85 * len(rows)))
         ticks: list[tuple[float, str]] = []
         for number, row in enumerate(rows):
             _control_pair(axes, row, -3.0 * number, ticks)

@@ -9,11 +9,13 @@ from sg.artefacts.predictions import PROBES, SETTINGS
 from sg.artefacts.result import RunResult
 from sg.core.fingerprints import fingerprint
 from sg.report.comparisons import compare_control, count_letters, count_pairs, fit_shapes, letter_shares, probe_rows
+from sg.report.costs import cost_rows
 from sg.report.estimates import accuracy, difference, joint_p, spread
 from sg.report.published import Key, PublishedCell, published_for
 from sg.report.statistics import holm
 from sg.report.study import BUCKETS, OVERALL, Arm, Study
 from sg.report.summary import Cell, Row, RunRow, Summary, Table
+from sg.report.topics import topic_rows
 
 
 def measure(study: Study) -> Summary:
@@ -36,6 +38,8 @@ def measure(study: Study) -> Summary:
         answers=letter_shares(dict(zip(*np.unique(study.questions.answers, return_counts=True), strict=True))),
         runs=[_run(run) for run in sorted(study.runs, key=_run_order)],
         notes=list(study.notes),
+        topics=[row for setting in SETTINGS for row in topic_rows(study, setting)],
+        costs=cost_rows(study),
     )
 
 

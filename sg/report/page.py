@@ -16,6 +16,7 @@ from sg.report.wording import (
     accuracy_text,
     difference_text,
     duration_text,
+    hours_text,
     p_text,
     percent,
     plural,
@@ -28,7 +29,16 @@ FIGURE_CAPTIONS = {
     "durations": "Difference to no captions by video length, with 95 % intervals (exploratory, not corrected).",
     "differences": "Difference to no captions, overall, with 95 % intervals; * holds after Holm's correction.",
     "controls": "What the controls reach beside the run they answer to, and the difference between the two.",
+    "tasks": "Difference to no captions by task type (number of questions in brackets), in points; exploratory.",
+    "costs": "Difference to no captions, overall, against what a run costs, with 95 % intervals.",
+    "captions": "Words a caption and distinct words, by core and by source; the mark is a random draw of as many.",
+    "clusters": "How many clusters of which size the cores have (both axes logarithmic).",
+    "similarities": "At which similarity videos were merged, and where each core was cut.",
+    "map": "The embedding space, each video in the colour of the smallest core that holds it.",
 }
+SCORE_FIGURES = ("scaling", "durations", "differences", "tasks", "controls")
+COST_FIGURES = ("costs",)
+CORPUS_FIGURES = ("captions", "clusters", "similarities", "map")
 
 
 def write_page(
@@ -38,10 +48,11 @@ def write_page(
     figures: Mapping[str, Sequence[Path]],
     gallery: Gallery | None,
     files: Sequence[str],
+    usd_per_hour: float | None = None,
 ) -> Path:
     """Write `index.html` to `folder`; `figures` are the drawn files by name, `files` are named as lying beside it."""
     path = folder / PAGE_FILE
-    write_text(path, page_html(summary, finding, figures, gallery, files))
+    write_text(path, page_html(summary, finding, figures, gallery, files, usd_per_hour))
     return path
 
 
@@ -51,6 +62,7 @@ def page_html(
     figures: Mapping[str, Sequence[Path]],
     gallery: Gallery | None = None,
     files: Sequence[str] = (),
+    usd_per_hour: float | None = None,
 ) -> str:
     """The page's text. Everything that comes from data is escaped; only the figures' own SVG is not."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -61,7 +73,10 @@ def page_html(
     return environment.get_template("page.html").render(
         summary=summary,
         finding=finding,
-        figures=_figures(figures),
+        figures=_figures(figures, SCORE_FIGURES),
+        cost_figures=_figures(figures, COST_FIGURES),
+        corpus_figures=_figures(figures, CORPUS_FIGURES),
+        usd_per_hour=usd_per_hour,
         gallery=gallery,
         files=files,
         counts=_counts(summary),
@@ -77,16 +92,16 @@ def page_html(
 
 
 _WRITERS = (
-    accuracy_text, cell_delta, cell_score, difference_text, duration_text, legend, p_text, percent, plural,
+    accuracy_text, cell_delta, cell_score, difference_text, duration_text, hours_text, legend, p_text, percent, plural,
     published_text, row_note,
 )  # fmt: skip
 
 
-def _figures(figures: Mapping[str, Sequence[Path]]) -> list[dict[str, str]]:
+def _figures(figures: Mapping[str, Sequence[Path]], names: Sequence[str]) -> list[dict[str, str]]:
     return [
-        {"svg": page_svg(file, name), "caption": FIGURE_CAPTIONS.get(name, name)}
-        for name, files in figures.items()
-        for file in files
+        {"svg": page_svg(file, name), "caption": FIGURE_CAPTIONS[name]}
+        for name in names
+        for file in figures.get(name, ())
         if file.suffix == ".svg"
     ]
 
@@ -104,11 +119,13 @@ def _sections(
     """Anchors and titles of the sections that the page has."""
     sections = [
         ("tables", "Scores", bool(summary.tables)),
-        ("figures", "Figures", bool(figures)),
+        ("figures", "Figures", any(name in figures for name in SCORE_FIGURES)),
         ("reading", "Reading", True),
         ("controls", "Controls", bool(summary.controls)),
         ("probes", "Leak probes", bool(summary.probes or summary.letters)),
-        ("gallery", "Clusters", gallery is not None),
+        ("costs", "Costs", bool(summary.costs)),
+        ("corpus", "Captions and clusters", any(name in figures for name in CORPUS_FIGURES)),
+        ("gallery", "Gallery", gallery is not None),
         ("runs", "Runs", True),
         ("repeat", "Repeat it", True),
     ]

@@ -19,8 +19,8 @@ UNKNOWN_SCALE = "?"
 LOG_FILE = "run.log"
 LOG_LENGTH = 200
 
-_Facts = tuple[str, str, str]
-"""Video, duration and right answer of a question."""
+_Facts = tuple[str, str, str, str, str]
+"""Video, duration, right answer, task type and domain of a question."""
 _Answers = dict[str, dict[str, tuple[str, bool]]]
 """Setting -> question -> (letter, whether it is right); the letter is empty where nothing readable was answered."""
 
@@ -33,6 +33,8 @@ class Questions:
     videos: Ints
     durations: NDArray[np.str_]
     answers: NDArray[np.str_]
+    task_types: NDArray[np.str_]
+    domains: NDArray[np.str_]
 
     def mask(self, bucket: str) -> NDArray[np.bool_]:
         """Questions of a duration bucket; all of them for "overall"."""
@@ -110,9 +112,12 @@ class Study:
 
     def sample(self, arm: Arm, setting: str, bucket: str = OVERALL) -> Sample | None:
         """The answers of `arm` in a setting and bucket, ready for estimates; None when it was not asked."""
+        return self.sample_of(arm, setting, self.questions.mask(bucket))
+
+    def sample_of(self, arm: Arm, setting: str, mask: NDArray[np.bool_]) -> Sample | None:
+        """The answers of `arm` to the questions of `mask` [n]; None when it was not asked in the setting."""
         if setting not in arm.correct:
             return None
-        mask = self.questions.mask(bucket)
         return sample(arm.correct[setting][:, mask], self.questions.videos[mask])
 
 
@@ -205,11 +210,11 @@ def _read_answers(path: Path, run: RunResult, known: dict[str, _Facts], notes: l
         return {}
     answers: _Answers = {}
     for row in rows:
-        facts = (row.video_id, row.duration, row.answer)
+        facts = (row.video_id, row.duration, row.answer, row.task_type, row.domain)
         if known.setdefault(row.question_id, facts) != facts:
             raise DataError(
-                f"question {row.question_id} has the video, duration and answer {known[row.question_id]} in one run "
-                f"and {facts} in {run.run}: the runs were evaluated on different benchmarks, report on them apart"
+                f"question {row.question_id} has the video, duration, answer and kind {known[row.question_id]} in one "
+                f"run and {facts} in {run.run}: the runs were evaluated on different benchmarks, report on them apart"
             )
         answers.setdefault(row.setting, {})[row.question_id] = (row.letter, row.is_correct)
     return answers
@@ -221,8 +226,7 @@ def _questions(known: Mapping[str, _Facts]) -> Questions:
     return Questions(
         ids,
         videos.astype(np.int64).reshape(-1),
-        np.array([known[key][1] for key in ids], dtype=np.str_),
-        np.array([known[key][2] for key in ids], dtype=np.str_),
+        *(np.array([known[key][place] for key in ids], dtype=np.str_) for place in (1, 2, 3, 4)),
     )
 
 

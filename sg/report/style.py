@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sg.core.files import atomic_path
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK = "#1b1c1f"
@@ -23,6 +24,9 @@ GREY = "#7b7f87"
 SETTING_COLOURS = {"without_subtitles": BLUE, "with_subtitles": ORANGE}
 CONTROL_COLOURS = {"equal_steps": GREEN, "random": PURPLE}
 CONTROL_MARKERS = {"equal_steps": "D", "random": "s"}
+
+SCALE_COLOURS = [(PURPLE, "^"), (ORANGE, "s"), (GREEN, "D"), (BLUE, "o"), ("#56b4e9", "v"), ("#e69f00", "P")]
+"""Colour and marker of the first, second, ... core where several are drawn together."""
 
 PAGE_COLOURS = {
     INK: "currentColor",
@@ -77,6 +81,17 @@ def figure_style() -> Iterator[None]:
 
     with matplotlib.rc_context(_RC):
         yield
+
+
+def new_figure(columns: int, size: tuple[float, float], share: str = "y") -> "tuple[Figure, list[Axes]]":
+    """A figure of `columns` panels, not tied to pyplot: nothing to close, no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns, sharex="x" in share, sharey="y" in share, squeeze=False)[0]
+    return figure, list(axes)
 
 
 def save(figure: "Figure", folder: Path, name: str) -> list[Path]:

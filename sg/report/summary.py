@@ -3,15 +3,14 @@
 Tables, figures, page, notebook and W&B are drawn from this alone, so a committed summary rebuilds them all.
 """
 
-import types
-import typing
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from sg.core.errors import DataError, MissingInputError
-from sg.core.files import read_json, write_json
+from sg.core.errors import MissingInputError
+from sg.core.files import write_json
 from sg.report.estimates import Estimate
+from sg.report.records import load_record
 
 SUMMARY_FILE = "summary.json"
 
@@ -136,6 +135,52 @@ class LetterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicRow:
+    """An arm on the questions of one task type or domain, in one setting; exploratory, nothing is corrected."""
+
+    kind: str
+    name: str
+    setting: str
+    arm: str
+    label: str
+    scale: int
+    control: str | None
+    questions: int
+    score: float
+    delta: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """What one run of an arm costs, mean over its seeds.
+
+    Hours are those of one device (`device` is "cpu" or "gpu") times their number; `align_hours` is of the stage that
+    all arms share. `caption_usd` is the price of the captions it used, None where that was not recorded.
+    """
+
+    arm: str
+    label: str
+    scale: int
+    control: str | None
+    device: str
+    captions: int
+    caption_usd: float | None
+    align_hours: float
+    caption_hours: float
+    instruct_hours: float
+    evaluate_hours: float
+
+    @property
+    def hours(self) -> float:
+        """Device hours of the whole run, shared stages included."""
+        return self.align_hours + self.caption_hours + self.instruct_hours + self.evaluate_hours
+
+    def usd(self, usd_per_hour: float) -> float:
+        """Captions and device hours together in dollars."""
+        return (self.caption_usd or 0.0) + self.hours * usd_per_hour
+
+
+@dataclass(frozen=True, slots=True)
 class RunRow:
     """One run: what it was, how it ended, what repeats it. `settings` names its whole config by fingerprint."""
 
@@ -170,6 +215,8 @@ class Summary:
     answers: dict[str, float]
     runs: list[RunRow]
     notes: list[str]
+    topics: list[TopicRow] = field(default_factory=list)
+    costs: list[CostRow] = field(default_factory=list)
 
     def table(self, setting: str) -> Table | None:
         """The table of a setting, None when no run was asked in it."""
@@ -191,22 +238,4 @@ def read_summary(path: Path) -> Summary:
     file = path if path.suffix == ".json" else path / SUMMARY_FILE
     if not file.is_file():
         raise MissingInputError(f"no {SUMMARY_FILE} at {file}: make it with `python -m sg.report study=FOLDER`")
-    try:
-        return typing.cast(Summary, _load(Summary, read_json(file)))
-    except (TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{file} is not a summary of this version ({error}): make it again with sg.report") from error
-
-
-def _load(kind: Any, value: Any) -> Any:
-    """Rebuild the annotated type `kind` from plain JSON data."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _load(next(item for item in arguments if item is not type(None)), value)
-    if origin is list:
-        return [_load(arguments[0], item) for item in value]
-    if origin is dict:
-        return {key: _load(arguments[1], item) for key, item in value.items()}
-    if is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return typing.cast(Any, kind)(**{f.name: _load(hints[f.name], value[f.name]) for f in fields(kind)})
-    return value
+    return cast(Summary, load_record(Summary, file))

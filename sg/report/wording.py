@@ -57,6 +57,15 @@ def duration_text(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def hours_text(hours: float) -> str:
+    """Device hours as `9.4 s`, `12 min`, `2.5 h`, `1,240 h`."""
+    if hours >= 100:
+        return f"{hours:,.0f} h"
+    if hours >= 2:
+        return f"{hours:.1f} h"
+    return f"{60 * hours:.0f} min" if hours >= 1 / 30 else f"{3600 * hours:.1f} s"
+
+
 def plural(count: int, noun: str) -> str:
     """`1 seed`, `3 seeds`, `2,700 questions`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

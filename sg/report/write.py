@@ -1,18 +1,22 @@
 """The whole report of a study: measure it, put it in words, write every file of `runs/<study>/report/`."""
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sg.artefacts.predictions import PROBES
 from sg.core.errors import SgError
 from sg.core.files import write_text
 from sg.core.tracking import Tracker
-from sg.report.exports import markdown, runs_csv, tables_csv
+from sg.report.cluster_page import write_gallery
+from sg.report.clusters import GalleryInputs
+from sg.report.corpus import CORPUS_FILE, Corpus, describe_corpus, write_corpus
+from sg.report.corpus_figures import draw_corpus
+from sg.report.cost_figures import draw_costs
+from sg.report.exports import costs_csv, markdown, runs_csv, tables_csv, topics_csv
 from sg.report.figures import draw_all
 from sg.report.finding import Finding, find
-from sg.report.gallery import Gallery, GalleryInputs, build_gallery, write_sheets
+from sg.report.gallery import Gallery, build_gallery, write_sheets
+from sg.report.log import log_corpus, log_report
 from sg.report.measure import measure
 from sg.report.page import write_page
 from sg.report.study import Study, read_study
@@ -27,12 +31,17 @@ INPUT_NAMES = ("manifest", "forest", "videos")
 
 @dataclass(frozen=True, slots=True)
 class GalleryChoice:
-    """What the gallery shows: a core of `core_size` videos (None: the smallest scale of the study), how much of it."""
+    """What the gallery shows: a core of `core_size` videos (None: the smallest scale of the study), how much of it.
+
+    `clusters_per_kind` of each kind (largest, least alike, random) are on the study's page and become sheets; the
+    gallery's own page lists all clusters, `pictures` of them (None: all) with a picture.
+    """
 
     inputs: GalleryInputs | None = None
     core_size: int | None = None
     clusters_per_kind: int = 2
     members: int = 4
+    pictures: int | None = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +58,15 @@ class ReportPaths:
 
 
 def write_report(
-    study_folder: Path, tracker: Tracker | None = None, gallery: GalleryChoice = GalleryChoice()
+    study_folder: Path,
+    tracker: Tracker | None = None,
+    gallery: GalleryChoice = GalleryChoice(),
+    usd_per_hour: float | None = None,
 ) -> ReportPaths:
     """Report on the runs in `study_folder`; everything lands in its `report/`, older files are replaced.
 
-    A gallery that cannot be made is left out with a warning: the scores do not depend on it.
+    What is said about captions and clusters is left out with a warning where its files are missing: the scores do not
+    depend on it. `usd_per_hour` is the price of an hour of one device, for what a gain costs.
 
     Raises:
         MissingInputError: the folder holds no runs.
@@ -65,14 +78,19 @@ def write_report(
     folder = study_folder / REPORT_FOLDER
     text = terminal_text(summary, finding)
     tables = _write_tables(folder, summary, finding, text)
-    figures = draw_all(summary, folder / "figures")
-    clusters = _gallery(study, gallery)
-    sheets = write_sheets(clusters, folder / "gallery") if clusters is not None else []
-    files = [*(path.name for path in tables), SUMMARY_FILE]
+    figures = draw_all(summary, folder / "figures") | draw_costs(summary, folder / "figures", usd_per_hour)
+    inputs = gallery.inputs or recorded_inputs(study)
+    corpus = _corpus(study, inputs)
+    if corpus is not None:
+        write_corpus(folder / CORPUS_FILE, corpus)
+        figures |= draw_corpus(corpus, folder / "figures")
+    clusters, sheets = _gallery(study, gallery, inputs, folder / "gallery")
+    files = [*(path.name for path in tables), SUMMARY_FILE, *([CORPUS_FILE] if corpus is not None else [])]
     files += [f"{name}/" for name, found in (("figures", figures), ("gallery", sheets)) if found]
-    page = write_page(folder, summary, finding, figures, clusters, files)
+    page = write_page(folder, summary, finding, figures, clusters, files, usd_per_hour)
     if tracker is not None:
         log_report(tracker, summary, finding, figures, sheets)
+        log_corpus(tracker, corpus)
     shown = f"{text}\nReport: {page}\n"
     return ReportPaths(folder, page, folder / SUMMARY_FILE, tables, figures, sheets, shown)
 
@@ -82,6 +100,8 @@ def _write_tables(folder: Path, summary: Summary, finding: Finding, text: str) -
     texts = {
         "tables.csv": tables_csv(summary),
         "runs.csv": runs_csv(summary),
+        "topics.csv": topics_csv(summary),
+        "costs.csv": costs_csv(summary),
         "report.md": markdown(summary, finding),
         "report.txt": text,
     }
@@ -90,19 +110,34 @@ def _write_tables(folder: Path, summary: Summary, finding: Finding, text: str) -
     return [folder / name for name in texts]
 
 
-def _gallery(study: Study, choice: GalleryChoice) -> Gallery | None:
-    inputs = choice.inputs or _recorded_inputs(study)
-    core_size = choice.core_size or min((arm.num_captions for arm in study.finished if arm.scale > 0), default=0)
-    if inputs is None or core_size == 0 or choice.clusters_per_kind == 0:
+def _corpus(study: Study, inputs: GalleryInputs | None) -> Corpus | None:
+    cores = {arm.num_captions: arm.scale_label for arm in study.finished if arm.num_captions > 0}
+    if inputs is None:
         return None
     try:
-        return build_gallery(inputs, core_size, choice.clusters_per_kind, choice.members)
+        return describe_corpus(inputs, cores)
     except SgError as error:
-        log.warning("The report has no gallery: %s", error)
+        log.warning("The report says nothing about captions and clusters: %s", error)
         return None
 
 
-def _recorded_inputs(study: Study) -> GalleryInputs | None:
+def _gallery(
+    study: Study, choice: GalleryChoice, inputs: GalleryInputs | None, folder: Path
+) -> tuple[Gallery | None, list[Path]]:
+    """The clusters that the page shows and their sheets; the gallery with all of them is written to `folder`."""
+    core_size = choice.core_size or min((arm.num_captions for arm in study.finished if arm.scale > 0), default=0)
+    if inputs is None or core_size == 0 or choice.clusters_per_kind == 0:
+        return None, []
+    try:
+        gallery = build_gallery(inputs, core_size, choice.clusters_per_kind, choice.members)
+        write_gallery(folder, inputs, core_size, choice.members, choice.pictures)
+        return gallery, write_sheets(gallery, folder)
+    except SgError as error:
+        log.warning("The report has no gallery: %s", error)
+        return None, []
+
+
+def recorded_inputs(study: Study) -> GalleryInputs | None:
     """The files that the runs say they read, where they still exist."""
     for run in study.runs:
         found = {name: Path(run.inputs[name]) for name in INPUT_NAMES if name in run.inputs}
@@ -110,55 +145,3 @@ def _recorded_inputs(study: Study) -> GalleryInputs | None:
             captions = Path(run.inputs["captions"]) if "captions" in run.inputs else None
             return GalleryInputs(found["manifest"], found["forest"], found["videos"], captions)
     return None
-
-
-def log_report(
-    tracker: Tracker,
-    summary: Summary,
-    finding: Finding,
-    figures: Mapping[str, Sequence[Path]],
-    sheets: Sequence[Path],
-) -> None:
-    """Log the study as one summary run: a point a scale, final values, the tables, the figures."""
-    import csv
-    import io
-
-    for scale, values in sorted(_curve(summary).items()):
-        tracker.log({"captions": float(scale), **values})
-    tracker.summary({**_final_values(summary), "verdict": finding.verdict, "tone": finding.tone})
-    for name, text in (("tables/scores", tables_csv(summary)), ("tables/runs", runs_csv(summary))):
-        header, *rows = csv.reader(io.StringIO(text))
-        tracker.table(name, header, rows)
-    for name, paths in figures.items():
-        tracker.image(f"figures/{name}", paths[0])
-    for path in sheets:
-        tracker.image(f"gallery/{path.stem}", path)
-
-
-def _curve(summary: Summary) -> dict[int, dict[str, float]]:
-    """Scale -> headline scores and differences under the keys that the runs use, `<benchmark>/<setting>/<bucket>`."""
-    points: dict[int, dict[str, float]] = {}
-    for table in summary.tables:
-        for row in table.rows:
-            for bucket, cell in row.cells.items():
-                if row.control is not None or cell.score is None:
-                    continue
-                key = f"{summary.benchmark or 'benchmark'}/{table.setting}/{bucket}"
-                values = points.setdefault(row.scale, {})
-                values[key] = cell.score
-                if cell.delta is not None:
-                    values |= {f"{key}/delta": cell.delta.value, f"{key}/delta_low": cell.delta.low}
-                    values[f"{key}/delta_high"] = cell.delta.high
-    return points
-
-
-def _final_values(summary: Summary) -> dict[str, float | str]:
-    """What the run table of W&B shows for the study: gains of the largest scale, controls, probes."""
-    curve = _curve(summary)
-    values: dict[str, float | str] = dict(curve[max(curve)]) if curve else {}
-    for row in summary.controls:
-        values[f"control/{row.kind}/{row.setting}/difference"] = row.difference.value
-        values[f"control/{row.kind}/{row.setting}/difference_low"] = row.difference.low
-    for probe in (row for row in summary.probes if row.probe in PROBES):
-        values[f"probe/{probe.probe}"] = probe.accuracy.value
-    return values

@@ -15,6 +15,9 @@ from sg.study.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
+DESCRIBED_SCALES = (50_000, 100_000, 200_000, 400_000)
+"""Cores that the report shows the clusters of, where the data is as large."""
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -78,8 +81,10 @@ def make_inputs(config: TrainConfig) -> Inputs:
     Raises:
         MissingInputError: an input of real data is missing; the message names the command that makes it.
     """
+    from sg.artefacts.manifest import read_manifest
     from sg.caption.run import caption_videos
     from sg.curate.pipeline import curate
+    from sg.curate.run import describe_data
     from sg.embed.run import embed_videos
 
     inputs = locate_inputs(config)
@@ -96,4 +101,6 @@ def make_inputs(config: TrainConfig) -> Inputs:
     caption_videos(config.data, config.captioner)
     embed_videos(config.data, config.embedder)
     curate(config.curator, inputs.vectors, inputs.captions, inputs.forest.parent)
+    sizes = [scale * config.data.captions_per_k // 1000 for scale in DESCRIBED_SCALES]
+    describe_data(config.curator, read_manifest(inputs.manifest), inputs.vectors, inputs.forest.parent, sizes)
     return inputs

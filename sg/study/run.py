@@ -29,6 +29,7 @@ from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.study.config import TrainConfig
 from sg.study.core_size import asked_scale
 from sg.study.inputs import make_inputs
+from sg.study.record import record_run
 from sg.study.stages import CaptionData, caption_data, stage_jobs
 from sg.study.sweep import forget_failure, note_failed_run
 from sg.train.processes import Team, join_team
@@ -134,6 +135,7 @@ def _make(run: Run, started: float, team: Team) -> RunResult:
             versions={**stages["instruct"][0].versions, "evaluation": evaluation},
         )
         tracker.summary(_summary(result, stages))
+        record_run(tracker, result, run.folder, inputs, jobs, benchmark)
     return result
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from sg.report.cost_figures import costs_figure, tasks_figure
 from sg.report.figures import (
     controls_figure,
     differences_figure,
@@ -32,13 +33,15 @@ def test_the_same_summary_gives_the_same_bytes(tmp_path: Path, summary: Summary)
     assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
 
 
-@pytest.mark.parametrize("name", ["scaling", "durations", "differences", "controls"])
+@pytest.mark.parametrize("name", ["scaling", "durations", "differences", "controls", "costs", "tasks"])
 def test_no_label_is_clipped(summary: Summary, name: str) -> None:
     draw = {
         "scaling": lambda: scaling_figure(summary.tables),
         "durations": lambda: durations_figure(summary.tables),
         "differences": lambda: differences_figure(summary.tables),
         "controls": lambda: controls_figure(summary.controls),
+        "costs": lambda: costs_figure(summary, usd_per_hour=2.0),
+        "tasks": lambda: tasks_figure(summary.topics),
     }
     with figure_style():
         figure = draw[name]()

@@ -7,7 +7,8 @@ from PIL import Image
 
 from sg.artefacts.forest import read_forest
 from sg.core.errors import ConfigError, MissingInputError
-from sg.report.gallery import Gallery, GalleryInputs, build_gallery, write_sheets
+from sg.report.clusters import GalleryInputs
+from sg.report.gallery import Gallery, build_gallery, write_sheets
 
 from .study_builder import write_corpus
 
@@ -61,9 +62,9 @@ def test_films_that_are_missing_or_damaged_become_tiles_with_a_reason(inputs: Ga
     assert all(tiles.values())
 
 
-def test_sheets_are_jpegs_with_the_members_side_by_side(tmp_path: Path, gallery: Gallery) -> None:
+def test_sheets_are_pngs_with_the_members_side_by_side(tmp_path: Path, gallery: Gallery) -> None:
     sheets = write_sheets(gallery, tmp_path)
-    assert [path.name for path in sheets[:2]] == ["core-8-01.jpg", "core-8-02.jpg"]
+    assert [path.name for path in sheets[:2]] == ["core-8-01.png", "core-8-02.png"]
     assert Image.open(sheets[0]).width > 4 * 3 * 64
     assert sheets[0].stat().st_size < 1_000_000
 

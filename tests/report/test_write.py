@@ -32,7 +32,9 @@ def paths(folder: Path) -> ReportPaths:
 
 def test_the_report_of_a_study_is_complete(folder: Path, paths: ReportPaths) -> None:
     assert paths.page == folder / "report" / "index.html"
-    assert {path.name for path in paths.tables} == {"tables.csv", "runs.csv", "report.md", "report.txt"}
+    assert {path.name for path in paths.tables} == {
+        "tables.csv", "runs.csv", "topics.csv", "costs.csv", "report.md", "report.txt",
+    }  # fmt: skip
     assert all(path.is_file() for path in (paths.page, paths.summary, *paths.tables, *paths.sheets))
     assert len(paths.sheets) == 6
     assert "Without subtitles" in paths.text and str(paths.page) in paths.text

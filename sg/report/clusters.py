@@ -1,0 +1,122 @@
+"""The clusters of a core as the galleries show them: size, likeness, which members to look at, telling words."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.artefacts.forest import Forest
+from sg.core.fingerprints import text_seed
+
+Pick = tuple[str, str]
+"""A member of a cluster that is shown, and what is said about it."""
+
+CAPTIONS_READ = 8
+"""Captions of a cluster that its words are taken from."""
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryInputs:
+    """The files a gallery is made from; captions may be missing, then members are shown without text."""
+
+    manifest: Path
+    forest: Path
+    videos: Path
+    captions: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """A survivor of the core; `similarity` is the lowest of a member to the one that it was merged into, if known."""
+
+    survivor: str
+    size: int
+    similarity: float | None
+    members: list[str]
+
+
+class ClusterList:
+    """All clusters of the core of `core_size` videos, the largest first.
+
+    Raises:
+        ConfigError: the core is larger than the forest.
+    """
+
+    def __init__(self, forest: Forest, core_size: int) -> None:
+        self.core_size, self.num_videos = core_size, len(forest)
+        self._row_of = {video_id: row for row, video_id in enumerate(forest.video_ids)}
+        self._similarity = _similarities(forest)
+        found = [self._row(name, members) for name, members in forest.clusters(core_size).items()]
+        self.rows = sorted(found, key=lambda row: (-row.size, row.survivor))
+
+    def _row(self, survivor: str, members: list[str]) -> ClusterRow:
+        known = self._similarity[[self._row_of[video] for video in members[1:]]]
+        known = known[~np.isnan(known)]
+        return ClusterRow(survivor, len(members), float(known.min()) if len(known) else None, members)
+
+    def pick(self, row: ClusterRow, count: int) -> list[Pick]:
+        """The survivor, then the members most and least like the one that they were merged into."""
+        likeness = {video: float(self._similarity[self._row_of[video]]) for video in row.members[1:]}
+        others = sorted(likeness, key=lambda video: (-np.nan_to_num(likeness[video]), video))
+        near = others[: (count - 1) // 2]
+        far = others[len(near) :][-(count - 1 - len(near)) :] if count - 1 > len(near) else []
+        shown = [(video, _likeness_text(likeness[video])) for video in (*near, *far)]
+        return [(row.survivor, "stays in the core"), *shown]
+
+    def choose(self, per_kind: int) -> list[tuple[str, ClusterRow]]:
+        """(kind, cluster) of the largest, least alike and random clusters, `per_kind` of each, none twice.
+
+        Clusters of one video are chosen only when there are no others.
+        """
+        several = [row for row in self.rows if row.size > 1] or self.rows
+        chosen = [("Largest", row) for row in several[:per_kind]]
+        unlike = sorted(
+            (row for row in several[per_kind:] if row.similarity is not None),
+            key=lambda row: (row.similarity, row.survivor),
+        )
+        chosen += [("Least alike", row) for row in unlike[:per_kind]]
+        taken = {row.survivor for _, row in chosen}
+        rest = [row for row in several if row.survivor not in taken]
+        order = np.random.default_rng(text_seed("gallery", len(self.rows))).permutation(len(rest))
+        return chosen + [("Random", rest[int(place)]) for place in order[:per_kind]]
+
+
+def telling_words(clusters: Sequence[ClusterRow], captions: Mapping[str, str], length: int) -> list[str]:
+    """For each cluster the words that set its captions apart (TF-IDF), the most telling first, at most `length` long.
+
+    Only the first `CAPTIONS_READ` captions of a cluster are read.
+    """
+    counts = [Counter(_cluster_words(row, captions)) for row in clusters]
+    spread = Counter(word for words in counts for word in words)
+    rarity = {word: math.log(1 + len(clusters) / number) for word, number in spread.items()}
+    return [_cut(sorted(words, key=lambda word: (-words[word] * rarity[word], word)), length) for words in counts]
+
+
+def _cluster_words(row: ClusterRow, captions: Mapping[str, str]) -> list[str]:
+    texts = [captions.get(video, "") for video in row.members[:CAPTIONS_READ]]
+    return [word for text in texts for word in set(re.findall(r"\w{2,}", text.lower()))]
+
+
+def _cut(words: Sequence[str], length: int) -> str:
+    """As many of `words` as fit into `length` characters."""
+    kept, used = [], 0
+    for word in words:
+        used += len(word) + 1
+        if used > length + 1:
+            break
+        kept.append(word)
+    return " ".join(kept)
+
+
+def _similarities(forest: Forest) -> NDArray[np.float32]:
+    """[N] likeness of each row to the video it was merged into; the merge's own where that is not recorded."""
+    return np.where(np.isnan(forest.rep_similarity), forest.similarity, forest.rep_similarity)
+
+
+def _likeness_text(value: float) -> str:
+    return "" if np.isnan(value) else f"similarity {value:.2f}"

@@ -1,0 +1,40 @@
+"""Records of plain dataclasses from the JSON files that the report writes."""
+
+import types
+import typing
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from sg.core.errors import DataError
+from sg.core.files import read_json
+
+
+def load_record(kind: type, path: Path) -> Any:
+    """An instance of the dataclass `kind` from the JSON in `path`; fields with a default may be missing.
+
+    Raises:
+        DataError: the file is no JSON, or does not hold what `kind` needs.
+    """
+    try:
+        return _load(kind, read_json(path))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{path} is not a {kind.__name__.lower()} of this version ({error}): make it again with sg.report"
+        ) from error
+
+
+def _load(kind: Any, value: Any) -> Any:
+    """Rebuild the annotated type `kind` from plain JSON data."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _load(next(item for item in arguments if item is not type(None)), value)
+    if origin is list:
+        return [_load(arguments[0], item) for item in value]
+    if origin is dict:
+        return {key: _load(arguments[1], item) for key, item in value.items()}
+    if is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        known = [f for f in fields(kind) if f.name in value or (f.default is MISSING and f.default_factory is MISSING)]
+        return typing.cast(Any, kind)(**{f.name: _load(hints[f.name], value[f.name]) for f in known})
+    return value
