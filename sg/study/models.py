@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers.utils import logging as transformers_logging
 
 from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
 from sg.core.files import file_lock
+from sg.core.fingerprints import fingerprint
 from sg.evaluate.benchmark import Benchmark
+from sg.evaluate.shards import WHOLE, Shard
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor, load_checkpoint
 from sg.models.chat_univi.conversation import DialogEncoder
 from sg.models.chat_univi.identity import visual_token_settings
@@ -27,6 +30,9 @@ from sg.train.stage import StageJob
 from sg.train.visual_tokens import CachedClips, DecodedClips, NamedTokens, cache_folder, fill_cache
 
 log = logging.getLogger(__name__)
+
+CLIPS_PER_TURN = 32
+"""Clips that a shard encodes before it looks what the others have done."""
 
 
 class StudyModels:
@@ -95,19 +101,58 @@ class StudyModels:
                     job.stage.name, len(job.items) - len(items), len(job.items))  # fmt: skip
         return dataclasses.replace(job, items=items, num_draws=job.num_draws * len(items) // len(job.items))
 
+    @property
+    def device(self) -> torch.device:
+        """Where clips are encoded and questions answered."""
+        return torch.device("cuda" if self.trainer.accelerator == "gpu" else "cpu")
+
+    def answering_model(self, checkpoint: str) -> ChatUniViForConditionalGeneration:
+        """The model of `checkpoint` on the device that answers questions."""
+        model = self.load(checkpoint)
+        cast(torch.nn.Module, model).to(self.device)
+        return model
+
     def _encode(self, clips: Iterable[Clip]) -> Mapping[str, str]:
         """Fill the cache with `clips`; {key: reason} of those that cannot be read."""
         wanted = list(clips)
         if not self.store.missing(clip.key for clip in wanted):
             return {}
         with file_lock(self.store.folder.with_suffix(".lock")):
-            self.store.refresh()
-            return fill_cache(self.store, wanted, self._base, self._processor, self.trainer.decode_workers)
+            return self._fill(wanted)
 
-    def benchmark_tokens(self, benchmark: Benchmark) -> tuple[Mapping[str, VisualTokens], dict[str, str]]:
+    def _encode_with_others(self, clips: Sequence[Clip], shard: Shard) -> Mapping[str, str]:
+        """Like `_encode`, with the other shards at the same time: each begins with its own, then helps the slower."""
+        groups = [clips[at : at + CLIPS_PER_TURN] for at in range(0, len(clips), CLIPS_PER_TURN)]
+        own, others = (
+            groups[shard.index :: shard.count],
+            [group for index in range(shard.count) if index != shard.index for group in groups[index :: shard.count]],
+        )
+        problems: dict[str, str] = {}
+        for group in [*own, *reversed(others)]:
+            self.store.refresh()
+            if self.store.missing(clip.key for clip in group):
+                with file_lock(self.store.folder / "turns" / f"{fingerprint([clip.key for clip in group])}.lock"):
+                    problems |= self._fill(group)
+        return problems
+
+    def _fill(self, clips: Sequence[Clip]) -> Mapping[str, str]:
+        base = self._base
+        self.store.refresh()
+        for part in (base.vision_tower, base.mm_projector):
+            part.to(self.device)
+        try:
+            return fill_cache(self.store, clips, base, self._processor, self.trainer.decode_workers)
+        finally:  # the device's memory is the stage's
+            for part in (base.vision_tower, base.mm_projector):
+                part.to("cpu")
+
+    def benchmark_tokens(
+        self, benchmark: Benchmark, shard: Shard = WHOLE
+    ) -> tuple[Mapping[str, VisualTokens], dict[str, str]]:
         """(visual tokens of the benchmark's videos by media id, {media id: reason} of those that cannot be read)."""
         clips = _benchmark_clips(benchmark)
-        self._problems |= self._encode(clips.values())
+        wanted = list(clips.values())
+        self._problems |= self._encode(wanted) if shard.count == 1 else self._encode_with_others(wanted, shard)
         keys = {media_id: clip.key for media_id, clip in clips.items()}
         failures = {media_id: self._problems[key] for media_id, key in keys.items() if key in self._problems}
         return NamedTokens(self.store, keys), failures

@@ -189,7 +189,7 @@ def _evaluate(
 
     tokens, failures = models.benchmark_tokens(benchmark)
     return evaluate_model(
-        models.loader(last)(), models.encoder, benchmark, tokens, run.config.benchmark,
+        models.answering_model(str(last.folder)), models.encoder, benchmark, tokens, run.config.benchmark,
         run.folder / PREDICTIONS_FILE, made_by=evaluation, failures=failures,
     )  # fmt: skip
 
