@@ -20,8 +20,12 @@ WITHOUT_SUBTITLES = "without_subtitles"
 WITH_SUBTITLES = "with_subtitles"
 ZEROED_VIDEO = "zeroed_video"
 SWAPPED_VIDEO = "swapped_video"
+NO_VIDEO = "no_video"
+SHUFFLED_OPTIONS = "shuffled_options"
 SETTINGS = (WITHOUT_SUBTITLES, WITH_SUBTITLES)
-PROBES = (ZEROED_VIDEO, SWAPPED_VIDEO)
+LEAK_PROBES = (ZEROED_VIDEO, SWAPPED_VIDEO, NO_VIDEO)
+"""Settings without the right video: what is answered better than by guessing was not seen."""
+PROBES = (*LEAK_PROBES, SHUFFLED_OPTIONS)
 
 OK = "ok"
 MISSING_VIDEO = "missing_video"
@@ -42,8 +46,11 @@ class Prediction:
     error text is never read as an answer. `letter` is what the answer reader found, "" for an unanswered question.
     `frames` are the indices of the video's frames that the model saw, at `fps`; `tokens_of` names the video whose
     visual tokens it saw. `subtitles` says how the setting's subtitles came out ("" in a setting without).
-    `letter_logits` belong to A, B, C, D at the first generated position. `made_by` is the fingerprint of everything
-    the answer depends on.
+    `letter_logits` belong to the letters A, B, ... of the `num_options` options at the first generated position.
+    `option_order` says which option each letter stood for where the options were shuffled ("CADB": A showed option C);
+    `letter`, `answer` and `letter_logits` name options by their own letters, only `response` is as the model wrote it.
+    `batch` is the place in the order of asking, by which the files of several shards are merged. `made_by` is the
+    fingerprint of everything the answer depends on.
     """
 
     question_id: str
@@ -69,6 +76,9 @@ class Prediction:
     num_prompt_tokens: int = 0
     num_new_tokens: int = 0
     letter_logits: tuple[float, ...] = ()
+    num_options: int = 4
+    option_order: str = ""
+    batch: int = -1
     made_by: str = ""
 
     def __post_init__(self) -> None:

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.predictions import ZEROED_VIDEO, Prediction, PredictionWriter
-from sg.core.fingerprints import fingerprint
+from sg.core.fingerprints import fingerprint, text_seed
 from sg.core.progress import Progress
 from sg.evaluate.answers import LETTERS, answer_reader
 from sg.evaluate.asking import CACHED_CLIPS, Ask, Asker, PromptEncoder, TokenSource
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.shards import WHOLE, Shard
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sg.evaluate.greedy import Generated, Prompt
+    from sg.evaluate.generation import Generated, Prompt
 
 ANSWERING_VERSION = 1
 """Goes into every row's `made_by`: raise it when the same settings would give other answers."""
@@ -32,8 +33,10 @@ def answers_fingerprint(benchmark: Benchmark, config: BenchmarkConfig, model_id:
     `model_id` names weights, vision tower and frame sampling (a checkpoint's fingerprint).
     """
     answering = config.answering
+    drawn = {} if answering.sampling == "greedy" else {"sampling": answering.sampling}
     return fingerprint(
-        {
+        drawn
+        | {
             "version": ANSWERING_VERSION,
             "model": model_id,
             "benchmark": benchmark.content_hash,
@@ -47,10 +50,10 @@ def answers_fingerprint(benchmark: Benchmark, config: BenchmarkConfig, model_id:
     )
 
 
-def letter_ids(encoder: PromptEncoder) -> dict[str, list[int]]:
-    """The tokens that read as nothing but a letter, such as "B" with and without a blank in front: {letter: ids}."""
+def letter_ids(encoder: PromptEncoder, count: int = 4) -> dict[str, list[int]]:
+    """The tokens that read as nothing but one of the first `count` letters, such as "B" with and without a blank."""
     texts = {token: encoder.decode([token]) for token in range(len(encoder))}
-    return {letter: [token for token, text in texts.items() if text == letter] for letter in LETTERS}
+    return {letter: [token for token, text in texts.items() if text == letter] for letter in LETTERS[:count]}
 
 
 def batches(asks: Sequence[Ask], batch_size: int) -> Iterator[list[Ask]]:
@@ -76,46 +79,73 @@ def batches(asks: Sequence[Ask], batch_size: int) -> Iterator[list[Ask]]:
 
 
 class _Answers:
-    """Turns asks into rows with answers, through one model."""
+    """Turns asks into rows with answers, through one model; `max_options` is the most that a question has."""
 
-    def __init__(self, model: Any, encoder: PromptEncoder, visual_tokens: TokenSource, config: BenchmarkConfig) -> None:
-        from sg.evaluate.greedy import GreedyAnswerer
+    def __init__(
+        self,
+        model: Any,
+        encoder: PromptEncoder,
+        visual_tokens: TokenSource,
+        config: BenchmarkConfig,
+        max_options: int,
+    ) -> None:
+        from sg.evaluate.generation import REFERENCE_SAMPLING, Answerer
 
         self._encoder, self._clip = encoder, lru_cache(maxsize=CACHED_CLIPS)(visual_tokens.__getitem__)
-        self._read = answer_reader(config.answer_reader)
-        letters = list(letter_ids(encoder).values())
+        self._read, self._answering = answer_reader(config.answer_reader), config.answering
+        self._positions = model.config.get_text_config().max_position_embeddings
+        self._width = model.config.vision_config.hidden_size
+        self._sampling = REFERENCE_SAMPLING if config.answering.sampling == "reference" else None
+        letters = list(letter_ids(encoder, max_options).values())
         eos = model.config.get_text_config().eos_token_id
-        self._answerer = GreedyAnswerer(
+        self._answerer = Answerer(
             model,
-            max_new_tokens=config.answering.max_new_tokens,
             eos_ids=eos if isinstance(eos, list) else [eos],
             letters=letters if all(letters) else [],
             stop_at_first_letter=config.answering.stop_at_first_letter,
+            sampling=self._sampling,
         )
 
     def answer(self, asks: Sequence[Ask]) -> list[Prediction]:
         """The rows of `asks`, answered as one batch."""
-        from sg.evaluate.greedy import Prompt
-
         prompts: list[Prompt] = []
         clips: dict[str, Tensor] = {}
         for ask in asks:
-            name, tokens = ask.row.tokens_of, self._clip(ask.row.tokens_of).tokens
-            if ask.row.setting == ZEROED_VIDEO:  # videos of the same size look the same then
-                name, tokens = f"zeroed {len(ask.row.frames)} {len(tokens)}", tokens.new_zeros(tokens.shape)
+            name, tokens = self._shown(ask.row)
             clips.setdefault(name, tokens)
-            prompts.append(Prompt(ask.ids, name, f"{ask.row.video_id} {ask.row.setting}"))
+            prompts.append(self._prompt(ask, name))
         generated = self._answerer.answer(prompts, clips)
         return [self._row(ask, answer) for ask, answer in zip(asks, generated, strict=True)]
 
+    def _shown(self, row: Prediction) -> tuple[str, Tensor]:
+        """The name and the tokens [n, C] of the clip that stands in the prompt of a row."""
+        import torch
+
+        if not row.tokens_of:
+            return "no video", torch.zeros(0, self._width)
+        tokens = self._clip(row.tokens_of).tokens
+        if row.setting == ZEROED_VIDEO:  # videos of the same size look the same then
+            return f"zeroed {len(row.frames)} {len(tokens)}", tokens.new_zeros(tokens.shape)
+        return row.tokens_of, tokens
+
+    def _prompt(self, ask: Ask, clip: str) -> Prompt:
+        from sg.evaluate.generation import Prompt
+
+        row, limit = ask.row, self._answering.max_new_tokens
+        if self._sampling is not None:
+            limit = min(self._sampling.max_new_tokens, self._positions - ask.length)
+        seed = text_seed("answer", self._answering.seed, *row.key)
+        return Prompt(ask.ids, clip, f"{row.video_id} {row.setting}", limit, row.num_options, seed)
+
     def _row(self, ask: Ask, answer: Generated) -> Prediction:
-        response = self._encoder.decode(answer.ids)
+        row, response = ask.row, self._encoder.decode(answer.ids)
+        letters = LETTERS[: row.num_options]
+        letter, logits = self._read(response, letters), [round(score, 4) for score in answer.letter_logits]
+        if row.option_order:  # back to the options' own letters
+            letter = letter and row.option_order[letters.index(letter)]
+            logits = [logits[row.option_order.index(one)] for one in letters] if logits else []
         return replace(
-            ask.row,
-            response=response,
-            letter=self._read(response),
-            num_new_tokens=len(answer.ids),
-            letter_logits=tuple(round(score, 4) for score in answer.letter_logits),
+            row, response=response, letter=letter, num_new_tokens=len(answer.ids), letter_logits=tuple(logits)
         )
 
 
@@ -128,6 +158,7 @@ def evaluate(
     path: Path,
     made_by: str,
     failures: Mapping[str, str] | None = None,
+    shard: Shard = WHOLE,
 ) -> Path:
     """Ask `model` every question of `benchmark` in all settings and probes of `config`; append the answers to `path`.
 
@@ -137,24 +168,31 @@ def evaluate(
         path: `predictions.jsonl`; answers that it holds already are not asked again.
         made_by: names everything an answer depends on (`answers_fingerprint`); rows in `path` that something else made
             are moved aside.
+        shard: which of the batches are this call's; the answers go to the shard's own file beside `path`.
 
     Returns:
-        `path`.
+        The file of the answers: `path`, or the shard's.
     """
     model.eval()
     positions = model.config.get_text_config().max_position_embeddings
     asks = Asker(benchmark, config, encoder, visual_tokens, positions, made_by, failures).asks()
-    with PredictionWriter(path, made_by) as writer:
-        open_asks = [ask for ask in asks if not writer.is_done(ask.row.key)]
-        done = len(asks) - len(open_asks)
-        with Progress(f"evaluate {benchmark.name}", total=len(asks), unit="questions", done_before=done) as bar:
-            failed = [ask.row for ask in open_asks if not ask.is_askable]
+    most = max((ask.row.num_options for ask in asks), default=0)
+    own_batches = shard.part(list(batches(asks, config.answering.batch_size)))
+    failed = [ask.row for ask in asks if not ask.is_askable] if shard.is_first else []
+    file = shard.file(path)
+    with PredictionWriter(file, made_by) as writer:
+        total = len(failed) + sum(len(batch) for _, batch in own_batches)
+        rows = [*failed, *(ask.row for _, batch in own_batches for ask in batch)]
+        open_rows = [row for row in rows if not writer.is_done(row.key)]
+        label = f"evaluate {benchmark.name}{shard.label}"
+        with Progress(label, total=total, unit="questions", done_before=total - len(open_rows)) as bar:
             writer.write(failed)
             bar.fail(len(failed))
-            answers = _Answers(model, encoder, visual_tokens, config) if len(failed) < len(open_asks) else None
-            for batch in batches(asks, config.answering.batch_size):
+            answers: _Answers | None = None
+            for number, batch in own_batches:
                 missing = sum(not writer.is_done(ask.row.key) for ask in batch)
-                if missing and answers is not None:
-                    writer.write(answers.answer(batch))
+                if missing:
+                    answers = answers or _Answers(model, encoder, visual_tokens, config, most)
+                    writer.write(replace(row, batch=number) for row in answers.answer(batch))
                     bar.advance(missing)
-    return path
+    return file

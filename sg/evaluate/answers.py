@@ -7,11 +7,17 @@ published score has them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from string import ascii_uppercase
 
 from sg.core.errors import ConfigError
 
-LETTERS = "ABCD"
+LETTERS = ascii_uppercase
+OFFICIAL_LETTERS = LETTERS[:4]
+"""Video-MME's questions have four options; those of other benchmarks may have more or fewer."""
 UNANSWERED = ""
+
+AnswerReader = Callable[[str, str], str]
+"""(response, letters of the question's options) -> the letter read, or ""."""
 
 # The order matters: "The answer" would otherwise eat the beginning of "The answer is". Entry five is two phrases that
 # the scorer of 2024-06-23 runs together by missing commas, so it never matches; entry six likewise.
@@ -26,30 +32,30 @@ _LITERALS_2024_06_18 = (
 _LITERALS_OFFICIAL = (*_LITERALS_2024_06_18, "Answer:", "Option:", "The correct answer", "The correct option")
 
 
-def _first_letter_after(literals: tuple[str, ...], response: str) -> str:
+def _first_letter_after(literals: tuple[str, ...], response: str, letters: str) -> str:
     text = response.strip()
     for literal in literals:
         text = text.replace(literal, "")
-    return next((character for character in text if character in LETTERS), UNANSWERED)
+    return next((character for character in text if character in letters), UNANSWERED)
 
 
-def read_letter(response: str) -> str:
-    """The letter that the official scorer of 2024-06-23 reads from `response`: A, B, C, D, or "" for unanswered."""
-    return _first_letter_after(_LITERALS_OFFICIAL, response)
+def read_letter(response: str, letters: str = OFFICIAL_LETTERS) -> str:
+    """The letter that the official scorer of 2024-06-23 reads from `response`, one of `letters`; "" for unanswered."""
+    return _first_letter_after(_LITERALS_OFFICIAL, response, letters)
 
 
-def read_letter_2024_06_18(response: str) -> str:
+def read_letter_2024_06_18(response: str, letters: str = OFFICIAL_LETTERS) -> str:
     """The letter by the scorer of 2024-06-18, which the numbers published before 2024-06-23 went through."""
-    return _first_letter_after(_LITERALS_2024_06_18, response)
+    return _first_letter_after(_LITERALS_2024_06_18, response, letters)
 
 
-ANSWER_READERS: dict[str, Callable[[str], str]] = {
+ANSWER_READERS: dict[str, AnswerReader] = {
     "official": read_letter,
     "official_2024_06_18": read_letter_2024_06_18,
 }
 
 
-def answer_reader(name: str) -> Callable[[str], str]:
+def answer_reader(name: str) -> AnswerReader:
     """The reader called `name`; ConfigError when there is none."""
     if name not in ANSWER_READERS:
         raise ConfigError(f"benchmark.answer_reader is {name!r}, expected {' or '.join(ANSWER_READERS)}.")

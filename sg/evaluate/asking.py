@@ -6,6 +6,8 @@ reason; subtitles that cannot be read leave the question without them.
 
 from __future__ import annotations
 
+import logging
+import random
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from sg.artefacts.predictions import (
     MISSING_VIDEO,
+    NO_VIDEO,
+    SHUFFLED_OPTIONS,
     SWAPPED_VIDEO,
     TOO_LONG,
     UNDECODABLE,
@@ -22,13 +26,15 @@ from sg.artefacts.predictions import (
 )
 from sg.core.errors import DataError
 from sg.core.fingerprints import fingerprint, text_seed
-from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question
+from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question, labelled, unlabelled
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.prompts import build_prompt
-from sg.evaluate.subtitles import Cue, lines_at_frames, read_srt, transcript_lines
+from sg.evaluate.subtitles import Cue, lines_at_frames, read_cues, transcript_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 CACHED_CLIPS = 64
 """Videos whose tokens are kept at hand: a video's questions and settings ask for them again and again."""
@@ -119,6 +125,19 @@ def swap_partners(videos: Iterable[BenchmarkVideo], available: TokenSource, seed
     return partners
 
 
+def shuffled(question: Question, seed: int) -> tuple[Question, str]:
+    """`question` with its options in another order, and the letters they had before: ("A. ...", ..., "CADB").
+
+    The answer keeps its old letter, so that rows of all settings name options alike.
+    """
+    order = list(range(len(question.options)))
+    generator = random.Random(text_seed("order of options", seed, question.question_id))
+    while order == sorted(order):
+        generator.shuffle(order)
+    options = labelled([unlabelled(question.options[at]) for at in order])
+    return replace(question, options=options), "".join(question.letters[at] for at in order)
+
+
 class Asker:
     """Writes the prompts of a benchmark for one model.
 
@@ -159,27 +178,44 @@ class Asker:
         cues, subtitles = self._subtitles(video) if WITH_SUBTITLES in settings else ([], "")
         asks = []
         for setting in settings:
-            shown = self._partners.get(video.media_id) if setting == SWAPPED_VIDEO else video.media_id
             lines = self._lines(video, cues) if setting == WITH_SUBTITLES else None
             for question in video.questions:
                 row = self._row(video, question, setting, subtitles if setting == WITH_SUBTITLES else "")
-                asks.append(self._ask(question, row, shown, lines))
+                asks.append(self._ask_in(setting, video, question, row, lines))
         return asks
+
+    def _ask_in(
+        self, setting: str, video: BenchmarkVideo, question: Question, row: Prediction, lines: list[str] | None
+    ) -> Ask:
+        """One question as its setting or probe wants it."""
+        if setting == NO_VIDEO:
+            return self._ask(question, row, None, lines)
+        if setting == SWAPPED_VIDEO:
+            partner = self._partners.get(video.media_id)
+            if partner is None:
+                reason = f"no other video of duration {row.duration} has visual tokens"
+                return Ask(replace(row, status=MISSING_VIDEO, reason=reason))
+            return self._ask(question, row, partner, lines)
+        if setting == SHUFFLED_OPTIONS:
+            question, order = shuffled(question, self._config.answering.seed)
+            row = replace(row, option_order=order)
+        return self._ask(question, row, video.media_id, lines)
 
     def _problem(self, video: BenchmarkVideo) -> tuple[str, str]:
         """Status and reason of a video that cannot be shown; two empty texts for one that can."""
         if video.media_id in self._tokens:
             return "", ""
         if video.path is None:
-            return MISSING_VIDEO, f"there is no file of video {video.media_id}"
+            return MISSING_VIDEO, video.problem or f"there is no file of video {video.media_id}"
         return UNDECODABLE, self._failures.get(video.media_id, f"video {video.media_id} has no visual tokens")
 
     def _subtitles(self, video: BenchmarkVideo) -> tuple[list[Cue], str]:
         if video.subtitle_path is None:
             return [], SUBTITLES_MISSING
         try:
-            return read_srt(video.subtitle_path), SUBTITLES_OK
-        except DataError:
+            return read_cues(video.subtitle_path, video.subtitle_span_s), SUBTITLES_OK
+        except DataError as error:
+            log.warning("video %s is asked without subtitles: %s", video.video_id, error)
             return [], SUBTITLES_UNREADABLE
 
     def _lines(self, video: BenchmarkVideo, cues: Sequence[Cue]) -> list[str]:
@@ -199,16 +235,15 @@ class Asker:
             sub_category=video.sub_category,
             task_type=question.task_type,
             subtitles=subtitles,
+            num_options=len(question.options),
             made_by=self._made_by,
         )
 
     def _ask(self, question: Question, row: Prediction, shown: str | None, lines: list[str] | None) -> Ask:
-        if shown is None:
-            reason = f"no other video of duration {row.duration} has visual tokens"
-            return Ask(replace(row, status=MISSING_VIDEO, reason=reason))
-        clip = self._clip(shown)
-        frames = len(clip.frame_indices)
-        extra = len(clip.tokens) - frames
+        """The question about the video `shown` (None: about no video at all), with what subtitles fit in."""
+        clip = None if shown is None else self._clip(shown)
+        frames = 0 if clip is None else len(clip.frame_indices)
+        extra = 0 if clip is None else len(clip.tokens) - frames
         kept = self._lines_that_fit(question, lines, frames, extra)
         prompt = build_prompt(question.text, question.options, self._config.prompt, kept)
         ids = self._encode(prompt, frames)
@@ -219,9 +254,9 @@ class Asker:
             return Ask(replace(row, status=TOO_LONG, reason=reason))
         row = replace(
             row,
-            tokens_of=shown,
-            frames=tuple(clip.frame_indices),
-            fps=clip.fps,
+            tokens_of=shown or "",
+            frames=() if clip is None else tuple(clip.frame_indices),
+            fps=0.0 if clip is None else clip.fps,
             subtitle_lines=len(kept or ()),
             subtitle_lines_cut=len(lines or ()) - len(kept or ()),
             subtitle_hash=fingerprint(kept) if kept else "",

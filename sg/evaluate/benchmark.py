@@ -1,35 +1,29 @@
 """Benchmarks as this project sees them: videos with questions, and where their files lie.
 
-A reader turns a folder into a `Benchmark`; everything after it (prompts, answering, scores) knows no format. The one
-for Video-MME also reads the demo world's benchmark, which has the same columns and folders.
+A reader (`sg/evaluate/readers`) turns a folder into a `Benchmark`; everything after it (prompts, answering, scores)
+knows no format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from sg.artefacts.names import check_video_id
-from sg.core.errors import ConfigError, DataError, MissingInputError
+from sg.core.errors import ConfigError, DataError
 from sg.core.fingerprints import fingerprint
 from sg.evaluate.answers import LETTERS
 from sg.evaluate.config import BenchmarkConfig
 
-COLUMNS = (
-    *("video_id", "duration", "domain", "sub_category", "videoID", "question_id", "task_type"),
-    *("question", "options", "answer"),
-)
-TABLE_PLACES = ("videomme/test-00000-of-00001.parquet", "test-00000-of-00001.parquet")
-VIDEO_FOLDERS = ("videos", "data", ".")
-VIDEO_SUFFIXES = (".mp4", ".MP4", ".mkv")
-SUBTITLE_FOLDERS = ("subtitle", "subtitles", ".")
+MAX_OPTIONS = 10
+SHORT_S, MEDIUM_S = 120, 900
+"""Where Video-MME's buckets of duration end; benchmarks that give seconds are put into the same buckets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question with four options, which begin with "A. " to "D. "; `answer` is the right letter."""
+    """One question; its options begin with "A. ", "B. " and so on, `answer` is the right letter."""
 
     question_id: str
     task_type: str
@@ -37,13 +31,19 @@ class Question:
     options: tuple[str, ...]
     answer: str
 
+    @property
+    def letters(self) -> str:
+        """The letters of the options: "ABCD"."""
+        return LETTERS[: len(self.options)]
+
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkVideo:
     """One video and its questions.
 
-    `video_id` is the benchmark's number ("001"), `media_id` the name of its file and the key of its visual tokens.
-    `path` is None when the file is not there, `subtitle_path` likewise.
+    `video_id` is the benchmark's name of it ("001"), `media_id` names its film and the film's visual tokens. `path` is
+    None when the film is not there (`problem` may say why), `subtitle_path` likewise. `subtitle_span_s` is the stretch
+    of its subtitles that the film is, where the film was cut out of a longer one.
     """
 
     video_id: str
@@ -54,6 +54,8 @@ class BenchmarkVideo:
     questions: tuple[Question, ...]
     path: Path | None = None
     subtitle_path: Path | None = None
+    subtitle_span_s: tuple[float, float] | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,109 +85,67 @@ class BenchmarkReader(Protocol):
         ...
 
 
-def _table_path(config: BenchmarkConfig, folder: Path) -> Path:
-    places = [config.table] if config.table else TABLE_PLACES
-    for place in places:
-        if (folder / place).is_file():
-            return folder / place
-    found = sorted(folder.glob("*.parquet")) if folder.is_dir() and not config.table else []
-    if len(found) == 1:
-        return found[0]
-    problem = f"{len(found)} Parquet files" if found else f"no table ({', '.join(places)})"
-    raise MissingInputError(
-        f"The folder of benchmark {config.name!r}, {folder}, has {problem}: set benchmark.folder and benchmark.table."
-    )
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        names = pq.read_schema(path).names
-        missing = [name for name in COLUMNS if name not in names]
-        if missing:
-            raise DataError(
-                f"{path} has no column {missing[0]!r}, so it is no table of Video-MME since June 2024 "
-                f"(which has {', '.join(COLUMNS)}); it has {', '.join(names)}."
-            )
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}).") from error
-    if not rows:
-        raise DataError(f"{path} has no rows.")
-    return rows
-
-
-def _question(row: Mapping[str, Any], path: Path) -> Question:
-    name = f"{path}: question {row['question_id']}"
-    texts = [row[key] for key in ("question_id", "task_type", "question", "answer")]
-    options = row["options"]
-    if not all(isinstance(text, str) for text in texts) or not isinstance(options, list):
-        raise DataError(f"{name} has an empty or wrongly typed cell: expected texts, and a list of texts as options.")
-    starts = [f"{letter}." for letter in LETTERS]
-    if [str(option)[:2] for option in options] != starts:
-        raise DataError(f"{name} has the options {options!r}, expected {len(LETTERS)} beginning {' '.join(starts)}")
-    if row["answer"] not in tuple(LETTERS):
-        raise DataError(f"{name} has the answer {row['answer']!r}, expected one of {', '.join(LETTERS)}.")
-    return Question(row["question_id"], row["task_type"], row["question"], tuple(options), row["answer"])
-
-
-def _first_file(folder: Path, subfolders: Iterable[str], names: Iterable[str]) -> Path | None:
-    candidates = (folder / subfolder / name for subfolder in subfolders for name in names)
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _video(rows: list[dict[str, Any]], questions: list[Question], folder: Path, path: Path) -> BenchmarkVideo:
-    row, columns = rows[0], ("videoID", "duration", "domain", "sub_category")
-    for key in columns:
-        if any(other[key] != row[key] for other in rows) or not isinstance(row[key], str):
-            raise DataError(f"{path}: the rows of video {row['video_id']} disagree about {key!r} or leave it empty.")
-    media_id = check_video_id(row["videoID"])
-    return BenchmarkVideo(
-        video_id=row["video_id"],
-        media_id=media_id,
-        duration=row["duration"],
-        domain=row["domain"],
-        sub_category=row["sub_category"],
-        questions=tuple(questions),
-        path=_first_file(folder, VIDEO_FOLDERS, [media_id + suffix for suffix in VIDEO_SUFFIXES]),
-        subtitle_path=_first_file(folder, SUBTITLE_FOLDERS, [f"{media_id}.srt"]),
-    )
-
-
-def read_video_mme(config: BenchmarkConfig) -> Benchmark:
-    """Read a folder of Video-MME's shape: the table, `videos/<videoID>.mp4` and `subtitle/<videoID>.srt`.
-
-    Missing videos and subtitles are no error here: they become rows with a reason.
-
-    Raises:
-        MissingInputError: there is no table.
-        DataError: the table has another schema, a question twice, other options than A to D, or contradicts itself.
-    """
-    folder = Path(config.folder)
-    path = _table_path(config, folder)
-    rows_of: dict[str, list[dict[str, Any]]] = {}
-    questions_of: dict[str, list[Question]] = {}
-    seen: set[str] = set()
-    for row in _read_rows(path):
-        question = _question(row, path)
-        if question.question_id in seen:
-            raise DataError(f"{path} holds question {question.question_id} twice: question ids must be unique.")
-        seen.add(question.question_id)
-        rows_of.setdefault(row["video_id"], []).append(row)
-        questions_of.setdefault(row["video_id"], []).append(question)
-    videos = tuple(_video(rows, questions_of[name], folder, path) for name, rows in rows_of.items())
-    if len({video.media_id for video in videos}) != len(videos):
-        raise DataError(f"{path} gives two videos the same 'videoID': each video has its own file.")
-    return Benchmark(config.name, config.revision, videos)
-
-
-READERS: dict[str, BenchmarkReader] = {"video_mme": read_video_mme}
-
-
 def read_benchmark(config: BenchmarkConfig) -> Benchmark:
     """Read the benchmark of `config` with the reader it names."""
+    from sg.evaluate.readers import READERS
+
     if config.reader not in READERS:
         raise ConfigError(f"benchmark.reader is {config.reader!r}, expected one of {', '.join(READERS)}.")
     return READERS[config.reader](config)
+
+
+def checked(benchmark: Benchmark, origin: Path) -> Benchmark:
+    """`benchmark`, when its names are unique.
+
+    Raises:
+        DataError: there is no question, or a question or a film has the name of another.
+    """
+    questions = [question.question_id for video in benchmark.videos for question in video.questions]
+    if not questions:
+        raise DataError(f"{origin} holds no question.")
+    if twice := _first_repeated(questions):
+        raise DataError(f"{origin} holds question {twice} twice: question ids must be unique.")
+    if twice := _first_repeated([video.media_id for video in benchmark.videos]):
+        raise DataError(f"{origin} gives two videos the same film {twice!r}: each video has its own file.")
+    return benchmark
+
+
+def _first_repeated(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+def labelled(options: Sequence[str]) -> tuple[str, ...]:
+    """The texts of options with their letters in front: "A. red", "B. blue"."""
+    return tuple(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
+
+
+def unlabelled(option: str) -> str:
+    """The text of an option without its letter."""
+    return option[2:].removeprefix(" ")
+
+
+def check_options(options: Sequence[str], answer: str, where: str) -> None:
+    """Refuse options that are not 2 to 10 lettered in order, and an answer that is none of their letters.
+
+    Raises:
+        DataError: they are not; `where` is named.
+    """
+    letters = LETTERS[: len(options)]
+    if not 2 <= len(options) <= MAX_OPTIONS or [option[:2] for option in options] != [f"{one}." for one in letters]:
+        raise DataError(
+            f"{where} has the options {list(options)!r}, expected 2 to {MAX_OPTIONS} beginning A. B. C. and so on."
+        )
+    if answer not in tuple(letters):
+        raise DataError(f"{where} has the answer {answer!r}, expected one of {', '.join(letters)}.")
+
+
+def duration_bucket(seconds: float) -> str:
+    """ "short", "medium" or "long" by Video-MME's bounds."""
+    return "short" if seconds < SHORT_S else "medium" if seconds < MEDIUM_S else "long"
+
+
+def first_file(folder: Path, subfolders: Iterable[str], names: Iterable[str]) -> Path | None:
+    """The first of `names` in the first of `subfolders` of `folder` that is a file."""
+    candidates = (folder / subfolder / name for subfolder in subfolders for name in names)
+    return next((path for path in candidates if path.is_file()), None)

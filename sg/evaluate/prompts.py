@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sg.evaluate.answers import LETTERS
 from sg.evaluate.config import PromptConfig
+
+
+def letters_in_words(count: int) -> str:
+    """The letters of `count` options as the official instruction lists them: "A, B, C, or D", "A or B"."""
+    letters = list(LETTERS[:count])
+    return " or ".join(letters) if count < 3 else ", ".join([*letters[:-1], f"or {letters[-1]}"])
 
 
 def build_prompt(
@@ -25,6 +32,6 @@ def build_prompt(
         header = [config.subtitle_header] if config.subtitle_header else []
         parts.append("\n".join([*header, *(subtitle_lines or [""])]) + blank)
     if config.instruction:
-        parts.append(config.instruction + blank)
+        parts.append(config.instruction.replace("{letters}", letters_in_words(len(options))) + blank)
     parts.append("\n".join([question, *options, *([config.last_line] if config.last_line else [])]))
     return "\n".join(parts)

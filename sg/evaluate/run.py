@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sg.artefacts.predictions import OK, read_predictions
 from sg.evaluate.answering import evaluate
-from sg.evaluate.asking import PromptEncoder, TokenSource
+from sg.evaluate.asking import SUBTITLES_OK, PromptEncoder, TokenSource
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.config import BenchmarkConfig
-from sg.evaluate.scoring import OVERALL, Scores, score
+from sg.evaluate.scoring import OVERALL, Count, Scores, SettingScores, score
 from sg.evaluate.submission import write_submissions
 
 log = logging.getLogger(__name__)
@@ -34,13 +35,23 @@ def evaluate_model(
         Official accuracies in percent: {setting: {"overall" | "short" | ...: accuracy}}, probes included.
     """
     evaluate(model, encoder, benchmark, visual_tokens, config, path, made_by, failures)
+    scores = publish(benchmark, config, path)
+    return {setting: result.percentages() for setting, result in scores.items()}
+
+
+def publish(benchmark: Benchmark, config: BenchmarkConfig, path: Path) -> Scores:
+    """Score the answers in `path` in the settings and probes of `config`, and write the official result files.
+
+    Raises:
+        DataError: a question was not asked.
+    """
     wanted = {*config.answering.settings, *config.answering.probes}
     rows = [row for row in read_predictions(path) if row.setting in wanted]
     write_submissions(path.parent, benchmark, rows)
     scores = score(rows)
     for line in score_lines(scores):
         log.info(line)
-    return {setting: result.percentages() for setting, result in scores.items()}
+    return scores
 
 
 def score_lines(scores: Scores) -> list[str]:
@@ -55,5 +66,35 @@ def score_lines(scores: Scores) -> list[str]:
         failed = ", ".join(f"{number} {status}" for status, number in result.statuses.items() if status != OK)
         parts += [failed] if failed else []
         parts += [f"{result.without_subtitle_lines} without a subtitle"] if result.without_subtitle_lines else []
+        broken = {name: number for name, number in result.subtitles.items() if name != SUBTITLES_OK}
+        parts += [f"subtitles {name} for {number}" for name, number in broken.items()]
         lines.append("; ".join(parts))
     return lines
+
+
+def score_details(scores: Scores) -> dict[str, Any]:
+    """Everything that is counted, as plain data: {setting: {"buckets": ..., "letters": ..., ...}}."""
+    return {setting: _details(result) for setting, result in scores.items()}
+
+
+def _details(result: SettingScores) -> dict[str, Any]:
+    counts = {name: bucket.overall for name, bucket in result.buckets.items()}
+    overall = result.buckets[OVERALL]
+    categories = {"domain": overall.domain, "sub_category": overall.sub_category, "task_type": overall.task_type}
+    return {
+        "buckets": {name: _count(count) for name, count in counts.items()},
+        "categories": {
+            kind: {name: _count(count) for name, count in groups.items()} for kind, groups in categories.items()
+        },
+        "task_mean": result.task_mean,
+        "chance": result.chance,
+        "letters": {letter or "none": number for letter, number in result.letters.items()},
+        "right_letters": result.answers,
+        "statuses": result.statuses,
+        "subtitles": result.subtitles,
+        "without_subtitle_lines": result.without_subtitle_lines,
+    }
+
+
+def _count(count: Count) -> dict[str, float]:
+    return asdict(count) | {"accuracy": count.accuracy, "strict_accuracy": count.strict_accuracy}

@@ -64,10 +64,12 @@ class SettingScores:
     Attributes:
         setting: `without_subtitles`, `with_subtitles` or a probe.
         buckets: "short", "medium", "long" (those that the benchmark has) and "overall".
-        letters: how often each of A, B, C, D was predicted, "" for unanswered.
-        answers: how often each of A, B, C, D is right: what a model that always says one letter would score.
+        letters: how often each letter was predicted, "" for unanswered.
+        answers: how often each letter is right: what a model that always says one letter would score.
         statuses: number of rows by status.
+        subtitles: number of rows by how their subtitles came out: "ok", "missing", "unreadable".
         without_subtitle_lines: questions asked with subtitles that had no line to show.
+        chance: per cent right by guessing.
     """
 
     setting: str
@@ -75,7 +77,15 @@ class SettingScores:
     letters: dict[str, int]
     answers: dict[str, int]
     statuses: dict[str, int]
+    subtitles: dict[str, int]
     without_subtitle_lines: int = 0
+    chance: float = 25.0
+
+    @property
+    def task_mean(self) -> float:
+        """Mean over the task types of their official accuracies: MLVU's M-Avg, not what Video-MME reports."""
+        tasks = self.buckets[OVERALL].task_type.values()
+        return sum(task.accuracy for task in tasks) / len(tasks)
 
     def percentages(self) -> dict[str, float]:
         """Official accuracy of every bucket: {"overall": 42.9, "short": ...}."""
@@ -126,13 +136,16 @@ def score_setting(rows: Sequence[Prediction], durations: Sequence[str] | None = 
     chosen = [row for row in rows if row.duration in grouped]
     buckets = {OVERALL: score_bucket(chosen)} | {name: score_bucket(group) for name, group in grouped.items()}
     predicted, right = Counter(row.letter for row in chosen), Counter(row.answer for row in chosen)
+    letters = LETTERS[: max(row.num_options for row in chosen)]
     return SettingScores(
         setting=settings.pop(),
         buckets=buckets,
-        letters={letter: predicted[letter] for letter in (*LETTERS, "")},
-        answers={letter: right[letter] for letter in LETTERS},
+        letters={letter: predicted[letter] for letter in (*letters, "")},
+        answers={letter: right[letter] for letter in letters},
         statuses=dict(sorted(Counter(row.status for row in chosen).items())),
+        subtitles=dict(sorted(Counter(row.subtitles for row in chosen if row.subtitles).items())),
         without_subtitle_lines=sum(row.subtitles != "" and row.subtitle_lines == 0 for row in chosen),
+        chance=100 * sum(1 / row.num_options for row in chosen) / len(chosen),
     )
 
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES, Prediction
-from sg.core.errors import DataError
+from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES, Prediction, read_predictions
+from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json, write_json
-from sg.evaluate.answers import LETTERS, answer_reader
+from sg.evaluate.answers import LETTERS, OFFICIAL_LETTERS, answer_reader
 
 if TYPE_CHECKING:
     from sg.evaluate.benchmark import Benchmark
@@ -81,17 +81,37 @@ def _current_names(item: Any, where: str) -> dict[str, Any]:
 
 def _question(question: dict[str, Any], video: dict[str, Any], setting: str, reader: str, where: str) -> Prediction:
     response, answer = _text(question, "response", where), _text(question, "answer", where)
-    if answer not in tuple(LETTERS):
-        raise DataError(f"{where} has the answer {answer!r}, expected one of A, B, C, D.")
+    options = question.get("options")
+    letters = LETTERS[: len(options)] if isinstance(options, list) and options else OFFICIAL_LETTERS
+    if answer not in tuple(letters):
+        raise DataError(f"{where} has the answer {answer!r}, expected one of {', '.join(letters)}.")
     return Prediction(
         question_id=_text(question, "question_id", where),
         setting=setting,
         answer=answer,
         task_type=_text(question, "task_type", where),
         response=response,
-        letter=answer_reader(reader)(response),
+        letter=answer_reader(reader)(response, letters),
+        num_options=len(letters),
         **video,
     )
+
+
+def setting_of(path: Path) -> str:
+    """The setting of a result file by its name, as `write_submissions` names them; else without subtitles."""
+    return next((setting for setting in SETTINGS if path.stem.endswith(setting)), WITHOUT_SUBTITLES)
+
+
+def read_answers(path: Path) -> list[Prediction]:
+    """The rows of our `predictions.jsonl`, or of an official result file (`.json`).
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: the file is of another kind.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"There is no file of answers {path}: give our predictions.jsonl or an official JSON.")
+    return read_predictions(path) if path.suffix == ".jsonl" else read_submission(path, setting_of(path))
 
 
 def read_submission(path: Path, setting: str = WITHOUT_SUBTITLES, reader: str = "official") -> list[Prediction]:

@@ -12,8 +12,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sg.core.errors import DataError
+from sg.core.files import read_json
+
+NEVER_MS = 10**9
+"""The end of a cue that has none: longer than any film."""
 
 _TIME = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})[,.](\d{1,3})")
 _STYLE_TAG = re.compile(r"< *(/?) *([bius]) *>")
@@ -78,6 +83,49 @@ def read_srt(path: Path) -> list[Cue]:
     if text.strip() and not cues:
         raise DataError(f"{path} holds no subtitle cue: expected lines like '00:00:01,000 --> 00:00:02,500'.")
     return cues
+
+
+def read_json_subtitles(path: Path) -> list[Cue]:
+    """The cues of a LongVideoBench file: seconds in `timestamp`, or clock times in `start` and `end`.
+
+    Raises:
+        DataError: the file is no list of such cues.
+    """
+    data = read_json(path)
+    try:
+        return [_json_cue(item) for item in data]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is no list of subtitles with a text and its times ({error!r}).") from error
+
+
+def _json_cue(item: dict[str, Any]) -> Cue:
+    if "timestamp" in item:
+        start, end = item["timestamp"]
+        return Cue(round(1000 * start), NEVER_MS if end is None else round(1000 * end), str(item["text"]))
+    return Cue(_clock_ms(item["start"]), _clock_ms(item["end"]), str(item["line"]))
+
+
+def _clock_ms(text: str) -> int:
+    """Milliseconds of `HH:MM:SS.mmm`."""
+    hours, minutes, seconds = text.split(":")
+    return round(1000 * (3600 * int(hours) + 60 * int(minutes) + float(seconds)))
+
+
+def read_cues(path: Path, span_s: tuple[float, float] | None = None) -> list[Cue]:
+    """The cues of a `.srt` or `.json` file; of a film that is a stretch of a longer one, those of the stretch.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    cues = read_json_subtitles(path) if path.suffix == ".json" else read_srt(path)
+    if span_s is None:
+        return cues
+    start, end = (round(1000 * second) for second in span_s)
+    return [
+        Cue(cue.start_ms - start, cue.end_ms - start, cue.text)
+        for cue in cues
+        if cue.end_ms > start and cue.start_ms < end
+    ]
 
 
 def frame_time_ms(frame_index: int, fps: float) -> int:

@@ -1,91 +1,231 @@
-"""What `evaluate.py` does: ask a trained model a benchmark's questions, or score a file of answers."""
+"""What `evaluate.py` does: ask a trained model a benchmark's questions, merge shards, or score a file of answers."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
 import sg.evaluate.config
 import sg.models.config  # noqa: F401
+from sg import __version__
+from sg.artefacts.result import PREDICTIONS_FILE
 from sg.core.commands import command, register
-from sg.core.errors import ConfigError, MissingInputError
+from sg.core.errors import ConfigError, DataError
 from sg.core.paths import PathsConfig
 from sg.train.config import TrainerConfig
 
+if TYPE_CHECKING:
+    from sg.artefacts.predictions import Prediction
+    from sg.evaluate.benchmark import Benchmark
+    from sg.evaluate.scoring import Scores
+
 log = logging.getLogger(__name__)
+
+SCORES_FILE = "scores.json"
 
 
 @dataclass
 class EvaluateConfig:
-    """Which model answers which benchmark, or which file of answers is read."""
+    """Which model answers which benchmark, or which file of answers is read.
+
+    Attributes:
+        checkpoint, merge, predictions: one of them: ask a model, put the answers of shards in a folder together, or
+            score a file of answers.
+        shards: processes that share the questions; `shard` makes only that one of them run, null all on this machine.
+    """
 
     checkpoint: str | None = None
+    merge: str | None = None
     predictions: str | None = None
     output: str | None = None
+    shards: int = 1
+    shard: int | None = None
     model: Any = None
     benchmark: Any = None
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
-        if (self.checkpoint is None) == (self.predictions is None):
+        if sum(value is not None for value in (self.checkpoint, self.merge, self.predictions)) != 1:
             raise ConfigError(
-                "evaluate.py takes either checkpoint=FOLDER (a trained model) or predictions=FILE (answers to score)."
+                "evaluate.py takes one of checkpoint=FOLDER (a trained model), merge=FOLDER (answers of shards) "
+                "and predictions=FILE (answers to score)."
             )
+        if self.shards < 1 or (self.shard is not None and not 0 <= self.shard < self.shards):
+            raise ConfigError(f"shard={self.shard} of shards={self.shards} does not exist: count shards from 0.")
 
 
 @command("evaluate", EvaluateConfig)
 def main(config: EvaluateConfig) -> None:
     """Run the command."""
     if config.predictions is not None:
-        score_file(Path(config.predictions))
+        score_file(Path(config.predictions), None if config.output is None else Path(config.output))
+    elif config.merge is not None:
+        merge_folder(config, Path(config.merge))
     else:
         evaluate_checkpoint(config)
 
 
-def score_file(path: Path) -> dict[str, dict[str, float]]:
-    """Score the answers in `path`, our `predictions.jsonl` or an official result file: {setting: {bucket: percent}}."""
-    from sg.artefacts.predictions import read_predictions
+def score_file(path: Path, output: Path | None = None) -> dict[str, dict[str, float]]:
+    """Score the answers in `path`, our `predictions.jsonl` or an official result file: {setting: {bucket: percent}}.
+
+    For an official file the official script's table is printed as well; `output` is a folder for `scores.json`.
+    """
+    from sg.evaluate.official_table import official_table
     from sg.evaluate.run import score_lines
     from sg.evaluate.scoring import score
-    from sg.evaluate.submission import read_submission
+    from sg.evaluate.submission import read_answers
 
-    if not path.is_file():
-        raise MissingInputError(f"There is no file of answers {path}: give predictions=FILE.")
-    rows = read_predictions(path) if path.suffix == ".jsonl" else read_submission(path)
+    rows = read_answers(path)
+    if path.suffix != ".jsonl" and rows:
+        print(official_table(rows))
     scores = score(rows)
     for line in score_lines(scores):
         log.info(line)
+    _log_uncertainty(rows)
+    if output is not None:
+        _write_scores(output, scores, rows, {"predictions": str(path)})
     return {setting: result.percentages() for setting, result in scores.items()}
 
 
 def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
-    """Ask the model in `config.checkpoint` everything; {setting: {bucket: percent}}, also in `scores.json`."""
-    from sg.core.files import write_json
+    """Ask the model in `config.checkpoint` everything; {setting: {bucket: percent}}, more of it in `scores.json`."""
     from sg.evaluate.answering import answers_fingerprint
     from sg.evaluate.benchmark import read_benchmark
-    from sg.evaluate.run import evaluate_model
     from sg.models.chat_univi.identity import part_identity
-    from sg.study.models import StudyModels
 
     assert config.checkpoint is not None
     benchmark = read_benchmark(config.benchmark)
-    made_by = answers_fingerprint(benchmark, config.benchmark, str(part_identity(config.checkpoint)))
-    models = StudyModels(config.model, config.trainer, Path(config.paths.work))
-    model = models.load(config.checkpoint)
-    tokens, failures = models.benchmark_tokens(benchmark)
+    model_id = str(part_identity(config.checkpoint))
+    made_by = answers_fingerprint(benchmark, config.benchmark, model_id)
     folder = Path(config.paths.runs) / "evaluations" / f"{benchmark.name}-{made_by}"
     folder = folder if config.output is None else Path(config.output)
-    predictions = folder / "predictions.jsonl"
-    scores = evaluate_model(model, models.encoder, benchmark, tokens, config.benchmark, predictions, made_by, failures)
-    settings = {"checkpoint": config.checkpoint, "benchmark": dataclasses.asdict(config.benchmark)}
-    write_json(folder / "scores.json", {"scores": scores, **settings})
+    settings = {"checkpoint": config.checkpoint, "model": model_id, "made_by": made_by}
+    if config.shards > 1 and config.shard is None:
+        _run_shards(config)
+        return _merged(config, benchmark, folder, settings)
+    if not _ask(config, benchmark, folder / PREDICTIONS_FILE, made_by):
+        return {}
+    return _published(config, benchmark, folder, settings)
+
+
+def merge_folder(config: EvaluateConfig, folder: Path) -> dict[str, dict[str, float]]:
+    """Put the answers of the shards in `folder` together and score them: {setting: {bucket: percent}}."""
+    from sg.evaluate.benchmark import read_benchmark
+
+    return _merged(config, read_benchmark(config.benchmark), folder, {"merged": str(folder)})
+
+
+def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, made_by: str) -> bool:
+    """Ask the questions, or those of one shard; whether that was the whole."""
+    from sg.evaluate.answering import evaluate
+    from sg.evaluate.shards import Shard
+    from sg.study.models import StudyModels
+
+    assert config.checkpoint is not None
+    shard = Shard(config.shard or 0, config.shards)
+    models = StudyModels(config.model, config.trainer, Path(config.paths.work))
+    tokens, failures = models.benchmark_tokens(benchmark, shard)
+    model = models.answering_model(config.checkpoint)
+    file = evaluate(model, models.encoder, benchmark, tokens, config.benchmark, path, made_by, failures, shard)
+    if shard.count > 1:
+        log.info("Answers of this shard: %s. When all are done: python evaluate.py merge=%s", file, path.parent)
+    return shard.count == 1
+
+
+def _run_shards(config: EvaluateConfig) -> None:
+    """Run every shard as a process of its own, one a device where there are devices."""
+    children = []
+    for index in range(config.shards):
+        environment = dict(os.environ)
+        if config.trainer.accelerator == "gpu":
+            environment["CUDA_VISIBLE_DEVICES"] = _device(index)
+        children.append(subprocess.Popen([sys.executable, *sys.argv, f"shard={index}"], env=environment))
+    try:
+        failed = [str(index) for index, child in enumerate(children) if child.wait() != 0]
+    except BaseException:
+        for child in children:
+            child.terminate()
+        raise
+    if failed:
+        raise DataError(f"Shard {', '.join(failed)} of {config.shards} failed (see above): the same command goes on.")
+
+
+def _device(index: int) -> str:
+    """The device of a shard: those that this process may use, in turn."""
+    import torch
+
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = allowed.split(",") if allowed else [str(number) for number in range(max(1, torch.cuda.device_count()))]
+    return devices[index % len(devices)]
+
+
+def _merged(
+    config: EvaluateConfig, benchmark: Benchmark, folder: Path, settings: dict[str, Any]
+) -> dict[str, dict[str, float]]:
+    from sg.evaluate.shards import merge_shards
+
+    merge_shards(folder / PREDICTIONS_FILE)
+    return _published(config, benchmark, folder, settings)
+
+
+def _published(
+    config: EvaluateConfig, benchmark: Benchmark, folder: Path, settings: dict[str, Any]
+) -> dict[str, dict[str, float]]:
+    """Scores, official files and `scores.json` in `folder`; {setting: {bucket: percent}}."""
+    from sg.artefacts.predictions import read_predictions
+    from sg.evaluate.run import publish
+
+    path = folder / PREDICTIONS_FILE
+    scores = publish(benchmark, config.benchmark, path)
+    rows = [row for row in read_predictions(path) if row.setting in scores]
+    _log_uncertainty(rows)
+    data = {"revision": benchmark.revision, "questions": benchmark.content_hash}
+    _write_scores(folder, scores, rows, settings | {"data": data, "benchmark": dataclasses.asdict(config.benchmark)})
     log.info("Answers and scores: %s", folder)
-    return scores
+    return {setting: result.percentages() for setting, result in scores.items()}
+
+
+def _uncertainty(rows: Sequence[Prediction]) -> dict[str, dict[str, float]]:
+    """How sure the overall official accuracy of every setting is, in percent."""
+    from sg.report.statistics import accuracy_summary
+
+    settings: dict[str, list[Prediction]] = {}
+    for row in rows:
+        if row.is_answered:
+            settings.setdefault(row.setting, []).append(row)
+    found = {}
+    for setting, answered in settings.items():
+        summary = accuracy_summary([row.is_correct for row in answered], [row.video_id for row in answered])
+        error = {} if math.isnan(summary.standard_error) else {"clustered_standard_error": 100 * summary.standard_error}
+        found[setting] = {"wilson_low": 100 * summary.wilson.low, "wilson_high": 100 * summary.wilson.high, **error}
+    return found
+
+
+def _log_uncertainty(rows: Sequence[Prediction]) -> None:
+    for setting, values in _uncertainty(rows).items():
+        error = values.get("clustered_standard_error")
+        clustered = "" if error is None else f", standard error over videos {error:.1f}"
+        log.info("%s: 95 %% [%.1f, %.1f] (Wilson)%s", setting, values["wilson_low"], values["wilson_high"], clustered)
+
+
+def _write_scores(folder: Path, scores: Scores, rows: Sequence[Prediction], settings: dict[str, Any]) -> None:
+    from sg.core.files import write_json
+    from sg.evaluate.run import score_details
+
+    uncertainty = _uncertainty(rows)
+    details = {name: detail | {"overall_95": uncertainty.get(name)} for name, detail in score_details(scores).items()}
+    percentages = {setting: result.percentages() for setting, result in scores.items()}
+    write_json(folder / SCORES_FILE, {"scores": percentages, "details": details, "version": __version__, **settings})
 
 
 register(None, "evaluate_schema", EvaluateConfig)

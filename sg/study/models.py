@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers.utils import logging as transformers_logging
@@ -17,7 +18,9 @@ from sg.artefacts.checkpoint import read_stage_info
 from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
 from sg.core.errors import ConfigError
 from sg.core.files import file_lock
+from sg.core.fingerprints import fingerprint
 from sg.evaluate.benchmark import Benchmark
+from sg.evaluate.shards import WHOLE, Shard
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor, load_checkpoint
 from sg.models.chat_univi.conversation import DialogEncoder
 from sg.models.chat_univi.identity import visual_token_settings
@@ -40,6 +43,9 @@ from sg.train.visual_tokens import (
 )
 
 log = logging.getLogger(__name__)
+
+CLIPS_PER_TURN = 32
+"""Clips that a shard encodes before it looks what the others have done."""
 
 
 class StudyModels:
@@ -137,24 +143,48 @@ class StudyModels:
                     job.stage.name, len(job.items) - len(items), len(job.items))  # fmt: skip
         return dataclasses.replace(job, items=items, num_draws=job.num_draws * len(items) // len(job.items))
 
+    def answering_model(self, checkpoint: str) -> ChatUniViForConditionalGeneration:
+        """The model of `checkpoint` on the device that answers questions."""
+        model = self.load(checkpoint)
+        cast(torch.nn.Module, model).to(training_device(self.trainer))
+        return model
+
     def _encode(self, clips: Iterable[Clip]) -> Mapping[str, str]:
         """Fill the cache with `clips`; {key: reason} of those that cannot be read."""
         wanted = list(clips)
         if not self.store.missing(clip.key for clip in wanted):
             return {}
         with file_lock(self.store.folder.with_suffix(".lock")):
-            self.store.refresh()
             return self._fill(wanted)
 
+    def _encode_with_others(self, clips: Sequence[Clip], shard: Shard) -> Mapping[str, str]:
+        """Like `_encode`, with the other shards at the same time: each begins with its own, then helps the slower."""
+        groups = [clips[at : at + CLIPS_PER_TURN] for at in range(0, len(clips), CLIPS_PER_TURN)]
+        own, others = (
+            groups[shard.index :: shard.count],
+            [group for index in range(shard.count) if index != shard.index for group in groups[index :: shard.count]],
+        )
+        problems: dict[str, str] = {}
+        for group in [*own, *reversed(others)]:
+            self.store.refresh()
+            if self.store.missing(clip.key for clip in group):
+                with file_lock(self.store.folder / "turns" / f"{fingerprint([clip.key for clip in group])}.lock"):
+                    problems |= self._fill(group)
+        return problems
+
     def _fill(self, clips: Sequence[Clip]) -> dict[str, str]:
+        self.store.refresh()
         return fill_cache(
             self.store, clips, self._base, self._processor, self.trainer.decode_workers, training_device(self.trainer)
         )
 
-    def benchmark_tokens(self, benchmark: Benchmark) -> tuple[Mapping[str, VisualTokens], dict[str, str]]:
+    def benchmark_tokens(
+        self, benchmark: Benchmark, shard: Shard = WHOLE
+    ) -> tuple[Mapping[str, VisualTokens], dict[str, str]]:
         """(visual tokens of the benchmark's videos by media id, {media id: reason} of those that cannot be read)."""
         clips = _benchmark_clips(benchmark)
-        self._problems |= self._encode(clips.values())
+        wanted = list(clips.values())
+        self._problems |= self._encode(wanted) if shard.count == 1 else self._encode_with_others(wanted, shard)
         keys = {media_id: clip.key for media_id, clip in clips.items()}
         failures = {media_id: self._problems[key] for media_id, key in keys.items() if key in self._problems}
         return NamedTokens(self.store, keys), failures

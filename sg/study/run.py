@@ -222,13 +222,10 @@ def _evaluate(
 ) -> dict[str, dict[str, float]]:
     """Answer the benchmark in every setting and probe; {setting: {bucket: percent}}."""
     from sg.evaluate.run import evaluate_model
-    from sg.study.models import training_device
 
     tokens, failures = models.benchmark_tokens(benchmark)
-    model = models.loader(last)()
-    model.to(training_device(run.config.trainer))  # type: ignore[arg-type]  # transformers' wrapper hides PyTorch's types
     return evaluate_model(
-        model, models.encoder, benchmark, tokens, run.config.benchmark,
+        models.answering_model(str(last.folder)), models.encoder, benchmark, tokens, run.config.benchmark,
         run.folder / PREDICTIONS_FILE, made_by=evaluation, failures=failures,
     )  # fmt: skip
 

@@ -185,15 +185,17 @@ def fill_cache(
         collate_fn=list,
     )
     model.vision_tower.to(device)
-    with Progress("visual tokens", len(missing), "clips") as bar, store.writer(SHARD_BYTES) as writer:
-        for batch in loader:
-            readable = [clip for clip in batch if clip.pixels is not None]
-            problems |= {clip.key: clip.problem for clip in batch if clip.pixels is None}
-            for clip, tokens in zip(readable, _encode(readable, model), strict=True):
-                writer.add(clip.key, tokens, clip.frame_indices, clip.fps, clip.num_frames)
-            bar.advance(len(readable))
-            bar.fail(len(batch) - len(readable))
-    model.vision_tower.to("cpu")
+    try:
+        with Progress("visual tokens", len(missing), "clips") as bar, store.writer(SHARD_BYTES) as writer:
+            for batch in loader:
+                readable = [clip for clip in batch if clip.pixels is not None]
+                problems |= {clip.key: clip.problem for clip in batch if clip.pixels is None}
+                for clip, tokens in zip(readable, _encode(readable, model), strict=True):
+                    writer.add(clip.key, tokens, clip.frame_indices, clip.fps, clip.num_frames)
+                bar.advance(len(readable))
+                bar.fail(len(batch) - len(readable))
+    finally:  # the device's memory is the stage's
+        model.vision_tower.to("cpu")
     for key, reason in problems.items():
         log.warning("visual tokens: %s cannot be read: %s", key, reason)
     return problems

@@ -1,10 +1,10 @@
-"""Greedy answers to many prompts, with the work that prompts share done once.
+"""Answers to many prompts, with the work that prompts share done once.
 
 The prompts of a video begin alike: system text, visual tokens, then perhaps subtitles. Their ids are split at the
 longest common prefix (never their text: tokenised apart, the pieces would have other ids), first by clip, then by
 branch, and each prefix is run once; its keys and values are repeated for the prompts that go on from it. Rows of
 different length are padded and masked, so an answer does not depend on what else is in the batch, up to the rounding
-of float32.
+of float32. Where answers are sampled, every prompt draws from its own seed, so that holds for them too.
 
 Shapes: B rows, S new positions, K positions in the cache, H heads, D width of the language model, V vocabulary.
 """
@@ -25,11 +25,32 @@ PAD_ID = 0
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Ids with one run of placeholders for the clip `clip`; prompts with the same `branch` share more than the clip."""
+    """Ids with one run of placeholders for the clip `clip`, or none for a clip without tokens.
+
+    Prompts with the same `branch` share more than the clip. An answer has up to `max_new_tokens`; `num_letters` is how
+    many letters can be an answer; `seed` decides what sampling draws.
+    """
 
     ids: tuple[int, ...]
     clip: str
     branch: str = ""
+    max_new_tokens: int = 16
+    num_letters: int = 4
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers are drawn: from the `top_k` likeliest tokens at a temperature; up to `max_new_tokens`."""
+
+    temperature: float
+    top_k: int
+    max_new_tokens: int
+
+
+# Chat-UniVi's own evaluation scripts: do_sample, temperature 0.2, no top_p, 1,024 new tokens; they leave top_k to
+# transformers, whose default was 50.
+REFERENCE_SAMPLING = Sampling(temperature=0.2, top_k=50, max_new_tokens=1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,30 +167,29 @@ class _Rows:
         self._mask = torch.cat([self._mask, mask], dim=1)
 
 
-class GreedyAnswerer:
-    """Answers prompts with the likeliest tokens.
+class Answerer:
+    """Answers prompts with the likeliest tokens, or with drawn ones.
 
     Args:
         model: the composite model in eval mode.
-        max_new_tokens: where an answer ends at the latest.
         eos_ids: end an answer.
         letters: for each letter the ids that read as it; its score is that of the best of them.
         stop_at_first_letter: an answer that begins with one of those ids is complete.
+        sampling: how tokens are drawn; None takes the likeliest.
     """
 
     def __init__(
         self,
         model: Any,
-        max_new_tokens: int,
         eos_ids: Collection[int],
         letters: Sequence[Sequence[int]] = (),
         stop_at_first_letter: bool = False,
+        sampling: Sampling | None = None,
     ) -> None:
-        self._model, self._limit, self._letters = model, max_new_tokens, letters
+        self._model, self._letters, self._sampling = model, letters, sampling
         self._eos_ids = frozenset(eos_ids)
-        final = {token for ids in letters for token in ids} if stop_at_first_letter else set()
-        self._ends = torch.tensor(sorted(self._eos_ids), device=model.device)
-        self._ends_at_once = torch.tensor(sorted(self._eos_ids | final), device=model.device)
+        final = enumerate(letters) if stop_at_first_letter else ()
+        self._place_of_letter = {token: place for place, ids in final for token in ids}
 
     @torch.inference_mode()
     def answer(self, prompts: Sequence[Prompt], clips: dict[str, Tensor]) -> list[Generated]:
@@ -179,9 +199,8 @@ class GreedyAnswerer:
         rows = _Rows(self._model, len(names))
         ids, mask = _padded(top.segments, left=False, device=device)
         tokens = torch.cat([clips[name].to(device) for name in names])
-        spliced = self._model.prepare_inputs(
-            ids, mask, visual_tokens=tokens, visual_counts=[len(clips[name]) for name in names]
-        )
+        counts = [len(clips[name]) for name in names if len(clips[name])]
+        spliced = self._model.prepare_inputs(ids, mask, visual_tokens=tokens, visual_counts=counts)
         rows.run(spliced.embeds, spliced.attention_mask)
         rows.take(middle.parents)
         if any(middle.segments):
@@ -189,30 +208,52 @@ class GreedyAnswerer:
             rows.run_some(self._embed(ids), mask)
         rows.take(bottom.parents)
         ids, mask = _padded(bottom.segments, left=True, device=device)
-        return self._continue(rows, rows.run(self._embed(ids), mask))
+        return self._continue(prompts, rows, rows.run(self._embed(ids), mask))
 
     def _embed(self, ids: Tensor) -> Tensor:
         embeds: Tensor = self._model.get_input_embeddings()(ids)
         return embeds
 
-    def _continue(self, rows: _Rows, logits: Tensor) -> list[Generated]:
+    def _continue(self, prompts: Sequence[Prompt], rows: _Rows, logits: Tensor) -> list[Generated]:
         """Decode step by step; rows that are finished leave the batch once they are half of it."""
         best = [logits[:, list(ids)].float().amax(dim=1).tolist() for ids in self._letters]
-        answers = [Generated([], [scores[row] for scores in best]) for row in range(len(rows))]
-        places = torch.arange(len(rows), device=logits.device)
-        going = torch.ones(len(rows), dtype=torch.bool, device=logits.device)
-        for step in range(self._limit):
-            new = logits.argmax(dim=-1)
-            ends = self._ends_at_once if step == 0 else self._ends
-            for place, token, is_going in zip(places.tolist(), new.tolist(), going.tolist(), strict=True):
-                if is_going and token not in self._eos_ids:
-                    answers[place].ids.append(token)
-            going &= ~torch.isin(new, ends)
-            if step + 1 == self._limit or not bool(going.any()):
-                break
-            if 2 * int(going.sum()) <= len(going):
-                kept = going.nonzero()[:, 0]
+        answers = [Generated([], [scores[row] for scores in best[: p.num_letters]]) for row, p in enumerate(prompts)]
+        draws = None if self._sampling is None else _Draws(self._sampling, [prompt.seed for prompt in prompts])
+        places = list(range(len(rows)))
+        going = [True] * len(rows)
+        while True:
+            new = logits.argmax(dim=-1) if draws is None else draws.next(logits, places)
+            for row, (place, token) in enumerate(zip(places, new.tolist(), strict=True)):
+                going[row] = going[row] and self._goes_on(prompts[place], answers[place].ids, token)
+            if not any(going):
+                return answers
+            if 2 * sum(going) <= len(going):
+                kept = [row for row, is_going in enumerate(going) if is_going]
                 rows.take(kept)
-                places, new, going = places[kept], new[kept], going[kept]
+                places, new, going = [places[row] for row in kept], new[kept], [True] * len(kept)
             logits = rows.run(self._embed(new[:, None]), torch.ones_like(new, dtype=torch.bool)[:, None])
-        return answers
+
+    def _goes_on(self, prompt: Prompt, ids: list[int], token: int) -> bool:
+        """Take the next token of an answer into `ids`; whether there is more to come."""
+        if token in self._eos_ids:
+            return False
+        ids.append(token)
+        is_letter = len(ids) == 1 and self._place_of_letter.get(token, prompt.num_letters) < prompt.num_letters
+        return not is_letter and len(ids) < prompt.max_new_tokens
+
+
+class _Draws:
+    """Draws tokens by the Gumbel trick, each row from a stream of its own: it draws the same in any batch."""
+
+    def __init__(self, sampling: Sampling, seeds: Sequence[int]) -> None:
+        self._sampling = sampling
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def next(self, logits: Tensor, places: Sequence[int]) -> Tensor:
+        """A token [B] for every row of `logits` [B, V]; `places` says whose rows they are."""
+        scores, tokens = logits.float().topk(min(self._sampling.top_k, logits.shape[1]), dim=1)
+        # A number for every token of the vocabulary, not for every place among the likeliest: places change hands.
+        uniform = torch.stack([torch.rand(logits.shape[1], generator=self._generators[place]) for place in places])
+        gumbel = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7))).to(scores.device).gather(1, tokens)
+        chosen = (scores / self._sampling.temperature + gumbel).argmax(dim=1, keepdim=True)
+        return tokens.gather(1, chosen)[:, 0]

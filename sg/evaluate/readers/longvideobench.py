@@ -1,0 +1,102 @@
+"""LongVideoBench's validation set: `lvb_val.json`, `videos/<video_path>`, `subtitles/<subtitle_path>`.
+
+An item has `id`, `video_path`, `question`, `candidates` (up to five), `correct_choice` (index), `duration` (seconds),
+`duration_group` (15, 60, 600, 3600), `topic_category`, `question_category`, `subtitle_path` and
+`starting_timestamp_for_subtitles`: films are cut out of longer ones, whose whole subtitles come along.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sg.artefacts.names import safe_video_id
+from sg.core.errors import DataError, MissingInputError
+from sg.core.files import read_json
+from sg.evaluate.benchmark import (
+    Benchmark,
+    BenchmarkVideo,
+    Question,
+    check_options,
+    checked,
+    duration_bucket,
+    first_file,
+    labelled,
+)
+from sg.evaluate.config import BenchmarkConfig
+
+HUB_ID = "longvideobench/LongVideoBench"
+TABLE = "lvb_val.json"
+UNUSED_OPTION = "N/A"
+
+
+def read_longvideobench(config: BenchmarkConfig) -> Benchmark:
+    """Read a folder of LongVideoBench's shape.
+
+    `duration` is Video-MME's bucket of the film's length (the groups 15 and 60 are short, 600 medium, 3600 long),
+    `domain` the group, `sub_category` the topic, `task_type` the question's category.
+
+    Raises:
+        MissingInputError: there is no table.
+        DataError: the table has another shape, or no answers (the test set).
+    """
+    folder = Path(config.folder).expanduser()
+    path = folder / (config.table or TABLE)
+    if not path.is_file():
+        raise MissingInputError(
+            f"There is no {path}: set benchmark.folder, or get it with `hf download {HUB_ID} --repo-type dataset "
+            f"--local-dir {folder}` and unpack its archives there."
+        )
+    items = read_json(path)
+    if not isinstance(items, list):
+        raise DataError(f"{path} holds a {type(items).__name__}, expected a list of questions.")
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for number, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise DataError(f"{path}, item {number}, is a {type(item).__name__}, expected an object.")
+        grouped.setdefault(_field(item, "video_path", str, f"{path}, item {number},"), []).append(item)
+    videos = tuple(_video(folder, path, name, members) for name, members in grouped.items())
+    return checked(Benchmark(config.name, config.revision, videos), path)
+
+
+def _video(folder: Path, table: Path, name: str, members: list[dict[str, Any]]) -> BenchmarkVideo:
+    item, where = members[0], f"{table}, video {name},"
+    seconds = float(_field(item, "duration", (int, float), where))
+    start = float(item.get("starting_timestamp_for_subtitles") or 0.0)
+    media_id = safe_video_id(Path(name).stem)
+    subtitle = str(item.get("subtitle_path") or "")
+    return BenchmarkVideo(
+        video_id=media_id,
+        media_id=media_id,
+        duration=duration_bucket(seconds),
+        domain=f"up to {item['duration_group']} s" if "duration_group" in item else "",
+        sub_category=str(item.get("topic_category") or ""),
+        questions=tuple(_question(member, table) for member in members),
+        path=first_file(folder, ("videos", "."), [name]),
+        subtitle_path=first_file(folder, ("subtitles", "."), [subtitle]) if subtitle else None,
+        subtitle_span_s=(start, start + seconds),
+    )
+
+
+def _question(item: dict[str, Any], table: Path) -> Question:
+    name = str(_field(item, "id", (str, int), f"{table}, video {item['video_path']},"))
+    where = f"{table}, question {name},"
+    if "correct_choice" not in item:
+        raise DataError(f"{where} has no 'correct_choice': answers exist for the validation set ({TABLE}) only.")
+    right = _field(item, "correct_choice", int, where)
+    options = labelled([str(text) for text in _field(item, "candidates", list, where) if text != UNUSED_OPTION])
+    check_options(options, options[right][0] if 0 <= right < len(options) else str(right), where)
+    return Question(
+        question_id=name,
+        task_type=str(item.get("question_category") or ""),
+        text=_field(item, "question", str, where),
+        options=options,
+        answer=options[right][0],
+    )
+
+
+def _field(item: dict[str, Any], key: str, kind: Any, where: str) -> Any:
+    value = item.get(key)
+    if not isinstance(value, kind):
+        raise DataError(f"{where} has {value!r} as {key!r}: expected LongVideoBench's fields.")
+    return value

@@ -1,0 +1,100 @@
+"""MLVU's choice tasks (dev set): `json/1_plotQA.json` .. `json/7_topic_reasoning.json` and a folder of films each.
+
+An item has `video`, `duration` (seconds), `question`, `candidates` (texts) and `answer` (the text of the right one).
+The two tasks without candidates are open questions, which no letter answers: they are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sg.artefacts.names import safe_video_id
+from sg.core.errors import DataError, MissingInputError
+from sg.core.files import read_json
+from sg.evaluate.benchmark import (
+    Benchmark,
+    BenchmarkVideo,
+    Question,
+    check_options,
+    checked,
+    duration_bucket,
+    first_file,
+    labelled,
+)
+from sg.evaluate.config import BenchmarkConfig
+
+HUB_ID = "MLVU/MVLU"
+TABLE_FOLDERS = ("json", "MLVU/json", ".")
+
+
+def read_mlvu(config: BenchmarkConfig) -> Benchmark:
+    """Read a folder of MLVU's shape; `domain` and `task_type` are the task, buckets of duration are Video-MME's.
+
+    Raises:
+        MissingInputError: there are no tables.
+        DataError: a table has another shape, or an answer is none of its candidates.
+    """
+    folder = Path(config.folder).expanduser()
+    tables = _tables(folder)
+    if not tables:
+        raise MissingInputError(
+            f"The folder of benchmark {config.name!r}, {folder}, has no json/1_plotQA.json or the like: set "
+            f"benchmark.folder, or get it with `hf download {HUB_ID} --repo-type dataset --local-dir {folder}`."
+        )
+    videos = tuple(video for table in tables for video in _videos(table))
+    return checked(Benchmark(config.name, config.revision, videos), tables[0].parent)
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The task files in order of their numbers."""
+    for place in TABLE_FOLDERS:
+        found = sorted((folder / place).glob("[0-9]*_*.json"))
+        if found:
+            return found
+    return []
+
+
+def _videos(table: Path) -> Iterator[BenchmarkVideo]:
+    """The films of one task with their questions, in the order of the table."""
+    items = read_json(table)
+    if not isinstance(items, list):
+        raise DataError(f"{table} holds a {type(items).__name__}, expected a list of questions.")
+    grouped: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for number, item in enumerate(items):
+        if not isinstance(item, dict) or not isinstance(item.get("video"), str):
+            raise DataError(f"{table}, item {number}, has no 'video': expected an object with MLVU's fields.")
+        if item.get("candidates"):
+            grouped.setdefault(item["video"], []).append((number, item))
+    for name, members in grouped.items():
+        yield _video(table, name, members)
+
+
+def _video(table: Path, name: str, members: list[tuple[int, dict[str, Any]]]) -> BenchmarkVideo:
+    task, root = table.stem, table.parent.parent if table.parent.name == "json" else table.parent
+    kind = task.split("_", 1)[1]
+    seconds = members[0][1].get("duration")
+    if not isinstance(seconds, (int, float)):
+        raise DataError(f"{table}, video {name}, has {seconds!r} as 'duration', expected seconds.")
+    media_id = safe_video_id(f"{task}-{Path(name).stem}")
+    return BenchmarkVideo(
+        video_id=media_id,
+        media_id=media_id,
+        duration=duration_bucket(float(seconds)),
+        domain=kind,
+        sub_category="",
+        questions=tuple(_question(table, number, kind, item) for number, item in members),
+        path=first_file(root, [f"video/{task}", f"video/{kind}", "video", f"videos/{task}", "videos"], [name]),
+    )
+
+
+def _question(table: Path, number: int, kind: str, item: dict[str, Any]) -> Question:
+    where = f"{table}, item {number},"
+    candidates, answer = item["candidates"], item.get("answer")
+    if not isinstance(candidates, list) or candidates.count(answer) != 1 or not isinstance(item.get("question"), str):
+        raise DataError(f"{where} has the answer {answer!r}, expected one of its candidates {candidates!r}.")
+    options = labelled([str(candidate) for candidate in candidates])
+    letter = options[candidates.index(answer)][0]
+    check_options(options, letter, where)
+    return Question(f"{table.stem}-{number}", kind, item["question"], options, letter)

@@ -1,0 +1,222 @@
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sg.core.errors import DataError, MissingInputError
+from sg.evaluate.benchmark import read_benchmark
+from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.subtitles import read_cues, transcript_lines
+from tests.evaluate.test_benchmark import OPTIONS, benchmark_folder, config, table_row, touch
+
+
+def custom(folder: Path, *items: Any) -> BenchmarkConfig:
+    folder.mkdir(exist_ok=True)
+    lines = [item if isinstance(item, str) else json.dumps(item) for item in items]
+    (folder / "questions.jsonl").write_text("\n".join(lines))
+    return BenchmarkConfig("mine", str(folder), reader="custom")
+
+
+def item(**changes: Any) -> dict[str, Any]:
+    return {"video": "cat.mp4", "question": "What?", "options": ["a cat", "a dog", "a cow"], "answer": "B"} | changes
+
+
+def test_own_questions_are_read_from_a_jsonl_file(tmp_path: Path) -> None:
+    touch(tmp_path / "films" / "cat.mp4")
+    touch(tmp_path / "cat.srt")
+    made = custom(
+        tmp_path,
+        item(video="films/cat.mp4", subtitles="cat.srt", duration=130, task_type="animals"),
+        item(video="films/cat.mp4", options=["A. x", "B. y"], answer=0, question_id="q2"),
+        item(video="gone.mp4", answer="a cow"),
+    )
+    first, second = read_benchmark(made).videos
+    assert [question.question_id for question in first.questions] == ["1", "q2"]
+    assert [question.options for question in first.questions] == [
+        ("A. a cat", "B. a dog", "C. a cow"),
+        ("A. x", "B. y"),
+    ]
+    assert [question.answer for question in (*first.questions, *second.questions)] == ["B", "A", "C"]
+    assert (first.duration, second.duration) == ("medium", "all")
+    assert (first.path, first.subtitle_path) == (tmp_path / "films" / "cat.mp4", tmp_path / "cat.srt")
+    assert second.path is None
+
+
+def test_another_film_under_the_same_name_has_other_visual_tokens(tmp_path: Path) -> None:
+    made, film = custom(tmp_path, item()), touch(tmp_path / "cat.mp4")
+    names = set()
+    for content in (b"one", b"two"):
+        film.write_bytes(content)
+        names.add(read_benchmark(made).videos[0].media_id)
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1, is no JSON"),
+        ("[]", "line 1, is a list"),
+        (item(options="a"), "has 'a' as 'options'"),
+        (item(answer="D"), "has the answer 'D', expected one of A, B, C"),
+        (item(answer=3), "has the answer '3'"),
+        (item(options=["one"]), "expected 2 to 10"),
+        (item(video="../cat.mp4"), "not a plain relative path"),
+        (item(duration=-1), "has -1 as 'duration'"),
+    ],
+)
+def test_a_line_that_is_no_question_is_refused_in_one_sentence(line: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read_benchmark(custom(tmp_path, line))
+
+
+def mlvu(folder: Path, **changes: Any) -> BenchmarkConfig:
+    question = {
+        "video": "m_1.mp4",
+        "duration": 1021.5,
+        "question": "Who?",
+        "candidates": ["he", "she"],
+        "answer": "she",
+    }
+    (folder / "json").mkdir(parents=True)
+    (folder / "json" / "1_plotQA.json").write_text(json.dumps([question | changes, question | {"question": "Why?"}]))
+    open_item = {"video": "v.mp4", "duration": 10, "question": "Describe.", "answer": "A text."}
+    (folder / "json" / "9_summary.json").write_text(json.dumps([open_item]))
+    return BenchmarkConfig("mlvu", str(folder), reader="mlvu")
+
+
+def test_mlvu_s_choice_tasks_are_read_and_its_open_ones_left_out(tmp_path: Path) -> None:
+    made, film = mlvu(tmp_path), touch(tmp_path / "video" / "1_plotQA" / "m_1.mp4")
+    (video,) = read_benchmark(made).videos
+    assert (video.duration, video.domain, video.path) == ("long", "plotQA", film)
+    assert [question.question_id for question in video.questions] == ["1_plotQA-0", "1_plotQA-1"]
+    assert (video.questions[0].options, video.questions[0].answer) == (("A. he", "B. she"), "B")
+
+
+def test_an_answer_that_is_no_candidate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has the answer 'it', expected one of its candidates"):
+        read_benchmark(mlvu(tmp_path, answer="it"))
+
+
+def long_video(folder: Path, **changes: Any) -> BenchmarkConfig:
+    question = {"id": "x_0", "video_path": "x.mp4", "question": "What?", "candidates": ["a", "b", "c", "d", "N/A"]}
+    question |= {"correct_choice": 3, "duration": 600.0, "duration_group": 600, "topic_category": "KA"}
+    question |= {"question_category": "S2E", "subtitle_path": "x_en.json", "starting_timestamp_for_subtitles": 100}
+    (folder / "lvb_val.json").write_text(json.dumps([question | changes]))
+    return BenchmarkConfig("longvideobench", str(folder), reader="longvideobench")
+
+
+def test_longvideobench_is_read_with_the_subtitles_of_the_cut(tmp_path: Path) -> None:
+    film, path = touch(tmp_path / "videos" / "x.mp4"), touch(tmp_path / "subtitles" / "x_en.json")
+    cues = [
+        {"timestamp": [0.0, 50.0], "text": "before"},
+        {"timestamp": [101.0, None], "text": "first"},
+        {"start": "00:02:00.500", "end": "00:02:01.000", "line": "second"},
+        {"timestamp": [900.0, 901.0], "text": "after"},
+    ]
+    path.write_text(json.dumps(cues))
+    (video,) = read_benchmark(long_video(tmp_path)).videos
+    (question,) = video.questions
+    assert (video.path, video.duration, video.domain) == (film, "medium", "up to 600 s")
+    assert (question.letters, question.answer, question.task_type) == ("ABCD", "D", "S2E")
+    found = read_cues(path, video.subtitle_span_s)
+    assert transcript_lines(found) == ["first", "second"]
+    assert (found[0].start_ms, found[1].start_ms, found[1].end_ms) == (1000, 20_500, 21_000)
+    path.write_text('[{"text": "no time"}]')
+    with pytest.raises(DataError, match="is no list of subtitles"):
+        read_cues(path)
+
+
+def test_a_set_without_answers_is_refused(tmp_path: Path) -> None:
+    made = long_video(tmp_path)
+    items = json.loads((tmp_path / "lvb_val.json").read_text())
+    del items[0]["correct_choice"]
+    (tmp_path / "lvb_val.json").write_text(json.dumps(items))
+    with pytest.raises(DataError, match="answers exist for the validation set"):
+        read_benchmark(made)
+
+
+@pytest.mark.parametrize("reader", ["mlvu", "longvideobench", "custom"])
+def test_a_missing_benchmark_names_the_setting_to_change(reader: str, tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"benchmark\.folder"):
+        read_benchmark(BenchmarkConfig("x", str(tmp_path / "nothing"), reader=reader))
+
+
+def hub_folder(folder: Path, videos: int = 3) -> Path:
+    benchmark_folder(folder, [table_row(f"{video:03d}", 1) for video in range(videos)])
+    with zipfile.ZipFile(folder / "videos_chunked_01.zip", "w") as archive:
+        archive.writestr("data/", "")
+        archive.writestr("data/yt_000.mp4", b"film 0" * 1000, zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(folder / "videos_chunked_02.zip", "w") as archive:
+        archive.writestr("data/yt_001.MP4", b"film 1")
+        archive.writestr("data/other.mp4", b"not asked for")
+    with zipfile.ZipFile(folder / "subtitle.zip", "w") as archive:
+        archive.writestr("subtitle/", "")
+        archive.writestr("subtitle/yt_001.srt", b"1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    return folder
+
+
+def test_films_and_subtitles_are_unpacked_once_from_the_hub_s_archives(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = hub_folder(tmp_path)
+    caplog.set_level("INFO")
+    first, second, third = read_benchmark(config(folder)).videos
+    assert first.path is not None and first.path.read_bytes() == b"film 0" * 1000
+    assert (second.path, second.subtitle_path) == (folder / "data/yt_001.MP4", folder / "subtitle/yt_001.srt")
+    assert (first.subtitle_path, third.path) == (None, None)
+    assert not (folder / "data" / "other.mp4").exists()
+    assert "GB free" in caplog.text
+    caplog.clear()
+    assert read_benchmark(config(folder)).videos == (first, second, third)
+    assert "unpacking" not in caplog.text
+
+
+def test_unpacking_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path)
+    (folder / "data").mkdir()
+    (folder / "data" / ".yt_000.mp4.123.tmp.mp4").write_bytes(b"half")
+    (folder / "data" / "yt_001.MP4").write_bytes(b"film 1")
+    assert read_benchmark(config(folder)).videos[0].path is not None
+    assert sorted(path.name for path in (folder / "data").iterdir()) == [".unpack.lock", "yt_000.mp4", "yt_001.MP4"]
+
+
+def test_a_damaged_entry_of_an_archive_is_the_reason_of_its_video(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path)
+    path = folder / "videos_chunked_02.zip"
+    path.write_bytes(path.read_bytes().replace(b"film 1", b"film X"))
+    videos = read_benchmark(config(folder)).videos
+    assert videos[0].path is not None
+    assert (videos[1].path, "damaged" in videos[1].problem) == (None, True)
+
+
+def test_an_archive_cut_short_and_a_full_disk_are_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = hub_folder(tmp_path)
+    monkeypatch.setattr("sg.evaluate.archives.RESERVE_BYTES", 10**18)
+    with pytest.raises(DataError, match="GB free: make room"):
+        read_benchmark(config(folder))
+    path = folder / "videos_chunked_01.zip"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match="is no whole zip archive"):
+        read_benchmark(config(folder))
+
+
+def test_the_revision_is_what_the_hub_s_download_recorded(tmp_path: Path) -> None:
+    cached = tmp_path / "datasets--lmms-lab--Video-MME" / "snapshots" / "abc123"
+    cached.mkdir(parents=True)
+    benchmark_folder(cached, [table_row("001", 1)])
+    assert read_benchmark(config(cached.parents[1])).revision == "abc123"
+    local = benchmark_folder(tmp_path / "local", [table_row("001", 1)])
+    assert read_benchmark(config(local)).revision == "local"
+    record = touch(local / ".cache/huggingface/download/test-00000-of-00001.parquet.metadata")
+    record.write_text("def456\netag\n123.0\n")
+    assert read_benchmark(config(local)).revision == "def456"
+
+
+def test_five_options_are_read(tmp_path: Path) -> None:
+    folder = benchmark_folder(tmp_path, [table_row("001", 1, options=[*OPTIONS, "E. white."], answer="E")])
+    (question,) = read_benchmark(config(folder)).videos[0].questions
+    assert (question.letters, question.answer) == ("ABCDE", "E")
