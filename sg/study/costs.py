@@ -39,7 +39,7 @@ class Costs:
         self.flops += estimate.flops
         self.checkpoints += estimate.checkpoint
         self.by_stage.setdefault(planned.stage.name, (planned.stage, estimate))
-        return [f"{estimate.flops:.2e}", f"{gpu_hours(estimate.flops, config.trainer):,.0f}"]
+        return [f"{estimate.flops:.2e}", f"{gpu_hours(estimate.flops, config.trainer):,.1f}"]
 
     def lines(self, configs: Sequence[TrainConfig]) -> list[str]:
         """Sums, memory, disk, and what they rest on, one a line."""
@@ -60,12 +60,12 @@ class Costs:
             )
         lines.append(
             f"in all: {total:.2e} FLOPs, {hours:,.0f} GPU-hours, {hours / trainer.devices:,.0f} hours on "
-            f"{trainer.devices} GPUs (at {peak_tflops(trainer):,.0f} TFLOP/s and {trainer.expected_mfu:.0%} MFU: "
+            f"{trainer.devices} GPUs (at {peak_tflops(trainer):,.0f} TFLOP/s and {100 * trainer.expected_mfu:.0f} % MFU: "
             "trainer.peak_tflops, trainer.expected_mfu); evaluation not counted"
         )
         memory = ", ".join(f"{name} {readable_size(one.memory)}" for name, (_, one) in self.by_stage.items())
         lines.append(f"memory per GPU, about: {memory}")
-        resume = max(one.resume for _, one in self.by_stage.values())
+        resume = 2 * max(one.resume for _, one in self.by_stage.values())  # the next is whole before the last goes
         disk = self.checkpoints + resume + (cache.size if cache else 0.0)
         lines.append(
             f"disk: {readable_size(disk)} ({readable_size(cache.size if cache else 0.0)} visual tokens, "

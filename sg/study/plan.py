@@ -106,15 +106,14 @@ def print_plan(configs: Sequence[TrainConfig]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sg.study.inputs import missing_inputs, missing_on_machine
+    from sg.study.inputs import missing_inputs, missing_on_machine, needs_demo_world
     from sg.study.model_sizes import model_size
 
     console = Console(width=120, soft_wrap=True)
     first = configs[0]
     size = model_size(first.model) if first.trainer.accelerator == "gpu" else None
-    table = Table(
-        "run", "stage", "samples", "steps", *(["FLOPs", "GPU-hours"] * bool(size)), "what happens", title="Plan"
-    )
+    cost_columns = ["FLOPs", "GPU-hours"] if size is not None else []
+    table = Table("run", "stage", "samples", "steps", *cost_columns, "what happens", title="Plan")
     costs = Costs(first, size)
     seen: set[str] = set()
     for config in configs:
@@ -130,6 +129,7 @@ def print_plan(configs: Sequence[TrainConfig]) -> None:
         console.print(line)
     on_the_fly = isinstance(first.data, (DemoDataConfig, FolderDataConfig))
     for line in missing_inputs(first):
-        console.print(f"{'made on the way' if on_the_fly else 'missing'}: {line}")
+        is_made = on_the_fly and ("(made by:" in line or needs_demo_world(first))
+        console.print(f"{'made on the way' if is_made else 'missing'}: {line}")
     for line in missing_on_machine(first):
         console.print(f"missing: {line}")
