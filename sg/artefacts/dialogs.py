@@ -2,6 +2,7 @@
 
 The format that Chat-UniVi, LLaVA, Valley and Video-ChatGPT share: a list of objects `{"id", "video" | "image"
 (optional), "conversations": [{"from": "human" | "gpt", "value": text}, ...]}`, as a JSON array or as JSON Lines.
+Video-ChatGPT's own `{"q", "a", "video_id"}` is read too.
 """
 
 import hashlib
@@ -75,6 +76,8 @@ def _entries(path: Path) -> Iterator[Any]:
 
 
 def _dialog(entry: Any, where: str) -> Dialog:
+    if isinstance(entry, dict) and {"q", "a", "video_id"} <= entry.keys():
+        return _question(entry)
     if not isinstance(entry, dict) or not isinstance(entry.get("conversations"), list):
         raise DataError(f"{where} is no conversation: expected an object with a list `conversations`.")
     turns = []
@@ -91,6 +94,14 @@ def _dialog(entry: Any, where: str) -> Dialog:
             f"{where} names its {kind} as {type(media).__name__}; several media a dialog are not supported."
         )
     return Dialog(str(entry.get("id", media or where)), kind, media, tuple(turns))
+
+
+def _question(entry: dict[str, Any]) -> Dialog:
+    """A question and its answer about a film, as Video-ChatGPT publishes them; a name without a suffix is an mp4."""
+    media = str(entry["video_id"])
+    media = media if Path(media).suffix else f"{media}.mp4"
+    turns = (Turn("human", f"<video>\n{entry['q']}"), Turn("gpt", str(entry["a"])))
+    return Dialog(str(entry["video_id"]), "video", media, turns)
 
 
 def _entry(dialog: Dialog) -> dict[str, Any]:

@@ -68,6 +68,25 @@ def missing_inputs(config: TrainConfig) -> list[str]:
     return lines
 
 
+def missing_on_machine(config: TrainConfig) -> list[str]:
+    """What a run on foreign weights or GPUs needs besides its inputs, and this machine lacks: weights, GPUs, keys."""
+    from sg.core.tracking import resolved_mode
+    from sg.study.model_sizes import missing_weights
+
+    lines = missing_weights(config.model)
+    if not needs_demo_world(config) and not Path(config.benchmark.folder).is_dir():
+        lines.append(f"{config.benchmark.folder} (questions and films of benchmark={config.benchmark.name})")
+    if config.trainer.accelerator == "gpu":
+        import torch
+
+        found = torch.cuda.device_count()
+        if found < config.trainer.devices:
+            lines.append(f"GPUs: {found} of {config.trainer.devices} (trainer.devices)")
+        if config.logger.kind == "wandb" and resolved_mode(config.logger) == "offline":
+            lines.append("a W&B key (WANDB_API_KEY); without one runs are logged offline")
+    return lines
+
+
 def needs_demo_world(config: TrainConfig) -> bool:
     """Whether the run reads the demo world: as its data, for the dialogs of the tiny model, or as its benchmark."""
     sources = [source.dialogs for stage in (config.stage.align, config.stage.instruct) for source in stage.sources]

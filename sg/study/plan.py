@@ -11,6 +11,8 @@ from sg.core.scales import parse_scale
 from sg.sources.config import DemoDataConfig, FolderDataConfig
 from sg.study.config import TrainConfig, run_name
 from sg.study.core_size import expected_captions, num_core_videos
+from sg.study.costs import Costs
+from sg.study.estimate import expected_samples
 from sg.train.config import StageConfig, check_machine, num_steps
 
 TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
@@ -18,14 +20,21 @@ TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """A stage of a run, its samples and steps (None where the data is not there yet to count), and what happens."""
+    """A stage of a run, its samples and steps (None where only the data can tell), and what happens.
+
+    Stages with the same `name` are one: its fingerprint, or what stands for it before the data is there.
+    """
 
     run: str
-    stage: str
+    stage: StageConfig
     samples: int | None
-    steps: int | None
     action: str
-    fingerprint: str
+    name: str
+
+    @property
+    def steps(self) -> int | None:
+        """Optimiser steps."""
+        return None if self.samples is None else num_steps(self.samples, self.stage.batch_size)
 
 
 def check_run(config: TrainConfig) -> None:
@@ -57,9 +66,8 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
         return [
             PlannedStage(
                 run,
-                job.stage.name,
+                job.stage,
                 job.num_draws,
-                job.steps,
                 REUSED
                 if read_stage_info(stage_folder(config.stages_folder, job.stage.name, job.fingerprint))
                 else TO_TRAIN,
@@ -67,12 +75,10 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
             )
             for job in jobs
         ]
-    draws = _expected_draws(config)
+    recipe = config.stage
     return [
-        PlannedStage(
-            run, stage.name, count, None if count is None else num_steps(count, stage.batch_size), TO_TRAIN, ""
-        )
-        for stage, count in draws
+        PlannedStage(run, stage, count, TO_TRAIN, f"{stage.name} {config.seed if stage is recipe.align else run}")
+        for stage, count in _expected_draws(config)
         if count != 0
     ]
 
@@ -80,36 +86,50 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
 def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]:
     """(stage, samples) of every stage before the data is there; None where only the data can tell."""
     recipe, data = config.stage, config.data
-    stages = [recipe.align, recipe.caption, recipe.instruct]
-    available = expected_captions(config)
-    if available is None or not isinstance(data, DemoDataConfig):
-        return [(stage, 0 if stage is recipe.caption and parse_scale(data.scale) == 0 else None) for stage in stages]
     scale = data.control_scale if data.control == "equal_steps" else data.scale
-    captions = num_core_videos(config, scale, available)[1] if parse_scale(data.scale) != 0 else 0
-    samples = (data.world.align_clips, captions, data.world.instruct_clips)
-    return [(stage, count * stage.epochs) for stage, count in zip(stages, samples, strict=True)]
+    if isinstance(data, DemoDataConfig):
+        captions: int | None = num_core_videos(config, scale, data.world.corpus_videos)[1]
+        dialogs: tuple[int | None, int | None] = (data.world.align_clips, data.world.instruct_clips)
+    else:
+        number = parse_scale(scale)
+        captions = None if number is None else number * data.captions_per_k // 1000
+        dialogs = (expected_samples(recipe.align), expected_samples(recipe.instruct))
+    samples = (dialogs[0], 0 if parse_scale(data.scale) == 0 else captions, dialogs[1])
+    return [
+        (stage, None if count is None else count * stage.epochs)
+        for stage, count in zip(recipe.stages, samples, strict=True)
+    ]
 
 
 def print_plan(configs: Sequence[TrainConfig]) -> None:
-    """Print what the runs would do, and what is missing on this machine."""
+    """Print what the runs would do and cost, and what is missing on this machine."""
     from rich.console import Console
     from rich.table import Table
 
-    from sg.study.inputs import missing_inputs
+    from sg.study.inputs import missing_inputs, missing_on_machine, needs_demo_world
+    from sg.study.model_sizes import model_size
 
     console = Console(width=120, soft_wrap=True)
-    table = Table("run", "stage", "samples", "steps", "what happens", title="Plan")
+    first = configs[0]
+    size = model_size(first.model) if first.trainer.accelerator == "gpu" else None
+    cost_columns = ["FLOPs", "GPU-hours"] if size is not None else []
+    table = Table("run", "stage", "samples", "steps", *cost_columns, "what happens", title="Plan")
+    costs = Costs(first, size)
     seen: set[str] = set()
     for config in configs:
         data = config.data
         run = run_name(str(data.scale), data.control, str(data.control_scale), config.seed)
         for stage in plan_run(config, run):
-            action = SHARED if stage.fingerprint in seen else stage.action
-            if stage.fingerprint:
-                seen.add(stage.fingerprint)
+            action = SHARED if stage.name in seen else stage.action
+            seen.add(stage.name)
             counts = ["?" if count is None else f"{count:,}" for count in (stage.samples, stage.steps)]
-            table.add_row(stage.run, stage.stage, *counts, action)
+            table.add_row(run, stage.stage.name, *counts, *costs.row(config, stage, action), action)
     console.print(table)
-    on_the_fly = isinstance(configs[0].data, (DemoDataConfig, FolderDataConfig))
-    for line in missing_inputs(configs[0]):
-        console.print(f"{'made on the way' if on_the_fly else 'missing'}: {line}")
+    for line in costs.lines(configs):
+        console.print(line)
+    on_the_fly = isinstance(first.data, (DemoDataConfig, FolderDataConfig))
+    for line in missing_inputs(first):
+        is_made = on_the_fly and ("(made by:" in line or needs_demo_world(first))
+        console.print(f"{'made on the way' if is_made else 'missing'}: {line}")
+    for line in missing_on_machine(first):
+        console.print(f"missing: {line}")

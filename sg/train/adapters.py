@@ -63,7 +63,7 @@ def merge_adapters(
 
 
 def _hold_in_4_bits(language_model: Any) -> None:
-    """Replace the linear layers by bitsandbytes' NF4 ones, which compute in bfloat16 where that is the weights' type."""
+    """Replace the linear layers by bitsandbytes' NF4 ones, which compute in the weights' own type."""
     bitsandbytes: Any = import_module("bitsandbytes")  # optional, so unknown to the type checker
     linear = {name: module for name, module in language_model.named_modules() if isinstance(module, nn.Linear)}
     for name, module in linear.items():

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from sg.artefacts.dialogs import read_dialogs
+from sg.artefacts.dialogs import Dialog, read_dialogs
 from sg.core.errors import DataError, MissingInputError
 from sg.core.fingerprints import text_seed
 from sg.train.config import StageConfig
 from sg.train.samples import TrainingItem, clips_of, drawn_items, items_of
 
 log = logging.getLogger(__name__)
+
+PLACEHOLDERS = ("<image>", "<video>")
 
 
 def mixed_items(stage: StageConfig, seed: int) -> list[TrainingItem]:
@@ -27,9 +30,31 @@ def mixed_items(stage: StageConfig, seed: int) -> list[TrainingItem]:
     """
     items: list[TrainingItem] = []
     for number, source in enumerate(stage.sources):
-        own = items_of(read_dialogs(Path(source.dialogs)), Path(source.media), source.name)
+        dialogs = _sound(read_dialogs(Path(source.dialogs)), source.dialogs)
+        own = items_of(dialogs, Path(source.media), source.name)
         items.extend(_weighted(own, source.weight, text_seed("weight", stage.name, number, seed)))
     return drawn_items(items, stage.max_samples, text_seed("draw", stage.name, seed))
+
+
+def _sound(dialogs: Sequence[Dialog], where: str) -> list[Dialog]:
+    """The dialogs that can be trained on; the others are counted here rather than found in the middle of a stage."""
+    problems = [dialog_problem(dialog) for dialog in dialogs]
+    for problem, number in Counter(problem for problem in problems if problem is not None).items():
+        log.warning("%s: %d of %d dialogs left out: %s", where, number, len(dialogs), problem)
+    return [dialog for dialog, problem in zip(dialogs, problems, strict=True) if problem is None]
+
+
+def dialog_problem(dialog: Dialog) -> str | None:
+    """Why a dialog cannot be trained on, or None."""
+    speakers = [turn.speaker for turn in dialog.turns]
+    if speakers[:1] == ["gpt"]:  # an answer without its question is dropped, as in LLaVA
+        speakers = speakers[1:]
+    if len(speakers) < 2 or any(one == next_one for one, next_one in pairwise(speakers)):
+        return "its turns do not alternate between human and gpt"
+    placeholders = sum(turn.text.count(mark) for turn in dialog.turns for mark in PLACEHOLDERS)
+    if dialog.media is not None and placeholders != 1:
+        return "it is about a medium, but does not say once where it stands (<image> or <video>)"
+    return None
 
 
 def _weighted(items: Sequence[TrainingItem], weight: float, seed: int) -> list[TrainingItem]:

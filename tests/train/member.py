@@ -1,4 +1,8 @@
-"""One process of a team that trains the tiny stage: `python -m tests.train.member FOLDER SETTINGS_AS_JSON`."""
+"""One process of a team that trains tiny stages: `python -m tests.train.member FOLDER STAGES_AS_JSON`.
+
+Each stage is `{"name", "stage": settings, "trainer": settings, "stop_at": step}`; one with `stop_at` fails after that
+step and is then trained again. `kill_at` ends the second process without a word instead.
+"""
 
 import json
 import os
@@ -14,27 +18,46 @@ from sg.train.processes import join_team
 from sg.train.stage import train_stage
 from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
 
-
-def kill_at(step: int) -> None:
-    """End the second process without a word after that optimiser step."""
-    original = callbacks.LossCurve.on_train_batch_end
-
-    def killed(self: object, trainer: Any, *args: object) -> None:
-        original(self, trainer, *args)  # type: ignore[arg-type]
-        if trainer.global_step >= step and trainer.global_rank == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    callbacks.LossCurve.on_train_batch_end = killed  # type: ignore[method-assign,assignment]
+_after_batch = callbacks.LossCurve.on_train_batch_end
 
 
-def main(folder: Path, settings: dict[str, Any]) -> None:
-    torch.set_num_threads(1)
-    if settings.get("kill_at") is not None:
-        kill_at(settings["kill_at"])
+class Stopped(Exception):
+    """The stage was made to fail."""
+
+
+def fail_after(step: int | None, kill: bool = False) -> None:
+    """Make stages fail after that optimiser step, or end as they should when it is None."""
+
+    def stopped(self: object, trainer: Any, *args: object) -> None:
+        _after_batch(self, trainer, *args)  # type: ignore[arg-type]
+        if step is not None and trainer.global_step >= step:
+            if kill and trainer.global_rank == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif not kill:
+                raise Stopped
+
+    callbacks.LossCurve.on_train_batch_end = stopped  # type: ignore[method-assign,assignment]
+
+
+def train_one(folder: Path, settings: dict[str, Any]) -> None:
     config = trainer_config(**settings["trainer"])
     team = join_team(config.accelerator)
-    job = stage_job(folder, **settings["stage"])
+    job = stage_job(folder / settings["name"], **settings["stage"])
     train_stage(job, tiny_model, encoder(), RandomClips(), config, lambda values: None, team)
+
+
+def main(folder: Path, stages: list[dict[str, Any]]) -> None:
+    torch.set_num_threads(1)
+    for settings in stages:
+        if "kill_at" in settings:
+            fail_after(settings["kill_at"], kill=True)
+        elif "stop_at" in settings:
+            fail_after(settings["stop_at"])
+            try:
+                train_one(folder, settings)
+            except Stopped:
+                fail_after(None)
+        train_one(folder, settings)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
 """Low-rank adapters: what they train, how they are merged, and that the next stage starts from the merged weights."""
 
-import multiprocessing
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from sg.artefacts.checkpoint import read_stage_info
 from sg.core.errors import ConfigError
 from sg.models.chat_univi.build import load_checkpoint
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
@@ -16,6 +13,7 @@ from sg.train.adapters import add_adapters, merge_adapters
 from sg.train.config import LoraConfig, RecipeConfig, StageConfig, TrainerConfig, check_machine, has_bitsandbytes
 from sg.train.stage import train_stage
 from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.member import Stopped, fail_after
 from tests.train.test_stage import losses, train, weights
 
 LORA: dict[str, Any] = {"peft": "lora", "lora": LoraConfig(rank=4, alpha=8, dropout=0.1, learning_rate=1e-2)}
@@ -84,34 +82,19 @@ def test_a_stage_with_adapters_learns_and_the_next_one_starts_from_its_merged_we
     }  # fmt: skip
 
 
-def _killed(folder: str, step: int) -> None:
-    import os
-
-    import sg.train.callbacks as callbacks
-
-    original = callbacks.LossCurve.on_train_batch_end
-
-    def killed(self: object, trainer: object, *args: object) -> None:
-        original(self, trainer, *args)  # type: ignore[arg-type]
-        if trainer.global_step >= step:  # type: ignore[attr-defined]
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    callbacks.LossCurve.on_train_batch_end = killed  # type: ignore[method-assign,assignment]
-    train(stage_job(Path(folder), **LORA), packed=True)
-
-
-@pytest.mark.slow
-def test_a_killed_stage_with_adapters_goes_on_with_the_same_dropout(tmp_path: Path) -> None:
+def test_a_stage_with_adapters_that_was_cut_off_goes_on_with_the_same_dropout(tmp_path: Path) -> None:
     train(stage_job(tmp_path / "calm", **LORA), packed=True)
-    process = multiprocessing.get_context("spawn").Process(target=_killed, args=(str(tmp_path / "killed"), 7))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    assert read_stage_info(tmp_path / "killed") is None
-    train(stage_job(tmp_path / "killed", **LORA), packed=True)
-    assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "calm"), abs=1e-6)
-    calm, killed = weights(tmp_path / "calm"), weights(tmp_path / "killed")
-    assert all(torch.equal(calm[key], killed[key]) for key in calm)
+    fail_after(7)
+    try:
+        with pytest.raises(Stopped):
+            train(stage_job(tmp_path / "stopped", **LORA), packed=True)
+    finally:
+        fail_after(None)
+    assert list((tmp_path / "stopped" / "resume").iterdir())
+    train(stage_job(tmp_path / "stopped", **LORA), packed=True)
+    assert losses(tmp_path / "stopped") == pytest.approx(losses(tmp_path / "calm"), abs=1e-6)
+    calm, stopped = weights(tmp_path / "calm"), weights(tmp_path / "stopped")
+    assert all(torch.equal(calm[key], stopped[key]) for key in calm)
 
 
 def recipe(**settings: Any) -> RecipeConfig:

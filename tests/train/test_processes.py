@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,46 +22,38 @@ STAGE: dict[str, Any] = {"count": 42, "batch_size": 8, "micro_batch_size": 2, "l
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def together(folder: Path, size: int, kill_at: int | None = None, **trainer: object) -> int:
-    settings = json.dumps({"stage": STAGE, "trainer": {"devices": size, **trainer}, "kill_at": kill_at})
-    return run_together([sys.executable, "-m", "tests.train.member", str(folder), settings], size, ENVIRONMENT)
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "ddp": {"strategy": "ddp"},
+    "fsdp": {"strategy": "fsdp", "packed": True, "gradient_checkpointing": True},
+    "stopped_fsdp": {"strategy": "fsdp", "checkpoint_every_steps": 2},
+}
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stage as one process trains it, in other micro-batches."""
-    folder = tmp_path_factory.mktemp("alone") / "stage"
-    job = stage_job(folder, **STAGE | {"micro_batch_size": 4})
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stage as one process trains it in other micro-batches, and as a team of two does in several ways."""
+    folder = tmp_path_factory.mktemp("stages")
+    job = stage_job(folder / "alone", **STAGE | {"micro_batch_size": 4})
     train_stage(job, tiny_model, encoder(), RandomClips(), trainer_config(), lambda values: None)
+    asked = [{"name": name, "stage": STAGE, "trainer": {"devices": 2, **how}} for name, how in STRATEGIES.items()]
+    asked[-1]["stop_at"] = 3
+    command = [sys.executable, "-m", "tests.train.member", str(folder), json.dumps(asked)]
+    assert run_together(command, 2, ENVIRONMENT) == 0
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{"strategy": "ddp"}, {"strategy": "fsdp", "packed": True}], ids=["ddp", "fsdp"])
-def test_two_processes_train_to_the_loss_and_weights_of_one(
-    settings: dict[str, object], alone: Path, tmp_path: Path
-) -> None:
-    assert together(tmp_path / "stage", 2, **settings) == 0
-    assert losses(tmp_path / "stage") == pytest.approx(losses(alone), abs=1e-5)
-    one, two = weights(alone), weights(tmp_path / "stage")  # read by this process, which is alone
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_two_processes_train_to_the_loss_and_weights_of_one(name: str, stages: Path) -> None:
+    assert losses(stages / name) == pytest.approx(losses(stages / "alone"), abs=1e-5)
+    one, two = weights(stages / "alone"), weights(stages / name)  # read by this process, which is alone
     assert one.keys() == two.keys()
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
-    info = read_stage_info(tmp_path / "stage")
+    for key in one:
+        torch.testing.assert_close(one[key], two[key], rtol=1e-4, atol=1e-5)
+    info = read_stage_info(stages / name)
     assert info is not None
     assert (info.steps, info.samples) == (6, 42)
-    written = {path.name for path in (tmp_path / "stage").iterdir()}
-    assert {path.name for path in alone.iterdir()} == written
-
-
-@pytest.mark.slow
-def test_a_killed_sharded_team_goes_on_as_one_that_was_not_killed(alone: Path, tmp_path: Path) -> None:
-    fsdp = {"strategy": "fsdp", "checkpoint_every_steps": 2}
-    assert together(tmp_path / "stage", 2, kill_at=3, **fsdp) == -signal.SIGKILL
-    assert read_stage_info(tmp_path / "stage") is None
-    assert list((tmp_path / "stage" / "resume").iterdir())
-    assert together(tmp_path / "stage", 2, **fsdp) == 0
-    assert losses(tmp_path / "stage") == pytest.approx(losses(alone), abs=1e-5)
+    assert {path.name for path in (stages / name).iterdir()} == {path.name for path in (stages / "alone").iterdir()}
 
 
 def test_the_first_failure_ends_a_team_and_is_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,141 @@
+"""Speed of the caption stage on one GPU: a randomly initialised 7B, adapters, bfloat16, packed cached captions.
+
+    python benchmarks/train/gpu_7b.py                       one GPU of 80 GB; no weights and no data are needed
+    python benchmarks/train/gpu_7b.py --size tiny --steps 3 --peak-tflops 0.05      a smoke test on a CPU
+
+Every step takes another batch of clips of 3 to 64 frames with captions of 40 to 200 ids through the code that trains:
+packing, gradient checkpointing, fused AdamW. Operations are counted as in `sg/train/flops.py`:
+what is recomputed for the backward pass is no work done. The goal is an MFU of 50 %.
+"""
+
+import argparse
+import platform
+import random
+import time
+from typing import Any
+
+import torch
+
+from sg.models.chat_univi.collate import Sample, collate
+from sg.models.chat_univi.config import CLIP_VIT_L_14_336, VICUNA_7B_V15, ChatUniViConfig
+from sg.models.chat_univi.conversation import EncodedDialog
+from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.special_ids import BOS_ID, IGNORED_LABEL, PLACEHOLDER_ID
+from sg.train.config import LoraConfig, StageConfig, TrainerConfig
+from sg.train.data import Batch
+from sg.train.flops import device_peak_tflops
+from sg.train.module import StageModule
+from sg.train.workload import workload
+
+PROMPT_IDS = 70  # Vicuna's system prompt and a request
+TINY_TEXT = {"vocab_size": 700, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "max_position_embeddings": 2048}  # fmt: skip
+TINY_TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+              "image_size": 64, "patch_size": 8, "projection_dim": 32}  # fmt: skip
+
+
+def random_model(size: str, device: torch.device) -> ChatUniViForConditionalGeneration:
+    text, tower = (VICUNA_7B_V15, CLIP_VIT_L_14_336) if size == "7b" else (TINY_TEXT, TINY_TOWER)
+    config = ChatUniViConfig(
+        text_config={"model_type": "llama", **text}, vision_config={"model_type": "clip_vision_model", **tower}
+    )
+    torch.set_default_dtype(torch.bfloat16 if device.type == "cuda" else torch.float32)
+    with device:
+        model = ChatUniViForConditionalGeneration(config)
+    torch.set_default_dtype(torch.float32)
+    return model
+
+
+def caption_batch(config: ChatUniViConfig, samples: int, draw: random.Random) -> Batch:
+    made = []
+    for _ in range(samples):
+        frames, answer = draw.randint(3, 64), draw.randint(40, 200)
+        ids = [draw.randrange(3, config.text_config.vocab_size) for _ in range(PROMPT_IDS + answer)]
+        prompt = [BOS_ID, *[PLACEHOLDER_ID] * frames, *ids[:PROMPT_IDS]]
+        labels = [IGNORED_LABEL] * len(prompt) + ids[PROMPT_IDS:]
+        tokens = torch.randn(config.merging.num_tokens(frames), config.vision_config.hidden_size)
+        made.append(Sample(EncodedDialog(prompt + ids[PROMPT_IDS:], labels), [tokens], True, [0]))
+    return collate(made) | {"share": 1.0}
+
+
+def on_device(batch: Batch, device: torch.device) -> dict[str, Any]:
+    moved = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.items()}
+    return {key: value for key, value in moved.items() if key != "share"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=["7b", "tiny"], default="7b")
+    parser.add_argument("--samples", type=int, default=16, help="samples of a micro-batch")
+    parser.add_argument("--steps", type=int, default=20, help="measured steps, after three to warm up")
+    parser.add_argument("--peft", choices=["lora", "qlora", "none"], default="lora")
+    parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--no-checkpointing", action="store_true", help="keep all activations")
+    parser.add_argument("--peak-tflops", type=float, default=None, help="of a GPU that the table does not know")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if arguments.size == "7b" and device.type != "cuda":
+        parser.error("the 7B model needs a GPU; --size tiny runs on a CPU")
+
+    stage = StageConfig(
+        name="caption", trains=["projector", "language_model"], samples="captions", requests=["?"],
+        peft=arguments.peft, lora=LoraConfig(rank=arguments.rank),
+    )  # fmt: skip
+    machine = TrainerConfig(
+        accelerator="gpu" if device.type == "cuda" else "cpu", precision="bf16-mixed", packed=True,
+        gradient_checkpointing=not arguments.no_checkpointing, peak_tflops=arguments.peak_tflops,
+    )  # fmt: skip
+    model = random_model(arguments.size, device)
+    module = StageModule(model, stage, total_steps=1000, machine=machine).to(device)
+    optimizer = module.configure_optimizers()["optimizer"]  # type: ignore[index,call-overload]
+    measure, draw = workload(model.config, stage), random.Random(0)
+    tokens = flops = loss = 0.0
+    started = time.perf_counter()
+    for step in range(arguments.steps + 3):
+        if step == 3:
+            synchronise(device)
+            tokens, flops, started = 0.0, 0.0, time.perf_counter()
+        batch = caption_batch(model.config, arguments.samples, draw)
+        work = measure(batch)
+        tokens, flops = tokens + work.tokens, flops + work.flops
+        with torch.autocast(device.type, torch.bfloat16):
+            value = module.network(on_device(batch, device))
+        value.backward()
+        module.configure_gradient_clipping(optimizer, stage.gradient_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        loss = float(value.detach())
+    synchronise(device)
+    seconds = time.perf_counter() - started
+    report(arguments, device, machine, seconds, tokens, flops, loss)
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def report(
+    arguments: argparse.Namespace, device: torch.device, machine: TrainerConfig,
+    seconds: float, tokens: float, flops: float, loss: float,
+) -> None:  # fmt: skip
+    peak = device_peak_tflops(machine.accelerator, machine.peak_tflops)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "CPU"
+    rows = {
+        "device": f"{name}, torch {torch.__version__}",
+        "model": f"{arguments.size}, {arguments.peft}, {arguments.samples} samples a micro-batch",
+        "last loss": f"{loss:.3f}",
+        "steps/s": f"{arguments.steps / seconds:.2f}",
+        "samples/s": f"{arguments.steps * arguments.samples / seconds:.2f}",
+        "tokens/s": f"{tokens / seconds:,.0f}",
+        "TFLOP/s": f"{flops / seconds / 1e12:.3f}",
+        "MFU": "unknown: give --peak-tflops" if peak is None else f"{flops / seconds / peak / 1e12:.1%}",
+    }
+    if device.type == "cuda":
+        rows["peak memory"] = f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB"
+    for key, text in rows.items():
+        print(f"{key:12} {text}")
+
+
+if __name__ == "__main__":
+    main()

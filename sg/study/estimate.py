@@ -1,0 +1,173 @@
+"""What a run will cost, before any of its data or weights is there: operations, GPU-hours, memory, disk.
+
+Sizes of samples are those that the stages and their sources call typical. Operations are counted as in
+`sg.train.flops`. Memory and times are estimates: within a quarter for the parts that dominate, the weights and what
+the optimiser keeps of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sg.artefacts.visual_tokens import BYTES_PER_VALUE
+from sg.study.config import TrainConfig
+from sg.train.config import StageConfig, TrainerConfig, micro_batches
+from sg.train.flops import PEAK_TFLOPS, ModelSize, training_flops
+
+# Reckoned with where neither the config nor this machine says which GPU it will be.
+USUAL_GPU = "H100"
+BYTES_OF_DTYPE = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """Samples of a stage that are alike: how many there are, and the frames that each of their clips gives."""
+
+    samples: float
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageEstimate:
+    """Cost of one stage: operations, bytes that a device holds, and bytes on disk when it is done and on its way."""
+
+    flops: float
+    memory: float
+    checkpoint: float
+    resume: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEstimate:
+    """Cost of the visual tokens: clips, bytes on disk, operations of the tower."""
+
+    clips: float
+    size: float
+    flops: float
+
+
+def stage_media(stage: StageConfig, draws: float) -> list[Medium]:
+    """What `draws` samples of a stage are about: its typical clip, or its sources in the shares of their sizes."""
+    known = [(source.samples or 0) * source.weight for source in stage.sources]
+    if not sum(known):
+        return [Medium(draws, stage.typical.frames)]
+    return [
+        Medium(draws * share / sum(known), source.frames)
+        for source, share in zip(stage.sources, known, strict=True)
+        if share
+    ]
+
+
+def expected_samples(stage: StageConfig) -> int | None:
+    """Samples of an epoch as the sources' settings tell, None where they do not."""
+    if not stage.sources or any(source.samples is None for source in stage.sources):
+        return None
+    total = sum(round((source.samples or 0) * source.weight) for source in stage.sources)
+    return total if stage.max_samples is None else min(total, stage.max_samples)
+
+
+def estimate_stage(config: TrainConfig, size: ModelSize, stage: StageConfig, draws: float) -> StageEstimate:
+    """The cost of `draws` samples of `stage`."""
+    flops = 0.0
+    for medium in stage_media(stage, draws):
+        visual = visual_tokens(config, medium.frames)
+        positions = stage.typical.text_tokens + visual
+        one = training_flops(size, stage, [positions], stage.typical.answer_tokens, visual)
+        tower = 0.0 if config.trainer.visual_token_cache else _tower_flops(config, size, medium.frames)
+        flops += medium.samples * (one + tower)
+    learning = _learning(size, stage)
+    whole = size.language_model_weights + size.projector_weights + size.tower_weights
+    per_weight = 6 if config.trainer.precision == "bf16-true" else 12
+    return StageEstimate(
+        flops=flops,
+        memory=_memory(config, size, stage),
+        checkpoint=whole * BYTES_OF_DTYPE[config.model.dtype],
+        resume=learning * per_weight,
+    )
+
+
+def estimate_cache(config: TrainConfig, size: ModelSize, captioned: float) -> CacheEstimate:
+    """The visual tokens of all media of the stages' sources and of `captioned` clips, every source counted whole."""
+    media = [Medium(captioned, config.stage.caption.typical.frames)]
+    for stage in (config.stage.align, config.stage.instruct):
+        media += [Medium(source.samples or 0, source.frames) for source in stage.sources if source.frames]
+    width = size.tower_hidden * BYTES_PER_VALUE[config.model.visual_token_dtype]
+    return CacheEstimate(
+        clips=sum(medium.samples for medium in media),
+        size=sum(medium.samples * visual_tokens(config, medium.frames) for medium in media) * width,
+        flops=sum(medium.samples * _tower_flops(config, size, medium.frames) for medium in media),
+    )
+
+
+def visual_tokens(config: TrainConfig, frames: int) -> int:
+    """Visual tokens of a clip of that many frames."""
+    from sg.models.chat_univi.abstractor import MergeSettings
+
+    model = config.model
+    merging = MergeSettings(clusters=tuple(model.spatial_clusters), temporal_rate=model.temporal_cluster_rate)
+    return merging.num_tokens(min(frames, model.max_frames))
+
+
+def peak_tflops(trainer: TrainerConfig) -> float:
+    """The peak of one device that the plan reckons with."""
+    if trainer.peak_tflops is not None:
+        return trainer.peak_tflops
+    import torch
+
+    from sg.train.flops import device_peak_tflops
+
+    here = device_peak_tflops(trainer.accelerator, None) if torch.cuda.is_available() else None
+    return here or PEAK_TFLOPS[USUAL_GPU]
+
+
+def gpu_hours(flops: float, trainer: TrainerConfig) -> float:
+    """Hours of one device, at the share of its peak that the plan reckons with."""
+    return flops / (peak_tflops(trainer) * 1e12 * trainer.expected_mfu) / 3600
+
+
+def _tower_flops(config: TrainConfig, size: ModelSize, frames: int) -> float:
+    return size.tower_flops(min(frames, config.model.max_frames), config.model.select_layer)
+
+
+def _learning(size: ModelSize, stage: StageConfig) -> float:
+    """Weights that learn in a stage."""
+    learning = 0
+    if "projector" in stage.trains:
+        learning += size.projector_weights
+    if "language_model" in stage.trains_whole:
+        learning += size.language_model_weights
+    return learning + (size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0)
+
+
+def _memory(config: TrainConfig, size: ModelSize, stage: StageConfig) -> float:
+    """Bytes of a device: weights, gradients and the optimiser's two moments, and the activations of a micro-batch."""
+    trainer = config.trainer
+    halves = trainer.precision != "32-true"
+    own_type = BYTES_OF_DTYPE[config.model.dtype]
+    learning = _learning(size, stage)
+    frozen = size.language_model_weights + size.projector_weights
+    frozen -= learning - (size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0)
+    layer = size.linear_weights / size.layers
+    if trainer.precision == "bf16-true":
+        state, frozen_bytes, copies = 8 * learning, 2 * frozen, 0.0
+    elif trainer.shards:  # float32 shards; two layers and the tables gathered in bfloat16
+        gathered = 2 * layer + size.language_model_weights - size.linear_weights
+        state, frozen_bytes, copies = 16 * learning, 4 * frozen, (2 if halves else 4) * gathered
+    else:  # autocast keeps a bfloat16 copy of the weights that learn
+        frozen_type = 0.5 if stage.has_adapters and stage.peft == "qlora" else own_type
+        state, frozen_bytes, copies = 16 * learning, frozen_type * frozen, (2 if halves else 0) * learning
+    spread = trainer.devices if trainer.shards else 1
+    weights = (state + frozen_bytes + own_type * size.tower_weights) / spread + copies
+    return weights + _activations(config, size, stage, 2 if halves else 4)
+
+
+def _activations(config: TrainConfig, size: ModelSize, stage: StageConfig, value_bytes: int) -> float:
+    samples = micro_batches(stage, config.trainer.devices)[0]
+    media = stage_media(stage, 1.0)
+    visual = sum(medium.samples * visual_tokens(config, medium.frames) for medium in media)
+    positions = samples * (stage.typical.text_tokens + visual)
+    inside = positions * (10 * size.hidden + 3 * size.intermediate) * value_bytes
+    between = size.layers * positions * size.hidden * value_bytes
+    layers = between + inside if config.trainer.gradient_checkpointing else size.layers * inside
+    # Logits in the type of the products and in float32, and the gradient of the latter.
+    return layers + samples * stage.typical.answer_tokens * size.vocabulary * (value_bytes + 8)

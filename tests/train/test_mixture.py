@@ -1,0 +1,126 @@
+"""Several files of dialogs with their weights, and media that are looked for before training."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sg.artefacts.dialogs import Dialog, Turn, read_dialogs
+from sg.core.errors import ConfigError, DataError, MissingInputError
+from sg.train.config import DialogSource, StageConfig, weight_settings
+from sg.train.mixture import check_clip_names, dialog_problem, mixed_items, present_items
+from sg.train.samples import items_of
+
+
+def llava(number: int, **medium: object) -> dict[str, object]:
+    mark = "<video>\n" if "video" in medium else "<image>\n" if "image" in medium else ""
+    turns = [{"from": "human", "value": f"{mark}What is it?"}, {"from": "gpt", "value": "A ball."}]
+    return {"id": str(number), **medium, "conversations": turns}
+
+
+def source(folder: Path, name: str, entries: list[dict[str, object]], weight: float = 1.0) -> DialogSource:
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(entries))
+    return DialogSource(str(path), str(folder / name), name, weight)
+
+
+def stage(*sources: DialogSource, **settings: object) -> StageConfig:
+    return StageConfig(name="instruct", sources=list(sources), **settings)  # type: ignore[arg-type]
+
+
+def test_films_pictures_and_text_of_several_sources_are_mixed(tmp_path: Path) -> None:
+    valley = source(tmp_path, "valley", [llava(0, video="001/a.mp4") | {"v_id": "7", "source": "webvid"}])
+    pictures = source(tmp_path, "pictures", [llava(1, image="b.jpg"), llava(2), llava(3, image=["c.jpg"])])
+    chat = source(tmp_path, "chat", [{"q": "Why?", "a": "So.", "video_id": "v_1"}, {"q": "Who?", "a": "She.",
+                                                                                    "video_id": "v_2.mkv"}])  # fmt: skip
+    items = mixed_items(stage(valley, pictures, chat), seed=0)
+    assert [item.dialog.kind for item in items] == ["video", "image", "text", "image", "video", "video"]
+    assert [item.clip.path if item.clip else None for item in items] == [
+        tmp_path / "valley" / "001/a.mp4", tmp_path / "pictures" / "b.jpg", None, tmp_path / "pictures" / "c.jpg",
+        tmp_path / "chat" / "v_1.mp4", tmp_path / "chat" / "v_2.mkv",
+    ]  # fmt: skip
+    assert items[0].clip is not None
+    assert items[0].clip.key == "valley/001/a.mp4"
+
+
+def test_weights_say_how_often_a_dialog_is_seen(tmp_path: Path) -> None:
+    often = source(tmp_path, "often", [llava(number) for number in range(10)], weight=2.5)
+    seldom = source(tmp_path, "seldom", [llava(100 + number) for number in range(10)], weight=0.3)
+    mixed = mixed_items(stage(often, seldom), seed=3)
+    counts = Counter(item.dialog.dialog_id for item in mixed)
+    assert Counter(counts[str(number)] for number in range(10)) == {2: 5, 3: 5}
+    assert sum(counts[str(100 + number)] for number in range(10)) == 3
+    assert mixed == mixed_items(stage(often, seldom), seed=3)
+    assert mixed != mixed_items(stage(often, seldom), seed=4)
+
+
+def test_a_weight_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"weight 0.* should be above 0"):
+        DialogSource("a.json", "media", weight=0)
+
+
+@pytest.mark.parametrize(
+    ("turns", "media", "problem"),
+    [
+        (["human:<video> Q", "gpt:A"], "a.mp4", None),
+        (["gpt:A", "human:<video> Q", "gpt:A"], "a.mp4", None),
+        (["human:Q", "gpt:A"], None, None),
+        (["human:Q", "gpt:A"], "a.mp4", "where it stands"),
+        (["human:<image> or <image>?", "gpt:A"], "a.jpg", "where it stands"),
+        (["human:Q", "human:Q", "gpt:A"], None, "do not alternate"),
+        (["human:Q"], None, "do not alternate"),
+    ],
+)
+def test_dialogs_that_cannot_be_trained_on_say_why(turns: list[str], media: str | None, problem: str | None) -> None:
+    made = tuple(Turn(*turn.split(":", 1)) for turn in turns)
+    found = dialog_problem(Dialog("1", "video", media, made))
+    assert found is None if problem is None else found is not None and problem in found
+
+
+def test_such_dialogs_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bad = llava(1, video="a.mp4") | {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]}
+    mixed = mixed_items(stage(source(tmp_path, "mixed", [llava(0, video="a.mp4"), bad])), seed=0)
+    assert [item.dialog.dialog_id for item in mixed] == ["0"]
+    assert "1 of 2 dialogs left out" in caplog.text
+
+
+def test_missing_media_stop_a_run_before_training_unless_they_may_be_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    entries = [llava(number, video=f"{number}.mp4") for number in range(8)] + [llava(8)]
+    own = source(tmp_path, "valley", entries)
+    (tmp_path / "valley").mkdir()
+    for number in range(6):
+        (tmp_path / "valley" / f"{number}.mp4").touch()
+    items = mixed_items(stage(own), seed=0)
+    with pytest.raises(
+        MissingInputError, match=r"2 of 9 samples lack their media .*stage\.max_missing=0\.223"
+    ) as error:
+        present_items(stage(own), items, 0.0)
+    assert str(tmp_path / "valley") in str(error.value)
+    kept = present_items(stage(own), items, 0.223)
+    assert [item.dialog.dialog_id for item in kept] == ["0", "1", "2", "3", "4", "5", "8"]
+    assert "2 of 9 samples left out" in caplog.text
+
+
+def test_equal_names_of_different_media_are_told(tmp_path: Path) -> None:
+    dialogs = [Dialog("1", "image", "1.jpg", (Turn("human", "<image>"), Turn("gpt", "A")))]
+    coco, other = items_of(dialogs, tmp_path / "coco"), items_of(dialogs, tmp_path / "other")
+    check_clip_names([*coco, *coco])
+    with pytest.raises(DataError, match=r"would share the name '1\.jpg'"):
+        check_clip_names([*coco, *other])
+    check_clip_names([*coco, *items_of(dialogs, tmp_path / "other", "other")])
+
+
+def test_features_that_are_off_leave_no_trace_in_a_stage_s_fingerprint() -> None:
+    plain, adapted = weight_settings(stage()), weight_settings(stage(peft="lora"))
+    assert not {"peft", "lora", "loss_samples", "typical", "sources"} & plain.keys()
+    assert adapted["lora"]["rank"] == 64
+    assert weight_settings(stage(loss_samples=8))["loss_samples"] == 8
+
+
+def test_several_media_in_one_dialog_are_refused(tmp_path: Path) -> None:
+    own = source(tmp_path, "two", [llava(0, image=["a.jpg", "b.jpg"])])
+    with pytest.raises(DataError, match="several media"):
+        read_dialogs(Path(own.dialogs))
