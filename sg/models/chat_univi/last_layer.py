@@ -1,8 +1,8 @@
 """The language model over a training batch, with the last layer's larger half run at supervised positions only.
 
 What the last layer gives at other positions enters neither the loss nor a gradient. Only its attention needs them all,
-as keys and values. With six layers and 40 % of the positions supervised this saves 7 % of a step, with four and answers
-of a few words 10 %.
+as keys and values, and on a CPU its queries before the first supervised position are left out, too. With six layers and
+40 % of the positions supervised this saves 9 % of a step.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
+
+from sg.models.chat_univi.lean_layers import can_start_late
 
 _PARTS = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
 
@@ -46,6 +48,21 @@ def hidden_at(language_model: Any, embeds: Tensor, positions: Tensor, keep: Tens
     return normed
 
 
+def is_causal_without_mask(language_model: Any) -> bool:
+    """Whether the attention in use looks at earlier positions only when it is given no mask, as `hidden_at` does."""
+    implementation: str = language_model.config._attn_implementation
+    return implementation == "sdpa" or "flash" in implementation
+
+
+def _first_kept(attention: Any, hidden: Tensor, keep: Tensor, arguments: dict[str, Any]) -> int:
+    """The first position that is kept in some row, where the attention can leave out the queries before it; else 0."""
+    plain = arguments.keys() <= {"attention_mask", "position_embeddings", "position_ids"}
+    if not plain or arguments.get("attention_mask") is not None or not can_start_late(attention, hidden):
+        return 0
+    kept = keep.any(dim=0).nonzero()
+    return int(kept[0]) if len(kept) else 0
+
+
 @cache
 def _skipping(kind: Any) -> Any:
     """The layer class `kind` with a forward that may be told which positions to `keep`."""
@@ -54,8 +71,11 @@ def _skipping(kind: Any) -> Any:
         if keep is None:
             plain: Tensor = kind.forward(self, hidden_states, **kwargs)
             return plain
-        attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **kwargs)
-        residual = (hidden_states + attended)[keep]
+        first = _first_kept(self.self_attn, hidden_states, keep, kwargs)
+        normed = self.input_layernorm(hidden_states)
+        queries = {"first_query": first} if first else {}
+        attended, _ = self.self_attn(hidden_states=normed, **queries, **kwargs)
+        residual = (hidden_states[:, first:] + attended)[keep[:, first:]]
         hidden: Tensor = residual + self.mlp(self.post_attention_layernorm(residual))
         return hidden
 

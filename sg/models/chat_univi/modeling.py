@@ -19,7 +19,13 @@ from transformers.utils.generic import ModelOutput
 from sg.core.errors import ModelError
 from sg.models.chat_univi.abstractor import ClipNoise, merge_clips
 from sg.models.chat_univi.config import ChatUniViConfig
-from sg.models.chat_univi.last_layer import can_skip_positions, hidden_at, let_last_layer_skip
+from sg.models.chat_univi.last_layer import (
+    can_skip_positions,
+    hidden_at,
+    is_causal_without_mask,
+    let_last_layer_skip,
+)
+from sg.models.chat_univi.lean_layers import make_lean
 from sg.models.chat_univi.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 from sg.models.chat_univi.splice import Spliced, run_lengths, splice_visual_tokens
 from sg.models.chat_univi.vision import PatchEncoder
@@ -67,6 +73,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
     def set_language_model(self, model: PreTrainedModel) -> None:
         """Take `model` (without its head) as the language model."""
         self.model: Any = model
+        make_lean(model)
         self._skips_positions = can_skip_positions(model)
         if self._skips_positions:
             let_last_layer_skip(model)
@@ -207,7 +214,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         embeds, mask, labels = _up_to_last_label(spliced)
         needed = _needed_mask(mask)
         supervised = _supervised(labels)
-        if needed is None and self._skips_positions:
+        if needed is None and self._skips_positions and is_causal_without_mask(self.model):
             positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
             hidden = hidden_at(self.model, embeds, positions, supervised)
         else:

@@ -1,0 +1,188 @@
+"""The parts of a language model's layers between its matrix products, in fewer passes over memory.
+
+On a CPU in float32 these parts (norm, rotary positions, gated activation) cost a quarter of a training step, because
+automatic differentiation makes and keeps a tensor for every single operation. Here each is one function with its own
+gradient: half the passes, half the memory kept. Elsewhere (other types, autocast, other devices) the layers' own code
+runs.
+
+Shapes: N rows of width D, B samples, H heads, S positions, E channels of a head, M width of the MLP.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from transformers.activations import SiLUActivation
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+_NORMS = {"LlamaRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
+_MLPS = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP"}
+_ATTENTIONS = {"LlamaAttention", "Qwen2Attention", "Qwen3Attention"}
+_LEAN_ATTENTIONS: set[type] = set()
+
+
+def make_lean(language_model: nn.Module) -> None:
+    """Give the known parts of `language_model` their lean forward; modules, names and weights stay what they are."""
+    for module in language_model.modules():
+        name = type(module).__name__
+        if name in _NORMS:
+            module.__class__ = _lean_norm(type(module))  # type: ignore[assignment]
+        elif name in _MLPS and isinstance(module.act_fn, nn.SiLU | SiLUActivation):
+            module.__class__ = _lean_mlp(type(module))  # type: ignore[assignment]
+        elif name in _ATTENTIONS:
+            module.__class__ = _lean_attention(type(module))  # type: ignore[assignment]
+
+
+def _is_plain_float32(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+
+
+class _RmsNorm(torch.autograd.Function):
+    """x / rms(x) * weight over the last dimension of `x` [N, D]; keeps x and one number a row."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        inverse = mean_square.add_(epsilon).rsqrt_()
+        ctx.save_for_backward(x, weight, inverse)
+        return (x * inverse).mul_(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weight, inverse = ctx.saved_tensors
+        normed = x * inverse
+        product = gradient * normed
+        to_weight = torch.ones(len(x)) @ product
+        along = (product @ weight).div_(x.shape[-1])
+        to_x = (gradient * weight).addcmul_(normed, along[:, None], value=-1).mul_(inverse)
+        return to_x, to_weight, None
+
+
+class _GatedActivation(torch.autograd.Function):
+    """silu(gate) * up for `gate` and `up` [N, M]; the product's parts are made again for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return functional.silu(gate).mul_(up)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        to_up = functional.silu(gate).mul_(gradient)
+        to_gate = torch.ops.aten.silu_backward(gradient * up, gate)
+        return to_gate, to_up
+
+
+class _Rotary(torch.autograd.Function):
+    """Heads `x` [B, S, H, E] turned by the angles of their positions; `cosine` and `sine` [B or 1, S, 1, E]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        ctx.save_for_backward(cosine, sine)
+        return _turned(x, cosine, sine, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        cosine, sine = ctx.saved_tensors
+        return _turned(gradient, cosine, sine, -1), None, None
+
+
+def _turned(x: Tensor, cosine: Tensor, sine: Tensor, direction: int) -> Tensor:
+    """The first half of the channels are the x, the second half the y of the pairs that are turned."""
+    half = x.shape[-1] // 2
+    turned = x * cosine
+    turned[..., :half].addcmul_(x[..., half:], sine[..., :half], value=-direction)
+    turned[..., half:].addcmul_(x[..., :half], sine[..., half:], value=direction)
+    return turned
+
+
+@cache
+def _lean_norm(kind: Any) -> Any:
+    def forward(self: Any, hidden_states: Tensor) -> Tensor:
+        if not _is_plain_float32(hidden_states) or self.weight.dtype != torch.float32:
+            plain: Tensor = kind.forward(self, hidden_states)
+            return plain
+        rows = hidden_states.reshape(-1, hidden_states.shape[-1])
+        normed: Tensor = _RmsNorm.apply(rows, self.weight, self.variance_epsilon)
+        return normed.view(hidden_states.shape)
+
+    return _with_forward(kind, forward)
+
+
+@cache
+def _lean_mlp(kind: Any) -> Any:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        gate, up = self.gate_proj(x), self.up_proj(x)
+        inner = _GatedActivation.apply(gate, up) if _is_plain_float32(gate) else self.act_fn(gate) * up
+        hidden: Tensor = self.down_proj(inner)
+        return hidden
+
+    return _with_forward(kind, forward)
+
+
+@cache
+def _lean_attention(kind: Any) -> Any:
+    def forward(self: Any, hidden_states: Tensor, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+        if kwargs.get("past_key_values") is not None or not can_start_late(self, hidden_states):
+            plain: tuple[Tensor, Tensor | None] = kind.forward(self, hidden_states, **kwargs)
+            return plain
+        return _attend(self, hidden_states, **kwargs)
+
+    lean = _with_forward(kind, forward)
+    _LEAN_ATTENTIONS.add(lean)
+    return lean
+
+
+def can_start_late(attention: Any, hidden: Tensor) -> bool:
+    """Whether `attention` runs `hidden` in the lean way, which knows `first_query`."""
+    implementation = getattr(getattr(attention, "config", None), "_attn_implementation", None)
+    return type(attention) in _LEAN_ATTENTIONS and implementation == "sdpa" and _is_plain_float32(hidden)
+
+
+def _attend(
+    attention: Any,
+    hidden: Tensor,
+    position_embeddings: tuple[Tensor, Tensor],
+    attention_mask: Tensor | None = None,
+    first_query: int = 0,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Self-attention [B, S - first_query, D] of the later positions of `hidden` [B, S, D], without a cache."""
+    cosine, sine = (part[:, :, None] for part in position_embeddings)
+    heads = (-1, attention.head_dim)
+    late = hidden[:, first_query:]
+    query = attention.q_proj(late).unflatten(-1, heads)
+    key, value = attention.k_proj(hidden).unflatten(-1, heads), attention.v_proj(hidden).unflatten(-1, heads)
+    if hasattr(attention, "q_norm"):
+        query, key = attention.q_norm(query), attention.k_norm(key)
+    query = _Rotary.apply(query, cosine[:, first_query:], sine[:, first_query:])
+    key = _Rotary.apply(key, cosine, sine)
+    if first_query:  # without a mask the first query would see the first key only
+        attention_mask = torch.ones(late.shape[1], hidden.shape[1], dtype=torch.bool).tril(first_query)[None, None]
+    attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    if getattr(attention, "sliding_window", None) is not None:
+        kwargs["sliding_window"] = attention.sliding_window
+    mixed, weights = attend(
+        attention,
+        query.transpose(1, 2),
+        key.transpose(1, 2),
+        value.transpose(1, 2),
+        attention_mask,
+        dropout=attention.attention_dropout if attention.training else 0.0,
+        scaling=attention.scaling,
+        **kwargs,
+    )
+    return attention.o_proj(mixed.flatten(2)), weights
+
+
+def _with_forward(kind: Any, forward: Any) -> Any:
+    return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
