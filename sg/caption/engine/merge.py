@@ -44,7 +44,15 @@ def merge(into: Path, others: Sequence[Path]) -> str:
 
 def forget(path: Path, video_ids: Iterable[str]) -> int:
     """Remove these clips' texts for good and never ask for them again; gives the number of removed results."""
-    with contextlib.closing(Ledger(path)) as ledger, ledger.transaction() as db:
+    with contextlib.closing(Ledger(path)) as ledger:
+        ledger.connection.execute("PRAGMA secure_delete=ON")  # removed texts are overwritten, not only unlinked
+        removed = _forget(ledger, video_ids)
+        ledger.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return removed
+
+
+def _forget(ledger: Ledger, video_ids: Iterable[str]) -> int:
+    with ledger.transaction() as db:
         ids = [(video_id,) for video_id in video_ids]
         db.executemany("INSERT OR IGNORE INTO tombstone VALUES (?)", ids)
         keys = "SELECT task_key FROM task WHERE video_id IN (SELECT video_id FROM tombstone)"
