@@ -1,17 +1,27 @@
-"""Caption the videos of a source: `python -m sg.caption data=demo`."""
+"""Caption the videos of a source: `python -m sg.caption data=demo`; `python -m sg.caption audit data=…` looks at them."""
 
+import sys
+
+import sg.caption.hosted_config
 import sg.sources.config  # noqa: F401 - its schemas are needed to compose the config
-from sg.caption.config import CaptionConfig
+from sg.caption.config import ACTIONS, CaptionConfig
 from sg.core.commands import command
 
 
 @command("caption", CaptionConfig)
 def main(config: CaptionConfig) -> None:
-    """Caption every usable video of the data."""
-    from sg.caption.run import caption_videos
+    """Caption every usable video of the data, or look at, export, import or merge its captions."""
+    from sg.caption.actions import act
 
-    print(caption_videos(config.data, config.captioner))
+    act(config)
+
+
+def run() -> None:
+    """The command line, whose first word may be an action."""
+    if len(sys.argv) > 1 and sys.argv[1] in ACTIONS:
+        sys.argv[1] = f"action={sys.argv[1]}"
+    main()
 
 
 if __name__ == "__main__":
-    main()
+    run()

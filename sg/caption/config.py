@@ -50,13 +50,44 @@ class GivenCaptionerConfig(CaptionerConfig):
             raise ConfigError(f"captioner.min_words={self.min_words} should be at least 1.")
 
 
+ACTIONS = ("caption", "status", "audit", "export", "import", "merge", "forget", "doctor")
+EXPORT_FORMATS = ("sharegemini", "chat_univi", "webdataset", "huggingface")
+
+
 @dataclass
 class CaptionConfig:
-    """The settings of `python -m sg.caption`."""
+    """The settings of `python -m sg.caption`.
+
+    Attributes:
+        action: what to do; the first word of the command line sets it (`python -m sg.caption audit data=…`).
+        dry_run: only print what captioning would cost and take.
+        format: of an export; `out`: the file or folder that it writes.
+        videos: of an export, whether films go into the shards.
+        source: a published caption file to import, or the other ledgers of a merge, separated by commas.
+        ids: a file with one video id a line, to forget or to export alone.
+        name_map: the published map between clip names and WebVid's numbers.
+        samples: clips that the audit shows with their frames, of each kind.
+    """
 
     data: Any = None
     captioner: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
+    logger: Any = None
+    action: str = "caption"
+    dry_run: bool = False
+    format: str = "sharegemini"
+    out: str | None = None
+    videos: bool = False
+    source: str | None = None
+    ids: str | None = None
+    name_map: str | None = None
+    samples: int = 20
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS:
+            raise ConfigError(f"action={self.action!r} should be one of {', '.join(ACTIONS)}.")
+        if self.format not in EXPORT_FORMATS:
+            raise ConfigError(f"format={self.format!r} should be one of {', '.join(EXPORT_FORMATS)}.")
 
 
 register(None, "caption_schema", CaptionConfig)

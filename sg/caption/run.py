@@ -13,7 +13,8 @@ from sg.artefacts.manifest import Manifest, read_manifest
 from sg.artefacts.tables import read_info
 from sg.caption.captioners import Captioner, build_captioner
 from sg.caption.config import CaptionerConfig
-from sg.core.errors import DataError
+from sg.caption.hosted_config import HostedCaptionerConfig
+from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
 from sg.core.progress import track
@@ -35,6 +36,8 @@ def caption_videos(
         MissingInputError: there is no manifest.
         DataError: no video got a caption.
     """
+    if isinstance(captioner, HostedCaptionerConfig):
+        return _bought(data, captioner)
     manifest = read_manifest(manifest_path or make_manifest(data))
     path = out_path or data.captions_path(captioner.name)
     writer = build_captioner(captioner)
@@ -51,6 +54,17 @@ def caption_videos(
             )
         write_captions(path, rows, info)
     log.info("captions: %d of %d usable videos (captioner %s)", len(rows), len(manifest.usable()), captioner.name)
+    return path
+
+
+def _bought(data: DataConfig, captioner: HostedCaptionerConfig) -> Path:
+    """The captions that a service wrote: they cost money, so only their own command has them made."""
+    path = data.captions_path(captioner.name)
+    if not path.is_file():
+        raise MissingInputError(
+            f"There are no captions {path}: python -m sg.caption data={data.name} captioner={captioner.kind} buys them "
+            "(see first what they cost, with dry_run=true)."
+        )
     return path
 
 

@@ -136,7 +136,7 @@ def one_sentence_errors() -> Iterator[None]:
         sys.exit(INTERRUPTED)
     except (HydraException, OmegaConfBaseException) as error:
         _say(f"error: {_sentence(error)}")
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_code", 1))
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
 

@@ -8,7 +8,12 @@ from hydra.errors import CompactHydraException
 
 
 class SgError(CompactHydraException):
-    """A mistake or a lack that a user can mend; the message says how, in one sentence."""
+    """A mistake or a lack that a user can mend; the message says how, in one sentence.
+
+    `exit_code` is what a command ends with.
+    """
+
+    exit_code = 1
 
 
 class ConfigError(SgError):

@@ -202,6 +202,22 @@ class Ledger:
         keys = [(key,) for key in task_keys]
         self.connection.executemany("UPDATE task SET state='pending' WHERE task_key=? AND state='leased'", keys)
 
+    def submit(self, display_name: str, films: Iterable[tuple[str, str]]) -> None:
+        """Clips that go into a batch job, each with its key and what is known of the film that was sent (JSON)."""
+        self.connection.executemany(
+            "UPDATE task SET state='submitted', batch_job=?, film=? WHERE task_key=?",
+            [(display_name, film, key) for key, film in films],
+        )
+
+    def submitted(self, display_name: str) -> list[tuple[Task, str]]:
+        """The clips of a batch job that have no answer yet, with their films."""
+        query = (
+            "SELECT task_key, item_key, video_id, position, attempts, tries, first_try_at, film FROM task "
+            "WHERE batch_job=? AND state='submitted'"
+        )
+        rows = self.connection.execute(query, (display_name,)).fetchall()
+        return [(Task(*row[:5], json.loads(row[5]), row[6]), row[7]) for row in rows]
+
     def next_due(self, recipe: str) -> float | None:
         """When the next waiting clip may be tried; None when none is pending."""
         query = "SELECT MIN(next_try_at) FROM task WHERE recipe=? AND state='pending'"

@@ -10,8 +10,9 @@ CREATE TABLE task (
     task_key TEXT PRIMARY KEY, item_key TEXT NOT NULL, recipe TEXT NOT NULL, video_id TEXT NOT NULL,
     position INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0,
     tries TEXT NOT NULL DEFAULT '{}', next_try_at REAL NOT NULL DEFAULT 0, first_try_at REAL,
-    last_error TEXT NOT NULL DEFAULT '', batch_job TEXT) WITHOUT ROWID;
+    last_error TEXT NOT NULL DEFAULT '', batch_job TEXT, film TEXT) WITHOUT ROWID;
 CREATE INDEX task_by_state ON task (recipe, state, position);
+CREATE INDEX task_by_job ON task (batch_job) WHERE batch_job IS NOT NULL;
 CREATE TABLE attempt (
     attempt_id INTEGER PRIMARY KEY, task_key TEXT NOT NULL, run_id TEXT NOT NULL, started REAL NOT NULL, ended REAL,
     state TEXT NOT NULL DEFAULT 'open', transport TEXT NOT NULL, reserved_tokens INTEGER NOT NULL,

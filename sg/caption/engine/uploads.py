@@ -51,6 +51,22 @@ class FileStore:
         """Bytes in the store by our account: uploaded, being uploaded, and files of others."""
         return self._foreign + sum(self._sizes.values())
 
+    @property
+    def room_bytes(self) -> int:
+        """Bytes that still fit."""
+        return self._cap - self.held_bytes
+
+    def hold(self, name: str, size: int) -> None:
+        """Count a file that somebody else uploads (a batch job's input)."""
+        self._sizes[name] = size
+
+    async def let_go(self, name: str) -> None:
+        """Delete a file that was counted with `hold`."""
+        await self._service.delete_file(name)
+        async with self._space:
+            self._sizes.pop(name, None)
+            self._space.notify_all()
+
     async def sweep(self, keep: Collection[str] = ()) -> Failure | None:
         """Delete our files that no job of the ledger needs; count what else is in the store."""
         listed = await self._service.list_files()
@@ -58,9 +74,13 @@ class FileStore:
             return listed
         self._foreign = 0
         for file in listed:
-            if file.name.startswith(PREFIX) and file.name not in keep and file.name not in self._sizes:
+            if file.name in self._sizes:
+                continue
+            if file.name in keep:
+                self._sizes[file.name] = file.size
+            elif file.name.startswith(PREFIX):
                 await self._service.delete_file(file.name)
-            elif file.name not in self._sizes:
+            else:
                 self._foreign += file.size
         return None
 

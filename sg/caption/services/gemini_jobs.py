@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sg.caption.services.failures import from_http
-from sg.caption.services.gemini import Gemini, answer_from_json, offset, outcome_of
-from sg.caption.services.records import Answer, BatchJob, Failure, Media, Request, StoredFile
+from sg.caption.services.gemini import Gemini, answer_from_json, outcome_of, wire_body
+from sg.caption.services.records import Answer, BatchJob, Failure, Request, StoredFile
 from sg.caption.services.secrets import Secret
 
 
@@ -52,16 +51,7 @@ class GeminiJobs(Gemini):
 
     def batch_line(self, key: str, request: Request) -> bytes:
         """One JSON line `{"key", "request"}` in the wire's camelCase."""
-        parts: list[dict[str, Any]] = [] if request.media is None else [_film(request.media)]
-        generation = {_camel(name): value for name, value in request.generation.items()}
-        thinking = {key: generation.pop(key) for key in ("thinkingLevel", "thinkingBudget") if key in generation}
-        if thinking:
-            generation["thinkingConfig"] = thinking
-        body = {
-            "contents": [{"role": "user", "parts": [*parts, {"text": request.user}]}],
-            "systemInstruction": {"parts": [{"text": request.system}]},
-            "generationConfig": generation,
-        }
+        body = wire_body(request)
         return json.dumps({"key": key, "request": body}, ensure_ascii=False, separators=(",", ":")).encode()
 
     async def create_batch(self, model: str, file_name: str, display_name: str) -> BatchJob | Failure:
@@ -124,23 +114,6 @@ class GeminiJobs(Gemini):
             return key, answer_from_json(entry["response"])
         error = entry.get("error") or {}
         return key, from_http(int(error.get("code") or 500), {"error": error}, used_file=True)
-
-
-def _film(media: Media) -> dict[str, Any]:
-    if media.data is not None:
-        data = base64.b64encode(media.data).decode()
-        part: dict[str, Any] = {"inlineData": {"mimeType": media.mime_type, "data": data}}
-    else:
-        part = {"fileData": {"mimeType": media.mime_type, "fileUri": media.uri}}
-    times = {"startOffset": offset(media.start_s), "endOffset": offset(media.end_s), "fps": media.fps}
-    if known := {name: value for name, value in times.items() if value is not None}:
-        part["videoMetadata"] = known
-    return part
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def _stored(file: Any) -> StoredFile:

@@ -58,6 +58,9 @@ def _operation(batch: Batch) -> dict[str, Any]:
 
 def _advance(state: State, batch: Batch) -> None:
     fault = state.settings.batch_fault
+    if fault and not fault.startswith("always_") and batch is not next(iter(state.batches.values())):
+        fault = ""
+    fault = fault.removeprefix("always_")
     if batch.state in FINAL or fault == "stuck":
         return
     batch.polls += 1

@@ -56,7 +56,7 @@ class Settings:
     polls_until_active: int = 1
     polls_until_done: int = 1
     batch_fault: str = ""
-    """failed, expired, stuck, cancelled, missing, duplicate or foreign; of every batch."""
+    """failed, expired, stuck, cancelled, missing, duplicate or foreign: of the first job, or of all with `always_`."""
     store_cap: int = STORE_CAP
     size_factor: int = 1
     """Files count for this many times their bytes, so that a test can fill 20 GiB."""

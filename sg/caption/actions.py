@@ -1,0 +1,142 @@
+"""What `python -m sg.caption [ACTION]` does."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sg.artefacts.manifest import Manifest, read_manifest
+from sg.caption.config import CaptionConfig
+from sg.caption.engine import reading
+from sg.caption.hosted import caption_with_service, estimate_run, ledger_path, recipe_of
+from sg.caption.hosted_config import HostedCaptionerConfig
+from sg.caption.services.secrets import REDACTION
+from sg.core.errors import ConfigError
+from sg.core.tracking import LoggerConfig
+from sg.sources.manifests import make_manifest
+
+
+def act(config: CaptionConfig) -> None:
+    """Do what `action` says and print what came of it."""
+    import logging
+
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(REDACTION)
+    actions = {
+        "caption": _caption, "status": _status, "audit": _audit, "export": _export,
+        "import": _import, "merge": _merge, "forget": _forget, "doctor": _doctor,
+    }  # fmt: skip
+    actions[config.action](config)
+
+
+def _caption(config: CaptionConfig) -> None:
+    if not isinstance(config.captioner, HostedCaptionerConfig):
+        from sg.caption.run import caption_videos
+
+        if config.dry_run:
+            print(f"captioner={config.captioner.name} asks no service and costs nothing.")
+            return
+        print(caption_videos(config.data, config.captioner))
+        return
+    manifest = _manifest(config)
+    if config.dry_run:
+        print(estimate_run(config.data, config.captioner, manifest).text())
+        return
+    logger = config.logger if isinstance(config.logger, LoggerConfig) else LoggerConfig(kind="csv")
+    print(caption_with_service(config.data, config.captioner, manifest, logger))
+
+
+def _status(config: CaptionConfig) -> None:
+    with _ledger(config) as (db, captioner):
+        from sg.caption.status import status_text
+
+        print(status_text(db, recipe_of(captioner)))
+
+
+def _audit(config: CaptionConfig) -> None:
+    from sg.caption.quality.audit import audit
+
+    with _ledger(config) as (db, captioner):
+        folder = ledger_path(config.data, captioner).parent / "audit"
+        print(audit(db, recipe_of(captioner), _manifest(config), Path(config.data.videos), folder, config.samples))
+
+
+def _export(config: CaptionConfig) -> None:
+    from sg.caption.exports.write import export
+
+    if config.out is None:
+        raise ConfigError("export needs the file or folder to write: out=PATH.")
+    captions = config.data.captions_path(config.captioner.name)
+    ids = _ids(config)
+    print(export(captions, _manifest(config), Path(config.data.videos), Path(config.out), config.format, ids, config.videos))
+
+
+def _import(config: CaptionConfig) -> None:
+    from sg.caption.imports import import_published
+
+    if config.source is None:
+        raise ConfigError("import needs a published caption file: source=sharegemini_webvid_core100k.json.")
+    name_map = None if config.name_map is None else Path(config.name_map)
+    out = config.data.captions_path("sharegemini")
+    print(import_published(Path(config.source), name_map, _manifest(config), out))
+
+
+def _merge(config: CaptionConfig) -> None:
+    from sg.caption.engine.merge import merge
+
+    captioner = _hosted(config)
+    if config.source is None:
+        raise ConfigError("merge needs the other ledgers: source=ledger-0of2.sqlite,ledger-1of2.sqlite.")
+    print(merge(ledger_path(config.data, captioner), [Path(name) for name in config.source.split(",")]))
+    with _ledger(config) as (db, _):
+        from sg.caption.records_file import write_results
+
+        folder = ledger_path(config.data, captioner).parent
+        print(write_results(db, recipe_of(captioner), folder, _manifest(config).content_hash))
+
+
+def _forget(config: CaptionConfig) -> None:
+    from sg.caption.engine.merge import forget
+
+    ids = _ids(config)
+    if ids is None:
+        raise ConfigError("forget needs a file with one video id a line: ids=FILE.")
+    captioner = _hosted(config)
+    print(f"{forget(ledger_path(config.data, captioner), ids)} results were removed; run the export again.")
+
+
+def _doctor(config: CaptionConfig) -> None:
+    from sg.caption.status import doctor
+
+    print(doctor(config.data, _hosted(config)))
+
+
+def _hosted(config: CaptionConfig) -> HostedCaptionerConfig:
+    if not isinstance(config.captioner, HostedCaptionerConfig):
+        raise ConfigError(
+            f"action={config.action} is for captioners that ask a service, not for captioner={config.captioner.name}: "
+            "add captioner=gemini."
+        )
+    return config.captioner
+
+
+@contextmanager
+def _ledger(config: CaptionConfig) -> Iterator[tuple[sqlite3.Connection, HostedCaptionerConfig]]:
+    captioner = _hosted(config)
+    with closing(reading.open_for_reading(ledger_path(config.data, captioner))) as db:
+        yield db, captioner
+
+
+def _manifest(config: CaptionConfig) -> Manifest:
+    return read_manifest(make_manifest(config.data))
+
+
+def _ids(config: CaptionConfig) -> list[str] | None:
+    if config.ids is None:
+        return None
+    path = Path(config.ids)
+    if not path.is_file():
+        raise ConfigError(f"ids={config.ids} does not exist: expected a file with one video id a line.")
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

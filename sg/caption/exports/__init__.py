@@ -1,0 +1,1 @@
+"""Captions for others: the released layout, training conversations, WebDataset shards, a Hugging Face folder."""

@@ -1,0 +1,49 @@
+"""The card of an exported dataset folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def dataset_card(sources: Sequence[str], count: int, models: Sequence[str]) -> str:
+    """A README with the front matter that the hub reads: one configuration a source."""
+    configs = "\n".join(
+        f"  - config_name: {source}\n    data_files:\n      - split: train\n        path: data/{source}/*.parquet"
+        for source in sources
+    )
+    size = next(
+        label
+        for limit, label in ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e12, "n>1M"))
+        if count < limit
+    )
+    written = ", ".join(models)
+    return f"""---
+license: other
+license_name: see-below
+task_categories:
+  - video-text-to-text
+language:
+  - en
+size_categories:
+  - {size}
+configs:
+{configs}
+---
+
+# Video captions
+
+{count:,} captions of public videos ({", ".join(sources)}), written by {written}. One row a clip: `video_id`, `source`, the
+film's `path` below the source's folder, `caption`, and what wrote it. No film, link or frame is part of this dataset.
+
+## Terms
+
+The films belong to others, and each source has its own terms: WebVid's authors withdrew it in 2024 and allowed research
+use only; Kinetics-400 and InternVid are films of their uploaders; HD-VILA-100M is for non-commercial research. The terms
+of the service that wrote the captions apply as well. Choose the licence of this dataset with these in mind; the captions
+of the ShareGemini release are CC BY-NC 4.0.
+
+## Limits
+
+Captions were written by a model from the film alone, checked by automatic gates, and not read by people. They can be
+wrong, and they describe people. Remove a clip with `python -m sg.caption forget` and export again.
+"""

@@ -1,0 +1,176 @@
+"""The exports. Same captions, same bytes: order, shards, time stamps and questions depend on nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sg.artefacts.captions import CaptionRecord, read_captions
+from sg.artefacts.manifest import Manifest, VideoRecord, video_path
+from sg.caption.cleaning import clean_caption
+from sg.caption.exports.card import dataset_card
+from sg.core.errors import DataError
+from sg.core.files import atomic_dir, atomic_path, write_json, write_text
+from sg.core.fingerprints import text_seed
+
+SHARD_BYTES = 1_000_000_000
+MEDIA_TOKEN = "<video>"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A caption and its clip."""
+
+    video: VideoRecord
+    caption: CaptionRecord
+
+
+def export(
+    captions: Path,
+    manifest: Manifest,
+    videos: Path,
+    out: Path,
+    kind: str,
+    ids: Sequence[str] | None = None,
+    with_films: bool = False,
+) -> str:
+    """Write the captions in one of the formats; gives a sentence about it.
+
+    Only clips whose film is there are exported: trainers silently learn from a blank otherwise. `ids` exports these
+    clips alone (a core).
+
+    Raises:
+        MissingInputError: there are no captions.
+        DataError: nothing is left to export.
+    """
+    items, left_out = _items(captions, manifest, videos, ids)
+    if not items:
+        raise DataError(f"Nothing to export: none of the captions of {captions} belongs to a clip whose film is there.")
+    writers = {"sharegemini": _sharegemini, "chat_univi": _chat_univi, "huggingface": _huggingface}
+    if kind == "webdataset":
+        _webdataset(items, videos, out, with_films)
+    else:
+        writers[kind](items, out)
+    return f"{out}: {len(items):,} captions" + (f", {left_out:,} left out without a film" if left_out else "")
+
+
+def question(video_id: str) -> str:
+    """The question of a clip's conversation: always the same for the same clip."""
+    choices = _questions()
+    return choices[text_seed("question", video_id) % len(choices)]
+
+
+@cache
+def _questions() -> list[str]:
+    return Path(__file__).with_name("questions.txt").read_text(encoding="utf-8").splitlines()
+
+
+def _items(captions: Path, manifest: Manifest, videos: Path, ids: Sequence[str] | None) -> tuple[list[Item], int]:
+    rows = {row.video_id: row for row in read_captions(captions).records()}
+    wanted = None if ids is None else set(ids)
+    items, left_out = [], 0
+    for video in manifest.usable().records():
+        if video.video_id not in rows or (wanted is not None and video.video_id not in wanted):
+            continue
+        if video_path(videos, video).is_file():
+            items.append(Item(video, rows[video.video_id]))
+        else:
+            left_out += 1
+    return items, left_out
+
+
+def _conversation(item: Item, **first: str) -> dict[str, Any]:
+    # Cleaned once more: one <video> inside a caption and the trainer counts two films.
+    text, _ = clean_caption(item.caption.caption)
+    turns = [
+        {"from": "human", "value": f"{MEDIA_TOKEN}\n{question(item.video.video_id)}"},
+        {"from": "gpt", "value": text},
+    ]
+    return {**first, "id": item.video.video_id, "video": item.video.path, "conversations": turns}
+
+
+def _write_array(path: Path, entries: Iterable[dict[str, Any]]) -> None:
+    lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+    write_text(path, f"[\n{lines}\n]\n")
+
+
+def _sharegemini(items: list[Item], out: Path) -> None:
+    """The released layout: WebVid's records carry `set`; a map from names to ids lies beside the file."""
+    entries = (_conversation(item, **({"set": "webvid"} if item.video.source == "webvid" else {})) for item in items)
+    _write_array(out, entries)
+    names = {Path(item.video.path).stem: item.video.video_id for item in items}
+    write_json(out.with_name(f"{out.stem}_videoname2id.json"), names)
+
+
+def _chat_univi(items: list[Item], out: Path) -> None:
+    """Conversations as Chat-UniVi and LLaVA read them."""
+    _write_array(out, (_conversation(item) for item in items))
+
+
+def _webdataset(items: list[Item], videos: Path, out: Path, with_films: bool) -> None:
+    """Tar shards of about a gigabyte: `<key>.json`, and `<key>.mp4` when films go along."""
+    with atomic_dir(out) as folder:
+        for number, shard in enumerate(_shards(items, videos, with_films)):
+            with tarfile.open(folder / f"{number:05d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+                for item in shard:
+                    key = f"{item.video.source}_{item.video.video_id}".replace(".", "_").replace("/", "_")
+                    _add(tar, f"{key}.json", json.dumps(_described(item), ensure_ascii=False, sort_keys=True).encode())
+                    if with_films:
+                        film = video_path(videos, item.video)
+                        _add(tar, f"{key}{film.suffix.lower()}", film.read_bytes())
+
+
+def _shards(items: list[Item], videos: Path, with_films: bool) -> Iterator[list[Item]]:
+    shard: list[Item] = []
+    size = 0
+    for item in items:
+        shard.append(item)
+        size += 2048 + (video_path(videos, item.video).stat().st_size if with_films else 0)
+        if size >= SHARD_BYTES:
+            yield shard
+            shard, size = [], 0
+    if shard:
+        yield shard
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime, member.uid, member.gid, member.mode = len(data), 0, 0, 0, 0o644
+    tar.addfile(member, io.BytesIO(data))
+
+
+def _described(item: Item) -> dict[str, Any]:
+    caption, video = item.caption, item.video
+    names = ("caption", "model", "model_version", "prompt_hash", "created_at")
+    values = {name: getattr(caption, name) for name in names} | {"quality_flags": list(caption.quality_flags)}
+    return {"video_id": video.video_id, "source": video.source, "path": video.path, "split": video.split, **values}
+
+
+def _huggingface(items: list[Item], out: Path) -> None:
+    """A dataset folder: one Parquet file a source (mixed columns broke the original's viewer), and a card."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = ("video_id", "source", "path", "split", "caption", "model", "model_version", "prompt_hash", "created_at")
+    fields = [pa.field(name, pa.string()) for name in columns]
+    fields += [pa.field("duration_s", pa.float64()), pa.field("quality_flags", pa.list_(pa.string()))]
+    schema = pa.schema(fields)
+    sources = sorted({item.video.source for item in items})
+    with atomic_dir(out) as folder:
+        for source in sources:
+            chosen = [item for item in items if item.video.source == source]
+            rows = [_described(item) | {"duration_s": item.video.duration_s} for item in chosen]
+            path = folder / "data" / source / "train-00000-of-00001.parquet"
+            path.parent.mkdir(parents=True)
+            with atomic_path(path) as temporary:
+                pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
+        models = sorted({item.caption.model for item in items})
+        write_text(folder / "README.md", dataset_card(sources, len(items), models))
+        write_json(folder / "prompts.json", sorted({item.caption.prompt_hash for item in items}))
+

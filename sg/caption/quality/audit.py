@@ -1,0 +1,199 @@
+"""The audit: every gate over every result of a ledger again, numbers, and a page with frames beside captions."""
+
+from __future__ import annotations
+
+import base64
+import io
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sg.artefacts.manifest import Manifest, VideoRecord, video_path
+from sg.caption.engine import reading
+from sg.caption.engine.ledger import SUCCEEDED
+from sg.caption.engine.recipe import Recipe
+from sg.caption.quality.duplicates import near_duplicates, repeated
+from sg.caption.quality.gates import GATES, PASS, REJECT, Judged, Verdict, judge, worst
+from sg.core.errors import DataError
+from sg.core.files import write_json, write_text
+
+FRAMES, FRAME_WIDTH = 4, 160
+_LENGTH_STEP = 25
+
+
+@dataclass(slots=True)
+class Audit:
+    """The numbers of an audit."""
+
+    states: dict[str, int]
+    gates: Counter[tuple[str, str]] = field(default_factory=Counter)
+    by_source: Counter[tuple[str, str]] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    lengths: Counter[int] = field(default_factory=Counter)
+    audio: Counter[str] = field(default_factory=Counter)
+    repeated: int = 0
+    near: list[tuple[str, str, float]] = field(default_factory=list)
+    cost_usd: float = 0.0
+    examples: dict[str, list[reading.Recorded]] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The numbers, for a terminal."""
+        lines = [f"  {state.replace('_', ' '):<20}{count:>9,}" for state, count in self.states.items()]
+        lines.append(f"\n  {'gate':<14}{'pass':>9}{'warn':>9}{'reject':>9}")
+        for gate in sorted({gate for gate, _ in self.gates}):
+            row = "".join(f"{self.gates[gate, verdict]:>9,}" for verdict in ("pass", "warn", "reject"))
+            lines.append(f"  {gate:<14}{row}")
+        lines.append("")
+        lines += [f"  {'ended as ' + reason:<34}{count:>9,}" for reason, count in self.reasons.most_common(12)]
+        lines.append(f"  {'the same text for too many clips':<34}{self.repeated:>9,}")
+        lines.append(f"  {'nearly the same text (pairs)':<34}{len(self.near):>9,}")
+        silent = f"{self.audio['heard in a silent film']:,} of {self.audio['silent films']:,}"
+        lines.append(f"  {'sound told of silent films':<34}{silent:>9}")
+        lines.append("\n  words of the captions")
+        most = max(self.lengths.values(), default=1)
+        for start in sorted(self.lengths):
+            bar = "#" * round(40 * self.lengths[start] / most)
+            lines.append(f"  {start:>5}-{start + _LENGTH_STEP - 1:<5}{self.lengths[start]:>8,} {bar}")
+        return "\n".join(lines)
+
+
+def audit(
+    db: sqlite3.Connection, recipe: Recipe, manifest: Manifest, videos: Path, folder: Path, samples: int
+) -> str:
+    """Judge all results again, write `audit.json` and `index.html`, and give the numbers as text.
+
+    Raises:
+        DataError: the ledger has no results yet.
+    """
+    found = examine(reading.results(db, recipe.name), recipe, reading.states(db, recipe.name), samples)
+    if not found.gates:
+        raise DataError("There is nothing to audit: the ledger has no results with this prompt, model and settings.")
+    rows = {record.video_id: record for record in _wanted(manifest, found)}
+    numbers = {
+        "states": found.states,
+        "gates": {f"{gate}/{verdict}": count for (gate, verdict), count in sorted(found.gates.items())},
+        "by_source": {f"{source}/{state}": count for (source, state), count in sorted(found.by_source.items())},
+        "reasons": dict(found.reasons),
+        "lengths": {str(start): count for start, count in sorted(found.lengths.items())},
+        "audio": dict(found.audio),
+        "repeated": found.repeated,
+        "near_duplicates": found.near[:1000],
+    }
+    write_json(folder / "audit.json", numbers)
+    write_text(folder / "index.html", page(found, rows, videos))
+    return f"{found.text()}\n\n{folder / 'index.html'}"
+
+
+def examine(
+    results: Iterable[reading.Recorded], recipe: Recipe, states: dict[str, int], samples: int, seed: int = 0
+) -> Audit:
+    """The numbers of all results and a fair draw of examples of each kind; texts are judged by today's gates."""
+    found, draw = Audit(states), random.Random(seed)
+    seen: Counter[str] = Counter()
+    texts: list[tuple[str, str]] = []
+    for row in results:
+        verdicts = judged_again(row, recipe)
+        found.by_source[str(row.record.get("source")), row.status] += 1
+        found.cost_usd += float(row.record.get("cost_usd") or 0)
+        if row.status != SUCCEEDED:
+            found.reasons[_reason(row, verdicts)] += 1
+        if row.text:
+            found.gates.update((verdict.gate, verdict.verdict) for verdict in verdicts)
+            found.lengths[len(row.text.split()) // _LENGTH_STEP * _LENGTH_STEP] += 1
+            texts.append((row.video_id, row.text))
+            if row.record.get("has_audio") is False:
+                found.audio["silent films"] += 1
+                heard = any(verdict.gate == "audio" and verdict.verdict != PASS for verdict in verdicts)
+                found.audio["heard in a silent film"] += heard
+        kind = "captions" if row.status == SUCCEEDED and worst(verdicts) != REJECT else _reason(row, verdicts)
+        _keep(found.examples.setdefault(kind, []), row, seen, kind, samples, draw)
+    found.repeated = len(repeated(texts, recipe.config.max_duplicates))
+    found.near = near_duplicates(texts)
+    return found
+
+
+def judged_again(row: reading.Recorded, recipe: Recipe) -> tuple[Verdict, ...]:
+    """The verdicts of today's gates on a recorded text; no request is made."""
+    form = row.record.get("structured") or {}
+    return judge(
+        Judged(
+            row.text,
+            float(row.record.get("duration_s") or 0),
+            row.record.get("has_audio"),
+            str(row.record.get("finish_reason") or ""),
+            recipe.config.language,
+            str(form["audio"]) if "audio" in form else None,
+            bool(form.get("refused")),
+        )
+    )
+
+
+def _keep(
+    kept: list[reading.Recorded], row: reading.Recorded, seen: Counter[str], kind: str, most: int, draw: random.Random
+) -> None:
+    """Reservoir sampling: every row of a kind has the same chance to be shown."""
+    seen[kind] += 1
+    if len(kept) < most:
+        kept.append(row)
+    elif (place := draw.randrange(seen[kind])) < most:
+        kept[place] = row
+
+
+def _reason(row: reading.Recorded, verdicts: Sequence[Verdict]) -> str:
+    gates = [verdict.gate for verdict in verdicts if verdict.verdict == REJECT] if row.text else []
+    why = ", ".join(gates) or str(row.record.get("block_reason") or row.record.get("finish_reason") or "no answer")
+    return f"{row.status.replace('_', ' ')}: {why}"
+
+
+def _wanted(manifest: Manifest, found: Audit) -> Iterable[VideoRecord]:
+    ids = {row.video_id for rows in found.examples.values() for row in rows}
+    return (record for record in manifest.usable().records() if record.video_id in ids)
+
+
+def page(found: Audit, records: dict[str, VideoRecord], videos: Path) -> str:
+    """The page; every text of a model or of a stranger's file is escaped."""
+    import jinja2
+
+    template = Path(__file__).with_name("audit.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    kinds = {
+        kind: [(row, pictures(records.get(row.video_id), videos), _facts(row)) for row in rows]
+        for kind, rows in sorted(found.examples.items())
+    }
+    gates = [gate.__name__ for gate in GATES]
+    return environment.from_string(template).render(numbers=found.text(), kinds=kinds, gates=gates)
+
+
+def _facts(row: reading.Recorded) -> str:
+    tokens = row.record.get("tokens") or {}
+    parts = [f"{row.record.get('duration_s') or 0:.0f} s", f"{len(row.text.split())} words"]
+    parts += [f"{tokens.get('input', 0)} + {tokens.get('output', 0)} tokens", str(row.record.get("model_version") or "")]
+    parts += [f"{gate} {verdict}" for gate, _, verdict, _ in row.record.get("gates") or () if verdict != PASS]
+    return " · ".join(part for part in parts if part)
+
+
+def pictures(record: VideoRecord | None, videos: Path) -> list[str]:
+    """Frames of a clip as data URLs; none when it cannot be read."""
+    from PIL import Image
+
+    from sg.video.reader import read_frames
+    from sg.video.sampling import MiddleOfSegments
+
+    if record is None:
+        return []
+    try:
+        frames = read_frames(video_path(videos, record), MiddleOfSegments(FRAMES)).frames
+    except DataError:
+        return []
+    urls = []
+    for frame in frames:
+        picture = Image.fromarray(frame)
+        picture.thumbnail((FRAME_WIDTH, FRAME_WIDTH))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=80)
+        urls.append(f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}")
+    return urls
+
