@@ -72,6 +72,7 @@ def clusters_figure(cores: Sequence[CoreClusters]) -> "Figure":
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, label=f"core {core.name}")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
         largest = max(low for core in cores for low, count in core.histogram if count)
         ticks = [2**power for power in range(int(np.log2(largest)) + 1)]
         axes.set_xticks(

@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
+from sg.report.corpus import Corpus
 from sg.report.estimates import Estimate
 from sg.report.finding import Finding
 from sg.report.study import BUCKETS
@@ -70,6 +71,40 @@ def _cell_md(text: str) -> str:
     for sign in "|`[]":
         escaped = escaped.replace(sign, "\\" + sign)
     return escaped.replace("* ", "\\* ").replace("*)", "\\*)")
+
+
+def corpus_markdown(corpus: Corpus) -> str:
+    """Captions and clusters as two Markdown tables; a sentence where there are none."""
+    words = [
+        [group.name, group.kind, f"{group.captions:,}", "–".join(f"{group.words[place]:.0f}" for place in (0, 2, 4)),
+         f"{group.vocabulary:,}", "–" if group.vocabulary_of_draw is None else f"{group.vocabulary_of_draw:,}"]
+        for group in corpus.captions
+    ]  # fmt: skip
+    cores = [
+        [core.name, f"{core.size:,}", f"{sum(count for low, count in core.histogram if low == 1):,}",
+         f"{max((low for low, count in core.histogram if count), default=0):,}",
+         "–" if core.cut is None else f"{core.cut:.3f}"]
+        for core in corpus.cores
+    ]  # fmt: skip
+    header = ["Name", "Kind", "Captions", "Words (5–50–95 %)", "Distinct words", "in a random draw"]
+    parts = [_grid_md(header, words) if words else "No captions were described."]
+    header = ["Core", "Clusters", "of one video", "Largest, at least", "Cut at similarity"]
+    parts.append(_grid_md(header, cores) if cores else "No cores were described.")
+    return "\n\n".join(parts) + "\n"
+
+
+def letters_markdown(summary: Summary) -> str:
+    """How the answers spread over the letters, beside the right ones; a sentence where there are none."""
+    if not summary.letters:
+        return "The answers of this study were not published, so their letters are not known.\n"
+    letters = sorted({letter for row in summary.letters for letter in row.shares}, key=lambda name: (len(name), name))
+
+    def shares(of: Mapping[str, float]) -> list[str]:
+        return [f"{of[letter]:.1f}" if letter in of else "–" for letter in letters]
+
+    rows = [["right answers", "", *shares(summary.answers)]]
+    rows += [[row.label, SETTING_TITLES[row.setting], *shares(row.shares)] for row in summary.letters]
+    return _grid_md(["Captions", "Setting", *letters], rows) + "\n"
 
 
 CSV_COLUMNS = (

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from math import sqrt
 from pathlib import Path
 
+from sg.core.errors import MissingInputError
 from sg.core.scales import scale_label
 from sg.report.comparisons import fit_shapes
+from sg.report.corpus import CORPUS_FILE, Corpus, read_corpus
 from sg.report.estimates import Estimate
 from sg.report.measure import measure, with_holm
 from sg.report.published import PUBLISHED_BENCHMARK, Key, PublishedCell, read_published
@@ -14,6 +16,7 @@ from sg.report.study import BUCKETS, read_study
 from sg.report.summary import SUMMARY_FILE, Cell, Row, Summary, Table, read_summary
 
 PUBLISHED = "published"
+REPORT_FOLDER = "report"
 DISCORDANCE = 0.22
 """Share of questions on which a model and its fine-tuned successor disagree, measured on Video-MME for a 2B model
 (`spec/video-mme.md` section 6); the study does not publish its answers, so its intervals can only be assumed."""
@@ -28,10 +31,25 @@ def load_summary(source: str | Path) -> Summary:
     if source == PUBLISHED:
         return published_summary()
     path = Path(source)
-    for file in (path, path / SUMMARY_FILE):
+    for file in (path, path / SUMMARY_FILE, path / REPORT_FOLDER / SUMMARY_FILE):
         if file.suffix == ".json" and file.is_file():
             return read_summary(file)
     return measure(read_study(path))
+
+
+def load_corpus(source: str | Path) -> Corpus:
+    """The captions and clusters of `source`: a `corpus.json`, a folder with one, or a study's folder of runs.
+
+    Raises:
+        MissingInputError: there is nothing to read at `source`; the published study tells nothing of its clusters.
+    """
+    if source == PUBLISHED:
+        raise MissingInputError(
+            "The published study tells nothing of its clusters and captions but their number: choose a folder."
+        )
+    path = Path(source)
+    report = path / REPORT_FOLDER
+    return read_corpus(report if (report / CORPUS_FILE).is_file() else path)
 
 
 def published_summary(discordance: float = DISCORDANCE) -> Summary:

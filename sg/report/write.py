@@ -16,6 +16,7 @@ from sg.report.exports import costs_csv, markdown, runs_csv, tables_csv, topics_
 from sg.report.figures import draw_all
 from sg.report.finding import Finding, find
 from sg.report.gallery import Gallery, build_gallery, write_sheets
+from sg.report.load import REPORT_FOLDER
 from sg.report.log import log_corpus, log_report
 from sg.report.measure import measure
 from sg.report.page import write_page
@@ -25,7 +26,6 @@ from sg.report.tables import terminal_text
 
 log = logging.getLogger(__name__)
 
-REPORT_FOLDER = "report"
 INPUT_NAMES = ("manifest", "forest", "videos")
 
 

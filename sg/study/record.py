@@ -123,7 +123,8 @@ def _artefacts(tracker: Tracker, result: RunResult, folder: Path, inputs: Inputs
     sources: list[str] = []
     if result.num_captions:
         captions = tracker.artefact(f"captions-{result.config['data']['name']}", "captions", inputs.captions)
-        sources = [captions, tracker.artefact(f"forest-{inputs.forest.parent.name}", "forest", inputs.forest)]
+        forest = f"forest-{inputs.forest.parent.name}"
+        sources = [captions, tracker.artefact(forest, "forest", inputs.forest, made_from=[captions])]
     parents: list[str] = []
     for job in jobs:
         made_from = [*parents, *(sources if job.stage.name == "caption" else [])]

@@ -8,9 +8,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STEPS = {"caption", "embed", "curate", "train", "evaluate", "report"}
-FLOORS = {"core": 0, "artefacts": 1, "video": 2, "models": 3, "demo": 4, "sources": 5, "study": 7} | dict.fromkeys(
-    STEPS, 6
-)
+FLOORS = {
+    "core": 0,
+    "artefacts": 1,
+    "video": 2,
+    "models": 3,
+    "demo": 4,
+    "sources": 5,
+    "study": 7,
+    "doctor": 8,
+} | dict.fromkeys(STEPS, 6)
 MODULES = sorted((ROOT / "sg").rglob("*.py"))
 
 

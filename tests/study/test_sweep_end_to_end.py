@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sg.artefacts.result import read_result
+from sg.report.panels import available_sections, keys_of, logged_keys, plan_sections
 from tests.study.commands import SMALL_WORLD, overrides, run, run_until, study_folder
 
 SWEEP = ["train.py", "-m", "data.scale=100k,530k", *SMALL_WORLD]
@@ -147,6 +148,22 @@ def test_the_checkpoint_of_a_run_is_evaluated_alone_to_the_same_scores(
     scored = run(["evaluate.py", f"predictions={folder / 'alone' / 'predictions.jsonl'}", *overrides(folder)])
     assert scored.returncode == 0, scored.stderr
     assert "without_subtitles" in scored.stdout
+
+
+def test_the_dashboard_reads_only_keys_that_the_sweep_logged(
+    calm: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = calm
+    study = study_folder(folder)
+    sections = available_sections("demo", logged_keys(study))
+    assert [section.name for section in sections] == [section.name for section in plan_sections("demo")]
+    files = [file.read_bytes() for file in study.glob("*/wandb/offline-run-*/run-*.wandb")]
+    assert len(files) == len(RUNS) + 1
+    assert [key for key in keys_of(sections) if not any(key.encode() in content for content in files)] == []
+    left_out = keys_of(plan_sections("demo")) - keys_of(sections)
+    assert {key for key in left_out if not key.startswith(("demo/no_video", "train/"))} <= {"speed/mfu", "figures/map"}
+    for kind in (b"captions-demo", b"forest-tome", b"checkpoint-instruct-", b"predictions-"):
+        assert any(kind in content for content in files), kind
 
 
 def test_slurm_jobs_run_through_submitit_s_local_executor(tmp_path: Path) -> None:

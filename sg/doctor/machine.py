@@ -1,0 +1,115 @@
+"""The machine: Python, packages, devices, decoders, keys (whether they are there, never what they are), disk."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from sg.core.commands import PROJECT_FOLDER
+from sg.core.tracking import LoggerConfig, resolved_mode
+from sg.doctor.findings import LACK, NOTE, OK, Finding
+from sg.study.config import TrainConfig
+
+CONSTRAINTS = PROJECT_FOLDER / "constraints.txt"
+WATCHED = ("torch", "transformers", "pytorch-lightning", "hydra-core", "av", "wandb", "pyarrow", "peft")
+EXTRAS = {"submitit": "slurm", "ray": "ray", "wandb_workspaces": "dashboard"}
+KEYS = {
+    "GEMINI_API_KEY": "captions by Gemini",
+    "OPENAI_COMPATIBLE_API_KEY": "captions by another service",
+    "HF_TOKEN": "gated models and data of the Hugging Face hub",
+}
+DEMO_GB, REAL_GB = 3, 200
+GIB = 2**30
+
+
+def examine_machine(config: TrainConfig) -> list[Finding]:
+    """Everything about the machine that a study with this config may trip over."""
+    return [*_python(), *_packages(), *_device(config), *_decoders(), *_keys(config.logger), *_disk(config)]
+
+
+def _python() -> Iterator[Finding]:
+    is_good = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    text = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    yield Finding("Python", OK if is_good else LACK, text, "" if is_good else "use Python 3.11, 3.12 or 3.13")
+
+
+def _packages() -> Iterator[Finding]:
+    pinned = dict(
+        line.split("==", 1) for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if line.count("==") == 1
+    )
+    for name in WATCHED:
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            yield Finding("Python", LACK, f"{name} is not installed", "make setup")
+            continue
+        wanted = pinned.get(name, found).strip()
+        same = found.split("+")[0] == wanted
+        yield Finding("Python", OK if same else NOTE, f"{name} {found}", "" if same else f"tested with {wanted}")
+    for module, extra in EXTRAS.items():
+        if importlib.util.find_spec(module) is None:
+            yield Finding("Python", NOTE, f"extra {extra} is not installed", f"pip install -e '.[{extra}]'")
+
+
+def _device(config: TrainConfig) -> Iterator[Finding]:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for number in range(count):
+        properties = torch.cuda.get_device_properties(number)
+        yield Finding("Devices", OK, f"GPU {number}: {properties.name}, {properties.total_memory / GIB:.0f} GiB")
+    if not count:
+        yield Finding("Devices", NOTE, "no CUDA device; the demo needs none")
+    if config.trainer.accelerator == "gpu" and count < config.trainer.devices:
+        text = f"trainer asks for {config.trainer.devices} GPUs, {count} found"
+        yield Finding("Devices", LACK, text, "choose trainer=cpu, or set trainer.devices")
+
+
+def _decoders() -> Iterator[Finding]:
+    import av
+
+    yield Finding("Decoders", OK, f"PyAV {av.__version__}, FFmpeg libavcodec {'.'.join(map(str, _libavcodec()))}")
+    codecs = {name for name in ("h264", "hevc", "vp9", "av1", "mpeg4") if name in av.codecs_available}
+    lacking = {"h264", "hevc", "vp9", "av1", "mpeg4"} - codecs
+    status = NOTE if lacking else OK
+    yield Finding("Decoders", status, f"codecs {', '.join(sorted(codecs))}" + (f"; not {lacking}" if lacking else ""))
+    for name in ("decord", "torchcodec"):
+        found = importlib.util.find_spec(name) is not None
+        yield Finding("Decoders", OK if found else NOTE, f"{name} {'is' if found else 'is not'} installed (optional)")
+
+
+def _libavcodec() -> tuple[int, ...]:
+    import av
+
+    return tuple(av.library_versions["libavcodec"])
+
+
+def _keys(logger: LoggerConfig) -> Iterator[Finding]:
+    mode = resolved_mode(logger) if logger.kind == "wandb" else "left out (logger=csv)"
+    yield Finding("Keys", OK, f"W&B: {mode}", "wandb login" if mode == "offline" else "")
+    for name, use in KEYS.items():
+        there = bool(os.environ.get(name))
+        yield Finding("Keys", OK if there else NOTE, f"{name} is {'set' if there else 'not set'} ({use})")
+
+
+def _disk(config: TrainConfig) -> Iterator[Finding]:
+    wanted = DEMO_GB if config.data.name == "demo" else REAL_GB
+    for name, folder in (("paths.work", config.paths.work), ("paths.runs", config.paths.runs)):
+        place = _existing(Path(folder).absolute())
+        free = shutil.disk_usage(place).free / GIB
+        if not os.access(place, os.W_OK):
+            yield Finding("Disk", LACK, f"{name}={folder} cannot be written", f"set {name} to a folder of yours")
+        text = f"{name}={folder}: {free:,.0f} GiB free"
+        few = free < wanted
+        yield Finding("Disk", NOTE if few else OK, text, f"a study of this kind wants {wanted} GiB" if few else "")
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above `path` that is there."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())

@@ -1,0 +1,101 @@
+"""The parts of a study with the given settings: what is there, what is made on the way, what is lacking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sg.core.commands import PROJECT_FOLDER
+from sg.core.errors import SgError
+from sg.doctor.findings import LACK, NOTE, OK, Finding
+from sg.sources.config import DemoDataConfig, FolderDataConfig
+from sg.study.config import TrainConfig
+from sg.study.inputs import missing_inputs, needs_demo_world
+
+
+def examine_study(config: TrainConfig) -> list[Finding]:
+    """What a run with this config has and lacks."""
+    return [*_settings(config), *_data(config), *_model(config), *_benchmark(config)]
+
+
+def _settings(config: TrainConfig) -> Iterator[Finding]:
+    from sg.study.plan import check_run
+
+    try:
+        check_run(config)
+    except SgError as error:
+        yield Finding("Settings", LACK, str(error))
+    else:
+        text = f"data={config.data.name} model={config.model.name} benchmark={config.benchmark.name}"
+        yield Finding("Settings", OK, text)
+
+
+def _data(config: TrainConfig) -> Iterator[Finding]:
+    data = config.data
+    makes_itself = isinstance(data, (DemoDataConfig, FolderDataConfig))
+    videos = Path(data.videos)
+    if videos.is_dir():
+        yield Finding("Data", OK, f"films: {videos}")
+    elif isinstance(data, DemoDataConfig):
+        yield Finding("Data", NOTE, f"films: {videos} is rendered on the way")
+    else:
+        yield Finding("Data", LACK, f"films: there is no folder {videos}", "set data.videos=DIR")
+    if isinstance(data, FolderDataConfig) and data.captions and not Path(data.captions).is_file():
+        yield Finding("Data", LACK, f"captions: there is no file {data.captions}", "set data.captions=FILE")
+    missing = missing_inputs(config)
+    for line in missing:
+        path, _, rest = line.partition(" (")
+        command = rest.removesuffix(")").removeprefix("made by: ")
+        on_the_way = needs_demo_world(config) if "dialogs of stage" in rest else makes_itself
+        status = NOTE if on_the_way else LACK
+        yield Finding("Data", status, f"{path} is {'made on the way' if on_the_way else 'missing'}", command)
+    if not missing:
+        yield Finding("Data", OK, "manifest, captions, vectors, merge forest and dialogs are there")
+
+
+def _model(config: TrainConfig) -> Iterator[Finding]:
+    parts = {
+        key: getattr(config.model, key, None)
+        for key in ("checkpoint", "language_model", "vision_tower", "projector", "tokenizer")
+    }
+    for key, place in parts.items():
+        if place is not None:
+            yield _weights(key, str(place))
+
+
+def _weights(key: str, place: str) -> Finding:
+    """Whether weights are on this machine: a path, or a name on the hub that has been downloaded."""
+    if Path(place).exists() or (PROJECT_FOLDER / place).exists():
+        return Finding("Model", OK, f"{key}: {place}")
+    if place.startswith(("/", ".", "~")) or place.count("/") != 1:
+        return Finding("Model", LACK, f"{key}: there is no {place}", f"set model.{key}")
+    if _is_downloaded(place):
+        return Finding("Model", OK, f"{key}: {place}, downloaded")
+    return Finding("Model", NOTE, f"{key}: {place} is not on this machine", f"hf download {place}")
+
+
+def _is_downloaded(name: str) -> bool:
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        return name in {repository.repo_id for repository in scan_cache_dir().repos}
+    except CacheNotFound:
+        return False
+
+
+def _benchmark(config: TrainConfig) -> Iterator[Finding]:
+    from sg.evaluate.benchmark import read_benchmark
+
+    folder = Path(config.benchmark.folder)
+    if not folder.is_dir() and needs_demo_world(config) and folder.is_relative_to(config.paths.demo_world):
+        yield Finding("Benchmark", NOTE, f"{config.benchmark.name}: rendered on the way")
+        return
+    try:
+        benchmark = read_benchmark(config.benchmark)
+    except SgError as error:
+        yield Finding("Benchmark", LACK, str(error))
+        return
+    films = sum(video.path is not None for video in benchmark.videos)
+    text = f"{benchmark.name}: {benchmark.num_questions:,} questions, {films} of {len(benchmark.videos)} films"
+    yield Finding("Benchmark", OK if films == len(benchmark.videos) else LACK, text)

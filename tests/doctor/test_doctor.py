@@ -1,0 +1,82 @@
+"""The doctor names what a study lacks, in one line each, and never shows a key."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+import sg.study.config  # noqa: F401  # registers the schemas
+from sg.core.commands import CONFIG_FOLDER, typed
+from sg.doctor.findings import LACK, NOTE, OK, Finding, lines
+from sg.doctor.machine import examine_machine
+from sg.doctor.study import examine_study
+from sg.study.config import TrainConfig
+from tests.study.commands import ROOT
+
+
+def composed(tmp_path: Path, *overrides: str) -> TrainConfig:
+    folders = [f"paths.work={tmp_path / 'work'}", f"paths.runs={tmp_path / 'runs'}"]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        return typed(compose("doctor", [*overrides, *folders]), TrainConfig)
+
+
+def lacking(findings: list[Finding]) -> list[str]:
+    return [f"{finding.text} -> {finding.mend}" for finding in findings if finding.status == LACK]
+
+
+def test_the_demo_lacks_nothing_because_it_makes_everything(tmp_path: Path) -> None:
+    findings = examine_study(composed(tmp_path))
+    assert lacking(findings) == []
+    assert any(finding.status == NOTE and "made on the way" in finding.text for finding in findings)
+
+
+def test_a_real_study_is_told_every_part_that_it_lacks(tmp_path: Path) -> None:
+    config = composed(
+        tmp_path, "model=chat_univi_7b_v15", "benchmark=video_mme", "data=folder", "data.videos=/nowhere/clips",
+        "data.captions=/nowhere/captions.csv",
+    )  # fmt: skip
+    told = "\n".join(lacking(examine_study(config)))
+    for part in ("/nowhere/clips", "/nowhere/captions.csv", "stage.align.sources", "llava_instruct", "video_mme"):
+        assert part in told
+
+
+def test_a_scale_beyond_the_data_is_a_finding_and_not_a_crash(tmp_path: Path) -> None:
+    assert any("9000k" in text for text in lacking(examine_study(composed(tmp_path, "data.scale=9000k"))))
+
+
+def test_weights_that_are_not_where_the_config_says_are_lacking(tmp_path: Path) -> None:
+    told = lacking(examine_study(composed(tmp_path, f"model.language_model={tmp_path / 'none'}")))
+    assert told and "model.language_model" in told[0]
+
+
+def test_gpus_that_are_not_there_are_lacking(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    told = lacking(examine_machine(composed(tmp_path, "trainer=gpu")))
+    assert told and "trainer=cpu" in told[0]
+
+
+def test_the_command_shows_that_a_key_is_set_and_never_the_key(tmp_path: Path) -> None:
+    folders = [f"paths.work={tmp_path / 'work'}", f"paths.runs={tmp_path / 'runs'}"]
+    environment = os.environ | {"GEMINI_API_KEY": "very-secret-1", "WANDB_API_KEY": "very-secret-2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sg.doctor", *folders],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "GEMINI_API_KEY is set" in done.stdout and "Nothing is lacking" in done.stdout
+    assert "very-secret" not in done.stdout + done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_findings_are_grouped_and_counted() -> None:
+    written = lines([Finding("A", OK, "one"), Finding("A", LACK, "two", "mend it"), Finding("B", NOTE, "three")])
+    assert written == [
+        "A", "  ok    one", "  LACK  two", "        -> mend it", "", "B", "  note  three", "",
+        "1 thing lacking for a study with these settings.",
+    ]  # fmt: skip
