@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sg.artefacts.manifest import VideoRecord
-from sg.core.errors import SgError
+from sg.core.errors import ConfigError, SgError
 from sg.core.progress import Progress
 from sg.embed.embedders import Embedder
 from sg.embed.films import Film, FilmJob, FilmStamp, stamp_of
@@ -65,9 +65,12 @@ def plan_batches(parts: Sequence[Part], batch_size: int) -> Iterator[Batch]:
 
 
 def decoded(batch: Batch, outcomes: Sequence[tuple[FilmJob, Film | SgError]]) -> DecodedBatch:
-    """Put the films of a batch together."""
+    """Put the films of a batch together; a ConfigError among the outcomes would hit every film, and is raised."""
     import numpy as np
 
+    for _, outcome in outcomes:
+        if isinstance(outcome, ConfigError):
+            raise outcome
     films = [(job.record.video_id, film) for job, film in outcomes if isinstance(film, Film)]
     problems = [
         Quarantined(job.record.video_id, getattr(error, "status", "unreadable"), str(error))
