@@ -1,14 +1,18 @@
-"""CPU time of the frame readers, from mp4 to frames.
+"""CPU time of the frame readers in one run, from mp4 to frames and from mp4 to the model's pixels.
 
-    python benchmarks/video/frame_readers.py --seconds 10 60 --gop 250
+    python benchmarks/video/frame_readers.py
+    python benchmarks/video/frame_readers.py --seconds 10 60 --gop 12
 
-Films are H.264, 640x360, 25 frames a second. Decord is measured without the checks and the process that the reader puts
-around it, so its column is what the library alone takes.
+Films are H.264, 640x360, 25 frames a second. Decord and torchcodec are measured without the checks and the process that
+the reader puts around them, so their columns are what the libraries alone take; the last column is `auto` over the best
+of them. Torchcodec needs the shared libraries of FFmpeg, and its column is empty where it cannot be loaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import os
 import sys
 import tempfile
 import time
@@ -19,23 +23,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.video.films import FPS, make_film
+from sg.artefacts.manifest import VideoRecord
+from sg.core.errors import ConfigError
+from sg.embed.films import FilmJob, FilmSettings, read_film
 from sg.video.decord_reader import decode_with_decord
 from sg.video.reader import read_frames
 from sg.video.sampling import MiddleOfSegments, middle_of_segments
-from sg.video.writer import write_video
+from sg.video.torchcodec_reader import decode_with_torchcodec
 
-WIDTH, HEIGHT, FPS = 640, 360, 25
-
-
-def make_film(path: Path, seconds: int, gop: int) -> Path:
-    """A film of moving stripes and noise."""
-    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
-    noise = np.random.default_rng(0).integers(0, 24, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    frames = np.empty((seconds * FPS, HEIGHT, WIDTH, 3), np.uint8)
-    for number in range(len(frames)):
-        stripes = 100 + 80 * np.sin((columns + 4 * number) / 40) * np.cos((rows - number) / 30)
-        frames[number] = stripes[..., None].astype(np.uint8) + np.roll(noise, number, axis=1)
-    return write_video(path, frames, FPS, options={"preset": "veryfast", "crf": "28", "g": str(gop), "bf": "2"})
+COUNTS = (8, 64)
+CLIP_S = 18
 
 
 def cpu_ms(act: Callable[[], object], repeats: int) -> float:
@@ -43,34 +41,55 @@ def cpu_ms(act: Callable[[], object], repeats: int) -> float:
     act()
     times = []
     for _ in range(repeats):
+        gc.collect()
         started = time.process_time()
         act()
         times.append(time.process_time() - started)
     return float(np.median(times)) * 1000
 
 
+def compare(film: Path, seconds: int, count: int, repeats: int) -> str:
+    """The numbers of one film and number of frames, as a row."""
+    indices = middle_of_segments(count, seconds * FPS)
+    auto = cpu_ms(lambda: read_frames(film, MiddleOfSegments(count)), repeats)
+    others = {"decord": cpu_ms(lambda: decode_with_decord(film, indices, seconds * FPS), repeats)}
+    try:
+        others["torchcodec"] = cpu_ms(lambda: decode_with_torchcodec(film, indices, seconds * FPS), repeats)
+    except ConfigError:
+        others["torchcodec"] = float("nan")
+    ratio = auto / np.nanmin(list(others.values()))
+    cells = " | ".join(f"{value:10.1f}" for value in (auto, *others.values()))
+    return f"| {seconds:>6} s | {count:>6} | {cells} | {ratio:11.2f} |"
+
+
+def clips_a_second(folder: Path, gop: int, repeats: int) -> float:
+    """Short clips that one core brings from mp4 to 8 frames of 224 pixels a second."""
+    make_film(folder / "clip.mp4", CLIP_S, gop)
+    job = FilmJob(VideoRecord("clip", "benchmark", "clip.mp4"), FilmSettings(folder, 8, 224, True, "auto"))
+    return 1000 / cpu_ms(lambda: read_film(job), repeats)
+
+
 def main(seconds: Sequence[int], gop: int, repeats: int) -> None:
-    """Print a row a film and number of frames."""
-    print(f"{'film':>6} {'frames':>6} {'pyav ms':>8} {'decord ms':>9} {'pyav / decord':>13}")
+    """Print the table."""
+    print("| film | frames | auto, ms | decord, ms | torchcodec, ms | auto / best |\n|---:|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         for length in seconds:
             film = make_film(Path(folder) / f"{length}.mp4", length, gop)
-            for count in (8, 64):
-                print(f"{length:>4} s {row(film, count, length * FPS, repeats)}", flush=True)
-
-
-def row(film: Path, count: int, num_frames: int, repeats: int) -> str:
-    """The numbers of one film and number of frames."""
-    indices = middle_of_segments(count, num_frames)
-    pyav = cpu_ms(lambda: read_frames(film, MiddleOfSegments(count)), repeats)
-    decord = cpu_ms(lambda: decode_with_decord(film, indices, num_frames), repeats)
-    return f"{count:>6} {pyav:>8.1f} {decord:>9.1f} {pyav / decord:>13.2f}"
+            for count in COUNTS:
+                print(compare(film, length, count, repeats if length < 600 else max(1, repeats // 3)), flush=True)
+            film.unlink()
+        speed = clips_a_second(Path(folder), gop, 3 * repeats)
+        print(f"\n{speed:.1f} clips of {CLIP_S} s a second and core, mp4 to 8 frames of 224 pixels")
 
 
 if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--seconds", type=int, nargs="+", default=[10, 60], help="lengths of the films")
+    parser.add_argument("--seconds", type=int, nargs="+", default=[10, 60, 600, 3600], help="lengths of the films")
     parser.add_argument("--gop", type=int, default=250, help="frames between two key frames")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
     main(arguments.seconds, arguments.gop, arguments.repeats)

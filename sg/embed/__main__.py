@@ -10,7 +10,7 @@ def main(config: EmbedConfig) -> None:
     """Make a vector for every usable video of the data."""
     from sg.embed.run import embed_videos
 
-    print(embed_videos(config.data, config.embedder))
+    print(embed_videos(config.data, config.embedder, engine=config.engine))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The local engine: worker processes decode, a thread fetches, the model embeds batch after batch."""
+"""The local engine: processes decode, a thread puts batches together, the model takes one batch after the other."""
 
 from __future__ import annotations
 
@@ -7,104 +7,55 @@ import os
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from sg.artefacts.manifest import VideoRecord, video_path
-from sg.core.errors import SgError
 from sg.core.progress import Progress
+from sg.embed.batches import DecodedBatch, PartWriter, decoded, embedded, plan_batches
 from sg.embed.config import EmbedderConfig
 from sg.embed.embedders import Embedder
-from sg.embed.parts import Part, Quarantined, write_part
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from sg.embed.films import FilmJob, FilmSettings, film_settings, read_film
+from sg.embed.parts import Part
 
 Item = TypeVar("Item")
 
-
-@dataclass(frozen=True, slots=True)
-class ClipJob:
-    """One film to decode in a worker."""
-
-    part: int
-    record: VideoRecord
-    videos: Path
-    num_frames: int
-    image_size: int
-    antialias: bool
-    reader: str
-
-
-def read_clip(job: ClipJob) -> NDArray[np.uint8]:
-    """The sampled frames of a film at the embedder's size: uint8 [T, size, size, 3]."""
-    from sg.video.reader import read_frames
-    from sg.video.resize import resize
-    from sg.video.sampling import MiddleOfSegments
-
-    frames = read_frames(video_path(job.videos, job.record), MiddleOfSegments(job.num_frames), job.reader).frames
-    return resize(frames, job.image_size, job.image_size, job.antialias)
+_BATCHES_AHEAD = 3
+"""Batches that may wait for the model: one to take next, and some for films that take long to decode."""
 
 
 def embed_parts(
     parts: Sequence[Part], videos: Path, folder: Path, config: EmbedderConfig, embedder: Embedder, bar: Progress
 ) -> None:
-    """Embed the films of `parts` and write each part when its last film is done.
+    """Embed the films of `parts` and write each part when its last batch is done.
 
-    Batches never reach over the border of a part, so a part's bytes do not depend on where an earlier run was cut off.
+    While the model is at one batch, the next ones are decoded and put together.
     """
+    writer = PartWriter(parts, config.batch_size, folder, bar)
+    batches = decoded_batches(parts, film_settings(videos, config), config)
+    with contextlib.closing(prefetched(batches, depth=_BATCHES_AHEAD)) as waiting:
+        for batch in waiting:
+            writer.add(embedded(batch, embedder))
+
+
+def decoded_batches(
+    parts: Sequence[Part], settings: FilmSettings, config: EmbedderConfig
+) -> Generator[DecodedBatch, None, None]:
+    """The batches of the parts in order, their films decoded by `config.workers` processes."""
     from sg.video.workers import WorkerPool
 
-    jobs = (
-        ClipJob(part.index, record, videos, config.num_frames, config.image_size, config.antialias, config.reader)
-        for part in parts
-        for record in part.records
-    )
-    num_workers = config.workers or os.cpu_count() or 1
-    with (
-        WorkerPool(read_clip, num_workers, config.timeout_s) as pool,
-        contextlib.closing(prefetched(pool.map(jobs), depth=4 * config.batch_size)) as clips,
-    ):
-        for part in parts:
-            _embed_part(part, clips, folder, config.batch_size, embedder, bar)
-
-
-def _embed_part(
-    part: Part,
-    clips: Iterator[tuple[ClipJob, NDArray[np.uint8] | SgError]],
-    folder: Path,
-    batch_size: int,
-    embedder: Embedder,
-    bar: Progress,
-) -> None:
-    import numpy as np
-
-    ids: list[str] = []
-    batch: list[NDArray[np.uint8]] = []
-    vectors = [np.empty((0, embedder.dim), np.float32)]
-    left_out: list[Quarantined] = []
-    for record in part.records:
-        _, clip = next(clips)
-        if isinstance(clip, SgError):
-            left_out.append(Quarantined(record.video_id, getattr(clip, "status", "unreadable"), str(clip)))
-            bar.fail()
-            continue
-        ids.append(record.video_id)
-        batch.append(clip)
-        if len(batch) == batch_size:
-            vectors.append(embedder.embed(np.stack(batch)))
-            bar.advance(len(batch))
-            batch.clear()
-    if batch:
-        vectors.append(embedder.embed(np.stack(batch)))
-        bar.advance(len(batch))
-    write_part(folder, part, ids, np.concatenate(vectors), left_out)
+    jobs = (FilmJob(record, settings) for part in parts for record in part.records)
+    with WorkerPool(read_film, config.workers or os.cpu_count() or 1, config.timeout_s) as pool:
+        outcomes: Iterator[tuple[FilmJob, object]] = pool.map(jobs)
+        for batch in plan_batches(parts, config.batch_size):
+            yield decoded(batch, list(islice(outcomes, len(batch.records))))  # type: ignore[arg-type]
 
 
 def prefetched(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
-    """The same items, fetched ahead by a thread, at most `depth` of them; its errors are raised here."""
+    """The same items, fetched ahead by a thread, at most `depth` of them; its errors are raised here.
+
+    When the caller stops early, a generator of items is closed by the thread that runs it.
+    """
     waiting: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
 
@@ -120,10 +71,13 @@ def prefetched(items: Iterable[Item], depth: int) -> Generator[Item, None, None]
             for item in items:
                 put(True, item)
                 if stopped.is_set():
-                    return
+                    break
             put(False, None)
         except BaseException as error:  # noqa: BLE001 - raised in the thread that asked
             put(False, error)
+        finally:
+            if isinstance(items, Generator):
+                items.close()
 
     thread = threading.Thread(target=fetch, daemon=True)
     thread.start()

@@ -83,7 +83,7 @@ def _patched(model: Any, pictures: Tensor) -> Tensor:
     """SigLIP 2 of any size takes patches [N, h * w, p * p * 3], all of them here: nothing is padded."""
     patch = model.config.patch_size
     rows, columns = pictures.shape[2] // patch, pictures.shape[3] // patch
-    patches = pictures.unflatten(3, (columns, patch)).unflatten(2, (rows, patch))  # [N, 3, h, p, w, p]
+    patches = pictures.reshape(len(pictures), 3, rows, patch, columns, patch)
     patches = patches.permute(0, 2, 4, 3, 5, 1).flatten(1, 2).flatten(2)
     shapes = torch.tensor([[rows, columns]], device=pictures.device).expand(len(pictures), 2)
     mask = torch.ones(patches.shape[:2], dtype=torch.int32, device=pictures.device)
@@ -94,7 +94,7 @@ def _patched(model: Any, pictures: Tensor) -> Tensor:
 def _averaged(vectors: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
     """Mean [B, dim] of the unit vectors of the frames [B, T, 3, H, W]."""
     frames = normalize(vectors(pixels.flatten(0, 1)).float(), dim=-1)
-    return frames.unflatten(0, pixels.shape[:2]).mean(1)
+    return frames.reshape(*pixels.shape[:2], -1).mean(1)
 
 
 def _videoprism(model: Any, pixels: Tensor) -> Tensor:

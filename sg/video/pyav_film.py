@@ -7,6 +7,7 @@ concat scripts would make FFmpeg open other files or the network.
 from __future__ import annotations
 
 import contextlib
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +85,15 @@ def demuxer_complaints(texts: list[str]) -> Iterator[None]:
 
 
 def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise UnreadableVideoError(MISSING, f"{path.name}: no such file")
-    if not path.is_file():
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnreadableVideoError(MISSING, f"{path.name}: no such file") from None
+    except OSError as error:
+        raise UnreadableVideoError(UNREADABLE, f"{path.name}: cannot be reached ({error.strerror})") from None
+    if not stat.S_ISREG(status.st_mode):
         raise UnreadableVideoError(UNREADABLE, f"{path.name}: not a regular file")
-    if path.stat().st_size == 0:
+    if status.st_size == 0:
         raise UnreadableVideoError(EMPTY, f"{path.name}: the file is empty (0 bytes)")
 
 

@@ -9,7 +9,7 @@ from sg.core.errors import ConfigError
 from sg.video.frames import Frames, ReaderLimits, VideoInfo
 from sg.video.sampling import FramePolicy, Timeline
 
-BACKENDS = ("auto", "pyav", "decord")
+BACKENDS = ("auto", "pyav", "decord", "torchcodec")
 DEFAULT_LIMITS = ReaderLimits()
 
 
@@ -28,7 +28,7 @@ def read_frames(
 ) -> Frames:
     """Decode frames of the film at `path`: those at given indices, or those that a sampling policy picks.
 
-    `auto` is PyAV. A named backend is used as named and never silently replaced: `decord` refuses what it would read
+    `auto` is PyAV. A named backend is used as named and never silently replaced: the others refuse what they would read
     wrongly. Use inside the process that needs the frames; a hanging film is ended only in a `WorkerPool`.
 
     Raises:
@@ -41,6 +41,10 @@ def read_frames(
         from sg.video import decord_reader
 
         return decord_reader.read(path, _choice(select), limits)
+    if backend == "torchcodec":
+        from sg.video import torchcodec_reader
+
+        return torchcodec_reader.read(path, _choice(select), limits)
     from sg.video import pyav_reader
 
     return pyav_reader.read(path, _choice(select), limits)

@@ -25,3 +25,8 @@ def make_world(folder: Path, names: str, **statuses: str) -> DataConfig:
     rows += [VideoRecord(name, "test", f"{name}.mp4", status=status) for name, status in statuses.items()]
     write_manifest(folder / "manifest.parquet", rows)
     return DataConfig(name="mine", dir=str(folder), videos=str(folder / "videos"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder of vectors, by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".lock"}

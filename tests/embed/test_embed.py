@@ -15,13 +15,14 @@ import pytest
 
 from sg.artefacts.vectors import read_vectors, vector_parts
 from sg.core.errors import ConfigError, DataError, MissingInputError, ModelError, SgError
-from sg.embed import engine
+from sg.embed import batches
 from sg.embed.config import EmbedderConfig
 from sg.embed.demo import DemoEmbedder
-from sg.embed.engine import ClipJob, prefetched, read_clip
+from sg.embed.engine import prefetched
+from sg.embed.films import FilmJob, film_settings, read_film
 from sg.embed.run import embed_videos
 from sg.sources.config import DataConfig
-from tests.embed.builders import embedder, make_world
+from tests.embed.builders import contents, embedder, make_world
 
 
 @pytest.fixture
@@ -50,10 +51,6 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".lock"}
-
-
 def test_usable_films_get_unit_vectors_and_the_folder_says_what_made_them(tmp_path: Path, tower: Path) -> None:
     data = make_world(tmp_path, "abcdef", broken="corrupt")
 
@@ -76,7 +73,7 @@ def test_a_vector_is_that_of_the_films_own_frames(tmp_path: Path, tower: Path, d
     from sg.artefacts.manifest import read_manifest
 
     record = next(record for record in read_manifest(data.manifest_path).records() if record.video_id == "d")
-    frames = read_clip(ClipJob(0, record, Path(data.videos), 4, 32, True, "pyav"))
+    frames = read_film(FilmJob(record, film_settings(Path(data.videos), config))).frames
 
     alone = DemoEmbedder(config).embed(frames[None])
 
@@ -121,7 +118,7 @@ def test_a_run_that_failed_goes_on_at_its_part_and_gives_the_same_bytes(
     data = make_world(tmp_path, "abcdefghij")
     whole = contents(embed_videos(data, embedder(tower), out_path=tmp_path / "whole"))
     out = tmp_path / "again"
-    write_part, written = engine.write_part, []
+    write_part, written = batches.write_part, []
 
     def fail_at_the_second(*arguments: Any) -> None:
         if len(written) == 1:
@@ -129,12 +126,12 @@ def test_a_run_that_failed_goes_on_at_its_part_and_gives_the_same_bytes(
         write_part(*arguments)
         written.append(arguments)
 
-    monkeypatch.setattr(engine, "write_part", fail_at_the_second)
+    monkeypatch.setattr(batches, "write_part", fail_at_the_second)
     with pytest.raises(DataError, match=r"No space left on device.*goes on where it stopped"):
         embed_videos(data, embedder(tower), out_path=out)
     with pytest.raises(MissingInputError):
         read_vectors(out)
-    monkeypatch.setattr(engine, "write_part", write_part)
+    monkeypatch.setattr(batches, "write_part", write_part)
     (out / ".part-00001.parquet.1.tmp.parquet").touch()  # as a kill leaves it
     decoded.clear()
 

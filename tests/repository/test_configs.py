@@ -29,7 +29,10 @@ CHOICES = [
     if (group, path.stem) != ("paths", "local")
 ]
 # What a user of the option has to say besides.
-NEEDED = {("data", "folder"): ["data.videos=clips", "data.captions=captions.csv"]}
+NEEDED = {
+    ("data", "folder"): ["data.videos=clips", "data.captions=captions.csv"],
+    ("captioner", "openai_compatible"): ["captioner.model.name=some-model"],
+}
 
 
 def composed(*overrides: str) -> TrainConfig:

@@ -75,7 +75,7 @@ def test_an_index_outside_the_film_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_reader_of_an_unknown_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="choose one of auto, pyav, decord"):
+    with pytest.raises(ConfigError, match="choose one of auto, pyav, decord, torchcodec"):
         read_frames(tmp_path / "film.mp4", [0], "opencv")
 
 

@@ -163,8 +163,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, D] to [B, N, D]."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
-        heads = [_split_heads(part, self.num_heads) for part in (self.q_norm(q), self.k_norm(k), v)]
-        mixed = scaled_dot_product_attention(*heads)
+        q, k, v = (_split_heads(part, self.num_heads) for part in (self.q_norm(q), self.k_norm(k), v))
+        mixed = scaled_dot_product_attention(q, k, v)
         return cast(Tensor, self.proj(mixed.transpose(1, 2).flatten(2)))
 
 
@@ -227,10 +227,10 @@ class CrossAttention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """[B, 1, D] over [B, N, D]: [B, 1, dim]."""
-        q = linear(query, self.q.weight, self.q_bias)
-        k = linear(key, self.k.weight, self.k_bias)
-        v = linear(value, self.v.weight, self.v_bias)
-        mixed = scaled_dot_product_attention(*(_split_heads(part, self.num_heads) for part in (q, k, v)))
+        q = _split_heads(linear(query, self.q.weight, self.q_bias), self.num_heads)
+        k = _split_heads(linear(key, self.k.weight, self.k_bias), self.num_heads)
+        v = _split_heads(linear(value, self.v.weight, self.v_bias), self.num_heads)
+        mixed = scaled_dot_product_attention(q, k, v)
         return cast(Tensor, self.proj(mixed.transpose(1, 2).flatten(2)))
 
 
@@ -251,4 +251,4 @@ class AttentionPool(nn.Module):
 
 def _split_heads(x: Tensor, num_heads: int) -> Tensor:
     """[B, N, D] to [B, heads, N, D / heads]."""
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+    return x.reshape(*x.shape[:2], num_heads, -1).transpose(1, 2)

@@ -1,0 +1,97 @@
+"""torchcodec returns the right frames or refuses the film; where it cannot be loaded, that is one sentence.
+
+Its wheel brings no FFmpeg. PyAV's wheel does, under names of its own, so a folder of links gives torchcodec one.
+"""
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sg.core.errors import ConfigError, SgError
+from sg.video.frames import UnreadableVideoError
+from sg.video.reader import read_frames
+from sg.video.sampling import AllFrames, MiddleOfSegments
+from sg.video.torchcodec_reader import decode_with_torchcodec
+from sg.video.workers import KillableWorker
+from tests.video.test_film_zoo import DECORD_REFUSES, numbers, zeroed
+from tests.video.zoo import FILMS, NUM_FRAMES, cut_by_copy, make_film
+
+REFUSES = DECORD_REFUSES - {"av1.mp4", "narrow.mp4"}
+
+
+def link_ffmpeg(folder: Path) -> Path:
+    """Links to the libraries in PyAV's wheel, named as FFmpeg's own."""
+    import av
+
+    folder.mkdir()
+    libraries = Path(av.__file__).parents[1] / "av.libs"
+    for path in libraries.glob("lib*.so*"):
+        if match := re.fullmatch(r"(lib(?:av|sw)\w+)-\w+\.so\.(\d+)\.[\d.]+", path.name):
+            (folder / f"{match[1]}.so.{match[2]}").symlink_to(path)
+    return libraries
+
+
+def read_all(jobs: list[tuple[str, Path, Any]]) -> dict[str, tuple[Any, Any]]:
+    """Runs in a worker: the numbers shown and asked for of every film, or the class and the text of an error."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for name, path, wanted in jobs:
+        try:
+            frames = read_frames(path, wanted, "torchcodec")
+            found[name] = numbers(frames), list(frames.indices)
+        except SgError as error:
+            found[name] = getattr(error, "status", type(error).__name__), str(error)
+    return found
+
+
+@pytest.mark.slow
+def test_every_film_of_the_zoo_is_read_right_or_refused(
+    films: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("torchcodec") is None:
+        pytest.skip("torchcodec is not installed")
+    libraries = link_ffmpeg(tmp_path / "ffmpeg")
+    monkeypatch.setenv("LD_LIBRARY_PATH", os.pathsep.join([str(tmp_path / "ffmpeg"), str(libraries)]))
+    jobs = [
+        (f"{name}: {wanted}", films[name], wanted)
+        for name in FILMS
+        for wanted in (AllFrames(), MiddleOfSegments(8), [NUM_FRAMES - 1, 0, 31, 31, 7])
+    ]
+    (tmp_path / "short.mp4").write_bytes(films["faststart.mp4"].read_bytes()[:-3000])
+    bad = {
+        "cut": cut_by_copy(films["b_frames.mp4"], tmp_path / "cut.mp4", start=17),
+        "zeroed": zeroed(films["b_frames.mp4"], tmp_path / "zeroed.mp4", 0.4),
+        "short": tmp_path / "short.mp4",
+    }
+    others = {"one": make_film(tmp_path / "one.mp4", 1), "turned": make_film(tmp_path / "turned.mp4", 3, rotation=90)}
+    jobs += [(name, path, [0]) for name, path in {**bad, **others}.items()]
+
+    worker = KillableWorker()
+    found = worker.call(read_all, jobs, timeout_s=300)
+    worker.close()
+
+    if "cannot be loaded" in str(found["one"][1]):
+        pytest.skip("torchcodec cannot be loaded with the FFmpeg of PyAV")
+    for name, (shown, asked) in found.items():
+        film = name.split(":")[0]
+        if film in REFUSES or film in bad:
+            assert shown in ("unsupported", "corrupt"), (name, shown, asked)
+        elif film != "turned":
+            assert shown == asked, name
+    assert found["one"] == ([0], [0])
+
+
+def test_a_torchcodec_that_is_missing_or_cannot_be_loaded_is_one_sentence(
+    films: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torchcodec.decoders", None)
+    with pytest.raises(ConfigError, match=r"not installed: `pip install 'sharegemini\[torchcodec\]'`"):
+        decode_with_torchcodec(films["b_frames.mp4"], [0], NUM_FRAMES)
+
+
+def test_torchcodec_refuses_by_what_the_packets_tell_before_it_is_loaded(films: dict[str, Path]) -> None:
+    with pytest.raises(UnreadableVideoError, match="refused for torchcodec"):
+        read_frames(films["h264.ts"], [0], "torchcodec")
