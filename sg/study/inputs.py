@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError
 from sg.demo.config import DemoWorldConfig
 from sg.sources.config import DemoDataConfig, FolderDataConfig
 from sg.study.config import TrainConfig
 
 log = logging.getLogger(__name__)
+
+_DESCRIBED = (50, 100, 200, 400)
+"""Cores, in thousands, that the report finds described beside the forest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ def make_inputs(config: TrainConfig) -> Inputs:
     """
     from sg.caption.run import caption_videos
     from sg.curate.pipeline import curate
+    from sg.curate.statistics import StatisticsSettings
+    from sg.curate.upkeep import describe_source
     from sg.embed.run import embed_videos
 
     inputs = locate_inputs(config)
@@ -96,4 +102,7 @@ def make_inputs(config: TrainConfig) -> Inputs:
     caption_videos(config.data, config.captioner)
     embed_videos(config.data, config.embedder)
     curate(config.curator, inputs.vectors, inputs.captions, inputs.forest.parent)
+    settings = StatisticsSettings(seed=config.curator.seed, device=getattr(config.curator, "device", "auto"))
+    sizes = [scale * config.data.captions_per_k for scale in _DESCRIBED]
+    describe_source(inputs.forest.parent, inputs.vectors, read_manifest(inputs.manifest), sizes, settings)
     return inputs

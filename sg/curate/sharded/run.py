@@ -261,7 +261,8 @@ class _Run:
         work = [self._apply_job(state, job, edges, part, into) for job, part in zip(jobs, of_cell, strict=True)]
         applied = self.engine.map(apply_edges, work)
         size, representative = state.size.copy(), state.representative.copy()
-        removed = Removals(*(np.empty(len(edges), kind) for kind in (np.int64, np.int64, np.float64, np.int64)))
+        blank = np.empty(len(edges), np.int64)
+        removed = Removals(blank, blank.copy(), np.empty(len(edges)), blank.copy())
         similarity = np.empty(len(edges))
         for part, done in zip(of_cell, applied, strict=True):
             _note(removed, part, done)
