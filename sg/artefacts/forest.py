@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 FOREST_FILE = "forest.parquet"
 KIND = "merge forest"
 NO_ROUND = -2
-"""Stands for a null `round` in memory; -1 is the collapse of exact duplicates."""
+"""Stands for a null `round` in memory."""
+COLLAPSE_ROUND = -1
+"""The `round` of exact duplicates, which go first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -80,6 +80,13 @@ def write_vectors_info(folder: Path, info: dict[str, Any]) -> Path:
     return folder / INFO_FILE
 
 
+def read_vectors_info(folder: Path) -> dict[str, Any]:
+    """What `embeddings.json` says; MissingInputError when there is no finished set of vectors."""
+    _check_folder(folder)
+    info: dict[str, Any] = read_json(folder / INFO_FILE)
+    return info
+
+
 def vectors_fingerprint(folder: Path) -> str:
     """16 hex digits naming the vectors in `folder`: their bytes and what made them; nothing is decoded."""
     _check_folder(folder)
@@ -89,17 +96,33 @@ def vectors_fingerprint(folder: Path) -> str:
 
 def read_vector_ids(folder: Path) -> list[str]:
     """The ids of all vectors of `folder`, in order, without reading the vectors."""
+    _check_folder(folder)
+    return [video_id for path in vector_parts(folder) for video_id in read_part_ids(path)]
+
+
+def read_part_ids(path: Path) -> list[str]:
+    """The ids of one part, in order; DataError when it is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    _check_folder(folder)
-    ids: list[str] = []
-    for path in vector_parts(folder):
-        try:
-            ids.extend(pq.ParquetFile(path).read(columns=[ID_COLUMN])[ID_COLUMN].to_pylist())
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise _unreadable(path, error) from error
+    try:
+        ids: list[str] = pq.ParquetFile(path).read(columns=[ID_COLUMN])[ID_COLUMN].to_pylist()
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise _unreadable(path, error) from error
     return ids
+
+
+def read_part(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """Ids and float32 rows [n, d] of one part; DataError as for `read_vectors`."""
+    import numpy as np
+
+    video_ids: list[str] = []
+    matrices: list[NDArray[np.float32]] = []
+    for ids, block in _blocks(path):
+        _check_rows(block, ids, path)
+        video_ids.extend(ids)
+        matrices.append(block)
+    return video_ids, np.concatenate(matrices) if matrices else np.empty((0, 0), np.float32)
 
 
 def read_vectors(folder: Path) -> Vectors:

@@ -16,6 +16,7 @@ METRICS = ("mean", "survivor")
 MATCHERS = ("exact", "projected", "cells", "faiss")
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("float32", "float64")
+ENGINES = ("local", "ray")
 
 
 @dataclass
@@ -121,6 +122,46 @@ class TomeConfig:
             raise ConfigError(f"curator.min_similarity={self.min_similarity} is a cosine: between -1 and 1, or null.")
 
 
+@dataclass
+class ShardedTomeConfig(TomeConfig):
+    """ToMe for more vectors than one machine holds; the last `in_memory_below` tokens are merged as `tome` does it.
+
+    Attributes:
+        rows_per_shard: tokens that share a k-means cell, hence a file and a job.
+        probed_shards: cells that a source is compared with: its own and the next nearest ones, so that pairs across
+            borders are found. As many as there are cells make every round exact.
+        in_memory_below: the run goes on in memory when so few tokens are left.
+        engine: `local` works shard after shard; `ray` hands them to a Ray cluster (RAY_ADDRESS, or this machine), whose
+            nodes must see the result's folder and the vectors under the same paths.
+        gpus_per_job: GPUs that Ray keeps for each job.
+    """
+
+    name: str = "tome_sharded"
+    rows_per_shard: int = 100_000
+    probed_shards: int = 2
+    in_memory_below: int = 2_000_000
+    engine: str = "local"
+    gpus_per_job: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("engine", self.engine, ENGINES)
+        check_positive(
+            rows_per_shard=self.rows_per_shard,
+            probed_shards=self.probed_shards,
+            in_memory_below=self.in_memory_below,
+        )
+        for key, value, expected in (
+            ("order", self.order, "hashed"),
+            ("metric", self.metric, "mean"),
+            ("center", self.center, False),
+            ("dtype", self.dtype, "float32"),
+            ("rungs", list(self.rungs), []),
+        ):
+            if value != expected:
+                raise ConfigError(f"curator.{key}={value} is not there for shards: leave it at {expected}.")
+
+
 CuratorConfig = Any
 """`TomeConfig` or one of `sg.curate.baselines.config`; Hydra needs a plain `Any` for a group whose options differ."""
 
@@ -166,3 +207,4 @@ class CurateConfig:
 
 register(None, "curate_schema", CurateConfig)
 register("curator", "tome_schema", TomeConfig)
+register("curator", "tome_sharded_schema", ShardedTomeConfig)

@@ -10,14 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from sg.artefacts.captions import Captions, read_captions
-from sg.artefacts.forest import FOREST_FILE, write_forest
+from sg.artefacts.forest import COLLAPSE_ROUND, FOREST_FILE, Forest, write_forest
 from sg.artefacts.tables import read_info
-from sg.artefacts.vectors import read_vector_ids, read_vectors, vectors_fingerprint
+from sg.artefacts.vectors import read_vector_ids, read_vectors, read_vectors_info, vectors_fingerprint
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import file_lock, write_json
 from sg.core.fingerprints import fingerprint
@@ -31,9 +31,12 @@ from sg.curate.baselines.config import (
     RandomConfig,
     SemDedupConfig,
 )
-from sg.curate.config import CuratorConfig, TomeConfig
-from sg.curate.removals import Removals, forest_of
+from sg.curate.config import CuratorConfig, ShardedTomeConfig, TomeConfig
+from sg.curate.removals import Removals, assemble_forest, forest_of
 from sg.curate.videos import Videos, load_videos, select_videos
+
+if TYPE_CHECKING:
+    from sg.curate.resume import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -156,34 +159,76 @@ def _curate(
     from sg.curate.resume import RunStore
 
     started = time.monotonic()
-    vectors, excluded = read_vectors(vectors_folder), dict[str, str]()
-    if wanted is not None:
-        vectors, excluded = select_videos(vectors, wanted, missing)
-    if not vectors.video_ids:
-        raise DataError(f"There is no video to curate: {vectors_folder} holds no vector of a usable video.")
-    summary = {"dim": vectors.dim, "rows": len(vectors.video_ids), "info": vectors.info}
-    options = {key: getattr(config, key) for key in ("order", "dtype", "center") if hasattr(config, key)}
-    videos = load_videos(vectors, captions, seed=config.seed, **options)
-    del vectors
     store = RunStore(out_folder / UNFINISHED_FOLDER, identity, getattr(config, "checkpoint_every_s", 30.0))
-    order = curated_order(config, videos, store, has_captions=captions is not None)
-    forest = forest_of(videos.ids, videos.unit, order.removals, {"fingerprint": fingerprint(identity)})
+    make = _made_of_shards if isinstance(config, ShardedTomeConfig) else _made_in_memory
+    forest, details = make(config, vectors_folder, captions, store, wanted, missing)
+    forest.info["fingerprint"] = fingerprint(identity)
     write_json(
         out_folder / CURATION_FILE,
         {
             "fingerprint": fingerprint(identity),
             "identity": identity,
             "config": dataclasses.asdict(config),
-            "vectors": summary,
-            "exact_duplicates": int((videos.family != np.arange(len(videos))).sum()),
-            "excluded": excluded,
             "versions": _versions(),
             "seconds": round(time.monotonic() - started, 3),
-            **order.details,
+            **details,
         },
     )
     write_forest(out_folder / FOREST_FILE, forest)
     store.delete()
+
+
+def _made_in_memory(
+    config: CuratorConfig,
+    folder: Path,
+    captions: Captions | None,
+    store: RunStore,
+    wanted: Sequence[str] | None,
+    missing: Literal["error", "skip"],
+) -> tuple[Forest, dict[str, Any]]:
+    """The forest of a curator that holds all vectors in memory, and what `curation.json` tells of it."""
+    vectors, excluded = read_vectors(folder), dict[str, str]()
+    if wanted is not None:
+        vectors, excluded = select_videos(vectors, wanted, missing)
+    _check_some(vectors.video_ids, folder)
+    summary = {"dim": vectors.dim, "rows": len(vectors.video_ids), "info": vectors.info}
+    options = {key: getattr(config, key) for key in ("order", "dtype", "center") if hasattr(config, key)}
+    videos = load_videos(vectors, captions, seed=config.seed, **options)
+    del vectors
+    order = curated_order(config, videos, store, has_captions=captions is not None)
+    duplicates = int((videos.family != np.arange(len(videos))).sum())
+    details = {"vectors": summary, "exact_duplicates": duplicates, "excluded": excluded, **order.details}
+    return forest_of(videos.ids, videos.unit, order.removals, {}), details
+
+
+def _made_of_shards(
+    config: ShardedTomeConfig,
+    folder: Path,
+    captions: Captions | None,
+    store: RunStore,
+    wanted: Sequence[str] | None,
+    missing: Literal["error", "skip"],
+) -> tuple[Forest, dict[str, Any]]:
+    """The forest of a sharded run, and what `curation.json` tells of it."""
+    from sg.curate.sharded.corpus import read_corpus
+    from sg.curate.sharded.run import merge_shards
+
+    info = read_vectors_info(folder)
+    corpus, excluded = read_corpus(folder, int(info["dim"]), captions, config.seed, wanted, missing)
+    _check_some(corpus.ids, folder)
+    result = merge_shards(corpus, config, store.open_folder("shards"), store)
+    details = {
+        "vectors": {"dim": corpus.dim, "rows": len(corpus), "info": info},
+        "exact_duplicates": int((result.removals.round == COLLAPSE_ROUND).sum()),
+        "excluded": excluded,
+        "rounds": [dataclasses.asdict(record) for record in result.rounds],
+    }
+    return assemble_forest(corpus.ids, result.removals, result.rep_similarity, {}), details
+
+
+def _check_some(video_ids: Sequence[str], folder: Path) -> None:
+    if not video_ids:
+        raise DataError(f"There is no video to curate: {folder} holds no vector of a usable video.")
 
 
 def curated_order(

@@ -56,20 +56,28 @@ class Removals:
 
 def forest_of(ids: Sequence[str], unit: NDArray[np.floating], removals: Removals, info: dict[str, Any]) -> Forest:
     """The merge forest of `removals`, which hold every row of `ids` and `unit` [N, d] once."""
+    merged = removals.into >= 0
+    rep_similarity = np.full(len(removals), np.nan)
+    rep_similarity[merged] = row_cosines(unit, removals.video[merged], removals.into[merged])
+    return assemble_forest(ids, removals, rep_similarity, info)
+
+
+def assemble_forest(
+    ids: Sequence[str], removals: Removals, rep_similarity: NDArray[np.float64], info: dict[str, Any]
+) -> Forest:
+    """The merge forest of `removals`; `rep_similarity` [N] are the cosines of the videos with what they merged into."""
     place = np.empty(len(ids), np.int64)
     place[removals.video] = np.arange(len(ids))
-    is_merged = removals.into >= 0
+    merged = removals.into >= 0
     parent = np.full(len(ids), -1)
-    parent[is_merged] = place[removals.into[is_merged]]
-    rep_similarity = np.full(len(ids), np.nan, np.float32)
-    rep_similarity[is_merged] = row_cosines(unit, removals.video[is_merged], removals.into[is_merged])
+    parent[merged] = place[removals.into[merged]]
     return Forest(
         video_ids=[ids[row] for row in removals.video.tolist()],
         parent=parent,
         similarity=removals.similarity.astype(np.float32),
         round=removals.round.astype(np.int32),
         size=subtree_sizes(parent),
-        rep_similarity=rep_similarity,
+        rep_similarity=rep_similarity.astype(np.float32),
         info=info,
     )
 

@@ -40,6 +40,12 @@ class RunStore:
                 "finish it with those, or delete that folder."
             )
 
+    def open_folder(self, name: str) -> Path:
+        """A folder for the state of a run that keeps it itself."""
+        write_json(self._folder / _IDENTITY_FILE, self._identity)
+        (self._folder / name).mkdir(exist_ok=True)
+        return self._folder / name
+
     def load_round(self) -> RunState | None:
         """The state after the last round that was kept."""
         path = self._folder / "round.npz"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -17,11 +15,11 @@ from sg.artefacts.vectors import INFO_FILE
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import read_json
 from sg.core.scales import parse_scale
-from sg.curate.config import CurateConfig, CuratorConfig
+from sg.curate.config import CurateConfig, ShardedTomeConfig
 from sg.curate.export import export_core
 from sg.curate.pipeline import curate
 from sg.curate.statistics import StatisticsSettings
-from sg.curate.upkeep import describe_cores, extend_curation, forget_in_curation
+from sg.curate.upkeep import describe_source, extend_curation, forget_in_curation
 from sg.sources.config import DataConfig, DemoDataConfig
 from sg.sources.manifests import make_manifest
 
@@ -106,33 +104,19 @@ def _make_demo_inputs(data: DemoDataConfig) -> None:
 def _describe(config: CurateConfig, inputs: CurateInputs, folder: Path) -> None:
     """Numbers and lists of the cores that the config names, and a summary in the log."""
     forest = read_forest(folder / FOREST_FILE)
-    sizes = _sizes(config.scales, config.data, len(forest))
+    sizes = [size for size in _sizes(config.scales, config.data, len(forest)) if size <= len(forest)]
+    if isinstance(config.curator, ShardedTomeConfig) and len(forest) > config.curator.in_memory_below:
+        log.info("curation: numbers about cores need all vectors in memory, and are left out for so many")
+        _export(config, forest, folder)
+        return
     benchmark = Path(config.benchmark_vectors) if config.benchmark_vectors else None
-    path = describe_data(config.curator, inputs.manifest, inputs.vectors, folder, sizes, benchmark)
+    settings = StatisticsSettings(seed=config.curator.seed, device=getattr(config.curator, "device", "auto"))
+    path = describe_source(folder, inputs.vectors, inputs.manifest, sizes, settings, benchmark_folder=benchmark)
     for core in read_json(path)["cores"]:
         cut = "" if core["cut_similarity"] is None else f"cut at {core['cut_similarity']:.3f}, "
         coverage, random = core["coverage"]["mean"], core["random"]["coverage"]["mean"]
         log.info("core %d: %scoverage %.3f (random draw %.3f)", core["size"], cut, coverage, random)
     _export(config, forest, folder)
-
-
-def describe_data(
-    curator: CuratorConfig,
-    manifest: Manifest,
-    vectors: Path,
-    folder: Path,
-    sizes: Sequence[int],
-    benchmark_vectors: Path | None = None,
-) -> Path:
-    """Write the numbers of the cores in `folder` (`statistics.json`) with what the manifest knows of the videos."""
-    records = list(manifest.records())
-    sources = {record.video_id: record.source for record in records}
-    families = {record.video_id: family for record in records if (family := json.loads(record.extra).get("family"))}
-    settings = StatisticsSettings(seed=curator.seed, device=getattr(curator, "device", "auto"))
-    return describe_cores(
-        folder, vectors, sizes, settings,
-        benchmark_folder=benchmark_vectors, sources=sources, families=families or None,
-    )  # fmt: skip
 
 
 def _export(config: CurateConfig, forest: Forest, folder: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sg.artefacts.forest import Forest
+from sg.artefacts.forest import COLLAPSE_ROUND, Forest
 from sg.curate.embedding_map import embedding_map
 from sg.curate.matchers import choose_device
 from sg.curate.matching import full_precision
@@ -82,7 +82,7 @@ def core_statistics(
         "videos": len(forest),
         "sample": len(sample),
         "near_duplicate": settings.near_duplicate,
-        "exact_duplicates": int((forest.round == -1).sum()),
+        "exact_duplicates": int((forest.round == COLLAPSE_ROUND).sum()),
         "families": None if labels is None else len(set(labels)),
         "removal_curve": removal_curve(forest),
         "merge_similarity": _shares_of(forest.similarity[~np.isnan(forest.similarity)]),

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sg.artefacts.forest import COLLAPSE_ROUND
 from sg.core.progress import Progress
 from sg.curate.config import TomeConfig
 from sg.curate.matchers import Matchers
@@ -30,7 +31,6 @@ from sg.curate.schedule import Schedule
 from sg.curate.survivors import Survivor, best_of_groups, choose_winners, removals_of_round, survivor_rule
 from sg.curate.videos import Videos
 
-COLLAPSE_ROUND = -1
 _GIGA = 1e9
 _LONG_RUN = 2e13
 """Floating-point operations that take a CPU minutes."""
@@ -92,7 +92,14 @@ def merge_videos(
     """
     if not len(videos):
         return Removals.none(), []
-    state = (store.load_round() if store else None) or _first_state(videos, config)
+    return merge_on(videos, config, _first_state(videos, config), store)
+
+
+def merge_on(
+    videos: Videos, config: TomeConfig, state: RunState, store: StateStore | None = None
+) -> tuple[Removals, list[RoundRecord]]:
+    """What `merge_videos` returns, from `state` on, or from a later one that `store` has kept."""
+    state = (store.load_round() if store else None) or state
     schedule = Schedule.of(config, len(videos))
     planned = schedule.flop(len(state.tokens), len(state.rounds), videos.unit.shape[1])
     matchers = Matchers(config, videos.unit)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from sg.artefacts.forest import FOREST_FILE, Forest, read_forest, write_forest
+from sg.artefacts.manifest import Manifest
 from sg.artefacts.vectors import read_vectors, vectors_fingerprint
 from sg.core.files import file_lock, read_json, write_json
 from sg.core.fingerprints import fingerprint
@@ -67,6 +69,31 @@ def describe_cores(
         result["contamination"] = contamination(forest, unit, read_vectors(benchmark_folder), wanted, settings)
     write_json(path, result)
     return path
+
+
+def describe_source(
+    out_folder: Path,
+    vectors_folder: Path,
+    manifest: Manifest,
+    sizes: Sequence[int],
+    settings: StatisticsSettings,
+    *,
+    benchmark_folder: Path | None = None,
+) -> Path:
+    """`describe_cores` with the sources and families that the manifest tells; one process at a time does the work."""
+    records = list(manifest.records())
+    sources = {record.video_id: record.source for record in records}
+    families = {record.video_id: family for record in records if (family := json.loads(record.extra).get("family"))}
+    with file_lock(out_folder / ".lock"):
+        return describe_cores(
+            out_folder,
+            vectors_folder,
+            sizes,
+            settings,
+            benchmark_folder=benchmark_folder,
+            sources=sources,
+            families=families or None,
+        )
 
 
 def extend_curation(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError
 from sg.demo.config import DemoWorldConfig
 from sg.sources.config import DemoDataConfig, FolderDataConfig
@@ -15,8 +16,8 @@ from sg.study.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
-DESCRIBED_SCALES = (50_000, 100_000, 200_000, 400_000)
-"""Cores that the report shows the clusters of, where the data is as large."""
+_DESCRIBED = (50, 100, 200, 400)
+"""Cores, in thousands, that the report finds described beside the forest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,10 @@ def make_inputs(config: TrainConfig) -> Inputs:
     Raises:
         MissingInputError: an input of real data is missing; the message names the command that makes it.
     """
-    from sg.artefacts.manifest import read_manifest
     from sg.caption.run import caption_videos
     from sg.curate.pipeline import curate
-    from sg.curate.run import describe_data
+    from sg.curate.statistics import StatisticsSettings
+    from sg.curate.upkeep import describe_source
     from sg.embed.run import embed_videos
 
     inputs = locate_inputs(config)
@@ -120,6 +121,7 @@ def make_inputs(config: TrainConfig) -> Inputs:
     caption_videos(config.data, config.captioner)
     embed_videos(config.data, config.embedder)
     curate(config.curator, inputs.vectors, inputs.captions, inputs.forest.parent)
-    sizes = [scale * config.data.captions_per_k // 1000 for scale in DESCRIBED_SCALES]
-    describe_data(config.curator, read_manifest(inputs.manifest), inputs.vectors, inputs.forest.parent, sizes)
+    settings = StatisticsSettings(seed=config.curator.seed, device=getattr(config.curator, "device", "auto"))
+    sizes = [scale * config.data.captions_per_k for scale in _DESCRIBED]
+    describe_source(inputs.forest.parent, inputs.vectors, read_manifest(inputs.manifest), sizes, settings)
     return inputs

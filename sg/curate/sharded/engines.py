@@ -1,0 +1,72 @@
+"""Who does the jobs of a map over shards: this process, or a Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+from sg.core.errors import ConfigError
+
+Job = TypeVar("Job")
+Answer = TypeVar("Answer")
+
+
+class Engine(Protocol):
+    """Does jobs; answers come in the order of the jobs."""
+
+    def map(self, act: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[Answer]:
+        """`act` of each of `jobs`."""
+        ...
+
+
+class LocalEngine:
+    """One job after the other, in this process."""
+
+    def map(self, act: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[Answer]:
+        """`act` of each of `jobs`."""
+        return map(act, jobs)
+
+
+class RayEngine:
+    """Jobs as Ray tasks; those of a node that is lost are begun again, which their atomic files allow."""
+
+    def __init__(self, gpus_per_job: float) -> None:
+        self._gpus = gpus_per_job
+
+    def map(self, act: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[Answer]:
+        """`act` of each of `jobs`."""
+        import ray
+
+        task: Any = ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=3)(act)
+        for answer in [task.remote(job) for job in jobs]:
+            yield ray.get(answer)
+
+
+@contextlib.contextmanager
+def open_engine(name: str, gpus_per_job: float = 0.0) -> Iterator[Engine]:
+    """The engine called `name`; a Ray cluster that is not connected yet is, or is started, for the length of the block.
+
+    Raises:
+        ConfigError: Ray is asked for and not installed.
+    """
+    if name == "local":
+        yield LocalEngine()
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(
+            "curator.engine=ray needs Ray: `pip install -e .[ray]`, or take curator.engine=local."
+        ) from error
+    begun = not ray.is_initialized()
+    if begun:
+        ray.init(logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
+    try:
+        yield RayEngine(gpus_per_job)
+    finally:
+        if begun:
+            ray.shutdown()

@@ -1,0 +1,273 @@
+"""What is done to a shard, or to a part of the input: plain functions of one job each, which any machine can run.
+
+A job names its files and carries no vectors but the cells' centres; it answers with rows and scores. Running it twice
+does no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sg.artefacts.vectors import read_part
+from sg.curate.clustering import nearest_centres
+from sg.curate.config import TomeConfig
+from sg.curate.matchers import Matchers, unit_tensor
+from sg.curate.removals import Removals, row_cosines
+from sg.curate.rounds import Edges, Tokens, merge_groups
+from sg.curate.sharded.shards import (
+    Rows,
+    Shard,
+    Vectors32,
+    cell_path,
+    join,
+    piece_path,
+    read_pieces,
+    read_shard,
+    write_shard,
+)
+from sg.curate.survivors import choose_winners, removals_of_round, survivor_rule
+from sg.curate.videos import Videos, unit_rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartJob:
+    """A part of the vectors; `row` [n] are the canonical rows of its videos, -1 for those that are left out."""
+
+    path: Path
+    index: int
+    row: Rows
+
+    def read(self) -> tuple[Rows, Vectors32]:
+        """Rows that count and their stored vectors."""
+        _, matrix = read_part(self.path)
+        kept = self.row >= 0
+        return self.row[kept], matrix[kept]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScanJob:
+    """Look through a part, for a sample of every `every`-th row."""
+
+    part: PartJob
+    every: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """`digest` [n, 2] uint64 names the stored vector of each `row` [n]; `sampled` [k, d] are those of `sample` [k]."""
+
+    row: Rows
+    digest: NDArray[np.uint64]
+    sample: Rows
+    sampled: Vectors32
+
+
+def scan_part(job: ScanJob) -> Scan:
+    """Which vectors there are, and some of them at unit length."""
+    row, stored = job.part.read()
+    digests = b"".join(hashlib.blake2b(vector.data, digest_size=16).digest() for vector in np.ascontiguousarray(stored))
+    chosen = row % job.every == 0
+    return Scan(row, np.frombuffer(digests, np.uint64).reshape(-1, 2), row[chosen], unit_rows(stored[chosen]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaceJob:
+    """Send the tokens of a part (or of the shard `origin` in `source`) to the cells of `centres` [K, d].
+
+    `alive` are the rows that take part, rising.
+    """
+
+    source: PartJob | Path
+    origin: int
+    alive: Rows
+    centres: Vectors32
+    folder: Path
+
+
+def place_tokens(job: PlaceJob) -> Rows:
+    """[K] how many tokens were sent to each cell."""
+    if isinstance(job.source, Path):
+        shard = read_shard(job.source)
+    else:
+        row, stored = job.source.read()
+        kept = np.isin(row, job.alive)
+        unit = unit_rows(stored[kept])
+        shard = Shard.of(row[kept], unit, unit)
+    cell, _ = nearest_centres(unit_tensor(shard.mean, np.arange(len(shard))).numpy(), job.centres)
+    for number in np.unique(cell).tolist():
+        write_shard(piece_path(job.folder, number, job.origin), shard.at(np.flatnonzero(cell == number)))
+    return np.bincount(cell, minlength=len(job.centres))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GatherJob:
+    """Make the shard of a cell in `folder` of the pieces that were sent to it."""
+
+    folder: Path
+    cell: int
+    dim: int
+
+
+def gather_cell(job: GatherJob) -> Rows:
+    """The rows of the cell."""
+    shard = read_pieces(job.folder, job.cell, job.dim)
+    write_shard(cell_path(job.folder, job.cell), shard)
+    return shard.row
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellJob:
+    """A cell in a round; `is_source` [m] tells on which side each of its tokens is."""
+
+    folder: Path
+    visits: Path
+    cell: int
+    is_source: NDArray[np.bool_]
+    centres: Vectors32
+    probed: int
+    config: TomeConfig
+
+    def home(self) -> Shard:
+        """The tokens of the cell."""
+        return read_shard(cell_path(self.folder, self.cell))
+
+    def visitors(self) -> Shard:
+        """The sources of other cells that are compared with the targets of this one."""
+        return read_pieces(self.visits, self.cell, self.centres.shape[1])
+
+
+def send_visitors(job: CellJob) -> None:
+    """Send each source to the cells next nearest to it."""
+    sources = job.home().at(np.flatnonzero(job.is_source))
+    count = min(job.probed, len(job.centres))
+    if count < 2 or not len(sources):
+        return
+    unit = unit_tensor(sources.mean, np.arange(len(sources)))
+    scores = unit @ torch.from_numpy(job.centres).T
+    scores[:, job.cell] = -torch.inf
+    nearest = scores.topk(count - 1, dim=1).indices.numpy()
+    for number in np.unique(nearest).tolist():
+        chosen = sources.at(np.flatnonzero((nearest == number).any(axis=1)))
+        write_shard(piece_path(job.visits, number, job.cell), chosen)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposals:
+    """For n sources: `source` and `target` rows and `score` float64, all [n]."""
+
+    source: Rows
+    target: Rows
+    score: NDArray[np.float64]
+
+
+def match_cell(job: CellJob) -> Proposals:
+    """The best target of the cell for each of its sources and visitors; none where the cell has no target."""
+    home = job.home()
+    tokens = join([home, job.visitors()], job.centres.shape[1])
+    targets = np.searchsorted(tokens.row, home.row[~job.is_source])
+    sources = np.setdiff1d(np.arange(len(tokens)), targets)
+    if not len(targets) or not len(sources):
+        return Proposals(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    found = Matchers(job.config, tokens.mean).match(tokens.mean, sources, targets)
+    return Proposals(tokens.row[sources], tokens.row[targets[found.target]], found.score)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ApplyJob:
+    """Carry out the edges of a round that end in a cell.
+
+    `source`, `target` and `score` [r] are those edges by falling score; `gone` rows of the cell that merge elsewhere or
+    here. `row`, `size`, `representative` and `caption_length` [t] describe the tokens that the edges touch, by rising
+    row.
+    """
+
+    cell: CellJob
+    number: int
+    source: Rows
+    target: Rows
+    score: NDArray[np.float64]
+    gone: Rows
+    row: Rows
+    size: Rows
+    representative: Rows
+    caption_length: Rows
+    into: Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Applied:
+    """What became of a cell: the rows that grew, with their new sizes and representatives, and what was removed.
+
+    `rep_similarity` [r] is the cosine of each removed video with the one it was merged into.
+    """
+
+    grown: Rows
+    size: Rows
+    representative: Rows
+    removals: Removals
+    rep_similarity: NDArray[np.float64]
+
+
+def apply_edges(job: ApplyJob) -> Applied:
+    """Merge, choose who stands for the clusters, and write the cell for the next round."""
+    home = job.cell.home()
+    stays = home.at(np.flatnonzero(~np.isin(home.row, job.gone)))
+    if not len(job.source):
+        write_shard(cell_path(job.into, job.cell.cell), stays)
+        nothing = np.empty(0, np.int64)
+        return Applied(nothing, nothing, nothing, Removals.none(), np.empty(0))
+    touched = join([home, job.cell.visitors()], job.cell.centres.shape[1]).part(job.row)
+    videos, tokens, names = _touched_videos(job, touched)
+    edges = Edges(np.searchsorted(job.row, job.source), np.searchsorted(job.row, job.target), job.score)
+    groups = merge_groups(tokens, edges)
+    winners = choose_winners(survivor_rule(job.cell.config.survivor), tokens, edges, groups, videos)
+    removals = removals_of_round(tokens, edges, groups, winners, job.number)
+    similarity = row_cosines(videos.unit, removals.video, removals.into)
+    grown = job.row[groups.target]
+    mean, own = stays.mean.copy(), stays.representatives()
+    place = np.searchsorted(stays.row, grown)
+    mean[place], own[place] = groups.mean, videos.unit[winners]
+    write_shard(cell_path(job.into, job.cell.cell), Shard.of(stays.row, mean, own))
+    named = Removals(names[removals.video], names[removals.into], removals.similarity, removals.round)
+    return Applied(grown, groups.size, names[winners], named, similarity)
+
+
+def _touched_videos(job: ApplyJob, touched: Shard) -> tuple[Videos, Tokens, Rows]:
+    """The representatives of the touched tokens as `Videos`, the tokens, and [t] the row that each video stands for."""
+    order = np.argsort(job.representative)
+    names = job.representative[order]
+    videos = Videos([], names.astype(np.uint64), touched.representatives()[order], names, job.caption_length[order])
+    place = np.arange(len(touched))
+    tokens = Tokens(job.row, np.searchsorted(names, job.representative), job.size, touched.mean, place)
+    return videos, tokens, names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckJob:
+    """Compare sampled sources, unit `vectors` [s, d], with all targets of a cell."""
+
+    cell: CellJob
+    vectors: Vectors32
+
+
+def best_in_cell(job: CheckJob) -> tuple[Rows, NDArray[np.float64]]:
+    """[s] row of the best target of the cell (-1 for none), and [s] its score."""
+    targets = job.cell.home().at(np.flatnonzero(~job.cell.is_source))
+    if not len(targets):
+        return np.full(len(job.vectors), -1), np.full(len(job.vectors), -np.inf)
+    both = np.concatenate([job.vectors, targets.mean])
+    sampled = np.arange(len(job.vectors))
+    found = Matchers(job.cell.config, both).match(both, sampled, np.arange(len(sampled), len(both)))
+    return targets.row[found.target], found.score
+
+
+def means_of(job: tuple[Path, Rows]) -> Vectors32:
+    """[k, d] means of the tokens with those rows in a shard's file."""
+    path, rows = job
+    return read_shard(path).part(rows).mean

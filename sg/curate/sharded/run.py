@@ -1,0 +1,322 @@
+"""The driver of a sharded run: it knows who is where and how large; vectors stay in the shards.
+
+A round: every source is sent to the cells next nearest to it; every cell matches the sources it sees with its targets;
+the best proposal of each source counts, and **one** cut over all of them decides which are carried out, as in the run
+in memory; then every cell merges what ends in it. With cells that each see everything the forest is the exact one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sg.core.progress import Progress
+from sg.curate.clustering import grouped_rows, spherical_kmeans
+from sg.curate.config import ShardedTomeConfig
+from sg.curate.matching import Matches
+from sg.curate.order import is_target_side
+from sg.curate.removals import Removals, row_cosines
+from sg.curate.rounds import Edges, Tokens, choose_edges
+from sg.curate.schedule import Schedule
+from sg.curate.sharded.corpus import Corpus
+from sg.curate.sharded.engines import Engine, open_engine
+from sg.curate.sharded.jobs import (
+    Applied,
+    ApplyJob,
+    CellJob,
+    CheckJob,
+    GatherJob,
+    PartJob,
+    PlaceJob,
+    Proposals,
+    ScanJob,
+    apply_edges,
+    best_in_cell,
+    gather_cell,
+    match_cell,
+    means_of,
+    place_tokens,
+    scan_part,
+    send_visitors,
+)
+from sg.curate.sharded.shards import Rows, Vectors32, cell_path, join, read_shard
+from sg.curate.sharded.state import ShardedState, load_state, save_state
+from sg.curate.survivors import survivor_rule
+from sg.curate.tome import RoundRecord, RunState, StateStore, collapse_exact, merge_on
+from sg.curate.videos import Videos
+
+_SAMPLE = 65_536
+_STEPS = 10
+_NO_CUT = -2.0
+"""Below any cosine: a source that met no target proposes nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardedResult:
+    """All removals, [N] `rep_similarity` (NaN where a video is merged into none), and what each round did."""
+
+    removals: Removals
+    rep_similarity: np.ndarray[tuple[int], np.dtype[np.float64]]
+    rounds: list[RoundRecord]
+
+
+def merge_shards(corpus: Corpus, config: ShardedTomeConfig, folder: Path, store: StateStore) -> ShardedResult:
+    """Remove the videos of `corpus` by merging; shards and state lie in `folder`, `store` keeps the end in memory."""
+    schedule = Schedule.of(config, len(corpus))
+    with open_engine(config.engine, config.gpus_per_job) as engine:
+        run = _Run(corpus, config, schedule, engine, folder)
+        state = load_state(folder) or run.first_state()
+        with Progress("merge", total=len(corpus) - config.n_min, unit="videos", done_before=len(state.removals)) as bar:
+            while run.is_for_shards(state):
+                before = len(state.removals)
+                state = run.next_state(run.placed_anew(state))
+                save_state(folder, state)
+                run.delete_others(state)
+                bar.advance(len(state.removals) - before)
+    return run.end_in_memory(state, store)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    corpus: Corpus
+    config: ShardedTomeConfig
+    schedule: Schedule
+    engine: Engine
+    folder: Path
+
+    def is_for_shards(self, state: ShardedState) -> bool:
+        """True while rounds are left and there are too many tokens for memory."""
+        over = state.is_stuck or self.schedule.is_over(len(state), len(state.rounds))
+        return not over and len(state) > self.config.in_memory_below
+
+    def first_state(self) -> ShardedState:
+        """All videos in cells, exact duplicates removed."""
+        every = max(1, len(self.corpus) // _SAMPLE)
+        scans = list(self.engine.map(scan_part, [ScanJob(part, every) for part in self.corpus.parts]))
+        videos = self._named_videos(np.concatenate([s.row for s in scans]), np.concatenate([s.digest for s in scans]))
+        rows = np.arange(len(self.corpus))
+        tokens = Tokens(rows, rows, np.ones(len(rows), np.int64), videos.unit, rows)
+        removals = Removals.none()
+        if self.config.collapse_exact:
+            tokens, removals = collapse_exact(videos, tokens, survivor_rule(self.config.survivor))
+        order = np.argsort(np.concatenate([scan.sample for scan in scans]))
+        sample = np.concatenate([scan.sampled for scan in scans])[order]
+        centres = self._centres(sample, len(tokens))
+        cell = self._place(list(self.corpus.parts), tokens.row, centres, "round-0000")
+        return ShardedState(
+            number=0,
+            row=tokens.row,
+            representative=tokens.representative,
+            size=tokens.size,
+            cell=cell,
+            centres=centres,
+            placed=len(tokens),
+            removals=removals,
+            rep_similarity=np.ones(len(removals)),
+            rounds=[],
+            folder="round-0000",
+        )
+
+    def placed_anew(self, state: ShardedState) -> ShardedState:
+        """The state with fewer cells, when half the tokens are gone since they were put into cells."""
+        if 2 * len(state) > state.placed or len(state.centres) == 1:
+            return state
+        every = max(1, len(self.corpus) // _SAMPLE)
+        paths = [cell_path(self.folder / state.folder, cell) for cell in range(len(state.centres))]
+        order, borders = grouped_rows(state.cell, len(state.centres))
+        sampled = [state.row[order[a:b]] for a, b in itertools.pairwise(borders.tolist())]
+        sampled = [rows[rows % every == 0] for rows in sampled]
+        means = np.concatenate(list(self.engine.map(means_of, list(zip(paths, sampled, strict=True)))))
+        sample = means[np.argsort(np.concatenate(sampled))]
+        lengths = np.linalg.norm(sample, axis=1, keepdims=True)
+        sample = sample[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
+        centres = self._centres(sample, len(state))
+        name = f"round-{state.number:04d}-anew"
+        cell = self._place(list(paths), state.row, centres, name)
+        return dataclasses.replace(state, cell=cell, centres=centres, placed=len(state), folder=name)
+
+    def next_state(self, state: ShardedState) -> ShardedState:
+        """The state after one more round; a round with an empty side does nothing but count."""
+        started = time.monotonic()
+        is_target = is_target_side(self.corpus.keys[state.row], state.number)
+        sources, targets = np.flatnonzero(~is_target), np.flatnonzero(is_target)
+        if not len(sources) or not len(targets):
+            return dataclasses.replace(state, number=state.number + 1)
+        jobs = self._cell_jobs(state, ~is_target)
+        shutil.rmtree(jobs[0].visits, ignore_errors=True)
+        list(self.engine.map(send_visitors, jobs))
+        matches = _best_proposals(list(self.engine.map(match_cell, jobs)), state.row, sources, targets)
+        limit = self.schedule.merges(len(state), len(sources), len(state.rounds))
+        floor = _NO_CUT if self.config.min_similarity is None else self.config.min_similarity
+        edges = choose_edges(sources, targets, matches, limit, state.size, self.config.max_cluster_size, floor)
+        record = RoundRecord(
+            state.number,
+            len(state),
+            len(sources),
+            len(targets),
+            len(edges),
+            cut=float(edges.score[-1]) if len(edges) else None,
+            agreement=self._agreement(state, jobs, edges),
+            seconds=round(time.monotonic() - started, 3),
+        )
+        after = dataclasses.replace(state, number=state.number + 1, rounds=[*state.rounds, record], is_stuck=True)
+        return self._apply(after, state, jobs, edges) if len(edges) else after
+
+    def delete_others(self, state: ShardedState) -> None:
+        """Delete the shards and visits of rounds that are over."""
+        for path in self.folder.glob("round-*"):
+            if path.name != state.folder:
+                shutil.rmtree(path)
+
+    def end_in_memory(self, state: ShardedState, store: StateStore) -> ShardedResult:
+        """Merge what is left as `tome` does it, and join the removals."""
+        paths = [cell_path(self.folder / state.folder, cell) for cell in range(len(state.centres))]
+        shard = join([read_shard(path) for path in paths], self.corpus.dim)
+        names = np.union1d(state.row, state.representative)
+        unit = np.zeros((len(names), self.corpus.dim), np.float32)
+        representative = np.searchsorted(names, state.representative)
+        unit[representative] = shard.representatives()
+        ids = [self.corpus.ids[row] for row in names.tolist()]
+        videos = Videos(ids, self.corpus.keys[names], unit, np.arange(len(names)), self.corpus.caption_length[names])
+        place = np.arange(len(state))
+        tokens = Tokens(np.searchsorted(names, state.row), representative, state.size, shard.mean, place)
+        memory = RunState(state.number, tokens, Removals.none(), state.rounds, state.is_stuck)
+        last, rounds = merge_on(videos, self.config, memory, store)
+        merged = last.into >= 0
+        similarity = np.full(len(last), np.nan)
+        similarity[merged] = row_cosines(unit, last.video[merged], last.into[merged])
+        named = Removals(names[last.video], np.where(merged, names[last.into], -1), last.similarity, last.round)
+        joined = Removals.join([state.removals, named])
+        return ShardedResult(joined, np.concatenate([state.rep_similarity, similarity]), rounds)
+
+    def _named_videos(self, row: Rows, digest: np.ndarray[tuple[int, int], np.dtype[np.uint64]]) -> Videos:
+        """The corpus as `Videos` without vectors; `digest` [N, 2] names the stored vector of each `row` [N]."""
+        ordered = np.empty((len(row), 2), np.uint64)
+        ordered[row] = digest
+        _, first, family = np.unique(ordered.view("V16").ravel(), return_index=True, return_inverse=True)
+        unit = np.empty((len(row), 0), np.float32)
+        return Videos(self.corpus.ids, self.corpus.keys, unit, first[family], self.corpus.caption_length)
+
+    def _centres(self, sample: Vectors32, tokens: int) -> Vectors32:
+        cells = max(1, round(tokens / self.config.rows_per_shard))
+        centres = spherical_kmeans(sample, cells, seed=self.config.seed % 2**32, steps=_STEPS)
+        return centres.astype(np.float32, copy=False)
+
+    def _place(self, sources: list[PartJob | Path], alive: Rows, centres: Vectors32, name: str) -> Rows:
+        """Put tokens into the cells of `centres`, in the folder `name`; gives the cell of each of `alive`."""
+        folder = self.folder / name
+        shutil.rmtree(folder, ignore_errors=True)
+        list(self.engine.map(
+            place_tokens, [PlaceJob(s, number, alive, centres, folder) for number, s in enumerate(sources)]
+        ))  # fmt: skip
+        gathered = self.engine.map(gather_cell, [GatherJob(folder, k, self.corpus.dim) for k in range(len(centres))])
+        cell = np.empty(len(alive), np.int64)
+        for number, rows in enumerate(gathered):
+            cell[np.searchsorted(alive, rows)] = number
+        for pieces in folder.glob("for-*"):
+            shutil.rmtree(pieces)
+        return cell
+
+    def _cell_jobs(self, state: ShardedState, is_source: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[CellJob]:
+        order, borders = grouped_rows(state.cell, len(state.centres))
+        folder, visits = self.folder / state.folder, self.folder / f"round-{state.number:04d}-visits"
+        return [
+            CellJob(folder, visits, cell, is_source[order[borders[cell] : borders[cell + 1]]], state.centres,
+                    self.config.probed_shards, self.config)
+            for cell in range(len(state.centres))
+        ]  # fmt: skip
+
+    def _agreement(self, state: ShardedState, jobs: list[CellJob], edges: Edges) -> float | None:
+        """Share of a sample of the edges that an exact match would have chosen; None where all cells were probed."""
+        if not len(edges) or self.config.probed_shards >= len(state.centres):
+            return None
+        chosen = np.arange(0, len(edges), max(1, len(edges) // self.config.verify_sample))
+        sources, cell = edges.source[chosen], state.cell[edges.source[chosen]]
+        by_cell = [np.flatnonzero(cell == job.cell) for job in jobs]
+        by_cell = [part[np.argsort(state.row[sources[part]])] for part in by_cell]
+        asked = [
+            (cell_path(job.folder, job.cell), state.row[sources[part]]) for job, part in zip(jobs, by_cell, strict=True)
+        ]
+        vectors = np.empty((len(chosen), self.corpus.dim), np.float32)
+        for part, means in zip(by_cell, self.engine.map(means_of, asked), strict=True):
+            vectors[part] = means
+        best, score = np.full(len(chosen), -1), np.full(len(chosen), -np.inf)
+        for row, found in self.engine.map(best_in_cell, [CheckJob(job, vectors) for job in jobs]):
+            wins = (found > score) | ((found == score) & (row < best))
+            best, score = np.where(wins, row, best), np.where(wins, found, score)
+        return float((best == state.row[edges.target[chosen]]).mean())
+
+    def _apply(self, after: ShardedState, state: ShardedState, jobs: list[CellJob], edges: Edges) -> ShardedState:
+        """`after` with the tokens as they are when `edges` have been carried out."""
+        name = f"round-{after.number:04d}"
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        of_cell = [np.flatnonzero(state.cell[edges.target] == job.cell) for job in jobs]
+        into = self.folder / name
+        work = [self._apply_job(state, job, edges, part, into) for job, part in zip(jobs, of_cell, strict=True)]
+        applied = self.engine.map(apply_edges, work)
+        size, representative = state.size.copy(), state.representative.copy()
+        blank = np.empty(len(edges), np.int64)
+        removed = Removals(blank, blank.copy(), np.empty(len(edges)), blank.copy())
+        similarity = np.empty(len(edges))
+        for part, done in zip(of_cell, applied, strict=True):
+            _note(removed, part, done)
+            similarity[part] = done.rep_similarity
+            place = np.searchsorted(state.row, done.grown)
+            size[place], representative[place] = done.size, done.representative
+        kept = np.ones(len(state), dtype=bool)
+        kept[edges.source] = False
+        return dataclasses.replace(
+            after,
+            row=state.row[kept],
+            representative=representative[kept],
+            size=size[kept],
+            cell=state.cell[kept],
+            removals=Removals.join([state.removals, removed]),
+            rep_similarity=np.concatenate([state.rep_similarity, similarity]),
+            folder=name,
+            is_stuck=False,
+        )
+
+    def _apply_job(self, state: ShardedState, job: CellJob, edges: Edges, part: Rows, into: Path) -> ApplyJob:
+        touched = np.unique(np.concatenate([edges.source[part], edges.target[part]]))
+        gone = edges.source[state.cell[edges.source] == job.cell]
+        representative = state.representative[touched]
+        return ApplyJob(
+            cell=job,
+            number=state.number,
+            source=state.row[edges.source[part]],
+            target=state.row[edges.target[part]],
+            score=edges.score[part],
+            gone=state.row[gone],
+            row=state.row[touched],
+            size=state.size[touched],
+            representative=representative,
+            caption_length=self.corpus.caption_length[representative],
+            into=into,
+        )
+
+
+def _note(removed: Removals, part: Rows, done: Applied) -> None:
+    """Put what a cell removed to the places of its edges."""
+    for name in ("video", "into", "similarity", "round"):
+        getattr(removed, name)[part] = getattr(done.removals, name)
+
+
+def _best_proposals(parts: list[Proposals], row: Rows, sources: Rows, targets: Rows) -> Matches:
+    """The best proposal of each source, of equal ones the lowest target; those without any have score -inf."""
+    source = np.concatenate([part.source for part in parts])
+    target = np.concatenate([part.target for part in parts])
+    score = np.concatenate([part.score for part in parts])
+    order = np.lexsort((target, -score, source))
+    first = order[np.flatnonzero(np.r_[True, np.diff(source[order]) > 0])] if len(order) else order
+    matches = Matches(np.zeros(len(sources), np.int64), np.full(len(sources), -np.inf))
+    place = np.searchsorted(row[sources], source[first])
+    matches.target[place] = np.searchsorted(row[targets], target[first])
+    matches.score[place] = score[first]
+    return matches

@@ -1,0 +1,81 @@
+"""A sharded run between two rounds, in memory and on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.core.files import atomic_path
+from sg.curate.removals import Removals
+from sg.curate.sharded.shards import Rows, Vectors32
+from sg.curate.tome import RoundRecord
+
+_FILE = "state.npz"
+_ARRAYS = ("row", "representative", "size", "cell", "rep_similarity", "centres")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class ShardedState:
+    """n tokens by rising row, whose vectors lie in the shards of `folder`.
+
+    Attributes:
+        number: of the next round.
+        row: [n] the video whose key a token carries.
+        representative: [n] the video that stands for it.
+        size: [n] videos in it.
+        cell: [n] its shard.
+        centres: [K, d] unit centres of the shards.
+        placed: tokens there were when they were put into cells.
+        removals: so far.
+        rep_similarity: [r] cosine of each removed video with the one it was merged into.
+        rounds: what each round did.
+        folder: name of the folder with the shards.
+        is_stuck: the last round could merge nothing.
+    """
+
+    number: int
+    row: Rows
+    representative: Rows
+    size: Rows
+    cell: Rows
+    centres: Vectors32
+    placed: int
+    removals: Removals
+    rep_similarity: NDArray[np.float64]
+    rounds: list[RoundRecord]
+    folder: str
+    is_stuck: bool = False
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def save_state(folder: Path, state: ShardedState) -> None:
+    """Keep the state; shards and visits of other rounds are the caller's to delete."""
+    plain = {
+        "number": state.number,
+        "placed": state.placed,
+        "folder": state.folder,
+        "is_stuck": state.is_stuck,
+        "rounds": [dataclasses.asdict(record) for record in state.rounds],
+    }
+    arrays = {name: getattr(state, name) for name in _ARRAYS}
+    arrays |= {f"removals_{field.name}": getattr(state.removals, field.name) for field in dataclasses.fields(Removals)}
+    with atomic_path(folder / _FILE) as temporary:
+        np.savez(temporary, allow_pickle=False, plain=np.array(json.dumps(plain)), **arrays)
+
+
+def load_state(folder: Path) -> ShardedState | None:
+    """The state that was kept last; None when there is none."""
+    if not (folder / _FILE).is_file():
+        return None
+    with np.load(folder / _FILE) as data:
+        plain = json.loads(str(data["plain"]))
+        removals = Removals(**{field.name: data[f"removals_{field.name}"] for field in dataclasses.fields(Removals)})
+        rounds = [RoundRecord(**record) for record in plain.pop("rounds")]
+        arrays = {name: data[name] for name in _ARRAYS}
+        return ShardedState(removals=removals, rounds=rounds, **plain, **arrays)
