@@ -9,10 +9,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg.artefacts.answers import LETTERS, answer_reader
 from sg.artefacts.predictions import ZEROED_VIDEO, Prediction, PredictionWriter
 from sg.core.fingerprints import fingerprint, text_seed
 from sg.core.progress import Progress
-from sg.evaluate.answers import LETTERS, answer_reader
 from sg.evaluate.asking import CACHED_CLIPS, Ask, Asker, PromptEncoder, TokenSource
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.config import BenchmarkConfig

@@ -92,7 +92,7 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         """Refuse unknown choices."""
-        from sg.evaluate.answers import answer_reader
+        from sg.artefacts.answers import answer_reader
 
         _check_choice("reader", self.reader, READERS)
         _check_choice("subtitles", self.subtitles, SUBTITLE_RULES)

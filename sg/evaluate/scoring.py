@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import PROBES, SETTINGS, Prediction
 from sg.core.errors import DataError
-from sg.evaluate.answers import LETTERS
 
 OVERALL = "overall"
 DURATIONS = ("short", "medium", "long")

@@ -19,8 +19,8 @@ UNKNOWN_SCALE = "?"
 LOG_FILE = "run.log"
 LOG_LENGTH = 200
 
-_Facts = tuple[str, str, str]
-"""Video, duration and right answer of a question."""
+_Facts = tuple[str, str, str, int]
+"""Video, duration, right answer and number of options of a question."""
 _Answers = dict[str, dict[str, tuple[str, bool]]]
 """Setting -> question -> (letter, whether it is right); the letter is empty where nothing readable was answered."""
 
@@ -33,6 +33,12 @@ class Questions:
     videos: Ints
     durations: NDArray[np.str_]
     answers: NDArray[np.str_]
+    num_options: Ints
+
+    @property
+    def chance(self) -> float:
+        """Percent right by guessing."""
+        return float(100 * (1 / self.num_options).mean()) if len(self.num_options) else 0.0
 
     def mask(self, bucket: str) -> NDArray[np.bool_]:
         """Questions of a duration bucket; all of them for "overall"."""
@@ -205,11 +211,12 @@ def _read_answers(path: Path, run: RunResult, known: dict[str, _Facts], notes: l
         return {}
     answers: _Answers = {}
     for row in rows:
-        facts = (row.video_id, row.duration, row.answer)
+        facts = (row.video_id, row.duration, row.answer, row.num_options)
         if known.setdefault(row.question_id, facts) != facts:
             raise DataError(
-                f"question {row.question_id} has the video, duration and answer {known[row.question_id]} in one run "
-                f"and {facts} in {run.run}: the runs were evaluated on different benchmarks, report on them apart"
+                f"question {row.question_id} has the video, duration, answer and options {known[row.question_id]} in "
+                f"one run and {facts} in {run.run}: the runs were evaluated on different benchmarks, report on them "
+                "apart"
             )
         answers.setdefault(row.setting, {})[row.question_id] = (row.letter, row.is_correct)
     return answers
@@ -223,6 +230,7 @@ def _questions(known: Mapping[str, _Facts]) -> Questions:
         videos.astype(np.int64).reshape(-1),
         np.array([known[key][1] for key in ids], dtype=np.str_),
         np.array([known[key][2] for key in ids], dtype=np.str_),
+        np.array([known[key][3] for key in ids], dtype=np.int64),
     )
 
 

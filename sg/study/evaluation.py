@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
 import sg.evaluate.config
-import sg.models.config  # noqa: F401
-from sg import __version__
+import sg.models.config
 from sg.artefacts.result import PREDICTIONS_FILE
 from sg.core.commands import command, register
 from sg.core.errors import ConfigError, DataError
@@ -80,10 +79,10 @@ def score_file(path: Path, output: Path | None = None) -> dict[str, dict[str, fl
 
     For an official file the official script's table is printed as well; `output` is a folder for `scores.json`.
     """
+    from sg.artefacts.official_results import read_answers
     from sg.evaluate.official_table import official_table
     from sg.evaluate.run import score_lines
     from sg.evaluate.scoring import score
-    from sg.evaluate.submission import read_answers
 
     rows = read_answers(path)
     if path.suffix != ".jsonl" and rows:
@@ -225,7 +224,7 @@ def _write_scores(folder: Path, scores: Scores, rows: Sequence[Prediction], sett
     uncertainty = _uncertainty(rows)
     details = {name: detail | {"overall_95": uncertainty.get(name)} for name, detail in score_details(scores).items()}
     percentages = {setting: result.percentages() for setting, result in scores.items()}
-    write_json(folder / SCORES_FILE, {"scores": percentages, "details": details, "version": __version__, **settings})
+    write_json(folder / SCORES_FILE, {"scores": percentages, "details": details, "version": sg.__version__, **settings})
 
 
 register(None, "evaluate_schema", EvaluateConfig)

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from sg.artefacts.official_results import read_submission
 from sg.artefacts.predictions import UNDECODABLE, Prediction
 from sg.core.errors import DataError
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question
-from sg.evaluate.submission import read_submission, write_submission
+from sg.evaluate.submission import write_submission
 
 OPTIONS = ("A. red", "B. blue", "C. green", "D. black")
 
