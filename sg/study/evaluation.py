@@ -110,7 +110,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     folder = folder if config.output is None else Path(config.output)
     settings = {"checkpoint": config.checkpoint, "model": model_id, "made_by": made_by}
     if config.shards > 1 and config.shard is None:
-        _run_shards(config)
+        run_shards(config.shards, config.trainer.accelerator == "gpu")
         return _merged(config, benchmark, folder, settings)
     if not _ask(config, benchmark, folder / PREDICTIONS_FILE, made_by):
         return {}
@@ -141,13 +141,15 @@ def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, made_by: str)
     return shard.count == 1
 
 
-def _run_shards(config: EvaluateConfig) -> None:
-    """Run every shard as a process of its own, one a device where there are devices."""
+def run_shards(count: int, on_gpus: bool) -> None:
+    """Run this command once a shard, each as a process of its own, on a GPU of its own where there are several.
+
+    Raises:
+        DataError: a shard failed; the others have finished.
+    """
     children = []
-    for index in range(config.shards):
-        environment = dict(os.environ)
-        if config.trainer.accelerator == "gpu":
-            environment["CUDA_VISIBLE_DEVICES"] = _device(index)
+    for index in range(count):
+        environment = os.environ | ({"CUDA_VISIBLE_DEVICES": _device(index)} if on_gpus else {})
         children.append(subprocess.Popen([sys.executable, *sys.argv, f"shard={index}"], env=environment))
     try:
         failed = [str(index) for index, child in enumerate(children) if child.wait() != 0]
@@ -156,7 +158,7 @@ def _run_shards(config: EvaluateConfig) -> None:
             child.terminate()
         raise
     if failed:
-        raise DataError(f"Shard {', '.join(failed)} of {config.shards} failed (see above): the same command goes on.")
+        raise DataError(f"Shard {', '.join(failed)} of {count} failed (see above): the same command goes on.")
 
 
 def _device(index: int) -> str:

@@ -5,24 +5,27 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from sg.artefacts.predictions import WITH_SUBTITLES, read_predictions
 from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.core.errors import DataError
 from sg.core.paths import PathsConfig
-from sg.demo.build import build_demo_world
+from sg.demo.build import FPS, benchmark_rows, srt, write_film
 from sg.demo.config import DemoWorldConfig
+from sg.demo.corpus import make_world
 from sg.evaluate.asking import Asker
 from sg.evaluate.benchmark import read_benchmark
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor
 from sg.models.config import ModelConfig
-from sg.study.evaluation import EvaluateConfig, evaluate_checkpoint, score_file
+from sg.study.evaluation import EvaluateConfig, evaluate_checkpoint, merge_folder, run_shards, score_file
 from sg.train import visual_tokens
 from sg.train.config import TrainerConfig
 from sg.train.samples import Clip
-from tests.study.commands import run
 
 MODEL = ModelConfig(
     name="tiny",
@@ -39,10 +42,16 @@ VIDEOS = 6
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo world with a benchmark of six films, and a checkpoint of the tiny model."""
+    """The benchmark of a demo world with six films, and a checkpoint of the tiny model."""
     folder = tmp_path_factory.mktemp("world")
-    settings = DemoWorldConfig(videos_per_k=1, align_clips=1, instruct_clips=1, benchmark_videos=VIDEOS // 3)
-    build_demo_world(settings, folder / "demo")
+    benchmark = folder / "demo" / "benchmark"
+    for name in ("videos", "subtitle"):
+        (benchmark / name).mkdir(parents=True)
+    made = make_world(DemoWorldConfig(videos_per_k=1, align_clips=1, instruct_clips=1, benchmark_videos=VIDEOS // 3))
+    for item in made.benchmark:
+        write_film(benchmark / "videos" / f"{item.film.film_id}.mp4", item.film)
+        (benchmark / "subtitle" / f"{item.film.film_id}.srt").write_text(srt(item.cues, FPS))
+    pq.write_table(pa.Table.from_pylist(list(benchmark_rows(made.benchmark))), benchmark / "benchmark.parquet")
     build_model(MODEL).save_pretrained(folder / "checkpoint")
     return folder
 
@@ -138,16 +147,31 @@ def test_broken_and_missing_films_and_subtitles_are_rows_that_say_so(world: Path
     assert sum(question["response"] == "" for video in official for question in video["questions"]) >= 6
 
 
-def test_shards_run_as_processes_and_leave_the_file_of_a_single_one(world: Path, tmp_path: Path) -> None:
-    def command(name: str, *more: str) -> list[str]:
-        where = [f"paths.work={tmp_path / name / 'work'}", f"output={tmp_path / name}"]
-        shown = [f"paths.demo_world={world / 'demo'}", "benchmark.answering.probes=[]", "trainer.decode_workers=0"]
-        batches = "benchmark.answering.batch_size=6"
-        return ["evaluate.py", f"checkpoint={world / 'checkpoint'}", *where, *shown, batches, *more]
-
-    alone, parts = run(command("alone")), run(command("parts", "shards=2"))
-    assert (alone.returncode, parts.returncode) == (0, 0), alone.stderr + parts.stderr
-    names = sorted(path.name for path in (tmp_path / "parts").glob("predictions*"))
-    assert names == ["predictions.0-of-2.jsonl", "predictions.1-of-2.jsonl", "predictions.jsonl"]
+def test_shards_merged_are_the_file_of_a_single_process(world: Path, tmp_path: Path) -> None:
+    config = settings_of(world, tmp_path, probes=[])
+    config.benchmark.answering.batch_size = 6
+    alone = evaluate_checkpoint(config)
+    parts = tmp_path / "parts"
+    other = PathsConfig(work=str(tmp_path / "other"), runs=str(tmp_path / "runs"))
+    for index in (1, 0):
+        part = replace(config, output=str(parts), paths=other, shards=2, shard=index)
+        assert evaluate_checkpoint(part) == {}
+    assert merge_folder(config, parts) == alone
     for name in ("predictions.jsonl", "official_with_subtitles.json"):
-        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+        assert (parts / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_all_shards_of_a_machine_are_started_with_the_command_s_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pathlib, sys\n"
+        "(pathlib.Path(__file__).parent / sys.argv[2]).write_text(sys.argv[1])\n"
+        "sys.exit(sys.argv[2] == 'shard=2')\n"
+    )
+    monkeypatch.setattr("sys.argv", [str(script), "shards=2"])
+    run_shards(2, on_gpus=False)
+    assert [(tmp_path / f"shard={index}").read_text() for index in range(2)] == ["shards=2"] * 2
+    with pytest.raises(DataError, match="Shard 2 of 3 failed"):
+        run_shards(3, on_gpus=False)
