@@ -5,6 +5,7 @@ JSON, one object a video. Anybody's file can be read and scored, so models that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 from sg.artefacts.answers import LETTERS, OFFICIAL_LETTERS, answer_reader
 from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES, Prediction, read_predictions
 from sg.core.errors import DataError, MissingInputError
-from sg.core.files import read_json
 
 # Names of the keys in files from before 2024-06-18.
 _OLD_NAMES = {
@@ -77,7 +77,10 @@ def read_submission(path: Path, setting: str = WITHOUT_SUBTITLES, reader: str = 
     Raises:
         DataError: the file is no result file, a response is missing, or a question occurs twice.
     """
-    data = read_json(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON ({error}); commas before a closing bracket are not allowed.") from error
     if not isinstance(data, list):
         raise DataError(f"{path} holds a {type(data).__name__}, expected a list with one object a video.")
     rows: dict[str, Prediction] = {}
