@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -9,19 +10,21 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg.artefacts.predictions import ZEROED_VIDEO, Prediction, PredictionWriter
+from sg.artefacts.answers import LETTERS, answer_reader
+from sg.artefacts.predictions import ZEROED_VIDEO, Key, Prediction, PredictionWriter
 from sg.core.fingerprints import fingerprint, text_seed
 from sg.core.progress import Progress
-from sg.evaluate.answers import LETTERS, answer_reader
 from sg.evaluate.asking import CACHED_CLIPS, Ask, Asker, PromptEncoder, TokenSource
 from sg.evaluate.benchmark import Benchmark
-from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.config import AnsweringConfig, BenchmarkConfig
 from sg.evaluate.shards import WHOLE, Shard
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sg.evaluate.generation import Generated, Prompt
+
+log = logging.getLogger(__name__)
 
 ANSWERING_VERSION = 1
 """Goes into every row's `made_by`: raise it when the same settings would give other answers."""
@@ -93,6 +96,7 @@ class _Answers:
 
         self._encoder, self._clip = encoder, lru_cache(maxsize=CACHED_CLIPS)(visual_tokens.__getitem__)
         self._read, self._answering = answer_reader(config.answer_reader), config.answering
+        self.batch_size = config.answering.batch_size
         self._positions = model.config.get_text_config().max_position_embeddings
         self._width = model.config.vision_config.hidden_size
         self._sampling = REFERENCE_SAMPLING if config.answering.sampling == "reference" else None
@@ -180,6 +184,7 @@ def evaluate(
     own_batches = shard.part(list(batches(asks, config.answering.batch_size)))
     failed = [ask.row for ask in asks if not ask.is_askable] if shard.is_first else []
     file = shard.file(path)
+    answers: _Answers | None = None
     with PredictionWriter(file, made_by) as writer:
         total = len(failed) + sum(len(batch) for _, batch in own_batches)
         rows = [*failed, *(ask.row for _, batch in own_batches for ask in batch)]
@@ -188,11 +193,35 @@ def evaluate(
         with Progress(label, total=total, unit="questions", done_before=total - len(open_rows)) as bar:
             writer.write(failed)
             bar.fail(len(failed))
-            answers: _Answers | None = None
             for number, batch in own_batches:
                 missing = sum(not writer.is_done(ask.row.key) for ask in batch)
                 if missing:
                     answers = answers or _Answers(model, encoder, visual_tokens, config, most)
                     writer.write(replace(row, batch=number) for row in answers.answer(batch))
                     bar.advance(missing)
+        if config.answering.check_in_full:
+            shortened = [
+                ask for _, batch in own_batches for ask in batch if writer.done[ask.row.key].num_new_tokens == 1
+            ]
+            sample = _drawn(shortened, config.answering)
+            _log_agreement(_Answers(model, encoder, visual_tokens, _in_full(config), most), sample, writer.done)
     return file
+
+
+def _in_full(config: BenchmarkConfig) -> BenchmarkConfig:
+    return replace(config, answering=replace(config.answering, stop_at_first_letter=False))
+
+
+def _drawn(asks: Sequence[Ask], answering: AnsweringConfig) -> list[Ask]:
+    """`answering.check_in_full` of the asks, drawn by the seed."""
+    ordered = sorted(asks, key=lambda ask: text_seed("check in full", answering.seed, *ask.row.key))
+    return ordered[: answering.check_in_full]
+
+
+def _log_agreement(answers: _Answers, sample: Sequence[Ask], done: Mapping[Key, Prediction]) -> None:
+    """Say how many answers that ended at their first letter have that letter also when they are written out."""
+    alike = 0
+    for at in range(0, len(sample), answers.batch_size):
+        for row in answers.answer(sample[at : at + answers.batch_size]):
+            alike += row.letter == done[row.key].letter
+    log.info("first letters against answers in full: %d of %d agree", alike, len(sample))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sg.artefacts.answers import LETTERS
 from sg.core.errors import ConfigError, DataError
 from sg.core.fingerprints import fingerprint
-from sg.evaluate.answers import LETTERS
 from sg.evaluate.config import BenchmarkConfig
 
 MAX_OPTIONS = 10

@@ -53,6 +53,8 @@ class AnsweringConfig:
     max_new_tokens: int = 16
     # Take the first generated token when it is a letter, instead of generating to the end of the answer.
     stop_at_first_letter: bool = True
+    # So many of the answers that ended at their first letter are written out again, to log how many still agree.
+    check_in_full: int = 0
     # `reference` draws as Chat-UniVi's own scripts do (temperature 0.2, up to 1,024 tokens), here with a seed.
     sampling: str = "greedy"
     # Decides which other video `swapped_video` shows, the order of shuffled options, and what sampling draws.
@@ -65,6 +67,8 @@ class AnsweringConfig:
         for name in self.probes:
             _check_choice("answering.probes", name, PROBES)
         _check_choice("answering.sampling", self.sampling, SAMPLINGS)
+        if self.check_in_full < 0:
+            raise ConfigError(f"benchmark.answering.check_in_full is {self.check_in_full}, expected 0 or more.")
         for key in ("batch_size", "max_new_tokens"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"benchmark.answering.{key} is {getattr(self, key)}, expected 1 or more.")
@@ -92,7 +96,7 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         """Refuse unknown choices."""
-        from sg.evaluate.answers import answer_reader
+        from sg.artefacts.answers import answer_reader
 
         _check_choice("reader", self.reader, READERS)
         _check_choice("subtitles", self.subtitles, SUBTITLE_RULES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sg.evaluate.answers import LETTERS
+from sg.artefacts.answers import LETTERS
 from sg.evaluate.config import PromptConfig
 
 

@@ -88,6 +88,7 @@ def _details(result: SettingScores) -> dict[str, Any]:
         },
         "task_mean": result.task_mean,
         "chance": result.chance,
+        "logit": _count(result.logit),
         "letters": {letter or "none": number for letter, number in result.letters.items()},
         "right_letters": result.answers,
         "statuses": result.statuses,

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import PROBES, SETTINGS, Prediction
 from sg.core.errors import DataError
-from sg.evaluate.answers import LETTERS
 
 OVERALL = "overall"
 DURATIONS = ("short", "medium", "long")
@@ -70,6 +70,7 @@ class SettingScores:
         subtitles: number of rows by how their subtitles came out: "ok", "missing", "unreadable".
         without_subtitle_lines: questions asked with subtitles that had no line to show.
         chance: per cent right by guessing.
+        logit: the counts when the likeliest letter is taken, whatever the text says: another metric, never unanswered.
     """
 
     setting: str
@@ -80,6 +81,7 @@ class SettingScores:
     subtitles: dict[str, int]
     without_subtitle_lines: int = 0
     chance: float = 25.0
+    logit: Count = Count()
 
     @property
     def task_mean(self) -> float:
@@ -146,7 +148,15 @@ def score_setting(rows: Sequence[Prediction], durations: Sequence[str] | None = 
         subtitles=dict(sorted(Counter(row.subtitles for row in chosen if row.subtitles).items())),
         without_subtitle_lines=sum(row.subtitles != "" and row.subtitle_lines == 0 for row in chosen),
         chance=100 * sum(1 / row.num_options for row in chosen) / len(chosen),
+        logit=_logit_count(chosen),
     )
+
+
+def _logit_count(rows: Iterable[Prediction]) -> Count:
+    scored = [row for row in rows if row.letter_logits]
+    likeliest = [LETTERS[row.letter_logits.index(max(row.letter_logits))] for row in scored]
+    correct = sum(letter == row.answer for letter, row in zip(likeliest, scored, strict=True))
+    return Count(correct, len(scored), len(scored))
 
 
 def score(predictions: Sequence[Prediction], durations: Sequence[str] | None = None) -> Scores:

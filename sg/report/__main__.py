@@ -1,10 +1,17 @@
-"""`python -m sg.report study=runs/demo_scaling`: the report on a study's folder, printed and written."""
+"""`python -m sg.report study=FOLDER`: the report on a study's folder, printed and written.
+
+`python -m sg.report published` prints the published study's tables and what they carry,
+`python -m sg.report compare A B` sets any two files of answers side by side, and
+`python -m sg.report dashboard study=FOLDER` builds the W&B workspace and report.
+"""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sg.core.commands import command
+from sg.core.commands import command, one_sentence_errors
+from sg.core.errors import ConfigError
 from sg.core.tracking import LoggerConfig, Tracker
 from sg.report.config import GalleryConfig, ReportConfig
 
@@ -39,9 +46,33 @@ def _gallery_choice(config: GalleryConfig) -> "GalleryChoice":
 
 main = command("report", ReportConfig)(report)
 
+
+def compare(arguments: Sequence[str]) -> None:
+    """Print the comparison of files of answers."""
+    from sg.report.compare import compare_text
+
+    print(compare_text([Path(argument) for argument in arguments]), end="")
+
+
+def published(arguments: Sequence[str]) -> None:
+    """Print the published study's tables and what they carry."""
+    from sg.report.claims import published_text
+
+    if arguments:
+        raise ConfigError(f"published takes no settings, got {arguments[0]!r}.")
+    print(published_text(), end="")
+
+
+SUBCOMMANDS = {"compare": compare, "published": published}
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["dashboard"]:
-        from sg.report.dashboard_command import main
+    if len(sys.argv) > 1 and sys.argv[1] in SUBCOMMANDS:
+        with one_sentence_errors():
+            SUBCOMMANDS[sys.argv[1]](sys.argv[2:])
+    elif sys.argv[1:2] == ["dashboard"]:
+        from sg.report.dashboard_command import main as dashboard
 
         del sys.argv[1]
-    main()
+        dashboard()
+    else:
+        main()

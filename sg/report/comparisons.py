@@ -12,8 +12,6 @@ from sg.report.statistics import mcnemar
 from sg.report.study import OVERALL, Arm, Study
 from sg.report.summary import ControlRow, LetterRow, PairRow, ProbeRow, Row, Shape
 
-CHANCE = 25.0
-"""Percent right by guessing among four options."""
 PROBE_TOLERANCE = 4.0
 """A probe counts as at chance within this many points of it (`spec/demo-world.md` section 8, point 4)."""
 
@@ -69,10 +67,11 @@ def probe_rows(study: Study, arm: Arm, probe: str) -> list[ProbeRow]:
     if own is None:
         return []
     value = accuracy(own)
-    at_chance = abs(value.value - CHANCE) <= PROBE_TOLERANCE
+    chance = study.questions.chance
+    at_chance = abs(value.value - chance) <= PROBE_TOLERANCE
     seeds = len(arm.correct[probe])
     drop = None if right is None else difference(right, own)
-    return [ProbeRow(probe, arm.name, arm.label, seeds, value, CHANCE, at_chance, drop)]
+    return [ProbeRow(probe, arm.name, arm.label, seeds, value, chance, at_chance, drop)]
 
 
 def count_pairs(study: Study, arm: Arm, setting: str) -> list[PairRow]:

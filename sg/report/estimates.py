@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sg.report.statistics import clustered_error, student_test
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -102,15 +104,9 @@ def _per_video(influence: Floats, videos: Ints) -> Floats:
 
 
 def _estimate(value: float, influence: Floats, videos: Ints, test: bool = False) -> Estimate:
-    from scipy.stats import t
-
-    sums = _per_video(influence, videos)
-    clusters = len(sums)
-    if clusters < 2:
+    error = clustered_error(influence, videos)
+    if np.isnan(error):
         return Estimate(100 * value, -100.0, 100.0, 100.0, 1.0 if test else None)  # one video tells nothing
-    error = float(np.sqrt((sums**2).sum() * clusters / (clusters - 1)))
-    half = float(t.ppf(0.975, clusters - 1)) * error
-    p = None
-    if test:
-        p = float(2 * t.sf(abs(value) / error, clusters - 1)) if error > 0 else float(value == 0)
-    return Estimate(100 * value, 100 * (value - half), 100 * (value + half), 100 * error, p)
+    student = student_test(value, error, len(np.unique(videos)))
+    low, high = student.interval.low, student.interval.high
+    return Estimate(100 * value, 100 * low, 100 * high, 100 * error, student.p if test else None)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sg.artefacts.predictions import PROBES, SETTINGS
+from sg.artefacts.predictions import LEAK_PROBES, SETTINGS, SHUFFLED_OPTIONS, WITHOUT_SUBTITLES
 from sg.artefacts.result import RunResult
 from sg.core.fingerprints import fingerprint
 from sg.report.comparisons import compare_control, count_letters, count_pairs, fit_shapes, letter_shares, probe_rows
@@ -16,6 +16,7 @@ from sg.report.statistics import holm
 from sg.report.study import BUCKETS, OVERALL, Arm, Study
 from sg.report.summary import Cell, Row, RunRow, Summary, Table
 from sg.report.topics import topic_rows
+from sg.report.wording import accuracy_text, difference_text
 
 
 def measure(study: Study) -> Summary:
@@ -32,15 +33,27 @@ def measure(study: Study) -> Summary:
         controls=[
             row for setting in SETTINGS for arm in study.controls for row in compare_control(study, arm, setting)
         ],
-        probes=[row for probe in PROBES for arm in study.finished for row in probe_rows(study, arm, probe)],
+        probes=[row for probe in LEAK_PROBES for arm in study.finished for row in probe_rows(study, arm, probe)],
         pairs=[row for setting in SETTINGS for arm in study.finished for row in count_pairs(study, arm, setting)],
         letters=[row for setting in SETTINGS for arm in arms for row in count_letters(arm, setting)],
         answers=letter_shares(dict(zip(*np.unique(study.questions.answers, return_counts=True), strict=True))),
         runs=[_run(run) for run in sorted(study.runs, key=_run_order)],
-        notes=list(study.notes),
+        notes=[*study.notes, *_shuffled_notes(study)],
         topics=[row for setting in SETTINGS for row in topic_rows(study, setting)],
         costs=cost_rows(study),
     )
+
+
+def _shuffled_notes(study: Study) -> list[str]:
+    """What asking with shuffled options gave, for the largest arm that was asked so."""
+    for arm in reversed(study.finished):
+        other, own = study.sample(arm, SHUFFLED_OPTIONS), study.sample(arm, WITHOUT_SUBTITLES)
+        if other is not None and own is not None:
+            return [
+                f"With its options shuffled {arm.label} answers {accuracy_text(accuracy(other))} % of the questions "
+                f"without subtitles, {difference_text(difference(other, own))} points against their own order."
+            ]
+    return []
 
 
 def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -> Table | None:

@@ -29,6 +29,15 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class StudentTest:
+    """A value against 0 by Student's t: its interval, the statistic and the two-sided p; NaN where nothing is known."""
+
+    interval: Interval
+    t: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
     """One accuracy: `wilson` takes the questions as independent, `standard_error` is clustered by video.
 
@@ -116,13 +125,28 @@ def _as_floats(values: ArrayLike, videos: Sequence[str] | ArrayLike) -> tuple[Fl
     return array, cluster
 
 
-def _clustered_error(residuals: Floats, cluster: NDArray[np.intp]) -> float:
-    """Standard error of a mean whose residuals are [n]; NaN for a single cluster."""
-    clusters = int(cluster.max()) + 1
-    if clusters < 2:
-        return math.nan
-    sums = np.bincount(cluster, weights=residuals)
-    return float(np.sqrt((sums**2).sum() * clusters / (clusters - 1)) / len(residuals))
+def clustered_error(contributions: ArrayLike, videos: Sequence[str] | ArrayLike) -> float:
+    """Standard error of a sum whose parts are `contributions` [n], for a mean (value - mean) / n; NaN for one video.
+
+    The root of the sum over videos of (sum of their contributions) squared, times G / (G - 1) for G videos.
+    """
+    parts, cluster = _as_floats(contributions, videos)
+    sums = np.bincount(cluster, weights=parts)
+    clusters = len(sums)
+    return float(np.sqrt((sums**2).sum() * clusters / (clusters - 1))) if clusters > 1 else math.nan
+
+
+def student_test(value: float, error: float, videos: int) -> StudentTest:
+    """`value` with the clustered standard error `error`, by Student's t with `videos` - 1 degrees of freedom."""
+    from scipy.stats import t as student
+
+    if math.isnan(error):
+        return StudentTest(Interval(math.nan, math.nan), math.nan, math.nan)
+    if error == 0:  # every video has the same value
+        return StudentTest(Interval(value, value), math.copysign(math.inf, value) if value else 0.0, float(value == 0))
+    half = float(student.ppf((1 + LEVEL) / 2, videos - 1)) * error
+    p = float(2 * student.sf(abs(value) / error, videos - 1))
+    return StudentTest(Interval(value - half, value + half), value / error, p)
 
 
 def _icc(values: Floats, cluster: NDArray[np.intp]) -> float:
@@ -148,7 +172,7 @@ def accuracy_summary(correct: ArrayLike, videos: Sequence[str] | ArrayLike) -> A
         videos=int(cluster.max()) + 1,
         accuracy=mean,
         wilson=wilson_interval(right, len(values)),
-        standard_error=_clustered_error(values - mean, cluster),
+        standard_error=clustered_error((values - mean) / len(values), cluster),
         standard_error_binomial=math.sqrt(mean * (1 - mean) / len(values)),
         icc=_icc(values, cluster),
     )
@@ -158,30 +182,12 @@ def clustered_difference(
     differences: ArrayLike, videos: Sequence[str] | ArrayLike, seed: int = 0, resamples: int = 10_000
 ) -> Difference:
     """The mean of per-question `differences` [n], new minus base: -1, 0, 1, or fractions when averaged over seeds."""
-    from scipy.stats import t as student
-
     values, cluster = _as_floats(differences, videos)
-    mean, error, videos_n = (
-        float(values.mean()),
-        _clustered_error(values - values.mean(), cluster),
-        int(cluster.max()) + 1,
-    )
-    if not error > 0:  # no video differs from the mean, or there is just one
-        p = 1.0 if mean == 0 else (math.nan if math.isnan(error) else 0.0)
-        same = Interval(mean, mean) if error == 0 else Interval(math.nan, math.nan)
-        statistic = 0.0 if mean == 0 else math.copysign(math.inf, mean)
-        return Difference(mean, len(values), videos_n, error, statistic, p, same, same)
-    half = float(student.ppf((1 + LEVEL) / 2, videos_n - 1)) * error
-    return Difference(
-        difference=mean,
-        questions=len(values),
-        videos=videos_n,
-        standard_error=error,
-        t=mean / error,
-        p=float(2 * student.sf(abs(mean) / error, videos_n - 1)),
-        interval=Interval(mean - half, mean + half),
-        bootstrap=_bootstrap_over_videos(values, cluster, seed, resamples),
-    )
+    mean, count = float(values.mean()), int(cluster.max()) + 1
+    error = clustered_error((values - mean) / len(values), cluster)
+    test = student_test(mean, error, count)
+    bootstrap = _bootstrap_over_videos(values, cluster, seed, resamples) if error > 0 else test.interval
+    return Difference(mean, len(values), count, error, test.t, test.p, test.interval, bootstrap)
 
 
 def _bootstrap_over_videos(values: Floats, cluster: NDArray[np.intp], seed: int, resamples: int) -> Interval:
@@ -238,9 +244,18 @@ def mcnemar(new: ArrayLike, base: ArrayLike, videos: Sequence[str] | ArrayLike) 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted by Holm's method for a planned family of comparisons, in the same order."""
+    return _adjusted(p_values, "holm")
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for the share of false discoveries by Benjamini and Hochberg, in the same order."""
+    return _adjusted(p_values, "fdr_bh")
+
+
+def _adjusted(p_values: Sequence[float], method: str) -> list[float]:
     from statsmodels.stats.multitest import multipletests
 
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
+    return [float(p) for p in multipletests(p_values, method=method)[1]] if len(p_values) else []
 
 
 def cochran_q(correct: ArrayLike) -> CochranQ:

@@ -19,8 +19,8 @@ UNKNOWN_SCALE = "?"
 LOG_FILE = "run.log"
 LOG_LENGTH = 200
 
-_Facts = tuple[str, str, str, str, str]
-"""Video, duration, right answer, task type and domain of a question."""
+_Facts = tuple[str, str, str, str, str, int]
+"""Video, duration, right answer, task type, domain and number of options of a question."""
 _Answers = dict[str, dict[str, tuple[str, bool]]]
 """Setting -> question -> (letter, whether it is right); the letter is empty where nothing readable was answered."""
 
@@ -35,6 +35,12 @@ class Questions:
     answers: NDArray[np.str_]
     task_types: NDArray[np.str_]
     domains: NDArray[np.str_]
+    num_options: Ints
+
+    @property
+    def chance(self) -> float:
+        """Percent right by guessing."""
+        return float(100 * (1 / self.num_options).mean()) if len(self.num_options) else 0.0
 
     def mask(self, bucket: str) -> NDArray[np.bool_]:
         """Questions of a duration bucket; all of them for "overall"."""
@@ -210,11 +216,12 @@ def _read_answers(path: Path, run: RunResult, known: dict[str, _Facts], notes: l
         return {}
     answers: _Answers = {}
     for row in rows:
-        facts = (row.video_id, row.duration, row.answer, row.task_type, row.domain)
+        facts = (row.video_id, row.duration, row.answer, row.task_type, row.domain, row.num_options)
         if known.setdefault(row.question_id, facts) != facts:
             raise DataError(
-                f"question {row.question_id} has the video, duration, answer and kind {known[row.question_id]} in one "
-                f"run and {facts} in {run.run}: the runs were evaluated on different benchmarks, report on them apart"
+                f"question {row.question_id} has the video, duration, answer, kind and options "
+                f"{known[row.question_id]} in one run and {facts} in {run.run}: the runs were evaluated on different "
+                "benchmarks, report on them apart"
             )
         answers.setdefault(row.setting, {})[row.question_id] = (row.letter, row.is_correct)
     return answers
@@ -227,6 +234,7 @@ def _questions(known: Mapping[str, _Facts]) -> Questions:
         ids,
         videos.astype(np.int64).reshape(-1),
         *(np.array([known[key][place] for key in ids], dtype=np.str_) for place in (1, 2, 3, 4)),
+        np.array([known[key][5] for key in ids], dtype=np.int64),
     )
 
 

@@ -7,6 +7,8 @@ SETTING_TITLES = {
     "with_subtitles": "With subtitles",
     "zeroed_video": "Zeroed video",
     "swapped_video": "Swapped video",
+    "no_video": "No video",
+    "shuffled_options": "Shuffled options",
 }
 BUCKET_TITLES = {"overall": "Overall", "short": "Short", "medium": "Medium", "long": "Long"}
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
 import sg.evaluate.config
-import sg.models.config  # noqa: F401
-from sg import __version__
+import sg.models.config
 from sg.artefacts.result import PREDICTIONS_FILE
 from sg.core.commands import command, register
 from sg.core.errors import ConfigError, DataError
@@ -80,10 +79,10 @@ def score_file(path: Path, output: Path | None = None) -> dict[str, dict[str, fl
 
     For an official file the official script's table is printed as well; `output` is a folder for `scores.json`.
     """
+    from sg.artefacts.official_results import read_answers
     from sg.evaluate.official_table import official_table
     from sg.evaluate.run import score_lines
     from sg.evaluate.scoring import score
-    from sg.evaluate.submission import read_answers
 
     rows = read_answers(path)
     if path.suffix != ".jsonl" and rows:
@@ -111,7 +110,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     folder = folder if config.output is None else Path(config.output)
     settings = {"checkpoint": config.checkpoint, "model": model_id, "made_by": made_by}
     if config.shards > 1 and config.shard is None:
-        _run_shards(config)
+        run_shards(config.shards, config.trainer.accelerator == "gpu")
         return _merged(config, benchmark, folder, settings)
     if not _ask(config, benchmark, folder / PREDICTIONS_FILE, made_by):
         return {}
@@ -142,13 +141,15 @@ def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, made_by: str)
     return shard.count == 1
 
 
-def _run_shards(config: EvaluateConfig) -> None:
-    """Run every shard as a process of its own, one a device where there are devices."""
+def run_shards(count: int, on_gpus: bool) -> None:
+    """Run this command once a shard, each as a process of its own, on a GPU of its own where there are several.
+
+    Raises:
+        DataError: a shard failed; the others have finished.
+    """
     children = []
-    for index in range(config.shards):
-        environment = dict(os.environ)
-        if config.trainer.accelerator == "gpu":
-            environment["CUDA_VISIBLE_DEVICES"] = _device(index)
+    for index in range(count):
+        environment = os.environ | ({"CUDA_VISIBLE_DEVICES": _device(index)} if on_gpus else {})
         children.append(subprocess.Popen([sys.executable, *sys.argv, f"shard={index}"], env=environment))
     try:
         failed = [str(index) for index, child in enumerate(children) if child.wait() != 0]
@@ -157,7 +158,7 @@ def _run_shards(config: EvaluateConfig) -> None:
             child.terminate()
         raise
     if failed:
-        raise DataError(f"Shard {', '.join(failed)} of {config.shards} failed (see above): the same command goes on.")
+        raise DataError(f"Shard {', '.join(failed)} of {count} failed (see above): the same command goes on.")
 
 
 def _device(index: int) -> str:
@@ -225,7 +226,7 @@ def _write_scores(folder: Path, scores: Scores, rows: Sequence[Prediction], sett
     uncertainty = _uncertainty(rows)
     details = {name: detail | {"overall_95": uncertainty.get(name)} for name, detail in score_details(scores).items()}
     percentages = {setting: result.percentages() for setting, result in scores.items()}
-    write_json(folder / SCORES_FILE, {"scores": percentages, "details": details, "version": __version__, **settings})
+    write_json(folder / SCORES_FILE, {"scores": percentages, "details": details, "version": sg.__version__, **settings})
 
 
 register(None, "evaluate_schema", EvaluateConfig)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from sg.artefacts.answers import read_letter
 from sg.artefacts.predictions import (
     MISSING_VIDEO,
     SWAPPED_VIDEO,
@@ -19,7 +20,6 @@ from sg.artefacts.predictions import (
     read_predictions,
 )
 from sg.evaluate.answering import answers_fingerprint, batches, evaluate, letter_ids
-from sg.evaluate.answers import read_letter
 from sg.evaluate.asking import Asker, swap_partners
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.prompts import build_prompt

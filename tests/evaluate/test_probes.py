@@ -119,6 +119,19 @@ def test_sampled_answers_end_where_the_model_has_no_position_left(tmp_path: Path
     assert any(row.num_new_tokens > 16 for row in rows)
 
 
+def test_first_letters_can_be_checked_against_answers_in_full(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    made = world(tmp_path / "benchmark", videos=3, settings=[WITHOUT_SUBTITLES], probes=[], stop_at_first_letter=True)
+    letter_b = next(token for token in range(700) if made.encoder.decode([token]) == "B")
+    always_b = replace(made, model=_saying(made, letter_b))
+    config = with_answering(made.config, check_in_full=5)
+    rows = ask_all(always_b, tmp_path / "a.jsonl", config)
+    assert {(row.response, row.num_new_tokens) for row in rows} == {("B", 1)}
+    assert "first letters against answers in full: 5 of 5 agree" in caplog.text
+    logit = publish(made.benchmark, config, tmp_path / "a.jsonl")[WITHOUT_SUBTITLES].logit
+    assert (logit.answered, logit.correct) == (9, sum(row.answer == "B" for row in rows))
+
+
 def test_a_broken_subtitle_file_is_said_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = world(tmp_path / "benchmark", videos=4, settings=[WITH_SUBTITLES], probes=[])
     broken = made.benchmark.videos[0].subtitle_path

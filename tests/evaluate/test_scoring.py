@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from sg.artefacts.official_results import read_submission
 from sg.artefacts.predictions import UNDECODABLE, Prediction
 from sg.core.errors import DataError
 from sg.evaluate.official_table import official_table
 from sg.evaluate.scoring import score, score_setting
-from sg.evaluate.submission import read_submission
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "video_mme"
 RESULTS: dict[str, Any] = json.loads((GOLDENS / "results_full.json").read_text())

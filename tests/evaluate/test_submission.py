@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from sg.artefacts.official_results import read_submission
 from sg.artefacts.predictions import UNDECODABLE, Prediction
 from sg.core.errors import DataError
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question
-from sg.evaluate.submission import read_submission, write_submission
+from sg.evaluate.submission import write_submission
 
 OPTIONS = ("A. red", "B. blue", "C. green", "D. black")
 
@@ -63,6 +64,19 @@ def test_a_file_of_the_old_layout_is_read_too(tmp_path: Path) -> None:
     old = {"duration_category": "short", "video_category": "d", "video_subcategory": "s", "video_id": "001"}
     path = save([old | {"questions": video["questions"]}], tmp_path)
     assert read_submission(path) == read_submission(save(official(), tmp_path))
+
+
+def test_a_file_that_is_no_json_says_what_its_template_gets_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text('[{"video_id": "001",}]')
+    with pytest.raises(DataError, match="commas before a closing bracket"):
+        read_submission(path)
+
+
+def test_an_answer_sheet_with_five_options_is_read_with_five_letters(tmp_path: Path) -> None:
+    five = official(options=["A. 1", "B. 2", "C. 3", "D. 4", "E. 5"], answer="E", response="E")
+    (row,) = read_submission(save(five, tmp_path))
+    assert (row.letter, row.answer, row.num_options, row.is_correct) == ("E", "E", 5, True)
 
 
 @pytest.mark.parametrize(

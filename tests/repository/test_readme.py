@@ -45,7 +45,7 @@ def test_every_other_command_is_one_that_a_test_runs() -> None:
     covered = (
         r"make (demo|test|lint|assets|test-fast)",
         r"python train\.py --help",
-        r"python evaluate\.py (checkpoint|predictions)=\S+",
+        r"python evaluate\.py (checkpoint|merge|predictions)=\S+.*",
         r"python -m sg\.report (study=\S+|published|compare \S+ \S+)",
         r"python -m sg\.(sources|caption|embed|curate) data=\S+.*",
     )

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sg.artefacts.answers import answer_reader, read_letter, read_letter_2024_06_18
 from sg.core.errors import ConfigError
-from sg.evaluate.answers import answer_reader, read_letter, read_letter_2024_06_18
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "video_mme"
 

@@ -1,0 +1,77 @@
+"""What interruptions leave behind: an evaluation killed again and again against an undisturbed one.
+
+    python benchmarks/evaluation/kills.py [--kills 30] [--out work/benchmarks/evaluation]
+
+The films, questions and model are those of `shared_work.py`. A child process answers; it gets SIGKILL as soon as its
+file of answers has grown by a random number of bytes. The file must in the end be byte for byte the one of a process
+that nobody killed.
+"""
+
+import argparse
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from shared_work import MODEL, Bench
+
+from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.evaluate.answering import evaluate
+from sg.train.visual_tokens import fill_cache
+
+FORK = multiprocessing.get_context("fork")
+
+
+def answer(bench: Bench, store: VisualTokenStore, path: Path) -> None:
+    bench.config.answering.batch_size = 6  # a write for every video
+    evaluate(bench.model, bench.encoder, bench.benchmark, store, bench.config, path, "kills")
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def killed_after(bench: Bench, store: VisualTokenStore, path: Path, growth: int) -> bool:
+    """Start a child and kill it once `path` has grown by `growth` bytes; whether it was still alive then."""
+    before = size(path)
+    child = FORK.Process(target=answer, args=(bench, store, path))
+    child.start()
+    while child.is_alive() and size(path) < before + growth:
+        time.sleep(0.001)
+    if child.is_alive() and child.pid is not None:
+        os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    return child.exitcode == -signal.SIGKILL
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--videos", type=int, default=60, help="films, a third of each duration")
+    parser.add_argument("--out", type=Path, default=Path("work/benchmarks/evaluation"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    bench, rng = Bench(arguments.out, arguments.videos), random.Random(0)
+    with tempfile.TemporaryDirectory() as folder:
+        channels = bench.model.config.vision_config.hidden_size
+        store = VisualTokenStore.create(Path(folder) / "tokens", {}, channels, MODEL.visual_token_dtype)
+        fill_cache(store, bench.clips().values(), bench.model, bench.processor, decode_workers=0)
+        whole, path = Path(folder) / "whole.jsonl", Path(folder) / "killed.jsonl"
+        answer(bench, store, whole)
+        step = max(1, size(whole) // arguments.kills)
+        kills = sum(killed_after(bench, store, path, rng.randrange(step)) for _ in range(arguments.kills))
+        cut = size(path)
+        answer(bench, store, path)
+        same, total = path.read_bytes() == whole.read_bytes(), size(whole)
+    print(f"{kills} kills, which left {cut:,} of {total:,} bytes")
+    print("the file is the one of an undisturbed run" if same else "THE FILES DIFFER")
+
+
+if __name__ == "__main__":
+    main()

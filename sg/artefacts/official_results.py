@@ -1,0 +1,99 @@
+"""Answers in files of other people: the official result file, which is also what one sends to the leaderboard.
+
+JSON, one object a video. Anybody's file can be read and scored, so models that are not run here can be compared too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sg.artefacts.answers import LETTERS, OFFICIAL_LETTERS, answer_reader
+from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES, Prediction, read_predictions
+from sg.core.errors import DataError, MissingInputError
+
+# Names of the keys in files from before 2024-06-18.
+_OLD_NAMES = {
+    "duration_category": "duration",
+    "video_category": "domain",
+    "video_subcategory": "sub_category",
+    "choices": "options",
+}
+
+
+def _text(item: Mapping[str, Any], key: str, where: str) -> str:
+    value = item.get(key)
+    if not isinstance(value, str):
+        raise DataError(f"{where} has {value!r} as {key!r}, expected text.")
+    return value
+
+
+def _current_names(item: Any, where: str) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise DataError(f"{where} is a {type(item).__name__}, expected an object.")
+    return {_OLD_NAMES.get(str(key), str(key)): value for key, value in item.items()}
+
+
+def _question(question: dict[str, Any], video: dict[str, Any], setting: str, reader: str, where: str) -> Prediction:
+    response, answer = _text(question, "response", where), _text(question, "answer", where)
+    options = question.get("options")
+    letters = LETTERS[: len(options)] if isinstance(options, list) and options else OFFICIAL_LETTERS
+    if answer not in tuple(letters):
+        raise DataError(f"{where} has the answer {answer!r}, expected one of {', '.join(letters)}.")
+    return Prediction(
+        question_id=_text(question, "question_id", where),
+        setting=setting,
+        answer=answer,
+        task_type=_text(question, "task_type", where),
+        response=response,
+        letter=answer_reader(reader)(response, letters),
+        num_options=len(letters),
+        **video,
+    )
+
+
+def setting_of(path: Path) -> str:
+    """The setting of a result file by its name, as `write_submissions` names them; else without subtitles."""
+    return next((setting for setting in SETTINGS if path.stem.endswith(setting)), WITHOUT_SUBTITLES)
+
+
+def read_answers(path: Path) -> list[Prediction]:
+    """The rows of our `predictions.jsonl`, or of an official result file (`.json`).
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: the file is of another kind.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"There is no file of answers {path}: give our predictions.jsonl or an official JSON.")
+    return read_predictions(path) if path.suffix == ".jsonl" else read_submission(path, setting_of(path))
+
+
+def read_submission(path: Path, setting: str = WITHOUT_SUBTITLES, reader: str = "official") -> list[Prediction]:
+    """The rows of an official result file (also of the layout before 2024-06-18), read by the answer reader `reader`.
+
+    Raises:
+        DataError: the file is no result file, a response is missing, or a question occurs twice.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON ({error}); commas before a closing bracket are not allowed.") from error
+    if not isinstance(data, list):
+        raise DataError(f"{path} holds a {type(data).__name__}, expected a list with one object a video.")
+    rows: dict[str, Prediction] = {}
+    for number, item in enumerate(data, start=1):
+        where = f"{path}, video {number},"
+        video = _current_names(item, where)
+        columns: dict[str, Any] = {
+            key: _text(video, key, where) for key in ("video_id", "duration", "domain", "sub_category")
+        }
+        for index, question in enumerate(video.get("questions") or [], start=1):
+            here = f"{path}, video {columns['video_id']}, question {index},"
+            row = _question(_current_names(question, here), columns, setting, reader, here)
+            if row.question_id in rows:
+                raise DataError(f"{path} holds question {row.question_id} twice: question ids must be unique.")
+            rows[row.question_id] = row
+    return list(rows.values())

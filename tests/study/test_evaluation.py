@@ -1,0 +1,177 @@
+"""`evaluate.py` on real films: what is decoded and encoded, what broken files become, shards and merging."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from sg.artefacts.predictions import WITH_SUBTITLES, read_predictions
+from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.core.errors import DataError
+from sg.core.paths import PathsConfig
+from sg.demo.build import FPS, benchmark_rows, srt, write_film
+from sg.demo.config import DemoWorldConfig
+from sg.demo.corpus import make_world
+from sg.evaluate.asking import Asker
+from sg.evaluate.benchmark import read_benchmark
+from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
+from sg.models.chat_univi.build import build_encoder, build_model, build_processor
+from sg.models.config import ModelConfig
+from sg.study.evaluation import EvaluateConfig, evaluate_checkpoint, merge_folder, run_shards, score_file
+from sg.train import visual_tokens
+from sg.train.config import TrainerConfig
+from sg.train.samples import Clip
+
+MODEL = ModelConfig(
+    name="tiny",
+    language_model="sg/demo/assets/language_model",
+    vision_tower="sg/demo/assets/vision_tower",
+    system_prompt="",
+    spatial_clusters=[8, 4, 2],
+    temporal_cluster_rate=1 / 8,
+    visual_token_dtype="float32",
+)
+PROMPT = PromptConfig(subtitle_header="Subs:", instruction="", last_line="Answer:")
+VIDEOS = 6
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The benchmark of a demo world with six films, and a checkpoint of the tiny model."""
+    folder = tmp_path_factory.mktemp("world")
+    benchmark = folder / "demo" / "benchmark"
+    for name in ("videos", "subtitle"):
+        (benchmark / name).mkdir(parents=True)
+    made = make_world(DemoWorldConfig(videos_per_k=1, align_clips=1, instruct_clips=1, benchmark_videos=VIDEOS // 3))
+    for item in made.benchmark:
+        write_film(benchmark / "videos" / f"{item.film.film_id}.mp4", item.film)
+        (benchmark / "subtitle" / f"{item.film.film_id}.srt").write_text(srt(item.cues, FPS))
+    pq.write_table(pa.Table.from_pylist(list(benchmark_rows(made.benchmark))), benchmark / "benchmark.parquet")
+    build_model(MODEL).save_pretrained(folder / "checkpoint")
+    return folder
+
+
+def settings_of(world: Path, folder: Path, **answering: object) -> EvaluateConfig:
+    answers = AnsweringConfig(max_new_tokens=8, batch_size=12, **answering)  # type: ignore[arg-type]
+    benchmark = str(world / "demo" / "benchmark")
+    return EvaluateConfig(
+        checkpoint=str(world / "checkpoint"),
+        output=str(folder / "out"),
+        model=MODEL,
+        benchmark=BenchmarkConfig("demo", benchmark, prompt=PROMPT, answering=answers),
+        trainer=TrainerConfig(decode_workers=0),
+        paths=PathsConfig(work=str(folder / "work"), runs=str(folder / "runs")),
+    )
+
+
+def test_a_film_is_decoded_and_encoded_once_for_all_questions_and_settings_and_answers_are_the_naive_ones(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+    encoded: list[int] = []
+    decode, encode = visual_tokens.decode_clip, visual_tokens._encode
+
+    def counted_decode(clip: Clip, processor: object) -> visual_tokens.DecodedClip:
+        decoded.append(clip.key)
+        return decode(clip, processor)  # type: ignore[arg-type]
+
+    def counted_encode(clips: list[visual_tokens.DecodedClip], model: object) -> list[torch.Tensor]:
+        encoded.append(len(clips))
+        return encode(clips, model)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(visual_tokens, "decode_clip", counted_decode)
+    monkeypatch.setattr(visual_tokens, "_encode", counted_encode)
+    config = settings_of(world, tmp_path, probes=[])
+    scores = evaluate_checkpoint(config)
+    assert (sorted(decoded), sum(encoded)) == (sorted(set(decoded)), VIDEOS)
+    assert len(decoded) == VIDEOS
+    evaluate_checkpoint(replace(config, output=str(tmp_path / "again")))
+    assert len(decoded) == VIDEOS  # another evaluation finds the tokens
+
+    rows = read_predictions(tmp_path / "out" / "predictions.jsonl")
+    assert len(rows) == VIDEOS * 3 * 2
+    benchmark, model, encoder = read_benchmark(config.benchmark), build_model(MODEL), build_encoder(MODEL)
+    (folder,) = (path for path in (tmp_path / "work" / "visual_tokens").iterdir() if path.is_dir())
+    store = VisualTokenStore(folder)
+    films = {video.media_id: video.path for video in benchmark.videos}
+    processor = build_processor(MODEL, model)
+    stored = {name: store[f"demo/{name}"] for name in films}
+    naive = {}
+    for ask in Asker(benchmark, config.benchmark, encoder, stored, 2048).asks():
+        film = films[ask.row.tokens_of]
+        assert film is not None
+        clip = decode(Clip(f"demo/{ask.row.tokens_of}", film), processor)
+        assert clip.pixels is not None
+        seed = visual_tokens.noise_seed(clip.key, len(clip.frame_indices))
+        tokens = model.encode_video(clip.pixels, seed)
+        new = model.generate(
+            torch.tensor([ask.ids]), visual_tokens=tokens, visual_counts=[len(tokens)], max_new_tokens=8
+        )
+        naive[ask.row.key] = encoder.decode(new[0].tolist())
+    assert {row.key: row.response for row in rows} == naive
+    written = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert written["scores"] == scores
+    assert {"checkpoint", "model", "benchmark", "data", "version", "details"} <= set(written)
+    assert 0 <= written["details"]["with_subtitles"]["overall_95"]["wilson_low"] <= 100
+    assert score_file(tmp_path / "out" / "official_with_subtitles.json") == {WITH_SUBTITLES: scores[WITH_SUBTITLES]}
+
+
+def test_broken_and_missing_films_and_subtitles_are_rows_that_say_so(world: Path, tmp_path: Path) -> None:
+    config = settings_of(world, tmp_path, probes=[])
+    folder = tmp_path / "benchmark"
+    shutil.copytree(config.benchmark.folder, folder)
+    config.benchmark.folder = str(folder)
+    broken, gone, *_ = sorted((folder / "videos").glob("*.mp4"))
+    broken.write_bytes(broken.read_bytes()[:200])
+    gone.unlink()
+    subtitles = sorted((folder / "subtitle").glob("*.srt"))[-1]
+    subtitles.write_bytes(b"\xff\xfe\x00 no text")
+    evaluate_checkpoint(config)
+    rows = read_predictions(tmp_path / "out" / "predictions.jsonl")
+    by_video = {video.media_id: video.video_id for video in read_benchmark(config.benchmark).videos}
+    told = {row.video_id: (row.status, row.letter) for row in rows}
+    assert told[by_video[broken.stem]] == ("undecodable", "")
+    assert told[by_video[gone.stem]] == ("missing_video", "")
+    assert all(row.reason for row in rows if row.status != "ok")
+    unread = [row for row in rows if row.video_id == by_video[subtitles.stem] and row.setting == WITH_SUBTITLES]
+    assert {row.subtitles for row in unread} == {"unreadable"}
+    details = json.loads((tmp_path / "out" / "scores.json").read_text())["details"][WITH_SUBTITLES]
+    assert details["statuses"] == {"missing_video": 3, "ok": 12, "undecodable": 3}
+    assert details["subtitles"]["unreadable"] == 3
+    official = json.loads((tmp_path / "out" / "official_with_subtitles.json").read_text())
+    assert sum(question["response"] == "" for video in official for question in video["questions"]) >= 6
+
+
+def test_shards_merged_are_the_file_of_a_single_process(world: Path, tmp_path: Path) -> None:
+    config = settings_of(world, tmp_path, probes=[])
+    config.benchmark.answering.batch_size = 6
+    alone = evaluate_checkpoint(config)
+    parts = tmp_path / "parts"
+    other = PathsConfig(work=str(tmp_path / "other"), runs=str(tmp_path / "runs"))
+    for index in (1, 0):
+        part = replace(config, output=str(parts), paths=other, shards=2, shard=index)
+        assert evaluate_checkpoint(part) == {}
+    assert merge_folder(config, parts) == alone
+    for name in ("predictions.jsonl", "official_with_subtitles.json"):
+        assert (parts / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_all_shards_of_a_machine_are_started_with_the_command_s_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pathlib, sys\n"
+        "(pathlib.Path(__file__).parent / sys.argv[2]).write_text(sys.argv[1])\n"
+        "sys.exit(sys.argv[2] == 'shard=2')\n"
+    )
+    monkeypatch.setattr("sys.argv", [str(script), "shards=2"])
+    run_shards(2, on_gpus=False)
+    assert [(tmp_path / f"shard={index}").read_text() for index in range(2)] == ["shards=2"] * 2
+    with pytest.raises(DataError, match="Shard 2 of 3 failed"):
+        run_shards(3, on_gpus=False)
