@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +96,6 @@ class _Answers:
 
         self._encoder, self._clip = encoder, lru_cache(maxsize=CACHED_CLIPS)(visual_tokens.__getitem__)
         self._read, self._answering = answer_reader(config.answer_reader), config.answering
-        self.batch_size = config.answering.batch_size
         self._positions = model.config.get_text_config().max_position_embeddings
         self._width = model.config.vision_config.hidden_size
         self._sampling = REFERENCE_SAMPLING if config.answering.sampling == "reference" else None
@@ -181,47 +180,47 @@ def evaluate(
     positions = model.config.get_text_config().max_position_embeddings
     asks = Asker(benchmark, config, encoder, visual_tokens, positions, made_by, failures).asks()
     most = max((ask.row.num_options for ask in asks), default=0)
-    own_batches = shard.part(list(batches(asks, config.answering.batch_size)))
+    own = shard.part(list(batches(asks, config.answering.batch_size)))
     failed = [ask.row for ask in asks if not ask.is_askable] if shard.is_first else []
     file = shard.file(path)
-    answers: _Answers | None = None
     with PredictionWriter(file, made_by) as writer:
-        total = len(failed) + sum(len(batch) for _, batch in own_batches)
-        rows = [*failed, *(ask.row for _, batch in own_batches for ask in batch)]
-        open_rows = [row for row in rows if not writer.is_done(row.key)]
-        label = f"evaluate {benchmark.name}{shard.label}"
-        with Progress(label, total=total, unit="questions", done_before=total - len(open_rows)) as bar:
+        rows = [*failed, *(ask.row for _, batch in own for ask in batch)]
+        done = sum(writer.is_done(row.key) for row in rows)
+        with Progress(f"evaluate {benchmark.name}{shard.label}", len(rows), "questions", done_before=done) as bar:
             writer.write(failed)
             bar.fail(len(failed))
-            for number, batch in own_batches:
-                missing = sum(not writer.is_done(ask.row.key) for ask in batch)
-                if missing:
-                    answers = answers or _Answers(model, encoder, visual_tokens, config, most)
-                    writer.write(replace(row, batch=number) for row in answers.answer(batch))
-                    bar.advance(missing)
+            _answer_open(writer, own, partial(_Answers, model, encoder, visual_tokens, config, most), bar)
         if config.answering.check_in_full:
-            shortened = [
-                ask for _, batch in own_batches for ask in batch if writer.done[ask.row.key].num_new_tokens == 1
-            ]
-            sample = _drawn(shortened, config.answering)
-            _log_agreement(_Answers(model, encoder, visual_tokens, _in_full(config), most), sample, writer.done)
+            in_full = replace(config, answering=replace(config.answering, stop_at_first_letter=False))
+            answers = _Answers(model, encoder, visual_tokens, in_full, most)
+            _log_agreement(answers, [ask for _, batch in own for ask in batch], writer.done, config.answering)
     return file
 
 
-def _in_full(config: BenchmarkConfig) -> BenchmarkConfig:
-    return replace(config, answering=replace(config.answering, stop_at_first_letter=False))
+def _answer_open(
+    writer: PredictionWriter, own: Sequence[tuple[int, list[Ask]]], load: Callable[[], _Answers], bar: Progress
+) -> None:
+    """Answer the batches that hold an open question, each as a whole: it is then the batch of an undisturbed run."""
+    answers: _Answers | None = None
+    for number, batch in own:
+        missing = sum(not writer.is_done(ask.row.key) for ask in batch)
+        if missing:
+            answers = answers or load()
+            writer.write(replace(row, batch=number) for row in answers.answer(batch))
+            bar.advance(missing)
 
 
-def _drawn(asks: Sequence[Ask], answering: AnsweringConfig) -> list[Ask]:
-    """`answering.check_in_full` of the asks, drawn by the seed."""
-    ordered = sorted(asks, key=lambda ask: text_seed("check in full", answering.seed, *ask.row.key))
-    return ordered[: answering.check_in_full]
+def _log_agreement(
+    answers: _Answers, asks: Sequence[Ask], done: Mapping[Key, Prediction], answering: AnsweringConfig
+) -> None:
+    """Say how many answers that ended at their first token have the same letter when they are written out.
 
-
-def _log_agreement(answers: _Answers, sample: Sequence[Ask], done: Mapping[Key, Prediction]) -> None:
-    """Say how many answers that ended at their first letter have that letter also when they are written out."""
-    alike = 0
-    for at in range(0, len(sample), answers.batch_size):
-        for row in answers.answer(sample[at : at + answers.batch_size]):
-            alike += row.letter == done[row.key].letter
+    `answering.check_in_full` of them are drawn by the seed.
+    """
+    short = [ask for ask in asks if done[ask.row.key].num_new_tokens == 1]
+    short.sort(key=lambda ask: text_seed("check in full", answering.seed, *ask.row.key))
+    sample, alike = short[: answering.check_in_full], 0
+    for at in range(0, len(sample), answering.batch_size):
+        rows = answers.answer(sample[at : at + answering.batch_size])
+        alike += sum(row.letter == done[row.key].letter for row in rows)
     log.info("first letters against answers in full: %d of %d agree", alike, len(sample))

@@ -49,15 +49,18 @@ def unpack(folder: Path, archives: str, suffixes: Sequence[str], target: Path, w
         archives: pattern of the archives' names; `suffixes`: endings of the entries that are taken.
 
     Raises:
-        DataError: an archive is no zip file, or the disk has no room for what is missing.
+        DataError: an archive is no zip file, the folder cannot be written, or the disk has no room for what is missing.
     """
     found = sorted(folder.glob(archives)) if wanted else []
     if not found:
         return Unpacked()
-    with file_lock(target / ".unpack.lock"), ExitStack() as stack:
-        entries = list(_entries([stack.enter_context(_opened(path)) for path in found], suffixes, target, wanted))
-        missing = [entry for entry in entries if not _is_there(entry)]
-        problems = _extract(missing, target) if missing else {}
+    try:
+        with file_lock(target / ".unpack.lock"), ExitStack() as stack:
+            entries = list(_entries([stack.enter_context(_opened(path)) for path in found], suffixes, target, wanted))
+            missing = [entry for entry in entries if not _is_there(entry)]
+            problems = _extract(missing, target) if missing else {}
+    except PermissionError as error:
+        raise DataError(f"{target} cannot be written: unpack {archives} there, or use a copy of the folder.") from error
     return Unpacked({entry.name: entry.path for entry in entries if entry.name not in problems}, problems)
 
 

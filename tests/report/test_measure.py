@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,10 +6,12 @@ import numpy as np
 import pytest
 
 from sg.report.comparisons import partner
+from sg.report.finding import find
 from sg.report.measure import measure
 from sg.report.statistics import clustered_difference, holm
 from sg.report.study import BUCKETS, Study, read_study
 from sg.report.summary import Summary, Table, read_summary, write_summary
+from sg.report.tables import terminal_text
 
 from .study_builder import World
 
@@ -146,3 +149,19 @@ def test_curves_are_fitted_through_the_means(summary: Summary) -> None:
     assert {shape.name for shape in shapes} == {"constant", "step", "saturating power law"}
     known = [shape.aicc for shape in shapes if shape.aicc is not None]
     assert known == sorted(known)
+
+
+def test_blind_answers_are_a_leak_probe_and_shuffled_options_a_note(tmp_path: Path) -> None:
+    world = World(tmp_path / "study", videos=60)
+    for scale in (0, 530_000):
+        path = world.run(scale, gain=scale / 1e6) / "predictions.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        seen = [row for row in rows if row["setting"] == "without_subtitles"]
+        blind = [row | {"setting": "no_video", "letter": "A"} for row in seen]
+        shuffled = [row | {"setting": "shuffled_options", "option_order": "DCBA"} for row in seen]
+        path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *blind, *shuffled]))
+    summary = measure(read_study(tmp_path / "study"))
+    assert {(row.probe, row.chance) for row in summary.probes} >= {("no_video", 25.0)}
+    assert "shuffled_options" not in {row.probe for row in summary.probes}
+    assert any("options shuffled 530k" in note and "0.0 [0.0, 0.0] points" in note for note in summary.notes)
+    assert "No video" in terminal_text(summary, find(summary))

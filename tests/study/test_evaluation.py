@@ -118,7 +118,10 @@ def test_a_film_is_decoded_and_encoded_once_for_all_questions_and_settings_and_a
     assert written["scores"] == scores
     assert {"checkpoint", "model", "benchmark", "data", "version", "details"} <= set(written)
     assert 0 <= written["details"]["with_subtitles"]["overall_95"]["wilson_low"] <= 100
-    assert score_file(tmp_path / "out" / "official_with_subtitles.json") == {WITH_SUBTITLES: scores[WITH_SUBTITLES]}
+    official = tmp_path / "out" / "official_with_subtitles.json"
+    assert score_file(official, tmp_path / "scored") == {WITH_SUBTITLES: scores[WITH_SUBTITLES]}
+    scored = json.loads((tmp_path / "scored" / "scores.json").read_text())["details"][WITH_SUBTITLES]
+    assert scored["buckets"] == written["details"][WITH_SUBTITLES]["buckets"]
 
 
 def test_broken_and_missing_films_and_subtitles_are_rows_that_say_so(world: Path, tmp_path: Path) -> None:
