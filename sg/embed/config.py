@@ -56,6 +56,13 @@ class EmbedderConfig:
 
 
 @dataclass
+class EfficientNetLiteConfig(EmbedderConfig):
+    """EfficientNet-Lite0, trained on ImageNet, from two packages (the extra `real-clips`)."""
+
+    name: str = "efficientnet_lite0"
+
+
+@dataclass
 class DemoEmbedderConfig(EmbedderConfig):
     """The demo's vision tower, its patch features pooled over frames and patches.
 
@@ -78,4 +85,5 @@ class EmbedConfig:
 
 
 register(None, "embed_schema", EmbedConfig)
+register("embedder", "efficientnet_lite0_schema", EfficientNetLiteConfig)
 register("embedder", "demo_schema", DemoEmbedderConfig)
