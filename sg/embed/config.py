@@ -60,6 +60,13 @@ class EmbedderConfig:
 
 
 @dataclass
+class EfficientNetLiteConfig(EmbedderConfig):
+    """EfficientNet-Lite0, trained on ImageNet, from two packages (the extra `real-clips`)."""
+
+    name: str = "efficientnet_lite0"
+
+
+@dataclass
 class DemoEmbedderConfig(EmbedderConfig):
     """The demo's vision tower, its patch features pooled over frames and patches.
 
@@ -174,6 +181,7 @@ def _check_choice(config: EmbedderConfig, key: str, choices: tuple[str, ...]) ->
 
 
 register(None, "embed_schema", EmbedConfig)
+register("embedder", "efficientnet_lite0_schema", EfficientNetLiteConfig)
 register("embedder", "demo_schema", DemoEmbedderConfig)
 register("embedder", "internvideo2_schema", InternVideo2Config)
 register("embedder", "transformers_schema", TransformersEmbedderConfig)

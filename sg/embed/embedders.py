@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.fingerprints import file_hash
-from sg.embed.config import DemoEmbedderConfig, EmbedderConfig, InternVideo2Config, TransformersEmbedderConfig
+from sg.embed.config import (
+    DemoEmbedderConfig,
+    EfficientNetLiteConfig,
+    EmbedderConfig,
+    InternVideo2Config,
+    TransformersEmbedderConfig,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +50,10 @@ def identity(config: EmbedderConfig) -> dict[str, Any]:
 
 def build_embedder(config: EmbedderConfig) -> Embedder:
     """Load the model of a config."""
+    if isinstance(config, EfficientNetLiteConfig):
+        from sg.embed.efficientnet_lite import EfficientNetLiteEmbedder
+
+        return EfficientNetLiteEmbedder(config)
     if isinstance(config, DemoEmbedderConfig):
         from sg.embed.demo import DemoEmbedder
 
@@ -60,6 +70,10 @@ def build_embedder(config: EmbedderConfig) -> Embedder:
 
 
 def _model_identity(config: EmbedderConfig) -> dict[str, Any]:
+    if isinstance(config, EfficientNetLiteConfig):
+        from sg.embed.efficientnet_lite import efficientnet_lite_identity
+
+        return efficientnet_lite_identity()
     if isinstance(config, DemoEmbedderConfig):
         weights = Path(config.checkpoint) / "model.safetensors"
         if not weights.is_file():

@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from functools import lru_cache
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from sg.sources.timestamps import parse_range_ms, parse_time_ms
 
 MAX_CAPTION = 20_000
 """Characters kept of one caption."""
+_YOUTUBE_LENGTH = 11
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
 _IN_URL = re.compile(r"(?:[?&]v=|youtu\.be/|/(?:embed|shorts|v|live)/)([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])", re.ASCII)
 _TIME = r"(?:\d{1,2}[:_-]\d{2}[:_-]\d{2}(?:\.\d{1,9})?|\d{1,9}(?:\.\d{1,9})?)"
@@ -90,9 +91,10 @@ def youtube_id(value: Any) -> str | None:
     return found[1] if found else None
 
 
+@lru_cache(maxsize=1024)
 def split_of(origin: str) -> str:
     """`train`, `val` or `test` where a file's name says so."""
-    found = _SPLIT.search(PurePosixPath(origin).stem.lower())
+    found = _SPLIT.search(origin.rpartition("/")[2].lower())
     return found[1] if found else ""
 
 
@@ -100,11 +102,14 @@ def url_stem(value: Any) -> str:
     """Last part of a URL's path or of a path, decoded, without suffix."""
     if not isinstance(value, str):
         return ""
-    try:
-        path = urlsplit(value[:2000]).path if "://" in value[:10] else value[:2000]
-    except ValueError:
-        return ""
-    return PurePosixPath(unquote(path).replace("\\", "/")).stem
+    path = value[:2000]
+    if "://" in path[:10]:
+        path = path.partition("?")[0].partition("#")[0]
+    if "%" in path:
+        path = unquote(path)
+    name = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    stem, dot, _ = name.rpartition(".")
+    return stem if dot and stem else name
 
 
 def range_key(name: str, range_ms: tuple[int, int]) -> str:
@@ -135,6 +140,8 @@ def named_range(stem: str, pattern: re.Pattern[str] = _CLIP_NAME) -> tuple[str, 
 def name_keys(stem: str, pattern: re.Pattern[str] | None = None) -> Iterator[str]:
     """Every key under which a film of this name (without folders and suffix) may be asked for."""
     yield stem
+    if len(stem) < _YOUTUBE_LENGTH:
+        return
     named = named_range(stem, pattern) if pattern else named_range(stem)
     if named is None:
         if _YOUTUBE_ID.fullmatch(stem):

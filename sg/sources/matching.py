@@ -44,7 +44,9 @@ class Matcher:
     def _claim(self, item: Item, key: str) -> None:
         """The film of a certain name, the preferred one where there are several."""
         places = self._places[key]
-        place = min(places, key=lambda place: (_preference(self._clips[place], item.hints), place))
+        place = places[0]
+        if len(places) > 1:
+            place = min(places, key=lambda place: (_preference(self._clips[place], item.hints), place))
         holder = self._found.get(place)
         if item.video_id in self._taken:
             self._findings.add(REPEATED_ID, item.video_id, self._clips[place].name, "a second row of this video")

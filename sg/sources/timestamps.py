@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 DAY_MS = 24 * 3600 * 1000
@@ -24,6 +25,17 @@ def parse_time_ms(value: Any) -> int | None:
         return None
     if isinstance(value, (int, float)):
         return _limited(Decimal(str(value))) if 0 <= value <= DAY_MS else None
+    return _of_text(value)
+
+
+def parse_range_ms(start: Any, end: Any) -> tuple[int, int] | None:
+    """A clip's beginning and end in milliseconds; None unless both are times and the end comes later."""
+    first, last = parse_time_ms(start), parse_time_ms(end)
+    return (first, last) if first is not None and last is not None and first < last else None
+
+
+@lru_cache(maxsize=4096)
+def _of_text(value: str) -> int | None:
     text = value.strip()
     if match := _CLOCK.fullmatch(text):
         hours, minutes, seconds = match.groups()
@@ -32,12 +44,6 @@ def parse_time_ms(value: Any) -> int | None:
         hours, minutes, seconds = match.groups()
         return _limited(int(hours or 0) * 3600 + int(minutes or 0) * 60 + Decimal(seconds or 0))
     return _limited(Decimal(text)) if _SECONDS.fullmatch(text) else None
-
-
-def parse_range_ms(start: Any, end: Any) -> tuple[int, int] | None:
-    """A clip's beginning and end in milliseconds; None unless both are times and the end comes later."""
-    first, last = parse_time_ms(start), parse_time_ms(end)
-    return (first, last) if first is not None and last is not None and first < last else None
 
 
 def _limited(seconds: Decimal) -> int | None:
