@@ -25,6 +25,7 @@ from sg.video.frames import (
     VideoInfo,
     check_indices,
 )
+from sg.video.mp4_index import Grid, presumed_header
 from sg.video.packets import Header, Packets, read_header, without_torn_end
 from sg.video.pyav_film import STAMPED_CONTAINERS, Film, decode, open_film
 from sg.video.sampling import FramePolicy, Timeline
@@ -69,6 +70,25 @@ class _WrongFrameError(Exception):
 
 def read(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
     """Decode the frames that `choose` picks; UnreadableVideoError when the film does not give them."""
+    return _by_index(path, choose, limits) or _by_packets(path, choose, limits)
+
+
+def _by_index(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames | None:
+    """The frames of an ordinary mp4, found without listing its packets; None where that does not prove right."""
+    with open_film(path, limits) as film:
+        presumed = presumed_header(film)
+        if presumed is None:
+            return None
+        header, grid = presumed
+        chosen = check_indices(path, choose(header.timeline()), header.num_frames)
+        try:
+            found = _seeking(film, header.packets, sorted(set(chosen)), limits, grid)
+        except _WrongFrameError:
+            return None
+    return _frames(path, header, chosen, found, limits)
+
+
+def _by_packets(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
     found = None
     with open_film(path, limits) as film:
         header = read_header(film)
@@ -101,21 +121,36 @@ def probe(path: Path, limits: ReaderLimits) -> VideoInfo:
     )
 
 
-def _seeking(film: Film, packets: Packets, wanted: list[int], limits: ReaderLimits) -> _Found:
-    """Visit frames in ascending order, seeking only when a key frame lies ahead of the last frame delivered."""
+def _seeking(film: Film, packets: Packets, wanted: list[int], limits: ReaderLimits, grid: Grid | None = None) -> _Found:
+    """Visit frames in ascending order, seeking only when a key frame lies ahead of the last frame delivered.
+
+    With a `grid` the packets are only presumed: a key frame must be shown where its place in the file says, and every
+    frame on the grid.
+    """
     found, keys = _Found(film, limits, len(packets.stamps)), packets.keys
     pictures: Iterator[tuple[Any, bool]] = iter(())
+    targets = {packets.stamps[index] for index in wanted}
     position = keys[0] - 1
     for index in wanted:
         target = packets.stamps[index]
         key = keys[bisect_right(keys, target) - 1]
         if key > position:
             film.container.seek(key, stream=film.stream, backward=True, any_frame=False)
-            pictures = decode(film)
+            pictures = decode(film, targets)
+            if grid is not None:
+                pictures = _proven(pictures, key, grid)
         picture = _next_at(pictures, target)
         position = target
         found.keep(index, picture)
     return found
+
+
+def _proven(pictures: Iterator[tuple[Any, bool]], key: int, grid: Grid) -> Iterator[tuple[Any, bool]]:
+    """The same pictures, as long as the first is the key frame shown at `key` and all are on the grid."""
+    for number, (picture, whole) in enumerate(pictures):
+        if picture is None or picture.pts is None or not grid.has(picture.pts) or (not number and picture.pts != key):
+            raise _WrongFrameError
+        yield picture, whole
 
 
 def _next_at(pictures: Iterator[tuple[Any, bool]], target: int) -> Any:
