@@ -1,12 +1,13 @@
 """The header of an ordinary mp4 from its index alone, without reading its packets.
 
 Listing 90,000 packets takes a second and reads the whole file; the index of an mp4 is in memory once it is open. It
-holds decoding times, not the times at which frames are shown, so a header from it is a presumption: frames at a constant
-rate in closed groups of pictures. The reader proves it frame by frame, and lists the packets when it fails.
+holds decoding times, not the times at which frames are shown, so a header from it is a presumption: frames at a
+constant rate in closed groups of pictures. The reader proves it group by group, and lists the packets when it fails.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sg.video.packets import Header, Packets
@@ -22,9 +23,16 @@ class Grid:
     first: int
     step: int
 
-    def has(self, stamp: int) -> bool:
-        """Whether a frame may be shown at that time."""
-        return (stamp - self.first) % self.step == 0
+    def proves(self, target: int, key: int, read: Sequence[int | None]) -> bool:
+        """Whether the frame shown at `target` has the place in the film that the grid gives it.
+
+        `read` are the stamps of the packets from the key frame on, in the order of the file. All must be on the grid
+        and none before the key frame, which must come first; and every place from it to the target must be taken.
+        """
+        if not read or read[0] != key:
+            return False
+        stamps = {stamp for stamp in read if stamp is not None and stamp >= key and (stamp - key) % self.step == 0}
+        return len(stamps) == len(read) and stamps.issuperset(range(key, target, self.step))
 
 
 def presumed_header(film: Film) -> tuple[Header, Grid] | None:

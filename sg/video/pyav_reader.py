@@ -11,6 +11,7 @@ import contextlib
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,35 +123,23 @@ def probe(path: Path, limits: ReaderLimits) -> VideoInfo:
 
 
 def _seeking(film: Film, packets: Packets, wanted: list[int], limits: ReaderLimits, grid: Grid | None = None) -> _Found:
-    """Visit frames in ascending order, seeking only when a key frame lies ahead of the last frame delivered.
+    """Visit frames in ascending order, one seek for all that follow the same key frame.
 
-    With a `grid` the packets are only presumed: a key frame must be shown where its place in the file says, and every
-    frame on the grid.
+    With a `grid` the packets are only presumed, and the frames must prove that they have their places.
     """
     found, keys = _Found(film, limits, len(packets.stamps)), packets.keys
-    pictures: Iterator[tuple[Any, bool]] = iter(())
     targets = {packets.stamps[index] for index in wanted}
-    position = keys[0] - 1
-    for index in wanted:
-        target = packets.stamps[index]
-        key = keys[bisect_right(keys, target) - 1]
-        if key > position:
-            film.container.seek(key, stream=film.stream, backward=True, any_frame=False)
-            pictures = decode(film, targets)
-            if grid is not None:
-                pictures = _proven(pictures, key, grid)
-        picture = _next_at(pictures, target)
-        position = target
-        found.keep(index, picture)
-    return found
-
-
-def _proven(pictures: Iterator[tuple[Any, bool]], key: int, grid: Grid) -> Iterator[tuple[Any, bool]]:
-    """The same pictures, as long as the first is the key frame shown at `key` and all are on the grid."""
-    for number, (picture, whole) in enumerate(pictures):
-        if picture is None or picture.pts is None or not grid.has(picture.pts) or (not number and picture.pts != key):
+    groups = groupby(wanted, key=lambda index: keys[bisect_right(keys, packets.stamps[index]) - 1])
+    for key, indices in groups:
+        film.container.seek(key, stream=film.stream, backward=True, any_frame=False)
+        read: list[int | None] = []
+        pictures, target = decode(film, targets, read), key
+        for index in indices:
+            target = packets.stamps[index]
+            found.keep(index, _next_at(pictures, target))
+        if grid is not None and not grid.proves(target, key, read):
             raise _WrongFrameError
-        yield picture, whole
+    return found
 
 
 def _next_at(pictures: Iterator[tuple[Any, bool]], target: int) -> Any:
