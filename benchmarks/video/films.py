@@ -11,11 +11,11 @@ WIDTH, HEIGHT, FPS = 640, 360, 25
 SEGMENT_S = 10
 
 
-def make_film(path: Path, seconds: int, gop: int = 250, bframes: int = 2) -> Path:
+def make_film(path: Path, seconds: int, gop: int = 250, preset: str = "medium") -> Path:
     """A film of moving stripes and noise, H.264, 640x360, 25 frames a second."""
-    segment = path.with_name(f"segment-{gop}-{bframes}.mp4")
+    segment = path.with_name(f"segment-{gop}-{preset}.mp4")
     if not segment.exists():
-        _encode(segment, gop, bframes)
+        _encode(segment, gop, preset)
     with av.open(str(segment)) as source, av.open(str(path), "w") as output:
         stream = source.streams.video[0]
         copy = output.add_stream_from_template(stream)
@@ -31,10 +31,10 @@ def make_film(path: Path, seconds: int, gop: int = 250, bframes: int = 2) -> Pat
     return path
 
 
-def _encode(path: Path, gop: int, bframes: int) -> None:
+def _encode(path: Path, gop: int, preset: str) -> None:
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     noise = np.random.default_rng(0).integers(0, 24, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-    options = {"preset": "veryfast", "crf": "28", "g": str(gop), "bf": str(bframes)}
+    options = {"preset": preset, "crf": "28", "g": str(gop)}
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=FPS, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"

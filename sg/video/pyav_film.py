@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,8 +139,13 @@ def is_zeroed(film: Film, packet: Any) -> bool:
     return film.stream.codec.canonical_name in _ZERO_FREE_CODECS and _ZEROS in bytes(packet)
 
 
-def decode(film: Film) -> Iterator[tuple[Any | None, bool]]:
+def decode(
+    film: Film, wanted: Set[int] | None = None, read: list[int | None] | None = None
+) -> Iterator[tuple[Any | None, bool]]:
     """Frames from here on in the order of showing, each with whether it is whole.
+
+    With `wanted` time stamps, other frames that none builds on may be left out: their decoding changes no picture. The
+    stamps of the packets go into `read`.
 
     A frame is not whole before the first key frame, and from a packet that fails up to the next key frame, because its
     picture builds on a lost one. A packet that fails gives (None, False), a lost frame. What lies before the first key
@@ -148,6 +153,10 @@ def decode(film: Film) -> Iterator[tuple[Any | None, bool]]:
     """
     whole, started = False, film.container.format.name == MP4
     for packet in demux(film):
+        if wanted is not None:
+            film.stream.codec_context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        if read is not None and packet.size:
+            read.append(packet.pts)
         started = started or packet.is_keyframe
         lost, pictures = _decoded(film, packet)
         if lost and started:

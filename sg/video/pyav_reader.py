@@ -11,6 +11,7 @@ import contextlib
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from sg.video.frames import (
     VideoInfo,
     check_indices,
 )
+from sg.video.mp4_index import Grid, presumed_header
 from sg.video.packets import Header, Packets, read_header, without_torn_end
 from sg.video.pyav_film import STAMPED_CONTAINERS, Film, decode, open_film
 from sg.video.sampling import FramePolicy, Timeline
@@ -69,6 +71,25 @@ class _WrongFrameError(Exception):
 
 def read(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
     """Decode the frames that `choose` picks; UnreadableVideoError when the film does not give them."""
+    return _by_index(path, choose, limits) or _by_packets(path, choose, limits)
+
+
+def _by_index(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames | None:
+    """The frames of an ordinary mp4, found without listing its packets; None where that does not prove right."""
+    with open_film(path, limits) as film:
+        presumed = presumed_header(film)
+        if presumed is None:
+            return None
+        header, grid = presumed
+        chosen = check_indices(path, choose(header.timeline()), header.num_frames)
+        try:
+            found = _seeking(film, header.packets, sorted(set(chosen)), limits, grid)
+        except _WrongFrameError:
+            return None
+    return _frames(path, header, chosen, found, limits)
+
+
+def _by_packets(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
     found = None
     with open_film(path, limits) as film:
         header = read_header(film)
@@ -101,20 +122,23 @@ def probe(path: Path, limits: ReaderLimits) -> VideoInfo:
     )
 
 
-def _seeking(film: Film, packets: Packets, wanted: list[int], limits: ReaderLimits) -> _Found:
-    """Visit frames in ascending order, seeking only when a key frame lies ahead of the last frame delivered."""
+def _seeking(film: Film, packets: Packets, wanted: list[int], limits: ReaderLimits, grid: Grid | None = None) -> _Found:
+    """Visit frames in ascending order, one seek for all that follow the same key frame.
+
+    With a `grid` the packets are only presumed, and the frames must prove that they have their places.
+    """
     found, keys = _Found(film, limits, len(packets.stamps)), packets.keys
-    pictures: Iterator[tuple[Any, bool]] = iter(())
-    position = keys[0] - 1
-    for index in wanted:
-        target = packets.stamps[index]
-        key = keys[bisect_right(keys, target) - 1]
-        if key > position:
-            film.container.seek(key, stream=film.stream, backward=True, any_frame=False)
-            pictures = decode(film)
-        picture = _next_at(pictures, target)
-        position = target
-        found.keep(index, picture)
+    targets = {packets.stamps[index] for index in wanted}
+    groups = groupby(wanted, key=lambda index: keys[bisect_right(keys, packets.stamps[index]) - 1])
+    for key, indices in groups:
+        film.container.seek(key, stream=film.stream, backward=True, any_frame=False)
+        read: list[int | None] = []
+        pictures, target = decode(film, targets, read), key
+        for index in indices:
+            target = packets.stamps[index]
+            found.keep(index, _next_at(pictures, target))
+        if grid is not None and not grid.proves(target, key, read):
+            raise _WrongFrameError
     return found
 
 

@@ -1,8 +1,11 @@
-"""A tiny untrained vision tower."""
+"""A tiny untrained vision tower, and decoding in the process of the test."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from sg.core.errors import SgError
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +18,29 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tower")
     CLIPVisionModel(CLIPVisionConfig(**sizes, image_size=32, patch_size=16)).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Decode in this process, where starting another takes longer than the films; gives the films that were read."""
+    names: list[str] = []
+
+    class Here:
+        def __init__(self, function: Any, num_workers: int, timeout_s: float) -> None:
+            self.function = function
+
+        def __enter__(self) -> "Here":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def map(self, jobs: Any) -> Any:
+            for job in jobs:
+                names.append(job.record.video_id)
+                try:
+                    yield job, self.function(job)
+                except SgError as error:
+                    yield job, error
+
+    monkeypatch.setattr("sg.video.workers.WorkerPool", Here)
+    return names

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sg.artefacts.vectors import read_vectors, vector_parts
-from sg.core.errors import ConfigError, DataError, MissingInputError, ModelError, SgError
+from sg.core.errors import ConfigError, DataError, MissingInputError, ModelError
 from sg.embed import batches
 from sg.embed.config import EmbedderConfig
 from sg.embed.demo import DemoEmbedder
@@ -23,32 +23,6 @@ from sg.embed.films import FilmJob, film_settings, read_film
 from sg.embed.run import embed_videos
 from sg.sources.config import DataConfig
 from tests.embed.builders import contents, embedder, make_world
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Decode in this process, where starting another takes longer than the films; gives the films that were read."""
-    names: list[str] = []
-
-    class Here:
-        def __init__(self, function: Any, num_workers: int, timeout_s: float) -> None:
-            self.function = function
-
-        def __enter__(self) -> "Here":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def map(self, jobs: Any) -> Any:
-            for job in jobs:
-                names.append(job.record.video_id)
-                try:
-                    yield job, self.function(job)
-                except SgError as error:
-                    yield job, error
-
-    monkeypatch.setattr("sg.video.workers.WorkerPool", Here)
-    return names
 
 
 def test_usable_films_get_unit_vectors_and_the_folder_says_what_made_them(tmp_path: Path, tower: Path) -> None:
