@@ -24,6 +24,8 @@ _NORMS = {"LlamaRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 _MLPS = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP"}
 _ATTENTIONS = {"LlamaAttention", "Qwen2Attention", "Qwen3Attention"}
 _LEAN_ATTENTIONS: set[type] = set()
+NEED_A_MASK = frozenset({"eager", "flex_attention"})
+"""Implementations of attention that look at later positions, too, when they are given no mask."""
 
 
 def make_lean(language_model: nn.Module) -> None:
@@ -144,8 +146,9 @@ def _lean_attention(kind: Any) -> Any:
 
 def can_start_late(attention: Any, hidden: Tensor) -> bool:
     """Whether `attention` runs `hidden` in the lean way, which knows `first_query`."""
-    implementation = getattr(getattr(attention, "config", None), "_attn_implementation", None)
-    return type(attention) in _LEAN_ATTENTIONS and implementation == "sdpa" and _is_plain_float32(hidden)
+    if type(attention) not in _LEAN_ATTENTIONS or attention.config._attn_implementation in NEED_A_MASK:
+        return False
+    return _is_plain_float32(hidden)
 
 
 def _attend(
@@ -168,7 +171,7 @@ def _attend(
     key = _Rotary.apply(key, cosine, sine)
     if first_query:  # without a mask the first query would see the first key only
         attention_mask = torch.ones(late.shape[1], hidden.shape[1], dtype=torch.bool).tril(first_query)[None, None]
-    attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
     if getattr(attention, "sliding_window", None) is not None:
         kwargs["sliding_window"] = attention.sliding_window
     mixed, weights = attend(
