@@ -31,13 +31,14 @@ NEED_A_MASK = frozenset({"eager", "flex_attention"})
 def make_lean(language_model: nn.Module) -> None:
     """Give the known parts of `language_model` their lean forward; modules, names and weights stay what they are."""
     for module in language_model.modules():
-        name = type(module).__name__
+        kind: Any = type(module)
+        name = kind.__name__
         if name in _NORMS:
-            module.__class__ = _lean_norm(type(module))  # type: ignore[assignment]
+            module.__class__ = _lean_norm(kind)
         elif name in _MLPS and isinstance(module.act_fn, nn.SiLU | SiLUActivation):
-            module.__class__ = _lean_mlp(type(module))  # type: ignore[assignment]
+            module.__class__ = _lean_mlp(kind)
         elif name in _ATTENTIONS:
-            module.__class__ = _lean_attention(type(module))  # type: ignore[assignment]
+            module.__class__ = _lean_attention(kind)
 
 
 def _is_plain_float32(x: Tensor) -> bool:
@@ -52,7 +53,8 @@ class _RmsNorm(torch.autograd.Function):
         mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
         inverse = mean_square.add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
-        return (x * inverse).mul_(weight)
+        normed: Tensor = x * inverse
+        return normed.mul_(weight)
 
     @staticmethod
     @once_differentiable
@@ -98,6 +100,11 @@ class _Rotary(torch.autograd.Function):
         return _turned(gradient, cosine, sine, -1), None, None
 
 
+_rms_norm: Any = _RmsNorm.apply
+_gated_activation: Any = _GatedActivation.apply
+_rotary: Any = _Rotary.apply
+
+
 def _turned(x: Tensor, cosine: Tensor, sine: Tensor, direction: int) -> Tensor:
     """The first half of the channels are the x, the second half the y of the pairs that are turned."""
     half = x.shape[-1] // 2
@@ -114,7 +121,7 @@ def _lean_norm(kind: Any) -> Any:
             plain: Tensor = kind.forward(self, hidden_states)
             return plain
         rows = hidden_states.reshape(-1, hidden_states.shape[-1])
-        normed: Tensor = _RmsNorm.apply(rows, self.weight, self.variance_epsilon)
+        normed: Tensor = _rms_norm(rows, self.weight, self.variance_epsilon)
         return normed.view(hidden_states.shape)
 
     return _with_forward(kind, forward)
@@ -124,7 +131,7 @@ def _lean_norm(kind: Any) -> Any:
 def _lean_mlp(kind: Any) -> Any:
     def forward(self: Any, x: Tensor) -> Tensor:
         gate, up = self.gate_proj(x), self.up_proj(x)
-        inner = _GatedActivation.apply(gate, up) if _is_plain_float32(gate) else self.act_fn(gate) * up
+        inner = _gated_activation(gate, up) if _is_plain_float32(gate) else self.act_fn(gate) * up
         hidden: Tensor = self.down_proj(inner)
         return hidden
 
@@ -167,8 +174,8 @@ def _attend(
     key, value = attention.k_proj(hidden).unflatten(-1, heads), attention.v_proj(hidden).unflatten(-1, heads)
     if hasattr(attention, "q_norm"):
         query, key = attention.q_norm(query), attention.k_norm(key)
-    query = _Rotary.apply(query, cosine[:, first_query:], sine[:, first_query:])
-    key = _Rotary.apply(key, cosine, sine)
+    query = _rotary(query, cosine[:, first_query:], sine[:, first_query:])
+    key = _rotary(key, cosine, sine)
     if first_query:  # without a mask the first query would see the first key only
         attention_mask = torch.ones(late.shape[1], hidden.shape[1], dtype=torch.bool).tril(first_query)[None, None]
     attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import CLIPVisionConfig, CLIPVisionModel, Qwen2Config, Qwen2ForCausalLM
@@ -94,6 +94,7 @@ def test_the_published_template_works_with_any_tokenizer(tmp_path: Path) -> None
     assert supervised(encoder, encoded) == " cat<|endoftext|>"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(min_size=1, max_size=30), st.integers(0, 4))
 def test_every_prompt_is_the_beginning_of_its_training_dialog(
     chatml: ChatDialogEncoder, question: str, answer: str, frames: int
