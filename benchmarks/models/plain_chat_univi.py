@@ -43,7 +43,8 @@ class PlainChatUniVi(nn.Module):
         """Mean cross-entropy of a batch of one clip a row."""
         clips = [self.projector(tokens) for tokens in self.encode(frames, counts)]
         rows = [self._splice(*row) for row in zip(ids, labels, mask, clips, strict=True)]
-        embeds, targets, masks = (nn.utils.rnn.pad_sequence(list(part), batch_first=True) for part in zip(*rows))
+        parts = zip(*rows, strict=True)
+        embeds, targets, masks = (nn.utils.rnn.pad_sequence(list(part), batch_first=True) for part in parts)
         hidden = self.language_model(inputs_embeds=embeds, attention_mask=masks, use_cache=False).last_hidden_state
         logits = self.lm_head(hidden).float()
         shifted, wanted = logits[:, :-1].contiguous(), targets[:, 1:].contiguous()

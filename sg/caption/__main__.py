@@ -1,8 +1,9 @@
-"""Caption the videos of a source: `python -m sg.caption data=demo`; `python -m sg.caption audit data=…` looks at them."""
+"""Caption the videos of a source: `python -m sg.caption data=demo`; a first word such as `audit` looks at captions."""
 
 import sys
 
 import sg.caption.hosted_config
+import sg.models.config
 import sg.sources.config  # noqa: F401 - its schemas are needed to compose the config
 from sg.caption.config import ACTIONS, CaptionConfig
 from sg.core.commands import command

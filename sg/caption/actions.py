@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -38,7 +39,15 @@ def _caption(config: CaptionConfig) -> None:
         if config.dry_run:
             print(f"captioner={config.captioner.name} asks no service and costs nothing.")
             return
-        print(caption_videos(config.data, config.captioner))
+        captioner = config.captioner
+        if config.prompt is not None:
+            captioner = dataclasses.replace(captioner, prompt=config.prompt)
+        if config.video is not None:
+            from sg.caption.chat_univi import caption_film
+
+            print(caption_film(Path(config.video), captioner))
+            return
+        print(caption_videos(config.data, captioner))
         return
     manifest = _manifest(config)
     if config.dry_run:

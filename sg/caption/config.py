@@ -55,6 +55,34 @@ EXPORT_FORMATS = ("sharegemini", "chat_univi", "webdataset", "huggingface")
 
 
 @dataclass
+class ChatUniViCaptionerConfig(CaptionerConfig):
+    """A trained checkpoint of this project says what it sees.
+
+    Attributes:
+        checkpoint: a stage's folder, or any model that `model.checkpoint` takes.
+        model: how frames are sampled and prompts are worded, and the tokenizer where the checkpoint has none; of the
+            model that the checkpoint was made from.
+        prompt: what is asked about every film; `prompt="..."` of the command sets it, too.
+        max_new_tokens: where a caption ends at the latest.
+        batch_size: films that are answered together.
+    """
+
+    name: str = "chat_univi"
+    checkpoint: str | None = None
+    model: Any = None
+    prompt: str = "Describe this video in detail."
+    max_new_tokens: int = 512
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.max_new_tokens, self.batch_size) < 1 or not self.prompt.strip():
+            raise ConfigError(
+                "captioner.max_new_tokens and captioner.batch_size should be at least 1, prompt some text."
+            )
+
+
+@dataclass
 class CaptionConfig:
     """The settings of `python -m sg.caption`.
 
@@ -67,6 +95,8 @@ class CaptionConfig:
         ids: a file with one video id a line, to forget or to export alone.
         name_map: the published map between clip names and WebVid's numbers.
         samples: clips that the audit shows with their frames, of each kind.
+        video: one film to caption instead of the data; its caption is printed. For captioner=chat_univi.
+        prompt: what captioner=chat_univi asks; null leaves it to `captioner.prompt`.
     """
 
     data: Any = None
@@ -82,14 +112,21 @@ class CaptionConfig:
     ids: str | None = None
     name_map: str | None = None
     samples: int = 20
+    video: str | None = None
+    prompt: str | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
             raise ConfigError(f"action={self.action!r} should be one of {', '.join(ACTIONS)}.")
         if self.format not in EXPORT_FORMATS:
             raise ConfigError(f"format={self.format!r} should be one of {', '.join(EXPORT_FORMATS)}.")
+        if (self.video or self.prompt) and not isinstance(self.captioner, ChatUniViCaptionerConfig):
+            raise ConfigError(
+                "video= and prompt= need a model that answers: captioner=chat_univi captioner.checkpoint=DIR."
+            )
 
 
 register(None, "caption_schema", CaptionConfig)
 register("captioner", "demo_schema", DemoCaptionerConfig)
 register("captioner", "given_schema", GivenCaptionerConfig)
+register("captioner", "chat_univi_captioner_schema", ChatUniViCaptionerConfig)

@@ -12,7 +12,7 @@ from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.manifest import Manifest, read_manifest
 from sg.artefacts.tables import read_info
 from sg.caption.captioners import Captioner, build_captioner
-from sg.caption.config import CaptionerConfig
+from sg.caption.config import CaptionerConfig, ChatUniViCaptionerConfig
 from sg.caption.hosted_config import HostedCaptionerConfig
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
@@ -38,6 +38,10 @@ def caption_videos(
     """
     if isinstance(captioner, HostedCaptionerConfig):
         return _bought(data, captioner)
+    if isinstance(captioner, ChatUniViCaptionerConfig):
+        from sg.caption.chat_univi import caption_manifest
+
+        return caption_manifest(data, captioner)
     manifest = read_manifest(manifest_path or make_manifest(data))
     path = out_path or data.captions_path(captioner.name)
     writer = build_captioner(captioner)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.models.chat_univi.chat_formats import CHAT_FORMATS, VICUNA_V1
 from sg.models.chat_univi.template import VICUNA_SYSTEM_PROMPT
 
 ASPECTS = ("square", "pad")
@@ -23,7 +24,9 @@ class ModelConfig:
         vision_tower: CLIP or SigLIP tower; frozen.
         projector: a ready projector (`mm_projector.bin` or safetensors); null starts a new one from the seed.
         checkpoint: a whole Chat-UniVi model, published or ours, instead of the three above.
-        tokenizer: SentencePiece `tokenizer.model`; null takes the one in the language model's folder.
+        tokenizer: a SentencePiece `tokenizer.model`, or a folder with one or with a `tokenizer.json`; null takes the
+            language model's own.
+        chat_format: how turns are marked: `vicuna_v1` (published), `chatml` (Qwen) or `llama_3`.
         system_prompt: text in front of every conversation; empty for none.
         select_layer: whose hidden state of the tower is read; -2 leaves the last layer out.
         spatial_clusters: tokens an event has after each of the three spatial merging stages.
@@ -44,6 +47,7 @@ class ModelConfig:
     projector: str | None = None
     checkpoint: str | None = None
     tokenizer: str | None = None
+    chat_format: str = VICUNA_V1
     system_prompt: str = VICUNA_SYSTEM_PROMPT
     select_layer: int = -2
     spatial_clusters: list[int] = field(default_factory=lambda: [64, 32, 16])
@@ -72,7 +76,12 @@ class ModelConfig:
             )
         if self.temporal_cluster_rate <= 0 or self.max_frames < 1 or self.target_fps <= 0:
             raise ConfigError("model.temporal_cluster_rate, model.max_frames and model.target_fps should be above 0.")
-        for key, allowed in (("image_aspect_ratio", ASPECTS), ("dtype", DTYPES), ("visual_token_dtype", TOKEN_DTYPES)):
+        for key, allowed in (
+            ("chat_format", tuple(CHAT_FORMATS)),
+            ("image_aspect_ratio", ASPECTS),
+            ("dtype", DTYPES),
+            ("visual_token_dtype", TOKEN_DTYPES),
+        ):
             if getattr(self, key) not in allowed:
                 raise ConfigError(f"model.{key}={getattr(self, key)!r} should be one of {', '.join(allowed)}.")
 

@@ -11,6 +11,8 @@ from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreT
 
 from sg.core.errors import MissingInputError, ModelError
 from sg.core.files import read_json
+from sg.models.chat_univi.chat_conversation import ChatDialogEncoder
+from sg.models.chat_univi.chat_formats import VICUNA_V1
 from sg.models.chat_univi.config import ChatUniViConfig
 from sg.models.chat_univi.conversation import DialogEncoder
 from sg.models.chat_univi.identity import local_path
@@ -19,6 +21,8 @@ from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.models.chat_univi.reference_checkpoint import load_projector, load_reference_checkpoint
 from sg.models.config import ModelConfig
 from sg.video.sampling import OneFps
+
+TOKENIZER_FILES = ["tokenizer.model", "tokenizer.json", "tokenizer_config.json"]
 
 
 def build_model(config: ModelConfig, seed: int = 0) -> ChatUniViForConditionalGeneration:
@@ -95,10 +99,21 @@ def load_checkpoint(name: str, dtype: str = "float32") -> ChatUniViForConditiona
 
 
 def build_encoder(config: ModelConfig, max_length: int = 2048) -> DialogEncoder:
-    """The dialog encoder with the model's tokenizer and system prompt."""
+    """The dialog encoder with the model's tokenizer, chat format and system prompt.
+
+    A SentencePiece `tokenizer.model` is taken before a `tokenizer.json`, because it is exact to the reference.
+
+    Raises:
+        MissingInputError: there is no tokenizer.
+        ModelError: it cannot be read, or does not fit the chat format.
+    """
     source = config.tokenizer or config.checkpoint or config.language_model
     assert source is not None  # checked by the schema
-    path = local_path(source) or _download(source, ["tokenizer.model"])
+    path = local_path(source) or _download(source, TOKENIZER_FILES)
+    if path.is_dir() and not (path / "tokenizer.model").is_file() and (path / "tokenizer.json").is_file():
+        return ChatDialogEncoder(path, config.chat_format, config.system_prompt, max_length)
+    if config.chat_format != VICUNA_V1:
+        raise ModelError(f"model.chat_format={config.chat_format} needs a tokenizer.json, which {path} does not hold.")
     return DialogEncoder(path / "tokenizer.model" if path.is_dir() else path, config.system_prompt, max_length)
 
 
@@ -124,6 +139,7 @@ def _pretrained(loader: Any, name: str, key: str, dtype: torch.dtype) -> Any:
 def _greedy(language_model: PreTrainedModel) -> Any:
     """The language model's generation settings without its sampling defaults (Vicuna's contradict one another)."""
     settings = type(language_model.generation_config).from_model_config(language_model.config)
+    settings.eos_token_id = language_model.generation_config.eos_token_id or settings.eos_token_id
     settings.pad_token_id = settings.pad_token_id if settings.pad_token_id is not None else 0
     return settings
 

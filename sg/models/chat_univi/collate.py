@@ -28,7 +28,9 @@ class Sample:
 
 
 def collate(samples: Sequence[Sample], max_length: int = 2048) -> dict[str, Any]:
-    """A batch padded on the right and cut to `max_length` ids; unk and pad share id 0, so both are masked out.
+    """A batch padded on the right and cut to `max_length` ids.
+
+    Where unk and pad share an id (in every Llama vocabulary), unk is masked out like padding, as in the reference.
 
     A cut inside a run of frames keeps the first frames of that clip and leaves the other samples alone; a run that is
     cut away takes its clip with it. Visual tokens of a run that is cut inside stay whole.
@@ -36,15 +38,17 @@ def collate(samples: Sequence[Sample], max_length: int = 2048) -> dict[str, Any]
     length = min(max(len(sample.dialog.input_ids) for sample in samples), max_length)
     ids = torch.full((len(samples), length), PAD_ID)
     labels = torch.full((len(samples), length), IGNORED_LABEL)
+    mask = torch.zeros_like(ids, dtype=torch.bool)
     clips: list[Tensor] = []
     seeds: list[int] = []
     for row, sample in enumerate(samples):
         kept = sample.dialog.input_ids[:length]
         ids[row, : len(kept)] = torch.tensor(kept)
         labels[row, : len(kept)] = torch.tensor(sample.dialog.labels[:length])
+        mask[row, : len(kept)] = ids[row, : len(kept)] != sample.dialog.masked_id
         clips += _surviving_clips(sample, run_lengths(kept))
         seeds += list(sample.noise_seeds or [0] * len(sample.clips))[: len(run_lengths(kept))]
-    batch: dict[str, Any] = {"input_ids": ids, "labels": labels, "attention_mask": ids != PAD_ID}
+    batch: dict[str, Any] = {"input_ids": ids, "labels": labels, "attention_mask": mask}
     if clips and any(sample.are_visual_tokens for sample in samples):
         batch |= {"visual_tokens": torch.cat(clips), "visual_counts": [len(clip) for clip in clips]}
     elif clips:

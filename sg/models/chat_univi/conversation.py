@@ -33,11 +33,13 @@ class EncodedDialog:
     """Ids of a dialog (-200 = one frame) and its labels (-100 = not supervised), of equal length.
 
     `problem` says why the reference would mask the whole sample (then all labels are -100); None for a sound one.
+    `masked_id` is the id that attention leaves out although it stands in the text: Llama's unk, which is also its pad.
     """
 
     input_ids: list[int]
     labels: list[int]
     problem: str | None = None
+    masked_id: int = PAD_ID
 
     @property
     def frame_counts(self) -> list[int]:

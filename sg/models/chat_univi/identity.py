@@ -71,5 +71,6 @@ def base_model_settings(config: ModelConfig) -> dict[str, Any]:
         "language_model": part_identity(config.checkpoint or config.language_model),
         "projector": part_identity(config.projector),
         "tokenizer": part_identity(config.tokenizer),
+        "chat_format": config.chat_format,
         "system_prompt": config.system_prompt,
     }

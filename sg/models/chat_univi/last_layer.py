@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sg.models.chat_univi.lean_layers import can_start_late
+from sg.models.chat_univi.lean_layers import NEED_A_MASK, can_start_late
 
 _PARTS = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
 
@@ -50,8 +50,7 @@ def hidden_at(language_model: Any, embeds: Tensor, positions: Tensor, keep: Tens
 
 def is_causal_without_mask(language_model: Any) -> bool:
     """Whether the attention in use looks at earlier positions only when it is given no mask, as `hidden_at` does."""
-    implementation: str = language_model.config._attn_implementation
-    return implementation == "sdpa" or "flash" in implementation
+    return language_model.config._attn_implementation not in NEED_A_MASK
 
 
 def _first_kept(attention: Any, hidden: Tensor, keep: Tensor, arguments: dict[str, Any]) -> int:

@@ -24,18 +24,21 @@ _NORMS = {"LlamaRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 _MLPS = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP"}
 _ATTENTIONS = {"LlamaAttention", "Qwen2Attention", "Qwen3Attention"}
 _LEAN_ATTENTIONS: set[type] = set()
+NEED_A_MASK = frozenset({"eager", "flex_attention"})
+"""Implementations of attention that look at later positions, too, when they are given no mask."""
 
 
 def make_lean(language_model: nn.Module) -> None:
     """Give the known parts of `language_model` their lean forward; modules, names and weights stay what they are."""
     for module in language_model.modules():
-        name = type(module).__name__
+        kind: Any = type(module)
+        name = kind.__name__
         if name in _NORMS:
-            module.__class__ = _lean_norm(type(module))  # type: ignore[assignment]
+            module.__class__ = _lean_norm(kind)
         elif name in _MLPS and isinstance(module.act_fn, nn.SiLU | SiLUActivation):
-            module.__class__ = _lean_mlp(type(module))  # type: ignore[assignment]
+            module.__class__ = _lean_mlp(kind)
         elif name in _ATTENTIONS:
-            module.__class__ = _lean_attention(type(module))  # type: ignore[assignment]
+            module.__class__ = _lean_attention(kind)
 
 
 def _is_plain_float32(x: Tensor) -> bool:
@@ -50,7 +53,8 @@ class _RmsNorm(torch.autograd.Function):
         mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
         inverse = mean_square.add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
-        return (x * inverse).mul_(weight)
+        normed: Tensor = x * inverse
+        return normed.mul_(weight)
 
     @staticmethod
     @once_differentiable
@@ -96,6 +100,11 @@ class _Rotary(torch.autograd.Function):
         return _turned(gradient, cosine, sine, -1), None, None
 
 
+_rms_norm: Any = _RmsNorm.apply
+_gated_activation: Any = _GatedActivation.apply
+_rotary: Any = _Rotary.apply
+
+
 def _turned(x: Tensor, cosine: Tensor, sine: Tensor, direction: int) -> Tensor:
     """The first half of the channels are the x, the second half the y of the pairs that are turned."""
     half = x.shape[-1] // 2
@@ -112,7 +121,7 @@ def _lean_norm(kind: Any) -> Any:
             plain: Tensor = kind.forward(self, hidden_states)
             return plain
         rows = hidden_states.reshape(-1, hidden_states.shape[-1])
-        normed: Tensor = _RmsNorm.apply(rows, self.weight, self.variance_epsilon)
+        normed: Tensor = _rms_norm(rows, self.weight, self.variance_epsilon)
         return normed.view(hidden_states.shape)
 
     return _with_forward(kind, forward)
@@ -122,7 +131,7 @@ def _lean_norm(kind: Any) -> Any:
 def _lean_mlp(kind: Any) -> Any:
     def forward(self: Any, x: Tensor) -> Tensor:
         gate, up = self.gate_proj(x), self.up_proj(x)
-        inner = _GatedActivation.apply(gate, up) if _is_plain_float32(gate) else self.act_fn(gate) * up
+        inner = _gated_activation(gate, up) if _is_plain_float32(gate) else self.act_fn(gate) * up
         hidden: Tensor = self.down_proj(inner)
         return hidden
 
@@ -144,8 +153,9 @@ def _lean_attention(kind: Any) -> Any:
 
 def can_start_late(attention: Any, hidden: Tensor) -> bool:
     """Whether `attention` runs `hidden` in the lean way, which knows `first_query`."""
-    implementation = getattr(getattr(attention, "config", None), "_attn_implementation", None)
-    return type(attention) in _LEAN_ATTENTIONS and implementation == "sdpa" and _is_plain_float32(hidden)
+    if type(attention) not in _LEAN_ATTENTIONS or attention.config._attn_implementation in NEED_A_MASK:
+        return False
+    return _is_plain_float32(hidden)
 
 
 def _attend(
@@ -164,11 +174,11 @@ def _attend(
     key, value = attention.k_proj(hidden).unflatten(-1, heads), attention.v_proj(hidden).unflatten(-1, heads)
     if hasattr(attention, "q_norm"):
         query, key = attention.q_norm(query), attention.k_norm(key)
-    query = _Rotary.apply(query, cosine[:, first_query:], sine[:, first_query:])
-    key = _Rotary.apply(key, cosine, sine)
+    query = _rotary(query, cosine[:, first_query:], sine[:, first_query:])
+    key = _rotary(key, cosine, sine)
     if first_query:  # without a mask the first query would see the first key only
         attention_mask = torch.ones(late.shape[1], hidden.shape[1], dtype=torch.bool).tril(first_query)[None, None]
-    attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
     if getattr(attention, "sliding_window", None) is not None:
         kwargs["sliding_window"] = attention.sliding_window
     mixed, weights = attend(

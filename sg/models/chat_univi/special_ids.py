@@ -8,3 +8,6 @@ IGNORED_LABEL = -100
 
 PAD_ID, BOS_ID, EOS_ID = 0, 1, 2
 """Of every Llama vocabulary; unk shares the id of pad."""
+
+NO_ID = -1
+"""Stands for an id that a vocabulary does not have."""

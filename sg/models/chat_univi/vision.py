@@ -86,7 +86,11 @@ def _add_attention(hidden: Tensor, normed: Tensor, attention: Any) -> None:
     On a CPU the three projections are one matrix product: a product of 256 columns reads its input as often as one of
     768. Putting their weights side by side costs next to nothing beside thousands of patches.
     """
-    if hidden.device.type != "cpu" or torch.is_autocast_enabled("cpu") or attention.config._attn_implementation != "sdpa":
+    if (
+        hidden.device.type != "cpu"
+        or torch.is_autocast_enabled("cpu")
+        or attention.config._attn_implementation != "sdpa"
+    ):
         hidden += attention(normed, attention_mask=None)[0]
         return
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)

@@ -1,0 +1,181 @@
+"""Token ids and labels of conversations with the tokenizers of newer language models (`tokenizer.json`).
+
+Every stretch of text (a message, or what a chat format puts between two) is encoded once, on its own, and carries its
+labels with it: nothing is tokenised again to find out where an answer begins, so no count can go wrong. A prompt has
+the ids that the beginning of a training dialog has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from sg.core.errors import MissingInputError, ModelError
+from sg.core.files import read_json
+from sg.models.chat_univi.chat_formats import CHAT_FORMATS, EOS, ChatFormat
+from sg.models.chat_univi.conversation import DialogEncoder, EncodedDialog
+from sg.models.chat_univi.special_ids import IGNORED_LABEL, NO_ID, PLACEHOLDER_ID
+from sg.models.chat_univi.template import (
+    IMAGE,
+    VICUNA_SYSTEM_PROMPT,
+    Conversations,
+    alternating_messages,
+    rewrite_placeholders,
+)
+
+Stretch = tuple[list[int], bool]
+"""Ids, and whether they are supervised."""
+
+
+class ChatDialogEncoder(DialogEncoder):
+    """Encodes dialogs and prompts in a chat format, with any tokenizer that has a `tokenizer.json`.
+
+    Args:
+        folder: holds `tokenizer.json` and, for the end of text, `tokenizer_config.json`.
+        chat_format: one of `CHAT_FORMATS`.
+        system_prompt: text in front of every conversation; empty for none.
+        max_length: text-only dialogs are cut to it here; dialogs with media are cut when they are collated.
+
+    Raises:
+        MissingInputError: there is no tokenizer.
+        ModelError: it cannot be read, or lacks a token of the chat format.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        chat_format: str,
+        system_prompt: str = VICUNA_SYSTEM_PROMPT,
+        max_length: int = 2048,
+    ) -> None:
+        self._marked, self._plain = _tokenizer(folder), _tokenizer(folder)
+        self._plain.encode_special_tokens = True  # special tokens inside a message stay text
+        eos = _end_of_text(folder)
+        self._format = _with_eos(CHAT_FORMATS[chat_format], eos, folder)
+        self._system, self.max_length = system_prompt, max_length
+        self.eos_id = self._special(self._format.end, chat_format, folder)
+        self._ends = {self.eos_id, *([self._marked.token_to_id(eos)] if eos else [])} - {None}
+        for marks in (self._format.system, self._format.human, (self._format.opening,)):
+            for name in _special_names("".join(marks)):
+                self._special(name, chat_format, folder)
+        self._start = list(self._marked.encode("", add_special_tokens=True).ids)
+
+    def __len__(self) -> int:
+        return int(self._marked.get_vocab_size(with_added_tokens=True))
+
+    def encode_text(self, text: str, with_placeholders: bool = True) -> list[int]:
+        """Ids of a message; `<image>` becomes its id if wanted, everything else stays text."""
+        pieces = text.split(IMAGE) if with_placeholders else [text]
+        ids: list[int] = []
+        for number, piece in enumerate(pieces):
+            ids += [PLACEHOLDER_ID] if number else []
+            ids += self._plain.encode(piece, add_special_tokens=False).ids if piece else []
+        return ids
+
+    def encode_dialog(self, conversations: Conversations, frame_count: int = 0) -> EncodedDialog:
+        """Ids and labels of a training dialog about a clip of `frame_count` frames; 0 means text only.
+
+        Supervised are the answers and the token that closes each. Unsound dialogs (an empty message, a last turn of the
+        human) have no supervised token and say so in `problem`.
+
+        Raises:
+            DataError: the turns do not alternate.
+        """
+        messages = alternating_messages(conversations)
+        if frame_count:
+            messages = [rewrite_placeholders(message, frame_count) for message in messages]
+        ids, labels = list(self._start), [IGNORED_LABEL] * len(self._start)
+        for stretch, is_supervised in self._stretches(messages, frame_count > 0):
+            ids += stretch
+            labels += stretch if is_supervised else [IGNORED_LABEL] * len(stretch)
+        problem = _problem(messages)
+        if problem:
+            labels = [IGNORED_LABEL] * len(ids)
+        if not frame_count:
+            ids, labels = ids[: self.max_length], labels[: self.max_length]
+        return EncodedDialog(ids, labels, problem, masked_id=NO_ID)
+
+    def encode_messages(self, messages: Sequence[str | None]) -> list[int]:
+        """Ids of a conversation of several turns as it stands, the last turn open (None)."""
+        return [*self._start, *(token for stretch, _ in self._stretches(messages, True) for token in stretch)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of generated ids up to the end of the turn or of the text, without special tokens, stripped."""
+        tokens = list(ids)
+        end = next((place for place, token in enumerate(tokens) if token in self._ends), len(tokens))
+        text: str = self._marked.decode(tokens[:end], skip_special_tokens=True)
+        return text.strip()
+
+    def _stretches(self, messages: Sequence[str | None], with_placeholders: bool) -> Iterator[Stretch]:
+        marks = self._format
+        if self._system:
+            yield self._around(marks.system, self._system, False), False
+        for position, message in enumerate(messages):
+            if position % 2 == 0:
+                yield self._around(marks.human, message or "", with_placeholders), False
+                continue
+            yield self._mark(marks.opening), False
+            if message:
+                yield self.encode_text(marks.before_answer + message, with_placeholders), True
+                yield [self.eos_id], True
+                yield self._mark(marks.after_answer), False
+
+    def _around(self, marks: tuple[str, str], text: str, with_placeholders: bool) -> list[int]:
+        return [*self._mark(marks[0]), *self.encode_text(text, with_placeholders), *self._mark(marks[1])]
+
+    def _mark(self, text: str) -> list[int]:
+        """Ids of a piece of the format, whose special tokens are meant."""
+        return list(self._marked.encode(text, add_special_tokens=False).ids) if text else []
+
+    def _special(self, token: str, chat_format: str, folder: Path) -> int:
+        found = self._marked.token_to_id(token)
+        if found is None:
+            raise ModelError(
+                f"The tokenizer in {folder} has no token {token}, which model.chat_format={chat_format} needs: "
+                f"choose another of {', '.join(CHAT_FORMATS)}."
+            )
+        return int(found)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise MissingInputError(f"There is no tokenizer {path}: set model.tokenizer to a folder with a tokenizer.json.")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more special
+        raise ModelError(f"{path} is no tokenizer ({str(error).splitlines()[0]}): download it again.") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _end_of_text(folder: Path) -> str | None:
+    """The tokenizer's own end of text, where its config names one."""
+    path = folder / "tokenizer_config.json"
+    token = read_json(path).get("eos_token") if path.is_file() else None
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _with_eos(chat_format: ChatFormat, eos: str | None, folder: Path) -> ChatFormat:
+    if chat_format.end != EOS:
+        return chat_format
+    if eos is None:
+        raise ModelError(f"{folder}/tokenizer_config.json names no eos_token, which closes the answers of this format.")
+    return ChatFormat(
+        chat_format.system, chat_format.human, chat_format.opening, eos, before_answer=chat_format.before_answer
+    )
+
+
+def _special_names(text: str) -> list[str]:
+    """The `<|names|>` in a piece of a format."""
+    return [f"<|{part.partition('|>')[0]}|>" for part in text.split("<|")[1:]]
+
+
+def _problem(messages: Sequence[str]) -> str | None:
+    """Why a dialog teaches nothing, in words."""
+    if not messages or len(messages) % 2:
+        return "ends on a turn of the human"
+    return "has an empty message" if not all(messages) else None

@@ -1,0 +1,104 @@
+"""The lean layers give what transformers' own give, and step aside where they are not meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from sg.models.chat_univi.last_layer import hidden_at, let_last_layer_skip
+from sg.models.chat_univi.lean_layers import make_lean
+from tests.models.chat_univi.test_modeling import TEXT, batch, loss_and_gradients, tiny
+
+
+def pair(kind: str) -> tuple[Any, Any]:
+    """transformers' own language model and a lean one with the same weights."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, **TEXT)
+    plain = AutoModel.from_config(config)
+    for parameter in plain.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape)
+    lean = AutoModel.from_config(config)
+    lean.load_state_dict(plain.state_dict())
+    make_lean(lean)
+    return plain.train(), lean.train()
+
+
+def outcome(model: Any, hidden: torch.Tensor, embeds: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Hidden states and all gradients."""
+    model.zero_grad()
+    hidden.pow(2).mean().backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    assert embeds.grad is not None
+    return gradients | {"": hidden.detach(), "embeds": embeds.grad.clone()}
+
+
+def inputs() -> torch.Tensor:
+    return torch.randn(2, 9, TEXT["hidden_size"], generator=torch.Generator().manual_seed(1)).requires_grad_()
+
+
+def assert_alike(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, atol=2e-6, rtol=2e-5, msg=lambda text, n=name: f"{n}: {text}")
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_hidden_states_and_gradients_are_those_of_transformers(kind: str) -> None:
+    plain, lean = pair(kind)
+    found, wanted = inputs(), inputs()
+    mask = torch.ones(2, 9, dtype=torch.bool)
+    mask[1, 6:] = False
+    for keep in (None, mask):
+        ours = lean(inputs_embeds=found, attention_mask=keep).last_hidden_state
+        theirs = plain(inputs_embeds=wanted, attention_mask=keep).last_hidden_state
+        assert_alike(outcome(lean, ours, found), outcome(plain, theirs, wanted))
+        found.grad = wanted.grad = None
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("first", [0, 1, 5, 8])
+def test_the_last_layer_may_start_at_the_first_kept_position(kind: str, first: int) -> None:
+    plain, lean = pair(kind)
+    let_last_layer_skip(lean)
+    keep = torch.zeros(2, 9, dtype=torch.bool)
+    keep[0, first], keep[1, first:] = True, True
+    found, wanted = inputs(), inputs()
+    ours = hidden_at(lean, found, torch.arange(9)[None], keep)
+    theirs = plain(inputs_embeds=wanted).last_hidden_state[keep]
+    assert_alike(outcome(lean, ours, found), outcome(plain, theirs, wanted))
+
+
+def test_a_batch_that_keeps_nothing_has_no_hidden_states() -> None:
+    _, lean = pair("llama")
+    let_last_layer_skip(lean)
+    assert hidden_at(lean, inputs(), torch.arange(9)[None], torch.zeros(2, 9, dtype=torch.bool)).shape == (0, 32)
+
+
+def test_half_precision_and_autocast_take_the_layers_own_code() -> None:
+    plain, lean = pair("llama")
+    embeds = inputs().detach()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = (model(inputs_embeds=embeds).last_hidden_state for model in (lean, plain))
+    assert torch.equal(ours, theirs)
+    half = embeds.to(torch.bfloat16)
+    ours, theirs = (model.to(torch.bfloat16)(inputs_embeds=half).last_hidden_state for model in (lean, plain))
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "flex_attention"])
+def test_attention_that_needs_a_mask_never_looks_ahead(implementation: str) -> None:
+    model = tiny().train()
+    wanted, gradients = loss_and_gradients(model, **batch())
+    if implementation == "eager":
+        model.set_attn_implementation("eager")
+        loss, found = loss_and_gradients(model, **batch())
+        assert loss == pytest.approx(wanted, abs=1e-5)
+        assert_alike(found, gradients)
+        return
+    from sg.models.chat_univi.last_layer import is_causal_without_mask
+
+    model.model.config._attn_implementation = implementation
+    assert not is_causal_without_mask(model.model)
