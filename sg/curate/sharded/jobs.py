@@ -44,7 +44,7 @@ class PartJob:
     row: Rows
 
     def read(self) -> tuple[Rows, Vectors32]:
-        """Rows that count and their stored vectors."""
+        """Rows that count, and their stored vectors."""
         _, matrix = read_part(self.path)
         kept = self.row >= 0
         return self.row[kept], matrix[kept]
@@ -78,14 +78,10 @@ def scan_part(job: ScanJob) -> Scan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaceJob:
-    """Send the tokens of a part (or of the shard `origin` in `source`) to the cells of `centres` [K, d].
-
-    `alive` are the rows that take part, rising.
-    """
+    """Send the tokens of a part, or of the shard in the file `source`, to the cells of `centres` [K, d]."""
 
     source: PartJob | Path
     origin: int
-    alive: Rows
     centres: Vectors32
     folder: Path
 
@@ -96,9 +92,8 @@ def place_tokens(job: PlaceJob) -> Rows:
         shard = read_shard(job.source)
     else:
         row, stored = job.source.read()
-        kept = np.isin(row, job.alive)
-        unit = unit_rows(stored[kept])
-        shard = Shard.of(row[kept], unit, unit)
+        unit = unit_rows(stored)
+        shard = Shard.of(row, unit, unit)
     cell, _ = nearest_centres(unit_tensor(shard.mean, np.arange(len(shard))).numpy(), job.centres)
     for number in np.unique(cell).tolist():
         write_shard(piece_path(job.folder, number, job.origin), shard.at(np.flatnonzero(cell == number)))

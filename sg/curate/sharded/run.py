@@ -8,7 +8,6 @@ in memory; then every cell merges what ends in it. With cells that each see ever
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import shutil
 import time
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from sg.core.progress import Progress
-from sg.curate.clustering import grouped_rows, spherical_kmeans
 from sg.curate.config import ShardedTomeConfig
 from sg.curate.matching import Matches
 from sg.curate.order import is_target_side
@@ -31,28 +29,24 @@ from sg.curate.sharded.jobs import (
     ApplyJob,
     CellJob,
     CheckJob,
-    GatherJob,
     PartJob,
-    PlaceJob,
     Proposals,
     ScanJob,
     apply_edges,
     best_in_cell,
-    gather_cell,
     match_cell,
     means_of,
-    place_tokens,
     scan_part,
     send_visitors,
 )
-from sg.curate.sharded.shards import Rows, Vectors32, cell_path, join, read_shard
+from sg.curate.sharded.placement import centres_of, grouped, place
+from sg.curate.sharded.shards import Rows, cell_path, join, read_shard
 from sg.curate.sharded.state import ShardedState, load_state, save_state
 from sg.curate.survivors import survivor_rule
 from sg.curate.tome import RoundRecord, RunState, StateStore, collapse_exact, merge_on
 from sg.curate.videos import Videos
 
 _SAMPLE = 65_536
-_STEPS = 10
 _NO_CUT = -2.0
 """Below any cosine: a source that met no target proposes nothing."""
 
@@ -107,8 +101,13 @@ class _Run:
             tokens, removals = collapse_exact(videos, tokens, survivor_rule(self.config.survivor))
         order = np.argsort(np.concatenate([scan.sample for scan in scans]))
         sample = np.concatenate([scan.sampled for scan in scans])[order]
-        centres = self._centres(sample, len(tokens))
-        cell = self._place(list(self.corpus.parts), tokens.row, centres, "round-0000")
+        centres = centres_of(sample, len(tokens), self.config)
+        is_alive = np.zeros(len(self.corpus) + 1, dtype=bool)  # the last for the rows -1
+        is_alive[tokens.row] = True
+        parts: list[PartJob | Path] = [
+            dataclasses.replace(part, row=np.where(is_alive[part.row], part.row, -1)) for part in self.corpus.parts
+        ]
+        cell = place(self.engine, parts, tokens.row, centres, self.folder / "round-0000")
         return ShardedState(
             number=0,
             row=tokens.row,
@@ -129,16 +128,15 @@ class _Run:
             return state
         every = max(1, len(self.corpus) // _SAMPLE)
         paths = [cell_path(self.folder / state.folder, cell) for cell in range(len(state.centres))]
-        order, borders = grouped_rows(state.cell, len(state.centres))
-        sampled = [state.row[order[a:b]] for a, b in itertools.pairwise(borders.tolist())]
+        sampled = [state.row[members] for members in grouped(state.cell, len(state.centres))]
         sampled = [rows[rows % every == 0] for rows in sampled]
         means = np.concatenate(list(self.engine.map(means_of, list(zip(paths, sampled, strict=True)))))
         sample = means[np.argsort(np.concatenate(sampled))]
         lengths = np.linalg.norm(sample, axis=1, keepdims=True)
         sample = sample[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
-        centres = self._centres(sample, len(state))
+        centres = centres_of(sample, len(state), self.config)
         name = f"round-{state.number:04d}-anew"
-        cell = self._place(list(paths), state.row, centres, name)
+        cell = place(self.engine, paths, state.row, centres, self.folder / name)
         return dataclasses.replace(state, cell=cell, centres=centres, placed=len(state), folder=name)
 
     def next_state(self, state: ShardedState) -> ShardedState:
@@ -203,34 +201,13 @@ class _Run:
         unit = np.empty((len(row), 0), np.float32)
         return Videos(self.corpus.ids, self.corpus.keys, unit, first[family], self.corpus.caption_length)
 
-    def _centres(self, sample: Vectors32, tokens: int) -> Vectors32:
-        cells = max(1, round(tokens / self.config.rows_per_shard))
-        centres = spherical_kmeans(sample, cells, seed=self.config.seed % 2**32, steps=_STEPS)
-        return centres.astype(np.float32, copy=False)
-
-    def _place(self, sources: list[PartJob | Path], alive: Rows, centres: Vectors32, name: str) -> Rows:
-        """Put tokens into the cells of `centres`, in the folder `name`; gives the cell of each of `alive`."""
-        folder = self.folder / name
-        shutil.rmtree(folder, ignore_errors=True)
-        list(self.engine.map(
-            place_tokens, [PlaceJob(s, number, alive, centres, folder) for number, s in enumerate(sources)]
-        ))  # fmt: skip
-        gathered = self.engine.map(gather_cell, [GatherJob(folder, k, self.corpus.dim) for k in range(len(centres))])
-        cell = np.empty(len(alive), np.int64)
-        for number, rows in enumerate(gathered):
-            cell[np.searchsorted(alive, rows)] = number
-        for pieces in folder.glob("for-*"):
-            shutil.rmtree(pieces)
-        return cell
-
     def _cell_jobs(self, state: ShardedState, is_source: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[CellJob]:
-        order, borders = grouped_rows(state.cell, len(state.centres))
         folder, visits = self.folder / state.folder, self.folder / f"round-{state.number:04d}-visits"
+        probed = self.config.probed_shards
         return [
-            CellJob(folder, visits, cell, is_source[order[borders[cell] : borders[cell + 1]]], state.centres,
-                    self.config.probed_shards, self.config)
-            for cell in range(len(state.centres))
-        ]  # fmt: skip
+            CellJob(folder, visits, cell, is_source[members], state.centres, probed, self.config)
+            for cell, members in enumerate(grouped(state.cell, len(state.centres)))
+        ]
 
     def _agreement(self, state: ShardedState, jobs: list[CellJob], edges: Edges) -> float | None:
         """Share of a sample of the edges that an exact match would have chosen; None where all cells were probed."""
@@ -238,8 +215,7 @@ class _Run:
             return None
         chosen = np.arange(0, len(edges), max(1, len(edges) // self.config.verify_sample))
         sources, cell = edges.source[chosen], state.cell[edges.source[chosen]]
-        by_cell = [np.flatnonzero(cell == job.cell) for job in jobs]
-        by_cell = [part[np.argsort(state.row[sources[part]])] for part in by_cell]
+        by_cell = [part[np.argsort(state.row[sources[part]])] for part in grouped(cell, len(jobs))]
         asked = [
             (cell_path(job.folder, job.cell), state.row[sources[part]]) for job, part in zip(jobs, by_cell, strict=True)
         ]
@@ -256,9 +232,13 @@ class _Run:
         """`after` with the tokens as they are when `edges` have been carried out."""
         name = f"round-{after.number:04d}"
         shutil.rmtree(self.folder / name, ignore_errors=True)
-        of_cell = [np.flatnonzero(state.cell[edges.target] == job.cell) for job in jobs]
+        of_cell = grouped(state.cell[edges.target], len(jobs))
+        leaving = grouped(state.cell[edges.source], len(jobs))
         into = self.folder / name
-        work = [self._apply_job(state, job, edges, part, into) for job, part in zip(jobs, of_cell, strict=True)]
+        work = [
+            self._apply_job(state, job, edges, part, gone, into)
+            for job, part, gone in zip(jobs, of_cell, leaving, strict=True)
+        ]
         applied = self.engine.map(apply_edges, work)
         size, representative = state.size.copy(), state.representative.copy()
         blank = np.empty(len(edges), np.int64)
@@ -283,9 +263,10 @@ class _Run:
             is_stuck=False,
         )
 
-    def _apply_job(self, state: ShardedState, job: CellJob, edges: Edges, part: Rows, into: Path) -> ApplyJob:
+    def _apply_job(
+        self, state: ShardedState, job: CellJob, edges: Edges, part: Rows, leaving: Rows, into: Path
+    ) -> ApplyJob:
         touched = np.unique(np.concatenate([edges.source[part], edges.target[part]]))
-        gone = edges.source[state.cell[edges.source] == job.cell]
         representative = state.representative[touched]
         return ApplyJob(
             cell=job,
@@ -293,7 +274,7 @@ class _Run:
             source=state.row[edges.source[part]],
             target=state.row[edges.target[part]],
             score=edges.score[part],
-            gone=state.row[gone],
+            gone=state.row[edges.source[leaving]],
             row=state.row[touched],
             size=state.size[touched],
             representative=representative,

@@ -1,0 +1,47 @@
+"""Which token lies in which shard: k-means cells, and the files that follow from them."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sg.curate.clustering import grouped_rows, spherical_kmeans
+from sg.curate.config import ShardedTomeConfig
+from sg.curate.sharded.engines import Engine
+from sg.curate.sharded.jobs import GatherJob, PartJob, PlaceJob, gather_cell, place_tokens
+from sg.curate.sharded.shards import Rows, Vectors32
+
+_STEPS = 10
+
+
+def centres_of(sample: Vectors32, tokens: int, config: ShardedTomeConfig) -> Vectors32:
+    """[K, d] unit centres of as many cells as that many tokens fill, trained on `sample` [k, d]."""
+    cells = max(1, round(tokens / config.rows_per_shard))
+    centres = spherical_kmeans(sample, cells, seed=config.seed % 2**32, steps=_STEPS)
+    return centres.astype(np.float32, copy=False)
+
+
+def place(engine: Engine, sources: Sequence[PartJob | Path], rows: Rows, centres: Vectors32, folder: Path) -> Rows:
+    """Write the shards of `centres` [K, d] into `folder`, from parts or other shards; gives the cell of each of `rows`.
+
+    `rows` [n] are those that the sources hold, rising.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    list(engine.map(place_tokens, [PlaceJob(source, k, centres, folder) for k, source in enumerate(sources)]))
+    gathered = engine.map(gather_cell, [GatherJob(folder, k, centres.shape[1]) for k in range(len(centres))])
+    cell = np.empty(len(rows), np.int64)
+    for number, members in enumerate(gathered):
+        cell[np.searchsorted(rows, members)] = number
+    for pieces in folder.glob("for-*"):
+        shutil.rmtree(pieces)
+    return cell
+
+
+def grouped(group: Rows, groups: int) -> list[Rows]:
+    """The places of each group in `group` [n], rising."""
+    order, borders = grouped_rows(group, groups)
+    return [order[begin:end] for begin, end in itertools.pairwise(borders.tolist())]
