@@ -58,10 +58,10 @@ class Costs:
                 f"visual tokens, once: {cache.clips:,.0f} clips, {cache.flops:.2e} FLOPs, "
                 f"{gpu_hours(cache.flops, trainer):,.0f} GPU-hours, {readable_size(cache.size)}"
             )
+        speed = f"{peak_tflops(trainer):,.0f} TFLOP/s and {100 * trainer.expected_mfu:.0f} % MFU"
         lines.append(
             f"in all: {total:.2e} FLOPs, {hours:,.0f} GPU-hours, {hours / trainer.devices:,.0f} hours on "
-            f"{trainer.devices} GPUs (at {peak_tflops(trainer):,.0f} TFLOP/s and {100 * trainer.expected_mfu:.0f} % MFU: "
-            "trainer.peak_tflops, trainer.expected_mfu); evaluation not counted"
+            f"{trainer.devices} GPUs (at {speed}: trainer.peak_tflops, trainer.expected_mfu); evaluation not counted"
         )
         memory = ", ".join(f"{name} {readable_size(one.memory)}" for name, (_, one) in self.by_stage.items())
         lines.append(f"memory per GPU, about: {memory}")
