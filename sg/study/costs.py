@@ -77,8 +77,8 @@ class Costs:
 
 def _captioned(configs: Sequence[TrainConfig]) -> float:
     """Clips of the largest core of the runs."""
-    numbers = [(parse_scale(str(config.data.scale)) or 0) * config.data.captions_per_k / 1000 for config in configs]
-    return max(numbers)
+    clips: list[float] = [(parse_scale(str(run.data.scale)) or 0) * run.data.captions_per_k / 1000 for run in configs]
+    return max(clips)
 
 
 def _free(folder: Path) -> int:

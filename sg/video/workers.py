@@ -22,6 +22,9 @@ Result = TypeVar("Result")
 
 _LOOKAHEAD = 8
 """Results of later jobs that may wait for an earlier one, for each worker."""
+_START_S = 600.0
+"""Seconds that a fresh process may take to import what the function needs; the time of a job counts from then on."""
+_BEGUN = ("begun", None)
 
 
 class KillableWorker:
@@ -37,8 +40,10 @@ class KillableWorker:
             self._start()
         self.pipe.send((function, arguments))
 
-    def receive(self) -> Any:
-        """The result of the call. SgErrors of the call are raised as they are, others as RuntimeError with the trace.
+    def receive(self) -> tuple[bool, Any]:
+        """The next message of the call: (False, None) when the child begins it, (True, result) when it is over.
+
+        SgErrors of the call are raised as they are, others as RuntimeError with the trace.
 
         Raises:
             UnreadableVideoError: the process died (`crashed`).
@@ -48,21 +53,25 @@ class KillableWorker:
         except (EOFError, OSError):
             code = self._end()
             raise UnreadableVideoError(CRASHED, f"the process that read the film died ({_exit_name(code)})") from None
-        if kind == "result":
-            return value
-        raise value if isinstance(value, SgError) else RuntimeError(value)
+        if kind == "error":
+            raise value if isinstance(value, SgError) else RuntimeError(value)
+        return kind == "result", value
 
     def call(self, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:
         """`function(*arguments)` in the child, which is killed when it takes longer (status `timeout`)."""
         self.send(function, *arguments)
-        if not self.pipe.poll(timeout_s):
-            self.kill()
-            raise UnreadableVideoError(TIMEOUT, f"reading the film took more than {timeout_s:g} s and was ended")
-        return self.receive()
+        over, limit_s, result = False, _START_S, None
+        while not over:
+            if not self.pipe.poll(limit_s):
+                self.kill()
+                raise _late(limit_s)
+            over, result = self.receive()
+            limit_s = timeout_s
+        return result
 
     @property
     def pipe(self) -> Connection:
-        """The parent's end of the pipe; something to read means that the call is over."""
+        """The parent's end of the pipe; something to read means that the call has begun or is over."""
         if self._pipe is None:
             raise RuntimeError("the worker was not started")
         return self._pipe
@@ -130,7 +139,7 @@ class WorkerPool(Generic[Job, Result]):
         while True:
             while idle and not exhausted and len(order) < _LOOKAHEAD * len(self._workers):
                 try:
-                    task = _Task(next(queue), time.monotonic() + self._timeout_s)
+                    task = _Task(next(queue))
                 except StopIteration:
                     exhausted = True
                     break
@@ -147,41 +156,51 @@ class WorkerPool(Generic[Job, Result]):
                 idle += self._settle(running)
 
     def _settle(self, running: dict[Connection, tuple[KillableWorker, _Task]]) -> list[KillableWorker]:
-        """Wait until at least one call is over or late; give the workers that are free again."""
+        """Wait until at least one call begins, is over or is late; give the workers that are free again."""
         now = time.monotonic()
         ready = wait(list(running), max(0.0, min(task.deadline for _, task in running.values()) - now))
         freed = []
         for pipe, (worker, task) in list(running.items()):
             if pipe in ready:
-                task.finish(_outcome(worker))
+                task.hear(worker, self._timeout_s)
             elif time.monotonic() >= task.deadline:
                 worker.kill()
-                reason = f"reading the film took more than {self._timeout_s:g} s and was ended"
-                task.finish(UnreadableVideoError(TIMEOUT, reason))
-            else:
-                continue
-            del running[pipe]
-            freed.append(worker)
+                task.finish(_late(task.limit_s))
+            if task.done:
+                del running[pipe]
+                freed.append(worker)
         return freed
 
 
 class _Task:
     """A job on its way."""
 
-    def __init__(self, job: Any, deadline: float) -> None:
-        self.job, self.deadline = job, deadline
+    def __init__(self, job: Any) -> None:
+        self.job = job
         self.done = False
         self.outcome: Any = None
+        self._allow(_START_S)
+
+    def hear(self, worker: KillableWorker, limit_s: float) -> None:
+        """Take the worker's next message; from the one that says "begun" on, `limit_s` is left."""
+        try:
+            over, result = worker.receive()
+        except SgError as error:
+            over, result = True, error
+        if over:
+            self.finish(result)
+        else:
+            self._allow(limit_s)
 
     def finish(self, outcome: Any) -> None:
         self.done, self.outcome = True, outcome
 
+    def _allow(self, limit_s: float) -> None:
+        self.limit_s, self.deadline = limit_s, time.monotonic() + limit_s
 
-def _outcome(worker: KillableWorker) -> Any:
-    try:
-        return worker.receive()
-    except SgError as error:
-        return error
+
+def _late(limit_s: float) -> UnreadableVideoError:
+    return UnreadableVideoError(TIMEOUT, f"reading the film took more than {limit_s:g} s and was ended")
 
 
 def _exit_name(code: int | None) -> str:
@@ -195,6 +214,7 @@ def _serve(pipe: Connection) -> None:
     with contextlib.suppress(EOFError, OSError, BrokenPipeError):
         while (call := pipe.recv()) is not None:
             function, arguments = call
+            pipe.send(_BEGUN)
             try:
                 answer: tuple[str, Any] = "result", function(*arguments)
             except SgError as error:

@@ -28,7 +28,7 @@ def work(job: int | str) -> int | str:
 
 def test_results_come_in_the_order_of_the_jobs_and_failures_are_results_too() -> None:
     jobs = [0, "refuse", 1, "hang", 2, "crash", 3, "wrong", *range(4, 40)]
-    with WorkerPool(work, num_workers=2, timeout_s=2) as pool:
+    with WorkerPool(work, num_workers=2, timeout_s=5) as pool:
         found = list(pool.map(jobs))
 
     assert [job for job, _ in found] == jobs
