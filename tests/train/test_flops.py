@@ -85,7 +85,7 @@ def test_a_batch_s_work_is_its_samples_text_ids_and_visual_tokens() -> None:
 
 def test_the_log_has_speed_tokens_and_mfu(tmp_path: Path) -> None:
     logged: list[dict[str, float]] = []
-    job = stage_job(tmp_path / "stage", count=80)
+    job = stage_job(tmp_path / "stage", count=52)
     train_stage(
         job, tiny_model, encoder(), RandomClips(), trainer_config(peak_tflops=1.0), lambda new: logged.append(dict(new))
     )
@@ -94,7 +94,7 @@ def test_the_log_has_speed_tokens_and_mfu(tmp_path: Path) -> None:
         assert {"speed/samples_per_s", "speed/tokens_per_s", "speed/mfu", "train/caption/tokens"} <= values.keys()
         assert values["speed/mfu"] == pytest.approx(values["speed/tflops_per_s"])  # a peak of 1 TFLOP/s
         assert 0 < values["speed/mfu"] < 1
-    assert logged[-1]["train/caption/samples"] == 80
+    assert logged[-1]["train/caption/samples"] == 52
 
 
 def test_without_a_known_peak_there_is_no_mfu() -> None:
