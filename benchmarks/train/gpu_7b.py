@@ -63,7 +63,7 @@ def on_device(batch: Batch, device: torch.device) -> dict[str, Any]:
     return {key: value for key, value in moved.items() if key != "share"}
 
 
-def main() -> None:
+def parse(device: torch.device) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=["7b", "tiny"], default="7b")
     parser.add_argument("--samples", type=int, default=16, help="samples of a micro-batch")
@@ -73,10 +73,14 @@ def main() -> None:
     parser.add_argument("--no-checkpointing", action="store_true", help="keep all activations")
     parser.add_argument("--peak-tflops", type=float, default=None, help="of a GPU that the table does not know")
     arguments = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if arguments.size == "7b" and device.type != "cuda":
         parser.error("the 7B model needs a GPU; --size tiny runs on a CPU")
+    return arguments
 
+
+def main() -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parse(device)
     stage = StageConfig(
         name="caption", trains=["projector", "language_model"], samples="captions", requests=["?"],
         peft=arguments.peft, lora=LoraConfig(rank=arguments.rank),

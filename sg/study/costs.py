@@ -58,10 +58,10 @@ class Costs:
                 f"visual tokens, once: {cache.clips:,.0f} clips, {cache.flops:.2e} FLOPs, "
                 f"{gpu_hours(cache.flops, trainer):,.0f} GPU-hours, {readable_size(cache.size)}"
             )
+        speed = f"{peak_tflops(trainer):,.0f} TFLOP/s and {100 * trainer.expected_mfu:.0f} % MFU"
         lines.append(
             f"in all: {total:.2e} FLOPs, {hours:,.0f} GPU-hours, {hours / trainer.devices:,.0f} hours on "
-            f"{trainer.devices} GPUs (at {peak_tflops(trainer):,.0f} TFLOP/s and {100 * trainer.expected_mfu:.0f} % MFU: "
-            "trainer.peak_tflops, trainer.expected_mfu); evaluation not counted"
+            f"{trainer.devices} GPUs (at {speed}: trainer.peak_tflops, trainer.expected_mfu); evaluation not counted"
         )
         memory = ", ".join(f"{name} {readable_size(one.memory)}" for name, (_, one) in self.by_stage.items())
         lines.append(f"memory per GPU, about: {memory}")
@@ -77,8 +77,8 @@ class Costs:
 
 def _captioned(configs: Sequence[TrainConfig]) -> float:
     """Clips of the largest core of the runs."""
-    numbers = [(parse_scale(str(config.data.scale)) or 0) * config.data.captions_per_k / 1000 for config in configs]
-    return max(numbers)
+    clips: list[float] = [(parse_scale(str(run.data.scale)) or 0) * run.data.captions_per_k / 1000 for run in configs]
+    return max(clips)
 
 
 def _free(folder: Path) -> int:

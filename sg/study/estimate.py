@@ -131,7 +131,7 @@ def _tower_flops(config: TrainConfig, size: ModelSize, frames: int) -> float:
 
 def _learning(size: ModelSize, stage: StageConfig) -> float:
     """Weights that learn in a stage."""
-    learning = 0
+    learning = 0.0
     if "projector" in stage.trains:
         learning += size.projector_weights
     if "language_model" in stage.trains_whole:
@@ -145,8 +145,8 @@ def _memory(config: TrainConfig, size: ModelSize, stage: StageConfig) -> float:
     halves = trainer.precision != "32-true"
     own_type = BYTES_OF_DTYPE[config.model.dtype]
     learning = _learning(size, stage)
-    frozen = size.language_model_weights + size.projector_weights
-    frozen -= learning - (size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0)
+    adapters = size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0
+    frozen = size.language_model_weights + size.projector_weights - (learning - adapters)
     layer = size.linear_weights / size.layers
     if trainer.precision == "bf16-true":
         state, frozen_bytes, copies = 8 * learning, 2 * frozen, 0.0

@@ -122,6 +122,8 @@ class StudyModels:
             if missing:
                 self._problems |= self._encode_shares(wanted, missing)
                 self.store.refresh()
+        if self.trainer.visual_token_cache:
+            self.__dict__.pop("_base", None)  # its work is done, and memory is dear beside a model that trains
 
     def _encode_shares(self, clips: Sequence[Clip], missing: Sequence[str]) -> dict[str, str]:
         """Every process encodes its share of the `missing` clips; {key: reason} of all that cannot be read."""

@@ -60,7 +60,7 @@ def run_study(run: Run) -> RunResult | None:
     of an earlier, finished run is kept.
     """
     started = time.monotonic()
-    team = join_team(run.config.trainer.accelerator)
+    team = join_team(run.config.trainer.accelerator, run.config.trainer.devices)
     if not team.leads:
         _assist(run, team)
         return None

@@ -32,8 +32,8 @@ class LossCurve(Callback):
     """Appends a row an optimiser step to `loss.csv`; a resumed stage drops the rows that it is going to repeat.
 
     The loss of a step is that of its global batch, over all devices. `rate_at` gives the learning rate of a step (0
-    first). `measure` tells what a micro-batch holds. `report` gets the numbers every `report_every` steps, with
-    samples and tokens a second since the last report and, where `peak_flops` of all devices is known, the MFU.
+    first). `measure` tells what a micro-batch holds. `report` gets the numbers every `report_every` steps and at the
+    end, with samples and tokens a second since the last report and, where `peak_flops` of all devices is known, MFU.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class LossCurve(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar, and cut the curve back to the step that training goes on from."""
         self._started = time.monotonic()
+        self._total = int(trainer.estimated_stepping_batches)
         if trainer.is_global_zero:
             keep_rows(self.path, trainer.global_step)
-            total = int(trainer.estimated_stepping_batches)
-            self._bar = Progress(f"train {self.stage}", total, "steps", done_before=trainer.global_step)
+            self._bar = Progress(f"train {self.stage}", self._total, "steps", done_before=trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -97,7 +97,7 @@ class LossCurve(Callback):
             csv.writer(stream).writerow([step, *counts, repr(loss), repr(rate), f"{self.seconds:.3f}"])
         if self._bar is not None:
             self._bar.advance(note=f"loss {loss:.3f}")
-        if step % self.report_every == 0:
+        if step % self.report_every == 0 or step == self._total:
             self._report(loss, rate)
 
     def _end_step(self, trainer: Trainer) -> float:

@@ -16,6 +16,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from sg.core.errors import ConfigError
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.conversation import EncodedDialog
 from sg.models.chat_univi.special_ids import IGNORED_LABEL
@@ -23,8 +24,6 @@ from sg.train.batches import MicroBatch
 from sg.train.samples import Clip, TrainingItem, noise_seed
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from sg.models.chat_univi.conversation import DialogEncoder
 
 log = logging.getLogger(__name__)
@@ -48,44 +47,46 @@ class ClipReader(Protocol):
 
 
 class SampleSet(Dataset[Sample]):
-    """The items of a stage with their encoded dialogs, which are cut to `max_length` ids when they are collated."""
+    """The items of a stage, cut to `max_length` ids when they are collated.
+
+    All dialogs are encoded once for their sizes, and again when they are needed: the ids of a million dialogs would not
+    fit beside the model in every process.
+
+    Attributes:
+        lengths: ids of every sample before its visual tokens are spliced in, int64 [samples].
+        supervised: supervised tokens of every sample within `max_length` ids, int64 [samples].
+    """
 
     def __init__(
         self, items: Sequence[TrainingItem], encoder: DialogEncoder, clips: ClipReader, max_length: int
     ) -> None:
-        self.items, self.clips, self.max_length = items, clips, max_length
-        self.dialogs = [self._encode(item, encoder) for item in items]
-        problems = Counter(dialog.problem for dialog in self.dialogs if dialog.problem is not None)
+        self.items, self.encoder, self.clips, self.max_length = items, encoder, clips, max_length
+        self.lengths = np.zeros(len(items), dtype=np.int64)
+        self.supervised = np.zeros(len(items), dtype=np.int64)
+        problems: Counter[str] = Counter()
+        for index, item in enumerate(items):
+            dialog = self._encode(item)
+            labels = dialog.labels[1:max_length]  # the first id is never predicted
+            self.lengths[index] = len(dialog.input_ids)
+            self.supervised[index] = len(labels) - labels.count(IGNORED_LABEL)
+            problems.update([dialog.problem] if dialog.problem is not None else [])
         for problem, number in problems.items():
             log.warning("%d of %d dialogs teach nothing: %s", number, len(items), problem)
 
-    def _encode(self, item: TrainingItem, encoder: DialogEncoder) -> EncodedDialog:
+    def _encode(self, item: TrainingItem) -> EncodedDialog:
         frames = 0 if item.clip is None else self.clips.frame_count(item.clip)
         conversations = [{"from": turn.speaker, "value": turn.text} for turn in item.dialog.turns]
-        return encoder.encode_dialog(conversations, frame_count=frames)
+        return self.encoder.encode_dialog(conversations, frame_count=frames)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Sample:
-        dialog, clip = self.dialogs[index], self.items[index].clip
+        dialog, clip = self._encode(self.items[index]), self.items[index].clip
         if clip is None:
             return Sample(dialog)
         seed = noise_seed(clip.key, self.clips.frame_count(clip))
         return Sample(dialog, [self.clips.read(clip)], self.clips.is_cached, [seed])
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Ids of every sample before its visual tokens are spliced in, int64 [samples]."""
-        return np.array([len(dialog.input_ids) for dialog in self.dialogs], dtype=np.int64)
-
-    @property
-    def supervised(self) -> NDArray[np.int64]:
-        """Supervised tokens of every sample within `max_length` ids, int64 [samples]."""
-        cut = self.max_length
-        # The first id is never predicted.
-        labels = (dialog.labels[1:cut] for dialog in self.dialogs)
-        return np.array([len(one) - one.count(IGNORED_LABEL) for one in labels], dtype=np.int64)
 
 
 class PlannedBatches(Dataset[Batch]):
@@ -139,8 +140,21 @@ class StageData(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Batches that this process has trained on: stages are saved between optimiser steps only."""
         assert self.trainer is not None
-        return {"batches_done": self.trainer.global_step * self.trainer.accumulate_grad_batches}
+        accumulate = self.trainer.accumulate_grad_batches
+        return {"batches_done": self.trainer.global_step * accumulate, "accumulate": accumulate}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Lightning's hook on resume."""
+        """Lightning's hook on resume.
+
+        Raises:
+            ConfigError: the stage began with micro-batches of another size, or on other devices.
+        """
+        assert self.trainer is not None
+        accumulate = self.trainer.accumulate_grad_batches
+        if state_dict["accumulate"] != accumulate:
+            raise ConfigError(
+                f"The stage began with {state_dict['accumulate']} micro-batches a step on each device and would go on "
+                f"with {accumulate}: take the trainer.devices and micro_batch_size that it began with, "
+                f"or delete {self.trainer.default_root_dir} to begin anew."
+            )
         self.batches_done = state_dict["batches_done"]

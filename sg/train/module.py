@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
+from sg.core.errors import ModelError
 from sg.core.fingerprints import text_seed
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.train.adapters import add_adapters
@@ -119,10 +120,26 @@ class StageModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what learns: the rest is in the stage's starting point."""
-        learning = {name for name, value in self.named_parameters() if value.requires_grad}
-        state = checkpoint["state_dict"]
+        learning, state = self._learning, checkpoint["state_dict"]
         for key in [key for key in state if key not in learning]:
             del state[key]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that lacks what learns: loading is not strict, so it would go unnoticed.
+
+        Raises:
+            ModelError: the stage was begun by another version of this code.
+        """
+        state = checkpoint.get("state_dict")  # sharded models have loaded it by now
+        if state is not None and not self._learning <= state.keys():
+            raise ModelError(
+                f"The stage {self.stage.name} was cut off under another version of this code and cannot go on: "
+                f"delete {self.trainer.default_root_dir} to begin it anew."
+            )
+
+    @property
+    def _learning(self) -> set[str]:
+        return {name for name, value in self.named_parameters() if value.requires_grad}
 
 
 def _keep_learning_parts_in_float32(model: ChatUniViForConditionalGeneration) -> None:

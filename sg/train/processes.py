@@ -18,7 +18,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
 
-from sg.core.errors import SgError
+from sg.core.errors import ConfigError, SgError
 
 Value = TypeVar("Value")
 
@@ -78,10 +78,19 @@ def is_team_member() -> bool:
 
 
 @cache
-def join_team(accelerator: str) -> Team:
-    """This process's team; the first call connects it with the others."""
+def join_team(accelerator: str, devices: int) -> Team:
+    """This process's team; the first call connects it with the others.
+
+    Raises:
+        ConfigError: other than one process a device were started.
+    """
     if not is_team_member():
-        return Team()
+        return ALONE
+    if int(os.environ["WORLD_SIZE"]) != devices:
+        raise ConfigError(
+            f"{os.environ['WORLD_SIZE']} processes were started for trainer.devices={devices}: start one for each "
+            "device, or none, and train.py does it."
+        )
     import torch
     import torch.distributed as dist
 

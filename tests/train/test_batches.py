@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sg.core.errors import ConfigError
-from sg.train.batches import batch_plan, learning_rate_factor, sample_order
+from sg.train.batches import batch_plan, learning_rate_factor, micro_batch_plan, sample_order
 from sg.train.config import StageConfig, micro_batches, num_steps
 
 
@@ -46,6 +46,32 @@ def test_the_rate_starts_at_zero_peaks_after_the_warm_up_and_ends_at_zero() -> N
     assert factors[3] == max(factors) == 1.0
     assert factors[100] == pytest.approx(0.0)
     assert all(a >= b for a, b in itertools.pairwise(factors[3:]))
+
+
+@given(st.integers(1, 100), st.sampled_from([(1, 8), (2, 4), (2, 8), (4, 2), (8, 2)]), st.integers(0, 99))
+def test_what_a_step_learns_from_does_not_depend_on_devices_and_micro_batches(
+    num_samples: int, machine: tuple[int, int], seed: int
+) -> None:
+    devices, micro = machine
+    supervised = np.random.default_rng(seed).integers(0, 4, num_samples)
+    batches = batch_plan(sample_order(num_samples, num_samples, seed), supervised, 16, seed, True)
+    plan = micro_batch_plan(batches, supervised, micro, 8, 16 // micro)
+    assert len(plan) == len(batches) * (16 // micro)
+    assert (16 // micro) % devices == 0
+    for step, batch in enumerate(batches):
+        pieces = plan[step * (16 // micro) : (step + 1) * (16 // micro)]
+        groups = [batch[start : start + 8] for start in range(0, len(batch), 8)]
+        wanted = {int(i): 1 / supervised[g].sum() / len(groups) for g in groups if supervised[g].any() for i in g}
+        found: dict[int, float] = {}
+        for piece in pieces:
+            tokens = int(supervised[piece.samples].sum())
+            for sample in piece.samples:
+                if piece.share > 0:
+                    assert int(sample) not in found
+                    found[int(sample)] = piece.share / tokens  # the weight of each of its tokens
+        learnt = {sample for sample in wanted if supervised[sample]}
+        assert {sample: found[sample] for sample in learnt} == pytest.approx({s: wanted[s] for s in learnt})
+        assert sum(piece.share for piece in pieces) <= 1 + 1e-9
 
 
 def test_the_global_batch_is_kept_whatever_the_number_of_devices() -> None:

@@ -32,8 +32,8 @@ def stage(*sources: DialogSource, **settings: object) -> StageConfig:
 def test_films_pictures_and_text_of_several_sources_are_mixed(tmp_path: Path) -> None:
     valley = source(tmp_path, "valley", [llava(0, video="001/a.mp4") | {"v_id": "7", "source": "webvid"}])
     pictures = source(tmp_path, "pictures", [llava(1, image="b.jpg"), llava(2), llava(3, image=["c.jpg"])])
-    chat = source(tmp_path, "chat", [{"q": "Why?", "a": "So.", "video_id": "v_1"}, {"q": "Who?", "a": "She.",
-                                                                                    "video_id": "v_2.mkv"}])  # fmt: skip
+    questions = [{"q": "Why?", "a": "So.", "video_id": "v_1"}, {"q": "Who?", "a": "She.", "video_id": "v_2.mkv"}]
+    chat = source(tmp_path, "chat", list(map(dict, questions)))
     items = mixed_items(stage(valley, pictures, chat), seed=0)
     assert [item.dialog.kind for item in items] == ["video", "image", "text", "image", "video", "video"]
     assert [item.clip.path if item.clip else None for item in items] == [

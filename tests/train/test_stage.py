@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from sg.artefacts.checkpoint import LOSS_FILE, read_stage_info
-from sg.core.errors import DataError
+from sg.core.errors import ConfigError, DataError, ModelError
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.train.stage import StageJob, train_stage
 from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.member import Stopped, fail_after
 
 
 def train(job: StageJob, **settings: object) -> bool:
@@ -100,3 +101,29 @@ def test_a_stage_killed_thrice_ends_in_the_same_curve_and_weights_as_an_undistur
     assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "calm"), abs=1e-6)
     calm, killed = weights(tmp_path / "calm"), weights(tmp_path / "killed")
     assert all(torch.equal(calm[key], killed[key]) for key in calm)
+
+
+def test_a_saved_state_without_what_learns_is_refused(tmp_path: Path) -> None:
+    fail_after(5)
+    try:
+        with pytest.raises(Stopped):
+            train(stage_job(tmp_path / "caption"))
+    finally:
+        fail_after(None)
+    (saved,) = (tmp_path / "caption" / "resume").glob("*.ckpt")
+    state = torch.load(saved, weights_only=False)
+    state["state_dict"] = {f"old.{key}": value for key, value in state["state_dict"].items()}
+    torch.save(state, saved)
+    with pytest.raises(ModelError, match="another version of this code"):
+        train(stage_job(tmp_path / "caption"))
+
+
+def test_a_stage_does_not_go_on_with_other_micro_batches(tmp_path: Path) -> None:
+    fail_after(5)
+    try:
+        with pytest.raises(Stopped):
+            train(stage_job(tmp_path / "caption"))
+    finally:
+        fail_after(None)
+    with pytest.raises(ConfigError, match=r"began with 1 micro-batches a step .* would go on with 2"):
+        train(stage_job(tmp_path / "caption", micro_batch_size=2))

@@ -1,0 +1,134 @@
+"""The plan of a study: steps, operations, GPU-hours, memory and disk, each against a count by hand."""
+
+import copy
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sg.study.config import TrainConfig
+from sg.study.estimate import estimate_cache, estimate_stage, expected_samples, gpu_hours, stage_media, visual_tokens
+from sg.study.model_sizes import missing_weights, model_size
+from sg.study.plan import plan_run, print_plan
+from sg.train.flops import ModelSize
+from tests.repository.test_configs import composed
+
+
+@cache
+def study() -> TrainConfig:
+    return composed("experiment=scaling_webvid", "paths.work=nowhere/work", "paths.runs=nowhere/runs")
+
+
+def at_scale(scale: str) -> TrainConfig:
+    return replace(study(), data=replace(study().data, scale=scale))
+
+
+def on_machine(**settings: Any) -> TrainConfig:
+    return replace(study(), trainer=replace(study().trainer, **settings))
+
+
+def with_adapters(config: TrainConfig) -> TrainConfig:
+    recipe = copy.deepcopy(config.stage)
+    recipe.caption.peft = recipe.instruct.peft = "lora"
+    return replace(config, stage=recipe)
+
+
+def size_of(config: TrainConfig) -> ModelSize:
+    size = model_size(config.model)
+    assert size is not None
+    return size
+
+
+def test_steps_of_the_published_study() -> None:
+    steps = {}
+    for scale in ("0", "50k", "100k", "200k", "400k", "530k"):
+        planned = plan_run(at_scale(scale), scale)
+        steps[scale] = {stage.stage.name: stage.steps for stage in planned}
+    assert [steps[scale].get("caption") for scale in steps] == [None, 391, 782, 1563, 3125, 4141]
+    assert {(row["align"], row["instruct"]) for row in steps.values()} == {(14_493, 14_297)}  # 1,855,000; 2 x 915,000
+
+
+def test_operations_of_the_caption_stage() -> None:
+    real = study()
+    # 18 frames are two events of 112 tokens; 190 ids of text, 120 of them supervised.
+    positions = 190 + 224
+    linear = 2 * 32 * (4 * 4096**2 + 3 * 4096 * 11008) * positions + 2 * 4096 * 32000 * 120
+    attention = 2 * 32 * 4096 * positions**2
+    connector = 2 * 1024 * 4096 * 224
+    expected = 50_000 * (3 * (linear + attention) + 2 * connector)
+    estimate = estimate_stage(real, size_of(real), real.stage.caption, 50_000)
+    assert estimate.flops == pytest.approx(expected, rel=1e-12)
+    assert gpu_hours(estimate.flops, real.trainer) == pytest.approx(expected / (989e12 * 0.4 * 3600))
+
+
+def test_without_the_cache_every_draw_pays_for_the_tower() -> None:
+    real, size = on_machine(visual_token_cache=False), size_of(study())
+    more = estimate_stage(real, size, real.stage.caption, 10).flops
+    less = estimate_stage(study(), size, real.stage.caption, 10).flops
+    assert more - less == pytest.approx(10 * size.tower_flops(18))
+
+
+def test_size_of_the_visual_tokens() -> None:
+    real = study()
+    pictures, clips = 595_000 + 150_000 + 665_000, 530_000
+    tokens = 112 * (pictures + 1_260_000) + 448 * 100_000 + 224 * clips  # 11 frames: one event; 64: four
+    cache = estimate_cache(real, size_of(real), clips)
+    assert cache.clips == pictures + 1_260_000 + 100_000 + clips
+    assert cache.size == tokens * 1024 * 2
+    assert [visual_tokens(real, frames) for frames in (0, 1, 2, 3, 17, 64, 500)] == [0, 112, 224, 112, 224, 448, 448]
+
+
+def test_memory_and_checkpoints_of_the_whole_model_and_of_adapters() -> None:
+    real = study()
+    size = size_of(real)
+    learning = 6_738_415_616 + 4_198_400
+    whole = estimate_stage(real, size, real.stage.caption, 1)
+    assert 16 * learning / 8 < whole.memory < 16 * learning / 8 + 8e9  # eight devices share weights, gradients, moments
+    assert whole.checkpoint == 2 * (learning + size.tower_weights)
+    assert whole.resume == 12 * learning
+    lora = with_adapters(on_machine(strategy="auto", devices=1))
+    adapters = size.adapter_weights(64)
+    adapted = estimate_stage(lora, size, lora.stage.caption, 1)
+    assert adapters == 32 * 64 * (4 * 8192 + 3 * (4096 + 11008))
+    assert adapted.resume == 12 * (adapters + 4_198_400)
+    assert 2 * 6_738_415_616 < adapted.memory < 40e9  # fits one GPU of 80 GB
+    alone = on_machine(strategy="auto", devices=1)
+    assert estimate_stage(alone, size, alone.stage.caption, 1).memory > 80e9  # does not
+
+
+def test_samples_of_a_stage_are_shared_among_its_sources() -> None:
+    real = study()
+    assert expected_samples(real.stage.align) == 1_855_000
+    assert expected_samples(real.stage.caption) is None
+    media = stage_media(real.stage.instruct, 1830.0)
+    assert [(medium.frames, round(medium.samples)) for medium in media] == [(1, 300), (64, 200), (1, 1330)]
+
+
+def test_the_plan_says_what_is_missing_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    print_plan([at_scale("0"), at_scale("50k"), study()])
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("visual tokens, once: 3,300,000 clips", "memory per GPU, about: align", "disk:", "shared", "8 GPUs",
+                  "missing: lmsys/vicuna-7b-v1.5", "cc3m_595k_chat.json", "video_mme (questions and films",
+                  "manifest.parquet"):  # fmt: skip
+        assert words in text, words
+
+
+def test_a_plan_on_a_cpu_prints_no_gpu_hours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan([composed(f"paths.work={tmp_path / 'work'}", f"paths.demo_world={tmp_path / 'demo'}")])
+    assert "GPU" not in capsys.readouterr().out
+
+
+def test_sizes_of_models_on_this_machine_are_read_and_unknown_ones_are_not_guessed() -> None:
+    tiny = composed()
+    assert size_of(tiny).hidden == 64
+    assert missing_weights(tiny.model) == []
+    strange = replace(tiny.model, language_model="nobody/has-this")
+    assert model_size(strange) is None
+    assert missing_weights(strange) == [
+        "nobody/has-this (weights: hf download nobody/has-this, or set model.language_model)"
+    ]

@@ -1,0 +1,19 @@
+"""The GPU benchmark runs, at a tiny size, where there is no GPU."""
+
+import runpy
+import sys
+
+import pytest
+
+from tests.study.commands import ROOT
+
+
+def test_the_gpu_benchmark_prints_tokens_a_second_and_mfu_at_a_tiny_size(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = ["--size", "tiny", "--steps", "1", "--samples", "2", "--rank", "2", "--peak-tflops", "1"]
+    monkeypatch.setattr(sys, "argv", ["gpu_7b.py", *tiny])
+    runpy.run_path(str(ROOT / "benchmarks" / "train" / "gpu_7b.py"), run_name="__main__")
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert float(rows["tokens/s"].replace(",", "")) > 0
+    assert rows["MFU"].endswith("%")

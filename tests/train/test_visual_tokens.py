@@ -1,0 +1,95 @@
+"""The cache of visual tokens: its size is told before it is built; pictures, broken clips, full disks."""
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.core.errors import DataError
+from sg.models.chat_univi.processor import ChatUniViProcessor
+from sg.train.samples import Clip
+from sg.train.visual_tokens import (
+    CachedClips,
+    DecodedClips,
+    announce_cache,
+    fill_cache,
+    readable_size,
+    unreadable_clips,
+)
+from sg.video.writer import write_video
+from tests.train.builders import WIDTH, tiny_model
+
+
+def media(folder: Path) -> list[Clip]:
+    """A film of 20 s at one frame a second, two pictures, and a film that is none."""
+    noise = np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), dtype=np.uint8)
+    write_video(folder / "film.mp4", noise, 1)
+    for name in ("one.jpg", "two.PNG"):
+        Image.fromarray(noise[0]).save(folder / name)
+    (folder / "broken.mp4").write_bytes(b"no film")
+    return [Clip(name, folder / name) for name in ("film.mp4", "one.jpg", "two.PNG", "broken.mp4")]
+
+
+def store(folder: Path, dtype: str = "float16") -> VisualTokenStore:
+    return VisualTokenStore.create(folder / "store", {}, WIDTH, dtype)
+
+
+def test_the_size_of_the_cache_is_told_before_it_is_built(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    model, processor, clips, cache = tiny_model(), ChatUniViProcessor(64), media(tmp_path), store(tmp_path)
+    predicted = announce_cache(cache, clips, model.merging, processor)
+    assert "visual tokens: about 4.48 kB for 4 clips" in caplog.text
+    problems = fill_cache(cache, clips, model, processor, decode_workers=0)
+    assert problems.keys() == {"broken.mp4"}
+    assert predicted == sum(cache.tokens(key).nbytes for key in cache) == (3 + 1 + 1) * 14 * WIDTH * 2
+    assert cache.verify() == 3
+
+
+def test_pictures_and_films_are_the_same_cached_or_not(tmp_path: Path) -> None:
+    model, processor, clips = tiny_model(), ChatUniViProcessor(64), media(tmp_path)[:3]
+    cache = store(tmp_path, "float32")
+    fill_cache(cache, clips, model, processor, decode_workers=0)
+    cached, decoded = CachedClips(cache), DecodedClips(processor)
+    for clip, frames in zip(clips, (20, 1, 1), strict=True):
+        assert cached.frame_count(clip) == decoded.frame_count(clip) == frames
+    picture = torch.as_tensor(np.asarray(Image.open(clips[1].path).convert("RGB")).copy())
+    assert torch.equal(decoded.read(clips[1]), processor.pixel_values(picture.numpy()))
+
+
+def test_processes_with_their_shares_fill_one_store(tmp_path: Path) -> None:
+    model, processor, clips = tiny_model(), ChatUniViProcessor(64), media(tmp_path)[:3]
+    shared, whole = store(tmp_path / "shared"), store(tmp_path / "whole")
+    for rank in range(2):
+        own = VisualTokenStore(shared.folder)
+        fill_cache(own, clips[rank::2], model, processor, decode_workers=0)
+    shared.refresh()
+    fill_cache(whole, clips, model, processor, decode_workers=0)
+    assert set(shared) == set(whole)
+    assert all(torch.equal(shared.tokens(key), whole.tokens(key)) for key in whole)
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        total: int = 100
+        used: int = 90
+        free: int = 10
+
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Usage())
+    with pytest.raises(DataError, match=r"will take about 4\.48 kB.*has 10 B free.*visual_token_cache=false"):
+        announce_cache(store(tmp_path), media(tmp_path), tiny_model().merging, ChatUniViProcessor(64))
+
+
+def test_without_the_cache_broken_media_are_found_before_training(tmp_path: Path) -> None:
+    clips = media(tmp_path)
+    (tmp_path / "one.jpg").write_bytes(b"no picture")
+    assert unreadable_clips(clips).keys() == {"one.jpg", "broken.mp4"}
+
+
+@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (999, "999 B"), (250e9, "250 GB"), (1.2e15, "1.2e+03 TB")])
+def test_sizes_are_written_as_people_do(size: float, text: str) -> None:
+    assert readable_size(size) == text
