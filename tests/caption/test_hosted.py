@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import threading
@@ -151,7 +152,8 @@ def test_a_broken_clip_is_tried_once_more_as_a_proxy(tmp_path: Path, state: Stat
     data = data_folder(tmp_path, ["a", "b"])
     frames = np.random.default_rng(0).integers(0, 255, (50, 64, 64, 3), dtype=np.uint8)
     write_video(tmp_path / "videos" / "a.mp4", frames, 25.0)
-    state.settings.plan = FaultPlan({"*": ["400_media"]})
+    film = hashlib.md5((tmp_path / "videos" / "a.mp4").read_bytes()).hexdigest()
+    state.settings.plan = FaultPlan({film: ["400_media"], "b": ["400_media"]})
     config = settings(url, max_concurrency=1)
     assert run(data, config) == {"a": "succeeded", "b": "failed_permanent"}  # b is no film, so it has no proxy
     with ledger(data, config) as db:

@@ -177,7 +177,7 @@ class BatchRun(Run):
                     stream.write(line)
                     tasks.append((task.task_key, _described(film)))
                     size, tokens, usd = size + len(line), tokens + expected, usd + worst
-        await desk.journal.write(lambda: desk.ledger.release([task.task_key for task in left]))
+        await desk.journal.write(lambda: desk.ledger.release(desk.recipe.name, [task.task_key for task in left]))
         return (tasks, tokens, usd) if tasks else None
 
     async def _line(self, task: Task) -> tuple[bytes, Film, int, float] | None:

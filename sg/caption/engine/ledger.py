@@ -197,10 +197,13 @@ class Ledger:
         self.connection.executemany("UPDATE task SET state='leased' WHERE task_key=?", [(row[0],) for row in rows])
         return [Task(*row[:5], json.loads(row[5]), row[6]) for row in rows]
 
-    def release(self, task_keys: Iterable[str]) -> None:
-        """Leased clips that were not asked for after all."""
-        keys = [(key,) for key in task_keys]
-        self.connection.executemany("UPDATE task SET state='pending' WHERE task_key=? AND state='leased'", keys)
+    def release(self, recipe: str, task_keys: Iterable[str] | None = None) -> None:
+        """Give back leased clips that were not asked for after all: these, or all."""
+        release = "UPDATE task SET state='pending' WHERE recipe=? AND state='leased'"
+        if task_keys is None:
+            self.connection.execute(release, (recipe,))
+        else:
+            self.connection.executemany(f"{release} AND task_key=?", [(recipe, key) for key in task_keys])
 
     def submit(self, display_name: str, films: Iterable[tuple[str, str]]) -> None:
         """Clips that go into a batch job, each with its key and what is known of the film that was sent (JSON)."""

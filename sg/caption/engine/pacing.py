@@ -22,6 +22,7 @@ _BURST_S = 1.0
 class _Entry:
     when: float
     amount: float
+    inside: bool = True
 
 
 class Window:
@@ -56,7 +57,7 @@ class Window:
 
     def correct(self, entry: _Entry, amount: float) -> None:
         """The true amount of what left."""
-        if entry.when > 0:
+        if entry.inside:
             self._sum += amount - entry.amount
         self._even_from += (amount - entry.amount) * self.seconds / self.limit
         entry.amount = amount
@@ -65,7 +66,7 @@ class Window:
         while self._log and self._log[0].when + self.seconds <= now:
             entry = self._log.popleft()
             self._sum -= entry.amount
-            entry.when = -1.0
+            entry.inside = False
         if not self._log:
             self._sum = 0.0
 

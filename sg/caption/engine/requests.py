@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sg.caption.engine.clips import ClipList
 from sg.caption.engine.journal import Journal
-from sg.caption.engine.ledger import PENDING, Ledger, Task
+from sg.caption.engine.ledger import Ledger, Task
 from sg.caption.engine.limits import DailyQuota, Purse
 from sg.caption.engine.media import Film, Films
 from sg.caption.engine.outcomes import Outcomes, Sent, Settled
@@ -23,6 +23,10 @@ from sg.caption.services.records import Answer, Failure, Kind, Request, Service
 
 class OutOfBudget(Exception):  # noqa: N818 - a signal inside the engine, not an error
     """The next request could pass the budget."""
+
+
+class NotToday(Exception):  # noqa: N818 - a signal inside the engine, not an error
+    """The day's quota was used up before this request left."""
 
 
 @dataclass(slots=True)
@@ -43,12 +47,14 @@ class Desk:
     outcomes: Outcomes
     forecast: Forecast
     say: Callable[[str], None]
+    sending: set[str] = field(default_factory=set)
+    """Clips whose request has left or is about to: these are waited for when a run ends."""
 
     async def caption(self, task: Task) -> tuple[Settled, float]:
         """Ask for a clip's caption once and record what came of it; gives the seconds that the service took.
 
         Raises:
-            OutOfBudget: the request did not leave.
+            OutOfBudget, NotToday: the request did not leave.
         """
         clip = self.clips.at(task.position)
         film = await self.films.prepare(clip, force_proxy=bool(task.tries.get(PROXY)))
@@ -86,11 +92,13 @@ class Desk:
             raise OutOfBudget
         cost = 0.0
         try:
-            await self._wait_for_the_day()
             await self.breaker.enter()
             tokens, likely = self.forecast.tokens(expected), self.forecast.likely_usd(expected)
             place = await self.pacer.leave(tokens, likely)
+            if self.day.free_at() > 0:
+                raise NotToday
             self.day.count()
+            self.sending.add(task.task_key)
             # Until it is settled the request counts at its worst, also for a process that follows a kill.
             attempt = await self.journal.write(lambda: self.ledger.begin_attempt(task, transport, tokens, worst))
             cost = worst
@@ -106,6 +114,7 @@ class Desk:
                 self.forecast.learn(expected, outcome.usage)
             return settled, took
         finally:
+            self.sending.discard(task.task_key)
             self.purse.settle(worst, cost)
 
     async def _generate(self, request: Request) -> Answer | Failure:
@@ -135,12 +144,3 @@ class Desk:
 
         await self.journal.write(write)
         return settled
-
-    async def _wait_for_the_day(self) -> None:
-        while (free := self.day.free_at()) > 0:
-            await asyncio.sleep(min(max(free - time.time(), 0.01), 60))
-
-    @staticmethod
-    def goes_on(settled: Settled) -> bool:
-        """Whether the clip will be tried again."""
-        return settled.decision.state == PENDING

@@ -22,7 +22,7 @@ from sg.caption.engine.limits import (
 )
 from sg.caption.engine.outcomes import Settled
 from sg.caption.engine.pacing import Concurrency
-from sg.caption.engine.requests import Desk, OutOfBudget
+from sg.caption.engine.requests import Desk, NotToday, OutOfBudget
 from sg.caption.services.records import Kind
 from sg.core.errors import SgError
 
@@ -51,7 +51,7 @@ class Run:
         self.concurrency = Concurrency(config.min_concurrency, config.max_concurrency)
         self.end: SgError | KeyboardInterrupt | None = None
         self._queue: deque[Task] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
         self._bugs = 0
         self._told_day = 0.0
 
@@ -72,8 +72,11 @@ class Run:
             raise self.end
 
     def stop(self, reason: SgError | KeyboardInterrupt) -> None:
-        """Send nothing more; the first reason counts."""
+        """Send nothing more, and let go of clips that only wait for their turn; the first reason counts."""
         self.end = self.end or reason
+        for handle, key in self._tasks.items():
+            if key not in self.desk.sending and handle is not asyncio.current_task():
+                handle.cancel()
 
     async def _until_done(self, limit: int | None) -> None:
         """Ask for clips, at most `limit` different ones, until none is pending."""
@@ -86,8 +89,8 @@ class Run:
                 return
             begun += 1
             handle = asyncio.create_task(self._one(task))
-            self._tasks.add(handle)
-            handle.add_done_callback(self._tasks.discard)
+            self._tasks[handle] = task.task_key
+            handle.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _next(self) -> Task | None:
         """The next clip, waiting for one whose time has not come; None when all are done or the run ends."""
@@ -116,8 +119,9 @@ class Run:
             settled, took = await self.desk.caption(task)
             good, groaned = settled.kind is None, settled.kind in _GROANS
             self._react(settled)
+        except NotToday:
+            await self.desk.journal.write(lambda: self.desk.ledger.release(self.desk.recipe.name, [task.task_key]))
         except OutOfBudget:
-            await self.desk.journal.write(lambda: self.desk.ledger.release([task.task_key]))
             purse = self.desk.purse
             self.stop(
                 BudgetReachedError(
@@ -200,11 +204,10 @@ class Run:
 
     async def _drain(self) -> None:
         """Let what is in flight end, and give back what was claimed."""
-        keys = [task.task_key for task in self._queue]
         self._queue.clear()
-        await self.desk.journal.write(lambda: self.desk.ledger.release(keys))
         while self._tasks:
             await asyncio.wait(self._tasks)
+        await self.desk.journal.write(lambda: self.desk.ledger.release(self.desk.recipe.name))
 
     def interrupt(self) -> None:
         """First time: finish what is in flight. Second time: leave it."""
@@ -212,8 +215,8 @@ class Run:
             for task in self._tasks:
                 task.cancel()
         else:
-            self.desk.say(f"stopping: {len(self._tasks)} requests in flight are waited for (again to leave them)")
-            self.end = KeyboardInterrupt()
+            self.desk.say(f"stopping: {len(self.desk.sending)} requests in flight are waited for (again to leave them)")
+            self.stop(KeyboardInterrupt())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -1,0 +1,106 @@
+"""Many clips, one in ten requests faulty, kills at random moments: is every clip captioned once, and nothing lost?
+
+    python benchmarks/caption/hundred_thousand.py --clips 100000 --kills 20
+
+Prints the clips by final state, captions that the service sent and nobody recorded, second paid answers against their
+bound (kills x concurrency), the memory peak, and the CPU time of a clip. About 10 minutes for 100,000 on two idle cores.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from sg.caption.engine import reading
+from sg.caption.engine.ledger import TERMINAL
+from tests.caption.fake_gemini.running import as_process, summary
+from tests.caption.hosted_builder import data_folder
+
+CONCURRENCY = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=100_000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--faults", type=float, default=0.1)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="hundred-thousand-"))
+    try:
+        data_folder(folder, [f"v{number}" for number in range(options.clips)])
+        with as_process("--fault-rate", str(options.faults)) as url:
+            used = run_with_kills(folder, url, options.clips, options.kills, random.Random(options.seed))
+            report(folder, summary(url), options.kills, used, options.clips)
+    finally:
+        shutil.rmtree(folder)
+
+
+def run_with_kills(folder: Path, url: str, clips: int, kills: int, draw: random.Random) -> dict[str, float]:
+    """Kill the process each time when a random number of further clips is done; gives the last one's own numbers."""
+    moments = sorted(draw.randrange(1, clips) for _ in range(kills))
+    ledger = folder / "captions" / "gemini" / "ledger.sqlite"
+    for moment in moments:
+        child = start(folder, url)
+        while child.poll() is None and done(ledger) < moment:
+            time.sleep(0.05)
+        time.sleep(draw.uniform(0, 0.2))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    child = start(folder, url)
+    out, _ = child.communicate()
+    if child.returncode:
+        raise SystemExit(f"the last run ended with {child.returncode}")
+    used: dict[str, float] = json.loads(out.splitlines()[-1])
+    return used
+
+
+def start(folder: Path, url: str) -> subprocess.Popen[str]:
+    worker = Path(__file__).with_name("worker.py")
+    command = [sys.executable, str(worker), str(folder), url, str(CONCURRENCY)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def done(ledger: Path) -> int:
+    if not ledger.is_file():
+        return 0
+    try:
+        with reading.open_for_reading(ledger) as db:
+            return int(db.execute("SELECT COUNT(*) FROM result").fetchone()[0])
+    except Exception:  # noqa: BLE001 - the ledger is being made
+        return 0
+
+
+def report(folder: Path, server: dict[str, int], kills: int, used: dict[str, float], clips: int) -> None:
+    with reading.open_for_reading(folder / "captions" / "gemini" / "ledger.sqlite") as db:
+        states = dict(db.execute("SELECT state, COUNT(*) FROM task GROUP BY state").fetchall())
+        doubled = db.execute("SELECT COUNT(*) - COUNT(DISTINCT task_key) FROM result").fetchone()[0]
+        succeeded = states.get("succeeded", 0)
+        lost_attempts = reading.lost_requests(db)
+        requests = db.execute("SELECT COUNT(*) FROM attempt").fetchone()[0]
+    open_clips = sum(count for state, count in states.items() if state not in TERMINAL)
+    missing = server["paid_items"] - succeeded
+    print(f"clips by state              {states}")
+    print(f"not in a terminal state     {open_clips}   (0 wanted)")
+    print(f"clips with two results      {doubled}   (0 wanted)")
+    print(f"captions sent, not recorded {missing}   (0 wanted)")
+    print(f"second paid answers         {server['second_paid']}   (at most {kills} kills x {CONCURRENCY} in flight = {kills * CONCURRENCY})")
+    print(f"requests lost in flight     {lost_attempts}   (the ledger's own count)")
+    print(f"requests sent / noted       {server['requests']} / {requests}")
+    print(f"CPU of the last process     {used['cpu_s']:.1f} s, memory peak {used['peak_mb']:.0f} MB ({clips:,} clips in all)")
+    good = not open_clips and not doubled and missing <= 0 and server["second_paid"] <= kills * CONCURRENCY
+    print("HOLDS" if good else "DOES NOT HOLD")
+    raise SystemExit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()

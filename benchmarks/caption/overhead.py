@@ -1,0 +1,116 @@
+"""CPU time of a captioned clip, and whose it is: the SDK's, HTTP's, or ours.
+
+    python benchmarks/caption/overhead.py --clips 2000
+
+The service runs in another process. Three ways are measured in CPU milliseconds a request, so a busy machine matters
+little: the SDK's public `generate_content`, its request function with a ready body (what the captioner uses), and the
+whole captioner with ledger, pacing, gates and records.
+"""
+
+import argparse
+import asyncio
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from sg.caption.hosted import caption_with_service, recipe_of
+from sg.caption.services.gemini import Gemini, make_client
+from sg.caption.services.records import Media, Request
+from sg.caption.services.secrets import Secret
+from sg.core.tracking import LoggerConfig
+from tests.caption.fake_gemini.running import as_process
+from tests.caption.hosted_builder import KEY, data_folder, manifest_of, settings
+
+CONCURRENCY = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=2000)
+    clips = parser.parse_args().clips
+    os.environ["GEMINI_API_KEY"] = KEY
+    with as_process() as url:
+        public = asyncio.run(public_sdk(url, clips // 4))
+        transport = asyncio.run(sdk_transport(url, clips // 2))
+        whole = captioner(url, clips)
+    print(f"{'the SDK, generate_content':<44}{public:6.2f} CPU ms a request")
+    print(f"{'the SDK, its request function':<44}{transport:6.2f}")
+    print(f"{'the captioner, everything':<44}{whole:6.2f}   {1000 / whole:.0f} captions a second and core (300 wanted)")
+    print(f"{'of it our own':<44}{whole - transport:6.2f}   (3 allowed)")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"memory peak {peak:.0f} MB")
+
+
+def request(url: str, number: int) -> Request:
+    recipe = recipe_of(settings(url))
+    media = Media("video/mp4", b"clip:%d;" % number)
+    return Request(recipe.config.model.name, recipe.prompt.system, recipe.prompt.user(18, False), media, recipe.parameters)
+
+
+async def public_sdk(url: str, count: int) -> float:
+    from google.genai import types
+
+    client = make_client(Secret(KEY), url, "v1beta", 60)
+    config = types.GenerateContentConfig(
+        system_instruction="x" * 200,
+        max_output_tokens=600,
+        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+    )
+
+    async def one(number: int) -> None:
+        made = request(url, number)
+        assert made.media is not None
+        film = types.Part(inline_data=types.Blob(data=made.media.data, mime_type="video/mp4"))
+        contents = [types.Content(role="user", parts=[film, types.Part(text=made.user)])]
+        await client.aio.models.generate_content(model=made.model, contents=contents, config=config)
+
+    return await measured(one, count)
+
+
+async def sdk_transport(url: str, count: int) -> float:
+    service = Gemini(Secret(KEY), base_url=url, api_version="v1beta", timeout_s=60)
+    made = request(url, 0)
+
+    async def one(_: int) -> None:
+        await service.generate(made)
+
+    return await measured(one, count)
+
+
+async def measured(one, count: int) -> float:  # type: ignore[no-untyped-def]
+    gate = asyncio.Semaphore(CONCURRENCY)
+
+    async def gated(number: int) -> None:
+        async with gate:
+            await one(number)
+
+    await gated(0)
+    began = time.process_time()
+    await asyncio.gather(*(gated(number) for number in range(count)))
+    return 1000 * (time.process_time() - began) / count
+
+
+def captioner(url: str, clips: int) -> float:
+    """CPU milliseconds a clip beyond those of a small run, which hold the start: two runs, one difference."""
+    spent = []
+    for count in (200, 200 + clips):
+        folder = Path(tempfile.mkdtemp(prefix="overhead-"))
+        try:
+            data = data_folder(folder, [f"v{number}" for number in range(count)])
+            manifest, config = manifest_of(data), settings(url, max_concurrency=CONCURRENCY)
+            began = time.process_time()
+            caption_with_service(data, config, manifest, LoggerConfig(kind="csv"))
+            spent.append(time.process_time() - began)
+        finally:
+            shutil.rmtree(folder)
+    return 1000 * (spent[1] - spent[0]) / clips
+
+
+if __name__ == "__main__":
+    main()

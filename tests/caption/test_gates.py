@@ -1,0 +1,88 @@
+"""The gates tell good captions from bad ones, and prompts change only with their version."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sg.caption.prompting import FOLDER, read_prompt, word_window
+from sg.caption.quality.duplicates import near_duplicates, repeated
+from sg.caption.quality.gates import PASS, Judged, judge, worst
+from sg.core.errors import ConfigError
+from tests.caption.fake_gemini.answers import caption_text
+
+GOOD = caption_text("a")
+
+
+def failing(text: str, **values: object) -> set[str]:
+    known: dict[str, object] = {"duration_s": 18.0, "has_audio": False} | values
+    return {verdict.gate for verdict in judge(Judged(text, **known)) if verdict.verdict != PASS}  # type: ignore[arg-type]
+
+
+def test_a_good_caption_passes_every_gate() -> None:
+    assert not failing(GOOD) and worst(judge(Judged(GOOD, 18.0, False))) == PASS
+
+
+@pytest.mark.parametrize(
+    ("text", "gate"),
+    [
+        (GOOD[:-1], "finish"),
+        ("A man walks.", "length"),
+        ("I'm sorry, but I cannot describe this. " + GOOD, "refusal"),
+        (GOOD + " No video was provided.", "refusal"),
+        ("As an AI language model I see this. " + GOOD, "refusal"),
+        (GOOD + " A Shutterstock watermark is visible.", "meta"),
+        (GOOD + " See https://example.com for more.", "meta"),
+        (GOOD + " <b>Bold</b>.", "meta"),
+        ("```json\n" + GOOD, "meta"),
+        (GOOD + " In frame 12 he stops.", "meta"),
+        (GOOD + " <video>.", "tokens"),
+        (GOOD + " <Image>.", "tokens"),
+        ("Ein Mann in einem roten Mantel geht langsam durch den Garten und trägt einen Korb. " * 1 + "Danach setzt er sich auf eine alte Bank, während hinter ihm zwei Kinder mit einem Hund über die Wiese laufen und lachen. Am Ende dreht sich die Kamera nach links und zeigt das Haus am See im warmen Licht der Sonne, während die Kinder zum Wasser rennen und Steine werfen.", "language"),
+        ("The man walks to the door and opens it with the key. " * 9, "repetition"),
+        (GOOD + " Upbeat music is playing and a narrator speaks.", "audio"),
+        (GOOD + " At 01:30 the camera turns.", "time"),
+        (GOOD + " \u202etxet.", "characters"),
+        (GOOD + " \x1b[31m.", "characters"),
+    ],
+)  # fmt: skip
+def test_each_gate_finds_its_fault(text: str, gate: str) -> None:
+    assert gate in failing(text)
+
+
+def test_gates_know_what_is_no_fault() -> None:
+    assert "audio" not in failing(GOOD + " The film has no sound of any kind.")
+    assert "audio" not in failing(GOOD + " Music is heard.", has_audio=True)
+    assert "finish" in failing(GOOD, finish_reason="MAX_TOKENS")
+    assert "audio" in failing(GOOD, audio_field="music") and "refusal" in failing(GOOD, refused_field=True)
+
+
+def test_the_same_text_for_many_clips_is_found_and_so_is_nearly_the_same() -> None:
+    texts = [(f"v{i}", "A black screen!") for i in range(5)] + [("w", "a black  screen"), ("x", GOOD)]
+    assert repeated(texts, 3) == {f"v{i}" for i in range(5)} | {"w"}
+    assert not repeated(texts, 6)
+    near = near_duplicates([("a", GOOD), ("b", GOOD.replace("Finally", "Then")), ("c", caption_text("c"))])
+    assert [(pair[0], pair[1]) for pair in near] == [("a", "b")]
+
+
+def test_word_windows_follow_the_length() -> None:
+    assert [word_window(s) for s in (5, 18, 60, 600)] == [(60, 120), (100, 200), (150, 300), (250, 450)]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.md")))
+def test_a_prompt_that_changes_raises_its_version(name: str) -> None:
+    """The hashes of released versions: raise `version` in the file and add a line here, never edit one."""
+    released = json.loads((Path(__file__).parent / "released_prompts.json").read_text(encoding="utf-8"))
+    prompt = read_prompt(name)
+    assert released[f"{prompt.prompt_id}@{prompt.version}"] == prompt.content_hash
+
+
+def test_prompts_are_files_with_all_their_parts(tmp_path: Path) -> None:
+    path = tmp_path / "mine.md"
+    path.write_text((FOLDER / "dense_en.md").read_text(encoding="utf-8").replace("# stricter", "# other"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="lacks the section '# stricter'"):
+        read_prompt(str(path))
+    with pytest.raises(ConfigError, match="There is no prompt 'nothing': choose one of dense_en"):
+        read_prompt("nothing")
+    text = read_prompt("dense_en").user(18, None, stricter=True)
+    assert "{" not in text and "exactly one plain paragraph of 100-200 words" in text
