@@ -44,4 +44,8 @@ if __name__ == "__main__":
         from sg.report.dashboard_command import main
 
         del sys.argv[1]
+    elif sys.argv[1:2] == ["cards"]:
+        from sg.report.cards.command import main
+
+        del sys.argv[1]
     main()
