@@ -156,7 +156,7 @@ class Tracker:
         if self._run is not None:
             import wandb
 
-            data = [[wandb.Image(cell) if hasattr(cell, "shape") else cell for cell in row] for row in rows]
+            data: list[Any] = [[wandb.Image(cell) if hasattr(cell, "shape") else cell for cell in row] for row in rows]
             self._run.log({name: wandb.Table(columns=list(columns), data=data)})
 
     def image(self, name: str, path: Path) -> None:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 def report(config: ReportConfig) -> None:
     """Write the report on one study and print its tables."""
+    from sg.report.load import REPORT_FOLDER
     from sg.report.study import check_study_folder
-    from sg.report.write import REPORT_FOLDER, write_report
+    from sg.report.write import write_report
 
     study = Path(config.study).expanduser().resolve()
     check_study_folder(study)
@@ -74,5 +75,10 @@ if __name__ == "__main__":
 
         del sys.argv[1]
         dashboard()
+    elif sys.argv[1:2] == ["cards"]:
+        from sg.report.cards.command import main as cards
+
+        del sys.argv[1]
+        cards()
     else:
         main()

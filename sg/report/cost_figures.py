@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PALE, DARK = "#fefefe", "#1b1c20"
+"""Text on the cells of a heat map. These keep their colours on a dark page, so it is not `PAPER` or `INK`."""
+
 
 def draw_costs(summary: Summary, folder: Path, usd_per_hour: float | None = None) -> dict[str, list[Path]]:
     """Draw what the summary has numbers for into `folder`; name -> files (PNG, SVG)."""
@@ -117,7 +120,7 @@ def tasks_figure(topics: Sequence[TopicRow]) -> "Figure":
             panel.imshow(grid, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
             for (down, across), value in np.ndenumerate(grid):
                 if not np.isnan(value):
-                    colour = "#ffffff" if abs(value) > 0.7 * limit else INK_ON_CELLS
+                    colour = PALE if abs(value) > 0.7 * limit else DARK
                     panel.text(across, down, signed(float(value)), ha="center", va="center", fontsize=7.5, color=colour)
             panel.set_xticks(range(len(arms)), [label.split(" ")[0] for _, label in arms])
             panel.set_xlabel("captions")
@@ -126,7 +129,3 @@ def tasks_figure(topics: Sequence[TopicRow]) -> "Figure":
         counts = {row.name: row.questions for row in rows}
         axes[0].set_yticks(range(len(names)), [f"{name} ({counts[name]})" for name in names])
     return figure
-
-
-INK_ON_CELLS = "#1b1c20"
-"""Text on the pale cells of a heat map, which stay pale on a dark page; so it is not `INK`, which changes there."""

@@ -16,7 +16,7 @@ from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, accuracy_text, diff
 
 def markdown(summary: Summary, finding: Finding) -> str:
     """The report as Markdown: verdict, tables, controls, probes, statements."""
-    parts = [f"# {_cell_md(summary.study)}", f"**{_cell_md(finding.verdict)}**"]
+    parts = [f"# {cell_text(summary.study)}", f"**{cell_text(finding.verdict)}**"]
     for table in summary.tables:
         parts += [f"## {SETTING_TITLES[table.setting]}", _table_md(table), f"{legend(table)}."]
     if summary.controls:
@@ -39,7 +39,7 @@ def markdown(summary: Summary, finding: Finding) -> str:
             for row in summary.probes
         ]
         parts += ["## Leak probes", _grid_md(header, cells)]
-    parts += ["## Reading", "\n".join(f"- {item.topic}: {_cell_md(item.text)}" for item in finding.statements)]
+    parts += ["## Reading", "\n".join(f"- {item.topic}: {cell_text(item.text)}" for item in finding.statements)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -62,10 +62,10 @@ def _table_md(table: Table) -> str:
 
 def _grid_md(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell_md(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(cell_text(cell) for cell in line) + " |" for line in lines)
 
 
-def _cell_md(text: str) -> str:
+def cell_text(text: str) -> str:
     """Text that Markdown shows as it is: no HTML, no broken table."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
     for sign in "|`[]":

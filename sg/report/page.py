@@ -36,6 +36,8 @@ FIGURE_CAPTIONS = {
     "similarities": "At which similarity videos were merged, and where each core was cut.",
     "map": "The embedding space, each video in the colour of the smallest core that holds it.",
 }
+SEVERAL = ("scaling", "durations", "differences", "tasks", "captions")
+"""Figures of several panels, which a phone shows in part, to be scrolled, instead of too small to be read."""
 SCORE_FIGURES = ("scaling", "durations", "differences", "tasks", "controls")
 COST_FIGURES = ("costs",)
 CORPUS_FIGURES = ("captions", "clusters", "similarities", "map")
@@ -99,7 +101,11 @@ _WRITERS = (
 
 def _figures(figures: Mapping[str, Sequence[Path]], names: Sequence[str]) -> list[dict[str, str]]:
     return [
-        {"svg": page_svg(file, name), "caption": FIGURE_CAPTIONS[name]}
+        {
+            "svg": page_svg(file, name),
+            "caption": FIGURE_CAPTIONS[name],
+            "shape": "several" if name in SEVERAL else "one",
+        }
         for name in names
         for file in figures.get(name, ())
         if file.suffix == ".svg"

@@ -46,7 +46,9 @@ def test_every_other_command_is_one_that_a_test_runs() -> None:
         r"make (demo|test|lint|assets|test-fast)",
         r"python train\.py --help",
         r"python evaluate\.py (checkpoint|merge|predictions)=\S+.*",
-        r"python -m sg\.report (study=\S+|published|compare \S+ \S+)",
+        r"python -m sg\.report (dashboard |cards )?study=\S+",
+        r"python -m sg\.report (published|compare \S+ \S+)",
+        r"python -m sg\.doctor( \S+)*",
         r"python -m sg\.(sources|caption|embed|curate) data=\S+.*",
     )
     unknown = [command for command in others if not any(re.fullmatch(pattern, command) for pattern in covered)]
