@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from sg.core.errors import ConfigError, MissingInputError, ModelError
 from sg.core.fingerprints import file_hash
 from sg.embed.config import EfficientNetLiteConfig
-from sg.embed.demo import pick_device
+from sg.embed.devices import pick_device
 
 IMAGE_SIZE = 224
 PIXEL_MEAN = (0.485, 0.456, 0.406)

@@ -230,12 +230,11 @@ def _read_answers(path: Path, run: RunResult, known: dict[str, _Facts], notes: l
 def _questions(known: Mapping[str, _Facts]) -> Questions:
     ids = tuple(sorted(known))
     _, videos = np.unique([known[key][0] for key in ids], return_inverse=True)
-    return Questions(
-        ids,
-        videos.astype(np.int64).reshape(-1),
-        *(np.array([known[key][place] for key in ids], dtype=np.str_) for place in (1, 2, 3, 4)),
-        np.array([known[key][5] for key in ids], dtype=np.int64),
+    durations, answers, task_types, domains = (
+        np.array([known[key][place] for key in ids], dtype=np.str_) for place in (1, 2, 3, 4)
     )
+    num_options = np.array([known[key][5] for key in ids], dtype=np.int64)
+    return Questions(ids, videos.astype(np.int64).reshape(-1), durations, answers, task_types, domains, num_options)
 
 
 def _arms(runs: Iterable[RunResult], answers: Mapping[str, _Answers], questions: Questions) -> list[Arm]:
