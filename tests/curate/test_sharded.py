@@ -1,5 +1,6 @@
 """ToMe over shards on disk against the run in memory."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from sg.core.errors import ConfigError, DataError
 from sg.core.files import read_json
 from sg.curate.config import ShardedTomeConfig, TomeConfig
 from sg.curate.pipeline import curate
+from sg.curate.sharded.engines import open_engine
+from sg.curate.sharded.jobs import PartJob, ScanJob, scan_part
 from sg.curate.sharded.shards import Shard, join, read_shard, write_shard
 from tests.curate.builders import clumpy_vectors, write_vectors
 
@@ -86,10 +89,21 @@ def test_settings_for_clusters_hold_across_shards(tmp_path, vectors):
 def test_a_ray_cluster_gives_the_forest_of_one_process(tmp_path, vectors):
     pytest.importorskip("ray")
     config = replace(SMALL, rows_per_shard=150, in_memory_below=360)
-    local, cluster = (curate(replace(config, engine=name), vectors, None, tmp_path / name) for name in ("local", "ray"))
+    local = curate(config, vectors, None, tmp_path / "local")
+    with open_engine("ray") as engine:
+        cluster = curate(replace(config, engine="ray"), vectors, None, tmp_path / "ray")
+        damaged = PartJob(tmp_path / "part-00007.parquet", 7, np.zeros(1, np.int64))
+        with pytest.raises(DataError, match="part-00007"):
+            list(engine.map(scan_part, [ScanJob(damaged, 1)]))
     rounds = [record["tokens"] for record in read_json(cluster.parent / "curation.json")["rounds"]]
     assert rounds[0] > 360
     assert read_forest(cluster).content_hash == read_forest(local).content_hash
+
+
+def test_ray_that_is_not_installed_is_named(tmp_path, vectors, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"curator\.engine=ray needs Ray.*\[ray\]"):
+        curate(replace(SMALL, engine="ray"), vectors, None, tmp_path / "out")
 
 
 def test_a_damaged_part_or_a_repeated_id_is_named(tmp_path, vectors):

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, SgError
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
@@ -31,7 +31,7 @@ class LocalEngine:
 
 
 class RayEngine:
-    """Jobs as Ray tasks; those of a node that is lost are begun again, which their atomic files allow."""
+    """Jobs as Ray tasks; those of a worker that is lost are begun again, which their atomic files allow."""
 
     def __init__(self, gpus_per_job: float) -> None:
         self._gpus = gpus_per_job
@@ -42,7 +42,12 @@ class RayEngine:
 
         task: Any = ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=3)(act)
         for answer in [task.remote(job) for job in jobs]:
-            yield ray.get(answer)
+            try:
+                yield ray.get(answer)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, SgError):  # a sentence for the user, not the worker's stack trace
+                    raise error.cause from None
+                raise
 
 
 @contextlib.contextmanager
