@@ -24,8 +24,8 @@ def lightning_strategy(config: TrainerConfig) -> Strategy | str:
         return ModelParallelStrategy(
             data_parallel_size=config.devices, tensor_parallel_size=1, save_distributed_checkpoint=False
         )
-    # Gradients as views of the buckets save a copy of all gradients.
-    return DDPStrategy(gradient_as_bucket_view=True) if config.devices > 1 else "auto"
+    # Gradients as views of the buckets save a copy of all gradients; the model's buffers are constants.
+    return DDPStrategy(gradient_as_bucket_view=True, broadcast_buffers=False) if config.devices > 1 else "auto"
 
 
 def shard(network: StageNetwork, mesh: DeviceMesh, precision: str) -> None:
