@@ -23,7 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 _NORMS = {"LlamaRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 _MLPS = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP"}
 _ATTENTIONS = {"LlamaAttention", "Qwen2Attention", "Qwen3Attention"}
-_LEAN_ATTENTIONS: set[type] = set()
+_LEAN: set[type] = set()
 NEED_A_MASK = frozenset({"eager", "flex_attention"})
 """Implementations of attention that look at later positions, too, when they are given no mask."""
 
@@ -33,6 +33,8 @@ def make_lean(language_model: nn.Module) -> None:
     for module in language_model.modules():
         kind: Any = type(module)
         name = kind.__name__
+        if kind in _LEAN:
+            continue
         if name in _NORMS:
             module.__class__ = _lean_norm(kind)
         elif name in _MLPS and isinstance(module.act_fn, nn.SiLU | SiLUActivation):
@@ -146,14 +148,12 @@ def _lean_attention(kind: Any) -> Any:
             return plain
         return _attend(self, hidden_states, **kwargs)
 
-    lean = _with_forward(kind, forward)
-    _LEAN_ATTENTIONS.add(lean)
-    return lean
+    return _with_forward(kind, forward)
 
 
 def can_start_late(attention: Any, hidden: Tensor) -> bool:
     """Whether `attention` runs `hidden` in the lean way, which knows `first_query`."""
-    if type(attention) not in _LEAN_ATTENTIONS or attention.config._attn_implementation in NEED_A_MASK:
+    if type(attention) not in _LEAN or attention.config._attn_implementation in NEED_A_MASK:
         return False
     return _is_plain_float32(hidden)
 
@@ -195,4 +195,6 @@ def _attend(
 
 
 def _with_forward(kind: Any, forward: Any) -> Any:
-    return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+    lean = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+    _LEAN.add(lean)
+    return lean

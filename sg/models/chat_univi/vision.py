@@ -96,8 +96,9 @@ def _add_attention(hidden: Tensor, normed: Tensor, attention: Any) -> None:
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     weight = torch.cat([projection.weight for projection in projections])
     bias = torch.cat([projection.bias for projection in projections])
-    heads = functional.linear(normed, weight, bias).unflatten(-1, (3, -1, attention.head_dim)).permute(2, 0, 3, 1, 4)
-    mixed = functional.scaled_dot_product_attention(*heads, scale=attention.scale).transpose(1, 2)
+    parts = functional.linear(normed, weight, bias).view(*normed.shape[:2], 3, -1, attention.head_dim)
+    query, key, value = parts.permute(2, 0, 3, 1, 4)
+    mixed = functional.scaled_dot_product_attention(query, key, value, scale=attention.scale).transpose(1, 2)
     hidden += attention.out_proj.bias
     hidden.flatten(0, 1).addmm_(mixed.reshape(-1, hidden.shape[-1]), attention.out_proj.weight.t())
 

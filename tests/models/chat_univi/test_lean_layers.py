@@ -102,3 +102,10 @@ def test_attention_that_needs_a_mask_never_looks_ahead(implementation: str) -> N
 
     model.model.config._attn_implementation = implementation
     assert not is_causal_without_mask(model.model)
+
+
+def test_making_a_model_lean_twice_is_making_it_lean_once() -> None:
+    _, lean = pair("llama")
+    kinds = [type(module) for module in lean.modules()]
+    make_lean(lean)
+    assert [type(module) for module in lean.modules()] == kinds
