@@ -1,4 +1,4 @@
-"""Caption the videos of a source: `python -m sg.caption data=demo`; `python -m sg.caption audit data=…` looks at them."""
+"""Caption the videos of a source: `python -m sg.caption data=demo`; `python -m sg.caption audit …` looks at them."""
 
 import sys
 
