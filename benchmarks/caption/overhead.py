@@ -1,6 +1,6 @@
 """CPU time of a captioned clip, and whose it is: the SDK's, HTTP's, or ours.
 
-    python benchmarks/caption/overhead.py --clips 2000
+    python -m benchmarks.caption.overhead --clips 2000
 
 The service runs in another process. Three ways are measured in CPU milliseconds a request, so a busy machine matters
 little: the SDK's public `generate_content`, its request function with a ready body (what the captioner uses), and the
@@ -12,12 +12,9 @@ import asyncio
 import os
 import resource
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sg.caption.hosted import caption_with_service, recipe_of
 from sg.caption.services.gemini import Gemini, make_client
@@ -50,7 +47,9 @@ def main() -> None:
 def request(url: str, number: int) -> Request:
     recipe = recipe_of(settings(url))
     media = Media("video/mp4", b"clip:%d;" % number)
-    return Request(recipe.config.model.name, recipe.prompt.system, recipe.prompt.user(18, False), media, recipe.parameters)
+    return Request(
+        recipe.config.model.name, recipe.prompt.system, recipe.prompt.user(18, False), media, recipe.parameters
+    )
 
 
 async def public_sdk(url: str, count: int) -> float:

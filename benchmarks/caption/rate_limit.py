@@ -1,18 +1,14 @@
 """The pace as the service counts it: the busiest window against the limit, and the share of the limit that is used.
 
-    python benchmarks/caption/rate_limit.py                          # windows of 6 s instead of a minute
-    python benchmarks/caption/rate_limit.py --window 60 --seconds 180
+    python -m benchmarks.caption.rate_limit                          # windows of 6 s instead of a minute
+    python -m benchmarks.caption.rate_limit --window 60 --seconds 180
 
 `--window` scales the minute of all limits; requests really leave and are counted by the service on arrival.
 """
 
 import argparse
 import asyncio
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sg.caption.engine.pacing import EDGE_S, Pacer
 from sg.caption.services.gemini import Gemini

@@ -1,4 +1,4 @@
-"""One captioning process of the benchmarks: `python worker.py FOLDER URL`, killed and started again by others."""
+"""One captioning process of the benchmarks: `python -m benchmarks.caption.worker FOLDER URL`, killed and started again."""
 
 import json
 import logging
@@ -7,8 +7,6 @@ import resource
 import sys
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from sg.artefacts.manifest import read_manifest
 from sg.caption.hosted import caption_with_service

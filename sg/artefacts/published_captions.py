@@ -1,4 +1,4 @@
-"""The published ShareGemini caption files, read as they are: `sharegemini_webvid_core100k.json`, `sharegemini_k400.json`.
+"""The published ShareGemini caption files as they are: `sharegemini_webvid_core100k.json`, `sharegemini_k400.json`.
 
 They are LLaVA conversations (`id`, `video`, `conversations`; the WebVid file also has `set`), as a JSON array or, in
 copies, as JSON Lines. Neither `id` nor `video` is WebVid's number, so `webvid_videoname2id.json` links them; which

@@ -1,4 +1,4 @@
-"""Caption the videos of a source: `python -m sg.caption data=demo`; a first word such as `audit` looks at captions."""
+"""Caption the videos of a source: `python -m sg.caption data=demo`; `python -m sg.caption audit …` looks at them."""
 
 import sys
 

@@ -79,7 +79,11 @@ def _export(config: CaptionConfig) -> None:
         raise ConfigError("export needs the file or folder to write: out=PATH.")
     captions = config.data.captions_path(config.captioner.name)
     ids = _ids(config)
-    print(export(captions, _manifest(config), Path(config.data.videos), Path(config.out), config.format, ids, config.videos))
+    print(
+        export(
+            captions, _manifest(config), Path(config.data.videos), Path(config.out), config.format, ids, config.videos
+        )
+    )
 
 
 def _import(config: CaptionConfig) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import json
 import logging
-import os
 import platform
 import random
 import time
@@ -247,7 +246,7 @@ def _check_permissions(config: HostedCaptionerConfig, estimate: pricing.Estimate
 
 @contextlib.contextmanager
 def _only_one(path: Path) -> Iterator[None]:
-    """One process a ledger; a killed one lets go at once, so that its successor need not wait for a lease to run out."""
+    """One process a ledger; a killed one lets go at once, so its successor waits for no lease to run out."""
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +255,8 @@ def _only_one(path: Path) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                f"Another process is captioning with {path}: wait for it, or give each its part with captioner.shard=0/2."
+                f"Another process is captioning with {path}: wait for it, or give each its part with "
+                "captioner.shard=0/2."
             ) from None
         yield
 
@@ -274,7 +274,7 @@ def _sizes(data: DataConfig, clips: ClipList) -> Iterator[int]:
             yield clip.size
             continue
         try:
-            yield os.stat(folder / clip.path).st_size
+            yield (folder / clip.path).stat().st_size
         except OSError:
             yield 0
 

@@ -40,7 +40,9 @@ class PriceConfig:
             try:
                 _ = day and datetime.date.fromisoformat(day)
             except ValueError:
-                raise ConfigError(f"valid_from and valid_to of a price should be days (2026-12-31), not {day!r}.") from None
+                raise ConfigError(
+                    f"valid_from and valid_to of a price should be days (2026-12-31), not {day!r}."
+                ) from None
 
 
 @dataclass
@@ -174,7 +176,7 @@ class HostedCaptionerConfig(CaptionerConfig):
         prompt: a prompt of the package by name, or the path of one's own.
         base_url: another address of the service; api_version: of its paths.
         key_file: a file with the key (mode 0600); null takes the environment.
-        transport: `auto` sends small films inline, uploads larger ones, and makes a proxy of what is too large for that.
+        transport: `auto` sends small films inline, uploads larger ones, and makes a proxy of what does not fit.
         generation: sent as it is: max_output_tokens, temperature, seed, ...
         budget_usd: the run stops before it is passed; null allows `free_without_asking_usd`.
         canary: clips that are captioned and compared with the estimate first; 0 leaves that out.

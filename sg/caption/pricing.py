@@ -103,14 +103,21 @@ class Estimate:
         """The estimate as a small table."""
         hours = "unlimited" if self.hours is None else f"{self.hours:.1f} h"
         raw, encoded = self.store_waves
-        size = f"{self.media_bytes / 1e9:,.2f} GB, {self.wire_bytes / 1e9:,.2f} GB in base64" if self.media_bytes else "unknown"
+        size = (
+            f"{self.media_bytes / 1e9:,.2f} GB, {self.wire_bytes / 1e9:,.2f} GB in base64"
+            if self.media_bytes
+            else "unknown"
+        )
         price = f"{self.price.input:g} in, {self.price.output:g} out per million tokens, from {self.price.valid_from}"
         rows = [
             ("clips", f"{self.clips:,} ({self.seconds / 3600:,.1f} h of film)"),
             ("model", f"{self.model} on {self.day}"),
             ("price", price + (" (EXPIRED)" if self.price.expired else "")),
             ("tokens", f"{self.input_tokens:,} in, {self.output_tokens:,} out"),
-            ("cost, one by one", f"${self.sync_usd:,.2f} (${self.sync_usd_thinking:,.2f} with 500 thinking tokens a clip)"),
+            (
+                "cost, one by one",
+                f"${self.sync_usd:,.2f} (${self.sync_usd_thinking:,.2f} with 500 thinking tokens a clip)",
+            ),
             ("cost, in batches", f"${self.batch_usd:,.2f}"),
             ("time at the quotas", hours),
             ("bytes", size),
@@ -147,7 +154,9 @@ def estimate(config: HostedCaptionerConfig, clips: Iterable[EstimatedClip], day:
 
 def _hours(config: HostedCaptionerConfig, requests: int, tokens: int, usd: float) -> float | None:
     quota = config.quota
-    minutes = [need / (limit * quota.safety_factor) for need, limit in ((requests, quota.rpm), (tokens, quota.tpm)) if limit]
+    minutes = [
+        need / (limit * quota.safety_factor) for need, limit in ((requests, quota.rpm), (tokens, quota.tpm)) if limit
+    ]
     if quota.usd_per_10_min:
         minutes.append(10 * usd / (quota.usd_per_10_min * quota.safety_factor))
     if quota.rpd:
@@ -181,9 +190,7 @@ class Forecast:
         """What a request will probably cost: used for the spend window."""
         return self._price.cost(Usage(self.tokens(expected), self._longest))
 
-    def estimated_usd(
-        self, durations_s: list[float], config: HostedCaptionerConfig, audio: list[bool | None]
-    ) -> float:
+    def estimated_usd(self, durations_s: list[float], config: HostedCaptionerConfig, audio: list[bool | None]) -> float:
         """What these clips should cost by the assumptions of the estimate alone."""
         tokens = sum(
             film_tokens(config.model, duration, sound, config.fps) + config.assumed_prompt_tokens

@@ -33,9 +33,7 @@ def captions(folder: Path, url: str, **values: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", ["", "failed", "expired", "cancelled", "missing", "duplicate", "foreign"])
-def test_every_clip_gets_one_caption_whatever_a_job_lacks(
-    tmp_path: Path, state: State, url: str, fault: str
-) -> None:
+def test_every_clip_gets_one_caption_whatever_a_job_lacks(tmp_path: Path, state: State, url: str, fault: str) -> None:
     state.settings.batch_fault = fault
     state.settings.plan = FaultPlan({"v3": ["503"], "v4": ["max_tokens"], "v5": ["recitation"]})
     assert captions(tmp_path, url) == IDS

@@ -12,6 +12,12 @@ from sg.core.errors import ConfigError
 from tests.caption.fake_gemini.answers import caption_text
 
 GOOD = caption_text("a")
+GERMAN = (
+    "Ein Mann in einem roten Mantel geht langsam durch den Garten und trägt einen Korb. Danach setzt er sich auf eine "
+    "alte Bank, während hinter ihm zwei Kinder mit einem Hund über die Wiese laufen und lachen. Am Ende dreht sich die "
+    "Kamera nach links und zeigt das Haus am See im warmen Licht der Sonne, während die Kinder zum Wasser rennen und "
+    "Steine werfen."
+)
 
 
 def failing(text: str, **values: object) -> set[str]:
@@ -38,7 +44,7 @@ def test_a_good_caption_passes_every_gate() -> None:
         (GOOD + " In frame 12 he stops.", "meta"),
         (GOOD + " <video>.", "tokens"),
         (GOOD + " <Image>.", "tokens"),
-        ("Ein Mann in einem roten Mantel geht langsam durch den Garten und trägt einen Korb. " * 1 + "Danach setzt er sich auf eine alte Bank, während hinter ihm zwei Kinder mit einem Hund über die Wiese laufen und lachen. Am Ende dreht sich die Kamera nach links und zeigt das Haus am See im warmen Licht der Sonne, während die Kinder zum Wasser rennen und Steine werfen.", "language"),
+        (GERMAN, "language"),
         ("The man walks to the door and opens it with the key. " * 9, "repetition"),
         (GOOD + " Upbeat music is playing and a narrator speaks.", "audio"),
         (GOOD + " At 01:30 the camera turns.", "time"),
@@ -79,7 +85,9 @@ def test_a_prompt_that_changes_raises_its_version(name: str) -> None:
 
 def test_prompts_are_files_with_all_their_parts(tmp_path: Path) -> None:
     path = tmp_path / "mine.md"
-    path.write_text((FOLDER / "dense_en.md").read_text(encoding="utf-8").replace("# stricter", "# other"), encoding="utf-8")
+    path.write_text(
+        (FOLDER / "dense_en.md").read_text(encoding="utf-8").replace("# stricter", "# other"), encoding="utf-8"
+    )
     with pytest.raises(ConfigError, match="lacks the section '# stricter'"):
         read_prompt(str(path))
     with pytest.raises(ConfigError, match="There is no prompt 'nothing': choose one of dense_en"):

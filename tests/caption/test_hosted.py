@@ -301,5 +301,3 @@ def test_both_other_services_write_the_same_ledger(tmp_path: Path, state: State,
     config = settings(f"{url}/v1", kind="openai_compatible", name="own", on_model_drift="record")
     assert set(run(data, config).values()) == {"succeeded"}
     assert state.requests["a"] == 3
-
-

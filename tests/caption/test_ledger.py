@@ -62,18 +62,17 @@ def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
         reading.open_for_reading(tmp_path / "none.sqlite")
 
 
-def test_kills_lose_no_caption_and_pay_at_most_what_was_in_flight_twice(
-    tmp_path: Path, state: State, url: str
-) -> None:
+def test_kills_lose_no_caption_and_pay_at_most_what_was_in_flight_twice(tmp_path: Path, state: State, url: str) -> None:
     """The small version of `benchmarks/caption/hundred_thousand.py`."""
     state.settings.plan, state.settings.max_per_s = FaultPlan(rate=0.1), 400.0
     data = data_folder(tmp_path, [f"v{i}" for i in range(CLIPS)])
     config = settings(url, max_concurrency=CONCURRENCY)
-    worker = ROOT / "benchmarks" / "caption" / "worker.py"
     for kill in range(KILLS):
         moment = len(state.paid) + CLIPS // (KILLS + 2)
         child = subprocess.Popen(
-            [sys.executable, str(worker), str(tmp_path), url, str(CONCURRENCY)], cwd=ROOT, env=environment()
+            [sys.executable, "-m", "benchmarks.caption.worker", str(tmp_path), url, str(CONCURRENCY)],
+            cwd=ROOT,
+            env=environment(),
         )
         while len(state.paid) < moment and child.poll() is None:
             time.sleep(0.005)

@@ -100,9 +100,9 @@ def test_thinking_is_paid_as_output_and_the_forecast_learns_from_answers() -> No
 def test_a_setting_that_the_model_refuses_is_told() -> None:
     from sg.caption.hosted import recipe_of
 
-    with pytest.raises(ConfigError, match="ignored or refused by gemini-3.8-flash"):
+    with pytest.raises(ConfigError, match=r"ignored or refused by gemini-3\.8-flash"):
         recipe_of(composed("gemini_3_8_flash", "+captioner.generation.temperature=0.2"))
-    with pytest.raises(ConfigError, match="minimal.* is not accepted"):
+    with pytest.raises(ConfigError, match=r"minimal.* is not accepted"):
         composed("gemini_3_8_flash", "captioner.model.thinking_level=minimal")
     with pytest.raises(ConfigError, match="looks like an API key"):
         composed("gemini_3_5_flash_lite", "captioner.base_url=http://x/AIza" + "a" * 35)

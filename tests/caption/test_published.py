@@ -61,7 +61,10 @@ def test_the_name_map_is_read_whichever_way_round(tmp_path: Path, raw: Any) -> N
 
 def test_core_100k_becomes_captions_of_the_clips_that_are_there(tmp_path: Path) -> None:
     clips = [VideoRecord("1053841541", "webvid", "videos/000001_000050/1053841541.mp4")]
-    clips += [VideoRecord("k400-x", "kinetics400", "train/abc_000001_000011.mp4"), VideoRecord("other", "webvid", "o.mp4")]
+    clips += [
+        VideoRecord("k400-x", "kinetics400", "train/abc_000001_000011.mp4"),
+        VideoRecord("other", "webvid", "o.mp4"),
+    ]
     write_manifest(tmp_path / "manifest.parquet", clips)
     source, names = tmp_path / "sharegemini_webvid_core100k.json", tmp_path / "map.json"
     rows = [record(SLUG, "A <video> dog.\nIt runs."), record("train/abc_000001_000011"), record("gone")]
@@ -95,7 +98,9 @@ def test_exports_are_the_same_bytes_twice_and_read_back(tmp_path: Path) -> None:
 
     for kind, suffix in (("sharegemini", ".json"), ("chat_univi", ".json"), ("webdataset", ""), ("huggingface", "")):
         first, second = write(kind, f"{kind}1{suffix}"), write(kind, f"{kind}2{suffix}")
-        files = [sorted(p for p in ([out] if out.is_file() else out.rglob("*")) if p.is_file()) for out in (first, second)]
+        files = [
+            sorted(p for p in ([out] if out.is_file() else out.rglob("*")) if p.is_file()) for out in (first, second)
+        ]
         assert [p.read_bytes() for p in files[0]] == [p.read_bytes() for p in files[1]]
     (dialog, _) = read_dialogs(tmp_path / "chat_univi1.json")
     assert dialog.turns[0].text.count("<video>") == 1 and question("a") in dialog.turns[0].text

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sg.caption.engine import reading
 from sg.caption.engine.ledger import Task
 from sg.caption.engine.limits import BudgetReachedError, CanaryError, ServiceRefusedError
 from sg.caption.engine.media import Film
@@ -23,7 +24,6 @@ from sg.caption.engine.outcomes import Sent, Settled
 from sg.caption.engine.requests import Desk
 from sg.caption.engine.retries import PROXY
 from sg.caption.engine.run import Run, canary_report
-from sg.caption.engine import reading
 from sg.caption.services.records import BatchJob, BatchService, Failure, Kind
 from sg.core.errors import SgError
 
@@ -276,7 +276,9 @@ class BatchRun(Run):
 
         def write() -> None:
             db = self.desk.ledger.connection
-            db.execute("UPDATE batch_job SET state='closed', error=? WHERE display_name=?", (why[:300], wave.display_name))
+            db.execute(
+                "UPDATE batch_job SET state='closed', error=? WHERE display_name=?", (why[:300], wave.display_name)
+            )
             db.execute(
                 "UPDATE task SET state='pending', batch_job=NULL WHERE batch_job=? AND state='submitted'",
                 (wave.display_name,),

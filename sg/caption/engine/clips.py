@@ -14,7 +14,7 @@ from sg.caption.engine.ledger import NewTask
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip of the manifest. `film_start_s` and `film_end_s` are set when it is only a part of the file at `path`."""
+    """One clip of the manifest. `film_start_s` and `film_end_s` are set for a part of the file at `path`."""
 
     item_key: str
     video_id: str

@@ -11,7 +11,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class AttemptEnd:
     error_class: str = ""
     error: str = ""
     retry_after_s: float | None = None
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     cost_usd: float = 0.0
     request_id: str = ""
     model_version: str = ""
@@ -195,7 +195,7 @@ class Ledger:
             (recipe, now, limit),
         ).fetchall()
         self.connection.executemany("UPDATE task SET state='leased' WHERE task_key=?", [(row[0],) for row in rows])
-        return [Task(*row[:5], json.loads(row[5]), row[6]) for row in rows]
+        return [_task(row) for row in rows]
 
     def release(self, recipe: str, task_keys: Iterable[str] | None = None) -> None:
         """Give back leased clips that were not asked for after all: these, or all."""
@@ -219,7 +219,7 @@ class Ledger:
             "WHERE batch_job=? AND state='submitted'"
         )
         rows = self.connection.execute(query, (display_name,)).fetchall()
-        return [(Task(*row[:5], json.loads(row[5]), row[6]), row[7]) for row in rows]
+        return [(_task(row), row[7]) for row in rows]
 
     def next_due(self, recipe: str) -> float | None:
         """When the next waiting clip may be tried; None when none is pending."""
@@ -280,6 +280,11 @@ class Ledger:
         )
 
 
+def _task(row: Sequence[Any]) -> Task:
+    key, item, video_id, position, attempts, tries, first_try_at = row[:7]
+    return Task(key, item, video_id, position, attempts, json.loads(tries), first_try_at)
+
+
 def _refuse_network_file_system(folder: Path) -> None:
     """SQLite's write-ahead log needs shared memory, which network file systems do not have."""
     try:
@@ -292,5 +297,6 @@ def _refuse_network_file_system(folder: Path) -> None:
     kind = max(inside, default=(0, ""))[1]
     if kind.startswith(_NETWORK_FILE_SYSTEMS):
         raise ConfigError(
-            f"The ledger cannot lie in {folder}, which is a network file system ({kind}): set data.dir to a local folder."
+            f"The ledger cannot lie in {folder}, which is a network file system ({kind}): set data.dir to a local "
+            "folder."
         )

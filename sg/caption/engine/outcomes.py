@@ -70,7 +70,9 @@ class Outcomes:
             verdicts = judge(self._judged(sent, outcome, text, form))
             kind = Kind.QUALITY if worst(verdicts) == REJECT else None
         cost = self._price.cost(outcome.usage)
-        decision = self._decide(kind, sent, None) if kind else Decision(SUCCEEDED, 0, sent.task.attempts, sent.task.tries)
+        decision = (
+            self._decide(kind, sent, None) if kind else Decision(SUCCEEDED, 0, sent.task.attempts, sent.task.tries)
+        )
         drift = drifted(outcome.model_version, self._recipe.config.model.name)
         message = "" if kind is None else _reason(kind, outcome, verdicts)
         record = ""

@@ -138,7 +138,7 @@ def _amount(kind: str, tokens: float, usd: float) -> float:
 
 
 class Concurrency:
-    """How many requests are in flight: one more after a round of good answers, a third fewer when the service groans."""
+    """How many requests are in flight: one more after a round of good answers, fewer when the service groans."""
 
     def __init__(self, lowest: int, highest: int, start: int = 8) -> None:
         self._lowest, self._highest = lowest, highest

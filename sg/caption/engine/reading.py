@@ -49,7 +49,9 @@ def spent_usd(db: sqlite3.Connection) -> float:
 
 def requests_since(db: sqlite3.Connection, since: float) -> int:
     """Requests that left since a time."""
-    return int(db.execute("SELECT COUNT(*) FROM attempt WHERE started>=? AND transport!='batch'", (since,)).fetchone()[0])
+    return int(
+        db.execute("SELECT COUNT(*) FROM attempt WHERE started>=? AND transport!='batch'", (since,)).fetchone()[0]
+    )
 
 
 def recent_requests(db: sqlite3.Connection, since: float) -> list[tuple[float, int, float]]:
@@ -87,7 +89,8 @@ def _recorded(db: sqlite3.Connection, recipe: str, rest: str) -> Iterator[Record
         "JOIN result r USING (task_key) WHERE t.recipe=? AND t.video_id NOT IN (SELECT video_id FROM tombstone) "
     )
     for row in db.execute(query + rest, (recipe,)):
-        yield Recorded(*row[:5], json.loads(row[5]), row[6])
+        key, item, video_id, status, text, record, created = row
+        yield Recorded(key, item, video_id, status, text, json.loads(record), created)
 
 
 def errors(db: sqlite3.Connection) -> dict[str, int]:

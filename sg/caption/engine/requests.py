@@ -21,11 +21,11 @@ from sg.caption.pricing import Forecast
 from sg.caption.services.records import Answer, Failure, Kind, Request, Service
 
 
-class OutOfBudget(Exception):  # noqa: N818 - a signal inside the engine, not an error
+class OutOfBudget(Exception):
     """The next request could pass the budget."""
 
 
-class NotToday(Exception):  # noqa: N818 - a signal inside the engine, not an error
+class NotToday(Exception):
     """The day's quota was used up before this request left."""
 
 

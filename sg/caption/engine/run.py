@@ -1,4 +1,4 @@
-"""The run: as many requests in flight as the service bears, until every clip is in a terminal state or a limit ends it."""
+"""The run: as many requests in flight as the service bears, until every clip has ended or a limit is reached."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Counts:
 class Run:
     """One process's work on a ledger; `watch` is called with every settled request."""
 
-    def __init__(self, desk: Desk, watch: Callable[[Settled, "Run"], None]) -> None:
+    def __init__(self, desk: Desk, watch: Callable[[Settled, Run], None]) -> None:
         self.desk, self.counts, self._watch = desk, Counts(), watch
         config = desk.recipe.config
         self.concurrency = Concurrency(config.min_concurrency, config.max_concurrency)
@@ -94,13 +94,12 @@ class Run:
 
     async def _next(self) -> Task | None:
         """The next clip, waiting for one whose time has not come; None when all are done or the run ends."""
-        desk = self.desk
+        desk, name = self.desk, self.desk.recipe.name
         while self.end is None:
             await self._mind_the_day()
             if self._queue:
                 return self._queue.popleft()
-            name, now = desk.recipe.name, time.time()
-            self._queue.extend(await desk.journal.write(lambda: desk.ledger.claim(name, now, _CLAIMED)))
+            self._queue.extend(await desk.journal.write(lambda: desk.ledger.claim(name, time.time(), _CLAIMED)))
             if self._queue:
                 continue
             due = await desk.journal.write(lambda: desk.ledger.next_due(name))
@@ -143,9 +142,13 @@ class Run:
             counts.errors[settled.kind.value] = counts.errors.get(settled.kind.value, 0) + 1
         counts.captions += decision.state == SUCCEEDED
         counts.ended_without += decision.state not in (SUCCEEDED, PENDING)
-        pause = self.desk.breaker.note(settled.kind is not Kind.TRANSIENT or settled.attempt.http_code not in range(500, 600))
+        pause = self.desk.breaker.note(
+            settled.kind is not Kind.TRANSIENT or settled.attempt.http_code not in range(500, 600)
+        )
         if pause:
-            self.desk.say(f"more than half of the last 50 answers were errors of the service: pausing for {pause:.0f} s")
+            self.desk.say(
+                f"more than half of the last 50 answers were errors of the service: pausing for {pause:.0f} s"
+            )
         if decision.pause_s:
             self.desk.pacer.pause(decision.pause_s)
         if decision.suspend:
@@ -255,7 +258,9 @@ def canary_report(desk: Desk, first: list[reading.Recorded]) -> CanaryReport:
 
 def _refusal(settled: Settled) -> SgError:
     if settled.kind is Kind.TIER_CAP:
-        return QuotaExhaustedError(f"The provider's spending cap is reached ({settled.message}): raise it there, then go on.")
+        return QuotaExhaustedError(
+            f"The provider's spending cap is reached ({settled.message}): raise it there, then go on."
+        )
     return ServiceRefusedError(
         f"The service refuses the requests ({settled.message}): check the key, the project, captioner.model.name and "
         "captioner.generation; nothing is lost, the same command goes on."

@@ -32,15 +32,15 @@ configs:
 
 # Video captions
 
-{count:,} captions of public videos ({", ".join(sources)}), written by {written}. One row a clip: `video_id`, `source`, the
-film's `path` below the source's folder, `caption`, and what wrote it. No film, link or frame is part of this dataset.
+{count:,} captions of public videos ({", ".join(sources)}), written by {written}. One row a clip: `video_id`, `source`,
+the film's `path` below the source's folder, `caption`, and what wrote it. No film, link or frame is part of it.
 
 ## Terms
 
-The films belong to others, and each source has its own terms: WebVid's authors withdrew it in 2024 and allowed research
-use only; Kinetics-400 and InternVid are films of their uploaders; HD-VILA-100M is for non-commercial research. The terms
-of the service that wrote the captions apply as well. Choose the licence of this dataset with these in mind; the captions
-of the ShareGemini release are CC BY-NC 4.0.
+The films belong to others, and each source has its own terms: WebVid's authors withdrew it in 2024 and allowed
+research use only; Kinetics-400 and InternVid are films of their uploaders; HD-VILA-100M is for non-commercial research.
+The terms of the service that wrote the captions apply as well. Choose the licence of this dataset with these in mind;
+the captions of the ShareGemini release are CC BY-NC 4.0.
 
 ## Limits
 

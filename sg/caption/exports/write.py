@@ -173,4 +173,3 @@ def _huggingface(items: list[Item], out: Path) -> None:
         models = sorted({item.caption.model for item in items})
         write_text(folder / "README.md", dataset_card(sources, len(items), models))
         write_json(folder / "prompts.json", sorted({item.caption.prompt_hash for item in items}))
-

@@ -60,9 +60,7 @@ class Audit:
         return "\n".join(lines)
 
 
-def audit(
-    db: sqlite3.Connection, recipe: Recipe, manifest: Manifest, videos: Path, folder: Path, samples: int
-) -> str:
+def audit(db: sqlite3.Connection, recipe: Recipe, manifest: Manifest, videos: Path, folder: Path, samples: int) -> str:
     """Judge all results again, write `audit.json` and `index.html`, and give the numbers as text.
 
     Raises:
@@ -170,7 +168,10 @@ def page(found: Audit, records: dict[str, VideoRecord], videos: Path) -> str:
 def _facts(row: reading.Recorded) -> str:
     tokens = row.record.get("tokens") or {}
     parts = [f"{row.record.get('duration_s') or 0:.0f} s", f"{len(row.text.split())} words"]
-    parts += [f"{tokens.get('input', 0)} + {tokens.get('output', 0)} tokens", str(row.record.get("model_version") or "")]
+    parts += [
+        f"{tokens.get('input', 0)} + {tokens.get('output', 0)} tokens",
+        str(row.record.get("model_version") or ""),
+    ]
     parts += [f"{gate} {verdict}" for gate, _, verdict, _ in row.record.get("gates") or () if verdict != PASS]
     return " · ".join(part for part in parts if part)
 
@@ -196,4 +197,3 @@ def pictures(record: VideoRecord | None, videos: Path) -> list[str]:
         picture.save(buffer, "JPEG", quality=80)
         urls.append(f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}")
     return urls
-

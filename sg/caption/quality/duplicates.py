@@ -20,7 +20,9 @@ def repeated(texts: Iterable[tuple[str, str]], most: int) -> set[str]:
     """Ids of the captions whose text more than `most` clips have: the model saw black films, or saw nothing."""
     by_text: dict[bytes, list[str]] = defaultdict(list)
     for video_id, text in texts:
-        by_text[hashlib.blake2b(normalised(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()].append(video_id)
+        by_text[hashlib.blake2b(normalised(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()].append(
+            video_id
+        )
     return {video_id for ids in by_text.values() if len(ids) > most for video_id in ids}
 
 
@@ -48,7 +50,8 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) ->
 def _band_names(shingles: frozenset[str]) -> list[bytes]:
     import numpy as np
 
-    hashes = np.array([int.from_bytes(hashlib.blake2b(s.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little") for s in shingles], dtype=np.uint64)  # fmt: skip
+    digests = b"".join(hashlib.blake2b(s.encode("utf-8", "surrogatepass"), digest_size=8).digest() for s in shingles)
+    hashes = np.frombuffer(digests, dtype="<u8")
     draw = np.random.default_rng(0)
     factors = draw.integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
     mixed = hashes[:, None] * factors[None, :]

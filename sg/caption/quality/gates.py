@@ -18,11 +18,32 @@ VERSION = 1
 PASS, WARN, REJECT = "pass", "warn", "reject"
 MAX_CHARACTERS = 6000
 _END = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
-_ODD_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200e\u200f\ue000-\uf8ff\ufffd]")
+_ODD_CHARACTERS = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200e\u200f\ue000-\uf8ff\ufffd]"
+)
 
 
 # Plain English is told by these at a twentieth of the detector's time; what is not goes to the detector.
-_ENGLISH = frozenset("the and of with is are from their his its while which that then this into".split())
+_ENGLISH = frozenset(
+    [
+        "the",
+        "and",
+        "of",
+        "with",
+        "is",
+        "are",
+        "from",
+        "their",
+        "his",
+        "its",
+        "while",
+        "which",
+        "that",
+        "then",
+        "this",
+        "into",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 FIELDS = ("max_output_tokens", "temperature", "top_p", "top_k", "response_mime_type", "stop_sequences")
 
 
-def main():  # type: ignore[no-untyped-def]
+def main() -> None:
     """Serve requests until standard input ends."""
     warnings.simplefilter("ignore")
     settings = json.loads(sys.argv[1])
@@ -26,18 +27,21 @@ def main():  # type: ignore[no-untyped-def]
     genai.configure(api_key=os.environ.pop("SG_LEGACY_KEY"), transport="rest", client_options=options)
     lock = threading.Lock()
 
-    def write(values):  # type: ignore[no-untyped-def]
+    def write(values: dict[str, Any]) -> None:
         with lock:
             sys.stdout.write(json.dumps(values) + "\n")
             sys.stdout.flush()
 
+    def serve(line: str) -> None:
+        write(answered(genai, json.loads(line), settings["timeout_s"]))
+
     write({"sdk_version": genai.__version__})
     with ThreadPoolExecutor(settings["threads"]) as pool:
         for line in sys.stdin:
-            pool.submit(lambda text=line: write(answered(genai, json.loads(text), settings["timeout_s"])))
+            pool.submit(serve, line)
 
 
-def answered(genai, request, timeout_s):  # type: ignore[no-untyped-def]
+def answered(genai: Any, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
     """The answer or the error of one request, as plain values."""
     try:
         model = genai.GenerativeModel(request["model"], system_instruction=request["system"])
@@ -56,7 +60,7 @@ def answered(genai, request, timeout_s):  # type: ignore[no-untyped-def]
         return {"id": request["id"], "error": described(error)}
 
 
-def plain(body):  # type: ignore[no-untyped-def]
+def plain(body: dict[str, Any]) -> dict[str, Any]:
     """The fields of an answer that the engine reads; enums as numbers, as the SDK has them."""
     candidates = body.get("candidates") or []
     first = candidates[0] if candidates else {}
@@ -72,7 +76,7 @@ def plain(body):  # type: ignore[no-untyped-def]
     }
 
 
-def described(error):  # type: ignore[no-untyped-def]
+def described(error: Any) -> dict[str, Any]:
     """Code, status, message and details of an SDK error, or its name."""
     code = getattr(error, "code", None)
     if isinstance(code, int):

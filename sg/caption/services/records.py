@@ -57,7 +57,7 @@ class Answer:
     text: str
     finish_reason: str = ""
     block_reason: str = ""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     model_version: str = ""
     request_id: str = ""
 

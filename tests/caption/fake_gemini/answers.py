@@ -7,11 +7,86 @@ import json
 import random
 from typing import Any
 
-PLACES = "kitchen harbour meadow street workshop stadium library garden beach station market forest studio bridge".split()
-PEOPLE = "woman man child dancer farmer cyclist painter cook nurse runner fisherman teacher juggler climber".split()
-COLOURS = "red blue green yellow black white orange purple grey brown pink silver golden turquoise".split()
-THINGS = "basket bicycle ladder kettle umbrella guitar lantern suitcase kite barrel camera rope carpet bucket".split()
-ACTIONS = "lifts carries turns opens shakes cleans paints repairs pushes drops folds balances inspects measures".split()
+PLACES = [
+    "kitchen",
+    "harbour",
+    "meadow",
+    "street",
+    "workshop",
+    "stadium",
+    "library",
+    "garden",
+    "beach",
+    "station",
+    "market",
+    "forest",
+    "studio",
+    "bridge",
+]
+PEOPLE = [
+    "woman",
+    "man",
+    "child",
+    "dancer",
+    "farmer",
+    "cyclist",
+    "painter",
+    "cook",
+    "nurse",
+    "runner",
+    "fisherman",
+    "teacher",
+    "juggler",
+    "climber",
+]
+COLOURS = [
+    "red",
+    "blue",
+    "green",
+    "yellow",
+    "black",
+    "white",
+    "orange",
+    "purple",
+    "grey",
+    "brown",
+    "pink",
+    "silver",
+    "golden",
+    "turquoise",
+]
+THINGS = [
+    "basket",
+    "bicycle",
+    "ladder",
+    "kettle",
+    "umbrella",
+    "guitar",
+    "lantern",
+    "suitcase",
+    "kite",
+    "barrel",
+    "camera",
+    "rope",
+    "carpet",
+    "bucket",
+]
+ACTIONS = [
+    "lifts",
+    "carries",
+    "turns",
+    "opens",
+    "shakes",
+    "cleans",
+    "paints",
+    "repairs",
+    "pushes",
+    "drops",
+    "folds",
+    "balances",
+    "inspects",
+    "measures",
+]
 
 
 def caption_text(item: str, sentences: int = 9) -> str:

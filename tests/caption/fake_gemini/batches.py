@@ -92,7 +92,10 @@ def _answered(state: State, batch: Batch, line: dict[str, Any]) -> dict[str, Any
         elif (file := part_value(part, "fileData", "file_data")) is not None:
             stored = state.files.get("files/" + part_value(file, "fileUri", "file_uri").rsplit("/", 1)[-1])
             if stored is None:
-                return {"key": line["key"], "error": {"code": 403, "message": "file gone", "status": "PERMISSION_DENIED"}}
+                return {
+                    "key": line["key"],
+                    "error": {"code": 403, "message": "file gone", "status": "PERMISSION_DENIED"},
+                }
             item = media_item(stored.data)
     fault = state.settings.plan.fault(item, state.requests[item])
     state.requests[item] += 1

@@ -51,8 +51,11 @@ def discovery(request: Request) -> Response:
         "response": {"$ref": "CreateFileResponse"},
         "parameterOrder": [],
         "parameters": {},
-        "mediaUpload": {"accept": ["*/*"], "protocols": {"resumable": {"multipart": True, "path": "/upload/v1beta/files"}}},
-    }  # fmt: skip
+        "mediaUpload": {
+            "accept": ["*/*"],
+            "protocols": {"resumable": {"multipart": True, "path": "/upload/v1beta/files"}},
+        },
+    }
     document = {
         "kind": "discovery#restDescription",
         "name": "generativelanguage",
@@ -74,7 +77,9 @@ def discovery(request: Request) -> Response:
 def _start(state: State, request: Request) -> Response:
     wanted: dict[str, Any] = json.loads(request.body or b"{}").get("file", {})
     name = wanted.get("name") or f"files/{uuid.uuid4().hex[:12]}"
-    size = int(request.headers.get("x-goog-upload-header-content-length", request.headers.get("x-upload-content-length", 0)))
+    size = int(
+        request.headers.get("x-goog-upload-header-content-length", request.headers.get("x-upload-content-length", 0))
+    )
     if name in state.files:
         return Response(409, answers.encoded(answers.error(409, "ALREADY_EXISTS", f"{name} exists")))
     if state.stored_bytes() + state.settings.size_factor * size > state.settings.store_cap:

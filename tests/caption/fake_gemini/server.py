@@ -148,5 +148,3 @@ def shortened(body: dict[str, Any]) -> dict[str, Any]:
     text = re.sub(r'("data": ")([^"]{40})[^"]*"', r'\1\2..."', json.dumps(body))
     value: dict[str, Any] = json.loads(text)
     return value
-
-
