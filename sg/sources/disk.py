@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,14 @@ class Listing:
     """Links to folders are not followed: what they hold would be seen twice, or lies outside."""
     unreadable_folders: list[str] = field(default_factory=list)
 
+    @property
+    def state(self) -> str:
+        """A hash that changes when a clip comes, goes, or is another one."""
+        digest = hashlib.blake2b(digest_size=16)
+        for clip in self.clips:
+            digest.update(f"{clip.size}:{clip.mtime_ns}:{clip.name}\0".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
 
 def list_clips(videos: Path) -> Listing:
     """The clips of a folder and its subfolders."""
@@ -65,7 +74,8 @@ def list_clips(videos: Path) -> Listing:
 
 
 def _take(videos: Path, name: str, entry: os.DirEntry[str], listing: Listing, folders: list[str]) -> None:
-    suffix = Path(entry.name).suffix
+    stem, dot, ending = entry.name.rpartition(".")
+    suffix = dot + ending if stem and ending else ""
     if entry.is_dir(follow_symlinks=False):
         folders.append(name)
     elif suffix.lower() in CLIP_SUFFIXES and (entry.is_file(follow_symlinks=False) or entry.is_symlink()):

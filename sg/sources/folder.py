@@ -18,7 +18,7 @@ from sg.core.files import file_lock
 from sg.core.fingerprints import file_hash, fingerprint
 from sg.sources.caption_files import CaptionFile, read_caption_file
 from sg.sources.config import FolderDataConfig
-from sg.sources.disk import Clip, list_clips
+from sg.sources.disk import Clip, Listing, list_clips
 from sg.sources.probing import probe_clips
 
 log = logging.getLogger(__name__)
@@ -54,10 +54,11 @@ def scan_folder(config: FolderDataConfig) -> Path:
         raise MissingInputError(f"There is no folder {videos}: give the folder of your clips with data.videos=DIR.")
     captions = None if config.captions is None else Path(config.captions)
     file = read_caption_file(captions, config.video_column, config.caption_column) if captions else CaptionFile()
-    clips = list_clips(videos).clips
+    listing = list_clips(videos)
+    clips = listing.clips
     if not clips:
         raise MissingInputError(f"The folder {videos} holds no clips (files that end in .mp4, .mkv, .webm, .avi, ...).")
-    made_by = _made_by(config, clips, captions)
+    made_by = _made_by(config, listing, captions)
     with file_lock(path.with_suffix(".lock")):
         if read_info(path).get("fingerprint") != made_by:
             matches = _match(file, clips)
@@ -69,10 +70,9 @@ def scan_folder(config: FolderDataConfig) -> Path:
     return path
 
 
-def _made_by(config: FolderDataConfig, clips: list[Clip], captions: Path | None) -> str:
-    seen = [[clip.name.encode("utf-8", "surrogatepass").hex(), clip.size, clip.mtime_ns] for clip in clips]
+def _made_by(config: FolderDataConfig, listing: Listing, captions: Path | None) -> str:
     keys = [config.video_column, config.caption_column]
-    return fingerprint([SCAN_VERSION, config.name, seen, captions and file_hash(captions), keys])
+    return fingerprint([SCAN_VERSION, config.name, listing.state, captions and file_hash(captions), keys])
 
 
 def _match(file: CaptionFile, clips: list[Clip]) -> _Matches:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,16 +62,17 @@ def draw_mix(config: MixDataConfig) -> Path:
                 raise ConfigError(
                     f"data.size={config.size} is more than the {len(rows):,} usable videos of the sources."
                 )
-            counts = dict(Counter(name for name, _ in rows))
             info = {
                 "source": "mix",
                 "videos": str(Path(config.videos).resolve()),
                 "fingerprint": made_by,
-                "drawn": counts,
+                "drawn": dict(Counter(name for name, _ in rows)),
+                "youtube_films_of_several_sources": _shared_films(rows),
             }
             write_manifest(path, (row for _, row in rows), info)
-    drawn = read_info(path)["drawn"]
-    log.info("mix: %s", ", ".join(f"{drawn.get(source.name, 0):,} of {source.name}" for source in sources))
+    told = read_info(path)
+    drawn = ", ".join(f"{told['drawn'].get(source.name, 0):,} of {source.name}" for source in sources)
+    log.info("mix: %s; %d YouTube films are in several", drawn, told["youtube_films_of_several_sources"])
     return path
 
 
@@ -122,6 +123,15 @@ def _drawn(sources: list[_Source], seed: int, size: int | None) -> Iterator[tupl
     for name, place in track(order, "mix", "videos", total=len(order)):
         row = records[name][place]
         yield name, replace(row, path=prefixes[name] + row.path, extra=_with_origin(row.extra, name))
+
+
+def _shared_films(rows: list[tuple[str, VideoRecord]]) -> int:
+    """YouTube films of which several sources have a part: not the same videos, but not independent either."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for name, row in rows:
+        if film := json.loads(row.extra).get("youtube_id"):
+            owners[film].add(name)
+    return sum(len(names) > 1 for names in owners.values())
 
 
 def _with_origin(extra: str, name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sg.sources.disk import Clip, list_clips
+from sg.sources.disk import Listing, list_clips
 from sg.sources.items import youtube_id
 from sg.sources.records import SUFFIXES, BadRecord, read_records
 
@@ -19,12 +19,12 @@ class BenchmarkVideos:
 
     root: Path
     youtube_ids: frozenset[str] = frozenset()
-    clips: list[Clip] = field(default_factory=list)
+    listing: Listing = field(default_factory=Listing)
 
     @property
     def state(self) -> list[object]:
         """Plain data that changes when the benchmark does."""
-        return [sorted(self.youtube_ids), [[clip.name, clip.size, clip.mtime_ns] for clip in self.clips]]
+        return [sorted(self.youtube_ids), self.listing.state]
 
 
 def benchmark_videos(place: str | None) -> BenchmarkVideos | None:
@@ -37,10 +37,12 @@ def benchmark_videos(place: str | None) -> BenchmarkVideos | None:
         return None
     if path.is_file():
         return BenchmarkVideos(path.parent, frozenset(_ids_in(path)))
-    clips = list_clips(path).clips
+    listing = list_clips(path)
     tables = [file for pattern in ("*", "*/*") for file in path.glob(pattern) if file.suffix in SUFFIXES]
     ids = {found for file in sorted(tables) if file.is_file() for found in _ids_in(file)}
-    return BenchmarkVideos(path, frozenset(ids | {clip.stem for clip in clips if youtube_id(clip.stem)}), clips)
+    return BenchmarkVideos(
+        path, frozenset(ids | {clip.stem for clip in listing.clips if youtube_id(clip.stem)}), listing
+    )
 
 
 def _ids_in(path: Path) -> Iterator[str]:

@@ -119,9 +119,8 @@ def _films(videos: Path, config: AnnotatedDataConfig) -> Listing:
 def _made_by(
     config: AnnotatedDataConfig, listing: Listing, annotations: Annotations, benchmark: BenchmarkVideos | None
 ) -> str:
-    seen = [[clip.name.encode("utf-8", "surrogatepass").hex(), clip.size, clip.mtime_ns] for clip in listing.clips]
     kept = {key: value for key, value in vars(config).items() if key not in _CHANGES_NOTHING}
-    return fingerprint([SCAN_VERSION, kept, seen, annotations.state, benchmark and benchmark.state])
+    return fingerprint([SCAN_VERSION, kept, listing.state, annotations.state, benchmark and benchmark.state])
 
 
 def _keys_of(config: AnnotatedDataConfig, annotations: Annotations) -> Callable[[Clip], Iterable[str]]:
@@ -196,7 +195,7 @@ def _rows(
     with Journal(files.journal("hashes")) as journal, Progress("hashes", None, "reads") as bar:
         digests = Digests(journal, bar)
         twins = same_bytes(videos, readable, digests)
-        shared = also_in(videos, readable, benchmark.root, benchmark.clips, digests) if benchmark else {}
+        shared = also_in(videos, readable, benchmark.root, benchmark.listing.clips, digests) if benchmark else {}
     if benchmark:
         shared |= {
             place: f"YouTube id {item.youtube_id}"

@@ -85,7 +85,7 @@ class ScanReport:
                 "benchmark": {
                     "compared_with": None if benchmark is None else str(benchmark.root),
                     "youtube_ids": 0 if benchmark is None else len(benchmark.youtube_ids),
-                    "films": 0 if benchmark is None else len(benchmark.clips),
+                    "films": 0 if benchmark is None else len(benchmark.listing.clips),
                 },
                 "ids_that_differ_in_case_only": sum(count for count in folded.values() if count > 1),
                 "length_differs_from_annotation": sum(map(_length_differs, rows)),

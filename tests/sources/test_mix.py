@@ -57,7 +57,8 @@ def source(tmp_path: Path, name: str, ids: list[str], **info: Any) -> MixPart:
     rows = []
     for video in ids:
         (films / f"{video}.mp4").touch()
-        rows.append(VideoRecord(video, name, f"{video}.mp4", original_caption=f"{name} {video}"))
+        extra = '{"youtube_id": "dQw4w9WgXcQ"}' if video.endswith("0") else "{}"
+        rows.append(VideoRecord(video, name, f"{video}.mp4", original_caption=f"{name} {video}", extra=extra))
     rows.append(VideoRecord(f"broken-{name}", name, "", status="unreadable", reason="x"))
     write_manifest(tmp_path / "work" / name / "manifest.parquet", rows, {"videos": str(films), **info})
     return MixPart(dir=str(tmp_path / "work" / name))
@@ -78,6 +79,7 @@ def test_a_mix_holds_usable_videos_once_with_paths_from_its_own_folder(tmp_path:
     assert rows["both"].original_caption == "a both"
     assert all(video_path(tmp_path / "films", row).is_file() for row in rows.values())
     assert manifest.info["drawn"] == {"a": 10, "b": 2}
+    assert manifest.info["youtube_films_of_several_sources"] == 1
 
     sizes = {}
     for size in ("4", "8"):
