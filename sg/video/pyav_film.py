@@ -152,9 +152,10 @@ def decode(
     frame is left out, but for mp4: it cannot be cut at its front, so there it is damage.
     """
     whole, started = False, film.container.format.name == MP4
+    decoder, skipped = film.stream.codec_context, ""
     for packet in demux(film):
-        if wanted is not None:
-            film.stream.codec_context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+        if wanted is not None and skipped != (skips := "DEFAULT" if packet.pts in wanted else "NONREF"):
+            decoder.skip_frame = skipped = skips
         if read is not None and packet.size:
             read.append(packet.pts)
         started = started or packet.is_keyframe

@@ -52,7 +52,9 @@ def _is_ours(pid: int) -> bool:
 
 
 @pytest.mark.slow
-def test_a_cluster_that_loses_a_worker_still_gives_the_same_bytes(tmp_path: Path, tower: Path, cluster: None) -> None:
+def test_a_cluster_that_loses_a_worker_still_gives_the_same_bytes(
+    tmp_path: Path, tower: Path, cluster: None, decoded: list[str]
+) -> None:
     data = make_world(tmp_path, "abcdefghijkl")
     (tmp_path / "videos" / "e.mp4").write_bytes(b"")
     whole = contents(embed_videos(data, embedder(tower), out_path=tmp_path / "whole"))

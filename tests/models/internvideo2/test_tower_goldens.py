@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sg.models.internvideo2.tower import InternVideo2
+from sg.models.internvideo2.checkpoint import PUBLISHED
+from sg.models.internvideo2.tower import InternVideo2, TowerSizes, VisionTower
 from tests.models.internvideo2 import goldens
 from tests.models.internvideo2.goldens import close, pixels
 
@@ -91,3 +92,15 @@ def test_films_of_other_frames_and_sizes_go_through(frames: int, height: int, wi
     )
     assert vectors.shape == (1, 16)
     assert vectors.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("width", "millions"), [(384, 23.0), (768, 89.4), (1024, 308.9), (1408, 1020.7), (3200, 5941.7)]
+)
+def test_towers_of_the_published_sizes_have_the_published_numbers_of_parameters(width: int, millions: float) -> None:
+    depth, num_heads = PUBLISHED[width]
+    hidden = int(width * 48 / 11) if width == 1408 else 4 * width
+    sizes = TowerSizes(width, depth, num_heads, hidden, 14, 1, 8, 16, 16, 768, has_image_table=False)
+    with torch.device("meta"):
+        tower = VisionTower(sizes, "tanh", scale_in_float32=False)
+    assert sum(parameter.numel() for parameter in tower.parameters()) / 1e6 == pytest.approx(millions, abs=0.051)
