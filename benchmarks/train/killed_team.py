@@ -41,7 +41,7 @@ def main() -> None:
         assert train(folder, "alone", 1) == 0
         losses = read_losses(folder / "alone" / LOSS_FILE)
         weights = load_checkpoint(str(folder / "alone")).state_dict()
-        rows = []
+        print("killed after step 3 of 6, started again", flush=True)
         for strategy in ("ddp", "fsdp"):
             killed = train(folder, strategy, 2, strategy=strategy, kill_at=3)
             assert killed == -signal.SIGKILL and read_stage_info(folder / strategy) is None
@@ -50,8 +50,7 @@ def main() -> None:
             state = load_checkpoint(str(folder / strategy)).state_dict()
             loss = max(abs(one - other) for one, other in zip(losses, again, strict=True))
             weight = max(float((weights[key] - state[key]).abs().max()) for key in weights)
-            rows.append(f"{strategy:6} loss {loss:.1e}   weight {weight:.1e}")
-        print("\n".join(["killed after step 3 of 6, started again", *rows]))
+            print(f"{strategy:6} loss {loss:.1e}   weight {weight:.1e}", flush=True)
 
 
 if __name__ == "__main__":
