@@ -49,7 +49,7 @@ def test_every_other_command_is_one_that_a_test_runs() -> None:
         r"python -m sg\.report (dashboard |cards )?study=\S+",
         r"python -m sg\.report (published|compare \S+ \S+)",
         r"python -m sg\.doctor( \S+)*",
-        r"python -m sg\.(sources|caption|embed|curate) data=\S+.*",
+        r"python -m sg\.(sources|caption|embed|curate) (captioner|data)=\S+.*",
     )
     unknown = [command for command in others if not any(re.fullmatch(pattern, command) for pattern in covered)]
     assert unknown == []

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
@@ -127,13 +129,17 @@ def _pretrained(loader: Any, name: str, key: str, dtype: torch.dtype) -> Any:
     """`loader.from_pretrained` of a local folder or hub id, with one-sentence errors."""
     path = local_path(name)
     try:
-        return loader.from_pretrained(str(path or name), dtype=dtype)
+        model, info = loader.from_pretrained(str(path or name), dtype=dtype, output_loading_info=True)
     except OSError as error:
         raise MissingInputError(
             f"{key}={name} is neither a model on this machine nor one that can be downloaded."
         ) from error
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, StrictDataclassError, SafetensorError) as error:
         raise ModelError(f"{key}={name} cannot be loaded: {str(error).splitlines()[0]}") from error
+    if info["missing_keys"]:  # transformers would draw these anew and go on
+        missing = sorted(info["missing_keys"])
+        raise ModelError(f"{key}={name} lacks {len(missing)} of the model's weights, first {missing[0]}.")
+    return model
 
 
 def _greedy(language_model: PreTrainedModel) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 from transformers import LlamaConfig
 
@@ -60,7 +61,7 @@ def config_from_reference(reference: dict[str, Any], vision: dict[str, Any] | No
     Raises:
         ModelError: a setting has no counterpart here, or the tower's sizes are unknown.
     """
-    nested = reference.get("config", {})
+    nested = reference.get("config") or {}
     if not nested.get("use_cluster", True):
         raise ModelError("config.json has use_cluster false: only checkpoints with token merging can be loaded.")
     if reference.get("mm_vision_select_feature", "patch") != "patch":
@@ -71,15 +72,22 @@ def config_from_reference(reference: dict[str, Any], vision: dict[str, Any] | No
         raise ModelError(
             f"config.json names the unknown vision tower {tower!r}: put its config beside as {TOWER_CONFIG_FILE}."
         )
+    width = reference.get("mm_hidden_size", vision["hidden_size"])
+    if width != vision["hidden_size"]:
+        raise ModelError(f"config.json has mm_hidden_size {width}, but its tower is {vision['hidden_size']} wide.")
     text = {key: reference[key] for key in _TEXT_KEYS if reference.get(key) is not None}
-    return ChatUniViConfig(
-        text_config={"model_type": "llama", **text},
-        vision_config={**vision, "model_type": "clip_vision_model"},
-        vision_select_layer=reference.get("mm_vision_select_layer", -2),
-        spatial_clusters=[int(nested.get(f"spatial_cluster_rate{i}", d)) for i, d in enumerate((64, 32, 16))],
-        temporal_cluster_rate=float(nested.get("temporal_cluster_rate", 1 / 16)),
-        image_aspect_ratio=reference.get("image_aspect_ratio") or "square",
-    )
+    try:
+        return ChatUniViConfig(
+            text_config={"model_type": "llama", **text},
+            vision_config={**vision, "model_type": "clip_vision_model"},
+            vision_select_layer=reference.get("mm_vision_select_layer", -2),
+            spatial_clusters=[int(nested.get(f"spatial_cluster_rate{i}", d)) for i, d in enumerate((64, 32, 16))],
+            temporal_cluster_rate=float(nested.get("temporal_cluster_rate", 1 / 16)),
+            image_aspect_ratio=reference.get("image_aspect_ratio") or "square",
+        )
+    except (ValueError, TypeError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split()).removesuffix(".")
+        raise ModelError(f"config.json describes no model that can be built: {reason}.") from error
 
 
 def config_to_reference(config: ChatUniViConfig, tower_name: str, dtype: torch.dtype) -> dict[str, Any]:

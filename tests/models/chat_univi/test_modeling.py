@@ -201,3 +201,20 @@ def test_contradicting_inputs_are_clear_errors() -> None:
         model(input_ids=ids, frames=frames, frame_counts=[8, 2])
     with pytest.raises(ModelError, match="2 runs of placeholders but 0 clips"):
         model(input_ids=ids)
+
+
+def test_images_clips_and_long_prompts_of_a_batch_are_answered_as_if_alone() -> None:
+    model = tiny()
+    counts, texts = [1, 2, 3, 20], [3, 400, 40, 7]
+    rows = [
+        [1, *[-200] * count, *(5 + at % 50 for at in range(text))] for count, text in zip(counts, texts, strict=True)
+    ]
+    frames = torch.randn(sum(counts), 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    ids = torch.tensor([row + [0] * (max(map(len, rows)) - len(row)) for row in rows])
+    mask = torch.tensor([[True] * len(row) + [False] * (ids.shape[1] - len(row)) for row in rows])
+    together = model.generate(ids, mask, frames=frames, frame_counts=counts, noise_seeds=counts, max_new_tokens=5)
+    for row, clip in enumerate(frames.split(counts)):
+        prompt = torch.tensor([rows[row]])
+        seed = [counts[row]]
+        alone = model.generate(prompt, frames=clip, frame_counts=seed, noise_seeds=seed, max_new_tokens=5)[0].tolist()
+        assert together[row, : len(alone)].tolist() == alone

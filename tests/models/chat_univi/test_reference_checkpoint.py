@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sg.core.errors import MissingInputError, ModelError
+from sg.models.chat_univi.build import load_checkpoint
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.reference_checkpoint import (
     export_projector,
@@ -165,3 +166,38 @@ def test_an_unknown_tower_asks_for_its_config(tmp_path: Path) -> None:
     (folder / "vision_config.json").unlink()
     with pytest.raises(ModelError, match="unknown vision tower 'openai_tiny'"):
         load_reference_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"hidden_size": 97}, "hidden size .97. is not a multiple"),
+        ({"hidden_size": "96"}, "expected int, got str"),
+        ({"mm_hidden_size": 65}, "mm_hidden_size 65, but its tower is 64 wide"),
+        ({"config": {"spatial_cluster_rate0": "many"}}, "describes no model"),
+        ({"vocab_size": 301}, "2 of another shape"),
+        ({"mm_vision_select_layer": 9}, "select_layer is 9"),
+    ],
+)
+def test_a_config_that_contradicts_itself_or_the_weights_is_one_sentence(
+    tmp_path: Path, setting: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ModelError, match=sentence) as caught:
+        load_reference_checkpoint(published(tmp_path / "published", **setting))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stage_checkpoint_that_lost_weights_is_never_completed_at_random(tmp_path: Path) -> None:
+    shared_model("model_a").save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    save_file({key: value for key, value in weights.items() if key != "mm_projector.bias"}, file, {"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 1 of the model's weights, first mm_projector\.bias"):
+        load_checkpoint(str(tmp_path))
+    save_file(weights | {"mm_projector.bias": torch.ones(5)}, file, {"format": "pt"})
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_checkpoint(str(tmp_path))
+    save_file(weights, file, {"format": "pt"})
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_checkpoint(str(tmp_path))
