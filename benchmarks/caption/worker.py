@@ -1,4 +1,4 @@
-"""One captioning process of the benchmarks: `python -m benchmarks.caption.worker FOLDER URL`, killed and started again."""
+"""One captioning process of the benchmarks: `python -m benchmarks.caption.worker FOLDER URL`."""
 
 import json
 import logging

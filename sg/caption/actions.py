@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sg.artefacts.manifest import Manifest, read_manifest
-from sg.caption.config import CaptionConfig
+from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
 from sg.caption.engine import reading
 from sg.caption.hosted import caption_with_service, estimate_run, ledger_path, recipe_of
 from sg.caption.hosted_config import HostedCaptionerConfig
@@ -92,7 +92,7 @@ def _import(config: CaptionConfig) -> None:
     if config.source is None:
         raise ConfigError("import needs a published caption file: source=sharegemini_webvid_core100k.json.")
     name_map = None if config.name_map is None else Path(config.name_map)
-    out = config.data.captions_path("sharegemini")
+    out = config.data.captions_path(ImportedCaptionerConfig().name)
     print(import_published(Path(config.source), name_map, _manifest(config), out))
 
 

@@ -50,6 +50,13 @@ class GivenCaptionerConfig(CaptionerConfig):
             raise ConfigError(f"captioner.min_words={self.min_words} should be at least 1.")
 
 
+@dataclass
+class ImportedCaptionerConfig(CaptionerConfig):
+    """Captions that `python -m sg.caption import` read from a published file."""
+
+    name: str = "imported"
+
+
 ACTIONS = ("caption", "status", "audit", "export", "import", "merge", "forget", "doctor")
 EXPORT_FORMATS = ("sharegemini", "chat_univi", "webdataset", "huggingface")
 
@@ -130,3 +137,4 @@ register(None, "caption_schema", CaptionConfig)
 register("captioner", "demo_schema", DemoCaptionerConfig)
 register("captioner", "given_schema", GivenCaptionerConfig)
 register("captioner", "chat_univi_captioner_schema", ChatUniViCaptionerConfig)
+register("captioner", "imported_schema", ImportedCaptionerConfig)

@@ -12,7 +12,7 @@ from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.manifest import Manifest, read_manifest
 from sg.artefacts.tables import read_info
 from sg.caption.captioners import Captioner, build_captioner
-from sg.caption.config import CaptionerConfig, ChatUniViCaptionerConfig
+from sg.caption.config import CaptionerConfig, ChatUniViCaptionerConfig, ImportedCaptionerConfig
 from sg.caption.hosted_config import HostedCaptionerConfig
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
@@ -36,8 +36,8 @@ def caption_videos(
         MissingInputError: there is no manifest.
         DataError: no video got a caption.
     """
-    if isinstance(captioner, HostedCaptionerConfig):
-        return _bought(data, captioner)
+    if isinstance(captioner, (HostedCaptionerConfig, ImportedCaptionerConfig)):
+        return _existing(data, captioner)
     if isinstance(captioner, ChatUniViCaptionerConfig):
         from sg.caption.chat_univi import caption_manifest
 
@@ -61,15 +61,19 @@ def caption_videos(
     return path
 
 
-def _bought(data: DataConfig, captioner: HostedCaptionerConfig) -> Path:
-    """The captions that a service wrote: they cost money, so only their own command has them made."""
+def _existing(data: DataConfig, captioner: CaptionerConfig) -> Path:
+    """Captions that only a command of their own makes, because they cost money or come from a file."""
     path = data.captions_path(captioner.name)
-    if not path.is_file():
+    if path.is_file():
+        return path
+    if isinstance(captioner, HostedCaptionerConfig):
         raise MissingInputError(
             f"There are no captions {path}: python -m sg.caption data={data.name} captioner={captioner.kind} buys them "
             "(see first what they cost, with dry_run=true)."
         )
-    return path
+    raise MissingInputError(
+        f"There are no captions {path}: python -m sg.caption import data={data.name} source=FILE reads a published file."
+    )
 
 
 def _captions(manifest: Manifest, writer: Captioner) -> Iterator[CaptionRecord]:

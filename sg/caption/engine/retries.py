@@ -82,4 +82,4 @@ def announced_pause(retry_after_s: float | None, streak: int, config: RetryConfi
     """
     backoff = min(config.backoff_s * 2 ** min(streak, 20), config.max_wait_s)
     wanted = min(max(retry_after_s or 0.0, backoff), config.max_wait_s)
-    return wanted * draw.uniform(1.0, 1.1)
+    return float(wanted * draw.uniform(1.0, 1.1))

@@ -42,7 +42,7 @@ class GeminiLegacy:
         self._process: asyncio.subprocess.Process | None = None
         self._waiting: dict[int, asyncio.Future[Answer | Failure]] = {}
         self._ids = itertools.count()
-        self._starting = asyncio.Lock()
+        self._start: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._reader: asyncio.Task[None] | None = None
 
     async def generate(self, request: Request) -> Answer | Failure:
@@ -66,6 +66,8 @@ class GeminiLegacy:
 
     async def close(self) -> None:
         """End the process."""
+        if self._start is not None and not self._start.done():
+            self._start.cancel()
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
@@ -74,28 +76,32 @@ class GeminiLegacy:
             await self._reader
 
     async def _started(self) -> asyncio.subprocess.Process:
-        async with self._starting:
-            if self._process is not None and self._process.returncode is None:
-                return self._process
-            process = await asyncio.create_subprocess_exec(
-                *(self._python, str(_WORKER), self._settings),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env=os.environ | {"SG_LEGACY_KEY": self._key.reveal()},
-                limit=_LINE_LIMIT,
+        """The running process. Its start takes seconds, so a request that gives up does not undo it for the others."""
+        ended = self._process is None or self._process.returncode is not None
+        if self._start is None or (self._start.done() and ended):
+            self._start = asyncio.create_task(self._launch())
+        return await asyncio.shield(self._start)
+
+    async def _launch(self) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            *(self._python, "-I", str(_WORKER), self._settings),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=os.environ | {"SG_LEGACY_KEY": self._key.reveal()},
+            limit=_LINE_LIMIT,
+        )
+        self._process = process
+        assert process.stdout is not None
+        greeting = await process.stdout.readline()
+        if not greeting:
+            raise ConfigError(
+                f"captioner=gemini_legacy: {self._python} cannot import google-generativeai: make an environment "
+                "with `pip install google-generativeai` and name its Python with captioner.python=PATH."
             )
-            assert process.stdout is not None
-            greeting = await process.stdout.readline()
-            if not greeting:
-                raise ConfigError(
-                    f"captioner=gemini_legacy: {self._python} cannot import google-generativeai: make an environment "
-                    "with `pip install google-generativeai` and name its Python with captioner.python=PATH."
-                )
-            self.sdk = ("google-generativeai", json.loads(greeting)["sdk_version"])
-            self._reader = asyncio.create_task(self._read(process.stdout))
-            self._process = process
-            return process
+        self.sdk = ("google-generativeai", json.loads(greeting)["sdk_version"])
+        self._reader = asyncio.create_task(self._read(process.stdout))
+        return process
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while line := await stream.readline():

@@ -1,0 +1,113 @@
+"""The words of the command line: estimate, status, audit, export, import, merge, doctor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+import sg.caption.hosted_config
+import sg.sources.config  # noqa: F401 - its schemas
+from sg.caption.actions import act
+from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
+from sg.caption.hosted import caption_with_service
+from sg.caption.run import caption_videos
+from sg.core.commands import CONFIG_FOLDER, typed
+from sg.core.errors import ConfigError, MissingInputError
+from sg.core.tracking import LoggerConfig
+from sg.video.writer import write_video
+from tests.caption.fake_gemini.faults import FaultPlan
+from tests.caption.fake_gemini.state import State
+from tests.caption.hosted_builder import data_folder, manifest_of
+
+
+def composed(folder: Path, url: str, *overrides: str) -> CaptionConfig:
+    words = ["data=demo", "data.name=clips", f"data.dir={folder}", f"data.videos={folder / 'videos'}", "logger=csv"]
+    words += ["captioner=gemini", f"captioner.base_url={url}", "captioner.i_have_rights=true"]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        return typed(compose("caption", [*words, *overrides]), CaptionConfig)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three captioned clips: one with frames and a hostile caption, one that was blocked."""
+    data = data_folder(tmp_path, ["a", "b", "c"])
+    state.settings.plan = FaultPlan({"b": ["blocked"]})
+    config = composed(tmp_path, url)
+    caption_with_service(data, config.captioner, manifest_of(data), LoggerConfig(kind="csv"))
+    frames = np.full((30, 64, 64, 3), 90, np.uint8)
+    write_video(tmp_path / "videos" / "a.mp4", frames, 10.0)
+    monkeypatch.setattr("sg.caption.actions.make_manifest", lambda data: data.manifest_path)
+    return tmp_path
+
+
+def test_the_estimate_needs_neither_key_nor_permission(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    monkeypatch.setattr("sg.caption.actions.make_manifest", lambda data: data.manifest_path)
+    data_folder(tmp_path, [f"v{i}" for i in range(100)])
+    act(composed(tmp_path, "http://127.0.0.1:9", "dry_run=true", "captioner.i_have_rights=false"))
+    shown = capsys.readouterr().out
+    assert "100 (0.5 h of film)" in shown and "gemini-3.5-flash-lite" in shown and "cost, in batches" in shown
+
+
+def test_status_and_doctor_say_how_things_stand(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    act(composed(folder, url, "action=status"))
+    act(composed(folder, url, "action=doctor"))
+    shown = capsys.readouterr().out
+    assert "3 of 3 done" in shown and "trouble: blocked" in shown
+    assert "gemini-3.5-flash-lite answers" in shown
+
+
+def test_the_audit_shows_frames_beside_captions_and_escapes_everything(
+    folder: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sqlite3
+
+    evil = "<script>alert(1)</script> A man hears music. <img src=x onerror=y>"
+    with sqlite3.connect(folder / "captions" / "gemini" / "ledger.sqlite") as db:
+        db.execute("UPDATE result SET text=? WHERE task_key=(SELECT task_key FROM task WHERE video_id='c')", (evil,))
+    act(composed(folder, url, "action=audit"))
+    shown = capsys.readouterr().out
+    page = (folder / "captions" / "gemini" / "audit" / "index.html").read_text(encoding="utf-8")
+    numbers = json.loads((folder / "captions" / "gemini" / "audit" / "audit.json").read_text(encoding="utf-8"))
+    assert "<script" not in page and "<img src=x" not in page and "&lt;script&gt;" in page
+    assert page.count("data:image/jpeg;base64,") == 4
+    assert numbers["gates"]["meta/reject"] == 1 and numbers["audio"] == {
+        "heard in a silent film": 1,
+        "silent films": 2,
+    }
+    assert "blocked: PROHIBITED_CONTENT" in shown and "words of the captions" in shown
+
+
+def test_exports_and_imports_go_round(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out, data = folder / "captions.json", composed(folder, url).data
+    with pytest.raises(MissingInputError, match=r"sg\.caption import"):
+        caption_videos(data, ImportedCaptionerConfig())
+    act(composed(folder, url, "action=export", "format=sharegemini", f"out={out}"))
+    act(composed(folder, url, "action=import", f"source={out}"))
+    shown = capsys.readouterr().out
+    assert "2 captions" in shown and caption_videos(data, ImportedCaptionerConfig()).is_file()
+
+
+def test_what_an_action_lacks_is_told(folder: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match=r"export needs .*out=PATH"):
+        act(composed(folder, url, "action=export"))
+    with pytest.raises(ConfigError, match="import needs a published caption file"):
+        act(composed(folder, url, "action=import"))
+    with pytest.raises(ConfigError, match="forget needs a file"):
+        act(composed(folder, url, "action=forget"))
+    with pytest.raises(ConfigError, match="add captioner=gemini"):
+        _audit_given(folder)
+    with pytest.raises(ConfigError, match="should be one of caption, status"):
+        CaptionConfig(action="sing")
+
+
+def _audit_given(folder: Path) -> None:
+    words = ["data=demo", f"data.dir={folder}", "captioner=given", "action=audit"]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        act(typed(compose("caption", words), CaptionConfig))
