@@ -64,14 +64,22 @@ def _pipeline(rows: list[dict[str, bytes]], settings: FilmSettings, config: Embe
     have = ray.cluster_resources()
     cpus, gpus = int(have.get("CPU", 1)), int(have.get("GPU", 0))
     models = gpus or 1
-    share = 1.0 if cpus > 1 else 0.5  # a cluster of one core has room for both kinds of actors
     decoders = config.workers or max(1, cpus - models)
+    share = max(0.1, min(1.0, round((cpus - 0.5) / (decoders + models), 2)))  # so that all of them find room
     films = ray.data.from_items(rows, override_num_blocks=min(len(rows), _MAX_BLOCKS))
     decoded_films = films.map(
-        Decode, fn_constructor_args=(settings, config.timeout_s), concurrency=(1, decoders), num_cpus=share
+        Decode,
+        fn_constructor_args=(settings, config.timeout_s),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=decoders),
+        num_cpus=share,
     )
     place = {"num_gpus": 1} if gpus else {"num_cpus": share}
-    return decoded_films.map(Embed, fn_constructor_args=(config,), concurrency=(1, models), **place)
+    return decoded_films.map(
+        Embed,
+        fn_constructor_args=(config,),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=models),
+        **place,
+    )
 
 
 class Decode:
@@ -124,7 +132,7 @@ def _cluster() -> Iterator[None]:
         _settle()
         yield
         return
-    ray.init(logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
+    ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     try:
         _settle()
         yield
@@ -142,4 +150,4 @@ def _settle() -> None:
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     for name in ("ray.data", "ray"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.ERROR)
