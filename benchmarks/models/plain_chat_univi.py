@@ -32,12 +32,12 @@ class PlainChatUniVi(nn.Module):
         self.language_model = _eager(model.model, model.config.text_config)
         self.lm_head, self.projector = model.lm_head, model.mm_projector
 
-    def encode(self, frames: Tensor, counts: list[int]) -> list[Tensor]:
-        """Visual tokens of every clip, before the projector."""
+    def encode(self, frames: Tensor, counts: list[int], noise: Tensor | None = None) -> list[Tensor]:
+        """Visual tokens of every clip, before the projector; `noise` [T] is added to the temporal stage's densities."""
         with torch.no_grad():
             outputs = self.tower(frames, output_hidden_states=True)
             features = outputs.hidden_states[self.select_layer][:, 1:]
-        return [self._merge(clip) for clip in torch.split(features, counts)]
+        return [self._merge(clip, noise) for clip in torch.split(features, counts)]
 
     def loss(self, ids: Tensor, labels: Tensor, mask: Tensor, frames: Tensor, counts: list[int]) -> Tensor:
         """Mean cross-entropy of a batch of one clip a row."""
@@ -64,12 +64,13 @@ class PlainChatUniVi(nn.Module):
             torch.cat([mask[:start], seen, mask[end:]]),
         )
 
-    def _merge(self, clip: Tensor) -> Tensor:
+    def _merge(self, clip: Tensor, noise: Tensor | None = None) -> Tensor:
         """Tokens of a video [T, P, C], T at least 3."""
         settings = self.settings
         frame_means = clip.mean(dim=1, keepdim=True).transpose(0, 1)
         num_events = cluster_count(len(clip), settings.temporal_rate)
-        event_of = _cluster(frame_means, num_events, neighbour_count(num_events, settings.temporal_neighbours))[0]
+        k = neighbour_count(num_events, settings.temporal_neighbours)
+        event_of = _cluster(frame_means, num_events, k, noise)[0]
         stages, tokens = [], clip
         for clusters, k in zip(settings.clusters, settings.neighbours, strict=True):
             tokens = _merged(tokens, clusters, neighbour_count(clusters, k))
@@ -94,12 +95,13 @@ def _eager(part: Any, config: Any) -> Any:
 
 
 @torch.no_grad()
-def _cluster(tokens: Tensor, clusters: int, k: int) -> Tensor:
+def _cluster(tokens: Tensor, clusters: int, k: int, noise: Tensor | None = None) -> Tensor:
     """Cluster [B, N] of every token of `tokens` [B, N, C]."""
     rows, count, channels = tokens.shape
     distances = torch.cdist(tokens.float(), tokens.float()) / channels**0.5
     nearest, _ = torch.topk(distances, k=min(k, count), dim=-1, largest=False)
     density = (-(nearest**2).mean(dim=-1)).exp()
+    density = density if noise is None else density + noise
     higher = (density[:, None, :] > density[:, :, None]).type(distances.dtype)
     farthest = distances.flatten(1).max(dim=-1)[0][:, None, None]
     separation, _ = (distances * higher + farthest * (1 - higher)).min(dim=-1)
