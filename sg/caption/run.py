@@ -72,7 +72,8 @@ def _existing(data: DataConfig, captioner: CaptionerConfig) -> Path:
             "(see first what they cost, with dry_run=true)."
         )
     raise MissingInputError(
-        f"There are no captions {path}: python -m sg.caption import data={data.name} source=FILE reads one."
+        f"There are no captions {path}: python -m sg.caption import data={data.name} source=FILE reads a published "
+        "file."
     )
 
 
