@@ -41,7 +41,7 @@ def main() -> None:
 
 
 async def send(url: str, rpm: float | None, tpm: float | None, window: float, seconds: float) -> None:
-    pacer = Pacer(rpm=rpm, tpm=tpm, usd_per_10_min=None, minute_s=window, edge_s=EDGE_S * window / 60)
+    pacer = Pacer(rpm=rpm, tpm=tpm, usd_per_10_min=None, minute_s=window, edge_s=EDGE_S)
     service = Gemini(Secret(KEY), base_url=url, api_version="v1beta", timeout_s=30)
     until = time.monotonic() + seconds
 
