@@ -41,17 +41,17 @@ def main() -> None:
 
 
 async def send(url: str, rpm: float | None, tpm: float | None, window: float, seconds: float) -> None:
-    edge = EDGE_S * window / 60
-    pacer = Pacer(rpm=rpm, tpm=tpm, usd_per_10_min=None, minute_s=window, edge_s=max(edge, 0.1))
+    pacer = Pacer(rpm=rpm, tpm=tpm, usd_per_10_min=None, minute_s=window, edge_s=EDGE_S)
     service = Gemini(Secret(KEY), base_url=url, api_version="v1beta", timeout_s=30)
     until = time.monotonic() + seconds
 
     async def client(number: int) -> None:
         made = Request("m", "s", "u", Media("video/mp4", b"clip:%d;" % number), {})
         while time.monotonic() < until:
-            await pacer.leave(1250, 0)
+            place = await pacer.leave(1250, 0)
             if time.monotonic() < until:
                 await service.generate(made)
+                place.settle(1250, 0)
 
     await asyncio.gather(*(client(number) for number in range(16)))
     await service.close()

@@ -1,8 +1,8 @@
 """Pacing: how many requests, tokens and dollars may leave, counted as the provider counts them.
 
 Each limit holds in every window of its length, wherever the window begins: a log of what left decides, and an even
-spacing keeps a burst from using a minute up in its first second. Windows are a little longer than the provider's,
-because a request arrives later than it leaves, and not always by the same time.
+spacing keeps a burst from using a minute up in its first second. A request arrives later than it leaves, and not always
+by the same time: it counts from its answer, by which it had arrived, or from `EDGE_S` after it left if that is earlier.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-EDGE_S = 1.5
-"""Seconds by which arrival times may differ from the order of leaving."""
+EDGE_S = 3.0
+"""Seconds within which a request whose answer takes longer has surely arrived."""
 _BURST_S = 1.0
 
 
 @dataclass(slots=True)
 class _Entry:
-    when: float
+    arrived_by: float
     amount: float
     inside: bool = True
 
@@ -29,7 +29,7 @@ class Window:
     """At most `limit` in any `seconds`; amounts may be corrected after they were counted."""
 
     def __init__(self, name: str, limit: float, seconds: float, edge_s: float = EDGE_S) -> None:
-        self.name, self.limit, self.seconds = name, limit, seconds + edge_s
+        self.name, self.limit, self.seconds, self._edge_s = name, limit, seconds, edge_s
         self._log: deque[_Entry] = deque()
         self._sum = 0.0
         self._even_from = 0.0
@@ -44,16 +44,20 @@ class Window:
         for entry in self._log:
             freed += entry.amount
             if freed >= needed:
-                return max(entry.when + self.seconds - now, spacing, 0.001)
-        return max(self._log[-1].when + self.seconds - now, spacing, 0.001)
+                return max(entry.arrived_by + self.seconds - now, spacing, 0.001)
+        return max(self._log[-1].arrived_by + self.seconds - now, spacing, 0.001)
 
     def count(self, amount: float, now: float) -> _Entry:
         """Count what leaves now."""
-        entry = _Entry(now, amount)
+        entry = _Entry(now + self._edge_s, amount)
         self._log.append(entry)
         self._sum += amount
         self._even_from = max(self._even_from, now) + amount * self.seconds / self.limit
         return entry
+
+    def answered(self, entry: _Entry, now: float) -> None:
+        """The request has arrived by now, so its window begins no later."""
+        entry.arrived_by = min(entry.arrived_by, now)
 
     def correct(self, entry: _Entry, amount: float) -> None:
         """The true amount of what left."""
@@ -63,7 +67,7 @@ class Window:
         entry.amount = amount
 
     def _forget(self, now: float) -> None:
-        while self._log and self._log[0].when + self.seconds <= now:
+        while self._log and self._log[0].arrived_by + self.seconds <= now:
             entry = self._log.popleft()
             self._sum -= entry.amount
             entry.inside = False
@@ -79,7 +83,9 @@ class Reservation:
 
     def settle(self, tokens: float, usd: float) -> None:
         """The true tokens and dollars of the request."""
+        now = time.monotonic()
         for window, entry, kind in self.entries:
+            window.answered(entry, now)
             if kind != "requests":
                 window.correct(entry, tokens if kind == "tokens" else usd)
 

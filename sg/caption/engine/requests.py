@@ -109,8 +109,8 @@ class Desk:
             unclear = isinstance(outcome, Failure) and outcome.kind is Kind.TRANSIENT and outcome.code == 0
             settled = await self._record(attempt, sent, outcome, likely if unclear else None)
             cost = settled.attempt.cost_usd
+            place.settle(outcome.usage.input or tokens if isinstance(outcome, Answer) else tokens, cost)
             if isinstance(outcome, Answer):
-                place.settle(outcome.usage.input or tokens, cost)
                 self.forecast.learn(expected, outcome.usage)
             return settled, took
         finally:
