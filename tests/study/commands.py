@@ -66,5 +66,5 @@ def run_until(
 
 def study_folder(folder: Path) -> Path:
     """The one study in the runs folder of a test."""
-    (found,) = [path for path in (folder / "runs").iterdir() if path.is_dir()]
+    (found,) = [path for path in (folder / "runs").iterdir() if path.is_dir() and path.name != "evaluations"]
     return found

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,7 @@ class BatchRun(Run):
         with path.open("wb") as stream:
             while len(tasks) < limit and not left and self.end is None:
                 name, now, wanted = desk.recipe.name, time.time(), min(limit - len(tasks), 256)
-                claimed = await desk.journal.write(lambda n=name, t=now, w=wanted: desk.ledger.claim(n, t, w))
+                claimed = await desk.journal.write(partial(desk.ledger.claim, name, now, wanted))
                 if not claimed:
                     break
                 for number, task in enumerate(claimed):

@@ -63,7 +63,8 @@ class Outcomes:
         if isinstance(outcome, Failure):
             return self._failed(sent, outcome)
         self.quota_streak = 0
-        kind, verdicts, text, form = answer_kind(outcome), (), outcome.text, None
+        kind, text, form = answer_kind(outcome), outcome.text, None
+        verdicts: tuple[Verdict, ...] = ()
         if kind is None:
             self.any_success = True
             text, form = self._caption(outcome)
