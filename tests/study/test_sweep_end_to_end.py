@@ -158,7 +158,7 @@ def test_the_dashboard_reads_only_keys_that_the_sweep_logged(
     sections = available_sections("demo", logged_keys(study))
     assert [section.name for section in sections] == [section.name for section in plan_sections("demo")]
     files = [file.read_bytes() for file in study.glob("*/wandb/offline-run-*/run-*.wandb")]
-    assert len(files) == len(RUNS) + 1
+    assert len(files) > len(RUNS)  # one a run, one for each time that the report was written
     assert [key for key in keys_of(sections) if not any(key.encode() in content for content in files)] == []
     left_out = keys_of(plan_sections("demo")) - keys_of(sections)
     assert {key for key in left_out if not key.startswith(("demo/no_video", "train/"))} <= {"speed/mfu", "figures/map"}
