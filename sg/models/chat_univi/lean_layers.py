@@ -170,8 +170,7 @@ def _attend(
     cosine, sine = (part[:, :, None] for part in position_embeddings)
     heads = (-1, attention.head_dim)
     late = hidden[:, first_query:]
-    query = attention.q_proj(late).unflatten(-1, heads)
-    key, value = attention.k_proj(hidden).unflatten(-1, heads), attention.v_proj(hidden).unflatten(-1, heads)
+    query, key, value = (part.unflatten(-1, heads) for part in _project(attention, hidden, late))
     if hasattr(attention, "q_norm"):
         query, key = attention.q_norm(query), attention.k_norm(key)
     query = _rotary(query, cosine[:, first_query:], sine[:, first_query:])
@@ -192,6 +191,20 @@ def _attend(
         **kwargs,
     )
     return attention.o_proj(mixed.flatten(2)), weights
+
+
+def _project(attention: Any, hidden: Tensor, late: Tensor) -> tuple[Tensor, ...]:
+    """Queries of `late` [B, S - first_query, D], keys and values of `hidden` [B, S, D].
+
+    Where all three are of the same positions they are one product: three narrow ones read `hidden` as often each.
+    """
+    layers = (attention.q_proj, attention.k_proj, attention.v_proj)
+    joint = late.shape == hidden.shape and all(type(layer) is nn.Linear for layer in layers)
+    if not joint or any((layer.bias is None) != (layers[0].bias is None) for layer in layers):
+        return attention.q_proj(late), attention.k_proj(hidden), attention.v_proj(hidden)
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+    return functional.linear(hidden, weight, bias).split([layer.out_features for layer in layers], dim=-1)
 
 
 def _with_forward(kind: Any, forward: Any) -> Any:
