@@ -82,7 +82,7 @@ def main(videos: int, kills: int, seed: int) -> None:
         folder.rename(again)
         print(f"an undisturbed run takes {seconds:.0f} s and writes {len(whole)} files", flush=True)
         for number in range(kills):
-            parts, jitter_s = chance.choice([0, 1, 2, 4, 6]), chance.uniform(0, 3)
+            parts, jitter_s = chance.choice([0, 1, 2]), chance.uniform(0, 0.8)
             told = kill_once(line, folder, parts, jitter_s)
             print(f"kill {number + 1}, {jitter_s:.1f} s after {parts} more parts: {told}", flush=True)
         timed(line)
