@@ -170,7 +170,7 @@ def _attend(
     cosine, sine = (part[:, :, None] for part in position_embeddings)
     heads = (-1, attention.head_dim)
     late = hidden[:, first_query:]
-    query, key, value = (part.unflatten(-1, heads) for part in _project(attention, hidden, late))
+    query, key, value = (part.view(*part.shape[:2], *heads) for part in _project(attention, hidden, late))
     if hasattr(attention, "q_norm"):
         query, key = attention.q_norm(query), attention.k_norm(key)
     query = _rotary(query, cosine[:, first_query:], sine[:, first_query:])
@@ -204,7 +204,8 @@ def _project(attention: Any, hidden: Tensor, late: Tensor) -> tuple[Tensor, ...]
         return attention.q_proj(late), attention.k_proj(hidden), attention.v_proj(hidden)
     weight = torch.cat([layer.weight for layer in layers])
     bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
-    return functional.linear(hidden, weight, bias).split([layer.out_features for layer in layers], dim=-1)
+    joined = functional.linear(hidden, weight, bias)
+    return torch.split(joined, [layer.out_features for layer in layers], dim=-1)
 
 
 def _with_forward(kind: Any, forward: Any) -> Any:
