@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := $(shell grep -m1 '^torch==' constraints.txt)
 SCALES := 50k,100k,200k,400k,530k
+# A worker a core takes file after file, the longest first (tests/conftest.py sorts them).
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast lint format constraints assets clean
@@ -26,10 +28,10 @@ demo: $(READY)  ## the whole scaling study on the demo world: table, figures, pa
 	$(BIN)/python train.py -m data.scale=$(SCALES)
 
 test: $(READY)  ## the whole test suite, a worker a core
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: $(READY)  ## the tests that take seconds
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check

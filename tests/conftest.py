@@ -12,9 +12,10 @@ import torch
 
 torch.set_num_threads(1)
 
-LONGEST_FILES = ("test_sweep_end_to_end.py", "test_own_videos.py")
+LONGEST_FILES = ("test_sweep_end_to_end.py", "test_readme.py", "test_embed.py", "test_own_videos.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: with a worker a core, none of them is left over at the end."""
-    items.sort(key=lambda item: item.path.name not in LONGEST_FILES)
+    order = {name: place for place, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
 
 from sg.study.sweep import begin_sweep, complete_jobs
 
@@ -43,6 +45,7 @@ class StudySweeper(BasicSweeper):
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None
         config, loader = self.config, self.hydra_context.config_loader
         launch = self.launcher.launch
+        _compose_once(loader)
 
         def checked_launch(job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
             configs = [loader.load_sweep_config(config, list(job)) for job in job_overrides]
@@ -51,3 +54,17 @@ class StudySweeper(BasicSweeper):
 
         self.launcher.launch = checked_launch  # type: ignore[method-assign]
         return super().sweep(arguments)
+
+
+def _compose_once(loader: ConfigLoader) -> None:
+    """Let `loader` remember: Hydra, the plan and the launcher ask for the config of each job, half a second a time."""
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    compose = loader.load_sweep_config
+
+    def load_sweep_config(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        key = tuple(sweep_overrides)
+        if key not in composed:
+            composed[key] = compose(master_config, sweep_overrides)
+        return composed[key]
+
+    loader.load_sweep_config = load_sweep_config  # type: ignore[method-assign]

@@ -186,7 +186,7 @@ def test_the_budget_is_never_passed_and_a_larger_one_goes_on(tmp_path: Path, sta
         run(data, config)
     with ledger(data, config) as db:
         spent = reading.spent_usd(db)
-    assert 0.012 < spent <= 0.02
+    assert 0.018 < spent <= 0.02  # requests in flight are waited for: what they leave of their reserve is used too
     assert BudgetReachedError.exit_code == 3
     assert set(run(data, settings(url, budget_usd=1.0)).values()) == {"succeeded"}
     assert state.summary()["second_paid"] == 0

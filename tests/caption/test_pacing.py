@@ -139,6 +139,21 @@ def test_a_purse_counts_what_is_in_flight() -> None:
     assert purse.spent_usd == pytest.approx(0.6) and purse.reserve(0.39)
 
 
+def test_a_purse_waits_for_what_is_in_flight_and_then_says_that_it_is_empty() -> None:
+    async def spend() -> tuple[bool, bool]:
+        purse = Purse(1.0, 0.0)
+        assert await purse.set_aside(0.8)
+        waiting = asyncio.create_task(purse.set_aside(0.5))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        purse.settle(0.8, 0.3)
+        first = await waiting
+        purse.settle(0.5, 0.5)
+        return first, await purse.set_aside(0.3)
+
+    assert asyncio.run(spend()) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("code", "error", "kind"),
     [

@@ -1,25 +1,50 @@
 """Headless Chromium: what a page shows, what it says on its console, how it looks."""
 
+import contextlib
+import os
+import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
+import pytest
+
 QUIET = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync")
+LONGEST_S = 120
 FLAGS = [f"--{name}" for name in ("headless", "no-sandbox", "disable-gpu", "hide-scrollbars", *QUIET)]
 
 
-def _run(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+def _run(page: Path, profile: Path, *flags: str) -> tuple[str, str]:
+    """What Chromium wrote to its two streams. One that never answers is ended with its helpers, and the test skipped.
+
+    The streams are files: the helpers of a Chromium that hangs would hold a pipe open for ever.
+    """
     command = ["chromium", *FLAGS, f"--user-data-dir={profile}/chromium", "--virtual-time-budget=5000", *flags]
-    return subprocess.run([*command, f"file://{page}"], capture_output=True, text=True, timeout=300, check=True)
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        browser = subprocess.Popen([*command, f"file://{page}"], stdout=output, stderr=errors, start_new_session=True)
+        try:
+            code = browser.wait(timeout=LONGEST_S)
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"Chromium did not answer within {LONGEST_S} s")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait()
+        output.seek(0)
+        errors.seek(0)
+        said = output.read(), errors.read()
+    assert code == 0, said[1]
+    return said
 
 
 def page_text(page: Path, profile: Path) -> str:
     """The page's HTML after its scripts have run."""
-    return _run(page, profile, "--dump-dom").stdout
+    return _run(page, profile, "--dump-dom")[0]
 
 
 def console(page: Path, profile: Path) -> list[str]:
     """What the page wrote to its console: refused files, errors of scripts."""
-    said = _run(page, profile, "--enable-logging=stderr", f"--screenshot={profile}/page.png").stderr
+    _, said = _run(page, profile, "--enable-logging=stderr", f"--screenshot={profile}/page.png")
     return [line for line in said.splitlines() if "CONSOLE" in line]
 
 

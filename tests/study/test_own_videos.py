@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from sg.artefacts.captions import read_captions
 from sg.artefacts.manifest import read_manifest
 from sg.artefacts.result import read_result
+from sg.caption.run import caption_videos
+from tests.repository.test_configs import composed
 from tests.study.commands import SMALL_WORLD, overrides, run, study_folder
 
 CAPTIONS = {
@@ -58,10 +61,9 @@ def caption_file(folder: Path, kind: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "conversations"])
-def test_a_folder_of_real_films_trains_the_tiny_model(tmp_path: Path, kind: str) -> None:
+def test_a_folder_of_real_films_trains_the_tiny_model(tmp_path: Path) -> None:
     real_films(tmp_path / "clips")
-    captions = caption_file(tmp_path, kind)
+    captions = caption_file(tmp_path, "conversations")
     program = [
         "train.py",
         "data=folder",
@@ -78,3 +80,14 @@ def test_a_folder_of_real_films_trains_the_tiny_model(tmp_path: Path, kind: str)
     assert set(unusable) == {"broken", "zero", "empty"}
     assert all(unusable.values())
     assert "4 of" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_captions_in_other_files_are_those_of_the_conversations(tmp_path: Path, kind: str) -> None:
+    real_films(tmp_path / "clips")
+    taken = []
+    for name in ("conversations", kind):
+        files = [f"data.videos={tmp_path / 'clips'}", f"data.captions={caption_file(tmp_path, name)}"]
+        config = composed("data=folder", *files, f"paths.work={tmp_path / name}", f"paths.runs={tmp_path / 'runs'}")
+        taken.append(dict(read_captions(caption_videos(config.data, config.captioner))))
+    assert taken[0] == taken[1] == CAPTIONS

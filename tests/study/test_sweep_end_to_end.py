@@ -24,6 +24,12 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def rows_of_both(folder: Path) -> list[dict[str, str]]:
+    """The rows of the baseline and of 530k, less what depends on the study's other rows."""
+    rows = [row for row in table(folder) if row["scale_label"] in ("0", "530k") and not row["control"]]
+    return [{name: value for name, value in row.items() if name not in ("study", "delta_p_holm")} for row in rows]
+
+
 def responses(folder: Path, name: str) -> list[str]:
     with (study_folder(folder) / name / "predictions.jsonl").open() as stream:
         return sorted(f"{row['question_id']} {row['setting']} {row['response']}" for row in map(json.loads, stream))
@@ -114,17 +120,17 @@ def test_a_sweep_interrupted_again_and_again_gives_the_table_of_an_undisturbed_o
     calm: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     folder, _ = calm
-    command = [*SWEEP, *overrides(tmp_path)]
+    command = ["train.py", "-m", "data.scale=530k", *SMALL_WORLD, *overrides(tmp_path)]
     run_until(command, "visual tokens")
-    run_until(command, r"stage instruct: \d+ steps", stop=signal.SIGINT)
     run_until(command, r"stage caption: \d+ steps")
-    run_until(command, r"\[530k-seed0\] stage caption: trained")
+    run_until(command, r"stage instruct: \d+ steps", stop=signal.SIGINT)
     done = run(command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stage align: reused" in done.stdout
     assert "stage caption: reused" in done.stdout
-    assert table(tmp_path) == table(folder)
-    assert {name: responses(tmp_path, name) for name in RUNS} == {name: responses(folder, name) for name in RUNS}
+    assert rows_of_both(tmp_path) == rows_of_both(folder) != []
+    for name in ("0-seed0", "530k-seed0"):
+        assert responses(tmp_path, name) == responses(folder, name)
 
 
 def test_the_checkpoint_of_a_run_is_evaluated_alone_to_the_same_scores(
@@ -168,11 +174,11 @@ def test_the_dashboard_reads_only_keys_that_the_sweep_logged(
 
 def test_slurm_jobs_run_through_submitit_s_local_executor(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    program = ["train.py", "-m", "launcher=slurm", "hydra/launcher=submitit_local", "data.scale=530k", *SMALL_WORLD]
+    program = ["train.py", "-m", "launcher=slurm", "hydra/launcher=submitit_local", "data.scale=50k", *SMALL_WORLD]
     done = run([*program, *overrides(tmp_path)])
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.parent.name for path in study_folder(tmp_path).glob("*/result.json")) == [
         "0-seed0",
-        "530k-seed0",
+        "50k-seed0",
     ]
     assert (study_folder(tmp_path) / "report" / "index.html").is_file()

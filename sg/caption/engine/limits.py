@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from sg.caption.engine.reading import pacific_midnight
 from sg.caption.hosted_config import QuotaConfig
 from sg.core.errors import SgError
+
+_ROUNDING_USD = 1e-9
 
 
 class BudgetReachedError(SgError):
@@ -42,6 +45,19 @@ class Purse:
 
     def __init__(self, budget_usd: float, spent_usd: float) -> None:
         self.budget_usd, self.spent_usd, self.reserved_usd = budget_usd, spent_usd, 0.0
+        self._settled = asyncio.Event()
+
+    async def set_aside(self, usd: float) -> bool:
+        """Reserve, after waiting for requests in flight if those leave too little; False when it could pass the budget.
+
+        A request costs less than it may at most, so the end of one can make room for the next.
+        """
+        while not self.reserve(usd):
+            if not self.reserved_usd:
+                return False
+            self._settled.clear()
+            await self._settled.wait()
+        return True
 
     def reserve(self, usd: float) -> bool:
         """Set aside what a request may cost at most; False when that could pass the budget."""
@@ -52,8 +68,10 @@ class Purse:
 
     def settle(self, reserved_usd: float, cost_usd: float) -> None:
         """The true cost of a request in place of what was set aside."""
-        self.reserved_usd = max(self.reserved_usd - reserved_usd, 0.0)
+        left = self.reserved_usd - reserved_usd
+        self.reserved_usd = left if left > _ROUNDING_USD else 0.0
         self.spent_usd += cost_usd
+        self._settled.set()
 
 
 class DailyQuota:

@@ -88,7 +88,7 @@ class Desk:
         expected = self.recipe.expected_tokens(clip)
         request = self.recipe.request(clip, film, uri, dict(task.tries))
         worst = self.forecast.worst_usd(expected, self.recipe.longest(dict(task.tries)))
-        if not self.purse.reserve(worst):
+        if not await self.purse.set_aside(worst):
             raise OutOfBudget
         cost = 0.0
         try:
