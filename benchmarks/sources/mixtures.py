@@ -41,6 +41,7 @@ class Mixture:
     core: dict[str, int]
 
     def sample(self, setting: str) -> Sample:
+        """The answers in a setting, over the seeds."""
         found = self.study.sample(self.arm, setting)
         if found is None:
             raise DataError(f"{self.study.folder} was not asked {setting}: finish its study first.")
@@ -99,7 +100,7 @@ def _tests(first: Mixture, others: list[Mixture]) -> list[str]:
     pairs = [(other, setting) for other in others for setting in SETTINGS]
     raw = [difference(other.sample(name), first.sample(name)).p or 0.0 for other, name in pairs]
     return [
-        f"{other.label} against {first.label}, {SETTING_TITLES[setting].lower()}: {p_text(p)}, of all {p_text(adjusted)}"
+        f"{other.label}, {SETTING_TITLES[setting].lower()}: {p_text(p)}, corrected {p_text(adjusted)}"
         for (other, setting), p, adjusted in zip(pairs, raw, holm(raw), strict=True)
     ]
 
