@@ -128,12 +128,13 @@ def _made_by(
 
 
 def _keys_of(config: AnnotatedDataConfig, annotations: Annotations) -> Callable[[Clip], Iterable[str]]:
-    pattern = getattr(config, "pattern", None) if isinstance(config, InternVidDataConfig) else None
+    is_internvid = isinstance(config, InternVidDataConfig)
+    pattern = getattr(config, "pattern", None) if is_internvid else None
     compiled = re.compile(pattern) if pattern else None
 
     def keys_of(clip: Clip) -> Iterable[str]:
         keys = [*annotations.sidecar_ids(clip), *name_keys(clip.stem, compiled)]
-        numbered = numbered_clip(clip.name)
+        numbered = numbered_clip(clip.name) if is_internvid else None
         return [*keys, number_key(*numbered)] if numbered else keys
 
     return keys_of

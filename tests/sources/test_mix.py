@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +11,6 @@ from sg.artefacts.captions import read_captions
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import VideoRecord, read_manifest, video_path, write_manifest
 from sg.artefacts.names import MAX_ID_BYTES
-from sg.core.commands import CONFIG_FOLDER, typed
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import write_json
 from sg.demo.build import demo_records, world_fingerprint, write_film
@@ -21,8 +19,8 @@ from sg.demo.language import caption
 from sg.sources.config import MixDataConfig, MixPart
 from sg.sources.manifests import make_manifest, scan
 from sg.sources.mix import draw_order
-from sg.study.config import TrainConfig
 from sg.study.inputs import make_inputs
+from tests.repository.test_configs import composed
 
 SIZES = st.dictionaries(st.sampled_from("abc"), st.integers(1, 40), min_size=1)
 WEIGHTS = st.fixed_dictionaries({name: st.floats(0.1, 10) for name in "abc"})
@@ -120,11 +118,6 @@ def test_a_mix_of_other_settings_is_drawn_anew_and_one_of_the_same_is_left(tmp_p
     assert read_manifest(first).info["drawn"] == {"a": 3}
     make_manifest(mixed(tmp_path, size="3k", captions_per_k=1, seed=1, sources={"a": parts["a"]}))
     assert len(read_manifest(first)) == 3
-
-
-def composed(*overrides: str) -> TrainConfig:
-    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        return typed(compose("train", list(overrides)), TrainConfig)
 
 
 def few_films(part: MixPart, films: int) -> dict[str, str]:
