@@ -10,9 +10,11 @@ from pathlib import Path, PurePosixPath
 
 from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.manifest import Manifest
-from sg.artefacts.published_captions import PublishedCaption, PublishedFile, read_name_map
 from sg.caption.cleaning import clean_caption
-from sg.core.errors import DataError
+from sg.core.errors import DataError, MissingInputError
+from sg.sources.items import Problem
+from sg.sources.records import BadRecord, read_records
+from sg.sources.sharegemini import PublishedCaption, published_caption, read_name_map
 
 log = logging.getLogger(__name__)
 MODEL = "gemini-1.5-pro"
@@ -29,17 +31,18 @@ def import_published(source: Path, name_map: Path | None, manifest: Manifest, ou
         MissingInputError: a file is missing.
         DataError: no record belongs to a clip of the manifest.
     """
-    published = PublishedFile(source)
+    if not source.is_file():
+        raise MissingInputError(f"There is no published caption file {source}: give one that exists with source=FILE.")
     numbers = {} if name_map is None else read_name_map(name_map)
     places = _places(manifest)
     counts: Counter[str] = Counter()
-    rows = list(_rows(published, places, numbers, counts))
+    rows = list(_rows(source, places, numbers, counts))
     if not rows:
         raise DataError(
             f"None of the {counts['missing']:,} records of {source} belongs to a clip of the manifest: for WebVid give "
             "the published name map too, name_map=webvid_videoname2id.json."
         )
-    problems = "".join(f", {count:,} {why}" for why, count in (published.problems + counts).items())
+    problems = "".join(f", {count:,} {why}" for why, count in counts.items())
     log.info("imported %s captions of %s%s", f"{len(rows):,}", source.name, problems)
     info = {"captioner": "sharegemini", "manifest": manifest.content_hash, "file": source.name, "model": MODEL}
     write_captions(out, rows, info)
@@ -47,10 +50,14 @@ def import_published(source: Path, name_map: Path | None, manifest: Manifest, ou
 
 
 def _rows(
-    published: PublishedFile, places: Mapping[str, str], numbers: Mapping[str, str], counts: Counter[str]
+    source: Path, places: Mapping[str, str], numbers: Mapping[str, str], counts: Counter[str]
 ) -> Iterator[CaptionRecord]:
     taken: set[str] = set()
-    for record in published:
+    for entry in read_records(source):
+        record = entry if isinstance(entry, BadRecord) else published_caption(entry)
+        if isinstance(record, (BadRecord, Problem)):
+            counts[record.reason.split(" (")[0]] += 1
+            continue
         video_id = _find(record, places, numbers)
         text, flags = clean_caption(record.caption)
         if video_id is None:

@@ -124,7 +124,7 @@ def _write_films(films: Sequence[tuple[Path, Film]], workers: int) -> None:
 
 def _write_tables(world: DemoWorld, config: DemoWorldConfig, folder: Path) -> None:
     info = {"source": "demo", "fingerprint": world_fingerprint(config), "config": asdict(config)}
-    write_manifest(folder / "manifest.parquet", _records(world), info)
+    write_manifest(folder / "manifest.parquet", demo_records(world), info)
     write_dialogs(folder / "align.json", [align_dialog(film) for film in world.align])
     write_dialogs(folder / "instruct.json", [instruct_dialog(item) for item in world.instruct])
     for item in world.benchmark:
@@ -133,7 +133,8 @@ def _write_tables(world: DemoWorld, config: DemoWorldConfig, folder: Path) -> No
     _write_benchmark_table(world.benchmark, folder / "benchmark" / BENCHMARK_TABLE)
 
 
-def _records(world: DemoWorld) -> Iterator[VideoRecord]:
+def demo_records(world: DemoWorld) -> Iterator[VideoRecord]:
+    """The rows of a world's manifest."""
     for film in world.corpus:
         num_frames = len(film.spec.scenes) * FRAMES_PER_SCENE
         yield VideoRecord(

@@ -8,7 +8,7 @@ from pathlib import Path
 from sg.core.commands import PROJECT_FOLDER
 from sg.core.errors import SgError
 from sg.doctor.findings import LACK, NOTE, OK, Finding
-from sg.sources.config import DemoDataConfig, FolderDataConfig
+from sg.sources.config import FolderDataConfig
 from sg.study.config import TrainConfig
 from sg.study.inputs import missing_inputs, needs_demo_world
 
@@ -32,11 +32,11 @@ def _settings(config: TrainConfig) -> Iterator[Finding]:
 
 def _data(config: TrainConfig) -> Iterator[Finding]:
     data = config.data
-    makes_itself = isinstance(data, (DemoDataConfig, FolderDataConfig))
+    makes_itself = data.is_made_on_the_way
     videos = Path(data.videos)
     if videos.is_dir():
         yield Finding("Data", OK, f"films: {videos}")
-    elif isinstance(data, DemoDataConfig):
+    elif makes_itself and not isinstance(data, FolderDataConfig):
         yield Finding("Data", NOTE, f"films: {videos} is rendered on the way")
     else:
         yield Finding("Data", LACK, f"films: there is no folder {videos}", "set data.videos=DIR")

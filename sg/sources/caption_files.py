@@ -1,4 +1,4 @@
-"""Caption files as people have them: CSV, TSV, JSON Lines, JSON, and Chat-UniVi/LLaVA conversations.
+"""Caption files as people have them: CSV, TSV, JSON Lines, JSON (also in gzip), and Chat-UniVi/LLaVA conversations.
 
 The files come from strangers: every entry that is no caption becomes a counted problem, never a crash, and nothing in
 them is evaluated. Ids stay text (a spreadsheet's `1053841541.0` too) and keep their case.
@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.sources.records import LINES, TABLES, BadRecord, csv_rows, first_character, json_array, json_lines
+from sg.sources.records import (
+    PACKED,
+    TABLES,
+    TEXTS,
+    BadRecord,
+    csv_rows,
+    first_character,
+    json_array,
+    json_lines,
+    kind_of,
+    open_text,
+)
 
 VIDEO_KEYS = (
     *("video", "video_path", "path", "file", "file_name", "filename", "video_file", "clip", "clip_path", "media"),
@@ -23,7 +34,6 @@ VIDEO_KEYS = (
 CAPTION_KEYS = ("caption", "text", "description", "sentence", "title", "name", "original_caption")
 MAX_CAPTION = 20_000
 """Characters kept of one caption."""
-_SUFFIXES = (*TABLES, ".json", *LINES)
 _NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
 
 
@@ -44,7 +54,7 @@ class CaptionFile:
 
 
 def read_caption_file(path: Path, video_key: str | None = None, caption_key: str | None = None) -> CaptionFile:
-    """Read a caption file; its kind follows from its suffix (.csv .tsv .json .jsonl .ndjson).
+    """Read a caption file; its kind follows from its suffix (.csv .tsv .json .jsonl .ndjson, and .gz after it).
 
     `video_key` and `caption_key` name the columns; None finds one of the usual names.
 
@@ -55,8 +65,10 @@ def read_caption_file(path: Path, video_key: str | None = None, caption_key: str
     """
     if not path.is_file():
         raise MissingInputError(f"There is no caption file {path}: give an existing one with data.captions=FILE.")
-    if path.suffix.lower() not in _SUFFIXES:
-        raise ConfigError(f"data.captions={path}: expected a file that ends in {', '.join(_SUFFIXES)}.")
+    if kind_of(path) not in TEXTS:
+        raise ConfigError(
+            f"data.captions={path}: expected a file that ends in {', '.join(TEXTS)}, with {PACKED} or not."
+        )
     result, columns = CaptionFile(), None
     for row in _rows(path):
         columns = columns or (list(map(str, row)) if isinstance(row, Mapping) else None)
@@ -114,9 +126,9 @@ def first_answer(turns: list[Any]) -> Any:
 
 def _rows(path: Path) -> Iterator[Any]:
     """Every row of a caption file, read as its suffix says; DataError at the first that is none."""
-    suffix = path.suffix.lower()
+    kind = kind_of(path)
     yield from (
-        _json_rows(path) if suffix == ".json" else _good(path, csv_rows(path) if suffix in TABLES else json_lines(path))
+        _json_rows(path) if kind == ".json" else _good(path, csv_rows(path) if kind in TABLES else json_lines(path))
     )
 
 
@@ -132,7 +144,8 @@ def _json_rows(path: Path) -> Iterator[Any]:
     if first_character(path) == "[":
         yield from json_array(path)
         return
-    text = path.read_text(encoding="utf-8-sig", errors="replace").strip()
+    with open_text(path) as stream:
+        text = stream.read().strip()
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

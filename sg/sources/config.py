@@ -60,12 +60,22 @@ class DataConfig:
         """The vectors that the embedder of this name made."""
         return Path(self.dir) / "embeddings" / embedder
 
+    @property
+    def is_made_on_the_way(self) -> bool:
+        """Whether a run makes manifest, captions, vectors and merge forest itself, because that costs minutes."""
+        return False
+
 
 @dataclass
 class DemoDataConfig(DataConfig):
     """The procedural demo world; its films are rendered when they are first needed."""
 
     world: DemoWorldConfig = field(default_factory=DemoWorldConfig)
+
+    @property
+    def is_made_on_the_way(self) -> bool:
+        """It is."""
+        return True
 
 
 @dataclass
@@ -92,6 +102,11 @@ class FolderDataConfig(DataConfig):
         super().__post_init__()
         if self.workers < 0 or not self.timeout_s > 0:
             raise ConfigError(f"data.workers={self.workers} and data.timeout_s={self.timeout_s} should be positive.")
+
+    @property
+    def is_made_on_the_way(self) -> bool:
+        """It is: people bring few clips."""
+        return True
 
 
 @dataclass
@@ -199,12 +214,14 @@ class MixPart:
         dir: folder of its artefacts, with the manifest that its own scan made (`data.dir` of the source).
         weight: its share of the mix is this over the sum of all weights; 0 leaves it out; null for all sources: as
             large as they are.
-        videos: folder of its films; null takes what its manifest says.
+        videos: folder of its films; null takes what its manifest says, or `videos` in `dir`.
+        world: the demo world that is made in `dir` when it is missing; null for everything else.
     """
 
     dir: str = "???"
     weight: float | None = None
     videos: str | None = None
+    world: DemoWorldConfig | None = None
 
 
 @dataclass
@@ -215,11 +232,13 @@ class MixDataConfig(DataConfig):
         sources: the sources by any name.
         size: videos to draw, written as a scale; the draw of a size begins with that of every smaller one.
         seed: of the draw.
+        world: the demo world that the tiny model's dialogs and benchmark come from.
     """
 
     sources: dict[str, MixPart] = field(default_factory=dict)
     size: str = "all"
     seed: int = 0
+    world: DemoWorldConfig = field(default_factory=lambda: DemoWorldConfig(videos_per_k=1))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -229,6 +248,19 @@ class MixDataConfig(DataConfig):
             raise ConfigError(f"data.sources has the weights {weights}: expected numbers of 0 or more.")
         if None in weights and any(weights):
             raise ConfigError(f"data.sources has the weights {weights}: give one to every source, or to none.")
+        for name in self.sources:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", name):
+                raise ConfigError(f"data.sources.{name} names videos: expected up to 40 letters, digits and dashes.")
+
+    @property
+    def drawn(self) -> dict[str, MixPart]:
+        """The sources with a weight."""
+        return {name: part for name, part in self.sources.items() if part.weight != 0}
+
+    @property
+    def is_made_on_the_way(self) -> bool:
+        """Whether it mixes demo worlds only."""
+        return bool(self.drawn) and all(part.world is not None for part in self.drawn.values())
 
 
 @dataclass

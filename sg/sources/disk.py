@@ -13,6 +13,7 @@ from sg.core.progress import Progress
 
 _SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg mpe vob ts m2ts mts flv f4v wmv asf gif 3gp ogv mxf mjpeg"
 CLIP_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Listing:
     linked_folders: list[str] = field(default_factory=list)
     """Links to folders are not followed: what they hold would be seen twice, or lies outside."""
     unreadable_folders: list[str] = field(default_factory=list)
+    frame_folders: list[str] = field(default_factory=list)
+    """Folders that hold several pictures and no clip: frames that somebody took out of a film, which are not read."""
 
     @property
     def state(self) -> str:
@@ -61,14 +64,18 @@ def list_clips(videos: Path) -> Listing:
     with Progress("folder", None, "clips") as bar:
         while folders:
             folder = folders.pop()
+            before, pictures = len(listing.clips), 0
             try:
                 with os.scandir(videos / folder) as entries:
                     for entry in entries:
                         found = len(listing.clips)
                         _take(videos, f"{folder}/{entry.name}" if folder else entry.name, entry, listing, folders)
                         bar.advance(len(listing.clips) - found)
+                        pictures += entry.name.lower().endswith(_PICTURES)
             except OSError:
                 listing.unreadable_folders.append(folder or ".")
+            if pictures > 1 and len(listing.clips) == before:
+                listing.frame_folders.append(folder or ".")
     listing.clips.sort(key=lambda clip: clip.name)
     return listing
 

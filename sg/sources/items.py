@@ -65,6 +65,19 @@ class Source(Protocol):
         """The videos of one record of the annotation file `origin`, or of the JSON file beside a film."""
 
 
+def film_part(
+    record: Mapping[str, Any], ids: tuple[str, ...], starts: tuple[str, ...], ends: tuple[str, ...]
+) -> tuple[str, tuple[int, int]] | Problem:
+    """YouTube id and range in milliseconds of a record, by the first of the named columns that it has."""
+    value = first_of(record, *ids)
+    name = youtube_id(value)
+    if name is None:
+        return Problem("no YouTube id", shown(value))
+    start, end = first_of(record, *starts), first_of(record, *ends)
+    span = parse_range_ms(start, end)
+    return (name, span) if span else Problem("no time range", f"{shown(name)}: {shown(start)} to {shown(end)}")
+
+
 def text_of(value: Any) -> str:
     """Text that can be stored; empty for everything that is no text. JSON may hold halves of surrogate pairs."""
     return value[:MAX_CAPTION].encode("utf-8", "replace").decode() if isinstance(value, str) else ""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sg.sources.items import Item, Problem, any_part_key, first_of, range_key, shown, split_of, text_of, youtube_id
-from sg.sources.timestamps import parse_range_ms
+from sg.sources.items import Item, Problem, any_part_key, film_part, first_of, range_key, split_of, text_of
 
 REPLACEMENTS = "replacement_for_corrupted_k400"
 """Folder of the mirror with good copies of films that are corrupt in the main folders."""
@@ -35,17 +34,13 @@ class Kinetics400:
 
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
         """The video of a row."""
-        value = first_of(record, "youtube_id", "YoutubeID", "url")
-        name = youtube_id(value)
-        if name is None:
-            yield Problem("no YouTube id", shown(value))
-            return
-        start, end = first_of(record, "time_start", "clip_start"), first_of(record, "time_end", "clip_end")
-        span = parse_range_ms(start, end)
-        if span is None:
-            yield Problem("no time range", f"{shown(name)}: {shown(start)} to {shown(end)}")
+        part = film_part(
+            record, ("youtube_id", "YoutubeID", "url"), ("time_start", "clip_start"), ("time_end", "clip_end")
+        )
+        if isinstance(part, Problem):
+            yield part
             return
         label = text_of(first_of(record, "label"))
         split = text_of(first_of(record, "split"))
         split = {"validate": "val", "validation": "val", "training": "train"}.get(split, split) or split_of(origin)
-        yield kinetics_item(name, span, "", split[:40], {"label": label} if label else {})
+        yield kinetics_item(*part, "", split[:40], {"label": label} if label else {})

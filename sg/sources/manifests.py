@@ -11,13 +11,18 @@ from sg.sources.config import AnnotatedDataConfig, DataConfig, DemoDataConfig, F
 def make_manifest(config: DataConfig) -> Path:
     """The path of the data's manifest, after making it when it is missing.
 
-    The demo world and a folder of clips are also looked at again for what changed; a published set or a mix is taken as
-    its last scan left it, because walking through half a million films takes minutes on a network's disk.
+    The demo world and a folder of clips are also looked at again for what changed; a published set is taken as its last
+    scan left it, because walking through half a million films takes minutes on a network's disk, and so is a mix unless
+    it was drawn with other settings.
 
     Raises:
         MissingInputError: there is no manifest and no way to make it.
     """
-    if isinstance(config, (AnnotatedDataConfig, MixDataConfig)) and config.manifest_path.is_file():
+    if isinstance(config, MixDataConfig):
+        from sg.sources.mix import is_drawn
+
+        return config.manifest_path if is_drawn(config) else scan(config)
+    if isinstance(config, AnnotatedDataConfig) and config.manifest_path.is_file():
         return config.manifest_path
     return scan(config)
 

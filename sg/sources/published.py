@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sg.core.errors import ConfigError
@@ -13,11 +14,12 @@ from sg.sources.config import (
     ShareGeminiDataConfig,
     WebVidDataConfig,
 )
+from sg.sources.disk import Clip
 from sg.sources.items import Source
 
 
-def build_source(config: AnnotatedDataConfig) -> Source:
-    """The reader of the set that `config` is about."""
+def build_source(config: AnnotatedDataConfig, clips: Sequence[Clip]) -> Source:
+    """The reader of the set that `config` is about, for the films that lie on disk."""
     if isinstance(config, WebVidDataConfig):
         from sg.sources.webvid import WebVid
 
@@ -28,8 +30,9 @@ def build_source(config: AnnotatedDataConfig) -> Source:
         return Kinetics400()
     if isinstance(config, InternVidDataConfig):
         from sg.sources.internvid import InternVid
+        from sg.sources.numbered import Numbering
 
-        return InternVid()
+        return InternVid(Numbering.of(clips))
     if isinstance(config, HdVilaDataConfig):
         from sg.sources.hdvila import HdVila
 

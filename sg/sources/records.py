@@ -1,18 +1,21 @@
 """Annotation files as streams of records: CSV, TSV, JSON Lines, JSON arrays, Parquet; none is loaded whole.
 
-The files come from strangers and may be tens of gigabytes. What is no record is given as a `BadRecord`, so that the
-caller counts it or stops at it; nothing in a file is evaluated.
+Texts may be packed with gzip. The files come from strangers and may be tens of gigabytes, unpacked more. What is no
+record is given as a `BadRecord`, so that the caller counts it or stops at it; nothing in a file is evaluated.
 """
 
 from __future__ import annotations
 
 import ast
 import csv
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
 
@@ -22,7 +25,9 @@ _MAX_LITERAL = 2**20
 _CHUNK = 2**20
 _ROWS_PER_BATCH = 2_000
 TABLES, LINES, PARQUETS = (".csv", ".tsv"), (".jsonl", ".ndjson"), (".parquet",)
-SUFFIXES = (*TABLES, ".json", *LINES, *PARQUETS)
+TEXTS = (*TABLES, ".json", *LINES)
+SUFFIXES = (*TEXTS, *PARQUETS)
+PACKED = ".gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,32 @@ class BadRecord:
     reason: str
 
 
+def kind_of(path: Path) -> str:
+    """The suffix that says how a file is to be read, in small letters: `.csv` for `train.csv` and `train.csv.gz`."""
+    suffix = path.suffix.lower()
+    inner = Path(path.stem).suffix.lower()
+    return inner if suffix == PACKED and inner in TEXTS else suffix
+
+
+@contextmanager
+def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
+    """A text file, packed with gzip where its name ends so; DataError when it is cut off or no gzip file."""
+    packed = path.suffix.lower() == PACKED
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline=newline)
+            if packed
+            else path.open(encoding="utf-8-sig", errors="replace", newline=newline)
+        ) as stream:
+            yield stream
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is no whole gzip file: {error}.") from error
+
+
 def annotation_files(pattern: str) -> list[Path]:
     """The files that `pattern` names: one file, all annotation files of a folder, or a glob pattern; sorted.
+
+    Of `train.csv` and `train.csv.gz` in one folder the first is taken.
 
     Raises:
         MissingInputError: there is none.
@@ -44,25 +73,28 @@ def annotation_files(pattern: str) -> list[Path]:
     if path.is_file():
         found = [path]
     elif path.is_dir():
-        found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+        found = [file for file in path.iterdir() if kind_of(file) in SUFFIXES and file.is_file()]
     else:
         found = [file for file in path.parent.glob(path.name) if file.is_file()]
     if not found:
         raise MissingInputError(f"There are no annotation files {pattern}: name them with data.annotations=FILE.")
     for file in found:
-        if file.suffix.lower() not in SUFFIXES:
-            raise ConfigError(f"data.annotations={file}: expected a file that ends in {', '.join(SUFFIXES)}.")
-    return sorted(found)
+        if kind_of(file) not in SUFFIXES:
+            raise ConfigError(
+                f"data.annotations={file}: expected a file that ends in {', '.join(SUFFIXES)}, or a text in {PACKED}."
+            )
+    unpacked = set(found)
+    return sorted(file for file in found if file.suffix.lower() != PACKED or file.with_suffix("") not in unpacked)
 
 
 def read_records(path: Path) -> Iterator[Mapping[str, Any] | BadRecord]:
     """The records of an annotation file, read as its suffix says; DataError when nothing more can be read of it."""
-    suffix = path.suffix.lower()
-    if suffix in TABLES:
+    kind = kind_of(path)
+    if kind in TABLES:
         source = csv_rows(path)
-    elif suffix in PARQUETS:
+    elif kind in PARQUETS:
         source = _parquet_rows(path)
-    elif suffix == ".json" and first_character(path) == "[":
+    elif kind == ".json" and first_character(path) == "[":
         source = json_array(path)
     else:
         source = json_lines(path)
@@ -76,9 +108,10 @@ def read_records(path: Path) -> Iterator[Mapping[str, Any] | BadRecord]:
 def csv_rows(path: Path) -> Iterator[Mapping[str, Any] | BadRecord]:
     """Rows of a CSV or TSV file by its header; values are text, whatever they look like."""
     csv.field_size_limit(MAX_LINE)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        reader = csv.DictReader((line.replace("\0", "\ufffd") for line in stream), delimiter=delimiter)
+    delimiter = "\t" if kind_of(path) == ".tsv" else ","
+    with open_text(path, newline="") as stream:
+        lines = iter(lambda: stream.readline(MAX_LINE), "")
+        reader = csv.DictReader((line.replace("\0", "\ufffd") for line in lines), delimiter=delimiter)
         while True:
             try:
                 yield next(reader)
@@ -90,7 +123,7 @@ def csv_rows(path: Path) -> Iterator[Mapping[str, Any] | BadRecord]:
 
 def json_lines(path: Path) -> Iterator[Any | BadRecord]:
     """A value a line; lines as Python prints a dict are read too, by the parser of literals alone."""
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+    with open_text(path) as stream:
         number = 0
         while line := stream.readline(MAX_LINE + 1):
             number += 1
@@ -123,7 +156,7 @@ def json_array(path: Path) -> Iterator[Any]:
         DataError: the array is broken or cut off; elements before that were given.
     """
     decoder = json.JSONDecoder()
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+    with open_text(path) as stream:
         buffer, place, ended = "", 0, False
         buffer = stream.read(_CHUNK).lstrip()[1:]
         while True:
@@ -149,7 +182,7 @@ def json_array(path: Path) -> Iterator[Any]:
 
 def first_character(path: Path) -> str:
     """The first character of a text that is no white space; empty when there is none near its beginning."""
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+    with open_text(path) as stream:
         return stream.read(_CHUNK).lstrip()[:1]
 
 

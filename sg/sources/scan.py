@@ -21,10 +21,11 @@ from sg.sources.config import AnnotatedDataConfig, InternVidDataConfig
 from sg.sources.cutting import cut_clips, cut_jobs, films_by_id
 from sg.sources.disk import Clip, Listing, list_clips
 from sg.sources.duplicates import Digests, also_in, same_bytes
-from sg.sources.findings import BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
+from sg.sources.findings import AMBIGUOUS, BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
 from sg.sources.items import Item, Problem, name_keys
 from sg.sources.journal import Journal
 from sg.sources.matching import Matcher
+from sg.sources.numbered import is_as_long, number_key, numbered_clip
 from sg.sources.overlap import BenchmarkVideos, benchmark_videos
 from sg.sources.probing import Outcome, probe_clips
 from sg.sources.published import build_source
@@ -32,7 +33,7 @@ from sg.sources.scan_report import ScanReport, write_report
 
 log = logging.getLogger(__name__)
 
-SCAN_VERSION = 1
+SCAN_VERSION = 2
 """Raised when the same input gives another manifest than before."""
 _CHANGES_NOTHING = ("workers", "timeout_s", "scale", "control", "control_scale", "captions_per_k")
 
@@ -65,10 +66,10 @@ def scan_annotated(config: AnnotatedDataConfig) -> Path:
         ConfigError, DataError: the annotations are not what they should be, or not one film belongs to them.
     """
     files, path, videos = ScanFiles(Path(config.dir)), config.manifest_path, Path(config.videos)
-    source = build_source(config)
     with file_lock(path.with_suffix(".lock")):
         left_out = _unpack(config.shards, videos, files) if config.shards else Counter()
         listing = _films(videos, config)
+        source = build_source(config, listing.clips)
         annotations = Annotations(source, config.annotations, videos, listing)
         benchmark = benchmark_videos(config.benchmark)
         made_by = _made_by(config, listing, annotations, benchmark)
@@ -79,7 +80,7 @@ def scan_annotated(config: AnnotatedDataConfig) -> Path:
                     annotations = annotations.with_listing(listing)
                     made_by = _made_by(config, listing, annotations, benchmark)
                 found = _match(config, annotations, listing, findings)
-                rows = _rows(config, source.name, found, listing, benchmark, files, findings)
+                rows = _rows(config, source.name, found, listing, annotations, benchmark, files, findings)
             report = ScanReport.of(config, source, annotations, listing, rows, findings, benchmark, left_out)
             info = {"source": source.name, "licence": source.licence, "videos": str(videos.resolve())}
             write_report(files.folder, report)
@@ -112,7 +113,10 @@ def _films(videos: Path, config: AnnotatedDataConfig) -> Listing:
         )
     listing = list_clips(videos)
     if not listing.clips and not config.long_films:
-        raise MissingInputError(f"The folder {videos} holds no films (files that end in .mp4, .mkv, .webm, ...).")
+        frames = "; folders of frames are not read" if listing.frame_folders else ""
+        raise MissingInputError(
+            f"The folder {videos} holds no films (files that end in .mp4, .mkv, .webm, ...){frames}."
+        )
     return listing
 
 
@@ -124,11 +128,14 @@ def _made_by(
 
 
 def _keys_of(config: AnnotatedDataConfig, annotations: Annotations) -> Callable[[Clip], Iterable[str]]:
-    pattern = getattr(config, "pattern", None) if isinstance(config, InternVidDataConfig) else None
+    is_internvid = isinstance(config, InternVidDataConfig)
+    pattern = getattr(config, "pattern", None) if is_internvid else None
     compiled = re.compile(pattern) if pattern else None
 
     def keys_of(clip: Clip) -> Iterable[str]:
-        return [*annotations.sidecar_ids(clip), *name_keys(clip.stem, compiled)]
+        keys = [*annotations.sidecar_ids(clip), *name_keys(clip.stem, compiled)]
+        numbered = numbered_clip(clip.name) if is_internvid else None
+        return [*keys, number_key(*numbered)] if numbered else keys
 
     return keys_of
 
@@ -182,11 +189,12 @@ def _rows(
     source: str,
     found: Mapping[int, Item],
     listing: Listing,
+    annotations: Annotations,
     benchmark: BenchmarkVideos | None,
     files: ScanFiles,
     findings: Findings,
 ) -> list[VideoRecord]:
-    """A row for each video with a film, in the order of the films."""
+    """A row for each video with a film, in the order of the films; none where only a number speaks for it, wrongly."""
     videos = Path(config.videos)
     clips = {place: listing.clips[place] for place in found}
     looked = probe_clips(videos, list(clips.values()), files.journal("films"), config.workers, config.timeout_s)
@@ -204,15 +212,19 @@ def _rows(
         }
     rows = []
     for place, item in found.items():
-        outcome = outcomes[place]
+        outcome, clip = outcomes[place], clips[place]
+        by_number = numbered_clip(clip.name) and not annotations.sidecar_ids(clip)
+        if by_number and outcome[0] == OK and not is_as_long(item, outcome[2]["duration_s"]):
+            findings.add(AMBIGUOUS, item.video_id, clip.name, "its number is that of this clip, its length is not")
+            continue
         if place in shared:
             outcome = (IN_BENCHMARK, f"part of the benchmark: {shared[place]}", outcome[2])
         elif place in twins:
             outcome = (DUPLICATE, f"the same bytes as {found[twins[place]].video_id}", outcome[2])
-        rows.append(_row(source, item, clips[place], outcome))
+        rows.append(_row(source, item, clip, outcome))
         if outcome[0] != OK:
             kind = outcome[0] if outcome[0] in (IN_BENCHMARK, DUPLICATE) else "unreadable"
-            findings.add(kind, item.video_id, clips[place].name, outcome[1], outcome[0])
+            findings.add(kind, item.video_id, clip.name, outcome[1], outcome[0])
     return rows
 
 

@@ -91,6 +91,7 @@ class ScanReport:
                 "length_differs_from_annotation": sum(map(_length_differs, rows)),
                 "linked_folders": [shown(name) for name in listing.linked_folders[:_LISTED_FOLDERS]],
                 "unreadable_folders": [shown(name) for name in listing.unreadable_folders[:_LISTED_FOLDERS]],
+                "frame_folders": len(listing.frame_folders),
                 "left_out_of_shards": dict(left_out_of_shards),
             }
         )
@@ -119,6 +120,8 @@ class ScanReport:
                 lines.append(f"  {plain[key]:>9,} {meaning}")
         lines += [f"  not entered (a link): {name}" for name in plain["linked_folders"]]
         lines += [f"  not readable: {name}" for name in plain["unreadable_folders"]]
+        if plain["frame_folders"]:
+            lines.append(f"  {plain['frame_folders']:>9,} folders of frames (not read: only films are)")
         if plain["left_out_of_shards"]:
             lines.append(f"  left out of the shards{_listed(plain['left_out_of_shards'])}")
         compared = plain["benchmark"]["compared_with"]

@@ -1,9 +1,14 @@
-"""The caption files of ShareGemini: LLaVA conversations over films of WebVid and Kinetics-400."""
+"""The caption files of ShareGemini: LLaVA conversations over films of WebVid and Kinetics-400.
+
+A record has `id`, `video` and `conversations`, in the WebVid file also `set`. Neither `id` nor `video` is WebVid's
+number: `webvid_videoname2id.json` of the release links them.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,43 @@ from sg.sources.items import Item, Problem, first_of, named_range, shown, split_
 from sg.sources.kinetics400 import kinetics_item
 
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
+_TOKEN = re.compile(r"\s*<(?:video|image)>\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCaption:
+    """One record: how it names its film, the question, the caption, and `set` of the WebVid file."""
+
+    record_id: str
+    video: str
+    question: str
+    caption: str
+    folder_key: str = ""
+
+    @property
+    def stem(self) -> str:
+        """The film's file name without folders and suffix."""
+        return url_stem(self.video)
+
+
+def published_caption(record: Mapping[str, Any]) -> PublishedCaption | Problem:
+    """What a record of the release says, or why it says nothing."""
+    value, record_id = first_of(record, "video", "id"), record.get("id")
+    video = str(value) if isinstance(value, int) else text_of(value).strip()
+    turns = record.get("conversations")
+    caption = text_of(first_answer(turns)) if isinstance(turns, list) else ""
+    if not url_stem(video) or "\0" in video:
+        return Problem("no video", shown(value))
+    if not isinstance(turns, list) or not caption.strip():
+        return Problem("no caption", shown(value))
+    asked = (turn.get("value") for turn in turns if isinstance(turn, Mapping) and turn.get("from") in ("human", "user"))
+    return PublishedCaption(
+        record_id=str(record_id) if isinstance(record_id, int) else text_of(record_id),
+        video=video,
+        question=_TOKEN.sub(" ", text_of(next(asked, ""))).strip(),
+        caption=caption,
+        folder_key=text_of(record.get("set"))[:80],
+    )
 
 
 class ShareGemini:
@@ -31,44 +73,43 @@ class ShareGemini:
 
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
         """The video of a record."""
-        value = first_of(record, "video", "id")
-        stem = url_stem(str(value) if isinstance(value, int) else value)
-        turns = record.get("conversations")
-        caption = text_of(first_answer(turns)) if isinstance(turns, list) else ""
-        if not stem or "\0" in stem:
-            yield Problem("no video", shown(value))
-        elif not caption.strip():
-            yield Problem("no caption", shown(value))
-        elif named := named_range(stem):
-            yield kinetics_item(*named, caption, split_of(origin), {})
+        published = published_caption(record)
+        if isinstance(published, Problem):
+            yield published
+        elif named := named_range(published.stem):
+            yield kinetics_item(*named, published.caption, split_of(origin), {})
         else:
-            yield self._webvid(text_of(stem), caption, record)
+            yield self._webvid(published)
 
-    def _webvid(self, stem: str, caption: str, record: Mapping[str, Any]) -> Item:
+    def _webvid(self, published: PublishedCaption) -> Item:
+        stem, caption = published.stem, published.caption
         number = stem if _NUMBER.fullmatch(stem) else self._numbers.get(stem)
-        extra = {"set": text_of(record.get("set"))[:80]} if record.get("set") else {}
+        extra = {"set": published.folder_key} if published.folder_key else {}
         if number is None:
             return Item(safe_video_id(f"sharegemini-{stem}"), (stem,), caption=caption, extra=extra)
         return Item(f"webvid-{number}", (number,), (stem,) if stem != number else (), caption=caption, extra=extra)
 
 
 def read_name_map(path: Path) -> dict[str, str]:
-    """Names of WebVid films, without suffix, and their numbers, whichever of the two are the keys of the file.
+    """Names of WebVid films, without suffix, and their numbers, whichever of the two comes first in the file.
 
-    A name with two numbers is left out: nobody can tell which film is meant.
+    The file is an object or a list of pairs. A name with two numbers is left out: nobody can tell which film is meant.
 
     Raises:
         MissingInputError: there is no such file.
         DataError: it maps no names to numbers.
     """
     if not path.is_file():
-        raise MissingInputError(f"There is no name map {path}: name webvid_videoname2id.json with data.name_map=FILE.")
-    pairs = read_json(path)
+        raise MissingInputError(f"There is no name map {path}: webvid_videoname2id.json comes with the release.")
+    raw = read_json(path)
+    pairs = list(raw.items()) if isinstance(raw, dict) else raw if isinstance(raw, list) else []
     numbers: dict[str, str] = {}
     shared: set[str] = set()
-    for key, value in pairs.items() if isinstance(pairs, dict) else ():
-        one, other = str(key), str(value) if isinstance(value, (str, int)) else ""
-        if _NUMBER.fullmatch(one) and other and not _NUMBER.fullmatch(other):
+    for pair in pairs:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            continue
+        one, other = (str(value) if isinstance(value, (str, int)) else "" for value in pair)
+        if _NUMBER.fullmatch(one) and not _NUMBER.fullmatch(other):
             one, other = other, one
         if _NUMBER.fullmatch(other) and (stem := url_stem(one)) and numbers.setdefault(stem, other) != other:
             shared.add(stem)

@@ -11,7 +11,6 @@ from typing import Any
 from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError
 from sg.demo.config import DemoWorldConfig
-from sg.sources.config import DemoDataConfig, FolderDataConfig
 from sg.study.config import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -113,7 +112,7 @@ def make_inputs(config: TrainConfig) -> Inputs:
 
         world = getattr(config.data, "world", DemoWorldConfig(videos_per_k=1))
         build_demo_world(world, Path(config.paths.demo_world))
-    if not isinstance(config.data, (DemoDataConfig, FolderDataConfig)):
+    if not config.data.is_made_on_the_way:
         missing = missing_inputs(config)
         if missing:
             raise MissingInputError(f"Missing: {missing[0]}.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sg.artefacts.checkpoint import read_stage_info, stage_folder
 from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale
-from sg.sources.config import DemoDataConfig, FolderDataConfig
+from sg.sources.config import DemoDataConfig
 from sg.study.config import TrainConfig, run_name
 from sg.study.core_size import expected_captions, num_core_videos
 from sg.study.costs import Costs
@@ -76,8 +76,11 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
             for job in jobs
         ]
     recipe = config.stage
+    core = "" if parse_scale(str(config.data.scale)) == 0 else f" {config.data.dir} {config.curator.name}"
     return [
-        PlannedStage(run, stage, count, TO_TRAIN, f"{stage.name} {config.seed if stage is recipe.align else run}")
+        PlannedStage(
+            run, stage, count, TO_TRAIN, f"{stage.name} {config.seed if stage is recipe.align else f'{run}{core}'}"
+        )
         for stage, count in _expected_draws(config)
         if count != 0
     ]
@@ -127,7 +130,7 @@ def print_plan(configs: Sequence[TrainConfig]) -> None:
     console.print(table)
     for line in costs.lines(configs):
         console.print(line)
-    on_the_fly = isinstance(first.data, (DemoDataConfig, FolderDataConfig))
+    on_the_fly = first.data.is_made_on_the_way
     for line in missing_inputs(first):
         is_made = on_the_fly and ("(made by:" in line or needs_demo_world(first))
         console.print(f"{'made on the way' if is_made else 'missing'}: {line}")

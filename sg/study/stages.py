@@ -14,7 +14,7 @@ from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import Manifest, read_manifest
 from sg.core.errors import ConfigError
 from sg.core.fingerprints import fingerprint, text_seed
-from sg.sources.config import DemoDataConfig
+from sg.sources.config import DataConfig, DemoDataConfig, MixDataConfig
 from sg.study.config import TrainConfig
 from sg.study.core_size import num_core_videos
 from sg.study.inputs import Inputs
@@ -54,10 +54,19 @@ def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
 
 def _items(config: TrainConfig, core: Sequence[str], captions: Captions, manifest: Manifest) -> list[TrainingItem]:
     paths = {record.video_id: record.path for record in manifest.usable().records()}
-    # The demo's dialogs are about the same films as its captions, and share their tokens.
-    source = "" if isinstance(config.data, DemoDataConfig) else config.data.name
     requests = config.stage.caption.requests
-    return caption_items(sorted(core), captions, paths, Path(config.data.videos), requests, source)
+    return caption_items(sorted(core), captions, paths, Path(config.data.videos), requests, _token_source(config.data))
+
+
+def _token_source(data: DataConfig) -> str:
+    """The name that the films have in the cache of visual tokens, before their path.
+
+    The demo's dialogs are about the same films as its captions, and mixtures of the same sources about the same ones:
+    they share their tokens.
+    """
+    if isinstance(data, DemoDataConfig):
+        return ""
+    return f"mix-{fingerprint(str(Path(data.videos).resolve()))}" if isinstance(data, MixDataConfig) else data.name
 
 
 def stage_jobs(config: TrainConfig, inputs: Inputs, caption: CaptionData, media_needed: bool = True) -> list[StageJob]:

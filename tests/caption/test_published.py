@@ -10,10 +10,11 @@ import pytest
 from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
 from sg.artefacts.dialogs import read_dialogs
 from sg.artefacts.manifest import VideoRecord, read_manifest, write_manifest
-from sg.artefacts.published_captions import PublishedFile, entries, is_published, read_name_map
 from sg.caption.exports.write import export, question
 from sg.caption.imports import import_published
-from sg.core.errors import DataError
+from sg.core.errors import DataError, MissingInputError
+from sg.sources.records import read_records
+from sg.sources.sharegemini import PublishedCaption, published_caption
 from tests.caption.hosted_builder import data_folder, manifest_of
 
 SLUG = "stock-footage-a-dog-runs"
@@ -22,41 +23,6 @@ SLUG = "stock-footage-a-dog-runs"
 def record(video: str, caption: Any = "A dog runs.", **values: Any) -> dict[str, Any]:
     turns = [{"from": "human", "value": "<video>\nDescribe the video."}, {"from": "gpt", "value": caption}]
     return {"id": video, "video": f"{video}.mp4", "conversations": turns, **values}
-
-
-def test_the_published_shapes_are_read(tmp_path: Path) -> None:
-    rows = [record(SLUG, set="webvid"), record("b", ""), record("c", None), {"id": "d"}, "text", record(SLUG)]
-    array, lines = tmp_path / "a.json", tmp_path / "b.json"
-    array.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    lines.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    for path in (array, lines):
-        published = PublishedFile(path)
-        (only,) = published
-        assert (only.stem, only.question, only.folder_key) == (SLUG, "Describe the video.", "webvid")
-        assert sum(published.problems.values()) == 5
-        assert is_published(path)
-    assert not is_published(Path(__file__))
-
-
-def test_large_arrays_are_streamed_across_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sg.artefacts.published_captions._CHUNK", 64)
-    rows = [record(f"v{i}", "é" * i) for i in range(40)]
-    path = tmp_path / "a.json"
-    path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-    assert list(entries(path)) == rows
-    path.write_text(json.dumps(rows)[:-30], encoding="utf-8")
-    with pytest.raises(DataError, match="no JSON array"):
-        list(entries(path))
-
-
-@pytest.mark.parametrize("raw", [{f"{SLUG}.mp4": 1053841541}, {"1053841541": SLUG}, [[SLUG, "1053841541"]]])
-def test_the_name_map_is_read_whichever_way_round(tmp_path: Path, raw: Any) -> None:
-    path = tmp_path / "map.json"
-    path.write_text(json.dumps(raw), encoding="utf-8")
-    assert read_name_map(path) == {SLUG: "1053841541"}
-    path.write_text('{"a": "b"}', encoding="utf-8")
-    with pytest.raises(DataError, match="neither names to numbers"):
-        read_name_map(path)
 
 
 def test_core_100k_becomes_captions_of_the_clips_that_are_there(tmp_path: Path) -> None:
@@ -68,6 +34,7 @@ def test_core_100k_becomes_captions_of_the_clips_that_are_there(tmp_path: Path) 
     write_manifest(tmp_path / "manifest.parquet", clips)
     source, names = tmp_path / "sharegemini_webvid_core100k.json", tmp_path / "map.json"
     rows = [record(SLUG, "A <video> dog.\nIt runs."), record("train/abc_000001_000011"), record("gone")]
+    rows += [record(SLUG), record("b", ""), record("c", None), {"id": "d"}]
     source.write_text(json.dumps(rows), encoding="utf-8")
     names.write_text(json.dumps({f"{SLUG}.mp4": "1053841541"}), encoding="utf-8")
 
@@ -77,6 +44,9 @@ def test_core_100k_becomes_captions_of_the_clips_that_are_there(tmp_path: Path) 
     assert dict(captions) == {"1053841541": "A dog. It runs.", "k400-x": "A dog runs."}
     row = next(captions.records())
     assert (row.model, row.quality_flags) == ("gemini-1.5-pro", ("control_token", "imported"))
+    assert json.loads(row.parameters)["question"] == "Describe the video."
+    with pytest.raises(MissingInputError, match="source=FILE"):
+        import_published(tmp_path / "none.json", names, read_manifest(tmp_path / "manifest.parquet"), out)
     with pytest.raises(DataError, match="name_map="):
         source.write_text(json.dumps([record("gone")]), encoding="utf-8")
         import_published(source, None, read_manifest(tmp_path / "manifest.parquet"), tmp_path / "captions.parquet")
@@ -105,7 +75,8 @@ def test_exports_are_the_same_bytes_twice_and_read_back(tmp_path: Path) -> None:
     (dialog, _) = read_dialogs(tmp_path / "chat_univi1.json")
     assert dialog.turns[0].text.count("<video>") == 1 and question("a") in dialog.turns[0].text
     assert dialog.turns[1].text == "A cat."
-    assert [r.caption for r in PublishedFile(tmp_path / "sharegemini1.json")] == ["A cat.", texts["b"]]
+    back = [published_caption(record) for record in read_records(tmp_path / "sharegemini1.json")]  # type: ignore[arg-type]
+    assert [r.caption for r in back if isinstance(r, PublishedCaption)] == ["A cat.", texts["b"]]
     with tarfile.open(tmp_path / "webdataset1" / "00000.tar") as tar:
         assert tar.getnames() == ["test_a.json", "test_a.mp4", "test_b.json", "test_b.mp4"]
         assert {(m.mtime, m.uid) for m in tar.getmembers()} == {(0, 0)}

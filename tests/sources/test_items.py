@@ -12,11 +12,19 @@ from sg.sources.hdvila import HdVila
 from sg.sources.internvid import InternVid
 from sg.sources.items import Item, Problem, name_keys, named_range, shown, sidecar_record, url_stem, youtube_id
 from sg.sources.kinetics400 import Kinetics400
+from sg.sources.numbered import Numbering
 from sg.sources.sharegemini import ShareGemini
 from sg.sources.timestamps import DAY_MS, parse_range_ms, parse_time_ms
 from sg.sources.webvid import WebVid
 
-SOURCES = [WebVid(), Kinetics400(), InternVid(), HdVila("clip", 300), HdVila("window", 300), ShareGemini(None)]
+SOURCES = [
+    WebVid(),
+    Kinetics400(),
+    InternVid(Numbering(1)),
+    HdVila("clip", 300),
+    HdVila("window", 300),
+    ShareGemini(None),
+]
 COLUMNS = (
     *("videoid", "name", "page_dir", "duration", "contentUrl", "url", "label", "youtube_id", "time_start", "time_end"),
     *("split", "YoutubeID", "Start_timestamp", "End_timestamp", "Caption", "UMT_Score", "video_id", "clip", "video"),

@@ -7,11 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sg.artefacts.captions import read_captions
+from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import VideoRecord, read_manifest, video_path, write_manifest
+from sg.artefacts.names import MAX_ID_BYTES
 from sg.core.errors import ConfigError, MissingInputError
+from sg.core.files import write_json
+from sg.demo.build import demo_records, world_fingerprint, write_film
+from sg.demo.corpus import make_world, scenes_of
+from sg.demo.language import caption
 from sg.sources.config import MixDataConfig, MixPart
-from sg.sources.manifests import scan
+from sg.sources.manifests import make_manifest, scan
 from sg.sources.mix import draw_order
+from sg.study.inputs import make_inputs
+from tests.repository.test_configs import composed
 
 SIZES = st.dictionaries(st.sampled_from("abc"), st.integers(1, 40), min_size=1)
 WEIGHTS = st.fixed_dictionaries({name: st.floats(0.1, 10) for name in "abc"})
@@ -51,14 +60,14 @@ def test_videos_that_are_added_to_a_source_change_the_order_of_no_others(
         assert queue(small, name) == [video for video in queue(large, name) if video in known]
 
 
-def source(tmp_path: Path, name: str, ids: list[str], **info: Any) -> MixPart:
+def source(tmp_path: Path, name: str, ids: list[str], kind: str = "webvid", **info: Any) -> MixPart:
     films = tmp_path / "films" / name
     films.mkdir(parents=True)
     rows = []
     for video in ids:
         (films / f"{video}.mp4").touch()
         extra = '{"youtube_id": "dQw4w9WgXcQ"}' if video.endswith("0") else "{}"
-        rows.append(VideoRecord(video, name, f"{video}.mp4", original_caption=f"{name} {video}", extra=extra))
+        rows.append(VideoRecord(video, kind, f"{video}.mp4", original_caption=f"{name} {video}", extra=extra))
     rows.append(VideoRecord(f"broken-{name}", name, "", status="unreadable", reason="x"))
     write_manifest(tmp_path / "work" / name / "manifest.parquet", rows, {"videos": str(films), **info})
     return MixPart(dir=str(tmp_path / "work" / name))
@@ -89,6 +98,64 @@ def test_a_mix_holds_usable_videos_once_with_paths_from_its_own_folder(tmp_path:
     assert sum(video.startswith("b") and video != "both" for video in sizes["4"]) == 2
 
 
+def test_films_of_folders_that_bear_the_same_names_are_different_films(tmp_path: Path) -> None:
+    parts = {}
+    for name, kind in (("mine", "folder"), ("yours", "folder"), ("published", "webvid")):
+        source(tmp_path, name, ["clip", "x" * (MAX_ID_BYTES - 4)], kind=kind)
+        parts[name] = MixPart(dir=str(tmp_path / "work" / name))
+    manifest = read_manifest(scan(mixed(tmp_path, sources=parts)))
+    rows = {row.video_id: row.path for row in manifest.records()}
+    assert len(rows) == 6
+    assert {rows[name] for name in ("mine-clip", "yours-clip", "clip")} == {f"{name}/clip.mp4" for name in parts}
+
+
+def test_a_mix_of_other_settings_is_drawn_anew_and_one_of_the_same_is_left(tmp_path: Path) -> None:
+    parts = {name: source(tmp_path, name, [f"{name}{n}" for n in range(9)]) for name in "ab"}
+    first = make_manifest(mixed(tmp_path, size="4", sources=parts))
+    (tmp_path / "work" / "b" / "manifest.parquet").unlink()
+    assert make_manifest(mixed(tmp_path, size="4", sources=parts)) == first
+    make_manifest(mixed(tmp_path, size="3", sources={"a": parts["a"]}))
+    assert read_manifest(first).info["drawn"] == {"a": 3}
+    make_manifest(mixed(tmp_path, size="3k", captions_per_k=1, seed=1, sources={"a": parts["a"]}))
+    assert len(read_manifest(first)) == 3
+
+
+def few_films(part: MixPart, films: int) -> dict[str, str]:
+    """The first films of a demo world in the folder of a complete one; their captions by id."""
+    assert part.world is not None
+    folder, world = Path(part.dir), make_world(part.world)
+    for film in world.corpus[:films]:
+        write_film(folder / "videos" / f"{film.film_id}.mp4", film)
+    write_manifest(folder / "manifest.parquet", list(demo_records(world))[:films], {"source": "demo"})
+    write_json(folder / "world.json", {"fingerprint": world_fingerprint(part.world), "complete": True})
+    return {film.film_id: caption(film.spec) for film in world.corpus[:films]}
+
+
+def test_a_run_makes_a_mix_of_demo_worlds_with_captions_vectors_and_a_core(tmp_path: Path) -> None:
+    folders = (f"paths.work={tmp_path / 'work'}", f"paths.runs={tmp_path / 'runs'}")
+    config = composed("data=demo_mix", "data.size=1.2k", "data.sources.world3.weight=0", "embedder.workers=1", *folders)
+    texts = {name: few_films(part, 12) for name, part in config.data.drawn.items()}
+
+    inputs = make_inputs(config)
+
+    manifest, captions = read_manifest(inputs.manifest), read_captions(inputs.captions)
+    assert manifest.info["drawn"] == {"world1": 6, "world2": 6}
+    for row in manifest.records():
+        world, _, name = row.video_id.partition("-")
+        assert captions[row.video_id] == texts[world][name]
+        assert video_path(inputs.videos, row).is_file()
+    core = read_forest(inputs.forest).core(8)
+    assert len(core) == 8 and set(core) < set(manifest.video_ids)
+
+
+def test_the_worlds_of_the_demo_mix_show_no_scene_of_its_benchmark() -> None:
+    data = composed("data=demo_mix").data
+    asked = scenes_of(item.film for item in make_world(data.world).benchmark)
+    worlds = [part.world for part in data.sources.values()]
+    assert data.is_made_on_the_way and worlds[0] == data.world and len(worlds) == 3
+    assert all(asked.isdisjoint(scenes_of(make_world(world).corpus)) for world in worlds)
+
+
 def test_what_the_user_got_wrong_is_told(tmp_path: Path) -> None:
     part = source(tmp_path, "a", ["a0"])
     with pytest.raises(ConfigError, match="names no source"):
@@ -99,6 +166,10 @@ def test_what_the_user_got_wrong_is_told(tmp_path: Path) -> None:
         scan(mixed(tmp_path, sources={"a": part}, size="2"))
     with pytest.raises(ConfigError, match="name a folder above"):
         scan(mixed(tmp_path, sources={"a": MixPart(part.dir, videos="/elsewhere")}))
+    with pytest.raises(ConfigError, match=r"There is no folder .*data\.sources\.a\.videos=DIR"):
+        scan(mixed(tmp_path, sources={"a": MixPart(part.dir, videos=str(tmp_path / "films" / "none"))}))
+    with pytest.raises(ConfigError, match="names videos"):
+        mixed(tmp_path, sources={"a/b": part})
     for weights in ([1.0, None], [-1.0, 1.0], [float("nan"), 1.0]):
         with pytest.raises(ConfigError, match="has the weights"):
             mixed(tmp_path, sources={str(n): MixPart("x", weight) for n, weight in enumerate(weights)})

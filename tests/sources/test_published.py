@@ -1,6 +1,7 @@
 """Each published set in the layouts that people have it in: every film finds its row, and nothing is guessed."""
 
 import csv
+import gzip
 import json
 import shutil
 from collections.abc import Callable
@@ -167,6 +168,92 @@ def test_internvid_clips_are_found_however_their_range_is_written(tmp_path: Path
     for wrong in ("(", "(?P<id>x)"):
         with pytest.raises(ConfigError, match=r"data\.pattern="):
             settings(InternVidDataConfig, tmp_path, pattern=wrong)
+
+
+def test_internvid_clips_that_are_numbered_are_the_ranges_of_their_film_in_order(tmp_path: Path, film: Films) -> None:
+    films = tmp_path / "films"
+
+    def rows(name: str, *lengths: float) -> list[dict[str, Any]]:
+        ranges = [(10.0 * place, 10.0 * place + length) for place, length in enumerate(lengths)]
+        return [
+            {"YoutubeID": name, "Start_timestamp": start, "End_timestamp": end, "Caption": f"{start}"}
+            for start, end in ranges
+        ]
+
+    for name in (
+        "aaaaaaaaaaa/0",
+        "aaaaaaaaaaa/2",
+        "ab/bbbbbbbbbbb/000001",
+        "ccccccccccc/0",
+        "other/0",
+        "eeeeeeeeeee/9",
+    ):
+        film(films / f"{name}.mp4")
+    lines(
+        tmp_path / "notes" / "InternVid-10M-flt.jsonl",
+        *rows("aaaaaaaaaaa", 2, 2, 2.5),
+        *rows("ccccccccccc", 60),
+        *rows("bbbbbbbbbbb", 2, 2),
+        *rows("bbbbbbbbbbb", 2),
+        *rows("eeeeeeeeeee", 2),
+    )
+    found = scanned(settings(InternVidDataConfig, tmp_path))
+    assert {row.path: row.original_caption for row in found.values()} == {
+        "aaaaaaaaaaa/0.mp4": "0.0", "aaaaaaaaaaa/2.mp4": "20.0", "ab/bbbbbbbbbbb/000001.mp4": "10.0",
+    }  # fmt: skip
+    told = report(tmp_path)
+    assert told["counts"] == {"ambiguous": 1, "extra": 2, "missing": 4}
+    assert "its length is not" in told["examples"]["ambiguous"][0]
+
+    (films / "aaaaaaaaaaa" / "0.mp4").rename(films / "aaaaaaaaaaa" / "1.mp4")
+    (films / "ccccccccccc" / "0.mp4").unlink()
+    (films / "other" / "0.mp4").unlink()
+    found = scanned(settings(InternVidDataConfig, tmp_path))
+    assert {row.path: row.original_caption for row in found.values()} == {
+        "aaaaaaaaaaa/1.mp4": "0.0", "aaaaaaaaaaa/2.mp4": "10.0", "ab/bbbbbbbbbbb/000001.mp4": "0.0",
+    }  # fmt: skip
+
+
+def test_packed_annotations_are_read_and_a_cut_off_file_is_an_error(tmp_path: Path, film: Films) -> None:
+    notes = tmp_path / "notes"
+    film(tmp_path / "films" / "aaaaaaaaaaa_000030_000040.mp4")
+    plain = table(notes / "train.csv", KINETICS, ("juggling", "aaaaaaaaaaa", 30, 40, "train", 0))
+    packed = notes / "train.csv.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    config = settings(Kinetics400DataConfig, tmp_path)
+    scanned(config)
+    assert report(tmp_path)["annotations"] == {"train.csv": 1}
+    plain.unlink()
+    assert list(scanned(config)) == ["kinetics400-aaaaaaaaaaa@30000-40000"]
+    assert report(tmp_path)["annotations"] == {"train.csv.gz": 1}
+    (notes / "part_0.tar.gz").write_bytes(b"no annotations")
+    assert len(scanned(config)) == 1
+    packed.write_bytes(packed.read_bytes()[:-12])
+    with pytest.raises(DataError, match="is no whole gzip file"):
+        scan(config)
+    packed.write_text("not packed at all")
+    with pytest.raises(DataError, match="is no whole gzip file"):
+        scan(config)
+    packed.unlink()
+    record = {"YoutubeID": "a" * 11, "Start_timestamp": 30, "End_timestamp": 40, "Caption": "a cat"}
+    for name, text in (("a.jsonl.gz", json.dumps(record)), ("a.json.gz", json.dumps([record]))):
+        (notes / name).write_bytes(gzip.compress(text.encode()))
+        internvid = settings(InternVidDataConfig, tmp_path, annotations=str(notes / name))
+        assert [row.original_caption for row in scanned(internvid).values()] == ["a cat"]
+
+
+def test_folders_of_frames_are_told_not_read(tmp_path: Path, film: Films) -> None:
+    for folder in ("101", "shard"):
+        (tmp_path / "films" / folder).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "films" / folder / f"{number}.jpg").touch()
+    table(tmp_path / "notes" / "results_2M_train.csv", WEBVID, ("102", "a", 0, "", "", ""))
+    with pytest.raises(MissingInputError, match="folders of frames are not read"):
+        scan(settings(WebVidDataConfig, tmp_path))
+    film(tmp_path / "films" / "shard" / "102.mp4")
+    scanned(settings(WebVidDataConfig, tmp_path))
+    assert report(tmp_path)["frame_folders"] == 1
+    assert "1 folders of frames" in (tmp_path / "work" / "scan_report.txt").read_text()
 
 
 def test_hdvila_gives_clips_windows_or_films(tmp_path: Path, film: Films) -> None:

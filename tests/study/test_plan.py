@@ -50,6 +50,19 @@ def test_steps_of_the_published_study() -> None:
     assert {(row["align"], row["instruct"]) for row in steps.values()} == {(14_493, 14_297)}  # 1,855,000; 2 x 915,000
 
 
+def test_studies_of_other_data_share_the_baseline_and_nothing_that_captions_went_into() -> None:
+    def names(scale: str, folder: str) -> list[str]:
+        config = at_scale(scale)
+        return [
+            stage.name for stage in plan_run(replace(config, data=replace(config.data, dir=folder)), f"{scale}-seed0")
+        ]
+
+    assert names("0", "one") == names("0", "other")
+    assert [one == other for one, other in zip(names("50k", "one"), names("50k", "other"), strict=True)] == [
+        True, False, False,
+    ]  # fmt: skip
+
+
 def test_operations_of_the_caption_stage() -> None:
     real = study()
     # 18 frames are two events of 112 tokens; 190 ids of text, 120 of them supervised.
