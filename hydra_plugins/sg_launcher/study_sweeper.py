@@ -40,9 +40,6 @@ class StudySweeper(BasicSweeper):
         complete = complete_jobs(jobs, list(self.config.controls), str(self.config.data.scale))
         return list(self.split_overrides_to_chunks(complete, max_batch_size))
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing here: `sweep` composes every job for its own checks before it launches one."""
-
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep; with `dry_run=true` print its plan and stop."""
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None
