@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-from sg.artefacts.manifest import read_manifest
 from sg.caption.hosted import caption_with_service
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
@@ -20,11 +19,10 @@ def main(folder: Path, url: str, concurrency: int) -> None:
     logging.basicConfig(level=logging.WARNING)
     data = DataConfig(name="clips", dir=str(folder), videos=str(folder / "videos"))
     config = settings(url, max_concurrency=concurrency, budget_usd=10_000.0)
-    manifest = read_manifest(data.manifest_path)
     import google.genai  # noqa: F401 - its import is not a request's time
 
     began = time.process_time()
-    caption_with_service(data, config, manifest, LoggerConfig(kind="csv"))
+    caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
     used = {"cpu_s": time.process_time() - began, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     print(json.dumps(used), flush=True)
 

@@ -23,7 +23,7 @@ from sg.artefacts.names import (
     check_video_id,
     resolve_inside,
 )
-from sg.artefacts.tables import column_hash, read_table, write_batches
+from sg.artefacts.tables import column_hash, hash_of_columns, read_table, scan_table, write_batches
 from sg.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -133,6 +133,29 @@ def read_manifest(path: Path) -> Manifest:
     table, info = read_table(path, _schema(), KIND)
     _check_table(table, path)
     return Manifest(table, info)
+
+
+def scan_manifest(path: Path) -> Iterator[VideoRecord]:
+    """The usable rows of a manifest on the disk, checked and read a part at a time, so that its size costs no memory.
+
+    Whether ids are unique is left to the caller, who sees them all. Errors as of `read_manifest`.
+    """
+    for table in scan_table(path, _schema(), KIND, _ROWS_PER_BATCH):
+        _check_table(table, path)
+        yield from Manifest(table).usable().records()
+
+
+def hash_manifest(path: Path) -> str:
+    """`Manifest.content_hash` of a manifest on the disk, read a part of a column at a time."""
+    import pyarrow as pa
+
+    schema = _schema()
+
+    def chunks(name: str) -> Iterator[pa.Array]:
+        for table in scan_table(path, pa.schema([schema.field(name)]), KIND, _ROWS_PER_BATCH):
+            yield from table[name].chunks
+
+    return hash_of_columns(schema.names, chunks)
 
 
 def _schema() -> pa.Schema:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest, write_manifest
+from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.caption.hosted_config import HostedCaptionerConfig, ModelConfig, PriceConfig, QuotaConfig, RetryConfig
 from sg.sources.config import DataConfig
 
@@ -28,10 +28,6 @@ def data_folder(folder: Path, ids: Sequence[str], *, size: int = 0, names: dict[
         records.append(VideoRecord(video_id, "test", name, DURATION_S, 64, 48, 25.0, 450, extra=extra))
     write_manifest(folder / "manifest.parquet", records)
     return DataConfig(name="clips", dir=str(folder), videos=str(videos))
-
-
-def manifest_of(data: DataConfig) -> Manifest:
-    return read_manifest(data.manifest_path)
 
 
 def settings(url: str, **values: Any) -> HostedCaptionerConfig:

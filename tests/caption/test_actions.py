@@ -21,7 +21,7 @@ from sg.core.tracking import LoggerConfig
 from sg.video.writer import write_video
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, manifest_of
+from tests.caption.hosted_builder import data_folder
 
 
 def composed(folder: Path, url: str, *overrides: str) -> CaptionConfig:
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPat
     data = data_folder(tmp_path, ["a", "b", "c"])
     state.settings.plan = FaultPlan({"b": ["blocked"]})
     config = composed(tmp_path, url)
-    caption_with_service(data, config.captioner, manifest_of(data), LoggerConfig(kind="csv"))
+    caption_with_service(data, config.captioner, data.manifest_path, LoggerConfig(kind="csv"))
     frames = np.full((30, 64, 64, 3), 90, np.uint8)
     write_video(tmp_path / "videos" / "a.mp4", frames, 10.0)
     monkeypatch.setattr("sg.caption.actions.make_manifest", lambda data: data.manifest_path)

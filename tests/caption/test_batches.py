@@ -16,7 +16,7 @@ from sg.core.errors import SgError
 from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, manifest_of, settings
+from tests.caption.hosted_builder import data_folder, settings
 
 IDS = [f"v{number}" for number in range(12)]
 
@@ -28,7 +28,7 @@ def batch_settings(url: str, **values: Any) -> HostedCaptionerConfig:
 
 def captions(folder: Path, url: str, **values: Any) -> list[str]:
     data = data_folder(folder, IDS)
-    path = caption_with_service(data, batch_settings(url, **values), manifest_of(data), LoggerConfig(kind="csv"))
+    path = caption_with_service(data, batch_settings(url, **values), data.manifest_path, LoggerConfig(kind="csv"))
     return list(read_captions(path))
 
 
@@ -43,7 +43,7 @@ def test_every_clip_gets_one_caption_whatever_a_job_lacks(tmp_path: Path, state:
 def test_jobs_are_cut_by_clips_and_tokens_and_cost_half(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, IDS)
     config = batch_settings(url, max_tasks=5, enqueued_tokens=10_000)
-    path = caption_with_service(data, config, manifest_of(data), LoggerConfig(kind="csv"))
+    path = caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
     assert len(state.batches) >= 3
     row = next(read_captions(path).records())
     assert row.cost_usd == pytest.approx((row.input_tokens * 0.30 + row.output_tokens * 2.50) / 2e6)
@@ -87,7 +87,7 @@ def test_jobs_that_give_nothing_end_the_run_and_single_requests_go_on(tmp_path: 
     with pytest.raises(SgError, match="finish with captioner=gemini"):
         captions(tmp_path, url)
     data = data_folder(tmp_path, IDS)
-    path = caption_with_service(data, settings(url), manifest_of(data), LoggerConfig(kind="csv"))
+    path = caption_with_service(data, settings(url), data.manifest_path, LoggerConfig(kind="csv"))
     assert list(read_captions(path)) == IDS
 
 

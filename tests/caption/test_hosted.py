@@ -29,14 +29,14 @@ from sg.sources.config import DataConfig
 from sg.video.writer import write_video
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, manifest_of, settings
+from tests.caption.hosted_builder import data_folder, settings
 
 CSV = LoggerConfig(kind="csv")
 
 
 def run(data: DataConfig, config: HostedCaptionerConfig) -> dict[str, str]:
     """Caption the data; gives the state of every clip."""
-    caption_with_service(data, config, manifest_of(data), CSV)
+    caption_with_service(data, config, data.manifest_path, CSV)
     return states(data, config)
 
 
@@ -54,7 +54,7 @@ def test_every_clip_gets_its_caption_with_full_provenance(tmp_path: Path, state:
     import pyarrow.parquet as pq
 
     data, config = data_folder(tmp_path, ["a", "b", "c"]), settings(url)
-    path = caption_with_service(data, config, manifest_of(data), CSV)
+    path = caption_with_service(data, config, data.manifest_path, CSV)
 
     captions = read_captions(path)
     row = next(captions.records())

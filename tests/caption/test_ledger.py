@@ -21,7 +21,7 @@ from sg.core.errors import DataError, MissingInputError
 from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, manifest_of, settings
+from tests.caption.hosted_builder import data_folder, settings
 from tests.study.commands import ROOT, environment
 
 CSV = LoggerConfig(kind="csv")
@@ -79,7 +79,7 @@ def test_kills_lose_no_caption_and_pay_at_most_what_was_in_flight_twice(tmp_path
         assert child.poll() is None, f"the process ended before kill {kill}"
         child.send_signal(signal.SIGKILL)
         child.wait()
-    caption_with_service(data, config, manifest_of(data), CSV)
+    caption_with_service(data, config, data.manifest_path, CSV)
 
     with reading.open_for_reading(ledger_path(data, config)) as db:
         counts, lost = reading.states(db, recipe_of(config).name), reading.lost_requests(db)
@@ -93,7 +93,7 @@ def test_shards_share_nothing_and_merge_into_the_whole_twice_alike(tmp_path: Pat
     shards = [settings(url, shard=f"{which}/2") for which in range(2)]
     paths = [ledger_path(data, config) for config in shards]
     for config in shards:
-        caption_with_service(data, config, manifest_of(data), CSV)
+        caption_with_service(data, config, data.manifest_path, CSV)
     assert state.summary()["requests"] == 20 and paths[0] != paths[1]
     whole = ledger_path(data, settings(url))
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_shards_share_nothing_and_merge_into_the_whole_twice_alike(tmp_path: Pat
         with reading.open_for_reading(whole) as db:
             assert reading.states(db, recipe_of(shards[0]).name) == {"succeeded": 20}
             assert reading.spent_usd(db) == pytest.approx(sum(_spent(path) for path in paths))
-    caption_with_service(data, settings(url), manifest_of(data), CSV)
+    caption_with_service(data, settings(url), data.manifest_path, CSV)
     assert state.summary()["requests"] == 20
     with pytest.raises(MissingInputError, match="no ledger"):
         merge(whole, [tmp_path / "none.sqlite"])
@@ -109,11 +109,11 @@ def test_shards_share_nothing_and_merge_into_the_whole_twice_alike(tmp_path: Pat
 
 def test_a_forgotten_clip_leaves_no_text_and_is_not_asked_for_again(tmp_path: Path, state: State, url: str) -> None:
     data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
-    caption_with_service(data, config, manifest_of(data), CSV)
+    caption_with_service(data, config, data.manifest_path, CSV)
     with reading.open_for_reading(ledger_path(data, config)) as db:
         (text,) = [row.text for row in reading.results(db, recipe_of(config).name) if row.video_id == "a"]
     assert forget(ledger_path(data, config), ["a"]) == 1
-    caption_with_service(data, config, manifest_of(data), CSV)
+    caption_with_service(data, config, data.manifest_path, CSV)
     assert state.requests["a"] == 1
     folder = ledger_path(data, config).parent
     assert not [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]

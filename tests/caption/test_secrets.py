@@ -22,7 +22,7 @@ from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.running import in_thread
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, manifest_of, settings
+from tests.caption.hosted_builder import data_folder, settings
 from tests.study.commands import ROOT
 
 CANARY = "AIza" + "CanaryKey_0123456789-abcdefghijklmn"
@@ -51,7 +51,7 @@ def test_no_file_log_trace_or_pickle_of_a_run_holds_the_key(
     try:
         with in_thread(state) as url:
             data, config = data_folder(tmp_path, ["a", "b", "c"]), settings(url)
-            caption_with_service(data, config, manifest_of(data), LoggerConfig(kind="wandb", mode="offline"))
+            caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="wandb", mode="offline"))
             root.error("a careless line with %s", CANARY)
     finally:
         root.removeHandler(handler)

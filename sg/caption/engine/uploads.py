@@ -41,8 +41,8 @@ class FileStore:
         self._sizes: dict[str, int] = {}
         self._foreign = 0
         self._users: dict[str, int] = {}
-        self._ready: dict[str, StoredFile] = {}
-        self._uploaded_at: dict[str, float] = {}
+        self._ready: dict[str, tuple[StoredFile, float]] = {}
+        """Files that may be used, and when each was uploaded."""
         self._locks: dict[str, asyncio.Lock] = {}
         self._space = asyncio.Condition()
 
@@ -89,14 +89,15 @@ class FileStore:
         name = f"files/{store_name(media_sha256)}"
         self._users[name] = self._users.get(name, 0) + 1
         async with self._locks.setdefault(name, asyncio.Lock()):
-            if name in self._ready and time.time() - self._uploaded_at[name] < KEPT_S:
-                return self._ready[name]
+            file, uploaded_at = self._ready.get(name, (None, 0.0))
+            if file is not None and time.time() - uploaded_at < KEPT_S:
+                return file
             await self._wait_for_space(name, size)
             found = await self._put(path, name, mime_type)
             if isinstance(found, Failure):
                 await self._drop(name)
                 return found
-            self._ready[name], self._uploaded_at[name] = found, time.time()
+            self._ready[name] = found, time.time()
             await self._note(found, size)
             return found
 
