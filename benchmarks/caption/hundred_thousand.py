@@ -14,8 +14,6 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,9 +21,8 @@ from pathlib import Path
 from sg.caption.engine import reading
 from sg.caption.engine.ledger import TERMINAL
 from tests.caption.fake_gemini.running import as_process, summary
-from tests.caption.hosted_builder import data_folder
+from tests.caption.hosted_builder import data_folder, start_worker
 
-ROOT = Path(__file__).parents[2]
 CONCURRENCY = 32
 
 
@@ -51,23 +48,18 @@ def run_with_kills(folder: Path, url: str, clips: int, kills: int, draw: random.
     moments = sorted(draw.randrange(1, clips) for _ in range(kills))
     ledger = folder / "captions" / "gemini" / "ledger.sqlite"
     for moment in moments:
-        child = start(folder, url)
+        child = start_worker(folder, url, CONCURRENCY)
         while child.poll() is None and answered(ledger) < moment:
             time.sleep(0.05)
         time.sleep(draw.uniform(0, 0.2))
         child.send_signal(signal.SIGKILL)
         child.wait()
-    child = start(folder, url)
+    child = start_worker(folder, url, CONCURRENCY)
     out, _ = child.communicate()
     if child.returncode:
         raise SystemExit(f"the last run ended with {child.returncode}")
     used: dict[str, float] = json.loads(out.splitlines()[-1])
     return used
-
-
-def start(folder: Path, url: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "benchmarks.caption.worker", str(folder), url, str(CONCURRENCY)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def answered(ledger: Path) -> int:

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.caption.hundred_thousand import answered, start
+from benchmarks.caption.hundred_thousand import CONCURRENCY, answered
 from tests.caption.fake_gemini.running import as_process
-from tests.caption.hosted_builder import data_folder
+from tests.caption.hosted_builder import data_folder, start_worker
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
@@ -44,7 +44,7 @@ def measured(clips: int) -> tuple[list[float], dict[str, float]]:
     try:
         data_folder(folder, [f"v{number}" for number in range(clips)])
         with as_process() as url:
-            child = start(folder, url)
+            child = start_worker(folder, url, CONCURRENCY)
             quarters = watch(child, folder / "captions" / "gemini" / "ledger.sqlite", clips)
             out, _ = child.communicate()
     finally:

@@ -1,4 +1,4 @@
-"""One captioning process of the benchmarks: `python -m benchmarks.caption.worker FOLDER URL`."""
+"""One captioning process of tests and benchmarks: `python -m benchmarks.caption.worker FOLDER URL CONCURRENCY KIND`."""
 
 import json
 import logging
@@ -11,14 +11,15 @@ from pathlib import Path
 from sg.caption.hosted import caption_with_service
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
-from tests.caption.hosted_builder import KEY, settings
+from tests.caption.hosted_builder import KEY, batch_settings, settings
 
 
-def main(folder: Path, url: str, concurrency: int) -> None:
+def main(folder: Path, url: str, concurrency: int, kind: str) -> None:
     os.environ["GEMINI_API_KEY"] = KEY
     logging.basicConfig(level=logging.WARNING)
     data = DataConfig(name="clips", dir=str(folder), videos=str(folder / "videos"))
-    config = settings(url, max_concurrency=concurrency, budget_usd=10_000.0)
+    config = batch_settings(url) if kind == "gemini_batch" else settings(url, max_concurrency=concurrency)
+    config.budget_usd = 10_000.0
     import google.genai  # noqa: F401 - its import is not a request's time
 
     began = time.process_time()
@@ -28,4 +29,4 @@ def main(folder: Path, url: str, concurrency: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 32)
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])

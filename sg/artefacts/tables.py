@@ -102,6 +102,28 @@ def num_rows(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
+class SeenIds:
+    """The ids that a writer has had, as 8 bytes each: half a million as a set of texts take 60 MB."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self._hashes = np.empty(0, np.int64)
+
+    def first_repeated(self, ids: Sequence[str]) -> str | None:
+        """The first of `ids` that came before, here or in an earlier call; None when all are new, which are kept."""
+        import numpy as np
+
+        new = np.fromiter(map(hash, ids), np.int64, len(ids))
+        is_first = np.zeros(len(ids), bool)
+        is_first[np.unique(new, return_index=True)[1]] = True
+        repeated = np.flatnonzero(~is_first | np.isin(new, self._hashes))
+        if len(repeated):
+            return ids[repeated[0]]
+        self._hashes = np.concatenate([self._hashes, new])
+        return None
+
+
 def column_hash(table: pa.Table, names: Sequence[str]) -> str:
     """Hash of columns' values in row order (32 hex characters): the same for any chunking, file layout or version."""
     return hash_of_columns(names, lambda name: table[name].chunks)

@@ -51,10 +51,19 @@ def _caption(config: CaptionConfig) -> None:
         return
     manifest = make_manifest(config.data)
     if config.dry_run:
-        print(estimate_run(config.data, config.captioner, manifest).text())
+        print(_estimate(config, config.captioner, manifest))
         return
     logger = config.logger if isinstance(config.logger, LoggerConfig) else LoggerConfig(kind="csv")
     print(caption_with_service(config.data, config.captioner, manifest, logger))
+
+
+def _estimate(config: CaptionConfig, captioner: HostedCaptionerConfig, manifest: Path) -> str:
+    if not config.calibrate:
+        return estimate_run(config.data, captioner, manifest).text()
+    from sg.caption.calibration import calibrate
+
+    counted = calibrate(config.data, captioner, recipe_of(captioner), manifest, config.calibrate)
+    return f"{estimate_run(config.data, captioner, manifest, counted.ratio).text()}\n\n{counted.text()}"
 
 
 def _status(config: CaptionConfig) -> None:

@@ -56,11 +56,13 @@ def ledger_path(data: DataConfig, config: HostedCaptionerConfig) -> Path:
     return data.captions_path(config.name).parent / name
 
 
-def estimate_run(data: DataConfig, config: HostedCaptionerConfig, manifest: Path) -> pricing.Estimate:
-    """What captioning the data takes, without a request."""
+def estimate_run(
+    data: DataConfig, config: HostedCaptionerConfig, manifest: Path, input_ratio: float = 1.0
+) -> pricing.Estimate:
+    """What captioning the data takes, without a request; `input_ratio` as of `pricing.estimate`."""
     clips = map(clip_of, scan_manifest(manifest))
     items = (pricing.EstimatedClip(clip.duration_s, clip.has_audio, _size(data, clip)) for clip in clips)
-    return pricing.estimate(config, items, datetime.datetime.now(datetime.UTC).date())
+    return pricing.estimate(config, items, datetime.datetime.now(datetime.UTC).date(), input_ratio)
 
 
 def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manifest: Path, logger: LoggerConfig) -> Path:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sg.artefacts.manifest import VideoRecord, write_manifest
-from sg.caption.hosted_config import HostedCaptionerConfig, ModelConfig, PriceConfig, QuotaConfig, RetryConfig
+from sg.caption.hosted_config import (
+    BatchConfig,
+    HostedCaptionerConfig,
+    ModelConfig,
+    PriceConfig,
+    QuotaConfig,
+    RetryConfig,
+)
 from sg.sources.config import DataConfig
+from tests.study.commands import ROOT, environment
 
 KEY = "loopback-key"
 DURATION_S = 18.0
@@ -52,3 +62,14 @@ def settings(url: str, **values: Any) -> HostedCaptionerConfig:
         "i_have_rights": True,
     }
     return HostedCaptionerConfig(**(defaults | values))
+
+
+def batch_settings(url: str, **values: Any) -> HostedCaptionerConfig:
+    """The same in batch jobs that are looked at all the time; `values` are of the batches."""
+    return settings(url, kind="gemini_batch", batch=BatchConfig(poll_s=0.02, max_poll_s=0.05, **values))
+
+
+def start_worker(folder: Path, url: str, concurrency: int, kind: str = "gemini") -> subprocess.Popen[str]:
+    """A captioning process that may be killed."""
+    command = [sys.executable, "-m", "benchmarks.caption.worker", str(folder), url, str(concurrency), kind]
+    return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)

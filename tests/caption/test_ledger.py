@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import subprocess
-import sys
+import sqlite3
 import time
 from pathlib import Path
 
@@ -21,8 +20,7 @@ from sg.core.errors import DataError, MissingInputError
 from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, settings
-from tests.study.commands import ROOT, environment
+from tests.caption.hosted_builder import data_folder, settings, start_worker
 
 CSV = LoggerConfig(kind="csv")
 CLIPS, KILLS, CONCURRENCY = 400, 3, 16
@@ -62,6 +60,27 @@ def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
         reading.open_for_reading(tmp_path / "none.sqlite")
 
 
+def test_a_ledger_of_an_older_version_goes_on(tmp_path: Path, state: State, url: str) -> None:
+    data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
+    caption_with_service(data, config, data.manifest_path, CSV)
+    with contextlib.closing(sqlite3.connect(ledger_path(data, config))) as db:
+        db.execute("ALTER TABLE task DROP COLUMN clip")  # as version 1 was
+        db.execute("PRAGMA user_version=1")
+    data_folder(tmp_path, ["a", "b", "c"])
+    caption_with_service(data, config, data.manifest_path, CSV)
+    assert dict(state.paid) == {"a": 1, "b": 1, "c": 1}
+    with reading.open_for_reading(ledger_path(data, config)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("SELECT COUNT(*) FROM task WHERE clip!=''").fetchone() == (3,)
+
+
+def test_a_manifest_with_an_id_twice_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
+    with contextlib.closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
+        with pytest.raises(DataError, match="video id 'v1' appears twice"):
+            ledger.set_tasks("r", [*tasks(3), NewTask("other", "item", "v1", 3)])
+        assert reading.states(ledger.connection, "r") == {}
+
+
 def test_kills_lose_no_caption_and_pay_at_most_what_was_in_flight_twice(tmp_path: Path, state: State, url: str) -> None:
     """The small version of `benchmarks/caption/hundred_thousand.py`."""
     state.settings.plan, state.settings.max_per_s = FaultPlan(rate=0.1), 400.0
@@ -69,11 +88,7 @@ def test_kills_lose_no_caption_and_pay_at_most_what_was_in_flight_twice(tmp_path
     config = settings(url, max_concurrency=CONCURRENCY)
     for kill in range(KILLS):
         moment = len(state.paid) + CLIPS // (KILLS + 2)
-        child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.caption.worker", str(tmp_path), url, str(CONCURRENCY)],
-            cwd=ROOT,
-            env=environment(),
-        )
+        child = start_worker(tmp_path, url, CONCURRENCY)
         while len(state.paid) < moment and child.poll() is None:
             time.sleep(0.005)
         assert child.poll() is None, f"the process ended before kill {kill}"

@@ -155,7 +155,7 @@ class BatchRun(Run):
         tasks: list[tuple[str, str]] = []
         left: list[Task] = []
         size, tokens, usd = 0, 0, 0.0
-        max_bytes = min(self._config.max_bytes, self._store.room_bytes)
+        room = self._store.room_bytes
         with path.open("wb") as stream:
             while len(tasks) < limit and not left and self.end is None:
                 name, now, wanted = desk.recipe.name, time.time(), min(limit - len(tasks), 256)
@@ -167,9 +167,13 @@ class BatchRun(Run):
                     if made is None:
                         continue
                     line, film, expected, worst = made
-                    too_much = size + len(line) > max_bytes or tokens + expected > free_tokens
-                    if too_much and (tasks or not first):
+                    no_room = size + len(line) > room
+                    too_much = size + len(line) > self._config.max_bytes or tokens + expected > free_tokens
+                    if no_room or (too_much and (tasks or not first)):
                         left = claimed[number:]
+                        if no_room and not tasks and first:
+                            self._store.say_full()
+                            await self._store.sweep()
                         break
                     if not desk.purse.reserve(worst):
                         left = claimed[number:]

@@ -35,9 +35,10 @@ class FileStore:
         cap: int = FILE_STORE_BYTES,
         poll_s: float = 0.5,
         give_up_s: float = 600.0,
+        look_again_s: float = 60.0,
     ) -> None:
         self._service, self._journal, self._ledger, self._say = service, journal, ledger, say
-        self._cap, self._poll_s, self._give_up_s = cap, poll_s, give_up_s
+        self._cap, self._poll_s, self._give_up_s, self._look_again_s = cap, poll_s, give_up_s, look_again_s
         self._sizes: dict[str, int] = {}
         self._foreign = 0
         self._users: dict[str, int] = {}
@@ -115,14 +116,25 @@ class FileStore:
             await self._drop(name)
         self._locks.pop(name, None)
 
+    def say_full(self) -> None:
+        """Tell what is being waited for."""
+        self._say(
+            f"waiting for the file store: {self.held_bytes / 1e9:.1f} of {self._cap / 1e9:.1f} GB are in use, "
+            f"{self._foreign / 1e9:.1f} of them by files that are not ours, until files are deleted or expire"
+        )
+
     async def _wait_for_space(self, name: str, size: int) -> None:
+        def fits() -> bool:
+            return self.held_bytes - self._sizes.get(name, 0) + size <= self._cap
+
         async with self._space:
-            if self.held_bytes - self._sizes.get(name, 0) + size > self._cap:
-                self._say(
-                    f"waiting for the file store: {self.held_bytes / 1e9:.1f} of {self._cap / 1e9:.1f} GB are in use, "
-                    "until films that are being captioned are deleted"
-                )
-            await self._space.wait_for(lambda: self.held_bytes - self._sizes.get(name, 0) + size <= self._cap)
+            if not fits():
+                self.say_full()
+            while not fits():
+                try:
+                    await asyncio.wait_for(self._space.wait(), self._look_again_s)
+                except TimeoutError:  # files of others are deleted, or expire, without a word
+                    await self.sweep()
             self._sizes[name] = size
 
     async def _put(self, path: Path, name: str, mime_type: str) -> StoredFile | Failure:
