@@ -153,7 +153,7 @@ def hash_manifest(path: Path) -> str:
     schema = _schema()
 
     def chunks(name: str) -> Iterator[pa.Array]:
-        for table in scan_table(path, pa.schema([schema.field(name)]), KIND, _ROWS_PER_SCAN):
+        for table in scan_table(path, pa.schema([schema.field(name)]), KIND, _ROWS_PER_BATCH):
             yield from table[name].chunks
 
     return hash_of_columns(schema.names, chunks)

@@ -79,6 +79,7 @@ def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manife
     estimate = estimate_run(data, config, manifest)
     _check_permissions(config, estimate)
     service = build_service(config)
+    manifest_hash = hash_manifest(manifest)
     folder = data.captions_path(config.name).parent
     path = ledger_path(data, config)
     with _only_one(path):
@@ -100,7 +101,7 @@ def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manife
             finally:
                 ledger.end_run(status)
                 _say_result(ledger, recipe)
-                captions = write_results(ledger.connection, recipe, folder, hash_manifest(manifest))
+                captions = write_results(ledger.connection, recipe, folder, manifest_hash)
         finally:
             ledger.close()
     return captions

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.manifest import VideoRecord, write_manifest
+from sg.caption.hosted import caption_with_service
 from sg.caption.hosted_config import (
     BatchConfig,
     HostedCaptionerConfig,
@@ -18,6 +19,7 @@ from sg.caption.hosted_config import (
     QuotaConfig,
     RetryConfig,
 )
+from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
 from tests.study.commands import ROOT, environment
 
@@ -62,6 +64,11 @@ def settings(url: str, **values: Any) -> HostedCaptionerConfig:
         "i_have_rights": True,
     }
     return HostedCaptionerConfig(**(defaults | values))
+
+
+def caption(data: DataConfig, config: HostedCaptionerConfig) -> Path:
+    """Caption the data; gives the path of the captions."""
+    return caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
 
 
 def batch_settings(url: str, **values: Any) -> HostedCaptionerConfig:

@@ -14,15 +14,13 @@ import sg.sources.config  # noqa: F401 - its schemas
 from sg.caption.actions import act
 from sg.caption.calibration import Calibration
 from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
-from sg.caption.hosted import caption_with_service
 from sg.caption.run import caption_videos
 from sg.core.commands import CONFIG_FOLDER, typed
 from sg.core.errors import ConfigError, MissingInputError, SgError
-from sg.core.tracking import LoggerConfig
 from sg.video.writer import write_video
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder
+from tests.caption.hosted_builder import caption, data_folder
 
 
 def composed(folder: Path, url: str, *overrides: str) -> CaptionConfig:
@@ -38,7 +36,7 @@ def folder(tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPat
     data = data_folder(tmp_path, ["a", "b", "c"])
     state.settings.plan = FaultPlan({"b": ["blocked"]})
     config = composed(tmp_path, url)
-    caption_with_service(data, config.captioner, data.manifest_path, LoggerConfig(kind="csv"))
+    caption(data, config.captioner)
     frames = np.full((30, 64, 64, 3), 90, np.uint8)
     write_video(tmp_path / "videos" / "a.mp4", frames, 10.0)
     monkeypatch.setattr("sg.caption.actions.make_manifest", lambda data: data.manifest_path)

@@ -15,19 +15,18 @@ from sg.artefacts.captions import read_captions
 from sg.caption import hosted
 from sg.caption.engine import reading
 from sg.caption.engine.limits import CanaryError
-from sg.caption.hosted import caption_with_service, ledger_path
+from sg.caption.hosted import ledger_path
 from sg.core.errors import SgError
-from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State, StoredFile
-from tests.caption.hosted_builder import batch_settings, data_folder, settings, start_worker
+from tests.caption.hosted_builder import batch_settings, caption, data_folder, settings, start_worker
 
 IDS = [f"v{number}" for number in range(12)]
 
 
 def captions(folder: Path, url: str, **values: Any) -> list[str]:
     data = data_folder(folder, IDS)
-    path = caption_with_service(data, batch_settings(url, **values), data.manifest_path, LoggerConfig(kind="csv"))
+    path = caption(data, batch_settings(url, **values))
     return list(read_captions(path))
 
 
@@ -42,7 +41,7 @@ def test_every_clip_gets_one_caption_whatever_a_job_lacks(tmp_path: Path, state:
 def test_jobs_are_cut_by_clips_and_tokens_and_cost_half(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, IDS)
     config = batch_settings(url, max_tasks=5, enqueued_tokens=10_000)
-    path = caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
+    path = caption(data, config)
     assert len(state.batches) >= 3
     row = next(read_captions(path).records())
     assert row.cost_usd == pytest.approx((row.input_tokens * 0.30 + row.output_tokens * 2.50) / 2e6)
@@ -98,9 +97,9 @@ def test_a_canary_goes_out_as_a_job_of_its_own_and_can_stop_the_run(
     config.canary, config.assumed_output_tokens = 4, assumed
     if assumed == 5000:
         with pytest.raises(CanaryError, match="assumed_output_tokens="):
-            caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
+            caption(data, config)
     else:
-        caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
+        caption(data, config)
     sizes = [len(batch.lines) for batch in state.batches.values()]
     assert sizes == ([4] if assumed == 5000 else [4, 8])
 
@@ -110,7 +109,7 @@ def test_jobs_that_give_nothing_end_the_run_and_single_requests_go_on(tmp_path: 
     with pytest.raises(SgError, match="finish with captioner=gemini"):
         captions(tmp_path, url)
     data = data_folder(tmp_path, IDS)
-    path = caption_with_service(data, settings(url), data.manifest_path, LoggerConfig(kind="csv"))
+    path = caption(data, settings(url))
     assert list(read_captions(path)) == IDS
 
 

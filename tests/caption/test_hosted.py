@@ -25,25 +25,22 @@ from sg.caption.engine.limits import (
     ServiceRefusedError,
 )
 from sg.caption.engine.uploads import FileStore
-from sg.caption.hosted import caption_with_service, ledger_path, recipe_of
+from sg.caption.hosted import ledger_path, recipe_of
 from sg.caption.hosted_config import HostedCaptionerConfig, QuotaConfig, RetryConfig
 from sg.caption.run import caption_videos
 from sg.caption.services.records import Failure
 from sg.core.errors import ConfigError, MissingInputError
-from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
 from sg.video.writer import write_video
 from tests.caption.fake_gemini.answers import caption_text
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State, StoredFile
-from tests.caption.hosted_builder import data_folder, settings
-
-CSV = LoggerConfig(kind="csv")
+from tests.caption.hosted_builder import caption, data_folder, settings
 
 
 def run(data: DataConfig, config: HostedCaptionerConfig) -> dict[str, str]:
     """Caption the data; gives the state of every clip."""
-    caption_with_service(data, config, data.manifest_path, CSV)
+    caption(data, config)
     return states(data, config)
 
 
@@ -61,7 +58,7 @@ def test_every_clip_gets_its_caption_with_full_provenance(tmp_path: Path, state:
     import pyarrow.parquet as pq
 
     data, config = data_folder(tmp_path, ["a", "b", "c"]), settings(url)
-    path = caption_with_service(data, config, data.manifest_path, CSV)
+    path = caption(data, config)
 
     captions = read_captions(path)
     row = next(captions.records())

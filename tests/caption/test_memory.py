@@ -18,12 +18,11 @@ from sg.caption import hosted
 from sg.caption.engine.clips import new_tasks
 from sg.caption.engine.ledger import Ledger, TaskEnd
 from sg.caption.engine.run import Run
-from sg.caption.hosted import caption_with_service, recipe_of
+from sg.caption.hosted import recipe_of
 from sg.caption.records_file import write_results
-from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.answers import caption_text
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, settings
+from tests.caption.hosted_builder import caption, data_folder, settings
 
 _SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, asyncio.AbstractEventLoop, logging.Logger)
 
@@ -54,7 +53,7 @@ def test_a_run_holds_no_more_objects_after_more_clips(
     for clips in (few, many):
         data = data_folder(tmp_path / str(clips), [f"v{number}" for number in range(clips)])
         config = settings(url, min_concurrency=8, max_concurrency=8)
-        caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
+        caption(data, config)
     assert len(state.arrivals) == few + many
     assert held[0] > 200 and held[1] - held[0] < 0.5 * (many - few)
 
@@ -63,7 +62,7 @@ def test_beginning_and_writing_out_take_a_few_bytes_a_clip(
     tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = data_folder(tmp_path, ["a"])
-    caption_with_service(data, settings(url), data.manifest_path, LoggerConfig(kind="csv"))
+    caption(data, settings(url))
     with contextlib.closing(Ledger(hosted.ledger_path(data, settings(url)))) as ledger:
         (record,) = ledger.connection.execute("SELECT record FROM result").fetchone()
     monkeypatch.setattr("sg.artefacts.manifest._ROWS_PER_SCAN", 100)
@@ -109,7 +108,8 @@ def _from_here() -> int:
 def test_a_manifest_that_is_scanned_is_the_manifest_that_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sg.artefacts.manifest._ROWS_PER_SCAN", 3)
+    for name, rows_at_once in (("_ROWS_PER_SCAN", 3), ("_ROWS_PER_BATCH", 4)):
+        monkeypatch.setattr(f"sg.artefacts.manifest.{name}", rows_at_once)
     rows = [
         VideoRecord(
             f"v{i}",

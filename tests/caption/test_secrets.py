@@ -27,7 +27,7 @@ from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.running import in_thread
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, settings
+from tests.caption.hosted_builder import caption, data_folder, settings
 from tests.study.commands import ROOT
 
 CANARY = "AIza" + "CanaryKey_0123456789-abcdefghijklmn"
@@ -126,7 +126,7 @@ def test_a_traceback_with_the_variables_of_our_code_does_not_show_the_key(
     with in_thread(state) as url:
         data = data_folder(tmp_path, ["a"])
         try:
-            caption_with_service(data, settings(url), data.manifest_path, LoggerConfig(kind="csv"))
+            caption(data, settings(url))
         except SgError as error:
             shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     assert "service = " in shown and "API key not valid" in shown
