@@ -119,7 +119,7 @@ class SeenIds:
         is_first[np.unique(new, return_index=True)[1]] = True
         repeated = np.flatnonzero(~is_first | np.isin(new, self._hashes))
         if len(repeated):
-            return ids[repeated[0]]
+            return ids[int(repeated[0])]
         self._hashes = np.concatenate([self._hashes, new])
         return None
 
@@ -149,7 +149,7 @@ def hash_of_columns(names: Sequence[str], chunks: Callable[[str], Iterable[pa.Ar
 def _lengths(chunk: pa.StringArray) -> bytes:
     import pyarrow.compute as pc
 
-    return pc.binary_length(chunk).to_numpy(zero_copy_only=False).astype("<i8").tobytes()
+    return bytes(pc.binary_length(chunk).to_numpy(zero_copy_only=False).astype("<i8"))
 
 
 def _characters(chunk: pa.StringArray) -> memoryview | bytes:
