@@ -73,7 +73,7 @@ class FileStore:
         listed = await self._service.list_files()
         if isinstance(listed, Failure):
             return listed
-        self._foreign = 0
+        foreign = 0
         for file in listed:
             if file.name in self._sizes:
                 continue
@@ -82,7 +82,8 @@ class FileStore:
             elif file.name.startswith(PREFIX):
                 await self._service.delete_file(file.name)
             else:
-                self._foreign += file.size
+                foreign += file.size
+        self._foreign = foreign  # at once: films that wait for room look at it between deletions
         return None
 
     async def use(self, path: Path, media_sha256: str, size: int, mime_type: str) -> StoredFile | Failure:
