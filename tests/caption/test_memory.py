@@ -20,6 +20,7 @@ from sg.caption.engine.ledger import Ledger, TaskEnd
 from sg.caption.engine.run import Run
 from sg.caption.hosted import recipe_of
 from sg.caption.records_file import write_results
+from sg.core.errors import DataError
 from tests.caption.fake_gemini.answers import caption_text
 from tests.caption.fake_gemini.state import State
 from tests.caption.hosted_builder import caption, data_folder, settings
@@ -125,5 +126,8 @@ def test_a_manifest_that_is_scanned_is_the_manifest_that_is_read(
     whole = read_manifest(path)
     assert list(scan_manifest(path)) == list(whole.usable().records())
     assert hash_manifest(path) == whole.content_hash
+    for twice in (rows[0], rows[9]):
+        with pytest.raises(DataError, match=f"'{twice.video_id}' appears twice"):
+            write_manifest(tmp_path / "twice.parquet", [*rows, twice])
     write_manifest(path, [])
     assert list(scan_manifest(path)) == [] and hash_manifest(path) == read_manifest(path).content_hash
