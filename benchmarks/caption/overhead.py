@@ -22,7 +22,7 @@ from sg.caption.services.records import Media, Request
 from sg.caption.services.secrets import Secret
 from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.running import as_process
-from tests.caption.hosted_builder import KEY, data_folder, manifest_of, settings
+from tests.caption.hosted_builder import KEY, data_folder, settings
 
 CONCURRENCY = 32
 
@@ -102,9 +102,9 @@ def captioner(url: str, clips: int) -> float:
         folder = Path(tempfile.mkdtemp(prefix="overhead-"))
         try:
             data = data_folder(folder, [f"v{number}" for number in range(count)])
-            manifest, config = manifest_of(data), settings(url, max_concurrency=CONCURRENCY)
+            config = settings(url, max_concurrency=CONCURRENCY)
             began = time.process_time()
-            caption_with_service(data, config, manifest, LoggerConfig(kind="csv"))
+            caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
             spent.append(time.process_time() - began)
         finally:
             shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""One captioning process of the benchmarks: `python -m benchmarks.caption.worker FOLDER URL`."""
+"""One captioning process of tests and benchmarks: `python -m benchmarks.caption.worker FOLDER URL CONCURRENCY KIND`."""
 
 import json
 import logging
@@ -8,26 +8,25 @@ import sys
 import time
 from pathlib import Path
 
-from sg.artefacts.manifest import read_manifest
 from sg.caption.hosted import caption_with_service
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
-from tests.caption.hosted_builder import KEY, settings
+from tests.caption.hosted_builder import KEY, batch_settings, settings
 
 
-def main(folder: Path, url: str, concurrency: int) -> None:
+def main(folder: Path, url: str, concurrency: int, kind: str) -> None:
     os.environ["GEMINI_API_KEY"] = KEY
     logging.basicConfig(level=logging.WARNING)
     data = DataConfig(name="clips", dir=str(folder), videos=str(folder / "videos"))
-    config = settings(url, max_concurrency=concurrency, budget_usd=10_000.0)
-    manifest = read_manifest(data.manifest_path)
+    config = batch_settings(url) if kind == "gemini_batch" else settings(url, max_concurrency=concurrency)
+    config.budget_usd = 10_000.0
     import google.genai  # noqa: F401 - its import is not a request's time
 
     began = time.process_time()
-    caption_with_service(data, config, manifest, LoggerConfig(kind="csv"))
+    caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
     used = {"cpu_s": time.process_time() - began, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     print(json.dumps(used), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 32)
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])

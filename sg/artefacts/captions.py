@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.names import check_video_id
-from sg.artefacts.tables import column_hash, read_table, write_batches
+from sg.artefacts.tables import SeenIds, column_hash, read_table, write_batches
 from sg.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -104,14 +104,13 @@ def _checked_batches(records: Iterable[CaptionRecord]) -> Iterator[pa.RecordBatc
     import pyarrow as pa
 
     schema, names = _schema(), [f.name for f in fields(CaptionRecord)]
-    seen: set[str] = set()
+    seen = SeenIds()
     rows = iter(records)
     while chunk := list(islice(rows, _ROWS_PER_BATCH)):
         for record in chunk:
             _check_record(record)
-            if record.video_id in seen:
-                raise DataError(f"video {record.video_id!r} has two captions, expected one row a video id")
-            seen.add(record.video_id)
+        if (repeated := seen.first_repeated([record.video_id for record in chunk])) is not None:
+            raise DataError(f"video {repeated!r} has two captions, expected one row a video id")
         yield pa.record_batch([[getattr(r, name) for r in chunk] for name in names], schema=schema)
 
 

@@ -23,7 +23,7 @@ from sg.artefacts.names import (
     check_video_id,
     resolve_inside,
 )
-from sg.artefacts.tables import column_hash, read_table, write_batches
+from sg.artefacts.tables import SeenIds, column_hash, hash_of_columns, read_table, scan_table, write_batches
 from sg.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 OK = "ok"
 KIND = "manifest"
 _ROWS_PER_BATCH = 10_000
+_ROWS_PER_SCAN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,29 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(table, info)
 
 
+def scan_manifest(path: Path) -> Iterator[VideoRecord]:
+    """The usable rows of a manifest on the disk, checked and read a part at a time, so that its size costs no memory.
+
+    Whether ids are unique is left to the caller, who sees them all. Errors as of `read_manifest`.
+    """
+    for table in scan_table(path, _schema(), KIND, _ROWS_PER_SCAN):
+        _check_table(table, path)
+        yield from Manifest(table).usable().records()
+
+
+def hash_manifest(path: Path) -> str:
+    """`Manifest.content_hash` of a manifest on the disk, read a part of a column at a time."""
+    import pyarrow as pa
+
+    schema = _schema()
+
+    def chunks(name: str) -> Iterator[pa.Array]:
+        for table in scan_table(path, pa.schema([schema.field(name)]), KIND, _ROWS_PER_BATCH):
+            yield from table[name].chunks
+
+    return hash_of_columns(schema.names, chunks)
+
+
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
@@ -146,14 +170,13 @@ def _checked_batches(records: Iterable[VideoRecord]) -> Iterator[pa.RecordBatch]
     import pyarrow as pa
 
     schema, names = _schema(), [f.name for f in fields(VideoRecord)]
-    seen: set[str] = set()
+    seen = SeenIds()
     rows = iter(records)
     while chunk := list(islice(rows, _ROWS_PER_BATCH)):
         for record in chunk:
             _check_record(record)
-            if record.video_id in seen:
-                raise DataError(f"video id {record.video_id!r} appears twice: ids of a manifest are unique")
-            seen.add(record.video_id)
+        if (repeated := seen.first_repeated([record.video_id for record in chunk])) is not None:
+            raise DataError(f"video id {repeated!r} appears twice: ids of a manifest are unique")
         yield pa.record_batch([[getattr(r, name) for r in chunk] for name in names], schema=schema)
 
 

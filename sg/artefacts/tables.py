@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from sg.core.files import atomic_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 _KIND_KEY, _INFO_KEY = b"sg.kind", b"sg.info"
 
@@ -36,26 +38,48 @@ def read_table(path: Path, schema: pa.Schema, kind: str) -> tuple[pa.Table, dict
     MissingInputError when there is no file; DataError when it is no Parquet file, lacks a column, holds nulls, or has
     another type than the schema asks for. Further columns are left unread; a file without info is accepted.
     """
+    with _reading(path, schema, kind) as file:
+        table = _checked(file.read(columns=schema.names), schema, f"{path}: column {{!r}} of the {kind}", 0)
+    return table, read_info(path)
+
+
+def scan_table(path: Path, schema: pa.Schema, kind: str, rows: int) -> Iterator[pa.Table]:
+    """The same as `read_table`, a few rows at a time: for artefacts of which a step needs each row once."""
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    first = 0
+    with _reading(path, schema, kind) as file:
+        for batch in file.iter_batches(rows, columns=schema.names):
+            table = pa.Table.from_batches([batch])
+            yield _checked(table, schema, f"{path}: column {{!r}} of the {kind}", first)
+            first += len(table)
+
+
+@contextlib.contextmanager
+def _reading(path: Path, schema: pa.Schema, kind: str) -> Iterator[pq.ParquetFile]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.is_file():
         raise MissingInputError(f"no {kind} at {path}: make it first or name its folder with data.dir")
     try:
-        file = pq.ParquetFile(path)
-        missing = [name for name in schema.names if name not in file.schema_arrow.names]
-        if missing:
-            raise DataError(f"{path}: no column {missing[0]!r}, expected a {kind} with {', '.join(schema.names)}")
-        table = file.read(columns=schema.names).select(schema.names)
-        for name in schema.names:
-            if table[name].null_count:
-                row = pc.index(pc.is_null(table[name]), True).as_py()
-                raise DataError(f"{path}: column {name!r} of the {kind} is empty in row {row}")
-        table = table.cast(schema.remove_metadata())
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in schema.names if name not in file.schema_arrow.names]
+            if missing:
+                raise DataError(f"{path}: no column {missing[0]!r}, expected a {kind} with {', '.join(schema.names)}")
+            yield file
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a {kind}: {str(error).splitlines()[0]}") from error
-    return table, read_info(path)
+
+
+def _checked(table: pa.Table, schema: pa.Schema, column: str, first_row: int) -> pa.Table:
+    import pyarrow.compute as pc
+
+    for name in schema.names:
+        if table[name].null_count:
+            row = first_row + pc.index(pc.is_null(table[name]), True).as_py()
+            raise DataError(f"{column.format(name)} is empty in row {row}")
+    return table.select(schema.names).cast(schema.remove_metadata())
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -71,24 +95,66 @@ def read_info(path: Path) -> dict[str, Any]:
     return info if isinstance(info, dict) else {}
 
 
+def num_rows(path: Path) -> int:
+    """Number of rows of an artefact, from the file's metadata alone."""
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+class SeenIds:
+    """The ids that a writer has had, as 8 bytes each: half a million as a set of texts take 60 MB."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self._hashes = np.empty(0, np.int64)
+
+    def first_repeated(self, ids: Sequence[str]) -> str | None:
+        """The first of `ids` that came before, here or in an earlier call; None when all are new, which are kept."""
+        import numpy as np
+
+        new = np.fromiter(map(hash, ids), np.int64, len(ids))
+        is_first = np.zeros(len(ids), bool)
+        is_first[np.unique(new, return_index=True)[1]] = True
+        repeated = np.flatnonzero(~is_first | np.isin(new, self._hashes))
+        if len(repeated):
+            return ids[int(repeated[0])]
+        self._hashes = np.concatenate([self._hashes, new])
+        return None
+
+
 def column_hash(table: pa.Table, names: Sequence[str]) -> str:
     """Hash of columns' values in row order (32 hex characters): the same for any chunking, file layout or version."""
+    return hash_of_columns(names, lambda name: table[name].chunks)
+
+
+def hash_of_columns(names: Sequence[str], chunks: Callable[[str], Iterable[pa.Array]]) -> str:
+    """The hash of `column_hash`, from columns that `chunks` gives part by part; a text column is asked for twice."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     digest = hashlib.blake2b(digest_size=16)
     for name in names:
-        column = table[name].combine_chunks()
-        if pa.types.is_string(column.type):
-            column = pc.cast(column, pa.large_string())
-            lengths = pc.binary_length(column).to_numpy(zero_copy_only=False).astype("<i8")
-            start = column.offset
-            offsets = memoryview(column.buffers()[1]).cast("q")[start : start + len(column) + 1]
-            values = memoryview(column.buffers()[2] or b"")[offsets[0] : offsets[-1]] if len(column) else b""
-            parts = [lengths.tobytes(), bytes(values)]
-        else:
-            parts = [column.to_numpy(zero_copy_only=False).tobytes()]
         digest.update(name.encode() + b"\x00")
-        for part in parts:
-            digest.update(part)
+        is_text = False
+        for chunk in chunks(name):
+            is_text = pa.types.is_string(chunk.type)
+            digest.update(_lengths(chunk) if is_text else chunk.to_numpy(zero_copy_only=False).tobytes())
+        if is_text:
+            for chunk in chunks(name):
+                digest.update(_characters(chunk))
     return digest.hexdigest()
+
+
+def _lengths(chunk: pa.StringArray) -> bytes:
+    import pyarrow.compute as pc
+
+    return bytes(pc.binary_length(chunk).to_numpy(zero_copy_only=False).astype("<i8"))
+
+
+def _characters(chunk: pa.StringArray) -> memoryview | bytes:
+    if not len(chunk):
+        return b""
+    _, offsets, values = chunk.buffers()
+    ends = memoryview(offsets).cast("i")[chunk.offset : chunk.offset + len(chunk) + 1]
+    return memoryview(values or b"")[ends[0] : ends[-1]]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sg.artefacts.manifest import Manifest, read_manifest
+from sg.artefacts.manifest import Manifest, hash_manifest, read_manifest
 from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
 from sg.caption.engine import reading
 from sg.caption.hosted import caption_with_service, estimate_run, ledger_path, recipe_of
@@ -49,12 +49,21 @@ def _caption(config: CaptionConfig) -> None:
             return
         print(caption_videos(config.data, captioner))
         return
-    manifest = _manifest(config)
+    manifest = make_manifest(config.data)
     if config.dry_run:
-        print(estimate_run(config.data, config.captioner, manifest).text())
+        print(_estimate(config, config.captioner, manifest))
         return
     logger = config.logger if isinstance(config.logger, LoggerConfig) else LoggerConfig(kind="csv")
     print(caption_with_service(config.data, config.captioner, manifest, logger))
+
+
+def _estimate(config: CaptionConfig, captioner: HostedCaptionerConfig, manifest: Path) -> str:
+    if not config.calibrate:
+        return estimate_run(config.data, captioner, manifest).text()
+    from sg.caption.calibration import calibrate
+
+    counted = calibrate(config.data, captioner, recipe_of(captioner), manifest, config.calibrate)
+    return f"{estimate_run(config.data, captioner, manifest, counted.ratio).text()}\n\n{counted.text()}"
 
 
 def _status(config: CaptionConfig) -> None:
@@ -107,7 +116,7 @@ def _merge(config: CaptionConfig) -> None:
         from sg.caption.records_file import write_results
 
         folder = ledger_path(config.data, captioner).parent
-        print(write_results(db, recipe_of(captioner), folder, _manifest(config).content_hash))
+        print(write_results(db, recipe_of(captioner), folder, hash_manifest(make_manifest(config.data))))
 
 
 def _forget(config: CaptionConfig) -> None:

@@ -96,6 +96,7 @@ class CaptionConfig:
     Attributes:
         action: what to do; the first word of the command line sets it (`python -m sg.caption audit data=…`).
         dry_run: only print what captioning would cost and take.
+        calibrate: with dry_run, the number of clips whose tokens the service counts first, which costs nothing.
         format: of an export; `out`: the file or folder that it writes.
         videos: of an export, whether films go into the shards.
         source: a published caption file to import, or the other ledgers of a merge, separated by commas.
@@ -112,6 +113,7 @@ class CaptionConfig:
     logger: Any = None
     action: str = "caption"
     dry_run: bool = False
+    calibrate: int = 0
     format: str = "sharegemini"
     out: str | None = None
     videos: bool = False
@@ -127,6 +129,8 @@ class CaptionConfig:
             raise ConfigError(f"action={self.action!r} should be one of {', '.join(ACTIONS)}.")
         if self.format not in EXPORT_FORMATS:
             raise ConfigError(f"format={self.format!r} should be one of {', '.join(EXPORT_FORMATS)}.")
+        if self.calibrate < 0 or (self.calibrate and not self.dry_run):
+            raise ConfigError(f"calibrate={self.calibrate} is a number of clips for the estimate: add dry_run=true.")
         if (self.video or self.prompt) and not isinstance(self.captioner, ChatUniViCaptionerConfig):
             raise ConfigError(
                 "video= and prompt= need a model that answers: captioner=chat_univi captioner.checkpoint=DIR."

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import sg
-from sg.artefacts.manifest import Manifest
+from sg.artefacts.manifest import hash_manifest, scan_manifest
 from sg.caption import pricing
 from sg.caption.engine import reading
-from sg.caption.engine.clips import ClipList
+from sg.caption.engine.clips import Clip, clip_of, new_tasks
 from sg.caption.engine.journal import Journal
 from sg.caption.engine.ledger import TERMINAL, Ledger
 from sg.caption.engine.limits import DailyQuota, Purse
@@ -56,21 +56,19 @@ def ledger_path(data: DataConfig, config: HostedCaptionerConfig) -> Path:
     return data.captions_path(config.name).parent / name
 
 
-def estimate_run(data: DataConfig, config: HostedCaptionerConfig, manifest: Manifest) -> pricing.Estimate:
-    """What captioning the data takes, without a request."""
-    clips = ClipList(manifest)
-    sizes = _sizes(data, clips)
-    items = (
-        pricing.EstimatedClip(clip.duration_s, clip.has_audio, clip.size or size)
-        for clip, size in zip(clips, sizes, strict=True)
-    )
-    return pricing.estimate(config, items, datetime.datetime.now(datetime.UTC).date())
+def estimate_run(
+    data: DataConfig, config: HostedCaptionerConfig, manifest: Path, input_ratio: float = 1.0
+) -> pricing.Estimate:
+    """What captioning the data takes, without a request; `input_ratio` as of `pricing.estimate`."""
+    clips = map(clip_of, scan_manifest(manifest))
+    items = (pricing.EstimatedClip(clip.duration_s, clip.has_audio, _size(data, clip)) for clip in clips)
+    return pricing.estimate(config, items, datetime.datetime.now(datetime.UTC).date(), input_ratio)
 
 
-def caption_with_service(
-    data: DataConfig, config: HostedCaptionerConfig, manifest: Manifest, logger: LoggerConfig
-) -> Path:
-    """Caption the data's clips, or go on doing so; gives the path of the captions.
+def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manifest: Path, logger: LoggerConfig) -> Path:
+    """Caption the clips of the manifest, or go on doing so; gives the path of the captions.
+
+    The manifest is read a part at a time and the clips go into the ledger, so memory does not grow with their number.
 
     Raises:
         ConfigError: a setting, the key, the budget or the permission is missing.
@@ -81,6 +79,7 @@ def caption_with_service(
     estimate = estimate_run(data, config, manifest)
     _check_permissions(config, estimate)
     service = build_service(config)
+    manifest_hash = hash_manifest(manifest)
     folder = data.captions_path(config.name).parent
     path = ledger_path(data, config)
     with _only_one(path):
@@ -89,12 +88,12 @@ def caption_with_service(
             lost = ledger.start_run(_snapshot(config), _versions(service))
             if lost:
                 log.info("%d requests of an earlier run were lost in flight; each may have been paid", lost)
-            ledger.set_tasks(recipe.name, ClipList(manifest).tasks(recipe.name, config.shard_of))
+            ledger.set_tasks(recipe.name, new_tasks(scan_manifest(manifest), recipe.name, config.shard_of))
             if count := ledger.requeue(recipe.name, config.retry_states):
                 log.info("%d clips are tried again", count)
             status = "failed"
             try:
-                asyncio.run(_work(data, config, recipe, manifest, ledger, service, logger))
+                asyncio.run(_work(data, config, recipe, ledger, service, logger))
                 status = "done"
             except KeyboardInterrupt:
                 status = "interrupted"
@@ -102,7 +101,7 @@ def caption_with_service(
             finally:
                 ledger.end_run(status)
                 _say_result(ledger, recipe)
-                captions = write_results(ledger.connection, recipe, folder, manifest.content_hash)
+                captions = write_results(ledger.connection, recipe, folder, manifest_hash)
         finally:
             ledger.close()
     return captions
@@ -112,7 +111,6 @@ async def _work(
     data: DataConfig,
     config: HostedCaptionerConfig,
     recipe: Recipe,
-    manifest: Manifest,
     ledger: Ledger,
     service: Service,
     logger: LoggerConfig,
@@ -134,7 +132,7 @@ async def _work(
             tags=[data.name, config.name, config.model.name],
         ) as tracker,
     ):
-        desk = make_desk(data, config, recipe, manifest, ledger, journal, service)
+        desk = make_desk(data, config, recipe, total, ledger, journal, service)
         watch = Watch(bar, tracker)
         try:
             if desk.store is not None:
@@ -155,7 +153,7 @@ def make_desk(
     data: DataConfig,
     config: HostedCaptionerConfig,
     recipe: Recipe,
-    manifest: Manifest,
+    num_clips: int,
     ledger: Ledger,
     journal: Journal,
     service: Service,
@@ -182,7 +180,7 @@ def make_desk(
     can_upload = config.kind == "gemini"
     return Desk(
         recipe=recipe,
-        clips=ClipList(manifest),
+        num_clips=num_clips,
         ledger=ledger,
         journal=journal,
         service=service,
@@ -266,17 +264,14 @@ def _needed_files(ledger: Ledger) -> list[str]:
     return [name for (name,) in rows if name]
 
 
-def _sizes(data: DataConfig, clips: ClipList) -> Iterator[int]:
-    """Bytes of the films as they lie on the disk; 0 where a film or the folder is missing."""
-    folder = Path(data.videos)
-    for clip in clips:
-        if clip.size or not clip.path:
-            yield clip.size
-            continue
-        try:
-            yield (folder / clip.path).stat().st_size
-        except OSError:
-            yield 0
+def _size(data: DataConfig, clip: Clip) -> int:
+    """Bytes of a film, by the manifest or as it lies on the disk; 0 where it or the folder is missing."""
+    if clip.size or not clip.path:
+        return clip.size
+    try:
+        return (Path(data.videos) / clip.path).stat().st_size
+    except OSError:
+        return 0
 
 
 def _say_result(ledger: Ledger, recipe: Recipe) -> None:

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sg.caption.config import CaptionerConfig
+from sg.caption.services.secrets import looks_like_a_key
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 
+KINDS = ("gemini", "gemini_batch", "gemini_legacy", "openai_compatible")
 TRANSPORTS = ("auto", "inline", "upload", "proxy")
 ON_DRIFT = ("stop", "warn", "record")
 ON_DAILY_QUOTA = ("wait", "stop")
 RESOLUTIONS = ("unspecified", "low", "medium", "high")
-_KEY = re.compile(r"AIza[0-9A-Za-z_-]{35}|sk-[0-9A-Za-z_-]{20,}")
 
 
 @dataclass
@@ -76,10 +77,7 @@ class ModelConfig:
     max_output_tokens: int = 8192
 
     def __post_init__(self) -> None:
-        if self.media_resolution not in RESOLUTIONS:
-            raise ConfigError(
-                f"captioner.model.media_resolution={self.media_resolution!r} should be one of {', '.join(RESOLUTIONS)}."
-            )
+        _check_choice("model.media_resolution", self.media_resolution, RESOLUTIONS)
         if self.media_resolution not in self.tokens_per_frame:
             raise ConfigError(
                 f"captioner.model.tokens_per_frame of {self.name} has no number for {self.media_resolution}: add it."
@@ -116,8 +114,7 @@ class QuotaConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"captioner.quota.{name}={value} should be above 0, or null for no limit.")
-        if self.on_daily_quota not in ON_DAILY_QUOTA:
-            raise ConfigError(f"captioner.quota.on_daily_quota={self.on_daily_quota!r} should be wait or stop.")
+        _check_choice("quota.on_daily_quota", self.on_daily_quota, ON_DAILY_QUOTA)
 
 
 @dataclass
@@ -171,7 +168,8 @@ class HostedCaptionerConfig(CaptionerConfig):
     """What every captioner has that asks a service.
 
     Attributes:
-        kind: `gemini`, `gemini_batch`, `gemini_legacy` or `openai_compatible`.
+        kind: `gemini` (one request a clip through google-genai), `gemini_batch` (waves of jobs at half the price),
+            `gemini_legacy` (through google-generativeai), or `openai_compatible` (a server of one's own).
         model: a file of conf/captioner/model.
         prompt: a prompt of the package by name, or the path of one's own.
         base_url: another address of the service; api_version: of its paths.
@@ -214,10 +212,9 @@ class HostedCaptionerConfig(CaptionerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.transport not in TRANSPORTS:
-            raise ConfigError(f"captioner.transport={self.transport!r} should be one of {', '.join(TRANSPORTS)}.")
-        if self.on_model_drift not in ON_DRIFT:
-            raise ConfigError(f"captioner.on_model_drift={self.on_model_drift!r} should be {', '.join(ON_DRIFT)}.")
+        _check_choice("kind", self.kind, KINDS)
+        _check_choice("transport", self.transport, TRANSPORTS)
+        _check_choice("on_model_drift", self.on_model_drift, ON_DRIFT)
         if not 1 <= self.min_concurrency <= self.max_concurrency:
             raise ConfigError("captioner.min_concurrency should be from 1 to captioner.max_concurrency.")
         if self.budget_usd is not None and not self.budget_usd > 0:
@@ -237,47 +234,17 @@ class HostedCaptionerConfig(CaptionerConfig):
 def _check_no_key(config: HostedCaptionerConfig) -> None:
     """Hydra shows and stores configs, so a key in one would be published."""
     for name, value in vars(config).items():
-        if _KEY.search(str(value)):
+        if looks_like_a_key(str(value)):
             raise ConfigError(
                 f"captioner.{name} holds what looks like an API key: configs are shown and stored, so put the key "
                 "into the environment variable GEMINI_API_KEY or a file named by captioner.key_file."
             )
 
 
-@dataclass
-class GeminiConfig(HostedCaptionerConfig):
-    """One request a clip through google-genai."""
-
-    name: str = "gemini"
-    kind: str = "gemini"
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"captioner.{key}={value!r} should be one of {', '.join(choices)}.")
 
 
-@dataclass
-class GeminiBatchConfig(HostedCaptionerConfig):
-    """Waves of batch jobs at half the price."""
-
-    name: str = "gemini"
-    kind: str = "gemini_batch"
-
-
-@dataclass
-class GeminiLegacyConfig(HostedCaptionerConfig):
-    """One request a clip through the legacy google-generativeai."""
-
-    name: str = "gemini"
-    kind: str = "gemini_legacy"
-
-
-@dataclass
-class OpenAICompatibleConfig(HostedCaptionerConfig):
-    """A self-hosted server with OpenAI's chat format."""
-
-    name: str = "openai_compatible"
-    kind: str = "openai_compatible"
-
-
-register("captioner", "gemini_schema", GeminiConfig)
-register("captioner", "gemini_batch_schema", GeminiBatchConfig)
-register("captioner", "gemini_legacy_schema", GeminiLegacyConfig)
-register("captioner", "openai_compatible_schema", OpenAICompatibleConfig)
+register("captioner", "hosted_schema", HostedCaptionerConfig)
 register("captioner/model", "model_schema", ModelConfig)

@@ -126,13 +126,19 @@ class Estimate:
         return "\n".join(f"  {name:<24}{value}" for name, value in rows)
 
 
-def estimate(config: HostedCaptionerConfig, clips: Iterable[EstimatedClip], day: datetime.date) -> Estimate:
-    """What captioning these clips on this day takes, by the assumed length of prompt and answer."""
+def estimate(
+    config: HostedCaptionerConfig, clips: Iterable[EstimatedClip], day: datetime.date, input_ratio: float = 1.0
+) -> Estimate:
+    """What captioning these clips on this day takes, by the assumed length of prompt and answer.
+
+    `input_ratio`: true to expected input tokens, where the service has counted some.
+    """
     model = config.model
     count, seconds, tokens, size = 0, 0.0, 0, 0
     for clip in clips:
         count, seconds, size = count + 1, seconds + clip.duration_s, size + clip.size
         tokens += film_tokens(model, clip.duration_s, clip.has_audio, config.fps) + config.assumed_prompt_tokens
+    tokens = round(tokens * input_ratio)
     output = count * config.assumed_output_tokens
     price = price_on(model, day, allow_expired=config.allow_expired_price)
     batch = price_on(model, day, batch=True, allow_expired=config.allow_expired_price)

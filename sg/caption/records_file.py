@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.captions import CaptionRecord, write_captions
+from sg.artefacts.tables import num_rows
 from sg.caption.cleaning import clean_caption
 from sg.caption.engine import reading
 from sg.caption.engine.ledger import SUCCEEDED
 from sg.caption.engine.recipe import Recipe
-from sg.caption.quality.duplicates import repeated
+from sg.caption.quality.duplicates import Repeated
 from sg.core.files import atomic_path, write_json
 from sg.core.fingerprints import file_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS = 5000
+_ROWS_PER_BATCH, _ROWS_PER_GROUP = 200, 5000
 _TEXTS = ("source", "split", "media_sha256", "finish_reason", "block_reason", "model", "model_version", "backend",
           "api_version", "params_hash", "transport", "batch_job", "request_id", "run_id", "started_at", "finished_at",
           "source_licence")  # fmt: skip
@@ -38,13 +38,15 @@ def write_results(db: sqlite3.Connection, recipe: Recipe, folder: Path, manifest
     path = folder / "captions.parquet"
     records = folder / "records.parquet"
     write_records(records, reading.results_by_item(db, recipe.name))
-    rows = list(caption_rows(db, recipe))
     info = {"captioner": recipe.config.name, "manifest": manifest_hash, "recipe": recipe.name}
-    if rows:
-        write_captions(path, rows, info)
+    captions = 0
+    rows = caption_rows(db, recipe)
+    if (first := next(rows, None)) is not None:
+        write_captions(path, chain([first], rows), info)
+        captions = num_rows(path)
     counts = reading.states(db, recipe.name)
     prompt = {"id": recipe.prompt.prompt_id, "version": recipe.prompt.version, "texts": dict(recipe.prompt.sections)}
-    described = {"states": counts, "captions": len(rows), "prompt": prompt, "recipe": recipe.name}
+    described = {"states": counts, "captions": captions, "prompt": prompt, "recipe": recipe.name}
     described["files"] = {file.name: file_hash(file) for file in (path, records) if file.is_file()}
     write_json(folder / "manifest.json", described)
     return path
@@ -52,11 +54,12 @@ def write_results(db: sqlite3.Connection, recipe: Recipe, folder: Path, manifest
 
 def caption_rows(db: sqlite3.Connection, recipe: Recipe) -> Iterator[CaptionRecord]:
     """The captions to train on: those that succeeded, without texts that too many clips share."""
-    texts = ((row.video_id, row.text) for row in reading.results(db, recipe.name) if row.status == SUCCEEDED)
-    too_often = repeated(texts, recipe.config.max_duplicates)
+    too_often = Repeated(recipe.config.max_duplicates)
+    for text in reading.texts(db, recipe.name, SUCCEEDED):
+        too_often.note(text)
     parameters = json.dumps(recipe.parameters, sort_keys=True)
-    for row in reading.results(db, recipe.name):
-        if row.status != SUCCEEDED or row.video_id in too_often:
+    for row in reading.results(db, recipe.name, SUCCEEDED):
+        if row.text in too_often:
             continue
         text, flags = clean_caption(row.text)
         record, tokens = row.record, row.record["tokens"]
@@ -87,9 +90,16 @@ def write_records(path: Path, rows: Iterable[reading.Recorded]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         remaining = iter(rows)
-        while chunk := list(islice(remaining, _ROWS)):
-            flat = [_flat(row) for row in chunk]
-            writer.write_batch(pa.RecordBatch.from_pylist(flat, schema=schema))
+        while batches := list(_batches(islice(remaining, _ROWS_PER_GROUP), schema)):
+            writer.write_table(pa.Table.from_batches(batches))
+
+
+def _batches(rows: Iterator[reading.Recorded], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Rows as Arrow, a few at a time: as Python's own objects they take ten times their bytes."""
+    import pyarrow as pa
+
+    while flat := [_flat(row) for row in islice(rows, _ROWS_PER_BATCH)]:
+        yield pa.RecordBatch.from_pylist(flat, schema=schema)
 
 
 def _schema(arrow: Any) -> pa.Schema:
@@ -104,11 +114,3 @@ def _flat(row: reading.Recorded) -> Mapping[str, Any]:
     values |= {"status": row.status, "caption": row.text}
     values |= {name: row.record.get(name) for name in (*_TEXTS, *_NUMBERS, *_COUNTS, *_FLAGS)}
     return values | {name: json.dumps(row.record.get(name), ensure_ascii=False) for name in _JSON}
-
-
-def gate_counts(rows: Iterable[reading.Recorded]) -> Counter[tuple[str, str]]:
-    """How often each gate gave each verdict, from what was recorded."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for row in rows:
-        counts.update((gate, verdict) for gate, _, verdict, _ in row.record["gates"])
-    return counts

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest, write_manifest
-from sg.caption.hosted_config import HostedCaptionerConfig, ModelConfig, PriceConfig, QuotaConfig, RetryConfig
+from sg.artefacts.manifest import VideoRecord, write_manifest
+from sg.caption.hosted import caption_with_service
+from sg.caption.hosted_config import (
+    BatchConfig,
+    HostedCaptionerConfig,
+    ModelConfig,
+    PriceConfig,
+    QuotaConfig,
+    RetryConfig,
+)
+from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
+from tests.study.commands import ROOT, environment
 
 KEY = "loopback-key"
 DURATION_S = 18.0
@@ -28,10 +40,6 @@ def data_folder(folder: Path, ids: Sequence[str], *, size: int = 0, names: dict[
         records.append(VideoRecord(video_id, "test", name, DURATION_S, 64, 48, 25.0, 450, extra=extra))
     write_manifest(folder / "manifest.parquet", records)
     return DataConfig(name="clips", dir=str(folder), videos=str(videos))
-
-
-def manifest_of(data: DataConfig) -> Manifest:
-    return read_manifest(data.manifest_path)
 
 
 def settings(url: str, **values: Any) -> HostedCaptionerConfig:
@@ -56,3 +64,19 @@ def settings(url: str, **values: Any) -> HostedCaptionerConfig:
         "i_have_rights": True,
     }
     return HostedCaptionerConfig(**(defaults | values))
+
+
+def caption(data: DataConfig, config: HostedCaptionerConfig) -> Path:
+    """Caption the data; gives the path of the captions."""
+    return caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
+
+
+def batch_settings(url: str, **values: Any) -> HostedCaptionerConfig:
+    """The same in batch jobs that are looked at all the time; `values` are of the batches."""
+    return settings(url, kind="gemini_batch", batch=BatchConfig(poll_s=0.02, max_poll_s=0.05, **values))
+
+
+def start_worker(folder: Path, url: str, concurrency: int, kind: str = "gemini") -> subprocess.Popen[str]:
+    """A captioning process that may be killed."""
+    command = [sys.executable, "-m", "benchmarks.caption.worker", str(folder), url, str(concurrency), kind]
+    return subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)

@@ -12,16 +12,15 @@ from hydra import compose, initialize_config_dir
 import sg.caption.hosted_config
 import sg.sources.config  # noqa: F401 - its schemas
 from sg.caption.actions import act
+from sg.caption.calibration import Calibration
 from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
-from sg.caption.hosted import caption_with_service
 from sg.caption.run import caption_videos
 from sg.core.commands import CONFIG_FOLDER, typed
-from sg.core.errors import ConfigError, MissingInputError
-from sg.core.tracking import LoggerConfig
+from sg.core.errors import ConfigError, MissingInputError, SgError
 from sg.video.writer import write_video
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, manifest_of
+from tests.caption.hosted_builder import caption, data_folder
 
 
 def composed(folder: Path, url: str, *overrides: str) -> CaptionConfig:
@@ -37,7 +36,7 @@ def folder(tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPat
     data = data_folder(tmp_path, ["a", "b", "c"])
     state.settings.plan = FaultPlan({"b": ["blocked"]})
     config = composed(tmp_path, url)
-    caption_with_service(data, config.captioner, manifest_of(data), LoggerConfig(kind="csv"))
+    caption(data, config.captioner)
     frames = np.full((30, 64, 64, 3), 90, np.uint8)
     write_video(tmp_path / "videos" / "a.mp4", frames, 10.0)
     monkeypatch.setattr("sg.caption.actions.make_manifest", lambda data: data.manifest_path)
@@ -53,6 +52,30 @@ def test_the_estimate_needs_neither_key_nor_permission(
     act(composed(tmp_path, "http://127.0.0.1:9", "dry_run=true", "captioner.i_have_rights=false"))
     shown = capsys.readouterr().out
     assert "100 (0.5 h of film)" in shown and "gemini-3.5-flash-lite" in shown and "cost, in batches" in shown
+
+
+def test_the_service_s_own_count_corrects_the_estimate_and_costs_nothing(
+    tmp_path: Path, state: State, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sg.caption.actions.make_manifest", lambda data: data.manifest_path)
+    data_folder(tmp_path, [f"v{i}" for i in range(40)])
+    (tmp_path / "videos" / "v7.mp4").unlink()
+    act(composed(tmp_path, url, "dry_run=true", "calibrate=40", "captioner.assumed_prompt_tokens=500"))
+    shown = capsys.readouterr().out
+    assert state.routes == {"POST /v1beta/models/gemini-3.5-flash-lite:countTokens": 39} and not state.arrivals
+    # 1250 counted; 18 s of silent film at 75 tokens, and 500, expected
+    assert "1,250 input tokens a clip over 39 clips, expected 1,850 (67.6%, 95% of the clips below 67.6%)" in shown
+    assert "1 left out" in shown and "50,000 in, 12,000 out" in shown and "fewer tokens than the model's file" in shown
+    assert "assumed_prompt_tokens=440 makes a run expect" in Calibration([1250], [1160], 0, 350).text()
+    with pytest.raises(ConfigError, match="i_have_rights=true"):
+        act(composed(tmp_path, url, "dry_run=true", "calibrate=1", "captioner.i_have_rights=false"))
+    with pytest.raises(ConfigError, match="asks the Gemini API to count"):
+        act(composed(tmp_path, url, "dry_run=true", "calibrate=1", "captioner.kind=openai_compatible"))
+    with pytest.raises(ConfigError, match="add dry_run=true"):
+        CaptionConfig(calibrate=3)
+    state.settings.key = "another"
+    with pytest.raises(SgError, match=r"counts no tokens .*API key not valid"):
+        act(composed(tmp_path, url, "dry_run=true", "calibrate=2"))
 
 
 def test_status_and_doctor_say_how_things_stand(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:

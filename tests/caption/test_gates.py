@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sg.caption.prompting import FOLDER, read_prompt, word_window
-from sg.caption.quality.duplicates import near_duplicates, repeated
+from sg.caption.quality.duplicates import Repeated, near_duplicates
 from sg.caption.quality.gates import PASS, Judged, judge, worst
 from sg.core.errors import ConfigError
 from tests.caption.fake_gemini.answers import caption_text
@@ -64,11 +64,17 @@ def test_gates_know_what_is_no_fault() -> None:
 
 
 def test_the_same_text_for_many_clips_is_found_and_so_is_nearly_the_same() -> None:
-    texts = [(f"v{i}", "A black screen!") for i in range(5)] + [("w", "a black  screen"), ("x", GOOD)]
-    assert repeated(texts, 3) == {f"v{i}" for i in range(5)} | {"w"}
-    assert not repeated(texts, 6)
-    near = near_duplicates([("a", GOOD), ("b", GOOD.replace("Finally", "Then")), ("c", caption_text("c"))])
-    assert [(pair[0], pair[1]) for pair in near] == [("a", "b")]
+    found = {most: Repeated(most) for most in (3, 6)}
+    for text in ["A black screen!"] * 5 + ["a black  screen", GOOD]:
+        for repeated in found.values():
+            repeated.note(text)
+    assert "a black, screen" in found[3] and len(found[3]) == 6 and GOOD not in found[3]
+    assert len(found[6]) == 0 and "a black screen" not in found[6]
+    near = near_duplicates(
+        lambda: [("a", GOOD), ("c", caption_text("c")), ("b", GOOD.replace("Finally", "Then")), ("d", GOOD)]
+    )
+    assert [(pair[0], pair[1]) for pair in near] == [("a", "b"), ("a", "d")]
+    assert near[0][2] < near[1][2] == 1.0
 
 
 def test_word_windows_follow_the_length() -> None:

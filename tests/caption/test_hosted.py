@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import logging
 import sqlite3
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sg.artefacts.captions import read_captions
+from sg.caption import hosted
 from sg.caption.engine import reading
 from sg.caption.engine.limits import (
     BudgetReachedError,
@@ -20,23 +24,23 @@ from sg.caption.engine.limits import (
     QuotaExhaustedError,
     ServiceRefusedError,
 )
-from sg.caption.hosted import caption_with_service, ledger_path, recipe_of
+from sg.caption.engine.uploads import FileStore
+from sg.caption.hosted import ledger_path, recipe_of
 from sg.caption.hosted_config import HostedCaptionerConfig, QuotaConfig, RetryConfig
 from sg.caption.run import caption_videos
+from sg.caption.services.records import Failure
 from sg.core.errors import ConfigError, MissingInputError
-from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
 from sg.video.writer import write_video
+from tests.caption.fake_gemini.answers import caption_text
 from tests.caption.fake_gemini.faults import FaultPlan
-from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, manifest_of, settings
-
-CSV = LoggerConfig(kind="csv")
+from tests.caption.fake_gemini.state import State, StoredFile
+from tests.caption.hosted_builder import caption, data_folder, settings
 
 
 def run(data: DataConfig, config: HostedCaptionerConfig) -> dict[str, str]:
     """Caption the data; gives the state of every clip."""
-    caption_with_service(data, config, manifest_of(data), CSV)
+    caption(data, config)
     return states(data, config)
 
 
@@ -54,7 +58,7 @@ def test_every_clip_gets_its_caption_with_full_provenance(tmp_path: Path, state:
     import pyarrow.parquet as pq
 
     data, config = data_folder(tmp_path, ["a", "b", "c"]), settings(url)
-    path = caption_with_service(data, config, manifest_of(data), CSV)
+    path = caption(data, config)
 
     captions = read_captions(path)
     row = next(captions.records())
@@ -186,6 +190,8 @@ def test_the_budget_is_never_passed_and_a_larger_one_goes_on(tmp_path: Path, sta
         run(data, config)
     with ledger(data, config) as db:
         spent = reading.spent_usd(db)
+    charged = sum(1250 * 0.30 + len(caption_text(item).split()) * 4 // 3 * 2.50 for item in state.paid) / 1e6
+    assert charged == pytest.approx(spent), "by the service's own account"
     assert 0.018 < spent <= 0.02  # requests in flight are waited for: what they leave of their reserve is used too
     assert BudgetReachedError.exit_code == 3
     assert set(run(data, settings(url, budget_usd=1.0)).values()) == {"succeeded"}
@@ -213,6 +219,14 @@ def test_another_model_s_answer_stops_the_run(tmp_path: Path, state: State, url:
     assert set(rows.values()) == {"succeeded"}
 
 
+def test_a_canary_without_captions_stops_the_run(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.plan = FaultPlan({f"v{i}": ["blocked"] for i in range(0, 30, 5)})
+    data = data_folder(tmp_path, [f"v{i}" for i in range(30)])
+    with pytest.raises(CanaryError, match="20% of the first 10 clips got no usable caption"):
+        run(data, settings(url, canary=10, assumed_output_tokens=172))
+    assert len(state.arrivals) == 10
+
+
 def test_a_canary_that_costs_other_than_estimated_stops_the_run(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, [f"v{i}" for i in range(30)])
     with pytest.raises(CanaryError, match="assumed_output_tokens="):
@@ -223,19 +237,49 @@ def test_a_canary_that_costs_other_than_estimated_stops_the_run(tmp_path: Path, 
 
 
 def test_films_are_uploaded_once_used_and_deleted_within_the_store_s_size(
-    tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("sg.caption.engine.uploads.FILE_STORE_BYTES", 0)
-    import sg.caption.hosted as hosted
+    made, stores = hosted.FileStore, []
 
-    made = hosted.FileStore
-    monkeypatch.setattr(hosted, "FileStore", lambda *values: made(*values, cap=5000, poll_s=0.01))
-    state.settings.store_cap = 5000
+    def small(*values: Any) -> FileStore:
+        assert made(*values).room_bytes == 21_474_836_480
+        stores.append(made(*values, cap=5000, poll_s=0.01))
+        return stores[-1]
+
+    monkeypatch.setattr(hosted, "FileStore", small)
     data = data_folder(tmp_path, [f"v{i}" for i in range(12)], size=1500)
-    assert set(run(data, settings(url, transport="upload")).values()) == {"succeeded"}
+    with caplog.at_level(logging.INFO):
+        assert set(run(data, settings(url, transport="upload")).values()) == {"succeeded"}
     assert state.routes["POST /upload/v1beta/files"] == 12
-    assert 1500 <= state.peak_bytes <= 5000
+    assert 3000 <= state.peak_bytes <= 5000, "the service itself would have taken 20 GiB"
+    assert "waiting for the file store" in caplog.text
     assert not state.files
+    assert not any(value for value in vars(stores[0]).values() if isinstance(value, dict)), "nothing is kept of a film"
+
+
+def test_space_that_others_give_back_is_noticed(tmp_path: Path, state: State, url: str) -> None:
+    from sg.caption.engine.journal import Journal
+    from sg.caption.engine.ledger import Ledger
+    from sg.caption.services.build import build_service
+
+    (film := tmp_path / "a.mp4").write_bytes(b"clip:a;")
+    state.files["files/foreign"] = StoredFile("files/foreign", "", "", b"", declared_size=100)
+
+    async def go() -> None:
+        ledger, service = Ledger(tmp_path / "ledger.sqlite"), build_service(settings(url))
+        journal = Journal(ledger)
+        store = FileStore(service, journal, ledger, lambda text: None, cap=100, poll_s=0.01, look_again_s=0.02)
+        await store.sweep()
+        waiting = asyncio.create_task(store.use(film, "0" * 64, 7, "video/mp4"))
+        await asyncio.sleep(0.1)
+        assert not waiting.done() and not state.uploads
+        del state.files["files/foreign"]
+        assert not isinstance(await asyncio.wait_for(waiting, 20), Failure)
+        await service.close()
+        await journal.close()
+        ledger.close()
+
+    asyncio.run(go())
 
 
 def test_a_film_that_the_service_lost_is_uploaded_again(tmp_path: Path, state: State, url: str) -> None:
@@ -246,8 +290,7 @@ def test_a_film_that_the_service_lost_is_uploaded_again(tmp_path: Path, state: S
 
 
 def test_names_of_strangers_reach_no_header(tmp_path: Path, state: State, url: str) -> None:
-    names = {"a": "-rf öffnen\n☃.mp4", "b": "x" * 200 + ".mp4"}
-    data = data_folder(tmp_path, ["a", "b"], names={"b": names["b"], "a": "-rf öffnen ☃.mp4"})
+    data = data_folder(tmp_path, ["a", "b"], names={"a": "-rf öffnen ☃.mp4", "b": "x" * 200 + ".mp4"})
     assert set(run(data, settings(url, transport="upload")).values()) == {"succeeded"}
 
 

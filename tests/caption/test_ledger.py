@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import subprocess
-import sys
+import sqlite3
 import time
 from pathlib import Path
 
@@ -15,16 +14,13 @@ import pytest
 from sg.caption.engine import reading
 from sg.caption.engine.ledger import AttemptEnd, Ledger, NewTask, TaskEnd
 from sg.caption.engine.merge import forget, merge
-from sg.caption.hosted import caption_with_service, ledger_path, recipe_of
+from sg.caption.hosted import ledger_path, recipe_of
 from sg.caption.services.records import Usage
 from sg.core.errors import DataError, MissingInputError
-from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, manifest_of, settings
-from tests.study.commands import ROOT, environment
+from tests.caption.hosted_builder import caption, data_folder, settings, start_worker
 
-CSV = LoggerConfig(kind="csv")
 CLIPS, KILLS, CONCURRENCY = 400, 3, 16
 
 
@@ -62,6 +58,27 @@ def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
         reading.open_for_reading(tmp_path / "none.sqlite")
 
 
+def test_a_ledger_of_an_older_version_goes_on(tmp_path: Path, state: State, url: str) -> None:
+    data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
+    caption(data, config)
+    with contextlib.closing(sqlite3.connect(ledger_path(data, config))) as db:
+        db.execute("ALTER TABLE task DROP COLUMN clip")  # as version 1 was
+        db.execute("PRAGMA user_version=1")
+    data_folder(tmp_path, ["a", "b", "c"])
+    caption(data, config)
+    assert dict(state.paid) == {"a": 1, "b": 1, "c": 1}
+    with reading.open_for_reading(ledger_path(data, config)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("SELECT COUNT(*) FROM task WHERE clip!=''").fetchone() == (3,)
+
+
+def test_a_manifest_with_an_id_twice_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
+    with contextlib.closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
+        with pytest.raises(DataError, match="video id 'v1' appears twice"):
+            ledger.set_tasks("r", [*tasks(3), NewTask("other", "item", "v1", 3)])
+        assert reading.states(ledger.connection, "r") == {}
+
+
 def test_kills_lose_no_caption_and_pay_at_most_what_was_in_flight_twice(tmp_path: Path, state: State, url: str) -> None:
     """The small version of `benchmarks/caption/hundred_thousand.py`."""
     state.settings.plan, state.settings.max_per_s = FaultPlan(rate=0.1), 400.0
@@ -69,17 +86,13 @@ def test_kills_lose_no_caption_and_pay_at_most_what_was_in_flight_twice(tmp_path
     config = settings(url, max_concurrency=CONCURRENCY)
     for kill in range(KILLS):
         moment = len(state.paid) + CLIPS // (KILLS + 2)
-        child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.caption.worker", str(tmp_path), url, str(CONCURRENCY)],
-            cwd=ROOT,
-            env=environment(),
-        )
+        child = start_worker(tmp_path, url, CONCURRENCY)
         while len(state.paid) < moment and child.poll() is None:
             time.sleep(0.005)
         assert child.poll() is None, f"the process ended before kill {kill}"
         child.send_signal(signal.SIGKILL)
         child.wait()
-    caption_with_service(data, config, manifest_of(data), CSV)
+    caption(data, config)
 
     with reading.open_for_reading(ledger_path(data, config)) as db:
         counts, lost = reading.states(db, recipe_of(config).name), reading.lost_requests(db)
@@ -93,7 +106,7 @@ def test_shards_share_nothing_and_merge_into_the_whole_twice_alike(tmp_path: Pat
     shards = [settings(url, shard=f"{which}/2") for which in range(2)]
     paths = [ledger_path(data, config) for config in shards]
     for config in shards:
-        caption_with_service(data, config, manifest_of(data), CSV)
+        caption(data, config)
     assert state.summary()["requests"] == 20 and paths[0] != paths[1]
     whole = ledger_path(data, settings(url))
     for _ in range(2):
@@ -101,7 +114,7 @@ def test_shards_share_nothing_and_merge_into_the_whole_twice_alike(tmp_path: Pat
         with reading.open_for_reading(whole) as db:
             assert reading.states(db, recipe_of(shards[0]).name) == {"succeeded": 20}
             assert reading.spent_usd(db) == pytest.approx(sum(_spent(path) for path in paths))
-    caption_with_service(data, settings(url), manifest_of(data), CSV)
+    caption(data, settings(url))
     assert state.summary()["requests"] == 20
     with pytest.raises(MissingInputError, match="no ledger"):
         merge(whole, [tmp_path / "none.sqlite"])
@@ -109,11 +122,11 @@ def test_shards_share_nothing_and_merge_into_the_whole_twice_alike(tmp_path: Pat
 
 def test_a_forgotten_clip_leaves_no_text_and_is_not_asked_for_again(tmp_path: Path, state: State, url: str) -> None:
     data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
-    caption_with_service(data, config, manifest_of(data), CSV)
+    caption(data, config)
     with reading.open_for_reading(ledger_path(data, config)) as db:
         (text,) = [row.text for row in reading.results(db, recipe_of(config).name) if row.video_id == "a"]
     assert forget(ledger_path(data, config), ["a"]) == 1
-    caption_with_service(data, config, manifest_of(data), CSV)
+    caption(data, config)
     assert state.requests["a"] == 1
     folder = ledger_path(data, config).parent
     assert not [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]

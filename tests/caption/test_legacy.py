@@ -10,21 +10,18 @@ from pathlib import Path
 import pytest
 
 from sg.artefacts.captions import read_captions
-from sg.caption.hosted import caption_with_service
 from sg.caption.services.gemini_legacy import _outcome
 from sg.caption.services.records import Answer, Failure, Kind
 from sg.core.errors import SgError
-from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, manifest_of, settings
+from tests.caption.hosted_builder import caption, data_folder, settings
 
 try:
     HERE = importlib.util.find_spec("google.generativeai") is not None
 except ModuleNotFoundError:
     HERE = False
 PYTHON = os.environ.get("SG_LEGACY_PYTHON") or (sys.executable if HERE else None)
-CSV = LoggerConfig(kind="csv")
 
 
 @pytest.mark.skipif(PYTHON is None, reason="SG_LEGACY_PYTHON names no Python with google-generativeai")
@@ -34,7 +31,7 @@ def test_the_legacy_sdk_captions_through_all_its_faults(tmp_path: Path, state: S
     )
     data = data_folder(tmp_path, ["a", "b", "c", "d", "e"])
     config = settings(url, kind="gemini_legacy", python=PYTHON, max_concurrency=4, transport="inline")
-    captions = read_captions(caption_with_service(data, config, manifest_of(data), CSV))
+    captions = read_captions(caption(data, config))
     assert list(captions) == ["a", "c", "d", "e"]
     assert (state.requests["a"], state.requests["b"]) == (5, 1)
 
@@ -42,7 +39,7 @@ def test_the_legacy_sdk_captions_through_all_its_faults(tmp_path: Path, state: S
 def test_a_python_without_the_sdk_is_told(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, ["a"])
     with pytest.raises(SgError, match=r"cannot import google-generativeai.*captioner\.python=PATH"):
-        caption_with_service(data, settings(url, kind="gemini_legacy", python="/bin/false"), manifest_of(data), CSV)
+        caption(data, settings(url, kind="gemini_legacy", python="/bin/false"))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sg.caption.imports import import_published
 from sg.core.errors import DataError, MissingInputError
 from sg.sources.records import read_records
 from sg.sources.sharegemini import PublishedCaption, published_caption
-from tests.caption.hosted_builder import data_folder, manifest_of
+from tests.caption.hosted_builder import data_folder
 
 SLUG = "stock-footage-a-dog-runs"
 
@@ -62,7 +62,7 @@ def test_exports_are_the_same_bytes_twice_and_read_back(tmp_path: Path) -> None:
 
     def write(kind: str, name: str) -> Path:
         out = tmp_path / name
-        told = export(path, manifest_of(data), Path(data.videos), out, kind, None, with_films=True)
+        told = export(path, read_manifest(data.manifest_path), Path(data.videos), out, kind, None, with_films=True)
         assert "2 captions, 1 left out" in told
         return out
 
@@ -88,7 +88,7 @@ def test_exports_are_the_same_bytes_twice_and_read_back(tmp_path: Path) -> None:
 def test_a_core_is_exported_by_its_ids(tmp_path: Path) -> None:
     data = data_folder(tmp_path, ["a", "b"])
     path = write_captions(tmp_path / "captions.parquet", [CaptionRecord(i, "A cat.") for i in "ab"])
-    export(path, manifest_of(data), Path(data.videos), tmp_path / "core.json", "chat_univi", ["b"])
+    export(path, read_manifest(data.manifest_path), Path(data.videos), tmp_path / "core.json", "chat_univi", ["b"])
     assert [dialog.dialog_id for dialog in read_dialogs(tmp_path / "core.json")] == ["b"]
     with pytest.raises(DataError, match="Nothing to export"):
-        export(path, manifest_of(data), Path(data.videos), tmp_path / "core.json", "chat_univi", ["x"])
+        export(path, read_manifest(data.manifest_path), Path(data.videos), tmp_path / "core.json", "chat_univi", ["x"])

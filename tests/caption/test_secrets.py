@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import io
 import logging
 import os
 import pickle
+import sqlite3
 import subprocess
 import sys
 import traceback
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sg.caption.hosted import caption_with_service
 from sg.caption.services.build import build_service
 from sg.caption.services.records import Failure, Request
-from sg.caption.services.secrets import REDACTION, Secret, read_key
-from sg.core.errors import ConfigError
+from sg.caption.services.secrets import Secret, read_key
+from sg.core.errors import ConfigError, SgError
 from sg.core.tracking import LoggerConfig
 from tests.caption.fake_gemini.faults import FaultPlan
 from tests.caption.fake_gemini.running import in_thread
 from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import data_folder, manifest_of, settings
+from tests.caption.hosted_builder import caption, data_folder, settings
 from tests.study.commands import ROOT
 
 CANARY = "AIza" + "CanaryKey_0123456789-abcdefghijklmn"
 
 
 def files_with_the_key(folder: Path) -> list[str]:
-    return [str(path) for path in folder.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
+    """Files that hold the key, as it is, in base64, or within the compressed columns of a table."""
+    forms = [CANARY.encode(), *(base64.b64encode(b" " * shift + CANARY.encode())[4:-4] for shift in range(3))]
+    return [path.name for path in folder.rglob("*") if path.is_file() and any(form in content(path) for form in forms)]
+
+
+def content(path: Path) -> bytes:
+    if path.suffix != ".parquet":
+        return path.read_bytes()
+    table = pq.read_table(path)
+    return f"{table.to_pylist()} {table.schema.to_string(show_schema_metadata=True)}".encode()
+
+
+def test_the_search_for_the_key_finds_it_wherever_it_is_put(tmp_path: Path) -> None:
+    (tmp_path / "plain.log").write_text(f"x{CANARY}y", encoding="utf-8")
+    (tmp_path / "wrapped").write_bytes(base64.b64encode(b"key: " + CANARY.encode() + b" end"))
+    pq.write_table(pa.table({"text": ["a" * 1000, CANARY * 20]}), tmp_path / "rows.parquet", compression="zstd")
+    pq.write_table(pa.table({"text": ["a"]}).replace_schema_metadata({"k": CANARY}), tmp_path / "info.parquet")
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        db.execute("CREATE TABLE t (v)")
+        db.execute("INSERT INTO t VALUES (?)", (CANARY,))
+        db.commit()
+    (tmp_path / "clean").write_text("AIza", encoding="utf-8")
+    found = {"plain.log", "wrapped", "rows.parquet", "info.parquet", "ledger.sqlite"}
+    assert set(files_with_the_key(tmp_path)) == found
 
 
 def test_no_file_log_trace_or_pickle_of_a_run_holds_the_key(
@@ -42,8 +70,7 @@ def test_no_file_log_trace_or_pickle_of_a_run_holds_the_key(
     script = ["429_retry", "500", "503_html", "reset", "truncated", "blocked"]
     state.settings.plan = FaultPlan({"a": script, "b": ["400_media"]})
     stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.addFilter(REDACTION)
+    handler = logging.StreamHandler(stream)  # the run itself puts the filter on it
     root = logging.getLogger()
     root.addHandler(handler)
     level = root.level
@@ -51,14 +78,16 @@ def test_no_file_log_trace_or_pickle_of_a_run_holds_the_key(
     try:
         with in_thread(state) as url:
             data, config = data_folder(tmp_path, ["a", "b", "c"]), settings(url)
-            caption_with_service(data, config, manifest_of(data), LoggerConfig(kind="wandb", mode="offline"))
+            caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="wandb", mode="offline"))
             root.error("a careless line with %s", CANARY)
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
     out = capfd.readouterr()
     assert state.paid["c"] == 1, "the service got the key"
-    assert list(tmp_path.rglob("*.wandb")) and list(tmp_path.rglob("ledger.sqlite"))
+    for written in ("*.wandb", "ledger.sqlite", "captions.parquet", "records.parquet", "metrics.csv", "manifest.json"):
+        assert list(tmp_path.rglob(written)), written
+    assert "Using selector" in stream.getvalue(), "debug lines were written"
     assert files_with_the_key(tmp_path) == []
     assert CANARY not in stream.getvalue() + out.out + out.err
     assert "careless line with [key hidden]" in stream.getvalue()
@@ -87,12 +116,21 @@ def test_failures_pickle_and_print_without_the_key(monkeypatch: pytest.MonkeyPat
         pickle.dumps(Secret(CANARY))
 
 
-def test_a_traceback_through_the_code_that_holds_the_key_does_not_show_it() -> None:
-    secret = Secret(CANARY)
-    try:
-        raise RuntimeError(f"something with {secret} and {secret!r}")
-    except RuntimeError:
-        assert CANARY not in traceback.format_exc()
+def test_a_traceback_with_the_variables_of_our_code_does_not_show_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crash reporters print the variables of every frame."""
+    monkeypatch.setenv("GEMINI_API_KEY", CANARY)
+    state = State()
+    state.settings.key = "another"
+    with in_thread(state) as url:
+        data = data_folder(tmp_path, ["a"])
+        try:
+            caption(data, settings(url))
+        except SgError as error:
+            shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    assert "service = " in shown and "API key not valid" in shown
+    assert CANARY not in shown
 
 
 def test_a_key_in_a_setting_is_refused_without_being_shown(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.caption.engine import reading
+from sg.caption.engine.clips import clip_of_task
 from sg.caption.engine.ledger import Task
 from sg.caption.engine.limits import BudgetReachedError, CanaryError, ServiceRefusedError
 from sg.caption.engine.media import Film
@@ -154,7 +155,7 @@ class BatchRun(Run):
         tasks: list[tuple[str, str]] = []
         left: list[Task] = []
         size, tokens, usd = 0, 0, 0.0
-        max_bytes = min(self._config.max_bytes, self._store.room_bytes)
+        room = self._store.room_bytes
         with path.open("wb") as stream:
             while len(tasks) < limit and not left and self.end is None:
                 name, now, wanted = desk.recipe.name, time.time(), min(limit - len(tasks), 256)
@@ -166,9 +167,13 @@ class BatchRun(Run):
                     if made is None:
                         continue
                     line, film, expected, worst = made
-                    too_much = size + len(line) > max_bytes or tokens + expected > free_tokens
-                    if too_much and (tasks or not first):
+                    no_room = size + len(line) > room
+                    too_much = size + len(line) > self._config.max_bytes or tokens + expected > free_tokens
+                    if no_room or (too_much and (tasks or not first)):
                         left = claimed[number:]
+                        if no_room and not tasks and first:
+                            self._store.say_full()
+                            await self._store.sweep()
                         break
                     if not desk.purse.reserve(worst):
                         left = claimed[number:]
@@ -184,7 +189,7 @@ class BatchRun(Run):
     async def _line(self, task: Task) -> tuple[bytes, Film, int, float] | None:
         """A clip's line, film, expected tokens and worst cost; None when its film cannot be sent."""
         desk = self.desk
-        clip = desk.clips.at(task.position)
+        clip = clip_of_task(task)
         film = await desk.films.prepare(clip, force_proxy=bool(task.tries.get(PROXY)))
         if isinstance(film, Failure):
             settled = desk.outcomes.settle(Sent(task, clip, None, "none", time.time()), film)
@@ -259,7 +264,7 @@ class BatchRun(Run):
         if read is None or found is None:
             return not line.strip()
         desk, (task, film) = self.desk, found
-        sent = Sent(task, desk.clips.at(task.position), _film(film), "batch", wave.created, wave.job_name)
+        sent = Sent(task, clip_of_task(task), _film(film), "batch", wave.created, wave.job_name)
         settled = desk.outcomes.settle(sent, read[1])
 
         def write() -> None:
@@ -321,7 +326,7 @@ class BatchRun(Run):
 
     async def _canary_open(self) -> bool:
         desk, wanted = self.desk, self.desk.recipe.config.canary
-        if not wanted or len(desk.clips) <= wanted:
+        if not wanted or desk.num_clips <= wanted:
             return False
         first = await desk.journal.write(
             lambda: list(reading.first_results(desk.ledger.connection, desk.recipe.name, wanted))
@@ -334,7 +339,7 @@ class BatchRun(Run):
 
     async def _judge_canary(self) -> None:
         desk, wanted = self.desk, self.desk.recipe.config.canary
-        if not wanted or len(desk.clips) <= wanted:
+        if not wanted or desk.num_clips <= wanted:
             return
         name = desk.recipe.name
         first = await desk.journal.write(lambda: list(reading.first_results(desk.ledger.connection, name, wanted)))

@@ -1,15 +1,15 @@
-"""Clips: what is captioned, who it is, and how the ledger names it."""
+"""Clips: what is captioned, who it is, and how the ledger names and keeps it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass
 from typing import Any
 
-from sg.artefacts.manifest import Manifest, VideoRecord
-from sg.caption.engine.ledger import NewTask
+from sg.artefacts.manifest import VideoRecord
+from sg.caption.engine.ledger import NewTask, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,6 @@ class Clip:
     film_start_s: float | None
     film_end_s: float | None
     licence: str
-    record: VideoRecord
 
 
 def clip_of(record: VideoRecord) -> Clip:
@@ -54,34 +53,22 @@ def clip_of(record: VideoRecord) -> Clip:
         film_start_s=None if film_start is None else film_start / 1000,
         film_end_s=None if film_end is None else film_end / 1000,
         licence=str(extra.get("licence", "")),
-        record=record,
     )
 
 
-class ClipList:
-    """The usable clips of a manifest: rows are read when they are needed, so 530,000 of them cost little memory."""
+def new_tasks(records: Iterable[VideoRecord], recipe: str, shard: tuple[int, int]) -> Iterator[NewTask]:
+    """The ledger's tasks of one shard: a clip belongs to the same shard on every machine."""
+    which, count = shard
+    for position, clip in enumerate(map(clip_of, records)):
+        if int(clip.item_key[:15], 16) % count == which:
+            key = hashlib.sha256(f"{clip.item_key}|{recipe}".encode()).hexdigest()
+            described = json.dumps(astuple(clip)[2:], ensure_ascii=False, separators=(",", ":"))
+            yield NewTask(key, clip.item_key, clip.video_id, position, described)
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest.usable()
-        self._table = self._manifest.table.combine_chunks()
 
-    def __len__(self) -> int:
-        return len(self._manifest)
-
-    def __iter__(self) -> Iterator[Clip]:
-        return (clip_of(record) for record in self._manifest.records())
-
-    def at(self, position: int) -> Clip:
-        """The clip of a row."""
-        return clip_of(VideoRecord(**self._table.slice(position, 1).to_pylist()[0]))
-
-    def tasks(self, recipe: str, shard: tuple[int, int]) -> Iterator[NewTask]:
-        """The ledger's tasks of one shard: a clip belongs to the same shard on every machine."""
-        which, count = shard
-        for position, clip in enumerate(self):
-            if int(clip.item_key[:15], 16) % count == which:
-                key = hashlib.sha256(f"{clip.item_key}|{recipe}".encode()).hexdigest()
-                yield NewTask(key, clip.item_key, clip.video_id, position)
+def clip_of_task(task: Task) -> Clip:
+    """The clip as `new_tasks` put it into the ledger, so that a run needs no manifest in memory."""
+    return Clip(task.item_key, task.video_id, *json.loads(task.clip))
 
 
 def _extra(record: VideoRecord) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sg.caption.engine.schema import TABLES, VERSION
+from sg.caption.engine.schema import MIGRATIONS, TABLES, VERSION
 from sg.caption.services.records import Usage
 from sg.core.errors import ConfigError, DataError
 
@@ -25,17 +25,19 @@ SUCCEEDED, BLOCKED, REJECTED, FAILED = "succeeded", "blocked", "rejected", "fail
 WITHDRAWN = "withdrawn"
 """The clip is no longer in the manifest."""
 TERMINAL = (SUCCEEDED, BLOCKED, REJECTED, FAILED)
+_TASK_COLUMNS = "task_key, item_key, video_id, position, attempts, tries, first_try_at, clip"
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "lustre", "beegfs", "gpfs", "ceph")
 
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A clip to caption with one recipe (prompt, model, settings)."""
+    """A clip to caption with one recipe (prompt, model, settings); `clip` is what the manifest says of it, as JSON."""
 
     task_key: str
     item_key: str
     video_id: str
     position: int
+    clip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Task:
     attempts: int = 0
     tries: Mapping[str, int] = field(default_factory=dict)
     first_try_at: float | None = None
+    clip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,10 @@ class Ledger:
             for statement in TABLES.split(";"):
                 if statement.strip():
                     self.connection.execute(statement)
-            self.connection.execute(f"PRAGMA user_version={VERSION}")
+        else:
+            for old in range(version, VERSION):
+                self.connection.execute(MIGRATIONS[old])
+        self.connection.execute(f"PRAGMA user_version={VERSION}")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -148,13 +154,21 @@ class Ledger:
             db.execute("UPDATE run SET status=?, ended=? WHERE run_id=?", (status, time.time(), self.run_id))
 
     def set_tasks(self, recipe: str, tasks: Iterable[NewTask]) -> None:
-        """Make these the clips of the recipe: new ones are pending, those that are no longer asked for withdrawn."""
+        """Make these the clips of the recipe: new ones are pending, those that are no longer asked for withdrawn.
+
+        Raises:
+            DataError: two of them have the same video id.
+        """
         with self.transaction() as db:
-            db.execute("CREATE TEMP TABLE IF NOT EXISTS current (task_key TEXT PRIMARY KEY) WITHOUT ROWID")
+            db.execute(
+                "CREATE TEMP TABLE IF NOT EXISTS current (task_key TEXT PRIMARY KEY, video_id TEXT UNIQUE) "
+                "WITHOUT ROWID"
+            )
             db.execute("DELETE FROM current")
             db.executemany(
-                "INSERT INTO task (task_key, item_key, recipe, video_id, position) VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (task_key) DO UPDATE SET position=excluded.position",
+                "INSERT INTO task (task_key, item_key, recipe, video_id, position, clip) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (task_key) DO UPDATE SET position=excluded.position, clip=excluded.clip "
+                "WHERE position!=excluded.position OR clip!=excluded.clip",
                 self._noted(recipe, tasks),
             )
             db.execute(
@@ -170,8 +184,13 @@ class Ledger:
 
     def _noted(self, recipe: str, tasks: Iterable[NewTask]) -> Iterator[tuple[Any, ...]]:
         for task in tasks:
-            self.connection.execute("INSERT OR IGNORE INTO current VALUES (?)", (task.task_key,))
-            yield task.task_key, task.item_key, recipe, task.video_id, task.position
+            try:
+                self.connection.execute("INSERT INTO current VALUES (?, ?)", (task.task_key, task.video_id))
+            except sqlite3.IntegrityError:
+                raise DataError(
+                    f"video id {task.video_id!r} appears twice in the manifest: ids of a manifest are unique"
+                ) from None
+            yield task.task_key, task.item_key, recipe, task.video_id, task.position, task.clip
 
     def requeue(self, recipe: str, states: Iterable[str]) -> int:
         """Clips in these terminal states become pending again, without their former results."""
@@ -190,8 +209,8 @@ class Ledger:
     def claim(self, recipe: str, now: float, limit: int) -> list[Task]:
         """Lease the next clips whose time has come, in the order of the manifest."""
         rows = self.connection.execute(
-            "SELECT task_key, item_key, video_id, position, attempts, tries, first_try_at FROM task "
-            "WHERE recipe=? AND state='pending' AND next_try_at<=? ORDER BY position LIMIT ?",
+            f"SELECT {_TASK_COLUMNS} FROM task WHERE recipe=? AND state='pending' AND next_try_at<=? "
+            "ORDER BY position LIMIT ?",
             (recipe, now, limit),
         ).fetchall()
         self.connection.executemany("UPDATE task SET state='leased' WHERE task_key=?", [(row[0],) for row in rows])
@@ -214,12 +233,9 @@ class Ledger:
 
     def submitted(self, display_name: str) -> list[tuple[Task, str]]:
         """The clips of a batch job that have no answer yet, with their films."""
-        query = (
-            "SELECT task_key, item_key, video_id, position, attempts, tries, first_try_at, film FROM task "
-            "WHERE batch_job=? AND state='submitted'"
-        )
+        query = f"SELECT {_TASK_COLUMNS}, film FROM task WHERE batch_job=? AND state='submitted'"
         rows = self.connection.execute(query, (display_name,)).fetchall()
-        return [(_task(row), row[7]) for row in rows]
+        return [(_task(row), row[-1]) for row in rows]
 
     def next_due(self, recipe: str) -> float | None:
         """When the next waiting clip may be tried; None when none is pending."""
@@ -281,8 +297,8 @@ class Ledger:
 
 
 def _task(row: Sequence[Any]) -> Task:
-    key, item, video_id, position, attempts, tries, first_try_at = row[:7]
-    return Task(key, item, video_id, position, attempts, json.loads(tries), first_try_at)
+    key, item, video_id, position, attempts, tries, first_try_at, clip = row[:8]
+    return Task(key, item, video_id, position, attempts, json.loads(tries), first_try_at, clip)
 
 
 def _refuse_network_file_system(folder: Path) -> None:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from sg.artefacts.manifest import video_path
+from sg.artefacts.names import resolve_inside
 from sg.caption.engine.clips import Clip
 from sg.caption.engine.proxies import make_proxy
 from sg.caption.services.records import Failure, Kind
@@ -49,7 +49,7 @@ class Films:
     async def prepare(self, clip: Clip, *, force_proxy: bool = False) -> Film | Failure:
         """The film of a clip; a film that cannot be read is a MEDIA failure."""
         try:
-            path = video_path(self._videos, clip.record)
+            path = resolve_inside(self._videos, clip.path)
             size = path.stat().st_size
         except (DataError, OSError) as error:
             return Failure(Kind.MEDIA, f"the film cannot be read: {error}"[:300])

@@ -68,9 +68,18 @@ def lost_requests(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT COUNT(*) FROM attempt WHERE state='lost'").fetchone()[0])
 
 
-def results(db: sqlite3.Connection, recipe: str) -> Iterator[Recorded]:
-    """Terminal clips in the order of the manifest."""
-    yield from _recorded(db, recipe, "ORDER BY t.position, t.task_key")
+def results(db: sqlite3.Connection, recipe: str, state: str | None = None) -> Iterator[Recorded]:
+    """Terminal clips, or those in one of the terminal states, in the order of the manifest."""
+    if state is None:
+        yield from _recorded(db, recipe, "ORDER BY t.position, t.task_key")
+    else:  # the index of states has them in this order
+        yield from _recorded(db, recipe, "AND t.state=? ORDER BY t.position", state)
+
+
+def texts(db: sqlite3.Connection, recipe: str, state: str) -> Iterator[str]:
+    """The texts of the clips in a terminal state, in no order."""
+    query = f"SELECT r.text {_RESULTS} AND t.state=?"
+    yield from (text for (text,) in db.execute(query, (recipe, state)))
 
 
 def results_by_item(db: sqlite3.Connection, recipe: str) -> Iterator[Recorded]:
@@ -83,12 +92,15 @@ def first_results(db: sqlite3.Connection, recipe: str, count: int) -> Iterator[R
     yield from _recorded(db, recipe, f"ORDER BY r.created, t.task_key LIMIT {count:d}")
 
 
-def _recorded(db: sqlite3.Connection, recipe: str, rest: str) -> Iterator[Recorded]:
-    query = (
-        "SELECT t.task_key, t.item_key, t.video_id, r.status, r.text, r.record, r.created FROM task t "
-        "JOIN result r USING (task_key) WHERE t.recipe=? AND t.video_id NOT IN (SELECT video_id FROM tombstone) "
-    )
-    for row in db.execute(query + rest, (recipe,)):
+_RESULTS = (
+    "FROM task t CROSS JOIN result r USING (task_key) "
+    "WHERE t.recipe=? AND t.video_id NOT IN (SELECT video_id FROM tombstone)"
+)
+
+
+def _recorded(db: sqlite3.Connection, recipe: str, rest: str, *values: str) -> Iterator[Recorded]:
+    query = f"SELECT t.task_key, t.item_key, t.video_id, r.status, r.text, r.record, r.created {_RESULTS} {rest}"
+    for row in db.execute(query, (recipe, *values)):
         key, item, video_id, status, text, record, created = row
         yield Recorded(key, item, video_id, status, text, json.loads(record), created)
 

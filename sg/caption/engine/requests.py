@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from sg.caption.engine.clips import ClipList
+from sg.caption.engine.clips import Clip, clip_of_task
 from sg.caption.engine.journal import Journal
 from sg.caption.engine.ledger import Ledger, Task
 from sg.caption.engine.limits import DailyQuota, Purse
@@ -34,7 +34,7 @@ class Desk:
     """Everything one request needs."""
 
     recipe: Recipe
-    clips: ClipList
+    num_clips: int
     ledger: Ledger
     journal: Journal
     service: Service
@@ -56,7 +56,7 @@ class Desk:
         Raises:
             OutOfBudget, NotToday: the request did not leave.
         """
-        clip = self.clips.at(task.position)
+        clip = clip_of_task(task)
         film = await self.films.prepare(clip, force_proxy=bool(task.tries.get(PROXY)))
         if isinstance(film, Failure):
             sent = Sent(task, clip, None, "none", time.time())
@@ -76,15 +76,14 @@ class Desk:
             uri = stored.uri
         lost = False
         try:
-            settled, took = await self._ask(task, film, uri, transport)
+            settled, took = await self._ask(task, clip, film, uri, transport)
             lost = settled.kind is Kind.LOST_FILE
             return settled, took
         finally:
             if self.store is not None and transport == "upload":
                 await self.store.done_with(film.media_sha256, lost=lost)
 
-    async def _ask(self, task: Task, film: Film, uri: str, transport: str) -> tuple[Settled, float]:
-        clip = self.clips.at(task.position)
+    async def _ask(self, task: Task, clip: Clip, film: Film, uri: str, transport: str) -> tuple[Settled, float]:
         expected = self.recipe.expected_tokens(clip)
         request = self.recipe.request(clip, film, uri, dict(task.tries))
         worst = self.forecast.worst_usd(expected, self.recipe.longest(dict(task.tries)))

@@ -191,7 +191,7 @@ class Run:
     async def _canary(self) -> None:
         """Caption the first clips alone and compare them with the estimate before all others follow."""
         desk, wanted = self.desk, self.desk.recipe.config.canary
-        if not wanted or len(desk.clips) <= wanted:
+        if not wanted or desk.num_clips <= wanted:
             return
         name = desk.recipe.name
         while self.end is None:

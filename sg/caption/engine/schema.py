@@ -1,6 +1,6 @@
 """The tables of the ledger. Versions go forward only; `PRAGMA user_version` says which one a file has."""
 
-VERSION = 1
+VERSION = 2
 
 TABLES = """
 CREATE TABLE run (
@@ -10,7 +10,8 @@ CREATE TABLE task (
     task_key TEXT PRIMARY KEY, item_key TEXT NOT NULL, recipe TEXT NOT NULL, video_id TEXT NOT NULL,
     position INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0,
     tries TEXT NOT NULL DEFAULT '{}', next_try_at REAL NOT NULL DEFAULT 0, first_try_at REAL,
-    last_error TEXT NOT NULL DEFAULT '', batch_job TEXT, film TEXT) WITHOUT ROWID;
+    last_error TEXT NOT NULL DEFAULT '', batch_job TEXT, film TEXT,
+    clip TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE INDEX task_by_state ON task (recipe, state, position);
 CREATE INDEX task_by_job ON task (batch_job) WHERE batch_job IS NOT NULL;
 CREATE TABLE attempt (
@@ -36,3 +37,6 @@ CREATE TABLE spend (
     requests INTEGER NOT NULL, PRIMARY KEY (minute, source)) WITHOUT ROWID;
 CREATE TABLE tombstone (video_id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+
+MIGRATIONS = {1: "ALTER TABLE task ADD COLUMN clip TEXT NOT NULL DEFAULT ''"}
+"""By the version that a file has: what makes the next one of it. Every start fills in what it knows of the clips."""

@@ -35,14 +35,15 @@ class FileStore:
         cap: int = FILE_STORE_BYTES,
         poll_s: float = 0.5,
         give_up_s: float = 600.0,
+        look_again_s: float = 60.0,
     ) -> None:
         self._service, self._journal, self._ledger, self._say = service, journal, ledger, say
-        self._cap, self._poll_s, self._give_up_s = cap, poll_s, give_up_s
+        self._cap, self._poll_s, self._give_up_s, self._look_again_s = cap, poll_s, give_up_s, look_again_s
         self._sizes: dict[str, int] = {}
         self._foreign = 0
         self._users: dict[str, int] = {}
-        self._ready: dict[str, StoredFile] = {}
-        self._uploaded_at: dict[str, float] = {}
+        self._ready: dict[str, tuple[StoredFile, float]] = {}
+        """Files that may be used, and when each was uploaded."""
         self._locks: dict[str, asyncio.Lock] = {}
         self._space = asyncio.Condition()
 
@@ -72,7 +73,7 @@ class FileStore:
         listed = await self._service.list_files()
         if isinstance(listed, Failure):
             return listed
-        self._foreign = 0
+        foreign = 0
         for file in listed:
             if file.name in self._sizes:
                 continue
@@ -81,7 +82,8 @@ class FileStore:
             elif file.name.startswith(PREFIX):
                 await self._service.delete_file(file.name)
             else:
-                self._foreign += file.size
+                foreign += file.size
+        self._foreign = foreign  # at once: films that wait for room look at it between deletions
         return None
 
     async def use(self, path: Path, media_sha256: str, size: int, mime_type: str) -> StoredFile | Failure:
@@ -89,14 +91,15 @@ class FileStore:
         name = f"files/{store_name(media_sha256)}"
         self._users[name] = self._users.get(name, 0) + 1
         async with self._locks.setdefault(name, asyncio.Lock()):
-            if name in self._ready and time.time() - self._uploaded_at[name] < KEPT_S:
-                return self._ready[name]
+            file, uploaded_at = self._ready.get(name, (None, 0.0))
+            if file is not None and time.time() - uploaded_at < KEPT_S:
+                return file
             await self._wait_for_space(name, size)
             found = await self._put(path, name, mime_type)
             if isinstance(found, Failure):
                 await self._drop(name)
                 return found
-            self._ready[name], self._uploaded_at[name] = found, time.time()
+            self._ready[name] = found, time.time()
             await self._note(found, size)
             return found
 
@@ -114,14 +117,25 @@ class FileStore:
             await self._drop(name)
         self._locks.pop(name, None)
 
+    def say_full(self) -> None:
+        """Tell what is being waited for."""
+        self._say(
+            f"waiting for the file store: {self.held_bytes / 1e9:.1f} of {self._cap / 1e9:.1f} GB are in use, "
+            f"{self._foreign / 1e9:.1f} of them by files that are not ours, until files are deleted or expire"
+        )
+
     async def _wait_for_space(self, name: str, size: int) -> None:
+        def fits() -> bool:
+            return self.held_bytes - self._sizes.get(name, 0) + size <= self._cap
+
         async with self._space:
-            if self.held_bytes - self._sizes.get(name, 0) + size > self._cap:
-                self._say(
-                    f"waiting for the file store: {self.held_bytes / 1e9:.1f} of {self._cap / 1e9:.1f} GB are in use, "
-                    "until films that are being captioned are deleted"
-                )
-            await self._space.wait_for(lambda: self.held_bytes - self._sizes.get(name, 0) + size <= self._cap)
+            if not fits():
+                self.say_full()
+            while not fits():
+                try:
+                    await asyncio.wait_for(self._space.wait(), self._look_again_s)
+                except TimeoutError:  # files of others are deleted, or expire, without a word
+                    await self.sweep()
             self._sizes[name] = size
 
     async def _put(self, path: Path, name: str, mime_type: str) -> StoredFile | Failure:

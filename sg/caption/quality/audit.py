@@ -15,7 +15,7 @@ from sg.artefacts.manifest import Manifest, VideoRecord, video_path
 from sg.caption.engine import reading
 from sg.caption.engine.ledger import SUCCEEDED
 from sg.caption.engine.recipe import Recipe
-from sg.caption.quality.duplicates import near_duplicates, repeated
+from sg.caption.quality.duplicates import Repeated, near_duplicates
 from sg.caption.quality.gates import GATES, PASS, REJECT, Judged, Verdict, judge, worst
 from sg.core.errors import DataError
 from sg.core.files import write_json, write_text
@@ -67,6 +67,9 @@ def audit(db: sqlite3.Connection, recipe: Recipe, manifest: Manifest, videos: Pa
         DataError: the ledger has no results yet.
     """
     found = examine(reading.results(db, recipe.name), recipe, reading.states(db, recipe.name), samples)
+    found.near = near_duplicates(
+        lambda: ((row.video_id, row.text) for row in reading.results(db, recipe.name) if row.text)
+    )
     if not found.gates:
         raise DataError("There is nothing to audit: the ledger has no results with this prompt, model and settings.")
     rows = {record.video_id: record for record in _wanted(manifest, found)}
@@ -91,7 +94,7 @@ def examine(
     """The numbers of all results and a fair draw of examples of each kind; texts are judged by today's gates."""
     found, draw = Audit(states), random.Random(seed)
     seen: Counter[str] = Counter()
-    texts: list[tuple[str, str]] = []
+    too_often = Repeated(recipe.config.max_duplicates)
     for row in results:
         verdicts = judged_again(row, recipe)
         found.by_source[str(row.record.get("source")), row.status] += 1
@@ -101,15 +104,14 @@ def examine(
         if row.text:
             found.gates.update((verdict.gate, verdict.verdict) for verdict in verdicts)
             found.lengths[len(row.text.split()) // _LENGTH_STEP * _LENGTH_STEP] += 1
-            texts.append((row.video_id, row.text))
+            too_often.note(row.text)
             if row.record.get("has_audio") is False:
                 found.audio["silent films"] += 1
                 heard = any(verdict.gate == "audio" and verdict.verdict != PASS for verdict in verdicts)
                 found.audio["heard in a silent film"] += heard
         kind = "captions" if row.status == SUCCEEDED and worst(verdicts) != REJECT else _reason(row, verdicts)
         _keep(found.examples.setdefault(kind, []), row, seen, kind, samples, draw)
-    found.repeated = len(repeated(texts, recipe.config.max_duplicates))
-    found.near = near_duplicates(texts)
+    found.repeated = len(too_often)
     return found
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
 
 _SHINGLE = 3
-_BANDS, _ROWS = 16, 4
+_BANDS, _ROWS = 16, 6
+"""Texts with an overlap of 0.8 share one of the buckets at 99 %, texts with 0.2 at 0.1 %."""
 
 
 def normalised(text: str) -> str:
@@ -16,45 +19,108 @@ def normalised(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-def repeated(texts: Iterable[tuple[str, str]], most: int) -> set[str]:
-    """Ids of the captions whose text more than `most` clips have: the model saw black films, or saw nothing."""
-    by_text: dict[bytes, list[str]] = defaultdict(list)
-    for video_id, text in texts:
-        by_text[hashlib.blake2b(normalised(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()].append(
-            video_id
-        )
-    return {video_id for ids in by_text.values() if len(ids) > most for video_id in ids}
+class Repeated:
+    """Texts that more than `most` clips have: the model saw black films, or saw nothing. 8 bytes a text."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._digests = array("Q")
+        self._often: frozenset[int] | None = None
+
+    def note(self, text: str) -> None:
+        """One more clip has this text."""
+        self._digests.append(_digest(text))
+        self._often = None
+
+    def __contains__(self, text: str) -> bool:
+        return _digest(text) in self._common()
+
+    def __len__(self) -> int:
+        """Number of clips with such a text."""
+        common = self._common()
+        return sum(digest in common for digest in self._digests)
+
+    def _common(self) -> frozenset[int]:
+        if self._often is None:
+            import numpy as np
+
+            values, counts = np.unique(np.frombuffer(self._digests, np.uint64), return_counts=True)
+            self._often = frozenset(values[counts > self._most].tolist())
+        return self._often
 
 
-def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) -> list[tuple[str, str, float]]:
+def _digest(text: str) -> int:
+    return int.from_bytes(
+        hashlib.blake2b(normalised(text).encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
+    )
+
+
+def near_duplicates(
+    texts: Callable[[], Iterable[tuple[str, str]]], threshold: float = 0.8
+) -> list[tuple[str, str, float]]:
     """Pairs of captions whose runs of three words overlap by at least `threshold` (Jaccard), found by MinHash.
 
-    Each caption is paired with the first of its bucket only, so a thousand equal captions give 999 pairs.
+    Each caption is paired with the first of its bucket only, so a thousand equal captions give 999 pairs. `texts` gives
+    ids and texts and is called twice: all that is kept of a text between is its 16 bucket names of 8 bytes.
     """
-    buckets: dict[tuple[int, bytes], str] = {}
-    kept: dict[str, frozenset[str]] = {}
-    pairs: dict[tuple[str, str], float] = {}
-    for video_id, text in texts:
-        words = normalised(text).split()
-        shingles = frozenset(" ".join(words[i : i + _SHINGLE]) for i in range(max(len(words) - _SHINGLE + 1, 1)))
-        kept[video_id] = shingles
-        for band, name in enumerate(_band_names(shingles)):
-            first = buckets.setdefault((band, name), video_id)
-            if first != video_id and (first, video_id) not in pairs:
-                share = len(kept[first] & shingles) / len(kept[first] | shingles)
-                if share >= threshold:
-                    pairs[first, video_id] = share
-    return [(*pair, share) for pair, share in pairs.items()]
-
-
-def _band_names(shingles: frozenset[str]) -> list[bytes]:
     import numpy as np
 
-    digests = b"".join(hashlib.blake2b(s.encode("utf-8", "surrogatepass"), digest_size=8).digest() for s in shingles)
-    hashes = np.frombuffer(digests, dtype="<u8")
-    draw = np.random.default_rng(0)
-    factors = draw.integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64) | np.uint64(1)
-    mixed = hashes[:, None] * factors[None, :]
+    names = array("Q")
+    for _, text in texts():
+        names.extend(_band_names(_shingles(text)))
+    firsts_of = _candidates(names)
+    wanted = {first for firsts in firsts_of.values() for first in firsts}
+    kept: dict[int, tuple[str, Any]] = {}
+    pairs = []
+    for number, (video_id, text) in enumerate(texts()):
+        if number not in wanted and number not in firsts_of:
+            continue
+        shingles = _shingles(text)
+        if number in wanted:
+            kept[number] = video_id, shingles
+        for first_id, other in (kept[first] for first in sorted(firsts_of.get(number, ()))):
+            common = len(np.intersect1d(other, shingles, assume_unique=True))
+            share = common / (len(other) + len(shingles) - common)
+            if share >= threshold:
+                pairs.append((first_id, video_id, share))
+    return pairs
+
+
+def _candidates(names: array[int]) -> dict[int, set[int]]:
+    """For each text that shares a bucket with an earlier one, by its number: the first of each such bucket."""
+    import numpy as np
+
+    found: dict[int, set[int]] = {}
+    for column in np.frombuffer(names, np.uint64).reshape(-1, _BANDS).T:
+        _, first, bucket = np.unique(column, return_index=True, return_inverse=True)
+        firsts = first[bucket]
+        for number in np.flatnonzero(firsts != np.arange(len(column))):
+            found.setdefault(int(number), set()).add(int(firsts[number]))
+    return found
+
+
+def _shingles(text: str) -> Any:
+    """The runs of three words of a text, each once, as sorted numbers of 8 bytes: [N] uint64."""
+    import numpy as np
+
+    words = normalised(text).split()
+    runs = {" ".join(words[i : i + _SHINGLE]) for i in range(max(len(words) - _SHINGLE + 1, 1))}
+    digests = b"".join(hashlib.blake2b(run.encode("utf-8", "surrogatepass"), digest_size=8).digest() for run in runs)
+    return np.unique(np.frombuffer(digests, dtype="<u8"))
+
+
+@cache
+def _factors() -> Any:
+    import numpy as np
+
+    drawn = np.random.default_rng(0).integers(1, 2**63, size=_BANDS * _ROWS, dtype=np.uint64)
+    return drawn | np.uint64(1)
+
+
+def _band_names(shingles: Any) -> list[int]:
+    import numpy as np
+
+    mixed = shingles[:, None] * _factors()[None, :]
     mixed ^= mixed >> np.uint64(29)
-    signature = mixed.min(axis=0)
-    return [signature[band * _ROWS : (band + 1) * _ROWS].tobytes() for band in range(_BANDS)]
+    rows = mixed.min(axis=0).reshape(_BANDS, _ROWS)
+    return [hash(tuple(row)) % 2**64 for row in rows.tolist()]

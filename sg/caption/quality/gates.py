@@ -24,26 +24,10 @@ _ODD_CHARACTERS = re.compile(
 
 
 # Plain English is told by these at a twentieth of the detector's time; what is not goes to the detector.
-_ENGLISH = frozenset(
-    [
-        "the",
-        "and",
-        "of",
-        "with",
-        "is",
-        "are",
-        "from",
-        "their",
-        "his",
-        "its",
-        "while",
-        "which",
-        "that",
-        "then",
-        "this",
-        "into",
-    ]
-)
+_ENGLISH = frozenset([
+    "the", "and", "of", "with", "is", "are", "from", "their", "his", "its", "while", "which", "that", "then", "this",
+    "into",
+])  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

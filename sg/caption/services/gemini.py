@@ -42,9 +42,10 @@ class Gemini:
         return body if isinstance(body, Failure) else answer_from_json(body)
 
     async def count_tokens(self, request: Request) -> int | Failure:
-        """Tokens of the request's film and text, as the service counts them; costs nothing."""
-        contents = {"contents": wire_body(request)["contents"]}
-        body = await self._post(f"models/{request.model}:countTokens", contents, request)
+        """Input tokens of the request as the service counts them, at its resolution; costs nothing."""
+        model = f"models/{request.model}"
+        whole = {"generateContentRequest": {"model": model, **wire_body(request)}}
+        body = await self._post(f"{model}:countTokens", whole, request)
         return body if isinstance(body, Failure) else int(body.get("totalTokens") or 0)
 
     async def close(self) -> None:

@@ -8,85 +8,25 @@ import random
 from typing import Any
 
 PLACES = [
-    "kitchen",
-    "harbour",
-    "meadow",
-    "street",
-    "workshop",
-    "stadium",
-    "library",
-    "garden",
-    "beach",
-    "station",
-    "market",
-    "forest",
-    "studio",
-    "bridge",
-]
+    "kitchen", "harbour", "meadow", "street", "workshop", "stadium", "library", "garden", "beach", "station",
+    "market", "forest", "studio", "bridge",
+]  # fmt: skip
 PEOPLE = [
-    "woman",
-    "man",
-    "child",
-    "dancer",
-    "farmer",
-    "cyclist",
-    "painter",
-    "cook",
-    "nurse",
-    "runner",
-    "fisherman",
-    "teacher",
-    "juggler",
-    "climber",
-]
+    "woman", "man", "child", "dancer", "farmer", "cyclist", "painter", "cook", "nurse", "runner", "fisherman",
+    "teacher", "juggler", "climber",
+]  # fmt: skip
 COLOURS = [
-    "red",
-    "blue",
-    "green",
-    "yellow",
-    "black",
-    "white",
-    "orange",
-    "purple",
-    "grey",
-    "brown",
-    "pink",
-    "silver",
-    "golden",
-    "turquoise",
-]
+    "red", "blue", "green", "yellow", "black", "white", "orange", "purple", "grey", "brown", "pink", "silver",
+    "golden", "turquoise",
+]  # fmt: skip
 THINGS = [
-    "basket",
-    "bicycle",
-    "ladder",
-    "kettle",
-    "umbrella",
-    "guitar",
-    "lantern",
-    "suitcase",
-    "kite",
-    "barrel",
-    "camera",
-    "rope",
-    "carpet",
-    "bucket",
-]
+    "basket", "bicycle", "ladder", "kettle", "umbrella", "guitar", "lantern", "suitcase", "kite", "barrel", "camera",
+    "rope", "carpet", "bucket",
+]  # fmt: skip
 ACTIONS = [
-    "lifts",
-    "carries",
-    "turns",
-    "opens",
-    "shakes",
-    "cleans",
-    "paints",
-    "repairs",
-    "pushes",
-    "drops",
-    "folds",
-    "balances",
-    "inspects",
-    "measures",
-]
+    "lifts", "carries", "turns", "opens", "shakes", "cleans", "paints", "repairs", "pushes", "drops", "folds",
+    "balances", "inspects", "measures",
+]  # fmt: skip
 
 
 def caption_text(item: str, sentences: int = 9) -> str:

@@ -25,7 +25,8 @@ def create(state: State, model: str, body: dict[str, Any]) -> Response:
     shown = part_value(wanted, "displayName", "display_name") or ""
     batch = Batch(f"batches/{uuid.uuid4().hex[:12]}", model, shown, lines)
     state.batches[batch.name] = batch
-    return Response(200, answers.encoded(_operation(batch)))
+    silence = "silence" if state.settings.held == "create" else ""
+    return Response(200, answers.encoded(_operation(batch)), breakage=silence)
 
 
 def handle(state: State, request: Request) -> Response:

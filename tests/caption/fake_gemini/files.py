@@ -82,14 +82,16 @@ def _start(state: State, request: Request) -> Response:
     )
     if name in state.files:
         return Response(409, answers.encoded(answers.error(409, "ALREADY_EXISTS", f"{name} exists")))
-    if state.stored_bytes() + state.settings.size_factor * size > state.settings.store_cap:
+    if state.stored_bytes() + size > state.settings.store_cap:
         return faulty("429_storage", "", "", 0)
     mime = wanted.get("mimeType") or wanted.get("mime_type") or request.headers.get("x-upload-content-type", "")
     upload = uuid.uuid4().hex
     shown = wanted.get("displayName") or wanted.get("display_name") or ""
     state.uploads[upload] = StoredFile(name, mime, shown, b"", declared_size=size)
+    state.peak_bytes = max(state.peak_bytes, state.stored_bytes())
     url = f"http://{request.host}/_upload/{upload}"
-    return Response(200, b"{}", {"X-Goog-Upload-URL": url, "X-Goog-Upload-Status": "active", "Location": url})
+    headers = {"X-Goog-Upload-URL": url, "X-Goog-Upload-Status": "active", "Location": url}
+    return Response(200, b"{}", headers, breakage="silence" if state.settings.held == "upload" else "")
 
 
 def _piece(state: State, request: Request) -> Response:

@@ -52,6 +52,11 @@ class FakeGemini:
         body = json.loads(request.body)
         if verb == "batchGenerateContent":
             return batches.create(self.state, model, body)
+        if verb == "countTokens" and (whole := part_value(body, "generateContentRequest", "generate_content_request")):
+            if "contents" in body or whole.get("model") != f"models/{model}":
+                wrong = answers.error(400, "INVALID_ARGUMENT", "contents beside generateContentRequest, or its model.")
+                return Response(400, answers.encoded(wrong))
+            body = whole
         found = self.read_contents(body)
         if isinstance(found, Response):
             return found

@@ -57,9 +57,9 @@ class Settings:
     polls_until_done: int = 1
     batch_fault: str = ""
     """failed, expired, stuck, cancelled, missing, duplicate or foreign: of the first job, or of all with `always_`."""
+    held: str = ""
+    """`upload` or `create`: the request is taken and never answered, so that a kill can come between."""
     store_cap: int = STORE_CAP
-    size_factor: int = 1
-    """Files count for this many times their bytes, so that a test can fill 20 GiB."""
     answered_model: str = ""
 
 
@@ -85,7 +85,7 @@ class State:
 
     def stored_bytes(self) -> int:
         live = [*self.files.values(), *self.uploads.values()]
-        return self.settings.size_factor * sum(f.size for f in live if not f.gone)
+        return sum(f.size for f in live if not f.gone)
 
     def slot_delay(self) -> float:
         """Seconds until the next answer may leave."""
