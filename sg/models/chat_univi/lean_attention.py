@@ -71,7 +71,7 @@ class _CausalAttention(torch.autograd.Function):
                 weights = _weights(query, key, block)
                 kept.append(weights)
                 attended = torch.bmm(weights, value[:, : block.stop])
-                mixed[rows, block] = attended.unflatten(0, (-1, heads)).transpose(1, 2)
+                mixed[rows, block] = attended.view(-1, heads, *attended.shape[1:]).transpose(1, 2)
         ctx.save_for_backward(cosine, sine, *kept)
         return mixed.flatten(2)
 
@@ -84,7 +84,8 @@ class _CausalAttention(torch.autograd.Function):
         to_joint = gradient.new_empty(len(gradient), length, 3, heads, channels)
         for rows in _chunks(to_joint):
             turned = next(remaining)
-            to_mixed = gradient[rows].unflatten(-1, (heads, channels)).transpose(1, 2).reshape(-1, length, channels)
+            to_heads = gradient[rows].reshape(-1, length, heads, channels).transpose(1, 2)
+            to_mixed = to_heads.reshape(-1, length, channels)
             to_turned = _gradient_of_parts(turned, to_mixed, remaining)
             to_parts = to_joint[rows].permute(2, 0, 3, 1, 4)
             turn(to_turned[:2], cosine, sine, -1, out=to_parts[:2])

@@ -146,8 +146,9 @@ def _attend(
     """Self-attention [B, S - first_query, D] of the later positions of `hidden` [B, S, D], without a cache."""
     late = hidden[:, first_query:]
     if attention_mask is None and not first_query and _suits_short_rows(attention, hidden, position_embeddings[0]):
-        joint = _joint_projection(hidden, _projections(attention)).unflatten(-1, (3, -1, attention.head_dim))
-        return attention.o_proj(causal_attention(joint, *position_embeddings, attention.scaling)), None
+        joint = _joint_projection(hidden, _projections(attention))
+        parts = joint.view(*hidden.shape[:2], 3, -1, attention.head_dim)
+        return attention.o_proj(causal_attention(parts, *position_embeddings, attention.scaling)), None
     cosine, sine = (part[:, :, None] for part in position_embeddings)
     heads = (-1, attention.head_dim)
     query, key, value = (part.view(*part.shape[:2], *heads) for part in _project(attention, hidden, late))
