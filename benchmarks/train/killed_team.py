@@ -3,7 +3,9 @@
     python benchmarks/train/killed_team.py
 
 The second process ends itself with SIGKILL after an optimiser step; the team is then started again. The table has the
-largest difference of the loss curve and of a weight from those of the single process. About two minutes of CPU.
+largest difference of the loss curve and of a weight from those of the single process. About two minutes of CPU; on two
+cores with neighbours it took 160 seconds, and both strategies ended 4.8e-07 of loss and 7.5e-09 of weight away. The
+first process's traceback ("Connection reset by peer") is how it learns of the other's end.
 """
 
 import json

@@ -35,6 +35,15 @@ def add_adapters(model: ChatUniViForConditionalGeneration, stage: StageConfig, s
     model.lm_head.requires_grad_(False)
 
 
+def leave_types_to_autocast(model: nn.Module) -> None:
+    """Keep adapters from making a float32 copy of every input for their float32 weights: autocast rounds it anyway."""
+    from peft.tuners.lora import LoraLayer
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False
+
+
 def merge_adapters(
     model: ChatUniViForConditionalGeneration, load_base: Callable[[], ChatUniViForConditionalGeneration]
 ) -> ChatUniViForConditionalGeneration:

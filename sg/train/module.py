@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sg.core.errors import ModelError
 from sg.core.fingerprints import text_seed
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.train.adapters import add_adapters
+from sg.train.adapters import add_adapters, leave_types_to_autocast
 from sg.train.batches import learning_rate_factor
 from sg.train.config import StageConfig, TrainerConfig
 from sg.train.data import Batch
@@ -56,6 +56,8 @@ class StageModule(LightningModule):
             add_adapters(model, stage, text_seed("adapters", stage.name, seed))
         if self.machine.precision.endswith("-mixed"):
             _keep_learning_parts_in_float32(model)
+            if stage.has_adapters:
+                leave_types_to_autocast(model)
         if self.machine.packed:
             use_packed_attention(model)
         if self.machine.gradient_checkpointing:

@@ -134,6 +134,7 @@ def _train(
         if stage.has_adapters:
             model = merge_adapters(model, load_model)
         _save(model, job.folder, dtype, state)
+        encoder.save_tokenizer(job.folder)
         losses = read_losses(job.folder / LOSS_FILE)
         info = _stage_info(job, trainer.global_step, len(samples), losses, curve.seconds)
         write_stage_info(job.folder, info)

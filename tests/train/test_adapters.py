@@ -11,6 +11,7 @@ from sg.models.chat_univi.build import load_checkpoint
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.train.adapters import add_adapters, merge_adapters
 from sg.train.config import LoraConfig, RecipeConfig, StageConfig, TrainerConfig, check_machine, has_bitsandbytes
+from sg.train.module import StageModule
 from sg.train.stage import train_stage
 from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
 from tests.train.member import Stopped, fail_after
@@ -61,6 +62,20 @@ def test_a_merged_model_says_what_the_adapted_one_said() -> None:
         adapted = model(input_ids=ids).logits
         merged = merge_adapters(model, tiny_model)(input_ids=ids).logits
     torch.testing.assert_close(adapted, merged, atol=1e-4, rtol=1e-4)
+
+
+def test_adapters_under_autocast_read_what_their_layers_read() -> None:
+    stage = StageConfig(name="caption", trains=["projector", "language_model"], **LORA)
+    machine = TrainerConfig(precision="bf16-mixed")
+    module = StageModule(tiny_model().to(torch.bfloat16), stage, total_steps=2, machine=machine)
+    seen: set[torch.dtype] = set()
+    for name, part in module.named_modules():
+        if name.endswith("lora_dropout.default"):
+            part.register_forward_hook(lambda _, inputs, output: seen.add(inputs[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        module.network.model(input_ids=torch.arange(3, 40)[None])
+    assert seen == {torch.bfloat16}
+    assert {value.dtype for value in module.parameters() if value.requires_grad} == {torch.float32}
 
 
 def test_a_stage_with_adapters_learns_and_the_next_one_starts_from_its_merged_weights(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from sg.artefacts.checkpoint import LOSS_FILE, read_stage_info
 from sg.core.errors import ConfigError, DataError, ModelError
+from sg.models.chat_univi.build import build_encoder
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.config import ModelConfig
 from sg.train.stage import StageJob, train_stage
 from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
 from tests.train.member import Stopped, fail_after
@@ -43,6 +46,17 @@ def test_a_stage_learns_and_its_checkpoint_is_reused(tmp_path: Path) -> None:
     assert info is not None
     assert (info.steps, info.samples, info.distinct_samples) == (30, 120, 40)
     assert not (job.folder / "resume").exists()
+
+
+def test_the_folder_of_a_stage_is_enough_to_load_the_model_and_its_tokenizer(tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "caption", count=4)
+    train(job)
+    config = ModelConfig(name="trained", checkpoint=str(job.folder), system_prompt="")
+    dialog = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "A red ball."}]
+    assert build_encoder(config).encode_dialog(dialog) == encoder().encode_dialog(dialog)
+    tokenizer = AutoTokenizer.from_pretrained(job.folder)
+    assert tokenizer("A red ball.").input_ids == [1, *encoder().encode_text("A red ball.")]
+    assert tokenizer.decode(tokenizer("A red ball.").input_ids, skip_special_tokens=True).strip() == "A red ball."
 
 
 def test_align_trains_the_projector_and_nothing_else(tmp_path: Path) -> None:

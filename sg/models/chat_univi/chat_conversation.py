@@ -7,6 +7,7 @@ the ids that the beginning of a training dialog has.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class ChatDialogEncoder(DialogEncoder):
         self._plain.encode_special_tokens = True  # special tokens inside a message stay text
         eos = _end_of_text(folder)
         self._format = _with_eos(CHAT_FORMATS[chat_format], eos, folder)
-        self._system, self.max_length = system_prompt, max_length
+        self._system, self.max_length, self._folder = system_prompt, max_length, folder
         self.eos_id = self._special(self._format.end, chat_format, folder)
         self._ends = {self.eos_id, *([self._marked.token_to_id(eos)] if eos else [])} - {None}
         for marks in (self._format.system, self._format.human, (self._format.opening,)):
@@ -64,6 +65,12 @@ class ChatDialogEncoder(DialogEncoder):
 
     def __len__(self) -> int:
         return int(self._marked.get_vocab_size(with_added_tokens=True))
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Copy the tokenizer's files into a model's folder."""
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            if (self._folder / name).is_file():
+                shutil.copyfile(self._folder / name, folder / name)
 
     def encode_text(self, text: str, with_placeholders: bool = True) -> list[int]:
         """Ids of a message; `<image>` becomes its id if wanted, everything else stays text."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sg.core.errors import MissingInputError, ModelError
+from sg.core.files import write_json
 from sg.models.chat_univi.special_ids import BOS_ID, EOS_ID, IGNORED_LABEL, PAD_ID, PLACEHOLDER_ID
 from sg.models.chat_univi.template import (
     END,
@@ -24,6 +25,18 @@ from sg.models.chat_univi.template import (
     rewrite_placeholders,
     vicuna_v1,
 )
+
+LLAMA_TOKENIZER = {
+    "tokenizer_class": "LlamaTokenizer",
+    "legacy": True,
+    "add_bos_token": True,
+    "add_eos_token": False,
+    "bos_token": "<s>",
+    "eos_token": END,
+    "unk_token": "<unk>",
+    "pad_token": "<unk>",
+}
+"""How transformers comes closest to these ids: its newer way drops the leading space after `</s>`."""
 
 SPECIAL_IDS = {"<unk>": 0, "<s>": BOS_ID, END: EOS_ID}
 
@@ -101,6 +114,11 @@ class DialogEncoder:
 
     def __len__(self) -> int:
         return int(self._pieces.get_piece_size())
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write what `build_encoder` and transformers' `AutoTokenizer` read of a model's folder."""
+        (folder / "tokenizer.model").write_bytes(self._pieces.serialized_model_proto())
+        write_json(folder / "tokenizer_config.json", LLAMA_TOKENIZER)
 
     def encode_text(self, text: str, with_placeholders: bool = True) -> list[int]:
         """Ids of `text` without bos; `<s>`, `</s>`, `<unk>` and (if wanted) `<image>` become their ids."""

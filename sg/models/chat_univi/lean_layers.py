@@ -20,6 +20,8 @@ from torch.nn import functional
 from transformers.activations import SiLUActivation
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from sg.models.chat_univi.lean_attention import LONGEST_ROW, causal_attention, rotary
+
 _NORMS = {"LlamaRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 _MLPS = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP"}
 _ATTENTIONS = {"LlamaAttention", "Qwen2Attention", "Qwen3Attention"}
@@ -87,33 +89,8 @@ class _GatedActivation(torch.autograd.Function):
         return to_gate, to_up
 
 
-class _Rotary(torch.autograd.Function):
-    """Heads `x` [B, S, H, E] turned by the angles of their positions; `cosine` and `sine` [B or 1, S, 1, E]."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        ctx.save_for_backward(cosine, sine)
-        return _turned(x, cosine, sine, 1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        cosine, sine = ctx.saved_tensors
-        return _turned(gradient, cosine, sine, -1), None, None
-
-
 _rms_norm: Any = _RmsNorm.apply
 _gated_activation: Any = _GatedActivation.apply
-_rotary: Any = _Rotary.apply
-
-
-def _turned(x: Tensor, cosine: Tensor, sine: Tensor, direction: int) -> Tensor:
-    """The first half of the channels are the x, the second half the y of the pairs that are turned."""
-    half = x.shape[-1] // 2
-    turned = x * cosine
-    turned[..., :half].addcmul_(x[..., half:], sine[..., :half], value=-direction)
-    turned[..., half:].addcmul_(x[..., :half], sine[..., half:], value=direction)
-    return turned
 
 
 @cache
@@ -167,14 +144,18 @@ def _attend(
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Self-attention [B, S - first_query, D] of the later positions of `hidden` [B, S, D], without a cache."""
+    late = hidden[:, first_query:]
+    if attention_mask is None and not first_query and _suits_short_rows(attention, hidden, position_embeddings[0]):
+        joint = _joint_projection(hidden, _projections(attention))
+        parts = joint.view(*hidden.shape[:2], 3, -1, attention.head_dim)
+        return attention.o_proj(causal_attention(parts, *position_embeddings, attention.scaling)), None
     cosine, sine = (part[:, :, None] for part in position_embeddings)
     heads = (-1, attention.head_dim)
-    late = hidden[:, first_query:]
     query, key, value = (part.view(*part.shape[:2], *heads) for part in _project(attention, hidden, late))
     if hasattr(attention, "q_norm"):
         query, key = attention.q_norm(query), attention.k_norm(key)
-    query = _rotary(query, cosine[:, first_query:], sine[:, first_query:])
-    key = _rotary(key, cosine, sine)
+    query = rotary(query, cosine[:, first_query:], sine[:, first_query:])
+    key = rotary(key, cosine, sine)
     if first_query:  # without a mask the first query would see the first key only
         attention_mask = torch.ones(late.shape[1], hidden.shape[1], dtype=torch.bool).tril(first_query)[None, None]
     attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
@@ -194,18 +175,37 @@ def _attend(
 
 
 def _project(attention: Any, hidden: Tensor, late: Tensor) -> tuple[Tensor, ...]:
-    """Queries of `late` [B, S - first_query, D], keys and values of `hidden` [B, S, D].
-
-    Where all three are of the same positions they are one product: three narrow ones read `hidden` as often each.
-    """
-    layers = (attention.q_proj, attention.k_proj, attention.v_proj)
-    joint = late.shape == hidden.shape and all(type(layer) is nn.Linear for layer in layers)
-    if not joint or any((layer.bias is None) != (layers[0].bias is None) for layer in layers):
+    """Queries of `late` [B, S - first_query, D], keys and values of `hidden` [B, S, D]."""
+    layers = _projections(attention)
+    if late.shape != hidden.shape or not _can_join(layers):
         return attention.q_proj(late), attention.k_proj(hidden), attention.v_proj(hidden)
-    weight = torch.cat([layer.weight for layer in layers])
+    return torch.split(_joint_projection(hidden, layers), [layer.out_features for layer in layers], dim=-1)
+
+
+def _projections(attention: Any) -> tuple[Any, Any, Any]:
+    return attention.q_proj, attention.k_proj, attention.v_proj
+
+
+def _can_join(layers: tuple[Any, ...]) -> bool:
+    plain = all(type(layer) is nn.Linear for layer in layers)
+    return plain and len({layer.bias is None for layer in layers}) == 1
+
+
+def _joint_projection(hidden: Tensor, layers: tuple[Any, ...]) -> Tensor:
+    """What `layers` give side by side, as one product: several narrow ones read `hidden` as often."""
     bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
-    joined = functional.linear(hidden, weight, bias)
-    return torch.split(joined, [layer.out_features for layer in layers], dim=-1)
+    return functional.linear(hidden, torch.cat([layer.weight for layer in layers]), bias)
+
+
+def _suits_short_rows(attention: Any, hidden: Tensor, cosine: Tensor) -> bool:
+    """Whether `causal_attention` does what PyTorch's attention would: as many keys as queries, nothing special."""
+    plain = attention.config._attn_implementation == "sdpa" and getattr(attention, "sliding_window", None) is None
+    dropout = attention.attention_dropout if attention.training else 0.0
+    short = hidden.shape[1] <= LONGEST_ROW and len(cosine) == 1
+    layers = _projections(attention)
+    if not (plain and short and not dropout and _can_join(layers)) or hasattr(attention, "q_norm"):
+        return False
+    return len({layer.out_features for layer in layers}) == 1
 
 
 def _with_forward(kind: Any, forward: Any) -> Any:

@@ -211,16 +211,16 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
 
     def _loss_alone(self, spliced: Spliced, **kwargs: Any) -> ChatUniViOutput:
         """The loss of a batch, with nothing computed that it does not depend on."""
-        embeds, mask, labels = _up_to_last_label(spliced)
+        embeds, mask, targets = _up_to_last_target(spliced)
         needed = _needed_mask(mask)
-        supervised = _supervised(labels)
+        supervised = targets != IGNORED_LABEL
         if needed is None and self._skips_positions and is_causal_without_mask(self.model):
             positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
             hidden = hidden_at(self.model, embeds, positions, supervised)
         else:
             outputs = self.model(inputs_embeds=embeds, attention_mask=needed, use_cache=False, **kwargs)
             hidden = outputs.last_hidden_state[supervised]
-        loss, count = self._loss(hidden, labels[:, 1:][supervised[:, :-1]])
+        loss, count = self._loss(hidden, targets[supervised])
         return ChatUniViOutput(loss=loss, num_supervised=count)
 
     def _loss(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -260,12 +260,13 @@ def _supervised(labels: Tensor) -> Tensor:
     return supervised
 
 
-def _up_to_last_label(spliced: Spliced) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings, mask and labels without the last positions, on which no loss depends."""
-    labels = cast(Tensor, spliced.labels)
-    used = (labels != IGNORED_LABEL).any(dim=0).nonzero()
+def _up_to_last_target(spliced: Spliced) -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings, mask and every position's next label, without the last positions, on which no loss depends."""
+    next_labels = cast(Tensor, spliced.labels)[:, 1:]
+    used = (next_labels != IGNORED_LABEL).any(dim=0).nonzero()
     length = int(used[-1]) + 1 if len(used) else 1
-    return spliced.embeds[:, :length], spliced.attention_mask[:, :length], labels[:, :length]
+    targets = F.pad(next_labels, (0, 1), value=IGNORED_LABEL)[:, :length]
+    return spliced.embeds[:, :length], spliced.attention_mask[:, :length], targets
 
 
 def _padded_on_the_left(spliced: Spliced) -> tuple[Tensor, Tensor]:

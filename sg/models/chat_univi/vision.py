@@ -107,12 +107,13 @@ def _add_mlp(hidden: Tensor, normed: Tensor, mlp: Any) -> None:
     """Add `mlp(normed)` [F, N, C] to `hidden` in place.
 
     CLIP's activation x * sigmoid(1.702 x) is silu(1.702 x) / 1.702. The two factors ride on the matrix products and the
-    sum is made in place, so the widest tensor is passed over once instead of five times: a fifth of the tower's time.
+    sum is made in place, so the widest tensor is passed over twice instead of five times: a fifth of the tower's time.
+    The first bias is added afterwards (beta=0): a product that adds to what is there already takes a sixth longer.
     """
     if not isinstance(mlp.activation_fn, QuickGELUActivation) or torch.is_autocast_enabled(hidden.device.type):
         hidden += mlp(normed)
         return
-    inner = torch.addmm(mlp.fc1.bias, normed.flatten(0, 1), mlp.fc1.weight.t(), beta=1.702, alpha=1.702)
-    functional.silu(inner, inplace=True)
+    inner = torch.addmm(mlp.fc1.bias, normed.flatten(0, 1), mlp.fc1.weight.t(), beta=0, alpha=1.702)
+    functional.silu(inner.add_(mlp.fc1.bias, alpha=1.702), inplace=True)
     hidden += mlp.fc2.bias
     hidden.flatten(0, 1).addmm_(inner, mlp.fc2.weight.t(), alpha=1 / 1.702)

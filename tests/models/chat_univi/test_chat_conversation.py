@@ -152,6 +152,14 @@ def test_a_tokenizer_that_does_not_fit_is_told(tmp_path: Path) -> None:
         ChatDialogEncoder(tmp_path / "none", "chatml")
 
 
+def test_a_saved_tokenizer_encodes_as_the_one_it_was_saved_from(tmp_path: Path) -> None:
+    encoder = ChatDialogEncoder(tokenizer_folder(tmp_path / "from", "chatml"), "chatml")
+    (tmp_path / "to").mkdir()
+    encoder.save_tokenizer(tmp_path / "to")
+    saved = ChatDialogEncoder(tmp_path / "to", "chatml")
+    assert saved.encode_dialog(dialog("hi", "hello cat")) == encoder.encode_dialog(dialog("hi", "hello cat"))
+
+
 def test_a_qwen_backbone_is_built_by_name_learns_and_answers(tmp_path: Path) -> None:
     folder = tokenizer_folder(tmp_path / "lm", "chatml")
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}

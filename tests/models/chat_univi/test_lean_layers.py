@@ -9,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from sg.models.chat_univi.last_layer import hidden_at, let_last_layer_skip
+from sg.models.chat_univi.lean_attention import causal_attention
 from sg.models.chat_univi.lean_layers import make_lean
 from tests.models.chat_univi.test_modeling import TEXT, batch, loss_and_gradients, tiny
 
@@ -109,3 +110,41 @@ def test_making_a_model_lean_twice_is_making_it_lean_once() -> None:
     kinds = [type(module) for module in lean.modules()]
     make_lean(lean)
     assert [type(module) for module in lean.modules()] == kinds
+
+
+def plain_attention(joint: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, scale: float) -> torch.Tensor:
+    """Causal attention in single steps, as transformers' eager Llama does it."""
+    query, key, value = joint.permute(2, 0, 3, 1, 4)
+    query, key = (x * cosine + torch.cat((-x.chunk(2, -1)[1], x.chunk(2, -1)[0]), -1) * sine for x in (query, key))
+    scores = query @ key.transpose(-1, -2) * scale
+    weights = scores.masked_fill(torch.ones(scores.shape[-2:]).triu(1).bool(), -torch.inf).softmax(dim=-1)
+    return (weights @ value).transpose(1, 2).flatten(2)
+
+
+def angles(length: int, channels: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    turns = torch.arange(length, dtype=dtype)[:, None] / torch.arange(1, channels // 2 + 1)
+    both = torch.cat([turns, turns], dim=-1)[None]
+    return both.cos(), both.sin()
+
+
+@pytest.mark.parametrize(("samples", "length", "heads"), [(1, 1, 1), (3, 9, 2), (2, 64, 3), (5, 65, 8), (3, 200, 16)])
+def test_attention_in_blocks_is_attention_in_single_steps(samples: int, length: int, heads: int) -> None:
+    joint = torch.randn(samples, length, 3, heads, 6, dtype=torch.float64, requires_grad=True)
+    tables = angles(length, 6, torch.float64)
+    outputs = [attend(joint, *tables, 0.3) for attend in (causal_attention, plain_attention)]
+    gradient = torch.randn_like(outputs[0])
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*(torch.autograd.grad(output, joint, gradient)[0] for output in outputs))
+
+
+def test_the_gradient_of_attention_in_blocks_is_that_of_its_differences() -> None:
+    joint = torch.randn(2, 5, 3, 2, 4, dtype=torch.float64, requires_grad=True)
+    cosine, sine = angles(5, 4, torch.float64)
+    assert torch.autograd.gradcheck(lambda x: causal_attention(x, cosine, sine, 0.5), joint)
+
+
+def test_rows_too_long_for_attention_in_blocks_are_attended_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, lean = pair("llama")
+    in_blocks = lean(inputs_embeds=inputs()).last_hidden_state
+    monkeypatch.setattr("sg.models.chat_univi.lean_layers.LONGEST_ROW", 8)
+    torch.testing.assert_close(lean(inputs_embeds=inputs()).last_hidden_state, in_blocks, atol=2e-6, rtol=2e-5)
