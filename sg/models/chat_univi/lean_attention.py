@@ -1,7 +1,7 @@
 """Rotary positions and causal attention of short rows on a CPU in float32, with gradients of their own.
 
-PyTorch's attention on a CPU takes twice the time of these products for rows of a few hundred positions, most of it in
-the gradient. Longer rows are left to it: the attention weights that are kept here grow with the square of the length.
+PyTorch's attention on a CPU takes longer than these products for rows of a few hundred positions, most of it in the
+gradient. Longer rows are left to it: the attention weights that are kept here grow with the square of the length.
 
 Shapes: B samples, b of them at a time, H heads, S positions, E channels of a head.
 """
