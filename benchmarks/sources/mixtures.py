@@ -98,7 +98,8 @@ def table_of(mixtures: list[Mixture]) -> str:
 
 def _tests(first: Mixture, others: list[Mixture]) -> list[str]:
     pairs = [(other, setting) for other in others for setting in SETTINGS]
-    raw = [difference(other.sample(name), first.sample(name)).p or 0.0 for other, name in pairs]
+    found = [difference(other.sample(name), first.sample(name)).p for other, name in pairs]
+    raw = [1.0 if p is None else p for p in found]
     return [
         f"{other.label}, {SETTING_TITLES[setting].lower()}: {p_text(p)}, corrected {p_text(adjusted)}"
         for (other, setting), p, adjusted in zip(pairs, raw, holm(raw), strict=True)

@@ -32,7 +32,7 @@ def _pictures(film: Film, start_ms: int, end_ms: int) -> Iterator[Any]:
     base, origin = film.stream.time_base, film.stream.start_time or 0
     first, last = (origin + Fraction(time, 1000) / base for time in (start_ms, end_ms))
     if start_ms and film.container.format.name in INDEXED_CONTAINERS:  # others do not find the key frame before
-        film.container.seek(int(first), stream=film.stream, backward=True)
+        film.seek(int(first))  # where it cannot, the way from the beginning leads there too
     for picture, whole in decode(film):
         if picture is None or picture.pts is None:
             continue

@@ -135,6 +135,8 @@ def _stamps(
     if len(set(stamps)) < len(rows) or not keys:
         return (), ()
     stamps = [stamp for stamp in stamps if stamp >= min(keys)]
+    if not stamps:
+        return (), ()
     if is_cut:
         last_dts = max((row.dts for row in rows if row.dts is not None), default=stamps[-1])
         # A frame is decoded no later than it is shown, so everything up to the last decoding time is there.

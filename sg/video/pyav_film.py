@@ -54,6 +54,14 @@ class Film:
     num_bad: int = 0
     """Packets that could not be read or decoded so far."""
 
+    def seek(self, stamp: int) -> bool:
+        """Go to the key frame at or before `stamp`; False where a damaged index does not let it."""
+        try:
+            self.container.seek(stamp, stream=self.stream, backward=True, any_frame=False)
+        except (av.FFmpegError, OSError):
+            return False
+        return True
+
 
 @contextlib.contextmanager
 def open_film(path: Path, limits: ReaderLimits) -> Iterator[Film]:

@@ -131,7 +131,8 @@ def _seeking(film: Film, packets: Packets, wanted: list[int], limits: ReaderLimi
     targets = {packets.stamps[index] for index in wanted}
     groups = groupby(wanted, key=lambda index: keys[bisect_right(keys, packets.stamps[index]) - 1])
     for key, indices in groups:
-        film.container.seek(key, stream=film.stream, backward=True, any_frame=False)
+        if not film.seek(key):
+            raise _WrongFrameError
         read: list[int | None] = []
         pictures, target = decode(film, targets, read), key
         for index in indices:

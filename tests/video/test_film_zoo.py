@@ -157,11 +157,14 @@ def test_lost_frames_can_be_replaced_by_earlier_ones_and_are_counted(films: dict
     assert all(0 <= number <= index for index, number in zip(frames.indices, numbers(frames), strict=True))
 
 
-def test_random_damage_never_gives_an_error_of_another_kind(films: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_bytes", [3, 30, 300])
+def test_random_damage_never_gives_an_error_of_another_kind(
+    films: dict[str, Path], tmp_path: Path, num_bytes: int
+) -> None:
     for name, path in films.items():
         data = bytearray(path.read_bytes())
-        chance = random.Random(name)
-        for _ in range(30):
+        chance = random.Random(f"{name} {num_bytes}")
+        for _ in range(num_bytes):
             data[chance.randrange(len(data))] = chance.randrange(256)
         damaged = tmp_path / name
         damaged.write_bytes(data)

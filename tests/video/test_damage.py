@@ -1,0 +1,19 @@
+"""Damage that films of the zoo only sometimes take: an index that cannot be sought, hidden key frames alone."""
+
+from pathlib import Path
+
+from sg.video.frames import ReaderLimits
+from sg.video.packets import _Row, _stamps
+from sg.video.pyav_film import MP4, open_film
+
+
+def test_frames_before_the_only_key_frames_cannot_be_trusted() -> None:
+    rows = [_Row(pts, pts, 100 * pts, 100, False) for pts in range(3)]
+    assert _stamps(rows, hidden_keys=[10], container=MP4, is_cut=True) == ((), ())
+    assert _stamps(rows, hidden_keys=[1], container=MP4, is_cut=True) == ((1, 2), (1,))
+
+
+def test_a_film_that_cannot_be_sought_says_so(films: dict[str, Path]) -> None:
+    with open_film(films["short_gop.mp4"], ReaderLimits()) as film:
+        assert film.seek(0)
+        assert not film.seek(-(2**62))
