@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from sg.artefacts.predictions import PROBES, WITH_SUBTITLES, WITHOUT_SUBTITLES
+from sg.artefacts.predictions import SWAPPED_VIDEO, WITH_SUBTITLES, WITHOUT_SUBTITLES, ZEROED_VIDEO
 from sg.report.estimates import accuracy, difference
 from sg.report.statistics import mcnemar
 from sg.report.study import Arm, Study, read_study
@@ -56,7 +56,7 @@ def subtitles_and_probes(study: Study, baseline: Arm) -> Iterator[Demand]:
     assert with_subs is not None and without is not None
     gap = difference(with_subs, without)
     yield "no captions: subtitles are worth at least 8 points", f"{gap.value:+.1f}", gap.value >= 8
-    for probe in PROBES:
+    for probe in (ZEROED_VIDEO, SWAPPED_VIDEO):
         for arm in study.finished:
             sample = study.sample(arm, probe)
             assert sample is not None
