@@ -123,7 +123,7 @@ def test_a_sweep_interrupted_again_and_again_gives_the_table_of_an_undisturbed_o
     command = ["train.py", "-m", "data.scale=530k", *SMALL_WORLD, *overrides(tmp_path)]
     run_until(command, "visual tokens")
     run_until(command, r"stage caption: \d+ steps")
-    run_until(command, r"stage instruct: \d+ steps", stop=signal.SIGINT)
+    run_until(command, r"\[530k-seed0\] stage instruct: \d+ steps", stop=signal.SIGINT)
     done = run(command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stage align: reused" in done.stdout
