@@ -9,7 +9,6 @@ differences to the smallest mixture are corrected together (Holm).
 """
 
 import argparse
-import csv
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -17,48 +16,28 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.report.several_studies import StudyArm, baseline_of, corrected_tests, read_studies, write_scores
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import read_manifest
 from sg.artefacts.predictions import SETTINGS
-from sg.core.errors import DataError
-from sg.core.files import atomic_path, write_text
-from sg.report.estimates import Sample, difference, spread
-from sg.report.statistics import holm
-from sg.report.study import BUCKETS, Arm, Study, read_study
-from sg.report.wording import SETTING_TITLES, difference_text, p_text
-
-COLUMNS = ("mixture", "captions", "seed", "setting", "bucket", "accuracy")
-NONE = "no captions"
+from sg.core.files import write_text
+from sg.report.study import Study
+from sg.report.wording import SETTING_TITLES
 
 
 @dataclass(frozen=True, slots=True)
-class Mixture:
-    """The arm of one mixture, how tables call it, and how many films of each source its core holds."""
+class Mixture(StudyArm):
+    """The arm of one mixture, and how many films of each source its core holds."""
 
-    label: str
-    study: Study
-    arm: Arm
     core: dict[str, int]
-
-    def sample(self, setting: str) -> Sample:
-        """The answers in a setting, over the seeds."""
-        found = self.study.sample(self.arm, setting)
-        if found is None:
-            raise DataError(f"{self.study.folder} was not asked {setting}: finish its study first.")
-        return found
 
 
 def mixtures_of(folders: list[Path]) -> list[Mixture]:
     """The baseline first, then the mixtures by rising number of sources."""
-    studies = [read_study(folder) for folder in folders]
-    if len({study.questions.ids for study in studies}) > 1:
-        raise DataError("The studies were asked different questions: give those of one experiment.")
-    found = [_mixture(study) for study in studies]
-    found.sort(key=lambda mixture: (len(mixture.core), mixture.label))
-    first = studies[0]
-    if first.baseline is None:
-        raise DataError(f"{first.folder} has no finished run without captions.")
-    return [Mixture(NONE, first, first.baseline, {}), *found]
+    studies = read_studies(folders)
+    found = sorted(map(_mixture, studies), key=lambda mixture: (len(mixture.core), mixture.label))
+    none = baseline_of(studies, "no captions")
+    return [Mixture(none.label, none.study, none.arm, {}), *found]
 
 
 def _mixture(study: Study) -> Mixture:
@@ -82,39 +61,16 @@ def table_of(mixtures: list[Mixture]) -> str:
     heads = [f"{SETTING_TITLES[name].lower()} | against none | against {first.label}" for name in SETTINGS]
     lines = [f"| mixture | core | {' | '.join(heads)} |", "|---" * (2 + 3 * len(SETTINGS)) + "|"]
     for mixture in mixtures:
-        cells = []
-        for setting in SETTINGS:
-            own = mixture.sample(setting)
-            over_seeds = [run.scores[setting]["overall"] for run in mixture.arm.runs]
-            against = [
-                "" if skip else difference_text(difference(own, other.sample(setting)))
-                for other, skip in ((base, mixture is base), (first, mixture not in others))
-            ]
-            cells += [f"{100 * own.accuracy:.1f} ±{spread(over_seeds) or 0:.1f}", *against]
+        none, smallest = (None if mixture is base else base), (first if mixture in others else None)
+        cells = [
+            cell
+            for setting in SETTINGS
+            for cell in (mixture.accuracy(setting), mixture.against(none, setting), mixture.against(smallest, setting))
+        ]
         core = " + ".join(f"{count:,}" for count in mixture.core.values()) or "0"
         lines.append(f"| {mixture.label} | {core} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *_tests(first, others)]) + "\n"
-
-
-def _tests(first: Mixture, others: list[Mixture]) -> list[str]:
-    pairs = [(other, setting) for other in others for setting in SETTINGS]
-    found = [difference(other.sample(name), first.sample(name)).p for other, name in pairs]
-    raw = [1.0 if p is None else p for p in found]
-    return [
-        f"{other.label}, {SETTING_TITLES[setting].lower()}: {p_text(p)}, corrected {p_text(adjusted)}"
-        for (other, setting), p, adjusted in zip(pairs, raw, holm(raw), strict=True)
-    ]
-
-
-def write_csv(mixtures: list[Mixture], path: Path) -> None:
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for mixture in mixtures:
-            for run in mixture.arm.runs:
-                for setting in SETTINGS:
-                    about = (mixture.label, run.num_captions, run.seed, setting)
-                    writer.writerows((*about, bucket, run.scores[setting][bucket]) for bucket in BUCKETS)
+    tests = corrected_tests((other.label, other, first) for other in others)
+    return "\n".join([*lines, "", *tests]) + "\n"
 
 
 def main() -> None:
@@ -125,7 +81,8 @@ def main() -> None:
     mixtures = mixtures_of(options.studies)
     table = table_of(mixtures)
     write_text(options.out / "mixtures.md", table)
-    write_csv(mixtures, options.out / "mixtures.csv")
+    rows = [((mixture.label,), mixture.arm) for mixture in mixtures]
+    write_scores(options.out / "mixtures.csv", ("mixture",), rows)
     print(table)
 
 

@@ -133,8 +133,7 @@ def _train(
     if team.leads:
         if stage.has_adapters:
             model = merge_adapters(model, load_model)
-        _save(model, job.folder, dtype, state)
-        encoder.save_tokenizer(job.folder)
+        _save(model, encoder, job.folder, dtype, state)
         losses = read_losses(job.folder / LOSS_FILE)
         info = _stage_info(job, trainer.global_step, len(samples), losses, curve.seconds)
         write_stage_info(job.folder, info)
@@ -157,14 +156,19 @@ def _plan(job: StageJob, samples: SampleSet, config: TrainerConfig) -> list[Micr
 
 
 def _save(
-    model: ChatUniViForConditionalGeneration, folder: Path, dtype: torch.dtype, state: dict[str, Tensor] | None
+    model: ChatUniViForConditionalGeneration,
+    encoder: DialogEncoder,
+    folder: Path,
+    dtype: torch.dtype,
+    state: dict[str, Tensor] | None,
 ) -> None:
-    """Write the whole model in the type it was loaded in; `state` is that of a sharded one."""
+    """Write the whole model in the type it was loaded in, and its tokenizer; `state` is that of a sharded one."""
     if state is None:
         model.to(dtype)  # type: ignore[arg-type]  # transformers' wrapper hides PyTorch's types
         model.save_pretrained(folder)
     else:
         model.save_pretrained(folder, state_dict={name: value.to(dtype) for name, value in state.items()})
+    encoder.save_tokenizer(folder)
 
 
 def _stage_info(job: StageJob, steps: int, num_samples: int, losses: Sequence[float], seconds: float) -> StageInfo:

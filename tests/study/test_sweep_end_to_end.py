@@ -124,6 +124,7 @@ def test_a_sweep_interrupted_again_and_again_gives_the_table_of_an_undisturbed_o
     run_until(command, "visual tokens")
     run_until(command, r"stage caption: \d+ steps")
     run_until(command, r"\[530k-seed0\] stage instruct: \d+ steps", stop=signal.SIGINT)
+    run_until(command, r"\[530k-seed0\] stage instruct: (trained|reused)")
     done = run(command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stage align: reused" in done.stdout
