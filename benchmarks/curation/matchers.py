@@ -17,11 +17,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sg.artefacts.vectors import read_vectors
+from sg.curate.bounds import principal_basis
 from sg.curate.cells import CellMatcher, Cells
 from sg.curate.matchers import unit_tensor
 from sg.curate.matching import ExactMatcher, Matches, match
 from sg.curate.order import is_target_side
-from sg.curate.projected import ProjectedMatcher, principal_basis
+from sg.curate.projected import ProjectedMatcher
 from sg.curate.videos import load_videos
 
 
@@ -43,9 +44,11 @@ def main() -> None:
         timed(f"projected p={dims}", lambda: match(a, b, ProjectedMatcher(b, basis)), exact, len(videos) // 4)  # noqa: B023
     cells = Cells(videos.unit, 250, 0)
     centres = timed_value("training the cells", lambda: cells.centres(len(b)))
-    for probes in options.probes:
-        matcher = CellMatcher(b, centres, probes)
-        timed(f"cells K={len(centres)}, P={probes}", lambda: match(a, b, matcher), exact, len(videos) // 4)  # noqa: B023
+    for basis in (None, principal_basis(videos.unit, 64)):
+        kind = "by products" if basis is None else "by bounds"
+        for probes in options.probes:
+            name = f"cells K={len(centres)}, P={probes}, {kind}"
+            timed(name, lambda: match(a, b, CellMatcher(b, centres, probes, basis)), exact, len(videos) // 4)  # noqa: B023
 
 
 def timed(name: str, act: Callable[[], Matches], exact: Matches | None, used: int) -> Matches:

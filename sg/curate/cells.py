@@ -1,21 +1,26 @@
 """Candidates from cells: each source row is compared with the target rows of its nearest k-means cells only.
 
-The rows that probe a cell are gathered and compared in one product a cell: scores are those of the exact matcher, only
-the set of candidates is partial.
+The rows that probe a cell are compared with it together: scores are those of the exact matcher, only the set of
+candidates is partial.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sg.curate.bounds import Found, in_stripes, with_rest
 from sg.curate.clustering import grouped_rows, nearest_centres, nearest_several, spherical_kmeans
 from sg.curate.matching import Candidates, candidates_of, row_top2
 
 TRAINING_ROWS = 65_536
 TRAINING_STEPS = 8
+_ROWS_AT_ONCE = 65_536
+_STRIPE_ROWS = 16_384
 
 
 class Cells:
@@ -39,38 +44,67 @@ class Cells:
 
 
 class CellMatcher:
-    """Compares source rows with the rows of `b` [m, d] in their `probed` nearest cells."""
+    """Compares source rows with the rows of `b` [m, d] in their `probed` nearest cells, by one product a cell.
 
-    def __init__(self, b: Tensor, centres: NDArray[np.floating], probed: int, rows: int = 65_536) -> None:
-        self.rows_at_once = rows
-        self._probed = probed
+    With the `basis` [d, p] of a bound (float32 on the CPU only) nearly all pairs are ruled out by a shorter product
+    first; the result is the same.
+    """
+
+    def __init__(self, b: Tensor, centres: NDArray[np.floating], probed: int, basis: Tensor | None = None) -> None:
+        self.rows_at_once = _ROWS_AT_ONCE
+        self._probed, self._basis = probed, basis
         self._centres = torch.from_numpy(centres).to(b.device)
         cell, _ = nearest_centres(b.cpu().numpy(), centres, b.device)
         order, borders = grouped_rows(cell, len(centres))
         self._borders = borders.tolist()
         self._row = torch.from_numpy(order).to(b.device)
         self._sorted = b[self._row]
+        self._bounds = None if basis is None else with_rest(self._sorted, basis)
 
     def find(self, block: Tensor) -> Candidates:
         """The best row of each row of `block` among its candidates, and its lead over the second best of them."""
+        probes = nearest_several(block, self._centres, self._probed)
+        if self._basis is None or self._bounds is None:
+            return self._find_by_products(block, probes)
+        return self._find_by_bounds(block, probes, self._basis, self._bounds)
+
+    def _find_by_products(self, block: Tensor, probes: Tensor) -> Candidates:
         best = torch.full((len(block),), -torch.inf, dtype=block.dtype, device=block.device)
         second, target = best.clone(), torch.zeros(len(block), dtype=torch.int64, device=block.device)
-        for cell, rows in self._probes(block):
-            begin, end = self._borders[cell], self._borders[cell + 1]
-            if begin == end or not len(rows):
-                continue
-            top, column, runner_up = row_top2(block[rows] @ self._sorted[begin:end].T)
+        for cell, rows in self._visits(probes):
+            top, column, runner_up = row_top2(block[rows] @ self._sorted[cell].T)
             before = best[rows]
-            target[rows] = torch.where(top > before, self._row[begin + column], target[rows])
+            target[rows] = torch.where(top > before, self._row[cell.start + column], target[rows])
             second[rows] = torch.maximum(torch.maximum(second[rows], runner_up), torch.minimum(before, top))
             best[rows] = torch.maximum(before, top)
         return candidates_of(target, best, second)
 
-    def _probes(self, block: Tensor) -> list[tuple[int, Tensor]]:
-        """Each probed cell with the rows of `block` that probe it."""
-        probes = nearest_several(block, self._centres, self._probed)
+    def _find_by_bounds(self, block: Tensor, probes: Tensor, basis: Tensor, bounds_of_b: Tensor) -> Candidates:
+        found, bounds_of_block = Found.nothing(len(block)), with_rest(block, basis)
+
+        def search(stripe: slice) -> None:
+            # The nearest cell alone comes first: what is found there rules out nearly all of the others.
+            for ranks in (slice(0, 1), slice(1, None)):
+                for cell, rows in self._visits(probes[stripe, ranks]):
+                    rows += stripe.start
+                    bounds = bounds_of_block[rows] @ bounds_of_b[cell].T
+                    found.compare(bounds, block, rows.numpy(), self._sorted[cell], cell.start)
+
+        in_stripes(search, len(block), _STRIPE_ROWS)
+        was_compared = found.best > -2
+        found.target[was_compared] = self._row.numpy()[found.target[was_compared]]
+        return found.candidates()
+
+    def _visits(self, probes: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """The cells that hold something and are named in `probes` [n, P], as slices of the sorted targets.
+
+        With each come the rows that name it.
+        """
         flat = probes.flatten()
         order = torch.argsort(flat, stable=True)
-        rows = torch.div(order, probes.shape[1], rounding_mode="floor")
+        rows = torch.div(order, max(1, probes.shape[1]), rounding_mode="floor")
         counts = torch.bincount(flat, minlength=len(self._centres))
-        return list(enumerate(torch.tensor_split(rows, counts.cumsum(0)[:-1].cpu())))
+        for cell, visitors in enumerate(torch.tensor_split(rows, counts.cumsum(0)[:-1].cpu())):
+            begin, end = self._borders[cell], self._borders[cell + 1]
+            if begin < end and len(visitors):
+                yield slice(begin, end), visitors

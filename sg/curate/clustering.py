@@ -50,10 +50,10 @@ def nearest_centres(
 
 
 def nearest_several(block: Tensor, centres: Tensor, count: int) -> Tensor:
-    """[n, count] the nearest centres of each row of `block` [n, d], in no particular order."""
+    """[n, count] the nearest centres of each row of `block` [n, d], the nearest first."""
     count = min(count, len(centres))
     parts = (block[start : start + _ROWS_AT_ONCE] for start in range(0, len(block), _ROWS_AT_ONCE))
-    return torch.cat([(part @ centres.T).topk(count, dim=1, sorted=False).indices for part in parts])
+    return torch.cat([(part @ centres.T).topk(count, dim=1).indices for part in parts])
 
 
 def grouped_rows(group: Rows, groups: int) -> tuple[Rows, Rows]:

@@ -97,10 +97,10 @@ class TomeConfig:
                 f"curator.order={self.order} counts positions, which curator.collapse_exact=true would shift: set the "
                 "latter to false."
             )
-        if self.order != "hashed" and self.matcher != "exact":
+        if self.order != "hashed" and self.matcher not in ("exact", "projected"):
             raise ConfigError(
                 f"curator.order={self.order} needs the score of every row, which curator.matcher={self.matcher} does "
-                "not compute: use exact."
+                "not compute: use exact or projected."
             )
 
     def _check_ranges(self) -> None:

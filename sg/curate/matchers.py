@@ -48,8 +48,7 @@ class Matchers:
     def could_be_bounded(self) -> bool:
         """True when `projected` would give the same result sooner than the matcher that was chosen."""
         config = self._config
-        is_plain = (config.matcher, config.order, config.dtype) == ("exact", "hashed", "float32")
-        return is_plain and self.device.type == "cpu"
+        return (config.matcher, config.dtype) == ("exact", "float32") and self.device.type == "cpu"
 
     def is_partial(self, sources: int, targets: int) -> bool:
         """True when a round of that size is matched by candidates that may miss the best one."""
@@ -59,7 +58,7 @@ class Matchers:
         """Share of `verify_sample` evenly spaced edges whose target is the exact match of their source."""
         step = max(1, len(edges) // max(1, self._config.verify_sample))
         a, b = unit_tensor(vectors, edges.source[::step]), unit_tensor(vectors, targets).to(self.device)
-        found = match(a, b, self._exact(b))
+        found = match(a, b, self._complete(len(a), b))
         return float((targets[found.target] == edges.target[::step]).mean())
 
     def _matcher(self, sources: int, b: Tensor) -> Matcher:
@@ -72,18 +71,27 @@ class Matchers:
 
             if self._cells is None:
                 self._cells = Cells(self._unit, self._config.rows_per_cell, self._config.seed)
-            return CellMatcher(b, self._cells.centres(len(b)), self._config.probed_cells)
-        bounded = self._config.matcher == "projected" and sources * len(b) >= _WORTH_A_BOUND
-        if bounded and b.device.type == "cpu" and b.dtype == torch.float32:
-            from sg.curate.projected import ProjectedMatcher, principal_basis
+            return CellMatcher(b, self._cells.centres(len(b)), self._config.probed_cells, self._bound(b))
+        return self._complete(sources, b)
 
-            if self._basis is None:
-                self._basis = principal_basis(self._unit, self._config.projected_dims)
-            return ProjectedMatcher(b, self._basis)
-        return self._exact(b)
+    def _complete(self, sources: int, b: Tensor) -> Matcher:
+        """A matcher that compares every source with every target."""
+        basis = self._bound(b) if sources * len(b) >= _WORTH_A_BOUND else None
+        if basis is None:
+            return ExactMatcher(b, self._config.block_rows, self._config.block_columns)
+        from sg.curate.projected import ProjectedMatcher
 
-    def _exact(self, b: Tensor) -> ExactMatcher:
-        return ExactMatcher(b, self._config.block_rows, self._config.block_columns)
+        return ProjectedMatcher(b, basis)
+
+    def _bound(self, b: Tensor) -> Tensor | None:
+        """The basis of a bound; None where plain products are asked for or quicker (on a GPU, in float64)."""
+        if self._config.matcher == "exact" or b.device.type != "cpu" or b.dtype != torch.float32:
+            return None
+        if self._basis is None:
+            from sg.curate.bounds import principal_basis
+
+            self._basis = principal_basis(self._unit, self._config.projected_dims)
+        return self._basis
 
 
 def unit_tensor(vectors: NDArray[np.floating], rows: Rows) -> Tensor:

@@ -54,8 +54,8 @@ def compare(matrix, rule, way, dtype, captions, smallest_margin):
     lengths = [number * 7 % 5 if captions else 0 for number in range(len(ids))]
     expected = merge_forest(ids, matrix, lengths, rule)
     assume(expected.margin > smallest_margin)
-    if rule.order != "hashed":
-        way = way | {"matcher": "exact"}
+    if rule.order != "hashed" and way["matcher"] == "cells":
+        way = way | {"matcher": "projected"}
     config = TomeConfig(
         seed=rule.seed,
         order=rule.order,

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sg.core.errors import ConfigError
+from sg.curate.bounds import principal_basis
 from sg.curate.cells import CellMatcher, Cells
 from sg.curate.config import TomeConfig
 from sg.curate.faiss_candidates import FaissMatcher
 from sg.curate.matchers import Matchers, unit_tensor
 from sg.curate.matching import ExactMatcher, full_precision, match, row_top2
-from sg.curate.projected import ProjectedMatcher, principal_basis
+from sg.curate.projected import ProjectedMatcher
 from tests.curate.builders import clumpy_matrix
 
 
@@ -100,6 +101,16 @@ def test_cells_miss_little_and_never_score_higher():
     found = match(a, b, CellMatcher(b, cells.centres(len(b)), probed=8))
     assert (found.score <= exact.score).all()
     assert (found.target == exact.target).mean() > 0.9
+
+
+@pytest.mark.parametrize("probed", [1, 3, 1000])
+def test_a_bound_leaves_no_trace_in_what_cells_find(probed):
+    a, b = units(900, dim=24), units(3000, dim=24, seed=1)
+    centres = Cells(b.numpy(), rows_per_cell=100, seed=0).centres(len(b))
+    plain = match(a, b, CellMatcher(b, centres, probed))
+    bounded = match(a, b, CellMatcher(b, centres, probed, principal_basis(b.numpy(), 6)))
+    np.testing.assert_array_equal(bounded.target, plain.target)
+    np.testing.assert_array_equal(bounded.score, plain.score)
 
 
 def test_cells_are_the_same_for_a_run_that_is_taken_up():
