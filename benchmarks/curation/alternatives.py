@@ -28,7 +28,7 @@ from sg.core.files import atomic_path, write_json, write_text
 
 RUNGS = (400, 200, 100, 50)
 LITERAL = (
-    "TomeConfig(order='reference', collapse_exact=False, max_merge_fraction=0.5, "
+    "TomeConfig(matcher='projected', order='reference', collapse_exact=False, max_merge_fraction=0.5, "
     "rungs=[400.0, 200.0, 100.0, 50.0], survivor='dst')"
 )
 METHODS = {
