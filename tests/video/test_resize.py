@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from sg.video.resize import resize
@@ -23,6 +26,28 @@ def test_resizing_equals_the_golden_pictures(case: str, antialias: bool, name: s
     ours = resize(np.ascontiguousarray(frames), 28, 28, antialias).transpose(0, 3, 1, 2)
 
     assert np.abs(ours.astype(int) - golden).max() <= 1  # rounding of a half; the goldens' own tolerance
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.tuples(*[st.integers(1, 90)] * 4), st.booleans(), st.integers(0, 2**16))
+def test_any_size_is_resized_as_torch_does_in_float(sizes: tuple[int, ...], antialias: bool, seed: int) -> None:
+    height, width, new_height, new_width = sizes
+    frames = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+
+    ours = resize(frames, new_height, new_width, antialias)
+
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    floats = torch.nn.functional.interpolate(
+        pixels, (new_height, new_width), mode="bicubic", align_corners=False, antialias=antialias
+    )
+    theirs = floats.clamp(0, 255).permute(0, 2, 3, 1).numpy()
+    assert np.abs(ours - theirs).max() <= 0.5 + 1e-3  # the nearest integer, or the other one where it is a half
+
+
+def test_frames_that_do_not_lie_in_a_row_in_memory_give_the_same() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 3, 50, 40), dtype=np.uint8).transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(resize(frames, 20, 30), resize(frames.copy(order="C"), 20, 30))
+    assert resize(frames[:0], 20, 30).shape == (0, 20, 30, 3)
 
 
 def test_frames_of_the_right_size_are_left_alone() -> None:
