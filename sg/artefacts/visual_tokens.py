@@ -2,14 +2,15 @@
 
 A store is a folder: `visual_tokens.json` says what made the tokens and their type; a shard is `part-00000.safetensors`
 (one tensor `tokens` [sum n, C] of many clips) and `part-00000.parquet` (a row a clip, in the same order: key, number of
-tokens, CRC-32 of its bytes, and which frames of the film were taken). The Parquet file is written last: a shard without
-one does not exist. Shards are only ever added, under a lock, so several processes may fill one store.
+tokens, CRC-32 of its bytes, size of the film, and which of its frames were taken). The Parquet file is written last: a
+shard without one does not exist. Shards are only ever added, under a lock, so several processes may fill one store; a
+clip that is added again, because its film was replaced, counts as in the last shard.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,20 +33,21 @@ class VisualTokens:
     """Merged tokens of a clip before the projector, `tokens` [n, C] as stored, and the frames they were made of."""
 
     tokens: Tensor
-    frame_indices: list[int]
+    frame_indices: Sequence[int]
     fps: float
     num_frames: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where a clip's tokens are, and how many frames they were made of."""
+    """Where a clip's tokens are, how many frames they were made of, and the bytes of its film."""
 
     shard: int
     row: int
     start: int
     count: int
     crc32: int
+    film_bytes: int
     frame_count: int
 
 
@@ -124,9 +126,9 @@ class VisualTokenStore:
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
-    def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those of `keys` that the store does not hold, each once, in their order."""
-        return [key for key in dict.fromkeys(keys) if key not in self._entries]
+    def film_bytes(self, key: str) -> int | None:
+        """Size of the film that the tokens of `key` were made of; None where the store has no tokens of it."""
+        return self._entries[key].film_bytes if key in self._entries else None
 
     def frame_count(self, key: str) -> int:
         """Frames that the tokens of `key` were made of: how many placeholders stand for the clip."""
@@ -182,9 +184,9 @@ class VisualTokenStore:
         shard, start = len(self._shards), 0
         self._shards.append(index_path)
         frame_counts = [len(frames) for frames in table["frame_indices"]]
-        columns = (table[name].to_pylist() for name in ("key", "count", "crc32"))
-        for row, (key, count, crc32) in enumerate(zip(*columns, strict=True)):
-            self._entries.setdefault(key, _Entry(shard, row, start, count, crc32, frame_counts[row]))
+        columns = (table[name].to_pylist() for name in ("key", "count", "crc32", "film_bytes"))
+        for row, (key, count, crc32, film_bytes) in enumerate(zip(*columns, strict=True)):
+            self._entries[key] = _Entry(shard, row, start, count, crc32, film_bytes, frame_counts[row])
             start += count
         wanted = start * self.channels * BYTES_PER_VALUE[self.dtype]
         data = index_path.with_suffix(".safetensors")
@@ -223,15 +225,15 @@ class VisualTokenWriter:
     ) -> None:
         self.flush()
 
-    def add(self, key: str, tokens: Tensor, frame_indices: Sequence[int], fps: float, num_frames: int) -> None:
-        """Add the tokens [n, C] of a clip; a key that is there already is left as it is.
+    def add(self, key: str, clip: VisualTokens, film_bytes: int) -> None:
+        """Add the tokens [n, C] of a clip, whose film has that size; what another process added is left as it is.
 
         Raises:
             DataError: the tokens have another width, or values that the store's type cannot hold.
         """
         import torch
 
-        store = self._store
+        store, tokens = self._store, clip.tokens
         if tokens.ndim != 2 or tokens.shape[1] != store.channels:
             raise DataError(f"visual tokens of {key} have shape {tuple(tokens.shape)}, expected [n, {store.channels}]")
         stored = tokens.detach().to("cpu", getattr(torch, store.dtype)).contiguous()
@@ -241,10 +243,11 @@ class VisualTokenWriter:
             "key": key,
             "count": len(stored),
             "crc32": _checksum(stored),
-            "fps": float(fps),
-            "num_frames": int(num_frames),
+            "film_bytes": film_bytes,
+            "fps": float(clip.fps),
+            "num_frames": int(clip.num_frames),
         }
-        self._rows.append(row | {"frame_indices": [int(index) for index in frame_indices]})
+        self._rows.append(row | {"frame_indices": [int(index) for index in clip.frame_indices]})
         self._tokens.append(stored)
         self._bytes += stored.nbytes
         if self._bytes >= self._shard_bytes:
@@ -256,7 +259,7 @@ class VisualTokenWriter:
         with file_lock(_lock_path(store.folder)):
             store.refresh()
             first = {row["key"]: position for position, row in reversed(list(enumerate(self._rows)))}
-            new = sorted(position for key, position in first.items() if key not in store)
+            new = sorted(at for key, at in first.items() if store.film_bytes(key) != self._rows[at]["film_bytes"])
             if new:
                 taken = [int(path.stem.removeprefix("part-")) for path in store.folder.glob("part-*.parquet")]
                 path = store.folder / f"part-{max(taken, default=-1) + 1:05d}.parquet"
@@ -278,8 +281,8 @@ def _lock_path(folder: Path) -> Path:
 def _index_schema() -> pa.Schema:
     import pyarrow as pa
 
-    columns = {"key": pa.string(), "count": pa.int32(), "crc32": pa.uint32(), "frame_indices": pa.list_(pa.int32())}
-    return pa.schema({**columns, "fps": pa.float64(), "num_frames": pa.int64()})
+    columns = {"key": pa.string(), "count": pa.int32(), "crc32": pa.uint32(), "film_bytes": pa.int64()}
+    return pa.schema({**columns, "frame_indices": pa.list_(pa.int32()), "fps": pa.float64(), "num_frames": pa.int64()})
 
 
 def _write_shard(index_path: Path, rows: list[dict[str, Any]], tokens: list[Tensor]) -> None:

@@ -38,6 +38,7 @@ from sg.train.visual_tokens import (
     NamedTokens,
     announce_cache,
     cache_folder,
+    clips_to_encode,
     fill_cache,
     unreadable_clips,
 )
@@ -118,7 +119,7 @@ class StudyModels:
                 held.enter_context(file_lock(self.store.folder.with_suffix(".lock")))
             self.team.agreed(lambda: None)  # the others wait for the lock
             self.store.refresh()
-            missing = self.team.agreed(lambda: self.store.missing(clip.key for clip in wanted))
+            missing = self.team.agreed(lambda: [clip.key for clip in clips_to_encode(self.store, wanted)])
             if missing:
                 self._problems |= self._encode_shares(wanted, missing)
                 self.store.refresh()
@@ -154,7 +155,7 @@ class StudyModels:
     def _encode(self, clips: Iterable[Clip]) -> Mapping[str, str]:
         """Fill the cache with `clips`; {key: reason} of those that cannot be read."""
         wanted = list(clips)
-        if not self.store.missing(clip.key for clip in wanted):
+        if not clips_to_encode(self.store, wanted):
             return {}
         with file_lock(self.store.folder.with_suffix(".lock")):
             return self._fill(wanted)
@@ -169,7 +170,7 @@ class StudyModels:
         problems: dict[str, str] = {}
         for group in [*own, *reversed(others)]:
             self.store.refresh()
-            if self.store.missing(clip.key for clip in group):
+            if clips_to_encode(self.store, group):
                 with file_lock(self.store.folder / "turns" / f"{fingerprint([clip.key for clip in group])}.lock"):
                     problems |= self._fill(group)
         return problems

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ CLIPS_PER_BATCH = 16
 SHARD_BYTES = 64 * 1024**2
 # Clips that are looked at to predict the size of the rest.
 PROBED_CLIPS = 200
+# Sizes of files are asked for together: on a file system across a network one answer takes a millisecond.
+LOOKS_AT_ONCE = 16
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
@@ -49,6 +52,7 @@ class DecodedClip:
 
     key: str
     pixels: Tensor | None
+    film_bytes: int = 0
     frame_indices: tuple[int, ...] = ()
     fps: float = 0.0
     num_frames: int = 0
@@ -139,14 +143,15 @@ def readable_size(size: float) -> str:
 
 def decode_clip(clip: Clip, processor: ChatUniViProcessor) -> DecodedClip:
     """The frames that the model sees of `clip`, as the tower takes them; a clip that cannot be read says why."""
+    size = _bytes(clip.path) or 0  # before reading: a film that is replaced meanwhile is read again by the next run
     try:
         if is_image(clip.path):
-            return DecodedClip(clip.key, processor.pixel_values(read_image(clip.path)), (0,), 0.0, 1)
+            return DecodedClip(clip.key, processor.pixel_values(read_image(clip.path)), size, (0,), 0.0, 1)
         frames = read_frames(clip.path, processor.frames)
     except UnreadableVideoError as error:
         return DecodedClip(clip.key, None, problem=str(error))
     pixels = processor.pixel_values(frames.frames)
-    return DecodedClip(clip.key, pixels, tuple(frames.indices), frames.fps, frames.num_frames)
+    return DecodedClip(clip.key, pixels, size, tuple(frames.indices), frames.fps, frames.num_frames)
 
 
 class _ClipsToDecode(Dataset[DecodedClip]):
@@ -160,6 +165,33 @@ class _ClipsToDecode(Dataset[DecodedClip]):
         return decode_clip(self.clips[index], self.processor)
 
 
+def clips_to_encode(store: VisualTokenStore, clips: Iterable[Clip]) -> list[Clip]:
+    """Each clip once of which `store` has no tokens, or those of a film of another size.
+
+    Tokens of a film that is not there any more stay good.
+    """
+    unique = list({clip.key: clip for clip in clips}.values())
+    known = [clip for clip in unique if clip.key in store]
+    with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
+        sizes = pool.map(lambda clip: _bytes(clip.path), known)
+        replaced = {
+            clip.key for clip, size in zip(known, sizes, strict=True) if size not in (None, store.film_bytes(clip.key))
+        }
+    if replaced:
+        log.info(
+            "visual tokens: %d films were replaced since they were encoded, %s first", len(replaced), min(replaced)
+        )
+    return [clip for clip in unique if clip.key not in store or clip.key in replaced]
+
+
+def _bytes(path: Path) -> int | None:
+    """Size of the file; None where it is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
 def fill_cache(
     store: VisualTokenStore,
     clips: Iterable[Clip],
@@ -168,12 +200,12 @@ def fill_cache(
     decode_workers: int,
     device: torch.device | str = "cpu",
 ) -> dict[str, str]:
-    """Compute the visual tokens of the clips that `store` lacks; {key: reason} of those that cannot be read.
+    """Compute the tokens of the clips for which `store` has no valid ones; {key: reason} of those that cannot be read.
 
     Whole shards are added as they fill up, so a killed run loses at most the one it was filling. Several processes may
     fill one store.
     """
-    missing = [clip for clip in clips if clip.key not in store]
+    missing = clips_to_encode(store, clips)
     if not missing:
         return {}
     log.info("visual tokens: %d clips to encode into %s", len(missing), store.folder)
@@ -191,7 +223,8 @@ def fill_cache(
                 readable = [clip for clip in batch if clip.pixels is not None]
                 problems |= {clip.key: clip.problem for clip in batch if clip.pixels is None}
                 for clip, tokens in zip(readable, _encode(readable, model), strict=True):
-                    writer.add(clip.key, tokens, clip.frame_indices, clip.fps, clip.num_frames)
+                    made = VisualTokens(tokens, clip.frame_indices, clip.fps, clip.num_frames)
+                    writer.add(clip.key, made, clip.film_bytes)
                 bar.advance(len(readable))
                 bar.fail(len(batch) - len(readable))
     finally:  # the device's memory is the stage's

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
 from sg.core.errors import DataError, MissingInputError
 
 SETTINGS = {"tower": "tiny", "clusters": [8, 4, 2]}
@@ -26,7 +26,7 @@ def clip(number: int) -> torch.Tensor:
 def fill(store: VisualTokenStore, numbers: range, shard_bytes: int = 200) -> None:
     with store.writer(shard_bytes) as writer:
         for number in numbers:
-            writer.add(f"corpus/{number}.mp4", clip(number), [0, 2 + number], 24.0, 100)
+            writer.add(f"corpus/{number}.mp4", VisualTokens(clip(number), [0, 2 + number], 24.0, 100), 5000)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
@@ -48,16 +48,29 @@ def test_clips_go_into_several_shards_and_a_second_run_adds_only_what_is_missing
     before = {name: (tmp_path / name).read_bytes() for name in shards}
     assert len(shards) > 1
     store = make_store(tmp_path)
-    assert store.missing(["corpus/3.mp4", "corpus/5.mp4", "corpus/5.mp4"]) == ["corpus/5.mp4"]
+    assert (store.film_bytes("corpus/3.mp4"), store.film_bytes("corpus/5.mp4")) == (5000, None)
     fill(store, range(6))
     assert len(store) == 6
     assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
 
 
+def test_tokens_of_a_replaced_film_take_the_place_of_the_old_ones(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    fill(store, range(3))
+    with store.writer() as writer:
+        writer.add("corpus/1.mp4", VisualTokens(clip(9), [7], 24.0, 8), 6000)
+        writer.add("corpus/2.mp4", VisualTokens(clip(9), [7], 24.0, 8), 5000)  # what another process has made meanwhile
+    for seen in (store, make_store(tmp_path)):
+        assert torch.equal(seen["corpus/1.mp4"].tokens, clip(9))
+        assert (seen["corpus/1.mp4"].frame_indices, seen.film_bytes("corpus/1.mp4")) == ([7], 6000)
+        assert torch.equal(seen["corpus/2.mp4"].tokens, clip(2))
+        assert (len(seen), seen.verify()) == (3, 3)
+
+
 def test_an_error_in_the_middle_keeps_the_clips_before_it(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     with pytest.raises(RuntimeError), store.writer() as writer:
-        writer.add("a", clip(0), [0], 1.0, 1)
+        writer.add("a", VisualTokens(clip(0), [0], 1.0, 1), 9)
         raise RuntimeError("unreadable film")
     assert "a" in VisualTokenStore(tmp_path)
 
@@ -121,9 +134,9 @@ def test_other_settings_wrong_widths_and_overflow_are_refused(tmp_path: Path) ->
         VisualTokenStore.create(tmp_path / "b", SETTINGS, channels=6, dtype="int8")
     writer = store.writer()
     with pytest.raises(DataError, match=r"shape \(2, 5\), expected \[n, 6\]"):
-        writer.add("a", torch.zeros(2, 5), [0], 1.0, 1)
+        writer.add("a", VisualTokens(torch.zeros(2, 5), [0], 1.0, 1), 9)
     with pytest.raises(DataError, match="no finite float16"):
-        writer.add("a", torch.full((2, 6), 1e6), [0], 1.0, 1)
+        writer.add("a", VisualTokens(torch.full((2, 6), 1e6), [0], 1.0, 1), 9)
     with pytest.raises(MissingInputError, match="no visual tokens of a in"):
         store.tokens("a")
     with pytest.raises(MissingInputError, match="no visual tokens in"):

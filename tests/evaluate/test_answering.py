@@ -278,13 +278,13 @@ def test_one_call_gives_scores_and_official_files(tmp_path: Path, caplog: pytest
 
 
 def test_tokens_may_come_from_a_store_on_disk(tmp_path: Path) -> None:
-    from sg.artefacts.visual_tokens import VisualTokenStore
+    from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
 
     made = world(tmp_path / "benchmark")
     store = VisualTokenStore.create(tmp_path / "store", {"tower": "tiny"}, 16, "float32")
     with store.writer() as writer:
         for key, clip in made.tokens.items():
-            writer.add(key, clip.tokens, clip.frame_indices, clip.fps, clip.num_frames)
+            writer.add(key, VisualTokens(clip.tokens, clip.frame_indices, clip.fps, clip.num_frames), 1)
     stored = replace(made, tokens=store)  # type: ignore[arg-type]
     assert ask_all(stored, tmp_path / "a.jsonl") == ask_all(made, tmp_path / "b.jsonl")
     assert isinstance(made.tokens["yt000"], Clip)

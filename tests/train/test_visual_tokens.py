@@ -17,6 +17,7 @@ from sg.train.visual_tokens import (
     CachedClips,
     DecodedClips,
     announce_cache,
+    clips_to_encode,
     fill_cache,
     readable_size,
     unreadable_clips,
@@ -59,6 +60,22 @@ def test_pictures_and_films_are_the_same_cached_or_not(tmp_path: Path) -> None:
         assert cached.frame_count(clip) == decoded.frame_count(clip) == frames
     picture = torch.as_tensor(np.asarray(Image.open(clips[1].path).convert("RGB")).copy())
     assert torch.equal(decoded.read(clips[1]), processor.pixel_values(picture.numpy()))
+
+
+def test_a_replaced_film_is_encoded_again_and_a_lost_one_is_not(tmp_path: Path) -> None:
+    model, processor, clips, cache = tiny_model(), ChatUniViProcessor(64), media(tmp_path)[:3], store(tmp_path)
+    fill_cache(cache, clips, model, processor, decode_workers=0)
+    before = cache.tokens("film.mp4")
+    noise = np.random.default_rng(1).integers(0, 255, (30, 64, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "film.mp4", noise, 1)
+    (tmp_path / "one.jpg").unlink()
+
+    assert [clip.key for clip in clips_to_encode(cache, [*clips, *clips])] == ["film.mp4"]
+    fill_cache(cache, clips, model, processor, decode_workers=0)
+
+    assert cache.frame_count("film.mp4") == 30
+    assert not torch.equal(cache.tokens("film.mp4"), before)
+    assert clips_to_encode(VisualTokenStore(cache.folder), clips) == []
 
 
 def test_processes_with_their_shares_fill_one_store(tmp_path: Path) -> None:
