@@ -19,11 +19,12 @@ import sg
 from sg.artefacts.manifest import hash_manifest, scan_manifest
 from sg.caption import pricing
 from sg.caption.engine import reading
-from sg.caption.engine.clips import Clip, clip_of, new_tasks
+from sg.caption.engine.clips import Clip, clip_of, new_tasks, task_key
 from sg.caption.engine.journal import Journal
 from sg.caption.engine.ledger import TERMINAL, Ledger
 from sg.caption.engine.limits import DailyQuota, Purse
 from sg.caption.engine.media import Films
+from sg.caption.engine.merge import adopt, answered_keys
 from sg.caption.engine.outcomes import SCHEMA_VERSION, Outcomes, Settled
 from sg.caption.engine.pacing import Breaker, Pacer
 from sg.caption.engine.recipe import Recipe
@@ -38,7 +39,7 @@ from sg.caption.services.records import Service
 from sg.core.errors import ConfigError
 from sg.core.progress import Progress
 from sg.core.tracking import LoggerConfig, Tracker
-from sg.sources.config import DataConfig
+from sg.sources.config import CAPTIONS_FOLDER, DataConfig
 
 log = logging.getLogger(__name__)
 _LOGGED_EVERY_S = 10.0
@@ -59,8 +60,13 @@ def ledger_path(data: DataConfig, config: HostedCaptionerConfig) -> Path:
 def estimate_run(
     data: DataConfig, config: HostedCaptionerConfig, manifest: Path, input_ratio: float = 1.0
 ) -> pricing.Estimate:
-    """What captioning the data takes, without a request; `input_ratio` as of `pricing.estimate`."""
-    clips = map(clip_of, scan_manifest(manifest))
+    """What captioning the data takes, without a request; `input_ratio` as of `pricing.estimate`.
+
+    Clips that the data this is drawn from has captions for are not counted: they are taken over.
+    """
+    recipe = recipe_of(config).name
+    known = {key for path in _part_ledgers(data, config) for key in answered_keys(path, recipe)}
+    clips = (clip for clip in map(clip_of, scan_manifest(manifest)) if task_key(clip, recipe) not in known)
     items = (pricing.EstimatedClip(clip.duration_s, clip.has_audio, _size(data, clip)) for clip in clips)
     return pricing.estimate(config, items, datetime.datetime.now(datetime.UTC).date(), input_ratio)
 
@@ -89,6 +95,9 @@ def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manife
             if lost:
                 log.info("%d requests of an earlier run were lost in flight; each may have been paid", lost)
             ledger.set_tasks(recipe.name, new_tasks(scan_manifest(manifest), recipe.name, config.shard_of))
+            for other in _part_ledgers(data, config):
+                if count := adopt(ledger, other, recipe.name):
+                    log.info("%s clips were captioned before and are not asked again: %s", f"{count:,}", other)
             if count := ledger.requeue(recipe.name, config.retry_states):
                 log.info("%d clips are tried again", count)
             status = "failed"
@@ -105,6 +114,12 @@ def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manife
         finally:
             ledger.close()
     return captions
+
+
+def _part_ledgers(data: DataConfig, config: HostedCaptionerConfig) -> list[Path]:
+    """Ledgers of this captioner for the data that a mix is drawn from."""
+    folders = (folder / CAPTIONS_FOLDER / config.name for folder in data.part_folders)
+    return [path for folder in folders for path in sorted(folder.glob("ledger*.sqlite"))]
 
 
 async def _work(

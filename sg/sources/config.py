@@ -13,6 +13,8 @@ from sg.demo.config import DemoWorldConfig
 
 CONTROLS = ("none", "equal_steps", "random")
 
+CAPTIONS_FOLDER = "captions"
+
 
 @dataclass
 class DataConfig:
@@ -54,11 +56,16 @@ class DataConfig:
 
     def captions_path(self, captioner: str) -> Path:
         """The captions that the captioner of this name wrote."""
-        return Path(self.dir) / "captions" / captioner / "captions.parquet"
+        return Path(self.dir) / CAPTIONS_FOLDER / captioner / "captions.parquet"
 
     def vectors_folder(self, embedder: str) -> Path:
         """The vectors that the embedder of this name made."""
         return Path(self.dir) / "embeddings" / embedder
+
+    @property
+    def part_folders(self) -> tuple[Path, ...]:
+        """Folders of the artefacts of the data that this is drawn from; none where it is drawn from films."""
+        return ()
 
     @property
     def is_made_on_the_way(self) -> bool:
@@ -256,6 +263,11 @@ class MixDataConfig(DataConfig):
     def drawn(self) -> dict[str, MixPart]:
         """The sources with a weight."""
         return {name: part for name, part in self.sources.items() if part.weight != 0}
+
+    @property
+    def part_folders(self) -> tuple[Path, ...]:
+        """The folders of the sources with a weight."""
+        return tuple(Path(part.dir) for part in self.drawn.values())
 
     @property
     def is_made_on_the_way(self) -> bool:

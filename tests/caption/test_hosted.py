@@ -25,12 +25,13 @@ from sg.caption.engine.limits import (
     ServiceRefusedError,
 )
 from sg.caption.engine.uploads import FileStore
-from sg.caption.hosted import ledger_path, recipe_of
+from sg.caption.hosted import estimate_run, ledger_path, recipe_of
 from sg.caption.hosted_config import HostedCaptionerConfig, QuotaConfig, RetryConfig
 from sg.caption.run import caption_videos
 from sg.caption.services.records import Failure
 from sg.core.errors import ConfigError, MissingInputError
-from sg.sources.config import DataConfig
+from sg.sources.config import DataConfig, MixDataConfig, MixPart
+from sg.sources.mix import draw_mix
 from sg.video.writer import write_video
 from tests.caption.fake_gemini.answers import caption_text
 from tests.caption.fake_gemini.faults import FaultPlan
@@ -174,6 +175,36 @@ def test_a_changed_prompt_makes_new_tasks_and_old_results_stay(tmp_path: Path, s
     run(data, settings(url, generation={"max_output_tokens": 700}))
     assert state.requests["a"] == 2
     assert states(data, settings(url)) == {"a": "succeeded"}
+
+
+def test_a_mix_takes_over_what_was_paid_for_its_sources(tmp_path: Path, state: State, url: str) -> None:
+    config = settings(url)
+    state.settings.plan = FaultPlan({"c": ["blocked"]})
+    old, new = data_folder(tmp_path / "old", ["a", "b", "c"]), data_folder(tmp_path / "new", ["d", "e"])
+    run(old, config)
+    parts = {"old": MixPart(dir=old.dir), "new": MixPart(dir=new.dir)}
+    mix = MixDataConfig(name="mix", dir=str(tmp_path / "mix"), videos=str(tmp_path), sources=parts)
+    draw_mix(mix)
+    assert estimate_run(mix, config, mix.manifest_path).clips == 2
+
+    found = run(mix, config)
+
+    assert found == {"a": "succeeded", "b": "succeeded", "c": "blocked", "d": "succeeded", "e": "succeeded"}
+    assert state.requests == {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}
+    captions, before = (read_captions(data.captions_path("gemini")) for data in (mix, old))
+    assert captions.keys() == {"a", "b", "d", "e"}
+    assert captions["a"] == before["a"]
+    with ledger(mix, config) as db:
+        assert reading.spent_usd(db) == pytest.approx(sum(_cost(db, video_id) for video_id in ("d", "e")))
+        assert _cost(db, "a") > 0, "the record of a clip says what it cost, whoever paid"
+    assert run(old, config) == {"a": "succeeded", "b": "succeeded", "c": "blocked"}
+
+
+def _cost(db: sqlite3.Connection, video_id: str) -> float:
+    (record,) = db.execute(
+        "SELECT record FROM result JOIN task USING (task_key) WHERE video_id=?", (video_id,)
+    ).fetchone()
+    return float(json.loads(record)["cost_usd"])
 
 
 def test_rejected_clips_can_be_tried_again(tmp_path: Path, state: State, url: str) -> None:

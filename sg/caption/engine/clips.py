@@ -56,14 +56,18 @@ def clip_of(record: VideoRecord) -> Clip:
     )
 
 
+def task_key(clip: Clip, recipe: str) -> str:
+    """What a ledger calls the captioning of a clip with a recipe: the same in every ledger."""
+    return hashlib.sha256(f"{clip.item_key}|{recipe}".encode()).hexdigest()
+
+
 def new_tasks(records: Iterable[VideoRecord], recipe: str, shard: tuple[int, int]) -> Iterator[NewTask]:
     """The ledger's tasks of one shard: a clip belongs to the same shard on every machine."""
     which, count = shard
     for position, clip in enumerate(map(clip_of, records)):
         if int(clip.item_key[:15], 16) % count == which:
-            key = hashlib.sha256(f"{clip.item_key}|{recipe}".encode()).hexdigest()
             described = json.dumps(astuple(clip)[2:], ensure_ascii=False, separators=(",", ":"))
-            yield NewTask(key, clip.item_key, clip.video_id, position, described)
+            yield NewTask(task_key(clip, recipe), clip.item_key, clip.video_id, position, described)
 
 
 def clip_of_task(task: Task) -> Clip:

@@ -1,4 +1,4 @@
-"""Joining ledgers of shards, and forgetting clips."""
+"""Joining ledgers of shards, taking over what others have paid for, and forgetting clips."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sg.caption.engine.ledger import TERMINAL, Ledger
+from sg.caption.engine.ledger import BLOCKED, REJECTED, SUCCEEDED, TERMINAL, Ledger
+from sg.caption.engine.reading import open_for_reading
 from sg.core.errors import MissingInputError
 
+_ANSWERED = (SUCCEEDED, BLOCKED, REJECTED)
 _COPIED = ("run", "attempt", "result", "spend", "tombstone")
 
 
@@ -40,6 +42,42 @@ def merge(into: Path, others: Sequence[Path]) -> str:
             ledger.connection.execute("DETACH other")
         (count,) = ledger.connection.execute("SELECT COUNT(*) FROM result").fetchone()
     return f"{into} now knows {count:,} results"
+
+
+def adopt(ledger: Ledger, other: Path, recipe: str) -> int:
+    """Take over the answers that another ledger has for pending clips of this one; gives their number.
+
+    Only texts and states are copied: what they cost, and the quota they used, stays on the other's account. The other
+    ledger may be in use and is not changed.
+    """
+    marks = ", ".join("?" * len(_ANSWERED))
+    ledger.connection.execute("ATTACH ? AS other", (str(other),))
+    try:
+        with ledger.transaction() as db:
+            adopted = db.execute(
+                "INSERT OR REPLACE INTO main.result SELECT r.* FROM main.task t "
+                "JOIN other.task o USING (task_key) JOIN other.result r USING (task_key) "
+                f"WHERE t.recipe=? AND t.state='pending' AND o.state IN ({marks})",
+                (recipe, *_ANSWERED),
+            ).rowcount
+            db.execute(
+                "UPDATE main.task SET (state, attempts, tries, last_error) = "
+                "(SELECT state, attempts, tries, last_error FROM other.task o WHERE o.task_key=main.task.task_key) "
+                "WHERE recipe=? AND state='pending' AND task_key IN (SELECT task_key FROM main.result) "
+                f"AND task_key IN (SELECT task_key FROM other.task WHERE state IN ({marks}))",
+                (recipe, *_ANSWERED),
+            )
+    finally:
+        ledger.connection.execute("DETACH other")
+    return int(adopted)
+
+
+def answered_keys(path: Path, recipe: str) -> set[str]:
+    """Keys of the clips for which a ledger has an answer that `adopt` would take over."""
+    with contextlib.closing(open_for_reading(path)) as db:
+        marks = ", ".join("?" * len(_ANSWERED))
+        rows = db.execute(f"SELECT task_key FROM task WHERE recipe=? AND state IN ({marks})", (recipe, *_ANSWERED))
+        return {key for (key,) in rows}
 
 
 def forget(path: Path, video_ids: Iterable[str]) -> int:
