@@ -27,20 +27,18 @@ from sg.models.chat_univi.identity import visual_token_settings
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.models.config import ModelConfig
+from sg.train.clips import CachedClips, DecodedClips, unreadable_clips
 from sg.train.config import TrainerConfig
 from sg.train.data import ClipReader
 from sg.train.processes import ALONE, Team
 from sg.train.samples import Clip, clips_of
 from sg.train.stage import StageJob
 from sg.train.visual_tokens import (
-    CachedClips,
-    DecodedClips,
     NamedTokens,
     announce_cache,
     cache_folder,
     clips_to_encode,
     fill_cache,
-    unreadable_clips,
 )
 
 log = logging.getLogger(__name__)

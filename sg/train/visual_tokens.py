@@ -1,4 +1,4 @@
-"""What stands for a clip in a batch: cached visual tokens, or frames read anew; and filling the cache.
+"""Filling the cache of visual tokens.
 
 Everything before the projector is frozen and without parameters after the tower, so a clip's merged tokens are the same
 for every stage, scale, epoch, seed and checkpoint (design page, "Visual tokens").
@@ -10,14 +10,10 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -25,10 +21,9 @@ from sg.artefacts.visual_tokens import BYTES_PER_VALUE, VisualTokens, VisualToke
 from sg.core.errors import DataError
 from sg.core.fingerprints import fingerprint
 from sg.core.progress import Progress
+from sg.train.clips import DecodedClip, count_frames, decode_clip, file_size
 from sg.train.samples import Clip, noise_seed
-from sg.video.frames import UNREADABLE, UnreadableVideoError
-from sg.video.reader import probe, read_frames
-from sg.video.sampling import Timeline
+from sg.video.frames import UnreadableVideoError
 
 if TYPE_CHECKING:
     from sg.models.chat_univi.abstractor import MergeSettings
@@ -43,65 +38,6 @@ SHARD_BYTES = 64 * 1024**2
 PROBED_CLIPS = 200
 # Sizes of files are asked for together: on a file system across a network one answer takes a millisecond.
 LOOKS_AT_ONCE = 16
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedClip:
-    """Pixel values [T, 3, size, size] float32 of a clip's sampled frames, or the reason why there are none."""
-
-    key: str
-    pixels: Tensor | None
-    film_bytes: int = 0
-    frame_indices: tuple[int, ...] = ()
-    fps: float = 0.0
-    num_frames: int = 0
-    problem: str = ""
-
-
-def is_image(path: Path) -> bool:
-    """Whether the medium at `path` is a picture, by its name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """The picture at `path` as uint8 [H, W, 3], read by PIL as in the reference.
-
-    Raises:
-        UnreadableVideoError: it cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableVideoError(UNREADABLE, f"{path.name}: no picture that can be read ({error})") from error
-
-
-def count_frames(path: Path, processor: ChatUniViProcessor) -> int:
-    """Frames that are taken of the medium at `path`, without decoding it.
-
-    Raises:
-        UnreadableVideoError: it cannot be read.
-    """
-    if is_image(path):
-        return 1
-    info = probe(path)
-    return len(processor.frames(Timeline(info.num_frames, info.fps)))
-
-
-def unreadable_clips(clips: Iterable[Clip]) -> dict[str, str]:
-    """{key: reason} of the clips that cannot be opened."""
-    problems: dict[str, str] = {}
-    for clip in {clip.key: clip for clip in clips}.values():
-        try:
-            if is_image(clip.path):
-                read_image(clip.path)
-            else:
-                probe(clip.path)
-        except UnreadableVideoError as error:
-            problems[clip.key] = str(error)
-            log.warning("%s cannot be read: %s", clip.key, error)
-    return problems
 
 
 def announce_cache(
@@ -141,19 +77,6 @@ def readable_size(size: float) -> str:
     return f"{size:.3g} TB"
 
 
-def decode_clip(clip: Clip, processor: ChatUniViProcessor) -> DecodedClip:
-    """The frames that the model sees of `clip`, as the tower takes them; a clip that cannot be read says why."""
-    size = _bytes(clip.path) or 0  # before reading: a film that is replaced meanwhile is read again by the next run
-    try:
-        if is_image(clip.path):
-            return DecodedClip(clip.key, processor.pixel_values(read_image(clip.path)), size, (0,), 0.0, 1)
-        frames = read_frames(clip.path, processor.frames)
-    except UnreadableVideoError as error:
-        return DecodedClip(clip.key, None, problem=str(error))
-    pixels = processor.pixel_values(frames.frames)
-    return DecodedClip(clip.key, pixels, size, tuple(frames.indices), frames.fps, frames.num_frames)
-
-
 class _ClipsToDecode(Dataset[DecodedClip]):
     def __init__(self, clips: Sequence[Clip], processor: ChatUniViProcessor) -> None:
         self.clips, self.processor = clips, processor
@@ -173,7 +96,7 @@ def clips_to_encode(store: VisualTokenStore, clips: Iterable[Clip]) -> list[Clip
     unique = list({clip.key: clip for clip in clips}.values())
     known = [clip for clip in unique if clip.key in store]
     with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
-        sizes = pool.map(lambda clip: _bytes(clip.path), known)
+        sizes = pool.map(lambda clip: file_size(clip.path), known)
         replaced = {
             clip.key for clip, size in zip(known, sizes, strict=True) if size not in (None, store.film_bytes(clip.key))
         }
@@ -182,14 +105,6 @@ def clips_to_encode(store: VisualTokenStore, clips: Iterable[Clip]) -> list[Clip
             "visual tokens: %d films were replaced since they were encoded, %s first", len(replaced), min(replaced)
         )
     return [clip for clip in unique if clip.key not in store or clip.key in replaced]
-
-
-def _bytes(path: Path) -> int | None:
-    """Size of the file; None where it is not there."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
 
 
 def fill_cache(
@@ -242,50 +157,6 @@ def _encode(clips: Sequence[DecodedClip], model: ChatUniViForConditionalGenerati
     counts = [len(clip.frame_indices) for clip in clips]
     seeds = [noise_seed(clip.key, count) for clip, count in zip(clips, counts, strict=True)]
     return [tokens.cpu() for tokens in model.encode_clips(pixels, counts, seeds)]
-
-
-class CachedClips:
-    """Clips as their cached visual tokens, [n, C] float32."""
-
-    is_cached = True
-
-    def __init__(self, store: VisualTokenStore) -> None:
-        self.store = store
-
-    def frame_count(self, clip: Clip) -> int:
-        """Frames that the clip's tokens were made from."""
-        return self.store.frame_count(clip.key)
-
-    def read(self, clip: Clip) -> Tensor:
-        """The clip's visual tokens."""
-        return self.store.tokens(clip.key).float()
-
-
-class DecodedClips:
-    """Clips as pixel values, decoded anew whenever a batch needs them (`trainer.visual_token_cache=false`)."""
-
-    is_cached = False
-
-    def __init__(self, processor: ChatUniViProcessor) -> None:
-        self.processor = processor
-        self._frame_counts: dict[str, int] = {}
-
-    def frame_count(self, clip: Clip) -> int:
-        """Frames that are sampled from the clip."""
-        if clip.key not in self._frame_counts:
-            self._frame_counts[clip.key] = count_frames(clip.path, self.processor)
-        return self._frame_counts[clip.key]
-
-    def read(self, clip: Clip) -> Tensor:
-        """Pixel values [T, 3, size, size].
-
-        Raises:
-            DataError: the clip was readable when the stage was planned, and is not any more.
-        """
-        decoded = decode_clip(clip, self.processor)
-        if decoded.pixels is None:
-            raise DataError(f"{clip.path} cannot be read any more ({decoded.problem}); run the same command again.")
-        return decoded.pixels
 
 
 class NamedTokens(Mapping[str, VisualTokens]):

@@ -12,15 +12,13 @@ from PIL import Image
 from sg.artefacts.visual_tokens import VisualTokenStore
 from sg.core.errors import DataError
 from sg.models.chat_univi.processor import ChatUniViProcessor
+from sg.train.clips import CachedClips, DecodedClips, unreadable_clips
 from sg.train.samples import Clip
 from sg.train.visual_tokens import (
-    CachedClips,
-    DecodedClips,
     announce_cache,
     clips_to_encode,
     fill_cache,
     readable_size,
-    unreadable_clips,
 )
 from sg.video.writer import write_video
 from tests.train.builders import WIDTH, tiny_model

@@ -1,0 +1,151 @@
+"""What stands for a clip in a batch: cached visual tokens, or frames read anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.core.errors import DataError
+from sg.train.samples import Clip
+from sg.video.frames import UNREADABLE, UnreadableVideoError
+from sg.video.reader import probe, read_frames
+from sg.video.sampling import Timeline
+
+if TYPE_CHECKING:
+    from sg.models.chat_univi.processor import ChatUniViProcessor
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedClip:
+    """Pixel values [T, 3, size, size] float32 of a clip's sampled frames, or the reason why there are none."""
+
+    key: str
+    pixels: Tensor | None
+    film_bytes: int = 0
+    frame_indices: tuple[int, ...] = ()
+    fps: float = 0.0
+    num_frames: int = 0
+    problem: str = ""
+
+
+def is_image(path: Path) -> bool:
+    """Whether the medium at `path` is a picture, by its name."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The picture at `path` as uint8 [H, W, 3], read by PIL as in the reference.
+
+    Raises:
+        UnreadableVideoError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableVideoError(UNREADABLE, f"{path.name}: no picture that can be read ({error})") from error
+
+
+def count_frames(path: Path, processor: ChatUniViProcessor) -> int:
+    """Frames that are taken of the medium at `path`, without decoding it.
+
+    Raises:
+        UnreadableVideoError: it cannot be read.
+    """
+    if is_image(path):
+        return 1
+    info = probe(path)
+    return len(processor.frames(Timeline(info.num_frames, info.fps)))
+
+
+def unreadable_clips(clips: Iterable[Clip]) -> dict[str, str]:
+    """{key: reason} of the clips that cannot be opened."""
+    problems: dict[str, str] = {}
+    for clip in {clip.key: clip for clip in clips}.values():
+        try:
+            if is_image(clip.path):
+                read_image(clip.path)
+            else:
+                probe(clip.path)
+        except UnreadableVideoError as error:
+            problems[clip.key] = str(error)
+            log.warning("%s cannot be read: %s", clip.key, error)
+    return problems
+
+
+def decode_clip(clip: Clip, processor: ChatUniViProcessor) -> DecodedClip:
+    """The frames that the model sees of `clip`, as the tower takes them; a clip that cannot be read says why."""
+    size = file_size(clip.path) or 0  # before reading: a film that is replaced meanwhile is read again by the next run
+    try:
+        if is_image(clip.path):
+            return DecodedClip(clip.key, processor.pixel_values(read_image(clip.path)), size, (0,), 0.0, 1)
+        frames = read_frames(clip.path, processor.frames)
+    except UnreadableVideoError as error:
+        return DecodedClip(clip.key, None, problem=str(error))
+    pixels = processor.pixel_values(frames.frames)
+    return DecodedClip(clip.key, pixels, size, tuple(frames.indices), frames.fps, frames.num_frames)
+
+
+def file_size(path: Path) -> int | None:
+    """Size of the file; None where it is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+class CachedClips:
+    """Clips as their cached visual tokens, [n, C] float32."""
+
+    is_cached = True
+
+    def __init__(self, store: VisualTokenStore) -> None:
+        self.store = store
+
+    def frame_count(self, clip: Clip) -> int:
+        """Frames that the clip's tokens were made from."""
+        return self.store.frame_count(clip.key)
+
+    def read(self, clip: Clip) -> Tensor:
+        """The clip's visual tokens."""
+        return self.store.tokens(clip.key).float()
+
+
+class DecodedClips:
+    """Clips as pixel values, decoded anew whenever a batch needs them (`trainer.visual_token_cache=false`)."""
+
+    is_cached = False
+
+    def __init__(self, processor: ChatUniViProcessor) -> None:
+        self.processor = processor
+        self._frame_counts: dict[str, int] = {}
+
+    def frame_count(self, clip: Clip) -> int:
+        """Frames that are sampled from the clip."""
+        if clip.key not in self._frame_counts:
+            self._frame_counts[clip.key] = count_frames(clip.path, self.processor)
+        return self._frame_counts[clip.key]
+
+    def read(self, clip: Clip) -> Tensor:
+        """Pixel values [T, 3, size, size].
+
+        Raises:
+            DataError: the clip was readable when the stage was planned, and is not any more.
+        """
+        decoded = decode_clip(clip, self.processor)
+        if decoded.pixels is None:
+            raise DataError(f"{clip.path} cannot be read any more ({decoded.problem}); run the same command again.")
+        return decoded.pixels
