@@ -53,6 +53,16 @@ def _taps(size: int, wanted: int, antialias: bool) -> tuple[NDArray[np.int64], N
 
 
 @numba.njit(cache=True, nogil=True)
+def _weighted_sum(lines, first, weights, total):  # type: ignore[no-untyped-def]
+    """Make `total` [n] the sum of as many `lines` [m, n] as there are `weights`, from the line `first` on."""
+    total[:] = 0
+    for k in range(len(weights)):
+        weight, line = weights[k], lines[first + k]
+        for lane in range(len(total)):
+            total[lane] += weight * line[lane]
+
+
+@numba.njit(cache=True, nogil=True)
 def _resample(frames, first_x, weights_x, first_y, weights_y, resized):  # type: ignore[no-untyped-def]
     """Fill `resized` [T, h, w, 3]: across the rows, then down the columns, sums in the order of the old positions.
 
@@ -73,22 +83,12 @@ def _resample(frames, first_x, weights_x, first_y, weights_y, resized):  # type:
                     for c in range(3):
                         turned[x, y * 3 + c] = frames[t, top + y, x, c]
             for x in range(new_width):
-                sums[:] = 0
-                for k in range(weights_x.shape[1]):
-                    weight = weights_x[x, k]
-                    old = turned[first_x[x] + k]
-                    for lane in range(len(sums)):
-                        sums[lane] += weight * old[lane]
+                _weighted_sum(turned, first_x[x], weights_x[x], sums)
                 for y in range(rows):
                     for c in range(3):
                         narrow[top + y, x * 3 + c] = sums[y * 3 + c]
         for y in range(new_height):
-            line[:] = 0
-            for k in range(weights_y.shape[1]):
-                weight = weights_y[y, k]
-                old = narrow[first_y[y] + k]
-                for lane in range(len(line)):
-                    line[lane] += weight * old[lane]
+            _weighted_sum(narrow, first_y[y], weights_y[y], line)
             for x in range(new_width):
                 for c in range(3):
                     value = min(max(line[x * 3 + c], np.float32(0)), np.float32(255))
