@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.names import check_video_id
-from sg.artefacts.tables import SeenIds, column_hash, read_table, write_batches
+from sg.artefacts.tables import ROWS_PER_BATCH, column_hash, read_table, record_batches, record_schema, write_batches
 from sg.core.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 KIND = "captions"
-_ROWS_PER_BATCH = 10_000
+_REPEATED = "video {!r} has two captions, expected one row a video id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Captions(Mapping[str, str]):
 
     def records(self) -> Iterator[CaptionRecord]:
         """Rows as objects, one after the other."""
-        for batch in self.table.to_batches(max_chunksize=_ROWS_PER_BATCH):
+        for batch in self.table.to_batches(max_chunksize=ROWS_PER_BATCH):
             for row in batch.to_pylist():
                 yield CaptionRecord(**(row | {"quality_flags": tuple(row["quality_flags"])}))
 
@@ -79,7 +78,8 @@ def write_captions(path: Path, records: Iterable[CaptionRecord], info: Mapping[s
 
     `info` says what made the captions and is stored in the file.
     """
-    write_batches(path, _checked_batches(records), _schema(), KIND, info or {})
+    schema = record_schema(CaptionRecord)
+    write_batches(path, record_batches(records, schema, _check_record, _REPEATED), schema, KIND, info or {})
     return path
 
 
@@ -87,31 +87,10 @@ def read_captions(path: Path) -> Captions:
     """Read captions; MissingInputError when there are none, DataError on a wrong file or a repeated id."""
     import pyarrow.compute as pc
 
-    table, info = read_table(path, _schema(), KIND)
+    table, info = read_table(path, record_schema(CaptionRecord), KIND)
     if pc.count_distinct(table["video_id"]).as_py() != len(table):
         raise DataError(f"{path}: a video has two captions, expected one row a video id")
     return Captions(table, info)
-
-
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    types = {"str": pa.string(), "float": pa.float64(), "int": pa.int64(), "tuple[str, ...]": pa.list_(pa.string())}
-    return pa.schema([pa.field(f.name, types[str(f.type)], nullable=False) for f in fields(CaptionRecord)])
-
-
-def _checked_batches(records: Iterable[CaptionRecord]) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-
-    schema, names = _schema(), [f.name for f in fields(CaptionRecord)]
-    seen = SeenIds()
-    rows = iter(records)
-    while chunk := list(islice(rows, _ROWS_PER_BATCH)):
-        for record in chunk:
-            _check_record(record)
-        if (repeated := seen.first_repeated([record.video_id for record in chunk])) is not None:
-            raise DataError(f"video {repeated!r} has two captions, expected one row a video id")
-        yield pa.record_batch([[getattr(r, name) for r in chunk] for name in names], schema=schema)
 
 
 def _check_record(record: CaptionRecord) -> None:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,16 @@ from sg.artefacts.names import (
     check_video_id,
     resolve_inside,
 )
-from sg.artefacts.tables import SeenIds, column_hash, hash_of_columns, read_table, scan_table, write_batches
+from sg.artefacts.tables import (
+    ROWS_PER_BATCH,
+    column_hash,
+    hash_of_columns,
+    read_table,
+    record_batches,
+    record_schema,
+    scan_table,
+    write_batches,
+)
 from sg.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
 
 OK = "ok"
 KIND = "manifest"
-_ROWS_PER_BATCH = 10_000
+_REPEATED = "video id {!r} appears twice: ids of a manifest are unique"
 _ROWS_PER_SCAN = 1000
 
 
@@ -86,7 +94,7 @@ class Manifest:
 
     def records(self) -> Iterator[VideoRecord]:
         """Rows as objects, one after the other."""
-        for batch in self.table.to_batches(max_chunksize=_ROWS_PER_BATCH):
+        for batch in self.table.to_batches(max_chunksize=ROWS_PER_BATCH):
             columns = [batch.column(f.name).to_pylist() for f in fields(VideoRecord)]
             for values in zip(*columns, strict=True):
                 yield VideoRecord(*values)
@@ -125,13 +133,14 @@ def write_manifest(path: Path, records: Iterable[VideoRecord], info: Mapping[str
 
     `info` says what made the manifest and is stored in the file.
     """
-    write_batches(path, _checked_batches(records), _schema(), KIND, info or {})
+    schema = record_schema(VideoRecord)
+    write_batches(path, record_batches(records, schema, _check_record, _REPEATED), schema, KIND, info or {})
     return path
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest; MissingInputError when there is none, DataError on a wrong or unsafe one."""
-    table, info = read_table(path, _schema(), KIND)
+    table, info = read_table(path, record_schema(VideoRecord), KIND)
     _check_table(table, path)
     return Manifest(table, info)
 
@@ -141,7 +150,7 @@ def scan_manifest(path: Path) -> Iterator[VideoRecord]:
 
     Whether ids are unique is left to the caller, who sees them all. Errors as of `read_manifest`.
     """
-    for table in scan_table(path, _schema(), KIND, _ROWS_PER_SCAN):
+    for table in scan_table(path, record_schema(VideoRecord), KIND, _ROWS_PER_SCAN):
         _check_table(table, path)
         yield from Manifest(table).usable().records()
 
@@ -150,34 +159,13 @@ def hash_manifest(path: Path) -> str:
     """`Manifest.content_hash` of a manifest on the disk, read a part of a column at a time."""
     import pyarrow as pa
 
-    schema = _schema()
+    schema = record_schema(VideoRecord)
 
     def chunks(name: str) -> Iterator[pa.Array]:
-        for table in scan_table(path, pa.schema([schema.field(name)]), KIND, _ROWS_PER_BATCH):
+        for table in scan_table(path, pa.schema([schema.field(name)]), KIND, ROWS_PER_BATCH):
             yield from table[name].chunks
 
     return hash_of_columns(schema.names, chunks)
-
-
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    types = {"str": pa.string(), "float": pa.float64(), "int": pa.int64()}
-    return pa.schema([pa.field(f.name, types[str(f.type)], nullable=False) for f in fields(VideoRecord)])
-
-
-def _checked_batches(records: Iterable[VideoRecord]) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-
-    schema, names = _schema(), [f.name for f in fields(VideoRecord)]
-    seen = SeenIds()
-    rows = iter(records)
-    while chunk := list(islice(rows, _ROWS_PER_BATCH)):
-        for record in chunk:
-            _check_record(record)
-        if (repeated := seen.first_repeated([record.video_id for record in chunk])) is not None:
-            raise DataError(f"video id {repeated!r} appears twice: ids of a manifest are unique")
-        yield pa.record_batch([[getattr(r, name) for r in chunk] for name in names], schema=schema)
 
 
 def _check_record(record: VideoRecord) -> None:

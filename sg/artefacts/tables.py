@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import atomic_path
@@ -17,6 +19,19 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _KIND_KEY, _INFO_KEY = b"sg.kind", b"sg.info"
+ROWS_PER_BATCH = 10_000
+
+
+class OfVideo(Protocol):
+    """A row about a video."""
+
+    @property
+    def video_id(self) -> str:
+        """Unique in its table."""
+        ...
+
+
+Record = TypeVar("Record", bound=OfVideo)
 
 
 def write_batches(
@@ -30,6 +45,33 @@ def write_batches(
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, full, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch.replace_schema_metadata(full.metadata))
+
+
+def record_schema(record: type[Any]) -> pa.Schema:
+    """The columns of a dataclass of texts, numbers and tuples of texts."""
+    import pyarrow as pa
+
+    types = {"str": pa.string(), "float": pa.float64(), "int": pa.int64(), "tuple[str, ...]": pa.list_(pa.string())}
+    return pa.schema([pa.field(f.name, types[str(f.type)], nullable=False) for f in fields(record)])
+
+
+def record_batches(
+    records: Iterable[Record], schema: pa.Schema, check: Callable[[Record], None], repeated: str
+) -> Iterator[pa.RecordBatch]:
+    """Batches of records with a `video_id`, each passed to `check`, which may raise; a second one of an id is an error.
+
+    Raises:
+        DataError: an id came before; `repeated` is the sentence with {!r} for the id.
+    """
+    import pyarrow as pa
+
+    seen, rows = SeenIds(), iter(records)
+    while chunk := list(islice(rows, ROWS_PER_BATCH)):
+        for record in chunk:
+            check(record)
+        if (second := seen.first_repeated([record.video_id for record in chunk])) is not None:
+            raise DataError(repeated.format(second))
+        yield pa.record_batch([[getattr(row, name) for row in chunk] for name in schema.names], schema=schema)
 
 
 def read_table(path: Path, schema: pa.Schema, kind: str) -> tuple[pa.Table, dict[str, Any]]:

@@ -67,7 +67,7 @@ def test_beginning_and_writing_out_take_a_few_bytes_a_clip(
     with contextlib.closing(Ledger(hosted.ledger_path(data, settings(url)))) as ledger:
         (record,) = ledger.connection.execute("SELECT record FROM result").fetchone()
     monkeypatch.setattr("sg.artefacts.manifest._ROWS_PER_SCAN", 100)
-    monkeypatch.setattr("sg.artefacts.captions._ROWS_PER_BATCH", 50)
+    monkeypatch.setattr("sg.artefacts.tables.ROWS_PER_BATCH", 50)
     monkeypatch.setattr("sg.caption.records_file._ROWS_PER_BATCH", 20)
     few, many = 200, 500
     tracemalloc.start()
@@ -109,7 +109,7 @@ def _from_here() -> int:
 def test_a_manifest_that_is_scanned_is_the_manifest_that_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, rows_at_once in (("_ROWS_PER_SCAN", 3), ("_ROWS_PER_BATCH", 4)):
+    for name, rows_at_once in (("_ROWS_PER_SCAN", 3), ("ROWS_PER_BATCH", 4)):
         monkeypatch.setattr(f"sg.artefacts.manifest.{name}", rows_at_once)
     rows = [
         VideoRecord(
