@@ -1,5 +1,7 @@
 """Resizing equals the reference's, with and without antialiasing."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,28 @@ def test_any_size_is_resized_as_torch_does_in_float(sizes: tuple[int, ...], anti
     )
     theirs = floats.clamp(0, 255).permute(0, 2, 3, 1).numpy()
     assert np.abs(ours - theirs).max() <= 0.5 + 1e-3  # the nearest integer, or the other one where it is a half
+
+
+@settings(deadline=None)
+@given(st.integers(1, 400), st.integers(1, 400), st.booleans())
+def test_a_lit_position_shines_as_far_as_in_torch(size: int, wanted: int, antialias: bool) -> None:
+    frames = np.zeros((size, 1, size, 3), np.uint8)
+    frames[np.arange(size), 0, np.arange(size)] = 200
+
+    ours = resize(frames, 1, wanted, antialias)
+
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+    theirs = torch.nn.functional.interpolate(
+        pixels, (1, wanted), mode="bicubic", align_corners=False, antialias=antialias
+    )
+    floats = theirs.clamp(0, 255).permute(0, 2, 3, 1).numpy()
+    assert np.abs(ours - floats).max() <= 0.5 + 1e-3
+
+
+def test_a_process_that_only_resizes_does_not_load_torch() -> None:
+    code = "import sys, numpy; from sg.video.resize import resize; resize(numpy.zeros((1, 9, 9, 3), numpy.uint8), 4, 4)"
+    done = subprocess.run([sys.executable, "-c", f"{code}; sys.exit('torch' in sys.modules)"], check=False)
+    assert done.returncode == 0
 
 
 def test_frames_that_do_not_lie_in_a_row_in_memory_give_the_same() -> None:
