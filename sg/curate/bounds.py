@@ -29,9 +29,8 @@ _GROUP = 64
 class Found:
     """Of n source rows: `best` and `second` score float32 [n], `target` int64 [n] (the row that gave the best).
 
-    `level` [n] is what a bound must exceed to be worth a full product. The second best is known only where it is
-    within the slack of the best; elsewhere it is too low, so that leads are at least as large as they are said to be
-    wherever that matters.
+    `level` [n] is what a bound must exceed to be worth a full product. A second best further than the slack below the
+    best may be missed: the lead is then said too large, but is wider than a near tie all the same.
     """
 
     best: NDArray[np.float32]

@@ -40,7 +40,7 @@ class TomeConfig:
         max_cluster_size: merges that would exceed it are passed over.
         min_similarity: a round stops at the first merge below it, and the run when a round adds nothing.
         collapse_exact: group bitwise equal vectors before the first round (hashed order only).
-        matcher: `exact`; `projected` (the same bits, about three times faster on CPUs); `cells` (nearly the same, much
+        matcher: `exact`; `projected` (the same bits, about four times faster on CPUs); `cells` (nearly the same, much
             faster); `faiss` (the same kind of candidates as `cells`, from an inverted file of that library).
         block_rows: rows compared at a time.
         block_columns: columns compared at a time.

@@ -104,7 +104,7 @@ def merge_on(
     planned = schedule.flop(len(state.tokens), len(state.rounds), videos.unit.shape[1])
     matchers = Matchers(config, videos.unit)
     if planned > _LONG_RUN and matchers.could_be_bounded:
-        log.info("curation: on a CPU, curator.matcher=projected gives the same forest in a third of the time")
+        log.info("curation: on a CPU, curator.matcher=projected gives the same forest in a quarter of the time")
     with Progress("match", total=max(1, round(planned / _GIGA)), unit="GFLOP") as bar:
         run = _Run(videos, config, schedule, matchers, FlopMeter(bar), store)
         while not state.is_stuck and not schedule.is_over(len(state.tokens), len(state.rounds)):

@@ -105,6 +105,7 @@ def _extract(entries: Sequence[_Entry], target: Path) -> dict[str, str]:
             try:
                 _write(entry)
                 bar.advance()
+            # The last is what zipfile raises for a compression that it does not know.
             except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
                 problems[entry.name] = f"{entry.info.filename} in {entry.archive.filename} is damaged ({error})"
                 log.warning("unpack: %s", problems[entry.name])
