@@ -18,10 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from sg.caption.engine import reading
-from sg.caption.engine.ledger import TERMINAL
-from tests.caption.fake_gemini.running import as_process, summary
-from tests.caption.hosted_builder import data_folder, start_worker
+from sg.caption.ledger import reading
+from sg.caption.ledger.ledger import TERMINAL
+from tests.caption.hosted.builder import data_folder, start_worker
+from tests.caption.hosted.fake_gemini.running import as_process, summary
 
 CONCURRENCY = 32
 

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from benchmarks.caption.hundred_thousand import CONCURRENCY, answered
-from tests.caption.fake_gemini.running import as_process
-from tests.caption.hosted_builder import data_folder, start_worker
+from tests.caption.hosted.builder import data_folder, start_worker
+from tests.caption.hosted.fake_gemini.running import as_process
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 

@@ -16,13 +16,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from sg.caption.hosted import caption_with_service, recipe_of
-from sg.caption.services.gemini import Gemini, make_client
-from sg.caption.services.records import Media, Request
-from sg.caption.services.secrets import Secret
+from sg.caption.hosted.run import caption_with_service, recipe_of
+from sg.caption.hosted.services.gemini import Gemini, make_client
+from sg.caption.hosted.services.records import Media, Request
+from sg.caption.hosted.services.secrets import Secret
 from sg.core.tracking import LoggerConfig
-from tests.caption.fake_gemini.running import as_process
-from tests.caption.hosted_builder import KEY, data_folder, settings
+from tests.caption.hosted.builder import KEY, data_folder, settings
+from tests.caption.hosted.fake_gemini.running import as_process
 
 CONCURRENCY = 32
 

@@ -10,13 +10,13 @@ import argparse
 import asyncio
 import time
 
-from sg.caption.engine.pacing import EDGE_S, Pacer
-from sg.caption.services.gemini import Gemini
-from sg.caption.services.records import Media, Request
-from sg.caption.services.secrets import Secret
-from tests.caption.fake_gemini.running import in_thread
-from tests.caption.fake_gemini.state import State, busiest_window
-from tests.caption.hosted_builder import KEY
+from sg.caption.hosted.engine.pacing import EDGE_S, Pacer
+from sg.caption.hosted.services.gemini import Gemini
+from sg.caption.hosted.services.records import Media, Request
+from sg.caption.hosted.services.secrets import Secret
+from tests.caption.hosted.builder import KEY
+from tests.caption.hosted.fake_gemini.running import in_thread
+from tests.caption.hosted.fake_gemini.state import State, busiest_window
 
 
 def main() -> None:

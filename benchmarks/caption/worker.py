@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from sg.caption.hosted import caption_with_service
+from sg.caption.hosted.run import caption_with_service
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
-from tests.caption.hosted_builder import KEY, batch_settings, settings
+from tests.caption.hosted.builder import KEY, batch_settings, settings
 
 
 def main(folder: Path, url: str, concurrency: int, kind: str) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-import sg.caption.hosted_config
+import sg.caption.hosted.settings
 import sg.models.config
 import sg.sources.config  # noqa: F401 - its schemas are needed to compose the config
 from sg.caption.config import ACTIONS, CaptionConfig

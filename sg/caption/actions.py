@@ -10,10 +10,10 @@ from pathlib import Path
 
 from sg.artefacts.manifest import Manifest, hash_manifest, read_manifest
 from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
-from sg.caption.engine import reading
-from sg.caption.hosted import caption_with_service, estimate_run, ledger_path, recipe_of
-from sg.caption.hosted_config import HostedCaptionerConfig
-from sg.caption.services.secrets import REDACTION
+from sg.caption.hosted.run import caption_with_service, estimate_run, ledger_path, recipe_of
+from sg.caption.hosted.services.secrets import REDACTION
+from sg.caption.hosted.settings import HostedCaptionerConfig
+from sg.caption.ledger import reading
 from sg.core.errors import ConfigError
 from sg.core.tracking import LoggerConfig
 from sg.sources.manifests import make_manifest
@@ -43,7 +43,7 @@ def _caption(config: CaptionConfig) -> None:
         if config.prompt is not None:
             captioner = dataclasses.replace(captioner, prompt=config.prompt)
         if config.video is not None:
-            from sg.caption.chat_univi import caption_film
+            from sg.caption.local.chat_univi import caption_film
 
             print(caption_film(Path(config.video), captioner))
             return
@@ -60,7 +60,7 @@ def _caption(config: CaptionConfig) -> None:
 def _estimate(config: CaptionConfig, captioner: HostedCaptionerConfig, manifest: Path) -> str:
     if not config.calibrate:
         return estimate_run(config.data, captioner, manifest).text()
-    from sg.caption.calibration import calibrate
+    from sg.caption.hosted.calibration import calibrate
 
     counted = calibrate(config.data, captioner, recipe_of(captioner), manifest, config.calibrate)
     return f"{estimate_run(config.data, captioner, manifest, counted.ratio).text()}\n\n{counted.text()}"
@@ -68,7 +68,7 @@ def _estimate(config: CaptionConfig, captioner: HostedCaptionerConfig, manifest:
 
 def _status(config: CaptionConfig) -> None:
     with _ledger(config) as (db, captioner):
-        from sg.caption.status import status_text
+        from sg.caption.hosted.status import status_text
 
         print(status_text(db, recipe_of(captioner)))
 
@@ -96,7 +96,7 @@ def _export(config: CaptionConfig) -> None:
 
 
 def _import(config: CaptionConfig) -> None:
-    from sg.caption.imports import import_published
+    from sg.caption.local.imported import import_published
 
     if config.source is None:
         raise ConfigError("import needs a published caption file: source=sharegemini_webvid_core100k.json.")
@@ -106,21 +106,21 @@ def _import(config: CaptionConfig) -> None:
 
 
 def _merge(config: CaptionConfig) -> None:
-    from sg.caption.engine.merge import merge
+    from sg.caption.ledger.merge import merge
 
     captioner = _hosted(config)
     if config.source is None:
         raise ConfigError("merge needs the other ledgers: source=ledger-0of2.sqlite,ledger-1of2.sqlite.")
     print(merge(ledger_path(config.data, captioner), [Path(name) for name in config.source.split(",")]))
     with _ledger(config) as (db, _):
-        from sg.caption.records_file import write_results
+        from sg.caption.hosted.records import write_results
 
         folder = ledger_path(config.data, captioner).parent
         print(write_results(db, recipe_of(captioner), folder, hash_manifest(make_manifest(config.data))))
 
 
 def _forget(config: CaptionConfig) -> None:
-    from sg.caption.engine.merge import forget
+    from sg.caption.ledger.merge import forget
 
     ids = _ids(config)
     if ids is None:
@@ -130,7 +130,7 @@ def _forget(config: CaptionConfig) -> None:
 
 
 def _doctor(config: CaptionConfig) -> None:
-    from sg.caption.status import doctor
+    from sg.caption.hosted.status import doctor
 
     print(doctor(config.data, _hosted(config)))
 

@@ -13,7 +13,7 @@ from sg.artefacts.manifest import Manifest, read_manifest
 from sg.artefacts.tables import read_info
 from sg.caption.captioners import Captioner, build_captioner
 from sg.caption.config import CaptionerConfig, ChatUniViCaptionerConfig, ImportedCaptionerConfig
-from sg.caption.hosted_config import HostedCaptionerConfig
+from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
@@ -39,7 +39,7 @@ def caption_videos(
     if isinstance(captioner, (HostedCaptionerConfig, ImportedCaptionerConfig)):
         return _existing(data, captioner)
     if isinstance(captioner, ChatUniViCaptionerConfig):
-        from sg.caption.chat_univi import caption_manifest
+        from sg.caption.local.chat_univi import caption_manifest
 
         return caption_manifest(data, captioner)
     manifest = read_manifest(manifest_path or make_manifest(data))

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
 import sg.caption.config
-import sg.caption.hosted_config
+import sg.caption.hosted.settings
 import sg.curate.config
 import sg.embed.config
 import sg.evaluate.config

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.caption.fake_gemini.running import in_thread
-from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import KEY
+from tests.caption.hosted.builder import KEY
+from tests.caption.hosted.fake_gemini.running import in_thread
+from tests.caption.hosted.fake_gemini.state import State
 
 
 @pytest.fixture

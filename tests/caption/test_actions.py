@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-import sg.caption.hosted_config
+import sg.caption.hosted.settings
 import sg.sources.config  # noqa: F401 - its schemas
 from sg.caption.actions import act
-from sg.caption.calibration import Calibration
 from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
+from sg.caption.hosted.calibration import Calibration
 from sg.caption.run import caption_videos
 from sg.core.commands import CONFIG_FOLDER, typed
 from sg.core.errors import ConfigError, MissingInputError, SgError
 from sg.video.writer import write_video
-from tests.caption.fake_gemini.faults import FaultPlan
-from tests.caption.fake_gemini.state import State
-from tests.caption.hosted_builder import caption, data_folder
+from tests.caption.hosted.builder import caption, data_folder
+from tests.caption.hosted.fake_gemini.faults import FaultPlan
+from tests.caption.hosted.fake_gemini.state import State
 
 
 def composed(folder: Path, url: str, *overrides: str) -> CaptionConfig:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sg.caption.prompting import FOLDER, read_prompt, word_window
+from sg.caption.hosted.prompting import FOLDER, read_prompt, word_window
 from sg.caption.quality.duplicates import Repeated, near_duplicates
 from sg.caption.quality.gates import PASS, Judged, judge, worst
 from sg.core.errors import ConfigError
-from tests.caption.fake_gemini.answers import caption_text
+from tests.caption.hosted.fake_gemini.answers import caption_text
 
 GOOD = caption_text("a")
 GERMAN = (

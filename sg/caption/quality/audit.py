@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sg.artefacts.manifest import Manifest, VideoRecord, video_path
-from sg.caption.engine import reading
-from sg.caption.engine.ledger import SUCCEEDED
-from sg.caption.engine.recipe import Recipe
+from sg.caption.hosted.engine.recipe import Recipe
+from sg.caption.ledger import reading
+from sg.caption.ledger.ledger import SUCCEEDED
 from sg.caption.quality.duplicates import Repeated, near_duplicates
 from sg.caption.quality.gates import GATES, PASS, REJECT, Judged, Verdict, judge, worst
 from sg.core.errors import DataError

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sg.caption.prompting import word_window
+from sg.caption.hosted.prompting import word_window
 
 VERSION = 1
 PASS, WARN, REJECT = "pass", "warn", "reject"

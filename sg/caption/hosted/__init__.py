@@ -1,0 +1,1 @@
+"""Captioners that ask a service: settings, the run, its status, calibration, prices, prompts, and what it writes."""

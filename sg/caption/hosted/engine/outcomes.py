@@ -1,0 +1,203 @@
+"""From an answer or a failure to what the ledger records: class, gates, cost, the clip's next state, provenance."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sg.caption.hosted.engine import proxies
+from sg.caption.hosted.engine.clips import Clip
+from sg.caption.hosted.engine.media import Film
+from sg.caption.hosted.engine.recipe import Recipe
+from sg.caption.hosted.engine.retries import Decision, decide
+from sg.caption.hosted.pricing import Price
+from sg.caption.hosted.services.failures import answer_kind
+from sg.caption.hosted.services.records import Answer, Failure, Kind
+from sg.caption.ledger.ledger import BLOCKED, FAILED, PENDING, REJECTED, SUCCEEDED, AttemptEnd, Task, TaskEnd
+from sg.caption.quality.gates import REJECT, Judged, Verdict, judge, worst
+
+SCHEMA_VERSION = 1
+_VARIANT = re.compile(r"-(\d{2,}.*|preview.*|exp.*|latest)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request that left: for which clip, with which film, how and when."""
+
+    task: Task
+    clip: Clip
+    film: Film | None
+    transport: str
+    started: float
+    batch_job: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Everything that follows from an outcome; `kind` is None for a caption that passed its gates."""
+
+    attempt: AttemptEnd
+    task: TaskEnd
+    decision: Decision
+    kind: Kind | None
+    message: str
+    drifted_to: str
+
+
+class Outcomes:
+    """Settles outcomes for one recipe; `made_by` is what every record says of the run."""
+
+    def __init__(self, recipe: Recipe, price: Price, made_by: Mapping[str, Any], *, draw: random.Random) -> None:
+        self._recipe, self._price, self._made_by, self._draw = recipe, price, dict(made_by), draw
+        self.any_success = False
+        self.quota_streak = 0
+
+    def settle(self, sent: Sent, outcome: Answer | Failure) -> Settled:
+        """What to record and to do."""
+        if isinstance(outcome, Failure):
+            return self._failed(sent, outcome)
+        self.quota_streak = 0
+        kind, text, form = answer_kind(outcome), outcome.text, None
+        verdicts: tuple[Verdict, ...] = ()
+        if kind is None:
+            self.any_success = True
+            text, form = self._caption(outcome)
+            verdicts = judge(self._judged(sent, outcome, text, form))
+            kind = Kind.QUALITY if worst(verdicts) == REJECT else None
+        cost = self._price.cost(outcome.usage)
+        decision = (
+            self._decide(kind, sent, None) if kind else Decision(SUCCEEDED, 0, sent.task.attempts, sent.task.tries)
+        )
+        drift = drifted(outcome.model_version, self._recipe.config.model.name)
+        message = "" if kind is None else _reason(kind, outcome, verdicts)
+        record = ""
+        if decision.state != PENDING:
+            record = self._record(sent, outcome, verdicts, form, cost, decision, drift)
+        end = TaskEnd(
+            *(decision.state, time.time() + decision.delay_s, decision.attempts, decision.tries or {}),
+            *(message, text if decision.state != FAILED else "", record),
+        )
+        attempt = AttemptEnd(
+            *(200, kind.value if kind else "", message, None, outcome.usage, cost),
+            *(outcome.request_id, outcome.model_version),
+        )
+        return Settled(attempt, end, decision, kind, message, drift)
+
+    def _failed(self, sent: Sent, failure: Failure) -> Settled:
+        if failure.kind is Kind.QUOTA:
+            self.quota_streak += 1
+        decision = self._decide(failure.kind, sent, failure.retry_after_s)
+        message = failure.sentence()
+        record = ""
+        if decision.state in (FAILED, REJECTED, BLOCKED):
+            record = self._record(sent, Answer(""), (), None, 0.0, decision, "")
+        end = TaskEnd(
+            *(decision.state, time.time() + decision.delay_s, decision.attempts, decision.tries or {}),
+            *(f"{failure.kind.value}: {message}", "", record),
+        )
+        attempt = AttemptEnd(failure.code, failure.kind.value, message, failure.retry_after_s)
+        return Settled(attempt, end, decision, failure.kind, message, "")
+
+    def _decide(self, kind: Kind, sent: Sent, retry_after_s: float | None) -> Decision:
+        return decide(
+            kind,
+            sent.task,
+            self._recipe.config.retry,
+            now=time.time(),
+            retry_after_s=retry_after_s,
+            streak=self.quota_streak,
+            any_success=self.any_success,
+            can_proxy=not (sent.film and sent.film.proxy),
+            draw=self._draw,
+        )
+
+    def _caption(self, answer: Answer) -> tuple[str, dict[str, Any] | None]:
+        """The caption of an answer, and the whole form when one was asked for."""
+        if not self._recipe.prompt.schema:
+            return answer.text.strip(), None
+        try:
+            form = json.loads(answer.text)
+            return str(form["caption"]).strip(), form
+        except (ValueError, KeyError, TypeError):
+            return answer.text.strip(), {"refused": True, "refusal_reason": "the answer does not fit the form"}
+
+    def _judged(self, sent: Sent, answer: Answer, text: str, form: Mapping[str, Any] | None) -> Judged:
+        clip, film = sent.clip, sent.film
+        return Judged(
+            text,
+            clip.duration_s,
+            clip.has_audio if clip.has_audio is not None else (film.has_audio if film else None),
+            answer.finish_reason,
+            self._recipe.config.language,
+            None if form is None else str(form.get("audio", "unclear")),
+            bool(form and form.get("refused")),
+        )
+
+    def _record(
+        self,
+        sent: Sent,
+        answer: Answer,
+        verdicts: tuple[Verdict, ...],
+        form: Mapping[str, Any] | None,
+        cost: float,
+        decision: Decision,
+        drift: str,
+    ) -> str:
+        """The provenance of a result as JSON (the caption itself and the task's keys stand beside it)."""
+        clip, film, recipe = sent.clip, sent.film, self._recipe
+        proxy = {"fps": proxies.FPS, "short_side": proxies.SHORT_SIDE, "codec": proxies.CODEC}
+        values = {
+            **self._made_by,
+            "source": clip.source,
+            "split": clip.split,
+            "clip_start_s": _seconds(clip.start_ms),
+            "clip_end_s": _seconds(clip.end_ms),
+            "duration_s": clip.duration_s,
+            "has_audio": clip.has_audio if clip.has_audio is not None else (film.has_audio if film else None),
+            "media_sha256": film.media_sha256 if film else "",
+            "media_bytes": film.size if film else 0,
+            "proxy": proxy if film and film.proxy else None,
+            "structured": form,
+            "finish_reason": answer.finish_reason,
+            "block_reason": answer.block_reason,
+            "gates": [[v.gate, v.version, v.verdict, v.score] for v in verdicts],
+            "model_version": answer.model_version,
+            "drifted": bool(drift),
+            "params": recipe.parameters,
+            "transport": sent.transport,
+            "batch_job": sent.batch_job,
+            "request_id": answer.request_id,
+            "attempts": decision.attempts + sum((decision.tries or {}).values()) + 1,
+            "tokens": asdict(answer.usage),
+            "cost_usd": cost,
+            "started_at": _utc(sent.started),
+            "finished_at": _utc(time.time()),
+            "source_licence": clip.licence,
+        }
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def drifted(answered: str, asked: str) -> str:
+    """The model that answered when it is not the one that was asked; empty when it is."""
+    version = answered.removeprefix("models/")
+    same = not version or version == asked or (version.startswith(asked) and _VARIANT.fullmatch(version[len(asked) :]))
+    return "" if same else version
+
+
+def _reason(kind: Kind, answer: Answer, verdicts: tuple[Verdict, ...]) -> str:
+    gates = ", ".join(v.gate for v in verdicts if v.verdict == REJECT)
+    return f"{kind.value}: {gates or answer.block_reason or answer.finish_reason or 'an empty answer'}"
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _utc(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")

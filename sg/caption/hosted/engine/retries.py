@@ -1,0 +1,85 @@
+"""What is done about each class of trouble: a pure decision from the class and what was tried before."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sg.caption.hosted.services.records import Kind
+from sg.caption.hosted.settings import RetryConfig
+from sg.caption.ledger.ledger import BLOCKED, FAILED, PENDING, REJECTED, Task
+
+STRICT, PROXY, LONGER, RESEED, AGAIN = "strict", "proxy", "longer", "reseed", "reupload"
+"""Special tries, each counted in `Task.tries`."""
+_TRIES = {Kind.MEDIA: PROXY, Kind.UNCLEAR: PROXY, Kind.LOST_FILE: AGAIN, Kind.TRUNCATED: LONGER, Kind.ODD: RESEED}
+_ENDS = {
+    Kind.MEDIA: FAILED, Kind.UNCLEAR: FAILED, Kind.LOST_FILE: FAILED, Kind.TRUNCATED: REJECTED, Kind.ODD: REJECTED
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The clip's next state; `pause_s` holds everyone back, `suspend` until the next day, `stop` ends the run."""
+
+    state: str
+    delay_s: float = 0.0
+    attempts: int = 0
+    tries: Mapping[str, int] | None = None
+    pause_s: float = 0.0
+    suspend: bool = False
+    stop: bool = False
+
+
+def decide(
+    kind: Kind,
+    task: Task,
+    config: RetryConfig,
+    *,
+    now: float,
+    retry_after_s: float | None = None,
+    streak: int = 0,
+    any_success: bool = True,
+    can_proxy: bool = True,
+    draw: random.Random,
+) -> Decision:
+    """What to do with a clip after trouble of this kind; `streak` counts quota refusals in a row."""
+    tries = dict(task.tries)
+    if kind is Kind.CONFIG or (kind is Kind.UNCLEAR and not any_success):
+        return Decision(PENDING, 0, task.attempts, tries, stop=True)
+    if kind is Kind.TIER_CAP:
+        return Decision(PENDING, 0, task.attempts, tries, stop=True)
+    if kind is Kind.QUOTA_DAY:
+        return Decision(PENDING, 0, task.attempts, tries, suspend=True)
+    if kind in (Kind.QUOTA, Kind.STORAGE):
+        pause = announced_pause(retry_after_s, streak, config, draw)
+        held = pause if kind is Kind.QUOTA else 0.0
+        return Decision(PENDING, pause, task.attempts, tries, pause_s=held)
+    if kind in (Kind.TRANSIENT, Kind.BUG):
+        attempts = task.attempts + 1
+        late = task.first_try_at is not None and now - task.first_try_at > config.max_minutes * 60
+        if attempts >= config.max_attempts or late:
+            return Decision(FAILED, 0, attempts, tries)
+        longest = min(config.backoff_s * 2 ** (attempts - 1), config.max_wait_s)
+        delay = max(draw.uniform(0, longest), min(retry_after_s or 0, config.max_wait_s))
+        return Decision(PENDING, delay, attempts, tries)
+    if kind is Kind.BLOCKED:
+        return Decision(BLOCKED, 0, task.attempts, tries)
+    if kind is Kind.QUALITY:
+        allowed, name, end = config.quality_retries, STRICT, REJECTED
+    else:
+        allowed, name, end = 1, _TRIES[kind], _ENDS[kind]
+    if tries.get(name, 0) >= allowed or (name == PROXY and not can_proxy):
+        return Decision(end, 0, task.attempts, tries)
+    tries[name] = tries.get(name, 0) + 1
+    return Decision(PENDING, 0, task.attempts, tries)
+
+
+def announced_pause(retry_after_s: float | None, streak: int, config: RetryConfig, draw: random.Random) -> float:
+    """The pause after a quota refusal: what the service announced or a growing one, with jitter, capped.
+
+    Announcements of centuries have been seen, hence the cap.
+    """
+    backoff = min(config.backoff_s * 2 ** min(streak, 20), config.max_wait_s)
+    wanted = min(max(retry_after_s or 0.0, backoff), config.max_wait_s)
+    return float(wanted * draw.uniform(1.0, 1.1))

@@ -1,0 +1,116 @@
+"""What a ledger gives out: `captions.parquet` for training, `records.parquet` with the whole provenance."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg.artefacts.captions import CaptionRecord, write_captions
+from sg.artefacts.tables import num_rows
+from sg.caption.cleaning import clean_caption
+from sg.caption.hosted.engine.recipe import Recipe
+from sg.caption.ledger import reading
+from sg.caption.ledger.ledger import SUCCEEDED
+from sg.caption.quality.duplicates import Repeated
+from sg.core.files import atomic_path, write_json
+from sg.core.fingerprints import file_hash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS_PER_BATCH, _ROWS_PER_GROUP = 200, 5000
+_TEXTS = ("source", "split", "media_sha256", "finish_reason", "block_reason", "model", "model_version", "backend",
+          "api_version", "params_hash", "transport", "batch_job", "request_id", "run_id", "started_at", "finished_at",
+          "source_licence")  # fmt: skip
+_NUMBERS = ("clip_start_s", "clip_end_s", "duration_s", "cost_usd")
+_COUNTS = ("schema_version", "media_bytes", "attempts")
+_FLAGS = ("has_audio", "drifted")
+_JSON = ("proxy", "structured", "gates", "sdk", "prompt", "params", "tokens", "price_row")
+
+
+def write_results(db: sqlite3.Connection, recipe: Recipe, folder: Path, manifest_hash: str) -> Path:
+    """Write both files from the ledger, captions only when there are some; gives the path of the captions."""
+    path = folder / "captions.parquet"
+    records = folder / "records.parquet"
+    write_records(records, reading.results_by_item(db, recipe.name))
+    info = {"captioner": recipe.config.name, "manifest": manifest_hash, "recipe": recipe.name}
+    captions = 0
+    rows = caption_rows(db, recipe)
+    if (first := next(rows, None)) is not None:
+        write_captions(path, chain([first], rows), info)
+        captions = num_rows(path)
+    counts = reading.states(db, recipe.name)
+    prompt = {"id": recipe.prompt.prompt_id, "version": recipe.prompt.version, "texts": dict(recipe.prompt.sections)}
+    described = {"states": counts, "captions": captions, "prompt": prompt, "recipe": recipe.name}
+    described["files"] = {file.name: file_hash(file) for file in (path, records) if file.is_file()}
+    write_json(folder / "manifest.json", described)
+    return path
+
+
+def caption_rows(db: sqlite3.Connection, recipe: Recipe) -> Iterator[CaptionRecord]:
+    """The captions to train on: those that succeeded, without texts that too many clips share."""
+    too_often = Repeated(recipe.config.max_duplicates)
+    for text in reading.texts(db, recipe.name, SUCCEEDED):
+        too_often.note(text)
+    parameters = json.dumps(recipe.parameters, sort_keys=True)
+    for row in reading.results(db, recipe.name, SUCCEEDED):
+        if row.text in too_often:
+            continue
+        text, flags = clean_caption(row.text)
+        record, tokens = row.record, row.record["tokens"]
+        warned = [gate for gate, _, verdict, _ in record["gates"] if verdict != "pass"]
+        if record.get("drifted"):
+            warned.append("model_drift")
+        yield CaptionRecord(
+            video_id=row.video_id,
+            caption=text,
+            model=record["model"],
+            model_version=record["model_version"],
+            prompt_hash=record["prompt"]["hash"],
+            parameters=parameters,
+            input_tokens=tokens["input"],
+            output_tokens=tokens["output"] + tokens["thinking"],
+            cost_usd=record["cost_usd"],
+            created_at=datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds"),
+            quality_flags=(*flags, *warned),
+        )
+
+
+def write_records(path: Path, rows: Iterable[reading.Recorded]) -> None:
+    """One row a terminal clip, of every state, with all that is known of how it came about; nested parts as JSON."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = _schema(pa)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        remaining = iter(rows)
+        while batches := list(_batches(islice(remaining, _ROWS_PER_GROUP), schema)):
+            writer.write_table(pa.Table.from_batches(batches))
+
+
+def _batches(rows: Iterator[reading.Recorded], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Rows as Arrow, a few at a time: as Python's own objects they take ten times their bytes."""
+    import pyarrow as pa
+
+    while flat := [_flat(row) for row in islice(rows, _ROWS_PER_BATCH)]:
+        yield pa.RecordBatch.from_pylist(flat, schema=schema)
+
+
+def _schema(arrow: Any) -> pa.Schema:
+    fields = [(name, arrow.string()) for name in ("task_key", "item_key", "video_id", "status", "caption")]
+    fields += [(name, arrow.string()) for name in (*_TEXTS, *_JSON)]
+    fields += [(name, arrow.float64()) for name in _NUMBERS] + [(name, arrow.int64()) for name in _COUNTS]
+    return arrow.schema(fields + [(name, arrow.bool_()) for name in _FLAGS])
+
+
+def _flat(row: reading.Recorded) -> Mapping[str, Any]:
+    values: dict[str, Any] = {"task_key": row.task_key, "item_key": row.item_key, "video_id": row.video_id}
+    values |= {"status": row.status, "caption": row.text}
+    values |= {name: row.record.get(name) for name in (*_TEXTS, *_NUMBERS, *_COUNTS, *_FLAGS)}
+    return values | {name: json.dumps(row.record.get(name), ensure_ascii=False) for name in _JSON}

@@ -1,0 +1,150 @@
+"""Gemini through Google's `google-genai`, with every hidden retry of the SDK switched off."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sg.caption.hosted.services.failures import from_exception, from_http
+from sg.caption.hosted.services.records import Answer, Failure, Media, Request, Usage
+from sg.caption.hosted.services.secrets import Secret
+
+if TYPE_CHECKING:
+    from google.genai import Client
+
+Result = TypeVar("Result")
+
+KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+
+
+class Gemini:
+    """The generate and count calls of the Gemini API, asynchronous, over aiohttp.
+
+    Bodies go through the SDK's own request function rather than `models.generate_content`: that one turns each of 35
+    settings of a config into JSON and back for every clip, three quarters of the SDK's time (`benchmarks/caption`).
+    Address, key, version, time-out, connections and errors are the SDK's either way, and the body is the one that
+    batch jobs have.
+    """
+
+    name = "gemini"
+
+    def __init__(self, key: Secret, *, base_url: str | None, api_version: str, timeout_s: float) -> None:
+        from google.genai import __version__
+
+        self.sdk = ("google-genai", __version__)
+        self.client = make_client(key, base_url, api_version, timeout_s)
+
+    async def generate(self, request: Request) -> Answer | Failure:
+        """The answer to a request; failures of network and service come back as records."""
+        body = await self._post(f"models/{request.model}:generateContent", wire_body(request), request)
+        return body if isinstance(body, Failure) else answer_from_json(body)
+
+    async def count_tokens(self, request: Request) -> int | Failure:
+        """Input tokens of the request as the service counts them, at its resolution; costs nothing."""
+        model = f"models/{request.model}"
+        whole = {"generateContentRequest": {"model": model, **wire_body(request)}}
+        body = await self._post(f"{model}:countTokens", whole, request)
+        return body if isinstance(body, Failure) else int(body.get("totalTokens") or 0)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.aio.aclose()
+
+    async def _post(self, path: str, body: dict[str, Any], request: Request) -> Mapping[str, Any] | Failure:
+        async def call() -> Mapping[str, Any]:
+            response = await self.client._api_client.async_request("post", path, body)
+            value = json.loads(response.body) if response.body else {}
+            return value if isinstance(value, dict) else {}
+
+        return await outcome_of(call(), used_file=request.media is not None and request.media.data is None)
+
+
+def make_client(key: Secret, base_url: str | None, api_version: str, timeout_s: float) -> Client:
+    """An SDK client that never resends by itself.
+
+    Without `retry_options` the SDK's asynchronous client silently repeats a request whose connection broke, and the
+    clip would be billed twice unseen; `attempts=1` switches that off too.
+    """
+    from google import genai
+    from google.genai import types
+
+    options = types.HttpOptions(
+        base_url=base_url,
+        api_version=api_version,
+        timeout=int(timeout_s * 1000),
+        retry_options=types.HttpRetryOptions(attempts=1),
+    )
+    return genai.Client(api_key=key.reveal(), http_options=options)
+
+
+async def outcome_of(call: Awaitable[Result], *, used_file: bool = False) -> Result | Failure:
+    """The result of an SDK call, or the record of what went wrong: the SDK's exception ends here, with its request."""
+    from google.genai.errors import APIError
+
+    try:
+        return await call
+    except APIError as error:
+        return from_http(int(error.code or 0), error.details, used_file=used_file)
+    except Exception as error:  # noqa: BLE001 - every SDK raises its own; the record says which, and bugs stop the run
+        return from_exception(error)
+
+
+def wire_body(request: Request) -> dict[str, Any]:
+    """The JSON of a request, the same for single requests and for lines of a batch job: the film, then the text."""
+    parts: list[dict[str, Any]] = [] if request.media is None else [_film(request.media)]
+    generation = {_camel(name): value for name, value in request.generation.items()}
+    thinking = {name: generation.pop(name) for name in ("thinkingLevel", "thinkingBudget") if name in generation}
+    if thinking:
+        generation["thinkingConfig"] = thinking
+    return {
+        "contents": [{"role": "user", "parts": [*parts, {"text": request.user}]}],
+        "systemInstruction": {"parts": [{"text": request.system}]},
+        "generationConfig": generation,
+    }
+
+
+def answer_from_json(body: Mapping[str, Any]) -> Answer:
+    """A generateContent answer, from the network or from a batch's result file."""
+    first = (body.get("candidates") or [{}])[0]
+    parts = (first.get("content") or {}).get("parts") or []
+    counts = body.get("usageMetadata") or {}
+    by_kind = {d.get("modality"): int(d.get("tokenCount", 0)) for d in counts.get("promptTokensDetails") or ()}
+    return Answer(
+        text="".join(part.get("text", "") for part in parts if not part.get("thought")),
+        finish_reason=str(first.get("finishReason") or ""),
+        block_reason=str((body.get("promptFeedback") or {}).get("blockReason") or ""),
+        usage=Usage(
+            input=int(counts.get("promptTokenCount", 0)),
+            output=int(counts.get("candidatesTokenCount", 0)),
+            thinking=int(counts.get("thoughtsTokenCount", 0)),
+            cached=int(counts.get("cachedContentTokenCount", 0)),
+            video=by_kind.get("VIDEO", 0),
+            audio=by_kind.get("AUDIO", 0),
+        ),
+        model_version=str(body.get("modelVersion") or ""),
+        request_id=str(body.get("responseId") or ""),
+    )
+
+
+def _film(media: Media) -> dict[str, Any]:
+    if media.data is not None:
+        data = base64.b64encode(media.data).decode("ascii")
+        part: dict[str, Any] = {"inlineData": {"mimeType": media.mime_type, "data": data}}
+    else:
+        part = {"fileData": {"mimeType": media.mime_type, "fileUri": media.uri}}
+    times = {"startOffset": _offset(media.start_s), "endOffset": _offset(media.end_s), "fps": media.fps}
+    if known := {name: value for name, value in times.items() if value is not None}:
+        part["videoMetadata"] = known
+    return part
+
+
+def _offset(seconds: float | None) -> str | None:
+    """`12.5s` as the service writes durations."""
+    return None if seconds is None else f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)

@@ -1,0 +1,85 @@
+"""A self-hosted server that speaks OpenAI's chat format (vLLM, SGLang, llama.cpp, ...), over plain HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from sg.caption.hosted.services.failures import from_exception, from_http
+from sg.caption.hosted.services.records import Answer, Failure, Request, Usage
+from sg.caption.hosted.services.secrets import Secret
+
+KEY_VARIABLES = ("OPENAI_COMPATIBLE_API_KEY",)
+_REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "CONTENT_FILTER"}
+
+
+class OpenAICompatible:
+    """`POST {base_url}/chat/completions`, with the film as a data URL in a `video_url` part."""
+
+    name = "openai_compatible"
+
+    def __init__(self, base_url: str, key: Secret | None, timeout_s: float) -> None:
+        import aiohttp
+
+        self.sdk = ("aiohttp", aiohttp.__version__)
+        self._url = f"{base_url.rstrip('/')}/chat/completions"
+        self._key, self._timeout_s = key, timeout_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def generate(self, request: Request) -> Answer | Failure:
+        """The answer to a request; failures of network and server come back as records."""
+        try:
+            async with (await self._open()).post(self._url, json=_body(request)) as response:
+                body = await response.json(content_type=None)
+                code = response.status
+        except Exception as error:  # noqa: BLE001 - whatever the network does; the record says what, bugs stop the run
+            return from_exception(error)
+        if code != 200:
+            return from_http(code, body)
+        return _answer(body)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            await asyncio.sleep(0)
+
+    async def _open(self) -> Any:
+        import aiohttp
+
+        if self._session is None:
+            headers = {} if self._key is None else {"Authorization": f"Bearer {self._key.reveal()}"}
+            timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+            self._session = aiohttp.ClientSession(headers=headers, timeout=timeout)
+        return self._session
+
+
+def _body(request: Request) -> dict[str, Any]:
+    content: list[dict[str, Any]] = []
+    if request.media is not None and request.media.data is not None:
+        data = base64.b64encode(request.media.data).decode()
+        content.append({"type": "video_url", "video_url": {"url": f"data:{request.media.mime_type};base64,{data}"}})
+    content.append({"type": "text", "text": request.user})
+    settings = {"max_tokens" if key == "max_output_tokens" else key: v for key, v in request.generation.items()}
+    return {
+        "model": request.model,
+        "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": content}],
+        **settings,
+    }
+
+
+def _answer(body: Any) -> Answer | Failure:
+    """An empty or foreign document is an answer without an end, which counts as trouble on the way."""
+    if not isinstance(body, Mapping) or not body.get("choices"):
+        return Answer("")
+    choice, counts = body["choices"][0], body.get("usage") or {}
+    reason = str(choice.get("finish_reason") or "")
+    return Answer(
+        text=str((choice.get("message") or {}).get("content") or ""),
+        finish_reason=_REASONS.get(reason, reason.upper()),
+        usage=Usage(int(counts.get("prompt_tokens") or 0), int(counts.get("completion_tokens") or 0)),
+        model_version=str(body.get("model") or ""),
+        request_id=str(body.get("id") or ""),
+    )

@@ -1,0 +1,66 @@
+"""How a captioning run stands, read from its ledger; and whether a run could begin."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+from sg.caption.hosted.engine.recipe import Recipe
+from sg.caption.hosted.run import ledger_path, recipe_of
+from sg.caption.hosted.services.build import build_service
+from sg.caption.hosted.services.records import Failure, Request
+from sg.caption.hosted.settings import HostedCaptionerConfig
+from sg.caption.ledger import reading
+from sg.caption.ledger.ledger import TERMINAL
+from sg.sources.config import DataConfig
+
+
+def status_text(db: sqlite3.Connection, recipe: Recipe) -> str:
+    """States, rate, time left, money and quota use of the last hour."""
+    counts, now = reading.states(db, recipe.name), time.time()
+    total = sum(counts.values()) - counts.get("withdrawn", 0)
+    done = sum(counts.get(state, 0) for state in TERMINAL)
+    (recent,) = db.execute("SELECT COUNT(*) FROM result WHERE created>?", (now - 3600,)).fetchone()
+    usd, tokens, requests = db.execute(
+        "SELECT TOTAL(usd), TOTAL(tokens), TOTAL(requests) FROM spend WHERE minute>=?", (int(now // 60) - 60,)
+    ).fetchone()
+    left = f"{(total - done) / recent:.1f} h left" if recent and done < total else "no clip ended in the last hour"
+    today = reading.requests_since(db, reading.pacific_midnight(now))
+    lines = [
+        f"  {'clips':<22}{done:,} of {total:,} done, {left if done < total else 'nothing left'}",
+        *(f"  {state.replace('_', ' '):<22}{count:,}" for state, count in counts.items()),
+        f"  {'spent':<22}${reading.spent_usd(db):,.4f}, of it ${usd:,.4f} in the last hour",
+        f"  {'last hour':<22}{int(requests):,} requests, {int(tokens):,} tokens",
+        f"  {'requests today':<22}{today:,} (a day ends at midnight US Pacific)",
+        f"  {'lost in flight':<22}{reading.lost_requests(db):,}",
+        *(f"  {'trouble: ' + kind:<22}{count:,}" for kind, count in reading.errors(db).items()),
+    ]
+    return "\n".join(lines)
+
+
+def doctor(data: DataConfig, config: HostedCaptionerConfig) -> str:
+    """Whether key, model and disk would allow a run: one tiny question to the model, without a film."""
+    recipe = recipe_of(config)
+    folder = ledger_path(data, config).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+
+    async def ask() -> str:
+        service = build_service(config)
+        try:
+            question = Request(config.model.name, "Answer in one word.", "Say yes.", None, {"max_output_tokens": 256})
+            answer = await service.generate(question)
+        finally:
+            await service.close()
+        return f"NOT WELL: {answer.sentence()}" if isinstance(answer, Failure) else f"{answer.model_version} answers"
+
+    lines = [
+        f"  {'model':<12}{asyncio.run(ask())}",
+        f"  {'prompt':<12}{recipe.prompt.prompt_id} version {recipe.prompt.version}",
+        f"  {'disk':<12}{free / 1e9:,.1f} GB free for the ledger in {folder}",
+        f"  {'films':<12}{'found' if Path(data.videos).is_dir() else 'NOT FOUND'} in {data.videos}",
+    ]
+    return "\n".join(lines)

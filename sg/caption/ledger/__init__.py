@@ -1,0 +1,1 @@
+"""The ledger: one SQLite file per task; all SQL is in this folder."""

@@ -1,0 +1,63 @@
+"""Group commit: whatever waits to be written goes into one transaction, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sg.caption.ledger.ledger import Ledger
+
+Result = TypeVar("Result")
+
+
+class Journal:
+    """Runs ledger operations in order; `write` returns when its operation is on the disk.
+
+    While one group is being committed the next one gathers, so a hundred operations cost one flush of the disk.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    async def write(self, operation: Callable[[], Result]) -> Result:
+        """Run `operation` inside the next group's transaction and wait for its commit."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operation, future))
+        self._wake.set()
+        # Shielded: a caller that is cancelled must not take its neighbours' transaction with it.
+        return await asyncio.shield(future)
+
+    async def close(self) -> None:
+        """Commit what waits, and stop."""
+        while self._waiting:
+            await asyncio.sleep(0.01)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                group = self._waiting[:]
+                commit = asyncio.to_thread(self._commit, [operation for operation, _ in group])
+                try:
+                    values = await asyncio.shield(asyncio.ensure_future(commit))
+                except Exception as error:  # noqa: BLE001 - whoever waits for the group is told
+                    values = [error] * len(group)
+                del self._waiting[: len(group)]
+                for (_, future), value in zip(group, values, strict=True):
+                    if future.done():
+                        continue
+                    if isinstance(value, Exception):
+                        future.set_exception(value)
+                    else:
+                        future.set_result(value)
+
+    def _commit(self, operations: list[Callable[[], Any]]) -> list[Any]:
+        with self._ledger.transaction():
+            return [operation() for operation in operations]

@@ -1,0 +1,318 @@
+"""The ledger: one SQLite file that knows every clip's state, every request, every answer and every cent.
+
+An attempt is committed before its request leaves; its answer, the clip's new state and the money are one transaction
+after it. `result.task_key` is the primary key, so a clip is recorded once whatever happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sg.caption.hosted.services.records import Usage
+from sg.caption.ledger.schema import MIGRATIONS, TABLES, VERSION
+from sg.core.errors import ConfigError, DataError
+
+PENDING, LEASED, SUBMITTED = "pending", "leased", "submitted"
+SUCCEEDED, BLOCKED, REJECTED, FAILED = "succeeded", "blocked", "rejected", "failed_permanent"
+WITHDRAWN = "withdrawn"
+"""The clip is no longer in the manifest."""
+TERMINAL = (SUCCEEDED, BLOCKED, REJECTED, FAILED)
+_TASK_COLUMNS = "task_key, item_key, video_id, position, attempts, tries, first_try_at, clip"
+_NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "lustre", "beegfs", "gpfs", "ceph")
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A clip to caption with one recipe (prompt, model, settings); `clip` is what the manifest says of it, as JSON."""
+
+    task_key: str
+    item_key: str
+    video_id: str
+    position: int
+    clip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A clip as the ledger knows it; `tries` counts the special tries it had (stricter prompt, proxy, ...)."""
+
+    task_key: str
+    item_key: str
+    video_id: str
+    position: int
+    attempts: int = 0
+    tries: Mapping[str, int] = field(default_factory=dict)
+    first_try_at: float | None = None
+    clip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How an attempt ended."""
+
+    http_code: int = 0
+    error_class: str = ""
+    error: str = ""
+    retry_after_s: float | None = None
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float = 0.0
+    request_id: str = ""
+    model_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """A clip's state after an attempt; `record` is the provenance of a result, in every terminal state."""
+
+    state: str
+    next_try_at: float = 0.0
+    attempts: int = 0
+    tries: Mapping[str, int] = field(default_factory=dict)
+    last_error: str = ""
+    text: str = ""
+    record: str = ""
+
+
+class Ledger:
+    """One ledger file. Its methods are plain SQL; `Journal` runs them in groups, off the event loop."""
+
+    def __init__(self, path: Path) -> None:
+        _refuse_network_file_system(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.run_id = ""
+        self._next_attempt = secrets.randbits(30) << 32
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
+        try:
+            self.connection.execute("PRAGMA journal_mode=WAL")
+            self.connection.execute("PRAGMA synchronous=FULL")
+            with self.transaction():
+                self._migrate()
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{path} is no ledger: {error}; move it away to begin a new one.") from error
+
+    def _migrate(self) -> None:
+        (version,) = self.connection.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise DataError(f"{self.path} was written by a newer version of this program (ledger version {version}).")
+        if version == 0:
+            for statement in TABLES.split(";"):
+                if statement.strip():
+                    self.connection.execute(statement)
+        else:
+            for old in range(version, VERSION):
+                self.connection.execute(MIGRATIONS[old])
+        self.connection.execute(f"PRAGMA user_version={VERSION}")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.connection
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    def start_run(self, config: str, versions: str) -> int:
+        """Begin a run: what an earlier one left open goes back to pending. Gives the number of lost requests.
+
+        A lost request left, and its answer may have been charged: it counts as spent, at the price it was reserved at.
+        """
+        now = time.time()
+        self.run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}-{secrets.token_hex(4)}"
+        with self.transaction() as db:
+            db.execute("UPDATE run SET status='killed', ended=? WHERE status='running'", (now,))
+            row = db.execute("SELECT COUNT(*), TOTAL(reserved_usd) FROM attempt WHERE state='open'").fetchone()
+            db.execute(
+                "UPDATE attempt SET state='lost', ended=?, cost_usd=reserved_usd WHERE state='open'",
+                (now,),
+            )
+            db.execute("UPDATE task SET state='pending' WHERE state='leased'")
+            values = (self.run_id, config, versions, now)
+            db.execute("INSERT INTO run (run_id, config, versions, started) VALUES (?, ?, ?, ?)", values)
+            if row[1]:
+                self.spend(row[1], 0, 0)
+        return int(row[0])
+
+    def end_run(self, status: str) -> None:
+        """Note how the run ended."""
+        with self.transaction() as db:
+            db.execute("UPDATE run SET status=?, ended=? WHERE run_id=?", (status, time.time(), self.run_id))
+
+    def set_tasks(self, recipe: str, tasks: Iterable[NewTask]) -> None:
+        """Make these the clips of the recipe: new ones are pending, those that are no longer asked for withdrawn.
+
+        Raises:
+            DataError: two of them have the same video id.
+        """
+        with self.transaction() as db:
+            db.execute(
+                "CREATE TEMP TABLE IF NOT EXISTS current (task_key TEXT PRIMARY KEY, video_id TEXT UNIQUE) "
+                "WITHOUT ROWID"
+            )
+            db.execute("DELETE FROM current")
+            db.executemany(
+                "INSERT INTO task (task_key, item_key, recipe, video_id, position, clip) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (task_key) DO UPDATE SET position=excluded.position, clip=excluded.clip "
+                "WHERE position!=excluded.position OR clip!=excluded.clip",
+                self._noted(recipe, tasks),
+            )
+            db.execute(
+                "UPDATE task SET state='withdrawn' WHERE recipe=? AND state='pending' "
+                "AND (task_key NOT IN (SELECT task_key FROM current) OR video_id IN (SELECT video_id FROM tombstone))",
+                (recipe,),
+            )
+            db.execute(
+                "UPDATE task SET state='pending' WHERE recipe=? AND state='withdrawn' "
+                "AND task_key IN (SELECT task_key FROM current) AND video_id NOT IN (SELECT video_id FROM tombstone)",
+                (recipe,),
+            )
+
+    def _noted(self, recipe: str, tasks: Iterable[NewTask]) -> Iterator[tuple[Any, ...]]:
+        for task in tasks:
+            try:
+                self.connection.execute("INSERT INTO current VALUES (?, ?)", (task.task_key, task.video_id))
+            except sqlite3.IntegrityError:
+                raise DataError(
+                    f"video id {task.video_id!r} appears twice in the manifest: ids of a manifest are unique"
+                ) from None
+            yield task.task_key, task.item_key, recipe, task.video_id, task.position, task.clip
+
+    def requeue(self, recipe: str, states: Iterable[str]) -> int:
+        """Clips in these terminal states become pending again, without their former results."""
+        count = 0
+        with self.transaction() as db:
+            for state in states:
+                if state not in TERMINAL or state == SUCCEEDED:
+                    expected = f"{BLOCKED}, {REJECTED}, {FAILED}"
+                    raise ConfigError(f"captioner.retry_states has {state!r}: expected some of {expected}.")
+                keys = "SELECT task_key FROM task WHERE recipe=? AND state=?"
+                db.execute(f"DELETE FROM result WHERE task_key IN ({keys})", (recipe, state))
+                reset = "UPDATE task SET state='pending', attempts=0, tries='{}', first_try_at=NULL"
+                count += db.execute(f"{reset} WHERE recipe=? AND state=?", (recipe, state)).rowcount
+        return count
+
+    def claim(self, recipe: str, now: float, limit: int) -> list[Task]:
+        """Lease the next clips whose time has come, in the order of the manifest."""
+        rows = self.connection.execute(
+            f"SELECT {_TASK_COLUMNS} FROM task WHERE recipe=? AND state='pending' AND next_try_at<=? "
+            "ORDER BY position LIMIT ?",
+            (recipe, now, limit),
+        ).fetchall()
+        self.connection.executemany("UPDATE task SET state='leased' WHERE task_key=?", [(row[0],) for row in rows])
+        return [_task(row) for row in rows]
+
+    def release(self, recipe: str, task_keys: Iterable[str] | None = None) -> None:
+        """Give back leased clips that were not asked for after all: these, or all."""
+        release = "UPDATE task SET state='pending' WHERE recipe=? AND state='leased'"
+        if task_keys is None:
+            self.connection.execute(release, (recipe,))
+        else:
+            self.connection.executemany(f"{release} AND task_key=?", [(recipe, key) for key in task_keys])
+
+    def submit(self, display_name: str, films: Iterable[tuple[str, str]]) -> None:
+        """Clips that go into a batch job, each with its key and what is known of the film that was sent (JSON)."""
+        self.connection.executemany(
+            "UPDATE task SET state='submitted', batch_job=?, film=? WHERE task_key=?",
+            [(display_name, film, key) for key, film in films],
+        )
+
+    def submitted(self, display_name: str) -> list[tuple[Task, str]]:
+        """The clips of a batch job that have no answer yet, with their films."""
+        query = f"SELECT {_TASK_COLUMNS}, film FROM task WHERE batch_job=? AND state='submitted'"
+        rows = self.connection.execute(query, (display_name,)).fetchall()
+        return [(_task(row), row[-1]) for row in rows]
+
+    def next_due(self, recipe: str) -> float | None:
+        """When the next waiting clip may be tried; None when none is pending."""
+        query = "SELECT MIN(next_try_at) FROM task WHERE recipe=? AND state='pending'"
+        (due,) = self.connection.execute(query, (recipe,)).fetchone()
+        return None if due is None else float(due)
+
+    def begin_attempt(self, task: Task, transport: str, tokens: int, usd: float) -> int:
+        """Note a request before it leaves."""
+        self._next_attempt += 1
+        self.connection.execute(
+            "INSERT INTO attempt (attempt_id, task_key, run_id, started, transport, reserved_tokens, reserved_usd) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (self._next_attempt, task.task_key, self.run_id, time.time(), transport, tokens, usd),
+        )
+        return self._next_attempt
+
+    def end_attempt(self, attempt: int, end: AttemptEnd) -> None:
+        """Note how a request ended, and its money."""
+        self.connection.execute(
+            "UPDATE attempt SET ended=?, state='done', http_code=?, error_class=?, error=?, retry_after_s=?, "
+            "input_tokens=?, output_tokens=?, thinking_tokens=?, cost_usd=?, request_id=?, model_version=? "
+            "WHERE attempt_id=?",
+            (
+                *(time.time(), end.http_code, end.error_class, end.error, end.retry_after_s),
+                *(end.usage.input, end.usage.output, end.usage.thinking, end.cost_usd),
+                *(end.request_id, end.model_version, attempt),
+            ),
+        )
+        if end.cost_usd or end.usage.total:
+            self.spend(end.cost_usd, end.usage.total, 1)
+
+    def end_task(self, task: Task, end: TaskEnd) -> None:
+        """Put a clip into its next state, with its result when that is the last one."""
+        now = time.time()
+        if end.state in TERMINAL:
+            self.connection.execute(
+                "INSERT INTO result (task_key, status, text, record, created) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (task_key) DO NOTHING",
+                (task.task_key, end.state, end.text, end.record, now),
+            )
+        self.connection.execute(
+            "UPDATE task SET state=?, attempts=?, tries=?, next_try_at=?, last_error=?, "
+            "first_try_at=COALESCE(first_try_at, ?), batch_job=NULL "
+            "WHERE task_key=? AND state NOT IN ('succeeded', 'blocked', 'rejected', 'failed_permanent')",
+            (
+                *(end.state, end.attempts, json.dumps(dict(end.tries)), end.next_try_at, end.last_error[:300]),
+                *(now, task.task_key),
+            ),
+        )
+
+    def spend(self, usd: float, tokens: int, requests: int) -> None:
+        """Add to what this run has spent in this minute."""
+        self.connection.execute(
+            "INSERT INTO spend VALUES (?, ?, ?, ?, ?) ON CONFLICT (minute, source) DO UPDATE SET "
+            "usd=usd+excluded.usd, tokens=tokens+excluded.tokens, requests=requests+excluded.requests",
+            (int(time.time() // 60), self.run_id, usd, tokens, requests),
+        )
+
+
+def _task(row: Sequence[Any]) -> Task:
+    key, item, video_id, position, attempts, tries, first_try_at, clip = row[:8]
+    return Task(key, item, video_id, position, attempts, json.loads(tries), first_try_at, clip)
+
+
+def _refuse_network_file_system(folder: Path) -> None:
+    """SQLite's write-ahead log needs shared memory, which network file systems do not have."""
+    try:
+        lines = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    mounts = [(fields[1].replace("\\040", " "), fields[2]) for line in lines if len(fields := line.split()) > 2]
+    full = folder.absolute()
+    inside = [(len(point), kind) for point, kind in mounts if full.is_relative_to(point)]
+    kind = max(inside, default=(0, ""))[1]
+    if kind.startswith(_NETWORK_FILE_SYSTEMS):
+        raise ConfigError(
+            f"The ledger cannot lie in {folder}, which is a network file system ({kind}): set data.dir to a local "
+            "folder."
+        )

@@ -1,0 +1,1 @@
+"""Captioners that run in this process, and captions that exist already."""

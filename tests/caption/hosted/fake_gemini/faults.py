@@ -1,0 +1,100 @@
+"""Faults by name, and plans that say which request gets which."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.caption.hosted.fake_gemini import answers
+from tests.caption.hosted.fake_gemini.http import BREAKAGES, Response
+
+INT64_MAX_SECONDS = "9223372036854775807s"
+_MINUTE, _DAY = "GenerateRequestsPerMinutePerProjectPerModel", "GenerateRequestsPerDayPerProjectPerModel"
+
+ERRORS: dict[str, tuple[int, dict[str, Any]]] = {
+    "400": (400, answers.error(400, "INVALID_ARGUMENT", "Invalid value at 'generation_config'.")),
+    "400_media": (400, answers.error(400, "INVALID_ARGUMENT", "Unable to process input video: unsupported codec.")),
+    "bad_key": (400, answers.bad_key()),
+    "403": (403, answers.error(403, "PERMISSION_DENIED", "Your project has been denied access.")),
+    "404": (404, answers.error(404, "NOT_FOUND", "models/x is not found for API version v1beta.")),
+    "file_gone": (403, answers.error(403, "PERMISSION_DENIED", "You do not have permission to access the File.")),
+    "429": (429, answers.quota_error(_MINUTE, None)),
+    "429_retry": (429, answers.quota_error(_MINUTE, "0.2s")),
+    "429_retry_2.5": (429, answers.quota_error(_MINUTE, "2.5s")),
+    "429_absurd": (429, answers.quota_error(_MINUTE, INT64_MAX_SECONDS)),
+    "429_day": (429, answers.quota_error(_DAY, "30s")),
+    "429_storage": (429, answers.quota_error("file_storage_bytes", INT64_MAX_SECONDS)),
+    "500": (500, answers.error(500, "INTERNAL", "An internal error has occurred.")),
+    "503": (503, answers.error(503, "UNAVAILABLE", "The model is overloaded.")),
+    "504": (504, answers.error(504, "DEADLINE_EXCEEDED", "Deadline expired.")),
+}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "blocked": {"text": None, "block": "PROHIBITED_CONTENT"},
+    "max_tokens": {"text": "A man opens a", "finish": "MAX_TOKENS"},
+    "max_tokens_empty": {"text": None, "finish": "MAX_TOKENS"},
+    "recitation": {"text": None, "finish": "RECITATION"},
+    "safety": {"text": None, "finish": "SAFETY"},
+    "new_reason": {"text": None, "finish": "SOMETHING_NEW"},
+    "no_candidates": {"text": None, "candidates": False},
+    "refusal": {"text": "I'm sorry, but I cannot help with describing this video."},
+}
+BODIES = {"html": b"<html>Server error</html>", "empty": b""}
+COMMON = ("429_retry", "429", "500", "503", "503_html", "504", "reset", "reset_body", "truncated", "html", "empty",
+          "max_tokens", "max_tokens_empty", "recitation", "blocked", "slow")  # fmt: skip
+"""Faults of a bad day, each seen by the public reports."""
+
+
+@dataclass(slots=True)
+class FaultPlan:
+    """Which fault the n-th request for an item gets: scripted by item, else drawn with `rate`.
+
+    A drawn fault hits the first `drawn_tries` requests of an item only, so every item can end.
+    """
+
+    script: dict[str, list[str]] = field(default_factory=dict)
+    rate: float = 0.0
+    kinds: tuple[str, ...] = COMMON
+    drawn_tries: int = 2
+
+    def fault(self, item: str, number: int) -> str:
+        scripted = self.script.get(item) or self.script.get("*")
+        if scripted is not None:
+            return scripted[number] if number < len(scripted) else ""
+        draw = random.Random(f"{item}/{number}")
+        if number < self.drawn_tries and draw.random() < self.rate:
+            return draw.choice(self.kinds)
+        return ""
+
+
+def faulty(name: str, item: str, model: str, prompt_tokens: int) -> Response:
+    """The answer of a fault; answers that a service charges for count as such (`is_paid`)."""
+    if name in ERRORS:
+        code, body = ERRORS[name]
+        return Response(code, answers.encoded(body))
+    if name == "503_html":
+        return Response(503, BODIES["html"], content_type="application/json")
+    if name in BODIES:
+        return Response(200, BODIES[name], content_type="text/html" if name == "html" else "application/json")
+    good = answers.encoded(answers.answer(answers.caption_text(item), model, prompt_tokens))
+    if name in BREAKAGES:
+        return Response(200, good, breakage=name)
+    if name == "truncated":
+        return Response(200, good[: len(good) // 2])
+    if name == "slow":
+        return Response(200, good, delay_s=0.5)
+    if name == "wrong_model":
+        return Response(200, answers.encoded(answers.answer(answers.caption_text(item), "other-model", prompt_tokens)))
+    values = dict(ANSWERS[name])
+    return Response(200, answers.encoded(answers.answer(values.pop("text"), model, prompt_tokens, **values)))
+
+
+def good_answer_is_sent(name: str) -> bool:
+    """Whether a client that reads to the end has a whole caption."""
+    return name in ("", "slow", "drip", "wrong_model")
+
+
+def plan_from_json(text: str) -> FaultPlan:
+    values = json.loads(text)
+    return FaultPlan(values.get("script", {}), values.get("rate", 0.0), tuple(values.get("kinds", COMMON)))

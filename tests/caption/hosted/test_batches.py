@@ -1,0 +1,119 @@
+"""Batch jobs: submitted once, read back once, whatever is killed or lost in between."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sg.artefacts.captions import read_captions
+from sg.caption.hosted import run as hosted
+from sg.caption.hosted.engine.limits import CanaryError
+from sg.caption.hosted.run import ledger_path
+from sg.caption.ledger import reading
+from sg.core.errors import SgError
+from tests.caption.hosted.builder import batch_settings, caption, data_folder, settings, start_worker
+from tests.caption.hosted.fake_gemini.faults import FaultPlan
+from tests.caption.hosted.fake_gemini.state import State, StoredFile
+
+IDS = [f"v{number}" for number in range(12)]
+
+
+def captions(folder: Path, url: str, **values: Any) -> list[str]:
+    data = data_folder(folder, IDS)
+    path = caption(data, batch_settings(url, **values))
+    return list(read_captions(path))
+
+
+@pytest.mark.parametrize("fault", ["", "failed", "expired", "cancelled", "missing", "duplicate", "foreign"])
+def test_every_clip_gets_one_caption_whatever_a_job_lacks(tmp_path: Path, state: State, url: str, fault: str) -> None:
+    state.settings.batch_fault = fault
+    state.settings.plan = FaultPlan({"v3": ["503"], "v4": ["max_tokens"], "v5": ["recitation"]})
+    assert captions(tmp_path, url) == IDS
+    assert not state.files, "input files are deleted"
+
+
+def test_jobs_are_cut_by_clips_and_tokens_and_cost_half(tmp_path: Path, state: State, url: str) -> None:
+    data = data_folder(tmp_path, IDS)
+    config = batch_settings(url, max_tasks=5, enqueued_tokens=10_000)
+    path = caption(data, config)
+    assert len(state.batches) >= 3
+    row = next(read_captions(path).records())
+    assert row.cost_usd == pytest.approx((row.input_tokens * 0.30 + row.output_tokens * 2.50) / 2e6)
+
+
+@pytest.mark.parametrize(("held", "jobs"), [("create", 1), ("upload", 0)])
+def test_a_kill_round_a_submission_neither_loses_nor_repeats_the_job(
+    tmp_path: Path, state: State, url: str, held: str, jobs: int
+) -> None:
+    """The process dies while it waits for the service's word: the job exists already, or does not exist yet."""
+    data = data_folder(tmp_path, IDS)
+    state.settings.held = held
+    child = start_worker(tmp_path, url, 8, "gemini_batch")
+    while not (state.batches if held == "create" else state.uploads):
+        assert child.poll() is None, "the process ended before it was killed"
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert len(state.batches) == jobs
+    with reading.open_for_reading(ledger_path(data, batch_settings(url))) as db:
+        assert db.execute("SELECT state, job_name, task_count FROM batch_job").fetchall() == [("creating", None, 12)]
+        assert db.execute("SELECT DISTINCT state FROM task").fetchall() == [("submitted",)]
+    state.settings.held = ""
+    state.uploads.clear()
+    assert captions(tmp_path, url) == IDS
+    assert len(state.batches) == 1 and set(state.paid.values()) == {1} and len(state.paid) == len(IDS)
+
+
+def test_input_files_never_overfill_the_store_and_the_run_says_what_it_waits_for(
+    tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, cap = hosted.FileStore, 10_000
+    monkeypatch.setattr(hosted, "FileStore", lambda *values: made(*values, cap=cap))
+    state.files["files/of-another-program"] = StoredFile("files/of-another-program", "", "", b"", declared_size=9_900)
+
+    def give_back() -> None:
+        while "waiting for the file store" not in caplog.text:
+            time.sleep(0.01)
+        state.files.clear()
+
+    threading.Thread(target=give_back, daemon=True).start()
+    with caplog.at_level(logging.INFO):
+        assert captions(tmp_path, url) == IDS
+    assert "by files that are not ours" in caplog.text
+    assert 5_000 < state.peak_bytes <= cap and len(state.batches) > 1
+
+
+@pytest.mark.parametrize("assumed", [172, 5000])
+def test_a_canary_goes_out_as_a_job_of_its_own_and_can_stop_the_run(
+    tmp_path: Path, state: State, url: str, assumed: int
+) -> None:
+    data, config = data_folder(tmp_path, IDS), batch_settings(url)
+    config.canary, config.assumed_output_tokens = 4, assumed
+    if assumed == 5000:
+        with pytest.raises(CanaryError, match="assumed_output_tokens="):
+            caption(data, config)
+    else:
+        caption(data, config)
+    sizes = [len(batch.lines) for batch in state.batches.values()]
+    assert sizes == ([4] if assumed == 5000 else [4, 8])
+
+
+def test_jobs_that_give_nothing_end_the_run_and_single_requests_go_on(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.batch_fault = "always_failed"
+    with pytest.raises(SgError, match="finish with captioner=gemini"):
+        captions(tmp_path, url)
+    data = data_folder(tmp_path, IDS)
+    path = caption(data, settings(url))
+    assert list(read_captions(path)) == IDS
+
+
+def test_a_job_that_hangs_is_cancelled(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.batch_fault = "stuck"
+    assert captions(tmp_path, url, stall_hours=0.0001) == IDS
+    assert next(iter(state.batches.values())).state == "BATCH_STATE_CANCELLED"

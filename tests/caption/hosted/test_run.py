@@ -1,0 +1,377 @@
+"""Captioning through a service: every clip once, whatever the service does."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sg.artefacts.captions import read_captions
+from sg.caption.hosted import run as hosted
+from sg.caption.hosted.engine.limits import (
+    BudgetReachedError,
+    CanaryError,
+    ModelDriftError,
+    QuotaExhaustedError,
+    ServiceRefusedError,
+)
+from sg.caption.hosted.engine.uploads import FileStore
+from sg.caption.hosted.run import estimate_run, ledger_path, recipe_of
+from sg.caption.hosted.services.records import Failure
+from sg.caption.hosted.settings import HostedCaptionerConfig, QuotaConfig, RetryConfig
+from sg.caption.ledger import reading
+from sg.caption.run import caption_videos
+from sg.core.errors import ConfigError, MissingInputError
+from sg.sources.config import DataConfig, MixDataConfig, MixPart
+from sg.sources.mix import draw_mix
+from sg.video.writer import write_video
+from tests.caption.hosted.builder import caption, data_folder, settings
+from tests.caption.hosted.fake_gemini.answers import caption_text
+from tests.caption.hosted.fake_gemini.faults import FaultPlan
+from tests.caption.hosted.fake_gemini.state import State, StoredFile
+
+
+def run(data: DataConfig, config: HostedCaptionerConfig) -> dict[str, str]:
+    """Caption the data; gives the state of every clip."""
+    caption(data, config)
+    return states(data, config)
+
+
+def states(data: DataConfig, config: HostedCaptionerConfig) -> dict[str, str]:
+    with reading.open_for_reading(ledger_path(data, config)) as db:
+        query = "SELECT video_id, state FROM task WHERE recipe=?"
+        return dict(db.execute(query, (recipe_of(config).name,)).fetchall())
+
+
+def ledger(data: DataConfig, config: HostedCaptionerConfig) -> sqlite3.Connection:
+    return reading.open_for_reading(ledger_path(data, config))
+
+
+def test_every_clip_gets_its_caption_with_full_provenance(tmp_path: Path, state: State, url: str) -> None:
+    import pyarrow.parquet as pq
+
+    data, config = data_folder(tmp_path, ["a", "b", "c"]), settings(url)
+    path = caption(data, config)
+
+    captions = read_captions(path)
+    row = next(captions.records())
+    assert list(captions) == ["a", "b", "c"]
+    assert (row.model, row.model_version, row.input_tokens) == ("gemini-3.5-flash-lite", "gemini-3.5-flash-lite", 1250)
+    assert row.prompt_hash == recipe_of(config).prompt.content_hash
+    assert row.cost_usd == pytest.approx((1250 * 0.30 + row.output_tokens * 2.50) / 1e6)
+    record = pq.read_table(path.with_name("records.parquet")).to_pylist()[0]
+    assert json.loads(record["prompt"])["version"] == "1"
+    assert len(record["media_sha256"]) == 64 and record["transport"] == "inline"
+    assert json.loads(record["sdk"])["name"] == "google-genai"
+    described = json.loads(path.with_name("manifest.json").read_text(encoding="utf-8"))
+    assert described["captions"] == 3 and set(described["files"]) == {"captions.parquet", "records.parquet"}
+
+
+def test_a_request_holds_the_film_first_and_the_prompt_after_it(tmp_path: Path, state: State, url: str) -> None:
+    run(data_folder(tmp_path, ["a"]), settings(url))
+    (body,) = state.bodies
+    film, text = body["contents"][0]["parts"]
+    assert film["inlineData"]["mimeType"] == "video/mp4"
+    assert "100-200 words" in text["text"] and "The clip is silent" in text["text"]
+    assert body["generationConfig"] == {"maxOutputTokens": 600}
+    assert "Report only what can be seen" in body["systemInstruction"]["parts"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("script", "final", "requests"),
+    [
+        (["429_retry"], "succeeded", 2),
+        (["429"], "succeeded", 2),
+        (["500", "503", "503_html", "504"], "succeeded", 5),
+        (["reset", "reset_body", "close_body"], "succeeded", 4),
+        (["truncated", "html", "empty"], "succeeded", 4),
+        (["503"] * 9, "failed_permanent", 6),
+        (["max_tokens"], "succeeded", 2),
+        (["max_tokens", "max_tokens_empty"], "rejected", 2),
+        (["recitation"], "succeeded", 2),
+        (["new_reason", "recitation"], "rejected", 2),
+        (["blocked"], "blocked", 1),
+        (["safety"], "blocked", 1),
+        (["refusal"], "succeeded", 2),
+        (["refusal", "refusal"], "rejected", 2),
+        (["no_candidates"], "succeeded", 2),
+        (["429_storage"], "succeeded", 2),
+    ],
+    ids=lambda value: "+".join(value[:3]) if isinstance(value, list) else str(value),
+)
+def test_each_fault_has_its_treatment(
+    tmp_path: Path, state: State, url: str, script: list[str], final: str, requests: int
+) -> None:
+    state.settings.plan = FaultPlan({"a": script})
+    data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
+    assert run(data, config) == {"a": final, "b": "succeeded"}
+    assert state.requests["a"] == requests
+    with ledger(data, config) as db:
+        assert db.execute("SELECT COUNT(*) FROM attempt WHERE state='done'").fetchone() == (requests + 1,)
+
+
+def test_a_quota_refusal_is_no_attempt_and_an_absurd_pause_is_capped(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.plan = FaultPlan({"a": ["429_absurd"] * 8})
+    config = settings(url, retry=RetryConfig(deadline_s=20, backoff_s=0.01, max_wait_s=0.05))
+    assert run(data_folder(tmp_path, ["a"]), config) == {"a": "succeeded"}
+    assert state.requests["a"] == 9
+
+
+def test_an_announced_pause_is_waited_out(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.plan = FaultPlan({"a": ["429_retry"]})  # 0.2 s
+    run(data_folder(tmp_path, ["a"]), settings(url))
+    first, second = (when for when, _ in state.arrivals)
+    assert second - first >= 0.2
+
+
+def test_a_server_that_drips_or_is_silent_ends_at_the_deadline(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.plan = FaultPlan({"a": ["drip"], "b": ["silence"]})
+    config = settings(url, retry=RetryConfig(deadline_s=1.0, backoff_s=0.01, max_wait_s=0.1))
+    data = data_folder(tmp_path, ["a", "b"])
+    assert run(data, config) == {"a": "succeeded", "b": "succeeded"}
+    with ledger(data, config) as db:
+        errors = db.execute("SELECT error_class, cost_usd FROM attempt WHERE error_class!=''").fetchall()
+    assert [kind for kind, _ in errors] == ["transient"] * 2
+    assert all(cost > 0 for _, cost in errors), "a broken connection may have been paid"
+
+
+def test_a_key_that_is_refused_stops_the_run_at_once(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.key = "another"
+    data, config = data_folder(tmp_path, [f"v{i}" for i in range(30)]), settings(url, max_concurrency=2)
+    with pytest.raises(ServiceRefusedError, match="API key not valid"):
+        run(data, config)
+    assert set(states(data, config).values()) == {"pending"}
+
+
+def test_a_broken_clip_is_tried_once_more_as_a_proxy(tmp_path: Path, state: State, url: str) -> None:
+    import numpy as np
+
+    data = data_folder(tmp_path, ["a", "b"])
+    frames = np.random.default_rng(0).integers(0, 255, (50, 64, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "videos" / "a.mp4", frames, 25.0)
+    film = hashlib.md5((tmp_path / "videos" / "a.mp4").read_bytes()).hexdigest()
+    state.settings.plan = FaultPlan({film: ["400_media"], "b": ["400_media"]})
+    config = settings(url, max_concurrency=1)
+    assert run(data, config) == {"a": "succeeded", "b": "failed_permanent"}  # b is no film, so it has no proxy
+    with ledger(data, config) as db:
+        rows = {row.video_id: row.record for row in reading.results(db, recipe_of(config).name)}
+    assert rows["a"]["proxy"] == {"fps": 1.0, "short_side": 480, "codec": "h264"}
+    assert rows["b"]["proxy"] is None
+
+
+def test_a_changed_prompt_makes_new_tasks_and_old_results_stay(tmp_path: Path, state: State, url: str) -> None:
+    data = data_folder(tmp_path, ["a"])
+    run(data, settings(url))
+    run(data, settings(url))
+    assert state.requests["a"] == 1
+    run(data, settings(url, generation={"max_output_tokens": 700}))
+    assert state.requests["a"] == 2
+    assert states(data, settings(url)) == {"a": "succeeded"}
+
+
+def test_a_mix_takes_over_what_was_paid_for_its_sources(tmp_path: Path, state: State, url: str) -> None:
+    config = settings(url)
+    state.settings.plan = FaultPlan({"c": ["blocked"]})
+    old, new = data_folder(tmp_path / "old", ["a", "b", "c"]), data_folder(tmp_path / "new", ["d", "e"])
+    run(old, config)
+    parts = {"old": MixPart(dir=old.dir), "new": MixPart(dir=new.dir)}
+    mix = MixDataConfig(name="mix", dir=str(tmp_path / "mix"), videos=str(tmp_path), sources=parts)
+    draw_mix(mix)
+    assert estimate_run(mix, config, mix.manifest_path).clips == 2
+
+    found = run(mix, config)
+
+    assert found == {"a": "succeeded", "b": "succeeded", "c": "blocked", "d": "succeeded", "e": "succeeded"}
+    assert state.requests == {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}
+    captions, before = (read_captions(data.captions_path("gemini")) for data in (mix, old))
+    assert captions.keys() == {"a", "b", "d", "e"}
+    assert captions["a"] == before["a"]
+    with ledger(mix, config) as db:
+        assert reading.spent_usd(db) == pytest.approx(sum(_cost(db, video_id) for video_id in ("d", "e")))
+        assert _cost(db, "a") > 0, "the record of a clip says what it cost, whoever paid"
+    assert run(old, config) == {"a": "succeeded", "b": "succeeded", "c": "blocked"}
+
+
+def _cost(db: sqlite3.Connection, video_id: str) -> float:
+    (record,) = db.execute(
+        "SELECT record FROM result JOIN task USING (task_key) WHERE video_id=?", (video_id,)
+    ).fetchone()
+    return float(json.loads(record)["cost_usd"])
+
+
+def test_rejected_clips_can_be_tried_again(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.plan = FaultPlan({"a": ["blocked"]})
+    data = data_folder(tmp_path, ["a", "b"])
+    assert run(data, settings(url))["a"] == "blocked"
+    assert run(data, settings(url, retry_states=["blocked"]))["a"] == "succeeded"
+
+
+def test_the_budget_is_never_passed_and_a_larger_one_goes_on(tmp_path: Path, state: State, url: str) -> None:
+    data = data_folder(tmp_path, [f"v{i}" for i in range(40)])
+    config = settings(url, budget_usd=0.02)
+    with pytest.raises(BudgetReachedError, match=r"budget of \$0\.02 is reached"):
+        run(data, config)
+    with ledger(data, config) as db:
+        spent = reading.spent_usd(db)
+    charged = sum(1250 * 0.30 + len(caption_text(item).split()) * 4 // 3 * 2.50 for item in state.paid) / 1e6
+    assert charged == pytest.approx(spent), "by the service's own account"
+    assert 0.018 < spent <= 0.02  # requests in flight are waited for: what they leave of their reserve is used too
+    assert BudgetReachedError.exit_code == 3
+    assert set(run(data, settings(url, budget_usd=1.0)).values()) == {"succeeded"}
+    assert state.summary()["second_paid"] == 0
+
+
+def test_the_day_s_quota_ends_or_suspends_the_run(tmp_path: Path, state: State, url: str) -> None:
+    quota = QuotaConfig(rpm=None, tpm=None, rpd=10, usd_per_10_min=None, on_daily_quota="stop")
+    data, config = data_folder(tmp_path, [f"v{i}" for i in range(20)]), settings(url, quota=quota)
+    with pytest.raises(QuotaExhaustedError, match="used up until"):
+        run(data, config)
+    assert len(state.arrivals) == 9  # 0.9 of the quota
+    with pytest.raises(QuotaExhaustedError):
+        run(data, config)
+    assert len(state.arrivals) == 9, "a new process counts what the old one sent"
+
+
+def test_another_model_s_answer_stops_the_run(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.answered_model = "gemini-3.5-flash"
+    data = data_folder(tmp_path, [f"v{i}" for i in range(30)])
+    with pytest.raises(ModelDriftError, match=r"gemini-3\.5-flash answered instead of gemini-3\.5-flash-lite"):
+        run(data, settings(url, max_concurrency=2))
+    assert len(state.arrivals) < 6
+    rows = run(data, settings(url, on_model_drift="record"))
+    assert set(rows.values()) == {"succeeded"}
+
+
+def test_a_canary_without_captions_stops_the_run(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.plan = FaultPlan({f"v{i}": ["blocked"] for i in range(0, 30, 5)})
+    data = data_folder(tmp_path, [f"v{i}" for i in range(30)])
+    with pytest.raises(CanaryError, match="20% of the first 10 clips got no usable caption"):
+        run(data, settings(url, canary=10, assumed_output_tokens=172))
+    assert len(state.arrivals) == 10
+
+
+def test_a_canary_that_costs_other_than_estimated_stops_the_run(tmp_path: Path, state: State, url: str) -> None:
+    data = data_folder(tmp_path, [f"v{i}" for i in range(30)])
+    with pytest.raises(CanaryError, match="assumed_output_tokens="):
+        run(data, settings(url, canary=10, assumed_output_tokens=5000, generation={"max_output_tokens": 8000}))
+    assert len(state.arrivals) == 10
+    rows = run(data, settings(url, canary=10, assumed_output_tokens=172, generation={"max_output_tokens": 8000}))
+    assert set(rows.values()) == {"succeeded"}
+
+
+def test_films_are_uploaded_once_used_and_deleted_within_the_store_s_size(
+    tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, stores = hosted.FileStore, []
+
+    def small(*values: Any) -> FileStore:
+        assert made(*values).room_bytes == 21_474_836_480
+        stores.append(made(*values, cap=5000, poll_s=0.01))
+        return stores[-1]
+
+    monkeypatch.setattr(hosted, "FileStore", small)
+    data = data_folder(tmp_path, [f"v{i}" for i in range(12)], size=1500)
+    with caplog.at_level(logging.INFO):
+        assert set(run(data, settings(url, transport="upload")).values()) == {"succeeded"}
+    assert state.routes["POST /upload/v1beta/files"] == 12
+    assert 3000 <= state.peak_bytes <= 5000, "the service itself would have taken 20 GiB"
+    assert "waiting for the file store" in caplog.text
+    assert not state.files
+    assert not any(value for value in vars(stores[0]).values() if isinstance(value, dict)), "nothing is kept of a film"
+
+
+def test_space_that_others_give_back_is_noticed(tmp_path: Path, state: State, url: str) -> None:
+    from sg.caption.hosted.services.build import build_service
+    from sg.caption.ledger.journal import Journal
+    from sg.caption.ledger.ledger import Ledger
+
+    (film := tmp_path / "a.mp4").write_bytes(b"clip:a;")
+    state.files["files/foreign"] = StoredFile("files/foreign", "", "", b"", declared_size=100)
+
+    async def go() -> None:
+        ledger, service = Ledger(tmp_path / "ledger.sqlite"), build_service(settings(url))
+        journal = Journal(ledger)
+        store = FileStore(service, journal, ledger, lambda text: None, cap=100, poll_s=0.01, look_again_s=0.02)
+        await store.sweep()
+        waiting = asyncio.create_task(store.use(film, "0" * 64, 7, "video/mp4"))
+        await asyncio.sleep(0.1)
+        assert not waiting.done() and not state.uploads
+        del state.files["files/foreign"]
+        assert not isinstance(await asyncio.wait_for(waiting, 20), Failure)
+        await service.close()
+        await journal.close()
+        ledger.close()
+
+    asyncio.run(go())
+
+
+def test_a_film_that_the_service_lost_is_uploaded_again(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.plan = FaultPlan({"a": ["file_gone"]})
+    data = data_folder(tmp_path, ["a"])
+    assert run(data, settings(url, transport="upload")) == {"a": "succeeded"}
+    assert state.routes["POST /upload/v1beta/files"] == 2
+
+
+def test_names_of_strangers_reach_no_header(tmp_path: Path, state: State, url: str) -> None:
+    data = data_folder(tmp_path, ["a", "b"], names={"a": "-rf öffnen ☃.mp4", "b": "x" * 200 + ".mp4"})
+    assert set(run(data, settings(url, transport="upload")).values()) == {"succeeded"}
+
+
+def test_ctrl_c_lets_requests_in_flight_end(tmp_path: Path, state: State, url: str) -> None:
+    import signal
+
+    state.settings.latency_s = 0.2
+    data, config = data_folder(tmp_path, [f"v{i}" for i in range(300)]), settings(url)
+
+    def interrupt() -> None:
+        while len(state.arrivals) < 10:
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(data, config)
+    with ledger(data, config) as db:
+        assert db.execute("SELECT COUNT(*) FROM attempt WHERE state!='done'").fetchone() == (0,)
+        counts = reading.states(db, recipe_of(config).name)
+    assert counts["succeeded"] == len(state.arrivals) and counts["pending"] == 300 - counts["succeeded"]
+
+
+def test_what_is_missing_is_told_before_anything_is_sent(
+    tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = data_folder(tmp_path, ["a"])
+    with pytest.raises(ConfigError, match="i_have_rights=true"):
+        run(data, settings(url, i_have_rights=False))
+    with pytest.raises(ConfigError, match="budget_usd=DOLLARS"):
+        run(data, settings(url, budget_usd=None, free_without_asking_usd=0.0001))
+    with pytest.raises(MissingInputError, match=r"captioner=gemini buys them"):
+        caption_videos(data, settings(url))
+    monkeypatch.delenv("GEMINI_API_KEY")
+    with pytest.raises(ConfigError, match="GEMINI_API_KEY"):
+        run(data, settings(url))
+    assert not state.arrivals
+
+
+def test_one_process_at_a_time_works_on_a_ledger(tmp_path: Path, state: State, url: str) -> None:
+    from sg.caption.hosted.run import _only_one
+
+    data, config = data_folder(tmp_path, ["a"]), settings(url)
+    with _only_one(ledger_path(data, config)), pytest.raises(ConfigError, match="Another process"):
+        run(data, config)
+
+
+def test_both_other_services_write_the_same_ledger(tmp_path: Path, state: State, url: str) -> None:
+    data = data_folder(tmp_path, ["a", "b"])
+    state.settings.plan = FaultPlan({"a": ["503", "max_tokens"]})
+    config = settings(f"{url}/v1", kind="openai_compatible", name="own", on_model_drift="record")
+    assert set(run(data, config).values()) == {"succeeded"}
+    assert state.requests["a"] == 3

@@ -1,0 +1,137 @@
+"""The ledger forgets nothing that was committed, whoever kills the process, and joins with others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from sg.caption.hosted.run import ledger_path, recipe_of
+from sg.caption.hosted.services.records import Usage
+from sg.caption.ledger import reading
+from sg.caption.ledger.ledger import AttemptEnd, Ledger, NewTask, TaskEnd
+from sg.caption.ledger.merge import forget, merge
+from sg.core.errors import DataError, MissingInputError
+from tests.caption.hosted.builder import caption, data_folder, settings, start_worker
+from tests.caption.hosted.fake_gemini.faults import FaultPlan
+from tests.caption.hosted.fake_gemini.state import State
+
+CLIPS, KILLS, CONCURRENCY = 400, 3, 16
+
+
+def tasks(count: int) -> list[NewTask]:
+    return [NewTask(f"k{i}", f"i{i}", f"v{i}", i) for i in range(count)]
+
+
+def test_a_result_is_recorded_once_and_attempts_of_a_killed_run_are_lost(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with contextlib.closing(Ledger(path)) as ledger:
+        ledger.start_run("{}", "{}")
+        ledger.set_tasks("r", tasks(3))
+        first, second = ledger.claim("r", time.time(), 2)
+        number = ledger.begin_attempt(first, "inline", 100, 0.01)
+        ledger.begin_attempt(second, "inline", 100, 0.02)
+        ledger.end_attempt(number, AttemptEnd(200, usage=Usage(90, 10), cost_usd=0.005))
+        for text in ("kept", "late"):
+            ledger.end_task(first, TaskEnd("succeeded", text=text, record=json.dumps({})))
+    with contextlib.closing(Ledger(path)) as ledger:
+        assert ledger.start_run("{}", "{}") == 1
+        db = ledger.connection
+        assert reading.states(db, "r") == {"pending": 2, "succeeded": 1}
+        assert [row.text for row in reading.results(db, "r")] == ["kept"]
+        assert reading.spent_usd(db) == pytest.approx(0.025)  # the lost request may have been paid
+        assert reading.lost_requests(db) == 1
+        ledger.set_tasks("r", tasks(2))
+        assert reading.states(db, "r") == {"pending": 1, "succeeded": 1, "withdrawn": 1}
+
+
+def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.sqlite").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(DataError, match="is no ledger"):
+        Ledger(tmp_path / "x.sqlite")
+    with pytest.raises(MissingInputError, match="no ledger"):
+        reading.open_for_reading(tmp_path / "none.sqlite")
+
+
+def test_a_ledger_of_an_older_version_goes_on(tmp_path: Path, state: State, url: str) -> None:
+    data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
+    caption(data, config)
+    with contextlib.closing(sqlite3.connect(ledger_path(data, config))) as db:
+        db.execute("ALTER TABLE task DROP COLUMN clip")  # as version 1 was
+        db.execute("PRAGMA user_version=1")
+    data_folder(tmp_path, ["a", "b", "c"])
+    caption(data, config)
+    assert dict(state.paid) == {"a": 1, "b": 1, "c": 1}
+    with reading.open_for_reading(ledger_path(data, config)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("SELECT COUNT(*) FROM task WHERE clip!=''").fetchone() == (3,)
+
+
+def test_a_manifest_with_an_id_twice_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
+    with contextlib.closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
+        with pytest.raises(DataError, match="video id 'v1' appears twice"):
+            ledger.set_tasks("r", [*tasks(3), NewTask("other", "item", "v1", 3)])
+        assert reading.states(ledger.connection, "r") == {}
+
+
+def test_kills_lose_no_caption_and_pay_at_most_what_was_in_flight_twice(tmp_path: Path, state: State, url: str) -> None:
+    """The small version of `benchmarks/caption/hundred_thousand.py`."""
+    state.settings.plan, state.settings.max_per_s = FaultPlan(rate=0.1), 400.0
+    data = data_folder(tmp_path, [f"v{i}" for i in range(CLIPS)])
+    config = settings(url, max_concurrency=CONCURRENCY)
+    for kill in range(KILLS):
+        moment = len(state.paid) + CLIPS // (KILLS + 2)
+        child = start_worker(tmp_path, url, CONCURRENCY)
+        while len(state.paid) < moment and child.poll() is None:
+            time.sleep(0.005)
+        assert child.poll() is None, f"the process ended before kill {kill}"
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    caption(data, config)
+
+    with reading.open_for_reading(ledger_path(data, config)) as db:
+        counts, lost = reading.states(db, recipe_of(config).name), reading.lost_requests(db)
+    assert sum(counts.get(name, 0) for name in ("succeeded", "blocked", "rejected", "failed_permanent")) == CLIPS
+    assert counts.get("succeeded", 0) == len(state.paid), "no caption that was paid is missing"
+    assert state.summary()["second_paid"] <= lost <= KILLS * CONCURRENCY
+
+
+def test_shards_share_nothing_and_merge_into_the_whole_twice_alike(tmp_path: Path, state: State, url: str) -> None:
+    data = data_folder(tmp_path, [f"v{i}" for i in range(20)])
+    shards = [settings(url, shard=f"{which}/2") for which in range(2)]
+    paths = [ledger_path(data, config) for config in shards]
+    for config in shards:
+        caption(data, config)
+    assert state.summary()["requests"] == 20 and paths[0] != paths[1]
+    whole = ledger_path(data, settings(url))
+    for _ in range(2):
+        merge(whole, paths)
+        with reading.open_for_reading(whole) as db:
+            assert reading.states(db, recipe_of(shards[0]).name) == {"succeeded": 20}
+            assert reading.spent_usd(db) == pytest.approx(sum(_spent(path) for path in paths))
+    caption(data, settings(url))
+    assert state.summary()["requests"] == 20
+    with pytest.raises(MissingInputError, match="no ledger"):
+        merge(whole, [tmp_path / "none.sqlite"])
+
+
+def test_a_forgotten_clip_leaves_no_text_and_is_not_asked_for_again(tmp_path: Path, state: State, url: str) -> None:
+    data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
+    caption(data, config)
+    with reading.open_for_reading(ledger_path(data, config)) as db:
+        (text,) = [row.text for row in reading.results(db, recipe_of(config).name) if row.video_id == "a"]
+    assert forget(ledger_path(data, config), ["a"]) == 1
+    caption(data, config)
+    assert state.requests["a"] == 1
+    folder = ledger_path(data, config).parent
+    assert not [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def _spent(path: Path) -> float:
+    with reading.open_for_reading(path) as db:
+        return reading.spent_usd(db)
