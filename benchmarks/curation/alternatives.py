@@ -94,7 +94,7 @@ def cores_of(vectors: Path, folder: Path) -> list[list[Any]]:
     from sg.artefacts.forest import read_forest
     from sg.artefacts.vectors import read_vectors
     from sg.curate.changes import unit_of_forest
-    from sg.curate.statistics import StatisticsSettings, core_statistics
+    from sg.curate.describe.statistics import StatisticsSettings, core_statistics
 
     forest, stored = read_forest(folder / "forest.parquet"), read_vectors(vectors)
     sizes = [round(len(forest) * rung / 530) for rung in RUNGS]

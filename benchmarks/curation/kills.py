@@ -27,7 +27,7 @@ import os, sys
 from pathlib import Path
 from sg.curate.config import TomeConfig
 from sg.curate.pipeline import curate
-import sg.curate.resume, sg.curate.tome
+import sg.curate.tome.resume, sg.curate.tome.merge
 
 config = TomeConfig(block_rows=32, checkpoint_every_s=0.0)
 print("ready", flush=True)

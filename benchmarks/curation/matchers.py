@@ -17,12 +17,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sg.artefacts.vectors import read_vectors
-from sg.curate.bounds import principal_basis
-from sg.curate.cells import CellMatcher, Cells
-from sg.curate.matchers import unit_tensor
-from sg.curate.matching import ExactMatcher, Matches, match
+from sg.curate.matching.bounds import principal_basis
+from sg.curate.matching.cells import CellMatcher, Cells
+from sg.curate.matching.exact import ExactMatcher, Matches, match
+from sg.curate.matching.matchers import unit_tensor
+from sg.curate.matching.projected import ProjectedMatcher
 from sg.curate.order import is_target_side
-from sg.curate.projected import ProjectedMatcher
 from sg.curate.videos import load_videos
 
 

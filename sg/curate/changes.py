@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sg.artefacts.forest import NO_ROUND, Forest, subtree_sizes
 from sg.artefacts.vectors import Vectors
 from sg.core.errors import ConfigError, DataError
-from sg.curate.matchers import choose_device
-from sg.curate.matching import ExactMatcher, match
+from sg.curate.matching.exact import ExactMatcher, match
+from sg.curate.matching.matchers import choose_device
 from sg.curate.videos import unit_rows
 
 Rows = NDArray[np.int64]

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sg.curate.matching import full_precision
+from sg.curate.matching.exact import full_precision
 
 Rows = NDArray[np.int64]
 _ROWS_AT_ONCE = 4096

@@ -36,7 +36,7 @@ from sg.curate.removals import Removals, assemble_forest, forest_of
 from sg.curate.videos import Videos, load_videos, select_videos
 
 if TYPE_CHECKING:
-    from sg.curate.resume import RunStore
+    from sg.curate.tome.resume import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def _curate(
     wanted: Sequence[str] | None,
     missing: Literal["error", "skip"],
 ) -> None:
-    from sg.curate.resume import RunStore
+    from sg.curate.tome.resume import RunStore
 
     started = time.monotonic()
     store = RunStore(out_folder / UNFINISHED_FOLDER, identity, getattr(config, "checkpoint_every_s", 30.0))
@@ -236,7 +236,7 @@ def curated_order(
 ) -> CuratedOrder:
     """What the curator of `config` decides about `videos`; `store` keeps an unfinished ToMe run."""
     if isinstance(config, TomeConfig):
-        from sg.curate.tome import merge_videos
+        from sg.curate.tome.merge import merge_videos
 
         removals, rounds = merge_videos(videos, config, store)
         return CuratedOrder(removals, {"rounds": [dataclasses.asdict(record) for record in rounds]})

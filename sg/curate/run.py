@@ -16,9 +16,9 @@ from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import read_json
 from sg.core.scales import parse_scale
 from sg.curate.config import CurateConfig, ShardedTomeConfig
-from sg.curate.export import export_core
+from sg.curate.describe.export import export_core
+from sg.curate.describe.statistics import StatisticsSettings
 from sg.curate.pipeline import curate
-from sg.curate.statistics import StatisticsSettings
 from sg.curate.upkeep import describe_source, extend_curation, forget_in_curation
 from sg.sources.config import DataConfig, DemoDataConfig
 from sg.sources.manifests import make_manifest

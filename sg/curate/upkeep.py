@@ -15,8 +15,8 @@ from sg.artefacts.vectors import read_vectors, vectors_fingerprint
 from sg.core.files import file_lock, read_json, write_json
 from sg.core.fingerprints import fingerprint
 from sg.curate.config import CuratorConfig
+from sg.curate.describe.statistics import STATISTICS_FILE, StatisticsSettings, core_statistics
 from sg.curate.pipeline import CURATION_FILE, captions_for, curation_identity
-from sg.curate.statistics import STATISTICS_FILE, StatisticsSettings, core_statistics
 from sg.curate.videos import select_videos
 
 log = logging.getLogger(__name__)
@@ -35,13 +35,13 @@ def describe_cores(
     sources: Mapping[str, str] | None = None,
     families: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write `statistics.json` beside the forest in `out_folder` (see `sg.curate.statistics`), unless it is there.
+    """Write `statistics.json` beside the forest in `out_folder` (see `sg.curate.describe.statistics`), unless it is there.
 
     `benchmark_folder` holds the vectors of a benchmark's videos, made by the same embedder, to look for contamination;
     `sources` maps video ids to their source, `families` to their family of near-duplicates where that is known.
     """
     from sg.curate.changes import unit_of_forest
-    from sg.curate.contamination import contamination
+    from sg.curate.describe.contamination import contamination
 
     settings = settings or StatisticsSettings()
     path = out_folder / STATISTICS_FILE

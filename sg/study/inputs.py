@@ -101,8 +101,8 @@ def make_inputs(config: TrainConfig) -> Inputs:
         MissingInputError: an input of real data is missing; the message names the command that makes it.
     """
     from sg.caption.run import caption_videos
+    from sg.curate.describe.statistics import StatisticsSettings
     from sg.curate.pipeline import curate
-    from sg.curate.statistics import StatisticsSettings
     from sg.curate.upkeep import describe_source
     from sg.embed.run import embed_videos
 

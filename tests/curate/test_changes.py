@@ -12,7 +12,7 @@ from sg.core.errors import ConfigError, DataError
 from sg.curate.changes import extend_forest, forget_videos, unit_of_forest
 from sg.curate.config import TomeConfig
 from sg.curate.removals import forest_of
-from sg.curate.tome import merge_videos
+from sg.curate.tome.merge import merge_videos
 from sg.curate.videos import load_videos
 from tests.curate.builders import clumpy_vectors
 

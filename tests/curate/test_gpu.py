@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from sg.curate.config import TomeConfig
-from sg.curate.statistics import StatisticsSettings, core_statistics
-from sg.curate.tome import merge_videos
+from sg.curate.describe.statistics import StatisticsSettings, core_statistics
+from sg.curate.tome.merge import merge_videos
 from tests.curate.builders import clumpy_videos
 
 pytestmark = [
@@ -29,7 +29,7 @@ def test_a_gpu_gives_the_forest_of_the_cpu(settings):
 
 
 def test_numbers_about_cores_are_those_of_the_cpu():
-    from tests.curate.test_statistics import curated
+    from tests.curate.describe.test_statistics import curated
 
     forest, unit = curated(TomeConfig())
     results = [core_statistics(forest, unit, [50, 200], StatisticsSettings(device=name)) for name in ("cpu", "cuda")]

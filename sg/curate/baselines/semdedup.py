@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sg.artefacts.forest import NO_ROUND
 from sg.curate.baselines.config import SemDedupConfig
 from sg.curate.clustering import Rows, nearest_centres, spherical_kmeans
-from sg.curate.matching import full_precision
+from sg.curate.matching.exact import full_precision
 from sg.curate.removals import Removals
 from sg.curate.videos import Videos
 

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from sg.artefacts.vectors import read_part
 from sg.curate.clustering import nearest_centres
 from sg.curate.config import TomeConfig
-from sg.curate.matchers import Matchers, unit_tensor
+from sg.curate.matching.matchers import Matchers, unit_tensor
 from sg.curate.removals import Removals, row_cosines
-from sg.curate.rounds import Edges, Tokens, merge_groups
 from sg.curate.sharded.shards import (
     Rows,
     Shard,
@@ -31,7 +30,8 @@ from sg.curate.sharded.shards import (
     read_shard,
     write_shard,
 )
-from sg.curate.survivors import choose_winners, removals_of_round, survivor_rule
+from sg.curate.tome.rounds import Edges, Tokens, merge_groups
+from sg.curate.tome.survivors import choose_winners, removals_of_round, survivor_rule
 from sg.curate.videos import Videos, unit_rows
 
 

@@ -17,11 +17,9 @@ import numpy as np
 
 from sg.core.progress import Progress
 from sg.curate.config import ShardedTomeConfig
-from sg.curate.matching import Matches
+from sg.curate.matching.exact import Matches
 from sg.curate.order import is_target_side
 from sg.curate.removals import Removals, row_cosines
-from sg.curate.rounds import Edges, Tokens, choose_edges
-from sg.curate.schedule import Schedule
 from sg.curate.sharded.corpus import Corpus
 from sg.curate.sharded.engines import Engine, open_engine
 from sg.curate.sharded.jobs import (
@@ -42,8 +40,10 @@ from sg.curate.sharded.jobs import (
 from sg.curate.sharded.placement import centres_of, grouped, place
 from sg.curate.sharded.shards import Rows, cell_path, join, read_shard
 from sg.curate.sharded.state import ShardedState, load_state, save_state
-from sg.curate.survivors import survivor_rule
-from sg.curate.tome import RoundRecord, RunState, StateStore, collapse_exact, merge_on
+from sg.curate.tome.merge import RoundRecord, RunState, StateStore, collapse_exact, merge_on
+from sg.curate.tome.rounds import Edges, Tokens, choose_edges
+from sg.curate.tome.schedule import Schedule
+from sg.curate.tome.survivors import survivor_rule
 from sg.curate.videos import Videos
 
 _SAMPLE = 65_536

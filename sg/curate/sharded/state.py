@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sg.core.files import atomic_path
 from sg.curate.removals import Removals
 from sg.curate.sharded.shards import Rows, Vectors32
-from sg.curate.tome import RoundRecord
+from sg.curate.tome.merge import RoundRecord
 
 _FILE = "state.npz"
 _ARRAYS = ("row", "representative", "size", "cell", "rep_similarity", "centres")

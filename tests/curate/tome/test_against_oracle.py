@@ -1,4 +1,4 @@
-"""Runs of any kind against the slow program of `tests/curate/oracle.py`."""
+"""Runs of any kind against the slow program of `tests/curate/tome/oracle.py`."""
 
 import math
 
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from sg.artefacts.vectors import Vectors
 from sg.curate.config import TomeConfig
-from sg.curate.tome import merge_videos
+from sg.curate.tome.merge import merge_videos
 from sg.curate.videos import load_videos
-from tests.curate.oracle import Rules, merge_forest
+from tests.curate.tome.oracle import Rules, merge_forest
 
 RELAXED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
 # The 24 unit vectors of the 24-cell: all lengths and products are exact, so nearly every choice is a tie.
@@ -87,7 +87,7 @@ def compare(matrix, rule, way, dtype, captions, smallest_margin):
 
 @pytest.fixture(autouse=True)
 def _bounds_for_few_pairs(monkeypatch):
-    monkeypatch.setattr("sg.curate.matchers._WORTH_A_BOUND", 1)
+    monkeypatch.setattr("sg.curate.matching.matchers._WORTH_A_BOUND", 1)
 
 
 @RELAXED
@@ -112,7 +112,7 @@ def test_any_vectors_give_the_forest_of_the_rules(count, dim, seed, rule, way, c
 
 
 def test_the_program_of_the_rules_knows_the_check_values():
-    from tests.curate.oracle import key_of, side
+    from tests.curate.tome.oracle import key_of, side
 
     assert key_of("webvid/0000001", 0) == 0x468B16D877A6710D
     assert [side(key_of("webvid/0000001", 0), number) for number in range(8)] == [0, 1, 0, 0, 1, 0, 1, 0]

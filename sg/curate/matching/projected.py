@@ -1,4 +1,4 @@
-"""Exact matches with few full products: the bound of `sg.curate.bounds` on all pairs."""
+"""Exact matches with few full products: the bound of `sg.curate.matching.bounds` on all pairs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sg.curate.bounds import Found, in_stripes, with_rest
-from sg.curate.matching import Candidates
+from sg.curate.matching.bounds import Found, in_stripes, with_rest
+from sg.curate.matching.exact import Candidates
 
 _STRIPE_ROWS, _TILE_ROWS, _TILE_COLUMNS = 2048, 256, 1024
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sg.core.errors import ConfigError
-from sg.curate.matching import Candidates
+from sg.curate.matching.exact import Candidates
 
 _TRAINING_ROWS_PER_LIST = 64
 

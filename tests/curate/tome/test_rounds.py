@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from sg.curate.config import TomeConfig
-from sg.curate.matchers import Matchers
-from sg.curate.rounds import Edges, Tokens, choose_edges, kept_positions, merge_groups, merge_tokens
-from tests.curate import tome_goldens
+from sg.curate.matching.matchers import Matchers
+from sg.curate.tome.rounds import Edges, Tokens, choose_edges, kept_positions, merge_groups, merge_tokens
+from tests.curate.tome import goldens as tome_goldens
 
 
 def reference_round(tokens, merges, dtype):

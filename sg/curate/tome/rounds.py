@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from sg.curate.matching import Matches
+    from sg.curate.matching.exact import Matches
 
 Rows = NDArray[np.int64]
 _EDGES_AT_ONCE = 16_384

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sg.artefacts.forest import COLLAPSE_ROUND, Forest
-from sg.curate.embedding_map import embedding_map
-from sg.curate.matchers import choose_device
-from sg.curate.matching import full_precision
+from sg.curate.describe.embedding_map import embedding_map
+from sg.curate.matching.exact import full_precision
+from sg.curate.matching.matchers import choose_device
 from sg.curate.order import video_keys
 
 Rows = NDArray[np.int64]

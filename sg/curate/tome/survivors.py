@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg.curate.removals import Removals
-from sg.curate.rounds import Edges, Groups, Rows, Tokens
+from sg.curate.tome.rounds import Edges, Groups, Rows, Tokens
 from sg.curate.videos import Videos
 
 Survivor = Literal["medoid", "longest_caption", "dst"]

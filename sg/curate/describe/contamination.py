@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sg.artefacts.forest import Forest
 from sg.artefacts.vectors import Vectors
 from sg.core.errors import DataError
-from sg.curate.matchers import choose_device
-from sg.curate.matching import ExactMatcher, match
-from sg.curate.statistics import StatisticsSettings
+from sg.curate.describe.statistics import StatisticsSettings
+from sg.curate.matching.exact import ExactMatcher, match
+from sg.curate.matching.matchers import choose_device
 from sg.curate.videos import unit_rows
 
 

@@ -9,12 +9,12 @@ from sg.core.errors import DataError
 from sg.curate.baselines.config import RandomConfig
 from sg.curate.changes import unit_of_forest
 from sg.curate.config import TomeConfig
-from sg.curate.contamination import contamination
-from sg.curate.embedding_map import principal_plane
-from sg.curate.export import export_core
+from sg.curate.describe.contamination import contamination
+from sg.curate.describe.embedding_map import principal_plane
+from sg.curate.describe.export import export_core
+from sg.curate.describe.statistics import StatisticsSettings, core_statistics
 from sg.curate.pipeline import curated_order
 from sg.curate.removals import forest_of
-from sg.curate.statistics import StatisticsSettings, core_statistics
 from sg.curate.videos import load_videos
 from tests.curate.builders import clumpy_vectors
 

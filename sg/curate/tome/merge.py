@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from sg.artefacts.forest import COLLAPSE_ROUND
 from sg.core.progress import Progress
 from sg.curate.config import TomeConfig
-from sg.curate.matchers import Matchers
-from sg.curate.matching import BlockStore
+from sg.curate.matching.exact import BlockStore
+from sg.curate.matching.matchers import Matchers
 from sg.curate.order import is_target_side
 from sg.curate.removals import Removals
-from sg.curate.rounds import (
+from sg.curate.tome.rounds import (
     Edges,
     Rows,
     Tokens,
@@ -27,8 +27,8 @@ from sg.curate.rounds import (
     merge_groups,
     merge_tokens,
 )
-from sg.curate.schedule import Schedule
-from sg.curate.survivors import Survivor, best_of_groups, choose_winners, removals_of_round, survivor_rule
+from sg.curate.tome.schedule import Schedule
+from sg.curate.tome.survivors import Survivor, best_of_groups, choose_winners, removals_of_round, survivor_rule
 from sg.curate.videos import Videos
 
 _GIGA = 1e9

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-FOLDER = Path(__file__).resolve().parents[1] / "goldens" / "tome"
+FOLDER = Path(__file__).resolve().parents[2] / "goldens" / "tome"
 FORESTS = sorted(path.stem for path in FOLDER.glob("forest_*.npz"))
 ROUNDS = sorted(path.stem for path in FOLDER.glob("*.npz") if not path.stem.startswith(("forest_", "ties_")))
 

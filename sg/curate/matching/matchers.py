@@ -12,11 +12,11 @@ from torch import Tensor
 
 from sg.core.errors import ConfigError
 from sg.curate.config import TomeConfig
-from sg.curate.matching import BlockStore, ExactMatcher, Matcher, Matches, match
-from sg.curate.rounds import Edges, Rows
+from sg.curate.matching.exact import BlockStore, ExactMatcher, Matcher, Matches, match
+from sg.curate.tome.rounds import Edges, Rows
 
 if TYPE_CHECKING:
-    from sg.curate.cells import Cells
+    from sg.curate.matching.cells import Cells
 
 _ROWS_AT_ONCE = 16_384
 _WORTH_A_BOUND = 10_000_000
@@ -64,10 +64,10 @@ class Matchers:
     def _matcher(self, sources: int, b: Tensor) -> Matcher:
         if self.is_partial(sources, len(b)):
             if self._config.matcher == "faiss":
-                from sg.curate.faiss_candidates import FaissMatcher
+                from sg.curate.matching.faiss_candidates import FaissMatcher
 
                 return FaissMatcher(b, self._config.rows_per_cell, self._config.probed_cells)
-            from sg.curate.cells import CellMatcher, Cells
+            from sg.curate.matching.cells import CellMatcher, Cells
 
             if self._cells is None:
                 self._cells = Cells(self._unit, self._config.rows_per_cell, self._config.seed)
@@ -79,7 +79,7 @@ class Matchers:
         basis = self._bound(b) if sources * len(b) >= _WORTH_A_BOUND else None
         if basis is None:
             return ExactMatcher(b, self._config.block_rows, self._config.block_columns)
-        from sg.curate.projected import ProjectedMatcher
+        from sg.curate.matching.projected import ProjectedMatcher
 
         return ProjectedMatcher(b, basis)
 
@@ -88,7 +88,7 @@ class Matchers:
         if self._config.matcher == "exact" or b.device.type != "cpu" or b.dtype != torch.float32:
             return None
         if self._basis is None:
-            from sg.curate.bounds import principal_basis
+            from sg.curate.matching.bounds import principal_basis
 
             self._basis = principal_basis(self._unit, self._config.projected_dims)
         return self._basis

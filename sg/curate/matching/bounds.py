@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sg.curate.matching import Candidates
+from sg.curate.matching.exact import Candidates
 
 _SLACK = np.float32(1e-5)
 """More than all rounding errors of bounds and products (each below 1e-6) and the near-tie width together."""

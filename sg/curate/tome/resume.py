@@ -13,10 +13,10 @@ import numpy as np
 
 from sg.core.errors import ConfigError
 from sg.core.files import atomic_path, read_json, write_json
-from sg.curate.matching import Candidates
+from sg.curate.matching.exact import Candidates
 from sg.curate.removals import Removals
-from sg.curate.rounds import Tokens
-from sg.curate.tome import RoundRecord, RunState
+from sg.curate.tome.merge import RoundRecord, RunState
+from sg.curate.tome.rounds import Tokens
 
 _IDENTITY_FILE = "identity.json"
 _TOKENS = tuple(field.name for field in dataclasses.fields(Tokens))

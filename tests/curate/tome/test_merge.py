@@ -10,10 +10,10 @@ from sg.artefacts.vectors import Vectors
 from sg.core.errors import ConfigError
 from sg.curate.config import TomeConfig
 from sg.curate.removals import forest_of
-from sg.curate.tome import merge_videos
+from sg.curate.tome.merge import merge_videos
 from sg.curate.videos import load_videos
-from tests.curate import tome_goldens
 from tests.curate.builders import clumpy_vectors, clumpy_videos
+from tests.curate.tome import goldens as tome_goldens
 
 
 def merge_golden(golden, **settings):
@@ -191,7 +191,7 @@ def test_one_more_video_does_not_reshuffle_the_rest():
     ],
 )
 def test_precision_blocks_and_matchers_leave_no_trace(other, monkeypatch):
-    monkeypatch.setattr("sg.curate.matchers._WORTH_A_BOUND", 1)
+    monkeypatch.setattr("sg.curate.matching.matchers._WORTH_A_BOUND", 1)
     removals, _ = merge_videos(clumpy_videos(1200), TomeConfig())
     videos = clumpy_videos(1200, dtype=other.get("dtype", "float32"))
     again, _ = merge_videos(videos, TomeConfig(**other))

@@ -1,0 +1,1 @@
+"""ToMe as a curator: rounds of bipartite matching from all videos down to one."""
