@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
 from sg.artefacts.manifest import OK, VideoRecord, read_manifest, write_manifest
-from sg.sources.disk import Clip
-from sg.sources.findings import MISSING, Findings
-from sg.sources.items import Item, name_keys
-from sg.sources.matching import Matcher
-from sg.sources.records import read_records
-from sg.sources.webvid import WebVid
+from sg.sources.scan.disk import Clip
+from sg.sources.scan.findings import MISSING, Findings
+from sg.sources.scan.items import Item, name_keys
+from sg.sources.scan.matching import Matcher
+from sg.sources.scan.records import read_records
+from sg.sources.sets.webvid import WebVid
 
 WORDS = (
     "a",

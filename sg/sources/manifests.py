@@ -19,7 +19,7 @@ def make_manifest(config: DataConfig) -> Path:
         MissingInputError: there is no manifest and no way to make it.
     """
     if isinstance(config, MixDataConfig):
-        from sg.sources.mix import is_drawn
+        from sg.sources.sets.mix import is_drawn
 
         return config.manifest_path if is_drawn(config) else scan(config)
     if isinstance(config, AnnotatedDataConfig) and config.manifest_path.is_file():
@@ -38,15 +38,15 @@ def scan(config: DataConfig) -> Path:
 
         return build_demo_world(config.world, Path(config.dir))
     if isinstance(config, FolderDataConfig):
-        from sg.sources.folder import scan_folder
+        from sg.sources.sets.folder import scan_folder
 
         return scan_folder(config)
     if isinstance(config, AnnotatedDataConfig):
-        from sg.sources.scan import scan_annotated
+        from sg.sources.scan.annotated import scan_annotated
 
         return scan_annotated(config)
     if isinstance(config, MixDataConfig):
-        from sg.sources.mix import draw_mix
+        from sg.sources.sets.mix import draw_mix
 
         return draw_mix(config)
     if not config.manifest_path.is_file():

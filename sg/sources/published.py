@@ -14,31 +14,31 @@ from sg.sources.config import (
     ShareGeminiDataConfig,
     WebVidDataConfig,
 )
-from sg.sources.disk import Clip
-from sg.sources.items import Source
+from sg.sources.scan.disk import Clip
+from sg.sources.scan.items import Source
 
 
 def build_source(config: AnnotatedDataConfig, clips: Sequence[Clip]) -> Source:
     """The reader of the set that `config` is about, for the films that lie on disk."""
     if isinstance(config, WebVidDataConfig):
-        from sg.sources.webvid import WebVid
+        from sg.sources.sets.webvid import WebVid
 
         return WebVid()
     if isinstance(config, Kinetics400DataConfig):
-        from sg.sources.kinetics400 import Kinetics400
+        from sg.sources.sets.kinetics400 import Kinetics400
 
         return Kinetics400()
     if isinstance(config, InternVidDataConfig):
-        from sg.sources.internvid import InternVid
-        from sg.sources.numbered import Numbering
+        from sg.sources.scan.numbered import Numbering
+        from sg.sources.sets.internvid import InternVid
 
         return InternVid(Numbering.of(clips))
     if isinstance(config, HdVilaDataConfig):
-        from sg.sources.hdvila import HdVila
+        from sg.sources.sets.hdvila import HdVila
 
         return HdVila(config.unit, config.window_s)
     if isinstance(config, ShareGeminiDataConfig):
-        from sg.sources.sharegemini import ShareGemini
+        from sg.sources.sets.sharegemini import ShareGemini
 
         return ShareGemini(Path(config.name_map) if config.name_map else None)
     raise ConfigError(f"data={config.name} is no published set that can be scanned.")

@@ -12,9 +12,9 @@ from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.manifest import Manifest
 from sg.caption.cleaning import clean_caption
 from sg.core.errors import DataError, MissingInputError
-from sg.sources.items import Problem
-from sg.sources.records import BadRecord, read_records
-from sg.sources.sharegemini import PublishedCaption, published_caption, read_name_map
+from sg.sources.scan.items import Problem
+from sg.sources.scan.records import BadRecord, read_records
+from sg.sources.sets.sharegemini import PublishedCaption, published_caption, read_name_map
 
 log = logging.getLogger(__name__)
 MODEL = "gemini-1.5-pro"

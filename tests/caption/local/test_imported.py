@@ -13,8 +13,8 @@ from sg.artefacts.manifest import VideoRecord, read_manifest, write_manifest
 from sg.caption.exports.write import export, question
 from sg.caption.local.imported import import_published
 from sg.core.errors import DataError, MissingInputError
-from sg.sources.records import read_records
-from sg.sources.sharegemini import PublishedCaption, published_caption
+from sg.sources.scan.records import read_records
+from sg.sources.sets.sharegemini import PublishedCaption, published_caption
 from tests.caption.hosted.builder import data_folder
 
 SLUG = "stock-footage-a-dog-runs"

@@ -16,10 +16,10 @@ from sg.artefacts.tables import read_info
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.fingerprints import file_hash, fingerprint
-from sg.sources.caption_files import CaptionFile, read_caption_file
 from sg.sources.config import FolderDataConfig
-from sg.sources.disk import Clip, Listing, list_clips
-from sg.sources.probing import probe_clips
+from sg.sources.scan.caption_files import CaptionFile, read_caption_file
+from sg.sources.scan.disk import Clip, Listing, list_clips
+from sg.sources.scan.probing import probe_clips
 
 log = logging.getLogger(__name__)
 

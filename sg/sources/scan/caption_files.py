@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.sources.records import (
+from sg.sources.scan.records import (
     PACKED,
     TABLES,
     TEXTS,

@@ -15,9 +15,9 @@ from typing import Any
 from sg.artefacts.names import safe_video_id
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json
-from sg.sources.caption_files import first_answer
-from sg.sources.items import Item, Problem, first_of, named_range, shown, split_of, text_of, url_stem
-from sg.sources.kinetics400 import kinetics_item
+from sg.sources.scan.caption_files import first_answer
+from sg.sources.scan.items import Item, Problem, first_of, named_range, shown, split_of, text_of, url_stem
+from sg.sources.sets.kinetics400 import kinetics_item
 
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _TOKEN = re.compile(r"\s*<(?:video|image)>\s*", re.IGNORECASE)

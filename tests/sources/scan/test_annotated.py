@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 
 from sg.artefacts.manifest import read_manifest, video_path
 from sg.core.files import read_json
-from sg.sources import duplicates, probing
 from sg.sources.config import Kinetics400DataConfig, WebVidDataConfig
-from sg.sources.journal import Journal
 from sg.sources.manifests import scan
+from sg.sources.scan import duplicates, probing
+from sg.sources.scan.journal import Journal
 
 Films = Callable[..., Path]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def webvid(tmp_path: Path, numbers: range, **values: Any) -> WebVidDataConfig:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sg.sources.disk import Listing, list_clips
-from sg.sources.items import youtube_id
-from sg.sources.records import SUFFIXES, BadRecord, read_records
+from sg.sources.scan.disk import Listing, list_clips
+from sg.sources.scan.items import youtube_id
+from sg.sources.scan.records import SUFFIXES, BadRecord, read_records
 
 _ID_COLUMNS = ("videoID", "youtube_id", "YoutubeID", "video_id", "url")
 

@@ -16,8 +16,8 @@ from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError
 from sg.sources.config import WebVidDataConfig
 from sg.sources.manifests import scan
-from sg.sources.shards import unpack_shards
-from sg.sources.tar_index import tar_members
+from sg.sources.scan.shards import unpack_shards
+from sg.sources.scan.tar_index import tar_members
 
 Films = Callable[..., Path]
 

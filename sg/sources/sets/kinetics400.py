@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sg.sources.items import Item, Problem, any_part_key, film_part, first_of, range_key, split_of, text_of
+from sg.sources.scan.items import Item, Problem, any_part_key, film_part, first_of, range_key, split_of, text_of
 
 REPLACEMENTS = "replacement_for_corrupted_k400"
 """Folder of the mirror with good copies of films that are corrupt in the main folders."""

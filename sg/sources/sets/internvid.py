@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sg.sources.items import Item, Problem, film_part, first_of, range_key, rounded_key, text_of
-from sg.sources.numbered import Numbering
+from sg.sources.scan.items import Item, Problem, film_part, first_of, range_key, rounded_key, text_of
+from sg.sources.scan.numbered import Numbering
 
 _SCORES = {"UMT_Score": "umt_score", "CLIP_Score": "clip_score", "Aesthetic_Score": "aesthetic_score"}
 

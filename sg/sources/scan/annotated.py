@@ -16,20 +16,20 @@ from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
 from sg.core.progress import Progress
-from sg.sources.annotations import Annotations
 from sg.sources.config import AnnotatedDataConfig, InternVidDataConfig
-from sg.sources.cutting import cut_clips, cut_jobs, films_by_id
-from sg.sources.disk import Clip, Listing, list_clips
-from sg.sources.duplicates import Digests, also_in, same_bytes
-from sg.sources.findings import AMBIGUOUS, BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
-from sg.sources.items import Item, Problem, name_keys
-from sg.sources.journal import Journal
-from sg.sources.matching import Matcher
-from sg.sources.numbered import is_as_long, number_key, numbered_clip
-from sg.sources.overlap import BenchmarkVideos, benchmark_videos
-from sg.sources.probing import Outcome, probe_clips
 from sg.sources.published import build_source
-from sg.sources.scan_report import ScanReport, write_report
+from sg.sources.scan.annotations import Annotations
+from sg.sources.scan.cutting import cut_clips, cut_jobs, films_by_id
+from sg.sources.scan.disk import Clip, Listing, list_clips
+from sg.sources.scan.duplicates import Digests, also_in, same_bytes
+from sg.sources.scan.findings import AMBIGUOUS, BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
+from sg.sources.scan.items import Item, Problem, name_keys
+from sg.sources.scan.journal import Journal
+from sg.sources.scan.matching import Matcher
+from sg.sources.scan.numbered import is_as_long, number_key, numbered_clip
+from sg.sources.scan.overlap import BenchmarkVideos, benchmark_videos
+from sg.sources.scan.probing import Outcome, probe_clips
+from sg.sources.scan.report import ScanReport, write_report
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def scan_annotated(config: AnnotatedDataConfig) -> Path:
 
 def _unpack(shards: str, videos: Path, files: ScanFiles) -> Counter[str]:
     """Copy the films out of the shards; gives what was left out."""
-    from sg.sources.shards import unpack_shards
+    from sg.sources.scan.shards import unpack_shards
 
     if not Path(shards).is_dir():
         raise MissingInputError(f"There is no folder of shards {shards}: give it with data.shards=DIR.")

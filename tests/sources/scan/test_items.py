@@ -8,14 +8,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sg.artefacts.names import check_video_id
-from sg.sources.hdvila import HdVila
-from sg.sources.internvid import InternVid
-from sg.sources.items import Item, Problem, name_keys, named_range, shown, sidecar_record, url_stem, youtube_id
-from sg.sources.kinetics400 import Kinetics400
-from sg.sources.numbered import Numbering
-from sg.sources.sharegemini import ShareGemini
-from sg.sources.timestamps import DAY_MS, parse_range_ms, parse_time_ms
-from sg.sources.webvid import WebVid
+from sg.sources.scan.items import Item, Problem, name_keys, named_range, shown, sidecar_record, url_stem, youtube_id
+from sg.sources.scan.numbered import Numbering
+from sg.sources.scan.timestamps import DAY_MS, parse_range_ms, parse_time_ms
+from sg.sources.sets.hdvila import HdVila
+from sg.sources.sets.internvid import InternVid
+from sg.sources.sets.kinetics400 import Kinetics400
+from sg.sources.sets.sharegemini import ShareGemini
+from sg.sources.sets.webvid import WebVid
 
 SOURCES = [
     WebVid(),

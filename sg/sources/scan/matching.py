@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from sg.sources.disk import Clip
-from sg.sources.findings import AMBIGUOUS, EXTRA, REPEATED_ID, SECOND_FILM, Findings
-from sg.sources.items import Item
+from sg.sources.scan.disk import Clip
+from sg.sources.scan.findings import AMBIGUOUS, EXTRA, REPEATED_ID, SECOND_FILM, Findings
+from sg.sources.scan.items import Item
 
 
 class Matcher:

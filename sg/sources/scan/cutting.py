@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sg.core.errors import SgError
 from sg.core.progress import Progress
-from sg.sources.disk import Clip
-from sg.sources.findings import Findings
-from sg.sources.items import Item, youtube_id
+from sg.sources.scan.disk import Clip
+from sg.sources.scan.findings import Findings
+from sg.sources.scan.items import Item, youtube_id
 
 CUT_FOLDER = "cut"
 NOT_CUT = "not_cut"

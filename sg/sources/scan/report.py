@@ -11,11 +11,11 @@ from typing import Any
 
 from sg.artefacts.manifest import OK, VideoRecord
 from sg.core.files import write_json, write_text
-from sg.sources.annotations import Annotations
 from sg.sources.config import AnnotatedDataConfig
-from sg.sources.cutting import NOT_CUT
-from sg.sources.disk import Listing
-from sg.sources.findings import (
+from sg.sources.scan.annotations import Annotations
+from sg.sources.scan.cutting import NOT_CUT
+from sg.sources.scan.disk import Listing
+from sg.sources.scan.findings import (
     AMBIGUOUS,
     BAD_RECORD,
     DUPLICATE,
@@ -27,8 +27,8 @@ from sg.sources.findings import (
     SECOND_FILM,
     Findings,
 )
-from sg.sources.items import Source, shown
-from sg.sources.overlap import BenchmarkVideos
+from sg.sources.scan.items import Source, shown
+from sg.sources.scan.overlap import BenchmarkVideos
 
 JSON_FILE, TEXT_FILE = "scan_report.json", "scan_report.txt"
 UNREADABLE = "unreadable"

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sg.sources.disk import Clip
-from sg.sources.items import Item, youtube_id
+from sg.sources.scan.disk import Clip
+from sg.sources.scan.items import Item, youtube_id
 
 _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 _SLACK_S, _SLACK = 1.0, 0.1

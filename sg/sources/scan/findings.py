@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sg.core.files import atomic_path
-from sg.sources.items import shown
+from sg.sources.scan.items import shown
 
 MISSING = "missing"
 EXTRA = "extra"

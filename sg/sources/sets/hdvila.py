@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from sg.sources.items import Item, Problem, first_of, range_key, shown, text_of, youtube_id
-from sg.sources.timestamps import parse_range_ms
+from sg.sources.scan.items import Item, Problem, first_of, range_key, shown, text_of, youtube_id
+from sg.sources.scan.timestamps import parse_range_ms
 
 _CLIP_ID = re.compile(r"([A-Za-z0-9_-]{11})\.([0-9]{1,9})(?:\.mp4)?", re.ASCII)
 _MAX_CLIPS = 100_000

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from sg.sources.timestamps import parse_range_ms, parse_time_ms
+from sg.sources.scan.timestamps import parse_range_ms, parse_time_ms
 
 MAX_CAPTION = 20_000
 """Characters kept of one caption."""

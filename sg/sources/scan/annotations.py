@@ -11,9 +11,9 @@ from typing import Any
 
 from sg.core.errors import MissingInputError
 from sg.core.progress import Progress
-from sg.sources.disk import Clip, Listing
-from sg.sources.items import Item, Problem, Source, sidecar_record
-from sg.sources.records import BadRecord, annotation_files, read_records
+from sg.sources.scan.disk import Clip, Listing
+from sg.sources.scan.items import Item, Problem, Source, sidecar_record
+from sg.sources.scan.records import BadRecord, annotation_files, read_records
 
 _MAX_SIDECAR = 2**24
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sg.core.progress import Progress
-from sg.sources.disk import Clip
-from sg.sources.journal import Journal
+from sg.sources.scan.disk import Clip
+from sg.sources.scan.journal import Journal
 
 _EDGE = 2**16
 

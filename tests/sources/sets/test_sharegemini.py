@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sg.core.errors import DataError
-from sg.sources.items import Problem
-from sg.sources.records import read_records
-from sg.sources.sharegemini import PublishedCaption, published_caption, read_name_map
+from sg.sources.scan.items import Problem
+from sg.sources.scan.records import read_records
+from sg.sources.sets.sharegemini import PublishedCaption, published_caption, read_name_map
 
 SLUG = "stock-footage-a-dog-runs"
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sg.sources.items import Item, Problem, first_of, shown, split_of, text_of, url_stem
-from sg.sources.timestamps import parse_time_ms
+from sg.sources.scan.items import Item, Problem, first_of, shown, split_of, text_of, url_stem
+from sg.sources.scan.timestamps import parse_time_ms
 
 _NUMBER = re.compile(r"([0-9]{1,20})(?:\.0)?", re.ASCII)
 _IN_URL = re.compile(r"/videos/([0-9]{1,20})/", re.ASCII)

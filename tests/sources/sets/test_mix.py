@@ -18,7 +18,7 @@ from sg.demo.corpus import make_world, scenes_of
 from sg.demo.language import caption
 from sg.sources.config import MixDataConfig, MixPart
 from sg.sources.manifests import make_manifest, scan
-from sg.sources.mix import draw_order
+from sg.sources.sets.mix import draw_order
 from sg.study.inputs import make_inputs
 from tests.repository.test_configs import composed
 

@@ -10,8 +10,8 @@ from typing import Any
 from sg.artefacts.manifest import OK
 from sg.core.errors import SgError
 from sg.core.progress import Progress
-from sg.sources.disk import Clip
-from sg.sources.journal import Journal
+from sg.sources.scan.disk import Clip
+from sg.sources.scan.journal import Journal
 
 Outcome = tuple[str, str, dict[str, Any]]
 """Status, reason, and the columns of the manifest that a look at the film fills."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.sources.caption_files import MAX_CAPTION, CaptionEntry, read_caption_file
+from sg.sources.scan.caption_files import MAX_CAPTION, CaptionEntry, read_caption_file
 
 
 def written(path: Path, content: str | bytes | list[Any]) -> Path:

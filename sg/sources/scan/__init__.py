@@ -1,0 +1,1 @@
+"""The scan: annotation files against the files on disk, every file examined once, and a report."""
