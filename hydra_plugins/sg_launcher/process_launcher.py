@@ -21,8 +21,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from sg.core.errors import SgError
+from sg.study.devices import job_command
 from sg.study.sweep import PlannedRun, note_failure, planned_run
-from sg.study.together import job_command
 from sg.train.processes import die_with_parent
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from sg.core.commands import command
 from sg.core.errors import SgError
 from sg.study.config import TrainConfig
+from sg.study.devices import STARTED_BY_US, run_on_devices
 from sg.study.sweep import studies_of_this_process
-from sg.study.together import STARTED_BY_US, run_on_devices
 
 if TYPE_CHECKING:
     from sg.study.run import Run
@@ -69,6 +69,6 @@ def main() -> None:
         _train()
     finally:
         for folder in studies_of_this_process():
-            from sg.study.finish import report_study
+            from sg.study.sweep_report import report_study
 
             report_study(folder)

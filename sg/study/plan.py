@@ -10,7 +10,7 @@ from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale
 from sg.sources.config import DemoDataConfig
 from sg.study.config import TrainConfig, run_name
-from sg.study.core_size import expected_captions, num_core_videos
+from sg.study.core_counts import expected_captions, num_core_videos
 from sg.study.costs import Costs
 from sg.study.estimate import expected_samples
 from sg.train.config import StageConfig, check_machine, num_steps

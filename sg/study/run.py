@@ -27,9 +27,9 @@ from sg.core.tracking import Tracker
 from sg.evaluate.answering import answers_fingerprint
 from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.study.config import TrainConfig
-from sg.study.core_size import asked_scale
+from sg.study.core_counts import asked_scale
 from sg.study.inputs import make_inputs
-from sg.study.record import record_run
+from sg.study.run_tracking import record_run
 from sg.study.stages import CaptionData, caption_data, stage_jobs
 from sg.study.sweep import forget_failure, note_failed_run
 from sg.train.processes import Team, join_team

@@ -16,7 +16,7 @@ from sg.core.errors import ConfigError
 from sg.core.fingerprints import fingerprint, text_seed
 from sg.sources.config import DataConfig, DemoDataConfig, MixDataConfig
 from sg.study.config import TrainConfig
-from sg.study.core_size import num_core_videos
+from sg.study.core_counts import num_core_videos
 from sg.study.inputs import Inputs
 from sg.train.config import StageConfig, weight_settings
 from sg.train.mixture import check_clip_names, mixed_items, present_items

@@ -12,7 +12,7 @@ from sg.core.commands import invocation, typed
 from sg.core.errors import DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
 from sg.study.config import TrainConfig, run_name, study_name
-from sg.study.core_size import asked_scale
+from sg.study.core_counts import asked_scale
 
 SCALE, CONTROL, CONTROL_SCALE = "data.scale", "data.control", "data.control_scale"
 
