@@ -18,7 +18,7 @@ from transformers import AutoModel
 
 from sg.models.chat_univi.abstractor import MergeSettings
 from sg.models.chat_univi.merging import cluster_count, neighbour_count
-from sg.models.chat_univi.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 
 
 class PlainChatUniVi(nn.Module):

@@ -23,9 +23,9 @@ import torch
 
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.config import CLIP_VIT_L_14_336, VICUNA_7B_V15, ChatUniViConfig
-from sg.models.chat_univi.conversation import EncodedDialog
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.models.chat_univi.special_ids import BOS_ID, IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.text.conversation import EncodedDialog
+from sg.models.chat_univi.text.special_ids import BOS_ID, IGNORED_LABEL, PLACEHOLDER_ID
 from sg.train.config import LoraConfig, StageConfig, TrainerConfig
 from sg.train.data import Batch
 from sg.train.flops import device_peak_tflops

@@ -16,7 +16,7 @@ from sg.core.errors import ConfigError, ModelError
 from sg.core.fingerprints import file_hash
 from sg.embed.config import TransformersEmbedderConfig
 from sg.embed.devices import pick_device, pick_dtype
-from sg.models.chat_univi.weight_files import checkpoint_files
+from sg.models.chat_univi.published.weight_files import checkpoint_files
 from sg.models.hub_files import checkpoint_folder
 from sg.models.internvideo2.preprocessing import normalise
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
-from sg.models.chat_univi.chat_formats import CHAT_FORMATS, VICUNA_V1
-from sg.models.chat_univi.template import VICUNA_SYSTEM_PROMPT
+from sg.models.chat_univi.text.chat_formats import CHAT_FORMATS, VICUNA_V1
+from sg.models.chat_univi.text.template import VICUNA_SYSTEM_PROMPT
 
 ASPECTS = ("square", "pad")
 DTYPES = ("float32", "bfloat16", "float16")

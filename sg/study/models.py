@@ -22,10 +22,10 @@ from sg.core.fingerprints import fingerprint
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.shards import WHOLE, Shard
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor, load_checkpoint
-from sg.models.chat_univi.conversation import DialogEncoder
 from sg.models.chat_univi.identity import visual_token_settings
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.processor import ChatUniViProcessor
+from sg.models.chat_univi.text.conversation import DialogEncoder
 from sg.models.config import ModelConfig
 from sg.train.clips import CachedClips, DecodedClips, unreadable_clips
 from sg.train.config import TrainerConfig

@@ -18,13 +18,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sg.core.errors import ConfigError
 from sg.models.chat_univi.collate import Sample, collate
-from sg.models.chat_univi.conversation import EncodedDialog
-from sg.models.chat_univi.special_ids import IGNORED_LABEL
+from sg.models.chat_univi.text.conversation import EncodedDialog
+from sg.models.chat_univi.text.special_ids import IGNORED_LABEL
 from sg.train.batches import MicroBatch
 from sg.train.samples import Clip, TrainingItem, noise_seed
 
 if TYPE_CHECKING:
-    from sg.models.chat_univi.conversation import DialogEncoder
+    from sg.models.chat_univi.text.conversation import DialogEncoder
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from sg.models.chat_univi.last_layer import can_skip_positions, hidden_at
+from sg.models.chat_univi.fast.last_layer import can_skip_positions, hidden_at
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.models.chat_univi.special_ids import IGNORED_LABEL
 from sg.models.chat_univi.splice import Spliced
+from sg.models.chat_univi.text.special_ids import IGNORED_LABEL
 
 ATTENTION = "sg_packed"
 

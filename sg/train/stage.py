@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
     from torch import Tensor
 
-    from sg.models.chat_univi.conversation import DialogEncoder
     from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+    from sg.models.chat_univi.text.conversation import DialogEncoder
     from sg.train.callbacks import LossCurve
     from sg.train.data import ClipReader, SampleSet
 

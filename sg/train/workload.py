@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from sg.models.chat_univi.config import ChatUniViConfig
-from sg.models.chat_univi.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 from sg.models.chat_univi.splice import run_starts
+from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 from sg.train.callbacks import Work
 from sg.train.config import StageConfig
 from sg.train.flops import ModelSize, training_flops

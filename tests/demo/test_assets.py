@@ -64,7 +64,7 @@ def test_the_towers_features_have_zero_mean_and_unit_size() -> None:
 
 
 def test_a_lesson_has_the_ids_that_the_models_own_encoder_makes() -> None:
-    from sg.models.chat_univi.conversation import DialogEncoder
+    from sg.models.chat_univi.text.conversation import DialogEncoder
 
     encoder = DialogEncoder(TOKENIZER_PATH, system_prompt="")
     lesson = LessonWriter(TOKENIZER, random.Random(3)).drill(turns=3)

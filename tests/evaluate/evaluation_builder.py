@@ -11,8 +11,8 @@ import torch
 from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
 from sg.models.chat_univi.config import ChatUniViConfig
-from sg.models.chat_univi.conversation import DialogEncoder
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.text.conversation import DialogEncoder
 
 TOKENIZER = Path(__file__).parents[1] / "goldens" / "chat_univi" / "text" / "tokenizer" / "tokenizer.model"
 WIDTH = 16

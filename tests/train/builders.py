@@ -7,8 +7,8 @@ import torch
 from sg.artefacts.dialogs import Dialog, Turn
 from sg.core.fingerprints import text_seed
 from sg.models.chat_univi.config import ChatUniViConfig
-from sg.models.chat_univi.conversation import DialogEncoder
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.text.conversation import DialogEncoder
 from sg.train.config import StageConfig, TrainerConfig
 from sg.train.samples import Clip, TrainingItem
 from sg.train.stage import StageJob

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sg.models.chat_univi.collate import Sample, collate
-from sg.models.chat_univi.conversation import EncodedDialog
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.text.conversation import EncodedDialog
 from sg.train.module import StageNetwork
 from sg.train.packing import Segments, packed_loss, use_packed_attention
 from tests.train.builders import encoder, tiny_model

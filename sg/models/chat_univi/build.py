@@ -13,14 +13,14 @@ from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreT
 
 from sg.core.errors import MissingInputError, ModelError
 from sg.core.files import read_json
-from sg.models.chat_univi.chat_conversation import ChatDialogEncoder
-from sg.models.chat_univi.chat_formats import VICUNA_V1
 from sg.models.chat_univi.config import ChatUniViConfig
-from sg.models.chat_univi.conversation import DialogEncoder
 from sg.models.chat_univi.identity import local_path
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.processor import ChatUniViProcessor
-from sg.models.chat_univi.reference_checkpoint import load_projector, load_reference_checkpoint
+from sg.models.chat_univi.published.checkpoint import load_projector, load_reference_checkpoint
+from sg.models.chat_univi.text.chat_conversation import ChatDialogEncoder
+from sg.models.chat_univi.text.chat_formats import VICUNA_V1
+from sg.models.chat_univi.text.conversation import DialogEncoder
 from sg.models.config import ModelConfig
 from sg.video.sampling import OneFps
 

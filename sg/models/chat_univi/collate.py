@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sg.core.errors import DataError
-from sg.models.chat_univi.conversation import EncodedDialog, run_lengths
-from sg.models.chat_univi.special_ids import IGNORED_LABEL, PAD_ID
+from sg.models.chat_univi.text.conversation import EncodedDialog, run_lengths
+from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PAD_ID
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,15 @@ from transformers.utils.generic import ModelOutput
 from sg.core.errors import ModelError
 from sg.models.chat_univi.abstractor import ClipNoise, merge_clips
 from sg.models.chat_univi.config import ChatUniViConfig
-from sg.models.chat_univi.last_layer import (
+from sg.models.chat_univi.fast.last_layer import (
     can_skip_positions,
     hidden_at,
     is_causal_without_mask,
     let_last_layer_skip,
 )
-from sg.models.chat_univi.lean_layers import make_lean
-from sg.models.chat_univi.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.fast.layers import make_lean
 from sg.models.chat_univi.splice import Spliced, run_lengths, splice_visual_tokens
+from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 from sg.models.chat_univi.vision import PatchEncoder
 
 

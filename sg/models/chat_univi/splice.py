@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sg.core.errors import ModelError
-from sg.models.chat_univi.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.models.chat_univi.reference_keys import config_from_reference, from_reference_key
+from sg.models.chat_univi.published.keys import config_from_reference, from_reference_key
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "chat_univi"
 

@@ -5,7 +5,7 @@ import torch
 
 from sg.core.errors import DataError
 from sg.models.chat_univi.collate import Sample, collate
-from sg.models.chat_univi.conversation import DialogEncoder, EncodedDialog
+from sg.models.chat_univi.text.conversation import DialogEncoder, EncodedDialog
 from tests.models.chat_univi.goldens import GOLDENS, read_json, tensors
 
 DIALOGS = {dialog["name"]: dialog for dialog in read_json("text/dialogs.json")}

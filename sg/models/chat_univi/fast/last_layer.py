@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sg.models.chat_univi.lean_layers import NEED_A_MASK, can_start_late
+from sg.models.chat_univi.fast.layers import NEED_A_MASK, can_start_late
 
 _PARTS = {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"}
 

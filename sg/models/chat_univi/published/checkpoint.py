@@ -16,7 +16,7 @@ from sg.core.errors import MissingInputError, ModelError
 from sg.core.files import atomic_dir, atomic_path, read_json, write_json
 from sg.models.chat_univi.config import ChatUniViConfig
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.models.chat_univi.reference_keys import (
+from sg.models.chat_univi.published.keys import (
     KNOWN_TOWERS,
     OUR_PROJECTOR,
     OUR_TOWER,
@@ -28,7 +28,7 @@ from sg.models.chat_univi.reference_keys import (
     rotary_buffers,
     to_reference_key,
 )
-from sg.models.chat_univi.weight_files import PROJECTOR_FILE, iterate_weights, read_weights
+from sg.models.chat_univi.published.weight_files import PROJECTOR_FILE, iterate_weights, read_weights
 
 _NAMED_IN_ERRORS = 3
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from sg.core.errors import MissingInputError, ModelError
 from sg.models.chat_univi.build import load_checkpoint
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.models.chat_univi.reference_checkpoint import (
+from sg.models.chat_univi.published.checkpoint import (
     export_projector,
     export_reference_checkpoint,
     load_projector,

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from sg.models.chat_univi.last_layer import hidden_at, let_last_layer_skip
-from sg.models.chat_univi.lean_attention import causal_attention
-from sg.models.chat_univi.lean_layers import make_lean
+from sg.models.chat_univi.fast.attention import causal_attention
+from sg.models.chat_univi.fast.last_layer import hidden_at, let_last_layer_skip
+from sg.models.chat_univi.fast.layers import make_lean
 from tests.models.chat_univi.test_modeling import TEXT, batch, loss_and_gradients, tiny
 
 
@@ -99,7 +99,7 @@ def test_attention_that_needs_a_mask_never_looks_ahead(implementation: str) -> N
         assert loss == pytest.approx(wanted, abs=1e-5)
         assert_alike(found, gradients)
         return
-    from sg.models.chat_univi.last_layer import is_causal_without_mask
+    from sg.models.chat_univi.fast.last_layer import is_causal_without_mask
 
     model.model.config._attn_implementation = implementation
     assert not is_causal_without_mask(model.model)
@@ -146,5 +146,5 @@ def test_the_gradient_of_attention_in_blocks_is_that_of_its_differences() -> Non
 def test_rows_too_long_for_attention_in_blocks_are_attended_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     _, lean = pair("llama")
     in_blocks = lean(inputs_embeds=inputs()).last_hidden_state
-    monkeypatch.setattr("sg.models.chat_univi.lean_layers.LONGEST_ROW", 8)
+    monkeypatch.setattr("sg.models.chat_univi.fast.layers.LONGEST_ROW", 8)
     torch.testing.assert_close(lean(inputs_embeds=inputs()).last_hidden_state, in_blocks, atol=2e-6, rtol=2e-5)

@@ -15,10 +15,10 @@ from tokenizers import Tokenizer
 
 from sg.core.errors import MissingInputError, ModelError
 from sg.core.files import read_json
-from sg.models.chat_univi.chat_formats import CHAT_FORMATS, EOS, ChatFormat
-from sg.models.chat_univi.conversation import DialogEncoder, EncodedDialog
-from sg.models.chat_univi.special_ids import IGNORED_LABEL, NO_ID, PLACEHOLDER_ID
-from sg.models.chat_univi.template import (
+from sg.models.chat_univi.text.chat_formats import CHAT_FORMATS, EOS, ChatFormat
+from sg.models.chat_univi.text.conversation import DialogEncoder, EncodedDialog
+from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, NO_ID, PLACEHOLDER_ID
+from sg.models.chat_univi.text.template import (
     IMAGE,
     VICUNA_SYSTEM_PROMPT,
     Conversations,

@@ -20,7 +20,7 @@ from torch.nn import functional
 from transformers.activations import SiLUActivation
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from sg.models.chat_univi.lean_attention import LONGEST_ROW, causal_attention, rotary
+from sg.models.chat_univi.fast.attention import LONGEST_ROW, causal_attention, rotary
 
 _NORMS = {"LlamaRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 _MLPS = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP"}

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sg.core.errors import MissingInputError, ModelError
 from sg.core.files import write_json
-from sg.models.chat_univi.special_ids import BOS_ID, EOS_ID, IGNORED_LABEL, PAD_ID, PLACEHOLDER_ID
-from sg.models.chat_univi.template import (
+from sg.models.chat_univi.text.special_ids import BOS_ID, EOS_ID, IGNORED_LABEL, PAD_ID, PLACEHOLDER_ID
+from sg.models.chat_univi.text.template import (
     END,
     IMAGE,
     VICUNA_SYSTEM_PROMPT,

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sg.core.errors import DataError, MissingInputError, ModelError
-from sg.models.chat_univi.conversation import DialogEncoder
-from sg.models.chat_univi.template import SIMPLE, alternating_messages, rewrite_placeholders, vicuna_v1
+from sg.models.chat_univi.text.conversation import DialogEncoder
+from sg.models.chat_univi.text.template import SIMPLE, alternating_messages, rewrite_placeholders, vicuna_v1
 from tests.models.chat_univi.goldens import GOLDENS, read_json
 
 TOKENIZER = GOLDENS / "text" / "tokenizer" / "tokenizer.model"

@@ -1,0 +1,1 @@
+"""Layers of the language model that compute the same in fewer passes over memory."""

@@ -1,0 +1,1 @@
+"""Published Chat-UniVi checkpoints: names, settings and weight files."""

@@ -1,0 +1,1 @@
+"""From dialogs to token ids and labels."""
