@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.report.several_studies import StudyArm, baseline_of, corrected_tests, read_studies, write_scores
 from sg.artefacts.predictions import SETTINGS
 from sg.core.files import write_text
-from sg.report.study import Arm, Study
+from sg.report.numbers.study import Arm, Study
 from sg.report.wording import SETTING_TITLES
 
 

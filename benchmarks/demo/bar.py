@@ -13,9 +13,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from sg.artefacts.predictions import SWAPPED_VIDEO, WITH_SUBTITLES, WITHOUT_SUBTITLES, ZEROED_VIDEO
-from sg.report.estimates import accuracy, difference
-from sg.report.statistics import mcnemar
-from sg.report.study import Arm, Study, read_study
+from sg.report.numbers.estimates import accuracy, difference
+from sg.report.numbers.statistics import mcnemar
+from sg.report.numbers.study import Arm, Study, read_study
 
 Demand = tuple[str, str, bool | None]
 """What is asked, what was measured, whether it is met; None for a number that is shown for information."""

@@ -74,8 +74,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
-    from sg.report.cluster_page import write_gallery
-    from sg.report.clusters import GalleryInputs
+    from sg.report.numbers.clusters import GalleryInputs
+    from sg.report.pages.gallery import write_gallery
 
     corpus, gallery = options.out / "corpus", options.out / "gallery"
     if not (corpus / "manifest.parquet").is_file():

@@ -8,9 +8,9 @@ from pathlib import Path
 from sg.artefacts.predictions import SETTINGS
 from sg.core.errors import DataError
 from sg.core.files import atomic_path
-from sg.report.estimates import Sample, difference, spread
-from sg.report.statistics import holm
-from sg.report.study import BUCKETS, Arm, Study, read_study
+from sg.report.numbers.estimates import Sample, difference, spread
+from sg.report.numbers.statistics import holm
+from sg.report.numbers.study import BUCKETS, Arm, Study, read_study
 from sg.report.wording import SETTING_TITLES, difference_text, p_text
 
 

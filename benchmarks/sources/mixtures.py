@@ -21,7 +21,7 @@ from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import read_manifest
 from sg.artefacts.predictions import SETTINGS
 from sg.core.files import write_text
-from sg.report.study import Study
+from sg.report.numbers.study import Study
 from sg.report.wording import SETTING_TITLES
 
 

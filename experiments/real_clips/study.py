@@ -114,7 +114,7 @@ def clusters_text(out: Path, clips: Sequence[Clip], size: int) -> str:
 
 def pictures(out: Path, size: int) -> None:
     """Contact sheets of clusters, as the report's gallery has them; they show frames of the films and stay in `out`."""
-    from sg.report.gallery import GalleryInputs, build_gallery, write_sheets
+    from sg.report.figures.contact_sheets import GalleryInputs, build_gallery, write_sheets
 
     forest = out / "curation" / "tome" / "forest.parquet"
     inputs = GalleryInputs(out / "manifest.parquet", forest, out / "clips")

@@ -35,7 +35,7 @@ def describe_cores(
     sources: Mapping[str, str] | None = None,
     families: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write `statistics.json` beside the forest in `out_folder` (see `sg.curate.describe.statistics`), unless it is there.
+    """Write `statistics.json` beside the forest in `out_folder` (`sg.curate.describe.statistics`), unless it is there.
 
     `benchmark_folder` holds the vectors of a benchmark's videos, made by the same embedder, to look for contamination;
     `sources` maps video ids to their source, `families` to their family of near-duplicates where that is known.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 def report(config: ReportConfig) -> None:
     """Write the report on one study and print its tables."""
-    from sg.report.load import REPORT_FOLDER
-    from sg.report.study import check_study_folder
+    from sg.report.numbers.load import REPORT_FOLDER
+    from sg.report.numbers.study import check_study_folder
     from sg.report.write import write_report
 
     study = Path(config.study).expanduser().resolve()
@@ -35,7 +35,7 @@ def report(config: ReportConfig) -> None:
 
 
 def _gallery_choice(config: GalleryConfig) -> "GalleryChoice":
-    from sg.report.clusters import GalleryInputs
+    from sg.report.numbers.clusters import GalleryInputs
     from sg.report.write import GalleryChoice
 
     inputs = None
@@ -50,14 +50,14 @@ main = command("report", ReportConfig)(report)
 
 def compare(arguments: Sequence[str]) -> None:
     """Print the comparison of files of answers."""
-    from sg.report.compare import compare_text
+    from sg.report.commands.compare import compare_text
 
     print(compare_text([Path(argument) for argument in arguments]), end="")
 
 
 def published(arguments: Sequence[str]) -> None:
     """Print the published study's tables and what they carry."""
-    from sg.report.claims import published_text
+    from sg.report.commands.published import published_text
 
     if arguments:
         raise ConfigError(f"published takes no settings, got {arguments[0]!r}.")
@@ -71,12 +71,12 @@ if __name__ == "__main__":
         with one_sentence_errors():
             SUBCOMMANDS[sys.argv[1]](sys.argv[2:])
     elif sys.argv[1:2] == ["dashboard"]:
-        from sg.report.dashboard_command import main as dashboard
+        from sg.report.commands.dashboard import main as dashboard
 
         del sys.argv[1]
         dashboard()
     elif sys.argv[1:2] == ["cards"]:
-        from sg.report.cards.command import main as cards
+        from sg.report.commands.cards import main as cards
 
         del sys.argv[1]
         cards()

@@ -1,6 +1,6 @@
 """How numbers and names are written, the same in the terminal, in Markdown and on the page."""
 
-from sg.report.estimates import Estimate
+from sg.report.numbers.estimates import Estimate
 
 SETTING_TITLES = {
     "without_subtitles": "Without subtitles",

@@ -7,22 +7,22 @@ from pathlib import Path
 from sg.core.errors import SgError
 from sg.core.files import write_text
 from sg.core.tracking import Tracker
-from sg.report.cluster_page import write_gallery
-from sg.report.clusters import GalleryInputs
-from sg.report.corpus import CORPUS_FILE, Corpus, describe_corpus, write_corpus
-from sg.report.corpus_figures import draw_corpus
-from sg.report.cost_figures import draw_costs
-from sg.report.exports import costs_csv, markdown, runs_csv, tables_csv, topics_csv
-from sg.report.figures import draw_all
-from sg.report.finding import Finding, find
-from sg.report.gallery import Gallery, build_gallery, write_sheets
-from sg.report.load import REPORT_FOLDER
-from sg.report.log import log_corpus, log_report
-from sg.report.measure import measure
-from sg.report.page import write_page
-from sg.report.study import Study, read_study
-from sg.report.summary import SUMMARY_FILE, Summary, write_summary
-from sg.report.tables import terminal_text
+from sg.report.figures.contact_sheets import Gallery, build_gallery, write_sheets
+from sg.report.figures.corpus import draw_corpus
+from sg.report.figures.costs import draw_costs
+from sg.report.figures.study import draw_all
+from sg.report.numbers.clusters import GalleryInputs
+from sg.report.numbers.corpus import CORPUS_FILE, Corpus, describe_corpus, write_corpus
+from sg.report.numbers.load import REPORT_FOLDER
+from sg.report.numbers.measure import measure
+from sg.report.numbers.study import Study, read_study
+from sg.report.numbers.summary import SUMMARY_FILE, Summary, write_summary
+from sg.report.pages.exports import costs_csv, markdown, runs_csv, tables_csv, topics_csv
+from sg.report.pages.finding import Finding, find
+from sg.report.pages.gallery import write_gallery
+from sg.report.pages.study import write_page
+from sg.report.pages.tables import terminal_text
+from sg.report.wandb.log import log_corpus, log_report
 
 log = logging.getLogger(__name__)
 

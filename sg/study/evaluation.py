@@ -198,7 +198,7 @@ def _published(
 
 def _uncertainty(rows: Sequence[Prediction]) -> dict[str, dict[str, float]]:
     """How sure the overall official accuracy of every setting is, in percent."""
-    from sg.report.statistics import accuracy_summary
+    from sg.report.numbers.statistics import accuracy_summary
 
     settings: dict[str, list[Prediction]] = {}
     for row in rows:

@@ -18,7 +18,7 @@ def report_study(folder: Path) -> None:
     results = sorted(folder.glob(f"*/{RESULT_FILE}"))
     if not results:
         return
-    from sg.report.load import REPORT_FOLDER
+    from sg.report.numbers.load import REPORT_FOLDER
     from sg.report.write import write_report
 
     name = f"{folder.name} report"

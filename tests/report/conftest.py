@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sg.report.measure import measure
-from sg.report.study import Study, read_study
-from sg.report.summary import Summary
+from sg.report.numbers.measure import measure
+from sg.report.numbers.study import Study, read_study
+from sg.report.numbers.summary import Summary
 
 from .study_builder import write_study
 

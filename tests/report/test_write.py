@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sg.core.tracking import LoggerConfig, Tracker
-from sg.report.finding import Finding, find
-from sg.report.summary import Summary, read_summary
+from sg.report.numbers.summary import Summary, read_summary
+from sg.report.pages.finding import Finding, find
 from sg.report.write import GalleryChoice, ReportPaths, log_report, write_report
 
 from .study_builder import World, write_corpus, write_study

@@ -7,7 +7,7 @@ from statistics import mean
 
 import pytest
 
-from sg.report.load import load_summary
+from sg.report.numbers.load import load_summary
 from tests.study.commands import ROOT
 
 DEMO = ROOT / "experiments" / "demo_scaling"

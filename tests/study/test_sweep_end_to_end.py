@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sg.artefacts.result import read_result
-from sg.report.panels import available_sections, keys_of, logged_keys, plan_sections
+from sg.report.wandb.panels import available_sections, keys_of, logged_keys, plan_sections
 from tests.study.commands import SMALL_WORLD, overrides, run, run_until, study_folder
 
 SWEEP = ["train.py", "-m", "data.scale=100k,530k", *SMALL_WORLD]

@@ -12,13 +12,13 @@ from sg.artefacts.manifest import read_manifest
 from sg.artefacts.result import RunResult
 from sg.core.errors import ConfigError
 from sg.core.files import write_text
-from sg.report.clusters import GalleryInputs
-from sg.report.corpus import CORE, describe_corpus
-from sg.report.exports import cell_text
-from sg.report.finding import find
-from sg.report.measure import measure
-from sg.report.study import Study
-from sg.report.summary import Summary
+from sg.report.numbers.clusters import GalleryInputs
+from sg.report.numbers.corpus import CORE, describe_corpus
+from sg.report.numbers.measure import measure
+from sg.report.numbers.study import Study
+from sg.report.numbers.summary import Summary
+from sg.report.pages.exports import cell_text
+from sg.report.pages.finding import find
 from sg.report.wording import SETTING_TITLES, accuracy_text, difference_text, hours_text
 from sg.report.write import recorded_inputs
 

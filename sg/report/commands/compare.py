@@ -1,0 +1,188 @@
+"""`python -m sg.report compare A B [C ...]`: any two or more files of answers to the same questions, set side by side.
+
+A file is our `predictions.jsonl` or an official result file. The first one is what the others are compared with.
+Accuracies are official (correct / answered); McNemar's counts, the bootstrap and the joint test take an unanswered
+question as wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sg.artefacts.official_results import read_answers
+from sg.artefacts.predictions import PROBES, SETTINGS, Prediction, paired_outcomes
+from sg.core.errors import DataError
+from sg.report.numbers.estimates import Estimate, Floats, Ints, Sample, accuracy, difference, joint_p, sample
+from sg.report.numbers.statistics import (
+    Difference,
+    McNemar,
+    clustered_difference,
+    cochran_q,
+    holm,
+    mcnemar,
+    minimum_detectable_effect,
+    wilson_interval,
+)
+from sg.report.wording import SETTING_TITLES, accuracy_text, difference_text, p_text, percent, signed
+
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One file in one setting, on the questions that all files hold: `correct` [n] is 1, 0 or NaN (unanswered)."""
+
+    name: str
+    rows: tuple[Prediction, ...]
+    correct: Floats
+    videos: Ints
+
+    def sample(self, duration: str | None = None) -> Sample | None:
+        """The answers ready for estimates, all of them or those of one bucket; None where nothing was answered."""
+        mask = np.array([duration in (None, row.duration) for row in self.rows])
+        return sample(self.correct[None, mask], self.videos[mask])
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`new` against `base` in one setting: official and strict difference, counts and tests."""
+
+    setting: str
+    base: Side
+    new: Side
+    official: Estimate
+    strict: Difference
+    counts: McNemar
+
+
+def compare_text(paths: Sequence[Path]) -> str:
+    """What `compare` prints.
+
+    Raises:
+        MissingInputError, DataError: a file cannot be read, or the files share no setting or no question.
+    """
+    if len(paths) < 2:
+        raise DataError("compare takes two or more files of answers: python -m sg.report compare A.jsonl B.jsonl.")
+    names = _short_names(paths)
+    files = [read_answers(path) for path in paths]
+    blocks, comparisons = [], []
+    for setting, groups in _by_setting(files, names):
+        sides = _sides(names, groups)
+        made = [_comparison(setting, sides[0], side) for side in sides[1:]]
+        comparisons += [] if setting in PROBES else made
+        blocks.append("\n".join([_title(setting, sides), *map(_side_text, sides), *_joint_text(sides)]))
+        blocks += ["\n".join(_comparison_text(comparison)) for comparison in made]
+    return "\n\n".join([*blocks, *_family_text(comparisons)]) + "\n"
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """The ends of the paths that tell them apart."""
+    for length in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-length:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{index + 1}: {path}" for index, path in enumerate(paths)]
+
+
+def _by_setting(
+    files: Sequence[Sequence[Prediction]], names: Sequence[str]
+) -> list[tuple[str, list[list[Prediction]]]]:
+    """The settings that all files hold with their rows; files of one setting each are compared whatever it is."""
+    present = [dict.fromkeys(row.setting for row in rows) for rows in files]
+    shared = [name for name in (*SETTINGS, *PROBES) if all(name in settings for settings in present)]
+    if shared:
+        return [(name, [[row for row in rows if row.setting == name] for rows in files]) for name in shared]
+    if all(len(settings) == 1 for settings in present):
+        return [(" | ".join(next(iter(settings)) for settings in present), [list(rows) for rows in files])]
+    held = "; ".join(f"{name}: {', '.join(settings)}" for name, settings in zip(names, present, strict=True))
+    raise DataError(f"The files share no setting ({held}): compare files of the same settings.")
+
+
+def _sides(names: Sequence[str], groups: Sequence[Sequence[Prediction]]) -> list[Side]:
+    """The files on the questions that all of them hold, in the order of the first."""
+    for group in groups[1:]:
+        paired_outcomes(group, groups[0])  # refuses files of different benchmarks
+    by_id = [{row.question_id: row for row in group} for group in groups]
+    shared = [name for name in by_id[0] if all(name in rows for rows in by_id)]
+    _, videos = np.unique([by_id[0][name].video_id for name in shared], return_inverse=True)
+    sides = []
+    for name, rows in zip(names, by_id, strict=True):
+        chosen = tuple(rows[question] for question in shared)
+        correct = np.array([float(row.is_correct) if row.is_answered else np.nan for row in chosen])
+        sides.append(Side(name, chosen, correct, videos.astype(np.int64)))
+    return sides
+
+
+def _comparison(setting: str, base: Side, new: Side) -> Comparison:
+    own, other = new.sample(), base.sample()
+    if own is None or other is None:
+        silent = new.name if own is None else base.name
+        raise DataError(f"{silent} answers no question ({setting}): there is nothing to compare.")
+    right, base_right = np.nan_to_num(new.correct), np.nan_to_num(base.correct)
+    strict = clustered_difference(right - base_right, base.videos, resamples=RESAMPLES)
+    return Comparison(setting, base, new, difference(own, other), strict, mcnemar(right, base_right, base.videos))
+
+
+def _title(setting: str, sides: Sequence[Side]) -> str:
+    rows = sides[0].rows
+    title = SETTING_TITLES.get(setting, setting)
+    return f"{title} ({len(rows):,} questions, {len(np.unique(sides[0].videos)):,} videos)"
+
+
+def _side_text(side: Side) -> str:
+    answered = int((~np.isnan(side.correct)).sum())
+    right, total = int(np.nansum(side.correct)), len(side.correct)
+    own = side.sample()
+    if own is None:
+        return f"  {side.name}: no question answered"
+    wilson = wilson_interval(right, answered)
+    return (
+        f"  {side.name}: {accuracy_text(accuracy(own))} % of {answered:,} answered, "
+        f"Wilson [{100 * wilson.low:.1f}, {100 * wilson.high:.1f}]; {percent(100 * right / total)} % of all"
+    )
+
+
+def _joint_text(sides: Sequence[Side]) -> list[str]:
+    """The joint test of three or more files."""
+    samples = [own for side in sides if (own := side.sample()) is not None]
+    if len(sides) < 3 or len(samples) < len(sides):
+        return []
+    q = cochran_q(np.nan_to_num(np.stack([side.correct for side in sides], axis=1)))
+    return [f"  all alike: {p_text(joint_p(samples))} (clustered by video), {p_text(q.p)} (Cochran's Q)"]
+
+
+def _comparison_text(comparison: Comparison) -> list[str]:
+    counts, strict = comparison.counts, comparison.strict
+    smallest = 100 * minimum_detectable_effect(strict.standard_error) if strict.standard_error > 0 else None
+    low, high = 100 * strict.bootstrap.low, 100 * strict.bootstrap.high
+    lines = [
+        f"{comparison.new.name} minus {comparison.base.name}",
+        f"  difference: {difference_text(comparison.official)} points, {p_text(comparison.official.p)} (clustered t); "
+        f"over all questions {signed(100 * strict.difference)} [{signed(low)}, {signed(high)}] (BCa over videos)",
+        f"  only the first right {counts.only_new}, only the second {counts.only_base}, they disagree on "
+        f"{100 * counts.discordance:.1f} %; McNemar exact {p_text(counts.exact_p)}, mid-p {p_text(counts.mid_p)}, "
+        f"clustered {p_text(counts.clustered_p)}",
+    ]
+    if smallest is not None:
+        lines.append(f"  smallest difference that this comparison finds four times of five: {smallest:.1f} points")
+    for duration in dict.fromkeys(row.duration for row in comparison.new.rows):
+        own, other = comparison.new.sample(duration), comparison.base.sample(duration)
+        if own is not None and other is not None:
+            lines.append(f"  {duration} (exploratory): {difference_text(difference(own, other))}")
+    return lines
+
+
+def _family_text(comparisons: Sequence[Comparison]) -> list[str]:
+    """Holm over all overall comparisons but those of probes, where there are several."""
+    if len(comparisons) < 2:
+        return []
+    adjusted = holm([comparison.official.p or 0.0 for comparison in comparisons])
+    lines = ["Adjusted for all overall comparisons (Holm)"]
+    for comparison, p in zip(comparisons, adjusted, strict=True):
+        title = SETTING_TITLES.get(comparison.setting, comparison.setting).lower()
+        lines.append(f"  {comparison.new.name}, {title}: {p_text(p)}")
+    return ["\n".join(lines)]

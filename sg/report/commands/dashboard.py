@@ -1,0 +1,76 @@
+"""`python -m sg.report dashboard study=runs/demo_scaling-<hash>`: W&B's workspace and report of a study, as code."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sg.core.commands import command, register
+from sg.core.errors import ConfigError, MissingInputError
+from sg.core.tracking import LoggerConfig, resolved_mode
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class DashboardConfig:
+    """The dashboard of one study.
+
+    Attributes:
+        study: the folder that holds the study's runs.
+        publish: send it to W&B; else only the specification is written.
+        logger: project and entity that the runs were logged to.
+    """
+
+    study: str = "???"
+    publish: bool = False
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+
+
+register(None, "dashboard_schema", DashboardConfig)
+
+
+def dashboard(config: DashboardConfig) -> None:
+    """Build the workspace and the report, write their specification, and publish them when asked to.
+
+    Raises:
+        MissingInputError: the extra `dashboard` is not installed, or there is no study.
+        ConfigError: publishing is asked for without a key or an entity.
+    """
+    from sg.report.numbers.measure import measure
+    from sg.report.numbers.study import check_study_folder, read_study
+
+    study = Path(config.study).expanduser().resolve()
+    check_study_folder(study)
+    _check(config)
+    from sg.report.wandb.dashboard import NOBODY, build_report, build_sections, build_workspace, write_specification
+
+    summary = measure(read_study(study))
+    sections = build_sections(study, summary.benchmark)
+    where = config.logger.project, config.logger.entity or NOBODY
+    workspace = build_workspace(sections, study.name, *where)
+    report = build_report(sections, summary, *where)
+    for path in write_specification(study / "report" / "dashboard", workspace, report):
+        log.info("wrote %s", path)
+    if config.publish:
+        workspace.save()
+        report.save()
+        log.info("published: %s and %s", workspace.url, report.url)
+    else:
+        log.info(
+            "not published: sync the runs (wandb sync %s/*/wandb/offline-run-*), then add "
+            "publish=true logger.entity=TEAM to this command", study,
+        )  # fmt: skip
+
+
+def _check(config: DashboardConfig) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        raise MissingInputError("The dashboard needs wandb-workspaces: pip install -e '.[dashboard]'.")
+    if config.publish and not config.logger.entity:
+        raise ConfigError("publish=true needs the W&B team or user: add logger.entity=TEAM.")
+    if config.publish and resolved_mode(config.logger) != "online":
+        raise ConfigError("publish=true needs a W&B key: run `wandb login`, or leave publish out.")
+
+
+main = command("dashboard", DashboardConfig)(dashboard)

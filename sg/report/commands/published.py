@@ -1,0 +1,167 @@
+"""`python -m sg.report published`: the study's own tables with recovered counts, and which of its claims they carry.
+
+The study publishes no answers, so every interval assumes how often two of its models disagree (`DISCORDANCE`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sg.core.scales import scale_label
+from sg.report.numbers.curve_fits import fit_curves
+from sg.report.numbers.load import DISCORDANCE
+from sg.report.numbers.published import Key, PublishedCell, read_published
+from sg.report.numbers.statistics import (
+    benjamini_hochberg,
+    holm,
+    minimum_detectable_effect,
+    paired_standard_error,
+    wilson_interval,
+)
+from sg.report.numbers.study import BUCKETS, OVERALL
+from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, p_text, signed
+
+Cells = Mapping[Key, PublishedCell]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A published difference to the baseline, in points, with what it would be worth at an assumed discordance."""
+
+    setting: str
+    scale: int
+    bucket: str
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def published_text(discordance: float = DISCORDANCE) -> str:
+    """The tables, the misprints and the verdict as they are printed."""
+    cells = read_published()
+    deltas = published_deltas(cells, discordance)
+    settings = list(dict.fromkeys(setting for setting, _, _ in cells))
+    blocks = [_table(cells, deltas, setting) for setting in settings]
+    blocks += [_misprints(cells), _verdict(cells, deltas, settings, discordance)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def published_deltas(cells: Cells, discordance: float) -> list[Delta]:
+    """Every difference to the baseline from the recovered counts."""
+    from scipy.stats import norm
+
+    found = []
+    for (setting, scale, bucket), cell in cells.items():
+        if scale == 0:
+            continue
+        value = (cell.correct - cells[setting, 0, bucket].correct) / cell.questions
+        # Like McNemar's: the part of the variance that the difference itself explains is left out.
+        error = math.sqrt(max(discordance - value**2, 0.0) / cell.questions)
+        half = float(norm.ppf(0.975)) * error
+        p = float(2 * norm.sf(abs(value) / error))
+        found.append(Delta(setting, scale, bucket, 100 * value, 100 * (value - half), 100 * (value + half), p))
+    return found
+
+
+def _table(cells: Cells, deltas: Sequence[Delta], setting: str) -> str:
+    by_key = {(delta.setting, delta.scale, delta.bucket): delta for delta in deltas}
+    lines = [
+        f"{SETTING_TITLES[setting]}, as published",
+        "captions  bucket    printed      counts  Wilson 95 %    printed  from counts [95 %]      p",
+    ]
+    for (name, scale, bucket), cell in cells.items():
+        if name != setting:
+            continue
+        wilson = wilson_interval(cell.correct, cell.questions)
+        label = (scale_label(scale) if scale else "none") if bucket == OVERALL else ""
+        line = f"{label:<10}{BUCKET_TITLES[bucket]:<10}{cell.printed:7.1f}  {f'{cell.correct}/{cell.questions}':>10}"
+        line += f"  [{100 * wilson.low:.1f}, {100 * wilson.high:.1f}]"
+        if delta := by_key.get((name, scale, bucket)):
+            printed = signed(cell.printed_delta or 0.0) + ("!" if cell.slip else "")
+            span = f"{signed(delta.value)} [{signed(delta.low)}, {signed(delta.high)}]"
+            line += f"  {printed:>8}  {span:<20}{p_text(delta.p).removeprefix('p '):>8}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _misprints(cells: Cells) -> str:
+    slips = [
+        f"  {SETTING_TITLES[setting].lower()}, {scale_label(scale)}, {BUCKET_TITLES[bucket].lower()}: {cell.slip} "
+        f"({signed(cell.delta or 0.0)} from the counts)"
+        for (setting, scale, bucket), cell in cells.items()
+        if cell.slip
+    ]
+    return "\n".join([f"Misprints (marked !): {len(slips)}", *slips])
+
+
+def _verdict(cells: Cells, deltas: Sequence[Delta], settings: Sequence[str], discordance: float) -> str:
+    lines = [
+        f"What the numbers carry, if two of the models disagree on {100 * discordance:.0f} % of the questions "
+        "(no answers were published; videos and training variance are left out)"
+    ]
+    lines += _claims_of_cells(deltas)
+    for setting in settings:
+        lines += _claims_of_scale(cells, setting, discordance)
+    falling = sum(delta.value < 0 for delta in deltas if delta.bucket != OVERALL)
+    buckets = sum(delta.bucket != OVERALL for delta in deltas)
+    lines.append(f"  - 'gains across all durations': no, {falling} of {buckets} differences by duration are negative.")
+    rising = [setting for setting in settings if _rises(cells, setting, "short")]
+    lines.append(
+        "  - 'short-video accuracy rises consistently with scale': "
+        + (f"yes {', '.join(rising)}." if rising else "no, in neither setting.")
+    )
+    error = paired_standard_error(discordance, cells[settings[0], 0, OVERALL].questions)
+    lines.append(
+        f"  - A difference of {100 * minimum_detectable_effect(error):.1f} points is found four times of five, smaller "
+        "ones more seldom. One run a scale was trained: how much a run varies is not known."
+    )
+    return "\n".join(lines)
+
+
+def _claims_of_cells(deltas: Sequence[Delta]) -> list[str]:
+    p_values = [delta.p for delta in deltas]
+    plain, family, rate = (
+        sum(p < 0.05 for p in values) for values in (p_values, holm(p_values), benjamini_hochberg(p_values))
+    )
+    best = min(deltas, key=lambda delta: delta.p)
+    strongest = f"{SETTING_TITLES[best.setting].lower()}, {scale_label(best.scale)}, {best.bucket}"
+    return [
+        f"  - Of {len(deltas)} differences {plain} have p < .05; {family} hold after Holm, {rate} after "
+        f"Benjamini-Hochberg. The strongest: {strongest}, {signed(best.value)}, {p_text(best.p)}."
+    ]
+
+
+def _claims_of_scale(cells: Cells, setting: str, discordance: float) -> list[str]:
+    from scipy.stats import chi2, norm, spearmanr
+
+    scales = sorted({scale for name, scale, _ in cells if name == setting and scale})
+    values = np.array([cells[setting, scale, OVERALL].correct for scale in scales], dtype=float)
+    base = cells[setting, 0, OVERALL]
+    questions = base.questions
+    one = discordance / 2 / questions  # variance of one run's accuracy, without the difficulty that all runs share
+    shares = values / questions
+    spread = float(((shares - shares.mean()) ** 2).sum() / one)
+    gain = float(shares.mean() - base.correct / questions)
+    z = gain / math.sqrt(one * (1 + 1 / len(scales)))
+    ranks = [spearmanr(scales, [cells[setting, s, bucket].correct for s in scales]).statistic for bucket in BUCKETS[1:]]
+    points = [100 * base.correct / questions, *(100 * shares)]
+    fits = fit_curves([0, *scales], points, [100 * math.sqrt(one)] * len(points), resamples=2)
+    shapes = ", ".join(f"{fit.name} {fit.aicc:.1f}" for fit in fits)
+    p = p_text(float(2 * norm.sf(abs(z))))
+    return [
+        f"  - {SETTING_TITLES[setting]}: all captions against none {signed(100 * gain)}, z {z:.2f}, {p}; "
+        f"among the {len(scales)} scales {p_text(float(chi2.sf(spread, len(scales) - 1)))} "
+        f"(spread {100 * shares.std(ddof=1):.2f} points, {100 * math.sqrt(one):.2f} expected by chance).",
+        f"    Rank correlation of scale with {', '.join(BUCKETS[1:])}: {', '.join(f'{rank:+.1f}' for rank in ranks)}; "
+        f"curves by AICc (lower is better): {shapes}.",
+    ]
+
+
+def _rises(cells: Cells, setting: str, bucket: str) -> bool:
+    values = [cell.correct for (name, _, where), cell in sorted(cells.items()) if (name, where) == (setting, bucket)]
+    return values == sorted(values)

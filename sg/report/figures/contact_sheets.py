@@ -1,0 +1,159 @@
+"""The gallery of a core: what its clusters hold, as contact sheets like the study's (frames of several members)."""
+
+import base64
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.artefacts.captions import read_captions
+from sg.artefacts.forest import read_forest
+from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest, video_path
+from sg.core.files import atomic_path
+from sg.core.scales import scale_label
+from sg.report.numbers.clusters import ClusterList, GalleryInputs
+from sg.report.pages.gallery_pictures import GREY, GRID, frame_grid
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+log = logging.getLogger(__name__)
+
+FRAME_WIDTH = 96
+GAP = 12
+CAPTION_LENGTH = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One video of a cluster; `jpeg` is its grid of frames, None when it cannot be shown (`reason` says why)."""
+
+    video_id: str
+    caption: str
+    note: str
+    jpeg: bytes | None
+    reason: str = ""
+
+    @property
+    def picture(self) -> str:
+        """The grid as a data URL; empty when there is none."""
+        return f"data:image/jpeg;base64,{base64.b64encode(self.jpeg).decode()}" if self.jpeg else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A survivor of the core with some of the videos it stands for; `similarity` is the lowest inside, if known."""
+
+    kind: str
+    survivor: str
+    size: int
+    similarity: float | None
+    members: list[Member]
+
+    @property
+    def title(self) -> str:
+        """`Largest: 41 videos, lowest similarity 0.62`."""
+        inner = "" if self.similarity is None else f", lowest similarity {self.similarity:.2f}"
+        return f"{self.kind}: {self.size:,} video{'' if self.size == 1 else 's'}{inner}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Chosen clusters of the core of `core_size` videos."""
+
+    core_size: int
+    num_videos: int
+    clusters: list[Cluster]
+
+    @property
+    def note(self) -> str:
+        """What the gallery shows, in a sentence."""
+        return (
+            f"{len(self.clusters)} of the {self.core_size:,} clusters when {self.num_videos:,} videos are merged to a "
+            f"core of {self.core_size:,}. Each picture shows {GRID * GRID} frames of one video; the first stays "
+            "in the core."
+        )
+
+
+def build_gallery(inputs: GalleryInputs, core_size: int, per_kind: int = 2, num_members: int = 4) -> Gallery:
+    """The largest, some random and the least similar clusters of a core, `per_kind` of each.
+
+    Raises:
+        MissingInputError, DataError: manifest, forest or captions are missing or damaged.
+        ConfigError: the core is larger than the forest.
+    """
+    clusters = ClusterList(read_forest(inputs.forest), core_size)
+    chosen = [(kind, row, clusters.pick(row, num_members)) for kind, row in clusters.choose(per_kind)]
+    wanted = [video for *_, picks in chosen for video, _ in picks]
+    records = video_records(read_manifest(inputs.manifest), wanted)
+    captions = read_captions(inputs.captions) if inputs.captions is not None and inputs.captions.is_file() else {}
+    shown = [
+        Cluster(kind, row.survivor, row.size, row.similarity, [
+            _member(video, note, records.get(video), captions.get(video, ""), inputs.videos) for video, note in picks
+        ])
+        for kind, row, picks in chosen
+    ]  # fmt: skip
+    return Gallery(core_size, clusters.num_videos, shown)
+
+
+def write_sheets(gallery: Gallery, folder: Path) -> list[Path]:
+    """Write each cluster as one PNG to `folder`, members side by side; a video that cannot be shown is a grey tile."""
+    paths = []
+    for number, cluster in enumerate(gallery.clusters, start=1):
+        path = folder / f"core-{scale_label(gallery.core_size)}-{number:02d}.png"
+        with atomic_path(path) as temporary:
+            _sheet(cluster).save(temporary, format="PNG", optimize=True)
+        paths.append(path)
+    return paths
+
+
+def video_records(manifest: Manifest, videos: Sequence[str]) -> dict[str, VideoRecord]:
+    """Manifest rows of the wanted videos; the manifest may have lost some since the forest was made."""
+    known = set(manifest.video_ids)
+    wanted = manifest.select(dict.fromkeys(video for video in videos if video in known))
+    return {record.video_id: record for record in wanted.records()}
+
+
+def _member(video_id: str, note: str, record: VideoRecord | None, caption: str, videos: Path) -> Member:
+    text = caption if len(caption) <= CAPTION_LENGTH else caption[: CAPTION_LENGTH - 1] + "…"
+    if record is None:
+        return Member(video_id, text, note, None, "not in the manifest")
+    if record.status != "ok":
+        return Member(video_id, text, note, None, record.status)
+    from sg.video.frames import UnreadableVideoError
+    from sg.video.reader import read_frames
+    from sg.video.sampling import MiddleOfSegments
+
+    try:
+        frames = read_frames(video_path(videos, record), MiddleOfSegments(GRID * GRID)).frames
+    except UnreadableVideoError as error:
+        log.warning("gallery: %s", error)
+        return Member(video_id, text, note, None, f"{error.status} video")
+    return Member(video_id, text, note, _grid_jpeg(frames))
+
+
+def _grid_jpeg(frames: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    frame_grid(frames, FRAME_WIDTH).save(stream, format="JPEG", quality=82)
+    return stream.getvalue()
+
+
+def _sheet(cluster: Cluster) -> "Image":
+    from PIL import Image
+
+    pictures = [
+        Image.open(io.BytesIO(member.jpeg)) if member.jpeg else Image.new("RGB", (GRID * FRAME_WIDTH,) * 2, GREY)
+        for member in cluster.members
+    ]
+    width = sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1)
+    sheet = Image.new("RGB", (width, max(picture.height for picture in pictures)), (255, 255, 255))
+    left = 0
+    for picture in pictures:
+        sheet.paste(picture, (left, 0))
+        left += picture.width + GAP
+    return sheet

@@ -1,0 +1,215 @@
+"""What a study trained on, in numbers: captions by core and source, clusters by core; saved as `corpus.json`.
+
+Figures and notebooks are drawn from this alone, so a committed `corpus.json` rebuilds them.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from sg.artefacts.captions import Captions, read_captions
+from sg.artefacts.forest import Forest, read_forest
+from sg.artefacts.manifest import read_manifest
+from sg.core.errors import MissingInputError, SgError
+from sg.core.files import read_json, write_json
+from sg.core.fingerprints import text_seed
+from sg.report.numbers.clusters import GalleryInputs
+from sg.report.numbers.records import load_record
+
+log = logging.getLogger(__name__)
+
+CORPUS_FILE = "corpus.json"
+STATISTICS_FILE = "statistics.json"
+CORE, SOURCE = "core", "source"
+MOST_CAPTIONS = 100_000
+"""Of more captions only every second, third, ... is read, in core and draw alike."""
+QUANTILES = (5, 25, 50, 75, 95)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionGroup:
+    """The captions of a core or of a source.
+
+    `words` are the quantiles (`QUANTILES`) of words a caption, `vocabulary` the number of distinct words in the
+    captions read, `vocabulary_of_draw` the same for a random draw of as many (cores only).
+    """
+
+    kind: str
+    name: str
+    captions: int
+    captions_read: int
+    words: list[float]
+    vocabulary: int
+    vocabulary_of_draw: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CoreClusters:
+    """The clusters of a core: `histogram` is [smallest size, clusters] of bins 1, 2-3, 4-7, ..., `cut` the similarity
+    of the last merge before it."""
+
+    size: int
+    name: str
+    histogram: list[list[int]]
+    cut: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MapPoint:
+    """A video on the map of the embedding space; `core` is the smallest described core that it is in, 0 for none."""
+
+    x: float
+    y: float
+    core: int
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Numbers about captions and clusters; lists are empty where the files for them are missing.
+
+    `similarities` are those of an even sample of all merges. `map_note` says how the map was made.
+    """
+
+    curator: str = ""
+    videos: int = 0
+    captions: list[CaptionGroup] = field(default_factory=list)
+    cores: list[CoreClusters] = field(default_factory=list)
+    similarities: list[float] = field(default_factory=list)
+    points: list[MapPoint] = field(default_factory=list)
+    map_note: str = ""
+
+
+def read_corpus(path: Path) -> Corpus:
+    """The corpus in a file or folder (`corpus.json`); MissingInputError when there is none."""
+    file = path if path.suffix == ".json" else path / CORPUS_FILE
+    if not file.is_file():
+        raise MissingInputError(f"no {CORPUS_FILE} at {file}: make it with `python -m sg.report study=FOLDER`")
+    return cast(Corpus, load_record(Corpus, file))
+
+
+def write_corpus(path: Path, corpus: Corpus) -> None:
+    """Save `corpus` as JSON."""
+    write_json(path, asdict(corpus))
+
+
+def describe_corpus(inputs: GalleryInputs, cores: Mapping[int, str]) -> Corpus:
+    """Numbers of the files that a study read; `cores` are its core sizes with their names. What is missing is left out.
+
+    Raises:
+        MissingInputError, DataError: there is no forest, or a file is damaged.
+    """
+    forest = read_forest(inputs.forest)
+    captions = read_captions(inputs.captions) if inputs.captions is not None and inputs.captions.is_file() else None
+    statistics = _statistics(inputs.forest.parent / STATISTICS_FILE)
+    points = statistics.get("map") or {}
+    return Corpus(
+        curator=inputs.forest.parent.name,
+        videos=len(forest),
+        captions=[] if captions is None else _caption_groups(forest, captions, inputs.manifest, cores),
+        cores=_core_clusters(forest, statistics, cores),
+        similarities=[value for _, value in statistics.get("removal_curve", [])] or _similarities(forest),
+        points=[MapPoint(float(x), float(y), int(core)) for x, y, core in points.get("points", [])],
+        map_note=str(points.get("note", "")),
+    )
+
+
+def _statistics(path: Path) -> dict[str, Any]:
+    """What curation wrote about the cores; empty when it was not asked to."""
+    if not path.is_file():
+        return {}
+    try:
+        return dict(read_json(path))
+    except (SgError, TypeError, ValueError) as error:
+        log.warning("The report says nothing about clusters: %s", error)
+        return {}
+
+
+def _core_clusters(forest: Forest, statistics: Mapping[str, Any], names: Mapping[int, str]) -> list[CoreClusters]:
+    """The cores that the study trained on, all videos left out; the smallest first."""
+    described = {int(core["size"]): core["clusters"]["histogram"] for core in statistics.get("cores", [])}
+    sizes = sorted(size for size in names if 0 < size < len(forest))
+    return [
+        CoreClusters(
+            size, names[size], [list(map(int, bar)) for bar in described.get(size) or _histogram(forest, size)],
+            forest.cut_similarity(size),
+        )
+        for size in sizes
+    ]  # fmt: skip
+
+
+def _histogram(forest: Forest, size: int) -> list[list[int]]:
+    """[smallest size, clusters] of bins 1, 2-3, 4-7, ... for a core that curation did not describe."""
+    owner = forest.assignment(size)
+    counts = np.bincount(owner[owner >= 0], minlength=len(forest))[len(forest) - size :]
+    bins = np.bincount(np.log2(np.maximum(counts, 1)).astype(int))
+    return [[2**power, int(number)] for power, number in enumerate(bins.tolist())]
+
+
+def _similarities(forest: Forest) -> list[float]:
+    """An even sample of the merges' similarities."""
+    known = forest.similarity[~np.isnan(forest.similarity)]
+    return [float(value) for value in known[:: max(1, len(known) // 400)]]
+
+
+def _caption_groups(forest: Forest, captions: Captions, manifest: Path, cores: Mapping[int, str]) -> list[CaptionGroup]:
+    """A group a core of the study, then, where the corpus has several, a group a source."""
+    step = -(-len(forest) // MOST_CAPTIONS)
+    kept = [video for video in forest.core(len(forest)) if video in captions]
+    order = np.random.default_rng(text_seed("corpus", len(kept))).permutation(len(kept))
+    curated = _Reading([captions[video] for video in kept[::step]])
+    drawn = _Reading([captions[kept[place]] for place in order[::step].tolist()])
+    groups = []
+    for size, name in sorted(cores.items()):
+        read = -(-min(size, len(kept)) // step)
+        words = curated.lengths[:read]
+        groups.append(
+            CaptionGroup(CORE, name, min(size, len(kept)), read, _quantiles(words), curated.words_in(read),
+                         drawn.words_in(read))
+        )  # fmt: skip
+    return groups + _source_groups(kept[::step], captions, manifest)
+
+
+def _source_groups(videos: Sequence[str], captions: Captions, manifest: Path) -> list[CaptionGroup]:
+    if not manifest.is_file():
+        return []
+    table = read_manifest(manifest).table
+    source_of = dict(zip(table["video_id"].to_pylist(), table["source"].to_pylist(), strict=True))
+    texts: dict[str, list[str]] = {}
+    for video in videos:
+        texts.setdefault(source_of.get(video, "unknown"), []).append(captions[video])
+    if len(texts) < 2:
+        return []
+    fewest = min(len(items) for items in texts.values())
+    groups = []
+    for name, items in sorted(texts.items()):
+        reading = _Reading(items)
+        groups.append(
+            CaptionGroup(SOURCE, name, len(items), fewest, _quantiles(reading.lengths), reading.words_in(fewest))
+        )
+    return groups
+
+
+class _Reading:
+    """Texts read in order: words of each, and how many distinct words the first n have."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        seen: set[str] = set()
+        self.lengths, self._distinct = [], [0]
+        for text in texts:
+            words = re.findall(r"\w+", text.lower())
+            seen.update(words)
+            self.lengths.append(len(words))
+            self._distinct.append(len(seen))
+
+    def words_in(self, count: int) -> int:
+        """Distinct words of the first `count` texts."""
+        return self._distinct[min(count, len(self._distinct) - 1)]
+
+
+def _quantiles(values: Sequence[int]) -> list[float]:
+    return [float(value) for value in np.percentile(values, QUANTILES)] if values else []

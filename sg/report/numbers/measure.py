@@ -1,0 +1,198 @@
+"""From a study's answers to its numbers: accuracies, differences to the baseline, Holm, and what is set beside them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from sg.artefacts.predictions import LEAK_PROBES, SETTINGS, SHUFFLED_OPTIONS, WITHOUT_SUBTITLES
+from sg.artefacts.result import RunResult
+from sg.core.fingerprints import fingerprint
+from sg.report.numbers.comparisons import (
+    compare_control,
+    count_letters,
+    count_pairs,
+    fit_shapes,
+    letter_shares,
+    probe_rows,
+)
+from sg.report.numbers.costs import cost_rows
+from sg.report.numbers.estimates import accuracy, difference, joint_p, spread
+from sg.report.numbers.published import Key, PublishedCell, published_for
+from sg.report.numbers.statistics import holm
+from sg.report.numbers.study import BUCKETS, OVERALL, Arm, Study
+from sg.report.numbers.summary import Cell, Row, RunRow, Summary, Table
+from sg.report.numbers.topics import topic_rows
+from sg.report.wording import accuracy_text, difference_text
+
+
+def measure(study: Study) -> Summary:
+    """Every number of the report on `study`."""
+    published = published_for(study.benchmark)
+    arms = (*study.finished, *study.controls)
+    tables = with_holm([table for setting in SETTINGS if (table := _table(study, setting, published)) is not None])
+    return Summary(
+        study=study.name,
+        benchmark=study.benchmark,
+        commands=sorted({run.command for run in study.runs if run.command}),
+        versions=_versions(study.runs),
+        tables=tables,
+        controls=[
+            row for setting in SETTINGS for arm in study.controls for row in compare_control(study, arm, setting)
+        ],
+        probes=[row for probe in LEAK_PROBES for arm in study.finished for row in probe_rows(study, arm, probe)],
+        pairs=[row for setting in SETTINGS for arm in study.finished for row in count_pairs(study, arm, setting)],
+        letters=[row for setting in SETTINGS for arm in arms for row in count_letters(arm, setting)],
+        answers=letter_shares(dict(zip(*np.unique(study.questions.answers, return_counts=True), strict=True))),
+        runs=[_run(run) for run in sorted(study.runs, key=_run_order)],
+        notes=[*study.notes, *_shuffled_notes(study)],
+        topics=[row for setting in SETTINGS for row in topic_rows(study, setting)],
+        costs=cost_rows(study),
+    )
+
+
+def _shuffled_notes(study: Study) -> list[str]:
+    """What asking with shuffled options gave, for the largest arm that was asked so."""
+    for arm in reversed(study.finished):
+        other, own = study.sample(arm, SHUFFLED_OPTIONS), study.sample(arm, WITHOUT_SUBTITLES)
+        if other is not None and own is not None:
+            return [
+                f"With its options shuffled {arm.label} answers {accuracy_text(accuracy(other))} % of the questions "
+                f"without subtitles, {difference_text(difference(other, own))} points against their own order."
+            ]
+    return []
+
+
+def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -> Table | None:
+    arms = (*study.headline, *study.controls)
+    if not any(setting in arm.correct or setting in run.scores for arm in arms for run in arm.runs):
+        return None
+    rows = [_row(study, arm, setting, published) for arm in arms]
+    trained = [item for arm in study.finished if arm.scale > 0 and (item := study.sample(arm, setting)) is not None]
+    asked = np.zeros(len(study.questions.ids), dtype=bool)
+    for arm in arms:
+        if setting in arm.correct:
+            asked |= ~np.isnan(arm.correct[setting]).all(axis=0)
+    return Table(
+        setting=setting,
+        questions=int(asked.sum()),
+        videos=len(np.unique(study.questions.videos[asked])),
+        rows=rows,
+        growth=difference(trained[-1], trained[0]) if len(trained) > 1 else None,
+        joint_p=joint_p(trained),
+        shapes=fit_shapes(rows),
+    )
+
+
+def _row(study: Study, arm: Arm, setting: str, published: Mapping[Key, PublishedCell]) -> Row:
+    cells = {bucket: _cell(study, arm, setting, bucket) for bucket in BUCKETS}
+    if arm.control is None:
+        cells = {bucket: _beside(cell, published.get((setting, arm.scale, bucket))) for bucket, cell in cells.items()}
+    return Row(
+        arm=arm.name,
+        label=arm.label,
+        scale=arm.scale,
+        scale_label=arm.scale_label,
+        control=arm.control,
+        num_captions=arm.num_captions,
+        caption_steps=arm.caption_steps,
+        seeds=[run.seed for run in arm.runs],
+        failed_seeds=[run.seed for run in arm.failed],
+        reasons=sorted({run.reason or "no reason recorded" for run in arm.failed}),
+        cells=cells,
+    )
+
+
+def _cell(study: Study, arm: Arm, setting: str, bucket: str) -> Cell:
+    own = study.sample(arm, setting, bucket)
+    if own is None:
+        scores = [run.scores[setting][bucket] for run in arm.runs if bucket in run.scores.get(setting, {})]
+        return Cell(score=float(np.mean(scores)), seed_scores=scores, seed_spread=spread(scores)) if scores else Cell()
+    answers = arm.correct[setting][:, study.questions.mask(bucket)]
+    scores = [float(score) for score in 100 * np.nanmean(answers, axis=1)]
+    base = None if arm.is_baseline or study.baseline is None else study.sample(study.baseline, setting, bucket)
+    return Cell(
+        score=100 * own.accuracy,
+        accuracy=accuracy(own),
+        seed_scores=scores,
+        seed_spread=spread(scores),
+        delta=difference(own, base) if base is not None else None,
+        seed_deltas=_seed_deltas(study, arm, setting, bucket) if base is not None else [],
+        questions=answers.shape[1],
+        answered=float((~np.isnan(answers)).sum(axis=1).mean()),
+    )
+
+
+def _seed_deltas(study: Study, arm: Arm, setting: str, bucket: str) -> list[float]:
+    """Differences to the baseline seed by seed, for the seeds that both have."""
+    base = study.baseline
+    if base is None or len(arm.runs) != len(arm.correct[setting]) or len(base.runs) != len(base.correct[setting]):
+        return []
+    mask = study.questions.mask(bucket)
+    scores = {run.seed: np.nanmean(row[mask]) for run, row in zip(base.runs, base.correct[setting], strict=True)}
+    pairs = zip(arm.runs, arm.correct[setting], strict=True)
+    return [float(100 * (np.nanmean(row[mask]) - scores[run.seed])) for run, row in pairs if run.seed in scores]
+
+
+def _beside(cell: Cell, published: PublishedCell | None) -> Cell:
+    if published is None:
+        return cell
+    return replace(
+        cell,
+        published=published.printed,
+        published_delta=published.printed_delta,
+        published_slip=published.slip,
+    )
+
+
+def with_holm(tables: list[Table]) -> list[Table]:
+    """Holm's adjusted p for the planned family: every headline scale, overall, in every setting; buckets explore."""
+    family = [
+        (table.setting, row.arm, cell.delta.p)
+        for table in tables
+        for row in table.rows
+        if row.control is None and (cell := row.cells[OVERALL]).delta is not None and cell.delta.p is not None
+    ]
+    p_values = holm([p for _, _, p in family])
+    adjusted = {(setting, arm): p for (setting, arm, _), p in zip(family, p_values, strict=True)}
+    return [
+        replace(table, rows=[_row_with_holm(row, adjusted.get((table.setting, row.arm))) for row in table.rows])
+        for table in tables
+    ]
+
+
+def _row_with_holm(row: Row, p_holm: float | None) -> Row:
+    if p_holm is None:
+        return row
+    return replace(row, cells=row.cells | {OVERALL: replace(row.cells[OVERALL], p_holm=p_holm)})
+
+
+def _run_order(run: RunResult) -> tuple[str, int, int, str]:
+    return run.control or "", run.scale, run.seed, run.run
+
+
+def _run(run: RunResult) -> RunRow:
+    return RunRow(
+        run=run.run,
+        scale_label=run.scale_label,
+        control=run.control,
+        seed=run.seed,
+        status=run.status,
+        reason=run.reason,
+        num_captions=run.num_captions,
+        steps=dict(run.steps),
+        seconds={name: stage.seconds for name, stage in run.stages.items()} | dict(run.timings),
+        reused=[name for name, stage in run.stages.items() if stage.reused],
+        settings=fingerprint(run.config) if run.config else "",
+        fingerprints={name: stage.fingerprint for name, stage in run.stages.items()},
+        scores={setting: scores[OVERALL] for setting, scores in run.scores.items() if OVERALL in scores},
+    )
+
+
+def _versions(runs: tuple[RunResult, ...]) -> dict[str, str]:
+    """Versions that the runs agree on; the few they differ in joined by " / ", others left out."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for name, version in run.versions.items():
+            found.setdefault(name, set()).add(str(version))
+    return {name: " / ".join(sorted(versions)) for name, versions in sorted(found.items()) if len(versions) <= 3}

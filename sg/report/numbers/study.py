@@ -1,0 +1,268 @@
+"""A study in memory: its runs grouped into arms (same scale and control, other seeds) with the answers of each."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.artefacts.predictions import read_predictions
+from sg.artefacts.result import CONTROLS, EQUAL_STEPS, FAILED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_result
+from sg.core.errors import DataError, MissingInputError
+from sg.report.numbers.estimates import Floats, Ints, Sample, sample
+
+OVERALL = "overall"
+BUCKETS = (OVERALL, "short", "medium", "long")
+UNKNOWN_SCALE = "?"
+LOG_FILE = "run.log"
+LOG_LENGTH = 200
+
+_Facts = tuple[str, str, str, str, str, int]
+"""Video, duration, right answer, task type, domain and number of options of a question."""
+_Answers = dict[str, dict[str, tuple[str, bool]]]
+"""Setting -> question -> (letter, whether it is right); the letter is empty where nothing readable was answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The questions of the benchmark that any run was asked, in sorted order; arrays are [n]."""
+
+    ids: tuple[str, ...]
+    videos: Ints
+    durations: NDArray[np.str_]
+    answers: NDArray[np.str_]
+    task_types: NDArray[np.str_]
+    domains: NDArray[np.str_]
+    num_options: Ints
+
+    @property
+    def chance(self) -> float:
+        """Percent right by guessing."""
+        return float(100 * (1 / self.num_options).mean()) if len(self.num_options) else 0.0
+
+    def mask(self, bucket: str) -> NDArray[np.bool_]:
+        """Questions of a duration bucket; all of them for "overall"."""
+        return np.ones(len(self.ids), dtype=bool) if bucket == OVERALL else self.durations == bucket
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Runs that differ in their seed only. `correct[setting]` is [seeds, n]: 1, 0, or NaN where not answered.
+
+    A setting holds the seeds that were asked in it (probes may be asked of one seed only).
+    """
+
+    scale: int
+    scale_label: str
+    control: str | None
+    runs: tuple[RunResult, ...]
+    failed: tuple[RunResult, ...]
+    correct: Mapping[str, Floats] = field(default_factory=dict)
+    letters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Short unique name, such as `50k` or `50k/equal_steps`."""
+        return f"{self.scale_label}/{self.control}" if self.control else self.scale_label
+
+    @property
+    def is_baseline(self) -> bool:
+        """The arm without the caption stage."""
+        return self.scale == 0 and self.control is None
+
+    @property
+    def label(self) -> str:
+        """How tables call it: `no captions`, `50k (500)` with the captions used, `50k repeated`, `100k random`."""
+        if self.is_baseline:
+            return "no captions"
+        if self.control is not None:
+            return f"{self.scale_label} {'repeated' if self.control == EQUAL_STEPS else 'random'}"
+        return self.scale_label + (f" ({self.num_captions:,})" if self.num_captions not in (0, self.scale) else "")
+
+    @property
+    def num_captions(self) -> int:
+        """Captions that training really used, the largest of the seeds."""
+        return max((run.num_captions for run in self.runs or self.failed), default=0)
+
+    @property
+    def caption_steps(self) -> int | None:
+        """Optimiser steps of the caption stage, None when no run recorded them."""
+        known = [run.steps["caption"] for run in self.runs if "caption" in run.steps]
+        return max(known) if known else (0 if self.scale == 0 else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """All of a study folder. `headline` holds the sweep by scale (baseline first), `controls` what is set beside it."""
+
+    name: str
+    folder: Path
+    benchmark: str
+    questions: Questions
+    headline: tuple[Arm, ...]
+    controls: tuple[Arm, ...]
+    runs: tuple[RunResult, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def baseline(self) -> Arm | None:
+        """The arm without captions, when at least one of its runs finished."""
+        return next((arm for arm in self.headline if arm.is_baseline and arm.runs), None)
+
+    @property
+    def finished(self) -> tuple[Arm, ...]:
+        """Headline arms with at least one finished run, by rising scale."""
+        return tuple(arm for arm in self.headline if arm.runs)
+
+    def sample(self, arm: Arm, setting: str, bucket: str = OVERALL) -> Sample | None:
+        """The answers of `arm` in a setting and bucket, ready for estimates; None when it was not asked."""
+        return self.sample_of(arm, setting, self.questions.mask(bucket))
+
+    def sample_of(self, arm: Arm, setting: str, mask: NDArray[np.bool_]) -> Sample | None:
+        """The answers of `arm` to the questions of `mask` [n]; None when it was not asked in the setting."""
+        if setting not in arm.correct:
+            return None
+        return sample(arm.correct[setting][:, mask], self.questions.videos[mask])
+
+
+def read_study(folder: Path) -> Study:
+    """Collect the runs below `folder`; a run that failed, or left no readable result, is kept with its reason.
+
+    Raises:
+        MissingInputError: the folder holds no run at all.
+        DataError: the runs are of different benchmarks, or one question has two answers or durations.
+    """
+    check_study_folder(folder)
+    notes: list[str] = []
+    runs = _without_repeats([_read_run(path) for path in _run_folders(folder)], notes)
+    if not runs:
+        raise MissingInputError(f"{folder} holds no runs: run `python train.py -m data.scale=50k,100k` first")
+    benchmarks = sorted({run.benchmark for run in runs if run.is_finished and run.benchmark})
+    if len(benchmarks) > 1:
+        raise DataError(f"{folder} mixes the benchmarks {', '.join(benchmarks)}: report on one study folder each")
+    known: dict[str, _Facts] = {}
+    answers = {run.run: _read_answers(folder / run.run, run, known, notes) for run in runs if run.is_finished}
+    questions = _questions(known)
+    arms = _arms(runs, answers, questions)
+    return Study(
+        name=folder.name,
+        folder=folder,
+        benchmark=benchmarks[0] if benchmarks else "",
+        questions=questions,
+        headline=tuple(arm for arm in arms if arm.control is None),
+        controls=tuple(arm for arm in arms if arm.control is not None),
+        runs=tuple(runs),
+        notes=tuple(notes),
+    )
+
+
+def check_study_folder(folder: Path) -> None:
+    """MissingInputError when there is no such folder."""
+    if not folder.is_dir():
+        raise MissingInputError(f"There is no study folder at {folder}: give study=FOLDER, which holds a sweep's runs.")
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """Sub-folders that are runs: they hold a result, or the traces of one that was cut off."""
+    traces = (RESULT_FILE, PREDICTIONS_FILE, ".hydra")
+    return sorted(path for path in folder.iterdir() if path.is_dir() and any((path / name).exists() for name in traces))
+
+
+def _read_run(path: Path) -> RunResult:
+    """The result in `path` under the name of its folder, or a failed one that says why it cannot be read."""
+    try:
+        return replace(read_result(path), run=path.name)
+    except MissingInputError:
+        reason = f"left no result{_last_words(path)}; delete the folder if the run is not wanted"
+    except DataError as error:
+        reason = str(error)
+    return RunResult(path.name, path.parent.name, 0, UNKNOWN_SCALE, 0, status=FAILED, reason=reason)
+
+
+def _last_words(path: Path) -> str:
+    """The last line that a run without a result wrote to its log."""
+    file = path / LOG_FILE
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n") if file.is_file() else []
+    written = [line.strip() for line in lines if line.strip()]
+    return f" (last line of its log: {written[-1][:LOG_LENGTH]})" if written else ""
+
+
+def _without_repeats(runs: Iterable[RunResult], notes: list[str]) -> list[RunResult]:
+    """Runs with different (scale, control, seed): a second one differs in something the tables cannot show."""
+    seen: dict[tuple[int, str | None, int], RunResult] = {}
+    kept = []
+    for run in runs:
+        key = (run.scale, run.control, run.seed)
+        if run.is_finished and key in seen:
+            notes.append(
+                f"run {run.run} has the scale, control and seed of {seen[key].run} but other settings; it is left out: "
+                "give each setting a study of its own"
+            )
+            continue
+        if run.is_finished:
+            seen[key] = run
+        kept.append(run)
+    return kept
+
+
+def _read_answers(path: Path, run: RunResult, known: dict[str, _Facts], notes: list[str]) -> _Answers:
+    """The run's answers in a compact form; `known` collects the questions and refuses contradictions."""
+    try:
+        rows = list(read_predictions(path / PREDICTIONS_FILE))
+    except (MissingInputError, DataError) as error:
+        notes.append(f"The scores of run {run.run} have no intervals: {error}")
+        return {}
+    answers: _Answers = {}
+    for row in rows:
+        facts = (row.video_id, row.duration, row.answer, row.task_type, row.domain, row.num_options)
+        if known.setdefault(row.question_id, facts) != facts:
+            raise DataError(
+                f"question {row.question_id} has the video, duration, answer, kind and options "
+                f"{known[row.question_id]} in one run and {facts} in {run.run}: the runs were evaluated on different "
+                "benchmarks, report on them apart"
+            )
+        answers.setdefault(row.setting, {})[row.question_id] = (row.letter, row.is_correct)
+    return answers
+
+
+def _questions(known: Mapping[str, _Facts]) -> Questions:
+    ids = tuple(sorted(known))
+    _, videos = np.unique([known[key][0] for key in ids], return_inverse=True)
+    durations, answers, task_types, domains = (
+        np.array([known[key][place] for key in ids], dtype=np.str_) for place in (1, 2, 3, 4)
+    )
+    num_options = np.array([known[key][5] for key in ids], dtype=np.int64)
+    return Questions(ids, videos.astype(np.int64).reshape(-1), durations, answers, task_types, domains, num_options)
+
+
+def _arms(runs: Iterable[RunResult], answers: Mapping[str, _Answers], questions: Questions) -> list[Arm]:
+    """Arms ordered by control (headline first), then scale; a run without a readable scale belongs to none."""
+    groups: dict[tuple[int, int], list[RunResult]] = {}
+    for run in runs:
+        if run.scale_label != UNKNOWN_SCALE:
+            groups.setdefault(((None, *CONTROLS).index(run.control), run.scale), []).append(run)
+    index = {question: position for position, question in enumerate(questions.ids)}
+    return [_arm(sorted(groups[key], key=lambda run: run.seed), answers, index) for key in sorted(groups)]
+
+
+def _arm(members: list[RunResult], answers: Mapping[str, _Answers], index: Mapping[str, int]) -> Arm:
+    finished = tuple(run for run in members if run.is_finished)
+    correct: dict[str, Floats] = {}
+    letters: dict[str, Counter[str]] = {}
+    for setting in sorted({setting for run in finished for setting in answers[run.run]}):
+        seeds = [answers[run.run][setting] for run in finished if setting in answers[run.run]]
+        correct[setting] = np.stack([_correct(seed, index) for seed in seeds])
+        letters[setting] = Counter(letter for seed in seeds for letter, _ in seed.values())
+    failed = tuple(run for run in members if not run.is_finished)
+    return Arm(members[0].scale, members[0].scale_label, members[0].control, finished, failed, correct, letters)
+
+
+def _correct(seed: Mapping[str, tuple[str, bool]], index: Mapping[str, int]) -> Floats:
+    """1, 0, or NaN where the question was not asked or not answered: [n]."""
+    values = np.full(len(index), np.nan)
+    for question, (letter, is_correct) in seed.items():
+        if letter:
+            values[index[question]] = float(is_correct)
+    return values

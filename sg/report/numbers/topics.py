@@ -1,0 +1,31 @@
+"""Scores by task type and by domain: what an arm learnt, and what it did not."""
+
+from collections.abc import Iterator
+
+from sg.report.numbers.estimates import difference
+from sg.report.numbers.study import Study
+from sg.report.numbers.summary import TopicRow
+
+TASK_TYPE, DOMAIN = "task_type", "domain"
+
+
+def topic_rows(study: Study, setting: str) -> list[TopicRow]:
+    """Every arm on every task type and domain of the benchmark, in one setting; nothing where they have no names."""
+    return list(_rows(study, setting))
+
+
+def _rows(study: Study, setting: str) -> Iterator[TopicRow]:
+    kinds = {TASK_TYPE: study.questions.task_types, DOMAIN: study.questions.domains}
+    for kind, labels in kinds.items():
+        for name in sorted(set(labels.tolist()) - {""}):
+            mask = labels == name
+            base = None if study.baseline is None else study.sample_of(study.baseline, setting, mask)
+            for arm in (*study.finished, *study.controls):
+                own = study.sample_of(arm, setting, mask)
+                if own is None:
+                    continue
+                delta = difference(own, base) if base is not None and not arm.is_baseline else None
+                yield TopicRow(
+                    kind, name, setting, arm.name, arm.label, arm.scale, arm.control, int(mask.sum()),
+                    100 * own.accuracy, delta,
+                )  # fmt: skip

@@ -1,0 +1,185 @@
+"""The study's numbers for other programs and documents: Markdown and CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+
+from sg.report.numbers.corpus import Corpus
+from sg.report.numbers.estimates import Estimate
+from sg.report.numbers.study import BUCKETS
+from sg.report.numbers.summary import Row, RunRow, Summary, Table
+from sg.report.pages.finding import Finding
+from sg.report.pages.tables import cell_delta, cell_score, legend, published_text, row_note
+from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, accuracy_text, difference_text, joined, p_text
+
+
+def markdown(summary: Summary, finding: Finding) -> str:
+    """The report as Markdown: verdict, tables, controls, probes, statements."""
+    parts = [f"# {cell_text(summary.study)}", f"**{cell_text(finding.verdict)}**"]
+    for table in summary.tables:
+        parts += [f"## {SETTING_TITLES[table.setting]}", _table_md(table), f"{legend(table)}."]
+    if summary.controls:
+        header = ["Headline", "Control", "Setting", "Headline - control", "p"]
+        rows = [
+            [
+                row.headline_label,
+                row.control_label,
+                SETTING_TITLES[row.setting],
+                difference_text(row.difference),
+                p_text(row.difference.p),
+            ]
+            for row in summary.controls
+        ]
+        parts += ["## Controls", _grid_md(header, rows)]
+    if summary.probes:
+        header = ["Probe", "Captions", "Accuracy", "At chance"]
+        cells = [
+            [SETTING_TITLES[row.probe], row.label, accuracy_text(row.accuracy), "yes" if row.at_chance else "no"]
+            for row in summary.probes
+        ]
+        parts += ["## Leak probes", _grid_md(header, cells)]
+    parts += ["## Reading", "\n".join(f"- {item.topic}: {cell_text(item.text)}" for item in finding.statements)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table_md(table: Table) -> str:
+    has_published = any(cell.published is not None for row in table.rows for cell in row.cells.values())
+    header = ["Captions", "Seeds"] + [BUCKET_TITLES[bucket] for bucket in BUCKETS]
+    header += ["Published (overall, short, medium, long)"] if has_published else []
+    rows = []
+    for row in table.rows:
+        cells = [
+            f"{cell_score(cell)} ({delta})" if (delta := cell_delta(cell)) else cell_score(cell)
+            for cell in row.cells.values()
+        ]
+        line = [row.label + (f" — {note}" if (note := row_note(row)) else ""), str(len(row.seeds)), *cells]
+        if has_published:
+            line.append(joined([published_text(cell) for cell in row.cells.values() if cell.published is not None]))
+        rows.append(line)
+    return _grid_md(header, rows)
+
+
+def _grid_md(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell_text(cell) for cell in line) + " |" for line in lines)
+
+
+def cell_text(text: str) -> str:
+    """Text that Markdown shows as it is: no HTML, no broken table."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    for sign in "|`[]":
+        escaped = escaped.replace(sign, "\\" + sign)
+    return escaped.replace("* ", "\\* ").replace("*)", "\\*)")
+
+
+def corpus_markdown(corpus: Corpus) -> str:
+    """Captions and clusters as two Markdown tables; a sentence where there are none."""
+    words = [
+        [group.name, group.kind, f"{group.captions:,}", "–".join(f"{group.words[place]:.0f}" for place in (0, 2, 4)),
+         f"{group.vocabulary:,}", "–" if group.vocabulary_of_draw is None else f"{group.vocabulary_of_draw:,}"]
+        for group in corpus.captions
+    ]  # fmt: skip
+    cores = [
+        [core.name, f"{core.size:,}", f"{sum(count for low, count in core.histogram if low == 1):,}",
+         f"{max((low for low, count in core.histogram if count), default=0):,}",
+         "–" if core.cut is None else f"{core.cut:.3f}"]
+        for core in corpus.cores
+    ]  # fmt: skip
+    header = ["Name", "Kind", "Captions", "Words (5–50–95 %)", "Distinct words", "in a random draw"]
+    parts = [_grid_md(header, words) if words else "No captions were described."]
+    header = ["Core", "Clusters", "of one video", "Largest, at least", "Cut at similarity"]
+    parts.append(_grid_md(header, cores) if cores else "No cores were described.")
+    return "\n\n".join(parts) + "\n"
+
+
+def letters_markdown(summary: Summary) -> str:
+    """How the answers spread over the letters, beside the right ones; a sentence where there are none."""
+    if not summary.letters:
+        return "The answers of this study were not published, so their letters are not known.\n"
+    letters = sorted({letter for row in summary.letters for letter in row.shares}, key=lambda name: (len(name), name))
+
+    def shares(of: Mapping[str, float]) -> list[str]:
+        return [f"{of[letter]:.1f}" if letter in of else "–" for letter in letters]
+
+    rows = [["right answers", "", *shares(summary.answers)]]
+    rows += [[row.label, SETTING_TITLES[row.setting], *shares(row.shares)] for row in summary.letters]
+    return _grid_md(["Captions", "Setting", *letters], rows) + "\n"
+
+
+CSV_COLUMNS = (
+    "study", "benchmark", "setting", "scale", "scale_label", "control", "num_captions", "caption_steps", "bucket",
+    "seeds", "score", "score_low", "score_high", "seed_spread", "delta", "delta_low", "delta_high", "delta_p",
+    "delta_p_holm", "questions", "answered", "published", "published_delta", "published_slip", "reason",
+)  # fmt: skip
+
+
+def tables_csv(summary: Summary) -> str:
+    """One row an arm, setting and bucket; numbers unrounded."""
+    rows = [
+        _csv_row(summary, table, row, bucket) for table in summary.tables for row in table.rows for bucket in BUCKETS
+    ]
+    return _csv(CSV_COLUMNS, rows)
+
+
+def _csv_row(summary: Summary, table: Table, row: Row, bucket: str) -> list[object]:
+    cell = row.cells[bucket]
+    return [
+        summary.study, summary.benchmark, table.setting, row.scale, row.scale_label, row.control, row.num_captions,
+        row.caption_steps, bucket, len(row.seeds), cell.score, *_bounds(cell.accuracy), cell.seed_spread,
+        cell.delta and cell.delta.value, *_bounds(cell.delta), cell.delta and cell.delta.p, cell.p_holm,
+        cell.questions, cell.answered, cell.published, cell.published_delta, cell.published_slip,
+        "; ".join(row.reasons),
+    ]  # fmt: skip
+
+
+def _bounds(estimate: Estimate | None) -> tuple[float | None, float | None]:
+    return (None, None) if estimate is None else (estimate.low, estimate.high)
+
+
+TOPIC_COLUMNS = (
+    "setting", "kind", "name", "arm", "scale", "control", "questions", "score", "delta", "delta_low", "delta_high",
+)  # fmt: skip
+
+
+def topics_csv(summary: Summary) -> str:
+    """One row an arm, setting and task type or domain."""
+    return _csv(
+        TOPIC_COLUMNS,
+        [
+            [row.setting, row.kind, row.name, row.arm, row.scale, row.control, row.questions, row.score,
+             row.delta and row.delta.value, *_bounds(row.delta)]
+            for row in summary.topics
+        ],
+    )  # fmt: skip
+
+
+COST_COLUMNS = (
+    "arm", "scale", "control", "device", "captions", "caption_usd", "align_hours", "caption_hours", "instruct_hours",
+    "evaluate_hours", "hours",
+)  # fmt: skip
+
+
+def costs_csv(summary: Summary) -> str:
+    """One row an arm: device hours by stage, the price of its captions."""
+    return _csv(COST_COLUMNS, [[getattr(row, name) for name in COST_COLUMNS] for row in summary.costs])
+
+
+def runs_csv(summary: Summary) -> str:
+    """One row a run, the failed ones with their reason; JSON-like fields as `name=value` lists."""
+    names = [field.name for field in fields(RunRow)]
+    return _csv(names, [[_flat(getattr(run, name)) for name in names] for run in summary.runs])
+
+
+def _flat(value: object) -> object:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={item}" for key, item in value.items())
+    return " ".join(value) if isinstance(value, list) else value
+
+
+def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(["" if value is None else value for value in row] for row in rows)
+    return stream.getvalue()

@@ -1,0 +1,149 @@
+"""The gallery page: every cluster of a core in static files that open from disk, usable at 50,000 clusters.
+
+`index.html` and `gallery.js` draw only the rows in view; `clusters.js` holds what is sorted, searched and filtered;
+captions come in `members/NNN.js` and pictures as `pictures/NNN/NNNNNN.jpg` when their rows come into view.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sg.artefacts.captions import read_captions
+from sg.artefacts.forest import read_forest
+from sg.artefacts.manifest import read_manifest
+from sg.core.errors import DataError
+from sg.core.files import read_json, write_json, write_text
+from sg.core.fingerprints import fingerprint
+from sg.report.figures.contact_sheets import video_records
+from sg.report.numbers.clusters import ClusterList, ClusterRow, GalleryInputs, Pick, telling_words
+from sg.report.pages.gallery_pictures import draw_strips, plan_strip
+
+GALLERY_PAGE = "index.html"
+CLUSTERS_A_FILE = 250
+WORDS_BUDGET = 2_500_000
+"""Characters of words that all clusters may have together: with 50,000 clusters the page stays below 5 MB."""
+MOST_WORDS = 400
+CAPTION_LENGTH = 600
+TEMPLATES = Path(__file__).parent
+MADE_FROM = "made_from.json"
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryPage:
+    """A written gallery: its page, how many clusters it lists and how many of them have a picture."""
+
+    page: Path
+    clusters: int
+    pictures: int
+
+
+def write_gallery(
+    folder: Path, inputs: GalleryInputs, core_size: int, members: int = 4, pictures: int | None = 500
+) -> GalleryPage:
+    """Write the gallery of the core of `core_size` videos to `folder`.
+
+    Pictures are drawn for `pictures` clusters (largest, least alike and random ones; None: for all). Those that an
+    earlier call drew of the same clusters are kept, so a killed call goes on.
+
+    Raises:
+        MissingInputError, DataError: manifest, forest or captions are missing or damaged.
+        ConfigError: the core is larger than the forest.
+    """
+    forest = read_forest(inputs.forest)
+    clusters = ClusterList(forest, core_size)
+    captions = read_captions(inputs.captions) if inputs.captions is not None and inputs.captions.is_file() else {}
+    _keep_or_clear(folder, fingerprint([forest.content_hash, core_size, members]))
+    picks = [clusters.pick(row, members) for row in clusters.rows]
+    pictured = _pictured(clusters, pictures)
+    _draw(folder, inputs, picks, pictured)
+    drawn = [number for number in pictured if picture_path(folder, number).is_file()]
+    _write_members(folder, picks, captions)
+    _write_index(folder, clusters, captions, drawn)
+    for name in ("gallery.html", "gallery.js"):
+        target = GALLERY_PAGE if name.endswith(".html") else name
+        write_text(folder / target, (TEMPLATES / name).read_text(encoding="utf-8"))
+    return GalleryPage(folder / GALLERY_PAGE, len(clusters.rows), len(drawn))
+
+
+def picture_path(folder: Path, number: int) -> Path:
+    """Where the picture of the cluster with this number lies."""
+    return folder / "pictures" / f"{number // 500:03d}" / f"{number:06d}.jpg"
+
+
+def _keep_or_clear(folder: Path, made_from: str) -> None:
+    """Remove what was made of other clusters."""
+    note = folder / MADE_FROM
+    try:
+        known = read_json(note) if note.is_file() else None
+    except DataError:
+        known = None
+    if known != made_from:
+        for name in ("pictures", "members"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        write_json(note, made_from)
+
+
+def _pictured(clusters: ClusterList, pictures: int | None) -> list[int]:
+    """Numbers of the clusters that get a picture."""
+    if pictures is None or pictures >= len(clusters.rows):
+        return list(range(len(clusters.rows)))
+    number_of = {row.survivor: number for number, row in enumerate(clusters.rows)}
+    chosen = clusters.choose(-(-pictures // 3))[:pictures] if pictures else []
+    return sorted(number_of[row.survivor] for _, row in chosen)
+
+
+def _draw(folder: Path, inputs: GalleryInputs, picks: Sequence[Sequence[Pick]], pictured: Sequence[int]) -> None:
+    wanted = [number for number in pictured if not picture_path(folder, number).is_file()]
+    if not wanted:
+        return
+    videos = [video for number in wanted for video, _ in picks[number]]
+    records = video_records(read_manifest(inputs.manifest), videos)
+    strips = (
+        plan_strip(picture_path(folder, number), [video for video, _ in picks[number]], records, inputs.videos)
+        for number in wanted
+    )
+    draw_strips(strips, len(wanted))
+
+
+def _write_members(folder: Path, picks: Sequence[Sequence[Pick]], captions: Mapping[str, str]) -> None:
+    """`members/NNN.js`: for each cluster its shown members as [video, note, caption]."""
+    for start in range(0, len(picks), CLUSTERS_A_FILE):
+        number = start // CLUSTERS_A_FILE
+        rows = [
+            [[video, note, _shortened(captions.get(video, ""))] for video, note in cluster]
+            for cluster in picks[start : start + CLUSTERS_A_FILE]
+        ]
+        write_text(folder / "members" / f"{number:03d}.js", f"sgMembers({number}, {_literal(rows)});\n")
+
+
+def _write_index(folder: Path, clusters: ClusterList, captions: Mapping[str, str], drawn: Sequence[int]) -> None:
+    rows = clusters.rows
+    length = min(MOST_WORDS, WORDS_BUDGET // max(1, len(rows)))
+    index = {
+        "core": clusters.core_size,
+        "videos": clusters.num_videos,
+        "clusters_a_file": CLUSTERS_A_FILE,
+        "ids": "\n".join(row.survivor for row in rows),
+        "words": "\n".join(telling_words(rows, captions, length)),
+        "sizes": [row.size for row in rows],
+        "similarities": [_thousandths(row) for row in rows],
+        "pictures": None if len(drawn) == len(rows) else list(drawn),
+    }
+    write_text(folder / "clusters.js", f"sgClusters({_literal(index)});\n")
+
+
+def _thousandths(row: ClusterRow) -> int | None:
+    return None if row.similarity is None else round(1000 * row.similarity)
+
+
+def _literal(value: Any) -> str:
+    """`value` as a JavaScript expression: a string of JSON, in ASCII and without a tag that could end a script."""
+    text = json.dumps(value, separators=(",", ":"))
+    return f"JSON.parse({json.dumps(text).replace('<', chr(92) + 'u003c')})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= CAPTION_LENGTH else text[: CAPTION_LENGTH - 1] + "…"

@@ -1,0 +1,131 @@
+"""The study's tables as text: how a cell is written, and the report that a terminal shows."""
+
+from collections.abc import Iterable
+
+from sg.report.numbers.study import BUCKETS
+from sg.report.numbers.summary import Cell, ControlRow, ProbeRow, Row, RunRow, Summary, Table
+from sg.report.pages.finding import LEVEL, Finding
+from sg.report.wording import (
+    BUCKET_TITLES,
+    SETTING_TITLES,
+    accuracy_text,
+    difference_text,
+    p_text,
+    percent,
+    plural,
+    signed,
+)
+
+CELL_WIDTH = 23
+REASON_LENGTH = 96
+
+
+def terminal_text(summary: Summary, finding: Finding) -> str:
+    """The report as it is printed at the end of a sweep: both tables, controls, probes, verdict."""
+    blocks = [_table_text(table) for table in summary.tables]
+    blocks += [_controls_text(summary.controls), _probes_text(summary.probes), _failed_text(summary.runs)]
+    blocks += ["\n".join(summary.notes), _wrapped(finding.verdict)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def legend(table: Table) -> str:
+    """One line that says what the table's numbers are."""
+    return (
+        f"accuracy in % ± spread over seeds; below it the difference to no captions with its 95 % interval over "
+        f"{plural(table.videos, 'video')}; * p < .05 after Holm (overall), buckets exploratory"
+    )
+
+
+def cell_score(cell: Cell) -> str:
+    """`38.0 ±0.6`, without the spread for a single seed."""
+    return percent(cell.score) + (f" ±{cell.seed_spread:.1f}" if cell.seed_spread is not None else "")
+
+
+def cell_delta(cell: Cell) -> str:
+    """`+9.0 [+6.6, +11.5]*`, the star for a difference that holds after Holm; empty for the baseline."""
+    if cell.delta is None:
+        return ""
+    return difference_text(cell.delta) + ("*" if cell.p_holm is not None and cell.p_holm < LEVEL else "")
+
+
+def row_note(row: Row) -> str:
+    """What is to be known about a row: failed seeds with their reason."""
+    if not row.failed_seeds:
+        return ""
+    which = "failed" if not row.seeds else f"{plural(len(row.failed_seeds), 'seed')} failed"
+    return f"{which}: {'; '.join(row.reasons)}"
+
+
+def _table_text(table: Table) -> str:
+    width = max([len(row.label) for row in table.rows] + [len("captions")]) + 2
+    lines = [
+        f"{SETTING_TITLES[table.setting]} ({plural(table.questions, 'question')})",
+        _wrapped(legend(table)),
+        "captions".ljust(width) + "".join(BUCKET_TITLES[bucket].ljust(CELL_WIDTH) for bucket in BUCKETS),
+    ]
+    for row in table.rows:
+        cells = [row.cells[bucket] for bucket in BUCKETS]
+        lines.append(_line(row.label, width, [cell_score(cell) for cell in cells]))
+        if any(cell.delta for cell in cells):
+            lines.append(_line("", width, [cell_delta(cell) for cell in cells]))
+        if any(cell.published is not None for cell in cells):
+            lines.append(_line("  published", width, [published_text(cell) for cell in cells]))
+        if note := row_note(row):
+            lines.append("  " + (note if len(note) <= REASON_LENGTH else note[: REASON_LENGTH - 1] + "…"))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _line(label: str, width: int, cells: Iterable[str]) -> str:
+    return label.ljust(width) + "".join(cell.ljust(CELL_WIDTH) for cell in cells)
+
+
+def published_text(cell: Cell) -> str:
+    """`43.2 +2.0`, the published accuracy and difference, marked where the print is wrong."""
+    if cell.published is None:
+        return ""
+    delta = f" {signed(cell.published_delta)}" if cell.published_delta is not None else ""
+    return f"{cell.published:.1f}{delta}" + (" (misprint)" if cell.published_slip else "")
+
+
+def _controls_text(controls: list[ControlRow]) -> str:
+    if not controls:
+        return ""
+    lines = ["Controls (overall, headline minus control, points)"]
+    for row in controls:
+        setting = SETTING_TITLES[row.setting].lower()
+        lines.append(
+            f"  {control_title(row)}, {setting}: {difference_text(row.difference)}, {p_text(row.difference.p)}"
+        )
+    return "\n".join(lines)
+
+
+def control_title(row: ControlRow) -> str:
+    """`530k - 50k repeated (332 | 320 steps)`."""
+    steps = (
+        f" ({row.headline_steps} | {row.control_steps} steps)"
+        if None not in (row.headline_steps, row.control_steps)
+        else ""
+    )
+    return f"{row.headline_label} - {row.control_label}{steps}"
+
+
+def _probes_text(probes: list[ProbeRow]) -> str:
+    if not probes:
+        return ""
+    lines = [f"Leak probes (without subtitles; guessing gives {probes[0].chance:.0f} %)"]
+    largest = {row.probe: row for row in probes}
+    for row in (row for row in probes if row is largest[row.probe] or not row.at_chance):
+        mark = "at chance" if row.at_chance else "NOT AT CHANCE"
+        lines.append(f"  {SETTING_TITLES[row.probe]}, {row.label}: {accuracy_text(row.accuracy)} %, {mark}")
+    return "\n".join(lines)
+
+
+def _failed_text(runs: list[RunRow]) -> str:
+    failed = [run for run in runs if run.status != "finished"]
+    return "\n".join(["Failed runs", *(f"  {run.run}: {run.reason}" for run in failed)]) if failed else ""
+
+
+def _wrapped(text: str, width: int = 100) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width))

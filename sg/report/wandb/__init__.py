@@ -1,0 +1,1 @@
+"""The study in Weights & Biases: summary run, workspace and report."""

@@ -1,0 +1,145 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sg.artefacts.predictions import Prediction, PredictionWriter
+from sg.core.errors import DataError, MissingInputError
+from sg.report.commands.compare import compare_text
+from sg.report.commands.published import published_deltas, published_text
+from sg.report.numbers.published import read_published
+from sg.report.numbers.statistics import benjamini_hochberg, holm
+from sg.report.wording import p_text
+
+ROOT = Path(__file__).parents[3]
+GOLDEN: dict[str, Any] = json.loads((ROOT / "tests/goldens/video_mme/statistics.json").read_text())
+PAIR = next(item for item in GOLDEN["sets"] if item["name"] == "plus2")
+
+
+def answers(right: str, setting: str = "without_subtitles") -> list[Prediction]:
+    """Rows of 900 videos with three questions each; "-" is a question without an answer."""
+    rows = []
+    for at, mark in enumerate(right):
+        letter = {"1": "A", "0": "B", "-": ""}[mark]
+        duration = ("short", "medium", "long")[at // 3 % 3]
+        rows.append(Prediction(f"q{at}", setting, f"v{at // 3}", duration, "A", response=letter, letter=letter))
+    return rows
+
+
+def write(path: Path, *groups: list[Prediction]) -> Path:
+    with PredictionWriter(path, "") as writer:
+        for rows in groups:
+            writer.write(rows)
+    return path
+
+
+def official(path: Path, rows: list[Prediction]) -> Path:
+    videos: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        video = {"video_id": row.video_id, "duration": row.duration, "domain": "", "sub_category": "", "questions": []}
+        question = {"question_id": row.question_id, "task_type": "", "question": "?", "options": ["A.", "B."]}
+        videos.setdefault(row.video_id, video)["questions"].append(question | {"answer": "A", "response": row.response})
+    path.write_text(json.dumps(list(videos.values())))
+    return path
+
+
+def test_two_files_give_the_golden_difference_counts_and_tests(tmp_path: Path) -> None:
+    base, new = write(tmp_path / "a.jsonl", answers(PAIR["A"])), write(tmp_path / "b.jsonl", answers(PAIR["B"]))
+    text, expected = compare_text([base, new]), PAIR["expected"]["paired"]
+    low, high = (100 * value for value in expected["cluster_ci95"])
+    assert f"difference: {100 * expected['difference']:+.1f} [{low:+.1f}, {high:+.1f}] points" in text
+    assert f"only the first right {expected['only_B']}, only the second {expected['only_A']}" in text
+    assert f"McNemar exact {p_text(expected['mcnemar_exact_p'])}" in text
+    assert "(BCa over videos)" in text and "short (exploratory)" in text
+    assert "2,700 questions, 900 videos" in text
+
+
+def test_our_file_and_an_official_one_of_the_same_answers_compare_alike(tmp_path: Path) -> None:
+    base = write(tmp_path / "a.jsonl", answers(PAIR["A"]))
+    ours, theirs = write(tmp_path / "b.jsonl", answers(PAIR["B"])), official(tmp_path / "b.json", answers(PAIR["B"]))
+    assert compare_text([base, ours]) == compare_text([base, theirs]).replace("b.json ", "b.jsonl ").replace(
+        "b.json:", "b.jsonl:"
+    )
+
+
+def test_files_of_both_settings_are_adjusted_together_and_three_files_tested_jointly(tmp_path: Path) -> None:
+    marks = [PAIR["A"][:300], PAIR["B"][:300], PAIR["A"][300:600]]
+    files = [
+        write(tmp_path / f"{at}.jsonl", answers(mark), answers(mark[::-1], "with_subtitles"), answers(mark, "no_video"))
+        for at, mark in enumerate(marks)
+    ]
+    text = compare_text(files)
+    assert text.count("all alike: ") == 3
+    family = text[text.index("Adjusted for all") :].strip().split("\n")[1:]
+    assert len(family) == 4
+    assert not any("no video" in line for line in family)
+
+
+def test_questions_that_only_one_file_holds_are_left_out_and_silence_is_no_answer(tmp_path: Path) -> None:
+    base = write(tmp_path / "a.jsonl", answers("10" * 30))
+    new = write(tmp_path / "b.jsonl", answers("1-" * 15))
+    text = compare_text([base, new])
+    assert "(30 questions, 10 videos)" in text
+    assert "b.jsonl: 100.0 [100.0, 100.0] % of 15 answered" in text
+    assert "50.0 % of all" in text
+
+
+def test_files_that_cannot_be_compared_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    base = write(tmp_path / "a.jsonl", answers("10" * 3), answers("10" * 3, "with_subtitles"))
+    with pytest.raises(DataError, match="two or more files"):
+        compare_text([base])
+    with pytest.raises(MissingInputError, match="no file of answers"):
+        compare_text([base, tmp_path / "gone.jsonl"])
+    with pytest.raises(DataError, match="share no setting"):
+        compare_text([base, write(tmp_path / "b.jsonl", answers("1", "no_video"))])
+    with pytest.raises(DataError, match="answers no question"):
+        compare_text([base, write(tmp_path / "c.jsonl", answers("---"))])
+
+
+def test_the_command_compares_and_says_a_mistake_in_one_sentence(tmp_path: Path) -> None:
+    base, new = write(tmp_path / "a.jsonl", answers("10" * 30)), write(tmp_path / "b.jsonl", answers("11" * 30))
+    command = [sys.executable, "-m", "sg.report", "compare"]
+    done = subprocess.run([*command, base, new], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "b.jsonl minus a.jsonl" in done.stdout
+    wrong = subprocess.run([*command, base], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+
+
+def test_the_published_differences_have_the_p_values_that_the_study_leaves_possible() -> None:
+    # spec/video-mme.md section 6, d = .22 and .10, overall
+    found = {(d.setting, d.scale): d.p for d in published_deltas(read_published(), 0.22) if d.bucket == "overall"}
+    assert [round(p, 3) for p in found.values()] == [
+        *(0.485, 0.027, 0.044, 0.139, 0.119),
+        *(0.176, 0.092, 0.218, 0.163, 0.268),
+    ]
+    less = {(d.setting, d.scale): d.p for d in published_deltas(read_published(), 0.10) if d.bucket == "overall"}
+    assert round(less["without_subtitles", 100_000], 3) == 0.001
+
+
+def test_the_verdict_on_the_published_study_is_the_one_its_numbers_carry() -> None:
+    text = published_text()
+    for piece in (
+        "Of 40 differences 5 have p < .05; 0 hold after Holm, 0 after Benjamini-Hochberg",
+        "The strongest: without subtitles, 400k, short, +3.9",
+        "Without subtitles: all captions against none +1.4, z 2.06",
+        "among the 5 scales p = .599",
+        "With subtitles: all captions against none +1.2, z 1.75",
+        "among the 5 scales p = .985",
+        "5 of 30 differences by duration are negative",
+        "rises consistently with scale': no, in neither setting",
+        "A difference of 2.5 points",
+        "with subtitles, 50k, overall: printed +0.7, the printed accuracies differ by +1.3 (+1.2 from the counts)",
+    ):
+        assert piece in text
+    assert text.count("/900") == 36 and text.count("/2700") == 12
+
+
+@pytest.mark.parametrize("item", GOLDEN["multiple_tests"])
+def test_benjamini_hochberg_adjusts_as_the_golden_list_does(item: dict[str, Any]) -> None:
+    key = next(name for name in item if name not in ("p", "holm", "bonferroni") and isinstance(item[name], list))
+    assert benjamini_hochberg(item["p"]) == pytest.approx(item[key], abs=1e-12)
+    assert all(np.array(benjamini_hochberg(item["p"])) <= np.array(holm(item["p"])) + 1e-12)

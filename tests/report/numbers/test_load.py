@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+
+from sg.core.errors import MissingInputError
+from sg.report.numbers.load import load_summary, published_summary
+from sg.report.numbers.summary import Summary, write_summary
+from sg.report.pages.finding import find
+
+from .study_builder import World
+
+
+def test_the_published_study_is_measured_from_its_counts() -> None:
+    summary = load_summary("published")
+    rows = summary.tables[0].rows
+    assert [row.scale_label for row in rows] == ["0", "50k", "100k", "200k", "400k", "530k"]
+    cell = rows[2].cells["overall"]
+    assert cell.delta is not None
+    assert (cell.delta.value, round(cell.delta.p or 0, 3)) == (pytest.approx(2.0), 0.027)  # the spec's table, d=.22
+
+
+def test_no_published_difference_holds_after_holm() -> None:
+    for discordance in (0.15, 0.22):
+        cells = [row.cells["overall"] for table in published_summary(discordance).tables for row in table.rows]
+        assert all(cell.p_holm is None or cell.p_holm > 0.05 for cell in cells)
+
+
+def test_a_constant_describes_the_published_means_about_as_well_as_a_step() -> None:
+    without, with_subtitles = (table.shapes for table in published_summary().tables)
+    assert [shape.name for shape in without][:2] == [shape.name for shape in with_subtitles][:2] == ["constant", "step"]
+    gaps = [(shapes[1].aicc or 0) - (shapes[0].aicc or 0) for shapes in (without, with_subtitles)]
+    assert gaps == pytest.approx([0.8, 1.9], abs=0.05)  # spec/video-mme.md section 6
+
+
+def test_the_published_study_is_read_with_care() -> None:
+    finding = find(load_summary("published"))
+    assert finding.tone == "unclear"
+    assert finding.verdict.startswith("No effect of caption training is resolved")
+
+
+def test_a_committed_summary_and_a_folder_of_runs_are_loaded_alike(tmp_path: Path, summary: Summary) -> None:
+    write_summary(tmp_path / "a" / "summary.json", summary)
+    assert load_summary(tmp_path / "a") == load_summary(str(tmp_path / "a" / "summary.json")) == summary
+    World(tmp_path / "study", videos=9).run(0)
+    assert load_summary(tmp_path / "study").study == "study"
+
+
+def test_nothing_to_load_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError):
+        load_summary(tmp_path / "nothing")

@@ -1,0 +1,116 @@
+"""The gallery of all clusters: files that open from disk, everything from data shown as text."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
+from sg.report.numbers.clusters import ClusterList, GalleryInputs, telling_words
+from sg.report.pages.gallery import WORDS_BUDGET, picture_path, write_gallery
+
+from .browser import console, page_text
+from .study_builder import write_corpus
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> GalleryInputs:
+    paths = {name: Path(path) for name, path in write_corpus(tmp_path_factory.mktemp("corpus")).items()}
+    return GalleryInputs(paths["manifest"], paths["forest"], paths["videos"], paths["captions"])
+
+
+@pytest.fixture(scope="module")
+def folder(inputs: GalleryInputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gallery")
+    written = write_gallery(path, inputs, core_size=8, members=3, pictures=4)
+    assert (written.clusters, written.pictures) == (8, 4)
+    return path
+
+
+def argument(script: str) -> object:
+    """The value that a data file of the gallery hands over."""
+    found = re.search(r"JSON\.parse\((.*)\)\);", script, flags=re.DOTALL)
+    assert found
+    return json.loads(json.loads(found[1]))
+
+
+def test_the_index_lists_every_cluster_the_largest_first(folder: Path, inputs: GalleryInputs) -> None:
+    index = argument((folder / "clusters.js").read_text())
+    assert isinstance(index, dict)
+    clusters = read_forest(inputs.forest).clusters(8)
+    assert set(index["ids"].split("\n")) == set(clusters)
+    assert index["sizes"] == sorted((len(members) for members in clusters.values()), reverse=True)
+    assert len(index["pictures"]) == 4
+
+
+def test_captions_come_in_files_of_their_own(folder: Path) -> None:
+    members = argument((folder / "members" / "000.js").read_text())
+    assert isinstance(members, list) and len(members) == 8
+    video, note, caption = members[0][0]
+    assert note == "stays in the core" and "<script>" in caption and video in caption
+
+
+def test_no_data_file_can_end_a_script(folder: Path) -> None:
+    texts = [path.read_text() for path in folder.rglob("*.js") if path.name != "gallery.js"]
+    assert texts and not any("<" in text for text in texts)
+
+
+def test_a_film_that_cannot_be_shown_does_not_spoil_its_cluster(inputs: GalleryInputs, tmp_path: Path) -> None:
+    everything = write_gallery(tmp_path, inputs, core_size=8, members=24, pictures=None)
+    assert everything.pictures == 8
+    assert Image.open(picture_path(tmp_path, 0)).height <= 144
+
+
+def test_pictures_that_are_there_are_kept_until_the_clusters_change(inputs: GalleryInputs, tmp_path: Path) -> None:
+    write_gallery(tmp_path, inputs, core_size=8, members=2, pictures=2)
+    drawn = sorted((tmp_path / "pictures").rglob("*.jpg"))
+    drawn[0].write_bytes(b"kept")
+    write_gallery(tmp_path, inputs, core_size=8, members=2, pictures=4)
+    assert drawn[0].read_bytes() == b"kept"
+    write_gallery(tmp_path, inputs, core_size=6, members=2, pictures=1)
+    assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 1
+
+
+def test_words_that_set_a_cluster_apart_come_first() -> None:
+    parent = np.array([2, 3, -1, -1])
+    similarity = np.array([0.9, 0.8, np.nan, np.nan], dtype=np.float32)
+    forest = Forest(list("abcd"), parent, similarity, np.array([0, 0, -2, -2]), subtree_sizes(parent), similarity)
+    rows = ClusterList(forest, 2).rows
+    captions = {"a": "a red boat", "c": "the red boat", "b": "a dog runs", "d": "the dog sits"}
+    words = dict(zip((row.survivor for row in rows), telling_words(rows, captions, 10), strict=True))
+    assert words["c"].split()[:2] == ["boat", "red"]
+    assert words["d"].split()[0] == "dog" and len(words["d"]) <= 10
+
+
+def test_a_gallery_of_many_clusters_stays_small(tmp_path: Path) -> None:
+    from sg.artefacts.captions import CaptionRecord, write_captions
+
+    count = 12_000
+    ids = [f"webvid-{number:08d}" for number in range(count)]
+    none = np.full(count, np.nan, dtype=np.float32)
+    parent = np.full(count, -1)
+    write_forest(
+        tmp_path / "forest.parquet", Forest(ids, parent, none, np.full(count, -2), subtree_sizes(parent), none)
+    )
+    words = [f"word{number}" for number in range(500)]
+    texts = (" ".join(words[(number * 7 + step) % 500] for step in range(100)) for number in range(count))
+    write_captions(tmp_path / "captions.parquet", (CaptionRecord(*pair) for pair in zip(ids, texts, strict=True)))
+    inputs = GalleryInputs(tmp_path / "none", tmp_path / "forest.parquet", tmp_path, tmp_path / "captions.parquet")
+    write_gallery(tmp_path / "gallery", inputs, core_size=count, pictures=0)
+    loaded = sum((tmp_path / "gallery" / name).stat().st_size for name in ("index.html", "gallery.js", "clusters.js"))
+    assert loaded < WORDS_BUDGET + 40 * count < 5_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_the_gallery_opens_from_disk_and_shows_hostile_captions_as_text(folder: Path, tmp_path: Path) -> None:
+    shown = page_text(folder / "index.html", tmp_path)
+    assert "8 of 8 clusters" in shown
+    assert "&lt;script&gt;alert(" in shown
+    assert not re.search(r"<script>alert\(", shown)
+    assert 'src="pictures/000/' in shown
+    assert console(folder / "index.html", tmp_path) == []
