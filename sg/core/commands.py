@@ -22,6 +22,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from sg.core.errors import ConfigError, SgError
 from sg.core.help import help_text
+from sg.core.plugins import load_plugins
 
 Config = TypeVar("Config")
 
@@ -109,6 +110,7 @@ def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config]
                 print(help_text(CONFIG_FOLDER, config_name), end="")
                 return
             with one_sentence_errors():
+                load_plugins(sys.argv[1:])
                 cast(Callable[[], None], main)()
                 for mistake in mistakes:
                     raise mistake

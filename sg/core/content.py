@@ -1,0 +1,54 @@
+"""Content of files and folders that people can replace: a hash over all bytes, computed once a file.
+
+The hash is kept in the user's cache folder under the file's size, time and inode, so that a 14 GB checkpoint is read
+once, and again only after it was replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from sg.core.files import write_text
+from sg.core.fingerprints import file_hash, fingerprint
+
+_SETTLED_S = 3.0
+"""A file that was written a moment ago may be written again within one tick of the clock: its hash is not kept."""
+
+
+def file_content(path: Path) -> str:
+    """16 hex digits over all bytes of the file at `path`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    look = path.stat()
+    stamp = [look.st_size, look.st_mtime_ns, look.st_ino, look.st_dev]
+    kept = _cache_folder() / f"{fingerprint([str(path.resolve()), *stamp])}.json"
+    try:
+        return str(json.loads(kept.read_text(encoding="utf-8"))["content"])
+    except (OSError, ValueError, KeyError, TypeError):
+        content = file_hash(path)
+    after = path.stat()
+    if time.time() - after.st_mtime > _SETTLED_S and [after.st_size, after.st_mtime_ns] == stamp[:2]:
+        _keep(kept, content)
+    return content
+
+
+def folder_content(folder: Path, pattern: str = "*") -> dict[str, str]:
+    """The content of each file in `folder` (not below) whose name matches `pattern`, by name, in a fixed order."""
+    return {path.name: file_content(path) for path in sorted(folder.glob(pattern)) if path.is_file()}
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg" / "content"
+
+
+def _keep(path: Path, content: str) -> None:
+    try:
+        write_text(path, json.dumps({"content": content}))
+    except OSError:
+        # A home that cannot be written to costs reading the file again next time, nothing else.
+        return

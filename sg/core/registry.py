@@ -1,0 +1,89 @@
+"""Registries: the sources, benchmarks, captioners, embedders and curators that there are.
+
+One of a kind is one file: it defines a settings class and what to do with it, and registers both under a name. A YAML
+file of that name in the kind's group of `conf/` makes it selectable. Nothing else in `sg` lists names.
+
+Files of other people register in the same way (`docs/extending.md`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from sg.core.commands import register as register_schema
+from sg.core.errors import ConfigError
+
+Part = TypeVar("Part")
+
+
+class Registry(Generic[Part]):
+    """The registered ones of one kind, by name and by the class of their settings.
+
+    Args:
+        group: the config group, a folder of `conf/`; the settings of `webvid` are its schema `webvid_schema`.
+        package: the package whose modules register themselves; it is imported at the first look-up.
+    """
+
+    def __init__(self, group: str, package: str) -> None:
+        self.group, self.package = group, package
+        self._by_name: dict[str, tuple[type, Part]] = {}
+        self._is_loaded = False
+
+    def register(self, name: str, settings: type) -> Callable[[Part], Part]:
+        """Decorator that registers a class or function as `name`, with the dataclass of its settings.
+
+        Raises:
+            ValueError: the name or the settings class is taken; each needs its own.
+        """
+        if name in self._by_name:
+            raise ValueError(f"{self.group}={name} is registered twice.")
+        if any(settings is taken for taken, _ in self._by_name.values()):
+            raise ValueError(f"{settings.__name__} is registered twice: derive a settings class of its own for {name}.")
+
+        def add(part: Part) -> Part:
+            self._by_name[name] = (settings, part)
+            register_schema(self.group, f"{name}_schema", settings)
+            return part
+
+        return add
+
+    def load(self) -> None:
+        """Import every module of the package, so that all of them are registered, and their schemas known to Hydra."""
+        if self._is_loaded:
+            return
+        self._is_loaded = True
+        package = importlib.import_module(self.package)
+        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
+            importlib.import_module(f"{self.package}.{module.name}")
+
+    def of(self, settings: Any) -> Part:
+        """What is registered for these settings: by their class, or the nearest class that they derive from.
+
+        Raises:
+            ConfigError: nothing is.
+        """
+        self.load()
+        by_class = dict(self._by_name.values())
+        for candidate in type(settings).__mro__:
+            if candidate in by_class:
+                return by_class[candidate]
+        raise ConfigError(f"{self.group}: {type(settings).__name__} is not registered; there are {', '.join(self)}.")
+
+    def __getitem__(self, name: str) -> Part:
+        """What is registered under `name`.
+
+        Raises:
+            ConfigError: nothing is.
+        """
+        self.load()
+        if name not in self._by_name:
+            raise ConfigError(f"There is no {self.group}={name}: choose one of {', '.join(self)}.")
+        return self._by_name[name][1]
+
+    def __iter__(self) -> Iterator[str]:
+        """The registered names in alphabetical order."""
+        self.load()
+        return iter(sorted(self._by_name))
