@@ -64,5 +64,5 @@ def test_a_plugin_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "broken_plugin_of_this_test.py").write_text("1 / 0\n")
-    with pytest.raises(ConfigError, match="broken_plugin_of_this_test.py cannot be imported: ZeroDivisionError"):
+    with pytest.raises(ConfigError, match=r"broken_plugin_of_this_test\.py cannot be imported: ZeroDivisionError"):
         load_plugins([f"--config-dir={tmp_path}"])
