@@ -22,6 +22,7 @@ from shared_work import MODEL, Bench
 
 from sg.artefacts.visual_tokens import VisualTokenStore
 from sg.evaluate.answering import evaluate
+from sg.models.chat_univi.identity import visual_token_identity
 from sg.train.visual_tokens import fill_cache
 
 FORK = multiprocessing.get_context("fork")
@@ -60,7 +61,9 @@ def main() -> None:
     bench, rng = Bench(arguments.out, arguments.videos), random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         channels = bench.model.config.vision_config.hidden_size
-        store = VisualTokenStore.create(Path(folder) / "tokens", {}, channels, MODEL.visual_token_dtype)
+        store = VisualTokenStore.create(
+            Path(folder) / "tokens", visual_token_identity(MODEL), channels, MODEL.visual_token_dtype
+        )
         fill_cache(store, bench.clips().values(), bench.model, bench.processor, decode_workers=0)
         whole, path = Path(folder) / "whole.jsonl", Path(folder) / "killed.jsonl"
         answer(bench, store, whole)

@@ -27,6 +27,7 @@ from sg.evaluate.asking import Asker
 from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor
+from sg.models.chat_univi.identity import visual_token_identity
 from sg.models.config import ModelConfig
 from sg.train import visual_tokens
 from sg.train.samples import Clip
@@ -76,7 +77,9 @@ class Bench:
     def shared(self, folder: Path) -> dict:
         """Every film decoded and encoded once into a cache in `folder`, prompts batched over their beginnings."""
         channels = self.model.config.vision_config.hidden_size
-        store = VisualTokenStore.create(folder / "tokens", {}, channels, MODEL.visual_token_dtype)
+        store = VisualTokenStore.create(
+            folder / "tokens", visual_token_identity(MODEL), channels, MODEL.visual_token_dtype
+        )
         fill_cache(store, self.clips().values(), self.model, self.processor, decode_workers=0)
         path = folder / "predictions.jsonl"
         evaluate(self.model, self.encoder, self.benchmark, store, self.config, path, "shared")

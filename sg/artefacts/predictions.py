@@ -80,6 +80,7 @@ class Prediction:
     option_order: str = ""
     batch: int = -1
     made_by: str = ""
+    code: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a row that would count as an answer although there is none."""

@@ -1,23 +1,27 @@
-"""Visual tokens: what the frozen part of the model makes of a clip, computed once for every stage and evaluation.
+"""Visual tokens: the output of the frozen part of the model for a clip, computed once for all stages and evaluations.
 
-A store is a folder: `visual_tokens.json` says what made the tokens and their type; a shard is `part-00000.safetensors`
-(one tensor `tokens` [sum n, C] of many clips) and `part-00000.parquet` (a row a clip, in the same order: key, number of
-tokens, CRC-32 of its bytes, size of the film, and which of its frames were taken). The Parquet file is written last: a
-shard without one does not exist. Shards are only ever added, under a lock, so several processes may fill one store; a
-clip that is added again, because its film was replaced, counts as in the last shard.
+A store is a folder. `visual_tokens.json` records what made the tokens (an identity) and their type. A shard is two
+files: `part-00000.safetensors` holds one tensor `tokens` [sum n, C] of many clips, and `part-00000.parquet` one row per
+clip in the same order: key, number of tokens, CRC-32 of their bytes, stamp and content of the clip's file, and the
+indices of the sampled frames.
+
+The Parquet file is written last, so a shard without one does not exist. Shards are only added, under a lock, so several
+processes can fill one store. A clip whose file was replaced is added again; its last shard counts.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from sg.core.content import FileState, file_content, file_stamp
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import atomic_path, file_lock, read_json, write_json
+from sg.core.identity import Identity, differences, from_plain, made_by
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +34,7 @@ SHARD_BYTES = 256 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class VisualTokens:
-    """Merged tokens of a clip before the projector, `tokens` [n, C] as stored, and the frames they were made of."""
+    """Merged tokens [n, C] of a clip before the projector, in the store's type, and the frames they were made of."""
 
     tokens: Tensor
     frame_indices: Sequence[int]
@@ -39,15 +43,15 @@ class VisualTokens:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """Where a clip's tokens are, how many frames they were made of, and the bytes of its film."""
+class _StoredClip:
+    """Where a clip's tokens are, the file they were made of, and the number of its sampled frames."""
 
     shard: int
     row: int
     start: int
     count: int
     crc32: int
-    film_bytes: int
+    source: FileState
     frame_count: int
 
 
@@ -55,7 +59,7 @@ class VisualTokenStore:
     """The visual tokens of many clips by key, read memory-mapped.
 
     Args:
-        folder: where the store is, made before by `VisualTokenStore.create`.
+        folder: a store that `VisualTokenStore.create` made.
 
     Raises:
         MissingInputError: there is no store.
@@ -70,48 +74,47 @@ class VisualTokenStore:
             )
         info = read_json(folder / INFO_FILE)
         try:
-            self.settings: dict[str, Any] = info["settings"]
+            self.identity: Identity = from_plain(info["identity"])
             self.dtype: str = info["dtype"]
             self.channels: int = info["channels"]
         except (KeyError, TypeError) as error:
             raise DataError(
                 f"{folder / INFO_FILE} does not describe a store of visual tokens; delete {folder}."
             ) from error
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _StoredClip] = {}
         self._shards: list[Path] = []
         self._open: dict[int, Any] = {}
         self._tables: dict[int, pa.Table] = {}
         self.refresh()
 
     @classmethod
-    def create(
-        cls, folder: Path, settings: Mapping[str, Any], channels: int, dtype: str = "float16"
-    ) -> VisualTokenStore:
-        """Open the store in `folder`, made first where there is none.
+    def create(cls, folder: Path, work: Identity, channels: int, dtype: str = "float16") -> VisualTokenStore:
+        """Open the store in `folder`; make it if there is none.
 
-        `settings` is plain data that decides the tokens (tower, sampling, merging); `dtype` is float16, bfloat16 or
-        float32.
+        Args:
+            work: what decides the tokens: tower, sampling, merging.
+            channels: width C of a token; `dtype`: float16, bfloat16 or float32.
 
         Raises:
-            DataError: the folder holds tokens that were made with other settings.
+            DataError: the folder holds tokens that something else made.
         """
         if dtype not in BYTES_PER_VALUE:
             raise DataError(
                 f"visual tokens cannot be stored as {dtype!r}: expected one of {', '.join(BYTES_PER_VALUE)}."
             )
-        wanted = {"settings": dict(settings), "dtype": dtype, "channels": channels}
         with file_lock(_lock_path(folder)):
             if not (folder / INFO_FILE).is_file():
-                write_json(folder / INFO_FILE, wanted)
-            elif (found := read_json(folder / INFO_FILE)) != wanted:
-                differing = sorted(key for key in wanted if found.get(key) != wanted[key])
-                raise DataError(
-                    f"{folder} holds visual tokens of other {', '.join(differing)}; delete it or use another."
-                )
-        return cls(folder)
+                write_json(folder / INFO_FILE, {**made_by(work), "dtype": dtype, "channels": channels})
+        store = cls(folder)
+        changes = [str(change) for change in differences(store.identity, work)]
+        changes += [f"dtype: {store.dtype} -> {dtype}"] * (store.dtype != dtype)
+        changes += [f"channels: {store.channels} -> {channels}"] * (store.channels != channels)
+        if changes:
+            raise DataError(f"{folder} holds other visual tokens ({'; '.join(changes)}): delete it or use another.")
+        return store
 
     def refresh(self) -> None:
-        """Take notice of shards that were added since, by this or another process."""
+        """Read the indices of shards that this or another process has added since."""
         known = set(self._shards)
         for path in sorted(self.folder.glob("part-*.parquet")):
             if path not in known:
@@ -126,12 +129,21 @@ class VisualTokenStore:
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
-    def film_bytes(self, key: str) -> int | None:
-        """Size of the film that the tokens of `key` were made of; None where the store has no tokens of it."""
-        return self._entries[key].film_bytes if key in self._entries else None
+    def source(self, key: str) -> FileState | None:
+        """The file that the tokens of `key` were made of, or None when the store has no tokens of it."""
+        return self._entries[key].source if key in self._entries else None
+
+    def is_current(self, key: str, path: Path) -> bool:
+        """True when the tokens of `key` belong to the file at `path`, or when there is no such file any more.
+
+        An equal stamp decides without reading the file. Otherwise the content decides: a copied or touched file keeps
+        its tokens, and a replaced file of the same size does not.
+        """
+        source, stamp = self._entry(key).source, file_stamp(path)
+        return stamp is None or stamp == source.stamp or file_content(path) == source.content
 
     def frame_count(self, key: str) -> int:
-        """Frames that the tokens of `key` were made of: how many placeholders stand for the clip."""
+        """Number of frames that the tokens of `key` were made of, which is the number of its placeholders."""
         return self._entry(key).frame_count
 
     def tokens(self, key: str) -> Tensor:
@@ -169,10 +181,10 @@ class VisualTokenStore:
         return VisualTokenWriter(self, shard_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Open files stay behind when the store goes to another process."""
+        """Open files are left out when the store is sent to another process."""
         return {**self.__dict__, "_open": {}, "_tables": {}}
 
-    def _entry(self, key: str) -> _Entry:
+    def _entry(self, key: str) -> _StoredClip:
         if key not in self._entries:
             raise MissingInputError(
                 f"There are no visual tokens of {key} in {self.folder}: run the stage again to add them."
@@ -184,9 +196,11 @@ class VisualTokenStore:
         shard, start = len(self._shards), 0
         self._shards.append(index_path)
         frame_counts = [len(frames) for frames in table["frame_indices"]]
-        columns = (table[name].to_pylist() for name in ("key", "count", "crc32", "film_bytes"))
-        for row, (key, count, crc32, film_bytes) in enumerate(zip(*columns, strict=True)):
-            self._entries[key] = _Entry(shard, row, start, count, crc32, film_bytes, frame_counts[row])
+        columns = (table[name].to_pylist() for name in ("key", "count", "crc32", "file_stamp", "file_content"))
+        for row, (key, count, crc32, stamp, content) in enumerate(zip(*columns, strict=True)):
+            source = FileState(stamp, content)
+            # A later shard replaces the entry of an earlier one: its file was replaced.
+            self._entries[key] = _StoredClip(shard, row, start, count, crc32, source, frame_counts[row])
             start += count
         wanted = start * self.channels * BYTES_PER_VALUE[self.dtype]
         data = index_path.with_suffix(".safetensors")
@@ -205,11 +219,11 @@ class VisualTokenStore:
 
     def _damaged(self, shard: int, what: str) -> DataError:
         name = self._shards[shard].stem
-        return DataError(f"Shard {name} in {self.folder} is damaged ({what}): delete {name}.* to have it made again.")
+        return DataError(f"Shard {name} in {self.folder} is damaged ({what}): delete {name}.* and run again.")
 
 
 class VisualTokenWriter:
-    """Adds clips to a store; what was added before an interruption stays, whole shards at a time."""
+    """Adds clips to a store. After an interruption, all shards that were already written stay."""
 
     def __init__(self, store: VisualTokenStore, shard_bytes: int) -> None:
         self._store, self._shard_bytes = store, shard_bytes
@@ -225,8 +239,8 @@ class VisualTokenWriter:
     ) -> None:
         self.flush()
 
-    def add(self, key: str, clip: VisualTokens, film_bytes: int) -> None:
-        """Add the tokens [n, C] of a clip, whose film has that size; what another process added is left as it is.
+    def add(self, key: str, clip: VisualTokens, source: FileState) -> None:
+        """Add the tokens [n, C] of a clip that was read from `source`; skipped if another process has added them.
 
         Raises:
             DataError: the tokens have another width, or values that the store's type cannot hold.
@@ -238,12 +252,13 @@ class VisualTokenWriter:
             raise DataError(f"visual tokens of {key} have shape {tuple(tokens.shape)}, expected [n, {store.channels}]")
         stored = tokens.detach().to("cpu", getattr(torch, store.dtype)).contiguous()
         if not bool(torch.isfinite(stored).all()):
-            raise DataError(f"visual tokens of {key} hold values that are no finite {store.dtype} numbers")
+            raise DataError(f"visual tokens of {key} hold values that are not finite {store.dtype} numbers")
         row = {
             "key": key,
             "count": len(stored),
             "crc32": _checksum(stored),
-            "film_bytes": film_bytes,
+            "file_stamp": source.stamp,
+            "file_content": source.content,
             "fps": float(clip.fps),
             "num_frames": int(clip.num_frames),
         }
@@ -254,18 +269,23 @@ class VisualTokenWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has been added as a shard, now."""
+        """Write the clips that were added since the last shard as a new one."""
         store = self._store
         with file_lock(_lock_path(store.folder)):
             store.refresh()
+            # Another process may have added some of these clips since: whoever holds the lock first keeps its tokens.
             first = {row["key"]: position for position, row in reversed(list(enumerate(self._rows)))}
-            new = sorted(at for key, at in first.items() if store.film_bytes(key) != self._rows[at]["film_bytes"])
+            new = sorted(at for key, at in first.items() if not self._is_stored(key, self._rows[at]["file_content"]))
             if new:
                 taken = [int(path.stem.removeprefix("part-")) for path in store.folder.glob("part-*.parquet")]
                 path = store.folder / f"part-{max(taken, default=-1) + 1:05d}.parquet"
                 _write_shard(path, [self._rows[at] for at in new], [self._tokens[at] for at in new])
                 store.refresh()
         self._rows, self._tokens, self._bytes = [], [], 0
+
+    def _is_stored(self, key: str, content: str) -> bool:
+        source = self._store.source(key)
+        return source is not None and source.content == content
 
 
 def _checksum(tokens: Tensor) -> int:
@@ -281,7 +301,8 @@ def _lock_path(folder: Path) -> Path:
 def _index_schema() -> pa.Schema:
     import pyarrow as pa
 
-    columns = {"key": pa.string(), "count": pa.int32(), "crc32": pa.uint32(), "film_bytes": pa.int64()}
+    columns = {"key": pa.string(), "count": pa.int32(), "crc32": pa.uint32()}
+    columns |= {"file_stamp": pa.string(), "file_content": pa.string()}
     return pa.schema({**columns, "frame_indices": pa.list_(pa.int32()), "fps": pa.float64(), "num_frames": pa.int64()})
 
 
@@ -305,6 +326,4 @@ def _read_index(path: Path) -> pa.Table:
         return pq.read_table(path, schema=_index_schema())
     except (pa.ArrowException, OSError) as error:
         stem = path.with_suffix("")
-        raise DataError(
-            f"{path} is no index of visual tokens ({error}); delete {stem}.* to have it made again."
-        ) from error
+        raise DataError(f"{path} is not an index of visual tokens ({error}); delete {stem}.* and run again.") from error

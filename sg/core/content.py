@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from sg.core.files import write_text
@@ -16,6 +17,32 @@ from sg.core.fingerprints import file_hash, fingerprint
 
 _SETTLED_S = 3.0
 """A file that was written a moment ago may be written again within one tick of the clock: its hash is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as it was read: `content` is a hash over all bytes; an equal `stamp` means that it is still the same."""
+
+    stamp: str
+    content: str
+
+
+def file_stamp(path: Path) -> str | None:
+    """Size, time and inode of the file at `path`, or None when it is not there."""
+    try:
+        look = path.stat()
+    except OSError:
+        return None
+    return f"{look.st_size}:{look.st_mtime_ns}:{look.st_ino}"
+
+
+def file_state(path: Path) -> FileState | None:
+    """Stamp and content of the file at `path`, or None when it cannot be read. Reads the file; keeps no cache."""
+    stamp = file_stamp(path)
+    try:
+        return None if stamp is None else FileState(stamp, file_hash(path))
+    except OSError:
+        return None
 
 
 def file_content(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import groupby
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.answers import LETTERS, answer_reader
 from sg.artefacts.predictions import ZEROED_VIDEO, Key, Prediction, PredictionWriter
+from sg.core.content import file_content
 from sg.core.fingerprints import fingerprint, text_seed
+from sg.core.identity import Identity, identity
 from sg.core.progress import Progress
 from sg.evaluate.asking import CACHED_CLIPS, Ask, Asker, PromptEncoder, TokenSource
-from sg.evaluate.benchmark import Benchmark
+from sg.evaluate.benchmark import Benchmark, BenchmarkVideo
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig
 from sg.evaluate.shards import WHOLE, Shard
 
@@ -26,31 +29,40 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ANSWERING_VERSION = 1
-"""Goes into every row's `made_by`: raise it when the same settings would give other answers."""
+FILES_AT_ONCE = 8
+ANSWERS_VERSION = 2
+"""Raise it when `sg.evaluate` would give other answers for the same model, benchmark and settings."""
 
 
-def answers_fingerprint(benchmark: Benchmark, config: BenchmarkConfig, model_id: str) -> str:
-    """Names everything an answer depends on: model, questions and wording, but not which settings are asked.
+def answers_identity(benchmark: Benchmark, config: BenchmarkConfig, model: Identity | str) -> Identity:
+    """What decides every answer: model, questions, wording, and the files of videos and subtitles.
 
-    `model_id` names weights, vision tower and frame sampling (a checkpoint's fingerprint).
+    Which settings and probes are asked does not count, because each row is answered independently.
+
+    Args:
+        model: the identity of the model with its vision tower, tokenizer and frame sampling, or its name.
     """
-    answering = config.answering
-    drawn = {} if answering.sampling == "greedy" else {"sampling": answering.sampling}
-    return fingerprint(
-        drawn
-        | {
-            "version": ANSWERING_VERSION,
-            "model": model_id,
-            "benchmark": benchmark.content_hash,
-            "prompt": config.prompt,
-            "subtitles": config.subtitles,
-            "answer_reader": config.answer_reader,
-            "max_new_tokens": answering.max_new_tokens,
-            "stop_at_first_letter": answering.stop_at_first_letter,
-            "seed": answering.seed,
-        }
-    )
+    videos = [video for video in benchmark.videos if video.path is not None or video.subtitle_path is not None]
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool, Progress("check files", len(videos), "videos") as bar:
+        files = {}
+        # A video or a subtitle file that is supplied or replaced later changes the identity.
+        for video, content in zip(videos, pool.map(_content, videos), strict=True):
+            files[video.media_id] = content
+            bar.advance()
+    inputs = {
+        "model": model,
+        "questions": benchmark.content_hash,
+        "videos": fingerprint({name: video for name, (video, _) in files.items()}),
+        "subtitles": fingerprint({name: subtitles for name, (_, subtitles) in files.items()}),
+    }
+    return identity("answers", settings=config, inputs=inputs, version=ANSWERS_VERSION)
+
+
+def _content(video: BenchmarkVideo) -> tuple[str | None, str | None]:
+    """Content of a video's file and of its subtitle file; None for one that is not there."""
+    paths = (video.path, video.subtitle_path)
+    first, second = (None if path is None else file_content(path) for path in paths)
+    return first, second
 
 
 def letter_ids(encoder: PromptEncoder, count: int = 4) -> dict[str, list[int]]:
@@ -169,8 +181,7 @@ def evaluate(
         model: the composite model; it is put into eval mode.
         visual_tokens: tokens by `media_id`; a video without any becomes rows with the reason in `failures`.
         path: `predictions.jsonl`; answers that it holds already are not asked again.
-        made_by: names everything an answer depends on (`answers_fingerprint`); rows in `path` that something else made
-            are moved aside.
+        made_by: the name of `answers_identity`; rows in `path` that something else made are moved aside.
         shard: which of the batches are this call's; the answers go to the shard's own file beside `path`.
 
     Returns:

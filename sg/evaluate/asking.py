@@ -26,6 +26,7 @@ from sg.artefacts.predictions import (
 )
 from sg.core.errors import DataError
 from sg.core.fingerprints import fingerprint, text_seed
+from sg.core.identity import code_version
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question, labelled, unlabelled
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.prompts import build_prompt
@@ -162,6 +163,7 @@ class Asker:
         self._encode = lru_cache(maxsize=CACHED_CLIPS)(encoder.encode_prompt)
         self._max_length = max_positions - config.answering.max_new_tokens
         self._made_by, self._failures = made_by, failures or {}
+        self._code = " ".join(code_version().values()).strip()
         self._videos = benchmark.videos
         self._partners = swap_partners(benchmark.videos, visual_tokens, config.answering.seed)
 
@@ -237,6 +239,7 @@ class Asker:
             subtitles=subtitles,
             num_options=len(question.options),
             made_by=self._made_by,
+            code=self._code,
         )
 
     def _ask(self, question: Question, row: Prediction, shown: str | None, lines: list[str] | None) -> Ask:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sg.artefacts.predictions import PROBES, SETTINGS, SWAPPED_VIDEO, ZEROED_VIDEO
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.core.identity import NOT_IDENTITY
 
 SUBTITLE_RULES = ("at_frames", "transcript")
 EMPTY_SUBTITLES = ("leave_out", "header")
@@ -32,9 +33,9 @@ class PromptConfig:
         "Respond with only the letter ({letters}) of the correct option."
     )
     last_line: str = "The best answer is:"
-    # The published template has a blank after the subtitles and the instruction; the published examples have none.
+    # The published template has a space after the subtitles and the instruction; the published examples have none.
     trailing_blank: bool = False
-    # Setting with subtitles, but no line to show: leave the part out, or keep its header over an empty line.
+    # With subtitles, but without a line on screen: leave the part out, or keep its header over an empty line.
     empty_subtitles: str = "leave_out"
 
     def __post_init__(self) -> None:
@@ -44,20 +45,22 @@ class PromptConfig:
 
 @dataclass
 class AnsweringConfig:
-    """How answers are generated: in float32 the same for every batch size, number of shards and state of the cache."""
+    """How answers are generated. In float32 they do not depend on batch size, shards or state of the cache."""
 
-    settings: list[str] = field(default_factory=lambda: list(SETTINGS))
-    # Also no_video (the text alone) and shuffled_options (a letter that is liked for its place loses).
-    probes: list[str] = field(default_factory=lambda: [ZEROED_VIDEO, SWAPPED_VIDEO])
-    batch_size: int = 64
+    # Which rows are asked is not part of their identity: a probe that is added later leaves the other answers valid.
+    settings: list[str] = field(default_factory=lambda: list(SETTINGS), metadata=NOT_IDENTITY)
+    # Also no_video (the text alone) and shuffled_options (exposes position bias).
+    probes: list[str] = field(default_factory=lambda: [ZEROED_VIDEO, SWAPPED_VIDEO], metadata=NOT_IDENTITY)
+    # Prompts at once. Answers do not depend on it, except for rounding in 16-bit types.
+    batch_size: int = field(default=64, metadata=NOT_IDENTITY)
     max_new_tokens: int = 16
-    # Take the first generated token when it is a letter, instead of generating to the end of the answer.
+    # Stop at the first generated token when it is a letter.
     stop_at_first_letter: bool = True
-    # So many of the answers that ended at their first letter are written out again, to log how many still agree.
-    check_in_full: int = 0
-    # `reference` draws as Chat-UniVi's own scripts do (temperature 0.2, up to 1,024 tokens), here with a seed.
+    # Number of answers that ended at their first letter and are generated in full, to log how many letters agree.
+    check_in_full: int = field(default=0, metadata=NOT_IDENTITY)
+    # `reference` samples as Chat-UniVi's own scripts do (temperature 0.2, up to 1,024 tokens), here with a seed.
     sampling: str = "greedy"
-    # Decides which other video `swapped_video` shows, the order of shuffled options, and what sampling draws.
+    # Chooses the other video of `swapped_video`, the order of shuffled options, and the sampled tokens.
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,17 +81,17 @@ class AnsweringConfig:
 class BenchmarkConfig:
     """A benchmark on this machine.
 
-    `folder` holds its table, films and subtitles in the layout that `reader` knows; `table` is the path of the table in
-    it, found by itself when empty.
+    `folder` holds its table, videos and subtitles in the layout that `reader` knows; `table` is the path of the table
+    in it; empty searches the usual places. Neither counts in the identity of answers: their content does.
     """
 
     name: str
-    folder: str
+    folder: str = field(metadata=NOT_IDENTITY)
     reader: str = "video_mme"
-    # Which revision of the table this is: scores of Video-MME from before and after 2024-06-15 do not compare.
-    # `local` takes what the hub's download left beside the table, where it did.
+    # Revision of the table: scores of Video-MME from before and after 2024-06-15 are not comparable.
+    # `local` takes the commit that the hub's download recorded beside the table, if there is one.
     revision: str = "local"
-    table: str = ""
+    table: str = field(default="", metadata=NOT_IDENTITY)
     subtitles: str = "at_frames"
     answer_reader: str = "official"
     prompt: PromptConfig = field(default_factory=PromptConfig)

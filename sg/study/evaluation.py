@@ -19,6 +19,7 @@ import sg.models.config
 from sg.artefacts.result import PREDICTIONS_FILE
 from sg.core.commands import command, register
 from sg.core.errors import ConfigError, DataError
+from sg.core.identity import code_version, made_by
 from sg.core.paths import PathsConfig
 from sg.train.config import TrainerConfig
 
@@ -98,21 +99,21 @@ def score_file(path: Path, output: Path | None = None) -> dict[str, dict[str, fl
 
 def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     """Ask the model in `config.checkpoint` everything; {setting: {bucket: percent}}, more of it in `scores.json`."""
-    from sg.evaluate.answering import answers_fingerprint
+    from sg.evaluate.answering import answers_identity
     from sg.evaluate.benchmark import read_benchmark
-    from sg.models.chat_univi.identity import part_identity
+    from sg.models.chat_univi.identity import checkpoint_identity
 
     assert config.checkpoint is not None
     benchmark = read_benchmark(config.benchmark)
-    model_id = str(part_identity(config.checkpoint))
-    made_by = answers_fingerprint(benchmark, config.benchmark, model_id)
-    folder = Path(config.paths.runs) / "evaluations" / f"{benchmark.name}-{made_by}"
+    model = checkpoint_identity(config.model, config.checkpoint)
+    answers = answers_identity(benchmark, config.benchmark, model)
+    folder = Path(config.paths.runs) / "evaluations" / f"{benchmark.name}-{answers.name}"
     folder = folder if config.output is None else Path(config.output)
-    settings = {"checkpoint": config.checkpoint, "model": model_id, "made_by": made_by}
+    settings = {"checkpoint": config.checkpoint, "model": model.plain(), **made_by(answers)}
     if config.shards > 1 and config.shard is None:
         run_shards(config.shards, config.trainer.accelerator == "gpu")
         return _merged(config, benchmark, folder, settings)
-    if not _ask(config, benchmark, folder / PREDICTIONS_FILE, made_by):
+    if not _ask(config, benchmark, folder / PREDICTIONS_FILE, answers.name):
         return {}
     return _published(config, benchmark, folder, settings)
 
@@ -124,7 +125,7 @@ def merge_folder(config: EvaluateConfig, folder: Path) -> dict[str, dict[str, fl
     return _merged(config, read_benchmark(config.benchmark), folder, {"merged": str(folder)})
 
 
-def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, made_by: str) -> bool:
+def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, name: str) -> bool:
     """Ask the questions, or those of one shard; whether that was the whole."""
     from sg.evaluate.answering import evaluate
     from sg.evaluate.shards import Shard
@@ -135,7 +136,7 @@ def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, made_by: str)
     models = StudyModels(config.model, config.trainer, Path(config.paths.work))
     tokens, failures = models.benchmark_tokens(benchmark, shard)
     model = models.answering_model(config.checkpoint)
-    file = evaluate(model, models.encoder, benchmark, tokens, config.benchmark, path, made_by, failures, shard)
+    file = evaluate(model, models.encoder, benchmark, tokens, config.benchmark, path, name, failures, shard)
     if shard.count > 1:
         log.info("Answers of this shard: %s. When all are done: python evaluate.py merge=%s", file, path.parent)
     return shard.count == 1
@@ -226,7 +227,10 @@ def _write_scores(folder: Path, scores: Scores, rows: Sequence[Prediction], sett
     uncertainty = _uncertainty(rows)
     details = {name: detail | {"overall_95": uncertainty.get(name)} for name, detail in score_details(scores).items()}
     percentages = {setting: result.percentages() for setting, result in scores.items()}
-    write_json(folder / SCORES_FILE, {"scores": percentages, "details": details, "version": sg.__version__, **settings})
+    write_json(
+        folder / SCORES_FILE,
+        {"scores": percentages, "details": details, "version": sg.__version__, "code": code_version(), **settings},
+    )
 
 
 register(None, "evaluate_schema", EvaluateConfig)

@@ -38,7 +38,7 @@ class Inputs:
 
 def locate_inputs(config: TrainConfig) -> Inputs:
     """Where the run's inputs are, or will be."""
-    from sg.models.chat_univi.identity import base_model_settings
+    from sg.models.chat_univi.identity import base_model_identity
 
     data = config.data
     return Inputs(
@@ -47,7 +47,7 @@ def locate_inputs(config: TrainConfig) -> Inputs:
         vectors=data.vectors_folder(config.embedder.name),
         forest=Path(data.dir) / "curation" / config.curator.name / "forest.parquet",
         videos=Path(data.videos),
-        base_model=base_model_settings(config.model),
+        base_model=base_model_identity(config.model).plain(),
     )
 
 

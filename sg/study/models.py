@@ -22,7 +22,7 @@ from sg.core.fingerprints import fingerprint
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.shards import WHOLE, Shard
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor, load_checkpoint
-from sg.models.chat_univi.identity import visual_token_settings
+from sg.models.chat_univi.identity import visual_token_identity
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.models.chat_univi.text.conversation import DialogEncoder
@@ -81,10 +81,10 @@ class StudyModels:
     @cached_property
     def store(self) -> VisualTokenStore:
         """The cache of visual tokens that belongs to the model's tower and merging."""
-        settings = visual_token_settings(self.model)
+        made_by = visual_token_identity(self.model)
         channels = self._base.config.vision_config.hidden_size
-        folder = cache_folder(self.work, settings)
-        return VisualTokenStore.create(folder, settings, channels, self.model.visual_token_dtype)
+        folder = cache_folder(self.work, made_by)
+        return VisualTokenStore.create(folder, made_by, channels, self.model.visual_token_dtype)
 
     @cached_property
     def clips(self) -> ClipReader:

@@ -24,7 +24,7 @@ from sg.core.commands import invocation
 from sg.core.errors import DataError, MissingInputError
 from sg.core.scales import scale_label
 from sg.core.tracking import Tracker
-from sg.evaluate.answering import answers_fingerprint
+from sg.evaluate.answering import answers_identity
 from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
@@ -106,7 +106,7 @@ def _make(run: Run, started: float, team: Team) -> RunResult:
     caption = caption_data(config, inputs)
     jobs = stage_jobs(config, inputs, caption)
     benchmark = read_benchmark(config.benchmark)
-    evaluation = answers_fingerprint(benchmark, config.benchmark, jobs[-1].fingerprint)
+    evaluation = answers_identity(benchmark, config.benchmark, jobs[-1].fingerprint).name
     finished = _finished_result(run, jobs, evaluation)
     if team.agreed(lambda: finished is not None) and finished is not None:
         for job in jobs:

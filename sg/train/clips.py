@@ -34,7 +34,6 @@ class DecodedClip:
 
     key: str
     pixels: Tensor | None
-    film_bytes: int = 0
     frame_indices: tuple[int, ...] = ()
     fps: float = 0.0
     num_frames: int = 0
@@ -88,23 +87,14 @@ def unreadable_clips(clips: Iterable[Clip]) -> dict[str, str]:
 
 def decode_clip(clip: Clip, processor: ChatUniViProcessor) -> DecodedClip:
     """The frames that the model sees of `clip`, as the tower takes them; a clip that cannot be read says why."""
-    size = file_size(clip.path) or 0  # before reading: a film that is replaced meanwhile is read again by the next run
     try:
         if is_image(clip.path):
-            return DecodedClip(clip.key, processor.pixel_values(read_image(clip.path)), size, (0,), 0.0, 1)
+            return DecodedClip(clip.key, processor.pixel_values(read_image(clip.path)), (0,), 0.0, 1)
         frames = read_frames(clip.path, processor.frames)
     except UnreadableVideoError as error:
         return DecodedClip(clip.key, None, problem=str(error))
     pixels = processor.pixel_values(frames.frames)
-    return DecodedClip(clip.key, pixels, size, tuple(frames.indices), frames.fps, frames.num_frames)
-
-
-def file_size(path: Path) -> int | None:
-    """Size of the file; None where it is not there."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
+    return DecodedClip(clip.key, pixels, tuple(frames.indices), frames.fps, frames.num_frames)
 
 
 class CachedClips:

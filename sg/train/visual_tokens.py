@@ -11,17 +11,18 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sg.artefacts.visual_tokens import BYTES_PER_VALUE, VisualTokens, VisualTokenStore
+from sg.core.content import FileState, file_state
 from sg.core.errors import DataError
-from sg.core.fingerprints import fingerprint
+from sg.core.identity import Identity
 from sg.core.progress import Progress
-from sg.train.clips import DecodedClip, count_frames, decode_clip, file_size
+from sg.train.clips import DecodedClip, count_frames, decode_clip
 from sg.train.samples import Clip, noise_seed
 from sg.video.frames import UnreadableVideoError
 
@@ -36,7 +37,7 @@ CLIPS_PER_BATCH = 16
 SHARD_BYTES = 64 * 1024**2
 # Clips that are looked at to predict the size of the rest.
 PROBED_CLIPS = 200
-# Sizes of files are asked for together: on a file system across a network one answer takes a millisecond.
+# Files are looked at in parallel: on a network file system one answer takes a millisecond.
 LOOKS_AT_ONCE = 16
 
 
@@ -77,32 +78,33 @@ def readable_size(size: float) -> str:
     return f"{size:.3g} TB"
 
 
-class _ClipsToDecode(Dataset[DecodedClip]):
+class _ClipsToDecode(Dataset[tuple[FileState | None, DecodedClip]]):
     def __init__(self, clips: Sequence[Clip], processor: ChatUniViProcessor) -> None:
         self.clips, self.processor = clips, processor
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> DecodedClip:
-        return decode_clip(self.clips[index], self.processor)
+    def __getitem__(self, index: int) -> tuple[FileState | None, DecodedClip]:
+        clip = self.clips[index]
+        # Before decoding: if the file is replaced meanwhile, the next run sees that it differs and encodes it again.
+        state = file_state(clip.path)
+        return state, decode_clip(clip, self.processor)
 
 
 def clips_to_encode(store: VisualTokenStore, clips: Iterable[Clip]) -> list[Clip]:
-    """Each clip once of which `store` has no tokens, or those of a film of another size.
+    """Each clip once of which `store` has no tokens, or tokens of a file that was replaced since.
 
-    Tokens of a film that is not there any more stay good.
+    Tokens of a file that does not exist any more stay valid.
     """
     unique = list({clip.key: clip for clip in clips}.values())
     known = [clip for clip in unique if clip.key in store]
     with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
-        sizes = pool.map(lambda clip: file_size(clip.path), known)
-        replaced = {
-            clip.key for clip, size in zip(known, sizes, strict=True) if size not in (None, store.film_bytes(clip.key))
-        }
+        is_current = pool.map(lambda clip: store.is_current(clip.key, clip.path), known)
+        replaced = {clip.key for clip, current in zip(known, is_current, strict=True) if not current}
     if replaced:
         log.info(
-            "visual tokens: %d films were replaced since they were encoded, %s first", len(replaced), min(replaced)
+            "visual tokens: %d files were replaced since they were encoded, first %s", len(replaced), min(replaced)
         )
     return [clip for clip in unique if clip.key not in store or clip.key in replaced]
 
@@ -135,11 +137,11 @@ def fill_cache(
     try:
         with Progress("visual tokens", len(missing), "clips") as bar, store.writer(SHARD_BYTES) as writer:
             for batch in loader:
-                readable = [clip for clip in batch if clip.pixels is not None]
-                problems |= {clip.key: clip.problem for clip in batch if clip.pixels is None}
-                for clip, tokens in zip(readable, _encode(readable, model), strict=True):
-                    made = VisualTokens(tokens, clip.frame_indices, clip.fps, clip.num_frames)
-                    writer.add(clip.key, made, clip.film_bytes)
+                readable = [(state, clip) for state, clip in batch if state is not None and clip.pixels is not None]
+                problems |= {clip.key: clip.problem for _, clip in batch if clip.pixels is None}
+                encoded = _encode([clip for _, clip in readable], model)
+                for (state, clip), tokens in zip(readable, encoded, strict=True):
+                    writer.add(clip.key, VisualTokens(tokens, clip.frame_indices, clip.fps, clip.num_frames), state)
                 bar.advance(len(readable))
                 bar.fail(len(batch) - len(readable))
     finally:  # the device's memory is the stage's
@@ -179,6 +181,6 @@ class NamedTokens(Mapping[str, VisualTokens]):
         return len(self.names)
 
 
-def cache_folder(root: Path, settings: Mapping[str, Any]) -> Path:
-    """Where tokens made with `settings` (tower weights, merging, frame sampling, pixels) are kept below `root`."""
-    return root / "visual_tokens" / fingerprint(settings)
+def cache_folder(root: Path, made_by: Identity) -> Path:
+    """Folder of the tokens that `made_by` names (tower weights, merging, frame sampling, pixels), below `root`."""
+    return root / "visual_tokens" / made_by.name

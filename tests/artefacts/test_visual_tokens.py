@@ -4,19 +4,23 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+from sg.core.content import FileState, file_state
 from sg.core.errors import DataError, MissingInputError
+from sg.core.identity import identity
 
-SETTINGS = {"tower": "tiny", "clusters": [8, 4, 2]}
+WORK = identity("visual_tokens", settings={"tower": "tiny", "clusters": [8, 4, 2]}, version=1)
+SOURCE = FileState("5000:1:1", "a file")
 
 
 def make_store(folder: Path, dtype: str = "float32") -> VisualTokenStore:
-    return VisualTokenStore.create(folder, SETTINGS, channels=6, dtype=dtype)
+    return VisualTokenStore.create(folder, WORK, channels=6, dtype=dtype)
 
 
 def clip(number: int) -> torch.Tensor:
@@ -26,7 +30,7 @@ def clip(number: int) -> torch.Tensor:
 def fill(store: VisualTokenStore, numbers: range, shard_bytes: int = 200) -> None:
     with store.writer(shard_bytes) as writer:
         for number in numbers:
-            writer.add(f"corpus/{number}.mp4", VisualTokens(clip(number), [0, 2 + number], 24.0, 100), 5000)
+            writer.add(f"corpus/{number}.mp4", VisualTokens(clip(number), [0, 2 + number], 24.0, 100), SOURCE)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
@@ -38,7 +42,7 @@ def test_what_was_written_is_read_back_in_the_type_of_the_store(tmp_path: Path, 
     assert torch.equal(found.tokens, clip(3).to(getattr(torch, dtype)))
     assert (found.frame_indices, found.fps, found.num_frames) == ([0, 5], 24.0, 100)
     assert store.frame_count("corpus/3.mp4") == 2
-    assert store.settings == SETTINGS
+    assert store.identity == WORK
     assert store.verify() == 7
 
 
@@ -48,30 +52,44 @@ def test_clips_go_into_several_shards_and_a_second_run_adds_only_what_is_missing
     before = {name: (tmp_path / name).read_bytes() for name in shards}
     assert len(shards) > 1
     store = make_store(tmp_path)
-    assert (store.film_bytes("corpus/3.mp4"), store.film_bytes("corpus/5.mp4")) == (5000, None)
+    assert (store.source("corpus/3.mp4"), store.source("corpus/5.mp4")) == (SOURCE, None)
     fill(store, range(6))
     assert len(store) == 6
     assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
 
 
-def test_tokens_of_a_replaced_film_take_the_place_of_the_old_ones(tmp_path: Path) -> None:
+def test_tokens_of_a_replaced_file_take_the_place_of_the_old_ones(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     fill(store, range(3))
+    replaced = FileState("5000:2:1", "another file of the same size")
     with store.writer() as writer:
-        writer.add("corpus/1.mp4", VisualTokens(clip(9), [7], 24.0, 8), 6000)
-        writer.add("corpus/2.mp4", VisualTokens(clip(9), [7], 24.0, 8), 5000)  # what another process has made meanwhile
+        writer.add("corpus/1.mp4", VisualTokens(clip(9), [7], 24.0, 8), replaced)
+        writer.add("corpus/2.mp4", VisualTokens(clip(9), [7], 24.0, 8), SOURCE)  # another process was first
     for seen in (store, make_store(tmp_path)):
         assert torch.equal(seen["corpus/1.mp4"].tokens, clip(9))
-        assert (seen["corpus/1.mp4"].frame_indices, seen.film_bytes("corpus/1.mp4")) == ([7], 6000)
+        assert (seen["corpus/1.mp4"].frame_indices, seen.source("corpus/1.mp4")) == ([7], replaced)
         assert torch.equal(seen["corpus/2.mp4"].tokens, clip(2))
         assert (len(seen), seen.verify()) == (3, 3)
+
+
+def test_tokens_belong_to_the_content_of_a_file_not_to_its_size_or_place(tmp_path: Path) -> None:
+    store, file = make_store(tmp_path / "store"), tmp_path / "a.mp4"
+    file.write_bytes(b"1234")
+    state = file_state(file)
+    assert state is not None
+    with store.writer() as writer:
+        writer.add("a", VisualTokens(clip(0), [0], 1.0, 1), state)
+    (tmp_path / "moved.mp4").write_bytes(b"1234")
+    (tmp_path / "other.mp4").write_bytes(b"5678")
+    found = [store.is_current("a", tmp_path / name) for name in ("a.mp4", "moved.mp4", "other.mp4", "deleted.mp4")]
+    assert found == [True, True, False, True]
 
 
 def test_an_error_in_the_middle_keeps_the_clips_before_it(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     with pytest.raises(RuntimeError), store.writer() as writer:
-        writer.add("a", VisualTokens(clip(0), [0], 1.0, 1), 9)
-        raise RuntimeError("unreadable film")
+        writer.add("a", VisualTokens(clip(0), [0], 1.0, 1), SOURCE)
+        raise RuntimeError("unreadable file")
     assert "a" in VisualTokenStore(tmp_path)
 
 
@@ -122,21 +140,21 @@ def test_damage_is_named_with_its_shard(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="missing or too short"):
         VisualTokenStore(tmp_path)
     (tmp_path / "part-00000.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(DataError, match="no index of visual tokens"):
+    with pytest.raises(DataError, match="not an index of visual tokens"):
         VisualTokenStore(tmp_path)
 
 
 def test_other_settings_wrong_widths_and_overflow_are_refused(tmp_path: Path) -> None:
     store = make_store(tmp_path, "float16")
-    with pytest.raises(DataError, match="other settings"):
-        VisualTokenStore.create(tmp_path, {"tower": "big"}, channels=6, dtype="float16")
+    with pytest.raises(DataError, match=r"holds other visual tokens \(settings.tower: tiny -> big\)"):
+        VisualTokenStore.create(tmp_path, replace(WORK, settings={**WORK.settings, "tower": "big"}), 6, "float16")
     with pytest.raises(DataError, match="int8"):
-        VisualTokenStore.create(tmp_path / "b", SETTINGS, channels=6, dtype="int8")
+        VisualTokenStore.create(tmp_path / "b", WORK, channels=6, dtype="int8")
     writer = store.writer()
     with pytest.raises(DataError, match=r"shape \(2, 5\), expected \[n, 6\]"):
-        writer.add("a", VisualTokens(torch.zeros(2, 5), [0], 1.0, 1), 9)
-    with pytest.raises(DataError, match="no finite float16"):
-        writer.add("a", VisualTokens(torch.full((2, 6), 1e6), [0], 1.0, 1), 9)
+        writer.add("a", VisualTokens(torch.zeros(2, 5), [0], 1.0, 1), SOURCE)
+    with pytest.raises(DataError, match="not finite float16"):
+        writer.add("a", VisualTokens(torch.full((2, 6), 1e6), [0], 1.0, 1), SOURCE)
     with pytest.raises(MissingInputError, match="no visual tokens of a in"):
         store.tokens("a")
     with pytest.raises(MissingInputError, match="no visual tokens in"):

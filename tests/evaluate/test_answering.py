@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from sg.artefacts.predictions import (
     Prediction,
     read_predictions,
 )
-from sg.evaluate.answering import answers_fingerprint, batches, evaluate, letter_ids
+from sg.core.content import FileState
+from sg.core.identity import differences, identity
+from sg.evaluate.answering import answers_identity, batches, evaluate, letter_ids
 from sg.evaluate.asking import Asker, swap_partners
+from sg.evaluate.benchmark import read_benchmark
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.prompts import build_prompt
 from sg.evaluate.run import evaluate_model
@@ -245,13 +248,38 @@ def test_probes_added_later_leave_the_answers_as_they_are(tmp_path: Path) -> Non
     assert len(after) == len(before) * 3 // 2
 
 
-def test_what_made_the_answers_is_named_by_model_questions_and_wording_not_by_settings(tmp_path: Path) -> None:
+def test_every_setting_of_a_benchmark_counts_for_the_answers_unless_its_field_is_marked(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=3)
-    name = answers_fingerprint(made.benchmark, made.config, "model 1")
-    fewer = with_answering(made.config, probes=[], batch_size=3)
-    assert answers_fingerprint(made.benchmark, fewer, "model 1") == name
-    assert answers_fingerprint(made.benchmark, made.config, "model 2") != name
-    assert answers_fingerprint(made.benchmark, replace(made.config, subtitles="transcript"), "model 1") != name
+    name = answers_identity(made.benchmark, made.config, "model 1").name
+    marked = {"folder", "table", "settings", "probes", "batch_size", "check_in_full"}
+    others = {"reader": "mlvu", "subtitles": "transcript", "answer_reader": "official_2024_06_18"}
+    others |= {"empty_subtitles": "header", "sampling": "reference", "settings": [], "probes": []}
+    for part in ("", "prompt", "answering"):
+        settings = getattr(made.config, part) if part else made.config
+        for field in fields(settings):
+            old = getattr(settings, field.name)
+            if is_dataclass(old):
+                continue
+            new = not old if isinstance(old, bool) else old + 1 if isinstance(old, int) else f"{old}x"
+            changed = replace(settings, **{field.name: others.get(field.name, new)})
+            config = replace(made.config, **{part: changed}) if part else changed
+            same = answers_identity(made.benchmark, config, "model 1").name == name
+            assert same == (field.name in marked), field.name
+
+
+def test_another_model_video_or_subtitle_file_is_another_identity_of_answers(tmp_path: Path) -> None:
+    made = world(tmp_path / "benchmark", videos=4)
+    before = answers_identity(made.benchmark, made.config, "model 1")
+    assert answers_identity(made.benchmark, made.config, "model 2") != before
+    (tmp_path / "benchmark").rename(tmp_path / "moved")
+    config = replace(made.config, folder=str(tmp_path / "moved"))
+    assert answers_identity(read_benchmark(config), config, "model 1") == before
+    (tmp_path / "moved" / "subtitle" / "yt003.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\nlate\n")
+    supplied = answers_identity(read_benchmark(config), config, "model 1")
+    assert [change.key for change in differences(before, supplied)] == ["inputs.subtitles"]
+    (tmp_path / "moved" / "videos" / "yt001.mp4").write_bytes(b"another video")
+    replaced = answers_identity(read_benchmark(config), config, "model 1")
+    assert [change.key for change in differences(supplied, replaced)] == ["inputs.videos"]
 
 
 def test_a_video_stays_in_one_batch_unless_it_is_too_large_for_it(tmp_path: Path) -> None:
@@ -281,10 +309,10 @@ def test_tokens_may_come_from_a_store_on_disk(tmp_path: Path) -> None:
     from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
 
     made = world(tmp_path / "benchmark")
-    store = VisualTokenStore.create(tmp_path / "store", {"tower": "tiny"}, 16, "float32")
+    store = VisualTokenStore.create(tmp_path / "store", identity("tokens", settings={}, version=1), 16, "float32")
     with store.writer() as writer:
         for key, clip in made.tokens.items():
-            writer.add(key, VisualTokens(clip.tokens, clip.frame_indices, clip.fps, clip.num_frames), 1)
+            writer.add(key, VisualTokens(clip.tokens, clip.frame_indices, clip.fps, clip.num_frames), FileState("", ""))
     stored = replace(made, tokens=store)  # type: ignore[arg-type]
     assert ask_all(stored, tmp_path / "a.jsonl") == ask_all(made, tmp_path / "b.jsonl")
     assert isinstance(made.tokens["yt000"], Clip)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from sg.artefacts.visual_tokens import VisualTokenStore
 from sg.core.errors import DataError
+from sg.core.identity import identity
 from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.train.clips import CachedClips, DecodedClips, unreadable_clips
 from sg.train.samples import Clip
@@ -35,7 +36,7 @@ def media(folder: Path) -> list[Clip]:
 
 
 def store(folder: Path, dtype: str = "float16") -> VisualTokenStore:
-    return VisualTokenStore.create(folder / "store", {}, WIDTH, dtype)
+    return VisualTokenStore.create(folder / "store", identity("visual_tokens", settings={}, version=1), WIDTH, dtype)
 
 
 def test_the_size_of_the_cache_is_told_before_it_is_built(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

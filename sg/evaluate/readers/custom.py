@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.names import resolve_inside, safe_video_id
+from sg.core.content import file_content
 from sg.core.errors import DataError, MissingInputError
-from sg.core.fingerprints import fingerprint
 from sg.evaluate.benchmark import (
     Benchmark,
     BenchmarkVideo,
@@ -31,7 +31,6 @@ from sg.evaluate.config import BenchmarkConfig
 
 TABLE = "questions.jsonl"
 NO_BUCKET = "all"
-_SAMPLE_BYTES = 1 << 16
 
 
 def read_custom(config: BenchmarkConfig) -> Benchmark:
@@ -90,15 +89,9 @@ def _video(folder: Path, table: Path, name: str, members: Sequence[tuple[int, di
     )
 
 
-def _media_id(film: Path, name: str) -> str:
-    """The film's name with a hash of its content: another film under the same name has other visual tokens."""
-    if not film.is_file():
-        return safe_video_id(name)
-    with film.open("rb") as stream:
-        first = stream.read(_SAMPLE_BYTES)
-        stream.seek(max(0, film.stat().st_size - _SAMPLE_BYTES))
-        last = stream.read()
-    return safe_video_id(f"{name}-{fingerprint([film.stat().st_size, first.hex(), last.hex()])}")
+def _media_id(file: Path, name: str) -> str:
+    """The video's name with its content: another file under the same name has other visual tokens."""
+    return safe_video_id(f"{name}-{file_content(file)}" if file.is_file() else name)
 
 
 def _bucket(value: Any, where: str) -> str:

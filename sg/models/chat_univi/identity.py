@@ -1,76 +1,89 @@
-"""What a model is made of, as plain data for fingerprints and cache keys; reads files, never loads a model."""
+"""Identities of models and of visual tokens: settings, and the content of all weight files. Never loads a model."""
 
 from __future__ import annotations
 
-import hashlib
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
+from sg.artefacts.checkpoint import INFO_FILE
 from sg.core.commands import PROJECT_FOLDER
-from sg.models.config import ModelConfig
+from sg.core.content import file_content
+from sg.core.fingerprints import fingerprint
+from sg.core.identity import Identity, identity, settings_of
+from sg.models.config import VISUAL_TOKENS_KEY, ModelConfig
+
+VISUAL_TOKENS_VERSION = 2
+"""Raise it when `vision.py`, `merging.py`, `abstractor.py` or `processor.py` compute other tokens from the same frames.
+
+It stands here, and not in those files, because they import torch and an identity has to be cheap.
+"""
+BASE_MODEL_VERSION = 1
+"""Raise it when the same parts give another model or other ids: `build.py`, `modeling.py`, `splice.py`, `text/`."""
 
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".json", ".model")
-_SAMPLE_BYTES = 1 << 20
-_WHOLE_BYTES = 64 << 20
 
 
 def local_path(name: str) -> Path | None:
-    """The folder or file `name` on this machine (relative ones start from the project folder); None for a hub id."""
+    """The folder or file `name` on this machine (relative to the project folder), or None for a hub id."""
     path = PROJECT_FOLDER / name
     return path if path.exists() else None
 
 
-def part_identity(name: str | None) -> str | None:
-    """16 hex digits naming the weights of a model part on this machine, or its name on the hub.
+def part_identity(name: str | None, prefix: str = "") -> str | None:
+    """Content of a model part on this machine (16 hex digits), or the hub id of a part that is not here.
 
-    Files above 64 MiB are named by their size, first and last MiB: hashing 13 GB would cost more than it tells.
+    All bytes of its files count; `sg.core.content` reads a file once, and again only after it was replaced. `prefix`
+    limits a folder to the files whose names begin with it.
     """
     if name is None:
         return None
     path = local_path(name)
     if path is None:
         return name
-    files = [path] if path.is_file() else sorted(f for f in path.iterdir() if f.suffix in _WEIGHT_SUFFIXES)
-    digest = hashlib.blake2b(digest_size=8)
-    for file in files:
-        size = file.stat().st_size
-        digest.update(f"{file.name}:{size}:".encode())
-        with file.open("rb") as stream:
-            if size <= _WHOLE_BYTES:
-                digest.update(stream.read())
-                continue
-            digest.update(stream.read(_SAMPLE_BYTES))
-            stream.seek(-_SAMPLE_BYTES, 2)
-            digest.update(stream.read())
-    return digest.hexdigest()
+    if path.is_file():
+        return file_content(path)
+    # A stage checkpoint's INFO_FILE holds times, which do not change the model.
+    files = (file for file in sorted(path.iterdir()) if file.suffix in _WEIGHT_SUFFIXES and file.name != INFO_FILE)
+    return fingerprint({file.name: file_content(file) for file in files if file.name.startswith(prefix)})
 
 
-def visual_token_settings(config: ModelConfig) -> dict[str, Any]:
-    """Everything that decides a clip's visual tokens besides the clip: the key and the settings of their cache."""
-    return {
-        "tower": part_identity(config.checkpoint or config.vision_tower),
-        "select_layer": config.select_layer,
-        "spatial_clusters": list(config.spatial_clusters),
-        "spatial_neighbours": list(config.spatial_neighbours),
-        "temporal_cluster_rate": config.temporal_cluster_rate,
-        "temporal_neighbours": config.temporal_neighbours,
-        "min_temporal_neighbours": config.min_temporal_neighbours,
-        "max_frames": config.max_frames,
-        "target_fps": config.target_fps,
-        "image_aspect_ratio": config.image_aspect_ratio,
-        "dtype": config.dtype,
-        "visual_token_dtype": config.visual_token_dtype,
-        "version": 1,
-    }
+def visual_token_identity(config: ModelConfig) -> Identity:
+    """What decides the visual tokens of a clip besides the clip: it names their cache."""
+    settings = settings_of(config)
+    later = {field.name for field in fields(ModelConfig) if not field.metadata.get(VISUAL_TOKENS_KEY, True)}
+    return identity(
+        "visual_tokens",
+        settings={key: value for key, value in settings.items() if key not in later},
+        inputs={"tower": part_identity(config.checkpoint or config.vision_tower)},
+        version=VISUAL_TOKENS_VERSION,
+    )
 
 
-def base_model_settings(config: ModelConfig) -> dict[str, Any]:
-    """Everything that decides the model before its first stage besides the seed: for stage fingerprints."""
-    return {
-        "visual_tokens": visual_token_settings(config),
-        "language_model": part_identity(config.checkpoint or config.language_model),
-        "projector": part_identity(config.projector),
-        "tokenizer": part_identity(config.tokenizer),
-        "chat_format": config.chat_format,
-        "system_prompt": config.system_prompt,
-    }
+def base_model_identity(config: ModelConfig) -> Identity:
+    """What decides the model before its first stage, besides the seed: an input of stages and captions."""
+    return identity(
+        "base_model",
+        settings=config,
+        inputs={
+            "visual_tokens": visual_token_identity(config),
+            "language_model": part_identity(config.checkpoint or config.language_model),
+            "projector": part_identity(config.projector),
+            "tokenizer": part_identity(config.tokenizer),
+        },
+        version=BASE_MODEL_VERSION,
+    )
+
+
+def checkpoint_identity(config: ModelConfig, checkpoint: str) -> Identity:
+    """What decides a model that is loaded from `checkpoint` and used with the tower and the tokenizer of `config`."""
+    tokenizer = config.tokenizer or config.checkpoint or config.language_model
+    return identity(
+        "checkpoint",
+        settings=config,
+        inputs={
+            "visual_tokens": visual_token_identity(config),
+            "weights": part_identity(checkpoint),
+            "tokenizer": part_identity(tokenizer, prefix="" if config.tokenizer else "tokenizer"),
+        },
+        version=BASE_MODEL_VERSION,
+    )

@@ -10,8 +10,9 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, SiglipVisionConfig
 
 from sg.core.errors import ConfigError, MissingInputError, ModelError
+from sg.core.identity import differences
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor
-from sg.models.chat_univi.identity import base_model_settings, visual_token_settings
+from sg.models.chat_univi.identity import base_model_identity, checkpoint_identity, visual_token_identity
 from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.models.config import ModelConfig
 from tests.models.chat_univi.goldens import GOLDENS
@@ -96,13 +97,44 @@ def test_a_checkpoint_of_other_merging_is_refused(tmp_path: Path) -> None:
         build_model(ModelConfig(name="again", checkpoint=str(tmp_path / "stage")))
 
 
-def test_the_identity_of_a_model_follows_its_files(tmp_path: Path) -> None:
+def test_the_identity_of_a_model_follows_the_content_of_its_files_wherever_they_lie(tmp_path: Path) -> None:
+    config = parts(tmp_path / "a")
+    before, tokens = base_model_identity(config), visual_token_identity(config)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    moved = dataclasses.replace(
+        config, name="b", language_model=str(tmp_path / "b/lm"), vision_tower=str(tmp_path / "b/tower")
+    )
+    assert base_model_identity(moved) == before
+    weights = tmp_path / "b" / "lm" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    changes = differences(before, base_model_identity(moved))
+    assert [change.key for change in changes] == ["inputs.language_model"]
+    assert visual_token_identity(moved) == tokens
+
+
+def test_every_setting_of_a_model_counts_unless_its_field_is_marked() -> None:
+    config = ModelConfig(name="x", language_model="owner/lm", vision_tower="owner/tower")
+    values = {"chat_format": "chatml", "image_aspect_ratio": "pad", "dtype": "float16", "visual_token_dtype": "float32"}
+    later = {"chat_format", "system_prompt", "language_model", "projector", "tokenizer"}
+    for field in dataclasses.fields(ModelConfig):
+        if field.name in ("name", "checkpoint"):
+            continue
+        old = getattr(config, field.name)
+        new = [*old[:-1], 99] if isinstance(old, list) else old + 1 if isinstance(old, (int, float)) else "owner/other"
+        changed = dataclasses.replace(config, **{field.name: values.get(field.name, new)})
+        assert base_model_identity(changed) != base_model_identity(config), field.name
+        assert (visual_token_identity(changed) == visual_token_identity(config)) == (field.name in later), field.name
+
+
+def test_a_stage_checkpoint_is_named_by_its_weights_not_by_its_record(tmp_path: Path) -> None:
     config = parts(tmp_path)
-    before, tokens_before = base_model_settings(config), visual_token_settings(config)
-    assert before == base_model_settings(config)
-    LlamaForCausalLM(LlamaConfig(**TEXT)).save_pretrained(tmp_path / "lm")
-    assert base_model_settings(config)["language_model"] != before["language_model"]
-    assert visual_token_settings(config) == tokens_before
+    before = checkpoint_identity(config, config.language_model or "")
+    (tmp_path / "lm" / "stage.json").write_text("{}")
+    assert checkpoint_identity(config, config.language_model or "") == before
+    fewer = dataclasses.replace(config, max_frames=8)
+    assert checkpoint_identity(fewer, config.language_model or "") != before
 
 
 def test_parts_that_are_not_there_are_named(tmp_path: Path) -> None:
