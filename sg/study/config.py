@@ -16,6 +16,7 @@ import sg.embed.config
 import sg.evaluate.config
 import sg.models.config
 import sg.sources.config  # noqa: F401
+from sg.artefacts.result import CONTROLS, EQUAL_STEPS
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.fingerprints import fingerprint
@@ -23,8 +24,6 @@ from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import LoggerConfig
 from sg.train.config import RecipeConfig, TrainerConfig, without_unused
-
-CONTROLS = ("equal_steps", "random")
 
 # What does not change a study's results, so that a repeated command with other values finds its runs again.
 _NOT_RESULTS = ("paths", "dry_run", "controls", "seed", "name")
@@ -73,7 +72,7 @@ def run_name(scale: str, control: str, control_scale: str, seed: int) -> str:
     """The folder of a run inside its study: `50k-seed0`, `50k-equal_steps-530k-seed0`, `100k-random-seed2`."""
     number = parse_scale(scale)
     label = "all" if number is None else scale_label(number)
-    if control == "equal_steps":
+    if control == EQUAL_STEPS:
         target = parse_scale(control_scale)
         return f"{label}-equal_steps-{'all' if target is None else scale_label(target)}-seed{seed}"
     return f"{label}-{control}-seed{seed}" if control != "none" else f"{label}-seed{seed}"

@@ -1,5 +1,6 @@
-"""How many videos a scale stands for in a run's data."""
+"""How many videos a scale stands for in a run's data, and how many samples the caption stage sees."""
 
+from sg.artefacts.result import EQUAL_STEPS
 from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale
 from sg.sources.config import DataConfig, DemoDataConfig
@@ -7,10 +8,10 @@ from sg.study.config import TrainConfig
 
 
 def num_core_videos(config: TrainConfig, scale: str, available: int) -> tuple[int, int]:
-    """(scale as a number, videos it stands for) when the data has `available` captioned videos.
+    """(scale as a number, videos that it stands for) in data with `available` captioned videos.
 
     Raises:
-        ConfigError: the scale asks for more than there is.
+        ConfigError: the data has fewer.
     """
     per_k = config.data.captions_per_k
     number = parse_scale(scale)
@@ -25,6 +26,40 @@ def num_core_videos(config: TrainConfig, scale: str, available: int) -> tuple[in
     if number > 0 and videos == 0:
         raise ConfigError(f"data.scale={scale} is less than one video of {config.data.name} ({per_k} a k).")
     return number, videos
+
+
+def caption_draws(config: TrainConfig, available: int | None) -> int | None:
+    """Samples that the caption stage sees over all its epochs.
+
+    The equal-step control repeats its core until it has seen as many samples as a run at `data.control_scale` does.
+
+    Args:
+        available: captioned videos of the data, or None before they are known.
+
+    Returns:
+        None where only the data can decide: `all` before `available` is known.
+
+    Raises:
+        ConfigError: a scale is larger than the data, or the control's target is smaller than its core.
+    """
+    data, epochs = config.data, config.stage.caption.epochs
+    own = _videos(config, str(data.scale), available)
+    if data.control != EQUAL_STEPS or own == 0:
+        return None if own is None else own * epochs
+    target = _videos(config, str(data.control_scale), available)
+    if own is not None and target is not None and target < own:
+        raise ConfigError(
+            f"data.control_scale={data.control_scale} is smaller than data.scale={data.scale}: "
+            "the control repeats a core up to the steps of a larger one."
+        )
+    return None if target is None else target * epochs
+
+
+def _videos(config: TrainConfig, scale: str, available: int | None) -> int | None:
+    if available is not None:
+        return num_core_videos(config, scale, available)[1]
+    number = parse_scale(scale)
+    return None if number is None else number * int(config.data.captions_per_k) // 1000
 
 
 def asked_scale(data: DataConfig) -> int:

@@ -13,10 +13,7 @@ from sg.train.config import StageConfig
 
 if TYPE_CHECKING:
     from sg.study.estimate import StageEstimate
-    from sg.study.plan import PlannedStage
     from sg.train.flops import ModelSize
-
-TO_TRAIN = "train"
 
 
 class Costs:
@@ -27,18 +24,18 @@ class Costs:
         self.flops = self.checkpoints = 0.0
         self.by_stage: dict[str, tuple[StageConfig, StageEstimate]] = {}
 
-    def row(self, config: TrainConfig, planned: PlannedStage, action: str) -> list[str]:
-        """The cells of a stage: operations and GPU-hours; a stage that is trained anew is added to the whole."""
+    def row(self, config: TrainConfig, stage: StageConfig, samples: int | None, is_trained: bool) -> list[str]:
+        """The cells of a stage: operations and GPU-hours. A stage that has to be trained is added to the total."""
         if self.size is None:
             return []
-        if planned.samples is None or action != TO_TRAIN:
-            return ["?" if planned.samples is None else "", "?" if planned.samples is None else ""]
+        if samples is None or not is_trained:
+            return ["?" if samples is None else ""] * 2
         from sg.study.estimate import estimate_stage, gpu_hours
 
-        estimate = estimate_stage(config, self.size, planned.stage, planned.samples)
+        estimate = estimate_stage(config, self.size, stage, samples)
         self.flops += estimate.flops
         self.checkpoints += estimate.checkpoint
-        self.by_stage.setdefault(planned.stage.name, (planned.stage, estimate))
+        self.by_stage.setdefault(stage.name, (stage, estimate))
         return [f"{estimate.flops:.2e}", f"{gpu_hours(estimate.flops, config.trainer):,.1f}"]
 
     def lines(self, configs: Sequence[TrainConfig]) -> list[str]:

@@ -13,7 +13,7 @@ from sg.core.commands import PROJECT_FOLDER
 from sg.core.errors import DataError, MissingInputError, SgError
 
 if TYPE_CHECKING:
-    from sg.study.run import Run
+    from sg.study.run import StudyRun
 
 STARTED_BY_US = "SG_TEAM"
 
@@ -25,7 +25,7 @@ def job_command(hydra: Any, script: Path, overrides: Sequence[str], folder: Path
     return [sys.executable, str(script), *options, *overrides, "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
 
 
-def run_on_devices(run: Run) -> None:
+def run_on_devices(run: StudyRun) -> None:
     """Make the run with a process for each of its devices.
 
     Raises:

@@ -17,7 +17,7 @@ from sg.study.devices import STARTED_BY_US, run_on_devices
 from sg.study.sweep import studies_of_this_process
 
 if TYPE_CHECKING:
-    from sg.study.run import Run
+    from sg.study.run import StudyRun
 
 
 @command("train", TrainConfig)
@@ -35,17 +35,17 @@ def _train(config: TrainConfig) -> None:
     if config.dry_run:
         _forget(folder)
         return
-    from sg.study.run import Run
+    from sg.study.run import StudyRun
     from sg.train.processes import is_team_member
 
-    run = Run(config, folder.parent.name, folder.name, folder)
+    run = StudyRun(config, folder.parent.name, folder.name, folder)
     if config.trainer.devices > 1 and not is_team_member():
         run_on_devices(run)
     else:
         _run_as_member(run)
 
 
-def _run_as_member(run: Run) -> None:
+def _run_as_member(run: StudyRun) -> None:
     """Make the run; where this process was started for it, leave it to the starting one to tell a mistake."""
     from sg.study.run import run_study
 

@@ -10,7 +10,7 @@ from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale
 from sg.sources.config import DemoDataConfig
 from sg.study.config import TrainConfig, run_name
-from sg.study.core_counts import expected_captions, num_core_videos
+from sg.study.core_counts import caption_draws, expected_captions
 from sg.study.costs import Costs
 from sg.study.estimate import expected_samples
 from sg.train.config import StageConfig, check_machine, num_steps
@@ -44,13 +44,8 @@ def check_run(config: TrainConfig) -> None:
         ConfigError: the scale, the control or the batch sizes cannot be.
     """
     data = config.data
-    available = expected_captions(config)
-    scale = parse_scale(str(data.scale))
-    if available is not None:
-        num_core_videos(config, str(data.scale), available)
-        if data.control == "equal_steps":
-            num_core_videos(config, str(data.control_scale), available)
-    if data.control != "none" and scale == 0:
+    caption_draws(config, expected_captions(config))
+    if data.control != "none" and parse_scale(str(data.scale)) == 0:
         raise ConfigError(f"data.control={data.control} needs captions to control for: give a data.scale above 0.")
     check_machine(config.stage, config.trainer)
 
@@ -89,19 +84,16 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
 def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]:
     """(stage, samples) of every stage before the data is there; None where only the data can tell."""
     recipe, data = config.stage, config.data
-    scale = data.control_scale if data.control == "equal_steps" else data.scale
     if isinstance(data, DemoDataConfig):
-        captions: int | None = num_core_videos(config, scale, data.world.corpus_videos)[1]
         dialogs: tuple[int | None, int | None] = (data.world.align_clips, data.world.instruct_clips)
     else:
-        number = parse_scale(scale)
-        captions = None if number is None else number * data.captions_per_k // 1000
         dialogs = (expected_samples(recipe.align), expected_samples(recipe.instruct))
-    samples = (dialogs[0], 0 if parse_scale(data.scale) == 0 else captions, dialogs[1])
-    return [
-        (stage, None if count is None else count * stage.epochs)
-        for stage, count in zip(recipe.stages, samples, strict=True)
-    ]
+    align, instruct = (
+        None if count is None else count * stage.epochs
+        for stage, count in zip((recipe.align, recipe.instruct), dialogs, strict=True)
+    )
+    captions = caption_draws(config, expected_captions(config))
+    return [(recipe.align, align), (recipe.caption, captions), (recipe.instruct, instruct)]
 
 
 def print_plan(configs: Sequence[TrainConfig]) -> None:
@@ -126,7 +118,8 @@ def print_plan(configs: Sequence[TrainConfig]) -> None:
             action = SHARED if stage.name in seen else stage.action
             seen.add(stage.name)
             counts = ["?" if count is None else f"{count:,}" for count in (stage.samples, stage.steps)]
-            table.add_row(run, stage.stage.name, *counts, *costs.row(config, stage, action), action)
+            cost = costs.row(config, stage.stage, stage.samples, action == TO_TRAIN)
+            table.add_row(run, stage.stage.name, *counts, *cost, action)
     console.print(table)
     for line in costs.lines(configs):
         console.print(line)

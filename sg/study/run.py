@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class StudyRun:
     """A run that is about to be made: its settings, the name of its study, its own name and its folder."""
 
     config: TrainConfig
@@ -51,7 +51,7 @@ class Run:
     folder: Path
 
 
-def run_study(run: Run) -> RunResult | None:
+def run_study(run: StudyRun) -> RunResult | None:
     """Make the run, or reuse what is left of it, and return its result, which is also in `result.json`.
 
     Every process of a team calls this; the leading one returns the result, the others None.
@@ -76,12 +76,12 @@ def run_study(run: Run) -> RunResult | None:
     return result
 
 
-def note_reason(run: Run, reason: str) -> None:
+def note_reason(run: StudyRun, reason: str) -> None:
     """Leave a failed result with its reason, unless the run has left one before."""
     note_failed_run(run.folder, _result(run, asked_scale(run.config.data), status=FAILED, reason=reason))
 
 
-def _assist(run: Run, team: Team) -> None:
+def _assist(run: StudyRun, team: Team) -> None:
     """What the processes do that do not lead: encode their share of the clips, and train.
 
     They read what the leading one has made, and decide nothing; so they must ask in the same order as `_make`.
@@ -100,7 +100,7 @@ def _assist(run: Run, team: Team) -> None:
     _train(config, jobs, models, lambda values: None)
 
 
-def _make(run: Run, started: float, team: Team) -> RunResult:
+def _make(run: StudyRun, started: float, team: Team) -> RunResult:
     config = run.config
     inputs = team.agreed(lambda: make_inputs(config))
     caption = caption_data(config, inputs)
@@ -139,7 +139,7 @@ def _make(run: Run, started: float, team: Team) -> RunResult:
     return result
 
 
-def _result(run: Run, scale: int, **values: object) -> RunResult:
+def _result(run: StudyRun, scale: int, **values: object) -> RunResult:
     control = run.config.data.control
     return RunResult(
         run=run.name,
@@ -155,7 +155,7 @@ def _result(run: Run, scale: int, **values: object) -> RunResult:
     )
 
 
-def _finished_result(run: Run, jobs: list[StageJob], evaluation: str) -> RunResult | None:
+def _finished_result(run: StudyRun, jobs: list[StageJob], evaluation: str) -> RunResult | None:
     """The result in the run's folder, if it was made from just these stages, this benchmark and these settings."""
     try:
         result = read_result(run.folder)
@@ -172,7 +172,7 @@ def _finished_result(run: Run, jobs: list[StageJob], evaluation: str) -> RunResu
     return result if whole and same_stages and same_questions else None
 
 
-def _tracker(run: Run, caption: CaptionData) -> Tracker:
+def _tracker(run: StudyRun, caption: CaptionData) -> Tracker:
     config = run.config
     return Tracker(
         config.logger,
@@ -218,7 +218,7 @@ def _train(
 
 
 def _evaluate(
-    run: Run, models: StudyModels, last: StageJob, benchmark: Benchmark, evaluation: str, tracker: Tracker
+    run: StudyRun, models: StudyModels, last: StageJob, benchmark: Benchmark, evaluation: str, tracker: Tracker
 ) -> dict[str, dict[str, float]]:
     """Answer the benchmark in every setting and probe; {setting: {bucket: percent}}."""
     from sg.evaluate.run import evaluate_model

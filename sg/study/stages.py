@@ -12,11 +12,11 @@ from sg.artefacts.checkpoint import stage_folder
 from sg.artefacts.dialogs import dialogs_hash
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import Manifest, read_manifest
-from sg.core.errors import ConfigError
+from sg.artefacts.result import EQUAL_STEPS, RANDOM
 from sg.core.fingerprints import fingerprint, text_seed
 from sg.sources.config import DataConfig, DemoDataConfig, MixDataConfig
 from sg.study.config import TrainConfig
-from sg.study.core_counts import num_core_videos
+from sg.study.core_counts import caption_draws, num_core_videos
 from sg.study.inputs import Inputs
 from sg.train.config import StageConfig, weight_settings
 from sg.train.mixture import check_clip_names, mixed_items, present_items
@@ -26,10 +26,15 @@ from sg.train.stage import StageJob
 
 @dataclass(frozen=True, slots=True)
 class CaptionData:
-    """The captions that a run trains on: the core of its scale, or a random draw of that size."""
+    """The captions that a run trains on: the core of its scale, or a random draw of that size.
+
+    Attributes:
+        scale: the scale as a number; `num_draws`: samples that the stage sees over all its epochs.
+        items: one sample per captioned video of the core.
+    """
 
     scale: int
-    num_videos: int
+    num_draws: int
     items: list[TrainingItem]
 
 
@@ -43,13 +48,15 @@ def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
     scale, num_videos = num_core_videos(config, str(config.data.scale), len(usable))
     if num_videos == 0:
         return CaptionData(0, 0, [])
-    if config.data.control == "random":
+    if config.data.control == RANDOM:
         core = sorted(usable, key=lambda video_id: text_seed("random control", config.seed, video_id))[:num_videos]
     elif num_videos == len(usable):
         core = usable
     else:
         core = read_forest(inputs.forest).core(num_videos)
-    return CaptionData(scale, num_videos, _items(config, core, captions, manifest))
+    items = _items(config, core, captions, manifest)
+    draws = caption_draws(config, len(usable)) if config.data.control == EQUAL_STEPS else None
+    return CaptionData(scale, len(items) * config.stage.caption.epochs if draws is None else draws, items)
 
 
 def _items(config: TrainConfig, core: Sequence[str], captions: Captions, manifest: Manifest) -> list[TrainingItem]:
@@ -87,7 +94,7 @@ def stage_jobs(config: TrainConfig, inputs: Inputs, caption: CaptionData, media_
         items = present_items(stage, samples[stage.name], recipe.max_missing) if media_needed else samples[stage.name]
         if stage is recipe.caption and not caption.items:
             continue
-        draws = _caption_draws(config, inputs, caption) if stage is recipe.caption else None
+        draws = caption.num_draws if stage is recipe.caption else None
         if draws is not None and len(items) < len(caption.items):
             draws = draws * len(items) // len(caption.items)
         jobs.append(_job(config, stage, items, jobs[-1] if jobs else None, base, draws))
@@ -97,21 +104,6 @@ def stage_jobs(config: TrainConfig, inputs: Inputs, caption: CaptionData, media_
 def stage_items(config: TrainConfig, stage: StageConfig, caption: CaptionData) -> list[TrainingItem]:
     """All samples of an epoch of `stage`, those without their media too."""
     return caption.items if stage is config.stage.caption else mixed_items(stage, config.seed)
-
-
-def _caption_draws(config: TrainConfig, inputs: Inputs, caption: CaptionData) -> int:
-    """Samples that the caption stage sees; the equal-step control repeats its core as long as the largest one takes."""
-    epochs = config.stage.caption.epochs
-    if config.data.control != "equal_steps":
-        return len(caption.items) * epochs
-    available = len(read_captions(inputs.captions))
-    _, target = num_core_videos(config, str(config.data.control_scale), available)
-    if target < caption.num_videos:
-        raise ConfigError(
-            f"data.control_scale={config.data.control_scale} is smaller than data.scale={config.data.scale}: "
-            "the control repeats a core up to the steps of a larger one."
-        )
-    return target * epochs
 
 
 def _job(

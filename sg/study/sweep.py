@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from sg.artefacts.result import FAILED, RESULT_FILE, RunResult, read_result, write_result
+from sg.artefacts.result import EQUAL_STEPS, FAILED, RESULT_FILE, RunResult, read_result, write_result
 from sg.core.commands import invocation, typed
 from sg.core.errors import DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
@@ -80,7 +80,7 @@ def _wanted(
         smallest, largest = headline[above[0]], headline[above[-1]]
         for control in controls:
             if (above[0], control) not in seen:
-                wanted.append((smallest, control, largest if control == "equal_steps" else None))
+                wanted.append((smallest, control, largest if control == EQUAL_STEPS else None))
     return wanted
 
 

@@ -84,12 +84,3 @@ def micro_batch_plan(
         step += [MicroBatch(step[0].samples, 0.0)] * (per_step - len(step))
         plan += step
     return plan
-
-
-def learning_rate_factor(step: int, total_steps: int, warmup_fraction: float) -> float:
-    """Share of the peak rate at optimiser step `step` (0 first): linear warm-up from 0, then cosine to 0."""
-    warmup = math.ceil(warmup_fraction * total_steps)
-    if step < warmup:
-        return step / max(1, warmup)
-    progress = (step - warmup) / max(1, total_steps - warmup)
-    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.optim import Optimizer
 
 from sg.core.progress import Progress
 
@@ -31,25 +32,26 @@ class Work:
 class LossCurve(Callback):
     """Appends a row an optimiser step to `loss.csv`; a resumed stage drops the rows that it is going to repeat.
 
-    The loss of a step is that of its global batch, over all devices. `rate_at` gives the learning rate of a step (0
-    first). `measure` tells what a micro-batch holds. `report` gets the numbers every `report_every` steps and at the
-    end, with samples and tokens a second since the last report and, where `peak_flops` of all devices is known, MFU.
+    The loss of a step is that of its global batch, over all devices. The learning rate is read from the optimiser: that
+    of its first group, the weights that are trained whole. `measure` returns the work in a micro-batch. `report`
+    receives the numbers every `report_every` steps and at the end, with samples and tokens per second since the last
+    report and, if `peak_flops` of all devices is known, the MFU.
     """
 
     def __init__(
         self,
         path: Path,
         stage: str,
-        rate_at: Callable[[int], float],
         report: Callable[[Mapping[str, float]], None],
         measure: Callable[[Mapping[str, Any]], Work],
         peak_flops: float | None = None,
         report_every: int = 10,
     ) -> None:
-        self.path, self.stage, self.rate_at, self.report, self.report_every = path, stage, rate_at, report, report_every
+        self.path, self.stage, self.report, self.report_every = path, stage, report, report_every
         self.measure, self.peak_flops = measure, peak_flops
         self.done, self._reported, self._step = Work(), Work(), Work()
         self.seconds_before = 0.0
+        self._rate = 0.0
         self._loss: Tensor | None = None
         self._bar: Progress | None = None
 
@@ -75,6 +77,10 @@ class LossCurve(Callback):
             keep_rows(self.path, trainer.global_step)
             self._bar = Progress(f"train {self.stage}", self._total, "steps", done_before=trainer.global_step)
 
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Keep the rate of this step: Lightning has set that of the next one when `on_train_batch_end` is called."""
+        self._rate = float(optimizer.param_groups[0]["lr"])
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -91,7 +97,7 @@ class LossCurve(Callback):
         loss = self._end_step(trainer)
         if not trainer.is_global_zero:
             return
-        step, rate = trainer.global_step, self.rate_at(trainer.global_step - 1)
+        step, rate = trainer.global_step, self._rate
         with self.path.open("a", newline="", encoding="utf-8") as stream:
             counts = [int(self.done.samples), int(self.done.tokens)]
             csv.writer(stream).writerow([step, *counts, repr(loss), repr(rate), f"{self.seconds:.3f}"])

@@ -5,6 +5,7 @@ from typing import Any
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.train.schedule import SCHEDULES
 
 PARTS = ("projector", "language_model")
 SAMPLES = ("dialogs", "captions")
@@ -83,7 +84,8 @@ class StageConfig:
         samples: `dialogs` reads the files in `sources`; `captions` makes one sample of every caption of the core.
         sources: the dialog files; empty for `captions`.
         requests: what the user's turn may ask for, one drawn a clip (for `captions`).
-        learning_rate: peak rate; linear warm-up over `warmup_fraction` of the steps, then cosine to 0.
+        learning_rate: peak rate, reached by a linear warm-up over `warmup_fraction` of the steps.
+        schedule: the rate after the warm-up: `cosine` or `linear` to 0, or `constant`.
         batch_size: samples an optimiser step over all devices.
         micro_batch_size: samples a device holds at once; the rest is accumulated. Changes no result.
         loss_samples: samples whose supervised tokens are averaged together; a step's loss is the mean of those means.
@@ -104,6 +106,7 @@ class StageConfig:
     sources: list[DialogSource] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     learning_rate: float = 2e-5
+    schedule: str = "cosine"
     weight_decay: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.999
@@ -132,6 +135,8 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         where = f"stage.{self.name}"
+        if self.schedule not in SCHEDULES:
+            raise ConfigError(f"{where}.schedule={self.schedule!r} should be one of {', '.join(SCHEDULES)}.")
         if self.peft not in PEFT:
             raise ConfigError(f"{where}.peft={self.peft!r} should be one of {', '.join(PEFT)}.")
         if self.loss_samples < 1:

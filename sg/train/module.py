@@ -13,10 +13,10 @@ from sg.core.errors import ModelError
 from sg.core.fingerprints import text_seed
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.train.adapters import add_adapters, leave_types_to_autocast
-from sg.train.batches import learning_rate_factor
 from sg.train.config import StageConfig, TrainerConfig
 from sg.train.data import Batch
 from sg.train.packing import packed_loss, use_packed_attention
+from sg.train.schedule import learning_rate_factor
 
 
 class StageNetwork(nn.Module):
@@ -72,7 +72,7 @@ class StageModule(LightningModule):
             from sg.train.strategy import shard
 
             assert self.device_mesh is not None
-            shard(self.network, self.device_mesh["data_parallel"], self.machine.precision)
+            shard(self.network, self.network.model, self.device_mesh["data_parallel"], self.machine.precision)
             self._is_sharded = True
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -89,7 +89,7 @@ class StageModule(LightningModule):
         return scaled
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with linear warm-up and cosine to 0, as Chat-UniVi trains (spec `chat-univi.md` section 14)."""
+        """AdamW with the rates of `stage.schedule` (`docs/reference/chat_univi.md`, section 14)."""
         stage = self.stage
         learning = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
         adapters = [value for name, value in learning.items() if ".lora_" in name]
@@ -105,7 +105,7 @@ class StageModule(LightningModule):
             fused=True if on_gpu else None,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, self.total_steps, stage.warmup_fraction)
+            optimizer, lambda step: learning_rate_factor(stage.schedule, step, self.total_steps, stage.warmup_fraction)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

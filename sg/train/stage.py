@@ -15,7 +15,7 @@ from sg.artefacts.checkpoint import LOSS_FILE, RESUME_FOLDER, StageInfo, read_st
 from sg.core.errors import DataError
 from sg.core.files import file_lock
 from sg.core.fingerprints import text_seed
-from sg.train.batches import MicroBatch, batch_plan, learning_rate_factor, micro_batch_plan, sample_order
+from sg.train.batches import MicroBatch, batch_plan, micro_batch_plan, sample_order
 from sg.train.config import StageConfig, TrainerConfig, micro_batches, num_steps
 from sg.train.processes import ALONE, Team
 from sg.train.samples import TrainingItem
@@ -114,13 +114,9 @@ def _train(
     samples = SampleSet(job.items, encoder, clips, stage.max_length)
     accumulate = micro_batches(stage, config.devices)[1]
     data = StageData(samples, _plan(job, samples, config), config.decode_workers if config.accelerator == "gpu" else 0)
-
-    def rate_at(step: int) -> float:
-        return stage.learning_rate * learning_rate_factor(step, job.steps, stage.warmup_fraction)
-
     peak = device_peak_tflops(config.accelerator, config.peak_tflops)
     curve = LossCurve(
-        job.folder / LOSS_FILE, stage.name, rate_at, report, workload(model.config, stage),
+        job.folder / LOSS_FILE, stage.name, report, workload(model.config, stage),
         None if peak is None else peak * 1e12 * config.devices,
     )  # fmt: skip
     trainer = _lightning_trainer(job, config, accumulate, curve)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.strategies import Strategy
     from torch.distributed.device_mesh import DeviceMesh
 
-    from sg.train.module import StageNetwork
+    from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 
 
 def lightning_strategy(config: TrainerConfig) -> Strategy | str:
@@ -28,22 +28,22 @@ def lightning_strategy(config: TrainerConfig) -> Strategy | str:
     return DDPStrategy(gradient_as_bucket_view=True, broadcast_buffers=False) if config.devices > 1 else "auto"
 
 
-def shard(network: StageNetwork, mesh: DeviceMesh, precision: str) -> None:
-    """Spread the weights of `network` over the devices of `mesh`: a group a layer, one for the tower, one for the rest.
+def shard(network: nn.Module, model: ChatUniViForConditionalGeneration, mesh: DeviceMesh, precision: str) -> None:
+    """Shard the weights of `network`, which wraps `model`, over the devices of `mesh`.
 
-    Under `bf16-mixed` the shards are float32, and gathered weights and products bfloat16; gradients are summed in
-    float32.
+    One group per layer of the language model, one for the tower, one for the rest. Under `bf16-mixed` the shards are
+    float32, gathered weights and products are bfloat16, and gradients are summed in float32.
     """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     policy = MixedPrecisionPolicy(cast_forward_inputs=False)
     if precision == "bf16-mixed":
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
-        network.model.model.float()
-        network.model.lm_head.float()
-        network.model.mm_projector.float()
-    fully_shard(network.model.vision_tower, mesh=mesh)
-    for layer in network.model.model.layers:
+        model.model.float()
+        model.lm_head.float()
+        model.mm_projector.float()
+    fully_shard(model.vision_tower, mesh=mesh)
+    for layer in model.model.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(network, mesh=mesh, mp_policy=policy)
 

@@ -1,4 +1,3 @@
-import itertools
 from collections import Counter
 
 import numpy as np
@@ -7,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sg.core.errors import ConfigError
-from sg.train.batches import batch_plan, learning_rate_factor, micro_batch_plan, sample_order
+from sg.train.batches import batch_plan, micro_batch_plan, sample_order
 from sg.train.config import StageConfig, micro_batches, num_steps
 
 
@@ -38,14 +37,6 @@ def test_grouping_by_length_lowers_the_padding() -> None:
         return sum(int(lengths[b].max() * len(b) - lengths[b].sum()) for b in batch_plan(order, lengths, 16, 0, group))
 
     assert padding(True) < 0.4 * padding(False)
-
-
-def test_the_rate_starts_at_zero_peaks_after_the_warm_up_and_ends_at_zero() -> None:
-    factors = [learning_rate_factor(step, 100, 0.03) for step in range(101)]
-    assert factors[0] == 0.0
-    assert factors[3] == max(factors) == 1.0
-    assert factors[100] == pytest.approx(0.0)
-    assert all(a >= b for a, b in itertools.pairwise(factors[3:]))
 
 
 @given(st.integers(1, 100), st.sampled_from([(1, 8), (2, 4), (2, 8), (4, 2), (8, 2)]), st.integers(0, 99))

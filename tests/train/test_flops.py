@@ -38,7 +38,7 @@ def test_the_7b_model_has_its_published_sizes() -> None:
     size = ModelSize.of(VICUNA_7B_V15, CLIP_VIT_L_14_336)
     assert size.language_model_weights == 6_738_415_616
     assert size.projector_weights == 4_198_400
-    assert size.tower_flops(1) == pytest.approx(0.38e12, rel=0.05)  # the spec's count of operations
+    assert size.tower_flops(1) == pytest.approx(0.38e12, rel=0.05)  # docs/reference/chat_univi.md, section 15
     assert 2 * (size.linear_weights + size.hidden * size.vocabulary) == pytest.approx(13e9, rel=0.03)
 
 
@@ -100,7 +100,7 @@ def test_the_log_has_speed_tokens_and_mfu(tmp_path: Path) -> None:
 def test_without_a_known_peak_there_is_no_mfu() -> None:
     assert device_peak_tflops("cpu", None) is None
     assert device_peak_tflops("cpu", 2.5) == 2.5
-    curve = LossCurve(Path("x"), "caption", lambda step: 0.0, lambda new: reported.update(new), lambda batch: Work())
+    curve = LossCurve(Path("x"), "caption", lambda new: reported.update(new), lambda batch: Work())
     reported: dict[str, float] = {}
     curve.done = Work(8, 100, 1e12, 2.0)
     curve._report(1.0, 1e-3)
