@@ -23,7 +23,7 @@ Demand = tuple[str, str, bool | None]
 
 def gains(study: Study, baseline: Arm, largest: Arm) -> Iterator[Demand]:
     for setting, least_gain, least_bound in ((WITHOUT_SUBTITLES, 6.0, 3.0), (WITH_SUBTITLES, -100.0, 0.0)):
-        new, base = study.sample(largest, setting), study.sample(baseline, setting)
+        new, base = study.score(largest, setting), study.score(baseline, setting)
         assert new is not None and base is not None
         gain = difference(new, base)
         asked = f"gain of {largest.scale_label}, {setting}: 95 % interval above {least_bound:g}"
@@ -52,15 +52,15 @@ def curve(study: Study) -> Iterator[Demand]:
 
 
 def subtitles_and_probes(study: Study, baseline: Arm) -> Iterator[Demand]:
-    with_subs, without = study.sample(baseline, WITH_SUBTITLES), study.sample(baseline, WITHOUT_SUBTITLES)
+    with_subs, without = study.score(baseline, WITH_SUBTITLES), study.score(baseline, WITHOUT_SUBTITLES)
     assert with_subs is not None and without is not None
     gap = difference(with_subs, without)
     yield "no captions: subtitles are worth at least 8 points", f"{gap.value:+.1f}", gap.value >= 8
     for probe in (ZEROED_VIDEO, SWAPPED_VIDEO):
         for arm in study.finished:
-            sample = study.sample(arm, probe)
-            assert sample is not None
-            score = accuracy(sample).value
+            found = study.score(arm, probe)
+            assert found is not None
+            score = accuracy(found).value
             yield f"{probe}, {arm.label}: within 25 +- 4 %", f"{score:.1f} %", abs(score - 25) <= 4
 
 
@@ -72,7 +72,7 @@ def controls(study: Study, largest: Arm) -> Iterator[Demand]:
             against = (
                 largest if arm.control == "equal_steps" else next(a for a in study.finished if a.scale == arm.scale)
             )
-            new, base = study.sample(against, setting), study.sample(arm, setting)
+            new, base = study.score(against, setting), study.score(arm, setting)
             if new is not None and base is not None:
                 gain = difference(new, base)
                 shown = f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"

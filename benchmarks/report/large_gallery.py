@@ -74,13 +74,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
-    from sg.report.numbers.clusters import GalleryInputs
+    from sg.report.numbers.clusters import StudyInputs
     from sg.report.pages.gallery import write_gallery
 
     corpus, gallery = options.out / "corpus", options.out / "gallery"
     if not (corpus / "manifest.parquet").is_file():
         write_corpus(corpus, options.videos)
-    inputs = GalleryInputs(
+    inputs = StudyInputs(
         corpus / "manifest.parquet", corpus / "forest.parquet", corpus / "videos", corpus / "captions.parquet"
     )
     started, cpu = time.monotonic(), time.process_time()

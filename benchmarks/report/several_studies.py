@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sg.artefacts.predictions import SETTINGS
+from sg.artefacts.predictions import BUCKETS, SETTINGS
 from sg.core.errors import DataError
 from sg.core.files import atomic_path
-from sg.report.numbers.estimates import Sample, difference, spread
+from sg.report.numbers.estimates import ArmScore, difference, spread
 from sg.report.numbers.statistics import holm
-from sg.report.numbers.study import BUCKETS, Arm, Study, read_study
+from sg.report.numbers.study import Arm, Study, read_study
 from sg.report.wording import SETTING_TITLES, difference_text, p_text
 
 
@@ -22,9 +22,9 @@ class StudyArm:
     study: Study
     arm: Arm
 
-    def sample(self, setting: str) -> Sample:
+    def score(self, setting: str) -> ArmScore:
         """The answers in a setting, over the seeds; DataError when it was not asked."""
-        found = self.study.sample(self.arm, setting)
+        found = self.study.score(self.arm, setting)
         if found is None:
             raise DataError(f"{self.study.folder} was not asked {setting}: finish its study first.")
         return found
@@ -32,11 +32,11 @@ class StudyArm:
     def accuracy(self, setting: str) -> str:
         """Percent over the seeds, and their standard deviation: `30.1 ±1.2`."""
         over_seeds = [run.scores[setting]["overall"] for run in self.arm.runs]
-        return f"{100 * self.sample(setting).accuracy:.1f} ±{spread(over_seeds) or 0:.1f}"
+        return f"{100 * self.score(setting).accuracy:.1f} ±{spread(over_seeds) or 0:.1f}"
 
     def against(self, other: "StudyArm | None", setting: str) -> str:
         """The difference to `other` with its interval; empty without another."""
-        return "" if other is None else difference_text(difference(self.sample(setting), other.sample(setting)))
+        return "" if other is None else difference_text(difference(self.score(setting), other.score(setting)))
 
 
 def read_studies(folders: Sequence[Path]) -> list[Study]:
@@ -59,7 +59,7 @@ def baseline_of(studies: Sequence[Study], label: str) -> StudyArm:
 def corrected_tests(pairs: Iterable[tuple[str, StudyArm, StudyArm]]) -> list[str]:
     """A line for every (title, arm, other) and setting: its p, and that corrected for all of them (Holm)."""
     tests = [(title, arm, other, setting) for title, arm, other in pairs for setting in SETTINGS]
-    found = [difference(arm.sample(name), other.sample(name)).p for _, arm, other, name in tests]
+    found = [difference(arm.score(name), other.score(name)).p for _, arm, other, name in tests]
     raw = [1.0 if p is None else p for p in found]
     return [
         f"{title}, {SETTING_TITLES[setting].lower()}: {p_text(p)}, corrected {p_text(adjusted)}"

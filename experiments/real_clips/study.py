@@ -114,11 +114,12 @@ def clusters_text(out: Path, clips: Sequence[Clip], size: int) -> str:
 
 def pictures(out: Path, size: int) -> None:
     """Contact sheets of clusters, as the report's gallery has them; they show frames of the films and stay in `out`."""
-    from sg.report.figures.contact_sheets import GalleryInputs, build_gallery, write_sheets
+    from sg.report.figures.contact_sheets import build_contact_sheets, write_sheets
+    from sg.report.numbers.clusters import StudyInputs
 
     forest = out / "curation" / "tome" / "forest.parquet"
-    inputs = GalleryInputs(out / "manifest.parquet", forest, out / "clips")
-    write_sheets(build_gallery(inputs, size), out / "clusters")
+    inputs = StudyInputs(out / "manifest.parquet", forest, out / "clips")
+    write_sheets(build_contact_sheets(inputs, size), out / "clusters")
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:

@@ -27,6 +27,11 @@ LEAK_PROBES = (ZEROED_VIDEO, SWAPPED_VIDEO, NO_VIDEO)
 """Settings without the right video: what is answered better than by guessing was not seen."""
 PROBES = (*LEAK_PROBES, SHUFFLED_OPTIONS)
 
+OVERALL = "overall"
+DURATIONS = ("short", "medium", "long")
+BUCKETS = (OVERALL, *DURATIONS)
+"""All questions of a benchmark, and the questions about videos of each duration."""
+
 OK = "ok"
 MISSING_VIDEO = "missing_video"
 UNDECODABLE = "undecodable"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sg.artefacts.predictions import Prediction
-from sg.evaluate.scoring import OVERALL, BucketScores, Count, score_setting
+from sg.artefacts.predictions import OVERALL, Prediction
+from sg.evaluate.scoring import BucketScores, Count, score_setting
 
 DOMAINS = (
     "Knowledge",

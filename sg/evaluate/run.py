@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sg.artefacts.predictions import OK, read_predictions
+from sg.artefacts.predictions import OK, OVERALL, read_predictions
 from sg.evaluate.answering import evaluate
 from sg.evaluate.asking import SUBTITLES_OK, PromptEncoder, TokenSource
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.config import BenchmarkConfig
-from sg.evaluate.scoring import OVERALL, Count, Scores, SettingScores, score
+from sg.evaluate.scoring import Count, Scores, SettingScores, score
 from sg.evaluate.submission import write_submissions
 
 log = logging.getLogger(__name__)

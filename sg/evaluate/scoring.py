@@ -11,11 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sg.artefacts.answers import LETTERS
-from sg.artefacts.predictions import PROBES, SETTINGS, Prediction
+from sg.artefacts.predictions import DURATIONS, OVERALL, PROBES, SETTINGS, Prediction
 from sg.core.errors import DataError
-
-OVERALL = "overall"
-DURATIONS = ("short", "medium", "long")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,13 @@ def report(config: ReportConfig) -> None:
 
 
 def _gallery_choice(config: GalleryConfig) -> "GalleryChoice":
-    from sg.report.numbers.clusters import GalleryInputs
+    from sg.report.numbers.clusters import StudyInputs
     from sg.report.write import GalleryChoice
 
     inputs = None
     if config.manifest and config.forest and config.videos:
         captions = Path(config.captions) if config.captions else None
-        inputs = GalleryInputs(Path(config.manifest), Path(config.forest), Path(config.videos), captions)
+        inputs = StudyInputs(Path(config.manifest), Path(config.forest), Path(config.videos), captions)
     return GalleryChoice(inputs, config.core_size, config.clusters_per_kind, config.members, config.pictures)
 
 

@@ -1,16 +1,11 @@
 """How numbers and names are written, the same in the terminal, in Markdown and on the page."""
 
+from sg.artefacts.predictions import BUCKETS, PROBES, SETTINGS
 from sg.report.numbers.estimates import Estimate
 
-SETTING_TITLES = {
-    "without_subtitles": "Without subtitles",
-    "with_subtitles": "With subtitles",
-    "zeroed_video": "Zeroed video",
-    "swapped_video": "Swapped video",
-    "no_video": "No video",
-    "shuffled_options": "Shuffled options",
-}
-BUCKET_TITLES = {"overall": "Overall", "short": "Short", "medium": "Medium", "long": "Long"}
+SETTING_TITLES = {name: name.replace("_", " ").capitalize() for name in (*SETTINGS, *PROBES)}
+"""`without_subtitles` -> `Without subtitles`, and so on."""
+BUCKET_TITLES = {name: name.capitalize() for name in BUCKETS}
 
 
 def percent(value: float | None) -> str:

@@ -7,18 +7,18 @@ from pathlib import Path
 from sg.core.errors import SgError
 from sg.core.files import write_text
 from sg.core.tracking import Tracker
-from sg.report.figures.contact_sheets import Gallery, build_gallery, write_sheets
+from sg.report.figures.contact_sheets import ContactSheets, build_contact_sheets, write_sheets
 from sg.report.figures.corpus import draw_corpus
 from sg.report.figures.costs import draw_costs
 from sg.report.figures.study import draw_all
-from sg.report.numbers.clusters import GalleryInputs
-from sg.report.numbers.corpus import CORPUS_FILE, Corpus, describe_corpus, write_corpus
+from sg.report.numbers.clusters import StudyInputs
+from sg.report.numbers.corpus import CORPUS_FILE, CorpusNumbers, describe_corpus, write_corpus
 from sg.report.numbers.load import REPORT_FOLDER
 from sg.report.numbers.measure import measure
 from sg.report.numbers.study import Study, read_study
 from sg.report.numbers.summary import SUMMARY_FILE, Summary, write_summary
+from sg.report.pages.conclusion import Conclusion, conclude
 from sg.report.pages.exports import costs_csv, markdown, runs_csv, tables_csv, topics_csv
-from sg.report.pages.finding import Finding, find
 from sg.report.pages.gallery import write_gallery
 from sg.report.pages.study import write_page
 from sg.report.pages.tables import terminal_text
@@ -37,7 +37,7 @@ class GalleryChoice:
     gallery's own page lists all clusters, `pictures` of them (None: all) with a picture.
     """
 
-    inputs: GalleryInputs | None = None
+    inputs: StudyInputs | None = None
     core_size: int | None = None
     clusters_per_kind: int = 2
     members: int = 4
@@ -74,10 +74,10 @@ def write_report(
     """
     study = read_study(study_folder)
     summary = measure(study)
-    finding = find(summary)
+    conclusion = conclude(summary)
     folder = study_folder / REPORT_FOLDER
-    text = terminal_text(summary, finding)
-    tables = _write_tables(folder, summary, finding, text)
+    text = terminal_text(summary, conclusion)
+    tables = _write_tables(folder, summary, conclusion, text)
     figures = draw_all(summary, folder / "figures") | draw_costs(summary, folder / "figures", usd_per_hour)
     inputs = gallery.inputs or recorded_inputs(study)
     corpus = _corpus(study, inputs)
@@ -87,22 +87,22 @@ def write_report(
     clusters, sheets = _gallery(study, gallery, inputs, folder / "gallery")
     files = [*(path.name for path in tables), SUMMARY_FILE, *([CORPUS_FILE] if corpus is not None else [])]
     files += [f"{name}/" for name, found in (("figures", figures), ("gallery", sheets)) if found]
-    page = write_page(folder, summary, finding, figures, clusters, files, usd_per_hour)
+    page = write_page(folder, summary, conclusion, figures, clusters, files, usd_per_hour)
     if tracker is not None:
-        log_report(tracker, summary, finding, figures, sheets)
+        log_report(tracker, summary, conclusion, figures, sheets)
         log_corpus(tracker, corpus)
     shown = f"{text}\nReport: {page}\n"
     return ReportPaths(folder, page, folder / SUMMARY_FILE, tables, figures, sheets, shown)
 
 
-def _write_tables(folder: Path, summary: Summary, finding: Finding, text: str) -> list[Path]:
+def _write_tables(folder: Path, summary: Summary, conclusion: Conclusion, text: str) -> list[Path]:
     write_summary(folder / SUMMARY_FILE, summary)
     texts = {
         "tables.csv": tables_csv(summary),
         "runs.csv": runs_csv(summary),
         "topics.csv": topics_csv(summary),
         "costs.csv": costs_csv(summary),
-        "report.md": markdown(summary, finding),
+        "report.md": markdown(summary, conclusion),
         "report.txt": text,
     }
     for name, content in texts.items():
@@ -110,7 +110,7 @@ def _write_tables(folder: Path, summary: Summary, finding: Finding, text: str) -
     return [folder / name for name in texts]
 
 
-def _corpus(study: Study, inputs: GalleryInputs | None) -> Corpus | None:
+def _corpus(study: Study, inputs: StudyInputs | None) -> CorpusNumbers | None:
     cores = {arm.num_captions: arm.scale_label for arm in study.finished if arm.num_captions > 0}
     if inputs is None:
         return None
@@ -122,14 +122,14 @@ def _corpus(study: Study, inputs: GalleryInputs | None) -> Corpus | None:
 
 
 def _gallery(
-    study: Study, choice: GalleryChoice, inputs: GalleryInputs | None, folder: Path
-) -> tuple[Gallery | None, list[Path]]:
+    study: Study, choice: GalleryChoice, inputs: StudyInputs | None, folder: Path
+) -> tuple[ContactSheets | None, list[Path]]:
     """The clusters that the page shows and their sheets; the gallery with all of them is written to `folder`."""
     core_size = choice.core_size or min((arm.num_captions for arm in study.finished if arm.scale > 0), default=0)
     if inputs is None or core_size == 0 or choice.clusters_per_kind == 0:
         return None, []
     try:
-        gallery = build_gallery(inputs, core_size, choice.clusters_per_kind, choice.members)
+        gallery = build_contact_sheets(inputs, core_size, choice.clusters_per_kind, choice.members)
         write_gallery(folder, inputs, core_size, choice.members, choice.pictures)
         return gallery, write_sheets(gallery, folder)
     except SgError as error:
@@ -137,11 +137,11 @@ def _gallery(
         return None, []
 
 
-def recorded_inputs(study: Study) -> GalleryInputs | None:
+def recorded_inputs(study: Study) -> StudyInputs | None:
     """The files that the runs say they read, where they still exist."""
     for run in study.runs:
         found = {name: Path(run.inputs[name]) for name in INPUT_NAMES if name in run.inputs}
         if len(found) == len(INPUT_NAMES) and all(path.exists() for path in found.values()):
             captions = Path(run.inputs["captions"]) if "captions" in run.inputs else None
-            return GalleryInputs(found["manifest"], found["forest"], found["videos"], captions)
+            return StudyInputs(found["manifest"], found["forest"], found["videos"], captions)
     return None

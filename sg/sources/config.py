@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sg.artefacts.result import CONTROLS
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale
 from sg.demo.config import DemoWorldConfig
-
-CONTROLS = ("none", "equal_steps", "random")
 
 CAPTIONS_FOLDER = "captions"
 
@@ -42,8 +41,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             raise ConfigError(f"data.name={self.name!r} names a folder: expected letters, digits, dots and dashes.")
-        if self.control not in CONTROLS:
-            raise ConfigError(f"data.control={self.control!r} should be one of {', '.join(CONTROLS)}.")
+        if self.control not in ("none", *CONTROLS):
+            raise ConfigError(f"data.control={self.control!r} should be one of none, {', '.join(CONTROLS)}.")
         if self.captions_per_k < 1:
             raise ConfigError(f"data.captions_per_k={self.captions_per_k} should be at least 1.")
         parse_scale(self.scale)

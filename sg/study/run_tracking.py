@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.costs import EVALUATE, device_hours, usd_a_caption
-from sg.artefacts.predictions import Prediction, read_predictions
+from sg.artefacts.predictions import OVERALL, Prediction, read_predictions
 from sg.artefacts.result import PREDICTIONS_FILE, RunResult
 from sg.core.errors import SgError
 from sg.core.fingerprints import text_seed
 from sg.core.tracking import Tracker
 from sg.evaluate.benchmark import Benchmark
-from sg.evaluate.scoring import OVERALL, Scores, score
+from sg.evaluate.scoring import Scores, score
 from sg.study.inputs import Inputs
 
 if TYPE_CHECKING:

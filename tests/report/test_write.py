@@ -8,7 +8,7 @@ import pytest
 
 from sg.core.tracking import LoggerConfig, Tracker
 from sg.report.numbers.summary import Summary, read_summary
-from sg.report.pages.finding import Finding, find
+from sg.report.pages.conclusion import Conclusion, conclude
 from sg.report.write import GalleryChoice, ReportPaths, log_report, write_report
 
 from .study_builder import World, write_corpus, write_study
@@ -72,7 +72,7 @@ def test_the_summary_run_holds_the_curve_and_the_final_values(summary: Summary, 
     with Tracker(
         LoggerConfig(kind="csv"), tmp_path, name="report", group="demo", job_type="report", settings={}
     ) as tracker:
-        log_report(tracker, summary, find(summary), {}, [])
+        log_report(tracker, summary, conclude(summary), {}, [])
     rows = list(csv.reader((tmp_path / "metrics.csv").open()))
     keys = {item for row in rows for item in row}
     assert {
@@ -88,7 +88,9 @@ def test_the_summary_run_is_in_the_offline_files_of_wandb(folder: Path, paths: R
     with Tracker(
         LoggerConfig(mode="offline"), tmp_path, name="report", group="demo", job_type="report", settings={}
     ) as tracker:
-        log_report(tracker, read_summary(paths.summary), Finding("A verdict.", "gain", []), paths.figures, paths.sheets)
+        log_report(
+            tracker, read_summary(paths.summary), Conclusion("A verdict.", "gain", []), paths.figures, paths.sheets
+        )
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     content = file.read_bytes()
     for key in (b"demo/without_subtitles/overall", b"figures/scaling", b"tables/scores", b"verdict"):

@@ -9,16 +9,17 @@ from typing import Any
 
 from sg.artefacts.captions import read_captions
 from sg.artefacts.manifest import read_manifest
+from sg.artefacts.predictions import OVERALL
 from sg.artefacts.result import RunResult
 from sg.core.errors import ConfigError
 from sg.core.files import write_text
-from sg.report.numbers.clusters import GalleryInputs
+from sg.report.numbers.clusters import StudyInputs
 from sg.report.numbers.corpus import CORE, describe_corpus
 from sg.report.numbers.measure import measure
 from sg.report.numbers.study import Study
 from sg.report.numbers.summary import Summary
+from sg.report.pages.conclusion import conclude
 from sg.report.pages.exports import cell_text
-from sg.report.pages.finding import find
 from sg.report.wording import SETTING_TITLES, accuracy_text, difference_text, hours_text
 from sg.report.write import recorded_inputs
 
@@ -98,7 +99,7 @@ def data_facts(study: Study) -> dict[str, Any]:
     return facts | _video_facts(inputs) | _caption_facts(inputs)
 
 
-def _video_facts(inputs: GalleryInputs) -> dict[str, Any]:
+def _video_facts(inputs: StudyInputs) -> dict[str, Any]:
     table = read_manifest(inputs.manifest).table
     sources, statuses = (Counter(table[name].to_pylist()) for name in ("source", "status"))
     hours = sum(table["duration_s"].to_pylist()) / 3600
@@ -110,7 +111,7 @@ def _video_facts(inputs: GalleryInputs) -> dict[str, Any]:
     }
 
 
-def _caption_facts(inputs: GalleryInputs) -> dict[str, Any]:
+def _caption_facts(inputs: StudyInputs) -> dict[str, Any]:
     if inputs.captions is None or not inputs.captions.is_file():
         return {}
     table = read_captions(inputs.captions).table
@@ -146,14 +147,14 @@ def model_facts(result: RunResult, summary: Summary) -> dict[str, Any]:
             "difference": "–" if cell.delta is None else difference_text(cell.delta),
         }
         for table in summary.tables for row in table.rows
-        if _is_of(result, row.scale, row.control) and (cell := row.cells["overall"])
+        if _is_of(result, row.scale, row.control) and (cell := row.cells[OVERALL])
     ]  # fmt: skip
     return {
         "model": str(model.get("name", "model")), "scale": result.scale_label, "run": result.run, "study": result.study,
         "base": ", ".join(parts) or "unknown", "stages": stages, "seed": result.seed,
         "captions": f"{result.num_captions:,}", "data": str((config.get("data") or {}).get("name", "unknown")),
         "curator": str((config.get("curator") or {}).get("name", "unknown")), "benchmark": result.benchmark,
-        "scores": scores, "verdict": find(summary).verdict, "max_frames": model.get("max_frames", "?"),
+        "scores": scores, "verdict": conclude(summary).verdict, "max_frames": model.get("max_frames", "?"),
         "target_fps": model.get("target_fps", "?"), "hours": hours_text(costs[0].hours) if costs else "An unknown time",
         "device": costs[0].device.upper() if costs else "device", "command": result.command,
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items())),

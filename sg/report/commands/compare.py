@@ -16,9 +16,9 @@ import numpy as np
 from sg.artefacts.official_results import read_answers
 from sg.artefacts.predictions import PROBES, SETTINGS, Prediction, paired_outcomes
 from sg.core.errors import DataError
-from sg.report.numbers.estimates import Estimate, Floats, Ints, Sample, accuracy, difference, joint_p, sample
+from sg.report.numbers.estimates import ArmScore, Estimate, Floats, Ints, accuracy, arm_score, difference, joint_p
 from sg.report.numbers.statistics import (
-    Difference,
+    ClusteredDifference,
     McNemar,
     clustered_difference,
     cochran_q,
@@ -41,10 +41,10 @@ class Side:
     correct: Floats
     videos: Ints
 
-    def sample(self, duration: str | None = None) -> Sample | None:
+    def score(self, duration: str | None = None) -> ArmScore | None:
         """The answers ready for estimates, all of them or those of one bucket; None where nothing was answered."""
         mask = np.array([duration in (None, row.duration) for row in self.rows])
-        return sample(self.correct[None, mask], self.videos[mask])
+        return arm_score(self.correct[None, mask], self.videos[mask])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Comparison:
     base: Side
     new: Side
     official: Estimate
-    strict: Difference
+    strict: ClusteredDifference
     counts: McNemar
 
 
@@ -118,7 +118,7 @@ def _sides(names: Sequence[str], groups: Sequence[Sequence[Prediction]]) -> list
 
 
 def _comparison(setting: str, base: Side, new: Side) -> Comparison:
-    own, other = new.sample(), base.sample()
+    own, other = new.score(), base.score()
     if own is None or other is None:
         silent = new.name if own is None else base.name
         raise DataError(f"{silent} answers no question ({setting}): there is nothing to compare.")
@@ -136,7 +136,7 @@ def _title(setting: str, sides: Sequence[Side]) -> str:
 def _side_text(side: Side) -> str:
     answered = int((~np.isnan(side.correct)).sum())
     right, total = int(np.nansum(side.correct)), len(side.correct)
-    own = side.sample()
+    own = side.score()
     if own is None:
         return f"  {side.name}: no question answered"
     wilson = wilson_interval(right, answered)
@@ -148,7 +148,7 @@ def _side_text(side: Side) -> str:
 
 def _joint_text(sides: Sequence[Side]) -> list[str]:
     """The joint test of three or more files."""
-    samples = [own for side in sides if (own := side.sample()) is not None]
+    samples = [own for side in sides if (own := side.score()) is not None]
     if len(sides) < 3 or len(samples) < len(sides):
         return []
     q = cochran_q(np.nan_to_num(np.stack([side.correct for side in sides], axis=1)))
@@ -170,7 +170,7 @@ def _comparison_text(comparison: Comparison) -> list[str]:
     if smallest is not None:
         lines.append(f"  smallest difference that this comparison finds four times of five: {smallest:.1f} points")
     for duration in dict.fromkeys(row.duration for row in comparison.new.rows):
-        own, other = comparison.new.sample(duration), comparison.base.sample(duration)
+        own, other = comparison.new.score(duration), comparison.base.score(duration)
         if own is not None and other is not None:
             lines.append(f"  {duration} (exploratory): {difference_text(difference(own, other))}")
     return lines

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sg.artefacts.predictions import DURATIONS, OVERALL
 from sg.core.scales import scale_label
 from sg.report.numbers.curve_fits import fit_curves
 from sg.report.numbers.load import DISCORDANCE
@@ -22,14 +23,13 @@ from sg.report.numbers.statistics import (
     paired_standard_error,
     wilson_interval,
 )
-from sg.report.numbers.study import BUCKETS, OVERALL
 from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, p_text, signed
 
 Cells = Mapping[Key, PublishedCell]
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class PublishedDelta:
     """A published difference to the baseline, in points, with what it would be worth at an assumed discordance."""
 
     setting: str
@@ -51,7 +51,7 @@ def published_text(discordance: float = DISCORDANCE) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def published_deltas(cells: Cells, discordance: float) -> list[Delta]:
+def published_deltas(cells: Cells, discordance: float) -> list[PublishedDelta]:
     """Every difference to the baseline from the recovered counts."""
     from scipy.stats import norm
 
@@ -64,11 +64,11 @@ def published_deltas(cells: Cells, discordance: float) -> list[Delta]:
         error = math.sqrt(max(discordance - value**2, 0.0) / cell.questions)
         half = float(norm.ppf(0.975)) * error
         p = float(2 * norm.sf(abs(value) / error))
-        found.append(Delta(setting, scale, bucket, 100 * value, 100 * (value - half), 100 * (value + half), p))
+        found.append(PublishedDelta(setting, scale, bucket, 100 * value, 100 * (value - half), 100 * (value + half), p))
     return found
 
 
-def _table(cells: Cells, deltas: Sequence[Delta], setting: str) -> str:
+def _table(cells: Cells, deltas: Sequence[PublishedDelta], setting: str) -> str:
     by_key = {(delta.setting, delta.scale, delta.bucket): delta for delta in deltas}
     lines = [
         f"{SETTING_TITLES[setting]}, as published",
@@ -99,7 +99,7 @@ def _misprints(cells: Cells) -> str:
     return "\n".join([f"Misprints (marked !): {len(slips)}", *slips])
 
 
-def _verdict(cells: Cells, deltas: Sequence[Delta], settings: Sequence[str], discordance: float) -> str:
+def _verdict(cells: Cells, deltas: Sequence[PublishedDelta], settings: Sequence[str], discordance: float) -> str:
     lines = [
         f"What the numbers carry, if two of the models disagree on {100 * discordance:.0f} % of the questions "
         "(no answers were published; videos and training variance are left out)"
@@ -123,7 +123,7 @@ def _verdict(cells: Cells, deltas: Sequence[Delta], settings: Sequence[str], dis
     return "\n".join(lines)
 
 
-def _claims_of_cells(deltas: Sequence[Delta]) -> list[str]:
+def _claims_of_cells(deltas: Sequence[PublishedDelta]) -> list[str]:
     p_values = [delta.p for delta in deltas]
     plain, family, rate = (
         sum(p < 0.05 for p in values) for values in (p_values, holm(p_values), benjamini_hochberg(p_values))
@@ -148,7 +148,7 @@ def _claims_of_scale(cells: Cells, setting: str, discordance: float) -> list[str
     spread = float(((shares - shares.mean()) ** 2).sum() / one)
     gain = float(shares.mean() - base.correct / questions)
     z = gain / math.sqrt(one * (1 + 1 / len(scales)))
-    ranks = [spearmanr(scales, [cells[setting, s, bucket].correct for s in scales]).statistic for bucket in BUCKETS[1:]]
+    ranks = [spearmanr(scales, [cells[setting, s, bucket].correct for s in scales]).statistic for bucket in DURATIONS]
     points = [100 * base.correct / questions, *(100 * shares)]
     fits = fit_curves([0, *scales], points, [100 * math.sqrt(one)] * len(points), resamples=2)
     shapes = ", ".join(f"{fit.name} {fit.aicc:.1f}" for fit in fits)
@@ -157,7 +157,7 @@ def _claims_of_scale(cells: Cells, setting: str, discordance: float) -> list[str
         f"  - {SETTING_TITLES[setting]}: all captions against none {signed(100 * gain)}, z {z:.2f}, {p}; "
         f"among the {len(scales)} scales {p_text(float(chi2.sf(spread, len(scales) - 1)))} "
         f"(spread {100 * shares.std(ddof=1):.2f} points, {100 * math.sqrt(one):.2f} expected by chance).",
-        f"    Rank correlation of scale with {', '.join(BUCKETS[1:])}: {', '.join(f'{rank:+.1f}' for rank in ranks)}; "
+        f"    Rank correlation of scale with {', '.join(DURATIONS)}: {', '.join(f'{rank:+.1f}' for rank in ranks)}; "
         f"curves by AICc (lower is better): {shapes}.",
     ]
 

@@ -3,7 +3,6 @@
 import base64
 import io
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 
 from sg.artefacts.captions import read_captions
 from sg.artefacts.forest import read_forest
-from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest, video_path
+from sg.artefacts.manifest import VideoRecord, read_manifest, video_path
 from sg.core.files import atomic_path
 from sg.core.scales import scale_label
-from sg.report.numbers.clusters import ClusterList, GalleryInputs
-from sg.report.pages.gallery_pictures import GREY, GRID, frame_grid
+from sg.report.figures.cluster_pictures import GREY, GRID, frame_grid, video_records
+from sg.report.numbers.clusters import ClusterList, StudyInputs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +29,7 @@ CAPTION_LENGTH = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class SheetMember:
     """One video of a cluster; `jpeg` is its grid of frames, None when it cannot be shown (`reason` says why)."""
 
     video_id: str
@@ -46,14 +45,14 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class SheetCluster:
     """A survivor of the core with some of the videos it stands for; `similarity` is the lowest inside, if known."""
 
     kind: str
     survivor: str
     size: int
     similarity: float | None
-    members: list[Member]
+    members: list[SheetMember]
 
     @property
     def title(self) -> str:
@@ -63,12 +62,12 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Gallery:
+class ContactSheets:
     """Chosen clusters of the core of `core_size` videos."""
 
     core_size: int
     num_videos: int
-    clusters: list[Cluster]
+    clusters: list[SheetCluster]
 
     @property
     def note(self) -> str:
@@ -80,7 +79,7 @@ class Gallery:
         )
 
 
-def build_gallery(inputs: GalleryInputs, core_size: int, per_kind: int = 2, num_members: int = 4) -> Gallery:
+def build_contact_sheets(inputs: StudyInputs, core_size: int, per_kind: int = 2, num_members: int = 4) -> ContactSheets:
     """The largest, some random and the least similar clusters of a core, `per_kind` of each.
 
     Raises:
@@ -93,15 +92,15 @@ def build_gallery(inputs: GalleryInputs, core_size: int, per_kind: int = 2, num_
     records = video_records(read_manifest(inputs.manifest), wanted)
     captions = read_captions(inputs.captions) if inputs.captions is not None and inputs.captions.is_file() else {}
     shown = [
-        Cluster(kind, row.survivor, row.size, row.similarity, [
+        SheetCluster(kind, row.survivor, row.size, row.similarity, [
             _member(video, note, records.get(video), captions.get(video, ""), inputs.videos) for video, note in picks
         ])
         for kind, row, picks in chosen
     ]  # fmt: skip
-    return Gallery(core_size, clusters.num_videos, shown)
+    return ContactSheets(core_size, clusters.num_videos, shown)
 
 
-def write_sheets(gallery: Gallery, folder: Path) -> list[Path]:
+def write_sheets(gallery: ContactSheets, folder: Path) -> list[Path]:
     """Write each cluster as one PNG to `folder`, members side by side; a video that cannot be shown is a grey tile."""
     paths = []
     for number, cluster in enumerate(gallery.clusters, start=1):
@@ -112,19 +111,12 @@ def write_sheets(gallery: Gallery, folder: Path) -> list[Path]:
     return paths
 
 
-def video_records(manifest: Manifest, videos: Sequence[str]) -> dict[str, VideoRecord]:
-    """Manifest rows of the wanted videos; the manifest may have lost some since the forest was made."""
-    known = set(manifest.video_ids)
-    wanted = manifest.select(dict.fromkeys(video for video in videos if video in known))
-    return {record.video_id: record for record in wanted.records()}
-
-
-def _member(video_id: str, note: str, record: VideoRecord | None, caption: str, videos: Path) -> Member:
+def _member(video_id: str, note: str, record: VideoRecord | None, caption: str, videos: Path) -> SheetMember:
     text = caption if len(caption) <= CAPTION_LENGTH else caption[: CAPTION_LENGTH - 1] + "…"
     if record is None:
-        return Member(video_id, text, note, None, "not in the manifest")
+        return SheetMember(video_id, text, note, None, "not in the manifest")
     if record.status != "ok":
-        return Member(video_id, text, note, None, record.status)
+        return SheetMember(video_id, text, note, None, record.status)
     from sg.video.frames import UnreadableVideoError
     from sg.video.reader import read_frames
     from sg.video.sampling import MiddleOfSegments
@@ -133,8 +125,8 @@ def _member(video_id: str, note: str, record: VideoRecord | None, caption: str, 
         frames = read_frames(video_path(videos, record), MiddleOfSegments(GRID * GRID)).frames
     except UnreadableVideoError as error:
         log.warning("gallery: %s", error)
-        return Member(video_id, text, note, None, f"{error.status} video")
-    return Member(video_id, text, note, _grid_jpeg(frames))
+        return SheetMember(video_id, text, note, None, f"{error.status} video")
+    return SheetMember(video_id, text, note, _grid_jpeg(frames))
 
 
 def _grid_jpeg(frames: NDArray[np.uint8]) -> bytes:
@@ -143,7 +135,7 @@ def _grid_jpeg(frames: NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
-def _sheet(cluster: Cluster) -> "Image":
+def _sheet(cluster: SheetCluster) -> "Image":
     from PIL import Image
 
     pictures = [

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sg.report.figures.style import BLUE, GREY, INK, ORANGE, SCALE_COLOURS, figure_style, new_figure, save
-from sg.report.numbers.corpus import CORE, CaptionGroup, CoreClusters, Corpus
+from sg.report.numbers.corpus import CORE, CaptionGroup, CoreClusters, CorpusNumbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def draw_corpus(corpus: Corpus, folder: Path) -> dict[str, list[Path]]:
+def draw_corpus(corpus: CorpusNumbers, folder: Path) -> dict[str, list[Path]]:
     """Draw every figure that the corpus has numbers for into `folder`; name -> files (PNG, SVG)."""
     figures: dict[str, Any] = {}
     if corpus.captions:
@@ -85,7 +85,7 @@ def clusters_figure(cores: Sequence[CoreClusters]) -> "Figure":
     return figure
 
 
-def similarities_figure(corpus: Corpus) -> "Figure":
+def similarities_figure(corpus: CorpusNumbers) -> "Figure":
     """Similarities at which videos were merged, with the cut of each core."""
     with figure_style():
         figure, (axes,) = new_figure(1, (6.4, 3.6))
@@ -104,7 +104,7 @@ def _shares(values: Sequence[float]) -> list[float]:
     return [100 / len(values)] * len(values)
 
 
-def map_figure(corpus: Corpus) -> "Figure":
+def map_figure(corpus: CorpusNumbers) -> "Figure":
     """The embedding space in two dimensions; colour and shape tell the smallest core that a video is in."""
     names = {core.size: core.name for core in corpus.cores}
     with figure_style():

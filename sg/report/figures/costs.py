@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sg.artefacts.predictions import OVERALL
 from sg.report.figures.style import (
     CONTROL_COLOURS,
     CONTROL_MARKERS,
@@ -15,6 +16,7 @@ from sg.report.figures.style import (
     new_figure,
     save,
 )
+from sg.report.numbers.controls import CONTROL_KINDS
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import CostRow, Summary, TopicRow
 from sg.report.numbers.topics import TASK_TYPE
@@ -40,7 +42,7 @@ def draw_costs(summary: Summary, folder: Path, usd_per_hour: float | None = None
 
 def gains(summary: Summary) -> dict[tuple[str, str], Estimate]:
     """(setting, arm) -> overall difference to no captions."""
-    rows = [(table.setting, row.arm, row.cells["overall"].delta) for table in summary.tables for row in table.rows]
+    rows = [(table.setting, row.arm, row.cells[OVERALL].delta) for table in summary.tables for row in table.rows]
     return {(setting, arm): delta for setting, arm, delta in rows if delta is not None}
 
 
@@ -85,7 +87,7 @@ def _cost_panel(axes: "Axes", summary: Summary, cost: Callable[[CostRow], float]
                 xytext=(-4, 6) if number == 0 else (4, -11), ha="right" if number == 0 else "left", fontsize=7.5,
             )  # fmt: skip
         for control in dict.fromkeys(row.control for row in rows if row.control):
-            name = {"equal_steps": "repeated to equal steps", "random": "random subset"}[control]
+            name = CONTROL_KINDS[control].legend
             chosen = [row for row in rows if row.control == control]
             label = name if setting == next(iter(found))[0] else None
             _points(axes, chosen, found, setting, cost, CONTROL_COLOURS[control], CONTROL_MARKERS[control], label)

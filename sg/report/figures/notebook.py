@@ -9,7 +9,7 @@ from sg.report.figures.corpus import captions_figure, clusters_figure, map_figur
 from sg.report.figures.costs import costs_figure, gains, tasks_figure
 from sg.report.figures.study import controls_figure, differences_figure, durations_figure, scaling_figure
 from sg.report.figures.style import png_bytes
-from sg.report.numbers.corpus import Corpus
+from sg.report.numbers.corpus import CorpusNumbers
 from sg.report.numbers.load import PUBLISHED, REPORT_FOLDER
 from sg.report.numbers.summary import Summary
 
@@ -30,7 +30,7 @@ _OF_SUMMARY: dict[str, tuple[Callable[[Summary], "Figure"], Callable[[Summary], 
     ),
     "costs": (costs_figure, lambda summary: bool(summary.costs and gains(summary))),
 }
-_OF_CORPUS: dict[str, tuple[Callable[[Corpus], "Figure"], Callable[[Corpus], bool]]] = {
+_OF_CORPUS: dict[str, tuple[Callable[[CorpusNumbers], "Figure"], Callable[[CorpusNumbers], bool]]] = {
     "captions": (lambda corpus: captions_figure(corpus.captions), lambda corpus: bool(corpus.captions)),
     "clusters": (lambda corpus: clusters_figure(corpus.cores), lambda corpus: bool(corpus.cores)),
     "similarities": (similarities_figure, lambda corpus: bool(corpus.similarities)),
@@ -43,11 +43,11 @@ def source_path(source: str) -> str | Path:
     return source if source == PUBLISHED else PROJECT_FOLDER / source
 
 
-def show(name: str, source: Summary | Corpus) -> Any:
+def show(name: str, source: Summary | CorpusNumbers) -> Any:
     """The figure called `name` of a summary or a corpus, for IPython to display."""
     from IPython.display import Image, Markdown
 
-    if isinstance(source, Corpus):
+    if isinstance(source, CorpusNumbers):
         draw_corpus, has_corpus = _OF_CORPUS[name]
         return Image(png_bytes(draw_corpus(source))) if has_corpus(source) else Markdown(_lack(name))
     draw, has = _OF_SUMMARY[name]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sg.artefacts.predictions import DURATIONS, OVERALL
 from sg.report.figures.style import (
     CONTROL_COLOURS,
     CONTROL_MARKERS,
@@ -17,8 +18,9 @@ from sg.report.figures.style import (
     new_figure,
     save,
 )
+from sg.report.numbers.controls import CONTROL_KINDS
 from sg.report.numbers.estimates import Estimate
-from sg.report.numbers.summary import Cell, ControlRow, Row, Summary, Table, headline_rows
+from sg.report.numbers.summary import Cell, ControlRow, Summary, Table, TableRow, headline_rows
 from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, difference_text
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def draw_all(summary: Summary, folder: Path) -> dict[str, list[Path]]:
     if not tables:
         return {}
     figures: dict[str, Any] = {"scaling": scaling_figure(tables)}
-    if any(row.cells["overall"].delta for table in tables for row in table.rows):
+    if any(row.cells[OVERALL].delta for table in tables for row in table.rows):
         figures["durations"] = durations_figure(tables)
         figures["differences"] = differences_figure(tables)
     if any(row.control_gain is not None for row in summary.controls):
@@ -64,7 +66,7 @@ def _scale_axis(axes: "Axes", tables: Sequence[Table]) -> dict[int, float]:
     return positions
 
 
-def _points(rows: Sequence[Row], bucket: str) -> list[tuple[Row, Cell, float]]:
+def _points(rows: Sequence[TableRow], bucket: str) -> list[tuple[TableRow, Cell, float]]:
     """Rows with a score in `bucket`."""
     cells = [(row, row.cells[bucket]) for row in rows]
     return [(row, cell, cell.score) for row, cell in cells if cell.score is not None]
@@ -97,7 +99,7 @@ def _ink_line() -> Any:
 
 def _scaling_panel(axes: "Axes", table: Table, positions: dict[int, float]) -> None:
     colour = SETTING_COLOURS[table.setting]
-    points = _points(headline_rows(table), "overall")
+    points = _points(headline_rows(table), OVERALL)
     x = [positions[row.scale] for row, _, _ in points]
     y = [score for _, _, score in points]
     bounds = [_bounds(score, cell.accuracy) for _, cell, score in points]
@@ -131,8 +133,7 @@ def _seed_dots(axes: "Axes", place: float, scores: Sequence[float]) -> None:
 
 
 def _control_points(axes: "Axes", table: Table, positions: dict[int, float]) -> None:
-    names = {"equal_steps": "repeated to equal steps", "random": "random subset"}
-    for row, cell, score in _points([row for row in table.rows if row.control], "overall"):
+    for row, cell, score in _points([row for row in table.rows if row.control], OVERALL):
         low, high = _bounds(score, cell.accuracy)
         axes.errorbar(
             positions[row.scale] + 0.16,
@@ -143,17 +144,16 @@ def _control_points(axes: "Axes", table: Table, positions: dict[int, float]) -> 
             markersize=5.5,
             linewidth=1.2,
             linestyle="none",
-            label=names[row.control or ""],
+            label=CONTROL_KINDS[row.control or ""].legend,
             zorder=4,
         )
 
 
 def durations_figure(tables: Sequence[Table]) -> "Figure":
     """Difference to no captions by duration, one panel a bucket, both settings as lines with intervals."""
-    buckets = ("short", "medium", "long")
     with figure_style():
-        figure, panels = new_figure(len(buckets), (9.2, 3.1))
-        for axes, bucket in zip(panels, buckets, strict=True):
+        figure, panels = new_figure(len(DURATIONS), (9.2, 3.1))
+        for axes, bucket in zip(panels, DURATIONS, strict=True):
             positions = _scale_axis(axes, tables)
             for shift, table in enumerate(tables):
                 _difference_line(axes, table, bucket, positions, 0.1 * (shift - (len(tables) - 1) / 2))
@@ -187,7 +187,7 @@ def _errors(estimates: Sequence[Estimate]) -> list[list[float]]:
 
 def differences_figure(tables: Sequence[Table]) -> "Figure":
     """Forest plot: the overall difference to no captions of every arm, with its interval in numbers."""
-    arms = [row for row in tables[0].rows if row.cells["overall"].delta is not None][::-1]
+    arms = [row for row in tables[0].rows if row.cells[OVERALL].delta is not None][::-1]
     with figure_style():
         figure, panels = new_figure(len(tables), (1.2 + 3.9 * len(tables), 1.1 + 0.34 * len(arms)), share="xy")
         for axes, table in zip(panels, tables, strict=True):
@@ -198,17 +198,15 @@ def differences_figure(tables: Sequence[Table]) -> "Figure":
 
 def _forest_panel(axes: "Axes", table: Table, arms: Sequence[str]) -> None:
     places = {arm: place for place, arm in enumerate(arms)}
-    rows = [
-        (row, delta) for row in table.rows if row.arm in places and (delta := row.cells["overall"].delta) is not None
-    ]
+    rows = [(row, delta) for row in table.rows if row.arm in places and (delta := row.cells[OVERALL].delta) is not None]
     for row, delta in rows:
         colour = CONTROL_COLOURS[row.control] if row.control else SETTING_COLOURS[table.setting]
         marker = CONTROL_MARKERS[row.control] if row.control else "o"
         axes.errorbar(
             delta.value, places[row.arm], xerr=_errors([delta]), color=colour, marker=marker, linestyle="none"
         )
-        star = "*" if row.cells["overall"].p_holm is not None and row.cells["overall"].p_holm < 0.05 else ""
-        text = difference_text(delta) + star
+        p_holm = row.cells[OVERALL].p_holm
+        text = difference_text(delta) + ("*" if p_holm is not None and p_holm < 0.05 else "")
         axes.annotate(text, (1.02, places[row.arm]), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.grid(axis="x")

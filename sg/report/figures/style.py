@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg.artefacts.predictions import SETTINGS
+from sg.artefacts.result import CONTROLS
 from sg.core.files import atomic_path
 
 if TYPE_CHECKING:
@@ -21,9 +23,9 @@ GREEN = "#009e73"
 PURPLE = "#cc79a7"
 GREY = "#7b7f87"
 
-SETTING_COLOURS = {"without_subtitles": BLUE, "with_subtitles": ORANGE}
-CONTROL_COLOURS = {"equal_steps": GREEN, "random": PURPLE}
-CONTROL_MARKERS = {"equal_steps": "D", "random": "s"}
+SETTING_COLOURS = dict(zip(SETTINGS, (BLUE, ORANGE), strict=True))
+CONTROL_COLOURS = dict(zip(CONTROLS, (GREEN, PURPLE), strict=True))
+CONTROL_MARKERS = dict(zip(CONTROLS, ("D", "s"), strict=True))
 
 SCALE_COLOURS = [(PURPLE, "^"), (ORANGE, "s"), (GREEN, "D"), (BLUE, "o"), ("#56b4e9", "v"), ("#e69f00", "P")]
 """Colour and marker of the first, second, ... core where several are drawn together."""

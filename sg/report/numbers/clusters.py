@@ -21,7 +21,7 @@ CAPTIONS_READ = 8
 
 
 @dataclass(frozen=True, slots=True)
-class GalleryInputs:
+class StudyInputs:
     """The files a gallery is made from; captions may be missing, then members are shown without text."""
 
     manifest: Path

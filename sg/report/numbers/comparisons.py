@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sg.artefacts.predictions import WITHOUT_SUBTITLES
-from sg.artefacts.result import RANDOM
+from sg.artefacts.predictions import OVERALL, WITHOUT_SUBTITLES
+from sg.report.numbers.controls import CAPTIONS, CONTROL_KINDS
 from sg.report.numbers.curve_fits import fit_curves
-from sg.report.numbers.estimates import Estimate, Sample, accuracy, difference
+from sg.report.numbers.estimates import ArmScore, Estimate, accuracy, difference
 from sg.report.numbers.statistics import mcnemar
-from sg.report.numbers.study import OVERALL, Arm, Study
-from sg.report.numbers.summary import ControlRow, LetterRow, PairRow, ProbeRow, Row, Shape
+from sg.report.numbers.study import Arm, Study
+from sg.report.numbers.summary import ControlRow, LetterRow, PairRow, ProbeRow, Shape, TableRow
 
 PROBE_TOLERANCE = 4.0
 """A probe counts as at chance within this many points of it (`spec/demo-world.md` section 8, point 4)."""
@@ -23,7 +23,7 @@ def partner(study: Study, control: Arm) -> Arm | None:
     was meant to be the largest; ties and unknown steps go to the larger scale.
     """
     trained = [arm for arm in study.finished if arm.scale > 0]
-    if control.control == RANDOM:
+    if CONTROL_KINDS[control.control or ""].fixed == CAPTIONS:
         return next((arm for arm in trained if arm.scale == control.scale), None)
     larger = [arm for arm in trained if arm.scale > control.scale]
     steps = control.caption_steps
@@ -35,11 +35,11 @@ def partner(study: Study, control: Arm) -> Arm | None:
 def compare_control(study: Study, control: Arm, setting: str) -> list[ControlRow]:
     """`control` beside its headline arm in one setting; nothing when either was not asked in it."""
     headline = partner(study, control)
-    own = study.sample(control, setting)
-    other = None if headline is None else study.sample(headline, setting)
+    own = study.score(control, setting)
+    other = None if headline is None else study.score(headline, setting)
     if headline is None or own is None or other is None:
         return []
-    base = None if study.baseline is None else study.sample(study.baseline, setting)
+    base = None if study.baseline is None else study.score(study.baseline, setting)
     return [
         ControlRow(
             kind=control.control or "",
@@ -57,13 +57,13 @@ def compare_control(study: Study, control: Arm, setting: str) -> list[ControlRow
     ]
 
 
-def _gap(arm: Sample, base: Sample | None) -> Estimate | None:
+def _gap(arm: ArmScore, base: ArmScore | None) -> Estimate | None:
     return None if base is None else difference(arm, base)
 
 
 def probe_rows(study: Study, arm: Arm, probe: str) -> list[ProbeRow]:
     """An arm's accuracy under a probe, against chance and against the right video; nothing when it was not probed."""
-    own, right = study.sample(arm, probe), study.sample(arm, WITHOUT_SUBTITLES)
+    own, right = study.score(arm, probe), study.score(arm, WITHOUT_SUBTITLES)
     if own is None:
         return []
     value = accuracy(own)
@@ -104,7 +104,7 @@ def letter_shares(counts: Mapping[str, int]) -> dict[str, float]:
     return {str(letter) or "none": 100 * int(counts[letter]) / total for letter in letters}
 
 
-def fit_shapes(rows: Sequence[Row]) -> list[Shape]:
+def fit_shapes(rows: Sequence[TableRow]) -> list[Shape]:
     """Constant, step and saturating curve through the headline means, the best first; needs the baseline and 4 points.
 
     A point's error is that of comparing points: a difference's divided by the root of two.

@@ -18,7 +18,7 @@ from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError, SgError
 from sg.core.files import read_json, write_json
 from sg.core.fingerprints import text_seed
-from sg.report.numbers.clusters import GalleryInputs
+from sg.report.numbers.clusters import StudyInputs
 from sg.report.numbers.records import load_record
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class MapPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class CorpusNumbers:
     """Numbers about captions and clusters; lists are empty where the files for them are missing.
 
     `similarities` are those of an even sample of all merges. `map_note` says how the map was made.
@@ -84,20 +84,20 @@ class Corpus:
     map_note: str = ""
 
 
-def read_corpus(path: Path) -> Corpus:
+def read_corpus(path: Path) -> CorpusNumbers:
     """The corpus in a file or folder (`corpus.json`); MissingInputError when there is none."""
     file = path if path.suffix == ".json" else path / CORPUS_FILE
     if not file.is_file():
         raise MissingInputError(f"no {CORPUS_FILE} at {file}: make it with `python -m sg.report study=FOLDER`")
-    return cast(Corpus, load_record(Corpus, file))
+    return cast(CorpusNumbers, load_record(CorpusNumbers, file))
 
 
-def write_corpus(path: Path, corpus: Corpus) -> None:
+def write_corpus(path: Path, corpus: CorpusNumbers) -> None:
     """Save `corpus` as JSON."""
     write_json(path, asdict(corpus))
 
 
-def describe_corpus(inputs: GalleryInputs, cores: Mapping[int, str]) -> Corpus:
+def describe_corpus(inputs: StudyInputs, cores: Mapping[int, str]) -> CorpusNumbers:
     """Numbers of the files that a study read; `cores` are its core sizes with their names. What is missing is left out.
 
     Raises:
@@ -107,7 +107,7 @@ def describe_corpus(inputs: GalleryInputs, cores: Mapping[int, str]) -> Corpus:
     captions = read_captions(inputs.captions) if inputs.captions is not None and inputs.captions.is_file() else None
     statistics = _statistics(inputs.forest.parent / STATISTICS_FILE)
     points = statistics.get("map") or {}
-    return Corpus(
+    return CorpusNumbers(
         curator=inputs.forest.parent.name,
         videos=len(forest),
         captions=[] if captions is None else _caption_groups(forest, captions, inputs.manifest, cores),
@@ -161,8 +161,8 @@ def _caption_groups(forest: Forest, captions: Captions, manifest: Path, cores: M
     step = -(-len(forest) // MOST_CAPTIONS)
     kept = [video for video in forest.core(len(forest)) if video in captions]
     order = np.random.default_rng(text_seed("corpus", len(kept))).permutation(len(kept))
-    curated = _Reading([captions[video] for video in kept[::step]])
-    drawn = _Reading([captions[kept[place]] for place in order[::step].tolist()])
+    curated = _WordCounts([captions[video] for video in kept[::step]])
+    drawn = _WordCounts([captions[kept[place]] for place in order[::step].tolist()])
     groups = []
     for size, name in sorted(cores.items()):
         read = -(-min(size, len(kept)) // step)
@@ -187,14 +187,14 @@ def _source_groups(videos: Sequence[str], captions: Captions, manifest: Path) ->
     fewest = min(len(items) for items in texts.values())
     groups = []
     for name, items in sorted(texts.items()):
-        reading = _Reading(items)
+        reading = _WordCounts(items)
         groups.append(
             CaptionGroup(SOURCE, name, len(items), fewest, _quantiles(reading.lengths), reading.words_in(fewest))
         )
     return groups
 
 
-class _Reading:
+class _WordCounts:
     """Texts read in order: words of each, and how many distinct words the first n have."""
 
     def __init__(self, texts: Sequence[str]) -> None:

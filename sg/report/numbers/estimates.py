@@ -41,7 +41,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class ArmScore:
     """The mean accuracy of an arm over its seeds and what each question contributes to its error.
 
     `influence` is [n] in accuracy units (not percent), `videos` [n] numbers the video of each question.
@@ -52,7 +52,7 @@ class Sample:
     videos: Ints
 
 
-def sample(correct: Floats, videos: Ints) -> Sample | None:
+def arm_score(correct: Floats, videos: Ints) -> ArmScore | None:
     """The arm with the answers `correct` [seeds, n] (1, 0, NaN = unanswered); None when a seed answered nothing."""
     answered = ~np.isnan(correct)
     counts = answered.sum(axis=1)
@@ -61,20 +61,20 @@ def sample(correct: Floats, videos: Ints) -> Sample | None:
     values = np.where(answered, correct, 0.0)
     accuracies = values.sum(axis=1) / counts
     residuals = np.where(answered, values - accuracies[:, None], 0.0) / counts[:, None]
-    return Sample(float(accuracies.mean()), residuals.mean(axis=0), videos)
+    return ArmScore(float(accuracies.mean()), residuals.mean(axis=0), videos)
 
 
-def accuracy(arm: Sample) -> Estimate:
+def accuracy(arm: ArmScore) -> Estimate:
     """Accuracy in percent with its clustered interval."""
     return _estimate(arm.accuracy, arm.influence, arm.videos)
 
 
-def difference(arm: Sample, other: Sample) -> Estimate:
+def difference(arm: ArmScore, other: ArmScore) -> Estimate:
     """`arm` minus `other` in points, paired by question, with clustered interval and p."""
     return _estimate(arm.accuracy - other.accuracy, arm.influence - other.influence, arm.videos, test=True)
 
 
-def joint_p(arms: Sequence[Sample]) -> float | None:
+def joint_p(arms: Sequence[ArmScore]) -> float | None:
     """p of "all arms are equally accurate": a clustered Wald test (F with k-1 and videos-k+1 degrees of freedom)."""
     from scipy.stats import f
 

@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from math import sqrt
 from pathlib import Path
 
+from sg.artefacts.predictions import BUCKETS, OVERALL
 from sg.core.errors import MissingInputError
 from sg.core.scales import scale_label
 from sg.report.numbers.comparisons import fit_shapes
-from sg.report.numbers.corpus import CORPUS_FILE, Corpus, read_corpus
+from sg.report.numbers.corpus import CORPUS_FILE, CorpusNumbers, read_corpus
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.measure import measure, with_holm
 from sg.report.numbers.published import PUBLISHED_BENCHMARK, Key, PublishedCell, read_published
 from sg.report.numbers.statistics import paired_standard_error
-from sg.report.numbers.study import BUCKETS, read_study
-from sg.report.numbers.summary import SUMMARY_FILE, Cell, Row, Summary, Table, read_summary
+from sg.report.numbers.study import read_study
+from sg.report.numbers.summary import SUMMARY_FILE, Cell, Summary, Table, TableRow, read_summary
 
 PUBLISHED = "published"
 REPORT_FOLDER = "report"
@@ -37,7 +38,7 @@ def load_summary(source: str | Path) -> Summary:
     return measure(read_study(path))
 
 
-def load_corpus(source: str | Path) -> Corpus:
+def load_corpus(source: str | Path) -> CorpusNumbers:
     """The captions and clusters of `source`: a `corpus.json`, a folder with one, or a study's folder of runs.
 
     Raises:
@@ -84,8 +85,8 @@ def published_summary(discordance: float = DISCORDANCE) -> Summary:
 
 def _table(cells: Mapping[Key, PublishedCell], setting: str, discordance: float) -> Table:
     scales = sorted({scale for name, scale, _ in cells if name == setting})
-    first, last = (cells[setting, scale, "overall"] for scale in (scales[1], scales[-1]))
-    questions = cells[setting, 0, "overall"].questions
+    first, last = (cells[setting, scale, OVERALL] for scale in (scales[1], scales[-1]))
+    questions = cells[setting, 0, OVERALL].questions
     rows = [_row(cells, setting, scale, discordance) for scale in scales]
     return Table(
         setting=setting,
@@ -98,9 +99,9 @@ def _table(cells: Mapping[Key, PublishedCell], setting: str, discordance: float)
     )
 
 
-def _row(cells: Mapping[Key, PublishedCell], setting: str, scale: int, discordance: float) -> Row:
+def _row(cells: Mapping[Key, PublishedCell], setting: str, scale: int, discordance: float) -> TableRow:
     label = scale_label(scale)
-    return Row(
+    return TableRow(
         arm=label,
         label="no captions" if scale == 0 else label,
         scale=scale,

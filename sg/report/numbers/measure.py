@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sg.artefacts.predictions import LEAK_PROBES, SETTINGS, SHUFFLED_OPTIONS, WITHOUT_SUBTITLES
+from sg.artefacts.predictions import BUCKETS, LEAK_PROBES, OVERALL, SETTINGS, SHUFFLED_OPTIONS, WITHOUT_SUBTITLES
 from sg.artefacts.result import RunResult
 from sg.core.fingerprints import fingerprint
 from sg.report.numbers.comparisons import (
@@ -20,8 +20,8 @@ from sg.report.numbers.costs import cost_rows
 from sg.report.numbers.estimates import accuracy, difference, joint_p, spread
 from sg.report.numbers.published import Key, PublishedCell, published_for
 from sg.report.numbers.statistics import holm
-from sg.report.numbers.study import BUCKETS, OVERALL, Arm, Study
-from sg.report.numbers.summary import Cell, Row, RunRow, Summary, Table
+from sg.report.numbers.study import Arm, Study
+from sg.report.numbers.summary import Cell, RunRow, Summary, Table, TableRow
 from sg.report.numbers.topics import topic_rows
 from sg.report.wording import accuracy_text, difference_text
 
@@ -54,7 +54,7 @@ def measure(study: Study) -> Summary:
 def _shuffled_notes(study: Study) -> list[str]:
     """What asking with shuffled options gave, for the largest arm that was asked so."""
     for arm in reversed(study.finished):
-        other, own = study.sample(arm, SHUFFLED_OPTIONS), study.sample(arm, WITHOUT_SUBTITLES)
+        other, own = study.score(arm, SHUFFLED_OPTIONS), study.score(arm, WITHOUT_SUBTITLES)
         if other is not None and own is not None:
             return [
                 f"With its options shuffled {arm.label} answers {accuracy_text(accuracy(other))} % of the questions "
@@ -68,7 +68,7 @@ def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -
     if not any(setting in arm.correct or setting in run.scores for arm in arms for run in arm.runs):
         return None
     rows = [_row(study, arm, setting, published) for arm in arms]
-    trained = [item for arm in study.finished if arm.scale > 0 and (item := study.sample(arm, setting)) is not None]
+    trained = [item for arm in study.finished if arm.scale > 0 and (item := study.score(arm, setting)) is not None]
     asked = np.zeros(len(study.questions.ids), dtype=bool)
     for arm in arms:
         if setting in arm.correct:
@@ -84,11 +84,11 @@ def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -
     )
 
 
-def _row(study: Study, arm: Arm, setting: str, published: Mapping[Key, PublishedCell]) -> Row:
+def _row(study: Study, arm: Arm, setting: str, published: Mapping[Key, PublishedCell]) -> TableRow:
     cells = {bucket: _cell(study, arm, setting, bucket) for bucket in BUCKETS}
     if arm.control is None:
         cells = {bucket: _beside(cell, published.get((setting, arm.scale, bucket))) for bucket, cell in cells.items()}
-    return Row(
+    return TableRow(
         arm=arm.name,
         label=arm.label,
         scale=arm.scale,
@@ -104,13 +104,13 @@ def _row(study: Study, arm: Arm, setting: str, published: Mapping[Key, Published
 
 
 def _cell(study: Study, arm: Arm, setting: str, bucket: str) -> Cell:
-    own = study.sample(arm, setting, bucket)
+    own = study.score(arm, setting, bucket)
     if own is None:
         scores = [run.scores[setting][bucket] for run in arm.runs if bucket in run.scores.get(setting, {})]
         return Cell(score=float(np.mean(scores)), seed_scores=scores, seed_spread=spread(scores)) if scores else Cell()
     answers = arm.correct[setting][:, study.questions.mask(bucket)]
     scores = [float(score) for score in 100 * np.nanmean(answers, axis=1)]
-    base = None if arm.is_baseline or study.baseline is None else study.sample(study.baseline, setting, bucket)
+    base = None if arm.is_baseline or study.baseline is None else study.score(study.baseline, setting, bucket)
     return Cell(
         score=100 * own.accuracy,
         accuracy=accuracy(own),
@@ -161,7 +161,7 @@ def with_holm(tables: list[Table]) -> list[Table]:
     ]
 
 
-def _row_with_holm(row: Row, p_holm: float | None) -> Row:
+def _row_with_holm(row: TableRow, p_holm: float | None) -> TableRow:
     if p_holm is None:
         return row
     return replace(row, cells=row.cells | {OVERALL: replace(row.cells[OVERALL], p_holm=p_holm)})

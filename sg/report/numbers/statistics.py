@@ -55,7 +55,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ClusteredDifference:
     """A mean difference per question, its clustered t (videos - 1 degrees of freedom) and bootstrap over videos."""
 
     difference: float
@@ -180,14 +180,14 @@ def accuracy_summary(correct: ArrayLike, videos: Sequence[str] | ArrayLike) -> A
 
 def clustered_difference(
     differences: ArrayLike, videos: Sequence[str] | ArrayLike, seed: int = 0, resamples: int = 10_000
-) -> Difference:
+) -> ClusteredDifference:
     """The mean of per-question `differences` [n], new minus base: -1, 0, 1, or fractions when averaged over seeds."""
     values, cluster = _as_floats(differences, videos)
     mean, count = float(values.mean()), int(cluster.max()) + 1
     error = clustered_error((values - mean) / len(values), cluster)
     test = student_test(mean, error, count)
     bootstrap = _bootstrap_over_videos(values, cluster, seed, resamples) if error > 0 else test.interval
-    return Difference(mean, len(values), count, error, test.t, test.p, test.interval, bootstrap)
+    return ClusteredDifference(mean, len(values), count, error, test.t, test.p, test.interval, bootstrap)
 
 
 def _bootstrap_over_videos(values: Floats, cluster: NDArray[np.intp], seed: int, resamples: int) -> Interval:

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sg.artefacts.predictions import read_predictions
-from sg.artefacts.result import CONTROLS, EQUAL_STEPS, FAILED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_result
+from sg.artefacts.predictions import OVERALL, read_predictions
+from sg.artefacts.result import CONTROLS, FAILED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_result
 from sg.core.errors import DataError, MissingInputError
-from sg.report.numbers.estimates import Floats, Ints, Sample, sample
+from sg.report.numbers.controls import control_label
+from sg.report.numbers.estimates import ArmScore, Floats, Ints, arm_score
 
-OVERALL = "overall"
-BUCKETS = (OVERALL, "short", "medium", "long")
 UNKNOWN_SCALE = "?"
 LOG_FILE = "run.log"
 LOG_LENGTH = 200
@@ -74,11 +73,11 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """How tables call it: `no captions`, `50k (500)` with the captions used, `50k repeated`, `100k random`."""
+        """How tables call it: `no captions`, `50k (500)` with the captions used, `50k equal-step`, `100k random`."""
         if self.is_baseline:
             return "no captions"
         if self.control is not None:
-            return f"{self.scale_label} {'repeated' if self.control == EQUAL_STEPS else 'random'}"
+            return control_label(self.scale_label, self.control)
         return self.scale_label + (f" ({self.num_captions:,})" if self.num_captions not in (0, self.scale) else "")
 
     @property
@@ -116,15 +115,15 @@ class Study:
         """Headline arms with at least one finished run, by rising scale."""
         return tuple(arm for arm in self.headline if arm.runs)
 
-    def sample(self, arm: Arm, setting: str, bucket: str = OVERALL) -> Sample | None:
+    def score(self, arm: Arm, setting: str, bucket: str = OVERALL) -> ArmScore | None:
         """The answers of `arm` in a setting and bucket, ready for estimates; None when it was not asked."""
-        return self.sample_of(arm, setting, self.questions.mask(bucket))
+        return self.score_of(arm, setting, self.questions.mask(bucket))
 
-    def sample_of(self, arm: Arm, setting: str, mask: NDArray[np.bool_]) -> Sample | None:
+    def score_of(self, arm: Arm, setting: str, mask: NDArray[np.bool_]) -> ArmScore | None:
         """The answers of `arm` to the questions of `mask` [n]; None when it was not asked in the setting."""
         if setting not in arm.correct:
             return None
-        return sample(arm.correct[setting][:, mask], self.questions.videos[mask])
+        return arm_score(arm.correct[setting][:, mask], self.questions.videos[mask])
 
 
 def read_study(folder: Path) -> Study:

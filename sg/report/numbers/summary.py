@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
+from sg.artefacts.predictions import OVERALL
 from sg.core.errors import MissingInputError
 from sg.core.files import write_json
 from sg.report.numbers.estimates import Estimate
@@ -34,7 +35,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One arm of the study in one setting. `reasons` says why seeds are missing."""
 
     arm: str
@@ -69,7 +70,7 @@ class Table:
     setting: str
     questions: int
     videos: int
-    rows: list[Row]
+    rows: list[TableRow]
     growth: Estimate | None
     joint_p: float | None
     shapes: list[Shape] = field(default_factory=list)
@@ -223,9 +224,9 @@ class Summary:
         return next((table for table in self.tables if table.setting == setting), None)
 
 
-def headline_rows(table: Table) -> list[Row]:
+def headline_rows(table: Table) -> list[TableRow]:
     """Rows of the sweep itself, without controls, that have a score."""
-    return [row for row in table.rows if row.control is None and row.cells["overall"].score is not None]
+    return [row for row in table.rows if row.control is None and row.cells[OVERALL].score is not None]
 
 
 def write_summary(path: Path, summary: Summary) -> None:

@@ -19,9 +19,9 @@ def _rows(study: Study, setting: str) -> Iterator[TopicRow]:
     for kind, labels in kinds.items():
         for name in sorted(set(labels.tolist()) - {""}):
             mask = labels == name
-            base = None if study.baseline is None else study.sample_of(study.baseline, setting, mask)
+            base = None if study.baseline is None else study.score_of(study.baseline, setting, mask)
             for arm in (*study.finished, *study.controls):
-                own = study.sample_of(arm, setting, mask)
+                own = study.score_of(arm, setting, mask)
                 if own is None:
                     continue
                 delta = difference(own, base) if base is not None and not arm.is_baseline else None

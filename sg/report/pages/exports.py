@@ -5,18 +5,18 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
-from sg.report.numbers.corpus import Corpus
+from sg.artefacts.predictions import BUCKETS
+from sg.report.numbers.corpus import CorpusNumbers
 from sg.report.numbers.estimates import Estimate
-from sg.report.numbers.study import BUCKETS
-from sg.report.numbers.summary import Row, RunRow, Summary, Table
-from sg.report.pages.finding import Finding
+from sg.report.numbers.summary import RunRow, Summary, Table, TableRow
+from sg.report.pages.conclusion import Conclusion
 from sg.report.pages.tables import cell_delta, cell_score, legend, published_text, row_note
 from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, accuracy_text, difference_text, joined, p_text
 
 
-def markdown(summary: Summary, finding: Finding) -> str:
+def markdown(summary: Summary, conclusion: Conclusion) -> str:
     """The report as Markdown: verdict, tables, controls, probes, statements."""
-    parts = [f"# {cell_text(summary.study)}", f"**{cell_text(finding.verdict)}**"]
+    parts = [f"# {cell_text(summary.study)}", f"**{cell_text(conclusion.verdict)}**"]
     for table in summary.tables:
         parts += [f"## {SETTING_TITLES[table.setting]}", _table_md(table), f"{legend(table)}."]
     if summary.controls:
@@ -39,7 +39,7 @@ def markdown(summary: Summary, finding: Finding) -> str:
             for row in summary.probes
         ]
         parts += ["## Leak probes", _grid_md(header, cells)]
-    parts += ["## Reading", "\n".join(f"- {item.topic}: {cell_text(item.text)}" for item in finding.statements)]
+    parts += ["## Reading", "\n".join(f"- {item.topic}: {cell_text(item.text)}" for item in conclusion.statements)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -73,7 +73,7 @@ def cell_text(text: str) -> str:
     return escaped.replace("* ", "\\* ").replace("*)", "\\*)")
 
 
-def corpus_markdown(corpus: Corpus) -> str:
+def corpus_markdown(corpus: CorpusNumbers) -> str:
     """Captions and clusters as two Markdown tables; a sentence where there are none."""
     words = [
         [group.name, group.kind, f"{group.captions:,}", "–".join(f"{group.words[place]:.0f}" for place in (0, 2, 4)),
@@ -122,7 +122,7 @@ def tables_csv(summary: Summary) -> str:
     return _csv(CSV_COLUMNS, rows)
 
 
-def _csv_row(summary: Summary, table: Table, row: Row, bucket: str) -> list[object]:
+def _csv_row(summary: Summary, table: Table, row: TableRow, bucket: str) -> list[object]:
     cell = row.cells[bucket]
     return [
         summary.study, summary.benchmark, table.setting, row.scale, row.scale_label, row.control, row.num_captions,

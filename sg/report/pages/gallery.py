@@ -17,9 +17,8 @@ from sg.artefacts.manifest import read_manifest
 from sg.core.errors import DataError
 from sg.core.files import read_json, write_json, write_text
 from sg.core.fingerprints import fingerprint
-from sg.report.figures.contact_sheets import video_records
-from sg.report.numbers.clusters import ClusterList, ClusterRow, GalleryInputs, Pick, telling_words
-from sg.report.pages.gallery_pictures import draw_strips, plan_strip
+from sg.report.figures.cluster_pictures import draw_pictures, plan_picture, video_records
+from sg.report.numbers.clusters import ClusterList, ClusterRow, Pick, StudyInputs, telling_words
 
 GALLERY_PAGE = "index.html"
 CLUSTERS_A_FILE = 250
@@ -41,7 +40,7 @@ class GalleryPage:
 
 
 def write_gallery(
-    folder: Path, inputs: GalleryInputs, core_size: int, members: int = 4, pictures: int | None = 500
+    folder: Path, inputs: StudyInputs, core_size: int, members: int = 4, pictures: int | None = 500
 ) -> GalleryPage:
     """Write the gallery of the core of `core_size` videos to `folder`.
 
@@ -95,17 +94,17 @@ def _pictured(clusters: ClusterList, pictures: int | None) -> list[int]:
     return sorted(number_of[row.survivor] for _, row in chosen)
 
 
-def _draw(folder: Path, inputs: GalleryInputs, picks: Sequence[Sequence[Pick]], pictured: Sequence[int]) -> None:
+def _draw(folder: Path, inputs: StudyInputs, picks: Sequence[Sequence[Pick]], pictured: Sequence[int]) -> None:
     wanted = [number for number in pictured if not picture_path(folder, number).is_file()]
     if not wanted:
         return
     videos = [video for number in wanted for video, _ in picks[number]]
     records = video_records(read_manifest(inputs.manifest), videos)
-    strips = (
-        plan_strip(picture_path(folder, number), [video for video, _ in picks[number]], records, inputs.videos)
+    planned = (
+        plan_picture(picture_path(folder, number), [video for video, _ in picks[number]], records, inputs.videos)
         for number in wanted
     )
-    draw_strips(strips, len(wanted))
+    draw_pictures(planned, len(wanted))
 
 
 def _write_members(folder: Path, picks: Sequence[Sequence[Pick]], captions: Mapping[str, str]) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sg.artefacts.predictions import BUCKETS
 from sg.core.files import write_text
-from sg.report.figures.contact_sheets import Gallery
+from sg.report.figures.contact_sheets import ContactSheets
 from sg.report.figures.style import page_svg
-from sg.report.numbers.study import BUCKETS
 from sg.report.numbers.summary import Summary
-from sg.report.pages.finding import Finding
+from sg.report.pages.conclusion import Conclusion
 from sg.report.pages.tables import cell_delta, cell_score, legend, published_text, row_note
 from sg.report.wording import (
     BUCKET_TITLES,
@@ -46,23 +46,23 @@ CORPUS_FIGURES = ("captions", "clusters", "similarities", "map")
 def write_page(
     folder: Path,
     summary: Summary,
-    finding: Finding,
+    conclusion: Conclusion,
     figures: Mapping[str, Sequence[Path]],
-    gallery: Gallery | None,
+    gallery: ContactSheets | None,
     files: Sequence[str],
     usd_per_hour: float | None = None,
 ) -> Path:
     """Write `index.html` to `folder`; `figures` are the drawn files by name, `files` are named as lying beside it."""
     path = folder / PAGE_FILE
-    write_text(path, page_html(summary, finding, figures, gallery, files, usd_per_hour))
+    write_text(path, page_html(summary, conclusion, figures, gallery, files, usd_per_hour))
     return path
 
 
 def page_html(
     summary: Summary,
-    finding: Finding,
+    conclusion: Conclusion,
     figures: Mapping[str, Sequence[Path]],
-    gallery: Gallery | None = None,
+    gallery: ContactSheets | None = None,
     files: Sequence[str] = (),
     usd_per_hour: float | None = None,
 ) -> str:
@@ -74,7 +74,7 @@ def page_html(
     )
     return environment.get_template("study.html").render(
         summary=summary,
-        finding=finding,
+        conclusion=conclusion,
         figures=_figures(figures, SCORE_FIGURES),
         cost_figures=_figures(figures, COST_FIGURES),
         corpus_figures=_figures(figures, CORPUS_FIGURES),
@@ -120,7 +120,7 @@ def _counts(summary: Summary) -> str:
 
 
 def _sections(
-    summary: Summary, figures: Mapping[str, Sequence[Path]], gallery: Gallery | None
+    summary: Summary, figures: Mapping[str, Sequence[Path]], gallery: ContactSheets | None
 ) -> list[tuple[str, str]]:
     """Anchors and titles of the sections that the page has."""
     sections = [

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from sg.report.numbers.study import BUCKETS
-from sg.report.numbers.summary import Cell, ControlRow, ProbeRow, Row, RunRow, Summary, Table
-from sg.report.pages.finding import LEVEL, Finding
+from sg.artefacts.predictions import BUCKETS
+from sg.report.numbers.summary import Cell, ControlRow, ProbeRow, RunRow, Summary, Table, TableRow
+from sg.report.pages.conclusion import LEVEL, Conclusion
 from sg.report.wording import (
     BUCKET_TITLES,
     SETTING_TITLES,
@@ -20,11 +20,11 @@ CELL_WIDTH = 23
 REASON_LENGTH = 96
 
 
-def terminal_text(summary: Summary, finding: Finding) -> str:
+def terminal_text(summary: Summary, conclusion: Conclusion) -> str:
     """The report as it is printed at the end of a sweep: both tables, controls, probes, verdict."""
     blocks = [_table_text(table) for table in summary.tables]
     blocks += [_controls_text(summary.controls), _probes_text(summary.probes), _failed_text(summary.runs)]
-    blocks += ["\n".join(summary.notes), _wrapped(finding.verdict)]
+    blocks += ["\n".join(summary.notes), _wrapped(conclusion.verdict)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -48,7 +48,7 @@ def cell_delta(cell: Cell) -> str:
     return difference_text(cell.delta) + ("*" if cell.p_holm is not None and cell.p_holm < LEVEL else "")
 
 
-def row_note(row: Row) -> str:
+def row_note(row: TableRow) -> str:
     """What is to be known about a row: failed seeds with their reason."""
     if not row.failed_seeds:
         return ""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sg.core.errors import ConfigError
 from sg.core.files import write_json
 from sg.report.numbers.summary import Summary
+from sg.report.pages.conclusion import conclude
 from sg.report.pages.exports import markdown
-from sg.report.pages.finding import find
 from sg.report.wandb.panels import BAR, LINE, MEDIA, TABLE, PanelPlan, SectionPlan, available_sections, logged_keys
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def build_report(sections: Sequence[SectionPlan], summary: Summary, project: str
     """The report of the study: verdict, tables, a grid of panels a section, the commands that repeat it."""
     import wandb_workspaces.reports.v2 as wr
 
-    finding = find(summary)
-    blocks: list[Any] = [wr.TableOfContents(), wr.MarkdownBlock(markdown(summary, finding))]
+    conclusion = conclude(summary)
+    blocks: list[Any] = [wr.TableOfContents(), wr.MarkdownBlock(markdown(summary, conclusion))]
     for section in sections:
         kind = "report" if section.of_report else "train"
         runs = wr.Runset(
@@ -67,7 +67,12 @@ def build_report(sections: Sequence[SectionPlan], summary: Summary, project: str
         blocks += [wr.H2(section.name), wr.PanelGrid(runsets=[runs], panels=_laid_out(section.panels))]
     blocks += [wr.H2("Repeat it"), wr.CodeBlock("\n".join(summary.commands), language="python")]
     return wr.Report(
-        project=project, entity=entity, title=summary.study, description=finding.verdict, blocks=blocks, width="fluid"
+        project=project,
+        entity=entity,
+        title=summary.study,
+        description=conclusion.verdict,
+        blocks=blocks,
+        width="fluid",
     )
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sg.artefacts.predictions import PROBES
 from sg.core.tracking import Tracker
-from sg.report.numbers.corpus import Corpus
+from sg.report.numbers.corpus import CorpusNumbers
 from sg.report.numbers.summary import Summary
+from sg.report.pages.conclusion import Conclusion
 from sg.report.pages.exports import runs_csv, tables_csv, topics_csv
-from sg.report.pages.finding import Finding
 
 CAPTIONS_AXIS = "captions"
 """Key of the x axis of the study's curve."""
@@ -19,14 +19,14 @@ CAPTIONS_AXIS = "captions"
 def log_report(
     tracker: Tracker,
     summary: Summary,
-    finding: Finding,
+    conclusion: Conclusion,
     figures: Mapping[str, Sequence[Path]],
     sheets: Sequence[Path],
 ) -> None:
     """Log the study as one summary run: a point a scale, final values, the tables, the figures."""
     for scale, values in sorted(_curve(summary).items()):
         tracker.log({CAPTIONS_AXIS: float(scale), **values})
-    tracker.summary({**_final_values(summary), "verdict": finding.verdict, "tone": finding.tone})
+    tracker.summary({**_final_values(summary), "verdict": conclusion.verdict, "tone": conclusion.tone})
     texts = {"scores": tables_csv(summary), "runs": runs_csv(summary), "topics": topics_csv(summary)}
     for name, text in texts.items():
         header, *rows = csv.reader(io.StringIO(text))
@@ -54,7 +54,7 @@ def _curve(summary: Summary) -> dict[int, dict[str, float]]:
     return points
 
 
-def log_corpus(tracker: Tracker, corpus: Corpus | None) -> None:
+def log_corpus(tracker: Tracker, corpus: CorpusNumbers | None) -> None:
     """Log what the study trained on: numbers of each core, and the clusters and captions as tables."""
     if corpus is None:
         return
@@ -71,7 +71,7 @@ def log_corpus(tracker: Tracker, corpus: Corpus | None) -> None:
         tracker.table("tables/clusters", ["core", "smallest size", "clusters"], bars)
 
 
-def _corpus_values(corpus: Corpus) -> Iterator[tuple[str, float]]:
+def _corpus_values(corpus: CorpusNumbers) -> Iterator[tuple[str, float]]:
     yield "curation/videos", float(corpus.videos)
     for core in corpus.cores:
         if core.cut is not None:

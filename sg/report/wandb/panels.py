@@ -4,12 +4,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sg.report.numbers.study import BUCKETS, OVERALL
+from sg.artefacts.predictions import BUCKETS, DURATIONS, LEAK_PROBES, OVERALL, SETTINGS
 from sg.report.wandb.log import CAPTIONS_AXIS
 
 LINE, SCATTER, BAR, TABLE, MEDIA = "line", "scatter", "bar", "table", "media"
 STAGES = ("align", "caption", "instruct")
-SETTINGS = ("without_subtitles", "with_subtitles")
 METRICS_FILE = "metrics.csv"
 
 
@@ -82,7 +81,7 @@ def _scaling(benchmark: str) -> list[PanelPlan]:
     return [
         PanelPlan(LINE, "Accuracy against captions", keys[OVERALL], CAPTIONS_AXIS),
         PanelPlan(LINE, "Gain over no captions, with 95 % interval", tuple(gains), CAPTIONS_AXIS),
-        *(PanelPlan(LINE, f"{bucket.title()} videos", keys[bucket], CAPTIONS_AXIS) for bucket in BUCKETS[1:]),
+        *(PanelPlan(LINE, f"{bucket.title()} videos", keys[bucket], CAPTIONS_AXIS) for bucket in DURATIONS),
         _media("Scaling, gains, controls", "scaling", "differences", "durations", "controls"),
         _table("Scores", "scores"),
     ]
@@ -98,7 +97,7 @@ def _corpus() -> list[PanelPlan]:
 
 def _runs(benchmark: str) -> list[PanelPlan]:
     without, with_subtitles = (f"{benchmark}/{setting}/{OVERALL}" for setting in SETTINGS)
-    probes = tuple(f"{benchmark}/{probe}/{OVERALL}" for probe in ("zeroed_video", "swapped_video", "no_video"))
+    probes = tuple(f"{benchmark}/{probe}/{OVERALL}" for probe in LEAK_PROBES)
     return [
         PanelPlan(BAR, "Accuracy", (without, with_subtitles)),
         PanelPlan(SCATTER, "Accuracy against device hours", (without,), "cost/device_hours"),

@@ -9,7 +9,7 @@ from sg.core.errors import ConfigError
 from sg.report.cards.fill import DATA_CARD, MODEL_CARD, write_cards
 from sg.report.numbers.study import Study, read_study
 
-from .study_builder import write_corpus, write_study
+from ..study_builder import write_corpus, write_study
 
 HOSTILE = "<script>alert(1)</script>"
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from sg.artefacts.predictions import BUCKETS
 from sg.core.errors import DataError
 from sg.report.numbers.published import published_for, read_published
-from sg.report.numbers.study import BUCKETS
 
 GOLDEN = Path(__file__).parents[2] / "goldens" / "video_mme" / "seed_tables.json"
 

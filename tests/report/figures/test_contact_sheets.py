@@ -7,26 +7,26 @@ from PIL import Image
 
 from sg.artefacts.forest import read_forest
 from sg.core.errors import ConfigError, MissingInputError
-from sg.report.figures.contact_sheets import Gallery, build_gallery, write_sheets
-from sg.report.numbers.clusters import GalleryInputs
+from sg.report.figures.contact_sheets import ContactSheets, build_contact_sheets, write_sheets
+from sg.report.numbers.clusters import StudyInputs
 
-from .study_builder import write_corpus
+from ..study_builder import write_corpus
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> GalleryInputs:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> StudyInputs:
     names = write_corpus(tmp_path_factory.mktemp("corpus"))
     paths = {name: Path(path) for name, path in names.items()}
-    return GalleryInputs(paths["manifest"], paths["forest"], paths["videos"], paths["captions"])
+    return StudyInputs(paths["manifest"], paths["forest"], paths["videos"], paths["captions"])
 
 
 @pytest.fixture(scope="module")
-def gallery(inputs: GalleryInputs) -> Gallery:
-    return build_gallery(inputs, core_size=8, per_kind=2, num_members=4)
+def gallery(inputs: StudyInputs) -> ContactSheets:
+    return build_contact_sheets(inputs, core_size=8, per_kind=2, num_members=4)
 
 
 def test_the_largest_the_least_alike_and_random_clusters_are_shown_once_each(
-    gallery: Gallery, inputs: GalleryInputs
+    gallery: ContactSheets, inputs: StudyInputs
 ) -> None:
     sizes = {name: len(members) for name, members in read_forest(inputs.forest).clusters(8).items()}
     assert [cluster.kind for cluster in gallery.clusters] == ["Largest"] * 2 + ["Least alike"] * 2 + ["Random"] * 2
@@ -35,7 +35,7 @@ def test_the_largest_the_least_alike_and_random_clusters_are_shown_once_each(
     assert "6 of the 8 clusters" in gallery.note
 
 
-def test_a_cluster_begins_with_its_survivor_then_the_nearest_and_the_farthest(gallery: Gallery) -> None:
+def test_a_cluster_begins_with_its_survivor_then_the_nearest_and_the_farthest(gallery: ContactSheets) -> None:
     cluster = gallery.clusters[0]
     assert cluster.members[0].video_id == cluster.survivor
     assert cluster.members[0].note == "stays in the core"
@@ -43,15 +43,15 @@ def test_a_cluster_begins_with_its_survivor_then_the_nearest_and_the_farthest(ga
     assert cluster.similarity is not None and f"{cluster.similarity:.2f}" in cluster.members[-1].note
 
 
-def test_a_member_is_a_grid_of_nine_frames(gallery: Gallery) -> None:
+def test_a_member_is_a_grid_of_nine_frames(gallery: ContactSheets) -> None:
     member = gallery.clusters[0].members[0]
     assert member.jpeg is not None
     assert Image.open(io.BytesIO(member.jpeg)).size == (3 * 64, 3 * 48)
     assert member.picture.startswith("data:image/jpeg;base64,")
 
 
-def test_films_that_are_missing_or_damaged_become_tiles_with_a_reason(inputs: GalleryInputs) -> None:
-    everything = build_gallery(inputs, core_size=8, per_kind=8, num_members=24)
+def test_films_that_are_missing_or_damaged_become_tiles_with_a_reason(inputs: StudyInputs) -> None:
+    everything = build_contact_sheets(inputs, core_size=8, per_kind=8, num_members=24)
     tiles = {
         member.video_id: member.reason
         for cluster in everything.clusters
@@ -62,27 +62,27 @@ def test_films_that_are_missing_or_damaged_become_tiles_with_a_reason(inputs: Ga
     assert all(tiles.values())
 
 
-def test_sheets_are_pngs_with_the_members_side_by_side(tmp_path: Path, gallery: Gallery) -> None:
+def test_sheets_are_pngs_with_the_members_side_by_side(tmp_path: Path, gallery: ContactSheets) -> None:
     sheets = write_sheets(gallery, tmp_path)
     assert [path.name for path in sheets[:2]] == ["core-8-01.png", "core-8-02.png"]
     assert Image.open(sheets[0]).width > 4 * 3 * 64
     assert sheets[0].stat().st_size < 1_000_000
 
 
-def test_the_same_gallery_comes_out_twice(gallery: Gallery, inputs: GalleryInputs) -> None:
-    assert build_gallery(inputs, core_size=8, per_kind=2, num_members=4) == gallery
+def test_the_same_gallery_comes_out_twice(gallery: ContactSheets, inputs: StudyInputs) -> None:
+    assert build_contact_sheets(inputs, core_size=8, per_kind=2, num_members=4) == gallery
 
 
-def test_captions_may_be_missing(inputs: GalleryInputs) -> None:
-    bare = build_gallery(GalleryInputs(inputs.manifest, inputs.forest, inputs.videos), core_size=8, per_kind=1)
+def test_captions_may_be_missing(inputs: StudyInputs) -> None:
+    bare = build_contact_sheets(StudyInputs(inputs.manifest, inputs.forest, inputs.videos), core_size=8, per_kind=1)
     assert {member.caption for cluster in bare.clusters for member in cluster.members} == {""}
 
 
-def test_a_core_larger_than_the_forest_and_a_missing_forest_are_refused(inputs: GalleryInputs, tmp_path: Path) -> None:
+def test_a_core_larger_than_the_forest_and_a_missing_forest_are_refused(inputs: StudyInputs, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="25"):
-        build_gallery(inputs, core_size=25)
+        build_contact_sheets(inputs, core_size=25)
     with pytest.raises(MissingInputError):
-        build_gallery(GalleryInputs(inputs.manifest, tmp_path / "forest.parquet", inputs.videos), core_size=8)
+        build_contact_sheets(StudyInputs(inputs.manifest, tmp_path / "forest.parquet", inputs.videos), core_size=8)
 
 
 def test_a_video_that_left_the_manifest_is_a_tile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -92,6 +92,6 @@ def test_a_video_that_left_the_manifest_is_a_tile(tmp_path: Path, caplog: pytest
     records = [record for record in read_manifest(paths["manifest"]).records() if record.video_id != "clip11"]
     write_manifest(paths["manifest"], records)
     with caplog.at_level(logging.ERROR):
-        found = build_gallery(GalleryInputs(paths["manifest"], paths["forest"], paths["videos"]), 4, per_kind=4)
+        found = build_contact_sheets(StudyInputs(paths["manifest"], paths["forest"], paths["videos"]), 4, per_kind=4)
     reasons = {member.video_id: member.reason for cluster in found.clusters for member in cluster.members}
     assert reasons["clip11"] == "not in the manifest"

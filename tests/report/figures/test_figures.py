@@ -16,7 +16,7 @@ from sg.report.numbers.measure import measure
 from sg.report.numbers.study import read_study
 from sg.report.numbers.summary import Summary
 
-from .study_builder import World
+from ..study_builder import World
 
 
 def test_a_whole_study_has_every_figure_as_png_and_svg(tmp_path: Path, summary: Summary) -> None:

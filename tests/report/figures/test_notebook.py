@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from sg.report.figures.notebook import show, show_sheet, source_path
-from sg.report.numbers.corpus import CaptionGroup, CoreClusters, Corpus
+from sg.report.numbers.corpus import CaptionGroup, CoreClusters, CorpusNumbers
 from sg.report.numbers.load import PUBLISHED, load_summary
 from sg.report.pages.exports import corpus_markdown
 
@@ -54,15 +54,15 @@ def test_every_notebook_is_tested() -> None:
 def test_what_a_source_does_not_tell_is_said_in_a_sentence() -> None:
     published = load_summary(source_path(PUBLISHED))
     assert "no numbers" in show("tasks", published).data and "no numbers" in show("costs", published).data
-    assert "no numbers" in show("map", Corpus()).data
+    assert "no numbers" in show("map", CorpusNumbers()).data
     assert "no numbers" in show_sheet("experiments/demo_scaling", 99).data
 
 
 def test_a_hostile_name_of_a_source_is_text_in_a_notebook() -> None:
     hostile = "<script>alert(1)</script>|$x"
-    corpus = Corpus("tome", 3, [CaptionGroup("source", hostile, 3, 3, [1.0, 1, 1, 1, 1], 3)])
+    corpus = CorpusNumbers("tome", 3, [CaptionGroup("source", hostile, 3, 3, [1.0, 1, 1, 1, 1], 3)])
     shown = corpus_markdown(corpus)
     assert "<script>" not in shown and "&lt;script&gt;alert(1)&lt;/script&gt;\\|" in shown
     assert show("captions", corpus).data.startswith(b"\x89PNG")
     cores = [CoreClusters(2, hostile, [[1, 2]], 0.5)]
-    assert show("clusters", Corpus("tome", 3, cores=cores)).data.startswith(b"\x89PNG")
+    assert show("clusters", CorpusNumbers("tome", 3, cores=cores)).data.startswith(b"\x89PNG")

@@ -10,14 +10,14 @@ from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.core.errors import MissingInputError
 from sg.core.files import write_json
 from sg.report.figures.corpus import draw_corpus
-from sg.report.numbers.clusters import GalleryInputs
-from sg.report.numbers.corpus import Corpus, MapPoint, describe_corpus, read_corpus, write_corpus
+from sg.report.numbers.clusters import StudyInputs
+from sg.report.numbers.corpus import CorpusNumbers, MapPoint, describe_corpus, read_corpus, write_corpus
 
-from .study_builder import write_corpus as write_films
+from ..study_builder import write_corpus as write_films
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> GalleryInputs:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> StudyInputs:
     """Twenty-four videos of two sources; those of "long" have twice as many words, each of its own."""
     folder = tmp_path_factory.mktemp("corpus")
     paths = {name: Path(path) for name, path in write_films(folder).items()}
@@ -26,15 +26,15 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> GalleryInputs:
     write_manifest(paths["manifest"], [VideoRecord(name, source[name], f"{name}.mp4") for name in ids])
     texts = {name: f"a red dog {'and own words ' + name if source[name] == 'long' else ''}" for name in ids}
     write_captions(paths["captions"], [CaptionRecord(name, text) for name, text in texts.items()])
-    return GalleryInputs(paths["manifest"], paths["forest"], paths["videos"], paths["captions"])
+    return StudyInputs(paths["manifest"], paths["forest"], paths["videos"], paths["captions"])
 
 
 @pytest.fixture(scope="module")
-def corpus(inputs: GalleryInputs) -> Corpus:
+def corpus(inputs: StudyInputs) -> CorpusNumbers:
     return describe_corpus(inputs, {8: "50k", 24: "530k"})
 
 
-def test_captions_are_described_by_core_and_by_source(corpus: Corpus) -> None:
+def test_captions_are_described_by_core_and_by_source(corpus: CorpusNumbers) -> None:
     assert [(group.kind, group.name) for group in corpus.captions] == [
         ("core", "50k"), ("core", "530k"), ("source", "long"), ("source", "short"),
     ]  # fmt: skip
@@ -44,13 +44,15 @@ def test_captions_are_described_by_core_and_by_source(corpus: Corpus) -> None:
     assert by_name["530k"].vocabulary == by_name["530k"].vocabulary_of_draw
 
 
-def test_cluster_sizes_of_a_core_add_up_and_the_whole_corpus_is_no_core(corpus: Corpus, inputs: GalleryInputs) -> None:
+def test_cluster_sizes_add_up_to_the_core_and_the_whole_corpus_is_left_out(
+    corpus: CorpusNumbers, inputs: StudyInputs
+) -> None:
     (core,) = corpus.cores
     assert core.name == "50k" and sum(count for _, count in core.histogram) == 8
     assert core.cut == read_forest(inputs.forest).cut_similarity(8)
 
 
-def test_what_curation_wrote_is_read(corpus: Corpus, inputs: GalleryInputs) -> None:
+def test_what_curation_wrote_is_read(corpus: CorpusNumbers, inputs: StudyInputs) -> None:
     file = inputs.forest.parent / "statistics.json"
     points = {"note": "two axes", "points": [[0.1, 0.2, 8], [0.3, 0.4, 0]]}
     cores = [{"size": 8, "clusters": {"histogram": [[1, 5], [2, 3]]}}]
@@ -62,22 +64,22 @@ def test_what_curation_wrote_is_read(corpus: Corpus, inputs: GalleryInputs) -> N
     assert found.points == [MapPoint(0.1, 0.2, 8), MapPoint(0.3, 0.4, 0)] and found.map_note == "two axes"
 
 
-def test_a_corpus_comes_back_from_its_file(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_corpus_comes_back_from_its_file(corpus: CorpusNumbers, tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus.json", corpus)
     assert read_corpus(tmp_path) == corpus
     with pytest.raises(MissingInputError, match=r"corpus\.json"):
         read_corpus(tmp_path / "nowhere")
 
 
-def test_every_figure_is_drawn_for_which_there_are_numbers(corpus: Corpus, tmp_path: Path) -> None:
+def test_every_figure_is_drawn_for_which_there_are_numbers(corpus: CorpusNumbers, tmp_path: Path) -> None:
     points = [
         MapPoint(float(x), float(y), size) for (x, y), size in zip(np.eye(2).tolist() * 2, (0, 8, 8, 0), strict=True)
     ]
     figures = draw_corpus(replace(corpus, points=points), tmp_path)
     assert list(figures) == ["captions", "clusters", "similarities", "map"]
-    assert list(draw_corpus(Corpus(), tmp_path)) == []
+    assert list(draw_corpus(CorpusNumbers(), tmp_path)) == []
 
 
-def test_captions_may_be_missing(inputs: GalleryInputs) -> None:
+def test_captions_may_be_missing(inputs: StudyInputs) -> None:
     bare = describe_corpus(replace(inputs, captions=None), {8: "50k"})
     assert bare.captions == [] and bare.cores

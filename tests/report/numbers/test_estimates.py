@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sg.report.numbers.estimates import Sample, accuracy, difference, joint_p, sample, spread
+from sg.report.numbers.estimates import ArmScore, accuracy, arm_score, difference, joint_p, spread
 from sg.report.numbers.statistics import accuracy_summary, clustered_difference
 
 VIDEOS = np.repeat(np.arange(60), 3)
@@ -13,8 +13,8 @@ def _answers(seed: int, level: float = 0.5, seeds: int = 1) -> np.ndarray:
     return (generator.random((seeds, 180)) < np.clip(level + per_video, 0, 1)).astype(float)
 
 
-def _sample(answers: np.ndarray, videos: np.ndarray = VIDEOS) -> Sample:
-    found = sample(answers, videos)
+def _sample(answers: np.ndarray, videos: np.ndarray = VIDEOS) -> ArmScore:
+    found = arm_score(answers, videos)
     assert found is not None
     return found
 
@@ -48,8 +48,8 @@ def test_an_unanswered_question_leaves_numerator_and_denominator() -> None:
 
 
 def test_without_any_answer_there_is_no_sample() -> None:
-    assert sample(np.full((1, 6), np.nan), np.zeros(6, dtype=int)) is None
-    assert sample(np.empty((0, 6)), np.zeros(6, dtype=int)) is None
+    assert arm_score(np.full((1, 6), np.nan), np.zeros(6, dtype=int)) is None
+    assert arm_score(np.empty((0, 6)), np.zeros(6, dtype=int)) is None
 
 
 def test_identical_answers_differ_by_nothing() -> None:
@@ -78,7 +78,7 @@ def test_the_interval_covers_the_truth_when_questions_of_a_video_go_together() -
     covered = 0
     for _ in range(300):
         together = np.repeat(generator.normal(0, 0.3, 100), 3) + generator.normal(0, 0.3, 300)
-        arm = Sample(0.0, (together - together.mean()) / 300, videos)
+        arm = ArmScore(0.0, (together - together.mean()) / 300, videos)
         estimate = accuracy(arm)
         covered += estimate.low <= -100 * together.mean() <= estimate.high
     assert 0.91 <= covered / 300 <= 0.985  # 95 % +- 3 standard errors of 300 draws

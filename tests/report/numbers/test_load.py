@@ -5,9 +5,9 @@ import pytest
 from sg.core.errors import MissingInputError
 from sg.report.numbers.load import load_summary, published_summary
 from sg.report.numbers.summary import Summary, write_summary
-from sg.report.pages.finding import find
+from sg.report.pages.conclusion import conclude
 
-from .study_builder import World
+from ..study_builder import World
 
 
 def test_the_published_study_is_measured_from_its_counts() -> None:
@@ -33,9 +33,9 @@ def test_a_constant_describes_the_published_means_about_as_well_as_a_step() -> N
 
 
 def test_the_published_study_is_read_with_care() -> None:
-    finding = find(load_summary("published"))
-    assert finding.tone == "unclear"
-    assert finding.verdict.startswith("No effect of caption training is resolved")
+    conclusion = conclude(load_summary("published"))
+    assert conclusion.tone == "unclear"
+    assert conclusion.verdict.startswith("No effect of caption training is resolved")
 
 
 def test_a_committed_summary_and_a_folder_of_runs_are_loaded_alike(tmp_path: Path, summary: Summary) -> None:

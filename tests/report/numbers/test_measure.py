@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sg.artefacts.predictions import BUCKETS
 from sg.report.numbers.comparisons import partner
 from sg.report.numbers.measure import measure
 from sg.report.numbers.statistics import clustered_difference, holm
-from sg.report.numbers.study import BUCKETS, Study, read_study
+from sg.report.numbers.study import Study, read_study
 from sg.report.numbers.summary import Summary, Table, read_summary, write_summary
-from sg.report.pages.finding import find
+from sg.report.pages.conclusion import conclude
 from sg.report.pages.tables import terminal_text
 
-from .study_builder import World
+from ..study_builder import World
 
 
 def _table(summary: Summary, setting: str = "without_subtitles") -> Table:
@@ -164,4 +165,4 @@ def test_blind_answers_are_a_leak_probe_and_shuffled_options_a_note(tmp_path: Pa
     assert {(row.probe, row.chance) for row in summary.probes} >= {("no_video", 25.0)}
     assert "shuffled_options" not in {row.probe for row in summary.probes}
     assert any("options shuffled 530k" in note and "0.0 [0.0, 0.0] points" in note for note in summary.notes)
-    assert "No video" in terminal_text(summary, find(summary))
+    assert "No video" in terminal_text(summary, conclude(summary))

@@ -7,7 +7,7 @@ import pytest
 from sg.core.errors import DataError, MissingInputError
 from sg.report.numbers.study import read_study
 
-from .study_builder import World, write_study
+from ..study_builder import World, write_study
 
 
 def test_runs_are_grouped_into_arms_by_scale_and_control(tmp_path: Path) -> None:

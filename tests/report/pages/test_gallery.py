@@ -10,21 +10,21 @@ import pytest
 from PIL import Image
 
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
-from sg.report.numbers.clusters import ClusterList, GalleryInputs, telling_words
+from sg.report.numbers.clusters import ClusterList, StudyInputs, telling_words
 from sg.report.pages.gallery import WORDS_BUDGET, picture_path, write_gallery
 
-from .browser import console, page_text
-from .study_builder import write_corpus
+from ..browser import console, page_text
+from ..study_builder import write_corpus
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> GalleryInputs:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> StudyInputs:
     paths = {name: Path(path) for name, path in write_corpus(tmp_path_factory.mktemp("corpus")).items()}
-    return GalleryInputs(paths["manifest"], paths["forest"], paths["videos"], paths["captions"])
+    return StudyInputs(paths["manifest"], paths["forest"], paths["videos"], paths["captions"])
 
 
 @pytest.fixture(scope="module")
-def folder(inputs: GalleryInputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(inputs: StudyInputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gallery")
     written = write_gallery(path, inputs, core_size=8, members=3, pictures=4)
     assert (written.clusters, written.pictures) == (8, 4)
@@ -38,7 +38,7 @@ def argument(script: str) -> object:
     return json.loads(json.loads(found[1]))
 
 
-def test_the_index_lists_every_cluster_the_largest_first(folder: Path, inputs: GalleryInputs) -> None:
+def test_the_index_lists_every_cluster_the_largest_first(folder: Path, inputs: StudyInputs) -> None:
     index = argument((folder / "clusters.js").read_text())
     assert isinstance(index, dict)
     clusters = read_forest(inputs.forest).clusters(8)
@@ -59,13 +59,13 @@ def test_no_data_file_can_end_a_script(folder: Path) -> None:
     assert texts and not any("<" in text for text in texts)
 
 
-def test_a_film_that_cannot_be_shown_does_not_spoil_its_cluster(inputs: GalleryInputs, tmp_path: Path) -> None:
+def test_a_film_that_cannot_be_shown_does_not_spoil_its_cluster(inputs: StudyInputs, tmp_path: Path) -> None:
     everything = write_gallery(tmp_path, inputs, core_size=8, members=24, pictures=None)
     assert everything.pictures == 8
     assert Image.open(picture_path(tmp_path, 0)).height <= 144
 
 
-def test_pictures_that_are_there_are_kept_until_the_clusters_change(inputs: GalleryInputs, tmp_path: Path) -> None:
+def test_pictures_that_are_there_are_kept_until_the_clusters_change(inputs: StudyInputs, tmp_path: Path) -> None:
     write_gallery(tmp_path, inputs, core_size=8, members=2, pictures=2)
     drawn = sorted((tmp_path / "pictures").rglob("*.jpg"))
     drawn[0].write_bytes(b"kept")
@@ -99,7 +99,7 @@ def test_a_gallery_of_many_clusters_stays_small(tmp_path: Path) -> None:
     words = [f"word{number}" for number in range(500)]
     texts = (" ".join(words[(number * 7 + step) % 500] for step in range(100)) for number in range(count))
     write_captions(tmp_path / "captions.parquet", (CaptionRecord(*pair) for pair in zip(ids, texts, strict=True)))
-    inputs = GalleryInputs(tmp_path / "none", tmp_path / "forest.parquet", tmp_path, tmp_path / "captions.parquet")
+    inputs = StudyInputs(tmp_path / "none", tmp_path / "forest.parquet", tmp_path, tmp_path / "captions.parquet")
     write_gallery(tmp_path / "gallery", inputs, core_size=count, pictures=0)
     loaded = sum((tmp_path / "gallery" / name).stat().st_size for name in ("index.html", "gallery.js", "clusters.js"))
     assert loaded < WORDS_BUDGET + 40 * count < 5_000_000

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sg.report.figures.contact_sheets import Cluster, Gallery, Member
+from sg.report.figures.contact_sheets import ContactSheets, SheetCluster, SheetMember
 from sg.report.figures.study import draw_all
 from sg.report.numbers.summary import Summary
-from sg.report.pages.finding import find
+from sg.report.pages.conclusion import conclude
 from sg.report.pages.study import page_html, write_page
 
-from .browser import console, screenshot
+from ..browser import console, screenshot
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -22,10 +22,13 @@ HOSTILE = "<script>alert(1)</script>"
 @pytest.fixture(scope="module")
 def html(summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> str:
     figures = draw_all(summary, tmp_path_factory.mktemp("figures"))
-    members = [Member("clip", HOSTILE, "stays in the core", b"jpeg"), Member(HOSTILE, "", "", None, "missing video")]
-    gallery = Gallery(8, 24, [Cluster("Largest", "clip", 2, 0.5, members)])
+    members = [
+        SheetMember("clip", HOSTILE, "stays in the core", b"jpeg"),
+        SheetMember(HOSTILE, "", "", None, "missing video"),
+    ]
+    gallery = ContactSheets(8, 24, [SheetCluster("Largest", "clip", 2, 0.5, members)])
     hostile = replace(summary, study=HOSTILE, notes=[HOSTILE], commands=[f"python train.py {HOSTILE}"])
-    return page_html(hostile, find(hostile), figures, gallery, ["tables.csv"])
+    return page_html(hostile, conclude(hostile), figures, gallery, ["tables.csv"])
 
 
 class _Tags(HTMLParser):
@@ -79,7 +82,7 @@ def test_the_page_holds_what_repeats_the_study(html: str, summary: Summary) -> N
 def test_a_study_of_failures_still_has_a_page(tmp_path: Path, summary: Summary) -> None:
     failed = [replace(run, status="failed", reason="no disk", scores={}) for run in summary.runs]
     empty = replace(summary, tables=[], controls=[], probes=[], letters=[], runs=failed)
-    page = write_page(tmp_path, empty, find(empty), {}, None, [])
+    page = write_page(tmp_path, empty, conclude(empty), {}, None, [])
     assert "no disk" in page.read_text()
 
 

@@ -6,16 +6,16 @@ import pytest
 
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import Cell, Summary
+from sg.report.pages.conclusion import conclude
 from sg.report.pages.exports import CSV_COLUMNS, markdown, runs_csv, tables_csv
-from sg.report.pages.finding import find
 from sg.report.pages.tables import cell_delta, cell_score, published_text, terminal_text
 from sg.report.wording import duration_text, joined, p_text, plural, signed, size_text
 
 
 def test_the_terminal_text_fits_its_lines_and_holds_both_tables(summary: Summary) -> None:
-    text = terminal_text(summary, find(summary))
+    text = terminal_text(summary, conclude(summary))
     assert max(len(line) for line in text.splitlines()) <= 110
-    for part in ("Without subtitles (270 questions)", "With subtitles", "50k repeated", "100k random", "Leak probes"):
+    for part in ("Without subtitles (270 questions)", "With subtitles", "50k equal-step", "100k random", "Leak probes"):
         assert part in text
     assert "1 seed failed: CUDA out of memory" in text
 
@@ -24,7 +24,7 @@ def test_columns_of_the_terminal_tables_never_touch(summary: Summary) -> None:
     wide = Estimate(-12.34, -15.67, -10.01, 1.0, 0.001)
     cells = {name: replace(cell, delta=wide, p_holm=0.01) for name, cell in summary.tables[0].rows[1].cells.items()}
     table = replace(summary.tables[0], rows=[replace(summary.tables[0].rows[1], cells=cells)])
-    lines = terminal_text(replace(summary, tables=[table]), find(summary)).splitlines()
+    lines = terminal_text(replace(summary, tables=[table]), conclude(summary)).splitlines()
     line = next(line for line in lines if "-12.3" in line)
     assert line.count("[-15.7, -10.0]* ") == 3
 
@@ -64,13 +64,13 @@ def test_every_run_is_in_the_csv_of_runs(summary: Summary) -> None:
 
 def test_markdown_shows_hostile_text_as_text(summary: Summary) -> None:
     hostile = replace(summary, study="<script>alert(1)</script> | a")
-    text = markdown(hostile, find(hostile))
+    text = markdown(hostile, conclude(hostile))
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt; \\| a" in text
 
 
 def test_markdown_tables_have_as_many_cells_as_columns(summary: Summary) -> None:
-    lines = [line for line in markdown(summary, find(summary)).splitlines() if line.startswith("|")]
+    lines = [line for line in markdown(summary, conclude(summary)).splitlines() if line.startswith("|")]
     for line in lines:
         assert line.replace("\\|", "").count("|") in (7, 6, 5)
 

@@ -8,9 +8,9 @@ import pytest
 from sg.core.errors import ConfigError
 from sg.core.tracking import LoggerConfig, Tracker
 from sg.report.figures.study import draw_all
-from sg.report.numbers.corpus import CaptionGroup, CoreClusters, Corpus
+from sg.report.numbers.corpus import CaptionGroup, CoreClusters, CorpusNumbers
 from sg.report.numbers.summary import Summary
-from sg.report.pages.finding import find
+from sg.report.pages.conclusion import conclude
 from sg.report.wandb.dashboard import NOBODY, build_report, build_sections, build_workspace, write_specification
 from sg.report.wandb.log import log_corpus, log_report
 from sg.report.wandb.panels import MEDIA, TABLE, available_sections, keys_of, logged_keys, plan_sections
@@ -26,8 +26,8 @@ def logged(summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> Path:
     groups = [CaptionGroup("source", HOSTILE, 3, 3, [1.0, 1, 1, 1, 1], 3)]
     logger = LoggerConfig(mode="offline")
     with Tracker(logger, folder / "report", name="r", group="g", job_type="report", settings={}) as tracker:
-        log_report(tracker, summary, find(summary), figures, [])
-        log_corpus(tracker, Corpus("tome", 3, groups, [CoreClusters(2, "50k", [[1, 2]], 0.5)]))
+        log_report(tracker, summary, conclude(summary), figures, [])
+        log_corpus(tracker, CorpusNumbers("tome", 3, groups, [CoreClusters(2, "50k", [[1, 2]], 0.5)]))
     run = LoggerConfig(kind="csv")
     with Tracker(run, folder / "50k-seed0", name="r", group="g", job_type="train", settings={}) as tracker:
         tracker.log({"train/caption/loss": 1.0, "train/caption/samples": 16.0})
@@ -62,7 +62,7 @@ def test_the_specification_holds_every_key_and_the_verdict(logged: Path, summary
     grids = [block for block in blocks if block["type"] == "panel-grid"]
     assert len(grids) == len(sections)
     assert "JobType = 'report'" in grids[0]["runs"][0]["filters"]
-    assert find(summary).verdict == json.loads(texts[1])["description"]
+    assert conclude(summary).verdict == json.loads(texts[1])["description"]
 
 
 def test_a_study_that_logged_nothing_has_no_dashboard(tmp_path: Path) -> None:

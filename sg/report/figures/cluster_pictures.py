@@ -1,4 +1,4 @@
-"""Pictures of the gallery's clusters: a strip a cluster, drawn in processes that a damaged film may take down."""
+"""Pictures of clusters: a few frames of each shown member, drawn in processes that a damaged video file may crash."""
 
 import io
 import logging
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sg.artefacts.manifest import VideoRecord, video_path
+from sg.artefacts.manifest import Manifest, VideoRecord, video_path
 from sg.core.errors import SgError
 from sg.core.files import atomic_path
 from sg.core.progress import Progress
@@ -22,54 +22,62 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRID = 3
-"""Frames of a member are shown as GRID x GRID."""
+"""A member is shown as GRID x GRID frames."""
 TILE = 144
-"""Pixels of a member's longer side."""
+"""Pixels of the longer side of a member."""
 GAP = 6
 TIMEOUT_S = 300.0
 GREY, INK = (190, 193, 198), (60, 62, 66)
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
-    """A picture to draw: the films of a cluster's members, or (empty path) why there is none to read."""
+class ClusterPicture:
+    """A picture to draw at `path`: for each shown member its video file, or an empty path and the reason for it."""
 
     path: str
-    films: tuple[tuple[str, str], ...]
-    """(path, reason) a member."""
+    files: tuple[tuple[str, str], ...]
 
 
-def plan_strip(path: Path, members: Sequence[str], records: Mapping[str, VideoRecord], videos: Path) -> Strip:
-    """The strip of the cluster with these members, to be written to `path`."""
-    return Strip(str(path), tuple(_film(records.get(member), videos) for member in members))
+def video_records(manifest: Manifest, videos: Sequence[str]) -> dict[str, VideoRecord]:
+    """Return the manifest rows of `videos`; ids that left the manifest since the forest was made are left out."""
+    known = set(manifest.video_ids)
+    wanted = manifest.select(dict.fromkeys(video for video in videos if video in known))
+    return {record.video_id: record for record in wanted.records()}
 
 
-def _film(record: VideoRecord | None, videos: Path) -> tuple[str, str]:
+def plan_picture(
+    path: Path, members: Sequence[str], records: Mapping[str, VideoRecord], videos: Path
+) -> ClusterPicture:
+    """Return the picture of the cluster with these members, to be written to `path`."""
+    return ClusterPicture(str(path), tuple(_file(records.get(member), videos) for member in members))
+
+
+def _file(record: VideoRecord | None, videos: Path) -> tuple[str, str]:
     if record is None:
         return "", "not in the manifest"
     return ("", record.status) if record.status != "ok" else (str(video_path(videos, record)), "")
 
 
-def draw_strips(strips: Iterable[Strip], total: int) -> int:
-    """Draw every strip; returns how many could not be drawn at all (their film hung or took its reader down)."""
+def draw_pictures(pictures: Iterable[ClusterPicture], total: int) -> int:
+    """Draw every picture in worker processes; return how many failed because a file hung or crashed its worker."""
     from sg.video.workers import WorkerPool
 
     failed = 0
     workers = min(os.cpu_count() or 1, max(1, total))
-    with WorkerPool(draw_strip, workers, TIMEOUT_S) as pool, Progress("gallery", total, "clusters") as bar:
-        for strip, outcome in pool.map(strips):
+    with WorkerPool(draw_picture, workers, TIMEOUT_S) as pool, Progress("gallery", total, "clusters") as bar:
+        for picture, outcome in pool.map(pictures):
             if isinstance(outcome, SgError):
-                log.warning("gallery: %s has no picture: %s", Path(strip.path).name, outcome)
+                log.warning("gallery: %s has no picture: %s", Path(picture.path).name, outcome)
                 failed += 1
             bar.advance()
     return failed
 
 
-def draw_strip(strip: Strip) -> None:
-    """Write the strip as JPEG: members side by side; one that cannot be shown is a grey tile with the reason."""
+def draw_picture(picture: ClusterPicture) -> None:
+    """Write the members side by side as JPEG; a member that cannot be shown is a grey tile with the reason."""
     from PIL import Image
 
-    tiles = [_tile(film, reason) for film, reason in strip.films]
+    tiles = [_tile(file, reason) for file, reason in picture.files]
     width = sum(tile.width for tile in tiles) + GAP * (len(tiles) - 1)
     sheet = Image.new("RGB", (width, max(tile.height for tile in tiles)), (255, 255, 255))
     left = 0
@@ -78,19 +86,19 @@ def draw_strip(strip: Strip) -> None:
         left += tile.width + GAP
     stream = io.BytesIO()
     sheet.save(stream, format="JPEG", quality=78)
-    with atomic_path(Path(strip.path)) as temporary:
+    with atomic_path(Path(picture.path)) as temporary:
         temporary.write_bytes(stream.getvalue())
 
 
-def _tile(film: str, reason: str) -> "Image":
-    """The frames of a film as a grid, or a grey tile with the reason."""
+def _tile(file: str, reason: str) -> "Image":
+    """The frames of a video file as a grid, or a grey tile with the reason."""
     from sg.video.frames import UnreadableVideoError
     from sg.video.reader import read_frames
     from sg.video.sampling import MiddleOfSegments
 
-    if film:
+    if file:
         try:
-            return frame_grid(read_frames(Path(film), MiddleOfSegments(GRID * GRID)).frames, TILE // GRID)
+            return frame_grid(read_frames(Path(file), MiddleOfSegments(GRID * GRID)).frames, TILE // GRID)
         except UnreadableVideoError as error:
             reason = f"{error.status} video"
     from PIL import Image, ImageDraw
@@ -101,7 +109,7 @@ def _tile(film: str, reason: str) -> "Image":
 
 
 def frame_grid(frames: NDArray[np.uint8], longest: int) -> "Image":
-    """Frames [GRID*GRID, H, W, 3] as one picture in reading order, each at most `longest` pixels wide and high."""
+    """Return frames [GRID*GRID, H, W, 3] as one picture in reading order; no side of one exceeds `longest` pixels."""
     from PIL import Image
 
     height, width = frames.shape[1:3]
