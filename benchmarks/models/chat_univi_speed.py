@@ -2,9 +2,10 @@
 
     python benchmarks/models/chat_univi_speed.py [--steps 3] [--clips 2] [--profile]
 
-The workload of the specification, float32, one thread: a tower of 6 layers of width 256, a Llama of 6 layers of width
-512 with a vocabulary of 4,096, a batch of 8 samples of 8 frames at 224 pixels with 40 prompt ids and 100 supervised
-ones, forward and backward of connector and language model; and one clip of 8, 32 and 64 frames at 336 pixels.
+The workload of `docs/reference/chat_univi.md`, section 15, in float32 on one thread: a tower of 6 layers of width 256,
+a Llama of 6 layers of width 512 with a vocabulary of 4,096, and a batch of 8 samples of 8 frames at 224 pixels with 40
+prompt ids and 100 supervised ids, forward and backward of connector and language model; then one clip of 8, 32 and 64
+frames at 336 pixels.
 
 The baseline (`plain_chat_univi.py`) restates the published code's work and runs in turn with ours, so that a busy
 machine slows both alike. Seconds are user and system time of the process; shown are the medians of all rounds, their

@@ -1,6 +1,6 @@
 """The baseline of `chat_univi_speed.py`: the work that the published code does for a step, restated plainly.
 
-What it does for nothing is what the specification of Chat-UniVi says the original does: the whole tower with all its
+It does the needless work of the original (`docs/reference/chat_univi.md`, section 15): the whole tower with all its
 hidden states and the pooled output, attention in single steps with a mask, merging clip by clip and event by event,
 splicing sample by sample, and logits of every position. It computes the same numbers as `sg.models.chat_univi`, and
 shares its weights.

@@ -1,4 +1,6 @@
-"""Reading the letter out of a response, exactly as the official Video-MME scorers do (`spec/video-mme.md` section 4).
+"""Reading the letter out of a response, exactly as the official Video-MME scorers do.
+
+See `docs/reference/video_mme.md`, section 4.
 
 The rule is crude on purpose of being comparable: known quirks (`Best answer: D` is read as B) are kept, because every
 published score has them.

@@ -1,4 +1,4 @@
-"""The text of a question, as the benchmark's authors ask it (`spec/video-mme.md` section 2).
+"""The text of a question, as the benchmark's authors ask it (`docs/reference/video_mme.md`, section 2).
 
 Three parts joined by newlines: the subtitles under their header (only in the setting with subtitles), the instruction,
 and the question with its options and the stub of an answer. Every piece of wording is a setting (`PromptConfig`).

@@ -1,4 +1,6 @@
-"""Scores by the official rule, and beside them what the official rule hides (`spec/video-mme.md` section 4).
+"""Scores by the official rule, and beside them what the official rule hides.
+
+See `docs/reference/video_mme.md`, section 4.
 
 Official accuracy divides by the *answered* questions, so a model that stays silent on hard ones gains; strict accuracy
 divides by all. Buckets are the durations of the benchmark, and "overall" pools them.

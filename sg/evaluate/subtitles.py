@@ -1,8 +1,8 @@
 """Subtitles in a prompt: reading `.srt` files and cutting them at the model's own frame times.
 
-The cutting is the benchmark's official rule (`spec/video-mme.md` section 3): for each frame the first cue that is on
-screen strictly between its start and end, one line a frame, repeats kept. Cue text is what the official slicer's
-parser makes of it, so style tags become `{\\i1}` codes and other tags vanish.
+The cutting is the benchmark's official rule (`docs/reference/video_mme.md`, section 3): for each frame the first cue
+with start < frame time < end, one line per frame, repeated lines kept. The text of a cue is the output of the official
+slicer's parser: style tags become `{\\i1}` codes and other tags are removed.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from sg.curate.order import is_target_side, video_keys
     ("seed", "key", "sides"),
     [(0, 0x468B16D877A6710D, [0, 1, 0, 0, 1, 0, 1, 0]), (7, 0x777D3ADF970CE302, [1, 1, 1, 0, 0, 0, 0, 0])],
 )
-def test_keys_and_sides_have_the_values_of_the_specification(seed, key, sides):
+def test_keys_and_sides_have_the_documented_values(seed, key, sides):
     keys = video_keys(["webvid/0000001"], seed)
     assert int(keys[0]) == key
     assert [int(is_target_side(keys, round_number)[0]) for round_number in range(8)] == sides

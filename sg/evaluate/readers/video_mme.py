@@ -1,4 +1,6 @@
-"""Video-MME as the hub has it, or as people unpacked it (`spec/video-mme.md` section 1); the demo's benchmark too.
+"""Video-MME as the hub has it, or as people unpacked it; the demo's benchmark too.
+
+See `docs/reference/video_mme.md`, section 1.
 
 The folder holds the Parquet table and either the hub's archives (`videos_chunked_01.zip` .., `subtitle.zip`), which are
 unpacked once, or films and subtitles in any of the places where known tools put them.

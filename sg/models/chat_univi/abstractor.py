@@ -1,4 +1,6 @@
-"""From patch features to the few visual tokens the language model reads (spec `chat-univi.md` sections 5 and 6).
+"""From patch features to the few visual tokens the language model reads.
+
+See `docs/reference/chat_univi.md`, sections 5 and 6.
 
 Shapes: F frames of all clips one after another, T frames of one clip, P patches, C channels. An image or a video event
 becomes `sum(clusters)` tokens (64 + 32 + 16 in v1.5). No parameters, no positional encoding: time reaches the language

@@ -1,4 +1,7 @@
-"""From encoded dialogs and their clips to the arguments of the model's `forward` (spec `chat-univi.md` section 13)."""
+"""From encoded dialogs and their clips to the arguments of the model's `forward`.
+
+See `docs/reference/chat_univi.md`, section 13.
+"""
 
 from __future__ import annotations
 

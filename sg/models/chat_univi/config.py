@@ -1,4 +1,7 @@
-"""Configuration of the composite model; defaults are Chat-UniVi-7B v1.5 (spec `chat-univi.md` sections 1 and 2)."""
+"""Configuration of the composite model; defaults are Chat-UniVi-7B v1.5.
+
+See `docs/reference/chat_univi.md`, sections 1 and 2.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""DPC-KNN token merging: the parameter-free heart of Chat-UniVi (spec `chat-univi.md` sections 3 and 4).
+"""DPC-KNN token merging: the parameter-free heart of Chat-UniVi.
+
+See `docs/reference/chat_univi.md`, sections 3 and 4.
 
 Shapes: B rows (frames or events), N tokens, C channels, K clusters. Everything runs in float32 whatever the input type
 or autocast state, because cluster indices are decided by differences far below half precision.

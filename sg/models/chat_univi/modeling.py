@@ -1,4 +1,6 @@
-"""Chat-UniVi as one model: frozen vision tower, token merging, linear projector, language model (spec `chat-univi.md`).
+"""Chat-UniVi as one model: frozen vision tower, token merging, linear projector, language model.
+
+See `docs/reference/chat_univi.md`.
 
 Shapes: B rows, L ids, S positions after splicing, F frames of all clips, T frames of one clip, n visual tokens of one
 clip, C tower width, D language-model width, V vocabulary.

@@ -1,7 +1,7 @@
 """From decoded frames to the tower's pixel values, equal to the last bit to the published PIL pipeline.
 
-Spec `chat-univi.md` section 12. Not transformers' default CLIP processor: that one resizes with torchvision where it is
-installed, up to 0.03 away from the pixels the model was trained on.
+See `docs/reference/chat_univi.md`, section 12. Not transformers' default CLIP processor: that one resizes with
+torchvision where it is installed, up to 0.03 away from the pixels the model was trained on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Putting visual tokens where the placeholders stand, in reading order; pure (spec `chat-univi.md` section 8).
+"""Putting visual tokens where the placeholders stand, in reading order; pure.
+
+See `docs/reference/chat_univi.md`, section 8.
 
 Shapes: B rows, L ids, S spliced positions, D model width, R runs of placeholders in the batch.
 """

@@ -1,4 +1,7 @@
-"""The frozen vision tower: patch features of an inner layer, nothing above it computed (spec `chat-univi.md` 1)."""
+"""The frozen vision tower: patch features of an inner layer, nothing above it computed.
+
+See `docs/reference/chat_univi.md`, section 1.
+"""
 
 from __future__ import annotations
 

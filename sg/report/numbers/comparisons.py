@@ -13,7 +13,10 @@ from sg.report.numbers.study import Arm, Study
 from sg.report.numbers.summary import ControlRow, LetterRow, PairRow, ProbeRow, Shape, TableRow
 
 PROBE_TOLERANCE = 4.0
-"""A probe counts as at chance within this many points of it (`spec/demo-world.md` section 8, point 4)."""
+"""A probe counts as at chance within this many points of it.
+
+See `docs/reference/demo_world.md`, section 8, point 4.
+"""
 
 
 def partner(study: Study, control: Arm) -> Arm | None:

@@ -2,7 +2,7 @@
 
 Constant: captions do nothing. Step: any captions help, their number does not matter. Saturating power law: the more
 the better, ever less so. With six points the last one is hardly ever identifiable, so it is shown with its band and
-beside the other two (`spec/video-mme.md` section 6).
+beside the other two (`docs/reference/video_mme.md`, section 6).
 """
 
 from __future__ import annotations

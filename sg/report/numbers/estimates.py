@@ -4,7 +4,7 @@ One rule serves everything the report prints. A run's accuracy is correct / answ
 question contributes `(correct - accuracy) / answered` to its error, an unanswered one nothing. These contributions are
 averaged over the seeds of an arm, subtracted between two arms (the questions are the same, so shared difficulty
 cancels), and summed per video: the three questions of one video are not independent. With every question answered this
-is the clustered t of the per-question difference (`spec/video-mme.md` section 6, item 2).
+is the clustered t of the per-question difference (`docs/reference/video_mme.md`, section 6, item 2).
 """
 
 from collections.abc import Sequence

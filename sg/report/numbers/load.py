@@ -20,7 +20,9 @@ PUBLISHED = "published"
 REPORT_FOLDER = "report"
 DISCORDANCE = 0.22
 """Share of questions on which a model and its fine-tuned successor disagree, measured on Video-MME for a 2B model
-(`spec/video-mme.md` section 6); the study does not publish its answers, so its intervals can only be assumed."""
+(`docs/reference/video_mme.md`, section 6).
+
+The study does not publish its answers, so its intervals need this assumption."""
 
 
 def load_summary(source: str | Path) -> Summary:

@@ -1,8 +1,8 @@
 """How sure a score or a difference is: intervals, standard errors and tests that know questions come in videos.
 
 Three questions about one video are not independent, so errors are clustered by video wherever they can be
-(`spec/video-mme.md` section 6). Accuracies and differences are fractions, not percent. The mathematics is that of scipy
-and statsmodels; only the clustered sums are written here.
+(`docs/reference/video_mme.md`, section 6). Accuracies and differences are fractions, not percent. The mathematics is
+that of scipy and statsmodels; only the clustered sums are written here.
 """
 
 from __future__ import annotations

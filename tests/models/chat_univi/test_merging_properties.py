@@ -1,4 +1,7 @@
-"""Token merging against a slow, plain statement of the specification, on inputs of many sizes and kinds."""
+"""Token merging against a slow, plain version of the published rules, on inputs of many sizes and kinds.
+
+The rules are in `docs/reference/chat_univi.md`, section 3.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ SETTINGS = MergeSettings(clusters=(12, 6, 3), neighbours=(5, 3, 3))
 
 
 def scores(x: Floats, k: int, noise: Floats) -> tuple[Floats, Floats]:
-    """Distances [N, N] and density times separation [N] of one row of tokens, straight from the specification.
+    """Distances [N, N] and density times separation [N] of one row of tokens, straight from the published rules.
 
     In float32 and with PyTorch's own distances, as there: near density 1 the noise has nine distinct values only.
     """

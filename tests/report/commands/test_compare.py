@@ -110,7 +110,7 @@ def test_the_command_compares_and_says_a_mistake_in_one_sentence(tmp_path: Path)
 
 
 def test_the_published_differences_have_the_p_values_that_the_study_leaves_possible() -> None:
-    # spec/video-mme.md section 6, d = .22 and .10, overall
+    # `docs/reference/video_mme.md`, section 6, d = .22 and .10, overall
     found = {(d.setting, d.scale): d.p for d in published_deltas(read_published(), 0.22) if d.bucket == "overall"}
     assert [round(p, 3) for p in found.values()] == [
         *(0.485, 0.027, 0.044, 0.139, 0.119),

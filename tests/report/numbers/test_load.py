@@ -16,7 +16,11 @@ def test_the_published_study_is_measured_from_its_counts() -> None:
     assert [row.scale_label for row in rows] == ["0", "50k", "100k", "200k", "400k", "530k"]
     cell = rows[2].cells["overall"]
     assert cell.delta is not None
-    assert (cell.delta.value, round(cell.delta.p or 0, 3)) == (pytest.approx(2.0), 0.027)  # the spec's table, d=.22
+    assert (cell.delta.value, round(cell.delta.p or 0, 3)) == (
+        pytest.approx(2.0),
+        0.027,
+        # `docs/reference/video_mme.md`, section 6, d=.22
+    )
 
 
 def test_no_published_difference_holds_after_holm() -> None:
@@ -29,7 +33,7 @@ def test_a_constant_describes_the_published_means_about_as_well_as_a_step() -> N
     without, with_subtitles = (table.shapes for table in published_summary().tables)
     assert [shape.name for shape in without][:2] == [shape.name for shape in with_subtitles][:2] == ["constant", "step"]
     gaps = [(shapes[1].aicc or 0) - (shapes[0].aicc or 0) for shapes in (without, with_subtitles)]
-    assert gaps == pytest.approx([0.8, 1.9], abs=0.05)  # spec/video-mme.md section 6
+    assert gaps == pytest.approx([0.8, 1.9], abs=0.05)  # `docs/reference/video_mme.md`, section 6
 
 
 def test_the_published_study_is_read_with_care() -> None:

@@ -1,4 +1,7 @@
-"""Published Chat-UniVi checkpoints to our model and back, bit for bit (spec `chat-univi.md` section 16)."""
+"""Published Chat-UniVi checkpoints to our model and back, bit for bit.
+
+See `docs/reference/chat_univi.md`, section 16.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Names and settings of the published checkpoints, mapped to ours and back (spec `chat-univi.md` sections 2 and 16)."""
+"""Names and settings of the published checkpoints, mapped to ours and back.
+
+See `docs/reference/chat_univi.md`, sections 2 and 16.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Token ids and labels of conversations, exact to the reference on any transformers (spec `chat-univi.md` 10 and 11).
+"""Token ids and labels of conversations, exact to the reference on any transformers.
+
+See `docs/reference/chat_univi.md`, sections 10 and 11.
 
 SentencePiece itself encodes every stretch of text between special tokens on its own, always with the dummy leading
 space. Tokenizer classes of newer transformers drop that space after `</s>`, which would mask every multi-turn sample.

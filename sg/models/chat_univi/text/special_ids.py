@@ -1,4 +1,7 @@
-"""Ids with a meaning of their own, in prompts, labels and the vocabulary (spec `chat-univi.md` section 2)."""
+"""Ids with a meaning of their own, in prompts, labels and the vocabulary.
+
+See `docs/reference/chat_univi.md`, section 2.
+"""
 
 PLACEHOLDER_ID = -200
 """Stands for one frame in the ids; a maximal run of them is one clip."""

@@ -1,4 +1,7 @@
-"""From messages to one text: conversation templates and placeholders (spec `chat-univi.md` sections 9 and 12)."""
+"""From messages to one text: conversation templates and placeholders.
+
+See `docs/reference/chat_univi.md`, sections 9 and 12.
+"""
 
 from __future__ import annotations
 
