@@ -25,7 +25,8 @@ from sg.demo.config import DemoWorldConfig
 from sg.evaluate.answering import evaluate
 from sg.evaluate.asking import Asker
 from sg.evaluate.benchmark import Benchmark, read_benchmark
-from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
+from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
+from sg.evaluate.config import AnsweringConfig, PromptConfig
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor
 from sg.models.chat_univi.identity import visual_token_identity
 from sg.models.config import ModelConfig
@@ -64,7 +65,7 @@ class Bench:
         prompt = PromptConfig(subtitle_header="Subs:", instruction="", last_line="Answer:")
         answering = AnsweringConfig(probes=[], max_new_tokens=8, batch_size=126)
         where = str(folder / "world" / "benchmark")
-        self.config = BenchmarkConfig("demo", where, prompt=prompt, answering=answering)
+        self.config = VideoMmeConfig("demo", where, prompt=prompt, answering=answering)
         self.benchmark: Benchmark = read_benchmark(self.config)
         self.model, self.encoder = build_model(MODEL), build_encoder(MODEL)
         self.processor = build_processor(MODEL, self.model)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sg.artefacts.answers import LETTERS
-from sg.core.errors import ConfigError, DataError
+from sg.core.errors import DataError
 from sg.core.fingerprints import fingerprint
+from sg.core.registry import Registry
 from sg.evaluate.config import BenchmarkConfig
 
 MAX_OPTIONS = 10
@@ -80,18 +81,22 @@ class Benchmark:
 class BenchmarkReader(Protocol):
     """Turns the folder of a benchmark into its videos and questions."""
 
-    def __call__(self, config: BenchmarkConfig) -> Benchmark:
-        """Read the benchmark that `config` describes."""
+    def __call__(self, config: Any) -> Benchmark:
+        """Read the benchmark that `config` describes, an instance of the registered settings class."""
         ...
 
 
-def read_benchmark(config: BenchmarkConfig) -> Benchmark:
-    """Read the benchmark of `config` with the reader it names."""
-    from sg.evaluate.readers import READERS
+BENCHMARKS: Registry[BenchmarkReader] = Registry("benchmark", "sg.evaluate.benchmarks")
 
-    if config.reader not in READERS:
-        raise ConfigError(f"benchmark.reader is {config.reader!r}, expected one of {', '.join(READERS)}.")
-    return READERS[config.reader](config)
+
+def read_benchmark(config: BenchmarkConfig) -> Benchmark:
+    """Read the benchmark with the reader that is registered for the class of `config`.
+
+    Raises:
+        ConfigError: there is no such reader.
+        MissingInputError, DataError: see the reader.
+    """
+    return BENCHMARKS.of(config)(config)
 
 
 def checked(benchmark: Benchmark, origin: Path) -> Benchmark:

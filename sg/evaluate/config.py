@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sg.artefacts.predictions import PROBES, SETTINGS, SWAPPED_VIDEO, ZEROED_VIDEO
-from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
 
 SUBTITLE_RULES = ("at_frames", "transcript")
 EMPTY_SUBTITLES = ("leave_out", "header")
-READERS = ("video_mme", "mlvu", "longvideobench", "custom")
 SAMPLINGS = ("greedy", "reference")
 
 
@@ -79,15 +77,14 @@ class AnsweringConfig:
 
 @dataclass
 class BenchmarkConfig:
-    """A benchmark on this machine.
+    """A benchmark on this machine; each file of `sg/evaluate/benchmarks` derives its own settings from this class.
 
-    `folder` holds its table, videos and subtitles in the layout that `reader` knows; `table` is the path of the table
+    `folder` holds its table, videos and subtitles in the layout of the benchmark; `table` is the path of the table
     in it; empty searches the usual places. Neither counts in the identity of answers: their content does.
     """
 
     name: str
     folder: str = field(metadata=NOT_IDENTITY)
-    reader: str = "video_mme"
     # Revision of the table: scores of Video-MME from before and after 2024-06-15 are not comparable.
     # `local` takes the commit that the hub's download recorded beside the table, if there is one.
     revision: str = "local"
@@ -101,9 +98,5 @@ class BenchmarkConfig:
         """Refuse unknown choices."""
         from sg.artefacts.answers import answer_reader
 
-        _check_choice("reader", self.reader, READERS)
         _check_choice("subtitles", self.subtitles, SUBTITLE_RULES)
         answer_reader(self.answer_reader)
-
-
-register("benchmark", "benchmark_schema", BenchmarkConfig)

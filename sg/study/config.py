@@ -13,7 +13,6 @@ import sg.caption.config
 import sg.caption.hosted.settings
 import sg.curate.config
 import sg.embed.config
-import sg.evaluate.config
 import sg.models.config
 import sg.sources.config  # noqa: F401
 from sg.artefacts.result import CONTROLS, EQUAL_STEPS
@@ -23,7 +22,11 @@ from sg.core.fingerprints import fingerprint
 from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import LoggerConfig
+from sg.evaluate.benchmark import BENCHMARKS
 from sg.train.config import RecipeConfig, TrainerConfig, without_unused
+
+# Registers the schemas of all benchmarks.
+BENCHMARKS.load()
 
 # What does not change a study's results, so that a repeated command with other values finds its runs again.
 _NOT_RESULTS = ("paths", "dry_run", "controls", "seed", "name")

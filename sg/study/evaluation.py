@@ -13,20 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Importing these modules puts the schemas of the config groups into Hydra's config store.
-import sg.evaluate.config
-import sg.models.config
+import sg.models.config  # registers the schema of the model
 from sg.artefacts.result import PREDICTIONS_FILE
 from sg.core.commands import command, register
 from sg.core.errors import ConfigError, DataError
 from sg.core.identity import code_version, made_by
 from sg.core.paths import PathsConfig
+from sg.evaluate.benchmark import BENCHMARKS
 from sg.train.config import TrainerConfig
 
 if TYPE_CHECKING:
     from sg.artefacts.predictions import Prediction
     from sg.evaluate.benchmark import Benchmark
     from sg.evaluate.scoring import Scores
+
+BENCHMARKS.load()  # registers the schemas of all benchmarks
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import make_world
 from sg.demo.language import caption, caption_from_extra
 from sg.evaluate.benchmark import read_benchmark
-from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
 
 TINY = DemoWorldConfig(videos_per_k=1, align_clips=3, instruct_clips=4, benchmark_videos=2, workers=1)
 PROJECT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def test_dialogs_name_films_that_are_there(folder: Path) -> None:
 
 
 def test_the_benchmark_is_read_as_video_mme(folder: Path) -> None:
-    benchmark = read_benchmark(BenchmarkConfig(name="demo", folder=str(folder / "benchmark")))
+    benchmark = read_benchmark(VideoMmeConfig(name="demo", folder=str(folder / "benchmark")))
     assert [video.duration for video in benchmark.videos] == ["short"] * 2 + ["medium"] * 2 + ["long"] * 2
     assert benchmark.num_questions == 18
     assert all(video.path is not None for video in benchmark.videos)

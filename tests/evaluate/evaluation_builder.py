@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import torch
 
 from sg.evaluate.benchmark import Benchmark, read_benchmark
+from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
 from sg.models.chat_univi.config import ChatUniViConfig
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
@@ -78,7 +79,7 @@ def benchmark_folder(folder: Path, videos: int = 6) -> Path:
 
 def benchmark_config(folder: Path, **answering: Any) -> BenchmarkConfig:
     values = {"max_new_tokens": 4, "stop_at_first_letter": False} | answering
-    return BenchmarkConfig("demo", str(folder), prompt=PromptConfig(), answering=AnsweringConfig(**values))
+    return VideoMmeConfig("demo", str(folder), prompt=PromptConfig(), answering=AnsweringConfig(**values))
 
 
 def visual_tokens(benchmark: Benchmark, seed: int = 1) -> dict[str, Clip]:

@@ -252,7 +252,7 @@ def test_every_setting_of_a_benchmark_counts_for_the_answers_unless_its_field_is
     made = world(tmp_path / "benchmark", videos=3)
     name = answers_identity(made.benchmark, made.config, "model 1").name
     marked = {"folder", "table", "settings", "probes", "batch_size", "check_in_full"}
-    others = {"reader": "mlvu", "subtitles": "transcript", "answer_reader": "official_2024_06_18"}
+    others = {"subtitles": "transcript", "answer_reader": "official_2024_06_18"}
     others |= {"empty_subtitles": "header", "sampling": "reference", "settings": [], "probes": []}
     for part in ("", "prompt", "answering"):
         settings = getattr(made.config, part) if part else made.config

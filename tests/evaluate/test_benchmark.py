@@ -7,7 +7,7 @@ import pytest
 
 from sg.core.errors import DataError, MissingInputError
 from sg.evaluate.benchmark import read_benchmark
-from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
 
 OPTIONS = ["A. red.", "B. blue.", "C. green.", "D. black."]
 
@@ -24,8 +24,8 @@ def benchmark_folder(folder: Path, rows: list[dict[str, Any]], name: str = "test
     return folder
 
 
-def config(folder: Path, **more: Any) -> BenchmarkConfig:
-    return BenchmarkConfig(name="video_mme", folder=str(folder), **more)
+def config(folder: Path, **more: Any) -> VideoMmeConfig:
+    return VideoMmeConfig(name="video_mme", folder=str(folder), **more)
 
 
 def touch(path: Path) -> Path:

@@ -50,7 +50,6 @@ def test_empty_wording_is_left_out() -> None:
         (lambda: AnsweringConfig(batch_size=0), "benchmark.answering.batch_size is 0, expected 1 or more"),
         (lambda: BenchmarkConfig("b", "f", subtitles="all"), "benchmark.subtitles is 'all'"),
         (lambda: BenchmarkConfig("b", "f", answer_reader="x"), "benchmark.answer_reader is 'x'"),
-        (lambda: BenchmarkConfig("b", "f", reader="x"), "benchmark.reader is 'x'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_key_and_the_choices(make: object, message: str) -> None:

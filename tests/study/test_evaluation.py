@@ -19,7 +19,8 @@ from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import make_world
 from sg.evaluate.asking import Asker
 from sg.evaluate.benchmark import read_benchmark
-from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
+from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
+from sg.evaluate.config import AnsweringConfig, PromptConfig
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor
 from sg.models.config import ModelConfig
 from sg.study.evaluation import EvaluateConfig, evaluate_checkpoint, merge_folder, run_shards, score_file
@@ -63,7 +64,7 @@ def settings_of(world: Path, folder: Path, **answering: object) -> EvaluateConfi
         checkpoint=str(world / "checkpoint"),
         output=str(folder / "out"),
         model=MODEL,
-        benchmark=BenchmarkConfig("demo", benchmark, prompt=PROMPT, answering=answers),
+        benchmark=VideoMmeConfig("demo", benchmark, prompt=PROMPT, answering=answers),
         trainer=TrainerConfig(decode_workers=0),
         paths=PathsConfig(work=str(folder / "work"), runs=str(folder / "runs")),
     )

@@ -7,6 +7,10 @@ import pytest
 
 from sg.core.errors import DataError, MissingInputError
 from sg.evaluate.benchmark import read_benchmark
+from sg.evaluate.benchmarks.custom import CustomBenchmarkConfig
+from sg.evaluate.benchmarks.longvideobench import LongVideoBenchConfig
+from sg.evaluate.benchmarks.mlvu import MlvuConfig
+from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.subtitles import read_cues, transcript_lines
 from tests.evaluate.test_benchmark import OPTIONS, benchmark_folder, config, table_row, touch
@@ -16,7 +20,7 @@ def custom(folder: Path, *items: Any) -> BenchmarkConfig:
     folder.mkdir(exist_ok=True)
     lines = [item if isinstance(item, str) else json.dumps(item) for item in items]
     (folder / "questions.jsonl").write_text("\n".join(lines))
-    return BenchmarkConfig("mine", str(folder), reader="custom")
+    return CustomBenchmarkConfig("mine", str(folder))
 
 
 def item(**changes: Any) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def mlvu(folder: Path, **changes: Any) -> BenchmarkConfig:
     (folder / "json" / "1_plotQA.json").write_text(json.dumps([question | changes, question | {"question": "Why?"}]))
     open_item = {"video": "v.mp4", "duration": 10, "question": "Describe.", "answer": "A text."}
     (folder / "json" / "9_summary.json").write_text(json.dumps([open_item]))
-    return BenchmarkConfig("mlvu", str(folder), reader="mlvu")
+    return MlvuConfig("mlvu", str(folder))
 
 
 def test_mlvu_s_choice_tasks_are_read_and_its_open_ones_left_out(tmp_path: Path) -> None:
@@ -104,7 +108,7 @@ def long_video(folder: Path, **changes: Any) -> BenchmarkConfig:
     question |= {"correct_choice": 3, "duration": 600.0, "duration_group": 600, "topic_category": "KA"}
     question |= {"question_category": "S2E", "subtitle_path": "x_en.json", "starting_timestamp_for_subtitles": 100}
     (folder / "lvb_val.json").write_text(json.dumps([question | changes]))
-    return BenchmarkConfig("longvideobench", str(folder), reader="longvideobench")
+    return LongVideoBenchConfig("longvideobench", str(folder))
 
 
 def test_longvideobench_is_read_with_the_subtitles_of_the_cut(tmp_path: Path) -> None:
@@ -137,10 +141,10 @@ def test_a_set_without_answers_is_refused(tmp_path: Path) -> None:
         read_benchmark(made)
 
 
-@pytest.mark.parametrize("reader", ["mlvu", "longvideobench", "custom"])
-def test_a_missing_benchmark_names_the_setting_to_change(reader: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [MlvuConfig, LongVideoBenchConfig, CustomBenchmarkConfig, VideoMmeConfig])
+def test_a_missing_benchmark_names_the_setting_to_change(settings: type[BenchmarkConfig], tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"benchmark\.folder"):
-        read_benchmark(BenchmarkConfig("x", str(tmp_path / "nothing"), reader=reader))
+        read_benchmark(settings("x", str(tmp_path / "nothing")))
 
 
 def hub_folder(folder: Path, videos: int = 3) -> Path:

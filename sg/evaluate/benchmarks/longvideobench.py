@@ -7,6 +7,7 @@ An item has `id`, `video_path`, `question`, `candidates` (up to five), `correct_
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sg.artefacts.names import safe_video_id
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json
 from sg.evaluate.benchmark import (
+    BENCHMARKS,
     Benchmark,
     BenchmarkVideo,
     Question,
@@ -30,7 +32,13 @@ TABLE = "lvb_val.json"
 UNUSED_OPTION = "N/A"
 
 
-def read_longvideobench(config: BenchmarkConfig) -> Benchmark:
+@dataclass
+class LongVideoBenchConfig(BenchmarkConfig):
+    """LongVideoBench's validation set."""
+
+
+@BENCHMARKS.register("longvideobench", LongVideoBenchConfig)
+def read_longvideobench(config: LongVideoBenchConfig) -> Benchmark:
     """Read a folder of LongVideoBench's shape.
 
     `duration` is Video-MME's bucket of the film's length (the groups 15 and 60 are short, 600 medium, 3600 long),

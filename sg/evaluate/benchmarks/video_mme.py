@@ -9,14 +9,14 @@ unpacked once, or films and subtitles in any of the places where known tools put
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sg.artefacts.names import check_video_id
 from sg.core.errors import DataError, MissingInputError
 from sg.evaluate.archives import Unpacked, unpack
-from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question, check_options, checked, first_file
+from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, check_options, checked, first_file
 from sg.evaluate.config import BenchmarkConfig
 
 HUB_ID = "lmms-lab/Video-MME"
@@ -32,7 +32,13 @@ VIDEO_ARCHIVES, UNPACKED_VIDEOS = "videos_chunked_*.zip", "data"
 SUBTITLE_ARCHIVES, UNPACKED_SUBTITLES = "subtitle*.zip", "subtitle"
 
 
-def read_video_mme(config: BenchmarkConfig) -> Benchmark:
+@dataclass
+class VideoMmeConfig(BenchmarkConfig):
+    """Video-MME, or a benchmark in its layout such as that of the demo."""
+
+
+@BENCHMARKS.register("video_mme", VideoMmeConfig)
+def read_video_mme(config: VideoMmeConfig) -> Benchmark:
     """Read a folder of Video-MME's shape, unpacking what only its archives hold.
 
     Missing videos and subtitles are no error here: they become rows with a reason.
@@ -59,7 +65,7 @@ def _snapshot(folder: Path) -> Path:
     return revisions[0] if len(revisions) == 1 else folder
 
 
-def _table_path(config: BenchmarkConfig, folder: Path) -> Path:
+def _table_path(config: VideoMmeConfig, folder: Path) -> Path:
     places = [config.table] if config.table else TABLE_PLACES
     for place in places:
         if (folder / place).is_file():

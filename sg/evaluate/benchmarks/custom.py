@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sg.artefacts.names import resolve_inside, safe_video_id
 from sg.core.content import file_content
 from sg.core.errors import DataError, MissingInputError
 from sg.evaluate.benchmark import (
+    BENCHMARKS,
     Benchmark,
     BenchmarkVideo,
     Question,
@@ -33,7 +35,13 @@ TABLE = "questions.jsonl"
 NO_BUCKET = "all"
 
 
-def read_custom(config: BenchmarkConfig) -> Benchmark:
+@dataclass
+class CustomBenchmarkConfig(BenchmarkConfig):
+    """Your own questions."""
+
+
+@BENCHMARKS.register("custom", CustomBenchmarkConfig)
+def read_custom(config: CustomBenchmarkConfig) -> Benchmark:
     """Read a JSONL file of questions; films that are not there become rows with a reason.
 
     Raises:

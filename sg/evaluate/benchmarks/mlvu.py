@@ -7,6 +7,7 @@ The two tasks without candidates are open questions, which no letter answers: th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sg.artefacts.names import safe_video_id
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json
 from sg.evaluate.benchmark import (
+    BENCHMARKS,
     Benchmark,
     BenchmarkVideo,
     Question,
@@ -29,7 +31,13 @@ HUB_ID = "MLVU/MVLU"
 TABLE_FOLDERS = ("json", "MLVU/json", ".")
 
 
-def read_mlvu(config: BenchmarkConfig) -> Benchmark:
+@dataclass
+class MlvuConfig(BenchmarkConfig):
+    """The choice tasks of MLVU's dev set."""
+
+
+@BENCHMARKS.register("mlvu", MlvuConfig)
+def read_mlvu(config: MlvuConfig) -> Benchmark:
     """Read a folder of MLVU's shape; `domain` and `task_type` are the task, buckets of duration are Video-MME's.
 
     Raises:

@@ -1,0 +1,1 @@
+"""One file per benchmark: its settings, and how its folder becomes videos with questions."""
