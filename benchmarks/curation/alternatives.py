@@ -49,8 +49,14 @@ METHODS = {
 RUN = """
 import json, resource, sys, time
 from pathlib import Path
-from sg.curate.baselines.config import *
-from sg.curate.config import TomeConfig
+from sg.curate.curators.d4 import D4Config
+from sg.curate.curators.dbp import DbpConfig
+from sg.curate.curators.hierarchical_kmeans import HierarchicalKMeansConfig
+from sg.curate.curators.kmeans import KMeansConfig
+from sg.curate.curators.random import RandomConfig
+from sg.curate.curators.semdedup import SemDedupConfig
+from sg.curate.curators.ssl_prototypes import PrototypesConfig
+from sg.curate.tome.settings import TomeConfig
 from sg.curate.pipeline import curate
 started, cpu = time.monotonic(), time.process_time()
 curate({config}, Path({vectors!r}), None, Path({out!r}))

@@ -23,8 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sg.artefacts.forest import read_forest
-from sg.curate.config import TomeConfig
 from sg.curate.pipeline import curate
+from sg.curate.tome.settings import TomeConfig
 
 LITERAL = {
     "order": "reference",

@@ -25,7 +25,7 @@ MOST_KILLS = 6
 NURSERY = """
 import os, sys
 from pathlib import Path
-from sg.curate.config import TomeConfig
+from sg.curate.tome.settings import TomeConfig
 from sg.curate.pipeline import curate
 import sg.curate.tome.resume, sg.curate.tome.merge
 

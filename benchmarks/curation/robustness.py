@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sg.artefacts.forest import Forest
 from sg.artefacts.vectors import Vectors, read_vectors
-from sg.curate.config import TomeConfig
 from sg.curate.removals import forest_of
 from sg.curate.tome.merge import RoundRecord, merge_videos
+from sg.curate.tome.settings import TomeConfig
 from sg.curate.videos import load_videos
 
 FORCED = {"exact_below": 5000, "rows_per_cell": 100}

@@ -18,8 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from sg.artefacts.forest import read_forest
 from sg.artefacts.vectors import read_vector_ids
 from sg.core.files import read_json
-from sg.curate.config import ShardedTomeConfig, TomeConfig
 from sg.curate.pipeline import curate
+from sg.curate.sharded.settings import ShardedTomeConfig
+from sg.curate.tome.settings import TomeConfig
 
 
 def main() -> None:

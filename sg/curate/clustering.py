@@ -1,13 +1,19 @@
-"""Spherical k-means on unit vectors, in blocks; sums are taken in a fixed order, so that threads do not matter."""
+"""Spherical k-means on unit vectors, in blocks.
+
+Sums are taken in a fixed order, so the result does not depend on the number of threads. torch is imported inside the
+functions, because the curators import this module when the config store is filled.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from sg.curate.matching.exact import full_precision
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Rows = NDArray[np.int64]
 _ROWS_AT_ONCE = 4096
@@ -37,7 +43,11 @@ def spherical_kmeans(
 def nearest_centres(
     unit: NDArray[np.floating], centres: NDArray[np.floating], device: torch.device | None = None
 ) -> tuple[Rows, NDArray[np.floating]]:
-    """[n] nearest centre of each row and [n] the cosine with it."""
+    """[n] nearest centre of each row of `unit` [n, d] among `centres` [k, d], and [n] the cosine with it."""
+    import torch
+
+    from sg.curate.matching.exact import full_precision
+
     table = torch.from_numpy(centres).to(device or "cpu")
     nearest, cosine = np.empty(len(unit), np.int64), np.empty(len(unit), unit.dtype)
     with full_precision():
@@ -51,6 +61,8 @@ def nearest_centres(
 
 def nearest_several(block: Tensor, centres: Tensor, count: int) -> Tensor:
     """[n, count] the nearest centres of each row of `block` [n, d], the nearest first."""
+    import torch
+
     count = min(count, len(centres))
     parts = (block[start : start + _ROWS_AT_ONCE] for start in range(0, len(block), _ROWS_AT_ONCE))
     return torch.cat([(part @ centres.T).topk(count, dim=1).indices for part in parts])

@@ -15,7 +15,7 @@ from sg.artefacts.vectors import INFO_FILE
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import read_json
 from sg.core.scales import parse_scale
-from sg.curate.config import CurateConfig, ShardedTomeConfig
+from sg.curate.config import CurateConfig
 from sg.curate.describe.export import export_core
 from sg.curate.describe.statistics import StatisticsSettings
 from sg.curate.pipeline import curate
@@ -105,8 +105,11 @@ def _describe(config: CurateConfig, inputs: CurateInputs, folder: Path) -> None:
     """Numbers and lists of the cores that the config names, and a summary in the log."""
     forest = read_forest(folder / FOREST_FILE)
     sizes = [size for size in _sizes(config.scales, config.data, len(forest)) if size <= len(forest)]
-    if isinstance(config.curator, ShardedTomeConfig) and len(forest) > config.curator.in_memory_below:
-        log.info("curation: numbers about cores need all vectors in memory, and are left out for so many")
+    most = config.curator.most_in_memory
+    if most is not None and len(forest) > most:
+        log.info(
+            "curation: no numbers about cores, because they need the vectors of all %d videos in memory", len(forest)
+        )
         _export(config, forest, folder)
         return
     benchmark = Path(config.benchmark_vectors) if config.benchmark_vectors else None

@@ -14,15 +14,16 @@ from sg.artefacts.manifest import Manifest
 from sg.artefacts.vectors import read_vectors, vectors_fingerprint
 from sg.core.files import file_lock, read_json, write_json
 from sg.core.fingerprints import fingerprint
-from sg.curate.config import CuratorConfig
+from sg.core.identity import Identity, identity, made_by
 from sg.curate.describe.statistics import STATISTICS_FILE, StatisticsSettings, core_statistics
 from sg.curate.pipeline import CURATION_FILE, captions_for, curation_identity
-from sg.curate.videos import select_videos
+from sg.curate.settings import CuratorConfig
+from sg.curate.videos import choose_ids, select_vectors
 
 log = logging.getLogger(__name__)
 
-_STATISTICS_VERSION = 2
-"""Raised when the numbers change, so that a `statistics.json` of before is written anew."""
+STATISTICS_VERSION = 3
+"""To be raised when the same forest and settings give other numbers than before."""
 
 
 def describe_cores(
@@ -47,23 +48,20 @@ def describe_cores(
     path = out_folder / STATISTICS_FILE
     forest = read_forest(out_folder / FOREST_FILE)
     wanted = sorted({size for size in sizes if 0 < size <= len(forest)})
-    benchmark = vectors_fingerprint(benchmark_folder) if benchmark_folder else None
-    numbers = dataclasses.asdict(settings) | {"device": None}
-    made_from = fingerprint(
-        [
-            _STATISTICS_VERSION,
-            forest.content_hash,
-            wanted,
-            numbers,
-            benchmark,
-            sources is not None,
-            families is not None,
-        ]
-    )
-    if path.is_file() and read_json(path).get("fingerprint") == made_from:
+    inputs = {
+        "forest": forest.content_hash,
+        "vectors": vectors_fingerprint(vectors_folder),
+        "sizes": wanted,
+        "benchmark": vectors_fingerprint(benchmark_folder) if benchmark_folder else None,
+        "sources": None if sources is None else fingerprint(sources),
+        "families": None if families is None else fingerprint(families),
+    }
+    work = identity("core statistics", settings=settings, inputs=inputs, version=STATISTICS_VERSION)
+    if path.is_file() and read_json(path).get("fingerprint") == work.name:
         return path
     unit = unit_of_forest(forest, read_vectors(vectors_folder))
-    result: dict[str, Any] = {"fingerprint": made_from, "forest": forest.content_hash, "curator": out_folder.name}
+    result: dict[str, Any] = {"fingerprint": work.name, "forest": forest.content_hash, "curator": out_folder.name}
+    result |= made_by(work)
     result |= core_statistics(forest, unit, wanted, settings, sources=sources, families=families)
     if benchmark_folder:
         result["contamination"] = contamination(forest, unit, read_vectors(benchmark_folder), wanted, settings)
@@ -112,15 +110,15 @@ def extend_curation(
     """
     from sg.curate.changes import extend_forest
 
-    identity = curation_identity(config, vectors_folder, captions_for(config, captions_path), wanted, missing)
+    work = curation_identity(config, vectors_folder, captions_for(config, captions_path), wanted, missing)
     with file_lock(out_folder / ".lock"):
         vectors = read_vectors(vectors_folder)
-        if wanted is not None:
-            vectors, _ = select_videos(vectors, wanted, missing)
+        video_ids, _ = choose_ids(vectors.video_ids, wanted, missing)
+        vectors = select_vectors(vectors, video_ids)
         forest = read_forest(out_folder / FOREST_FILE)
         extended = extend_forest(forest, vectors, size, getattr(config, "device", "auto"))
         note = {"extended": len(extended) - len(forest), "extends": forest.content_hash, "at_size": size}
-        return _replace(out_folder, extended, identity, note)
+        return _replace(out_folder, extended, work, note)
 
 
 def forget_in_curation(
@@ -139,20 +137,20 @@ def forget_in_curation(
     """
     from sg.curate.changes import forget_videos
 
-    identity = curation_identity(config, vectors_folder, captions_for(config, captions_path), wanted, missing)
+    work = curation_identity(config, vectors_folder, captions_for(config, captions_path), wanted, missing)
     with file_lock(out_folder / ".lock"):
         forest = read_forest(out_folder / FOREST_FILE)
         left = forget_videos(forest, video_ids, read_vectors(vectors_folder))
-        return _replace(out_folder, left, identity, {"forgotten": len(forest) - len(left)})
+        return _replace(out_folder, left, work, {"forgotten": len(forest) - len(left)})
 
 
-def _replace(out_folder: Path, forest: Forest, identity: dict[str, Any], note: dict[str, Any]) -> Path:
+def _replace(out_folder: Path, forest: Forest, work: Identity, note: dict[str, Any]) -> Path:
     """Write a changed forest; `note` joins the changes that `curation.json` lists."""
     path = out_folder / CURATION_FILE
     report = read_json(path) if path.is_file() else {}
-    report |= {"fingerprint": fingerprint(identity), "identity": identity}
+    report |= {"fingerprint": work.name, **made_by(work)}
     report["changes"] = [*report.get("changes", []), note]
-    info = {**forest.info, "fingerprint": fingerprint(identity)}
+    info = {**forest.info, "fingerprint": work.name}
     info |= {key: value for key, value in note.items() if key == "extends"}
     write_json(path, report)
     log.info("curation: %s", ", ".join(f"{key} {value}" for key, value in note.items()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from sg.artefacts.vectors import Vectors
 from sg.core.errors import ConfigError, DataError
 from sg.curate.order import video_keys
-
-Order = Literal["hashed", "reference", "shuffled"]
 
 _ROWS_AT_ONCE = 16_384
 
@@ -46,8 +44,8 @@ def load_videos(
     captions: Mapping[str, str] | None,
     *,
     seed: int,
-    order: Order = "hashed",
-    dtype: Literal["float32", "float64"] = "float32",
+    order: str = "hashed",
+    dtype: str = "float32",
     center: bool = False,
 ) -> Videos:
     """Bring stored vectors into canonical order and to unit length; the given matrix is not changed.
@@ -84,28 +82,40 @@ def exact_families(stored: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.array([first.setdefault(digest, row) for row, digest in enumerate(hashes)], dtype=np.int64)
 
 
-def select_videos(
-    vectors: Vectors, wanted: Sequence[str], missing: Literal["error", "skip"]
-) -> tuple[Vectors, dict[str, str]]:
-    """The vectors of the `wanted` videos, in the order of the vectors, and the ids left out with the reason.
+def choose_ids(
+    available: Sequence[str], wanted: Sequence[str] | None, missing: Literal["error", "skip"]
+) -> tuple[list[str], dict[str, str]]:
+    """The ids to curate, in the order of the vectors, and the ids that are left out with the reason.
+
+    Args:
+        available: ids of all vectors.
+        wanted: ids of the usable videos; None takes all that have a vector.
+        missing: what to do when a wanted video has no vector: stop, or leave it out.
 
     Raises:
         DataError: a wanted video has no vector and `missing` is "error".
     """
-    available = set(vectors.video_ids)
-    lacking = [video_id for video_id in wanted if video_id not in available]
+    if wanted is None:
+        return list(available), {}
+    keep, known = set(wanted), set(available)
+    lacking = [video_id for video_id in wanted if video_id not in known]
     if lacking and missing == "error":
         raise DataError(
             f"{len(lacking)} videos of the manifest have no vector ({', '.join(map(repr, lacking[:3]))}): run "
             "`python -m sg.embed` again, or leave them out with missing=skip."
         )
-    keep = set(wanted)
-    rows = [row for row, video_id in enumerate(vectors.video_ids) if video_id in keep]
     excluded = dict.fromkeys(lacking, "no vector")
-    excluded |= {video_id: "not usable in the manifest" for video_id in vectors.video_ids if video_id not in keep}
+    excluded |= {video_id: "not usable in the manifest" for video_id in available if video_id not in keep}
+    return [video_id for video_id in available if video_id in keep], excluded
+
+
+def select_vectors(vectors: Vectors, video_ids: Collection[str]) -> Vectors:
+    """The vectors of the given videos, in the order of `vectors`."""
+    keep = set(video_ids)
+    rows = [row for row, video_id in enumerate(vectors.video_ids) if video_id in keep]
     if len(rows) == len(vectors.video_ids):
-        return vectors, excluded
-    return Vectors([vectors.video_ids[row] for row in rows], vectors.matrix[rows], vectors.info), excluded
+        return vectors
+    return Vectors([vectors.video_ids[row] for row in rows], vectors.matrix[rows], vectors.info)
 
 
 def _centred(unit: NDArray[np.floating], ids: Sequence[str]) -> NDArray[np.floating]:

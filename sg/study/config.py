@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
 import sg.caption.config
 import sg.caption.hosted.settings
-import sg.curate.config
 import sg.embed.config
 import sg.models.config
 import sg.sources.config  # noqa: F401
@@ -22,11 +21,13 @@ from sg.core.fingerprints import fingerprint
 from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import LoggerConfig
+from sg.curate.registry import CURATORS
 from sg.evaluate.benchmark import BENCHMARKS
 from sg.train.config import RecipeConfig, TrainerConfig, without_unused
 
-# Registers the schemas of all benchmarks.
+# Registers the schemas of all benchmarks and curators.
 BENCHMARKS.load()
+CURATORS.load()
 
 # What does not change a study's results, so that a repeated command with other values finds its runs again.
 _NOT_RESULTS = ("paths", "dry_run", "controls", "seed", "name")

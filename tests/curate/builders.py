@@ -1,10 +1,12 @@
 """Small inputs for the tests of curation."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from sg.artefacts.vectors import Vectors, write_vectors_info, write_vectors_part
+from sg.curate.registry import CURATORS
 from sg.curate.videos import load_videos
 
 
@@ -32,3 +34,9 @@ def write_vectors(folder: Path, vectors: Vectors, rows_per_part: int = 100) -> P
         write_vectors_part(folder, index, vectors.video_ids[part], vectors.matrix[part])
     write_vectors_info(folder, {"dim": vectors.dim})
     return folder
+
+
+def curated_forest(config, videos, captions=()):
+    """The merge forest of videos in memory by the curator of `config`."""
+    inputs = SimpleNamespace(captions=captions, store=None, read_videos=lambda seed, **_: videos)
+    return CURATORS.of(config)(inputs, config).forest

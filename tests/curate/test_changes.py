@@ -10,9 +10,9 @@ from sg.artefacts.forest import check_forest
 from sg.artefacts.vectors import Vectors
 from sg.core.errors import ConfigError, DataError
 from sg.curate.changes import extend_forest, forget_videos, unit_of_forest
-from sg.curate.config import TomeConfig
 from sg.curate.removals import forest_of
 from sg.curate.tome.merge import merge_videos
+from sg.curate.tome.settings import TomeConfig
 from sg.curate.videos import load_videos
 from tests.curate.builders import clumpy_vectors
 

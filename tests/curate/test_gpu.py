@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from sg.curate.config import TomeConfig
 from sg.curate.describe.statistics import StatisticsSettings, core_statistics
 from sg.curate.tome.merge import merge_videos
+from sg.curate.tome.settings import TomeConfig
 from tests.curate.builders import clumpy_videos
 
 pytestmark = [

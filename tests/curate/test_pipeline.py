@@ -2,7 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import field, make_dataclass, replace
 
 import pytest
 
@@ -13,10 +13,14 @@ from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.artefacts.vectors import Vectors, part_path
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import read_json
-from sg.curate.baselines.config import RandomConfig
-from sg.curate.config import CurateConfig, TomeConfig
+from sg.core.identity import NOT_IDENTITY, code_version, differences, identity, recorded
+from sg.curate.config import CurateConfig
+from sg.curate.curators.kmeans import KMeansConfig
+from sg.curate.curators.random import RandomConfig
 from sg.curate.pipeline import curate
 from sg.curate.run import curate_data
+from sg.curate.sharded.settings import ShardedTomeConfig
+from sg.curate.tome.settings import TomeConfig
 from sg.sources.config import DataConfig
 from tests.curate.builders import clumpy_vectors, write_vectors
 
@@ -53,7 +57,34 @@ def test_finished_work_is_kept_and_the_same_bytes_come_again(tmp_path, vectors):
     assert curate(TomeConfig(), vectors, None, tmp_path / "b").read_bytes() == first.read_bytes()
 
 
-def test_other_settings_vectors_or_captions_curate_anew(tmp_path, vectors):
+def test_a_raised_version_curates_again(tmp_path, vectors, monkeypatch):
+    path = curate(TomeConfig(), vectors, None, tmp_path / "out")
+    first = read_json(tmp_path / "out" / "curation.json")
+    before, stamp = path.read_bytes(), path.stat().st_mtime_ns
+    monkeypatch.setattr("sg.curate.pipeline.CURATION_VERSION", first["identity"]["version"] + 1)
+    assert curate(TomeConfig(), vectors, None, tmp_path / "out").stat().st_mtime_ns != stamp
+    again = read_json(tmp_path / "out" / "curation.json")
+    assert again["made_by"] != first["made_by"] and path.read_bytes() != before
+    changes = differences(recorded(first), recorded(again))
+    assert [change.key for change in changes] == ["version"]
+
+
+def test_the_record_of_a_curation_names_the_code_that_made_it(tmp_path, vectors):
+    curate(TomeConfig(), vectors, None, tmp_path / "out")
+    record = read_json(tmp_path / "out" / "curation.json")
+    assert record["code"] == code_version()
+    assert record["made_by"] == record["fingerprint"] == recorded(record).name
+
+
+@pytest.mark.parametrize("settings", [TomeConfig, ShardedTomeConfig, KMeansConfig])
+def test_a_new_setting_changes_the_identity_unless_it_is_marked(settings):
+    for metadata, num_names in ({}, 2), (NOT_IDENTITY, 1):
+        extended = make_dataclass("Extended", [("new", int, field(default=0, metadata=metadata))], bases=(settings,))
+        names = {identity("curation", settings=extended(new=new), version=1).name for new in (0, 1)}
+        assert len(names) == num_names
+
+
+def test_other_settings_vectors_or_captions_curate_again(tmp_path, vectors):
     out = tmp_path / "out"
     hashes = [read_forest(curate(TomeConfig(), vectors, None, out)).content_hash]
     hashes.append(read_forest(curate(TomeConfig(seed=1), vectors, None, out)).content_hash)
@@ -113,7 +144,7 @@ def test_a_handful_of_videos_is_curated_and_described(tmp_path, count):
 def test_the_exact_matchers_share_their_finished_work(tmp_path, vectors):
     path = curate(TomeConfig(matcher="projected"), vectors, None, tmp_path / "out")
     stamp = path.stat().st_mtime_ns
-    assert curate(TomeConfig(rows_per_cell=7), vectors, None, tmp_path / "out").stat().st_mtime_ns == stamp
+    assert curate(TomeConfig(block_rows=7), vectors, None, tmp_path / "out").stat().st_mtime_ns == stamp
     assert curate(TomeConfig(matcher="cells"), vectors, None, tmp_path / "out").stat().st_mtime_ns != stamp
 
 
@@ -133,7 +164,7 @@ def test_an_unfinished_run_is_refused_to_other_settings_and_goes_on_to_the_same_
             if not nursery.run(tmp_path / "out", until=unfinished / "round.npz"):
                 break
     assert not (tmp_path / "out" / "forest.parquet").exists()
-    with pytest.raises(ConfigError, match=r"settings.seed was 0, is 1"):
+    with pytest.raises(ConfigError, match=r"settings.seed: 0 -> 1"):
         curate(TomeConfig(seed=1), vectors, None, tmp_path / "out")
     assert curate(TomeConfig(matcher="projected"), vectors, None, tmp_path / "out").read_bytes() == undisturbed
     assert not unfinished.exists()
@@ -147,7 +178,7 @@ def test_runs_killed_at_random_moments_end_in_the_same_bytes(tmp_path, vectors):
 
 def test_two_commands_at_once_curate_once(tmp_path, vectors):
     script = (
-        "import sys; from pathlib import Path; from sg.curate.config import TomeConfig; "
+        "import sys; from pathlib import Path; from sg.curate.tome.settings import TomeConfig; "
         "from sg.curate.pipeline import curate; folder = Path(sys.argv[1]); "
         "curate(TomeConfig(), folder / 'vectors', None, folder / 'out')"
     )

@@ -7,7 +7,7 @@ and the number of near-duplicate families it holds. Every number has its counter
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sg.artefacts.forest import COLLAPSE_ROUND, Forest
+from sg.core.identity import NOT_IDENTITY
 from sg.curate.describe.embedding_map import embedding_map
 from sg.curate.matching.exact import full_precision
 from sg.curate.matching.matchers import choose_device
@@ -41,7 +42,7 @@ class StatisticsSettings:
     listed: int = 12
     map_points: int = 5000
     seed: int = 0
-    device: str = "auto"
+    device: str = field(default="auto", metadata=NOT_IDENTITY)
 
 
 def core_statistics(

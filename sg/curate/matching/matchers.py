@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sg.core.errors import ConfigError
-from sg.curate.config import TomeConfig
 from sg.curate.matching.exact import BlockStore, ExactMatcher, Matcher, Matches, match
 from sg.curate.tome.rounds import Edges, Rows
+from sg.curate.tome.settings import TomeConfig
 
 if TYPE_CHECKING:
     from sg.curate.matching.cells import Cells

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from sg.artefacts.vectors import read_part
 from sg.curate.clustering import nearest_centres
-from sg.curate.config import TomeConfig
 from sg.curate.matching.matchers import Matchers, unit_tensor
 from sg.curate.removals import Removals, row_cosines
 from sg.curate.sharded.shards import (
@@ -31,6 +30,7 @@ from sg.curate.sharded.shards import (
     write_shard,
 )
 from sg.curate.tome.rounds import Edges, Tokens, merge_groups
+from sg.curate.tome.settings import TomeConfig
 from sg.curate.tome.survivors import choose_winners, removals_of_round, survivor_rule
 from sg.curate.videos import Videos, unit_rows
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from sg.curate.clustering import grouped_rows, spherical_kmeans
-from sg.curate.config import ShardedTomeConfig
 from sg.curate.sharded.engines import Engine
 from sg.curate.sharded.jobs import GatherJob, PartJob, PlaceJob, gather_cell, place_tokens
+from sg.curate.sharded.settings import ShardedTomeConfig
 from sg.curate.sharded.shards import Rows, Vectors32
 
 _STEPS = 10

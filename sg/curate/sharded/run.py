@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from sg.core.progress import Progress
-from sg.curate.config import ShardedTomeConfig
 from sg.curate.matching.exact import Matches
 from sg.curate.order import is_target_side
 from sg.curate.removals import Removals, row_cosines
-from sg.curate.sharded.corpus import Corpus
+from sg.curate.sharded.corpus import ShardedCorpus
 from sg.curate.sharded.engines import Engine, open_engine
 from sg.curate.sharded.jobs import (
     Applied,
@@ -38,6 +37,7 @@ from sg.curate.sharded.jobs import (
     send_visitors,
 )
 from sg.curate.sharded.placement import centres_of, grouped, place
+from sg.curate.sharded.settings import ShardedTomeConfig
 from sg.curate.sharded.shards import Rows, cell_path, join, read_shard
 from sg.curate.sharded.state import ShardedState, load_state, save_state
 from sg.curate.tome.merge import RoundRecord, RunState, StateStore, collapse_exact, merge_on
@@ -60,7 +60,7 @@ class ShardedResult:
     rounds: list[RoundRecord]
 
 
-def merge_shards(corpus: Corpus, config: ShardedTomeConfig, folder: Path, store: StateStore) -> ShardedResult:
+def merge_shards(corpus: ShardedCorpus, config: ShardedTomeConfig, folder: Path, store: StateStore) -> ShardedResult:
     """Remove the videos of `corpus` by merging; shards and state lie in `folder`, `store` keeps the end in memory."""
     schedule = Schedule.of(config, len(corpus))
     with open_engine(config.engine, config.gpus_per_job) as engine:
@@ -78,7 +78,7 @@ def merge_shards(corpus: Corpus, config: ShardedTomeConfig, folder: Path, store:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    corpus: Corpus
+    corpus: ShardedCorpus
     config: ShardedTomeConfig
     schedule: Schedule
     engine: Engine

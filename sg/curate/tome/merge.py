@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from sg.artefacts.forest import COLLAPSE_ROUND
 from sg.core.progress import Progress
-from sg.curate.config import TomeConfig
 from sg.curate.matching.exact import BlockStore
 from sg.curate.matching.matchers import Matchers
 from sg.curate.order import is_target_side
@@ -28,6 +27,7 @@ from sg.curate.tome.rounds import (
     merge_tokens,
 )
 from sg.curate.tome.schedule import Schedule
+from sg.curate.tome.settings import TomeConfig
 from sg.curate.tome.survivors import Survivor, best_of_groups, choose_winners, removals_of_round, survivor_rule
 from sg.curate.videos import Videos
 

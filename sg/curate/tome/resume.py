@@ -13,6 +13,7 @@ import numpy as np
 
 from sg.core.errors import ConfigError
 from sg.core.files import atomic_path, read_json, write_json
+from sg.core.identity import Identity, differences, from_plain
 from sg.curate.matching.exact import Candidates
 from sg.curate.removals import Removals
 from sg.curate.tome.merge import RoundRecord, RunState
@@ -26,17 +27,18 @@ _REMOVALS = tuple(field.name for field in dataclasses.fields(Removals))
 class RunStore:
     """Keeps a run in `folder`, at most every `every_s` seconds.
 
-    `identity` (plain data, nested mappings) is all that decides the result. A folder of another identity is refused:
-    its work would be lost, or worse, mixed.
+    Raises:
+        ConfigError: the folder holds an unfinished run of another identity than `work`. It is not deleted, because it
+            may hold hours of work, and not resumed, because the result would be a mixture.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], every_s: float) -> None:
-        self._folder, self._identity, self._every_s = folder, identity, every_s
+    def __init__(self, folder: Path, work: Identity, every_s: float) -> None:
+        self._folder, self._identity, self._every_s = folder, work.plain(), every_s
         self._saved = time.monotonic()
         path = folder / _IDENTITY_FILE
-        if path.is_file() and (differing := _differences(read_json(path), identity)):
+        if path.is_file() and (differing := _differing(read_json(path), work)):
             raise ConfigError(
-                f"An unfinished curation in {folder} was made with other input or settings ({'; '.join(differing)}): "
+                f"An unfinished curation in {folder} was made with other inputs or settings ({differing}): "
                 "finish it with those, or delete that folder."
             )
 
@@ -120,11 +122,10 @@ class RoundBlocks:
         self.store.save_blocks(self.round_number, candidates, count)
 
 
-def _differences(before: Any, now: Any, name: str = "") -> list[str]:
-    """Sentences on where two plain values differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = sorted(before.keys() | now.keys())
-        return [
-            line for key in keys for line in _differences(before.get(key), now.get(key), f"{name}.{key}".strip("."))
-        ]
-    return [] if before == now else [f"{name} was {before}, is {now}"]
+def _differing(before: Any, work: Identity) -> str:
+    """In what the identity that an unfinished run recorded differs from `work`; "" where it does not."""
+    try:
+        changes = differences(from_plain(before), work)
+    except (KeyError, TypeError):
+        return "it was made by another version of sg"
+    return "; ".join(map(str, changes))

@@ -6,7 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from sg.curate.config import TomeConfig
+from sg.curate.tome.settings import TomeConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,24 +6,22 @@ import pytest
 
 from sg.artefacts.vectors import Vectors
 from sg.core.errors import DataError
-from sg.curate.baselines.config import RandomConfig
 from sg.curate.changes import unit_of_forest
-from sg.curate.config import TomeConfig
+from sg.curate.curators.random import RandomConfig
 from sg.curate.describe.contamination import contamination
 from sg.curate.describe.embedding_map import principal_plane
 from sg.curate.describe.export import export_core
 from sg.curate.describe.statistics import StatisticsSettings, core_statistics
-from sg.curate.pipeline import curated_order
-from sg.curate.removals import forest_of
+from sg.curate.tome.settings import TomeConfig
 from sg.curate.videos import load_videos
-from tests.curate.builders import clumpy_vectors
+from tests.curate.builders import clumpy_vectors, curated_forest
 
 VECTORS = clumpy_vectors(500)
 
 
 def curated(config):
     videos = load_videos(VECTORS, None, seed=0)
-    forest = forest_of(videos.ids, videos.unit, curated_order(config, videos).removals, {})
+    forest = curated_forest(config, videos)
     return forest, unit_of_forest(forest, VECTORS)
 
 

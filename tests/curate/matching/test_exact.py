@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sg.core.errors import ConfigError
-from sg.curate.config import TomeConfig
 from sg.curate.matching.bounds import principal_basis
 from sg.curate.matching.cells import CellMatcher, Cells
 from sg.curate.matching.exact import ExactMatcher, full_precision, match, row_top2
 from sg.curate.matching.faiss_candidates import FaissMatcher
 from sg.curate.matching.matchers import Matchers, unit_tensor
 from sg.curate.matching.projected import ProjectedMatcher
+from sg.curate.tome.settings import TomeConfig
 from tests.curate.builders import clumpy_matrix
 
 

@@ -11,11 +11,12 @@ from sg.artefacts.forest import read_forest
 from sg.artefacts.vectors import Vectors, part_path
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import read_json
-from sg.curate.config import ShardedTomeConfig, TomeConfig
 from sg.curate.pipeline import curate
 from sg.curate.sharded.engines import open_engine
 from sg.curate.sharded.jobs import PartJob, ScanJob, scan_part
+from sg.curate.sharded.settings import ShardedTomeConfig
 from sg.curate.sharded.shards import Shard, join, read_shard, write_shard
+from sg.curate.tome.settings import TomeConfig
 from tests.curate.builders import clumpy_vectors, write_vectors
 
 SMALL = ShardedTomeConfig(rows_per_shard=60, in_memory_below=40, probed_shards=99, verify_sample=50)
@@ -72,7 +73,7 @@ def test_a_sharded_run_that_stops_goes_on_to_the_same_forest(tmp_path, vectors, 
     monkeypatch.setattr("sg.curate.sharded.run.apply_edges", fail_once)
     with pytest.raises(OSError, match="disk is full"):
         curate(SMALL, vectors, None, tmp_path / "out")
-    with pytest.raises(ConfigError, match=r"rows_per_shard was 60, is 50"):
+    with pytest.raises(ConfigError, match=r"rows_per_shard: 60 -> 50"):
         curate(replace(SMALL, rows_per_shard=50), vectors, None, tmp_path / "out")
     assert curate(SMALL, vectors, None, tmp_path / "out").read_bytes() == expected
     assert not (tmp_path / "out" / "unfinished").exists()

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sg.artefacts.vectors import Vectors
-from sg.curate.config import TomeConfig
 from sg.curate.tome.merge import merge_videos
+from sg.curate.tome.settings import TomeConfig
 from sg.curate.videos import load_videos
 from tests.curate.tome.oracle import Rules, merge_forest
 

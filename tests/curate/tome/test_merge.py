@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from sg.artefacts.forest import check_forest
 from sg.artefacts.vectors import Vectors
 from sg.core.errors import ConfigError
-from sg.curate.config import TomeConfig
 from sg.curate.removals import forest_of
 from sg.curate.tome.merge import merge_videos
+from sg.curate.tome.settings import TomeConfig
 from sg.curate.videos import load_videos
 from tests.curate.builders import clumpy_vectors, clumpy_videos
 from tests.curate.tome import goldens as tome_goldens

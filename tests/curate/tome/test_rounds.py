@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sg.curate.config import TomeConfig
 from sg.curate.matching.matchers import Matchers
 from sg.curate.tome.rounds import Edges, Tokens, choose_edges, kept_positions, merge_groups, merge_tokens
+from sg.curate.tome.settings import TomeConfig
 from tests.curate.tome import goldens as tome_goldens
 
 

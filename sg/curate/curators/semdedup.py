@@ -1,24 +1,64 @@
-"""SemDeDup: near-duplicates within k-means cells go, the closest pairs first."""
+"""SemDeDup: near-duplicates within k-means cells are removed, the closest pairs first."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sg.artefacts.forest import NO_ROUND
-from sg.curate.baselines.config import SemDedupConfig
+from sg.core.identity import NOT_IDENTITY
+from sg.curate.checks import KEEPS, check_choice, check_positive
 from sg.curate.clustering import Rows, nearest_centres, spherical_kmeans
-from sg.curate.matching.exact import full_precision
+from sg.curate.inputs import Curated, CuratorInputs
+from sg.curate.registry import CURATORS
 from sg.curate.removals import Removals
+from sg.curate.settings import CuratorConfig
 from sg.curate.videos import Videos
 
 _ROWS_PER_CELL = 20
 _ROWS_AT_ONCE = 2048
 
 
+@dataclass
+class SemDedupConfig(CuratorConfig):
+    """SemDeDup (arXiv 2303.09540): videos are removed by their highest cosine to a predecessor in their cell.
+
+    As in the public code, and unlike the paper's text, a removed video still counts as a predecessor of later ones.
+
+    Attributes:
+        name: folder of the result.
+        seed: draws the initial centres, and the `random` rank.
+        cells: k-means cells; fewer (a twentieth of the videos) for small corpora.
+        keep: which videos rank first in a cell, and therefore stay longest: `hard` far from the centre, `easy` near to
+            it, `random`.
+        steps: Lloyd steps.
+    """
+
+    name: str = field(default="semdedup", metadata=NOT_IDENTITY)
+    cells: int = 1000
+    keep: str = "hard"
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("keep", self.keep, KEEPS)
+        check_positive(cells=self.cells, steps=self.steps)
+
+
+@CURATORS.register("semdedup", SemDedupConfig)
+def curate_by_semdedup(inputs: CuratorInputs, config: SemDedupConfig) -> Curated:
+    """Videos by falling cosine to their closest predecessor in the cell; see `semdedup_removals`."""
+    videos = inputs.read_videos(config.seed)
+    return Curated.of(videos, semdedup_removals(videos, config))
+
+
 def semdedup_removals(videos: Videos, config: SemDedupConfig) -> Removals:
-    """Videos by falling cosine to their closest predecessor in the cell; the first of each cell last, by key."""
+    """Videos by falling cosine to their closest predecessor in the cell.
+
+    The first video of each cell has no predecessor; those are removed last, by key.
+    """
     cell, cosine = cell_of_each(videos.unit, config.cells, config.seed, config.steps)
     rank = rank_key(config.keep, cosine, videos.keys)
     closest, similarity = closest_predecessors(videos.unit, cell, rank)
@@ -29,6 +69,14 @@ def semdedup_removals(videos: Videos, config: SemDedupConfig) -> Removals:
     return Removals(order, into[order], np.where(has_one, similarity, np.nan)[order], number[order])
 
 
+def split_after_dedup(videos: Videos, config: SemDedupConfig, share: float) -> tuple[Removals, Rows]:
+    """The first removals of SemDeDup, until `share` of the videos remains, and the remaining rows in rising order."""
+    order = semdedup_removals(videos, config)
+    cut = len(order) - max(1, round(share * len(order)))
+    removed = Removals(order.video[:cut], order.into[:cut], order.similarity[:cut], order.round[:cut])
+    return removed, np.sort(order.video[cut:])
+
+
 def cell_of_each(unit: NDArray[np.floating], cells: int, seed: int, steps: int) -> tuple[Rows, NDArray[np.floating]]:
     """[n] k-means cell of each row and [n] its cosine with the centre."""
     centres = spherical_kmeans(unit, cell_count(len(unit), cells), seed=seed % 2**32, steps=steps, sample=256 * cells)
@@ -36,12 +84,12 @@ def cell_of_each(unit: NDArray[np.floating], cells: int, seed: int, steps: int) 
 
 
 def cell_count(videos: int, cells: int) -> int:
-    """`cells`, or fewer where the corpus is too small to fill them."""
+    """`cells`, or fewer if the corpus is too small to fill them."""
     return max(1, min(cells, videos // _ROWS_PER_CELL))
 
 
 def rank_key(keep: str, cosine: NDArray[np.floating], keys: NDArray[np.uint64]) -> NDArray[np.floating]:
-    """[n] number by which the rows of a cell rank, the lowest first: far from the centre (`hard`), near, or random."""
+    """[n] rank key of each row, the lowest ranks first: far from the centre (`hard`), near to it, or random."""
     if keep == "random":
         return keys.astype(np.float64)
     return (cosine if keep == "hard" else -cosine).astype(np.float64)
@@ -50,7 +98,11 @@ def rank_key(keep: str, cosine: NDArray[np.floating], keys: NDArray[np.uint64]) 
 def closest_predecessors(
     unit: NDArray[np.floating], cell: Rows, rank: NDArray[np.floating]
 ) -> tuple[Rows, NDArray[np.float64]]:
-    """[n] the closest row of the same cell that ranks before each row (-1 for the first), and [n] the cosine."""
+    """[n] the closest predecessor of each row in its cell (-1 for the first row of a cell), and [n] the cosine."""
+    import torch
+
+    from sg.curate.matching.exact import full_precision
+
     closest, similarity = np.full(len(unit), -1), np.full(len(unit), -np.inf)
     order = np.lexsort((np.arange(len(unit)), rank, cell))
     sorted_cell = cell[order]
@@ -71,7 +123,7 @@ def closest_predecessors(
 
 
 def _next_alive(order: Rows, closest: Rows) -> Rows:
-    """[n] the first of each row's chain of closest predecessors that goes later than the row itself, or -1."""
+    """[n] the first row in the chain of closest predecessors that is removed later than the row itself, or -1."""
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     into = closest.copy()

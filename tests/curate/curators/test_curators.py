@@ -7,23 +7,17 @@ from hypothesis import strategies as st
 
 from sg.artefacts.forest import check_forest
 from sg.core.errors import ConfigError
-from sg.curate.baselines.config import (
-    D4Config,
-    DbpConfig,
-    HierarchicalKMeansConfig,
-    KMeansConfig,
-    LongestCaptionConfig,
-    PrototypesConfig,
-    RandomConfig,
-    SemDedupConfig,
-)
-from sg.curate.baselines.dbp import entry_sizes
-from sg.curate.baselines.kmeans import quotas
 from sg.curate.clustering import nearest_centres, rank_in_group, spherical_kmeans
-from sg.curate.pipeline import curated_order
-from sg.curate.removals import forest_of
+from sg.curate.curators.d4 import D4Config
+from sg.curate.curators.dbp import DbpConfig, entry_sizes
+from sg.curate.curators.hierarchical_kmeans import HierarchicalKMeansConfig
+from sg.curate.curators.kmeans import KMeansConfig, quotas
+from sg.curate.curators.longest_caption import LongestCaptionConfig
+from sg.curate.curators.random import RandomConfig
+from sg.curate.curators.semdedup import SemDedupConfig
+from sg.curate.curators.ssl_prototypes import PrototypesConfig
 from sg.curate.videos import load_videos
-from tests.curate.builders import clumpy_matrix, clumpy_vectors, clumpy_videos
+from tests.curate.builders import clumpy_matrix, clumpy_vectors, clumpy_videos, curated_forest
 
 ALL = [
     RandomConfig(),
@@ -39,52 +33,48 @@ ALL = [
 ]
 
 
-def curate(config, videos):
-    return forest_of(videos.ids, videos.unit, curated_order(config, videos).removals, {})
-
-
 @pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
 @pytest.mark.parametrize("count", [1, 2, 3, 47, 400])
 def test_every_curator_orders_all_videos_and_does_so_again(config, count):
     videos = clumpy_videos(count)
-    forest = curate(config, videos)
+    forest = curated_forest(config, videos)
     check_forest(forest, Path("here"))
     assert sorted(forest.video_ids) == sorted(videos.ids)
-    assert curate(config, videos).content_hash == forest.content_hash
+    assert curated_forest(config, videos).content_hash == forest.content_hash
 
 
 @pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
 def test_no_curator_looks_at_the_order_of_the_file(config):
     vectors = clumpy_vectors(200)
     turned = type(vectors)(vectors.video_ids[::-1], vectors.matrix[::-1].copy(), {})
-    hashes = {curate(config, load_videos(given_, None, seed=0)).content_hash for given_ in (vectors, turned)}
+    hashes = {curated_forest(config, load_videos(given_, None, seed=0)).content_hash for given_ in (vectors, turned)}
     assert len(hashes) == 1
 
 
 def test_a_random_core_keeps_its_order_when_videos_are_added():
     vectors = clumpy_vectors(300)
     fewer = type(vectors)(vectors.video_ids[:200], vectors.matrix[:200], {})
-    all_ids = curate(RandomConfig(), load_videos(vectors, None, seed=0)).video_ids
+    all_ids = curated_forest(RandomConfig(), load_videos(vectors, None, seed=0)).video_ids
     kept = [video_id for video_id in all_ids if video_id in set(fewer.video_ids)]
-    assert curate(RandomConfig(), load_videos(fewer, None, seed=0)).video_ids == kept
+    assert curated_forest(RandomConfig(), load_videos(fewer, None, seed=0)).video_ids == kept
 
 
 def test_random_seeds_draw_different_cores():
     vectors = clumpy_vectors(300)
-    cores = [set(curate(RandomConfig(), load_videos(vectors, None, seed=seed)).core(100)) for seed in (0, 1)]
+    cores = [set(curated_forest(RandomConfig(), load_videos(vectors, None, seed=seed)).core(100)) for seed in (0, 1)]
     assert 15 < len(cores[0] & cores[1]) < 55
 
 
 def test_the_longest_captions_stay():
     vectors = clumpy_vectors(50)
     captions = {video_id: "x" * (number + 1) for number, video_id in enumerate(vectors.video_ids)}
-    forest = curate(LongestCaptionConfig(), load_videos(vectors, captions, seed=0))
+    forest = curated_forest(LongestCaptionConfig(), load_videos(vectors, captions, seed=0))
     assert set(forest.core(10)) == set(vectors.video_ids[40:])
 
 
 def test_longest_caption_without_captions_is_a_clear_error():
     with pytest.raises(ConfigError, match="needs captions"):
-        curated_order(LongestCaptionConfig(), clumpy_videos(5), has_captions=False)
+        curated_forest(LongestCaptionConfig(), clumpy_videos(5), captions=None)
 
 
 def test_kmeans_keeps_one_video_of_each_clump():
@@ -93,7 +83,7 @@ def test_kmeans_keeps_one_video_of_each_clump():
     vectors = clumpy_vectors(80)
     vectors.matrix[:] = matrix
     config = KMeansConfig(rungs=[8], rungs_of=80, steps=30, seed=5)
-    forest = curate(config, load_videos(vectors, None, seed=0))
+    forest = curated_forest(config, load_videos(vectors, None, seed=0))
     clumps = {int(video_id[-5:]) // 10 for video_id in forest.core(8)}
     # A random start may put two centres into one clump and leave another without.
     assert len(clumps) >= 5
@@ -105,7 +95,7 @@ def test_semdedup_removes_the_closest_pairs_first_and_names_the_partner():
     vectors.matrix[1] = vectors.matrix[0]
     vectors.matrix[3] = vectors.matrix[2] + np.float32(0.001)
     videos = load_videos(vectors, None, seed=0)
-    forest = curate(SemDedupConfig(cells=1), videos)
+    forest = curated_forest(SemDedupConfig(cells=1), videos)
     merged = forest.similarity[~np.isnan(forest.similarity)]
     assert (np.diff(merged) <= 0).all()
     exact = {frozenset((forest.video_ids[row], forest.video_ids[forest.parent[row]])) for row in range(15)}
@@ -118,13 +108,13 @@ def test_prototypes_keep_the_far_or_the_near(keep, wins):
     config = PrototypesConfig(cells=5, keep=keep)
     centres = spherical_kmeans(videos.unit, 5, seed=0, steps=10, sample=5 * 256)
     _, cosine = nearest_centres(videos.unit, centres)
-    kept = np.isin(videos.ids, curate(config, videos).core(100))
+    kept = np.isin(videos.ids, curated_forest(config, videos).core(100))
     assert wins(cosine[kept].mean(), cosine[~kept].mean())
 
 
 def test_d4_starts_as_semdedup_does():
     videos = clumpy_videos(400)
-    d4, semdedup = curate(D4Config(dedup_share=0.75), videos), curate(SemDedupConfig(), videos)
+    d4, semdedup = curated_forest(D4Config(dedup_share=0.75), videos), curated_forest(SemDedupConfig(), videos)
     assert d4.video_ids[:100] == semdedup.video_ids[:100]
     assert d4.video_ids[100:] != semdedup.video_ids[100:]
 
@@ -159,11 +149,11 @@ def test_balanced_sampling_gives_rare_concepts_as_many_places():
     vectors = clumpy_vectors(400)
     vectors.matrix[:] = matrix
     config = HierarchicalKMeansConfig(levels=[40, 8, 4])
-    forest = curate(config, load_videos(vectors, None, seed=0))
+    forest = curated_forest(config, load_videos(vectors, None, seed=0))
     borders = np.cumsum(counts)
     topics = np.searchsorted(borders, [int(video_id[-5:]) for video_id in forest.core(40)], side="right")
     assert np.bincount(topics, minlength=4).min() >= 4
-    random_core = curate(RandomConfig(), load_videos(vectors, None, seed=0)).core(40)
+    random_core = curated_forest(RandomConfig(), load_videos(vectors, None, seed=0)).core(40)
     random_topics = np.searchsorted(borders, [int(video_id[-5:]) for video_id in random_core], side="right")
     assert np.bincount(topics, minlength=4).min() > np.bincount(random_topics, minlength=4).min()
 

@@ -2,15 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
-from sg.curate.baselines.config import DbpConfig, SemDedupConfig
-from sg.curate.baselines.prototypes import split_after_dedup
-from sg.curate.baselines.semdedup import cell_count
+from sg.core.identity import NOT_IDENTITY
+from sg.curate.checks import KEEPS, check_choice, check_positive, check_share
 from sg.curate.clustering import Rows, nearest_centres, rank_in_group, spherical_kmeans
+from sg.curate.curators.semdedup import SemDedupConfig, cell_count, split_after_dedup
+from sg.curate.inputs import Curated, CuratorInputs
+from sg.curate.registry import CURATORS
 from sg.curate.removals import Removals
+from sg.curate.settings import CuratorConfig
 from sg.curate.videos import Videos
+
+
+@dataclass
+class DbpConfig(CuratorConfig):
+    """Density-based pruning (arXiv 2401.04578): de-duplicate, then give wide and lonely cells larger quotas.
+
+    Attributes:
+        name: folder of the result.
+        seed: draws the initial centres.
+        cells: k-means cells; fewer for small corpora.
+        dedup_share: share of the videos that de-duplication (SemDeDup) leaves.
+        dedup_keep: `keep` of the de-duplication.
+        neighbours: centres whose mean distance tells how lonely a cell is.
+        temperature: of the softmax over (distance within x distance between); small favours wide cells more.
+        keep: which videos of a cell stay longest.
+        steps: Lloyd steps.
+    """
+
+    name: str = field(default="dbp", metadata=NOT_IDENTITY)
+    cells: int = 500
+    dedup_share: float = 0.8
+    dedup_keep: str = "hard"
+    neighbours: int = 20
+    temperature: float = 0.1
+    keep: str = "hard"
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("dedup_keep", self.dedup_keep, KEEPS)
+        check_choice("keep", self.keep, ("hard", "easy"))
+        check_share("dedup_share", self.dedup_share)
+        check_share("temperature", self.temperature)
+        check_positive(cells=self.cells, neighbours=self.neighbours, steps=self.steps)
+
+
+@CURATORS.register("dbp", DbpConfig)
+def curate_by_density(inputs: CuratorInputs, config: DbpConfig) -> Curated:
+    """Density-based pruning of all videos, see `dbp_removals`."""
+    videos = inputs.read_videos(config.seed)
+    return Curated.of(videos, dbp_removals(videos, config))
 
 
 def dbp_removals(videos: Videos, config: DbpConfig) -> Removals:

@@ -1,22 +1,59 @@
-"""Balanced sampling through levels of k-means: rare concepts get as many places as common ones."""
+"""Balanced sampling through levels of k-means: rare concepts get as many videos as common ones."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sg.curate.baselines.config import HierarchicalKMeansConfig, KMeansConfig
-from sg.curate.baselines.kmeans import cluster
+from sg.core.identity import NOT_IDENTITY
+from sg.curate.checks import check_choice, check_positive
 from sg.curate.clustering import Rows, rank_in_group
+from sg.curate.curators.kmeans import KMeansConfig, cluster
+from sg.curate.inputs import Curated, CuratorInputs
+from sg.curate.registry import CURATORS
 from sg.curate.removals import Removals
+from sg.curate.settings import CuratorConfig
 from sg.curate.videos import Videos
+
+
+@dataclass
+class HierarchicalKMeansConfig(CuratorConfig):
+    """Balanced sampling through levels of k-means (arXiv 2405.15613), without the paper's resampling steps.
+
+    Attributes:
+        name: folder of the result.
+        seed: draws the initial centres.
+        levels: number of clusters of each level, from the lowest to the top; fewer for small corpora.
+        keep: in a lowest cluster, `random` or the videos nearest to the centre (`easy`) are taken first.
+        steps: Lloyd steps of each level.
+    """
+
+    name: str = field(default="hierarchical_kmeans", metadata=NOT_IDENTITY)
+    levels: list[int] = field(default_factory=lambda: [20000, 1000, 50])
+    keep: str = "random"
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("keep", self.keep, ("random", "easy"))
+        check_positive(steps=self.steps, levels=min([len(self.levels), *self.levels]))
+
+
+@CURATORS.register("hierarchical_kmeans", HierarchicalKMeansConfig)
+def curate_by_levels(inputs: CuratorInputs, config: HierarchicalKMeansConfig) -> Curated:
+    """Balanced sampling of all videos; see `hierarchical_removals`."""
+    videos = inputs.read_videos(config.seed)
+    return Curated.of(videos, hierarchical_removals(videos, config))
 
 
 def hierarchical_removals(videos: Videos, config: HierarchicalKMeansConfig) -> Removals:
     """Videos in the reverse of the order in which balanced sampling takes them.
 
-    Each cluster of a level gives its videos in turns: one of every child that has any left, then one of every child
-    again. So its first n videos are shared as evenly as the children's sizes allow, for every n: cores are nested.
+    Each cluster of a level takes videos from its children in turns: one from every child that has any left, then one
+    from every child again. So its first n videos are shared among the children as evenly as their sizes allow, for
+    every n: cores are nested.
     """
     labels, cosine = cluster_levels(videos.unit, config)
     first = videos.keys.astype(np.float64) if config.keep == "random" else -cosine.astype(np.float64)

@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
-from sg.curate.baselines.config import KMeansConfig
+from sg.core.identity import NOT_IDENTITY
+from sg.curate.checks import check_positive, check_rungs
 from sg.curate.clustering import Rows, grouped_rows, nearest_centres, spherical_kmeans
+from sg.curate.inputs import Curated, CuratorInputs
+from sg.curate.registry import CURATORS
 from sg.curate.removals import Removals
+from sg.curate.settings import CuratorConfig
 from sg.curate.videos import Videos
+
+
+@dataclass
+class KMeansConfig(CuratorConfig):
+    """As many clusters as videos to keep; the video nearest to each centre stays.
+
+    Attributes:
+        name: folder of the result.
+        seed: draws the initial centres.
+        rungs: sizes that get a clustering of their own, each on what the size before kept; then halves down to 1.
+            Sizes between keep the videos nearest to their centre.
+        rungs_of: size of the corpus that `rungs` are meant for; other corpora take the same proportions.
+        steps: Lloyd steps of a clustering.
+        largest_flat: clusterings of more clusters have two levels, which costs a small part of a flat one.
+    """
+
+    name: str = field(default="kmeans", metadata=NOT_IDENTITY)
+    rungs: list[float] = field(default_factory=lambda: [400.0, 200.0, 100.0, 50.0])
+    rungs_of: float = 530.0
+    steps: int = 10
+    largest_flat: int = 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rungs(self.rungs, self.rungs_of)
+        check_positive(steps=self.steps, largest_flat=self.largest_flat)
+
+
+@CURATORS.register("kmeans", KMeansConfig)
+def curate_by_kmeans(inputs: CuratorInputs, config: KMeansConfig) -> Curated:
+    """k-means over all videos, see `kmeans_removals`."""
+    videos = inputs.read_videos(config.seed)
+    return Curated.of(videos, kmeans_removals(videos, config))
 
 
 def kmeans_removals(videos: Videos, config: KMeansConfig) -> Removals:
