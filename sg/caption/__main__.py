@@ -3,10 +3,12 @@
 import sys
 
 import sg.caption.hosted.settings
-import sg.models.config
-import sg.sources.config  # noqa: F401 - its schemas are needed to compose the config
+import sg.models.config  # noqa: F401 - their schemas are needed to compose the config
 from sg.caption.config import ACTIONS, CaptionConfig
 from sg.core.commands import command
+from sg.sources.registry import SOURCES
+
+SOURCES.load()
 
 
 @command("caption", CaptionConfig)

@@ -1,11 +1,12 @@
 """Curate the videos of a source: `python -m sg.curate data=demo curator=tome`."""
 
-import sg.sources.config  # noqa: F401 - its schemas are needed to compose the config
 from sg.core.commands import command
 from sg.curate.config import CurateConfig
 from sg.curate.registry import CURATORS
+from sg.sources.registry import SOURCES
 
 CURATORS.load()
+SOURCES.load()
 
 
 @command("curate", CurateConfig)

@@ -20,7 +20,7 @@ from sg.curate.describe.export import export_core
 from sg.curate.describe.statistics import StatisticsSettings
 from sg.curate.pipeline import curate
 from sg.curate.upkeep import describe_source, extend_curation, forget_in_curation
-from sg.sources.config import DataConfig, DemoDataConfig
+from sg.sources.config import DataConfig
 from sg.sources.manifests import make_manifest
 
 log = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ def find_inputs(config: CurateConfig) -> CurateInputs:
     data: DataConfig = config.data
     manifest = read_manifest(make_manifest(data))
     embeddings, captions = Path(data.dir) / "embeddings", Path(data.dir) / "captions"
-    if isinstance(data, DemoDataConfig) and not (config.embedder or any(embeddings.glob(f"*/{INFO_FILE}"))):
-        _make_demo_inputs(data)
+    if data.command_words and not (config.embedder or any(embeddings.glob(f"*/{INFO_FILE}"))):
+        _make_inputs(data)
     vectors = _only(embeddings, INFO_FILE, config.embedder, "embedder")
     if vectors is None:
         raise MissingInputError(f"There are no vectors of data={data.name}: run `python -m sg.embed data={data.name}`.")
@@ -88,17 +88,15 @@ def _only(folder: Path, file: str, name: str | None, key: str) -> Path | None:
     return found[0] if found else None
 
 
-def _make_demo_inputs(data: DemoDataConfig) -> None:
-    """Caption and embed the demo world with the commands for that: a step does not import another."""
-    settings = [f"data.{key}={getattr(data, key)}" for key in ("dir", "videos")]
-    settings += [f"data.world.{key}={value}" for key, value in vars(data.world).items()]
+def _make_inputs(data: DataConfig) -> None:
+    """Caption and embed the data with the commands for that: a step does not import another."""
     for step in ("sg.caption", "sg.embed"):
         log.info("curation: %s comes first", step)
-        done = subprocess.run(
-            [sys.executable, "-m", step, "data=demo", *settings], stdout=subprocess.DEVNULL, check=False
-        )
+        done = subprocess.run([sys.executable, "-m", step, *data.command_words], stdout=subprocess.DEVNULL, check=False)
         if done.returncode:
-            raise MissingInputError(f"`python -m {step} data=demo` failed (see above); curation needs what it makes.")
+            raise MissingInputError(
+                f"`python -m {step} {data.command_words[0]}` failed (see above); curation needs its output."
+            )
 
 
 def _describe(config: CurateConfig, inputs: CurateInputs, folder: Path) -> None:

@@ -22,7 +22,7 @@ from sg.artefacts.dialogs import write_dialogs
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.core.errors import ConfigError
 from sg.core.files import atomic_path, file_lock, read_json, write_json, write_text
-from sg.core.fingerprints import fingerprint
+from sg.core.identity import Identity, identity, made_by
 from sg.core.progress import Progress
 from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import BenchmarkFilm, DemoWorld, Film, align_dialog, instruct_dialog, make_world
@@ -41,10 +41,15 @@ _DOMAINS = {
 }
 
 
-def world_fingerprint(config: DemoWorldConfig) -> str:
-    """Names the content of a world: everything in `config` but how many processes render it."""
-    settings = {name: value for name, value in asdict(config).items() if name != "workers"}
-    return fingerprint({"version": WORLD_VERSION, **settings})
+def world_identity(config: DemoWorldConfig) -> Identity:
+    """What decides the content of a world: its settings, but not how many processes render it."""
+    return identity("demo world", settings=config, version=WORLD_VERSION)
+
+
+def world_record(config: DemoWorldConfig) -> dict[str, Any]:
+    """What `world.json` and the manifest of a world record of its origin."""
+    work = world_identity(config)
+    return {"fingerprint": work.name, "config": asdict(config), **made_by(work)}
 
 
 def build_demo_world(config: DemoWorldConfig, folder: Path) -> Path:
@@ -59,9 +64,9 @@ def build_demo_world(config: DemoWorldConfig, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with file_lock(folder / "world.lock"):
         _check_same_world(config, folder)
-        description = {"fingerprint": world_fingerprint(config), "config": asdict(config), "complete": False}
         if not _is_complete(folder):
-            write_json(folder / WORLD_FILE, description)
+            description = world_record(config)
+            write_json(folder / WORLD_FILE, {**description, "complete": False})
             world = make_world(config)
             _write_films(_film_paths(world, folder), config.workers)
             _write_tables(world, config, folder)
@@ -76,7 +81,7 @@ def _is_complete(folder: Path) -> bool:
 
 def _check_same_world(config: DemoWorldConfig, folder: Path) -> None:
     path = folder / WORLD_FILE
-    if path.is_file() and read_json(path).get("fingerprint") != world_fingerprint(config):
+    if path.is_file() and read_json(path).get("fingerprint") != world_identity(config).name:
         raise ConfigError(
             f"{folder} holds a demo world that was made with other settings: give this one a name of its own "
             f"(data.name=NAME), or delete that folder."
@@ -123,8 +128,7 @@ def _write_films(films: Sequence[tuple[Path, Film]], workers: int) -> None:
 
 
 def _write_tables(world: DemoWorld, config: DemoWorldConfig, folder: Path) -> None:
-    info = {"source": "demo", "fingerprint": world_fingerprint(config), "config": asdict(config)}
-    write_manifest(folder / "manifest.parquet", demo_records(world), info)
+    write_manifest(folder / "manifest.parquet", demo_records(world), {"source": "demo", **world_record(config)})
     write_dialogs(folder / "align.json", [align_dialog(film) for film in world.align])
     write_dialogs(folder / "instruct.json", [instruct_dialog(item) for item in world.instruct])
     for item in world.benchmark:

@@ -1,8 +1,9 @@
 """Settings of the demo world."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sg.core.errors import ConfigError
+from sg.core.identity import NOT_IDENTITY
 
 SHARE_GEMINI_K = 530
 """The release has 530k captioned videos: the demo has `videos_per_k` videos for each thousand of them."""
@@ -30,7 +31,7 @@ class DemoWorldConfig:
     turns_per_dialog: int = 6
     benchmark_videos: int = 150
     questions_per_video: int = 3
-    workers: int = 2
+    workers: int = field(default=2, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         sizes = {

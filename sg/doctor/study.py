@@ -8,7 +8,6 @@ from pathlib import Path
 from sg.core.commands import PROJECT_FOLDER
 from sg.core.errors import SgError
 from sg.doctor.findings import LACK, NOTE, OK, Finding
-from sg.sources.config import FolderDataConfig
 from sg.study.config import TrainConfig
 from sg.study.inputs import missing_inputs, needs_demo_world
 
@@ -33,15 +32,12 @@ def _settings(config: TrainConfig) -> Iterator[Finding]:
 def _data(config: TrainConfig) -> Iterator[Finding]:
     data = config.data
     makes_itself = data.is_made_on_the_way
-    videos = Path(data.videos)
-    if videos.is_dir():
-        yield Finding("Data", OK, f"films: {videos}")
-    elif makes_itself and not isinstance(data, FolderDataConfig):
-        yield Finding("Data", NOTE, f"films: {videos} is rendered on the way")
-    else:
-        yield Finding("Data", LACK, f"films: there is no folder {videos}", "set data.videos=DIR")
-    if isinstance(data, FolderDataConfig) and data.captions and not Path(data.captions).is_file():
-        yield Finding("Data", LACK, f"captions: there is no file {data.captions}", "set data.captions=FILE")
+    if Path(data.videos).is_dir():
+        yield Finding("Data", OK, f"videos: {data.videos}")
+    elif data.demo_world is not None:
+        yield Finding("Data", NOTE, f"videos: {data.videos} is rendered on the way")
+    for sentence, setting in data.missing_files():
+        yield Finding("Data", LACK, sentence, f"set {setting}")
     missing = missing_inputs(config)
     for line in missing:
         path, _, rest = line.partition(" (")

@@ -1,8 +1,10 @@
 """Embed the videos of a source: `python -m sg.embed data=demo`."""
 
-import sg.sources.config  # noqa: F401 - its schemas are needed to compose the config
 from sg.core.commands import command
 from sg.embed.config import EmbedConfig
+from sg.sources.registry import SOURCES
+
+SOURCES.load()
 
 
 @command("embed", EmbedConfig)

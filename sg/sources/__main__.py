@@ -2,11 +2,14 @@
 
 from sg.core.commands import command
 from sg.sources.config import SourcesConfig
+from sg.sources.registry import SOURCES
+
+SOURCES.load()
 
 
 @command("sources", SourcesConfig)
 def main(config: SourcesConfig) -> None:
-    """Scan the source and say where its manifest is."""
+    """Scan the source and print the path of its manifest."""
     from sg.sources.manifests import scan
 
     print(scan(config.data))

@@ -1,48 +1,60 @@
-"""Settings of the data that a study trains on, and their checks."""
+"""Settings that all sources share, and the settings of `python -m sg.sources`.
+
+The settings of one source stand in its own file in `sg/sources/sets`.
+"""
+
+from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.result import CONTROLS
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.core.identity import NOT_IDENTITY
 from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale
-from sg.demo.config import DemoWorldConfig
+
+if TYPE_CHECKING:
+    from sg.demo.config import DemoWorldConfig
 
 CAPTIONS_FOLDER = "captions"
+NO_CONTROL = "none"
 
 
 @dataclass
 class DataConfig:
-    """What every source has.
+    """The settings of every source, and what the other steps ask of a source.
+
+    A source overrides the properties and methods below where it differs from a folder of videos that somebody scanned.
 
     Attributes:
         name: names the data in folders and tables.
         dir: folder of its artefacts: manifest, captions, vectors, merge forest.
-        videos: folder of its films.
+        videos: folder of its video files.
         scale: captions to train on: 0, 50k, 100000, all.
         control: `none`, `equal_steps` (repeat the core until it has the steps of `control_scale`), or `random` (a
             random draw of the same size instead of the core).
         control_scale: the scale whose number of steps `equal_steps` takes.
-        captions_per_k: videos that stand for a thousand captions of a scale; 1000 but in the demo world.
+        captions_per_k: videos that stand for a thousand captions of a scale; 1000 except in the demo world.
     """
 
     name: str = "???"
-    dir: str = "???"
-    videos: str = "???"
+    dir: str = field(default="???", metadata=NOT_IDENTITY)
+    videos: str = field(default="???", metadata=NOT_IDENTITY)
     scale: str = "all"
-    control: str = "none"
+    control: str = NO_CONTROL
     control_scale: str = "all"
     captions_per_k: int = 1000
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             raise ConfigError(f"data.name={self.name!r} names a folder: expected letters, digits, dots and dashes.")
-        if self.control not in ("none", *CONTROLS):
-            raise ConfigError(f"data.control={self.control!r} should be one of none, {', '.join(CONTROLS)}.")
+        if self.control not in (NO_CONTROL, *CONTROLS):
+            raise ConfigError(f"data.control={self.control!r} should be one of {NO_CONTROL}, {', '.join(CONTROLS)}.")
         if self.captions_per_k < 1:
             raise ConfigError(f"data.captions_per_k={self.captions_per_k} should be at least 1.")
         parse_scale(self.scale)
@@ -63,215 +75,89 @@ class DataConfig:
 
     @property
     def part_folders(self) -> tuple[Path, ...]:
-        """Folders of the artefacts of the data that this is drawn from; none where it is drawn from films."""
+        """Folders of the artefacts of the sources of a mix; empty for all other data."""
         return ()
 
     @property
     def is_made_on_the_way(self) -> bool:
-        """Whether a run makes manifest, captions, vectors and merge forest itself, because that costs minutes."""
+        """Whether a run makes manifest, captions, vectors and merge forest itself, because that takes minutes."""
         return False
 
+    @property
+    def has_current_manifest(self) -> bool:
+        """Whether the other steps read the existing manifest without a new scan.
 
-@dataclass
-class DemoDataConfig(DataConfig):
-    """The procedural demo world; its films are rendered when they are first needed."""
-
-    world: DemoWorldConfig = field(default_factory=DemoWorldConfig)
+        By default they do: a walk through half a million files takes minutes on a network disk.
+        """
+        return self.manifest_path.is_file()
 
     @property
-    def is_made_on_the_way(self) -> bool:
-        """It is."""
-        return True
+    def token_source(self) -> str:
+        """What the names of this data's videos begin with in the cache of visual tokens."""
+        return self.name
+
+    @property
+    def expected_captions(self) -> int | None:
+        """Captioned videos, where the settings alone decide the number; None for data that has to be read."""
+        return None
+
+    @property
+    def demo_world(self) -> DemoWorldConfig | None:
+        """The demo world that this data is made of, whose dialogs and benchmark belong to it; None for real data."""
+        return None
+
+    @property
+    def command_words(self) -> tuple[str, ...]:
+        """What selects this data on a command line, where curation may caption and embed it first; else empty."""
+        return ()
+
+    def missing_files(self) -> Iterator[tuple[str, str]]:
+        """Each file or folder of the user that does not exist, as a sentence, with the setting that names it."""
+        if not Path(self.videos).is_dir():
+            yield f"videos: there is no folder {self.videos}", "data.videos=DIR"
 
 
 @dataclass
-class FolderDataConfig(DataConfig):
-    """Any folder of clips, with captions in a CSV, JSONL or JSON file.
+class ScannedDataConfig(DataConfig):
+    """Data whose video files are opened one by one in a scan.
 
     Attributes:
-        captions: the caption file; null for clips without captions.
-        video_column: column or key that names the clip; null finds one of the usual names.
-        caption_column: column or key of the text; null finds one of the usual names.
-        workers: processes that look at the clips; 0 takes one a core.
-        timeout_s: seconds after which a clip that hangs its reader is given up.
-        world: the demo world that the tiny model's dialogs and benchmark come from.
+        workers: processes that open the files; 0 takes one per core.
+        timeout_s: seconds after which a file that blocks its reader is given up.
     """
 
-    captions: str | None = None
-    video_column: str | None = None
-    caption_column: str | None = None
-    workers: int = 0
-    timeout_s: float = 300.0
-    world: DemoWorldConfig = field(default_factory=lambda: DemoWorldConfig(videos_per_k=1))
+    workers: int = field(default=0, metadata=NOT_IDENTITY)
+    timeout_s: float = field(default=300.0, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.workers < 0 or not self.timeout_s > 0:
             raise ConfigError(f"data.workers={self.workers} and data.timeout_s={self.timeout_s} should be positive.")
 
-    @property
-    def is_made_on_the_way(self) -> bool:
-        """It is: people bring few clips."""
-        return True
-
 
 @dataclass
-class AnnotatedDataConfig(DataConfig):
-    """A published set: its annotation files, and its films wherever they lie in a folder.
+class AnnotatedDataConfig(ScannedDataConfig):
+    """A published dataset: its annotation files, and its video files in a folder of any layout.
 
     Attributes:
         annotations: an annotation file, a folder of them, or a glob pattern; null takes the `.json` file that
-            video2dataset writes beside each film.
-        splits: splits to take, by the names of the annotation files or their rows; none takes all.
-        shards: folder of video2dataset's tar files; their films are copied to `videos` before the scan.
-        long_films: folder of whole films named by YouTube id; clips that are missing are cut from them into `videos`.
-        benchmark: folder of a benchmark, or a file that names its videos; what it shares with the data is left out.
-        workers: processes that look at the films; 0 takes one a core.
-        timeout_s: seconds after which a film that hangs its reader is given up.
+            video2dataset writes beside each video file.
+        splits: splits to take, by the names of the annotation files or their rows; an empty list takes all.
+        shards: folder of video2dataset's tar files; their video files are copied to `videos` before the scan.
+        long_films: folder of whole videos named by YouTube id; missing clips are cut from them into `videos`.
+        benchmark: folder of a benchmark, or a file that names its videos; videos of the benchmark are left out.
     """
 
-    annotations: str | None = None
+    annotations: str | None = field(default=None, metadata=NOT_IDENTITY)
     splits: list[str] = field(default_factory=list)
-    shards: str | None = None
-    long_films: str | None = None
-    benchmark: str | None = None
-    workers: int = 0
-    timeout_s: float = 300.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.workers < 0 or not self.timeout_s > 0:
-            raise ConfigError(f"data.workers={self.workers} and data.timeout_s={self.timeout_s} should be positive.")
-
-
-@dataclass
-class WebVidDataConfig(AnnotatedDataConfig):
-    """WebVid-2.5M or WebVid-10M."""
-
-
-@dataclass
-class Kinetics400DataConfig(AnnotatedDataConfig):
-    """Kinetics-400."""
-
-
-@dataclass
-class InternVidDataConfig(AnnotatedDataConfig):
-    """InternVid, any edition.
-
-    Attributes:
-        pattern: regular expression for file names without suffix, with the groups `id`, `start` and `end`; null knows
-            the usual ways to write them.
-    """
-
-    pattern: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.pattern is None:
-            return
-        try:
-            groups = set(re.compile(self.pattern).groupindex)
-        except re.error as error:
-            raise ConfigError(f"data.pattern={self.pattern!r} is no regular expression: {error}.") from error
-        if not {"id", "start", "end"} <= groups:
-            raise ConfigError(f"data.pattern={self.pattern!r} should have the groups (?P<id>), (?P<start>), (?P<end>).")
-
-
-HDVILA_UNITS = ("clip", "window", "video")
-
-
-@dataclass
-class HdVilaDataConfig(AnnotatedDataConfig):
-    """HD-VILA-100M.
-
-    Attributes:
-        unit: what a row of the manifest is: a `clip` of the annotations, a `window` of clips in a row, or the `video`.
-        window_s: length that a window is filled up to.
-    """
-
-    unit: str = "clip"
-    window_s: float = 300.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.unit not in HDVILA_UNITS or not self.window_s > 0:
-            raise ConfigError(
-                f"data.unit={self.unit!r} should be one of {', '.join(HDVILA_UNITS)}, and "
-                f"data.window_s={self.window_s} above 0."
-            )
-
-
-@dataclass
-class ShareGeminiDataConfig(AnnotatedDataConfig):
-    """The caption files of ShareGemini, over films of WebVid and Kinetics-400.
-
-    Attributes:
-        name_map: the release's `webvid_videoname2id.json`; null where no film is named by its WebVid number.
-    """
-
-    name_map: str | None = None
-
-
-@dataclass
-class MixPart:
-    """One source of a mix.
-
-    Attributes:
-        dir: folder of its artefacts, with the manifest that its own scan made (`data.dir` of the source).
-        weight: its share of the mix is this over the sum of all weights; 0 leaves it out; null for all sources: as
-            large as they are.
-        videos: folder of its films; null takes what its manifest says, or `videos` in `dir`.
-        world: the demo world that is made in `dir` when it is missing; null for everything else.
-    """
-
-    dir: str = "???"
-    weight: float | None = None
-    videos: str | None = None
-    world: DemoWorldConfig | None = None
-
-
-@dataclass
-class MixDataConfig(DataConfig):
-    """Several scanned sources, drawn by weight; `videos` is a folder above the films of all of them.
-
-    Attributes:
-        sources: the sources by any name.
-        size: videos to draw, written as a scale; the draw of a size begins with that of every smaller one.
-        seed: of the draw.
-        world: the demo world that the tiny model's dialogs and benchmark come from.
-    """
-
-    sources: dict[str, MixPart] = field(default_factory=dict)
-    size: str = "all"
-    seed: int = 0
-    world: DemoWorldConfig = field(default_factory=lambda: DemoWorldConfig(videos_per_k=1))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        parse_scale(self.size)
-        weights = [part.weight for part in self.sources.values()]
-        if any(weight is not None and not 0 <= weight < 1e9 for weight in weights):
-            raise ConfigError(f"data.sources has the weights {weights}: expected numbers of 0 or more.")
-        if None in weights and any(weights):
-            raise ConfigError(f"data.sources has the weights {weights}: give one to every source, or to none.")
-        for name in self.sources:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", name):
-                raise ConfigError(f"data.sources.{name} names videos: expected up to 40 letters, digits and dashes.")
+    shards: str | None = field(default=None, metadata=NOT_IDENTITY)
+    long_films: str | None = field(default=None, metadata=NOT_IDENTITY)
+    benchmark: str | None = field(default=None, metadata=NOT_IDENTITY)
 
     @property
-    def drawn(self) -> dict[str, MixPart]:
-        """The sources with a weight."""
-        return {name: part for name, part in self.sources.items() if part.weight != 0}
-
-    @property
-    def part_folders(self) -> tuple[Path, ...]:
-        """The folders of the sources with a weight."""
-        return tuple(Path(part.dir) for part in self.drawn.values())
-
-    @property
-    def is_made_on_the_way(self) -> bool:
-        """Whether it mixes demo worlds only."""
-        return bool(self.drawn) and all(part.world is not None for part in self.drawn.values())
+    def further_files(self) -> tuple[str, ...]:
+        """Files besides the annotations that the reader of the dataset takes rows or names from."""
+        return ()
 
 
 @dataclass
@@ -283,11 +169,3 @@ class SourcesConfig:
 
 
 register(None, "sources_schema", SourcesConfig)
-register("data", "demo_schema", DemoDataConfig)
-register("data", "folder_schema", FolderDataConfig)
-register("data", "webvid_schema", WebVidDataConfig)
-register("data", "kinetics400_schema", Kinetics400DataConfig)
-register("data", "internvid_schema", InternVidDataConfig)
-register("data", "hdvila_schema", HdVilaDataConfig)
-register("data", "sharegemini_schema", ShareGeminiDataConfig)
-register("data", "mix_schema", MixDataConfig)

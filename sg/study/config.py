@@ -12,8 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 import sg.caption.config
 import sg.caption.hosted.settings
 import sg.embed.config
-import sg.models.config
-import sg.sources.config  # noqa: F401
+import sg.models.config  # noqa: F401
 from sg.artefacts.result import CONTROLS, EQUAL_STEPS
 from sg.core.commands import register
 from sg.core.errors import ConfigError
@@ -22,12 +21,15 @@ from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import LoggerConfig
 from sg.curate.registry import CURATORS
+from sg.demo.config import DemoWorldConfig
 from sg.evaluate.benchmark import BENCHMARKS
+from sg.sources.registry import SOURCES
 from sg.train.config import RecipeConfig, TrainerConfig, without_unused
 
-# Registers the schemas of all benchmarks and curators.
+# Registers the schemas of all benchmarks, curators and sources.
 BENCHMARKS.load()
 CURATORS.load()
+SOURCES.load()
 
 # What does not change a study's results, so that a repeated command with other values finds its runs again.
 _NOT_RESULTS = ("paths", "dry_run", "controls", "seed", "name")
@@ -48,6 +50,7 @@ class TrainConfig:
     model: Any = None
     stage: RecipeConfig = field(default_factory=RecipeConfig)
     benchmark: Any = None
+    demo_world: DemoWorldConfig = field(default_factory=lambda: DemoWorldConfig(videos_per_k=1))
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)

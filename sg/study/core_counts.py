@@ -3,7 +3,7 @@
 from sg.artefacts.result import EQUAL_STEPS
 from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale
-from sg.sources.config import DataConfig, DemoDataConfig
+from sg.sources.config import DataConfig
 from sg.study.config import TrainConfig
 
 
@@ -70,9 +70,4 @@ def asked_scale(data: DataConfig) -> int:
     number = parse_scale(str(data.scale))
     if number is not None:
         return number
-    return data.world.corpus_videos * 1000 // data.captions_per_k if isinstance(data, DemoDataConfig) else 1
-
-
-def expected_captions(config: TrainConfig) -> int | None:
-    """How many captioned videos the data will have, where its config tells; None for data that has to be read."""
-    return config.data.world.corpus_videos if isinstance(config.data, DemoDataConfig) else None
+    return 1 if data.expected_captions is None else data.expected_captions * 1000 // data.captions_per_k

@@ -12,6 +12,7 @@ from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError
 from sg.demo.config import DemoWorldConfig
 from sg.study.config import TrainConfig
+from sg.train.config import StageConfig
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +90,29 @@ def missing_on_machine(config: TrainConfig) -> list[str]:
 
 def needs_demo_world(config: TrainConfig) -> bool:
     """Whether the run reads the demo world: as its data, for the dialogs of the tiny model, or as its benchmark."""
-    sources = [source.dialogs for stage in (config.stage.align, config.stage.instruct) for source in stage.sources]
-    read = [config.data.dir, config.benchmark.folder, *sources]
-    return any(Path(path).is_relative_to(config.paths.demo_world) for path in read)
+    stages = (config.stage.align, config.stage.instruct)
+    if any(_reads_demo_world(config, stage) for stage in stages):
+        return True
+    folders = (config.data.dir, config.benchmark.folder)
+    return any(Path(folder).is_relative_to(config.paths.demo_world) for folder in folders)
+
+
+def _reads_demo_world(config: TrainConfig, stage: StageConfig) -> bool:
+    return any(Path(source.dialogs).is_relative_to(config.paths.demo_world) for source in stage.sources)
+
+
+def demo_dialogs(config: TrainConfig, stage: StageConfig) -> int | None:
+    """Dialogs that the demo world has for `stage`, align or instruct; None where the stage reads other dialogs."""
+    if not _reads_demo_world(config, stage):
+        return None
+    world = demo_world(config)
+    return world.align_clips if stage is config.stage.align else world.instruct_clips
+
+
+def demo_world(config: TrainConfig) -> DemoWorldConfig:
+    """The demo world of the run's dialogs and benchmark: that of its data, or `demo_world` where the data is real."""
+    world: DemoWorldConfig = config.data.demo_world or config.demo_world
+    return world
 
 
 def make_inputs(config: TrainConfig) -> Inputs:
@@ -110,8 +131,7 @@ def make_inputs(config: TrainConfig) -> Inputs:
     if needs_demo_world(config):
         from sg.demo.build import build_demo_world
 
-        world = getattr(config.data, "world", DemoWorldConfig(videos_per_k=1))
-        build_demo_world(world, Path(config.paths.demo_world))
+        build_demo_world(demo_world(config), Path(config.paths.demo_world))
     if not config.data.is_made_on_the_way:
         missing = missing_inputs(config)
         if missing:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sg.artefacts.checkpoint import read_stage_info, stage_folder
 from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale
-from sg.sources.config import DemoDataConfig
 from sg.study.config import TrainConfig, run_name
-from sg.study.core_counts import caption_draws, expected_captions
+from sg.study.core_counts import caption_draws
 from sg.study.costs import Costs
 from sg.study.estimate import expected_samples
+from sg.study.inputs import demo_dialogs
 from sg.train.config import StageConfig, check_machine, num_steps
 
 TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
@@ -44,7 +44,7 @@ def check_run(config: TrainConfig) -> None:
         ConfigError: the scale, the control or the batch sizes cannot be.
     """
     data = config.data
-    caption_draws(config, expected_captions(config))
+    caption_draws(config, data.expected_captions)
     if data.control != "none" and parse_scale(str(data.scale)) == 0:
         raise ConfigError(f"data.control={data.control} needs captions to control for: give a data.scale above 0.")
     check_machine(config.stage, config.trainer)
@@ -84,15 +84,12 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
 def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]:
     """(stage, samples) of every stage before the data is there; None where only the data can tell."""
     recipe, data = config.stage, config.data
-    if isinstance(data, DemoDataConfig):
-        dialogs: tuple[int | None, int | None] = (data.world.align_clips, data.world.instruct_clips)
-    else:
-        dialogs = (expected_samples(recipe.align), expected_samples(recipe.instruct))
+    dialogs = [demo_dialogs(config, stage) or expected_samples(stage) for stage in (recipe.align, recipe.instruct)]
     align, instruct = (
         None if count is None else count * stage.epochs
         for stage, count in zip((recipe.align, recipe.instruct), dialogs, strict=True)
     )
-    captions = caption_draws(config, expected_captions(config))
+    captions = caption_draws(config, data.expected_captions)
     return [(recipe.align, align), (recipe.caption, captions), (recipe.instruct, instruct)]
 
 

@@ -14,7 +14,6 @@ from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import Manifest, read_manifest
 from sg.artefacts.result import EQUAL_STEPS, RANDOM
 from sg.core.fingerprints import fingerprint, text_seed
-from sg.sources.config import DataConfig, DemoDataConfig, MixDataConfig
 from sg.study.config import TrainConfig
 from sg.study.core_counts import caption_draws, num_core_videos
 from sg.study.inputs import Inputs
@@ -62,18 +61,7 @@ def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
 def _items(config: TrainConfig, core: Sequence[str], captions: Captions, manifest: Manifest) -> list[TrainingItem]:
     paths = {record.video_id: record.path for record in manifest.usable().records()}
     requests = config.stage.caption.requests
-    return caption_items(sorted(core), captions, paths, Path(config.data.videos), requests, _token_source(config.data))
-
-
-def _token_source(data: DataConfig) -> str:
-    """The name that the films have in the cache of visual tokens, before their path.
-
-    The demo's dialogs are about the same films as its captions, and mixtures of the same sources about the same ones:
-    they share their tokens.
-    """
-    if isinstance(data, DemoDataConfig):
-        return ""
-    return f"mix-{fingerprint(str(Path(data.videos).resolve()))}" if isinstance(data, MixDataConfig) else data.name
+    return caption_items(sorted(core), captions, paths, Path(config.data.videos), requests, config.data.token_source)
 
 
 def stage_jobs(config: TrainConfig, inputs: Inputs, caption: CaptionData, media_needed: bool = True) -> list[StageJob]:

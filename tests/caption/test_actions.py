@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-import sg.caption.hosted.settings
-import sg.sources.config  # noqa: F401 - its schemas
+import sg.caption.hosted.settings  # noqa: F401 - its schemas
 from sg.caption.actions import act
 from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
 from sg.caption.hosted.calibration import Calibration

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sg.artefacts.manifest import OK, VideoRecord, write_manifest
-from sg.artefacts.tables import read_info
+from sg.core.content import file_content
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
-from sg.core.fingerprints import fingerprint
+from sg.core.identity import Identity, identity
 from sg.core.progress import Progress
-from sg.sources.config import AnnotatedDataConfig, InternVidDataConfig
-from sg.sources.published import build_source
+from sg.sources.config import AnnotatedDataConfig
 from sg.sources.scan.annotations import Annotations
+from sg.sources.scan.current import is_current, manifest_info, rows_settings
 from sg.sources.scan.cutting import cut_clips, cut_jobs, films_by_id
 from sg.sources.scan.disk import Clip, Listing, list_clips
 from sg.sources.scan.duplicates import Digests, also_in, same_bytes
 from sg.sources.scan.findings import AMBIGUOUS, BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
-from sg.sources.scan.items import Item, Problem, name_keys
+from sg.sources.scan.items import Item, Problem, SetReader
 from sg.sources.scan.journal import Journal
 from sg.sources.scan.matching import Matcher
-from sg.sources.scan.numbered import is_as_long, number_key, numbered_clip
+from sg.sources.scan.numbered import is_as_long
 from sg.sources.scan.overlap import BenchmarkVideos, benchmark_videos
 from sg.sources.scan.probing import Outcome, probe_clips
 from sg.sources.scan.report import ScanReport, write_report
 
 log = logging.getLogger(__name__)
 
-SCAN_VERSION = 2
-"""Raised when the same input gives another manifest than before."""
-_CHANGES_NOTHING = ("workers", "timeout_s", "scale", "control", "control_scale", "captions_per_k")
+SCAN_VERSION = 3
+"""To be raised when the same files and settings would give other rows than before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +52,16 @@ class ScanFiles:
         return self.folder / f"scan-{what}.jsonl"
 
 
-def scan_annotated(config: AnnotatedDataConfig) -> Path:
-    """Make the manifest of a published set, or leave it when nothing changed; gives its path.
+def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Clip]], SetReader]) -> Path:
+    """Make the manifest of a published dataset, or keep it when nothing has changed; returns its path.
 
-    A video of the annotations whose film is on disk is a row; unreadable films, second copies and videos of the
-    benchmark are rows with a status and a reason. What has no film, and films without a video, are in
+    Every video of the annotations whose file is on disk is a row. Unreadable files, second copies and videos of the
+    benchmark are rows with a status and a reason. Videos without a file, and files without a video, are recorded in
     `findings.parquet`; `scan_report.json` and `.txt` count everything.
+
+    Args:
+        config: the settings of the dataset.
+        reader_of: returns the reader of the dataset for the files on disk.
 
     Raises:
         MissingInputError: there are no annotations or no films.
@@ -69,27 +71,28 @@ def scan_annotated(config: AnnotatedDataConfig) -> Path:
     with file_lock(path.with_suffix(".lock")):
         left_out = _unpack(config.shards, videos, files) if config.shards else Counter()
         listing = _films(videos, config)
-        source = build_source(config, listing.clips)
+        source = reader_of(listing.clips)
         annotations = Annotations(source, config.annotations, videos, listing)
         benchmark = benchmark_videos(config.benchmark)
-        made_by = _made_by(config, listing, annotations, benchmark)
-        if read_info(path).get("fingerprint") != made_by or not files.findings.is_file():
+        long_films = _long_films(config)
+        work = _identity(config, listing, annotations, benchmark, long_films)
+        if not is_current(path, videos, work) or not files.findings.is_file():
             with Findings(files.findings) as findings:
-                if config.long_films and _cut(config, annotations, listing, findings):
+                if long_films is not None and _cut(config, annotations, listing, long_films, findings):
                     listing = _films(videos, config)
                     annotations = annotations.with_listing(listing)
-                    made_by = _made_by(config, listing, annotations, benchmark)
+                    work = _identity(config, listing, annotations, benchmark, long_films)
                 found = _match(config, annotations, listing, findings)
-                rows = _rows(config, source.name, found, listing, annotations, benchmark, files, findings)
+                rows = _rows(config, source, found, listing, annotations, benchmark, files, findings)
             report = ScanReport.of(config, source, annotations, listing, rows, findings, benchmark, left_out)
-            info = {"source": source.name, "licence": source.licence, "videos": str(videos.resolve())}
+            info = {**manifest_info(path, source.name, videos, work), "licence": source.licence}
             write_report(files.folder, report)
             if not rows:
                 raise DataError(
                     f"None of the {len(listing.clips)} films in {videos} belongs to a video of the annotations: see "
                     f"{files.folder / 'scan_report.txt'}."
                 )
-            write_manifest(path, rows, {**info, "fingerprint": made_by, "report": report.plain})
+            write_manifest(path, rows, {**info, "report": report.plain})
     log.info((files.folder / "scan_report.txt").read_text(encoding="utf-8").rstrip())
     return path
 
@@ -120,24 +123,33 @@ def _films(videos: Path, config: AnnotatedDataConfig) -> Listing:
     return listing
 
 
-def _made_by(
-    config: AnnotatedDataConfig, listing: Listing, annotations: Annotations, benchmark: BenchmarkVideos | None
-) -> str:
-    kept = {key: value for key, value in vars(config).items() if key not in _CHANGES_NOTHING}
-    return fingerprint([SCAN_VERSION, kept, listing.state, annotations.state, benchmark and benchmark.state])
+def _long_films(config: AnnotatedDataConfig) -> Listing | None:
+    """The whole videos that missing clips can be cut from; None where the config names no folder of them."""
+    if not config.long_films:
+        return None
+    if not Path(config.long_films).is_dir():
+        raise MissingInputError(
+            f"There is no folder {config.long_films}: give the folder of the whole videos with data.long_films=DIR."
+        )
+    return list_clips(Path(config.long_films))
 
 
-def _keys_of(config: AnnotatedDataConfig, annotations: Annotations) -> Callable[[Clip], Iterable[str]]:
-    is_internvid = isinstance(config, InternVidDataConfig)
-    pattern = getattr(config, "pattern", None) if is_internvid else None
-    compiled = re.compile(pattern) if pattern else None
-
-    def keys_of(clip: Clip) -> Iterable[str]:
-        keys = [*annotations.sidecar_ids(clip), *name_keys(clip.stem, compiled)]
-        numbered = numbered_clip(clip.name) if is_internvid else None
-        return [*keys, number_key(*numbered)] if numbered else keys
-
-    return keys_of
+def _identity(
+    config: AnnotatedDataConfig,
+    listing: Listing,
+    annotations: Annotations,
+    benchmark: BenchmarkVideos | None,
+    long_films: Listing | None,
+) -> Identity:
+    """What decides the rows. Video files count by name, size and time: reading terabytes to hash them takes days."""
+    inputs = {
+        "files": listing.state,
+        "annotations": annotations.state,
+        "further_files": [file_content(Path(path)) for path in config.further_files],
+        "benchmark": benchmark and benchmark.state,
+        "long_films": long_films and long_films.state,
+    }
+    return identity("scan", settings=rows_settings(config), inputs=inputs, version=SCAN_VERSION)
 
 
 def _items(config: AnnotatedDataConfig, annotations: Annotations, findings: Findings | None) -> Iterator[Item]:
@@ -155,29 +167,25 @@ def _items(config: AnnotatedDataConfig, annotations: Annotations, findings: Find
                 yield item
 
 
-def _cut(config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, findings: Findings) -> int:
-    """Cut the clips that only the long films have; gives how many."""
-    long_films = Path(config.long_films or "")
-    if not long_films.is_dir():
-        raise MissingInputError(
-            f"There is no folder {long_films}: give that of the whole films with data.long_films=DIR."
-        )
-    films = films_by_id(list_clips(long_films).clips)
-    keys_of = _keys_of(config, annotations)
-    known = {key for clip in listing.clips for key in keys_of(clip)}
+def _cut(
+    config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, long_films: Listing, findings: Findings
+) -> int:
+    """Cut the clips that exist only within a whole video; returns how many."""
+    films = films_by_id(long_films.clips)
+    known = {key for clip in listing.clips for key in annotations.keys_of(clip)}
     wanted = {
         item.video_id: item
         for item in _items(config, annotations, None)
         if item.youtube_id in films and known.isdisjoint((item.video_id, *item.keys, *item.weak_keys))
     }
-    jobs = cut_jobs(list(wanted.values()), films, long_films, Path(config.videos))
+    jobs = cut_jobs(list(wanted.values()), films, Path(config.long_films or ""), Path(config.videos))
     return cut_clips(jobs, config.workers, config.timeout_s, findings) if jobs else 0
 
 
 def _match(
     config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, findings: Findings
 ) -> dict[int, Item]:
-    matcher = Matcher(listing.clips, _keys_of(config, annotations), findings)
+    matcher = Matcher(listing.clips, annotations.keys_of, findings)
     for item in _items(config, annotations, findings):
         if not matcher.take(item):
             findings.add(MISSING, item.video_id, "", "no film of this name")
@@ -186,7 +194,7 @@ def _match(
 
 def _rows(
     config: AnnotatedDataConfig,
-    source: str,
+    source: SetReader,
     found: Mapping[int, Item],
     listing: Listing,
     annotations: Annotations,
@@ -201,7 +209,7 @@ def _rows(
     outcomes = dict(zip(clips, looked, strict=True))
     readable = {place: clip for place, clip in clips.items() if outcomes[place][0] == OK}
     with Journal(files.journal("hashes")) as journal, Progress("hashes", None, "reads") as bar:
-        digests = Digests(journal, bar)
+        digests = Digests(journal, bar, videos)
         twins = same_bytes(videos, readable, digests)
         shared = also_in(videos, readable, benchmark.root, benchmark.listing.clips, digests) if benchmark else {}
     if benchmark:
@@ -213,7 +221,7 @@ def _rows(
     rows = []
     for place, item in found.items():
         outcome, clip = outcomes[place], clips[place]
-        by_number = numbered_clip(clip.name) and not annotations.sidecar_ids(clip)
+        by_number = source.is_numbered(clip.name) and not annotations.sidecar_ids(clip)
         if by_number and outcome[0] == OK and not is_as_long(item, outcome[2]["duration_s"]):
             findings.add(AMBIGUOUS, item.video_id, clip.name, "its number is that of this clip, its length is not")
             continue
@@ -221,7 +229,7 @@ def _rows(
             outcome = (IN_BENCHMARK, f"part of the benchmark: {shared[place]}", outcome[2])
         elif place in twins:
             outcome = (DUPLICATE, f"the same bytes as {found[twins[place]].video_id}", outcome[2])
-        rows.append(_row(source, item, clip, outcome))
+        rows.append(_row(source.name, item, clip, outcome))
         if outcome[0] != OK:
             kind = outcome[0] if outcome[0] in (IN_BENCHMARK, DUPLICATE) else "unreadable"
             findings.add(kind, item.video_id, clip.name, outcome[1], outcome[0])

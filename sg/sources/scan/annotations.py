@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sg.core.content import file_content
 from sg.core.errors import MissingInputError
 from sg.core.progress import Progress
 from sg.sources.scan.disk import Clip, Listing
-from sg.sources.scan.items import Item, Problem, Source, sidecar_record
+from sg.sources.scan.items import Item, Problem, SetReader, sidecar_record
 from sg.sources.scan.records import BadRecord, annotation_files, read_records
 
 _MAX_SIDECAR = 2**24
@@ -21,7 +22,7 @@ _MAX_SIDECAR = 2**24
 class Annotations:
     """Videos of the annotation files; where there are none, of the JSON files beside the films."""
 
-    def __init__(self, source: Source, pattern: str | None, videos: Path, listing: Listing) -> None:
+    def __init__(self, source: SetReader, pattern: str | None, videos: Path, listing: Listing) -> None:
         self._source, self._pattern, self._videos, self._listing = source, pattern, videos, listing
         self.files = annotation_files(pattern) if pattern else []
         self.rows: Counter[str] = Counter()
@@ -38,8 +39,7 @@ class Annotations:
     @property
     def state(self) -> list[object]:
         """Plain data that changes when the annotations do."""
-        statuses = [(str(path), path.stat()) for path in self.files]
-        return [[name, status.st_size, status.st_mtime_ns] for name, status in statuses]
+        return [[path.name, file_content(path)] for path in self.files]
 
     def items(self) -> Iterator[tuple[Item | Problem, str]]:
         """Every video of the annotations with where it stands."""
@@ -57,6 +57,10 @@ class Annotations:
                 for item in self._beside.get(clip.name, ()):
                     self.rows["JSON beside the films"] += 1
                     yield item, clip.name
+
+    def keys_of(self, clip: Clip) -> list[str]:
+        """Every key under which a video file may be looked up: the ids in the JSON beside it, and its name."""
+        return [*self.sidecar_ids(clip), *self._source.file_keys(clip.name)]
 
     def sidecar_ids(self, clip: Clip) -> list[str]:
         """Ids of the videos that the JSON beside a film names."""

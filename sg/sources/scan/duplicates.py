@@ -15,10 +15,10 @@ _EDGE = 2**16
 
 
 class Digests:
-    """Hashes of films, kept in a journal: no film is read twice, also not by a scan that was cut off."""
+    """Hashes of video files, kept in a journal, so that a scan after an interrupted one reads no file again."""
 
-    def __init__(self, journal: Journal, bar: Progress) -> None:
-        self._journal, self._bar = journal, bar
+    def __init__(self, journal: Journal, bar: Progress, videos: Path) -> None:
+        self._journal, self._bar, self._videos = journal, bar, videos
 
     def edges(self, root: Path, clip: Clip) -> str | None:
         """Hash of a film's first and last 64 KiB; None when it cannot be read."""
@@ -29,7 +29,9 @@ class Digests:
         return self._kept("whole", root, clip, _hash_whole)
 
     def _kept(self, kind: str, root: Path, clip: Clip, compute: Callable[[Path], str]) -> str | None:
-        key = f"{kind}:{root}:{clip.key}"
+        # No path of this machine in the key: the hashes stay valid when the folder of the videos is moved.
+        place = "" if root == self._videos else "benchmark:"
+        key = f"{kind}:{place}{clip.key}"
         if key not in self._journal.entries:
             try:
                 digest = compute(root / clip.path)

@@ -7,10 +7,11 @@ part of a path: paths come from walking the folder.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from sg.sources.scan.timestamps import parse_range_ms, parse_time_ms
@@ -53,16 +54,25 @@ class Problem:
     detail: str = ""
 
 
-class Source(Protocol):
-    """How one set writes its annotations."""
+class SetReader(ABC):
+    """How one published dataset writes its annotations and names its files."""
 
-    name: str
-    """Names the set in manifests."""
-    licence: str
-    """Of annotations and films, in a sentence."""
+    name: ClassVar[str]
+    """Names the dataset in manifests."""
+    licence: ClassVar[str]
+    """Licence of the annotations and of the videos, in a sentence."""
 
+    @abstractmethod
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
-        """The videos of one record of the annotation file `origin`, or of the JSON file beside a film."""
+        """The videos of one record of the annotation file `origin`, or of the JSON file beside a video file."""
+
+    def file_keys(self, name: str) -> Iterable[str]:
+        """Every key under which a file of this name (relative path) may be looked up."""
+        return name_keys(name.rpartition("/")[2].rpartition(".")[0])
+
+    def is_numbered(self, name: str) -> bool:
+        """Whether the name of a file holds only a number, so that its duration has to agree with the annotation."""
+        return False
 
 
 def film_part(

@@ -27,7 +27,7 @@ from sg.sources.scan.findings import (
     SECOND_FILM,
     Findings,
 )
-from sg.sources.scan.items import Source, shown
+from sg.sources.scan.items import SetReader, shown
 from sg.sources.scan.overlap import BenchmarkVideos
 
 JSON_FILE, TEXT_FILE = "scan_report.json", "scan_report.txt"
@@ -59,7 +59,7 @@ class ScanReport:
     def of(
         cls,
         config: AnnotatedDataConfig,
-        source: Source,
+        source: SetReader,
         annotations: Annotations,
         listing: Listing,
         rows: Sequence[VideoRecord],

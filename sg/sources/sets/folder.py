@@ -13,21 +13,55 @@ from typing import Any
 from sg.artefacts.manifest import OK, VideoRecord, write_manifest
 from sg.artefacts.names import check_relative_path, safe_video_id
 from sg.artefacts.tables import read_info
+from sg.core.content import file_content
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
-from sg.core.fingerprints import file_hash, fingerprint
-from sg.sources.config import FolderDataConfig
+from sg.core.identity import NOT_IDENTITY, Identity, identity
+from sg.sources.config import ScannedDataConfig
+from sg.sources.registry import SOURCES
 from sg.sources.scan.caption_files import CaptionFile, read_caption_file
+from sg.sources.scan.current import is_current, manifest_info, rows_settings
 from sg.sources.scan.disk import Clip, Listing, list_clips
 from sg.sources.scan.probing import probe_clips
 
 log = logging.getLogger(__name__)
 
-SCAN_VERSION = 2
-"""Raised when the same folder gives another manifest than before."""
+FOLDER_VERSION = 3
+"""To be raised when the same folder would give other rows than before."""
 UNSAFE_PATH = "unsafe_path"
 AMBIGUOUS = "ambiguous"
 MISSING = "missing"
+
+
+@dataclass
+class FolderDataConfig(ScannedDataConfig):
+    """Any folder of video files, with captions in a CSV, JSONL or JSON file.
+
+    Attributes:
+        captions: the caption file; null for videos without captions.
+        video_column: column or key that names the video; null finds one of the usual names.
+        caption_column: column or key of the text; null finds one of the usual names.
+    """
+
+    captions: str | None = field(default=None, metadata=NOT_IDENTITY)
+    video_column: str | None = None
+    caption_column: str | None = None
+
+    @property
+    def is_made_on_the_way(self) -> bool:
+        """Always: folders of people's own videos are small."""
+        return True
+
+    @property
+    def has_current_manifest(self) -> bool:
+        """Never: the folder is compared with the manifest each time."""
+        return False
+
+    def missing_files(self) -> Iterator[tuple[str, str]]:
+        """The folder of videos, and the caption file where one is named."""
+        yield from super().missing_files()
+        if self.captions and not Path(self.captions).is_file():
+            yield f"captions: there is no file {self.captions}", "data.captions=FILE"
 
 
 @dataclass(slots=True)
@@ -39,6 +73,7 @@ class _Matches:
     counts: Counter[str] = field(default_factory=Counter)
 
 
+@SOURCES.register("folder", FolderDataConfig)
 def scan_folder(config: FolderDataConfig) -> Path:
     """Make the manifest of a folder of clips, or leave it when nothing changed; gives its path.
 
@@ -58,21 +93,20 @@ def scan_folder(config: FolderDataConfig) -> Path:
     clips = listing.clips
     if not clips:
         raise MissingInputError(f"The folder {videos} holds no clips (files that end in .mp4, .mkv, .webm, .avi, ...).")
-    made_by = _made_by(config, listing, captions)
+    work = _identity(config, listing, captions)
     with file_lock(path.with_suffix(".lock")):
-        if read_info(path).get("fingerprint") != made_by:
+        if not is_current(path, videos, work):
             matches = _match(file, clips)
             rows = [*_clip_rows(videos, clips, matches, config), *matches.rows]
             report = _report(rows, matches, file)
-            info = {"source": "folder", "videos": str(videos.resolve()), "fingerprint": made_by, "report": report}
-            write_manifest(path, rows, info)
+            write_manifest(path, rows, {**manifest_info(path, "folder", videos, work), "report": report})
     _tell(read_info(path)["report"])
     return path
 
 
-def _made_by(config: FolderDataConfig, listing: Listing, captions: Path | None) -> str:
-    keys = [config.video_column, config.caption_column]
-    return fingerprint([SCAN_VERSION, config.name, listing.state, captions and file_hash(captions), keys])
+def _identity(config: FolderDataConfig, listing: Listing, captions: Path | None) -> Identity:
+    inputs = {"files": listing.state, "captions": captions and file_content(captions)}
+    return identity("folder scan", settings=rows_settings(config), inputs=inputs, version=FOLDER_VERSION)
 
 
 def _match(file: CaptionFile, clips: list[Clip]) -> _Matches:

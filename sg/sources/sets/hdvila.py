@@ -4,17 +4,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-from sg.sources.scan.items import Item, Problem, first_of, range_key, shown, text_of, youtube_id
+from sg.core.errors import ConfigError
+from sg.sources.config import AnnotatedDataConfig
+from sg.sources.registry import SOURCES
+from sg.sources.scan.annotated import scan_annotated
+from sg.sources.scan.items import Item, Problem, SetReader, first_of, range_key, shown, text_of, youtube_id
 from sg.sources.scan.timestamps import parse_range_ms
 
 _CLIP_ID = re.compile(r"([A-Za-z0-9_-]{11})\.([0-9]{1,9})(?:\.mp4)?", re.ASCII)
 _MAX_CLIPS = 100_000
+HDVILA_UNITS = ("clip", "window", "video")
 
 
-class HdVila:
+@dataclass
+class HdVilaDataConfig(AnnotatedDataConfig):
+    """HD-VILA-100M.
+
+    Attributes:
+        unit: what a row of the manifest is: a `clip` of the annotations, a `window` of clips in a row, or the `video`.
+        window_s: length that a window is filled up to.
+    """
+
+    unit: str = "clip"
+    window_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.unit not in HDVILA_UNITS or not self.window_s > 0:
+            raise ConfigError(
+                f"data.unit={self.unit!r} should be one of {', '.join(HDVILA_UNITS)}, and "
+                f"data.window_s={self.window_s} above 0."
+            )
+
+
+class HdVila(SetReader):
     """HD-VILA-100M. Its clips were cut at key frames: a film may be seconds longer than its range says."""
 
     name = "hdvila"
@@ -67,3 +95,9 @@ class HdVila:
             window = (first, max(span[1] for _, span in group))
             key = range_key(name, window)
             yield Item(f"hdvila-{key}", (key,), youtube_id=name, range_ms=window)
+
+
+@SOURCES.register("hdvila", HdVilaDataConfig)
+def scan_hdvila(config: HdVilaDataConfig) -> Path:
+    """Make the manifest of the dataset, or keep it when nothing has changed; see `scan_annotated`."""
+    return scan_annotated(config, lambda files: HdVila(config.unit, config.window_s))

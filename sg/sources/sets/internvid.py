@@ -2,23 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sg.sources.scan.items import Item, Problem, film_part, first_of, range_key, rounded_key, text_of
-from sg.sources.scan.numbered import Numbering
+from sg.core.errors import ConfigError
+from sg.sources.config import AnnotatedDataConfig
+from sg.sources.registry import SOURCES
+from sg.sources.scan.annotated import scan_annotated
+from sg.sources.scan.items import (
+    Item,
+    Problem,
+    SetReader,
+    film_part,
+    first_of,
+    name_keys,
+    range_key,
+    rounded_key,
+    text_of,
+)
+from sg.sources.scan.numbered import Numbering, number_key, numbered_clip
 
 _SCORES = {"UMT_Score": "umt_score", "CLIP_Score": "clip_score", "Aesthetic_Score": "aesthetic_score"}
 
 
-class InternVid:
+@dataclass
+class InternVidDataConfig(AnnotatedDataConfig):
+    """InternVid, any edition.
+
+    Attributes:
+        pattern: regular expression for file names without suffix, with the groups `id`, `start` and `end`; null knows
+            the usual ways to write them.
+    """
+
+    pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pattern is None:
+            return
+        try:
+            groups = set(re.compile(self.pattern).groupindex)
+        except re.error as error:
+            raise ConfigError(f"data.pattern={self.pattern!r} is no regular expression: {error}.") from error
+        if not {"id", "start", "end"} <= groups:
+            raise ConfigError(f"data.pattern={self.pattern!r} should have the groups (?P<id>), (?P<start>), (?P<end>).")
+
+
+class InternVid(SetReader):
     """InternVid, any edition; `numbering` knows the films whose clips are on disk by their number alone."""
 
     name = "internvid"
     licence = "annotations: CC BY-NC-SA 4.0, gated; films: their uploaders"
 
-    def __init__(self, numbering: Numbering) -> None:
-        self._numbering = numbering
+    def __init__(self, numbering: Numbering, pattern: str | None = None) -> None:
+        self._numbering, self._pattern = numbering, re.compile(pattern) if pattern else None
+
+    def file_keys(self, name: str) -> Iterable[str]:
+        """The keys of the file's own name, by the configured pattern, and of its number below a folder of that id."""
+        yield from name_keys(name.rpartition("/")[2].rpartition(".")[0], self._pattern)
+        if numbered := numbered_clip(name):
+            yield number_key(*numbered)
+
+    def is_numbered(self, name: str) -> bool:
+        """Whether the file is named `<YouTube id>/<n>`."""
+        return numbered_clip(name) is not None
 
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
         """The clip of a line."""
@@ -50,3 +100,9 @@ def _number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if number is not None and abs(number) < 1e9 else None
+
+
+@SOURCES.register("internvid", InternVidDataConfig)
+def scan_internvid(config: InternVidDataConfig) -> Path:
+    """Make the manifest of the dataset, or keep it when nothing has changed; see `scan_annotated`."""
+    return scan_annotated(config, lambda files: InternVid(Numbering.of(files), config.pattern))

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sg.sources.scan.items import Item, Problem, any_part_key, film_part, first_of, range_key, split_of, text_of
+from sg.sources.config import AnnotatedDataConfig
+from sg.sources.registry import SOURCES
+from sg.sources.scan.annotated import scan_annotated
+from sg.sources.scan.items import (
+    Item,
+    Problem,
+    SetReader,
+    any_part_key,
+    film_part,
+    first_of,
+    range_key,
+    split_of,
+    text_of,
+)
 
 REPLACEMENTS = "replacement_for_corrupted_k400"
 """Folder of the mirror with good copies of films that are corrupt in the main folders."""
@@ -26,7 +41,12 @@ def kinetics_item(name: str, span: tuple[int, int], caption: str, split: str, ex
     )
 
 
-class Kinetics400:
+@dataclass
+class Kinetics400DataConfig(AnnotatedDataConfig):
+    """Kinetics-400."""
+
+
+class Kinetics400(SetReader):
     """Kinetics-400. A class label is no caption: it is kept as `label`."""
 
     name = "kinetics400"
@@ -44,3 +64,9 @@ class Kinetics400:
         split = text_of(first_of(record, "split"))
         split = {"validate": "val", "validation": "val", "training": "train"}.get(split, split) or split_of(origin)
         yield kinetics_item(*part, "", split[:40], {"label": label} if label else {})
+
+
+@SOURCES.register("kinetics400", Kinetics400DataConfig)
+def scan_kinetics400(config: Kinetics400DataConfig) -> Path:
+    """Make the manifest of the dataset, or keep it when nothing has changed; see `scan_annotated`."""
+    return scan_annotated(config, lambda files: Kinetics400())

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest, write_manifest
 from sg.artefacts.names import MAX_ID_BYTES, safe_video_id
@@ -24,31 +26,100 @@ from sg.artefacts.tables import read_info
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint, text_seed
+from sg.core.identity import NOT_IDENTITY, Identity, identity
 from sg.core.progress import track
 from sg.core.scales import parse_scale
-from sg.sources.config import MixDataConfig, MixPart
+from sg.sources.config import DataConfig
+from sg.sources.registry import SOURCES
+from sg.sources.scan.current import is_current, manifest_info, recorded_videos, rows_settings
 
 log = logging.getLogger(__name__)
 
-MIX_VERSION = 2
+MIX_VERSION = 3
+"""To be raised when the same sources and settings would give other rows than before."""
 _LOCAL_IDS = ("demo", "folder")
-"""What gives ids that are unique in one folder only."""
+"""Sources whose ids are unique in one folder only."""
+
+
+@dataclass
+class MixPart:
+    """One source of a mix.
+
+    Attributes:
+        dir: folder of its artefacts, with the manifest that its own scan made (`data.dir` of the source).
+        weight: its share of the mix is this over the sum of all weights; 0 leaves it out; null for all sources: as
+            large as they are.
+        videos: folder of its video files; null takes the folder that its manifest records, or `videos` in `dir`.
+    """
+
+    dir: str = field(default="???", metadata=NOT_IDENTITY)
+    weight: float | None = None
+    videos: str | None = field(default=None, metadata=NOT_IDENTITY)
+
+
+@dataclass
+class MixDataConfig(DataConfig):
+    """Several scanned sources, drawn by weight; `videos` is a folder above the video files of all of them.
+
+    Attributes:
+        sources: the sources by any name.
+        size: videos to draw, written as a scale; the draw of a size begins with that of every smaller one.
+        seed: of the draw.
+    """
+
+    sources: dict[str, MixPart] = field(default_factory=dict)
+    size: str = field(default="all", metadata={"identity": parse_scale})
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_scale(self.size)
+        weights = [part.weight for part in self.sources.values()]
+        if any(weight is not None and not 0 <= weight < 1e9 for weight in weights):
+            raise ConfigError(f"data.sources has the weights {weights}: expected numbers of 0 or more.")
+        if None in weights and any(weights):
+            raise ConfigError(f"data.sources has the weights {weights}: give one to every source, or to none.")
+        for name in self.sources:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", name):
+                raise ConfigError(f"data.sources.{name} names videos: expected up to 40 letters, digits and dashes.")
+
+    @property
+    def drawn(self) -> dict[str, MixPart]:
+        """The sources with a weight."""
+        return {name: part for name, part in self.sources.items() if part.weight != 0}
+
+    @property
+    def part_folders(self) -> tuple[Path, ...]:
+        """The folders of the sources with a weight."""
+        return tuple(Path(part.dir) for part in self.drawn.values())
+
+    @property
+    def has_current_manifest(self) -> bool:
+        """Whether the manifest was drawn with these settings from these folders, whatever their manifests hold now."""
+        info = read_info(self.manifest_path)
+        return bool(info) and (info.get("settings"), info.get("folders")) == (_settings(self), _folders(self))
+
+    @property
+    def token_source(self) -> str:
+        """The same for all mixes of the same sources, whatever their weights: they share their visual tokens."""
+        return f"mix-{fingerprint(sorted(self.sources))}"
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _MixSource:
     name: str
     manifest: Manifest
     """Usable rows."""
     prefix: str
-    """Path of its films below those of the mix."""
+    """Path of its video files below those of the mix."""
     weight: float
 
 
+@SOURCES.register("mix", MixDataConfig)
 def draw_mix(config: MixDataConfig) -> Path:
-    """Make the manifest of a mix, or leave it when nothing changed; gives its path.
+    """Make the manifest of a mix, or keep it when nothing has changed; returns its path.
 
-    Only usable videos are drawn, and a video that several sources have once, from the first one named.
+    Only usable videos are drawn. A video of several sources is drawn once, from the source that is named first.
 
     Raises:
         MissingInputError: a source was not scanned yet.
@@ -58,34 +129,26 @@ def draw_mix(config: MixDataConfig) -> Path:
     sources = [_source(config, name, part) for name, part in config.drawn.items()]
     if not sources:
         raise ConfigError("data.sources names no source with a weight above 0: give it as data.sources.NAME.dir=DIR.")
-    made_by = fingerprint(
-        [MIX_VERSION, size, config.seed, [[s.name, s.weight, s.prefix, s.manifest.content_hash] for s in sources]]
-    )
+    work, videos = _identity(config, sources), Path(config.videos)
     with file_lock(path.with_suffix(".lock")):
-        if read_info(path).get("fingerprint") != made_by:
+        if not is_current(path, videos, work) or not config.has_current_manifest:
             rows = list(_drawn(sources, config.seed, size))
             if size is not None and len(rows) < size:
                 raise ConfigError(
                     f"data.size={config.size} is more than the {len(rows):,} usable videos of the sources."
                 )
             info = {
-                "source": "mix",
-                "videos": str(Path(config.videos).resolve()),
-                "fingerprint": made_by,
+                **manifest_info(path, "mix", videos, work),
                 "settings": _settings(config),
+                "folders": _folders(config),
                 "drawn": dict(Counter(name for name, _ in rows)),
-                "youtube_films_of_several_sources": _shared_films(rows),
+                "youtube_videos_of_several_sources": _shared_youtube_videos(rows),
             }
             write_manifest(path, (row for _, row in rows), info)
-    told = read_info(path)
-    drawn = ", ".join(f"{told['drawn'].get(source.name, 0):,} of {source.name}" for source in sources)
-    log.info("mix: %s; %d YouTube films are in several", drawn, told["youtube_films_of_several_sources"])
+    info = read_info(path)
+    drawn = ", ".join(f"{info['drawn'].get(source.name, 0):,} of {source.name}" for source in sources)
+    log.info("mix: %s; %d YouTube videos are in several", drawn, info["youtube_videos_of_several_sources"])
     return path
-
-
-def is_drawn(config: MixDataConfig) -> bool:
-    """Whether the manifest of the mix is there and was drawn with these settings, whatever its sources hold by now."""
-    return bool(read_info(config.manifest_path).get("settings") == _settings(config))
 
 
 def draw_order(ids: Mapping[str, list[str]], weights: Mapping[str, float], seed: int) -> list[tuple[str, int]]:
@@ -103,17 +166,25 @@ def _num_videos(config: MixDataConfig) -> int | None:
     return None if size is None else size * config.captions_per_k // 1000
 
 
-def _settings(config: MixDataConfig) -> str:
-    weights = [[name, part.dir, part.weight] for name, part in config.drawn.items()]
-    return fingerprint([MIX_VERSION, _num_videos(config), config.seed, weights])
+def _settings(config: MixDataConfig) -> dict[str, Any]:
+    """The settings that decide what is drawn; a source of weight 0 is left out as if it were not named."""
+    drawn = replace(config, sources=config.drawn)
+    return {"mix": rows_settings(drawn), "captions_per_k": config.captions_per_k, "version": MIX_VERSION}
 
 
-def _source(config: MixDataConfig, name: str, part: MixPart) -> _Source:
+def _folders(config: MixDataConfig) -> list[list[str]]:
+    """Where the sources are on this machine. Other folders may hold other rows, so that the identity is asked then."""
+    return [[name, str(Path(part.dir).resolve()), str(part.videos)] for name, part in config.drawn.items()]
+
+
+def _identity(config: MixDataConfig, sources: list[_MixSource]) -> Identity:
+    # A list: of a video in several sources the first one counts, so that their order decides rows too.
+    drawn = [[source.name, source.weight, source.prefix, source.manifest.content_hash] for source in sources]
+    return identity("mix", settings=_settings(config), inputs={"sources": drawn}, version=MIX_VERSION)
+
+
+def _source(config: MixDataConfig, name: str, part: MixPart) -> _MixSource:
     path = Path(part.dir) / "manifest.parquet"
-    if part.world is not None:
-        from sg.demo.build import build_demo_world
-
-        build_demo_world(part.world, Path(part.dir))
     if not path.is_file():
         raise MissingInputError(
             f"There is no manifest {path}: scan data.sources.{name} first with `python -m sg.sources data={name}`, or "
@@ -121,24 +192,24 @@ def _source(config: MixDataConfig, name: str, part: MixPart) -> _Source:
         )
     manifest = read_manifest(path)
     usable = manifest.usable()
-    films = Path(part.videos or manifest.info.get("videos") or path.parent / "videos").resolve()
+    videos = Path(part.videos).resolve() if part.videos else recorded_videos(path, manifest.info)
     root = Path(config.videos).resolve()
-    if not films.is_relative_to(root):
+    if not videos.is_relative_to(root):
         raise ConfigError(
-            f"The films of data.sources.{name} are in {films}, outside data.videos={config.videos}: name a folder "
-            "above the films of all sources."
+            f"The videos of data.sources.{name} are in {videos}, outside data.videos={config.videos}: name a folder "
+            "above the videos of all sources."
         )
-    if not films.is_dir():
+    if not videos.is_dir():
         raise ConfigError(
-            f"There is no folder {films} of the films of data.sources.{name}: give it with "
+            f"There is no folder {videos} of the videos of data.sources.{name}: give it with "
             f"data.sources.{name}.videos=DIR."
         )
-    prefix = films.relative_to(root).as_posix()
+    prefix = videos.relative_to(root).as_posix()
     weight = float(len(usable)) if part.weight is None else part.weight
-    return _Source(name, usable, "" if prefix == "." else f"{prefix}/", weight)
+    return _MixSource(name, usable, "" if prefix == "." else f"{prefix}/", weight)
 
 
-def _drawn(sources: list[_Source], seed: int, size: int | None) -> Iterator[tuple[str, VideoRecord]]:
+def _drawn(sources: list[_MixSource], seed: int, size: int | None) -> Iterator[tuple[str, VideoRecord]]:
     """The videos of a mix in their order, each with the name of its source."""
     taken: set[str] = set()
     records: dict[str, list[VideoRecord]] = {}
@@ -162,12 +233,12 @@ def _named(source: str, row: VideoRecord) -> VideoRecord:
     return replace(row, video_id=video_id if len(video_id) <= MAX_ID_BYTES else safe_video_id(video_id))
 
 
-def _shared_films(rows: list[tuple[str, VideoRecord]]) -> int:
-    """YouTube films of which several sources have a part: not the same videos, but not independent either."""
+def _shared_youtube_videos(rows: list[tuple[str, VideoRecord]]) -> int:
+    """YouTube videos of which several sources have a part: other parts, but not independent of each other."""
     owners: dict[str, set[str]] = defaultdict(set)
     for name, row in rows:
-        if film := json.loads(row.extra).get("youtube_id"):
-            owners[film].add(name)
+        if youtube_id := json.loads(row.extra).get("youtube_id"):
+            owners[youtube_id].add(name)
     return sum(len(names) > 1 for names in owners.values())
 
 

@@ -8,19 +8,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sg.artefacts.names import safe_video_id
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json
+from sg.core.identity import NOT_IDENTITY
+from sg.sources.config import AnnotatedDataConfig
+from sg.sources.registry import SOURCES
+from sg.sources.scan.annotated import scan_annotated
 from sg.sources.scan.caption_files import first_answer
-from sg.sources.scan.items import Item, Problem, first_of, named_range, shown, split_of, text_of, url_stem
+from sg.sources.scan.items import Item, Problem, SetReader, first_of, named_range, shown, split_of, text_of, url_stem
 from sg.sources.sets.kinetics400 import kinetics_item
 
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _TOKEN = re.compile(r"\s*<(?:video|image)>\s*", re.IGNORECASE)
+
+
+@dataclass
+class ShareGeminiDataConfig(AnnotatedDataConfig):
+    """The caption files of ShareGemini, over videos of WebVid and Kinetics-400.
+
+    Attributes:
+        name_map: the release's `webvid_videoname2id.json`; null where no file is named by its WebVid number.
+    """
+
+    name_map: str | None = field(default=None, metadata=NOT_IDENTITY)
+
+    @property
+    def further_files(self) -> tuple[str, ...]:
+        """The name map."""
+        return (self.name_map,) if self.name_map else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +79,7 @@ def published_caption(record: Mapping[str, Any]) -> PublishedCaption | Problem:
     )
 
 
-class ShareGemini:
+class ShareGemini(SetReader):
     """The release's records. The film's WebVid number comes from `name_map`: names of the release are not unique there.
 
     A video is called as in `data=webvid` and `data=kinetics400`, so that a mix sees what they share.
@@ -116,3 +136,9 @@ def read_name_map(path: Path) -> dict[str, str]:
     if not numbers:
         raise DataError(f"{path} maps no names of films to numbers: expected webvid_videoname2id.json of the release.")
     return {stem: number for stem, number in numbers.items() if stem not in shared}
+
+
+@SOURCES.register("sharegemini", ShareGeminiDataConfig)
+def scan_sharegemini(config: ShareGeminiDataConfig) -> Path:
+    """Make the manifest of the dataset, or keep it when nothing has changed; see `scan_annotated`."""
+    return scan_annotated(config, lambda files: ShareGemini(Path(config.name_map) if config.name_map else None))

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from sg.sources.scan.items import Item, Problem, first_of, shown, split_of, text_of, url_stem
+from sg.sources.config import AnnotatedDataConfig
+from sg.sources.registry import SOURCES
+from sg.sources.scan.annotated import scan_annotated
+from sg.sources.scan.items import Item, Problem, SetReader, first_of, shown, split_of, text_of, url_stem
 from sg.sources.scan.timestamps import parse_time_ms
 
 _NUMBER = re.compile(r"([0-9]{1,20})(?:\.0)?", re.ASCII)
@@ -15,7 +20,12 @@ _PAGE = re.compile(r"[0-9]{6}_[0-9]{6}", re.ASCII)
 _SLUG = re.compile(r"stock-footage-[A-Za-z0-9._%-]{1,180}", re.ASCII)
 
 
-class WebVid:
+@dataclass
+class WebVidDataConfig(AnnotatedDataConfig):
+    """WebVid-2.5M or WebVid-10M."""
+
+
+class WebVid(SetReader):
     """WebVid-2.5M and -10M, the authors' files and the hub's copies of them."""
 
     name = "webvid"
@@ -43,3 +53,9 @@ class WebVid:
             split=split_of(origin),
             extra={"declared_ms": seconds} if seconds else {},
         )
+
+
+@SOURCES.register("webvid", WebVidDataConfig)
+def scan_webvid(config: WebVidDataConfig) -> Path:
+    """Make the manifest of the dataset, or keep it when nothing has changed; see `scan_annotated`."""
+    return scan_annotated(config, lambda files: WebVid())

@@ -30,8 +30,8 @@ from sg.caption.hosted.settings import HostedCaptionerConfig, QuotaConfig, Retry
 from sg.caption.ledger import reading
 from sg.caption.run import caption_videos
 from sg.core.errors import ConfigError, MissingInputError
-from sg.sources.config import DataConfig, MixDataConfig, MixPart
-from sg.sources.sets.mix import draw_mix
+from sg.sources.config import DataConfig
+from sg.sources.sets.mix import MixDataConfig, MixPart, draw_mix
 from sg.video.writer import write_video
 from tests.caption.hosted.builder import caption, data_folder, settings
 from tests.caption.hosted.fake_gemini.answers import caption_text

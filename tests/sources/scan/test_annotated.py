@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from sg.artefacts.manifest import read_manifest, video_path
 from sg.core.files import read_json
-from sg.sources.config import Kinetics400DataConfig, WebVidDataConfig
 from sg.sources.manifests import scan
 from sg.sources.scan import duplicates, probing
 from sg.sources.scan.journal import Journal
+from sg.sources.sets.kinetics400 import Kinetics400DataConfig
+from sg.sources.sets.webvid import WebVidDataConfig
 
 Films = Callable[..., Path]
 ROOT = Path(__file__).parents[3]

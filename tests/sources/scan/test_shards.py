@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError
-from sg.sources.config import WebVidDataConfig
 from sg.sources.manifests import scan
 from sg.sources.scan.shards import unpack_shards
 from sg.sources.scan.tar_index import tar_members
+from sg.sources.sets.webvid import WebVidDataConfig
 
 Films = Callable[..., Path]
 

@@ -13,10 +13,9 @@ import pytest
 
 from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest
 from sg.core.errors import ConfigError, MissingInputError
-from sg.sources.config import FolderDataConfig
 from sg.sources.manifests import make_manifest
 from sg.sources.scan import probing
-from sg.sources.sets.folder import scan_folder
+from sg.sources.sets.folder import FolderDataConfig, scan_folder
 from sg.video.writer import write_video
 
 

@@ -13,12 +13,12 @@ from sg.artefacts.manifest import VideoRecord, read_manifest, video_path, write_
 from sg.artefacts.names import MAX_ID_BYTES
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import write_json
-from sg.demo.build import demo_records, world_fingerprint, write_film
+from sg.demo.build import demo_records, world_identity, write_film
+from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import make_world, scenes_of
 from sg.demo.language import caption
-from sg.sources.config import MixDataConfig, MixPart
 from sg.sources.manifests import make_manifest, scan
-from sg.sources.sets.mix import draw_order
+from sg.sources.sets.mix import MixDataConfig, MixPart, draw_order
 from sg.study.inputs import make_inputs
 from tests.repository.test_configs import composed
 
@@ -88,7 +88,7 @@ def test_a_mix_holds_usable_videos_once_with_paths_from_its_own_folder(tmp_path:
     assert rows["both"].original_caption == "a both"
     assert all(video_path(tmp_path / "films", row).is_file() for row in rows.values())
     assert manifest.info["drawn"] == {"a": 10, "b": 2}
-    assert manifest.info["youtube_films_of_several_sources"] == 1
+    assert manifest.info["youtube_videos_of_several_sources"] == 1
 
     sizes = {}
     for size in ("4", "8"):
@@ -120,21 +120,20 @@ def test_a_mix_of_other_settings_is_drawn_anew_and_one_of_the_same_is_left(tmp_p
     assert len(read_manifest(first)) == 3
 
 
-def few_films(part: MixPart, films: int) -> dict[str, str]:
-    """The first films of a demo world in the folder of a complete one; their captions by id."""
-    assert part.world is not None
-    folder, world = Path(part.dir), make_world(part.world)
+def few_films(folder: Path, settings: DemoWorldConfig, films: int) -> dict[str, str]:
+    """Write the first videos of a demo world as if the world was complete; returns their captions by id."""
+    world = make_world(settings)
     for film in world.corpus[:films]:
         write_film(folder / "videos" / f"{film.film_id}.mp4", film)
     write_manifest(folder / "manifest.parquet", list(demo_records(world))[:films], {"source": "demo"})
-    write_json(folder / "world.json", {"fingerprint": world_fingerprint(part.world), "complete": True})
+    write_json(folder / "world.json", {"fingerprint": world_identity(settings).name, "complete": True})
     return {film.film_id: caption(film.spec) for film in world.corpus[:films]}
 
 
 def test_a_run_makes_a_mix_of_demo_worlds_with_captions_vectors_and_a_core(tmp_path: Path) -> None:
     folders = (f"paths.work={tmp_path / 'work'}", f"paths.runs={tmp_path / 'runs'}")
     config = composed("data=demo_mix", "data.size=1.2k", "data.sources.world3.weight=0", "embedder.workers=1", *folders)
-    texts = {name: few_films(part, 12) for name, part in config.data.drawn.items()}
+    texts = {name: few_films(Path(part.dir), config.data.worlds[name], 12) for name, part in config.data.drawn.items()}
 
     inputs = make_inputs(config)
 
@@ -151,8 +150,8 @@ def test_a_run_makes_a_mix_of_demo_worlds_with_captions_vectors_and_a_core(tmp_p
 def test_the_worlds_of_the_demo_mix_show_no_scene_of_its_benchmark() -> None:
     data = composed("data=demo_mix").data
     asked = scenes_of(item.film for item in make_world(data.world).benchmark)
-    worlds = [part.world for part in data.sources.values()]
-    assert data.is_made_on_the_way and worlds[0] == data.world and len(worlds) == 3
+    worlds = [data.worlds[name] for name in data.sources]
+    assert data.is_made_on_the_way and worlds[0] == data.demo_world == data.world and len(worlds) == 3
     assert all(asked.isdisjoint(scenes_of(make_world(world).corpus)) for world in worlds)
 
 

@@ -13,15 +13,13 @@ import pytest
 from sg.artefacts.manifest import VideoRecord, read_manifest
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import read_json
-from sg.sources.config import (
-    AnnotatedDataConfig,
-    HdVilaDataConfig,
-    InternVidDataConfig,
-    Kinetics400DataConfig,
-    ShareGeminiDataConfig,
-    WebVidDataConfig,
-)
+from sg.sources.config import AnnotatedDataConfig
 from sg.sources.manifests import make_manifest, scan
+from sg.sources.sets.hdvila import HdVilaDataConfig
+from sg.sources.sets.internvid import InternVidDataConfig
+from sg.sources.sets.kinetics400 import Kinetics400DataConfig
+from sg.sources.sets.sharegemini import ShareGeminiDataConfig
+from sg.sources.sets.webvid import WebVidDataConfig
 
 WEBVID = ("videoid", "name", "page_idx", "page_dir", "duration", "contentUrl")
 KINETICS = ("label", "youtube_id", "time_start", "time_end", "split", "is_cc")
