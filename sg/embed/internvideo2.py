@@ -14,7 +14,8 @@ from sg.embed.config import InternVideo2Config
 from sg.embed.devices import pick_device, pick_dtype
 from sg.models.hub_files import weights_file
 from sg.models.internvideo2.checkpoint import TowerChoice, load_internvideo2
-from sg.models.internvideo2.preprocessing import PIXEL_MEAN, PIXEL_STD, normalise
+from sg.models.internvideo2.preprocessing import normalise
+from sg.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 
 _FILES = ("weights", "head")
 
@@ -66,8 +67,8 @@ def internvideo2_identity(config: InternVideo2Config) -> dict[str, Any]:
         "files": {key: path.name for key, path in paths.items()},
         "revision": {key: file_hash(path) for key, path in paths.items()},
         "dtype": str(pick_dtype(config.dtype, pick_device(config.device))).removeprefix("torch."),
-        "pixel_mean": list(PIXEL_MEAN),
-        "pixel_std": list(PIXEL_STD),
+        "pixel_mean": list(IMAGENET_MEAN),
+        "pixel_std": list(IMAGENET_STD),
         "heads": [config.num_heads, config.pool_heads],
         "depth": config.depth,
         "trained_frames": config.trained_frames,

@@ -20,12 +20,12 @@ from sg.core.progress import Progress
 from sg.evaluate.asking import CACHED_CLIPS, Ask, Asker, PromptEncoder, TokenSource
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig
-from sg.evaluate.shards import WHOLE, Shard
+from sg.evaluate.shards import WHOLE, EvaluationShard
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sg.evaluate.generation import Generated, Prompt
+    from sg.evaluate.generation import EncodedPrompt, Generated
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class _Answers:
 
     def answer(self, asks: Sequence[Ask]) -> list[Prediction]:
         """The rows of `asks`, answered as one batch."""
-        prompts: list[Prompt] = []
+        prompts: list[EncodedPrompt] = []
         clips: dict[str, Tensor] = {}
         for ask in asks:
             name, tokens = self._shown(ask.row)
@@ -143,14 +143,14 @@ class _Answers:
             return f"zeroed {len(row.frames)} {len(tokens)}", tokens.new_zeros(tokens.shape)
         return row.tokens_of, tokens
 
-    def _prompt(self, ask: Ask, clip: str) -> Prompt:
-        from sg.evaluate.generation import Prompt
+    def _prompt(self, ask: Ask, clip: str) -> EncodedPrompt:
+        from sg.evaluate.generation import EncodedPrompt
 
         row, limit = ask.row, self._answering.max_new_tokens
         if self._sampling is not None:
             limit = min(self._sampling.max_new_tokens, self._positions - ask.length)
         seed = text_seed("answer", self._answering.seed, *row.key)
-        return Prompt(ask.ids, clip, f"{row.video_id} {row.setting}", limit, row.num_options, seed)
+        return EncodedPrompt(ask.ids, clip, f"{row.video_id} {row.setting}", limit, row.num_options, seed)
 
     def _row(self, ask: Ask, answer: Generated) -> Prediction:
         row, response = ask.row, self._encoder.decode(answer.ids)
@@ -173,7 +173,7 @@ def evaluate(
     path: Path,
     made_by: str,
     failures: Mapping[str, str] | None = None,
-    shard: Shard = WHOLE,
+    shard: EvaluationShard = WHOLE,
 ) -> Path:
     """Ask `model` every question of `benchmark` in all settings and probes of `config`; append the answers to `path`.
 

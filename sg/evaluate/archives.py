@@ -32,7 +32,7 @@ class Unpacked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _ArchiveEntry:
     name: str
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
@@ -73,21 +73,21 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 def _entries(
     archives: Sequence[zipfile.ZipFile], suffixes: Sequence[str], target: Path, wanted: Collection[str]
-) -> Iterator[_Entry]:
+) -> Iterator[_ArchiveEntry]:
     names = set(wanted)
     for archive in archives:
         for info in archive.infolist():
             entry = PurePosixPath(info.filename)
             if entry.stem in names and entry.suffix in suffixes and not info.is_dir():
                 names.remove(entry.stem)
-                yield _Entry(entry.stem, archive, info, target / entry.name)
+                yield _ArchiveEntry(entry.stem, archive, info, target / entry.name)
 
 
-def _is_there(entry: _Entry) -> bool:
+def _is_there(entry: _ArchiveEntry) -> bool:
     return entry.path.is_file() and entry.path.stat().st_size == entry.info.file_size
 
 
-def _extract(entries: Sequence[_Entry], target: Path) -> dict[str, str]:
+def _extract(entries: Sequence[_ArchiveEntry], target: Path) -> dict[str, str]:
     """Write the files; {name: reason} of those whose archive is damaged."""
     for leftover in target.glob(".*.tmp.*"):  # of a killed process: nobody else writes here while the lock is held
         leftover.unlink()
@@ -113,6 +113,6 @@ def _extract(entries: Sequence[_Entry], target: Path) -> dict[str, str]:
     return problems
 
 
-def _write(entry: _Entry) -> None:
+def _write(entry: _ArchiveEntry) -> None:
     with atomic_path(entry.path) as temporary, entry.archive.open(entry.info) as source, temporary.open("wb") as copy:
         shutil.copyfileobj(source, copy, CHUNK_BYTES)

@@ -30,7 +30,7 @@ from sg.core.identity import code_version
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question, labelled, unlabelled
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.prompts import build_prompt
-from sg.evaluate.subtitles import Cue, lines_at_frames, read_cues, transcript_lines
+from sg.evaluate.subtitles import SubtitleCue, lines_at_frames, read_cues, transcript_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -211,7 +211,7 @@ class Asker:
             return MISSING_VIDEO, video.problem or f"there is no file of video {video.media_id}"
         return UNDECODABLE, self._failures.get(video.media_id, f"video {video.media_id} has no visual tokens")
 
-    def _subtitles(self, video: BenchmarkVideo) -> tuple[list[Cue], str]:
+    def _subtitles(self, video: BenchmarkVideo) -> tuple[list[SubtitleCue], str]:
         if video.subtitle_path is None:
             return [], SUBTITLES_MISSING
         try:
@@ -220,7 +220,7 @@ class Asker:
             log.warning("video %s is asked without subtitles: %s", video.video_id, error)
             return [], SUBTITLES_UNREADABLE
 
-    def _lines(self, video: BenchmarkVideo, cues: Sequence[Cue]) -> list[str]:
+    def _lines(self, video: BenchmarkVideo, cues: Sequence[SubtitleCue]) -> list[str]:
         if self._config.subtitles == "transcript":
             return transcript_lines(cues)
         clip = self._clip(video.media_id)

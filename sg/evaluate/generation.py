@@ -24,7 +24,7 @@ PAD_ID = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class EncodedPrompt:
     """Ids with one run of placeholders for the clip `clip`, or none for a clip without tokens.
 
     Prompts with the same `branch` share more than the clip. An answer has up to `max_new_tokens`; `num_letters` is how
@@ -76,7 +76,7 @@ def common_prefix(rows: Sequence[tuple[int, ...]]) -> int:
     return min(shared, min(len(row) for row in rows) - 1)
 
 
-def prefix_levels(prompts: Sequence[Prompt]) -> tuple[list[str], list[Level]]:
+def prefix_levels(prompts: Sequence[EncodedPrompt]) -> tuple[list[str], list[Level]]:
     """The clips in order, and three levels: what all prompts of a clip share, those of a branch, and the rest."""
     clips: dict[str, list[int]] = {}
     branches: dict[tuple[str, str], list[int]] = {}
@@ -192,7 +192,7 @@ class Answerer:
         self._place_of_letter = {token: place for place, ids in final for token in ids}
 
     @torch.inference_mode()
-    def answer(self, prompts: Sequence[Prompt], clips: dict[str, Tensor]) -> list[Generated]:
+    def answer(self, prompts: Sequence[EncodedPrompt], clips: dict[str, Tensor]) -> list[Generated]:
         """The answers to `prompts`, whose clips have the visual tokens `clips` ({clip: [n, C]})."""
         names, (top, middle, bottom) = prefix_levels(prompts)
         device = self._model.device
@@ -214,7 +214,7 @@ class Answerer:
         embeds: Tensor = self._model.get_input_embeddings()(ids)
         return embeds
 
-    def _continue(self, prompts: Sequence[Prompt], rows: _Rows, logits: Tensor) -> list[Generated]:
+    def _continue(self, prompts: Sequence[EncodedPrompt], rows: _Rows, logits: Tensor) -> list[Generated]:
         """Decode step by step; rows that are finished leave the batch once they are half of it."""
         best = [logits[:, list(ids)].float().amax(dim=1).tolist() for ids in self._letters]
         answers = [Generated([], [scores[row] for scores in best[: p.num_letters]]) for row, p in enumerate(prompts)]
@@ -233,7 +233,7 @@ class Answerer:
                 places, new, going = [places[row] for row in kept], new[kept], [True] * len(kept)
             logits = rows.run(self._embed(new[:, None]), torch.ones_like(new, dtype=torch.bool)[:, None])
 
-    def _goes_on(self, prompt: Prompt, ids: list[int], token: int) -> bool:
+    def _goes_on(self, prompt: EncodedPrompt, ids: list[int], token: int) -> bool:
         """Take the next token of an answer into `ids`; whether there is more to come."""
         if token in self._eos_ids:
             return False

@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
+class EvaluationShard:
     """Part `index` of `count`."""
 
     index: int = 0
@@ -49,14 +49,14 @@ class Shard:
         return path.with_name(f"{path.stem}.{self.index}-of-{self.count}{path.suffix}") if self.count > 1 else path
 
 
-WHOLE = Shard()
+WHOLE = EvaluationShard()
 
 
-def shard_files(path: Path) -> dict[Shard, Path]:
+def shard_files(path: Path) -> dict[EvaluationShard, Path]:
     """The files of all shards that lie beside `path`, whatever their number."""
     pattern = re.compile(rf"{re.escape(path.stem)}\.(\d+)-of-(\d+){re.escape(path.suffix)}")
     names = [(file, pattern.fullmatch(file.name)) for file in sorted(path.parent.glob(f"{path.stem}.*"))]
-    return {Shard(int(match[1]), int(match[2])): file for file, match in names if match}
+    return {EvaluationShard(int(match[1]), int(match[2])): file for file, match in names if match}
 
 
 def merge_shards(path: Path) -> list[Prediction]:
@@ -72,7 +72,7 @@ def merge_shards(path: Path) -> list[Prediction]:
     if not files:
         raise MissingInputError(f"There are no answers of shards beside {path}: run with shards=N first.")
     for count in {shard.count for shard in files}:
-        absent = [str(index) for index in range(count) if Shard(index, count) not in files]
+        absent = [str(index) for index in range(count) if EvaluationShard(index, count) not in files]
         if absent:
             raise DataError(f"Of shards={count} beside {path}, shard {', '.join(absent)} has not run: run it first.")
     rows = {row.key: row for file in files.values() for row in read_predictions(file)}

@@ -27,7 +27,7 @@ _NEXT_CUE_NUMBER = re.compile(r"\n+ *\d+ *$")
 
 
 @dataclass(frozen=True, slots=True)
-class Cue:
+class SubtitleCue:
     """One subtitle: on screen from `start_ms` to `end_ms`, its lines joined by `\\n`."""
 
     start_ms: int
@@ -54,7 +54,7 @@ def _cue_text(lines: list[str]) -> str:
     return _OTHER_TAG.sub("", text)
 
 
-def parse_srt(text: str) -> list[Cue]:
+def parse_srt(text: str) -> list[SubtitleCue]:
     """The cues of a SubRip text in file order; whatever stands before the first time line is ignored."""
     times: list[tuple[int, int]] = []
     bodies: list[list[str]] = []
@@ -66,10 +66,10 @@ def parse_srt(text: str) -> list[Cue]:
             bodies.append([])
         elif bodies:
             bodies[-1].append(line.removesuffix("\n"))
-    return [Cue(start, end, _cue_text(body)) for (start, end), body in zip(times, bodies, strict=True)]
+    return [SubtitleCue(start, end, _cue_text(body)) for (start, end), body in zip(times, bodies, strict=True)]
 
 
-def read_srt(path: Path) -> list[Cue]:
+def read_srt(path: Path) -> list[SubtitleCue]:
     """The cues of the SubRip file at `path` (UTF-8).
 
     Raises:
@@ -85,7 +85,7 @@ def read_srt(path: Path) -> list[Cue]:
     return cues
 
 
-def read_json_subtitles(path: Path) -> list[Cue]:
+def read_json_subtitles(path: Path) -> list[SubtitleCue]:
     """The cues of a LongVideoBench file: seconds in `timestamp`, or clock times in `start` and `end`.
 
     Raises:
@@ -98,11 +98,11 @@ def read_json_subtitles(path: Path) -> list[Cue]:
         raise DataError(f"{path} is no list of subtitles with a text and its times ({error!r}).") from error
 
 
-def _json_cue(item: dict[str, Any]) -> Cue:
+def _json_cue(item: dict[str, Any]) -> SubtitleCue:
     if "timestamp" in item:
         start, end = item["timestamp"]
-        return Cue(round(1000 * start), NEVER_MS if end is None else round(1000 * end), str(item["text"]))
-    return Cue(_clock_ms(item["start"]), _clock_ms(item["end"]), str(item["line"]))
+        return SubtitleCue(round(1000 * start), NEVER_MS if end is None else round(1000 * end), str(item["text"]))
+    return SubtitleCue(_clock_ms(item["start"]), _clock_ms(item["end"]), str(item["line"]))
 
 
 def _clock_ms(text: str) -> int:
@@ -111,7 +111,7 @@ def _clock_ms(text: str) -> int:
     return round(1000 * (3600 * int(hours) + 60 * int(minutes) + float(seconds)))
 
 
-def read_cues(path: Path, span_s: tuple[float, float] | None = None) -> list[Cue]:
+def read_cues(path: Path, span_s: tuple[float, float] | None = None) -> list[SubtitleCue]:
     """The cues of a `.srt` or `.json` file; of a film that is a stretch of a longer one, those of the stretch.
 
     Raises:
@@ -122,7 +122,7 @@ def read_cues(path: Path, span_s: tuple[float, float] | None = None) -> list[Cue
         return cues
     start, end = (round(1000 * second) for second in span_s)
     return [
-        Cue(cue.start_ms - start, cue.end_ms - start, cue.text)
+        SubtitleCue(cue.start_ms - start, cue.end_ms - start, cue.text)
         for cue in cues
         if cue.end_ms > start and cue.start_ms < end
     ]
@@ -133,7 +133,7 @@ def frame_time_ms(frame_index: int, fps: float) -> int:
     return round(frame_index * 1000 / fps)
 
 
-def lines_at_frames(cues: Sequence[Cue], frame_indices: Sequence[int], fps: float) -> list[str]:
+def lines_at_frames(cues: Sequence[SubtitleCue], frame_indices: Sequence[int], fps: float) -> list[str]:
     """One line for each frame that a cue covers, in frame order; a cue that spans several frames repeats."""
     lines = []
     for index in frame_indices:
@@ -144,6 +144,6 @@ def lines_at_frames(cues: Sequence[Cue], frame_indices: Sequence[int], fps: floa
     return lines
 
 
-def transcript_lines(cues: Sequence[Cue]) -> list[str]:
+def transcript_lines(cues: Sequence[SubtitleCue]) -> list[str]:
     """Every cue once, in file order: the whole transcript, which other papers mean by "with subtitles"."""
     return [cue.line for cue in cues if cue.line.strip()]

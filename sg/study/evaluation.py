@@ -129,11 +129,11 @@ def merge_folder(config: EvaluateConfig, folder: Path) -> dict[str, dict[str, fl
 def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, name: str) -> bool:
     """Ask the questions, or those of one shard; whether that was the whole."""
     from sg.evaluate.answering import evaluate
-    from sg.evaluate.shards import Shard
+    from sg.evaluate.shards import EvaluationShard
     from sg.study.models import StudyModels
 
     assert config.checkpoint is not None
-    shard = Shard(config.shard or 0, config.shards)
+    shard = EvaluationShard(config.shard or 0, config.shards)
     models = StudyModels(config.model, config.trainer, Path(config.paths.work))
     tokens, failures = models.benchmark_tokens(benchmark, shard)
     model = models.answering_model(config.checkpoint)
@@ -160,7 +160,7 @@ def run_shards(count: int, on_gpus: bool) -> None:
             child.terminate()
         raise
     if failed:
-        raise DataError(f"Shard {', '.join(failed)} of {count} failed (see above): the same command goes on.")
+        raise DataError(f"EvaluationShard {', '.join(failed)} of {count} failed (see above): the same command goes on.")
 
 
 def _device(index: int) -> str:

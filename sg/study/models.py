@@ -20,7 +20,7 @@ from sg.core.errors import ConfigError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
 from sg.evaluate.benchmark import Benchmark
-from sg.evaluate.shards import WHOLE, Shard
+from sg.evaluate.shards import WHOLE, EvaluationShard
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor, load_checkpoint
 from sg.models.chat_univi.identity import visual_token_identity
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
@@ -158,7 +158,7 @@ class StudyModels:
         with file_lock(self.store.folder.with_suffix(".lock")):
             return self._fill(wanted)
 
-    def _encode_with_others(self, clips: Sequence[Clip], shard: Shard) -> Mapping[str, str]:
+    def _encode_with_others(self, clips: Sequence[Clip], shard: EvaluationShard) -> Mapping[str, str]:
         """Like `_encode`, with the other shards at the same time: each begins with its own, then helps the slower."""
         groups = [clips[at : at + CLIPS_PER_TURN] for at in range(0, len(clips), CLIPS_PER_TURN)]
         own, others = (
@@ -180,7 +180,7 @@ class StudyModels:
         )
 
     def benchmark_tokens(
-        self, benchmark: Benchmark, shard: Shard = WHOLE
+        self, benchmark: Benchmark, shard: EvaluationShard = WHOLE
     ) -> tuple[Mapping[str, VisualTokens], dict[str, str]]:
         """(visual tokens of the benchmark's videos by media id, {media id: reason} of those that cannot be read)."""
         clips = _benchmark_clips(benchmark)

@@ -4,7 +4,7 @@ import pytest
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.evaluate.answering import evaluate
-from sg.evaluate.shards import Shard, merge_shards, shard_files
+from sg.evaluate.shards import EvaluationShard, merge_shards, shard_files
 from tests.evaluate.evaluation_builder import World, world
 from tests.evaluate.test_answering import ask_all
 
@@ -13,7 +13,7 @@ def run_shard(made: World, path: Path, index: int, count: int) -> Path:
     tokens = dict(made.tokens)
     del tokens["yt001"]
     failures = {"yt001": "broken"}
-    shard = Shard(index, count)
+    shard = EvaluationShard(index, count)
     return evaluate(made.model, made.encoder, made.benchmark, tokens, made.config, path, "m1", failures, shard)
 
 
@@ -54,15 +54,25 @@ def test_shards_of_different_models_are_not_merged(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=3, batch_size=12)
     path = tmp_path / "predictions.jsonl"
     for index, made_by in enumerate(("m1", "m2")):
-        evaluate(made.model, made.encoder, made.benchmark, made.tokens, made.config, path, made_by, {}, Shard(index, 2))
-    assert list(shard_files(path)) == [Shard(0, 2), Shard(1, 2)]
+        evaluate(
+            made.model,
+            made.encoder,
+            made.benchmark,
+            made.tokens,
+            made.config,
+            path,
+            made_by,
+            {},
+            EvaluationShard(index, 2),
+        )
+    assert list(shard_files(path)) == [EvaluationShard(0, 2), EvaluationShard(1, 2)]
     with pytest.raises(DataError, match="different models"):
         merge_shards(path)
 
 
 def test_a_shard_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="shard=2 of shards=2 does not exist"):
-        Shard(2, 2)
+        EvaluationShard(2, 2)
 
 
 def test_rows_say_in_which_batch_they_were_asked(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sg.core.errors import DataError
-from sg.evaluate.subtitles import Cue, lines_at_frames, parse_srt, read_srt, transcript_lines
+from sg.evaluate.subtitles import SubtitleCue, lines_at_frames, parse_srt, read_srt, transcript_lines
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "video_mme"
 CASES: list[dict[str, Any]] = json.loads((GOLDENS / "subtitles.json").read_text())["cases"]
@@ -31,12 +31,12 @@ def test_golden_files_are_cut_at_the_frames_of_chat_univi(case: dict[str, Any], 
 
 
 def test_a_frame_on_a_boundary_gets_nothing_and_a_long_cue_repeats() -> None:
-    cues = [Cue(0, 1000, "first"), Cue(1000, 4000, "second")]
+    cues = [SubtitleCue(0, 1000, "first"), SubtitleCue(1000, 4000, "second")]
     assert lines_at_frames(cues, [0, 1, 2, 3, 4], fps=1.0) == ["second", "second"]
 
 
 def test_a_blank_cue_hides_a_later_one_that_is_on_screen_too() -> None:
-    assert lines_at_frames([Cue(0, 3000, " "), Cue(0, 3000, "text")], [1], fps=1.0) == []
+    assert lines_at_frames([SubtitleCue(0, 3000, " "), SubtitleCue(0, 3000, "text")], [1], fps=1.0) == []
 
 
 def test_the_transcript_has_every_cue_once_on_one_line() -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sg.core.progress import Progress, track
 from sg.demo.render import SIZE, render
 from sg.demo.world import BACKGROUNDS, CELLS, VALUES, Law, Scene, Take, VideoSpec, draw_scene
+from sg.models.pixels import CLIP_MEAN, CLIP_STD
 from sg.video.writer import write_video
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ LABELS = ("colour", "shape", "texture", "action", "cell", "background", "presenc
 ABSENT = -100
 # Crowded scenes give more labels a frame.
 CROWDED = Law(count_weights=(0.15, 0.2, 0.3, 0.35))
-PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
-PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def normalise(frames: Tensor) -> Tensor:
     import torch
 
     pixels = frames.permute(0, 3, 1, 2).float() / 255
-    return (pixels - torch.tensor(PIXEL_MEAN).view(3, 1, 1)) / torch.tensor(PIXEL_STD).view(3, 1, 1)
+    return (pixels - torch.tensor(CLIP_MEAN).view(3, 1, 1)) / torch.tensor(CLIP_STD).view(3, 1, 1)
 
 
 def patch_features(tower: CLIPVisionModel, pixels: Tensor) -> Tensor:

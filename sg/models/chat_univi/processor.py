@@ -16,15 +16,12 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from sg.core.errors import ConfigError
+from sg.models.config import ASPECTS
+from sg.models.pixels import CLIP_MEAN, CLIP_STD, SIGLIP_MEAN, SIGLIP_STD
 from sg.video.sampling import OneFps
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-HALVES = (0.5, 0.5, 0.5)
-"""Mean and standard deviation of SigLIP's pixels."""
-
 PAD_COLOUR = (122, 116, 104)
-ASPECTS = ("square", "pad")
+"""CLIP's mean pixel, as the reference pads."""
 
 Frame = NDArray[np.uint8]
 
@@ -57,7 +54,7 @@ class ChatUniViProcessor:
         cls, tower: PreTrainedConfig, aspect: str = "square", frames: OneFps | None = None
     ) -> ChatUniViProcessor:
         """The processor that fits a CLIP or SigLIP tower."""
-        mean, std = (HALVES, HALVES) if "siglip" in tower.model_type else (CLIP_MEAN, CLIP_STD)
+        mean, std = (SIGLIP_MEAN, SIGLIP_STD) if "siglip" in tower.model_type else (CLIP_MEAN, CLIP_STD)
         return cls(tower.image_size, aspect, mean, std, frames or OneFps())
 
     def pixel_values(self, frames: Frame) -> Tensor:

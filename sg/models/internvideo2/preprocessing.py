@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STD = (0.229, 0.224, 0.225)
-"""ImageNet's statistics, RGB; not those of CLIP."""
+from sg.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 
 
-def normalise(frames: Tensor, mean: Sequence[float] = PIXEL_MEAN, std: Sequence[float] = PIXEL_STD) -> Tensor:
+def normalise(frames: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD) -> Tensor:
     """Frames uint8 [..., H, W, 3] as float32 [..., 3, H, W]: divided by 255, less `mean`, divided by `std`."""
     pixels = frames.movedim(-1, -3).float() / 255
     shape = (3, 1, 1)
