@@ -7,11 +7,9 @@ that DDP works inside a multirun. A job whose result is there already finds that
 import logging
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from hydra.core.config_store import ConfigStore
@@ -90,7 +88,7 @@ class ProcessLauncher(Launcher):
         return job
 
     def _command(self, run: PlannedRun) -> list[str]:
-        return job_command(self.config.hydra, Path(sys.argv[0]).resolve(), run.overrides, run.folder)
+        return job_command(self.config.hydra, run.overrides, run.folder)
 
     def _run_child(self, run: PlannedRun, config: DictConfig) -> int:
         run.folder.mkdir(parents=True, exist_ok=True)

@@ -12,19 +12,19 @@ SOURCES.load()
 
 
 @command("caption", CaptionConfig)
-def main(config: CaptionConfig) -> None:
+def _caption(config: CaptionConfig) -> None:
     """Caption every usable video of the data, or look at, export, import or merge its captions."""
     from sg.caption.actions import act
 
     act(config)
 
 
-def run() -> None:
+def main() -> None:
     """The command line, whose first word may be an action."""
     if len(sys.argv) > 1 and sys.argv[1] in ACTIONS:
         sys.argv[1] = f"action={sys.argv[1]}"
-    main()
+    _caption()
 
 
 if __name__ == "__main__":
-    run()
+    main()

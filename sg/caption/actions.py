@@ -9,12 +9,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sg.artefacts.manifest import Manifest, hash_manifest, read_manifest
-from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
+from sg.caption.config import EXPORT_FORMATS, CaptionConfig, ImportedCaptionerConfig
 from sg.caption.hosted.run import caption_with_service, estimate_run, ledger_path, recipe_of
 from sg.caption.hosted.services.secrets import REDACTION
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.ledger import reading
 from sg.core.errors import ConfigError
+from sg.core.output import TEXT, show
 from sg.core.tracking import LoggerConfig
 from sg.sources.manifests import make_manifest
 
@@ -68,9 +69,10 @@ def _estimate(config: CaptionConfig, captioner: HostedCaptionerConfig, manifest:
 
 def _status(config: CaptionConfig) -> None:
     with _ledger(config) as (db, captioner):
-        from sg.caption.hosted.status import status_text
+        from sg.caption.hosted.status import STATUS_SCHEMA, status, status_text
 
-        print(status_text(db, recipe_of(captioner)))
+        record = status(db, recipe_of(captioner))
+        show("caption_status", STATUS_SCHEMA, record, lambda: status_text(record), config.format or TEXT)
 
 
 def _audit(config: CaptionConfig) -> None:
@@ -87,12 +89,8 @@ def _export(config: CaptionConfig) -> None:
     if config.out is None:
         raise ConfigError("export needs the file or folder to write: out=PATH.")
     captions = config.data.captions_path(config.captioner.name)
-    ids = _ids(config)
-    print(
-        export(
-            captions, _manifest(config), Path(config.data.videos), Path(config.out), config.format, ids, config.videos
-        )
-    )
+    ids, kind = _ids(config), config.format or EXPORT_FORMATS[0]
+    print(export(captions, _manifest(config), Path(config.data.videos), Path(config.out), kind, ids, config.videos))
 
 
 def _import(config: CaptionConfig) -> None:

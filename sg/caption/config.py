@@ -6,6 +6,7 @@ from typing import Any
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.core.output import FORMATS
 from sg.core.paths import PathsConfig
 
 
@@ -97,7 +98,8 @@ class CaptionConfig:
         action: what to do; the first word of the command line sets it (`python -m sg.caption audit data=…`).
         dry_run: only print what captioning would cost and take.
         calibrate: with dry_run, the number of clips whose tokens the service counts first, which costs nothing.
-        format: of an export; `out`: the file or folder that it writes.
+        format: of an export one of EXPORT_FORMATS, null for sharegemini; of every other action text (null) or json.
+        out: the file or folder that an export writes.
         videos: of an export, whether films go into the shards.
         source: a published caption file to import, or the other ledgers of a merge, separated by commas.
         ids: a file with one video id a line, to forget or to export alone.
@@ -114,7 +116,7 @@ class CaptionConfig:
     action: str = "caption"
     dry_run: bool = False
     calibrate: int = 0
-    format: str = "sharegemini"
+    format: str | None = None
     out: str | None = None
     videos: bool = False
     source: str | None = None
@@ -127,8 +129,9 @@ class CaptionConfig:
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
             raise ConfigError(f"action={self.action!r} should be one of {', '.join(ACTIONS)}.")
-        if self.format not in EXPORT_FORMATS:
-            raise ConfigError(f"format={self.format!r} should be one of {', '.join(EXPORT_FORMATS)}.")
+        formats = EXPORT_FORMATS if self.action == "export" else FORMATS
+        if self.format is not None and self.format not in formats:
+            raise ConfigError(f"format={self.format!r} of {self.action} should be one of {', '.join(formats)}.")
         if self.calibrate < 0 or (self.calibrate and not self.dry_run):
             raise ConfigError(f"calibrate={self.calibrate} is a number of clips for the estimate: add dry_run=true.")
         if (self.video or self.prompt) and not isinstance(self.captioner, ChatUniViCaptionerConfig):

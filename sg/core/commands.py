@@ -1,6 +1,6 @@
-"""Commands: how a Hydra config becomes typed values, and how a function becomes a command.
+"""Commands: a Hydra config becomes typed values, and a function of a typed config becomes a command.
 
-This is the only place that knows Hydra and OmegaConf on behalf of the steps: their functions take frozen dataclasses.
+The functions of the steps take dataclasses and know neither Hydra nor OmegaConf.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import hydra
@@ -20,29 +19,25 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from sg.core.errors import ConfigError, SgError
+from sg.core.errors import ConfigError, ExitCode, SgError
 from sg.core.help import help_text
+from sg.core.layout import CONFIG_FOLDER, as_typed, located
+from sg.core.output import json_alone
 from sg.core.plugins import load_plugins
 
 Config = TypeVar("Config")
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "conf"
-PROJECT_FOLDER = CONFIG_FOLDER.parent
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
-# `${sg.path:work}` in a config: a folder below the project's, whatever folder the command is typed in.
-OmegaConf.register_new_resolver("sg.path", lambda path: str(PROJECT_FOLDER / path), replace=True)
+# `${sg.path:work}` in a config is an absolute path: in a clone below the clone, elsewhere below the current folder.
+OmegaConf.register_new_resolver("sg.path", lambda path: str(located(path)), replace=True)
 
 
 def register(group: str | None, name: str, schema: type) -> None:
-    """Put the dataclass `schema` into Hydra's config store as `group/name`; YAML files name it first in `defaults`."""
+    """Store the dataclass `schema` in Hydra's config store as `group/name`; YAML files name it first in `defaults`."""
     ConfigStore.instance().store(group=group, name=name, node=schema)
 
 
 def _unknown_keys(node: Any, path: str = "") -> list[str]:
-    """Keys that ride along in a structured node although its dataclass has no such field (`+data.foo=1`)."""
+    """Keys of a structured node that its dataclass does not have; Hydra lets `+data.foo=1` add them."""
     if isinstance(node, ListConfig):
         return []
     schema = OmegaConf.get_type(node)
@@ -58,10 +53,10 @@ def _unknown_keys(node: Any, path: str = "") -> list[str]:
 
 
 def typed(config: DictConfig, root: type[Config]) -> Config:
-    """The composed `config` as an instance of the dataclass `root`, groups as instances of their own schemas.
+    """Return the composed `config` as an instance of the dataclass `root`, with each group as its own schema.
 
     Raises:
-        ConfigError: a key is unknown, a value is missing, of the wrong type, or refused by a schema's own check.
+        ConfigError: a key is unknown, a value is missing or of the wrong type, or a schema's own check fails.
     """
     if "hydra" in config:
         config = copy.deepcopy(config)
@@ -76,7 +71,7 @@ def typed(config: DictConfig, root: type[Config]) -> Config:
     try:
         value = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
-        # A schema's own check raises inside OmegaConf's conversion: its sentence is what the user needs.
+        # A schema's own check raises inside OmegaConf's conversion; the user needs its message, not OmegaConf's.
         cause = error.__cause__
         message = str(cause if isinstance(cause, ConfigError) else error).splitlines()[0]
         raise ConfigError(message) from error
@@ -86,7 +81,11 @@ def typed(config: DictConfig, root: type[Config]) -> Config:
 
 
 def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config], Any]], Callable[[], None]]:
-    """Make a function of one typed config a Hydra command with the primary config `conf/<config_name>.yaml`."""
+    """Decorator: turn a function of one typed config into a Hydra command whose config is `conf/<config_name>.yaml`.
+
+    The command has the project's `--help`, loads plug-ins, prints errors as one sentence, and keeps stdout for the
+    JSON object under `format=json`.
+    """
 
     def decorate(function: Callable[[Config], Any]) -> Callable[[], None]:
         mistakes: list[SgError] = []
@@ -97,19 +96,19 @@ def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config]
             except SgError as error:
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise
-                # Kept until Hydra is done: it would print a line of its own above the sentence.
+                # Raise it after Hydra has returned, because Hydra would print a line of its own first.
                 mistakes.append(error)
 
-        # Hydra reads the task's name and module from the function it is given.
+        # Hydra reads the name and the module of the task from this function.
         run.__name__, run.__qualname__, run.__module__ = function.__name__, function.__qualname__, function.__module__
         run.__doc__ = function.__doc__
         main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
 
         def guarded() -> None:
             if {"--help", "-h"} & set(sys.argv[1:]):
-                print(help_text(CONFIG_FOLDER, config_name), end="")
+                print(as_typed(help_text(CONFIG_FOLDER, config_name)), end="")
                 return
-            with one_sentence_errors():
+            with json_alone(sys.argv[1:]), one_sentence_errors():
                 load_plugins(sys.argv[1:])
                 cast(Callable[[], None], main)()
                 for mistake in mistakes:
@@ -122,10 +121,11 @@ def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config]
 
 @contextlib.contextmanager
 def one_sentence_errors() -> Iterator[None]:
-    """Print a user's mistake as one sentence and exit with 1; show the trace of anything else, or when asked to.
+    """Print a user's error as one sentence and exit with its code; let every other exception pass with its trace.
 
-    Hydra prints config errors over many lines and advises `+key`, which this project refuses. It hands exceptions on
-    when `HYDRA_FULL_ERROR` is set, so the variable is set for the length of the block.
+    With `HYDRA_FULL_ERROR=1` in the environment, every exception passes. Hydra itself prints config errors over many
+    lines and advises `+key`, which this project refuses. Hydra raises exceptions to its caller only if
+    `HYDRA_FULL_ERROR` is set, so the block sets it.
     """
     if os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0"):
         yield
@@ -134,35 +134,41 @@ def one_sentence_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _say("\nstopped: the same command goes on where this one stopped")
-        sys.exit(INTERRUPTED)
+        _print_now("\nstopped: run the same command again to resume")
+        sys.exit(ExitCode.INTERRUPTED)
     except (HydraException, OmegaConfBaseException) as error:
-        _say(f"error: {_sentence(error)}")
-        sys.exit(getattr(error, "exit_code", 1))
+        _print_now(f"error: {as_typed(_sentence(error))}")
+        cause = _user_error(error)
+        sys.exit(ExitCode.USAGE if cause is None else cause.exit_code)
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
 
 
-def _say(sentence: str) -> None:
-    """Print `sentence` now: what is left to `sys.exit` would come after a sweep's report, if at all."""
+def _print_now(sentence: str) -> None:
+    """Print `sentence` to stderr before exiting; `sys.exit(sentence)` would print it after a sweep's report."""
     print(sentence, file=sys.stderr, flush=True)
 
 
 def _sentence(error: BaseException) -> str:
-    """The one sentence that tells a user what `error` is about."""
+    """Return `error` as one sentence for a user."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = sorted(name for name in error.options if not name.endswith("_schema"))
         return f"There is no {group}={option}: choose one of {', '.join(options)}."
-    chain = [error]
-    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(before)
-    cause = next((link for link in chain if isinstance(link, SgError)), None) or _root_cause(error)
+    cause = _user_error(error) or _root_cause(error)
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
         return f"The config has no key {cause.full_key!r}: see the keys with `--cfg job`."
     first_line = str(cause).strip().splitlines()[0]
     full_key = getattr(cause, "full_key", None)
     return f"{full_key}: {first_line}" if full_key else first_line
+
+
+def _user_error(error: BaseException) -> SgError | None:
+    """Return the first error of this project in the chain of causes of `error`."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, SgError):
+        link = link.__cause__ or link.__context__
+    return link
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -172,10 +178,9 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def invocation() -> str:
-    """The command line of this process as one would type it again; what a launcher added to it is left out."""
+    """Return the command line of this `train` process as a user types it, without what a launcher added."""
     import shlex
 
-    program = Path(sys.argv[0]).resolve()
-    name = str(program.relative_to(PROJECT_FOLDER)) if program.is_relative_to(PROJECT_FOLDER) else program.name
     added = ("hydra.mode=", "hydra.run.dir=", "--config-name=", "--config-dir=")
-    return shlex.join(["python", name, *(word for word in sys.argv[1:] if not word.startswith(added))])
+    words = [word for word in sys.argv[1:] if not word.startswith(added)]
+    return as_typed(shlex.join(["python", "train.py", *words]))

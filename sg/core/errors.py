@@ -1,31 +1,48 @@
-"""One tree of errors for what a user can mend.
+"""Errors that a user can fix, and the exit codes of all commands.
 
-The root derives from Hydra's compact exception, so Hydra prints the message as one sentence without a stack trace,
-also inside a sweep (`HYDRA_FULL_ERROR=1` still shows the trace).
+The root derives from Hydra's compact exception: Hydra prints its message as one sentence without a stack trace, also
+inside a sweep (`HYDRA_FULL_ERROR=1` still prints the trace).
 """
+
+from enum import IntEnum
 
 from hydra.errors import CompactHydraException
 
 
+class ExitCode(IntEnum):
+    """What a command exits with. `docs/installation.md` has the same table, and a test compares them."""
+
+    OK = 0
+    FAILED = 1  # a run, a job of a sweep, or a step failed
+    USAGE = 2  # a setting or the command line is wrong; nothing was started
+    BUDGET = 3  # captioning stopped at its budget
+    QUOTA = 4  # captioning stopped at the provider's quota of the day
+    MODEL_DRIFT = 5  # the captioning service answered with another model than the one asked for
+    MISSING = 6  # an input does not exist: found by a dry run, by `sg doctor`, or by the step that reads it
+    INTERRUPTED = 130  # Ctrl-C
+    TERMINATED = 143  # SIGTERM, as a shell reports it
+
+
 class SgError(CompactHydraException):
-    """A mistake or a lack that a user can mend; the message says how, in one sentence.
+    """An error that a user can fix; the message says how, in one sentence."""
 
-    `exit_code` is what a command ends with.
-    """
-
-    exit_code = 1
+    exit_code = ExitCode.FAILED
 
 
 class ConfigError(SgError):
     """A setting is unknown, out of range, or contradicts another one."""
 
+    exit_code = ExitCode.USAGE
+
 
 class MissingInputError(SgError):
-    """A file that a step reads is not there; the message names the command that makes it."""
+    """A file that a step reads does not exist; the message names the command that makes it."""
+
+    exit_code = ExitCode.MISSING
 
 
 class DataError(SgError):
-    """A file is there but holds something else than its format promises."""
+    """A file exists, but its content breaks its format."""
 
 
 class ModelError(SgError):

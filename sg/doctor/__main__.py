@@ -1,21 +1,26 @@
-"""`python -m sg.doctor [settings of train.py]`: prints what was found; exits with 1 when something is lacking."""
+"""`python -m sg.doctor [settings of train.py]`: prints findings; exits with 6 if something is missing."""
 
 import sys
 
 from sg.core.commands import command
+from sg.core.errors import ExitCode
+from sg.core.output import show
 from sg.study.config import TrainConfig
+
+SCHEMA = 1
+"""Version of the JSON that `format=json` prints."""
 
 
 def doctor(config: TrainConfig) -> None:
     """Examine the machine and the parts of the study with these settings."""
-    from sg.doctor.findings import LACK, lines
+    from sg.doctor.findings import LACK, lines, plain
     from sg.doctor.machine import examine_machine
     from sg.doctor.study import examine_study
 
     findings = [*examine_machine(config), *examine_study(config)]
-    print("\n".join(lines(findings)))
+    show("doctor", SCHEMA, plain(findings), lambda: "\n".join(lines(findings)), config.format)
     if any(finding.status == LACK for finding in findings):
-        sys.exit(1)
+        sys.exit(ExitCode.MISSING)
 
 
 main = command("doctor", TrainConfig)(doctor)

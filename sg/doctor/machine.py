@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from sg.core.commands import PROJECT_FOLDER
+from sg.core.layout import IS_CLONE, located
 from sg.core.tracking import LoggerConfig, resolved_mode
 from sg.doctor.findings import LACK, NOTE, OK, Finding
 from sg.study.config import TrainConfig
 
-CONSTRAINTS = PROJECT_FOLDER / "constraints.txt"
+CONSTRAINTS = "constraints.txt"
 WATCHED = ("torch", "transformers", "pytorch-lightning", "hydra-core", "av", "wandb", "pyarrow", "peft")
 EXTRAS = {"submitit": "slurm", "ray": "ray", "wandb_workspaces": "dashboard"}
 KEYS = {
@@ -40,14 +40,13 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    pinned = dict(
-        line.split("==", 1) for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines() if line.count("==") == 1
-    )
+    pinned = _pinned()
     for name in WATCHED:
         try:
             found = version(name)
         except PackageNotFoundError:
-            yield Finding("Python", LACK, f"{name} is not installed", "make setup")
+            install = "make setup" if IS_CLONE else f"pip install {name}"
+            yield Finding("Python", LACK, f"{name} is not installed", install)
             continue
         wanted = pinned.get(name, found).strip()
         same = found.split("+")[0] == wanted
@@ -55,6 +54,15 @@ def _packages() -> Iterator[Finding]:
     for module, extra in EXTRAS.items():
         if importlib.util.find_spec(module) is None:
             yield Finding("Python", NOTE, f"extra {extra} is not installed", f"pip install -e '.[{extra}]'")
+
+
+def _pinned() -> dict[str, str]:
+    """{package: version} of constraints.txt; empty for an installed wheel, which does not hold that file."""
+    file = located(CONSTRAINTS)
+    if not (IS_CLONE and file.is_file()):
+        return {}
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==", 1) for line in lines if line.count("==") == 1)
 
 
 def _device(config: TrainConfig) -> Iterator[Finding]:

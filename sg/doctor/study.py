@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from sg.core.commands import PROJECT_FOLDER
 from sg.core.errors import SgError
+from sg.core.layout import located
 from sg.doctor.findings import LACK, NOTE, OK, Finding
 from sg.study.config import TrainConfig
 from sg.study.inputs import missing_inputs, needs_demo_world
@@ -61,7 +61,7 @@ def _model(config: TrainConfig) -> Iterator[Finding]:
 
 def _weights(key: str, place: str) -> Finding:
     """Whether weights are on this machine: a path, or a name on the hub that has been downloaded."""
-    if Path(place).exists() or (PROJECT_FOLDER / place).exists():
+    if Path(place).exists() or located(place).exists():
         return Finding("Model", OK, f"{key}: {place}")
     if place.startswith(("/", ".", "~")) or place.count("/") != 1:
         return Finding("Model", LACK, f"{key}: there is no {place}", f"set model.{key}")

@@ -45,7 +45,7 @@ def _gallery_choice(config: GalleryConfig) -> "GalleryChoice":
     return GalleryChoice(inputs, config.core_size, config.clusters_per_kind, config.members, config.pictures)
 
 
-main = command("report", ReportConfig)(report)
+report_command = command("report", ReportConfig)(report)
 
 
 def compare(arguments: Sequence[str]) -> None:
@@ -66,7 +66,9 @@ def published(arguments: Sequence[str]) -> None:
 
 SUBCOMMANDS = {"compare": compare, "published": published}
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """The command line, whose first word may be a subcommand."""
     if len(sys.argv) > 1 and sys.argv[1] in SUBCOMMANDS:
         with one_sentence_errors():
             SUBCOMMANDS[sys.argv[1]](sys.argv[2:])
@@ -81,4 +83,8 @@ if __name__ == "__main__":
         del sys.argv[1]
         cards()
     else:
-        main()
+        report_command()
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ from sg.artefacts.result import CONTROLS
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
+from sg.core.output import TEXT, check_format
 from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale
 
@@ -165,7 +166,11 @@ class SourcesConfig:
     """The settings of `python -m sg.sources`."""
 
     data: Any = None
+    format: str = TEXT
     paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        check_format(self.format)
 
 
 register(None, "sources_schema", SourcesConfig)

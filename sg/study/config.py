@@ -17,6 +17,8 @@ from sg.artefacts.result import CONTROLS, EQUAL_STEPS
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.fingerprints import fingerprint
+from sg.core.identity import NOT_IDENTITY
+from sg.core.output import TEXT, check_format
 from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import LoggerConfig
@@ -32,7 +34,7 @@ CURATORS.load()
 SOURCES.load()
 
 # What does not change a study's results, so that a repeated command with other values finds its runs again.
-_NOT_RESULTS = ("paths", "dry_run", "controls", "seed", "name")
+_NOT_RESULTS = ("paths", "dry_run", "controls", "seed", "name", "format")
 
 
 @dataclass
@@ -43,6 +45,7 @@ class TrainConfig:
     seed: int = 0
     controls: list[str] = field(default_factory=list)
     dry_run: bool = False
+    format: str = field(default=TEXT, metadata=NOT_IDENTITY)
     data: Any = None
     captioner: Any = None
     embedder: Any = None
@@ -56,6 +59,7 @@ class TrainConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
+        check_format(self.format)
         unknown = [control for control in self.controls if control not in CONTROLS]
         if unknown:
             raise ConfigError(f"controls={self.controls} should be a list of {', '.join(CONTROLS)}.")

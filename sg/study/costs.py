@@ -1,11 +1,11 @@
-"""What a study will cost, added up over its runs and put into words for its plan."""
+"""Costs of a study, summed over its runs, as numbers and as text of its plan."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sg.core.scales import parse_scale
 from sg.study.config import TrainConfig
@@ -17,57 +17,93 @@ if TYPE_CHECKING:
 
 
 class Costs:
-    """Collects the stages of a plan that have to be trained; says nothing where the model's `size` is not known."""
+    """Sums the costs of the stages of a plan that are trained; all results are empty if the model's `size` is None."""
 
     def __init__(self, config: TrainConfig, size: ModelSize | None) -> None:
         self.config, self.size = config, size
         self.flops = self.checkpoints = 0.0
         self.by_stage: dict[str, tuple[StageConfig, StageEstimate]] = {}
 
-    def row(self, config: TrainConfig, stage: StageConfig, samples: int | None, is_trained: bool) -> list[str]:
-        """The cells of a stage: operations and GPU-hours. A stage that has to be trained is added to the total."""
-        if self.size is None:
-            return []
-        if samples is None or not is_trained:
-            return ["?" if samples is None else ""] * 2
+    def of_stage(
+        self, config: TrainConfig, stage: StageConfig, samples: int | None, is_trained: bool
+    ) -> dict[str, float | None]:
+        """Return FLOPs and GPU-hours of a stage, and add a stage that is trained to the totals.
+
+        The numbers are None if they are not known, and 0 for a stage that is not trained.
+        """
+        if self.size is None or samples is None:
+            return {"flops": None, "gpu_hours": None}
+        if not is_trained:
+            return {"flops": 0.0, "gpu_hours": 0.0}
         from sg.study.estimate import estimate_stage, gpu_hours
 
         estimate = estimate_stage(config, self.size, stage, samples)
         self.flops += estimate.flops
         self.checkpoints += estimate.checkpoint
         self.by_stage.setdefault(stage.name, (stage, estimate))
-        return [f"{estimate.flops:.2e}", f"{gpu_hours(estimate.flops, config.trainer):,.1f}"]
+        return {"flops": estimate.flops, "gpu_hours": gpu_hours(estimate.flops, config.trainer)}
 
-    def lines(self, configs: Sequence[TrainConfig]) -> list[str]:
-        """Sums, memory, disk, and what they rest on, one a line."""
+    @staticmethod
+    def cells(row: Mapping[str, Any]) -> list[str]:
+        """Return the numbers of `of_stage` as two cells of a table."""
+        if row["flops"] is None:
+            return ["?", "?"]
+        return [f"{row['flops']:.2e}", f"{row['gpu_hours']:,.1f}"] if row["flops"] else ["", ""]
+
+    def totals(self, configs: Sequence[TrainConfig]) -> dict[str, Any] | None:
+        """Return FLOPs, GPU-hours, memory and disk of all runs; None if there is nothing to train or no known size."""
         if self.size is None or not self.by_stage:
-            return []
+            return None
         from sg.study.estimate import estimate_cache, gpu_hours, peak_tflops
-        from sg.train.visual_tokens import readable_size
 
         config, trainer = self.config, self.config.trainer
         cache = estimate_cache(config, self.size, _captioned(configs)) if trainer.visual_token_cache else None
         total = self.flops + (cache.flops if cache else 0.0)
-        hours = gpu_hours(total, trainer)
+        # Twice: the next resume checkpoint is complete before the last one is deleted.
+        resume = 2 * max(one.resume for _, one in self.by_stage.values())
+        visual_tokens = None
+        if cache is not None:
+            hours = gpu_hours(cache.flops, trainer)
+            visual_tokens = {"clips": cache.clips, "flops": cache.flops, "gpu_hours": hours, "bytes": cache.size}
+        return {
+            "flops": total,
+            "gpu_hours": gpu_hours(total, trainer),
+            "gpus": trainer.devices,
+            "tflops_per_gpu": peak_tflops(trainer),
+            "mfu": trainer.expected_mfu,
+            "visual_tokens": visual_tokens,
+            "memory_bytes": {name: one.memory for name, (_, one) in self.by_stage.items()},
+            "checkpoint_bytes": self.checkpoints,
+            "resume_bytes": resume,
+            "disk_bytes": self.checkpoints + resume + (cache.size if cache else 0.0),
+            "free_bytes": _free(Path(config.paths.work)),
+        }
+
+    def lines(self, totals: Mapping[str, Any] | None) -> list[str]:
+        """Return the record of `totals` as lines of text."""
+        if totals is None:
+            return []
+        from sg.train.visual_tokens import readable_size
+
         lines = []
+        cache, hours = totals["visual_tokens"], totals["gpu_hours"]
         if cache is not None:
             lines.append(
-                f"visual tokens, once: {cache.clips:,.0f} clips, {cache.flops:.2e} FLOPs, "
-                f"{gpu_hours(cache.flops, trainer):,.0f} GPU-hours, {readable_size(cache.size)}"
+                f"visual tokens, once: {cache['clips']:,.0f} clips, {cache['flops']:.2e} FLOPs, "
+                f"{cache['gpu_hours']:,.0f} GPU-hours, {readable_size(cache['bytes'])}"
             )
-        speed = f"{peak_tflops(trainer):,.0f} TFLOP/s and {100 * trainer.expected_mfu:.0f} % MFU"
+        speed = f"{totals['tflops_per_gpu']:,.0f} TFLOP/s and {100 * totals['mfu']:.0f} % MFU"
         lines.append(
-            f"in all: {total:.2e} FLOPs, {hours:,.0f} GPU-hours, {hours / trainer.devices:,.0f} hours on "
-            f"{trainer.devices} GPUs (at {speed}: trainer.peak_tflops, trainer.expected_mfu); evaluation not counted"
+            f"in all: {totals['flops']:.2e} FLOPs, {hours:,.0f} GPU-hours, {hours / totals['gpus']:,.0f} hours on "
+            f"{totals['gpus']} GPUs (at {speed}: trainer.peak_tflops, trainer.expected_mfu); evaluation not counted"
         )
-        memory = ", ".join(f"{name} {readable_size(one.memory)}" for name, (_, one) in self.by_stage.items())
+        memory = ", ".join(f"{name} {readable_size(size)}" for name, size in totals["memory_bytes"].items())
         lines.append(f"memory per GPU, about: {memory}")
-        resume = 2 * max(one.resume for _, one in self.by_stage.values())  # the next is whole before the last goes
-        disk = self.checkpoints + resume + (cache.size if cache else 0.0)
         lines.append(
-            f"disk: {readable_size(disk)} ({readable_size(cache.size if cache else 0.0)} visual tokens, "
-            f"{readable_size(self.checkpoints)} checkpoints, {readable_size(resume)} while a stage is trained); "
-            f"free in {config.paths.work}: {readable_size(_free(Path(config.paths.work)))}"
+            f"disk: {readable_size(totals['disk_bytes'])} ({readable_size(cache['bytes'] if cache else 0.0)} visual "
+            f"tokens, {readable_size(totals['checkpoint_bytes'])} checkpoints, "
+            f"{readable_size(totals['resume_bytes'])} while a stage is trained); "
+            f"free in {self.config.paths.work}: {readable_size(totals['free_bytes'])}"
         )
         return lines
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.result import FAILED, read_result
-from sg.core.commands import PROJECT_FOLDER
 from sg.core.errors import DataError, MissingInputError, SgError
+from sg.core.layout import program
 
 if TYPE_CHECKING:
     from sg.study.run import StudyRun
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
 STARTED_BY_US = "SG_TEAM"
 
 
-def job_command(hydra: Any, script: Path, overrides: Sequence[str], folder: Path) -> list[str]:
+def job_command(hydra: Any, overrides: Sequence[str], folder: Path) -> list[str]:
     """The command of one run in its `folder`, with the config folders and the config name of the `hydra` settings."""
     sources = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     options = [f"--config-dir={path}" for path in sources] + [f"--config-name={hydra.job.config_name}"]
-    return [sys.executable, str(script), *options, *overrides, "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
+    return [*program("train"), *options, *overrides, "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
 
 
 def run_on_devices(run: StudyRun) -> None:
@@ -37,7 +36,7 @@ def run_on_devices(run: StudyRun) -> None:
     from sg.train.processes import run_together
 
     hydra, trainer = HydraConfig.get(), run.config.trainer
-    command = job_command(hydra, PROJECT_FOLDER / "train.py", list(hydra.overrides.task), run.folder)
+    command = job_command(hydra, list(hydra.overrides.task), run.folder)
     threads = {"OMP_NUM_THREADS": str(trainer.num_threads), STARTED_BY_US: "1"}
     code = run_together(command, trainer.devices, os.environ | threads)
     if code == 0:

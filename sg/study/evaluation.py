@@ -18,6 +18,7 @@ from sg.artefacts.result import PREDICTIONS_FILE
 from sg.core.commands import command, register
 from sg.core.errors import ConfigError, DataError
 from sg.core.identity import code_version, made_by
+from sg.core.layout import program
 from sg.core.paths import PathsConfig
 from sg.evaluate.benchmark import BENCHMARKS
 from sg.train.config import TrainerConfig
@@ -152,7 +153,7 @@ def run_shards(count: int, on_gpus: bool) -> None:
     children = []
     for index in range(count):
         environment = os.environ | ({"CUDA_VISIBLE_DEVICES": _device(index)} if on_gpus else {})
-        children.append(subprocess.Popen([sys.executable, *sys.argv, f"shard={index}"], env=environment))
+        children.append(subprocess.Popen([*program("evaluate"), *sys.argv[1:], f"shard={index}"], env=environment))
     try:
         failed = [str(index) for index, child in enumerate(children) if child.wait() != 0]
     except BaseException:

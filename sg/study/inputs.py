@@ -70,8 +70,7 @@ def missing_inputs(config: TrainConfig) -> list[str]:
 
 
 def missing_on_machine(config: TrainConfig) -> list[str]:
-    """What a run on foreign weights or GPUs needs besides its inputs, and this machine lacks: weights, GPUs, keys."""
-    from sg.core.tracking import resolved_mode
+    """Return what a run needs besides its inputs and this machine does not have: weights, benchmark, GPUs."""
     from sg.study.model_sizes import missing_weights
 
     lines = missing_weights(config.model)
@@ -83,8 +82,6 @@ def missing_on_machine(config: TrainConfig) -> list[str]:
         found = torch.cuda.device_count()
         if found < config.trainer.devices:
             lines.append(f"GPUs: {found} of {config.trainer.devices} (trainer.devices)")
-        if config.logger.kind == "wandb" and resolved_mode(config.logger) == "offline":
-            lines.append("a W&B key (WANDB_API_KEY); without one runs are logged offline")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 @command("train", TrainConfig)
 def _train(config: TrainConfig) -> None:
-    from sg.study.plan import check_run, print_plan
+    from sg.study.plan import check_run, print_plan, refuse_missing
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         check_run(config)
         if config.dry_run:
-            print_plan([config])
+            refuse_missing(print_plan([config]))
     except SgError:
         _forget(folder)
         raise
@@ -58,9 +59,12 @@ def _run_as_member(run: StudyRun) -> None:
 
 
 def _forget(folder: Path) -> None:
-    """Remove the folder of a run that will not be made, if it holds only what Hydra has just put there."""
+    """Remove the folder of a run that does not start, and folders left empty, if it holds only the files of Hydra."""
     if {path.name for path in folder.iterdir()} <= {".hydra", "run.log"}:
         shutil.rmtree(folder)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()
 
 
 def main() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sg.artefacts.checkpoint import read_stage_info, stage_folder
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, MissingInputError
+from sg.core.output import show
 from sg.core.scales import parse_scale
 from sg.study.config import TrainConfig, run_name
 from sg.study.core_counts import caption_draws
@@ -16,6 +19,9 @@ from sg.study.inputs import demo_dialogs
 from sg.train.config import StageConfig, check_machine, num_steps
 
 TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
+
+PLAN_SCHEMA = 1
+"""Version of the JSON that `dry_run=true format=json` prints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,36 +99,74 @@ def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]
     return [(recipe.align, align), (recipe.caption, captions), (recipe.instruct, instruct)]
 
 
-def print_plan(configs: Sequence[TrainConfig]) -> None:
-    """Print what the runs would do and cost, and what is missing on this machine."""
-    from rich.console import Console
-    from rich.table import Table
-
+def print_plan(configs: Sequence[TrainConfig]) -> list[str]:
+    """Print the stages, costs and missing things of the runs; return what is missing and not made by the run itself."""
     from sg.study.inputs import missing_inputs, missing_on_machine, needs_demo_world
     from sg.study.model_sizes import model_size
 
-    console = Console(width=120, soft_wrap=True)
     first = configs[0]
     size = model_size(first.model) if first.trainer.accelerator == "gpu" else None
-    cost_columns = ["FLOPs", "GPU-hours"] if size is not None else []
-    table = Table("run", "stage", "samples", "steps", *cost_columns, "what happens", title="Plan")
     costs = Costs(first, size)
-    seen: set[str] = set()
+    rows: list[dict[str, Any]] = []
     for config in configs:
         data = config.data
         run = run_name(str(data.scale), data.control, str(data.control_scale), config.seed)
         for stage in plan_run(config, run):
-            action = SHARED if stage.name in seen else stage.action
-            seen.add(stage.name)
-            counts = ["?" if count is None else f"{count:,}" for count in (stage.samples, stage.steps)]
-            cost = costs.row(config, stage.stage, stage.samples, action == TO_TRAIN)
-            table.add_row(run, stage.stage.name, *counts, *cost, action)
-    console.print(table)
-    for line in costs.lines(configs):
-        console.print(line)
+            action = SHARED if any(stage.name == row["name"] for row in rows) else stage.action
+            cost = costs.of_stage(config, stage.stage, stage.samples, action == TO_TRAIN)
+            rows.append(
+                {
+                    "run": run, "stage": stage.stage.name, "name": stage.name, "samples": stage.samples,
+                    "steps": stage.steps, **cost, "action": action,
+                }
+            )  # fmt: skip
     on_the_fly = first.data.is_made_on_the_way
+    made: list[str] = []
+    missing: list[str] = []
     for line in missing_inputs(first):
         is_made = on_the_fly and ("(made by:" in line or needs_demo_world(first))
-        console.print(f"{'made on the way' if is_made else 'missing'}: {line}")
-    for line in missing_on_machine(first):
-        console.print(f"missing: {line}")
+        (made if is_made else missing).append(line)
+    missing += missing_on_machine(first)
+    record = {
+        "stages": rows, "totals": costs.totals(configs), "made_on_the_way": made, "missing": missing,
+        "notes": _notes(first),
+    }  # fmt: skip
+    show("plan", PLAN_SCHEMA, record, lambda: _plan_text(record, costs), first.format)
+    return missing
+
+
+def refuse_missing(missing: Sequence[str]) -> None:
+    """Raise MissingInputError if a plan found something `missing`: a dry run then has an exit code of its own."""
+    if missing:
+        are = "thing is" if len(missing) == 1 else "things are"
+        raise MissingInputError(f"{len(missing)} {are} missing for this plan, first {missing[0]}.")
+
+
+def _notes(config: TrainConfig) -> list[str]:
+    from sg.core.tracking import resolved_mode
+
+    if config.logger.kind == "wandb" and resolved_mode(config.logger) == "offline":
+        return ["no W&B key (WANDB_API_KEY): runs are logged offline"]
+    return []
+
+
+def _plan_text(record: Mapping[str, Any], costs: Costs) -> str:
+    """Return the plan as a table and the lines below it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    cost_columns = ["FLOPs", "GPU-hours"] if costs.size is not None else []
+    table = Table("run", "stage", "samples", "steps", *cost_columns, "what happens", title="Plan")
+    for row in record["stages"]:
+        counts = ["?" if row[key] is None else f"{row[key]:,}" for key in ("samples", "steps")]
+        cells = costs.cells(row) if cost_columns else []
+        table.add_row(row["run"], row["stage"], *counts, *cells, row["action"])
+    stream = io.StringIO()
+    Console(width=120, soft_wrap=True, file=stream).print(table)
+    lines = [
+        *costs.lines(record["totals"]),
+        *(f"made on the way: {line}" for line in record["made_on_the_way"]),
+        *(f"missing: {line}" for line in record["missing"]),
+        *(f"note: {line}" for line in record["notes"]),
+    ]
+    return stream.getvalue() + "\n".join(lines)

@@ -97,14 +97,15 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
 
     Raises:
         ConfigError: a job's settings are wrong; nothing has been started.
+        MissingInputError: the plan of a dry run names something that does not exist.
     """
-    from sg.study.plan import check_run, print_plan
+    from sg.study.plan import check_run, print_plan, refuse_missing
 
     checked = [typed(config, TrainConfig) for config in configs]
     for run in checked:
         check_run(run)
     if any(run.dry_run for run in checked):
-        print_plan(checked)
+        refuse_missing(print_plan(checked))
         return False
     for config, job in zip(configs, overrides, strict=True):
         folder = planned_run(config, job).folder.parent

@@ -14,8 +14,9 @@ from sg.caption.actions import act
 from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
 from sg.caption.hosted.calibration import Calibration
 from sg.caption.run import caption_videos
-from sg.core.commands import CONFIG_FOLDER, typed
+from sg.core.commands import typed
 from sg.core.errors import ConfigError, MissingInputError, SgError
+from sg.core.layout import CONFIG_FOLDER
 from sg.video.writer import write_video
 from tests.caption.hosted.builder import caption, data_folder
 from tests.caption.hosted.fake_gemini.faults import FaultPlan

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 from omegaconf import OmegaConf
 
-from sg.core.commands import INTERRUPTED, one_sentence_errors, typed
-from sg.core.errors import ConfigError
+from sg.core.commands import one_sentence_errors, typed
+from sg.core.errors import ConfigError, ExitCode
 
 
 @dataclass
@@ -50,8 +50,8 @@ def test_a_schema_s_own_check_keeps_its_sentence() -> None:
 @pytest.mark.parametrize(
     ("raised", "sentence", "code"),
     [
-        (KeyboardInterrupt(), "stopped: the same command goes on where this one stopped", INTERRUPTED),
-        (ConfigError("seed=x is no number."), "error: seed=x is no number.", 1),
+        (KeyboardInterrupt(), "stopped: run the same command again to resume", ExitCode.INTERRUPTED),
+        (ConfigError("seed=x is no number."), "error: seed=x is no number.", ExitCode.USAGE),
     ],
 )
 def test_a_stop_and_a_mistake_are_told_at_once_in_one_sentence(

@@ -9,7 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import sg.study.config  # noqa: F401  # registers the schemas
-from sg.core.commands import CONFIG_FOLDER, typed
+from sg.core.commands import typed
+from sg.core.layout import CONFIG_FOLDER
 from sg.doctor.findings import LACK, NOTE, OK, Finding, lines
 from sg.doctor.machine import examine_machine
 from sg.doctor.study import examine_study
@@ -24,7 +25,7 @@ def composed(tmp_path: Path, *overrides: str) -> TrainConfig:
 
 
 def lacking(findings: list[Finding]) -> list[str]:
-    return [f"{finding.text} -> {finding.mend}" for finding in findings if finding.status == LACK]
+    return [f"{finding.text} -> {finding.fix}" for finding in findings if finding.status == LACK]
 
 
 def test_the_demo_lacks_nothing_because_it_makes_everything(tmp_path: Path) -> None:
@@ -69,14 +70,14 @@ def test_the_command_shows_that_a_key_is_set_and_never_the_key(tmp_path: Path) -
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "GEMINI_API_KEY is set" in done.stdout and "Nothing is lacking" in done.stdout
+    assert "GEMINI_API_KEY is set" in done.stdout and "Nothing is missing" in done.stdout
     assert "very-secret" not in done.stdout + done.stderr
     assert not (tmp_path / "runs").exists()
 
 
 def test_findings_are_grouped_and_counted() -> None:
-    written = lines([Finding("A", OK, "one"), Finding("A", LACK, "two", "mend it"), Finding("B", NOTE, "three")])
+    written = lines([Finding("A", OK, "one"), Finding("A", LACK, "two", "fix it"), Finding("B", NOTE, "three")])
     assert written == [
-        "A", "  ok    one", "  LACK  two", "        -> mend it", "", "B", "  note  three", "",
-        "1 thing lacking for a study with these settings.",
+        "A", "  ok    one", "  LACK  two", "        -> fix it", "", "B", "  note  three", "",
+        "1 thing is missing for a study with these settings.",
     ]  # fmt: skip

@@ -1,8 +1,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from sg.core.commands import PROJECT_FOLDER
 from sg.core.errors import ConfigError
+from sg.core.layout import CONFIG_FOLDER
 from sg.demo import language
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
 from sg.evaluate.prompts import build_prompt
@@ -58,7 +58,7 @@ def test_a_wrong_setting_is_named_with_its_key_and_the_choices(make: object, mes
 
 
 def test_the_demo_benchmark_asks_as_the_demo_model_was_taught() -> None:
-    settings = OmegaConf.to_container(OmegaConf.load(PROJECT_FOLDER / "conf" / "benchmark" / "demo.yaml"))
+    settings = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "benchmark" / "demo.yaml"))
     config = PromptConfig(**settings["prompt"])
     question = language.Question("attribute", "Q sea star colour ?", ("red", "blue", "green", "black"), "B")
     cues = [language.Cue(1, "> sea plain red star spin left"), language.Cue(2, "> sea plain blue disc rest right")]

@@ -6,8 +6,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import sg.study.config  # noqa: F401  # registers the schemas
-from sg.core.commands import CONFIG_FOLDER, typed
+from sg.core.commands import typed
 from sg.core.errors import ConfigError
+from sg.core.layout import CONFIG_FOLDER
 from sg.study.config import TrainConfig
 
 GROUPS = (

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sg.core.errors import ExitCode
 from tests.study.commands import overrides, run
 
 MISTAKES = {
@@ -23,7 +24,7 @@ MISTAKES = {
 def test_a_mistake_is_one_sentence_and_a_failing_exit(mistake: str, mode: str, tmp_path: Path) -> None:
     sweep = ["-m"] if mode == "sweep" else []
     done = run(["train.py", *sweep, *mistake.split(), *overrides(tmp_path)])
-    assert done.returncode != 0
+    assert done.returncode == ExitCode.USAGE
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr
     assert MISTAKES[mistake] in lines[0]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,7 +175,8 @@ def test_all_shards_of_a_machine_are_started_with_the_command_s_own_words(
         "(pathlib.Path(__file__).parent / sys.argv[2]).write_text(sys.argv[1])\n"
         "sys.exit(sys.argv[2] == 'shard=2')\n"
     )
-    monkeypatch.setattr("sys.argv", [str(script), "shards=2"])
+    monkeypatch.setattr("sg.study.evaluation.program", lambda command: [sys.executable, str(script)])
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "shards=2"])
     run_shards(2, on_gpus=False)
     assert [(tmp_path / f"shard={index}").read_text() for index in range(2)] == ["shards=2"] * 2
     with pytest.raises(DataError, match="Shard 2 of 3 failed"):

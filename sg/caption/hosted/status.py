@@ -6,7 +6,9 @@ import asyncio
 import shutil
 import sqlite3
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.run import ledger_path, recipe_of
@@ -17,9 +19,12 @@ from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import TERMINAL
 from sg.sources.config import DataConfig
 
+STATUS_SCHEMA = 1
+"""Version of the record that `status` returns."""
 
-def status_text(db: sqlite3.Connection, recipe: Recipe) -> str:
-    """States, rate, time left, money and quota use of the last hour."""
+
+def status(db: sqlite3.Connection, recipe: Recipe) -> dict[str, Any]:
+    """Return states, rate, hours left, dollars and requests as plain data; `hours_left` is None if it is not known."""
     counts, now = reading.states(db, recipe.name), time.time()
     total = sum(counts.values()) - counts.get("withdrawn", 0)
     done = sum(counts.get(state, 0) for state in TERMINAL)
@@ -27,16 +32,32 @@ def status_text(db: sqlite3.Connection, recipe: Recipe) -> str:
     usd, tokens, requests = db.execute(
         "SELECT TOTAL(usd), TOTAL(tokens), TOTAL(requests) FROM spend WHERE minute>=?", (int(now // 60) - 60,)
     ).fetchone()
-    left = f"{(total - done) / recent:.1f} h left" if recent and done < total else "no clip ended in the last hour"
-    today = reading.requests_since(db, reading.pacific_midnight(now))
+    return {
+        "clips": total,
+        "done": done,
+        "hours_left": 0.0 if done == total else ((total - done) / recent if recent else None),
+        "states": counts,
+        "spent_usd": reading.spent_usd(db),
+        "last_hour": {"usd": usd, "requests": int(requests), "tokens": int(tokens)},
+        "requests_today": reading.requests_since(db, reading.pacific_midnight(now)),
+        "lost_requests": reading.lost_requests(db),
+        "errors": reading.errors(db),
+    }
+
+
+def status_text(record: Mapping[str, Any]) -> str:
+    """Return the record of `status` as text."""
+    hours, hour = record["hours_left"], record["last_hour"]
+    left = "no clip ended in the last hour" if hours is None else f"{hours:.1f} h left"
+    left = "nothing left" if record["done"] == record["clips"] else left
     lines = [
-        f"  {'clips':<22}{done:,} of {total:,} done, {left if done < total else 'nothing left'}",
-        *(f"  {state.replace('_', ' '):<22}{count:,}" for state, count in counts.items()),
-        f"  {'spent':<22}${reading.spent_usd(db):,.4f}, of it ${usd:,.4f} in the last hour",
-        f"  {'last hour':<22}{int(requests):,} requests, {int(tokens):,} tokens",
-        f"  {'requests today':<22}{today:,} (a day ends at midnight US Pacific)",
-        f"  {'lost in flight':<22}{reading.lost_requests(db):,}",
-        *(f"  {'trouble: ' + kind:<22}{count:,}" for kind, count in reading.errors(db).items()),
+        f"  {'clips':<22}{record['done']:,} of {record['clips']:,} done, {left}",
+        *(f"  {state.replace('_', ' '):<22}{count:,}" for state, count in record["states"].items()),
+        f"  {'spent':<22}${record['spent_usd']:,.4f}, of it ${hour['usd']:,.4f} in the last hour",
+        f"  {'last hour':<22}{hour['requests']:,} requests, {hour['tokens']:,} tokens",
+        f"  {'requests today':<22}{record['requests_today']:,} (a day ends at midnight US Pacific)",
+        f"  {'lost in flight':<22}{record['lost_requests']:,}",
+        *(f"  {'trouble: ' + kind:<22}{count:,}" for kind, count in record["errors"].items()),
     ]
     return "\n".join(lines)
 

@@ -6,10 +6,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from sg.artefacts.checkpoint import INFO_FILE
-from sg.core.commands import PROJECT_FOLDER
 from sg.core.content import file_content
 from sg.core.fingerprints import fingerprint
 from sg.core.identity import Identity, identity, settings_of
+from sg.core.layout import located
 from sg.models.config import VISUAL_TOKENS_KEY, ModelConfig
 
 VISUAL_TOKENS_VERSION = 2
@@ -24,8 +24,8 @@ _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".json", ".model")
 
 
 def local_path(name: str) -> Path | None:
-    """The folder or file `name` on this machine (relative to the project folder), or None for a hub id."""
-    path = PROJECT_FOLDER / name
+    """The folder or file `name` on this machine (see `located` for relative names), or None for a hub id."""
+    path = located(name)
     return path if path.exists() else None
 
 

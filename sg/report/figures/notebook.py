@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg.core.commands import PROJECT_FOLDER
+from sg.core.layout import located
 from sg.report.figures.corpus import captions_figure, clusters_figure, map_figure, similarities_figure
 from sg.report.figures.costs import costs_figure, gains, tasks_figure
 from sg.report.figures.study import controls_figure, differences_figure, durations_figure, scaling_figure
@@ -40,7 +40,7 @@ _OF_CORPUS: dict[str, tuple[Callable[[CorpusNumbers], "Figure"], Callable[[Corpu
 
 def source_path(source: str) -> str | Path:
     """`"published"` as it is, any other source as a folder of this project (or an absolute one)."""
-    return source if source == PUBLISHED else PROJECT_FOLDER / source
+    return source if source == PUBLISHED else located(source)
 
 
 def show(name: str, source: Summary | CorpusNumbers) -> Any:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sg.core.commands import PROJECT_FOLDER
 from sg.core.errors import DataError
+from sg.core.layout import located
 
 PUBLISHED_BENCHMARK = "video_mme"
-PUBLISHED_FILE = PROJECT_FOLDER / "experiments" / "scaling_webvid" / "published.csv"
+PUBLISHED_FILE = located("experiments/scaling_webvid/published.csv")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from sg.caption.config import CaptionConfig
 from sg.caption.hosted.pricing import EstimatedClip, Forecast, estimate, film_tokens, price_on
 from sg.caption.hosted.services.records import Usage
 from sg.caption.hosted.settings import HostedCaptionerConfig, ModelConfig, PriceConfig, QuotaConfig
-from sg.core.commands import CONFIG_FOLDER, typed
+from sg.core.commands import typed
 from sg.core.errors import ConfigError
+from sg.core.layout import CONFIG_FOLDER
 
 NOVEMBER, DECEMBER, JANUARY = (datetime.date(*day) for day in ((2026, 11, 22), (2026, 12, 1), (2027, 1, 1)))
 CLIPS = 530_000

@@ -14,8 +14,8 @@ from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.caption.config import CaptionConfig, ChatUniViCaptionerConfig, GivenCaptionerConfig
 from sg.caption.local.chat_univi import LEDGER, caption_film
 from sg.caption.run import caption_videos
-from sg.core.commands import PROJECT_FOLDER
 from sg.core.errors import ConfigError, DataError, MissingInputError
+from sg.core.layout import project_folder
 from sg.models.chat_univi.build import build_model
 from sg.models.config import ModelConfig
 from sg.sources.config import DataConfig
@@ -95,7 +95,7 @@ def test_the_command_prints_what_the_model_says_about_a_film(tmp_path: Path, che
     command = [sys.executable, "-m", "sg.caption", "captioner=chat_univi", *arguments]
     done = subprocess.run(
         command,
-        cwd=PROJECT_FOLDER,
+        cwd=project_folder(),
         capture_output=True,
         text=True,
         timeout=300,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sg.caption.hosted.settings import QuotaConfig
 from sg.caption.ledger.reading import pacific_midnight
-from sg.core.errors import SgError
+from sg.core.errors import ExitCode, SgError
 
 _ROUNDING_USD = 1e-9
 
@@ -17,19 +17,19 @@ _ROUNDING_USD = 1e-9
 class BudgetReachedError(SgError):
     """The next request could pass the budget."""
 
-    exit_code = 3
+    exit_code = ExitCode.BUDGET
 
 
 class QuotaExhaustedError(SgError):
     """The provider's quota of the day, or its spending cap, is used up."""
 
-    exit_code = 4
+    exit_code = ExitCode.QUOTA
 
 
 class ModelDriftError(SgError):
     """Another model answered than the one that was asked."""
 
-    exit_code = 5
+    exit_code = ExitCode.MODEL_DRIFT
 
 
 class ServiceRefusedError(SgError):
