@@ -1,8 +1,9 @@
-"""`python -m sg.report study=FOLDER`: the report on a study's folder, printed and written.
+"""`python -m sg.report study=FOLDER`: write the report on the study in a folder and print its tables.
 
-`python -m sg.report published` prints the published study's tables and what they carry,
-`python -m sg.report compare A B` sets any two files of answers side by side, and
-`python -m sg.report dashboard study=FOLDER` builds the W&B workspace and report.
+`python -m sg.report published` prints the published study's tables and which of its claims they support,
+`python -m sg.report compare A B` compares two or more files of answers,
+`python -m sg.report dashboard study=FOLDER` builds the W&B workspace and report, and
+`python -m sg.report cards study=FOLDER` writes the data card and the model card.
 """
 
 import sys
@@ -49,18 +50,18 @@ report_command = command("report", ReportConfig)(report)
 
 
 def compare(arguments: Sequence[str]) -> None:
-    """Print the comparison of files of answers."""
+    """Print a comparison of two or more files of answers."""
     from sg.report.commands.compare import compare_text
 
     print(compare_text([Path(argument) for argument in arguments]), end="")
 
 
 def published(arguments: Sequence[str]) -> None:
-    """Print the published study's tables and what they carry."""
+    """Print the published study's tables and which of its claims they support."""
     from sg.report.commands.published import published_text
 
     if arguments:
-        raise ConfigError(f"published takes no settings, got {arguments[0]!r}.")
+        raise ConfigError(f"published takes no settings, got {arguments[0]!r}: run `python -m sg.report published`.")
     print(published_text(), end="")
 
 

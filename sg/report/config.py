@@ -9,14 +9,14 @@ from sg.core.errors import ConfigError
 
 @dataclass
 class GalleryConfig:
-    """The cluster gallery. Files that are null are taken from what the runs recorded.
+    """The cluster gallery. A file that is null is the one that the runs recorded.
 
     Attributes:
-        manifest, forest, videos, captions: the files to show; videos is the folder of the films.
-        core_size: number of clusters the corpus is merged to; null for the smallest scale of the study.
-        clusters_per_kind: clusters shown of each kind (largest, least alike, random); 0 leaves the gallery out.
-        members: videos shown of a cluster.
-        pictures: clusters of the gallery's own page that get a picture; null for all of them.
+        manifest, forest, videos, captions: the files to show; videos is the folder of the video files.
+        core_size: number of clusters that the corpus is merged to; null for the smallest scale of the study.
+        clusters_per_kind: clusters shown per kind (largest, least similar, random); 0 for no gallery.
+        members: videos shown per cluster.
+        pictures: number of clusters with a picture on the gallery page; null for all.
     """
 
     manifest: str | None = None
@@ -31,13 +31,23 @@ class GalleryConfig:
     def __post_init__(self) -> None:
         given = [name for name in ("manifest", "forest", "videos") if getattr(self, name)]
         if given and len(given) < 3:
-            raise ConfigError(f"gallery.{given[0]} is not enough: give gallery.manifest, .forest and .videos.")
+            raise ConfigError(
+                f"gallery.{given[0]} needs the other files too: set gallery.manifest, gallery.forest and "
+                "gallery.videos together."
+            )
         if self.clusters_per_kind < 0 or self.members < 1:
-            raise ConfigError("gallery.clusters_per_kind must be 0 or more, gallery.members 1 or more.")
+            raise ConfigError(
+                f"gallery.clusters_per_kind={self.clusters_per_kind} should be 0 or more and "
+                f"gallery.members={self.members} should be 1 or more."
+            )
         if self.pictures is not None and self.pictures < 0:
-            raise ConfigError(f"gallery.pictures={self.pictures} should be a number of clusters, or null for all.")
+            raise ConfigError(
+                f"gallery.pictures={self.pictures} should be a number of clusters of 0 or more, or null for all."
+            )
         if self.core_size is not None and self.core_size < 1:
-            raise ConfigError(f"gallery.core_size={self.core_size} is no number of clusters: give 1 or more, or null.")
+            raise ConfigError(
+                f"gallery.core_size={self.core_size} should be a number of clusters of 1 or more, or null."
+            )
 
 
 @dataclass
@@ -46,7 +56,8 @@ class ReportConfig:
 
     Attributes:
         study: the folder that holds the runs, such as runs/demo_scaling.
-        usd_per_hour: price of an hour of one device, for what a gain costs; null leaves dollars of hours out.
+        usd_per_hour: price of one hour of one device in US dollars, for the cost of a gain; null for costs in hours
+            only.
     """
 
     study: str = "???"
@@ -56,7 +67,9 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         if self.usd_per_hour is not None and self.usd_per_hour < 0:
-            raise ConfigError(f"usd_per_hour={self.usd_per_hour} should be a price of 0 or more, or null.")
+            raise ConfigError(
+                f"usd_per_hour={self.usd_per_hour} should be a price in US dollars of 0 or more, or null."
+            )
 
 
 register(None, "report_schema", ReportConfig)

@@ -1,4 +1,4 @@
-"""How numbers and names are written, the same in the terminal, in Markdown and on the page."""
+"""How numbers and names are written: the same in the terminal, in Markdown and on the page."""
 
 from sg.artefacts.predictions import BUCKETS, PROBES, SETTINGS
 from sg.report.numbers.estimates import Estimate
@@ -9,18 +9,18 @@ BUCKET_TITLES = {name: name.capitalize() for name in BUCKETS}
 
 
 def percent(value: float | None) -> str:
-    """One decimal, or a dash where there is nothing."""
+    """One decimal, or a dash for a missing value."""
     return "–" if value is None else f"{value:.1f}"
 
 
 def signed(value: float) -> str:
-    """One decimal with its sign; what rounds to zero is `0.0`."""
+    """One decimal with its sign; a value that rounds to zero is `0.0`, without a sign."""
     text = f"{value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
 def interval(estimate: Estimate) -> str:
-    """`[+6.6, +11.5]`, signed: for differences."""
+    """`[+6.6, +11.5]`: the interval of a difference, with signs."""
     return f"[{signed(estimate.low)}, {signed(estimate.high)}]"
 
 
@@ -30,7 +30,7 @@ def difference_text(estimate: Estimate) -> str:
 
 
 def size_text(estimate: Estimate) -> str:
-    """`9.0 [6.6, 11.5]`: a difference whose direction the sentence tells; a falling one is turned round."""
+    """`9.0 [6.6, 11.5]`: magnitude and interval without sign, for sentences that say the direction in words."""
     low, high = sorted((abs(estimate.low), abs(estimate.high)))
     return f"{abs(estimate.value):.1f} [{low:.1f}, {high:.1f}]"
 
@@ -43,7 +43,7 @@ def accuracy_text(estimate: Estimate) -> str:
 def p_text(p: float | None) -> str:
     """`p = .045`, `p < .001`."""
     if p is None:
-        return "p not known"
+        return "p unknown"
     return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
 
 

@@ -1,4 +1,4 @@
-"""The whole report of a study: measure it, put it in words, write every file of `runs/<study>/report/`."""
+"""The whole report of a study: measure, draw the conclusion, and write every file of `runs/<study>/report/`."""
 
 import logging
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ INPUT_NAMES = ("manifest", "forest", "videos")
 
 @dataclass(frozen=True, slots=True)
 class GalleryChoice:
-    """What the gallery shows: a core of `core_size` videos (None: the smallest scale of the study), how much of it.
+    """What the gallery shows: the clusters of a core of `core_size` videos (None: the smallest scale of the study).
 
-    `clusters_per_kind` of each kind (largest, least alike, random) are on the study's page and become sheets; the
-    gallery's own page lists all clusters, `pictures` of them (None: all) with a picture.
+    `clusters_per_kind` clusters of each kind (largest, least similar, random) are on the study's page and are written
+    as contact sheets. The gallery page lists all clusters; `pictures` of them (None: all) have a picture.
     """
 
     inputs: StudyInputs | None = None
@@ -46,7 +46,7 @@ class GalleryChoice:
 
 @dataclass(frozen=True, slots=True)
 class ReportPaths:
-    """Where the report lies, and what a terminal should show of it."""
+    """The files of a written report, and the text for the terminal."""
 
     folder: Path
     page: Path
@@ -63,13 +63,13 @@ def write_report(
     gallery: GalleryChoice = GalleryChoice(),
     usd_per_hour: float | None = None,
 ) -> ReportPaths:
-    """Report on the runs in `study_folder`; everything lands in its `report/`, older files are replaced.
+    """Write the report on the runs in `study_folder` to its folder `report/`, replacing an older one.
 
-    What is said about captions and clusters is left out with a warning where its files are missing: the scores do not
-    depend on it. `usd_per_hour` is the price of an hour of one device, for what a gain costs.
+    If the manifest, forest or captions cannot be read, their part of the report is left out with a warning, because the
+    scores do not depend on it. `usd_per_hour` is the price of one hour of one device in US dollars.
 
     Raises:
-        MissingInputError: the folder holds no runs.
+        MissingInputError: the folder contains no runs.
         DataError: the runs are of different benchmarks.
     """
     study = read_study(study_folder)
@@ -117,14 +117,14 @@ def _corpus(study: Study, inputs: StudyInputs | None) -> CorpusNumbers | None:
     try:
         return describe_corpus(inputs, cores)
     except SgError as error:
-        log.warning("The report says nothing about captions and clusters: %s", error)
+        log.warning("The report has no section on captions and clusters: %s", error)
         return None
 
 
 def _gallery(
     study: Study, choice: GalleryChoice, inputs: StudyInputs | None, folder: Path
 ) -> tuple[ContactSheets | None, list[Path]]:
-    """The clusters that the page shows and their sheets; the gallery with all of them is written to `folder`."""
+    """Write the gallery of all clusters to `folder`; return the clusters for the study's page and their sheets."""
     core_size = choice.core_size or min((arm.num_captions for arm in study.finished if arm.scale > 0), default=0)
     if inputs is None or core_size == 0 or choice.clusters_per_kind == 0:
         return None, []
@@ -138,7 +138,7 @@ def _gallery(
 
 
 def recorded_inputs(study: Study) -> StudyInputs | None:
-    """The files that the runs say they read, where they still exist."""
+    """The files that the runs recorded as their inputs, if they still exist; None otherwise."""
     for run in study.runs:
         found = {name: Path(run.inputs[name]) for name in INPUT_NAMES if name in run.inputs}
         if len(found) == len(INPUT_NAMES) and all(path.exists() for path in found.values()):

@@ -116,7 +116,7 @@ def test_the_command_prints_the_tables(folder: Path) -> None:
     [
         ([], "value for study"),
         (["study=/nowhere/at/all"], "no study folder"),
-        (["study=/tmp", "gallery.forest=a"], "gallery.forest is not enough"),
+        (["study=/tmp", "gallery.forest=a"], "gallery.forest needs the other files"),
         (["study=/tmp", "gallery.core_size=0"], "gallery.core_size=0"),
         (["study=/tmp", "+foo=1"], "no key 'foo'"),
     ],

@@ -1,1 +1,1 @@
-"""Data card and model card of a study, filled from its files; what only people know is marked to be completed."""
+"""Data card and model card of a study, filled from its files; lines that only people can write are marked ✎."""

@@ -1,4 +1,4 @@
-"""Filling the cards: facts from results, captions, manifest and summary."""
+"""Filling the cards with facts from results, captions, manifest and summary."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ SHOWN = 5
 
 
 def write_cards(study: Study, folder: Path, run: str | None = None) -> list[Path]:
-    """Write both cards to `folder`; the model card is of `run`, or of the largest scale's first seed.
+    """Write both cards to `folder` and return their paths. The model card describes `run`; None: the first seed of the
+    largest scale.
 
     Raises:
-        ConfigError: the study has no such finished run, or none with captions.
+        ConfigError: the study has no finished run of this name, or no finished run with captions.
     """
     result = _chosen_run(study, run)
     summary = measure(study)
@@ -47,7 +48,8 @@ def write_cards(study: Study, folder: Path, run: str | None = None) -> list[Path
 def _filled(template: str, values: Mapping[str, Any]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    # Markdown, no HTML: texts from data go through `text`, which leaves nothing that Markdown would read as markup.
+    # The output is Markdown, so HTML escaping is off. `cell_text` escapes every text from data instead, so that no
+    # caption or name is read as markup.
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, autoescape=False,
         finalize=lambda value: cell_text(value) if isinstance(value, str) else value,
@@ -60,11 +62,13 @@ def _chosen_run(study: Study, name: str | None) -> RunResult:
     if name is None:
         trained = [arm for arm in study.finished if arm.scale > 0]
         if not trained:
-            raise ConfigError(f"{study.folder} has no finished run with captions to write a card of.")
+            raise ConfigError(
+                f"{study.folder} has no finished run with captions, which a model card needs: run the study first."
+            )
         return trained[-1].runs[0]
     found = next((run for run in runs if run.run == name), None)
     if found is None:
-        raise ConfigError(f"run={name} is no finished run of {study.folder}: choose one of {_names(runs)}.")
+        raise ConfigError(f"run={name} is not a finished run of {study.folder}: choose one of {_names(runs)}.")
     return found
 
 
@@ -73,7 +77,7 @@ def _names(runs: list[RunResult]) -> str:
 
 
 def data_facts(study: Study) -> dict[str, Any]:
-    """What the data card says; what the files do not tell is said to be unknown."""
+    """Return the values of the data card; a fact that the files do not contain is called unknown."""
     inputs = recorded_inputs(study)
     config = study.finished[-1].runs[0].config if study.finished else {}
     unknown = "An unknown number of"
@@ -107,7 +111,7 @@ def _video_facts(inputs: StudyInputs) -> dict[str, Any]:
     return {
         "videos": f"{len(table):,}",
         "sources": ", ".join(f"{name} ({count:,})" for name, count in sources.most_common(SHOWN)),
-        "status_lines": [f"{hours:,.1f} hours of film.", *lines],
+        "status_lines": [f"{hours:,.1f} hours of video.", *lines],
     }
 
 
@@ -122,13 +126,13 @@ def _caption_facts(inputs: StudyInputs) -> dict[str, Any]:
             lines.append(f"{title}: {', '.join(f'{name} ({count:,})' for name, count in counts.most_common(SHOWN))}")
     flags = Counter(flag for flags in table["quality_flags"].to_pylist() for flag in flags)
     if flags:
-        lines.append(f"Flagged: {', '.join(f'{name} ({count:,})' for name, count in flags.most_common(SHOWN))}")
-    lines.append(f"Paid: ${sum(table['cost_usd'].to_pylist()):,.2f}")
+        lines.append(f"Quality flags: {', '.join(f'{name} ({count:,})' for name, count in flags.most_common(SHOWN))}")
+    lines.append(f"Paid to the captioning service: US${sum(table['cost_usd'].to_pylist()):,.2f}")
     return {"captions": f"{len(table):,}", "caption_lines": lines}
 
 
 def model_facts(result: RunResult, summary: Summary) -> dict[str, Any]:
-    """What the model card says of one run."""
+    """Return the values of the model card of one run."""
     config = result.config
     model, recipe = config.get("model") or {}, config.get("stage") or {}
     (arm,) = {row.arm for row in summary.costs if _is_of(result, row.scale, row.control)} or {""}

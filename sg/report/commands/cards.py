@@ -11,12 +11,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class CardsConfig:
-    """The cards of one study.
+    """Settings of the data card and the model card of one study.
 
     Attributes:
         study: the folder that holds the study's runs.
-        run: the run that the model card is of; null for the largest scale's first seed.
-        output: folder of the cards; null for `report/cards` of the study.
+        run: the run that the model card describes; null for the first seed of the largest scale.
+        output: folder to write the cards to; null for `report/cards` in the study's folder.
     """
 
     study: str = "???"
@@ -37,7 +37,7 @@ def cards(config: CardsConfig) -> None:
     check_study_folder(folder)
     output = folder / REPORT_FOLDER / "cards" if config.output is None else Path(config.output)
     for path in write_cards(read_study(folder), output, config.run):
-        log.info("wrote %s: lines with ✎ are yours to complete", path)
+        log.info("wrote %s: complete the lines marked ✎", path)
 
 
 main = command("cards", CardsConfig)(cards)

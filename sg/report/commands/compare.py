@@ -1,8 +1,7 @@
-"""`python -m sg.report compare A B [C ...]`: any two or more files of answers to the same questions, set side by side.
+"""`python -m sg.report compare A B [C ...]`: compare two or more files of answers to the same questions.
 
-A file is our `predictions.jsonl` or an official result file. The first one is what the others are compared with.
-Accuracies are official (correct / answered); McNemar's counts, the bootstrap and the joint test take an unanswered
-question as wrong.
+A file is our `predictions.jsonl` or an official result file. All others are compared with the first. Accuracies are
+official (correct / answered). McNemar's counts, the bootstrap and the joint test count an unanswered question as wrong.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One file in one setting, on the questions that all files hold: `correct` [n] is 1, 0 or NaN (unanswered)."""
+    """One file in one setting, on the questions that all files contain: `correct` [n] is 1, 0 or NaN (unanswered)."""
 
     name: str
     rows: tuple[Prediction, ...]
@@ -42,14 +41,14 @@ class Side:
     videos: Ints
 
     def score(self, duration: str | None = None) -> ArmScore | None:
-        """The answers ready for estimates, all of them or those of one bucket; None where nothing was answered."""
+        """The score on all questions or on one duration; None if no question was answered."""
         mask = np.array([duration in (None, row.duration) for row in self.rows])
         return arm_score(self.correct[None, mask], self.videos[mask])
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`new` against `base` in one setting: official and strict difference, counts and tests."""
+    """`new` minus `base` in one setting. `official` leaves unanswered questions out, `strict` counts them as wrong."""
 
     setting: str
     base: Side
@@ -60,13 +59,16 @@ class Comparison:
 
 
 def compare_text(paths: Sequence[Path]) -> str:
-    """What `compare` prints.
+    """Return the text that `compare` prints.
 
     Raises:
-        MissingInputError, DataError: a file cannot be read, or the files share no setting or no question.
+        MissingInputError, DataError: a file cannot be read, or the files have no setting or no question in common.
     """
     if len(paths) < 2:
-        raise DataError("compare takes two or more files of answers: python -m sg.report compare A.jsonl B.jsonl.")
+        raise DataError(
+            f"compare takes two or more files of answers, got {len(paths)}: python -m sg.report compare A.jsonl "
+            "B.jsonl."
+        )
     names = _short_names(paths)
     files = [read_answers(path) for path in paths]
     blocks, comparisons = [], []
@@ -80,7 +82,7 @@ def compare_text(paths: Sequence[Path]) -> str:
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
-    """The ends of the paths that tell them apart."""
+    """The shortest ends of the paths that are all different."""
     for length in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-length:]) for path in paths]
         if len(set(names)) == len(names):
@@ -91,7 +93,7 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
 def _by_setting(
     files: Sequence[Sequence[Prediction]], names: Sequence[str]
 ) -> list[tuple[str, list[list[Prediction]]]]:
-    """The settings that all files hold with their rows; files of one setting each are compared whatever it is."""
+    """The settings that all files contain, with their rows. If each file has one setting, these are compared."""
     present = [dict.fromkeys(row.setting for row in rows) for rows in files]
     shared = [name for name in (*SETTINGS, *PROBES) if all(name in settings for settings in present)]
     if shared:
@@ -99,13 +101,15 @@ def _by_setting(
     if all(len(settings) == 1 for settings in present):
         return [(" | ".join(next(iter(settings)) for settings in present), [list(rows) for rows in files])]
     held = "; ".join(f"{name}: {', '.join(settings)}" for name, settings in zip(names, present, strict=True))
-    raise DataError(f"The files share no setting ({held}): compare files of the same settings.")
+    raise DataError(
+        f"The files share no setting ({held}): compare files with a common setting, or with one setting each."
+    )
 
 
 def _sides(names: Sequence[str], groups: Sequence[Sequence[Prediction]]) -> list[Side]:
-    """The files on the questions that all of them hold, in the order of the first."""
+    """The files reduced to the questions that all of them contain, in the order of the first."""
     for group in groups[1:]:
-        paired_outcomes(group, groups[0])  # refuses files of different benchmarks
+        paired_outcomes(group, groups[0])  # raises for files of different benchmarks
     by_id = [{row.question_id: row for row in group} for group in groups]
     shared = [name for name in by_id[0] if all(name in rows for rows in by_id)]
     _, videos = np.unique([by_id[0][name].video_id for name in shared], return_inverse=True)
@@ -121,7 +125,9 @@ def _comparison(setting: str, base: Side, new: Side) -> Comparison:
     own, other = new.score(), base.score()
     if own is None or other is None:
         silent = new.name if own is None else base.name
-        raise DataError(f"{silent} answers no question ({setting}): there is nothing to compare.")
+        raise DataError(
+            f"{silent} answers no question ({setting}), so there is nothing to compare: answer the benchmark again."
+        )
     right, base_right = np.nan_to_num(new.correct), np.nan_to_num(base.correct)
     strict = clustered_difference(right - base_right, base.videos, resamples=RESAMPLES)
     return Comparison(setting, base, new, difference(own, other), strict, mcnemar(right, base_right, base.videos))
@@ -141,18 +147,20 @@ def _side_text(side: Side) -> str:
         return f"  {side.name}: no question answered"
     wilson = wilson_interval(right, answered)
     return (
-        f"  {side.name}: {accuracy_text(accuracy(own))} % of {answered:,} answered, "
-        f"Wilson [{100 * wilson.low:.1f}, {100 * wilson.high:.1f}]; {percent(100 * right / total)} % of all"
+        f"  {side.name}: {accuracy_text(accuracy(own))} % of {answered:,} answered questions "
+        f"(95 % interval over videos), Wilson 95 % [{100 * wilson.low:.1f}, {100 * wilson.high:.1f}]; "
+        f"{percent(100 * right / total)} % of all {total:,}"
     )
 
 
 def _joint_text(sides: Sequence[Side]) -> list[str]:
-    """The joint test of three or more files."""
+    """The test that three or more files are equally accurate; empty for fewer."""
     samples = [own for side in sides if (own := side.score()) is not None]
     if len(sides) < 3 or len(samples) < len(sides):
         return []
     q = cochran_q(np.nan_to_num(np.stack([side.correct for side in sides], axis=1)))
-    return [f"  all alike: {p_text(joint_p(samples))} (clustered by video), {p_text(q.p)} (Cochran's Q)"]
+    tests = f"{p_text(joint_p(samples))} (clustered by video), {p_text(q.p)} (Cochran's Q)"
+    return [f"  test that all are equally accurate: {tests}"]
 
 
 def _comparison_text(comparison: Comparison) -> list[str]:
@@ -161,27 +169,30 @@ def _comparison_text(comparison: Comparison) -> list[str]:
     low, high = 100 * strict.bootstrap.low, 100 * strict.bootstrap.high
     lines = [
         f"{comparison.new.name} minus {comparison.base.name}",
-        f"  difference: {difference_text(comparison.official)} points, {p_text(comparison.official.p)} (clustered t); "
-        f"over all questions {signed(100 * strict.difference)} [{signed(low)}, {signed(high)}] (BCa over videos)",
-        f"  only the first right {counts.only_new}, only the second {counts.only_base}, they disagree on "
-        f"{100 * counts.discordance:.1f} %; McNemar exact {p_text(counts.exact_p)}, mid-p {p_text(counts.mid_p)}, "
+        f"  difference: {difference_text(comparison.official)} points, {p_text(comparison.official.p)} "
+        "(95 % interval and p from t clustered by video); "
+        f"with unanswered questions as wrong {signed(100 * strict.difference)} [{signed(low)}, {signed(high)}] "
+        "(BCa bootstrap over videos)",
+        f"  only {comparison.new.name} right: {counts.only_new} questions, only {comparison.base.name} right: "
+        f"{counts.only_base}; they disagree on {100 * counts.discordance:.1f} % of the questions; McNemar exact "
+        f"{p_text(counts.exact_p)}, mid-p {p_text(counts.mid_p)}, "
         f"clustered {p_text(counts.clustered_p)}",
     ]
     if smallest is not None:
-        lines.append(f"  smallest difference that this comparison finds four times of five: {smallest:.1f} points")
+        lines.append(f"  smallest true difference that 80 % of such comparisons would detect: {smallest:.1f} points")
     for duration in dict.fromkeys(row.duration for row in comparison.new.rows):
         own, other = comparison.new.score(duration), comparison.base.score(duration)
         if own is not None and other is not None:
-            lines.append(f"  {duration} (exploratory): {difference_text(difference(own, other))}")
+            lines.append(f"  {duration} videos (exploratory): {difference_text(difference(own, other))} points")
     return lines
 
 
 def _family_text(comparisons: Sequence[Comparison]) -> list[str]:
-    """Holm over all overall comparisons but those of probes, where there are several."""
+    """Holm's correction over all overall comparisons except those of probes; empty for fewer than two."""
     if len(comparisons) < 2:
         return []
     adjusted = holm([comparison.official.p or 0.0 for comparison in comparisons])
-    lines = ["Adjusted for all overall comparisons (Holm)"]
+    lines = [f"p corrected for all {len(comparisons)} overall comparisons (Holm)"]
     for comparison, p in zip(comparisons, adjusted, strict=True):
         title = SETTING_TITLES.get(comparison.setting, comparison.setting).lower()
         lines.append(f"  {comparison.new.name}, {title}: {p_text(p)}")

@@ -1,4 +1,4 @@
-"""`python -m sg.report dashboard study=runs/demo_scaling-<hash>`: W&B's workspace and report of a study, as code."""
+"""`python -m sg.report dashboard study=runs/demo_scaling-<hash>`: build the W&B workspace and report of a study."""
 
 import logging
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class DashboardConfig:
-    """The dashboard of one study.
+    """Settings of the dashboard of one study.
 
     Attributes:
         study: the folder that holds the study's runs.
-        publish: send it to W&B; else only the specification is written.
+        publish: send the dashboard to W&B; if false, only its specification is written.
         logger: project and entity that the runs were logged to.
     """
 
@@ -30,11 +30,11 @@ register(None, "dashboard_schema", DashboardConfig)
 
 
 def dashboard(config: DashboardConfig) -> None:
-    """Build the workspace and the report, write their specification, and publish them when asked to.
+    """Build the workspace and the report, write their specification, and publish them if `publish` is true.
 
     Raises:
-        MissingInputError: the extra `dashboard` is not installed, or there is no study.
-        ConfigError: publishing is asked for without a key or an entity.
+        MissingInputError: the extra `dashboard` is not installed, or the study does not exist.
+        ConfigError: `publish` is true without a W&B key or an entity.
     """
     from sg.report.numbers.measure import measure
     from sg.report.numbers.study import check_study_folder, read_study
@@ -68,9 +68,9 @@ def _check(config: DashboardConfig) -> None:
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise MissingInputError("The dashboard needs wandb-workspaces: pip install -e '.[dashboard]'.")
     if config.publish and not config.logger.entity:
-        raise ConfigError("publish=true needs the W&B team or user: add logger.entity=TEAM.")
+        raise ConfigError("publish=true needs a W&B team or user: add logger.entity=TEAM.")
     if config.publish and resolved_mode(config.logger) != "online":
-        raise ConfigError("publish=true needs a W&B key: run `wandb login`, or leave publish out.")
+        raise ConfigError("publish=true needs a W&B key: run `wandb login`, or remove publish=true.")
 
 
 main = command("dashboard", DashboardConfig)(dashboard)

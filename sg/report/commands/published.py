@@ -1,4 +1,4 @@
-"""`python -m sg.report published`: the study's own tables with recovered counts, and which of its claims they carry.
+"""`python -m sg.report published`: the published tables with recovered counts, and which claims they support.
 
 The study publishes no answers, so every interval assumes how often two of its models disagree (`DISCORDANCE`).
 """
@@ -30,7 +30,7 @@ Cells = Mapping[Key, PublishedCell]
 
 @dataclass(frozen=True, slots=True)
 class PublishedDelta:
-    """A published difference to the baseline, in points, with what it would be worth at an assumed discordance."""
+    """A published difference from the baseline in points, with its 95 % interval and p at an assumed discordance."""
 
     setting: str
     scale: int
@@ -42,7 +42,7 @@ class PublishedDelta:
 
 
 def published_text(discordance: float = DISCORDANCE) -> str:
-    """The tables, the misprints and the verdict as they are printed."""
+    """Return the text that `published` prints: the tables, the misprints, and which claims the numbers support."""
     cells = read_published()
     deltas = published_deltas(cells, discordance)
     settings = list(dict.fromkeys(setting for setting, _, _ in cells))
@@ -52,7 +52,7 @@ def published_text(discordance: float = DISCORDANCE) -> str:
 
 
 def published_deltas(cells: Cells, discordance: float) -> list[PublishedDelta]:
-    """Every difference to the baseline from the recovered counts."""
+    """Return every difference from the baseline, computed from the recovered counts."""
     from scipy.stats import norm
 
     found = []
@@ -60,7 +60,8 @@ def published_deltas(cells: Cells, discordance: float) -> list[PublishedDelta]:
         if scale == 0:
             continue
         value = (cell.correct - cells[setting, 0, bucket].correct) / cell.questions
-        # Like McNemar's: the part of the variance that the difference itself explains is left out.
+        # A question's difference d is -1, 0 or 1, so its variance E[d²] - E[d]² is the discordance minus the squared
+        # mean.
         error = math.sqrt(max(discordance - value**2, 0.0) / cell.questions)
         half = float(norm.ppf(0.975)) * error
         p = float(2 * norm.sf(abs(value) / error))
@@ -71,7 +72,9 @@ def published_deltas(cells: Cells, discordance: float) -> list[PublishedDelta]:
 def _table(cells: Cells, deltas: Sequence[PublishedDelta], setting: str) -> str:
     by_key = {(delta.setting, delta.scale, delta.bucket): delta for delta in deltas}
     lines = [
-        f"{SETTING_TITLES[setting]}, as published",
+        f"{SETTING_TITLES[setting]}, as published: accuracy in %, right answers/questions, difference from no "
+        "captions in "
+        "points",
         "captions  bucket    printed      counts  Wilson 95 %    printed  from counts [95 %]      p",
     ]
     for (name, scale, bucket), cell in cells.items():
@@ -101,15 +104,18 @@ def _misprints(cells: Cells) -> str:
 
 def _verdict(cells: Cells, deltas: Sequence[PublishedDelta], settings: Sequence[str], discordance: float) -> str:
     lines = [
-        f"What the numbers carry, if two of the models disagree on {100 * discordance:.0f} % of the questions "
-        "(no answers were published; videos and training variance are left out)"
+        f"Which claims the numbers support, if two of the models disagree on {100 * discordance:.0f} % of the "
+        "questions "
+        "(no answers were published; clustering by video and training variance are not included)"
     ]
     lines += _claims_of_cells(deltas)
     for setting in settings:
         lines += _claims_of_scale(cells, setting, discordance)
     falling = sum(delta.value < 0 for delta in deltas if delta.bucket != OVERALL)
     buckets = sum(delta.bucket != OVERALL for delta in deltas)
-    lines.append(f"  - 'gains across all durations': no, {falling} of {buckets} differences by duration are negative.")
+    lines.append(
+        f"  - 'gains across all durations': no, {falling} of the {buckets} differences by duration are negative."
+    )
     rising = [setting for setting in settings if _rises(cells, setting, "short")]
     lines.append(
         "  - 'short-video accuracy rises consistently with scale': "
@@ -117,8 +123,10 @@ def _verdict(cells: Cells, deltas: Sequence[PublishedDelta], settings: Sequence[
     )
     error = paired_standard_error(discordance, cells[settings[0], 0, OVERALL].questions)
     lines.append(
-        f"  - A difference of {100 * minimum_detectable_effect(error):.1f} points is found four times of five, smaller "
-        "ones more seldom. One run a scale was trained: how much a run varies is not known."
+        f"  - 80 % of such studies would detect a true difference of {100 * minimum_detectable_effect(error):.1f} "
+        "points; "
+        "smaller ones are detected less often. Each scale was trained once, so variance across training runs is "
+        "unknown."
     )
     return "\n".join(lines)
 
@@ -131,8 +139,9 @@ def _claims_of_cells(deltas: Sequence[PublishedDelta]) -> list[str]:
     best = min(deltas, key=lambda delta: delta.p)
     strongest = f"{SETTING_TITLES[best.setting].lower()}, {scale_label(best.scale)}, {best.bucket}"
     return [
-        f"  - Of {len(deltas)} differences {plain} have p < .05; {family} hold after Holm, {rate} after "
-        f"Benjamini-Hochberg. The strongest: {strongest}, {signed(best.value)}, {p_text(best.p)}."
+        f"  - Of {len(deltas)} differences from no captions, {plain} have p < .05 without correction, {family} after "
+        "Holm "
+        f"and {rate} after Benjamini-Hochberg. Smallest p: {strongest}, {signed(best.value)} points, {p_text(best.p)}."
     ]
 
 
@@ -143,7 +152,9 @@ def _claims_of_scale(cells: Cells, setting: str, discordance: float) -> list[str
     values = np.array([cells[setting, scale, OVERALL].correct for scale in scales], dtype=float)
     base = cells[setting, 0, OVERALL]
     questions = base.questions
-    one = discordance / 2 / questions  # variance of one run's accuracy, without the difficulty that all runs share
+    # Variance of the part of a run's accuracy that it does not share with the other runs: half the variance of the
+    # difference between two runs. The difficulty of the questions is common to all runs and cancels.
+    one = discordance / 2 / questions
     shares = values / questions
     spread = float(((shares - shares.mean()) ** 2).sum() / one)
     gain = float(shares.mean() - base.correct / questions)
@@ -154,11 +165,14 @@ def _claims_of_scale(cells: Cells, setting: str, discordance: float) -> list[str
     shapes = ", ".join(f"{fit.name} {fit.aicc:.1f}" for fit in fits)
     p = p_text(float(2 * norm.sf(abs(z))))
     return [
-        f"  - {SETTING_TITLES[setting]}: all captions against none {signed(100 * gain)}, z {z:.2f}, {p}; "
-        f"among the {len(scales)} scales {p_text(float(chi2.sf(spread, len(scales) - 1)))} "
-        f"(spread {100 * shares.std(ddof=1):.2f} points, {100 * math.sqrt(one):.2f} expected by chance).",
-        f"    Rank correlation of scale with {', '.join(DURATIONS)}: {', '.join(f'{rank:+.1f}' for rank in ranks)}; "
-        f"curves by AICc (lower is better): {shapes}.",
+        f"  - {SETTING_TITLES[setting]}: mean of all {len(scales)} caption runs minus no captions "
+        f"{signed(100 * gain)} points, "
+        f"z {z:.2f}, {p}; test that the {len(scales)} scales are equally accurate "
+        f"{p_text(float(chi2.sf(spread, len(scales) - 1)))} "
+        f"(standard deviation {100 * shares.std(ddof=1):.2f} points, {100 * math.sqrt(one):.2f} expected by chance).",
+        f"    Rank correlation of scale with accuracy on {', '.join(DURATIONS)} videos: "
+        f"{', '.join(f'{rank:+.1f}' for rank in ranks)}; "
+        f"AICc of the fitted curves (lower is better): {shapes}.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The clusters of a core as the galleries show them: size, likeness, which members to look at, telling words."""
+"""The clusters of a core as the galleries show them: size, similarity, the members to show, distinctive words."""
 
 import math
 import re
@@ -14,15 +14,15 @@ from sg.artefacts.forest import Forest
 from sg.core.fingerprints import text_seed
 
 Pick = tuple[str, str]
-"""A member of a cluster that is shown, and what is said about it."""
+"""A member of a cluster to show (video id), and a note about it."""
 
 CAPTIONS_READ = 8
-"""Captions of a cluster that its words are taken from."""
+"""Number of captions per cluster that its distinctive words are taken from."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyInputs:
-    """The files a gallery is made from; captions may be missing, then members are shown without text."""
+    """The files that a study read; without captions, members are shown without text."""
 
     manifest: Path
     forest: Path
@@ -32,7 +32,10 @@ class StudyInputs:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """A survivor of the core; `similarity` is the lowest of a member to the one that it was merged into, if known."""
+    """A survivor of the core with the videos merged into it.
+
+    `similarity` is the lowest cosine of a member with the video that it was merged into; None if it was not recorded.
+    """
 
     survivor: str
     size: int
@@ -60,18 +63,18 @@ class ClusterList:
         return ClusterRow(survivor, len(members), float(known.min()) if len(known) else None, members)
 
     def pick(self, row: ClusterRow, count: int) -> list[Pick]:
-        """The survivor, then the members most and least like the one that they were merged into."""
-        likeness = {video: float(self._similarity[self._row_of[video]]) for video in row.members[1:]}
-        others = sorted(likeness, key=lambda video: (-np.nan_to_num(likeness[video]), video))
+        """Return `count` members: the survivor, then the most and least similar to what they were merged into."""
+        similarity_of = {video: float(self._similarity[self._row_of[video]]) for video in row.members[1:]}
+        others = sorted(similarity_of, key=lambda video: (-np.nan_to_num(similarity_of[video]), video))
         near = others[: (count - 1) // 2]
         far = others[len(near) :][-(count - 1 - len(near)) :] if count - 1 > len(near) else []
-        shown = [(video, _likeness_text(likeness[video])) for video in (*near, *far)]
+        shown = [(video, _similarity_text(similarity_of[video])) for video in (*near, *far)]
         return [(row.survivor, "stays in the core"), *shown]
 
     def choose(self, per_kind: int) -> list[tuple[str, ClusterRow]]:
-        """(kind, cluster) of the largest, least alike and random clusters, `per_kind` of each, none twice.
+        """Return (kind, cluster) of the largest, least similar and random clusters: `per_kind` of each, each one once.
 
-        Clusters of one video are chosen only when there are no others.
+        Clusters of one video are chosen only if there are no larger ones.
         """
         several = [row for row in self.rows if row.size > 1] or self.rows
         chosen = [("Largest", row) for row in several[:per_kind]]
@@ -79,15 +82,15 @@ class ClusterList:
             (row for row in several[per_kind:] if row.similarity is not None),
             key=lambda row: (row.similarity, row.survivor),
         )
-        chosen += [("Least alike", row) for row in unlike[:per_kind]]
+        chosen += [("Least similar", row) for row in unlike[:per_kind]]
         taken = {row.survivor for _, row in chosen}
         rest = [row for row in several if row.survivor not in taken]
         order = np.random.default_rng(text_seed("gallery", len(self.rows))).permutation(len(rest))
         return chosen + [("Random", rest[int(place)]) for place in order[:per_kind]]
 
 
-def telling_words(clusters: Sequence[ClusterRow], captions: Mapping[str, str], length: int) -> list[str]:
-    """For each cluster the words that set its captions apart (TF-IDF), the most telling first, at most `length` long.
+def distinctive_words(clusters: Sequence[ClusterRow], captions: Mapping[str, str], length: int) -> list[str]:
+    """Return for each cluster the words with the highest TF-IDF in its captions, joined to at most `length` characters.
 
     Only the first `CAPTIONS_READ` captions of a cluster are read.
     """
@@ -103,7 +106,7 @@ def _cluster_words(row: ClusterRow, captions: Mapping[str, str]) -> list[str]:
 
 
 def _cut(words: Sequence[str], length: int) -> str:
-    """As many of `words` as fit into `length` characters."""
+    """The first of `words` that fit into `length` characters."""
     kept, used = [], 0
     for word in words:
         used += len(word) + 1
@@ -114,9 +117,9 @@ def _cut(words: Sequence[str], length: int) -> str:
 
 
 def _similarities(forest: Forest) -> NDArray[np.float32]:
-    """[N] likeness of each row to the video it was merged into; the merge's own where that is not recorded."""
+    """[N] similarity of each row to the video it was merged into, or of the merged clusters where that is unknown."""
     return np.where(np.isnan(forest.rep_similarity), forest.similarity, forest.rep_similarity)
 
 
-def _likeness_text(value: float) -> str:
+def _similarity_text(value: float) -> str:
     return "" if np.isnan(value) else f"similarity {value:.2f}"

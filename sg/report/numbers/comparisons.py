@@ -1,4 +1,4 @@
-"""What is set beside the tables: controls, leak probes, paired counts, letters, fitted curves."""
+"""What the report compares beside its tables: controls, leak probes, paired counts, letters, fitted curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,22 +13,21 @@ from sg.report.numbers.study import Arm, Study
 from sg.report.numbers.summary import ControlRow, LetterRow, PairRow, ProbeRow, Shape, TableRow
 
 PROBE_TOLERANCE = 4.0
-"""A probe counts as at chance within this many points of it.
-
-See `docs/reference/demo_world.md`, section 8, point 4.
-"""
+"""A probe counts as at chance within this many points of it (`docs/reference/demo_world.md`, section 8, point 4)."""
 
 
 def partner(study: Study, control: Arm) -> Arm | None:
-    """The headline arm that a control answers to.
+    """Return the headline arm that a control is compared with; None if it did not finish.
 
-    A random subset: the core of the same size. A repeated core: the arm with the nearest number of caption steps, which
-    was meant to be the largest; ties and unknown steps go to the larger scale.
+    A control with as many captions as its core is compared with that core. An equal-step control is compared with the
+    larger arm whose number of caption steps is nearest; equal distances and unknown steps go to the larger scale.
     """
     trained = [arm for arm in study.finished if arm.scale > 0]
     if CONTROL_KINDS[control.control or ""].fixed == CAPTIONS:
         return next((arm for arm in trained if arm.scale == control.scale), None)
     larger = [arm for arm in trained if arm.scale > control.scale]
+    # The control was planned for the steps of the largest scale, but that arm may have failed. Taking the nearest
+    # number of steps still finds an arm that makes the comparison fair, or one that shows that there is none.
     steps = control.caption_steps
     if steps is None or any(arm.caption_steps is None for arm in larger):
         return larger[-1] if larger else None
@@ -36,7 +35,7 @@ def partner(study: Study, control: Arm) -> Arm | None:
 
 
 def compare_control(study: Study, control: Arm, setting: str) -> list[ControlRow]:
-    """`control` beside its headline arm in one setting; nothing when either was not asked in it."""
+    """Compare `control` with its headline arm in one setting; empty if one of them has no answers in it."""
     headline = partner(study, control)
     own = study.score(control, setting)
     other = None if headline is None else study.score(headline, setting)
@@ -65,7 +64,7 @@ def _gap(arm: ArmScore, base: ArmScore | None) -> Estimate | None:
 
 
 def probe_rows(study: Study, arm: Arm, probe: str) -> list[ProbeRow]:
-    """An arm's accuracy under a probe, against chance and against the right video; nothing when it was not probed."""
+    """Compare an arm's accuracy under a probe with chance and with the right video; empty if it was not probed."""
     own, right = study.score(arm, probe), study.score(arm, WITHOUT_SUBTITLES)
     if own is None:
         return []
@@ -78,12 +77,14 @@ def probe_rows(study: Study, arm: Arm, probe: str) -> list[ProbeRow]:
 
 
 def count_pairs(study: Study, arm: Arm, setting: str) -> list[PairRow]:
-    """McNemar's counts and tests, seed by seed, for the seeds that the arm shares with the baseline."""
+    """Return McNemar's counts and tests per seed, for the seeds that the arm shares with the baseline."""
     base = study.baseline
     if base is None or arm.is_baseline or setting not in arm.correct or setting not in base.correct:
         return []
+    # A run without answers has no row in `correct`, and then rows cannot be assigned to seeds.
     if len(arm.runs) != len(arm.correct[setting]) or len(base.runs) != len(base.correct[setting]):
         return []
+    # McNemar's test needs one right or wrong answer per question, so an unanswered question counts as wrong here.
     others = dict(zip((run.seed for run in base.runs), np.nan_to_num(base.correct[setting]), strict=True))
     rows = []
     for run, answers in zip(arm.runs, np.nan_to_num(arm.correct[setting]), strict=True):
@@ -95,28 +96,31 @@ def count_pairs(study: Study, arm: Arm, setting: str) -> list[PairRow]:
 
 
 def count_letters(arm: Arm, setting: str) -> list[LetterRow]:
-    """How an arm spread its answers over the letters in a setting; nothing when it was not asked in it."""
+    """Count how often an arm answered each letter in a setting; empty if it has no answers in it."""
     counts = arm.letters.get(setting)
     return [LetterRow(setting, arm.name, arm.label, letter_shares(counts))] if counts else []
 
 
 def letter_shares(counts: Mapping[str, int]) -> dict[str, float]:
-    """Percent of each letter, "none" for no letter, in order of the alphabet."""
+    """Return the share of each letter in % of all counted answers, in alphabetical order, "none" (no letter) last."""
     total = sum(counts.values())
     letters = sorted(counts, key=lambda letter: (letter == "", letter))
     return {str(letter) or "none": 100 * int(counts[letter]) / total for letter in letters}
 
 
 def fit_shapes(rows: Sequence[TableRow]) -> list[Shape]:
-    """Constant, step and saturating curve through the headline means, the best first; needs the baseline and 4 points.
+    """Fit a constant, a step and a saturating curve to the headline means, the best first; empty for fewer than 4
+    points.
 
-    A point's error is that of comparing points: a difference's divided by the root of two.
+    The baseline must be among the points.
     """
     cells = [(row.scale, row.cells[OVERALL]) for row in rows if row.control is None]
     points = [(scale, cell.score) for scale, cell in cells if cell.score is not None]
     errors = [cell.delta.standard_error for _, cell in cells if cell.delta is not None]
     if len(points) < 4 or points[0][0] != 0 or not errors or min(errors) <= 0:
         return []
+    # What matters for a curve is how well its points can be compared with each other. Their common part, the difficulty
+    # of the questions, cancels, so a point's error is that of a difference of two points divided by sqrt(2).
     error = float(np.median(errors)) / np.sqrt(2)
     fits = fit_curves(
         [scale for scale, _ in points], [score for _, score in points], [error] * len(points), resamples=2

@@ -1,6 +1,6 @@
-"""What a study trained on, in numbers: captions by core and source, clusters by core; saved as `corpus.json`.
+"""Numbers about what a study trained on: captions by core and source, clusters by core; saved as `corpus.json`.
 
-Figures and notebooks are drawn from this alone, so a committed `corpus.json` rebuilds them.
+Figures and notebooks use nothing else, so they can be drawn again from a committed `corpus.json`.
 """
 
 import logging
@@ -27,7 +27,7 @@ CORPUS_FILE = "corpus.json"
 STATISTICS_FILE = "statistics.json"
 CORE, SOURCE = "core", "source"
 MOST_CAPTIONS = 100_000
-"""Of more captions only every second, third, ... is read, in core and draw alike."""
+"""Of a larger corpus only every second, third, ... caption is read, for the core and for the random draw."""
 QUANTILES = (5, 25, 50, 75, 95)
 
 
@@ -35,8 +35,8 @@ QUANTILES = (5, 25, 50, 75, 95)
 class CaptionGroup:
     """The captions of a core or of a source.
 
-    `words` are the quantiles (`QUANTILES`) of words a caption, `vocabulary` the number of distinct words in the
-    captions read, `vocabulary_of_draw` the same for a random draw of as many (cores only).
+    `words` are percentiles (`QUANTILES`) of the number of words per caption. `vocabulary` is the number of distinct
+    words in the captions read, `vocabulary_of_draw` that of a random draw of as many captions (cores only).
     """
 
     kind: str
@@ -50,8 +50,11 @@ class CaptionGroup:
 
 @dataclass(frozen=True, slots=True)
 class CoreClusters:
-    """The clusters of a core: `histogram` is [smallest size, clusters] of bins 1, 2-3, 4-7, ..., `cut` the similarity
-    of the last merge before it."""
+    """The clusters of a core.
+
+    `histogram` is [smallest size, number of clusters] for sizes 1, 2-3, 4-7, ...; `cut` is the cosine of the last merge
+    before the core was reached.
+    """
 
     size: int
     name: str
@@ -61,7 +64,7 @@ class CoreClusters:
 
 @dataclass(frozen=True, slots=True)
 class MapPoint:
-    """A video on the map of the embedding space; `core` is the smallest described core that it is in, 0 for none."""
+    """A video on the map of the embedding space; `core` is the size of the smallest described core with it, or 0."""
 
     x: float
     y: float
@@ -70,9 +73,9 @@ class MapPoint:
 
 @dataclass(frozen=True, slots=True)
 class CorpusNumbers:
-    """Numbers about captions and clusters; lists are empty where the files for them are missing.
+    """Numbers about captions and clusters; a list is empty if the files for it are missing.
 
-    `similarities` are those of an even sample of all merges. `map_note` says how the map was made.
+    `similarities` are the cosines of an evenly spaced sample of all merges. `map_note` describes how the map was made.
     """
 
     curator: str = ""
@@ -85,23 +88,25 @@ class CorpusNumbers:
 
 
 def read_corpus(path: Path) -> CorpusNumbers:
-    """The corpus in a file or folder (`corpus.json`); MissingInputError when there is none."""
+    """Read a `corpus.json` from its path or its folder; MissingInputError if there is none."""
     file = path if path.suffix == ".json" else path / CORPUS_FILE
     if not file.is_file():
-        raise MissingInputError(f"no {CORPUS_FILE} at {file}: make it with `python -m sg.report study=FOLDER`")
+        raise MissingInputError(
+            f"There is no {CORPUS_FILE} at {file}: write it with `python -m sg.report study=FOLDER`."
+        )
     return cast(CorpusNumbers, load_record(CorpusNumbers, file))
 
 
 def write_corpus(path: Path, corpus: CorpusNumbers) -> None:
-    """Save `corpus` as JSON."""
+    """Write `corpus` as JSON."""
     write_json(path, asdict(corpus))
 
 
 def describe_corpus(inputs: StudyInputs, cores: Mapping[int, str]) -> CorpusNumbers:
-    """Numbers of the files that a study read; `cores` are its core sizes with their names. What is missing is left out.
+    """Describe the files that a study read; `cores` maps its core sizes to their names. Missing files are left out.
 
     Raises:
-        MissingInputError, DataError: there is no forest, or a file is damaged.
+        MissingInputError, DataError: the forest is missing, or a file is damaged.
     """
     forest = read_forest(inputs.forest)
     captions = read_captions(inputs.captions) if inputs.captions is not None and inputs.captions.is_file() else None
@@ -119,18 +124,18 @@ def describe_corpus(inputs: StudyInputs, cores: Mapping[int, str]) -> CorpusNumb
 
 
 def _statistics(path: Path) -> dict[str, Any]:
-    """What curation wrote about the cores; empty when it was not asked to."""
+    """The statistics that curation wrote about the cores; empty if there are none."""
     if not path.is_file():
         return {}
     try:
         return dict(read_json(path))
     except (SgError, TypeError, ValueError) as error:
-        log.warning("The report says nothing about clusters: %s", error)
+        log.warning("The report has no curation statistics: %s", error)
         return {}
 
 
 def _core_clusters(forest: Forest, statistics: Mapping[str, Any], names: Mapping[int, str]) -> list[CoreClusters]:
-    """The cores that the study trained on, all videos left out; the smallest first."""
+    """The cores that the study trained on, the smallest first; the whole corpus is not a core."""
     described = {int(core["size"]): core["clusters"]["histogram"] for core in statistics.get("cores", [])}
     sizes = sorted(size for size in names if 0 < size < len(forest))
     return [
@@ -143,7 +148,7 @@ def _core_clusters(forest: Forest, statistics: Mapping[str, Any], names: Mapping
 
 
 def _histogram(forest: Forest, size: int) -> list[list[int]]:
-    """[smallest size, clusters] of bins 1, 2-3, 4-7, ... for a core that curation did not describe."""
+    """[smallest size, number of clusters] for sizes 1, 2-3, 4-7, ... of a core that curation did not describe."""
     owner = forest.assignment(size)
     counts = np.bincount(owner[owner >= 0], minlength=len(forest))[len(forest) - size :]
     bins = np.bincount(np.log2(np.maximum(counts, 1)).astype(int))
@@ -151,13 +156,15 @@ def _histogram(forest: Forest, size: int) -> list[list[int]]:
 
 
 def _similarities(forest: Forest) -> list[float]:
-    """An even sample of the merges' similarities."""
+    """An evenly spaced sample of the merges' similarities."""
     known = forest.similarity[~np.isnan(forest.similarity)]
     return [float(value) for value in known[:: max(1, len(known) // 400)]]
 
 
 def _caption_groups(forest: Forest, captions: Captions, manifest: Path, cores: Mapping[int, str]) -> list[CaptionGroup]:
-    """A group a core of the study, then, where the corpus has several, a group a source."""
+    """One group per core of the study, then one per source if the corpus has more than one."""
+    # Every core is the beginning of every larger one, so one pass over the largest serves all: a core is its first
+    # texts.
     step = -(-len(forest) // MOST_CAPTIONS)
     kept = [video for video in forest.core(len(forest)) if video in captions]
     order = np.random.default_rng(text_seed("corpus", len(kept))).permutation(len(kept))
@@ -184,6 +191,7 @@ def _source_groups(videos: Sequence[str], captions: Captions, manifest: Path) ->
         texts.setdefault(source_of.get(video, "unknown"), []).append(captions[video])
     if len(texts) < 2:
         return []
+    # More captions contain more distinct words, so sources are compared on as many captions as the smallest one has.
     fewest = min(len(items) for items in texts.values())
     groups = []
     for name, items in sorted(texts.items()):
@@ -195,7 +203,7 @@ def _source_groups(videos: Sequence[str], captions: Captions, manifest: Path) ->
 
 
 class _WordCounts:
-    """Texts read in order: words of each, and how many distinct words the first n have."""
+    """Counts over texts in order: the number of words of each, and of distinct words in the first n."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         seen: set[str] = set()
@@ -207,7 +215,7 @@ class _WordCounts:
             self._distinct.append(len(seen))
 
     def words_in(self, count: int) -> int:
-        """Distinct words of the first `count` texts."""
+        """Number of distinct words in the first `count` texts."""
         return self._distinct[min(count, len(self._distinct) - 1)]
 
 

@@ -1,4 +1,4 @@
-"""What the arms of a study cost: device hours by stage, and the price of their captions."""
+"""Costs of the arms of a study: device hours per stage, and the price of their captions."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from sg.report.numbers.summary import CostRow
 
 
 def cost_rows(study: Study) -> list[CostRow]:
-    """A row an arm with a finished run that recorded its stages."""
+    """Return one row per arm with a finished run that recorded its stages."""
     prices: dict[str, float | None] = {}
     arms = [arm for arm in (*study.finished, *study.controls) if any(run.stages for run in arm.runs)]
     return [_row(arm, prices) for arm in arms]
@@ -45,7 +45,10 @@ def _hours(run: RunResult) -> DeviceHours:
 
 
 def _caption_usd(arm: Arm, prices: dict[str, float | None]) -> float | None:
-    """Price of the captions that the arm used, from the file that its first run read; repeated ones are paid once."""
+    """Price in US dollars of the captions that the arm used, from the file that its first run read.
+
+    A caption that is trained on several times is paid for once. None if the price is unknown.
+    """
     if arm.scale == 0:
         return 0.0
     file = next((run.inputs["captions"] for run in arm.runs if "captions" in run.inputs), None)

@@ -1,8 +1,8 @@
-"""Does accuracy grow with scale? Three curves through a study's points, with the price of their parameters.
+"""Does accuracy grow with scale? Three curves fitted to a study's points, compared by AICc.
 
-Constant: captions do nothing. Step: any captions help, their number does not matter. Saturating power law: the more
-the better, ever less so. With six points the last one is hardly ever identifiable, so it is shown with its band and
-beside the other two (`docs/reference/video_mme.md`, section 6).
+Constant: captions have no effect. Step: captions help, but their number does not matter. Saturating power law: more
+captions help more, with diminishing returns. Six points hardly ever identify the last one, so it is reported beside the
+other two and with a confidence band (`docs/reference/video_mme.md`, section 6).
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ class CurveFit:
     """One curve fitted to the points.
 
     Attributes:
-        name: which curve.
-        parameters: its parameters by name.
-        chi2: squared residuals in units of the points' standard errors, summed.
-        aic: Akaike's criterion, chi2 + 2 parameters; smaller is better.
-        aicc: the same corrected for few points; infinite where there are too few to tell.
-        grid, curve, low, high: [g] scales, the curve there, and its 95 % band by parametric bootstrap.
+        name: the curve, one of `CONSTANT`, `STEP`, `SATURATING`.
+        parameters: the fitted parameters by name.
+        chi2: sum of squared residuals in units of the points' standard errors.
+        aic: Akaike's information criterion, chi2 + 2 * number of parameters; lower is better.
+        aicc: AIC corrected for few points; infinite if there are too few points for the correction.
+        grid, curve, low, high: [g] scales, the curve at these scales, and its pointwise 95 % band (parametric
+            bootstrap).
     """
 
     name: str
@@ -49,9 +50,9 @@ class CurveFit:
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
-    """A curve: its parameters' names, its formula, and how to fit it to points [n] with standard errors.
+    """A curve: the names of its parameters, its formula, and how it is fitted to points [n] with standard errors.
 
-    `fit` takes scales, values, errors and parameters to start from (None: find a start).
+    `fit` takes scales, values, errors and the parameters to start from (None: several starts are tried).
     """
 
     parameters: tuple[str, ...]
@@ -79,7 +80,11 @@ def _saturating(x: Floats, parameters: Floats) -> Floats:
 
 
 def _fit_saturating(scales: Floats, values: Floats, errors: Floats, start: Floats | None) -> Floats:
-    """Least squares; without a start the best of several, as half scale and exponent trade off against each other."""
+    """Bounded least squares; without a start, the best of three.
+
+    The half scale and the exponent compensate each other along a long valley of the error, so one start often ends in a
+    local minimum. The bounds keep a curve without visible curvature from running to infinite parameters.
+    """
     from scipy.optimize import least_squares
 
     def residuals(parameters: Floats) -> Floats:
@@ -118,8 +123,10 @@ def _fit(
     fitted = curve.value(scales, best)
     chi2 = float((((values - fitted) / errors) ** 2).sum())
     count, points = len(best), len(scales)
-    spare = points - count - 1
+    spare = points - count - 1  # the denominator of the AICc correction; 0 or less for four parameters and five points
     aic = chi2 + 2 * count
+    # Parametric bootstrap: draw points around the fitted curve, fit each draw from the best parameters (one start is
+    # enough near the optimum), and take percentiles of the curves. Resampling six points would repeat and lose scales.
     rng = np.random.default_rng(seed)
     draws = fitted + errors * rng.standard_normal((resamples, points))
     band = np.stack([curve.value(grid, curve.fit(scales, draw, errors, best)) for draw in draws])
@@ -145,13 +152,13 @@ def fit_curves(
     seed: int = 0,
     grid_points: int = 101,
 ) -> list[CurveFit]:
-    """The three curves through `values` at `scales` (0 = the baseline, which must be among them), best AICc first.
+    """Fit the three curves to `values` at `scales` (0 = the baseline, which must be among them); best AICc first.
 
-    `standard_errors` are of each point for comparing points, that is without the difficulty that all runs share: for
-    paired runs sqrt(discordance / 2 / questions).
+    `standard_errors` are those of comparing points with each other, without the difficulty of the questions that all
+    runs share: for paired runs sqrt(discordance / 2 / questions).
 
     Raises:
-        DataError: fewer than three points, no baseline, no other scale, or an error that is not positive.
+        DataError: there are fewer than three points, no baseline, no other scale, or an error is not positive.
     """
     x, y, e = (np.asarray(item, dtype=np.float64) for item in (scales, values, standard_errors))
     if not x.shape == y.shape == e.shape or len(x) < 3:

@@ -1,10 +1,11 @@
 """Accuracies and differences over seeds, with intervals clustered by video.
 
-One rule serves everything the report prints. A run's accuracy is correct / answered (the official scorer's rule); a
-question contributes `(correct - accuracy) / answered` to its error, an unanswered one nothing. These contributions are
-averaged over the seeds of an arm, subtracted between two arms (the questions are the same, so shared difficulty
-cancels), and summed per video: the three questions of one video are not independent. With every question answered this
-is the clustered t of the per-question difference (`docs/reference/video_mme.md`, section 6, item 2).
+All numbers of the report follow one rule. A run's accuracy is correct / answered, as in the official scorer. A question
+contributes `(correct - accuracy) / answered` to the error of the accuracy, an unanswered question contributes 0. The
+contributions are averaged over the seeds of an arm and subtracted between two arms: both answered the same questions,
+so the difficulty that they share cancels. They are summed per video, because the three questions about one video are
+not independent. If every question is answered, this equals the clustered t of the per-question difference
+(`docs/reference/video_mme.md`, section 6).
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value in percent (or percentage points) with its 95 % interval, standard error and two-sided p of "it is 0"."""
+    """A value in percent or percentage points, its 95 % interval and standard error over videos, and p of "it is 0"."""
 
     value: float
     low: float
@@ -31,20 +32,21 @@ class Estimate:
 
     @property
     def is_positive(self) -> bool:
-        """The whole interval lies above 0."""
+        """True if the whole interval is above 0."""
         return self.low > 0
 
     @property
     def is_negative(self) -> bool:
-        """The whole interval lies below 0."""
+        """True if the whole interval is below 0."""
         return self.high < 0
 
 
 @dataclass(frozen=True, slots=True)
 class ArmScore:
-    """The mean accuracy of an arm over its seeds and what each question contributes to its error.
+    """The mean accuracy of an arm over its seeds, and the contribution of each question to its error.
 
-    `influence` is [n] in accuracy units (not percent), `videos` [n] numbers the video of each question.
+    `influence` [n] is a fraction, not percent (the influence function of the ratio estimator); `videos` [n] is the
+    number of each question's video.
     """
 
     accuracy: float
@@ -53,11 +55,13 @@ class ArmScore:
 
 
 def arm_score(correct: Floats, videos: Ints) -> ArmScore | None:
-    """The arm with the answers `correct` [seeds, n] (1, 0, NaN = unanswered); None when a seed answered nothing."""
+    """Score the answers `correct` [seeds, n] (1, 0, NaN = unanswered); None if a seed answered no question."""
     answered = ~np.isnan(correct)
     counts = answered.sum(axis=1)
     if correct.size == 0 or (counts == 0).any():
         return None
+    # Accuracy is a ratio, sum(correct) / sum(answered). Its first-order error is the sum of (correct - accuracy) /
+    # answered over the answered questions, which is 0 for an unanswered one: it has left both sums.
     values = np.where(answered, correct, 0.0)
     accuracies = values.sum(axis=1) / counts
     residuals = np.where(answered, values - accuracies[:, None], 0.0) / counts[:, None]
@@ -65,48 +69,56 @@ def arm_score(correct: Floats, videos: Ints) -> ArmScore | None:
 
 
 def accuracy(arm: ArmScore) -> Estimate:
-    """Accuracy in percent with its clustered interval."""
+    """Return the accuracy in percent with its interval clustered by video."""
     return _estimate(arm.accuracy, arm.influence, arm.videos)
 
 
 def difference(arm: ArmScore, other: ArmScore) -> Estimate:
-    """`arm` minus `other` in points, paired by question, with clustered interval and p."""
+    """Return `arm` minus `other` in points, paired by question, with interval and p clustered by video."""
     return _estimate(arm.accuracy - other.accuracy, arm.influence - other.influence, arm.videos, test=True)
 
 
 def joint_p(arms: Sequence[ArmScore]) -> float | None:
-    """p of "all arms are equally accurate": a clustered Wald test (F with k-1 and videos-k+1 degrees of freedom)."""
+    """Return p of "all arms are equally accurate"; None for fewer than two arms or too few videos.
+
+    A Wald test clustered by video, with F on k - 1 and videos - k + 1 degrees of freedom for k arms.
+    """
     from scipy.stats import f
 
     if len(arms) < 2:
         return None
     first, rest = arms[0], arms[1:]
+    # Contrasts with the first arm: any set of k - 1 contrasts gives the same statistic.
     gaps = np.array([arm.accuracy - first.accuracy for arm in rest])
     sums = np.stack([_per_video(arm.influence - first.influence, arm.videos) for arm in rest])
     clusters, contrasts = sums.shape[1], len(rest)
     if clusters <= contrasts + 1:
         return None
+    # The covariance of the contrasts is estimated from the sums per video, with the same G / (G - 1) as a single error.
+    # Two arms with equal answers make it singular, hence the pseudo-inverse.
     covariance = sums @ sums.T * clusters / (clusters - 1)
     statistic = float(gaps @ np.linalg.pinv(covariance) @ gaps)
+    # Hotelling's T² with G - 1 degrees of freedom follows F after this scaling; chi-squared would reject too often for
+    # few videos.
     freedom = clusters - contrasts
     return float(f.sf(statistic * freedom / (contrasts * (clusters - 1)), contrasts, freedom))
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """Standard deviation over seeds (n - 1); None for fewer than two."""
+    """Return the standard deviation over seeds (denominator n - 1); None for fewer than two seeds."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _per_video(influence: Floats, videos: Ints) -> Floats:
-    """Sums of `influence` [n] per video [videos that occur]."""
+    """Sums of `influence` [n] per video that occurs."""
     _, index = np.unique(videos, return_inverse=True)
     return np.bincount(index, weights=influence).astype(np.float64)
 
 
 def _estimate(value: float, influence: Floats, videos: Ints, test: bool = False) -> Estimate:
     error = clustered_error(influence, videos)
-    if np.isnan(error):
-        return Estimate(100 * value, -100.0, 100.0, 100.0, 1.0 if test else None)  # one video tells nothing
+    if np.isnan(error):  # One video has no variance between videos: the interval is everything that is possible.
+        return Estimate(100 * value, -100.0, 100.0, 100.0, 1.0 if test else None)
     student = student_test(value, error, len(np.unique(videos)))
     low, high = student.interval.low, student.interval.high
     return Estimate(100 * value, 100 * low, 100 * high, 100 * error, student.p if test else None)

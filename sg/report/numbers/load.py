@@ -1,4 +1,4 @@
-"""Summaries from where they may come from: the published tables, a committed summary, a study's folder."""
+"""Loading a summary from the published tables, from a committed file, or from a study's folder."""
 
 from collections.abc import Mapping
 from math import sqrt
@@ -19,17 +19,16 @@ from sg.report.numbers.summary import SUMMARY_FILE, Cell, Summary, Table, TableR
 PUBLISHED = "published"
 REPORT_FOLDER = "report"
 DISCORDANCE = 0.22
-"""Share of questions on which a model and its fine-tuned successor disagree, measured on Video-MME for a 2B model
-(`docs/reference/video_mme.md`, section 6).
-
-The study does not publish its answers, so its intervals need this assumption."""
+"""Share of the questions of which exactly one of two models is right, measured on Video-MME for a 2B model and its
+fine-tuned successor (`docs/reference/video_mme.md`, section 6). The published study has no answers per question, so its
+intervals have to assume this share."""
 
 
 def load_summary(source: str | Path) -> Summary:
-    """The summary of `source`: `"published"`, a `summary.json` or a folder with one, or a study's folder of runs.
+    """Load the summary of `source`: `"published"`, a `summary.json` or a folder with one, or a study's folder of runs.
 
     Raises:
-        MissingInputError, DataError: there is nothing to read at `source`.
+        MissingInputError, DataError: there is neither a summary nor a run at `source`.
     """
     if source == PUBLISHED:
         return published_summary()
@@ -41,14 +40,14 @@ def load_summary(source: str | Path) -> Summary:
 
 
 def load_corpus(source: str | Path) -> CorpusNumbers:
-    """The captions and clusters of `source`: a `corpus.json`, a folder with one, or a study's folder of runs.
+    """Load the numbers about captions and clusters of `source`: a `corpus.json`, its folder, or a study's folder.
 
     Raises:
-        MissingInputError: there is nothing to read at `source`; the published study tells nothing of its clusters.
+        MissingInputError: there is none at `source`, or `source` is the published study, which reports no clusters.
     """
     if source == PUBLISHED:
         raise MissingInputError(
-            "The published study tells nothing of its clusters and captions but their number: choose a folder."
+            "The published study reports only the number of its captions, not their text or clusters: choose a folder."
         )
     path = Path(source)
     report = path / REPORT_FOLDER
@@ -56,13 +55,13 @@ def load_corpus(source: str | Path) -> CorpusNumbers:
 
 
 def published_summary(discordance: float = DISCORDANCE) -> Summary:
-    """The published tables as a summary: exact counts, with the intervals they would have at an assumed discordance."""
+    """Return the published tables as a summary: exact counts, with intervals for an assumed discordance."""
     cells = read_published()
     settings = dict.fromkeys(setting for setting, _, _ in cells)
     tables = with_holm([_table(cells, setting, discordance) for setting in settings])
     note = (
-        "Published counts; the intervals of differences assume that two models disagree on "
-        f"{100 * discordance:.0f} % of the questions and do not know of videos, since no answers were published."
+        "Published counts. No answers were published, so the 95 % intervals of differences assume that two models "
+        f"disagree on {100 * discordance:.0f} % of the questions, and they are not clustered by video."
     )
     slips = [
         f"{setting}, {scale_label(scale)}, {bucket}: {cell.slip}."
@@ -81,7 +80,7 @@ def published_summary(discordance: float = DISCORDANCE) -> Summary:
         letters=[],
         answers={},
         runs=[],
-        notes=[note, *(f"Misprint, {slip}" for slip in slips)],
+        notes=[note, *(f"Misprint: {slip}" for slip in slips)],
     )
 
 

@@ -1,4 +1,4 @@
-"""From a study's answers to its numbers: accuracies, differences to the baseline, Holm, and what is set beside them."""
+"""From a study's answers to its numbers: accuracies, differences from the baseline, Holm's correction, comparisons."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,7 +27,7 @@ from sg.report.wording import accuracy_text, difference_text
 
 
 def measure(study: Study) -> Summary:
-    """Every number of the report on `study`."""
+    """Compute every number of the report on `study`."""
     published = published_for(study.benchmark)
     arms = (*study.finished, *study.controls)
     tables = with_holm([table for setting in SETTINGS if (table := _table(study, setting, published)) is not None])
@@ -52,13 +52,16 @@ def measure(study: Study) -> Summary:
 
 
 def _shuffled_notes(study: Study) -> list[str]:
-    """What asking with shuffled options gave, for the largest arm that was asked so."""
+    """A note on the accuracy with shuffled options, for the largest arm that was asked this way."""
     for arm in reversed(study.finished):
         other, own = study.score(arm, SHUFFLED_OPTIONS), study.score(arm, WITHOUT_SUBTITLES)
         if other is not None and own is not None:
             return [
-                f"With its options shuffled {arm.label} answers {accuracy_text(accuracy(other))} % of the questions "
-                f"without subtitles, {difference_text(difference(other, own))} points against their own order."
+                f"With shuffled options, the accuracy of {arm.label} without subtitles is "
+                f"{accuracy_text(accuracy(other))} %, "
+                f"{difference_text(difference(other, own))} points compared with the original order (95 % intervals "
+                "over "
+                "videos)."
             ]
     return []
 
@@ -69,6 +72,7 @@ def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -
         return None
     rows = [_row(study, arm, setting, published) for arm in arms]
     trained = [item for arm in study.finished if arm.scale > 0 and (item := study.score(arm, setting)) is not None]
+    # Arms may have been asked different questions, for example when videos could not be decoded: count the union.
     asked = np.zeros(len(study.questions.ids), dtype=bool)
     for arm in arms:
         if setting in arm.correct:
@@ -105,7 +109,7 @@ def _row(study: Study, arm: Arm, setting: str, published: Mapping[Key, Published
 
 def _cell(study: Study, arm: Arm, setting: str, bucket: str) -> Cell:
     own = study.score(arm, setting, bucket)
-    if own is None:
+    if own is None:  # No answers per question (their file is missing): the scores of the results have no interval.
         scores = [run.scores[setting][bucket] for run in arm.runs if bucket in run.scores.get(setting, {})]
         return Cell(score=float(np.mean(scores)), seed_scores=scores, seed_spread=spread(scores)) if scores else Cell()
     answers = arm.correct[setting][:, study.questions.mask(bucket)]
@@ -124,7 +128,7 @@ def _cell(study: Study, arm: Arm, setting: str, bucket: str) -> Cell:
 
 
 def _seed_deltas(study: Study, arm: Arm, setting: str, bucket: str) -> list[float]:
-    """Differences to the baseline seed by seed, for the seeds that both have."""
+    """Differences from the baseline in points per seed, for the seeds that both have."""
     base = study.baseline
     if base is None or len(arm.runs) != len(arm.correct[setting]) or len(base.runs) != len(base.correct[setting]):
         return []
@@ -146,7 +150,11 @@ def _beside(cell: Cell, published: PublishedCell | None) -> Cell:
 
 
 def with_holm(tables: list[Table]) -> list[Table]:
-    """Holm's adjusted p for the planned family: every headline scale, overall, in every setting; buckets explore."""
+    """Add p adjusted by Holm's method for the planned comparisons.
+
+    The family is every headline scale in every setting, over all questions. Durations, task types and controls are not
+    in it: they are exploratory, and a larger family would cost the planned comparisons power.
+    """
     family = [
         (table.setting, row.arm, cell.delta.p)
         for table in tables
@@ -190,7 +198,7 @@ def _run(run: RunResult) -> RunRow:
 
 
 def _versions(runs: tuple[RunResult, ...]) -> dict[str, str]:
-    """Versions that the runs agree on; the few they differ in joined by " / ", others left out."""
+    """Versions by package; up to three different ones are joined by " / ", packages with more are left out."""
     found: dict[str, set[str]] = {}
     for run in runs:
         for name, version in run.versions.items():

@@ -1,4 +1,4 @@
-"""Published numbers that the tables show beside our own, from `experiments/<study>/published.csv`."""
+"""Published numbers that the tables show beside the study's own, from `experiments/scaling_webvid/published.csv`."""
 
 import csv
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ PUBLISHED_FILE = located("experiments/scaling_webvid/published.csv")
 
 @dataclass(frozen=True, slots=True)
 class PublishedCell:
-    """One printed accuracy (percent) with the counts it was recovered from; `slip` says where the print is wrong."""
+    """One printed accuracy (percent) with the counts recovered from it; `slip` describes a misprint, if any."""
 
     printed: float
     correct: int
@@ -25,11 +25,11 @@ class PublishedCell:
 
 
 Key = tuple[str, int, str]
-"""Setting, scale, bucket."""
+"""Setting, scale (number of captions), bucket."""
 
 
 def read_published(path: Path = PUBLISHED_FILE) -> Mapping[Key, PublishedCell]:
-    """The cells of the published tables by (setting, scale, bucket); DataError when a column is missing."""
+    """Read the cells of the published tables by (setting, scale, bucket); DataError if a column is missing."""
     with path.open(newline="", encoding="utf-8") as stream:
         try:
             return {(row["setting"], int(row["scale"]), row["bucket"]): _cell(row) for row in csv.DictReader(stream)}
@@ -38,7 +38,7 @@ def read_published(path: Path = PUBLISHED_FILE) -> Mapping[Key, PublishedCell]:
 
 
 def published_for(benchmark: str) -> Mapping[Key, PublishedCell]:
-    """What can stand beside results on `benchmark`: the study's tables for Video-MME, nothing for other benchmarks."""
+    """Return the published cells to show beside results on `benchmark`; empty for all but Video-MME."""
     return read_published() if benchmark == PUBLISHED_BENCHMARK else {}
 
 

@@ -1,4 +1,4 @@
-"""Records of plain dataclasses from the JSON files that the report writes."""
+"""Reading the JSON files that the report writes back into dataclasses."""
 
 import types
 import typing
@@ -11,16 +11,16 @@ from sg.core.files import read_json
 
 
 def load_record(kind: type, path: Path) -> Any:
-    """An instance of the dataclass `kind` from the JSON in `path`; fields with a default may be missing.
+    """Read the JSON file at `path` as an instance of the dataclass `kind`; fields with a default may be missing.
 
     Raises:
-        DataError: the file is no JSON, or does not hold what `kind` needs.
+        DataError: the file is not JSON, or lacks a field of `kind`.
     """
     try:
         return _load(kind, read_json(path))
     except (TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path} is not a {kind.__name__.lower()} of this version ({error}): make it again with sg.report"
+            f"{path} cannot be read by this version ({error}): write it again with `python -m sg.report study=FOLDER`."
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""How sure a score or a difference is: intervals, standard errors and tests that know questions come in videos.
+"""Uncertainty of scores and differences: confidence intervals, standard errors and tests, clustered by video.
 
-Three questions about one video are not independent, so errors are clustered by video wherever they can be
-(`docs/reference/video_mme.md`, section 6). Accuracies and differences are fractions, not percent. The mathematics is
-that of scipy and statsmodels; only the clustered sums are written here.
+The three questions about one video are not independent, so errors are clustered by video wherever that is possible
+(`docs/reference/video_mme.md`, section 6). Accuracies and differences are fractions, not percent. Distributions and
+tests come from scipy and statsmodels; only the clustered sums are computed here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval, as fractions."""
+    """The two ends of a confidence interval, as fractions."""
 
     low: float
     high: float
@@ -30,7 +30,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class StudentTest:
-    """A value against 0 by Student's t: its interval, the statistic and the two-sided p; NaN where nothing is known."""
+    """Student's t test of a value against 0: 95 % interval, statistic and two-sided p; NaN for one video."""
 
     interval: Interval
     t: float
@@ -39,9 +39,10 @@ class StudentTest:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """One accuracy: `wilson` takes the questions as independent, `standard_error` is clustered by video.
+    """One accuracy. `wilson` and `standard_error_binomial` treat the questions as independent.
 
-    `icc` is the correlation of two answers about one video (ANOVA estimate, NaN where undefined).
+    `standard_error` is clustered by video. `icc` is the intraclass correlation of two answers about one video (ANOVA
+    estimate, NaN if undefined).
     """
 
     correct: int
@@ -56,7 +57,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class ClusteredDifference:
-    """A mean difference per question, its clustered t (videos - 1 degrees of freedom) and bootstrap over videos."""
+    """A mean difference per question, its t test clustered by video, and its BCa bootstrap interval over videos."""
 
     difference: float
     questions: int
@@ -70,9 +71,10 @@ class ClusteredDifference:
 
 @dataclass(frozen=True, slots=True)
 class McNemar:
-    """The 2x2 table of two models on the same questions, and tests of "both are equally often right".
+    """The 2x2 table of two models on the same questions, with tests that both are right equally often.
 
-    `exact_p`, `mid_p` and `chi2_p` take the questions as independent; `clustered_p` (Durkalski) does not.
+    `exact_p`, `mid_p` and `chi2_p` treat the questions as independent; `clustered_p` (Durkalski et al. 2003) is
+    clustered by video.
     """
 
     both_right: int
@@ -90,7 +92,7 @@ class McNemar:
 
 @dataclass(frozen=True, slots=True)
 class CochranQ:
-    """The joint test of "all runs are equally often right"."""
+    """Cochran's test that all runs are right equally often."""
 
     q: float
     degrees_of_freedom: int
@@ -98,12 +100,12 @@ class CochranQ:
 
 
 def wilson_interval(correct: int, questions: int, level: float = LEVEL) -> Interval:
-    """Wilson's interval of a proportion."""
+    """Return Wilson's interval of the proportion `correct` / `questions`."""
     return _proportion_interval(correct, questions, level, "wilson")
 
 
 def clopper_pearson_interval(correct: int, questions: int, level: float = LEVEL) -> Interval:
-    """Clopper and Pearson's exact interval of a proportion: never too short."""
+    """Return Clopper and Pearson's exact interval, whose coverage is never below `level`."""
     return _proportion_interval(correct, questions, level, "beta")
 
 
@@ -111,38 +113,44 @@ def _proportion_interval(correct: int, questions: int, level: float, method: str
     from statsmodels.stats.proportion import proportion_confint
 
     if not 0 <= correct <= questions or questions == 0:
-        raise DataError(f"{correct} of {questions} questions is no proportion.")
+        raise DataError(
+            f"{correct} of {questions} questions is not a proportion: expected at least one question and no more "
+            "right answers than questions."
+        )
     low, high = proportion_confint(correct, questions, alpha=1 - level, method=method)
     return Interval(max(0.0, float(low)), min(1.0, float(high)))
 
 
 def _as_floats(values: ArrayLike, videos: Sequence[str] | ArrayLike) -> tuple[Floats, NDArray[np.intp]]:
-    """The values and the number of each one's video."""
+    """The values [n] and the number of each value's video [n]."""
     array = np.asarray(values, dtype=np.float64)
     _, cluster = np.unique(np.asarray(videos), return_inverse=True)
     if array.ndim != 1 or array.shape != cluster.shape or len(array) == 0:
-        raise DataError(f"Expected one value and one video a question, got {array.shape} and {cluster.shape}.")
+        raise DataError(f"Expected one value and one video per question, got shapes {array.shape} and {cluster.shape}.")
     return array, cluster
 
 
 def clustered_error(contributions: ArrayLike, videos: Sequence[str] | ArrayLike) -> float:
-    """Standard error of a sum whose parts are `contributions` [n], for a mean (value - mean) / n; NaN for one video.
+    """Return the standard error of a sum of `contributions` [n], clustered by video; NaN for one video.
 
-    The root of the sum over videos of (sum of their contributions) squared, times G / (G - 1) for G videos.
+    For a mean, the contribution of a question is (value - mean) / n. The error is the square root of
+    G / (G - 1) * sum over the G videos of (sum of the video's contributions)².
     """
     parts, cluster = _as_floats(contributions, videos)
+    # Sum within a video before squaring: if its questions are right or wrong together, the squares of single questions
+    # would count one observation three times and make the error too small.
     sums = np.bincount(cluster, weights=parts)
     clusters = len(sums)
     return float(np.sqrt((sums**2).sum() * clusters / (clusters - 1))) if clusters > 1 else math.nan
 
 
 def student_test(value: float, error: float, videos: int) -> StudentTest:
-    """`value` with the clustered standard error `error`, by Student's t with `videos` - 1 degrees of freedom."""
+    """Test `value` with its clustered standard error `error` against 0, on `videos` - 1 degrees of freedom."""
     from scipy.stats import t as student
 
     if math.isnan(error):
         return StudentTest(Interval(math.nan, math.nan), math.nan, math.nan)
-    if error == 0:  # every video has the same value
+    if error == 0:  # Every video contributes the same, as for two models with equal answers.
         return StudentTest(Interval(value, value), math.copysign(math.inf, value) if value else 0.0, float(value == 0))
     half = float(student.ppf((1 + LEVEL) / 2, videos - 1)) * error
     p = float(2 * student.sf(abs(value) / error, videos - 1))
@@ -150,6 +158,7 @@ def student_test(value: float, error: float, videos: int) -> StudentTest:
 
 
 def _icc(values: Floats, cluster: NDArray[np.intp]) -> float:
+    """Intraclass correlation by one-way ANOVA: (between - within) / (between + (m - 1) within), m per video."""
     sizes = np.bincount(cluster).astype(np.float64)
     clusters, total = len(sizes), len(values)
     if clusters < 2 or total == clusters:
@@ -157,13 +166,14 @@ def _icc(values: Floats, cluster: NDArray[np.intp]) -> float:
     means = np.bincount(cluster, weights=values) / sizes
     between = float((sizes * (means - values.mean()) ** 2).sum()) / (clusters - 1)
     within = float(((values - means[cluster]) ** 2).sum()) / (total - clusters)
+    # Videos may have different numbers of questions; this effective size replaces m.
     size = (total - float((sizes**2).sum()) / total) / (clusters - 1)
     scale = between + (size - 1) * within
     return (between - within) / scale if scale > 0 else math.nan
 
 
 def accuracy_summary(correct: ArrayLike, videos: Sequence[str] | ArrayLike) -> Accuracy:
-    """The accuracy of answers `correct` [n] (0 or 1) about `videos` [n]."""
+    """Summarise the answers `correct` [n] (0 or 1) about `videos` [n]."""
     values, cluster = _as_floats(correct, videos)
     right, mean = round(float(values.sum())), float(values.mean())
     return Accuracy(
@@ -181,7 +191,10 @@ def accuracy_summary(correct: ArrayLike, videos: Sequence[str] | ArrayLike) -> A
 def clustered_difference(
     differences: ArrayLike, videos: Sequence[str] | ArrayLike, seed: int = 0, resamples: int = 10_000
 ) -> ClusteredDifference:
-    """The mean of per-question `differences` [n], new minus base: -1, 0, 1, or fractions when averaged over seeds."""
+    """Return the mean of per-question `differences` [n], new minus base, with its errors clustered by `videos` [n].
+
+    A difference is -1, 0 or 1, or a fraction if it is a mean over seeds. `seed` is that of the bootstrap.
+    """
     values, cluster = _as_floats(differences, videos)
     mean, count = float(values.mean()), int(cluster.max()) + 1
     error = clustered_error((values - mean) / len(values), cluster)
@@ -191,7 +204,11 @@ def clustered_difference(
 
 
 def _bootstrap_over_videos(values: Floats, cluster: NDArray[np.intp], seed: int, resamples: int) -> Interval:
-    """BCa interval of the mean when whole videos are drawn with replacement."""
+    """BCa interval of the mean; whole videos are resampled with replacement.
+
+    The sum and the number of questions of each video are resampled together, because videos may have different numbers
+    of questions and the mean is a ratio of the two.
+    """
     from scipy.stats import bootstrap
 
     sums, sizes = np.bincount(cluster, weights=values), np.bincount(cluster).astype(np.float64)
@@ -207,9 +224,12 @@ def _bootstrap_over_videos(values: Floats, cluster: NDArray[np.intp], seed: int,
 
 
 def mcnemar(new: ArrayLike, base: ArrayLike, videos: Sequence[str] | ArrayLike) -> McNemar:
-    """Compare who was right: `new` and `base` [n] are 0 or 1 on the same questions.
+    """Compare two models on the same questions: `new` and `base` [n] are 0 or 1 about `videos` [n].
 
-    Several seeds of a model answer the same questions: test them one by one, pooling them makes p far too small.
+    Test the seeds of a model one by one. They answer the same questions, so pooling them makes p far too small.
+
+    Raises:
+        DataError: a value is neither 0 nor 1, or the lengths differ.
     """
     from scipy.stats import binom, chi2
     from statsmodels.stats.contingency_tables import mcnemar as test
@@ -217,14 +237,20 @@ def mcnemar(new: ArrayLike, base: ArrayLike, videos: Sequence[str] | ArrayLike) 
     new_right, cluster = _as_floats(new, videos)
     base_right, _ = _as_floats(base, videos)
     if not np.isin(new_right, (0, 1)).all() or not np.isin(base_right, (0, 1)).all():
-        raise DataError("McNemar's test takes answers that are right (1) or wrong (0), not means over seeds.")
+        raise DataError(
+            "McNemar's test takes answers that are right (1) or wrong (0), not means over seeds: test each seed by "
+            "itself."
+        )
+    # One code per question: 0 both wrong, 1 only base right, 2 only new right, 3 both right.
     pairs = 2 * new_right + base_right
     both_wrong, only_base, only_new, both_right = (int((pairs == code).sum()) for code in range(4))
     table = [[both_right, only_new], [only_base, both_wrong]]
     discordant, fewer = only_new + only_base, min(only_new, only_base)
     exact = test(table, exact=True)
+    # The exact test is conservative. Mid-p counts half of the probability of the observed table.
     mid_p = 2 * binom.cdf(fewer, discordant, 0.5) - binom.pmf(fewer, discordant, 0.5) if discordant else 1.0
     statistic = (only_new - only_base) ** 2 / discordant if discordant else 0.0
+    # Durkalski's test: the net difference per video replaces the single question, so a video counts once.
     sums = np.bincount(cluster, weights=new_right - base_right)
     clustered = float(sums.sum() ** 2 / (sums**2).sum()) if (sums**2).sum() else 0.0
     return McNemar(
@@ -243,12 +269,12 @@ def mcnemar(new: ArrayLike, base: ArrayLike, videos: Sequence[str] | ArrayLike) 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted by Holm's method for a planned family of comparisons, in the same order."""
+    """Return p-values adjusted by Holm's method for a planned family of comparisons, in the same order."""
     return _adjusted(p_values, "holm")
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for the share of false discoveries by Benjamini and Hochberg, in the same order."""
+    """Return p-values adjusted for the false discovery rate (Benjamini and Hochberg), in the same order."""
     return _adjusted(p_values, "fdr_bh")
 
 
@@ -259,27 +285,33 @@ def _adjusted(p_values: Sequence[float], method: str) -> list[float]:
 
 
 def cochran_q(correct: ArrayLike) -> CochranQ:
-    """Cochran's Q of `correct` [questions, runs] (0 or 1); it takes the questions as independent."""
+    """Return Cochran's Q of `correct` [questions, runs] (0 or 1); it treats the questions as independent."""
     from statsmodels.stats.contingency_tables import cochrans_q
 
     answers = np.asarray(correct, dtype=np.float64)
     if answers.ndim != 2 or answers.shape[1] < 2:
-        raise DataError(f"Cochran's Q takes [questions, two or more runs], got {answers.shape}.")
-    if (answers == answers[:, :1]).all():
+        raise DataError(f"Cochran's Q takes an array [questions, two or more runs], got shape {answers.shape}.")
+    if (answers == answers[:, :1]).all():  # All runs agree: statsmodels would divide 0 by 0.
         return CochranQ(0.0, answers.shape[1] - 1, 1.0)
     result = cochrans_q(answers)
     return CochranQ(float(result.statistic), int(result.df), float(result.pvalue))
 
 
 def paired_standard_error(discordance: float, questions: int) -> float:
-    """Standard error of a small difference of two models that disagree on the share `discordance` of the questions."""
+    """Return the standard error of a small difference in accuracy, as a fraction.
+
+    `discordance` is the share of the questions of which exactly one of the two models is right. The squared difference
+    is neglected, and clustering by video is not included.
+    """
     if not 0 <= discordance <= 1 or questions < 1:
-        raise DataError(f"A discordance of {discordance} on {questions} questions is impossible.")
+        raise DataError(
+            f"discordance={discordance} on {questions} questions: expected a share of 0 to 1 on 1 or more questions."
+        )
     return math.sqrt(discordance / questions)
 
 
 def minimum_detectable_effect(standard_error: float, power: float = 0.8, level: float = LEVEL) -> float:
-    """The smallest true difference that a two-sided test at `level` finds with probability `power`."""
+    """Return the smallest true difference that a two-sided test detects with probability `power`."""
     from scipy.stats import norm
 
     return float(norm.ppf((1 + level) / 2) + norm.ppf(power)) * standard_error

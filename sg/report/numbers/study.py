@@ -1,4 +1,4 @@
-"""A study in memory: its runs grouped into arms (same scale and control, other seeds) with the answers of each."""
+"""A study in memory: its runs, grouped into arms that differ in their seeds only, with the answers of each."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,14 +19,14 @@ LOG_FILE = "run.log"
 LOG_LENGTH = 200
 
 _Facts = tuple[str, str, str, str, str, int]
-"""Video, duration, right answer, task type, domain and number of options of a question."""
+"""A question's video, duration, right answer, task type, domain and number of options."""
 _Answers = dict[str, dict[str, tuple[str, bool]]]
-"""Setting -> question -> (letter, whether it is right); the letter is empty where nothing readable was answered."""
+"""Setting -> question -> (letter, whether it is right); the letter is empty if no letter could be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """The questions of the benchmark that any run was asked, in sorted order; arrays are [n]."""
+    """The questions that at least one run was asked, sorted by id; arrays are [n]."""
 
     ids: tuple[str, ...]
     videos: Ints
@@ -38,19 +38,20 @@ class Questions:
 
     @property
     def chance(self) -> float:
-        """Percent right by guessing."""
+        """Expected accuracy of guessing, in percent."""
         return float(100 * (1 / self.num_options).mean()) if len(self.num_options) else 0.0
 
     def mask(self, bucket: str) -> NDArray[np.bool_]:
-        """Questions of a duration bucket; all of them for "overall"."""
+        """[n] True for the questions of a duration bucket; all True for "overall"."""
         return np.ones(len(self.ids), dtype=bool) if bucket == OVERALL else self.durations == bucket
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """Runs that differ in their seed only. `correct[setting]` is [seeds, n]: 1, 0, or NaN where not answered.
+    """Runs that differ in their seed only. `correct[setting]` is [seeds, n]: 1, 0, or NaN for an unanswered question.
 
-    A setting holds the seeds that were asked in it (probes may be asked of one seed only).
+    `correct` has a row for each seed with answers in the setting (a probe may have been run for one seed only).
+    `letters[setting]` counts the answered letters over all seeds.
     """
 
     scale: int
@@ -63,7 +64,7 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """Short unique name, such as `50k` or `50k/equal_steps`."""
+        """Unique name, such as `50k` or `50k/equal_steps`."""
         return f"{self.scale_label}/{self.control}" if self.control else self.scale_label
 
     @property
@@ -73,7 +74,7 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """How tables call it: `no captions`, `50k (500)` with the captions used, `50k equal-step`, `100k random`."""
+        """Name in tables: `no captions`, `50k (500)` with the captions used, `50k equal-step`, `100k random`."""
         if self.is_baseline:
             return "no captions"
         if self.control is not None:
@@ -82,19 +83,19 @@ class Arm:
 
     @property
     def num_captions(self) -> int:
-        """Captions that training really used, the largest of the seeds."""
+        """Number of captions that training used; the largest of the seeds."""
         return max((run.num_captions for run in self.runs or self.failed), default=0)
 
     @property
     def caption_steps(self) -> int | None:
-        """Optimiser steps of the caption stage, None when no run recorded them."""
+        """Optimiser steps of the caption stage; None if no run recorded them."""
         known = [run.steps["caption"] for run in self.runs if "caption" in run.steps]
         return max(known) if known else (0 if self.scale == 0 else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """All of a study folder. `headline` holds the sweep by scale (baseline first), `controls` what is set beside it."""
+    """All runs of a study. `headline` is the sweep by rising scale, baseline first; `controls` are the other arms."""
 
     name: str
     folder: Path
@@ -107,7 +108,7 @@ class Study:
 
     @property
     def baseline(self) -> Arm | None:
-        """The arm without captions, when at least one of its runs finished."""
+        """The arm without captions, if at least one of its runs finished."""
         return next((arm for arm in self.headline if arm.is_baseline and arm.runs), None)
 
     @property
@@ -116,31 +117,33 @@ class Study:
         return tuple(arm for arm in self.headline if arm.runs)
 
     def score(self, arm: Arm, setting: str, bucket: str = OVERALL) -> ArmScore | None:
-        """The answers of `arm` in a setting and bucket, ready for estimates; None when it was not asked."""
+        """Score the answers of `arm` in a setting and bucket; None if it has none."""
         return self.score_of(arm, setting, self.questions.mask(bucket))
 
     def score_of(self, arm: Arm, setting: str, mask: NDArray[np.bool_]) -> ArmScore | None:
-        """The answers of `arm` to the questions of `mask` [n]; None when it was not asked in the setting."""
+        """Score the answers of `arm` in a setting to the questions where `mask` [n] is True; None if it has none."""
         if setting not in arm.correct:
             return None
         return arm_score(arm.correct[setting][:, mask], self.questions.videos[mask])
 
 
 def read_study(folder: Path) -> Study:
-    """Collect the runs below `folder`; a run that failed, or left no readable result, is kept with its reason.
+    """Read the runs below `folder`; a run that failed or has no readable result is kept with its reason.
 
     Raises:
-        MissingInputError: the folder holds no run at all.
-        DataError: the runs are of different benchmarks, or one question has two answers or durations.
+        MissingInputError: the folder does not exist or contains no run.
+        DataError: the runs used different benchmarks, or runs contradict each other about a question.
     """
     check_study_folder(folder)
     notes: list[str] = []
     runs = _without_repeats([_read_run(path) for path in _run_folders(folder)], notes)
     if not runs:
-        raise MissingInputError(f"{folder} holds no runs: run `python train.py -m data.scale=50k,100k` first")
+        raise MissingInputError(f"{folder} contains no runs: run `python train.py -m data.scale=50k,100k` first.")
     benchmarks = sorted({run.benchmark for run in runs if run.is_finished and run.benchmark})
     if len(benchmarks) > 1:
-        raise DataError(f"{folder} mixes the benchmarks {', '.join(benchmarks)}: report on one study folder each")
+        raise DataError(
+            f"{folder} mixes the benchmarks {', '.join(benchmarks)}: put the runs of each into a folder of their own."
+        )
     known: dict[str, _Facts] = {}
     answers = {run.run: _read_answers(folder / run.run, run, known, notes) for run in runs if run.is_finished}
     questions = _questions(known)
@@ -158,30 +161,32 @@ def read_study(folder: Path) -> Study:
 
 
 def check_study_folder(folder: Path) -> None:
-    """MissingInputError when there is no such folder."""
+    """Raise MissingInputError if `folder` does not exist."""
     if not folder.is_dir():
-        raise MissingInputError(f"There is no study folder at {folder}: give study=FOLDER, which holds a sweep's runs.")
+        raise MissingInputError(
+            f"There is no study folder at {folder}: set study=FOLDER to the folder that contains the runs of a sweep."
+        )
 
 
 def _run_folders(folder: Path) -> list[Path]:
-    """Sub-folders that are runs: they hold a result, or the traces of one that was cut off."""
+    """Sub-folders that are runs: they contain a result, or files that an interrupted run left."""
     traces = (RESULT_FILE, PREDICTIONS_FILE, ".hydra")
     return sorted(path for path in folder.iterdir() if path.is_dir() and any((path / name).exists() for name in traces))
 
 
 def _read_run(path: Path) -> RunResult:
-    """The result in `path` under the name of its folder, or a failed one that says why it cannot be read."""
+    """The result in `path` under the name of its folder, or a failed result with the reason why it cannot be read."""
     try:
         return replace(read_result(path), run=path.name)
     except MissingInputError:
-        reason = f"left no result{_last_words(path)}; delete the folder if the run is not wanted"
+        reason = f"left no result{_last_log_line(path)}; delete the folder if the run is not wanted"
     except DataError as error:
         reason = str(error)
     return RunResult(path.name, path.parent.name, 0, UNKNOWN_SCALE, 0, status=FAILED, reason=reason)
 
 
-def _last_words(path: Path) -> str:
-    """The last line that a run without a result wrote to its log."""
+def _last_log_line(path: Path) -> str:
+    """The last line of the log of a run without a result, in brackets; empty if there is no log."""
     file = path / LOG_FILE
     lines = file.read_text(encoding="utf-8", errors="replace").split("\n") if file.is_file() else []
     written = [line.strip() for line in lines if line.strip()]
@@ -189,15 +194,19 @@ def _last_words(path: Path) -> str:
 
 
 def _without_repeats(runs: Iterable[RunResult], notes: list[str]) -> list[RunResult]:
-    """Runs with different (scale, control, seed): a second one differs in something the tables cannot show."""
+    """Runs with different (scale, control, seed). A second run with the same ones is left out, with a note.
+
+    It differs in a setting that the tables do not show, and averaging the two as seeds would hide that.
+    """
     seen: dict[tuple[int, str | None, int], RunResult] = {}
     kept = []
     for run in runs:
         key = (run.scale, run.control, run.seed)
         if run.is_finished and key in seen:
             notes.append(
-                f"run {run.run} has the scale, control and seed of {seen[key].run} but other settings; it is left out: "
-                "give each setting a study of its own"
+                f"Run {run.run} is left out: it has the scale, control and seed of {seen[key].run}, but other "
+                "settings. "
+                "Run each setting as a study of its own."
             )
             continue
         if run.is_finished:
@@ -207,20 +216,24 @@ def _without_repeats(runs: Iterable[RunResult], notes: list[str]) -> list[RunRes
 
 
 def _read_answers(path: Path, run: RunResult, known: dict[str, _Facts], notes: list[str]) -> _Answers:
-    """The run's answers in a compact form; `known` collects the questions and refuses contradictions."""
+    """The run's answers. `known` collects the questions of all runs.
+
+    Raises:
+        DataError: the run contradicts `known` about a question, so it was evaluated on another benchmark.
+    """
     try:
         rows = list(read_predictions(path / PREDICTIONS_FILE))
     except (MissingInputError, DataError) as error:
-        notes.append(f"The scores of run {run.run} have no intervals: {error}")
+        notes.append(f"The scores of run {run.run} have no intervals, because its answers cannot be read: {error}")
         return {}
     answers: _Answers = {}
     for row in rows:
         facts = (row.video_id, row.duration, row.answer, row.task_type, row.domain, row.num_options)
         if known.setdefault(row.question_id, facts) != facts:
             raise DataError(
-                f"question {row.question_id} has the video, duration, answer, kind and options "
+                f"Question {row.question_id} has the video, duration, answer, task type, domain and number of options "
                 f"{known[row.question_id]} in one run and {facts} in {run.run}: the runs were evaluated on different "
-                "benchmarks, report on them apart"
+                "benchmarks. Put the runs of each benchmark into a folder of their own."
             )
         answers.setdefault(row.setting, {})[row.question_id] = (row.letter, row.is_correct)
     return answers
@@ -237,7 +250,7 @@ def _questions(known: Mapping[str, _Facts]) -> Questions:
 
 
 def _arms(runs: Iterable[RunResult], answers: Mapping[str, _Answers], questions: Questions) -> list[Arm]:
-    """Arms ordered by control (headline first), then scale; a run without a readable scale belongs to none."""
+    """Arms ordered by control (headline first), then scale; a run with an unknown scale is in no arm."""
     groups: dict[tuple[int, int], list[RunResult]] = {}
     for run in runs:
         if run.scale_label != UNKNOWN_SCALE:
@@ -259,7 +272,7 @@ def _arm(members: list[RunResult], answers: Mapping[str, _Answers], index: Mappi
 
 
 def _correct(seed: Mapping[str, tuple[str, bool]], index: Mapping[str, int]) -> Floats:
-    """1, 0, or NaN where the question was not asked or not answered: [n]."""
+    """[n] 1, 0, or NaN for a question that was not asked or not answered."""
     values = np.full(len(index), np.nan)
     for question, (letter, is_correct) in seed.items():
         if letter:

@@ -1,6 +1,8 @@
-"""Every number of the report as plain records: the tables, controls, probes and runs; saved as `summary.json`.
+"""Every number of the report as plain records: tables, controls, probes, costs and runs; saved as `summary.json`.
 
-Tables, figures, page, notebook and W&B are drawn from this alone, so a committed summary rebuilds them all.
+Tables, figures, page, notebooks and W&B use nothing else, so they can be made again from a committed summary. Scores
+are in percent of the answered questions, differences in percentage points, and intervals are 95 % intervals over
+videos.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -18,7 +20,12 @@ SUMMARY_FILE = "summary.json"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One arm in one bucket. `score` (percent) is the mean over seeds; the estimates need the answers per question."""
+    """One arm in one bucket of questions.
+
+    `score` is the mean over seeds, `seed_spread` its standard deviation; `delta` and `seed_deltas` are differences from
+    the baseline. `accuracy` and `delta` are None without the answers per question. `p_holm` is p of `delta` after
+    Holm's correction, for the planned comparisons only. `answered` is the mean number of answered questions.
+    """
 
     score: float | None = None
     accuracy: Estimate | None = None
@@ -36,7 +43,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One arm of the study in one setting. `reasons` says why seeds are missing."""
+    """One arm of the study in one setting. `reasons` are the reasons why seeds failed."""
 
     arm: str
     label: str
@@ -53,7 +60,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How well a curve describes the means over scales: `aicc` is smaller for better, None for too few points."""
+    """A curve fitted to the means over scales; a lower `aicc` is better, None means too few points."""
 
     name: str
     parameters: dict[str, float]
@@ -62,9 +69,10 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The study in one setting: headline rows by scale, then the controls. `joint_p` tests "all caption arms alike".
+    """The study in one setting: headline rows by rising scale, then the controls.
 
-    `growth` is the largest caption scale minus the smallest one; `shapes` are the fitted curves, the best first.
+    `growth` is the accuracy of the largest caption scale minus that of the smallest. `joint_p` is p of "all caption
+    scales are equally accurate". `shapes` are the fitted curves, the best first.
     """
 
     setting: str
@@ -78,9 +86,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """One run against the baseline of its seed: questions that only one of them got right, and McNemar's tests.
+    """One run compared with the baseline of its seed: McNemar's counts and tests.
 
-    `discordance` is their share. An unanswered question counts as wrong here. Seeds answer the same questions, so their
+    `only_new` and `only_base` are numbers of questions that only one of them answered correctly, `discordance` is their
+    share of all questions. An unanswered question counts as wrong. The seeds answer the same questions, so their
     p-values must not be pooled.
     """
 
@@ -96,7 +105,10 @@ class PairRow:
 
 @dataclass(frozen=True, slots=True)
 class ControlRow:
-    """A control beside the headline arm it answers to, overall, in one setting; differences in points."""
+    """A control and the headline arm it is compared with, on all questions of one setting.
+
+    `difference` is headline minus control; the gains are differences from no captions.
+    """
 
     kind: str
     setting: str
@@ -113,7 +125,7 @@ class ControlRow:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRow:
-    """A model asked about a zeroed or a wrong video. `drop` is its accuracy with the right video minus this one."""
+    """An arm asked without the right video. `drop` is its accuracy with the right video minus `accuracy`."""
 
     probe: str
     arm: str
@@ -127,7 +139,7 @@ class ProbeRow:
 
 @dataclass(frozen=True, slots=True)
 class LetterRow:
-    """How an arm spread its answers over the letters, in percent of the questions; "none" is no readable letter."""
+    """How often an arm answered each letter, in percent of its questions; "none" means that no letter could be read."""
 
     setting: str
     arm: str
@@ -137,7 +149,7 @@ class LetterRow:
 
 @dataclass(frozen=True, slots=True)
 class TopicRow:
-    """An arm on the questions of one task type or domain, in one setting; exploratory, nothing is corrected."""
+    """An arm on the questions of one task type or domain in one setting; exploratory, p is not corrected."""
 
     kind: str
     name: str
@@ -153,10 +165,10 @@ class TopicRow:
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
-    """What one run of an arm costs, mean over its seeds.
+    """The cost of one run of an arm, as the mean over its seeds.
 
-    Hours are those of one device (`device` is "cpu" or "gpu") times their number; `align_hours` is of the stage that
-    all arms share. `caption_usd` is the price of the captions it used, None where that was not recorded.
+    Hours are device hours (hours times number of devices; `device` is "cpu" or "gpu"). `align_hours` is the time of the
+    stage that all arms share. `caption_usd` is the price of the captions it used in US dollars, None if not recorded.
     """
 
     arm: str
@@ -173,17 +185,17 @@ class CostRow:
 
     @property
     def hours(self) -> float:
-        """Device hours of the whole run, shared stages included."""
+        """Device hours of the whole run, including shared stages."""
         return self.align_hours + self.caption_hours + self.instruct_hours + self.evaluate_hours
 
     def usd(self, usd_per_hour: float) -> float:
-        """Captions and device hours together in dollars."""
+        """Price of the captions and of the device hours in US dollars."""
         return (self.caption_usd or 0.0) + self.hours * usd_per_hour
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run: what it was, how it ended, what repeats it. `settings` names its whole config by fingerprint."""
+    """One run: its settings, how it ended, and the fingerprints of its config (`settings`) and stages."""
 
     run: str
     scale_label: str
@@ -202,7 +214,7 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A study in numbers. `answers` is how often each letter is right in the benchmark, in percent."""
+    """A study in numbers. `answers` is how often each letter is the right answer, in percent of the questions."""
 
     study: str
     benchmark: str
@@ -220,23 +232,25 @@ class Summary:
     costs: list[CostRow] = field(default_factory=list)
 
     def table(self, setting: str) -> Table | None:
-        """The table of a setting, None when no run was asked in it."""
+        """Return the table of a setting; None if no run was asked in it."""
         return next((table for table in self.tables if table.setting == setting), None)
 
 
 def headline_rows(table: Table) -> list[TableRow]:
-    """Rows of the sweep itself, without controls, that have a score."""
+    """Return the rows of the sweep that have a score, without controls."""
     return [row for row in table.rows if row.control is None and row.cells[OVERALL].score is not None]
 
 
 def write_summary(path: Path, summary: Summary) -> None:
-    """Save `summary` as JSON."""
+    """Write `summary` as JSON."""
     write_json(path, asdict(summary))
 
 
 def read_summary(path: Path) -> Summary:
-    """Read a summary from its file or folder; MissingInputError when there is none, DataError when it is none."""
+    """Read a `summary.json` from its path or folder; MissingInputError if there is none, DataError if it is damaged."""
     file = path if path.suffix == ".json" else path / SUMMARY_FILE
     if not file.is_file():
-        raise MissingInputError(f"no {SUMMARY_FILE} at {file}: make it with `python -m sg.report study=FOLDER`")
+        raise MissingInputError(
+            f"There is no {SUMMARY_FILE} at {file}: write it with `python -m sg.report study=FOLDER`."
+        )
     return cast(Summary, load_record(Summary, file))

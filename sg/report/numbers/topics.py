@@ -1,4 +1,4 @@
-"""Scores by task type and by domain: what an arm learnt, and what it did not."""
+"""Scores by task type and by domain of the questions."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ TASK_TYPE, DOMAIN = "task_type", "domain"
 
 
 def topic_rows(study: Study, setting: str) -> list[TopicRow]:
-    """Every arm on every task type and domain of the benchmark, in one setting; nothing where they have no names."""
+    """Return one row per arm and per task type or domain in one setting; questions without a name are left out."""
     return list(_rows(study, setting))
 
 

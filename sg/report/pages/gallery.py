@@ -18,7 +18,7 @@ from sg.core.errors import DataError
 from sg.core.files import read_json, write_json, write_text
 from sg.core.fingerprints import fingerprint
 from sg.report.figures.cluster_pictures import draw_pictures, plan_picture, video_records
-from sg.report.numbers.clusters import ClusterList, ClusterRow, Pick, StudyInputs, telling_words
+from sg.report.numbers.clusters import ClusterList, ClusterRow, Pick, StudyInputs, distinctive_words
 
 GALLERY_PAGE = "index.html"
 CLUSTERS_A_FILE = 250
@@ -126,7 +126,7 @@ def _write_index(folder: Path, clusters: ClusterList, captions: Mapping[str, str
         "videos": clusters.num_videos,
         "clusters_a_file": CLUSTERS_A_FILE,
         "ids": "\n".join(row.survivor for row in rows),
-        "words": "\n".join(telling_words(rows, captions, length)),
+        "words": "\n".join(distinctive_words(rows, captions, length)),
         "sizes": [row.size for row in rows],
         "similarities": [_thousandths(row) for row in rows],
         "pictures": None if len(drawn) == len(rows) else list(drawn),

@@ -37,14 +37,14 @@ def study(folder: Path) -> Study:
     return read_study(folder)
 
 
-def test_the_data_card_tells_videos_captions_and_cores(study: Study, tmp_path: Path) -> None:
+def test_the_data_card_states_videos_captions_and_cores(study: Study, tmp_path: Path) -> None:
     write_cards(study, tmp_path)
     card = (tmp_path / DATA_CARD).read_text()
     assert "# Data card: demo" in card and "24 videos" in card and "24 captions" in card
-    assert "Paid: $0.00" in card and "python train.py" in card and "✎" in card
+    assert "US$0.00" in card and "python train.py" in card and "✎" in card
 
 
-def test_the_model_card_tells_stages_scores_and_the_command(study: Study, tmp_path: Path) -> None:
+def test_the_model_card_states_stages_scores_and_the_command(study: Study, tmp_path: Path) -> None:
     write_cards(study, tmp_path)
     card = (tmp_path / MODEL_CARD).read_text()
     assert "# Model card: tiny trained on 530k captions" in card
@@ -62,7 +62,7 @@ def test_the_model_card_may_be_of_any_finished_run(study: Study, tmp_path: Path)
     name = next(run.run for run in study.runs if run.scale == 50_000 and run.control is None)
     write_cards(study, tmp_path, name)
     assert "trained on 50k captions" in (tmp_path / MODEL_CARD).read_text()
-    with pytest.raises(ConfigError, match="no finished run"):
+    with pytest.raises(ConfigError, match="not a finished run"):
         write_cards(study, tmp_path, "nonsense")
 
 

@@ -52,9 +52,9 @@ def test_two_files_give_the_golden_difference_counts_and_tests(tmp_path: Path) -
     text, expected = compare_text([base, new]), PAIR["expected"]["paired"]
     low, high = (100 * value for value in expected["cluster_ci95"])
     assert f"difference: {100 * expected['difference']:+.1f} [{low:+.1f}, {high:+.1f}] points" in text
-    assert f"only the first right {expected['only_B']}, only the second {expected['only_A']}" in text
+    assert f"only b.jsonl right: {expected['only_B']} questions, only a.jsonl right: {expected['only_A']};" in text
     assert f"McNemar exact {p_text(expected['mcnemar_exact_p'])}" in text
-    assert "(BCa over videos)" in text and "short (exploratory)" in text
+    assert "(BCa bootstrap over videos)" in text and "short videos (exploratory)" in text
     assert "2,700 questions, 900 videos" in text
 
 
@@ -73,8 +73,8 @@ def test_files_of_both_settings_are_adjusted_together_and_three_files_tested_joi
         for at, mark in enumerate(marks)
     ]
     text = compare_text(files)
-    assert text.count("all alike: ") == 3
-    family = text[text.index("Adjusted for all") :].strip().split("\n")[1:]
+    assert text.count("test that all are equally accurate: ") == 3
+    family = text[text.index("p corrected for all 4") :].strip().split("\n")[1:]
     assert len(family) == 4
     assert not any("no video" in line for line in family)
 
@@ -84,8 +84,8 @@ def test_questions_that_only_one_file_holds_are_left_out_and_silence_is_no_answe
     new = write(tmp_path / "b.jsonl", answers("1-" * 15))
     text = compare_text([base, new])
     assert "(30 questions, 10 videos)" in text
-    assert "b.jsonl: 100.0 [100.0, 100.0] % of 15 answered" in text
-    assert "50.0 % of all" in text
+    assert "b.jsonl: 100.0 [100.0, 100.0] % of 15 answered questions" in text
+    assert "50.0 % of all 30" in text
 
 
 def test_files_that_cannot_be_compared_are_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -123,15 +123,15 @@ def test_the_published_differences_have_the_p_values_that_the_study_leaves_possi
 def test_the_verdict_on_the_published_study_is_the_one_its_numbers_carry() -> None:
     text = published_text()
     for piece in (
-        "Of 40 differences 5 have p < .05; 0 hold after Holm, 0 after Benjamini-Hochberg",
-        "The strongest: without subtitles, 400k, short, +3.9",
-        "Without subtitles: all captions against none +1.4, z 2.06",
-        "among the 5 scales p = .599",
-        "With subtitles: all captions against none +1.2, z 1.75",
-        "among the 5 scales p = .985",
-        "5 of 30 differences by duration are negative",
+        "Of 40 differences from no captions, 5 have p < .05 without correction, 0 after Holm and 0 after Benjamini-Hochberg",
+        "Smallest p: without subtitles, 400k, short, +3.9 points",
+        "Without subtitles: mean of all 5 caption runs minus no captions +1.4 points, z 2.06",
+        "the 5 scales are equally accurate p = .599",
+        "With subtitles: mean of all 5 caption runs minus no captions +1.2 points, z 1.75",
+        "the 5 scales are equally accurate p = .985",
+        "5 of the 30 differences by duration are negative",
         "rises consistently with scale': no, in neither setting",
-        "A difference of 2.5 points",
+        "a true difference of 2.5 points",
         "with subtitles, 50k, overall: printed +0.7, the printed accuracies differ by +1.3 (+1.2 from the counts)",
     ):
         assert piece in text

@@ -25,11 +25,11 @@ def gallery(inputs: StudyInputs) -> ContactSheets:
     return build_contact_sheets(inputs, core_size=8, per_kind=2, num_members=4)
 
 
-def test_the_largest_the_least_alike_and_random_clusters_are_shown_once_each(
+def test_the_largest_the_least_similar_and_random_clusters_are_shown_once_each(
     gallery: ContactSheets, inputs: StudyInputs
 ) -> None:
     sizes = {name: len(members) for name, members in read_forest(inputs.forest).clusters(8).items()}
-    assert [cluster.kind for cluster in gallery.clusters] == ["Largest"] * 2 + ["Least alike"] * 2 + ["Random"] * 2
+    assert [cluster.kind for cluster in gallery.clusters] == ["Largest"] * 2 + ["Least similar"] * 2 + ["Random"] * 2
     assert gallery.clusters[0].size == max(sizes.values())
     assert len({cluster.survivor for cluster in gallery.clusters}) == 6
     assert "6 of the 8 clusters" in gallery.note

@@ -126,5 +126,5 @@ def test_means_over_seeds_are_no_answers_for_mcnemar() -> None:
 
 @pytest.mark.parametrize(("correct", "questions"), [(3, 2), (-1, 2), (0, 0)])
 def test_an_impossible_proportion_is_refused(correct: int, questions: int) -> None:
-    with pytest.raises(DataError, match="is no proportion"):
+    with pytest.raises(DataError, match="is not a proportion"):
         statistics.wilson_interval(correct, questions)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
-from sg.report.numbers.clusters import ClusterList, StudyInputs, telling_words
+from sg.report.numbers.clusters import ClusterList, StudyInputs, distinctive_words
 from sg.report.pages.gallery import WORDS_BUDGET, picture_path, write_gallery
 
 from ..browser import console, page_text
@@ -81,7 +81,7 @@ def test_words_that_set_a_cluster_apart_come_first() -> None:
     forest = Forest(list("abcd"), parent, similarity, np.array([0, 0, -2, -2]), subtree_sizes(parent), similarity)
     rows = ClusterList(forest, 2).rows
     captions = {"a": "a red boat", "c": "the red boat", "b": "a dog runs", "d": "the dog sits"}
-    words = dict(zip((row.survivor for row in rows), telling_words(rows, captions, 10), strict=True))
+    words = dict(zip((row.survivor for row in rows), distinctive_words(rows, captions, 10), strict=True))
     assert words["c"].split()[:2] == ["boat", "red"]
     assert words["d"].split()[0] == "dog" and len(words["d"]) <= 10
 
