@@ -164,5 +164,6 @@ def test_blind_answers_are_a_leak_probe_and_shuffled_options_a_note(tmp_path: Pa
     summary = measure(read_study(tmp_path / "study"))
     assert {(row.probe, row.chance) for row in summary.probes} >= {("no_video", 25.0)}
     assert "shuffled_options" not in {row.probe for row in summary.probes}
-    assert any("shuffled options, the accuracy of 530k" in note and "0.0 [0.0, 0.0] points" in note for note in summary.notes)
+    (note,) = summary.notes
+    assert "shuffled options, the accuracy of 530k" in note and "0.0 [0.0, 0.0] points" in note
     assert "No video" in terminal_text(summary, conclude(summary))
