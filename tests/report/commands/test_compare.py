@@ -123,7 +123,8 @@ def test_the_published_differences_have_the_p_values_that_the_study_leaves_possi
 def test_the_verdict_on_the_published_study_is_the_one_its_numbers_carry() -> None:
     text = published_text()
     for piece in (
-        "Of 40 differences from no captions, 5 have p < .05 without correction, 0 after Holm and 0 after Benjamini-Hochberg",
+        "Of 40 differences from no captions, 5 have p < .05 without correction, 0 after Holm and 0 after "
+        "Benjamini-Hochberg",
         "Smallest p: without subtitles, 400k, short, +3.9 points",
         "Without subtitles: mean of all 5 caption runs minus no captions +1.4 points, z 2.06",
         "the 5 scales are equally accurate p = .599",
