@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.video.films import make_film
 from sg.artefacts.manifest import VideoRecord, write_manifest
-from sg.embed.config import DemoEmbedderConfig
+from sg.embed.embedders.demo import DemoEmbedderConfig
 from sg.embed.run import embed_videos
 from sg.sources.config import DataConfig
 

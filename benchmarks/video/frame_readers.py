@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.video.films import FPS, make_film
 from sg.artefacts.manifest import VideoRecord
 from sg.core.errors import ConfigError
-from sg.embed.films import FilmJob, FilmSettings, read_film
+from sg.embed.video_files import DecodeJob, FrameSettings, read_video
 from sg.video.decord_reader import decode_with_decord
 from sg.video.reader import read_frames
 from sg.video.sampling import MiddleOfSegments, middle_of_segments
@@ -74,8 +74,8 @@ def compare(film: Path, seconds: int, count: int, repeats: int) -> str:
 def clips_a_second(folder: Path, gop: int, preset: str, repeats: int) -> float:
     """Short clips that one core brings from mp4 to 8 frames of 224 pixels a second."""
     make_film(folder / "clip.mp4", CLIP_S, gop, preset)
-    job = FilmJob(VideoRecord("clip", "benchmark", "clip.mp4"), FilmSettings(folder, 8, 224, True, "auto"))
-    return 1000 / cpu_ms({"clip": lambda: read_film(job)}, repeats)["clip"]
+    job = DecodeJob(VideoRecord("clip", "benchmark", "clip.mp4"), FrameSettings(folder, 8, 224, True, "auto"))
+    return 1000 / cpu_ms({"clip": lambda: read_video(job)}, repeats)["clip"]
 
 
 def main(seconds: Sequence[int], gop: int, repeats: int) -> None:

@@ -88,10 +88,12 @@ def read_vectors_info(folder: Path) -> dict[str, Any]:
 
 
 def vectors_fingerprint(folder: Path) -> str:
-    """16 hex digits naming the vectors in `folder`: their bytes and what made them; nothing is decoded."""
+    """16 hex digits over the bytes of all parts in `folder`; nothing is decoded.
+
+    What `embeddings.json` records does not count: the same vectors may be made by another version of the code.
+    """
     _check_folder(folder)
-    parts = {path.name: file_hash(path) for path in vector_parts(folder)}
-    return fingerprint({"parts": parts, "info": read_json(folder / INFO_FILE)})
+    return fingerprint({path.name: file_hash(path) for path in vector_parts(folder)})
 
 
 def read_vector_ids(folder: Path) -> list[str]:

@@ -1,1 +1,1 @@
-"""The embedding step: reads a manifest and its films, writes one vector a video (`sg.artefacts.vectors`)."""
+"""The embedding step: reads a manifest and its video files, writes one vector per video (`sg.artefacts.vectors`)."""

@@ -2,14 +2,16 @@
 
 from sg.core.commands import command
 from sg.embed.config import EmbedConfig
+from sg.embed.registry import EMBEDDERS
 from sg.sources.registry import SOURCES
 
+EMBEDDERS.load()
 SOURCES.load()
 
 
 @command("embed", EmbedConfig)
 def main(config: EmbedConfig) -> None:
-    """Make a vector for every usable video of the data."""
+    """Make one vector per usable video of the data."""
     from sg.embed.run import embed_videos
 
     print(embed_videos(config.data, config.embedder, engine=config.engine))

@@ -1,7 +1,7 @@
-"""The steps of every engine: films to batches, batches to vectors, vectors to parts.
+"""The steps of every engine: videos to batches, batches to vectors, vectors to parts.
 
-A batch is `batch_size` consecutive films of one part, whichever of them can be read: so the bytes of a part depend
-neither on where an earlier run was cut off nor on the engine.
+A batch is `batch_size` consecutive videos of one part, including those that cannot be read. So the bytes of a part
+depend neither on where an earlier run was interrupted nor on the engine.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from sg.artefacts.manifest import VideoRecord
 from sg.core.errors import ConfigError, SgError
 from sg.core.progress import Progress
-from sg.embed.embedders import Embedder
-from sg.embed.films import Film, FilmJob, FilmStamp, stamp_of
 from sg.embed.parts import Part, Quarantined, write_part
+from sg.embed.registry import Embedder
+from sg.embed.video_files import DecodedVideo, DecodeJob, FileStamp, outcome_stamp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive films of a part; `number` counts the batches of the part."""
+    """Consecutive videos of a part; `number` counts the batches of the part."""
 
     part: int
     number: int
@@ -34,15 +34,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class DecodedBatch:
-    """The films of a batch that could be read, and why the others could not."""
+    """The videos of a batch that could be read, and why the others could not."""
 
     batch: Batch
     ids: tuple[str, ...]
     frames: NDArray[np.uint8] | None
-    """uint8 [B, T, H, W, 3]; None where no film of the batch could be read."""
+    """uint8 [B, T, H, W, 3]; None if no video of the batch could be read."""
     left_out: tuple[Quarantined, ...]
-    stamps: tuple[FilmStamp, ...]
-    """Of all films of the batch."""
+    stamps: tuple[FileStamp, ...]
+    """Of all videos of the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class EmbeddedBatch:
     batch: Batch
     ids: tuple[str, ...]
     vectors: NDArray[np.float32]
-    """float32 [B, dim]; [0, dim] where no film could be read."""
+    """float32 [B, dim]; [0, dim] if no video could be read."""
     left_out: tuple[Quarantined, ...]
-    stamps: tuple[FilmStamp, ...]
+    stamps: tuple[FileStamp, ...]
 
 
 def plan_batches(parts: Sequence[Part], batch_size: int) -> Iterator[Batch]:
@@ -64,14 +64,18 @@ def plan_batches(parts: Sequence[Part], batch_size: int) -> Iterator[Batch]:
             yield Batch(part.index, number, part.records[start : start + batch_size])
 
 
-def decoded(batch: Batch, outcomes: Sequence[tuple[FilmJob, Film | SgError]]) -> DecodedBatch:
-    """Put the films of a batch together; a ConfigError among the outcomes would hit every film, and is raised."""
+def decoded(batch: Batch, outcomes: Sequence[tuple[DecodeJob, DecodedVideo | SgError]]) -> DecodedBatch:
+    """Assemble the videos of a batch.
+
+    Raises:
+        ConfigError: one is among the outcomes; it would occur for every video.
+    """
     import numpy as np
 
     for _, outcome in outcomes:
         if isinstance(outcome, ConfigError):
             raise outcome
-    films = [(job.record.video_id, film) for job, film in outcomes if isinstance(film, Film)]
+    videos = [(job.record.video_id, video) for job, video in outcomes if isinstance(video, DecodedVideo)]
     problems = [
         Quarantined(job.record.video_id, getattr(error, "status", "unreadable"), str(error))
         for job, error in outcomes
@@ -79,23 +83,23 @@ def decoded(batch: Batch, outcomes: Sequence[tuple[FilmJob, Film | SgError]]) ->
     ]
     return DecodedBatch(
         batch,
-        tuple(video_id for video_id, _ in films),
-        np.stack([film.frames for _, film in films]) if films else None,
+        tuple(video_id for video_id, _ in videos),
+        np.stack([video.frames for _, video in videos]) if videos else None,
         tuple(problems),
-        tuple(stamp_of(job, outcome) for job, outcome in outcomes),
+        tuple(outcome_stamp(job, outcome) for job, outcome in outcomes),
     )
 
 
-def embedded(films: DecodedBatch, embedder: Embedder) -> EmbeddedBatch:
-    """Put a batch through the model."""
+def embedded(frames: DecodedBatch, embedder: Embedder) -> EmbeddedBatch:
+    """Compute the vectors of a batch."""
     import numpy as np
 
-    vectors = np.empty((0, embedder.dim), np.float32) if films.frames is None else embedder.embed(films.frames)
-    return EmbeddedBatch(films.batch, films.ids, vectors, films.left_out, films.stamps)
+    vectors = np.empty((0, embedder.dim), np.float32) if frames.frames is None else embedder.embed(frames.frames)
+    return EmbeddedBatch(frames.batch, frames.ids, vectors, frames.left_out, frames.stamps)
 
 
 class PartWriter:
-    """Collects batches in any order and writes a part when its last batch is there."""
+    """Collects batches in any order and writes a part when its last batch has arrived."""
 
     def __init__(self, parts: Sequence[Part], batch_size: int, folder: Path, bar: Progress) -> None:
         self._parts = {part.index: part for part in parts}
@@ -103,7 +107,7 @@ class PartWriter:
         self._waiting: dict[int, dict[int, EmbeddedBatch]] = {}
 
     def add(self, batch: EmbeddedBatch) -> None:
-        """Take a batch; films that were left out are counted as failed."""
+        """Accept a batch; videos that were left out are counted as failed."""
         part = self._parts[batch.batch.part]
         batches = self._waiting.setdefault(part.index, {})
         batches[batch.batch.number] = batch

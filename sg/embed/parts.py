@@ -1,12 +1,13 @@
-"""The parts of an embedding run: which videos belong to which, what is done, what was left out and why.
+"""The parts of an embedding run: which videos belong to which, what is finished, what was left out and why.
 
-A part is finished when its `part-00000.json` is there; that file names what the part was made from, the settings, the
-checksum of the vectors, how every film's file looked, and the videos that could not be embedded. `embeddings.json`
-comes last of all, so a folder without it is unfinished.
+A part is finished when its `part-00000.json` exists; that file records the identity of the part, the checksum of the
+vectors, the stamp of every video file, and the videos that could not be embedded. `embeddings.json` is written last, so
+a folder without it is unfinished.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -17,10 +18,8 @@ from sg.artefacts.vectors import INFO_FILE, part_path, vector_parts, write_vecto
 from sg.core.errors import DataError
 from sg.core.files import read_json, write_json
 from sg.core.fingerprints import file_hash, fingerprint
-from sg.embed.films import FilmStamp, is_replaced, look_at
-
-PARTS_VERSION = 1
-"""Raised when the same films and the same embedder give other vectors than before."""
+from sg.core.identity import Change, Identity, differences, made_by, recorded
+from sg.embed.video_files import FileStamp, is_replaced, stamp_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,66 +33,79 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Consecutive usable videos of a manifest; `made_from` names them, their files and the embedder."""
+    """Consecutive usable videos of a manifest.
+
+    Attributes:
+        index: number of the part.
+        records: the rows of the manifest.
+        work: the identity of the part: the embedder, the videos, and the sizes of their files.
+        stamps: the present stamps of the files.
+    """
 
     index: int
     records: tuple[VideoRecord, ...]
-    made_from: str
-    settings: Mapping[str, Any]
-    """The identity of the embedder."""
-    looks: tuple[FilmStamp, ...]
-    """How the files look now."""
+    work: Identity
+    stamps: tuple[FileStamp, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PartState:
-    """What an earlier run left of a part."""
+    """What an earlier run left of a part.
+
+    Attributes:
+        is_done: whether its vectors can be used.
+        is_damaged: whether its vectors differ from those that were written.
+        replaced: videos whose files were replaced since they were read.
+    """
 
     is_done: bool
     is_damaged: bool = False
-    """Whether its vectors are not those that were written."""
     replaced: tuple[str, ...] = ()
-    """Videos whose files are other ones than those that were read."""
 
 
-def plan_parts(manifest: Manifest, videos: Path, identity: Mapping[str, Any], rows_per_part: int) -> list[Part]:
-    """Cut the usable videos into parts. A film of another size than before makes another part: it was replaced."""
+def plan_parts(manifest: Manifest, videos: Path, embedding: Identity, rows_per_part: int) -> list[Part]:
+    """Divide the usable videos into parts.
+
+    A video counts by its id and the size of its file, never by the path of the file: a moved folder of videos gives the
+    same parts. `part_state` detects a replaced file of the same size by its stamp.
+    """
     records = list(manifest.usable().records())
     parts = []
     for index, start in enumerate(range(0, len(records), rows_per_part)):
         rows = tuple(records[start : start + rows_per_part])
-        looks = tuple(look_at(videos / row.path) for row in rows)
-        files = [[row.video_id, row.path, look.size] for row, look in zip(rows, looks, strict=True)]
-        made_from = fingerprint([PARTS_VERSION, dict(identity), files])
-        parts.append(Part(index, rows, made_from, identity, looks))
+        stamps = tuple(stamp_of(videos / row.path) for row in rows)
+        files = [[row.video_id, stamp.size] for row, stamp in zip(rows, stamps, strict=True)]
+        inputs = {**embedding.inputs, "videos": fingerprint(files)}
+        work = dataclasses.replace(embedding, step="embedding part", inputs=inputs)
+        parts.append(Part(index, rows, work, stamps))
     return parts
 
 
 def part_state(folder: Path, part: Part, videos: Path) -> PartState:
-    """Whether the part is finished, was made from the same, and is as it was written."""
+    """Whether the part is finished, has the same identity, and is as it was written."""
     path = part_path(folder, part.index)
     before = _read(folder, part)
     if before is None or not path.is_file():
         return PartState(is_done=False)
     replaced = tuple(_replaced(before, part, videos))
-    is_same = before["made_from"] == part.made_from and not replaced
+    is_same = before["made_by"] == part.work.name and not replaced
     is_damaged = is_same and before.get("checksum", "") not in ("", file_hash(path))
     return PartState(is_same and not is_damaged, is_damaged, replaced)
 
 
 def _replaced(before: Mapping[str, Any], part: Part, videos: Path) -> Iterator[str]:
-    stamps = before.get("films", {})
-    for record, look in zip(part.records, part.looks, strict=True):
-        stamp = stamps.get(record.video_id)
-        if stamp is not None and is_replaced(videos / record.path, FilmStamp(*stamp), look):
+    known = before.get("files", {})
+    for record, now in zip(part.records, part.stamps, strict=True):
+        stamp = known.get(record.video_id)
+        if stamp is not None and is_replaced(videos / record.path, FileStamp(*stamp), now):
             yield record.video_id
 
 
-def other_settings(folder: Path, part: Part) -> dict[str, tuple[Any, Any]]:
-    """Settings in which a part on disk differs from those wanted: key to (there, wanted)."""
-    before = (_read(folder, part) or {}).get("settings", part.settings)
-    keys = sorted(set(before) | set(part.settings))
-    return {key: (before.get(key), part.settings.get(key)) for key in keys if before.get(key) != part.settings.get(key)}
+def other_settings(folder: Path, part: Part) -> list[Change]:
+    """In which settings and facts of the model a part on disk differs from `part`; empty where none is on disk."""
+    before = recorded(_read(folder, part) or {})
+    changes = [] if before is None else differences(before, part.work)
+    return [change for change in changes if change.key.startswith(("settings.", "inputs.model"))]
 
 
 def write_part(
@@ -102,17 +114,16 @@ def write_part(
     ids: Sequence[str],
     matrix: Any,
     left_out: Sequence[Quarantined],
-    stamps: Sequence[FilmStamp],
+    stamps: Sequence[FileStamp],
 ) -> None:
-    """Write vectors [n, dim] and what was left out; the second file makes the part count."""
+    """Write vectors [n, dim] and what was left out; the second file, written last, marks the part as finished."""
     path = write_vectors_part(folder, part.index, ids, matrix)
-    films = {record.video_id: list(astuple(stamp)) for record, stamp in zip(part.records, stamps, strict=True)}
+    files = {record.video_id: list(astuple(stamp)) for record, stamp in zip(part.records, stamps, strict=True)}
     status = {
-        "made_from": part.made_from,
-        "settings": dict(part.settings),
+        **made_by(part.work),
         "checksum": file_hash(path),
         "left_out": [asdict(row) for row in left_out],
-        "films": films,
+        "files": files,
     }
     write_json(_status_path(folder, part), status)
 
@@ -123,7 +134,7 @@ def left_out(folder: Path, part: Part) -> list[Quarantined]:
 
 
 def clear_stale(folder: Path, parts: Sequence[Part]) -> None:
-    """Mark the folder as unfinished, keep the finished `parts`, and remove others and what a kill left half written."""
+    """Mark the folder as unfinished, keep the finished `parts`, and delete other parts and incomplete files."""
     (folder / INFO_FILE).unlink(missing_ok=True)
     for leftover in folder.glob(".*.tmp*"):
         leftover.unlink()
@@ -139,9 +150,9 @@ def _status_path(folder: Path, part: Part) -> Path:
 
 
 def _read(folder: Path, part: Part) -> dict[str, Any] | None:
-    """The status file of a part; None when there is none or it is damaged: the part is made again then."""
+    """The status file of a part; None if there is none or it is damaged, in which case the part is made again."""
     try:
         value = read_json(_status_path(folder, part))
     except (DataError, OSError):
         return None
-    return value if isinstance(value, dict) and {"made_from", "left_out"} <= set(value) else None
+    return value if isinstance(value, dict) and {"made_by", "left_out"} <= set(value) else None

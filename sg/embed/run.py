@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +15,12 @@ from sg.artefacts.manifest import read_manifest
 from sg.artefacts.vectors import INFO_FILE, vector_parts, write_vectors_info
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import file_lock, read_json, write_json
-from sg.core.fingerprints import fingerprint
+from sg.core.identity import Change, Identity, made_by
 from sg.core.progress import Progress
-from sg.embed.config import EmbedderConfig, PublishedEmbedderConfig
-from sg.embed.embedders import build_embedder, identity
-from sg.embed.films import check_folder
 from sg.embed.parts import Part, PartState, clear_stale, left_out, other_settings, part_state, plan_parts
+from sg.embed.registry import EMBEDDERS, embedding_identity
+from sg.embed.settings import EmbedderConfig, actual_reader
+from sg.embed.video_files import check_folder
 from sg.sources.config import DataConfig
 from sg.sources.manifests import make_manifest
 
@@ -36,80 +37,94 @@ def embed_videos(
     out_path: Path | None = None,
     engine: str = "local",
 ) -> Path:
-    """Make a vector for every usable video of the data, or leave those that are there; gives their folder.
+    """Make a vector for every usable video of the data, unless it exists; returns the folder of the vectors.
 
-    `manifest_path` defaults to the data's own manifest, which is made when it is missing, `out_path` to the place of
-    this embedder's vectors. A run that was cut off goes on at the part it was at and gives the same bytes, whatever the
-    engine. Films that cannot be embedded are left out and listed in `quarantine.json` with their reasons.
+    An interrupted run resumes at the part where it stopped and writes the same bytes, with either engine. Videos that
+    cannot be embedded are left out and listed in `quarantine.json` with their reasons.
+
+    Args:
+        data: the source.
+        embedder: settings of a registered embedder.
+        manifest_path: by default the manifest of the data, which is made if it is missing.
+        out_path: by default the folder of this embedder's vectors.
+        engine: "local" or "ray".
 
     Raises:
-        MissingInputError: there is no manifest, no folder of films, or no weights.
-        DataError: not one film could be embedded, the films cannot be read, or the folder cannot be written.
+        MissingInputError: there is no manifest, no folder of videos, or no weights.
+        DataError: no video could be embedded, the videos cannot be read, or the folder cannot be written.
         ConfigError: the folder holds vectors of other settings, or the engine is not installed.
     """
     manifest = read_manifest(manifest_path or make_manifest(data))
     videos, folder = Path(data.videos), out_path or data.vectors_folder(embedder.name)
     if not videos.is_dir():
-        raise MissingInputError(f"There is no folder of films {videos}: give it with data.videos=DIR.")
+        raise MissingInputError(f"There is no folder of videos {videos}: name it with data.videos=DIR.")
     check_folder(videos)
     if engine == "ray":
-        from sg.embed.ray_engine import check_ray
+        from sg.embed.engines.ray_cluster import check_ray
 
         check_ray(embedder)
-    who = identity(embedder)
-    parts = plan_parts(manifest, videos, who, embedder.rows_per_part)
+    embedding = embedding_identity(embedder)
+    parts = plan_parts(manifest, videos, embedding, embedder.rows_per_part)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with file_lock(folder / "embed.lock"):
-            _bring_up_to_date(parts, videos, folder, embedder, engine)
-            _tell(parts, folder)
+            _bring_up_to_date(parts, videos, folder, embedder, embedding, engine)
+            _report(parts, folder)
     except OSError as error:
         raise DataError(
-            f"The vectors in {folder} cannot be written ({error.strerror or error}): mend that and repeat the command, "
-            "it goes on where it stopped."
+            f"The vectors in {folder} cannot be written ({error.strerror or error}): fix that and repeat the command; "
+            "it resumes where it stopped."
         ) from error
     return folder
 
 
-def _bring_up_to_date(parts: Sequence[Part], videos: Path, folder: Path, embedder: EmbedderConfig, engine: str) -> None:
-    made_from = fingerprint([part.made_from for part in parts])
+def _bring_up_to_date(
+    parts: Sequence[Part], videos: Path, folder: Path, config: EmbedderConfig, embedding: Identity, engine: str
+) -> None:
+    inputs = {**embedding.inputs, "parts": [part.work.name for part in parts]}
+    work = dataclasses.replace(embedding, step="embeddings", inputs=inputs)
     states = [part_state(folder, part, videos) for part in parts]
     info = folder / INFO_FILE
-    if all(state.is_done for state in states) and info.is_file() and read_json(info).get("fingerprint") == made_from:
+    if all(state.is_done for state in states) and info.is_file() and read_json(info).get("fingerprint") == work.name:
         return
-    _check_settings(parts, folder, embedder)
-    _tell_changes(states)
+    _check_settings(parts, folder, config)
+    _report_changes(states)
     done = [part for part, state in zip(parts, states, strict=True) if state.is_done]
     clear_stale(folder, done)
-    _embed(parts, done, videos, folder, embedder, engine)
-    _finish(parts, folder, {**parts[0].settings, "fingerprint": made_from} if parts else {})
+    _embed(parts, done, videos, folder, config, engine)
+    _finish(parts, folder, config, work)
 
 
-def _check_settings(parts: Sequence[Part], folder: Path, embedder: EmbedderConfig) -> None:
-    """Refuse to replace vectors of other settings, which may have taken days; those of the demo take seconds."""
-    differing = next((found for part in parts if (found := other_settings(folder, part))), None)
-    if differing is None:
+def _check_settings(parts: Sequence[Part], folder: Path, config: EmbedderConfig) -> None:
+    """Refuse to replace vectors of other settings if they may have taken days; those of the demo take seconds."""
+    changes = next((found for part in parts if (found := other_settings(folder, part))), None)
+    if changes is None:
         return
-    told = "; ".join(f"{key} is {before}, wanted {wanted}" for key, (before, wanted) in differing.items())
-    if isinstance(embedder, PublishedEmbedderConfig) and not embedder.replace:
+    told = "; ".join(map(_difference, changes))
+    if config.protects_vectors:
         raise ConfigError(
-            f"{folder} holds vectors of other settings ({told}): give yours another name (embedder.name=NAME), or "
-            "have those made anew (embedder.replace=true)."
+            f"{folder} holds vectors of other settings ({told}): give the new ones another name "
+            "(embedder.name=NAME), or replace the existing ones (embedder.replace=true)."
         )
-    log.warning("The vectors in %s are made anew, because their settings differ (%s).", folder, told)
+    log.warning("The vectors in %s are made again, because their settings differ (%s).", folder, told)
 
 
-def _tell_changes(states: Sequence[PartState]) -> None:
+def _difference(change: Change) -> str:
+    key = change.key.removeprefix("settings.").removeprefix("inputs.model.")
+    return f"{key} is {change.before}, wanted {change.now}"
+
+
+def _report_changes(states: Sequence[PartState]) -> None:
     replaced = [video_id for state in states for video_id in state.replaced]
     if replaced:
         named = ", ".join(replaced[:_NAMED]) + (", ..." if len(replaced) > _NAMED else "")
         num_parts = sum(bool(state.replaced) for state in states)
         log.warning(
-            "%d films have changed since they were embedded (%s): %d parts are made again.",
+            "%d video files have changed since they were embedded (%s): %d parts are made again.",
             len(replaced), named, num_parts,
         )  # fmt: skip
     if damaged := sum(state.is_damaged for state in states):
-        log.warning("%d parts are not as they were written (their checksums differ): they are made again.", damaged)
+        log.warning("%d parts differ from what was written (by their checksums): they are made again.", damaged)
 
 
 def _embed(
@@ -122,28 +137,46 @@ def _embed(
     total = sum(len(part.records) for part in parts)
     with Progress("vectors", total, "videos", done_before=sum(len(part.records) for part in done)) as bar:
         if engine == "ray":
-            from sg.embed.ray_engine import embed_parts_on_ray
+            from sg.embed.engines.ray_cluster import embed_parts_on_ray
 
             embed_parts_on_ray(todo, videos, folder, config, bar)
         else:
-            from sg.embed.engine import embed_parts
+            from sg.embed.engines.local import embed_parts
 
-            embed_parts(todo, videos, folder, config, build_embedder(config), bar)
+            embed_parts(todo, videos, folder, config, EMBEDDERS.of(config)(config), bar)
 
 
-def _finish(parts: Sequence[Part], folder: Path, info: dict[str, Any]) -> None:
+def _finish(parts: Sequence[Part], folder: Path, config: EmbedderConfig, work: Identity) -> None:
+    """Write `quarantine.json` and `embeddings.json`."""
     problems = [row for part in parts for row in left_out(folder, part)]
     num_videos = sum(len(part.records) for part in parts)
     if len(problems) == num_videos:
         detail = f": {problems[0].reason}" if problems else ""
-        raise DataError(f"Not one of {num_videos} films could be embedded{detail}.")
+        raise DataError(f"None of {num_videos} videos could be embedded{detail}.")
     write_json(folder / QUARANTINE_FILE, [asdict(row) for row in problems])
-    dim = _dim(vector_parts(folder)[0])
-    versions = {name: version(name) for name in ("torch", "transformers", "av")}
-    write_vectors_info(
-        folder,
-        {**info, "dim": dim, "videos": num_videos - len(problems), "left_out": len(problems), "versions": versions},
-    )
+    info = {
+        "embedder": config.name,
+        **work.inputs["model"],
+        **_preprocessing(config),
+        "dim": _dim(vector_parts(folder)[0]),
+        "videos": num_videos - len(problems),
+        "left_out": len(problems),
+        "versions": {name: version(name) for name in ("torch", "transformers", "av")},
+        "config": asdict(config),
+        "fingerprint": work.name,
+    }
+    write_vectors_info(folder, info | made_by(work))
+
+
+def _preprocessing(config: EmbedderConfig) -> dict[str, Any]:
+    """How the frames were made, in words for the readers of `embeddings.json`."""
+    return {
+        "num_frames": config.num_frames,
+        "image_size": config.image_size,
+        "sampling": "middle_of_segments",
+        "resize": "bicubic, antialiased" if config.antialias else "bicubic",
+        "reader": actual_reader(config.reader),
+    }
 
 
 def _dim(part: Path) -> int:
@@ -152,7 +185,7 @@ def _dim(part: Path) -> int:
     return int(pq.read_schema(part).field("vector").type.list_size)
 
 
-def _tell(parts: Sequence[Part], folder: Path) -> None:
+def _report(parts: Sequence[Part], folder: Path) -> None:
     problems = Counter(row.status for part in parts for row in left_out(folder, part))
     num_videos = sum(len(part.records) for part in parts) - problems.total()
     text = f"vectors: {num_videos} videos"

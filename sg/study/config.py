@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
 import sg.caption.config
 import sg.caption.hosted.settings
-import sg.embed.config
 import sg.models.config  # noqa: F401
 from sg.artefacts.result import CONTROLS, EQUAL_STEPS
 from sg.core.commands import register
@@ -24,13 +23,15 @@ from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import LoggerConfig
 from sg.curate.registry import CURATORS
 from sg.demo.config import DemoWorldConfig
+from sg.embed.registry import EMBEDDERS
 from sg.evaluate.benchmark import BENCHMARKS
 from sg.sources.registry import SOURCES
 from sg.train.config import RecipeConfig, TrainerConfig, without_unused
 
-# Registers the schemas of all benchmarks, curators and sources.
+# Registers the schemas of all benchmarks, curators, embedders and sources.
 BENCHMARKS.load()
 CURATORS.load()
+EMBEDDERS.load()
 SOURCES.load()
 
 # What does not change a study's results, so that a repeated command with other values finds its runs again.

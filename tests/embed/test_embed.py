@@ -1,12 +1,14 @@
-"""Every usable film gets a vector, the same bytes however often the run was cut off; the others get a reason."""
+"""Every usable video gets a vector, the same bytes however often the run was interrupted; the others get a reason."""
 
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,19 @@ import pytest
 
 from sg.artefacts.vectors import read_vectors, vector_parts
 from sg.core.errors import ConfigError, DataError, MissingInputError, ModelError
+from sg.core.identity import code_version, recorded
 from sg.embed import batches
-from sg.embed.config import EmbedderConfig
-from sg.embed.demo import DemoEmbedder
-from sg.embed.engine import prefetched
-from sg.embed.films import FilmJob, film_settings, read_film
+from sg.embed.embedders.demo import DemoEmbedder
+from sg.embed.engines.local import prefetched
+from sg.embed.registry import EMBEDDING_VERSION
 from sg.embed.run import embed_videos
+from sg.embed.settings import EmbedderConfig
+from sg.embed.video_files import DecodeJob, frame_settings, read_video
 from sg.sources.config import DataConfig
 from tests.embed.builders import contents, embedder, make_world
 
 
-def test_usable_films_get_unit_vectors_and_the_folder_says_what_made_them(tmp_path: Path, tower: Path) -> None:
+def test_usable_videos_get_unit_vectors_and_the_folder_records_their_origin(tmp_path: Path, tower: Path) -> None:
     data = make_world(tmp_path, "abcdef", broken="corrupt")
 
     folder = embed_videos(data, embedder(tower))
@@ -37,17 +41,19 @@ def test_usable_films_get_unit_vectors_and_the_folder_says_what_made_them(tmp_pa
     np.testing.assert_allclose(np.linalg.norm(vectors.matrix, axis=1), 1, atol=2e-3)  # stored as float16
     wanted = {"embedder": "demo", "dim": 32, "videos": 6, "left_out": 0, "num_frames": 4, "image_size": 32}
     assert vectors.info.items() >= wanted.items()
-    assert {"revision", "resize", "sampling", "reader", "fingerprint", "versions"} <= set(vectors.info)
+    assert {"revision", "resize", "sampling", "reader", "versions", "config"} <= set(vectors.info)
+    assert vectors.info["made_by"] == vectors.info["fingerprint"] == recorded(vectors.info).name
+    assert vectors.info["code"] == code_version()
 
 
-def test_a_vector_is_that_of_the_films_own_frames(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
+def test_a_vector_depends_on_the_frames_of_its_own_video(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
     data = make_world(tmp_path, "abcde")
     config = embedder(tower)
     vectors = read_vectors(embed_videos(data, config))
     from sg.artefacts.manifest import read_manifest
 
     record = next(record for record in read_manifest(data.manifest_path).records() if record.video_id == "d")
-    frames = read_film(FilmJob(record, film_settings(Path(data.videos), config))).frames
+    frames = read_video(DecodeJob(record, frame_settings(Path(data.videos), config))).frames
 
     alone = DemoEmbedder(config).embed(frames[None])
 
@@ -55,7 +61,7 @@ def test_a_vector_is_that_of_the_films_own_frames(tmp_path: Path, tower: Path, d
     assert np.abs(vectors.matrix[2] - alone[0]).max() > 0.01
 
 
-def test_films_that_cannot_be_read_are_left_out_with_their_reasons(
+def test_videos_that_cannot_be_read_are_left_out_with_their_reasons(
     tmp_path: Path, tower: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     data = make_world(tmp_path, "abcde")
@@ -74,7 +80,7 @@ def test_films_that_cannot_be_read_are_left_out_with_their_reasons(
     assert "vectors: 2 videos; left out: 1 empty, 1 unreadable, 1 missing" in caplog.text
 
 
-def test_a_finished_run_is_left_alone(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
+def test_a_finished_run_is_reused(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
     data = make_world(tmp_path, "abcde")
     folder = embed_videos(data, embedder(tower))
     times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -86,7 +92,7 @@ def test_a_finished_run_is_left_alone(tmp_path: Path, tower: Path, decoded: list
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == times
 
 
-def test_a_run_that_failed_goes_on_at_its_part_and_gives_the_same_bytes(
+def test_a_failed_run_resumes_at_its_part_and_writes_the_same_bytes(
     tmp_path: Path, tower: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = make_world(tmp_path, "abcdefghij")
@@ -101,7 +107,7 @@ def test_a_run_that_failed_goes_on_at_its_part_and_gives_the_same_bytes(
         written.append(arguments)
 
     monkeypatch.setattr(batches, "write_part", fail_at_the_second)
-    with pytest.raises(DataError, match=r"No space left on device.*goes on where it stopped"):
+    with pytest.raises(DataError, match=r"No space left on device.*resumes where it stopped"):
         embed_videos(data, embedder(tower), out_path=out)
     with pytest.raises(MissingInputError):
         read_vectors(out)
@@ -115,7 +121,7 @@ def test_a_run_that_failed_goes_on_at_its_part_and_gives_the_same_bytes(
     assert contents(out) == whole
 
 
-def test_only_the_parts_of_new_or_replaced_films_are_made_again(
+def test_only_the_parts_of_new_or_replaced_files_are_made_again(
     tmp_path: Path, tower: Path, decoded: list[str]
 ) -> None:
     make_world(tmp_path, "abcdefgh")
@@ -130,6 +136,36 @@ def test_only_the_parts_of_new_or_replaced_films_are_made_again(
     assert decoded == list("efgh")
     np.testing.assert_array_equal(after[5], after[0])
     np.testing.assert_array_equal(np.delete(after, 5, 0), np.delete(before, 5, 0))
+
+
+def test_a_moved_or_copied_folder_of_videos_is_not_embedded_again(
+    tmp_path: Path, tower: Path, decoded: list[str]
+) -> None:
+    data = make_world(tmp_path, "abcde")
+    folder = embed_videos(data, embedder(tower))
+    before = contents(folder)
+    decoded.clear()
+
+    moved = (tmp_path / "videos").rename(tmp_path / "elsewhere")
+    embed_videos(replace(data, videos=str(moved)), embedder(tower))
+    copied = shutil.copytree(moved, tmp_path / "copied", copy_function=shutil.copyfile)  # gives new times
+    embed_videos(replace(data, videos=str(copied)), embedder(tower))
+
+    assert decoded == []
+    assert contents(folder) == before
+
+
+def test_a_raised_version_embeds_again(
+    tmp_path: Path, tower: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_world(tmp_path, "abcde")
+    embed_videos(data, embedder(tower))
+    decoded.clear()
+    monkeypatch.setattr("sg.embed.registry.EMBEDDING_VERSION", EMBEDDING_VERSION + 1)
+
+    embed_videos(data, embedder(tower))
+
+    assert decoded == list("abcde")
 
 
 def test_other_settings_make_everything_again_and_leave_nothing_behind(
@@ -147,26 +183,26 @@ def test_other_settings_make_everything_again_and_leave_nothing_behind(
     assert read_vectors(folder).info["num_frames"] == 2
 
 
-def test_what_is_missing_or_impossible_is_told(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
+def test_missing_inputs_and_impossible_settings_are_reported(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
     data = make_world(tmp_path, "ab")
     with pytest.raises(MissingInputError, match=r"no vision tower .*python -m sg\.demo\.pretrain"):
         embed_videos(data, embedder(tmp_path / "none"))
-    with pytest.raises(MissingInputError, match=r"no folder of films .*data\.videos=DIR"):
+    with pytest.raises(MissingInputError, match=r"no folder of videos .*data\.videos=DIR"):
         embed_videos(DataConfig(name="mine", dir=data.dir, videos=str(tmp_path / "none")), embedder(tower))
     with pytest.raises(ModelError, match="takes 32 pixels a side"):
         embed_videos(data, embedder(tower, image_size=64))
     for path in (tmp_path / "videos").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"Not one of 2 films could be embedded: a\.mp4: the file is empty"):
+    with pytest.raises(DataError, match=r"None of 2 videos could be embedded: a\.mp4: the file is empty"):
         embed_videos(data, embedder(tower))
-    with pytest.raises(ConfigError, match="has no model"):
+    with pytest.raises(ConfigError, match="EmbedderConfig is not registered"):
         embed_videos(data, EmbedderConfig(name="other"))
     for wrong in ({"num_frames": 0}, {"workers": -1}, {"timeout_s": 0.0}, {"reader": "opencv"}, {"name": "a/b"}):
         with pytest.raises(ConfigError):
             embedder(tower, **wrong)
 
 
-def test_prefetching_keeps_order_passes_errors_on_and_stops_its_thread() -> None:
+def test_prefetching_keeps_the_order_passes_errors_on_and_stops_its_thread() -> None:
     assert list(prefetched(range(100), depth=3)) == list(range(100))
 
     def failing() -> Any:

@@ -1,4 +1,4 @@
-"""The Ray engine gives the local engine's bytes, also when a worker dies on the way."""
+"""The Ray engine writes the same bytes as the local engine, even if a worker dies."""
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sg.core.errors import ConfigError
-from sg.embed.config import InternVideo2Config
-from sg.embed.ray_engine import check_ray
+from sg.embed.embedders.internvideo2 import InternVideo2Config
+from sg.embed.engines.ray_cluster import check_ray
 from sg.embed.run import embed_videos
 from tests.embed.builders import contents, embedder, make_world
 
@@ -28,7 +28,7 @@ def cluster() -> Iterator[None]:
 
 
 def busy_decoders() -> list[int]:
-    """Processes of this test's cluster that are decoding: Ray writes what they do into their titles."""
+    """Processes of this test's cluster that are decoding: Ray writes their tasks into their titles."""
     found = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -52,7 +52,7 @@ def _is_ours(pid: int) -> bool:
 
 
 @pytest.mark.slow
-def test_a_cluster_that_loses_a_worker_still_gives_the_same_bytes(
+def test_a_cluster_that_loses_a_worker_still_writes_the_same_bytes(
     tmp_path: Path, tower: Path, cluster: None, decoded: list[str]
 ) -> None:
     data = make_world(tmp_path, "abcdefghijkl")
@@ -80,15 +80,15 @@ def test_a_cluster_that_loses_a_worker_still_gives_the_same_bytes(
     assert contents(out) == whole
 
 
-def test_numbers_that_would_depend_on_the_node_are_asked_for() -> None:
+def test_a_data_type_that_depends_on_the_node_is_refused() -> None:
     pytest.importorskip("ray")
     with pytest.raises(ConfigError, match=r"embedder\.dtype=auto would depend on the node"):
         check_ray(InternVideo2Config(name="x", weights="w"))
     check_ray(InternVideo2Config(name="x", weights="w", dtype="float32"))
 
 
-def test_ray_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ray_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     monkeypatch.setitem(__import__("sys").modules, "ray.data", None)
-    with pytest.raises(ConfigError, match=r"pip install 'sharegemini\[ray\]'"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[ray\]'"):
         check_ray(InternVideo2Config(name="x", weights="w"))

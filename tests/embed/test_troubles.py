@@ -1,4 +1,4 @@
-"""What goes wrong between and during runs is told: full disks, unreadable folders, replaced films, other settings."""
+"""Failures between and during runs are reported: full disks, unreadable folders, replaced files, other settings."""
 
 import contextlib
 import os
@@ -16,9 +16,9 @@ import pytest
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.artefacts.vectors import read_vectors
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.embed.config import InternVideo2Config
-from sg.embed.films import FilmStamp, digest, is_replaced, look_at
+from sg.embed.embedders.internvideo2 import InternVideo2Config
 from sg.embed.run import embed_videos
+from sg.embed.video_files import FileStamp, digest, is_replaced, stamp_of
 from tests.embed.builders import contents, embedder, make_world
 from tests.models.internvideo2 import goldens
 
@@ -27,7 +27,7 @@ NOBODY = 65534
 
 @contextlib.contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """A real error of the system for files above `size` bytes, as a full disk gives one."""
+    """A real error of the system for files above `size` bytes, like that of a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -38,7 +38,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_rights() -> Iterator[None]:
-    """As a user whom permissions bind: the superuser may read everything."""
+    """Run as a user to whom permissions apply: the superuser may read everything."""
     before = os.geteuid()
     if before == 0:
         os.seteuid(NOBODY)
@@ -52,19 +52,17 @@ def touch_later(path: Path) -> None:
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
 
 
-def test_a_disk_that_takes_no_more_is_told_and_the_run_goes_on_later(
-    tmp_path: Path, tower: Path, decoded: list[str]
-) -> None:
+def test_a_full_disk_is_reported_and_the_run_resumes_later(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
     data = make_world(tmp_path, "abcdefghij")
     whole = contents(embed_videos(data, embedder(tower), out_path=tmp_path / "whole"))
-    with largest_file(600), pytest.raises(DataError, match=r"cannot be written \(.*\).*goes on where it stopped"):
+    with largest_file(600), pytest.raises(DataError, match=r"cannot be written \(.*\).*resumes where it stopped"):
         embed_videos(data, embedder(tower), out_path=tmp_path / "out")
     assert contents(embed_videos(data, embedder(tower), out_path=tmp_path / "out")) == whole
 
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A folder that every user may enter; those of pytest are its own user's."""
+    """A folder that every user may enter; the folders of pytest belong to its own user."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -80,14 +78,14 @@ def public_tower(public: Path, tower: Path) -> Path:
 
 
 def lock(folder: Path) -> None:
-    """Take everybody's rights; the superuser, who needs none, becomes nobody in the tests."""
+    """Remove all permissions; the superuser, who needs none, runs as user `nobody` in the tests."""
     folder.chmod(0o700 if os.geteuid() == 0 else 0o000)
 
 
-def test_folders_that_may_not_be_read_or_written_are_told(public: Path, public_tower: Path, decoded: list[str]) -> None:
+def test_folders_without_permission_are_reported(public: Path, public_tower: Path, decoded: list[str]) -> None:
     data, out = make_world(public, "ab"), public / "out"
     lock(public / "videos")
-    with without_rights(), pytest.raises(DataError, match=r"of films .*videos cannot be read \(Permission denied"):
+    with without_rights(), pytest.raises(DataError, match=r"of videos .*videos cannot be read \(Permission denied"):
         embed_videos(data, embedder(public_tower), out_path=out)
     (public / "videos").chmod(0o755)
     out.mkdir()
@@ -96,7 +94,7 @@ def test_folders_that_may_not_be_read_or_written_are_told(public: Path, public_t
         embed_videos(data, embedder(public_tower), out_path=out)
 
 
-def test_a_folder_below_that_may_not_be_read_leaves_its_films_out_until_it_may(
+def test_videos_of_an_unreadable_subfolder_are_left_out_until_it_is_readable(
     public: Path, public_tower: Path, decoded: list[str]
 ) -> None:
     data, inner, out = make_world(public, "ab"), public / "videos" / "inner", public / "out"
@@ -115,28 +113,28 @@ def test_a_folder_below_that_may_not_be_read_leaves_its_films_out_until_it_may(
     assert read_vectors(embed_videos(data, embedder(public_tower), out_path=out)).video_ids == ["a", "b"]
 
 
-def test_a_disk_of_films_that_goes_away_ends_the_run_instead_of_emptying_it(
+def test_an_unmounted_disk_ends_the_run_instead_of_leaving_all_videos_out(
     tmp_path: Path, tower: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sg.embed import engine
+    from sg.embed.engines import local as engine
 
     data = make_world(tmp_path, "abcdefgh")
-    read_film = engine.read_film
+    read_video = engine.read_video
 
     def gone_after_the_fifth(job: Any) -> Any:
         if job.record.video_id == "f":
             (tmp_path / "videos").rename(tmp_path / "away")
-        return read_film(job)
+        return read_video(job)
 
-    monkeypatch.setattr(engine, "read_film", gone_after_the_fifth)
-    with pytest.raises(DataError, match=r"folder of films .*cannot be read"):
+    monkeypatch.setattr(engine, "read_video", gone_after_the_fifth)
+    with pytest.raises(DataError, match=r"folder of videos .*cannot be read"):
         embed_videos(data, embedder(tower))
     (tmp_path / "away").rename(tmp_path / "videos")
-    monkeypatch.setattr(engine, "read_film", read_film)
+    monkeypatch.setattr(engine, "read_video", read_video)
     assert read_vectors(embed_videos(data, embedder(tower))).video_ids == list("abcdefgh")
 
 
-def test_a_film_that_was_gone_for_a_moment_is_tried_again(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
+def test_a_file_that_was_missing_for_a_moment_is_tried_again(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
     data = make_world(tmp_path, "abc")
     (tmp_path / "videos" / "b.mp4").rename(tmp_path / "b.mp4")
     assert read_vectors(embed_videos(data, embedder(tower))).video_ids == ["a", "c"]
@@ -144,30 +142,30 @@ def test_a_film_that_was_gone_for_a_moment_is_tried_again(tmp_path: Path, tower:
     assert read_vectors(embed_videos(data, embedder(tower))).video_ids == ["a", "b", "c"]
 
 
-def test_a_replaced_film_is_told_and_its_part_made_again_also_when_its_size_is_the_same(
+def test_a_replaced_file_is_reported_and_its_part_made_again_even_if_its_size_is_the_same(
     tmp_path: Path, tower: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     data = make_world(tmp_path, "abcdefghij")
     before = read_vectors(embed_videos(data, embedder(tower))).matrix
-    film = tmp_path / "videos" / "f.mp4"
+    file = tmp_path / "videos" / "f.mp4"
     other = (tmp_path / "videos" / "a.mp4").read_bytes()
-    size = max(film.stat().st_size, len(other))
-    film.write_bytes(film.read_bytes().ljust(size, b"\0"))
+    size = max(file.stat().st_size, len(other))
+    file.write_bytes(file.read_bytes().ljust(size, b"\0"))
     embed_videos(data, embedder(tower))
     decoded.clear()
     caplog.clear()
 
-    film.write_bytes(other.ljust(size, b"\0"))
-    touch_later(film)
+    file.write_bytes(other.ljust(size, b"\0"))
+    touch_later(file)
     after = read_vectors(embed_videos(data, embedder(tower))).matrix
 
     assert decoded == list("efgh")
-    assert "1 films have changed since they were embedded (f): 1 parts are made again." in caplog.text
+    assert "1 video files have changed since they were embedded (f): 1 parts are made again." in caplog.text
     np.testing.assert_array_equal(after[5], after[0])
     np.testing.assert_array_equal(np.delete(after, 5, 0), np.delete(before, 5, 0))
 
 
-def test_a_film_that_was_only_copied_is_the_same_film(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
+def test_a_copied_file_is_the_same_video(tmp_path: Path, tower: Path, decoded: list[str]) -> None:
     data = make_world(tmp_path, "abcde")
     embed_videos(data, embedder(tower))
     decoded.clear()
@@ -176,7 +174,7 @@ def test_a_film_that_was_only_copied_is_the_same_film(tmp_path: Path, tower: Pat
     assert decoded == []
 
 
-def test_a_part_that_is_not_as_it_was_written_is_made_again(
+def test_a_damaged_part_is_made_again(
     tmp_path: Path, tower: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     data = make_world(tmp_path, "abcdefghij")
@@ -189,7 +187,7 @@ def test_a_part_that_is_not_as_it_was_written_is_made_again(
     decoded.clear()
     assert contents(embed_videos(data, embedder(tower))) == whole
     assert decoded == list("efghij")
-    assert "1 parts are not as they were written" in caplog.text
+    assert "1 parts differ from what was written" in caplog.text
 
 
 def internvideo2(**values: Any) -> InternVideo2Config:
@@ -220,7 +218,7 @@ def test_vectors_of_other_settings_are_neither_mixed_nor_lost(
     assert other != folder
     assert contents(embed_videos(data, internvideo2())) == whole
     assert read_vectors(embed_videos(data, replace(internvideo2(num_frames=8), replace=True))).info["num_frames"] == 8
-    assert "made anew, because their settings differ (num_frames is 4, wanted 8)" in caplog.text
+    assert "made again, because their settings differ (num_frames is 4, wanted 8)" in caplog.text
 
 
 def test_a_reader_that_is_not_installed_ends_the_run_at_once(
@@ -235,19 +233,19 @@ def test_a_reader_that_is_not_installed_ends_the_run_at_once(
         read_vectors(data.vectors_folder("demo"))
 
 
-def test_a_stamp_knows_a_file_by_size_time_and_content(tmp_path: Path) -> None:
-    path = tmp_path / "film.mp4"
+def test_a_stamp_recognises_a_file_by_size_time_and_content(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
     path.write_bytes(bytes(3 << 20))
-    stamp = replace(look_at(path), digest=digest(path))
-    assert look_at(tmp_path / "none") == FilmStamp(-1, 0)
-    assert not is_replaced(path, stamp, look_at(path))
+    stamp = replace(stamp_of(path), digest=digest(path))
+    assert stamp_of(tmp_path / "none") == FileStamp(-1, 0)
+    assert not is_replaced(path, stamp, stamp_of(path))
     touch_later(path)
-    assert not is_replaced(path, stamp, look_at(path))
-    assert is_replaced(path, replace(stamp, digest=""), look_at(path))
+    assert not is_replaced(path, stamp, stamp_of(path))
+    assert is_replaced(path, replace(stamp, digest=""), stamp_of(path))
     data = bytearray(path.read_bytes())
     data[-1] = 1
     path.write_bytes(data)
     touch_later(path)
-    assert is_replaced(path, stamp, look_at(path))
+    assert is_replaced(path, stamp, stamp_of(path))
     path.write_bytes(data[:-1])
-    assert is_replaced(path, stamp, look_at(path))
+    assert is_replaced(path, stamp, stamp_of(path))

@@ -1,0 +1,145 @@
+"""Reading the frames of a video for an embedder, and recognising its file in a later run."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sg.artefacts.manifest import VideoRecord, video_path
+from sg.core.errors import DataError, SgError
+from sg.embed.settings import EmbedderConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_SAMPLE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """A video file as it was at some moment.
+
+    Attributes:
+        size: in bytes; -1 if there was no file.
+        mtime_ns: time of the last change.
+        digest: of its first and last MiB; empty if the file was not read.
+    """
+
+    size: int
+    mtime_ns: int
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSettings:
+    """What to read of every video, and the folder of the video files."""
+
+    videos: Path
+    num_frames: int
+    image_size: int
+    antialias: bool
+    reader: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeJob:
+    """One video to decode in a worker."""
+
+    record: VideoRecord
+    settings: FrameSettings
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedVideo:
+    """The frames of a video, uint8 [T, size, size, 3], and the stamp of the file that they came from."""
+
+    frames: NDArray[np.uint8]
+    stamp: FileStamp
+
+
+def frame_settings(videos: Path, config: EmbedderConfig) -> FrameSettings:
+    """What an embedder reads of the video files in the folder `videos`."""
+    return FrameSettings(videos.absolute(), config.num_frames, config.image_size, config.antialias, config.reader)
+
+
+def read_video(job: DecodeJob) -> DecodedVideo:
+    """The sampled frames of a video at the embedder's size; raises what `read_frames` raises."""
+    from sg.video.reader import read_frames
+    from sg.video.resize import resize
+    from sg.video.sampling import MiddleOfSegments
+
+    wanted = job.settings
+    path = video_path(wanted.videos, job.record)
+    # The stamp is taken before the frames: a file that is replaced in between is then recognised as changed.
+    stamp = stamp_of(path)
+    frames = read_frames(path, MiddleOfSegments(wanted.num_frames), wanted.reader).frames
+    pictures = resize(frames, wanted.image_size, wanted.image_size, wanted.antialias)
+    return DecodedVideo(pictures, FileStamp(stamp.size, stamp.mtime_ns, digest(path)))
+
+
+def stamp_of(path: Path) -> FileStamp:
+    """Size and time of a file, without reading it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return FileStamp(-1, 0)
+    return FileStamp(status.st_size, status.st_mtime_ns)
+
+
+def digest(path: Path) -> str:
+    """16 hex digits over the first and last MiB of a file; "" if it cannot be read.
+
+    A container keeps its index in one of them, so a video that was encoded again differs there. Hashing whole files
+    would read terabytes.
+    """
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.blake2b(stream.read(_SAMPLE_BYTES), digest_size=8)
+            if (size := path.stat().st_size) > _SAMPLE_BYTES:
+                stream.seek(max(_SAMPLE_BYTES, size - _SAMPLE_BYTES))
+                found.update(stream.read())
+    except OSError:
+        return ""
+    return found.hexdigest()
+
+
+def is_replaced(path: Path, before: FileStamp, now: FileStamp) -> bool:
+    """Whether the file differs from the one that was read; `now` is its present stamp.
+
+    A file of the same size and time is assumed to be the same. If only the time differs, as after a copy, the digest
+    decides.
+    """
+    if (before.size, before.mtime_ns) == (now.size, now.mtime_ns):
+        return False
+    return before.size != now.size or not before.digest or before.digest != digest(path)
+
+
+def outcome_stamp(job: DecodeJob, outcome: DecodedVideo | SgError) -> FileStamp:
+    """The stamp of a video that was decoded; the present stamp of its file if decoding failed.
+
+    Raises:
+        DataError: the file is missing because the whole folder is.
+    """
+    if isinstance(outcome, DecodedVideo):
+        return outcome.stamp
+    try:
+        found = stamp_of(video_path(job.settings.videos, job.record))
+    except DataError:
+        return FileStamp(-1, 0)
+    if found.size < 0:
+        check_folder(job.settings.videos)
+    return found
+
+
+def check_folder(videos: Path) -> None:
+    """Raise DataError unless the folder of video files can be read: a disk may have been unmounted."""
+    try:
+        next(videos.iterdir(), None)
+    except OSError as error:
+        raise DataError(
+            f"The folder of videos {videos} cannot be read ({error.strerror or error}): fix that and repeat the "
+            "command; it resumes where it stopped."
+        ) from error
