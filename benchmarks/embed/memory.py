@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.video.films import make_film
+from benchmarks.video.videos import make_video
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.embed.embedders.demo import DemoEmbedderConfig
 from sg.embed.run import embed_videos
@@ -53,7 +53,7 @@ def main(films: int) -> None:
         root = Path(name)
         (root / "videos").mkdir()
         for number in range(10):
-            path = make_film(root / "videos" / f"{number}.mp4", 10, preset="ultrafast")
+            path = make_video(root / "videos" / f"{number}.mp4", 10, preset="ultrafast")
             if number == 9:
                 path.write_bytes(path.read_bytes()[:-5000])
         (root / "videos" / "segment-250-ultrafast.mp4").unlink()

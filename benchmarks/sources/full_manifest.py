@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
 from sg.artefacts.manifest import OK, VideoRecord, read_manifest, write_manifest
-from sg.sources.scan.disk import Clip
+from sg.sources.scan.disk import VideoFile
 from sg.sources.scan.findings import MISSING, Findings
-from sg.sources.scan.items import Item, name_keys
-from sg.sources.scan.matching import Matcher
+from sg.sources.scan.items import AnnotatedVideo, name_keys
+from sg.sources.scan.matching import FileMatcher
 from sg.sources.scan.records import read_records
 from sg.sources.sets.webvid import WebVid
 
@@ -103,13 +103,13 @@ def film_path(row: int) -> str:
 
 def matched(folder: Path, count: int) -> int:
     """Every row of the annotations with its film; 1 % of the films are missing."""
-    clips = [Clip(film_path(row), film_path(row), 2_150_000 + row, row) for row in range(count) if row % 100]
+    clips = [VideoFile(film_path(row), film_path(row), 2_150_000 + row, row) for row in range(count) if row % 100]
     source = WebVid()
     with Findings(folder / "findings.parquet") as findings:
-        matcher = Matcher(clips, lambda clip: name_keys(clip.stem), findings)
+        matcher = FileMatcher(clips, lambda clip: name_keys(clip.stem), findings)
         for record in read_records(folder / "results_2M_train.csv"):
             for item in source.items(record, "results_2M_train.csv"):  # type: ignore[arg-type]
-                if isinstance(item, Item) and not matcher.take(item):
+                if isinstance(item, AnnotatedVideo) and not matcher.take(item):
                     findings.add(MISSING, item.video_id, "", "no film of this name")
         return len(matcher.result())
 

@@ -3,9 +3,10 @@
     python benchmarks/video/frame_readers.py
     python benchmarks/video/frame_readers.py --seconds 10 60 --gop 12
 
-Films are H.264, 640x360, 25 frames a second. Decord and torchcodec are measured without the checks and the process that
-the reader puts around them, so their columns are what the libraries alone take; the last column is `auto` over the best
-of them. Torchcodec needs the shared libraries of FFmpeg, and its column is empty where it cannot be loaded.
+Videos are H.264, 640x360, 25 frames per second. Decord and torchcodec are measured without the checks and the process
+that the reader puts around them: their columns are the time of the libraries alone. The last column is the time of
+`auto` over that of the fastest. Torchcodec needs the shared libraries of FFmpeg; its column is empty where it cannot be
+loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.video.films import FPS, make_film
+from benchmarks.video.videos import FPS, make_video
 from sg.artefacts.manifest import VideoRecord
 from sg.core.errors import ConfigError
 from sg.embed.video_files import DecodeJob, FrameSettings, read_video
@@ -55,14 +56,14 @@ def cpu_ms(acts: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, 
     return times
 
 
-def compare(film: Path, seconds: int, count: int, repeats: int) -> str:
-    """The numbers of one film and number of frames, as a row."""
+def compare(video: Path, seconds: int, count: int, repeats: int) -> str:
+    """The numbers of one video and number of frames, as a row."""
     indices, num_frames = middle_of_segments(count, seconds * FPS), seconds * FPS
     times = cpu_ms(
         {
-            "auto": lambda: read_frames(film, MiddleOfSegments(count)),
-            "decord": lambda: decode_with_decord(film, indices, num_frames),
-            "torchcodec": lambda: decode_with_torchcodec(film, indices, num_frames),
+            "auto": lambda: read_frames(video, MiddleOfSegments(count)),
+            "decord": lambda: decode_with_decord(video, indices, num_frames),
+            "torchcodec": lambda: decode_with_torchcodec(video, indices, num_frames),
         },
         repeats,
     )
@@ -73,20 +74,20 @@ def compare(film: Path, seconds: int, count: int, repeats: int) -> str:
 
 def clips_a_second(folder: Path, gop: int, preset: str, repeats: int) -> float:
     """Short clips that one core brings from mp4 to 8 frames of 224 pixels a second."""
-    make_film(folder / "clip.mp4", CLIP_S, gop, preset)
+    make_video(folder / "clip.mp4", CLIP_S, gop, preset)
     job = DecodeJob(VideoRecord("clip", "benchmark", "clip.mp4"), FrameSettings(folder, 8, 224, True, "auto"))
     return 1000 / cpu_ms({"clip": lambda: read_video(job)}, repeats)["clip"]
 
 
 def main(seconds: Sequence[int], gop: int, repeats: int) -> None:
     """Print the table."""
-    print("| film | frames | auto, ms | decord, ms | torchcodec, ms | auto / best |\n|---:|---:|---:|---:|---:|---:|")
+    print("| video | frames | auto, ms | decord, ms | torchcodec, ms | auto / best |\n|---:|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         for length in seconds:
-            film = make_film(Path(folder) / f"{length}.mp4", length, gop)
+            video = make_video(Path(folder) / f"{length}.mp4", length, gop)
             for count in COUNTS:
-                print(compare(film, length, count, repeats if length < 600 else max(1, repeats // 3)), flush=True)
-            film.unlink()
+                print(compare(video, length, count, repeats if length < 600 else max(1, repeats // 3)), flush=True)
+            video.unlink()
         print(f"\nclips of {CLIP_S} s a second and core, from mp4 to 8 frames of 224 pixels:")
         for preset in ("ultrafast", "veryfast", "medium"):
             print(f"  x264 {preset}: {clips_a_second(Path(folder), gop, preset, 3 * repeats):.1f}", flush=True)
@@ -95,7 +96,7 @@ def main(seconds: Sequence[int], gop: int, repeats: int) -> None:
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--seconds", type=int, nargs="+", default=[10, 60, 600, 3600], help="lengths of the films")
+    parser.add_argument("--seconds", type=int, nargs="+", default=[10, 60, 600, 3600], help="lengths of the videos")
     parser.add_argument("--gop", type=int, default=250, help="frames between two key frames")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()

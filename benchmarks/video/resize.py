@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.video.films import FPS, make_film
 from benchmarks.video.frame_readers import cpu_ms
+from benchmarks.video.videos import FPS, make_video
 from sg.video.reader import read_frames
 from sg.video.resize import resize
 from sg.video.sampling import MiddleOfSegments
@@ -36,15 +36,15 @@ def by_torch(frames: NDArray[np.uint8], *, in_float: bool) -> NDArray[np.uint8]:
 
 
 def main() -> None:
-    """Print the table, for the frames of a film and for noise."""
+    """Print the table, for the frames of a video and for noise."""
 
     import torch
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        film = make_film(Path(folder) / "clip.mp4", 10, 10 * FPS)
-        pictures = {"film": read_frames(film, MiddleOfSegments(8)).frames}
-    pictures["noise"] = np.random.default_rng(0).integers(0, 256, pictures["film"].shape, dtype=np.uint8)
+        video = make_video(Path(folder) / "clip.mp4", 10, 10 * FPS)
+        pictures = {"video": read_frames(video, MiddleOfSegments(8)).frames}
+    pictures["noise"] = np.random.default_rng(0).integers(0, 256, pictures["video"].shape, dtype=np.uint8)
     print("| frames | way | ms | of torch's float kernel | other pixels | most, grey levels |")
     print("|---|---|---:|---:|---:|---:|")
     for name, frames in pictures.items():

@@ -1,6 +1,6 @@
-"""The demo world: a procedural miniature of the study's data, rendered as real H.264 films with captions and questions.
+"""The demo world: a procedural miniature of the data, with H.264 video files, captions, questions and subtitles.
 
-world (what can be in a video) -> render (its pixels), language (its captions, questions, subtitles) -> corpus (which
-videos there are) -> build (files on disk). `assets/` holds the small pretrained tower and language model that
-`pretrain/` rebuilds from nothing.
+`world` says what a video can show, `render` draws its pixels, `language` writes its captions, questions and subtitles,
+`corpus` draws the videos of a world, `build` writes the files. `assets/` holds the small pretrained vision tower and
+language model; `pretrain/` trains them from scratch.
 """

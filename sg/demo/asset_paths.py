@@ -1,4 +1,4 @@
-"""Where the committed assets of the demo lie: the pretrained tower, the text-only language model and its tokenizer."""
+"""Paths of the demo's committed assets: the pretrained vision tower, the language model and its tokenizer."""
 
 from pathlib import Path
 

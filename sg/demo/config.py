@@ -6,7 +6,7 @@ from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
 
 SHARE_GEMINI_K = 530
-"""The release has 530k captioned videos: the demo has `videos_per_k` videos for each thousand of them."""
+"""The ShareGemini release has 530k captioned videos: the demo has `videos_per_k` videos for each thousand of them."""
 
 
 @dataclass
@@ -14,14 +14,14 @@ class DemoWorldConfig:
     """Size and seed of a demo world.
 
     Attributes:
-        world_seed: draws the world: which values are common, every video, question and subtitle.
+        world_seed: seed of the world: the common values, and every video, question and subtitle.
         videos_per_k: demo videos for each thousand of the real corpus (10 gives 5,300).
-        align_clips: short clips with an alt text each, for the align stage.
-        instruct_clips: clips with a dialog each, for the instruct stage.
-        turns_per_dialog: questions and answers of one dialog.
+        align_clips: short videos with one alt text each, for the align stage.
+        instruct_clips: videos with one dialog each, for the instruct stage.
+        turns_per_dialog: pairs of question and answer per dialog.
         benchmark_videos: videos of each duration (short, medium, long) in the benchmark.
         questions_per_video: questions about each of them.
-        workers: processes that render at the same time; the files do not depend on it.
+        workers: processes that render in parallel; the files do not depend on their number.
     """
 
     world_seed: int = 0

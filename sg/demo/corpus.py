@@ -1,7 +1,7 @@
-"""Which films a demo world has: the Zipf corpus with its near duplicates, the align and instruct sets, the benchmark.
+"""The videos of a demo world: the caption corpus with near duplicates, the align and instruct sets, the benchmark.
 
-Every set has a random generator of its own, seeded by the world seed and the set's name. No scene of the benchmark is
-shown in any of the other sets.
+Every set has its own random generator, seeded by the world seed and the name of the set. No scene of the benchmark is
+shown in another set.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sg.demo.config import DemoWorldConfig
 from sg.demo.language import (
     ALT_TEXT_REQUEST,
     KINDS,
-    Cue,
-    Question,
+    DemoCue,
+    DemoQuestion,
     alt_text,
     ask,
     subtitle_block,
@@ -40,92 +40,92 @@ from sg.demo.world import (
 CORPUS_MIX = {"short": 0.80, "medium": 0.15, "long": 0.05}
 INSTRUCT_MIX = {"short": 0.60, "medium": 0.25, "long": 0.15}
 FAMILY_SHARE = 0.45
-"""Different contents as a share of the corpus; the other videos are near duplicates of them."""
+"""Distinct contents as a fraction of the corpus; the other videos are near duplicates of them."""
 FAMILY_EXPONENT = 0.7
 """Family number r (from 1) has further copies with weight r^-0.7."""
 VARIATION_SHARE = 0.30
-"""Copies of which one action or texture is drawn anew; the others differ in how they are filmed only."""
+"""Fraction of the copies of which one action or texture is drawn again; the others differ in the rendering only."""
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
-    """One video file to be: its name without suffix, what it shows, and how it is filmed."""
+class DemoVideo:
+    """One video: its id (the file name without suffix), what it shows, and how it is rendered."""
 
-    film_id: str
+    video_id: str
     spec: VideoSpec
     take: Take
     family: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class InstructFilm:
-    """A film and the questions of its dialog; `cues` are its subtitles, empty for every other film."""
+class InstructVideo:
+    """A video of the instruct set with the questions of its dialog; every second video has subtitles, `cues`."""
 
-    film: Film
-    questions: tuple[Question, ...]
-    cues: tuple[Cue, ...]
+    video: DemoVideo
+    questions: tuple[DemoQuestion, ...]
+    cues: tuple[DemoCue, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class BenchmarkFilm:
-    """A film of the benchmark with its questions and subtitles."""
+class BenchmarkVideo:
+    """A video of the benchmark with its questions and subtitles."""
 
-    film: Film
-    questions: tuple[Question, ...]
-    cues: tuple[Cue, ...]
+    video: DemoVideo
+    questions: tuple[DemoQuestion, ...]
+    cues: tuple[DemoCue, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DemoWorld:
-    """Everything there is in one world."""
+    """All videos of one world."""
 
-    corpus: tuple[Film, ...]
-    align: tuple[Film, ...]
-    instruct: tuple[InstructFilm, ...]
-    benchmark: tuple[BenchmarkFilm, ...]
-
-    @property
-    def training_films(self) -> list[Film]:
-        """The films that any stage may learn from."""
-        return [*self.corpus, *self.align, *(item.film for item in self.instruct)]
+    corpus: tuple[DemoVideo, ...]
+    align: tuple[DemoVideo, ...]
+    instruct: tuple[InstructVideo, ...]
+    benchmark: tuple[BenchmarkVideo, ...]
 
     @property
-    def films(self) -> list[Film]:
-        """All films."""
-        return [*self.training_films, *(item.film for item in self.benchmark)]
+    def training_videos(self) -> list[DemoVideo]:
+        """All videos of the training stages."""
+        return [*self.corpus, *self.align, *(item.video for item in self.instruct)]
+
+    @property
+    def videos(self) -> list[DemoVideo]:
+        """All videos."""
+        return [*self.training_videos, *(item.video for item in self.benchmark)]
 
 
 def make_world(config: DemoWorldConfig) -> DemoWorld:
-    """Draw a world; the same config gives the same world."""
+    """Draw a world; the same config always returns the same world."""
     law = zipf_law(config.world_seed)
     corpus = _make_corpus(_generator(config, "corpus"), law, config.corpus_videos)
     align = _make_align(_generator(config, "align"), law, config.align_clips)
     instruct = _make_instruct(_generator(config, "instruct"), law, config)
-    seen = scenes_of([*corpus, *align, *(item.film for item in instruct)])
+    seen = scenes_of([*corpus, *align, *(item.video for item in instruct)])
     benchmark = _make_benchmark(_generator(config, "benchmark"), config, seen)
     return DemoWorld(corpus, align, instruct, benchmark)
 
 
-def scenes_of(films: Iterable[Film]) -> set[Scene]:
-    """Every scene that one of the films shows."""
-    return {scene for film in films for scene in film.spec.scenes}
+def scenes_of(videos: Iterable[DemoVideo]) -> set[Scene]:
+    """All scenes that the videos show."""
+    return {scene for video in videos for scene in video.spec.scenes}
 
 
-def align_dialog(film: Film) -> Dialog:
-    """The film's alt text as a dialog of one turn."""
-    turns = (Turn("human", f"<video>\n{ALT_TEXT_REQUEST}"), Turn("gpt", alt_text(film.spec)))
-    return Dialog(film.film_id, "video", f"{film.film_id}.mp4", turns)
+def align_dialog(video: DemoVideo) -> Dialog:
+    """The video's alt text as a dialog of one turn."""
+    turns = (Turn("human", f"<video>\n{ALT_TEXT_REQUEST}"), Turn("gpt", alt_text(video.spec)))
+    return Dialog(video.video_id, "video", f"{video.video_id}.mp4", turns)
 
 
-def instruct_dialog(item: InstructFilm) -> Dialog:
-    """The questions about a film as one dialog; its subtitles, if any, stand in the first turn as in the benchmark."""
+def instruct_dialog(item: InstructVideo) -> Dialog:
+    """The questions about a video as one dialog; the first turn holds its subtitles, if any, as in the benchmark."""
     block = subtitle_block(item.cues)
     turns = []
     for number, question in enumerate(item.questions):
         lead = ["<video>", *([block] if block else [])] if number == 0 else []
         turns.append(Turn("human", "\n".join([*lead, question.prompt])))
         turns.append(Turn("gpt", question.response))
-    return Dialog(item.film.film_id, "video", f"{item.film.film_id}.mp4", tuple(turns))
+    return Dialog(item.video.video_id, "video", f"{item.video.video_id}.mp4", tuple(turns))
 
 
 def _generator(config: DemoWorldConfig, part: str) -> random.Random:
@@ -136,8 +136,8 @@ def _draw_duration(rng: random.Random, mix: dict[str, float]) -> str:
     return rng.choices(list(mix), list(mix.values()))[0]
 
 
-def _make_corpus(rng: random.Random, law: Law, size: int) -> tuple[Film, ...]:
-    """Families of near duplicates: each has its content once as drawn, its further copies may vary in one attribute."""
+def _make_corpus(rng: random.Random, law: Law, size: int) -> tuple[DemoVideo, ...]:
+    """Families of near duplicates: one video as drawn, and copies of which some differ in one attribute."""
     num_families = max(1, round(size * FAMILY_SHARE))
     families = [draw_video(rng, law, _draw_duration(rng, CORPUS_MIX)) for _ in range(num_families)]
     weights = itertools.accumulate((rank + 1) ** -FAMILY_EXPONENT for rank in range(num_families))
@@ -148,38 +148,40 @@ def _make_corpus(rng: random.Random, law: Law, size: int) -> tuple[Film, ...]:
         members.append((family, vary_one_attribute(rng, law, families[family]) if varied else families[family]))
     rng.shuffle(members)
     return tuple(
-        Film(f"demo-{number:05d}", spec, Take.draw(rng), family) for number, (family, spec) in enumerate(members)
+        DemoVideo(f"demo-{number:05d}", spec, Take.draw(rng), family) for number, (family, spec) in enumerate(members)
     )
 
 
-def _make_align(rng: random.Random, law: Law, size: int) -> tuple[Film, ...]:
-    return tuple(Film(f"align-{number:04d}", draw_video(rng, law, "short"), Take.draw(rng)) for number in range(size))
+def _make_align(rng: random.Random, law: Law, size: int) -> tuple[DemoVideo, ...]:
+    return tuple(
+        DemoVideo(f"align-{number:04d}", draw_video(rng, law, "short"), Take.draw(rng)) for number in range(size)
+    )
 
 
-def _make_instruct(rng: random.Random, law: Law, config: DemoWorldConfig) -> tuple[InstructFilm, ...]:
+def _make_instruct(rng: random.Random, law: Law, config: DemoWorldConfig) -> tuple[InstructVideo, ...]:
     items = []
     for number in range(config.instruct_clips):
         spec = draw_video(rng, law, _draw_duration(rng, INSTRUCT_MIX))
-        film = Film(f"instruct-{number:04d}", spec, Take.draw(rng))
+        video = DemoVideo(f"instruct-{number:04d}", spec, Take.draw(rng))
         kinds = rng.sample(KINDS, config.turns_per_dialog)
         questions = tuple(ask(rng, law, spec, kind) for kind in kinds)
         cues = tuple(subtitles(rng, spec, FRAMES_PER_SCENE)) if number % 2 else ()
-        items.append(InstructFilm(film, questions, cues))
+        items.append(InstructVideo(video, questions, cues))
     return tuple(items)
 
 
-def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene]) -> tuple[BenchmarkFilm, ...]:
-    """Videos under the uniform law, as many of each duration; kinds of questions take turns, so all are as frequent."""
-    items: list[BenchmarkFilm] = []
+def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene]) -> tuple[BenchmarkVideo, ...]:
+    """Videos under the uniform law, equally many of each duration; the kinds of questions alternate."""
+    items: list[BenchmarkVideo] = []
     kinds = itertools.cycle(KINDS)
     for duration in DURATIONS:
         for _ in range(config.benchmark_videos):
             spec = draw_video(rng, UNIFORM, duration)
             while not seen.isdisjoint(spec.scenes):
                 spec = draw_video(rng, UNIFORM, duration)
-            film = Film(f"bench-{len(items):03d}", spec, Take.draw(rng))
+            video = DemoVideo(f"bench-{len(items):03d}", spec, Take.draw(rng))
             questions = tuple(
                 ask(rng, UNIFORM, spec, kind) for kind in itertools.islice(kinds, config.questions_per_video)
             )
-            items.append(BenchmarkFilm(film, questions, tuple(subtitles(rng, spec, FRAMES_PER_SCENE))))
+            items.append(BenchmarkVideo(video, questions, tuple(subtitles(rng, spec, FRAMES_PER_SCENE))))
     return tuple(items)

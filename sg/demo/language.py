@@ -1,8 +1,8 @@
-"""The demo's telegraphic language: captions, alt texts, questions, subtitles. A few hundred words, one spelling each.
+"""The demo's simplified language: captions, alt texts, questions and subtitles, with a small fixed vocabulary.
 
-A caption tells each scene after the other: background, number of actors, then each actor as texture, colour, shape,
-action and cell. Questions have four options; the answer repeats the option's word before its letter (`red B`), which
-the official answer reader understands.
+A caption describes the scenes in order: background, number of actors, then each actor by texture, colour, shape, action
+and cell. Questions have four options. An answer is the option's word and its letter (`red B`), which the official
+answer extraction of Video-MME reads correctly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ALT_TEXT_REQUEST = "Name"
 ANSWER_REQUEST = "Answer:"
 SUBTITLE_HEADER = "Subs:"
 SUBTITLE_MARK = ">"
-"""Every subtitle line begins with it, so that a line's first word is written as everywhere else."""
+"""Every subtitle line begins with it, so that the first word of a line is tokenized as within a line."""
 MENTION_PROBABILITY = 0.35
 
 TASK_TYPES = {
@@ -32,22 +32,22 @@ TASK_TYPES = {
     "scene": "Information Synopsis",
     "order": "Temporal Reasoning",
 }
-"""Kinds of questions -> Video-MME's name for them, in the benchmark's `task_type` column."""
+"""Kind of question -> its name in Video-MME, the benchmark's column `task_type`."""
 KINDS = tuple(TASK_TYPES)
 QUESTION_WORDS = (
     *("Q", "place", "shown", "after", "many", "where", "colour", "object", "does", "pattern", "?"),
     *(":", ",", ".", "then", "and"),
 )
-"""Every word of questions, captions and alt texts that is no value of an attribute."""
+"""All words of questions, captions and alt texts that are not values of an attribute."""
 
 
 def actor_phrase(actor: Actor) -> str:
-    """Everything about one actor."""
+    """The full description of one actor."""
     return f"{actor.texture} {actor.colour} {actor.shape} {actor.action} {actor.cell}"
 
 
 def scene_phrase(scene: Scene) -> str:
-    """Everything about one scene."""
+    """The full description of one scene."""
     count = VALUES["count"][len(scene.actors) - 1]
     return f"{scene.background} {count} : " + " , ".join(actor_phrase(actor) for actor in scene.actors) + " ."
 
@@ -63,13 +63,13 @@ def caption_from_extra(extra: str) -> str:
 
 
 def alt_text(spec: VideoSpec) -> str:
-    """The short text of a web page about the first scene: colours and shapes only."""
+    """The alt text, as a web page might have it: colours and shapes of the first scene."""
     return " and ".join(f"{actor.colour} {actor.shape}" for actor in spec.scenes[0].actors) + " ."
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A question with four options; `answer` is the letter of the right one."""
+class DemoQuestion:
+    """A question with four options; `answer` is the letter of the right option."""
 
     kind: str
     text: str
@@ -78,7 +78,7 @@ class Question:
 
     @property
     def response(self) -> str:
-        """The answer as the model learns to say it: word, then letter."""
+        """The answer that the model is trained to give: the word, then the letter."""
         return f"{self.options[LETTERS.index(self.answer)]} {self.answer}"
 
     @property
@@ -88,23 +88,23 @@ class Question:
 
     @property
     def prompt(self) -> str:
-        """The question as it is put to the model, in the layout of Video-MME's prompt."""
+        """The question as the model reads it, in the layout of Video-MME's prompt."""
         return "\n".join([self.text, *self.lettered_options, ANSWER_REQUEST])
 
 
 def _distractors(
     rng: random.Random, law: Law, name: str, answer: str, present: Sequence[str], banned: Sequence[str] = ()
 ) -> list[str]:
-    """Three wrong values from the answer's own law; half of the time one of them is shown elsewhere in the video."""
+    """Three wrong values from the law of the answer; in half of the cases one is shown elsewhere in the video."""
     others = sorted(set(present) - {answer, *banned})
     wrong = [rng.choice(others)] if others and rng.random() < 0.5 else []
     return wrong + law.draw_distinct(rng, name, 3 - len(wrong), without=[answer, *wrong, *banned])
 
 
-def ask(rng: random.Random, law: Law, spec: VideoSpec, kind: str) -> Question:
-    """A question of the given kind about `spec`; `order` needs two scenes and turns into `scene` where there is one.
+def ask(rng: random.Random, law: Law, spec: VideoSpec, kind: str) -> DemoQuestion:
+    """Draw a question of the given kind about `spec`; `order` needs two scenes and becomes `scene` where there is one.
 
-    The options follow `law`, the same as the answer, so that knowing which words are frequent does not help.
+    Wrong options follow the same `law` as the answer, so that the frequency of a word does not reveal the answer.
     """
     if kind == "order" and len(spec.scenes) == 1:
         kind = "scene"
@@ -137,15 +137,15 @@ def ask(rng: random.Random, law: Law, spec: VideoSpec, kind: str) -> Question:
     return _shuffled(rng, kind, text, answer, wrong)
 
 
-def _shuffled(rng: random.Random, kind: str, text: str, answer: str, wrong: Sequence[str]) -> Question:
+def _shuffled(rng: random.Random, kind: str, text: str, answer: str, wrong: Sequence[str]) -> DemoQuestion:
     options = [answer, *wrong]
     rng.shuffle(options)
     first, second, third, fourth = options
-    return Question(kind, text, (first, second, third, fourth), LETTERS[options.index(answer)])
+    return DemoQuestion(kind, text, (first, second, third, fourth), LETTERS[options.index(answer)])
 
 
 @dataclass(frozen=True, slots=True)
-class Cue:
+class DemoCue:
     """A subtitle line, shown around one frame."""
 
     frame: int
@@ -154,26 +154,26 @@ class Cue:
 
 def subtitles(
     rng: random.Random, spec: VideoSpec, frames_per_scene: int, mention_probability: float = MENTION_PROBABILITY
-) -> list[Cue]:
-    """A narrator's lines: each actor is mentioned with the given probability, at a frame of its scene of its own."""
+) -> list[DemoCue]:
+    """Draw the subtitles: each actor is mentioned with the given probability, each at another frame of its scene."""
     cues = []
     for at, scene in enumerate(spec.scenes):
-        # Not the first frame: a cue cannot begin before the film does.
+        # Not the first frame: its cue would begin before the video.
         frames = sorted(rng.sample(range(1, frames_per_scene), len(scene.actors)))
         for frame, actor in zip(frames, scene.actors, strict=True):
             if rng.random() < mention_probability:
                 text = f"{SUBTITLE_MARK} {scene.background} {actor_phrase(actor)}"
-                cues.append(Cue(at * frames_per_scene + frame, text))
+                cues.append(DemoCue(at * frames_per_scene + frame, text))
     return cues
 
 
-def subtitle_block(cues: Sequence[Cue]) -> str:
-    """The part of a prompt that shows the subtitles: a header line, then one line a cue; empty without cues."""
+def subtitle_block(cues: Sequence[DemoCue]) -> str:
+    """The part of a prompt that shows the subtitles: a header line, then one line per cue; empty without cues."""
     return "\n".join([SUBTITLE_HEADER, *(cue.text for cue in cues)]) if cues else ""
 
 
-def srt(cues: Sequence[Cue], fps: float) -> str:
-    """The cues as an .srt file; each is shown for 0.8 of a frame time around its frame's own time."""
+def srt(cues: Sequence[DemoCue], fps: float) -> str:
+    """The cues as an .srt file; each is shown for 0.8 frame intervals around the time of its frame."""
     blocks = []
     for number, cue in enumerate(cues, start=1):
         start, end = round((cue.frame - 0.4) * 1000 / fps), round((cue.frame + 0.4) * 1000 / fps)
@@ -188,6 +188,6 @@ def _timestamp(milliseconds: int) -> str:
     return f"{hours:02d}:{minutes:02d}:{seconds:02d},{rest:03d}"
 
 
-def any_question(rng: random.Random, spec: VideoSpec) -> Question:
-    """A question of a random kind under the uniform law."""
+def any_question(rng: random.Random, spec: VideoSpec) -> DemoQuestion:
+    """Draw a question of a random kind under the uniform law."""
     return ask(rng, UNIFORM, spec, rng.choice(KINDS))

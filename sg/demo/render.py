@@ -1,4 +1,4 @@
-"""From a spec to pixels: 64 x 64 frames whose four cells hold the actors, each doing its action."""
+"""Rendering: 64 x 64 frames whose four cells show the actors and their actions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CELL = SIZE // 2
 FRAMES_PER_SCENE = 8
 FPS = 1.0
 RADIUS = 9.3
-"""Of an actor of size 1, in pixels."""
+"""Radius of an actor of size 1, in pixels."""
 
 PALETTE: dict[str, tuple[int, int, int]] = {
     "red": (225, 35, 35),
@@ -47,7 +47,7 @@ def _blend(low: tuple[int, int, int], high: tuple[int, int, int], share: Plane) 
 
 @cache
 def _background(name: str) -> Plane:
-    """The empty scene, float32 [64, 64, 3]; coarse patterns that survive the codec."""
+    """The empty scene, float32 [64, 64, 3]. The patterns are coarse, so that the codec keeps them."""
     down, x, y = _ROWS / SIZE, _COLUMNS, _ROWS
     if name == "night":
         stars: Plane = ((x * 7 + y * 13) % 61 < 1.5).astype(np.float32)
@@ -79,7 +79,7 @@ def _background(name: str) -> Plane:
 
 @dataclass(frozen=True, slots=True)
 class _Motion:
-    """Where an actor is in each frame, in pixels; every field has shape [T, 1, 1], with T = 1 when nothing moves."""
+    """Position, size, angle and opacity of an actor per frame, [T, 1, 1] each, or [1, 1, 1] where it is constant."""
 
     x: Plane
     y: Plane
@@ -115,7 +115,7 @@ def _motion(action: str, take: Take, frames: int) -> _Motion:
 
 
 def _paint(canvas: Plane, colour: Plane | np.float32, alpha: Plane) -> None:
-    """Lay `colour` over `canvas` ([T, h, w, 3], changed in place) with opacity `alpha` ([T or 1, h, w])."""
+    """Blend `colour` into `canvas` ([T, h, w, 3], changed in place) with opacity `alpha` ([T or 1, h, w])."""
     canvas += (colour - canvas) * alpha[..., None]
 
 
@@ -152,7 +152,7 @@ def _paint_actor(canvas: Plane, actor: Actor, take: Take) -> None:
 
 
 def render_scene(scene: Scene, take: Take, frames: int = FRAMES_PER_SCENE) -> Plane:
-    """One scene before brightness and grain, float32 [frames, 64, 64, 3]."""
+    """One scene before brightness and grain are applied, float32 [frames, 64, 64, 3]."""
     canvas = np.repeat(_background(scene.background)[None], frames, axis=0)
     for actor in scene.actors:
         row, column = divmod(CELLS.index(actor.cell), 2)
@@ -163,8 +163,8 @@ def render_scene(scene: Scene, take: Take, frames: int = FRAMES_PER_SCENE) -> Pl
 
 def render(spec: VideoSpec, take: Take, frames_per_scene: int = FRAMES_PER_SCENE) -> NDArray[np.uint8]:
     """The frames of a video, uint8 RGB [T, 64, 64, 3]; the same spec and take give the same bytes."""
-    film = np.concatenate([render_scene(scene, take, frames_per_scene) for scene in spec.scenes])
+    video = np.concatenate([render_scene(scene, take, frames_per_scene) for scene in spec.scenes])
     grain = np.random.default_rng(take.seed).standard_normal((SIZE, SIZE, 1), dtype=np.float32)
-    film *= np.float32(take.brightness)
-    film += np.float32(take.grain) * grain
-    return np.clip(film, 0, 255, out=film).astype(np.uint8)
+    video *= np.float32(take.brightness)
+    video += np.float32(take.grain) * grain
+    return np.clip(video, 0, 255, out=video).astype(np.uint8)

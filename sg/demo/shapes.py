@@ -1,7 +1,7 @@
-"""Outlines, textures and action marks of the actors, as functions of the plane.
+"""Outlines, textures and action marks of the actors, as functions of x and y.
 
-Coordinates have x to the right and y down. A shape's function is negative inside and grows roughly like the distance
-to its edge, so that edges can be drawn smooth. A mark's function gives the distance to its lines.
+x points to the right and y down. The function of a shape is negative inside it and grows roughly like the distance to
+its edge, so that edges can be drawn smoothly. The function of a mark returns the distance to its lines.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Plane: TypeAlias = NDArray[np.floating[Any]]
-"""Any number of leading axes, then rows and columns."""
+"""[..., rows, columns]"""
 
 Field: TypeAlias = Callable[[Plane, Plane], Plane]
 
@@ -85,7 +85,7 @@ TEXTURE_MASKS: dict[str, Callable[[Plane, Plane], NDArray[np.bool_]]] = {
     "checked": lambda x, y: np.sin(5.6 * x) * np.sin(5.6 * y) > 0,
     "halved": lambda x, y: x > 0,
 }
-"""Where the second tone of a texture goes. `plain` has none; `rimmed` draws a thick outline instead."""
+"""Where a texture shows its second tone. `plain` has none; `rimmed` has a thick outline instead."""
 
 
 def _segment(x: Plane, y: Plane, x0: float, y0: float, x1: float, y1: float) -> Plane:
@@ -108,7 +108,7 @@ def _dots(radius: float, count: int, dot: float) -> Field:
 
 def _arcs(x: Plane, y: Plane) -> Plane:
     """Two arcs around the centre, above right and below left."""
-    # Large away from the diagonal, so that the circle is cut into two arcs.
+    # The distance grows away from the diagonal, which cuts the circle into two arcs.
     off_diagonal: Plane = np.maximum(0.0, np.abs(x + y) - 10.0)
     circle: Plane = np.abs(_radius(x, y) - 14.0)
     return circle + 4.0 * off_diagonal
@@ -136,4 +136,7 @@ MARK_FIELDS: dict[str, Field] = {
     "falls": _segments((-7.0, -16.0, -7.0, -11.0), (0.0, -16.0, 0.0, -11.0), (7.0, -16.0, 7.0, -11.0)),
     "swings": _hanging,
 }
-"""What an action leaves in every frame, in pixels of a 32 x 32 cell. `rests` leaves nothing, `glows` a halo."""
+"""The mark of each action, drawn in every frame, in pixels of a 32 x 32 cell. `rests` has none, `glows` has a halo.
+
+One frame shows the action thereby: the vision tower reads single frames.
+"""

@@ -1,6 +1,7 @@
-"""What can be in a demo video, and how one is drawn: scenes of a background and one to four actors in a 2 x 2 grid.
+"""What a demo video can show, and how one is drawn: scenes with a background and one to four actors in a 2 x 2 grid.
 
-Every draw goes through a `Law`: how frequent each value is. The corpus follows Zipf's law, the benchmark is uniform.
+A `Law` holds the probability of each value, and every draw uses one. The caption corpus follows Zipf's law; the
+benchmark is uniform (docs/reference/demo_world.md, section 1).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ BACKGROUNDS = ("night", "meadow", "desert", "sea", "snow", "wall", "city", "suns
 CELLS = ("topleft", "topright", "bottomleft", "bottomright")
 NUMBERS = ("one", "two", "three", "four")
 DURATIONS = {"short": 1, "medium": 2, "long": 4}
-"""Scenes of each kind of video."""
+"""Number of scenes by duration."""
 
 VALUES: dict[str, tuple[str, ...]] = {
     "colour": COLOURS,
@@ -41,7 +42,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """One thing in a scene. Colours and shapes are unique inside a scene, so each of them names one actor."""
+    """One object in a scene. Colours and shapes are unique within a scene, so each of them identifies one actor."""
 
     texture: str
     colour: str
@@ -52,7 +53,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A background and its actors in the order of their cells. Backgrounds are unique inside a video."""
+    """A background and its actors in the order of their cells. Backgrounds are unique within a video."""
 
     background: str
     actors: tuple[Actor, ...]
@@ -60,7 +61,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class VideoSpec:
-    """What a video shows, scene after scene."""
+    """What a video shows: its scenes in order."""
 
     scenes: tuple[Scene, ...]
 
@@ -75,7 +76,7 @@ class VideoSpec:
         return [actor for scene in self.scenes for actor in scene.actors]
 
     def to_json(self) -> str:
-        """One line of JSON that `from_json` reads back."""
+        """The spec as one line of JSON, which `from_json` reads."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
@@ -94,7 +95,10 @@ class VideoSpec:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """How a spec is filmed: what two near duplicates differ in. Lengths are in pixels, brightness is a factor."""
+    """How a spec is rendered: the differences between two near duplicates.
+
+    Shifts are in pixels, the phase of motions in radians; brightness and size are factors.
+    """
 
     seed: int
     shift_x: float
@@ -119,11 +123,11 @@ class Take:
 
 
 class Law:
-    """How frequent the values of every attribute are.
+    """The probability of each value of every attribute.
 
     Args:
-        exponents: attribute -> Zipf exponent; an attribute that is not named is uniform.
-        rng: decides which value is the frequent one; None keeps the order of the tables.
+        exponents: attribute -> Zipf exponent; all other attributes are uniform.
+        rng: shuffles which values are frequent; None keeps the order of the tables.
         count_weights: weights of one, two, three and four actors in a scene.
     """
 
@@ -147,12 +151,12 @@ class Law:
             self._tables[name] = (values, list(itertools.accumulate(self.weights[name].values())))
 
     def draw(self, rng: random.Random, name: str) -> str:
-        """One value of attribute `name`."""
+        """Draw one value of the attribute `name`."""
         values, cumulative = self._tables[name]
         return values[min(bisect.bisect(cumulative, rng.random()), len(values) - 1)]
 
     def draw_distinct(self, rng: random.Random, name: str, count: int, without: Sequence[str] = ()) -> list[str]:
-        """`count` different values, none of them in `without`: draws that repeat a value are thrown away."""
+        """Draw `count` different values that are not in `without`; repeated draws are rejected."""
         drawn: list[str] = []
         while len(drawn) < count:
             value = self.draw(rng, name)
@@ -165,13 +169,13 @@ UNIFORM = Law()
 
 
 def zipf_law(world_seed: int) -> Law:
-    """The law of the caption corpus of one world: few values are common, most are rare."""
+    """The law of the caption corpus of one world: a few values are common, most are rare."""
     exponents = {"colour": 1.0, "shape": 1.0, "action": 1.0, "texture": 0.5, "background": 0.5}
     return Law(exponents, random.Random(world_seed), count_weights=(0.3, 0.4, 0.2, 0.1))
 
 
 def draw_scene(rng: random.Random, law: Law, background: str, max_actors: int = 4) -> Scene:
-    """A scene on `background`: one to `max_actors` actors in different cells."""
+    """Draw a scene on `background` with one to `max_actors` actors in different cells."""
     count = min(NUMBERS.index(law.draw(rng, "count")) + 1, max_actors)
     cells = sorted(rng.sample(range(len(CELLS)), count))
     colours = law.draw_distinct(rng, "colour", count)
@@ -184,13 +188,13 @@ def draw_scene(rng: random.Random, law: Law, background: str, max_actors: int = 
 
 
 def draw_video(rng: random.Random, law: Law, duration: str, max_actors: int = 4) -> VideoSpec:
-    """A video of the given duration; its scenes have different backgrounds."""
+    """Draw a video of the given duration; its scenes have different backgrounds."""
     backgrounds = law.draw_distinct(rng, "background", DURATIONS[duration])
     return VideoSpec(tuple(draw_scene(rng, law, background, max_actors) for background in backgrounds))
 
 
 def vary_one_attribute(rng: random.Random, law: Law, spec: VideoSpec) -> VideoSpec:
-    """`spec` with the action or the texture of one actor drawn anew (it may fall on the same value)."""
+    """`spec` with the action or the texture of one actor drawn again, possibly with the same value."""
     scene_at = rng.randrange(len(spec.scenes))
     scene = spec.scenes[scene_at]
     actor_at = rng.randrange(len(scene.actors))

@@ -1,1 +1,1 @@
-"""Decode and sample frames: the only place that knows PyAV, decord and other readers."""
+"""Decode and sample frames: the only package that imports PyAV, decord and torchcodec."""

@@ -1,4 +1,7 @@
-"""Clips out of long films, exact to the frame: decoded and encoded anew, because copied packets begin at key frames."""
+"""Cutting clips out of long videos, exact to the frame.
+
+The frames are decoded and encoded again: copied packets could begin at key frames only.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,32 @@ from typing import Any
 
 from sg.core.files import atomic_path
 from sg.video.frames import UNREADABLE, ReaderLimits, UnreadableVideoError
-from sg.video.pyav_film import INDEXED_CONTAINERS, Film, decode, open_film
+from sg.video.open_video import INDEXED_CONTAINERS, OpenVideo, decode, open_video_file
 
 
-def cut_clip(film_path: Path, target: Path, start_ms: int, end_ms: int) -> Path:
-    """Write the frames that `film_path` shows from `start_ms` up to `end_ms` to `target`, whole or not at all.
+def cut_clip(source_path: Path, target: Path, start_ms: int, end_ms: int) -> Path:
+    """Write the frames that `source_path` shows from `start_ms` up to `end_ms` to `target`, whole or not at all.
 
-    H.264 in mp4 with the film's own times, as shown (rotated), without sound; an odd row or column is cut off.
+    The clip is H.264 in mp4 with the times of the source, rotated as shown, without sound. An odd last row or column
+    is cut off, because the pixel format needs even sizes.
 
     Raises:
-        UnreadableVideoError: the film cannot be read, or has no whole frame in that range.
+        UnreadableVideoError: the source cannot be read, or has no whole frame in that range.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with open_film(film_path, ReaderLimits()) as film, atomic_path(target) as temporary:
-        if not _write(temporary, _pictures(film, start_ms, end_ms), film.stream):
+    with open_video_file(source_path, ReaderLimits()) as video, atomic_path(target) as temporary:
+        if not _write(temporary, _pictures(video, start_ms, end_ms), video.stream):
             span = f"{start_ms / 1000:g} s to {end_ms / 1000:g} s"
-            raise UnreadableVideoError(UNREADABLE, f"{film_path.name}: no whole frame from {span}")
+            raise UnreadableVideoError(UNREADABLE, f"{source_path.name}: no whole frame from {span}")
     return target
 
 
-def _pictures(film: Film, start_ms: int, end_ms: int) -> Iterator[Any]:
-    base, origin = film.stream.time_base, film.stream.start_time or 0
+def _pictures(video: OpenVideo, start_ms: int, end_ms: int) -> Iterator[Any]:
+    base, origin = video.stream.time_base, video.stream.start_time or 0
     first, last = (origin + Fraction(time, 1000) / base for time in (start_ms, end_ms))
-    if start_ms and film.container.format.name in INDEXED_CONTAINERS:  # others do not find the key frame before
-        film.seek(int(first))  # where it cannot, the way from the beginning leads there too
-    for picture, whole in decode(film):
+    if start_ms and video.container.format.name in INDEXED_CONTAINERS:  # seeking is not exact in others
+        video.seek(int(first))  # where this fails, decoding from the start reaches the clip too
+    for picture, whole in decode(video):
         if picture is None or picture.pts is None:
             continue
         if picture.pts >= last:
@@ -43,7 +47,7 @@ def _pictures(film: Film, start_ms: int, end_ms: int) -> Iterator[Any]:
 
 
 def _write(path: Path, pictures: Iterator[Any], source: Any) -> int:
-    """Encode the pictures; gives how many there were."""
+    """Encode the pictures; returns how many there were."""
     import av
     import numpy as np
 
@@ -59,7 +63,7 @@ def _write(path: Path, pictures: Iterator[Any], source: Any) -> int:
                 start, size = picture.pts, (image.shape[0] // 2 * 2, image.shape[1] // 2 * 2)
                 stream.height, stream.width = size
             elif image.shape[0] < size[0] or image.shape[1] < size[1]:
-                break  # another format in mid-film: what follows is another film
+                break  # the size changes within the file: the rest is another video
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[: size[0], : size[1]]), format="rgb24")
             frame.pts, frame.time_base = picture.pts - start, source.time_base
             container.mux(stream.encode(frame))

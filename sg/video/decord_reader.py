@@ -1,7 +1,7 @@
-"""The decord backend, for those who ask for it by name.
+"""The decord backend, used only where it is named.
 
-decord 0.6.0 returns wrong frames without an error in MPEG-TS, MPEG-PS, AVI, films cut by edit lists and films with open
-groups of pictures, and keeps decoding in the background while its reader lives: see `checked_reader`.
+decord 0.6.0 returns wrong frames without an error from MPEG-TS, MPEG-PS and AVI files, files cut by edit lists, and
+files with open groups of pictures (docs/reference/internvideo2.md, section 9). See `checked_reader`.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
-    """Decode the frames that `choose` picks with decord; UnreadableVideoError when it would not do so rightly."""
+    """Decode the frames that `choose` picks; UnreadableVideoError where decord would return other ones."""
     return read_checked("decord", decode_with_decord, path, choose, limits)
 
 
 def decode_with_decord(path: Path, chosen: list[int], num_frames: int) -> NDArray[np.uint8]:
-    """The chosen frames, uint8 [T, H, W, 3]; runs native code that can hang, so call it where it can be killed."""
+    """The chosen frames, uint8 [T, H, W, 3]. Native code may block: call this in a process that can be killed."""
     decord = _import_decord()
     try:
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
         counted = len(reader)
         pictures: NDArray[np.uint8] | None = reader.get_batch(chosen).asnumpy() if counted == num_frames else None
-        # While the reader lives it decodes on in the background, without bound.
+        # As long as the reader object exists, it decodes further frames in the background, without a limit.
         del reader
     except (decord.DECORDError, RuntimeError) as error:
         text = str(error).strip().splitlines()[-1][-160:]
         raise UnreadableVideoError(UNSUPPORTED, f"{path.name}: decord cannot read it ({text})") from None
     if pictures is None:
-        raise refusal("decord", path, f"it counts {counted} frames where the film has {num_frames}")
+        raise refusal("decord", path, f"it counts {counted} frames where the video has {num_frames}")
     return pictures
 
 
@@ -48,7 +48,7 @@ def _import_decord() -> Any:
         raise ConfigError("the reader decord is not installed: `pip install decord`, or use the reader pyav") from None
     if not decord.__version__.startswith("0."):
         raise ConfigError(
-            f"the installed decord {decord.__version__} is decord2, which returns wrong frames on ordinary films: "
+            f"the installed decord {decord.__version__} is decord2, which returns wrong frames on ordinary videos: "
             "install decord 0.6.0, or use the reader pyav"
         )
     return decord

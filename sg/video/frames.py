@@ -1,4 +1,4 @@
-"""What the frame readers give: frames, what is known of a film, and the error that says why there are none."""
+"""What the frame readers return: frames, facts about a video file, and the error for a file without usable frames."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CRASHED = "crashed"
 
 
 class UnreadableVideoError(DataError):
-    """A film without usable frames. `status` is the class of what is wrong, the message says it in a sentence."""
+    """A video file without usable frames: `status` is the class of the problem, `reason` describes it in a sentence."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
@@ -40,68 +40,70 @@ class UnreadableVideoError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class ReaderLimits:
-    """What a film may ask of the machine, and how much damage is accepted."""
+    """How much memory a video file may take, and how much damage is accepted."""
 
     max_pixels: int = 2**26
-    """Largest width x height (64 megapixels): a small file can claim to hold a huge picture."""
+    """Largest width x height (64 megapixels): a small file can claim a huge picture."""
     max_output_bytes: int = 2**32
     """Largest size of the decoded frames that one call returns."""
     max_substituted: float = 0.0
-    """Share of the wanted frames that may be replaced by an earlier good one; 0 rejects a film with any such frame."""
+    """Fraction of the wanted frames that may be replaced by an earlier good one; 0 rejects a file where one is."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_substituted <= 1:
-            raise ConfigError(f"max_substituted={self.max_substituted} is no share: expected a number from 0 to 1")
+            raise ConfigError(
+                f"max_substituted={self.max_substituted} is not a fraction: expected a number from 0 to 1"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What is known of a film after its packets were counted and its first frame was decoded."""
+    """What is known of a video file after its packets were counted and its first frame was decoded."""
 
     num_frames: int
     fps: float
     duration_s: float
     width: int
-    """As shown, that is after rotation."""
+    """Pixels as shown, that is after rotation."""
     height: int
     rotation: int
-    """Degrees counter-clockwise by which the stored picture is turned for showing: 0, 90, 180 or 270."""
+    """Degrees counter-clockwise by which the stored picture is rotated to be shown: 0, 90, 180 or 270."""
     codec: str
     container: str
     declared_frames: int
-    """What the header claims; 0 when it claims nothing."""
+    """Number of frames that the header names; 0 where it names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Wanted frames of a film, in the order they were asked for."""
+    """The wanted frames of a video, in the order in which they were requested."""
 
     frames: NDArray[np.uint8]
     """uint8 [T, H, W, 3], RGB, rotated as shown."""
     indices: tuple[int, ...]
-    """Which frames of the film were asked for."""
+    """Indices of the requested frames."""
     fps: float
     num_frames: int
-    """Frames in the whole film: counted, not what a header claims."""
+    """Frames of the whole video: counted, not read from a header."""
     duration_s: float
     width: int
     height: int
     rotation: int
     codec: str
     num_bad: int
-    """Packets that could not be decoded on the way."""
+    """Packets that could not be decoded."""
     num_substituted: int
-    """Wanted frames that were lost and are replaced by the nearest earlier good one."""
+    """Wanted frames that were lost and are replaced by the last good one before them."""
 
     @property
     def timeline(self) -> Timeline:
-        """Number of frames and rate, as the sampling policies take it."""
+        """Number of frames and frame rate, the argument of the sampling policies."""
         return Timeline(self.num_frames, self.fps)
 
 
 def check_indices(path: Path, chosen: Sequence[int], num_frames: int) -> list[int]:
-    """The chosen indices as a list; DataError when there are none or one lies outside the film."""
+    """The chosen indices as a list; DataError where there are none, or one is outside of the video."""
     if not chosen or min(chosen) < 0 or max(chosen) >= num_frames:
         asked = f"{min(chosen)}..{max(chosen)}" if chosen else "none"
-        raise DataError(f"{path.name}: frames {asked} were asked for, but the film has frames 0..{num_frames - 1}")
+        raise DataError(f"{path.name}: frames {asked} were requested, but the video has frames 0..{num_frames - 1}")
     return [int(index) for index in chosen]

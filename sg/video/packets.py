@@ -1,7 +1,7 @@
-"""The packets of a film, listed without decoding: how many frames there are, when they are shown, what is lost.
+"""The packets of a video file, listed without decoding: the number of frames, their times, and what is lost.
 
-Headers count frames that are not there, and demuxers skip damaged stretches without telling. A film of which nobody
-knows what is missing must not be indexed by counting, so this module looks for the traces that a loss leaves.
+Headers count frames that do not exist, and demuxers skip damaged parts without an error. Where lost frames are unknown,
+counting returns the wrong frames, so this module looks for the traces that a loss leaves.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from typing import NamedTuple
 import av
 
 from sg.video.frames import NO_VIDEO, TRUNCATED, UnreadableVideoError
-from sg.video.pyav_film import INDEXED_CONTAINERS, MATROSKA, MP4, Film, demux, demuxer_complaints, is_zeroed
+from sg.video.open_video import INDEXED_CONTAINERS, MATROSKA, MP4, OpenVideo, demux, demuxer_complaints, is_zeroed
 from sg.video.sampling import Timeline
 
 _FALLBACK_FPS = 25.0
 _MAX_REORDER = 17
-"""Frames that may wait for one of a later packet: the codecs allow 16."""
+"""Frames that may be shown after a frame of a later packet, and one: the codecs allow 16."""
 _CUT = "ended prematurely"
 
 
 @dataclass(frozen=True, slots=True)
 class Packets:
-    """What the packets of a film tell."""
+    """What the packets of a video file show."""
 
     count: int
     """Packets with data: about the number of frames."""
     stamps: tuple[int, ...]
-    """Sorted time stamps of the frames, from the first key frame on; empty when the stamps cannot be trusted."""
+    """Sorted time stamps of the frames from the first key frame; empty where the stamps cannot be trusted."""
     keys: tuple[int, ...]
     """Sorted time stamps of the key frames."""
     num_discarded: int
     """Packets that an edit list hides."""
     num_zeroed: int
-    """Packets with a stretch of zeros that no encoder writes."""
+    """Packets with a run of zeros that no encoder writes."""
     is_open: bool
-    """Whether frames are shown before the key frame that they follow in the file (open groups of pictures)."""
+    """Whether some frames are shown before the key frame that precedes them in the file (open groups of pictures)."""
     is_gapped: bool
-    """Whether packets are lost inside the film without a trace, so that nobody knows which frames remain."""
+    """Whether an unknown number of packets is lost inside the file, so that the remaining frames cannot be numbered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is known of a film before a frame is decoded."""
+    """What is known of a video file before a frame is decoded."""
 
     fps: float
     span_s: float
-    """From the first to the last time stamp; 0 where there are none."""
+    """Seconds from the first to the last time stamp; 0 where there are none."""
     codec: str
     container: str
     declared_frames: int
@@ -59,32 +59,36 @@ class Header:
 
     @property
     def num_frames(self) -> int:
-        """Frames by the packets; decoding may find fewer where there are no time stamps."""
+        """Number of frames, from the packets; decoding may find fewer where there are no time stamps."""
         return len(self.packets.stamps) or self.packets.count
 
     def timeline(self) -> Timeline:
-        """What a sampling policy is given."""
+        """The argument of a sampling policy."""
         stamps = self.packets.stamps
         times = tuple((stamp - stamps[0]) * self.time_base for stamp in stamps) if stamps else None
         return Timeline(self.num_frames, self.fps, times)
 
     def duration_s(self, num_frames: int) -> float:
-        """Length of the film, its last frame included."""
+        """Duration of the video, with its last frame."""
         return self.span_s + 1 / self.fps if self.span_s else num_frames / self.fps
 
 
-def read_header(film: Film) -> Header:
-    """List the packets of a film that was just opened; UnreadableVideoError when it has none."""
-    packets = _list_packets(film)
+def read_header(video: OpenVideo) -> Header:
+    """List the packets of a file that was just opened.
+
+    Raises:
+        UnreadableVideoError: it has none.
+    """
+    packets = _list_packets(video)
     if not packets.count:
-        status = TRUNCATED if film.stream.frames else NO_VIDEO
-        raise UnreadableVideoError(status, f"{film.path.name}: its video stream holds no frames")
-    stream, stamps = film.stream, packets.stamps
+        status = TRUNCATED if video.stream.frames else NO_VIDEO
+        raise UnreadableVideoError(status, f"{video.path.name}: its video stream holds no frames")
+    stream, stamps = video.stream, packets.stamps
     time_base = float(stream.time_base or 0)
     span_s = (stamps[-1] - stamps[0]) * time_base if len(stamps) > 1 else 0.0
     measured = (len(stamps) - 1) / span_s if span_s > 0 else 0.0
     fps = float(stream.average_rate or 0) or measured or float(stream.guessed_rate or 0) or _FALLBACK_FPS
-    names = stream.codec.canonical_name, film.container.format.name
+    names = stream.codec.canonical_name, video.container.format.name
     return Header(fps, span_s, *names, stream.frames, time_base, packets)
 
 
@@ -96,29 +100,31 @@ class _Row(NamedTuple):
     is_key: bool
 
 
-def _list_packets(film: Film) -> Packets:
+def _list_packets(video: OpenVideo) -> Packets:
     rows: list[_Row] = []
     hidden_keys: list[int] = []
     discarded = zeroed = 0
-    with demuxer_complaints(film.complaints):
-        for packet in demux(film):
+    with demuxer_complaints(video.complaints):
+        for packet in demux(video):
             if packet.is_discard:
                 discarded += 1
                 hidden_keys += [packet.pts] if packet.is_keyframe and packet.pts is not None else []
             elif packet.size and not packet.is_corrupt:
-                zeroed += is_zeroed(film, packet)
+                zeroed += is_zeroed(video, packet)
                 rows.append(_Row(packet.pts, packet.dts, packet.pos, packet.size, packet.is_keyframe))
-    container = film.container.format.name
+    container = video.container.format.name
+    # A file that was cut off (an interrupted download) shows in one of three ways: the demuxer logs it, the index names
+    # more frames than there are, or the header of a Matroska file names a later end.
     is_cut = (
-        any(_CUT in text for text in film.complaints)
-        or len(rows) + discarded < film.stream.frames
-        or _is_short(film, rows)
+        any(_CUT in text for text in video.complaints)
+        or len(rows) + discarded < video.stream.frames
+        or _is_short(video, rows)
     )
     stamps, keys = _stamps(rows, hidden_keys, container, is_cut) if container in INDEXED_CONTAINERS else ((), ())
     if container == "avi":
-        is_gapped = _avi_is_gapped(film, len(rows))
+        is_gapped = _avi_is_gapped(video, len(rows))
     else:
-        skipped = container == MATROSKA and any(_CUT not in text for text in film.complaints)
+        skipped = container == MATROSKA and any(_CUT not in text for text in video.complaints)
         is_gapped = container != MP4 and (skipped or _skips_time_and_bytes(rows))
     return Packets(len(rows), stamps, keys, discarded, zeroed, _is_open(rows), is_gapped)
 
@@ -126,12 +132,16 @@ def _list_packets(film: Film) -> Packets:
 def _stamps(
     rows: Sequence[_Row], hidden_keys: Sequence[int], container: str, is_cut: bool
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Sorted time stamps of the frames and of the key frames; ((), ()) when they cannot be trusted."""
+    """Sorted time stamps of the frames and of the key frames; ((), ()) where they cannot be trusted.
+
+    They cannot where frames lack a stamp or share one, or where there is no key frame: an index into the stamps would
+    then name another frame than the decoder returns.
+    """
     stamps = sorted(row.pts for row in rows if row.pts is not None)
     keys = {row.pts for row in rows if row.is_key and row.pts is not None}
     keys |= set(hidden_keys)
     if container == MP4 and not hidden_keys:
-        keys |= set(stamps[:1])  # damage can hide that the first frame is one
+        keys |= set(stamps[:1])  # damage can remove the mark of the first key frame
     if len(set(stamps)) < len(rows) or not keys:
         return (), ()
     stamps = [stamp for stamp in stamps if stamp >= min(keys)]
@@ -139,12 +149,14 @@ def _stamps(
         return (), ()
     if is_cut:
         last_dts = max((row.dts for row in rows if row.dts is not None), default=stamps[-1])
-        # A frame is decoded no later than it is shown, so everything up to the last decoding time is there.
+        # A frame is decoded no later than it is shown, so all frames up to the last decoding time exist. Behind it,
+        # frames are missing in between, because the file holds them in the order of decoding.
         stamps = without_torn_end([stamp for stamp in stamps if stamp <= last_dts] or stamps[:1])
     return tuple(stamps), tuple(sorted(key for key in keys if key <= stamps[-1]))
 
 
 def _is_open(rows: Sequence[_Row]) -> bool:
+    """Whether a frame is shown before the last key frame that precedes it in the file."""
     key = None
     for row in rows:
         if row.is_key:
@@ -154,16 +166,19 @@ def _is_open(rows: Sequence[_Row]) -> bool:
     return False
 
 
-def _is_short(film: Film, rows: Sequence[_Row]) -> bool:
-    """Whether a Matroska film ends more than a second before its header says."""
+def _is_short(video: OpenVideo, rows: Sequence[_Row]) -> bool:
+    """Whether a Matroska file ends more than a second before the end that its header names."""
     last = max((row.pts for row in rows if row.pts is not None), default=None)
-    if film.container.format.name != MATROSKA or not film.container.duration or last is None:
+    if video.container.format.name != MATROSKA or not video.container.duration or last is None:
         return False
-    return bool(film.container.duration / av.time_base - last * film.stream.time_base > 1)
+    return bool(video.container.duration / av.time_base - last * video.stream.time_base > 1)
 
 
 def without_torn_end(stamps: list[int]) -> list[int]:
-    """Sorted stamps up to a gap among the last few: where a film is cut off, those behind it lost a neighbour."""
+    """The sorted stamps up to a gap among the last few.
+
+    Where a file is cut off, frames behind such a gap were stored before a frame that is lost.
+    """
     steps = [after - before for before, after in pairwise(stamps)]
     for place in range(max(0, len(steps) - _MAX_REORDER), len(steps)):
         if steps[place] > 1.5 * median(steps):
@@ -172,26 +187,28 @@ def without_torn_end(stamps: list[int]) -> list[int]:
 
 
 def _skips_time_and_bytes(rows: Sequence[_Row]) -> bool:
-    """Whether somewhere both the clock and the file jump: a stretch that the demuxer could not read.
+    """Whether time stamps and file positions jump at the same place: a part that the demuxer could not read.
 
-    The clock alone jumps in films of variable rate, the file alone where there is much sound.
+    Time stamps alone jump in videos of variable frame rate; positions alone jump over the sound between the packets.
     """
     placed = [(row.dts, row.pos, row.size) for row in rows if row.dts is not None and row.pos is not None]
     steps = [(after[0] - before[0], after[1] - before[1] - before[2]) for before, after in pairwise(placed)]
     if len(steps) < 2 or placed[-1][0] <= placed[0][0]:
         return False
     usual = median(time for time, _ in steps)
+    # A lost frame doubles the step (1.9 allows for rounding), and about a frame's bytes are missing (half of the mean:
+    # frames differ in size).
     bytes_per_tick = (placed[-1][1] - placed[0][1]) / (placed[-1][0] - placed[0][0])
     return any(time >= 1.9 * usual and skipped > 0.5 * time * bytes_per_tick for time, skipped in steps)
 
 
-def _avi_is_gapped(film: Film, count: int) -> bool:
+def _avi_is_gapped(video: OpenVideo, count: int) -> bool:
     """Whether an AVI holds fewer packets than its header counts, although the file has its full length.
 
-    Headers that count one too many are common.
+    A difference of one is accepted: many encoders count one frame too many.
     """
-    if film.stream.frames - count <= 1:
+    if video.stream.frames - count <= 1:
         return False
-    with film.path.open("rb") as stream:
+    with video.path.open("rb") as stream:
         head = stream.read(8)
-    return film.path.stat().st_size >= int.from_bytes(head[4:8], "little") + 8
+    return video.path.stat().st_size >= int.from_bytes(head[4:8], "little") + 8

@@ -1,8 +1,9 @@
-"""The default frame reader: PyAV, exact by time stamp where the container has them, by counting elsewhere.
+"""The default frame reader: PyAV, which finds frames by their time stamps where a container has them, else by counting.
 
-Films that carry their frame number in the picture decided every rule here: seeking returns wrong frames in MPEG-TS,
-MPEG-PS and AVI, and headers count frames that are not there. So frames are found by the time stamps of the packets in
-mp4 and Matroska, what is delivered is checked against what was asked, and everything else is decoded from the start.
+Every rule here was found with video files whose pictures show their frame number (docs/reference/internvideo2.md,
+section 9). Seeking returns wrong frames in MPEG-TS, MPEG-PS and AVI, and headers count frames that do not exist. So
+frames of mp4 and Matroska files are found by the time stamps of the packets, the stamp of every delivered frame is
+checked, and all other files are decoded from the start.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from sg.video.frames import (
     check_indices,
 )
 from sg.video.mp4_index import Grid, presumed_header
+from sg.video.open_video import STAMPED_CONTAINERS, OpenVideo, decode, open_video_file
 from sg.video.packets import Header, Packets, read_header, without_torn_end
-from sg.video.pyav_film import STAMPED_CONTAINERS, Film, decode, open_film
 from sg.video.sampling import FramePolicy, Timeline
 
 if TYPE_CHECKING:
@@ -37,20 +38,20 @@ if TYPE_CHECKING:
 
 
 class _Found:
-    """Pictures by frame index, and what happened on the way."""
+    """Pictures by frame index, and the damage that was met while decoding them."""
 
-    def __init__(self, film: Film, limits: ReaderLimits, num_frames: int = 0) -> None:
+    def __init__(self, video: OpenVideo, limits: ReaderLimits, num_frames: int = 0) -> None:
         self.pictures: dict[int, NDArray[np.uint8]] = {}
         self.num_frames = num_frames
         self.substituted: set[int] = set()
         self.num_bad = self.rotation = 0
-        self._name, self._max_bytes = film.path.name, limits.max_output_bytes
-        # One for all pictures: setting it up costs ten times as much as converting a small picture.
+        self._name, self._max_bytes = video.path.name, limits.max_output_bytes
+        # One converter for all pictures: its setup takes ten times as long as the conversion of a small picture.
         self._converter = VideoReformatter()
         self._size: tuple[int, int] | None = None
 
     def keep(self, index: int, picture: Any) -> None:
-        """Convert a decoded picture to RGB as shown. All pictures of a film get the size of its first one."""
+        """Convert a decoded picture to RGB, rotated as shown. All pictures of a video get the size of the first one."""
         import numpy as np
 
         self._size = self._size or (picture.width, picture.height)
@@ -66,24 +67,31 @@ class _Found:
 
 
 class _WrongFrameError(Exception):
-    """Seeking did not deliver exactly the frame that was asked for."""
+    """Seeking did not return exactly the wanted frame."""
 
 
 def read(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
-    """Decode the frames that `choose` picks; UnreadableVideoError when the film does not give them."""
+    """Decode the frames that `choose` picks.
+
+    The ways to read are tried from the fastest to the slowest: by the index of an mp4, by seeking to time stamps,
+    from the start by time stamps, from the start by counting. Each is left where it does not prove right.
+
+    Raises:
+        UnreadableVideoError: the frames are lost, or larger than `limits` allow.
+    """
     return _by_index(path, choose, limits) or _by_packets(path, choose, limits)
 
 
 def _by_index(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames | None:
-    """The frames of an ordinary mp4, found without listing its packets; None where that does not prove right."""
-    with open_film(path, limits) as film:
-        presumed = presumed_header(film)
+    """The frames of an ordinary mp4, found without listing its packets; None where the presumption fails."""
+    with open_video_file(path, limits) as video:
+        presumed = presumed_header(video)
         if presumed is None:
             return None
         header, grid = presumed
         chosen = check_indices(path, choose(header.timeline()), header.num_frames)
         try:
-            found = _seeking(film, header.packets, sorted(set(chosen)), limits, grid)
+            found = _seeking(video, header.packets, sorted(set(chosen)), limits, grid)
         except _WrongFrameError:
             return None
     return _frames(path, header, chosen, found, limits)
@@ -91,12 +99,12 @@ def _by_index(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames |
 
 def _by_packets(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
     found = None
-    with open_film(path, limits) as film:
-        header = read_header(film)
+    with open_video_file(path, limits) as video:
+        header = read_header(video)
         chosen = check_indices(path, choose(header.timeline()), header.num_frames)
         if header.packets.stamps:
             with contextlib.suppress(_WrongFrameError):
-                found = _seeking(film, header.packets, sorted(set(chosen)), limits)
+                found = _seeking(video, header.packets, sorted(set(chosen)), limits)
     if found is None and header.packets.stamps:
         found = _by_stamps(path, header.packets, sorted(set(chosen)), limits)
     if found is None:
@@ -105,9 +113,9 @@ def _by_packets(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames
 
 
 def probe(path: Path, limits: ReaderLimits) -> VideoInfo:
-    """Count the frames of a film and decode its first one; UnreadableVideoError when that fails."""
-    with open_film(path, limits) as film:
-        header = read_header(film)
+    """Count the frames of a video file and decode its first one; UnreadableVideoError where that fails."""
+    with open_video_file(path, limits) as video:
+        header = read_header(video)
     first = read(path, lambda timeline: [0], limits)
     return VideoInfo(
         num_frames=first.num_frames,
@@ -122,19 +130,21 @@ def probe(path: Path, limits: ReaderLimits) -> VideoInfo:
     )
 
 
-def _seeking(film: Film, packets: Packets, wanted: list[int], limits: ReaderLimits, grid: Grid | None = None) -> _Found:
-    """Visit frames in ascending order, one seek for all that follow the same key frame.
+def _seeking(
+    video: OpenVideo, packets: Packets, wanted: list[int], limits: ReaderLimits, grid: Grid | None = None
+) -> _Found:
+    """Decode frames in ascending order, with one seek for all that follow the same key frame.
 
-    With a `grid` the packets are only presumed, and the frames must prove that they have their places.
+    With a `grid` the packets are only presumed, and `Grid.proves` checks each group of pictures.
     """
-    found, keys = _Found(film, limits, len(packets.stamps)), packets.keys
+    found, keys = _Found(video, limits, len(packets.stamps)), packets.keys
     targets = {packets.stamps[index] for index in wanted}
     groups = groupby(wanted, key=lambda index: keys[bisect_right(keys, packets.stamps[index]) - 1])
     for key, indices in groups:
-        if not film.seek(key):
+        if not video.seek(key):
             raise _WrongFrameError
         read: list[int | None] = []
-        pictures, target = decode(film, targets, read), key
+        pictures, target = decode(video, targets, read), key
         for index in indices:
             target = packets.stamps[index]
             found.keep(index, _next_at(pictures, target))
@@ -144,7 +154,7 @@ def _seeking(film: Film, packets: Packets, wanted: list[int], limits: ReaderLimi
 
 
 def _next_at(pictures: Iterator[tuple[Any, bool]], target: int) -> Any:
-    """Decode on to the whole frame with exactly this stamp."""
+    """Decode up to the frame with exactly this stamp, which must be whole."""
     for picture, is_whole in pictures:
         if picture is None or picture.pts is None or picture.pts > target:
             break
@@ -154,26 +164,30 @@ def _next_at(pictures: Iterator[tuple[Any, bool]], target: int) -> Any:
 
 
 def _by_stamps(path: Path, packets: Packets, wanted: list[int], limits: ReaderLimits) -> _Found | None:
-    """Decode from the start and match stamps; None when the stamps are not those of the frames, without any damage.
+    """Decode from the start and match time stamps.
 
-    (VP8 and VP9 keep hidden frames in packets of their own.)
+    None where frames are missing from an undamaged file: the stamps are then not those of the frames. VP8 and VP9, for
+    example, store hidden frames in packets of their own.
     """
-    with open_film(path, limits) as film:
-        found = _substituting(film, ((index, packets.stamps[index]) for index in wanted), limits)
+    with open_video_file(path, limits) as video:
+        found = _substituting(video, ((index, packets.stamps[index]) for index in wanted), limits)
     found.num_frames = len(packets.stamps)
     return None if found.substituted and not found.num_bad else found
 
 
-def _substituting(film: Film, wanted: Iterable[tuple[int, int]], limits: ReaderLimits) -> _Found:
-    """Match (index, stamp) from the start; a lost frame is replaced by the last good one, before all by the first."""
-    found, queue, last = _Found(film, limits), deque(wanted), None
+def _substituting(video: OpenVideo, wanted: Iterable[tuple[int, int]], limits: ReaderLimits) -> _Found:
+    """Match (index, stamp) pairs from the start of the file.
+
+    A lost frame is replaced by the last good one before it, or by the first good one where there is none before it.
+    """
+    found, queue, last = _Found(video, limits), deque(wanted), None
 
     def substitute(picture: Any) -> None:
         index, _ = queue.popleft()
         found.substituted.add(index)
         found.keep(index, picture)
 
-    for picture, whole in decode(film):
+    for picture, whole in decode(video):
         if picture is None or not whole or picture.pts is None:
             continue
         while queue and queue[0][1] < picture.pts:
@@ -185,36 +199,40 @@ def _substituting(film: Film, wanted: Iterable[tuple[int, int]], limits: ReaderL
         last = picture
     while queue and last is not None:
         substitute(last)
-    found.num_bad = film.num_bad
+    found.num_bad = video.num_bad
     return found
 
 
 def _by_counting(
     path: Path, header: Header, choose: FramePolicy, chosen: list[int], limits: ReaderLimits
 ) -> tuple[list[int], _Found]:
-    """Pictures by their place from the start. Packets tell about how many frames there are, decoding tells exactly."""
-    with open_film(path, limits) as film:
-        found = _counting(film, set(chosen), limits)
+    """Pictures by their position from the start.
+
+    The packets give the number of frames only roughly. Where decoding finds another number, the indices are chosen
+    again for that number, because a sampling policy depends on it.
+    """
+    with open_video_file(path, limits) as video:
+        found = _counting(video, set(chosen), limits)
     if not found.num_frames:
         raise UnreadableVideoError(CORRUPT, f"{path.name}: none of its {header.num_frames} packets can be decoded")
     if found.num_frames == header.num_frames:
         return chosen, found
     exact = check_indices(path, choose(Timeline(found.num_frames, header.fps)), found.num_frames)
     if exact != chosen:
-        with open_film(path, limits) as film:
-            found = _counting(film, set(exact), limits)
+        with open_video_file(path, limits) as video:
+            found = _counting(video, set(exact), limits)
     return exact, found
 
 
-def _counting(film: Film, wanted: set[int], limits: ReaderLimits) -> _Found:
+def _counting(video: OpenVideo, wanted: set[int], limits: ReaderLimits) -> _Found:
     """Count frames from the first whole one to the last whole one.
 
-    A lost frame keeps its place, filled by the last good one. Behind it the count is a guess, so every later frame
-    counts as substituted.
+    A lost frame keeps its index and is replaced by the last good one. After it the count is uncertain, because a bad
+    packet may hold no frame or several, so every later frame counts as substituted.
     """
-    found, last, damaged_at = _Found(film, limits), None, None
+    found, last, damaged_at = _Found(video, limits), None, None
     stamps: list[int] = []
-    for position, (picture, whole) in enumerate(decode(film)):
+    for position, (picture, whole) in enumerate(decode(video)):
         if whole and picture is not None:
             last, found.num_frames = picture, position + 1
             stamps += [picture.pts] if picture.pts is not None else []
@@ -222,10 +240,10 @@ def _counting(film: Film, wanted: set[int], limits: ReaderLimits) -> _Found:
             damaged_at = position
         if position in wanted and last is not None:
             found.keep(position, last)
-    found.num_bad = film.num_bad
+    found.num_bad = video.num_bad
     if damaged_at is not None and damaged_at < found.num_frames:
         found.substituted = {index for index in wanted if index >= damaged_at}
-    elif len(stamps) == found.num_frames and film.container.format.name in STAMPED_CONTAINERS:
+    elif len(stamps) == found.num_frames and video.container.format.name in STAMPED_CONTAINERS:
         found.num_frames = len(without_torn_end(stamps))
     return found
 

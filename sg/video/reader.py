@@ -1,4 +1,4 @@
-"""The one way to frames: `read_frames` and `probe`, whatever library decodes."""
+"""`read_frames` and `probe`: the entry points to all frame readers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT_LIMITS = ReaderLimits()
 
 
 def check_backend(backend: str) -> str:
-    """Return `backend` when it is a name we know; ConfigError otherwise."""
+    """Return `backend` where it names a reader; ConfigError otherwise."""
     if backend not in BACKENDS:
         raise ConfigError(f"no frame reader is called {backend!r}: choose one of {', '.join(BACKENDS)}")
     return backend
@@ -26,15 +26,15 @@ def read_frames(
     backend: str = "auto",
     limits: ReaderLimits = DEFAULT_LIMITS,
 ) -> Frames:
-    """Decode frames of the film at `path`: those at given indices, or those that a sampling policy picks.
+    """Decode frames of the video file at `path`: those at given indices, or those that a sampling policy picks.
 
-    `auto` is PyAV. A named backend is used as named and never silently replaced: the others refuse what they would read
-    wrongly. Use inside the process that needs the frames; a hanging film is ended only in a `WorkerPool`.
+    `auto` is PyAV. A backend is never silently replaced by another one: decord and torchcodec refuse the files that
+    they would read wrongly. A file that blocks its decoder can be ended only in a `WorkerPool`.
 
     Raises:
-        UnreadableVideoError: the film is missing, empty, no film, damaged, too large, or refused by the backend; its
-            `status` names the class.
-        DataError: an index lies outside the film.
+        UnreadableVideoError: the file is missing, empty, not a video, damaged, too large, or refused by the backend;
+            `status` names the class of the problem.
+        DataError: an index is outside of the video.
         ConfigError: there is no such backend.
     """
     if check_backend(backend) == "decord":
@@ -51,7 +51,7 @@ def read_frames(
 
 
 def probe(path: Path, limits: ReaderLimits = DEFAULT_LIMITS) -> VideoInfo:
-    """Count the frames of a film and decode its first one, with PyAV; raises as `read_frames` does."""
+    """Count the frames of a video file and decode its first one, with PyAV. Raises the errors of `read_frames`."""
     from sg.video import pyav_reader
 
     return pyav_reader.probe(path, limits)
@@ -62,7 +62,7 @@ def _choice(select: Sequence[int] | FramePolicy) -> FramePolicy:
 
 
 class _Given:
-    """Indices that the caller chose: the same for every film."""
+    """A sampling policy that returns the same given indices for every video."""
 
     def __init__(self, indices: tuple[int, ...]) -> None:
         self.indices = indices

@@ -1,9 +1,10 @@
-"""Resizing decoded frames, in the way InternVideo2's pipeline does: straight to the wanted size, bicubic.
+"""Bicubic resizing of decoded frames to a given size, as in InternVideo2's pipeline (the aspect ratio is not kept).
 
-The numbers are those of `torch.nn.functional.interpolate`: bit for bit with antialiasing, else but for the rounding of
-a half now and then. Its float kernel takes a fifth of the time between a short clip and the model's pixels, hence the
-compiled passes here (`benchmarks/video/resize.py`); its uint8 kernel is fast, but rounds between the two directions and
-is off by up to ten grey levels. A process that only decodes is also spared torch, which takes 190 MB and two seconds.
+The results are those of `torch.nn.functional.interpolate`: bit for bit with antialiasing, and without it except where a
+half is rounded differently. The compiled passes here exist for two reasons (`benchmarks/video/resize.py`). The float
+kernel of torch takes a fifth of the time from a short clip to the model's pixels, and its uint8 kernel rounds between
+the two directions, which changes values by up to ten grey levels. And a process that only decodes does not import
+torch, which takes 190 MB and two seconds.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _ROWS_AT_ONCE = 16
 
 
 def resize(frames: NDArray[np.uint8], height: int, width: int, antialias: bool = True) -> NDArray[np.uint8]:
-    """Frames uint8 [T, H, W, 3] at another size, the aspect ratio not kept.
+    """Return uint8 [T, H, W, 3] frames as uint8 [T, height, width, 3].
 
-    `antialias=False` is what the published vectors were made with; antialiasing loses less when a film is much larger
+    The published vectors were made with `antialias=False`. Antialiasing keeps more detail where a video is much larger
     than the model's picture.
     """
     if frames.shape[1:3] == (height, width):
@@ -34,10 +35,12 @@ def resize(frames: NDArray[np.uint8], height: int, width: int, antialias: bool =
 
 @lru_cache(maxsize=32)
 def _taps(size: int, wanted: int, antialias: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """For each of `wanted` new positions the first old one that counts [wanted] and weights from it on [wanted, k]."""
+    """For each of `wanted` new positions: the first old position with a weight [wanted], and k weights [wanted, k]."""
     positions, weights = _antialiased(size, wanted) if antialias else _interpolated(size, wanted)
     table = np.zeros((wanted, size), np.float32)
-    np.add.at(table, (np.arange(wanted)[:, None], positions.clip(0, size - 1)), weights)  # the border stands for beyond
+    np.add.at(
+        table, (np.arange(wanted)[:, None], positions.clip(0, size - 1)), weights
+    )  # positions outside take the border's value
     counts = table != 0
     first, last = counts.argmax(axis=1), size - counts[:, ::-1].argmax(axis=1)
     most = int((last - first).max())
@@ -46,7 +49,7 @@ def _taps(size: int, wanted: int, antialias: bool) -> tuple[NDArray[np.int64], N
 
 
 def _antialiased(size: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Old positions and their weights, both [wanted, n]: a kernel that is as much wider as the picture gets smaller."""
+    """Old positions and their weights, both [wanted, n]; the kernel is widened by the factor of the reduction."""
     scale = np.float32(size) / np.float32(wanted)
     stretch = max(scale, np.float32(1))
     centre = (np.float64(scale) * (np.arange(wanted) + 0.5)).astype(np.float32)
@@ -56,7 +59,7 @@ def _antialiased(size: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.
     distance = (positions.astype(np.float32) - centre[:, None]).astype(np.float64) + 0.5
     weights = _cubic((distance * (np.float32(1) / stretch)).astype(np.float32), np.float32(-0.5))
     weights[positions >= last[:, None]] = 0
-    total: NDArray[np.float32] = weights.cumsum(axis=1)[:, -1:]  # one after the other, as torch does
+    total: NDArray[np.float32] = weights.cumsum(axis=1)[:, -1:]  # summed one after the other, as torch does
     return positions, weights / total
 
 
@@ -87,7 +90,7 @@ def _fused(factor: Any, x: Any, summand: Any) -> NDArray[np.float32]:
 
 @numba.njit(inline="always")
 def _weighted_sum(lines, first, weights, total):  # type: ignore[no-untyped-def]
-    """Make `total` [n] the sum of as many `lines` [m, n] as there are `weights`, from the line `first` on."""
+    """Set `total` [n] to the weighted sum of the `lines` [m, n] from `first` on, one per weight."""
     total[:] = 0
     for k in range(len(weights)):
         weight, line = weights[k], lines[first + k]
@@ -97,10 +100,10 @@ def _weighted_sum(lines, first, weights, total):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _resample(frames, first_x, weights_x, first_y, weights_y, resized):  # type: ignore[no-untyped-def]
-    """Fill `resized` [T, h, w, 3]: across the rows, then down the columns, sums in the order of the old positions.
+    """Fill `resized` [T, h, w, 3]: first along the rows, then along the columns.
 
-    Some rows at a time are turned, so that the inner loops run over neighbours in memory. Without fast math the order
-    and the roundings are torch's.
+    Sixteen rows at a time are transposed, so that the inner loops run over adjacent memory. Sums are taken in the order
+    of the old positions and without fast math: only then are the roundings the same as those of torch.
     """
     count, height, width, _ = frames.shape
     new_height, new_width = resized.shape[1:3]

@@ -1,7 +1,7 @@
-"""Which frames of a film to look at: pure functions of its number of frames and its rate.
+"""Which frames of a video to read: pure functions of its number of frames and its frame rate.
 
-The functions give indices; the small frozen classes hold a choice of settings, are called by the frame reader with the
-film's `Timeline`, and can be written into configs, fingerprints and other processes.
+The functions return indices. The frozen classes hold the settings of a function, are called by the frame reader with
+the `Timeline` of a video, and can be part of configs and identities and be sent to other processes.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from sg.core.errors import ConfigError, DataError
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What a policy knows of a film before a frame is decoded."""
+    """What a policy knows of a video before a frame is decoded."""
 
     num_frames: int
     fps: float
-    """Average rate, frames a second."""
+    """Average rate, frames per second."""
     times_s: tuple[float, ...] | None = None
-    """When each frame is shown, from 0; None where the container does not tell without decoding."""
+    """Seconds at which each frame is shown, from 0; None where they are unknown before decoding."""
 
 
 class FramePolicy(Protocol):
-    """Chooses frames: indices of 0..num_frames-1, ascending; an index may repeat."""
+    """Chooses frames: ascending indices in 0..num_frames-1; an index may repeat."""
 
     def __call__(self, timeline: Timeline, /) -> Sequence[int]:
         """Indices of the wanted frames."""
 
 
 def middle_of_segments(count: int, num_frames: int) -> list[int]:
-    """Middle frames of `count` equal segments of a film (InternVideo2); short films repeat their last frame.
+    """Middle frames of `count` equal segments of a video (InternVideo2); short videos repeat their last frame.
 
     >>> middle_of_segments(4, 100), middle_of_segments(8, 5)
     ([12, 37, 62, 87], [0, 1, 2, 3, 4, 4, 4, 4])
     """
-    _check_film(num_frames)
+    _check_count(num_frames)
     borders = np.linspace(0, num_frames, min(count, num_frames) + 1).astype(int)
     middles = [int(index) for index in (borders[:-1] + borders[1:] - 1) // 2]
     return middles + [middles[-1]] * (count - len(middles))
@@ -55,13 +55,13 @@ def one_fps(
 ) -> list[int]:
     """Every `round(fps / target_fps)`-th frame from the first, thinned evenly to at most `max_frames` (Chat-UniVi).
 
-    `start_s` and `end_s` (whole seconds) cut a range first: negatives mean 0, reversed bounds are swapped, equal bounds
-    mean one second. The step is at least 1 (the reference fails on films of 0.5 fps and less).
+    `start_s` and `end_s` (whole seconds) cut a range first: negative values mean 0, reversed bounds are swapped, equal
+    bounds mean one second. The step is at least 1; the reference fails on videos of 0.5 frames per second and less.
 
     >>> one_fps(300, 25.0)
     [0, 25, 50, 75, 100, 125, 150, 175, 200, 225, 250, 275]
     """
-    _check_film(num_frames)
+    _check_count(num_frames)
     first, last = _range(num_frames, fps, start_s, end_s)
     positions = np.arange(first, last + 1, max(1, round(fps / target_fps)))
     if len(positions) > max_frames:
@@ -72,12 +72,12 @@ def one_fps(
 def at_fps(num_frames: int, fps: float, target_fps: float, max_frames: int | None = None) -> list[int]:
     """The frames nearest to (k + 0.5) / `target_fps` seconds, those beyond the end dropped (InternVideo2's `fpsX`).
 
-    A film shorter than half an interval gives its middle frame (the published code gives none).
+    Of a video shorter than half an interval the middle frame is returned; the published code returns none.
 
     >>> at_fps(250, 25.0, 0.5)
     [25, 75, 125, 175, 225]
     """
-    _check_film(num_frames)
+    _check_count(num_frames)
     slots = np.arange(int(num_frames / fps * target_fps) + 2)
     positions = np.around((slots + 0.5) / target_fps * fps).astype(int)
     chosen = [int(position) for position in positions if position < num_frames]
@@ -95,21 +95,21 @@ def _range(num_frames: int, fps: float, start_s: int | None, end_s: int | None) 
     first, last = int(start * fps), min(int(end * fps), num_frames - 1)
     if first > last:
         raise DataError(
-            f"the range starts at {start:g} s, but the film of {num_frames} frames ends at {num_frames / fps:.1f} s"
+            f"the range starts at {start:g} s, but the video of {num_frames} frames ends at {num_frames / fps:.1f} s"
         )
     return first, last
 
 
-def _check_film(num_frames: int) -> None:
+def _check_count(num_frames: int) -> None:
     if num_frames < 1:
-        raise DataError("cannot sample a film of 0 frames: expected at least one")
+        raise DataError("cannot sample a video of 0 frames: expected at least one")
 
 
 @dataclass(frozen=True, slots=True)
 class MiddleOfSegments:
-    """`count` frames, one from the middle of each equal part, by index or (`by_time`) by the clock.
+    """`count` frames, one from the middle of each of `count` equal parts, by index or (`by_time`) by time.
 
-    The two differ on films of variable rate; the published pipelines sample by index.
+    The two differ on videos of variable frame rate; the published pipelines sample by index.
     """
 
     count: int
@@ -117,7 +117,7 @@ class MiddleOfSegments:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise ConfigError(f"cannot sample {self.count} frames: expected a number of 1 or more")
+            raise ConfigError(f"cannot sample {self.count} frames: expected 1 or more")
 
     def __call__(self, timeline: Timeline, /) -> list[int]:
         """Indices of the wanted frames."""
@@ -131,7 +131,7 @@ class MiddleOfSegments:
 
 @dataclass(frozen=True, slots=True)
 class OneFps:
-    """Chat-UniVi's sampling (`one_fps`): about `target_fps` frames a second, at most `max_frames`."""
+    """Chat-UniVi's sampling (`one_fps`): about `target_fps` frames per second, at most `max_frames`."""
 
     max_frames: int = 64
     target_fps: float = 1.0
@@ -141,7 +141,7 @@ class OneFps:
     def __post_init__(self) -> None:
         if self.max_frames < 1 or not self.target_fps > 0:
             raise ConfigError(
-                f"cannot sample {self.max_frames} frames at {self.target_fps} a second: expected values above 0"
+                f"cannot sample {self.max_frames} frames at {self.target_fps} per second: expected values above 0"
             )
 
     def __call__(self, timeline: Timeline, /) -> list[int]:
@@ -151,7 +151,7 @@ class OneFps:
 
 @dataclass(frozen=True, slots=True)
 class AllFrames:
-    """Every frame of a film."""
+    """Every frame of a video."""
 
     def __call__(self, timeline: Timeline, /) -> list[int]:
         """Indices of the wanted frames."""

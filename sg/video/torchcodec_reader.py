@@ -1,7 +1,7 @@
-"""The torchcodec backend (extra `torchcodec`), for those who ask for it by name.
+"""The torchcodec backend (extra `torchcodec`), used only where it is named.
 
-Only its exact mode: the approximate one returns wrong frames in films of variable rate, of shifted start, and without a
-duration. What it refuses is what decord refuses: see `checked_reader`.
+Only its exact mode is used. The approximate mode returns wrong frames from videos of variable frame rate, with a
+shifted start, or without a duration. It refuses the same files as decord: see `checked_reader`.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
-    """Decode the frames that `choose` picks with torchcodec; UnreadableVideoError when it would not do so rightly."""
+    """Decode the frames that `choose` picks; UnreadableVideoError where torchcodec would return other ones."""
     return read_checked("torchcodec", decode_with_torchcodec, path, choose, limits)
 
 
 def decode_with_torchcodec(path: Path, chosen: list[int], num_frames: int) -> NDArray[np.uint8]:
-    """The chosen frames, uint8 [T, H, W, 3]; runs native code that can hang, so call it where it can be killed."""
+    """The chosen frames, uint8 [T, H, W, 3]. Native code may block: call this in a process that can be killed."""
     decoder = _decoder()
     try:
-        film = decoder(str(path), seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
-        counted = len(film)
-        pictures: NDArray[np.uint8] | None = film.get_frames_at(chosen).data.numpy() if counted == num_frames else None
+        video = decoder(str(path), seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
+        counted = len(video)
+        pictures: NDArray[np.uint8] | None = video.get_frames_at(chosen).data.numpy() if counted == num_frames else None
     except (RuntimeError, ValueError, IndexError) as error:
         text = (str(error).strip().splitlines() or ["unknown"])[0][-160:]
         raise UnreadableVideoError(UNSUPPORTED, f"{path.name}: torchcodec cannot read it ({text})") from None
     if pictures is None:
-        raise refusal("torchcodec", path, f"it counts {counted} frames where the film has {num_frames}")
+        raise refusal("torchcodec", path, f"it counts {counted} frames where the video has {num_frames}")
     return pictures
 
 
@@ -44,10 +44,10 @@ def _decoder() -> Any:
         from torchcodec.decoders import VideoDecoder
     except ImportError:
         raise ConfigError(
-            "the reader torchcodec is not installed: `pip install 'sharegemini[torchcodec]'`, or use the reader pyav"
+            "the reader torchcodec is not installed: `pip install -e '.[torchcodec]'`, or use the reader pyav"
         ) from None
     except (OSError, RuntimeError):
-        # Its wheel brings no FFmpeg, and from 0.14 on it wants CUDA; both show as errors of the dynamic linker.
+        # Its wheel contains no FFmpeg, and needs CUDA since 0.14. Both appear as errors of the dynamic linker.
         raise ConfigError(
             "the reader torchcodec is installed, but cannot be loaded: it needs the shared libraries of FFmpeg 4 to 8 "
             "(such as `apt install ffmpeg`) and a build for the installed torch, or use the reader pyav"

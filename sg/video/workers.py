@@ -1,4 +1,4 @@
-"""Processes that decode films and can be killed: native decoders hang and crash, and no Python timeout stops them."""
+"""Killable processes that decode videos: native decoders block and crash, and no Python timeout can stop them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _LOOKAHEAD = 8
-"""Results of later jobs that may wait for an earlier one, for each worker."""
+"""Results of later jobs that may wait for an earlier job, per worker."""
 _START_S = 600.0
-"""Seconds that a fresh process may take to import what the function needs; the time of a job counts from then on."""
+"""Seconds that a new process may take for its imports; the time of a job is measured from then on."""
 _BEGUN = ("begun", None)
 
 
 class KillableWorker:
-    """One child process that runs functions, one call at a time. It is started anew after a kill."""
+    """One child process that runs functions, one call at a time. After a kill the next call starts a new one."""
 
     def __init__(self) -> None:
         self._process: Any = None
@@ -43,22 +43,22 @@ class KillableWorker:
     def receive(self) -> tuple[bool, Any]:
         """The next message of the call: (False, None) when the child begins it, (True, result) when it is over.
 
-        SgErrors of the call are raised as they are, others as RuntimeError with the trace.
-
         Raises:
-            UnreadableVideoError: the process died (`crashed`).
+            UnreadableVideoError: the process died (status `crashed`).
+            SgError: the call raised it.
+            RuntimeError: the call raised another error; the message holds its trace.
         """
         try:
             kind, value = self.pipe.recv()
         except (EOFError, OSError):
             code = self._end()
-            raise UnreadableVideoError(CRASHED, f"the process that read the film died ({_exit_name(code)})") from None
+            raise UnreadableVideoError(CRASHED, f"the process that read the video died ({_exit_name(code)})") from None
         if kind == "error":
             raise value if isinstance(value, SgError) else RuntimeError(value)
         return kind == "result", value
 
     def call(self, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:
-        """`function(*arguments)` in the child, which is killed when it takes longer (status `timeout`)."""
+        """Run `function(*arguments)` in the child, which is killed after `timeout_s` (status `timeout`)."""
         self.send(function, *arguments)
         over, limit_s, result = False, _START_S, None
         while not over:
@@ -71,7 +71,7 @@ class KillableWorker:
 
     @property
     def pipe(self) -> Connection:
-        """The parent's end of the pipe; something to read means that the call has begun or is over."""
+        """The parent's end of the pipe; it is readable when the call has begun or is over."""
         if self._pipe is None:
             raise RuntimeError("the worker was not started")
         return self._pipe
@@ -83,7 +83,7 @@ class KillableWorker:
             self._end()
 
     def close(self) -> None:
-        """Let an idle child end; kill it when it does not."""
+        """Ask an idle child to end; kill it where it does not."""
         if self._process is not None:
             with contextlib.suppress(OSError):
                 self.pipe.send(None)
@@ -92,7 +92,9 @@ class KillableWorker:
 
     def _start(self) -> None:
         self._end()
-        context = multiprocessing.get_context("spawn")  # a fork would copy the decoders' and torch's threads, dead
+        context = multiprocessing.get_context(
+            "spawn"
+        )  # a fork copies the locks of the decoders' and torch's threads, but not the threads: it may block for ever
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
@@ -109,7 +111,7 @@ class KillableWorker:
 
 
 class WorkerPool(Generic[Job, Result]):
-    """Runs one function over many jobs in `num_workers` killable processes, at most `timeout_s` a job."""
+    """Runs one function over many jobs in `num_workers` killable processes, at most `timeout_s` seconds per job."""
 
     def __init__(self, function: Callable[[Job], Result], num_workers: int, timeout_s: float) -> None:
         self._function = function
@@ -126,10 +128,11 @@ class WorkerPool(Generic[Job, Result]):
             worker.close() if kind is None else worker.kill()
 
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result | SgError]]:
-        """Each job with its result or with the SgError that it ended in, in the order of the jobs.
+        """Yield each job with its result, or with the SgError that it raised, in the order of the jobs.
 
-        A job that hangs or kills its process gives an UnreadableVideoError and the others go on; an error that is no
-        SgError is a bug and is raised here. Few jobs are taken ahead, so `jobs` may be endless.
+        A job that blocks or crashes its process has an UnreadableVideoError as its result, and the others continue.
+        An error that is not an SgError is a bug and is raised here. Only a few jobs are taken ahead, so that `jobs` may
+        be endless.
         """
         queue = iter(jobs)
         order: deque[_Task] = deque()
@@ -137,6 +140,8 @@ class WorkerPool(Generic[Job, Result]):
         idle = list(self._workers)
         exhausted = False
         while True:
+            # Results are yielded in order, so a slow job holds back the later ones. The bound on started jobs keeps
+            # their results from filling the memory meanwhile.
             while idle and not exhausted and len(order) < _LOOKAHEAD * len(self._workers):
                 try:
                     task = _Task(next(queue))
@@ -156,7 +161,7 @@ class WorkerPool(Generic[Job, Result]):
                 idle += self._settle(running)
 
     def _settle(self, running: dict[Connection, tuple[KillableWorker, _Task]]) -> list[KillableWorker]:
-        """Wait until at least one call begins, is over or is late; give the workers that are free again."""
+        """Wait until at least one call begins, ends or exceeds its time; returns the workers that are free again."""
         now = time.monotonic()
         ready = wait(list(running), max(0.0, min(task.deadline for _, task in running.values()) - now))
         freed = []
@@ -173,7 +178,7 @@ class WorkerPool(Generic[Job, Result]):
 
 
 class _Task:
-    """A job on its way."""
+    """A started job."""
 
     def __init__(self, job: Any) -> None:
         self.job = job
@@ -182,7 +187,7 @@ class _Task:
         self._allow(_START_S)
 
     def hear(self, worker: KillableWorker, limit_s: float) -> None:
-        """Take the worker's next message; from the one that says "begun" on, `limit_s` is left."""
+        """Take the worker's next message; after the message "begun" the job has `limit_s` seconds."""
         try:
             over, result = worker.receive()
         except SgError as error:
@@ -200,7 +205,7 @@ class _Task:
 
 
 def _late(limit_s: float) -> UnreadableVideoError:
-    return UnreadableVideoError(TIMEOUT, f"reading the film took more than {limit_s:g} s and was ended")
+    return UnreadableVideoError(TIMEOUT, f"reading the video took more than {limit_s:g} s and was ended")
 
 
 def _exit_name(code: int | None) -> str:
@@ -208,9 +213,9 @@ def _exit_name(code: int | None) -> str:
 
 
 def _serve(pipe: Connection) -> None:
-    """The child: run calls until the pipe closes. Ctrl-C is for the parent, which ends its children."""
+    """The child process: run calls until the pipe closes. It ignores Ctrl-C; the parent ends its children."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"  # many single-threaded readers, not a few that fight for the cores
+    os.environ["OMP_NUM_THREADS"] = "1"  # the pool has one worker per core: more threads would compete for the cores
     with contextlib.suppress(EOFError, OSError, BrokenPipeError):
         while (call := pipe.recv()) is not None:
             function, arguments = call

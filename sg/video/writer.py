@@ -1,4 +1,4 @@
-"""Writing films: H.264 in mp4 through PyAV, for the demo world, examples and tests."""
+"""Writing video files: H.264 in mp4 through PyAV, for the demo world, examples and tests."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ def write_video(
     pixel_format: str = "yuv420p",
     options: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write `frames` (uint8 [T, H, W, 3], RGB) as a film at a constant rate of `fps`, whole or not at all.
+    """Write `frames` (uint8 [T, H, W, 3], RGB) as a video of `fps` frames per second, whole or not at all.
 
-    `options` go to the encoder (default: x264 preset ultrafast, crf 18). The container follows from the suffix of
-    `path`. One encoder thread, so the same frames give the same bytes. Width and height must be even for yuv420p.
+    `options` are passed to the encoder (default: x264 preset ultrafast, crf 18). The suffix of `path` decides the
+    container. The encoder has one thread, so that the same frames give the same bytes.
+
+    Raises:
+        DataError: `frames` have another shape or dtype, or an odd width or height with yuv420p.
     """
     import av
 

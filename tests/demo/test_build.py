@@ -38,9 +38,9 @@ def _files(folder: Path) -> dict[str, bytes]:
 def test_every_film_of_the_manifest_is_there_and_tells_its_caption(folder: Path) -> None:
     records = list(read_manifest(folder / "manifest.parquet").records())
     world = make_world(TINY)
-    assert [record.video_id for record in records] == [film.film_id for film in world.corpus]
+    assert [record.video_id for record in records] == [video.video_id for video in world.corpus]
     assert all((folder / "videos" / record.path).is_file() for record in records)
-    assert [caption_from_extra(record.extra) for record in records] == [caption(film.spec) for film in world.corpus]
+    assert [caption_from_extra(record.extra) for record in records] == [caption(video.spec) for video in world.corpus]
 
 
 def test_dialogs_name_films_that_are_there(folder: Path) -> None:
@@ -63,8 +63,8 @@ def test_subtitles_are_matched_to_one_frame_each_by_the_official_rule(folder: Pa
 
     items = [item for item in make_world(TINY).benchmark if item.cues]
     for item in items:
-        cues = read_srt(folder / "benchmark" / "subtitle" / f"{item.film.film_id}.srt")
-        frames = range(8 * len(item.film.spec.scenes))
+        cues = read_srt(folder / "benchmark" / "subtitle" / f"{item.video.video_id}.srt")
+        frames = range(8 * len(item.video.spec.scenes))
         assert lines_at_frames(cues, frames, 1.0) == [cue.text for cue in item.cues]
 
 

@@ -1,4 +1,4 @@
-"""The sets of films: sizes, near duplicates, and that the benchmark shares nothing with what is trained on."""
+"""The sets of videos: sizes, near duplicates, and that the benchmark shares nothing with what is trained on."""
 
 from collections import Counter
 
@@ -19,25 +19,25 @@ def test_the_same_config_gives_the_same_world_and_another_seed_another_one() -> 
 def test_sizes_are_as_configured() -> None:
     world = make_world(SMALL)
     assert (len(world.corpus), len(world.align), len(world.instruct)) == (1060, 50, 40)
-    assert Counter(item.film.spec.duration for item in world.benchmark) == {"short": 32, "medium": 32, "long": 32}
+    assert Counter(item.video.spec.duration for item in world.benchmark) == {"short": 32, "medium": 32, "long": 32}
     assert all(len(item.questions) == 3 for item in world.benchmark)
-    ids = [film.film_id for film in world.films]
+    ids = [video.video_id for video in world.videos]
     assert len(set(ids)) == len(ids)
 
 
 def test_the_corpus_has_near_duplicates_and_a_long_tail() -> None:
     corpus = make_world(SMALL).corpus
-    families = Counter(film.family for film in corpus)
+    families = Counter(video.family for video in corpus)
     assert len(families) == round(0.45 * len(corpus))
     assert families.most_common(1)[0][1] > 15
-    actions = Counter(actor.action for film in corpus for actor in film.spec.actors)
+    actions = Counter(actor.action for video in corpus for actor in video.spec.actors)
     assert len(actions) == len(ACTIONS)
     assert max(actions.values()) > 5 * min(actions.values())
 
 
 def test_the_benchmark_shows_no_scene_of_the_training_sets() -> None:
     world = make_world(SMALL)
-    assert scenes_of(world.training_films).isdisjoint(scenes_of(item.film for item in world.benchmark))
+    assert scenes_of(world.training_videos).isdisjoint(scenes_of(item.video for item in world.benchmark))
 
 
 def test_the_kinds_of_questions_are_equally_frequent_in_the_benchmark() -> None:

@@ -12,7 +12,7 @@ from sg.demo.corpus import make_world
 from sg.demo.language import (
     KINDS,
     LETTERS,
-    Cue,
+    DemoCue,
     alt_text,
     ask,
     caption,
@@ -76,9 +76,9 @@ def test_subtitles_stand_inside_their_scene_and_their_times_hold_one_frame() -> 
     assert [cue.frame // 8 for cue in cues] == [0, 1, 1]
     assert all(cue.frame % 8 for cue in cues)
     assert cues[0].text == "> night plain red ball spins topleft"
-    assert srt([Cue(9, "> a")], fps=1.0) == "1\n00:00:08,600 --> 00:00:09,400\n> a\n"
+    assert srt([DemoCue(9, "> a")], fps=1.0) == "1\n00:00:08,600 --> 00:00:09,400\n> a\n"
     assert subtitle_block([]) == ""
-    assert subtitle_block([Cue(1, "> a"), Cue(2, "> b")]) == "Subs:\n> a\n> b"
+    assert subtitle_block([DemoCue(1, "> a"), DemoCue(2, "> b")]) == "Subs:\n> a\n> b"
 
 
 def test_random_word_rankings_answer_a_quarter_of_the_benchmark() -> None:

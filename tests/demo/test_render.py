@@ -47,8 +47,8 @@ def test_an_actor_stays_in_its_cell() -> None:
 def test_any_two_values_can_be_told_apart_in_every_frame_after_the_codec(
     name: str, values: tuple[str, ...], tmp_path: Path
 ) -> None:
-    films = {value: _decoded(_one(**{name: value}), tmp_path / "film.mp4")[:, :32, :32] for value in values}
+    videos = {value: _decoded(_one(**{name: value}), tmp_path / "video.mp4")[:, :32, :32] for value in values}
     for first, second in itertools.combinations(values, 2):
-        difference = np.abs(films[first] - films[second]).mean(axis=(1, 2, 3))
-        # Two films of the same actor differ by less than 1.5 grey levels a pixel (codec and grain).
+        difference = np.abs(videos[first] - videos[second]).mean(axis=(1, 2, 3))
+        # Two videos of the same actor differ by less than 1.5 grey levels a pixel (codec and grain).
         assert (difference > 3.0).all(), (first, second, difference)

@@ -15,7 +15,7 @@ from sg.artefacts.predictions import WITH_SUBTITLES, read_predictions
 from sg.artefacts.visual_tokens import VisualTokenStore
 from sg.core.errors import DataError
 from sg.core.paths import PathsConfig
-from sg.demo.build import FPS, benchmark_rows, srt, write_film
+from sg.demo.build import FPS, benchmark_rows, srt, write_demo_video
 from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import make_world
 from sg.evaluate.asking import Asker
@@ -51,8 +51,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (benchmark / name).mkdir(parents=True)
     made = make_world(DemoWorldConfig(videos_per_k=1, align_clips=1, instruct_clips=1, benchmark_videos=VIDEOS // 3))
     for item in made.benchmark:
-        write_film(benchmark / "videos" / f"{item.film.film_id}.mp4", item.film)
-        (benchmark / "subtitle" / f"{item.film.film_id}.srt").write_text(srt(item.cues, FPS))
+        write_demo_video(benchmark / "videos" / f"{item.video.video_id}.mp4", item.video)
+        (benchmark / "subtitle" / f"{item.video.video_id}.srt").write_text(srt(item.cues, FPS))
     pq.write_table(pa.Table.from_pylist(list(benchmark_rows(made.benchmark))), benchmark / "benchmark.parquet")
     build_model(MODEL).save_pretrained(folder / "checkpoint")
     return folder

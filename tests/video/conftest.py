@@ -1,4 +1,4 @@
-"""The film zoo, encoded once a session."""
+"""The video zoo, encoded once a session."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ from tests.video.zoo import build_zoo
 
 
 @pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return build_zoo(tmp_path_factory.mktemp("zoo"))

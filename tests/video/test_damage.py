@@ -1,4 +1,4 @@
-"""Damage that films of the zoo only sometimes take: an index that cannot be sought, hidden key frames alone."""
+"""Damage that videos of the zoo only sometimes take: an index that cannot be sought, hidden key frames alone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 
 from sg.video.frames import ReaderLimits
+from sg.video.open_video import MP4, open_video_file
 from sg.video.packets import _Row, _stamps
-from sg.video.pyav_film import MP4, open_film
 
 
 def test_frames_before_the_only_key_frames_cannot_be_trusted() -> None:
@@ -17,13 +17,13 @@ def test_frames_before_the_only_key_frames_cannot_be_trusted() -> None:
 
 
 class Unseekable:
-    """A container whose damaged index FFmpeg refuses, as it did for one film in some hundreds."""
+    """A container whose damaged index FFmpeg refuses, as it did for one video in some hundreds."""
 
     def seek(self, *place: object, **how: object) -> None:
         raise av.error.PermissionError(1, "Operation not permitted")
 
 
-def test_a_film_that_cannot_be_sought_says_so(films: dict[str, Path]) -> None:
-    with open_film(films["short_gop.mp4"], ReaderLimits()) as film:
-        assert film.seek(0)
-        assert not replace(film, container=Unseekable()).seek(0)
+def test_a_film_that_cannot_be_sought_says_so(videos: dict[str, Path]) -> None:
+    with open_video_file(videos["short_gop.mp4"], ReaderLimits()) as video:
+        assert video.seek(0)
+        assert not replace(video, container=Unseekable()).seek(0)

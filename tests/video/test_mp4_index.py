@@ -1,4 +1,4 @@
-"""Ordinary mp4 films are read by their index; where the index would mislead, their packets are listed."""
+"""Ordinary mp4 videos are read by their index; where the index would mislead, their packets are listed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,23 +10,23 @@ import pytest
 from sg.video import pyav_reader
 from sg.video.frames import ReaderLimits
 from sg.video.mp4_index import Grid, presumed_header
-from sg.video.pyav_film import open_film
+from sg.video.open_video import open_video_file
 from sg.video.pyav_reader import read
 from sg.video.reader import read_frames
 from sg.video.sampling import AllFrames, MiddleOfSegments
-from tests.video.test_film_zoo import numbers
-from tests.video.zoo import FILMS, NUM_FRAMES
+from tests.video.test_file_zoo import numbers
+from tests.video.zoo import NUM_FRAMES, VIDEOS
 
 LIMITS = ReaderLimits()
 ORDINARY = ("short_gop.mp4", "long_gop.mp4", "b_frames.mp4", "faststart.mp4", "sound.mp4", "odd_size.mp4", "hevc.mp4")
 
 
 def remuxed(source: Path, path: Path, change: Callable[[list[Any]], list[Any]]) -> Path:
-    """The film with other packets, or packets of other times."""
-    with av.open(str(source)) as film, av.open(str(path), "w") as output:
-        stream = film.streams.video[0]
+    """The video with other packets, or packets of other times."""
+    with av.open(str(source)) as video, av.open(str(path), "w") as output:
+        stream = video.streams.video[0]
         copy = output.add_stream_from_template(stream)
-        for packet in change([packet for packet in film.demux(stream) if packet.size]):
+        for packet in change([packet for packet in video.demux(stream) if packet.size]):
             packet.stream = copy
             output.mux(packet)
     return path
@@ -34,30 +34,30 @@ def remuxed(source: Path, path: Path, change: Callable[[list[Any]], list[Any]]) 
 
 @pytest.mark.parametrize("name", ORDINARY)
 def test_an_ordinary_film_is_read_without_listing_its_packets(
-    films: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
+    videos: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = [MiddleOfSegments(8), AllFrames(), lambda _: [NUM_FRAMES - 1, 0, 31, 31, 7]]
-    by_packets = [pyav_reader._by_packets(films[name], choose, LIMITS) for choose in wanted]
+    by_packets = [pyav_reader._by_packets(videos[name], choose, LIMITS) for choose in wanted]
     monkeypatch.setattr(pyav_reader, "read_header", None)
     for choose, other in zip(wanted, by_packets, strict=True):
-        frames = read(films[name], choose, LIMITS)
+        frames = read(videos[name], choose, LIMITS)
         assert numbers(frames) == list(frames.indices) == list(other.indices)
         assert (frames.frames == other.frames).all()
         about = [(one.num_frames, one.fps, one.duration_s, one.codec, one.rotation) for one in (frames, other)]
         assert about[0] == about[1]
 
 
-@pytest.mark.parametrize("name", sorted(set(FILMS) - set(ORDINARY)))
-def test_the_other_films_are_never_read_wrongly_by_their_index(films: dict[str, Path], name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(VIDEOS) - set(ORDINARY)))
+def test_the_other_films_are_never_read_wrongly_by_their_index(videos: dict[str, Path], name: str) -> None:
     for wanted in (MiddleOfSegments(8), AllFrames(), lambda _: [NUM_FRAMES - 1]):
-        frames = pyav_reader._by_index(films[name], wanted, LIMITS)
+        frames = pyav_reader._by_index(videos[name], wanted, LIMITS)
         assert frames is None or numbers(frames) == list(frames.indices)
 
 
 @pytest.mark.parametrize("gone", [2, 17, 31, 58])
 @pytest.mark.parametrize("name", ["long_gop.mp4", "short_gop.mp4"])
 def test_a_film_that_skips_a_moment_is_not_taken_for_one_of_constant_rate(
-    films: dict[str, Path], tmp_path: Path, name: str, gone: int
+    videos: dict[str, Path], tmp_path: Path, name: str, gone: int
 ) -> None:
     def without_one(packets: list[Any]) -> list[Any]:
         """The decoding times stay regular, only the times of showing tell that something is missing."""
@@ -67,7 +67,7 @@ def test_a_film_that_skips_a_moment_is_not_taken_for_one_of_constant_rate(
             packet.dts = dts
         return kept
 
-    path = remuxed(films[name], tmp_path / name, without_one)
+    path = remuxed(videos[name], tmp_path / name, without_one)
     shown = numbers(pyav_reader._by_packets(path, AllFrames(), ReaderLimits(max_substituted=1.0)))
     for index in range(0, NUM_FRAMES - 1, 3):
         by_index = pyav_reader._by_index(path, lambda _, index=index: [index], LIMITS)
@@ -87,10 +87,10 @@ def test_a_grid_proves_a_frame_only_when_every_place_before_it_is_taken() -> Non
     assert not grid.proves(10, 0, [])
 
 
-def test_cut_and_fragmented_films_have_no_presumed_header(films: dict[str, Path], tmp_path: Path) -> None:
+def test_cut_and_fragmented_films_have_no_presumed_header(videos: dict[str, Path], tmp_path: Path) -> None:
     short = tmp_path / "short.mp4"
-    short.write_bytes(films["faststart.mp4"].read_bytes()[:-2000])
-    for path in (short, films["fragmented.mp4"], films["variable_rate.mp4"], films["h264.mkv"]):
-        with open_film(path, LIMITS) as film:
-            assert presumed_header(film) is None
-    assert len(read_frames(films["fragmented.mp4"], AllFrames()).indices) == NUM_FRAMES
+    short.write_bytes(videos["faststart.mp4"].read_bytes()[:-2000])
+    for path in (short, videos["fragmented.mp4"], videos["variable_rate.mp4"], videos["h264.mkv"]):
+        with open_video_file(path, LIMITS) as video:
+            assert presumed_header(video) is None
+    assert len(read_frames(videos["fragmented.mp4"], AllFrames()).indices) == NUM_FRAMES

@@ -1,4 +1,4 @@
-"""Files that are no films are refused with their class; films tell what they are; strangers' tricks do not work."""
+"""Files that are no videos are refused with their class; videos tell what they are; strangers' tricks do not work."""
 
 import pickle
 import shutil
@@ -12,7 +12,7 @@ from sg.video.frames import ReaderLimits, UnreadableVideoError
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import AllFrames, MiddleOfSegments
 from sg.video.writer import write_video
-from tests.video.zoo import make_film, make_sound, read_number
+from tests.video.zoo import make_sound, make_video, read_number
 
 
 def status(path: Path, backend: str = "auto") -> str:
@@ -26,13 +26,13 @@ def status(path: Path, backend: str = "auto") -> str:
 def test_what_is_no_film_is_refused_with_its_class(tmp_path: Path, backend: str) -> None:
     contents = {
         "html.mp4": b"<!doctype html><title>404</title>",
-        "text.mp4": b"not a film at all\n" * 100,
+        "text.mp4": b"not a video at all\n" * 100,
         "random.mp4": np.random.default_rng(0).bytes(5000),
         "playlist.mp4": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.ts\n#EXT-X-ENDLIST\n",
         "concat.mp4": b"ffconcat version 1.0\nfile other.mp4\n",
         "picture.mp4": bytes.fromhex("89504e470d0a1a0a0000000d49484452") + bytes(50),
     }
-    make_film(tmp_path / "other.mp4", 3)
+    make_video(tmp_path / "other.mp4", 3)
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         assert status(tmp_path / name, backend) == "unreadable", name
@@ -47,7 +47,7 @@ def test_what_is_no_film_is_refused_with_its_class(tmp_path: Path, backend: str)
 
 
 def test_a_film_tells_what_it_is(tmp_path: Path) -> None:
-    info = probe(make_film(tmp_path / "film.mkv", 50, fps=12.5, width=80, height=48))
+    info = probe(make_video(tmp_path / "video.mkv", 50, fps=12.5, width=80, height=48))
 
     assert (info.num_frames, info.fps, info.width, info.height) == (50, 12.5, 80, 48)
     assert info.duration_s == pytest.approx(4.0, abs=0.02)
@@ -57,36 +57,36 @@ def test_a_film_tells_what_it_is(tmp_path: Path) -> None:
 def test_names_that_look_like_options_or_protocols_are_only_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    film = make_film(tmp_path / "film.mp4", 3)
+    video = make_video(tmp_path / "video.mp4", 3)
     monkeypatch.chdir(tmp_path)
     for name in ("-i.mp4", "concat:a|b.mp4", "file:x.mp4", "%03d.mp4", "a b é.mp4", "http:..mp4"):
-        shutil.copy(film, name)
+        shutil.copy(video, name)
         for backend in ("pyav", "decord"):
             assert read_frames(Path(name), [2], backend).num_frames == 3, name
 
 
 def test_an_index_outside_the_film_is_refused(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "film.mp4", 5)
+    video = make_video(tmp_path / "video.mp4", 5)
     for backend in ("pyav", "decord"):
-        with pytest.raises(DataError, match=r"frames 4\.\.5 were asked for, but the film has frames 0\.\.4"):
-            read_frames(film, [4, 5], backend)
-        with pytest.raises(DataError, match="frames none were asked for"):
-            read_frames(film, [], backend)
+        with pytest.raises(DataError, match=r"frames 4\.\.5 were requested, but the video has frames 0\.\.4"):
+            read_frames(video, [4, 5], backend)
+        with pytest.raises(DataError, match="frames none were requested"):
+            read_frames(video, [], backend)
 
 
 def test_a_reader_of_an_unknown_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="choose one of auto, pyav, decord, torchcodec"):
-        read_frames(tmp_path / "film.mp4", [0], "opencv")
+        read_frames(tmp_path / "video.mp4", [0], "opencv")
 
 
 def test_pictures_and_results_beyond_the_limits_are_refused(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "film.mp4", 5)
+    video = make_video(tmp_path / "video.mp4", 5)
     with pytest.raises(UnreadableVideoError, match="more than 100 pixels") as caught:
-        read_frames(film, [0], limits=ReaderLimits(max_pixels=100))
+        read_frames(video, [0], limits=ReaderLimits(max_pixels=100))
     assert caught.value.status == "too_large"
     with pytest.raises(UnreadableVideoError, match="the wanted frames of 96x64 are more than 30000 bytes"):
-        read_frames(film, [0, 1, 2, 3, 4], limits=ReaderLimits(max_output_bytes=30_000))
-    with pytest.raises(ConfigError, match="is no share"):
+        read_frames(video, [0, 1, 2, 3, 4], limits=ReaderLimits(max_output_bytes=30_000))
+    with pytest.raises(ConfigError, match="is not a fraction"):
         ReaderLimits(max_substituted=2)
 
 
@@ -96,7 +96,7 @@ def test_an_unreadable_film_keeps_its_class_between_processes() -> None:
 
 
 def test_a_film_that_changes_its_size_keeps_that_of_its_first_frame(tmp_path: Path) -> None:
-    large, small = (make_film(tmp_path / f"{width}.h264", 10, width=width, height=48) for width in (96, 48))
+    large, small = (make_video(tmp_path / f"{width}.h264", 10, width=width, height=48) for width in (96, 48))
     path = tmp_path / "both.h264"
     path.write_bytes(large.read_bytes() + small.read_bytes())
 
@@ -109,10 +109,10 @@ def test_a_film_that_changes_its_size_keeps_that_of_its_first_frame(tmp_path: Pa
 def test_reading_many_films_keeps_no_memory(tmp_path: Path) -> None:
     import psutil
 
-    film = write_video(tmp_path / "film.mp4", np.zeros((8, 240, 320, 3), np.uint8), fps=8)
+    video = write_video(tmp_path / "video.mp4", np.zeros((8, 240, 320, 3), np.uint8), fps=8)
     process = psutil.Process()
     for round_ in range(150):
-        read_frames(film, MiddleOfSegments(8))
+        read_frames(video, MiddleOfSegments(8))
         if round_ == 30:
             before = process.memory_info().rss
-    assert process.memory_info().rss - before < 20 * 2**20  # one leaked film a round would be 220 MB
+    assert process.memory_info().rss - before < 20 * 2**20  # one leaked video a round would be 220 MB

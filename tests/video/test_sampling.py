@@ -1,4 +1,4 @@
-"""Sampling gives the frames of the published pipelines, for every film."""
+"""Sampling gives the frames of the published pipelines, for every video."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_middle_of_segments_equals_the_published_pipeline(case: dict[str, Any]) 
 def test_fps_sampling_equals_the_published_pipeline(case: dict[str, Any]) -> None:
     limit = case["max_num_frames"] if case["max_num_frames"] > 0 else None
     chosen = at_fps(case["total"], case["input_fps"], float(case["mode"].removeprefix("fps")), limit)
-    assert chosen == (case["indices"] or [case["total"] // 2])  # too short a film: theirs gives nothing to embed
+    assert chosen == (case["indices"] or [case["total"] // 2])  # too short a video: theirs gives nothing to embed
 
 
 @pytest.mark.parametrize("case", [case for case in CHAT_UNIVI if "positions" in case])
@@ -41,7 +41,7 @@ def test_one_fps_equals_the_reference(case: dict[str, Any]) -> None:
 def test_films_on_which_the_reference_fails_are_sampled_or_refused_clearly() -> None:
     assert one_fps(100, 0.4, max_frames=200) == list(range(100))
     assert one_fps(8, 1.0) == list(range(8))
-    with pytest.raises(DataError, match=r"starts at 20 s, but the film of 300 frames ends at 10\.0 s"):
+    with pytest.raises(DataError, match=r"starts at 20 s, but the video of 300 frames ends at 10\.0 s"):
         one_fps(300, 30.0, start_s=20, end_s=30)
     with pytest.raises(DataError, match="0 frames"):
         middle_of_segments(4, 0)
@@ -67,17 +67,17 @@ def test_rates_give_at_most_the_limit_ascending_and_inside(
 
 
 def test_policies_are_the_functions_with_their_settings() -> None:
-    film = Timeline(250, 25.0)
-    assert MiddleOfSegments(8)(film) == middle_of_segments(8, 250)
-    assert OneFps(4)(film) == one_fps(250, 25.0, 4)
-    assert AllFrames()(film) == list(range(250))
+    video = Timeline(250, 25.0)
+    assert MiddleOfSegments(8)(video) == middle_of_segments(8, 250)
+    assert OneFps(4)(video) == one_fps(250, 25.0, 4)
+    assert AllFrames()(video) == list(range(250))
 
 
 def test_sampling_by_time_follows_the_clock_of_a_film_of_variable_rate() -> None:
     # Four quick frames, then two that stay for two seconds each.
-    film = Timeline(6, 1.0, times_s=(0.0, 0.25, 0.5, 0.75, 1.0, 3.0))
-    assert MiddleOfSegments(3)(film) == [0, 2, 4]
-    assert MiddleOfSegments(3, by_time=True)(film) == [2, 4, 5]
+    video = Timeline(6, 1.0, times_s=(0.0, 0.25, 0.5, 0.75, 1.0, 3.0))
+    assert MiddleOfSegments(3)(video) == [0, 2, 4]
+    assert MiddleOfSegments(3, by_time=True)(video) == [2, 4, 5]
     assert MiddleOfSegments(2, by_time=True)(Timeline(6, 1.0)) == [1, 4]  # no clock: by index
 
 

@@ -1,4 +1,4 @@
-"""torchcodec returns the right frames or refuses the film; where it cannot be loaded, that is one sentence.
+"""torchcodec returns the right frames or refuses the video; where it cannot be loaded, that is one sentence.
 
 Its wheel brings no FFmpeg. PyAV's wheel does, under names of its own, so a folder of links gives torchcodec one.
 """
@@ -17,8 +17,8 @@ from sg.video.reader import read_frames
 from sg.video.sampling import AllFrames, MiddleOfSegments
 from sg.video.torchcodec_reader import decode_with_torchcodec
 from sg.video.workers import KillableWorker
-from tests.video.test_film_zoo import DECORD_REFUSES, numbers, zeroed
-from tests.video.zoo import FILMS, NUM_FRAMES, cut_by_copy, make_film
+from tests.video.test_file_zoo import DECORD_REFUSES, numbers, zeroed
+from tests.video.zoo import NUM_FRAMES, VIDEOS, cut_by_copy, make_video
 
 REFUSES = DECORD_REFUSES - {"av1.mp4", "narrow.mp4"}
 
@@ -36,7 +36,7 @@ def link_ffmpeg(folder: Path) -> Path:
 
 
 def read_all(jobs: list[tuple[str, Path, Any]]) -> dict[str, tuple[Any, Any]]:
-    """Runs in a worker: the numbers shown and asked for of every film, or the class and the text of an error."""
+    """Runs in a worker: the numbers shown and asked for of every video, or the class and the text of an error."""
     found: dict[str, tuple[Any, Any]] = {}
     for name, path, wanted in jobs:
         try:
@@ -49,24 +49,24 @@ def read_all(jobs: list[tuple[str, Path, Any]]) -> dict[str, tuple[Any, Any]]:
 
 @pytest.mark.slow
 def test_every_film_of_the_zoo_is_read_right_or_refused(
-    films: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    videos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if importlib.util.find_spec("torchcodec") is None:
         pytest.skip("torchcodec is not installed")
     libraries = link_ffmpeg(tmp_path / "ffmpeg")
     monkeypatch.setenv("LD_LIBRARY_PATH", os.pathsep.join([str(tmp_path / "ffmpeg"), str(libraries)]))
     jobs = [
-        (f"{name}: {wanted}", films[name], wanted)
-        for name in FILMS
+        (f"{name}: {wanted}", videos[name], wanted)
+        for name in VIDEOS
         for wanted in (AllFrames(), MiddleOfSegments(8), [NUM_FRAMES - 1, 0, 31, 31, 7])
     ]
-    (tmp_path / "short.mp4").write_bytes(films["faststart.mp4"].read_bytes()[:-3000])
+    (tmp_path / "short.mp4").write_bytes(videos["faststart.mp4"].read_bytes()[:-3000])
     bad = {
-        "cut": cut_by_copy(films["b_frames.mp4"], tmp_path / "cut.mp4", start=17),
-        "zeroed": zeroed(films["b_frames.mp4"], tmp_path / "zeroed.mp4", 0.4),
+        "cut": cut_by_copy(videos["b_frames.mp4"], tmp_path / "cut.mp4", start=17),
+        "zeroed": zeroed(videos["b_frames.mp4"], tmp_path / "zeroed.mp4", 0.4),
         "short": tmp_path / "short.mp4",
     }
-    others = {"one": make_film(tmp_path / "one.mp4", 1), "turned": make_film(tmp_path / "turned.mp4", 3, rotation=90)}
+    others = {"one": make_video(tmp_path / "one.mp4", 1), "turned": make_video(tmp_path / "turned.mp4", 3, rotation=90)}
     jobs += [(name, path, [0]) for name, path in {**bad, **others}.items()]
 
     worker = KillableWorker()
@@ -76,22 +76,22 @@ def test_every_film_of_the_zoo_is_read_right_or_refused(
     if "cannot be loaded" in str(found["one"][1]):
         pytest.skip("torchcodec cannot be loaded with the FFmpeg of PyAV")
     for name, (shown, asked) in found.items():
-        film = name.split(":")[0]
-        if film in REFUSES or film in bad:
+        video = name.split(":")[0]
+        if video in REFUSES or video in bad:
             assert shown in ("unsupported", "corrupt"), (name, shown, asked)
-        elif film != "turned":
+        elif video != "turned":
             assert shown == asked, name
     assert found["one"] == ([0], [0])
 
 
 def test_a_torchcodec_that_is_missing_or_cannot_be_loaded_is_one_sentence(
-    films: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    videos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torchcodec.decoders", None)
-    with pytest.raises(ConfigError, match=r"not installed: `pip install 'sharegemini\[torchcodec\]'`"):
-        decode_with_torchcodec(films["b_frames.mp4"], [0], NUM_FRAMES)
+    with pytest.raises(ConfigError, match=r"not installed: `pip install -e '\.\[torchcodec\]'`"):
+        decode_with_torchcodec(videos["b_frames.mp4"], [0], NUM_FRAMES)
 
 
-def test_torchcodec_refuses_by_what_the_packets_tell_before_it_is_loaded(films: dict[str, Path]) -> None:
+def test_torchcodec_refuses_by_what_the_packets_tell_before_it_is_loaded(videos: dict[str, Path]) -> None:
     with pytest.raises(UnreadableVideoError, match="refused for torchcodec"):
-        read_frames(films["h264.ts"], [0], "torchcodec")
+        read_frames(videos["h264.ts"], [0], "torchcodec")

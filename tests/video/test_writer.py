@@ -1,4 +1,4 @@
-"""Films that we write are real films, the same bytes every time."""
+"""Videos that we write are real videos, the same bytes every time."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def noise(frames: int, height: int = 64, width: int = 64) -> np.ndarray:
 
 
 def test_a_written_film_has_the_frames_size_rate_and_codec_asked_for(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "deep" / "film.mp4", noise(9, 48, 80), fps=1)
+    path = write_video(tmp_path / "deep" / "video.mp4", noise(9, 48, 80), fps=1)
 
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -32,7 +32,7 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
 def test_colours_survive(tmp_path: Path) -> None:
     frames = np.zeros((3, 64, 64, 3), np.uint8)
     frames[:] = np.array([200, 30, 90])
-    with av.open(str(write_video(tmp_path / "film.mp4", frames, fps=1))) as container:
+    with av.open(str(write_video(tmp_path / "video.mp4", frames, fps=1))) as container:
         decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert np.abs(np.stack(decoded).astype(int) - frames).max() <= 4  # rounding of YUV, measured 2
 
@@ -47,5 +47,5 @@ def test_colours_survive(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_written_is_refused_and_leaves_no_file(tmp_path: Path, frames: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        write_video(tmp_path / "film.mp4", frames, fps=1)
+        write_video(tmp_path / "video.mp4", frames, fps=1)
     assert not list(tmp_path.iterdir())

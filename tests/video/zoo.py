@@ -1,4 +1,4 @@
-"""Builds films that carry their frame number in the picture, in every container and codec that PyAV can write."""
+"""Builds videos that carry their frame number in the picture, in every container and codec that PyAV can write."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -39,7 +39,7 @@ def read_number(picture: np.ndarray) -> int:
     return number
 
 
-def make_film(
+def make_video(
     path: Path,
     num_frames: int = 60,
     *,
@@ -55,7 +55,7 @@ def make_film(
     audio: bool = False,
     mux_options: Mapping[str, str] | None = None,
 ) -> Path:
-    """Encode a numbered film; `stamps` (in 1/1000 s) make its rate variable."""
+    """Encode a numbered video; `stamps` (in 1/1000 s) make its rate variable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format=container, options=dict(mux_options or {})) as output:
         stream = output.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=dict(options or {}))
@@ -94,11 +94,11 @@ def _add_silence(output: av.container.OutputContainer, stream: av.AudioStream, s
 
 
 def cut_by_copy(source: Path, path: Path, start: int) -> Path:
-    """Copy packets so that the film begins inside a group of pictures: mp4 hides what is before by an edit list."""
-    with av.open(str(source)) as film, av.open(str(path), "w") as output:
-        stream = film.streams.video[0]
+    """Copy packets so that the video begins inside a group of pictures: mp4 hides what is before by an edit list."""
+    with av.open(str(source)) as video, av.open(str(path), "w") as output:
+        stream = video.streams.video[0]
         copy = output.add_stream_from_template(stream)
-        packets = [packet for packet in film.demux(stream) if packet.size]
+        packets = [packet for packet in video.demux(stream) if packet.size]
         shown = sorted(packet.pts for packet in packets)
         first = max(packet.pts for packet in packets if packet.is_keyframe and packet.pts <= shown[start])
         for packet in packets[[packet.pts for packet in packets].index(first) :]:
@@ -111,7 +111,7 @@ def cut_by_copy(source: Path, path: Path, start: int) -> Path:
 SVT_QUIET = {"svtav1-params": "enable-stat-report=0"}
 B_FRAMES = {"g": "12", "bf": "3"}
 ALT_REF = {"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "b": "200k"}
-FILMS: dict[str, dict[str, Any]] = {
+VIDEOS: dict[str, dict[str, Any]] = {
     "short_gop.mp4": {"options": {"g": "5", "bf": "0"}},
     "long_gop.mp4": {"options": {"g": "250", "bf": "0"}},
     "b_frames.mp4": {"options": B_FRAMES},
@@ -146,5 +146,5 @@ NUM_FRAMES = 60
 
 
 def build_zoo(folder: Path) -> dict[str, Path]:
-    """Every film of the zoo, of `NUM_FRAMES` frames each."""
-    return {name: make_film(folder / name, NUM_FRAMES, **settings) for name, settings in FILMS.items()}
+    """Every video of the zoo, of `NUM_FRAMES` frames each."""
+    return {name: make_video(folder / name, NUM_FRAMES, **settings) for name, settings in VIDEOS.items()}

@@ -1,1 +1,1 @@
-"""Rebuilds the committed assets from nothing: `python -m sg.demo.pretrain`."""
+"""Trains the committed assets from scratch: `python -m sg.demo.pretrain`."""

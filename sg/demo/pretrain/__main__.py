@@ -1,9 +1,9 @@
-"""Rebuilds the demo's assets from nothing, in about 15 CPU minutes:
+"""Trains the demo's assets from scratch, in about 15 CPU minutes:
 
     python -m sg.demo.pretrain [--folder FOLDER] [--only tokenizer vision_tower language_model]
 
 The same machine gives the same weights: seeds are fixed and one thread computes. Each asset appears whole or not at
-all, so a run that was stopped goes on with `--only` the ones that are missing.
+all; after an interruption, build the missing ones with `--only`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def build_tower(folder: Path) -> dict[str, Any]:
 
 
 def build_language_model(folder: Path) -> dict[str, Any]:
-    """Train the language model into `folder`, beside the tokenizer that is there."""
+    """Train the language model into `folder`, beside the existing tokenizer."""
     from sg.demo.pretrain.language_model import LanguageModelRecipe, train_language_model
 
     recipe = LanguageModelRecipe()
@@ -65,7 +65,7 @@ def _rounded(numbers: dict[str, float]) -> dict[str, float]:
 
 
 def build_assets(folder: Path, names: Sequence[str]) -> None:
-    """Build the named assets in their order and note in `recipe.json` how each was made and what it cost."""
+    """Build the named assets in order, and record settings, accuracy and CPU time of each in `recipe.json`."""
     import torch
     import transformers
 
@@ -83,7 +83,7 @@ def build_assets(folder: Path, names: Sequence[str]) -> None:
 def main() -> None:
     """Read the command line and build."""
     parser = argparse.ArgumentParser(prog="python -m sg.demo.pretrain", description="Rebuild the demo's assets.")
-    parser.add_argument("--folder", type=Path, default=ASSETS_FOLDER, help="where the assets go; default: the package")
+    parser.add_argument("--folder", type=Path, default=ASSETS_FOLDER, help="output folder; default: the package")
     parser.add_argument("--only", nargs="+", choices=BUILDERS, default=list(BUILDERS), help="build these assets only")
     arguments = parser.parse_args()
     build_assets(arguments.folder, arguments.only)

@@ -1,4 +1,7 @@
-"""Trains the demo's language model on text only: a stand-in for an instruction-tuned LLM that has never seen a film."""
+"""Trains the demo's language model on text only.
+
+It takes the place of an instruction-tuned LLM that has never seen a video.
+"""
 
 from __future__ import annotations
 
@@ -23,25 +26,25 @@ TEXT_WEIGHT = 0.3
 
 @dataclass(frozen=True, slots=True)
 class LanguageModelRecipe:
-    """How the language model is trained; the values are those of the committed weights."""
+    """Training settings of the language model; the defaults made the committed weights."""
 
     seed: int = 5
     steps: int = 2800
     drill_steps: int = 350
-    """First steps see letter drills only: mixed with anything else they are learnt very late."""
+    """The first steps train letter drills only: mixed with other lessons, the letters are learnt very late."""
     bare_steps: int = 1000
-    """Until then short questions without options about single scenes: the kinds of questions are learnt there."""
+    """Up to this step, lessons are short questions without options about one scene, to teach the kinds of questions."""
     easy_steps: int = 1300
-    """Steps until the scenes become several and crowded."""
+    """Up to this step a video has one scene with one or two actors."""
     bare_share: float = 0.25
-    """Share of bare dialogs after the first steps."""
+    """Fraction of dialogs without options after `bare_steps`."""
     learning_rate: float = 4e-3
     other_learning_rate: float = 4e-3
     batch_size: int = 16
     drill_share: float = 0.2
-    """Share of letter drills among the later batches."""
+    """Fraction of letter drills among the batches after `drill_steps`."""
     drill_sizes: tuple[tuple[int, int], ...] = ((1, 64), (6, 20))
-    """(questions of a drill, drills of a batch), one of them drawn a batch; single questions are learnt first."""
+    """(questions per drill, drills per batch); each batch draws one pair. Single questions are learnt first."""
 
 
 def language_model_config(vocabulary_size: int) -> LlamaConfig:
@@ -77,7 +80,7 @@ def pad_lessons(lessons: list[Lesson]) -> tuple[Tensor, Tensor]:
 
 
 def lesson_loss(model: LlamaForCausalLM, ids: Tensor, roles: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Loss (words + letters + 0.3 text, each a mean over its tokens), and the share of right words and letters."""
+    """The loss (words + letters + 0.3 text, each a mean over its tokens); fractions of right words and letters."""
     import torch.nn.functional as functional
 
     # Rows are padded on the right and attention is causal: no mask is needed.
@@ -101,7 +104,7 @@ def lesson_loss(model: LlamaForCausalLM, ids: Tensor, roles: Tensor) -> tuple[Te
 def _lesson_batches(
     writer: LessonWriter, recipe: LanguageModelRecipe, step: int, rng: random.Random
 ) -> list[list[Lesson]]:
-    """Eight batches of dialogs of like length, as hard as `step` allows."""
+    """Eight batches of dialogs of similar length, of the difficulty of `step`."""
     bare_share = 1.0 if step < recipe.bare_steps else recipe.bare_share
     easy = step < recipe.easy_steps
     lessons = [writer.dialog(easy, bare=rng.random() < bare_share) for _ in range(8 * recipe.batch_size)]
@@ -117,7 +120,7 @@ def _drill_batch(writer: LessonWriter, recipe: LanguageModelRecipe, rng: random.
 
 
 def _start_letters_alike(model: LlamaForCausalLM, tokenizer: SentencePieceProcessor) -> None:
-    """An option's `A.` and an answer's ` A` are different pieces of one letter: they start from one vector."""
+    """Initialise the embeddings of an option's `A.` and an answer's ` A` equally: they are two tokens of one letter."""
     import torch
 
     table: Any = model.get_input_embeddings().weight
@@ -127,7 +130,7 @@ def _start_letters_alike(model: LlamaForCausalLM, tokenizer: SentencePieceProces
 
 
 def train_language_model(tokenizer_path: Path, folder: Path, recipe: LanguageModelRecipe) -> dict[str, float]:
-    """Train from nothing and save as a transformers checkpoint in `folder`; gives held-out accuracies."""
+    """Train from scratch and save as a transformers checkpoint in `folder`; returns held-out accuracies."""
     import torch
     from sentencepiece import SentencePieceProcessor
     from transformers import LlamaForCausalLM
@@ -165,7 +168,7 @@ def train_language_model(tokenizer_path: Path, folder: Path, recipe: LanguageMod
 
 
 def examine(model: LlamaForCausalLM, writer: LessonWriter, batches: int) -> dict[str, float]:
-    """Share of right words, and of right letters given the word, in `batches` batches of 32 new dialogs."""
+    """Fraction of right words, and of right letters after the right word, in `batches` batches of 32 new dialogs."""
     import torch
 
     totals: dict[str, list[float]] = defaultdict(list)

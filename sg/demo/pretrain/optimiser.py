@@ -1,4 +1,4 @@
-"""Muon for the matrices inside a network, AdamW for the rest: the fastest small recipe that the pilot found."""
+"""Muon for the inner weight matrices, AdamW for all other weights: the fastest recipe of those that were tried."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Text-only lessons of the demo's language model: words stand where the film's tokens will be.
+"""Text-only training dialogs ("lessons") of the demo's language model: words take the place of the video's tokens.
 
-A lesson is a dialog in the conversation template, with the same stretches of text that the model's own encoder makes,
-so that the language model meets familiar ids later: `USER: ` + context + newline + question + ` ASSISTANT: ` + answer.
+A lesson follows the conversation template: `USER: ` + context + newline + question + ` ASSISTANT: ` + answer. It is
+tokenized in the same segments as the model's own encoder uses, so that later dialogs have the same token ids.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sg.demo.language import (
     CAPTION_REQUEST,
     KINDS,
     LETTERS,
-    Question,
+    DemoQuestion,
     actor_phrase,
     alt_text,
     ask,
@@ -38,7 +38,7 @@ FRAMES_PER_SCENE = 8
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Token ids, and for each what its prediction counts as: nothing, text, the answer's word, or its letter."""
+    """Token ids, and the role of each prediction in the loss: UNSCORED, TEXT, the answer's WORD, or its LETTER."""
 
     ids: list[int]
     roles: list[int]
@@ -49,7 +49,7 @@ EVERY_WORD = [word for values in VALUES.values() for word in values]
 
 
 class LessonWriter:
-    """Draws lessons; the share of each kind and its difficulty are set by the caller.
+    """Draws lessons; the caller decides the kind and the difficulty.
 
     Args:
         tokenizer: the demo's SentencePiece model.
@@ -68,7 +68,7 @@ class LessonWriter:
         return self._cache[text]
 
     def dialog(self, easy: bool = False, bare: bool = False) -> Lesson:
-        """A described video and questions about it.
+        """The description of a video and questions about it.
 
         `easy` ones have a single scene with one or two actors; `bare` ones have many short questions without options.
         """
@@ -77,15 +77,15 @@ class LessonWriter:
         spec = draw_video(rng, UNIFORM, duration, max_actors=2 if easy else 4)
         if bare:
             return self._bare_dialog(spec)
-        told = rng.random()
-        if told < 0.12:
+        kind = rng.random()
+        if kind < 0.12:
             return self._description(spec)
-        # A film may show less than the subtitles say: then the subtitles hold all there is to know.
-        blind = told < 0.30
+        # In some lessons the description is missing, and the subtitles hold all facts: the model learns to use them.
+        blind = kind < 0.30
         cues = subtitles(rng, spec, FRAMES_PER_SCENE, 1.0) if blind else []
         if not blind and rng.random() < 0.25:
             cues = subtitles(rng, spec, FRAMES_PER_SCENE)
-        context = self._foreign_words() if blind else (caption(spec) if rng.random() < 0.7 else self._loose(spec))
+        context = self._random_words() if blind else (caption(spec) if rng.random() < 0.7 else self._loose(spec))
         kinds = [kind for kind in KINDS if not (blind and kind in ("counting", "order"))]
         questions = [ask(rng, UNIFORM, spec, rng.choice(kinds)) for _ in range(TURNS)]
         ids, roles = self._opening(context)
@@ -107,16 +107,16 @@ class LessonWriter:
         return Lesson(ids, roles)
 
     def drill(self, turns: int) -> Lesson:
-        """Questions without any context: only the letter of a given word can be learnt, and is scored.
+        """Questions without context: only the letter of a given word can be learnt, and is in the loss.
 
-        A single question has options of all sorts; several have options of one attribute each, as real questions do.
+        A single question has options of all attributes; several have options of one attribute each, like the benchmark.
         """
         rng = self._rng
         ids, roles = [BOS], [UNSCORED]
         for _ in range(turns):
             values = EVERY_WORD if turns == 1 else rng.choice(list(VALUES.values()))
             first, second, third, fourth = rng.sample(values, 4)
-            question = Question("drill", "Q ?", (first, second, third, fourth), rng.choice(LETTERS))
+            question = DemoQuestion("drill", "Q ?", (first, second, third, fourth), rng.choice(LETTERS))
             self._turn(ids, roles, "USER: ", question, word_role=UNSCORED)
         return Lesson(ids, roles)
 
@@ -128,8 +128,8 @@ class LessonWriter:
     def _encode_words(self, text: str) -> list[int]:
         return [piece for word in text.split() for piece in self._encode(word)]
 
-    def _turn(self, ids: list[int], roles: list[int], lead: str, question: Question, word_role: int = WORD) -> None:
-        # The question with what stands before it is one stretch; its other lines are looked up.
+    def _turn(self, ids: list[int], roles: list[int], lead: str, question: DemoQuestion, word_role: int = WORD) -> None:
+        # The lead and the question are tokenized together; the other lines come from the cache.
         asked = self._tokenizer.encode(lead + question.text)
         for line in [*question.lettered_options, ANSWER_REQUEST]:
             asked += self._encode_line(line)
@@ -139,11 +139,11 @@ class LessonWriter:
         roles.extend([UNSCORED] * len(asked) + [word_role, LETTER, TEXT])
 
     def _encode_line(self, line: str) -> list[int]:
-        """A line inside a stretch: its newline is not the first of a stretch, so no leading-space mark precedes it."""
+        """Token ids of a line within a segment, without the leading-space mark that the start of a segment has."""
         return self._encode("\n" + line)[1:]
 
     def _description(self, spec: VideoSpec) -> Lesson:
-        """A loosely described video, told again in order."""
+        """A description in any order as context, and the ordered caption or alt text as the answer."""
         short = len(spec.scenes) == 1 and self._rng.random() < 0.5
         ids, roles = self._opening(self._loose(spec))
         request = self._encode("\n" + (ALT_TEXT_REQUEST if short else CAPTION_REQUEST) + " ASSISTANT:")
@@ -151,7 +151,7 @@ class LessonWriter:
         return Lesson([*ids, *request, *answer], [*roles, *[UNSCORED] * len(request), *[TEXT] * len(answer)])
 
     def _loose(self, spec: VideoSpec) -> str:
-        """The caption with the actors, and the words of each, in any order."""
+        """The caption with the actors, and the words of each actor, in random order."""
         return " then ".join(self._loose_scene(scene) for scene in spec.scenes)
 
     def _loose_scene(self, scene: Scene) -> str:
@@ -164,6 +164,6 @@ class LessonWriter:
         head = scene_phrase(scene).split(":")[0]
         return f"{head}: " + " , ".join(" ".join(words) for words in phrases) + " ."
 
-    def _foreign_words(self) -> str:
-        """Nothing, or a few words about nothing."""
+    def _random_words(self) -> str:
+        """No words, or a few random words."""
         return " ".join(self._rng.sample(EVERY_WORD, self._rng.choice((0, 0, 4, 8))))

@@ -1,4 +1,4 @@
-"""The demo's tokenizer: SentencePiece BPE in the manner of Llama's, with every word of the demo language one piece."""
+"""The demo's tokenizer: SentencePiece BPE as in Llama, in which every word of the demo language is one token."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from sg.demo.language import (
 from sg.demo.world import UNIFORM, VALUES, draw_video
 
 VOCABULARY_SIZE = 640
-# Text that follows a newline gets no leading-space mark, and the roles of the conversation template end in a colon:
-# these would otherwise fall apart into letters.
+# Text after a newline has no leading-space mark, and the roles of the conversation template end in a colon. Without
+# entries of their own, these would be split into letters.
 WHOLE_PIECES = [
     *(f"{letter}." for letter in LETTERS),
     ANSWER_REQUEST,
@@ -46,15 +46,15 @@ def _sentences(seed: int, videos: int) -> Iterator[str]:
             question = ask(rng, UNIFORM, spec, kind)
             yield question.text
             yield " ".join([ROLES[1], question.response, ROLES[0], *question.options])
-    # Every word often enough to become one piece, however rare it is in the sentences above.
+    # Repeat every word often enough to become one token, also a word that is rare in the sentences above.
     for values in VALUES.values():
         yield from (" ".join([value] * 8) for value in values for _ in range(40))
-    # Any other English word is spelled with letters, not with bytes.
+    # With these characters, any other English word is split into letters and not into bytes.
     yield "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 . , : ; ? ! ' ( ) - > / %"
 
 
 def demo_words() -> list[str]:
-    """Every word of the demo language, as it stands after a space."""
+    """All words of the demo language, as they are written after a space."""
     return sorted({*QUESTION_WORDS, *ROLES, *LETTERS, *(word for values in VALUES.values() for word in values)})
 
 

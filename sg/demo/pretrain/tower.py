@@ -1,7 +1,8 @@
-"""Trains the demo's vision tower: a small CLIP ViT that names, in every patch, what its cell of the picture holds.
+"""Trains the demo's vision tower: a small CLIP ViT that predicts, for every patch, the content of its cell.
 
-It is a supervised stand-in for CLIP. The labels are read off the layer that Chat-UniVi uses (the last but one), so all
-patches of an actor come to agree and the merged tokens keep what each of them says. The frames have been through H.264.
+It takes the place of CLIP and is trained with labels. The labels are predicted from the layer that Chat-UniVi reads
+(the last but one), so that all patches of an actor become similar and token merging keeps their information. Frames are
+encoded with H.264 and decoded before training, as in the demo world.
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ FRAMES_PER_CLIP = 2
 SCENES_PER_CLIP = 8
 LABELS = ("colour", "shape", "texture", "action", "cell", "background", "presence")
 ABSENT = -100
-# Crowded scenes give more labels a frame.
+# Scenes with many actors have more labels per frame.
 CROWDED = Law(count_weights=(0.15, 0.2, 0.3, 0.35))
 
 
 @dataclass(frozen=True, slots=True)
 class TowerRecipe:
-    """How the tower is trained; the values are those of the committed weights."""
+    """Training settings of the tower; the defaults made the committed weights."""
 
     seed: int = 2
     clips: int = 1100
-    """Clips of eight scenes of two frames each."""
+    """Number of training clips, of eight scenes with two frames each."""
     steps: int = 2000
     batch_size: int = 96
     learning_rate: float = 3e-3
 
 
 def tower_config() -> CLIPVisionConfig:
-    """CLIP's vision transformer for 64 x 64 pixels: 16 patches, 4 layers of width 96 (the last one is never read)."""
+    """CLIP's vision transformer for 64 x 64 pixels: 16 patches, 4 layers of width 96 (the last one is not used)."""
     from transformers import CLIPVisionConfig
 
     return CLIPVisionConfig(
@@ -88,7 +89,7 @@ def label_patches(scene: Scene) -> NDArray[np.int64]:
 
 
 def through_the_codec(frames: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-    """`frames` as they come back from the film file that is written to `path`."""
+    """Write `frames` to the video file `path` and return them as decoded from it."""
     import av
 
     write_video(path, frames, fps=1.0)
@@ -115,7 +116,7 @@ def make_frames(seed: int, clips: int) -> tuple[Tensor, Tensor]:
 
 
 def normalise(frames: Tensor) -> Tensor:
-    """uint8 [F, H, W, 3] -> float [F, 3, H, W] as CLIP wants it."""
+    """uint8 [F, H, W, 3] -> float [F, 3, H, W] normalised as for CLIP."""
     import torch
 
     pixels = frames.permute(0, 3, 1, 2).float() / 255
@@ -123,7 +124,7 @@ def normalise(frames: Tensor) -> Tensor:
 
 
 def patch_features(tower: CLIPVisionModel, pixels: Tensor) -> Tensor:
-    """Patch features [F, 16, width] of the last layer but one, which is the one Chat-UniVi reads."""
+    """Patch features [F, 16, width] of the last layer but one, which Chat-UniVi reads."""
     hidden = tower.pre_layrnorm(tower.embeddings(pixels))
     for layer in tower.encoder.layers[:-1]:
         hidden = layer(hidden, attention_mask=None)
@@ -144,7 +145,7 @@ def _label_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Contrast, colour cast and noise, a little of each."""
+    """Small random changes of contrast and colour, and noise."""
     import torch
 
     contrast = 1 + 0.1 * torch.randn((len(pixels), 1, 1, 1), generator=generator)
@@ -154,7 +155,7 @@ def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train_tower(folder: Path, recipe: TowerRecipe) -> dict[str, float]:
-    """Train from nothing and save as a transformers checkpoint in `folder`; gives held-out patch accuracies."""
+    """Train from scratch and save as a transformers checkpoint in `folder`; returns held-out patch accuracies."""
     import torch
     from torch import nn
     from transformers import CLIPVisionModel
@@ -190,7 +191,7 @@ def train_tower(folder: Path, recipe: TowerRecipe) -> dict[str, float]:
 
 
 def patch_accuracies(tower: CLIPVisionModel, head: nn.Module, frames: Tensor, labels: Tensor) -> dict[str, float]:
-    """Share of patches that name each label right."""
+    """Fraction of patches with the right class, by label."""
     import torch
 
     with torch.no_grad():
@@ -204,10 +205,10 @@ def patch_accuracies(tower: CLIPVisionModel, head: nn.Module, frames: Tensor, la
 
 
 def centre_and_scale(tower: Any, frames: Tensor) -> None:
-    """Give the read features zero mean and unit size, without changing what the tower computes before them.
+    """Scale the features to zero mean and unit variance, without changing the function before the scaling.
 
-    Everything that writes to the residual stream is divided by one number (the layer norms do not see it), and the
-    mean goes into the last bias that is read. Unit size matters to the density of the token merging, exp(-distance^2).
+    All weights that write to the residual stream are divided by one number, which the layer norms cancel, and the mean
+    is subtracted from the last bias. The scale matters to the density in token merging, exp(-distance^2).
     """
     import torch
 

@@ -18,16 +18,16 @@ from sg.core.progress import Progress
 from sg.sources.config import AnnotatedDataConfig
 from sg.sources.scan.annotations import Annotations
 from sg.sources.scan.current import is_current, manifest_info, rows_settings
-from sg.sources.scan.cutting import cut_clips, cut_jobs, films_by_id
-from sg.sources.scan.disk import Clip, Listing, list_clips
+from sg.sources.scan.cutting import cut_clips, cut_jobs, long_videos_by_id
+from sg.sources.scan.disk import Listing, VideoFile, list_files
 from sg.sources.scan.duplicates import Digests, also_in, same_bytes
 from sg.sources.scan.findings import AMBIGUOUS, BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
-from sg.sources.scan.items import Item, Problem, SetReader
-from sg.sources.scan.journal import Journal
-from sg.sources.scan.matching import Matcher
+from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader
+from sg.sources.scan.journal import ScanJournal
+from sg.sources.scan.matching import FileMatcher
 from sg.sources.scan.numbered import is_as_long
 from sg.sources.scan.overlap import BenchmarkVideos, benchmark_videos
-from sg.sources.scan.probing import Outcome, probe_clips
+from sg.sources.scan.probing import Outcome, probe_files
 from sg.sources.scan.report import ScanReport, write_report
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class ScanFiles:
         return self.folder / f"scan-{what}.jsonl"
 
 
-def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Clip]], SetReader]) -> Path:
+def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[VideoFile]], SetReader]) -> Path:
     """Make the manifest of a published dataset, or keep it when nothing has changed; returns its path.
 
     Every video of the annotations whose file is on disk is a row. Unreadable files, second copies and videos of the
@@ -71,17 +71,17 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Cl
     with file_lock(path.with_suffix(".lock")):
         left_out = _unpack(config.shards, videos, files) if config.shards else Counter()
         listing = _films(videos, config)
-        source = reader_of(listing.clips)
+        source = reader_of(listing.files)
         annotations = Annotations(source, config.annotations, videos, listing)
         benchmark = benchmark_videos(config.benchmark)
-        long_films = _long_films(config)
-        work = _identity(config, listing, annotations, benchmark, long_films)
+        long_videos = _long_videos(config)
+        work = _identity(config, listing, annotations, benchmark, long_videos)
         if not is_current(path, videos, work) or not files.findings.is_file():
             with Findings(files.findings) as findings:
-                if long_films is not None and _cut(config, annotations, listing, long_films, findings):
+                if long_videos is not None and _cut(config, annotations, listing, long_videos, findings):
                     listing = _films(videos, config)
                     annotations = annotations.with_listing(listing)
-                    work = _identity(config, listing, annotations, benchmark, long_films)
+                    work = _identity(config, listing, annotations, benchmark, long_videos)
                 found = _match(config, annotations, listing, findings)
                 rows = _rows(config, source, found, listing, annotations, benchmark, files, findings)
             report = ScanReport.of(config, source, annotations, listing, rows, findings, benchmark, left_out)
@@ -89,7 +89,7 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Cl
             write_report(files.folder, report)
             if not rows:
                 raise DataError(
-                    f"None of the {len(listing.clips)} films in {videos} belongs to a video of the annotations: see "
+                    f"None of the {len(listing.files)} films in {videos} belongs to a video of the annotations: see "
                     f"{files.folder / 'scan_report.txt'}."
                 )
             write_manifest(path, rows, {**info, "report": report.plain})
@@ -107,15 +107,15 @@ def _unpack(shards: str, videos: Path, files: ScanFiles) -> Counter[str]:
 
 
 def _films(videos: Path, config: AnnotatedDataConfig) -> Listing:
-    if config.long_films:
+    if config.long_videos:
         videos.mkdir(parents=True, exist_ok=True)
     if not videos.is_dir():
         raise MissingInputError(
             f"There is no folder {videos}: give that of the films with data.videos=DIR (where they are had: "
             "docs/data_sources.md)."
         )
-    listing = list_clips(videos)
-    if not listing.clips and not config.long_films:
+    listing = list_files(videos)
+    if not listing.files and not config.long_videos:
         frames = "; folders of frames are not read" if listing.frame_folders else ""
         raise MissingInputError(
             f"The folder {videos} holds no films (files that end in .mp4, .mkv, .webm, ...){frames}."
@@ -123,15 +123,15 @@ def _films(videos: Path, config: AnnotatedDataConfig) -> Listing:
     return listing
 
 
-def _long_films(config: AnnotatedDataConfig) -> Listing | None:
+def _long_videos(config: AnnotatedDataConfig) -> Listing | None:
     """The whole videos that missing clips can be cut from; None where the config names no folder of them."""
-    if not config.long_films:
+    if not config.long_videos:
         return None
-    if not Path(config.long_films).is_dir():
+    if not Path(config.long_videos).is_dir():
         raise MissingInputError(
-            f"There is no folder {config.long_films}: give the folder of the whole videos with data.long_films=DIR."
+            f"There is no folder {config.long_videos}: give the folder of the whole videos with data.long_videos=DIR."
         )
-    return list_clips(Path(config.long_films))
+    return list_files(Path(config.long_videos))
 
 
 def _identity(
@@ -139,7 +139,7 @@ def _identity(
     listing: Listing,
     annotations: Annotations,
     benchmark: BenchmarkVideos | None,
-    long_films: Listing | None,
+    long_videos: Listing | None,
 ) -> Identity:
     """What decides the rows. Video files count by name, size and time: reading terabytes to hash them takes days."""
     inputs = {
@@ -147,12 +147,14 @@ def _identity(
         "annotations": annotations.state,
         "further_files": [file_content(Path(path)) for path in config.further_files],
         "benchmark": benchmark and benchmark.state,
-        "long_films": long_films and long_films.state,
+        "long_videos": long_videos and long_videos.state,
     }
     return identity("scan", settings=rows_settings(config), inputs=inputs, version=SCAN_VERSION)
 
 
-def _items(config: AnnotatedDataConfig, annotations: Annotations, findings: Findings | None) -> Iterator[Item]:
+def _items(
+    config: AnnotatedDataConfig, annotations: Annotations, findings: Findings | None
+) -> Iterator[AnnotatedVideo]:
     """The videos of the wanted splits; what is none is told, but for a first look (no `findings`)."""
     with Progress("annotations", None, "rows") as bar:
         for item, where in annotations.items():
@@ -168,24 +170,24 @@ def _items(config: AnnotatedDataConfig, annotations: Annotations, findings: Find
 
 
 def _cut(
-    config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, long_films: Listing, findings: Findings
+    config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, long_videos: Listing, findings: Findings
 ) -> int:
     """Cut the clips that exist only within a whole video; returns how many."""
-    films = films_by_id(long_films.clips)
-    known = {key for clip in listing.clips for key in annotations.keys_of(clip)}
+    films = long_videos_by_id(long_videos.files)
+    known = {key for clip in listing.files for key in annotations.keys_of(clip)}
     wanted = {
         item.video_id: item
         for item in _items(config, annotations, None)
         if item.youtube_id in films and known.isdisjoint((item.video_id, *item.keys, *item.weak_keys))
     }
-    jobs = cut_jobs(list(wanted.values()), films, Path(config.long_films or ""), Path(config.videos))
+    jobs = cut_jobs(list(wanted.values()), films, Path(config.long_videos or ""), Path(config.videos))
     return cut_clips(jobs, config.workers, config.timeout_s, findings) if jobs else 0
 
 
 def _match(
     config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, findings: Findings
-) -> dict[int, Item]:
-    matcher = Matcher(listing.clips, annotations.keys_of, findings)
+) -> dict[int, AnnotatedVideo]:
+    matcher = FileMatcher(listing.files, annotations.keys_of, findings)
     for item in _items(config, annotations, findings):
         if not matcher.take(item):
             findings.add(MISSING, item.video_id, "", "no film of this name")
@@ -195,7 +197,7 @@ def _match(
 def _rows(
     config: AnnotatedDataConfig,
     source: SetReader,
-    found: Mapping[int, Item],
+    found: Mapping[int, AnnotatedVideo],
     listing: Listing,
     annotations: Annotations,
     benchmark: BenchmarkVideos | None,
@@ -204,14 +206,14 @@ def _rows(
 ) -> list[VideoRecord]:
     """A row for each video with a film, in the order of the films; none where only a number speaks for it, wrongly."""
     videos = Path(config.videos)
-    clips = {place: listing.clips[place] for place in found}
-    looked = probe_clips(videos, list(clips.values()), files.journal("films"), config.workers, config.timeout_s)
+    clips = {place: listing.files[place] for place in found}
+    looked = probe_files(videos, list(clips.values()), files.journal("films"), config.workers, config.timeout_s)
     outcomes = dict(zip(clips, looked, strict=True))
     readable = {place: clip for place, clip in clips.items() if outcomes[place][0] == OK}
-    with Journal(files.journal("hashes")) as journal, Progress("hashes", None, "reads") as bar:
+    with ScanJournal(files.journal("hashes")) as journal, Progress("hashes", None, "reads") as bar:
         digests = Digests(journal, bar, videos)
         twins = same_bytes(videos, readable, digests)
-        shared = also_in(videos, readable, benchmark.root, benchmark.listing.clips, digests) if benchmark else {}
+        shared = also_in(videos, readable, benchmark.root, benchmark.listing.files, digests) if benchmark else {}
     if benchmark:
         shared |= {
             place: f"YouTube id {item.youtube_id}"
@@ -236,7 +238,7 @@ def _rows(
     return rows
 
 
-def _row(source: str, item: Item, clip: Clip, outcome: Outcome) -> VideoRecord:
+def _row(source: str, item: AnnotatedVideo, clip: VideoFile, outcome: Outcome) -> VideoRecord:
     status, reason, values = outcome
     extra = {"bytes": clip.size, **item.extra}
     if item.youtube_id:

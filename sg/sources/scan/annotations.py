@@ -12,8 +12,8 @@ from typing import Any
 from sg.core.content import file_content
 from sg.core.errors import MissingInputError
 from sg.core.progress import Progress
-from sg.sources.scan.disk import Clip, Listing
-from sg.sources.scan.items import Item, Problem, SetReader, sidecar_record
+from sg.sources.scan.disk import Listing, VideoFile
+from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, sidecar_record
 from sg.sources.scan.records import BadRecord, annotation_files, read_records
 
 _MAX_SIDECAR = 2**24
@@ -41,7 +41,7 @@ class Annotations:
         """Plain data that changes when the annotations do."""
         return [[path.name, file_content(path)] for path in self.files]
 
-    def items(self) -> Iterator[tuple[Item | Problem, str]]:
+    def items(self) -> Iterator[tuple[AnnotatedVideo | Problem, str]]:
         """Every video of the annotations with where it stands."""
         self.rows.clear()
         for path in self.files:
@@ -53,34 +53,34 @@ class Annotations:
                 for item in self._source.items(record, path.name):
                     yield item, f"{path.name}, record {self.rows[path.name]}"
         if not self.files:
-            for clip in self._listing.clips:
-                for item in self._beside.get(clip.name, ()):
+            for file in self._listing.files:
+                for item in self._beside.get(file.name, ()):
                     self.rows["JSON beside the films"] += 1
-                    yield item, clip.name
+                    yield item, file.name
 
-    def keys_of(self, clip: Clip) -> list[str]:
+    def keys_of(self, file: VideoFile) -> list[str]:
         """Every key under which a video file may be looked up: the ids in the JSON beside it, and its name."""
-        return [*self.sidecar_ids(clip), *self._source.file_keys(clip.name)]
+        return [*self.sidecar_ids(file), *self._source.file_keys(file.name)]
 
-    def sidecar_ids(self, clip: Clip) -> list[str]:
+    def sidecar_ids(self, file: VideoFile) -> list[str]:
         """Ids of the videos that the JSON beside a film names."""
-        return [item.video_id for item in self._beside.get(clip.name, ()) if isinstance(item, Item)]
+        return [item.video_id for item in self._beside.get(file.name, ()) if isinstance(item, AnnotatedVideo)]
 
     @cached_property
-    def _beside(self) -> dict[str, list[Item | Problem]]:
+    def _beside(self) -> dict[str, list[AnnotatedVideo | Problem]]:
         """What the JSON file beside each film says."""
         beside = [
-            clip for clip in self._listing.clips if clip.path and clip.name.rpartition(".")[0] in self._listing.sidecars
+            file for file in self._listing.files if file.path and file.name.rpartition(".")[0] in self._listing.sidecars
         ]
-        found: dict[str, list[Item | Problem]] = {}
+        found: dict[str, list[AnnotatedVideo | Problem]] = {}
         with Progress("JSON files", len(beside), "films") as bar:
-            for clip in beside:
-                path = (self._videos / clip.path).with_suffix(".json")
-                found[clip.name] = list(self._read(path))
+            for file in beside:
+                path = (self._videos / file.path).with_suffix(".json")
+                found[file.name] = list(self._read(path))
                 bar.advance()
         return found
 
-    def _read(self, path: Path) -> Iterator[Item | Problem]:
+    def _read(self, path: Path) -> Iterator[AnnotatedVideo | Problem]:
         try:
             value: Any = json.loads(path.read_bytes()) if path.stat().st_size <= _MAX_SIDECAR else None
         except (OSError, ValueError, RecursionError):

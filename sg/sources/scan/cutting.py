@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sg.core.errors import SgError
 from sg.core.progress import Progress
-from sg.sources.scan.disk import Clip
+from sg.sources.scan.disk import VideoFile
 from sg.sources.scan.findings import Findings
-from sg.sources.scan.items import Item, youtube_id
+from sg.sources.scan.items import AnnotatedVideo, youtube_id
 
 CUT_FOLDER = "cut"
 NOT_CUT = "not_cut"
@@ -21,21 +21,23 @@ NOT_CUT = "not_cut"
 class CutJob:
     """A clip to make."""
 
-    item: Item
+    item: AnnotatedVideo
     film: Path
     target: Path
 
 
-def films_by_id(clips: Sequence[Clip]) -> dict[str, str]:
+def long_videos_by_id(clips: Sequence[VideoFile]) -> dict[str, str]:
     """Path of each whole film that is named by its YouTube id."""
     return {clip.stem: clip.path for clip in reversed(clips) if clip.path and youtube_id(clip.stem)}
 
 
-def cut_jobs(items: Sequence[Item], films: Mapping[str, str], long_films: Path, videos: Path) -> list[CutJob]:
+def cut_jobs(
+    items: Sequence[AnnotatedVideo], films: Mapping[str, str], long_videos: Path, videos: Path
+) -> list[CutJob]:
     """What to cut for the items whose film is there; the clip is called by its video id."""
     return [
         CutJob(
-            item, long_films / films[item.youtube_id], videos / CUT_FOLDER / item.youtube_id / f"{item.video_id}.mp4"
+            item, long_videos / films[item.youtube_id], videos / CUT_FOLDER / item.youtube_id / f"{item.video_id}.mp4"
         )
         for item in items
         if item.range_ms and item.youtube_id in films

@@ -12,13 +12,13 @@ from sg.core.errors import DataError
 from sg.core.progress import Progress
 
 _SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg mpe vob ts m2ts mts flv f4v wmv asf gif 3gp ogv mxf mjpeg"
-CLIP_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """A file on disk that may be a clip; `path` is relative to the folder, empty when it is unsafe."""
+class VideoFile:
+    """A file on disk that may be a file; `path` is relative to the folder, empty when it is unsafe."""
 
     name: str
     path: str
@@ -38,45 +38,45 @@ class Clip:
 
 @dataclass(slots=True)
 class Listing:
-    """The clips of a folder, sorted by name, and what else was seen."""
+    """The files of a folder, sorted by name, and what else was seen."""
 
-    clips: list[Clip] = field(default_factory=list)
+    files: list[VideoFile] = field(default_factory=list)
     sidecars: set[str] = field(default_factory=set)
     """Names without suffix that have a `.json` file beside them."""
     linked_folders: list[str] = field(default_factory=list)
     """Links to folders are not followed: what they hold would be seen twice, or lies outside."""
     unreadable_folders: list[str] = field(default_factory=list)
     frame_folders: list[str] = field(default_factory=list)
-    """Folders that hold several pictures and no clip: frames that somebody took out of a film, which are not read."""
+    """Folders that hold several pictures and no file: frames that somebody took out of a film, which are not read."""
 
     @property
     def state(self) -> str:
-        """A hash that changes when a clip comes, goes, or is another one."""
+        """A hash that changes when a file comes, goes, or is another one."""
         digest = hashlib.blake2b(digest_size=16)
-        for clip in self.clips:
-            digest.update(f"{clip.size}:{clip.mtime_ns}:{clip.name}\0".encode("utf-8", "surrogatepass"))
+        for file in self.files:
+            digest.update(f"{file.size}:{file.mtime_ns}:{file.name}\0".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 
-def list_clips(videos: Path) -> Listing:
-    """The clips of a folder and its subfolders."""
+def list_files(videos: Path) -> Listing:
+    """The files of a folder and its subfolders."""
     listing, folders = Listing(), [""]
-    with Progress("folder", None, "clips") as bar:
+    with Progress("folder", None, "files") as bar:
         while folders:
             folder = folders.pop()
-            before, pictures = len(listing.clips), 0
+            before, pictures = len(listing.files), 0
             try:
                 with os.scandir(videos / folder) as entries:
                     for entry in entries:
-                        found = len(listing.clips)
+                        found = len(listing.files)
                         _take(videos, f"{folder}/{entry.name}" if folder else entry.name, entry, listing, folders)
-                        bar.advance(len(listing.clips) - found)
+                        bar.advance(len(listing.files) - found)
                         pictures += entry.name.lower().endswith(_PICTURES)
             except OSError:
                 listing.unreadable_folders.append(folder or ".")
-            if pictures > 1 and len(listing.clips) == before:
+            if pictures > 1 and len(listing.files) == before:
                 listing.frame_folders.append(folder or ".")
-    listing.clips.sort(key=lambda clip: clip.name)
+    listing.files.sort(key=lambda file: file.name)
     return listing
 
 
@@ -85,10 +85,10 @@ def _take(videos: Path, name: str, entry: os.DirEntry[str], listing: Listing, fo
     suffix = dot + ending if stem and ending else ""
     if entry.is_dir(follow_symlinks=False):
         folders.append(name)
-    elif suffix.lower() in CLIP_SUFFIXES and (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+    elif suffix.lower() in VIDEO_SUFFIXES and (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
         safe = name if _is_safe(videos, name, entry.is_symlink()) else ""
         status = entry.stat(follow_symlinks=bool(safe) and entry.is_file())
-        listing.clips.append(Clip(name, safe, status.st_size, status.st_mtime_ns))
+        listing.files.append(VideoFile(name, safe, status.st_size, status.st_mtime_ns))
     elif suffix == ".json":
         listing.sidecars.add(name.removesuffix(suffix))
     elif entry.is_symlink() and entry.is_dir():

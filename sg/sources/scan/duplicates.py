@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sg.core.progress import Progress
-from sg.sources.scan.disk import Clip
-from sg.sources.scan.journal import Journal
+from sg.sources.scan.disk import VideoFile
+from sg.sources.scan.journal import ScanJournal
 
 _EDGE = 2**16
 
@@ -17,24 +17,24 @@ _EDGE = 2**16
 class Digests:
     """Hashes of video files, kept in a journal, so that a scan after an interrupted one reads no file again."""
 
-    def __init__(self, journal: Journal, bar: Progress, videos: Path) -> None:
+    def __init__(self, journal: ScanJournal, bar: Progress, videos: Path) -> None:
         self._journal, self._bar, self._videos = journal, bar, videos
 
-    def edges(self, root: Path, clip: Clip) -> str | None:
+    def edges(self, root: Path, file: VideoFile) -> str | None:
         """Hash of a film's first and last 64 KiB; None when it cannot be read."""
-        return self._kept("edges", root, clip, _hash_edges)
+        return self._kept("edges", root, file, _hash_edges)
 
-    def whole(self, root: Path, clip: Clip) -> str | None:
+    def whole(self, root: Path, file: VideoFile) -> str | None:
         """Hash of a film's bytes; None when it cannot be read."""
-        return self._kept("whole", root, clip, _hash_whole)
+        return self._kept("whole", root, file, _hash_whole)
 
-    def _kept(self, kind: str, root: Path, clip: Clip, compute: Callable[[Path], str]) -> str | None:
+    def _kept(self, kind: str, root: Path, file: VideoFile, compute: Callable[[Path], str]) -> str | None:
         # No path of this machine in the key: the hashes stay valid when the folder of the videos is moved.
         place = "" if root == self._videos else "benchmark:"
-        key = f"{kind}:{place}{clip.key}"
+        key = f"{kind}:{place}{file.key}"
         if key not in self._journal.entries:
             try:
-                digest = compute(root / clip.path)
+                digest = compute(root / file.path)
             except OSError:
                 return None
             self._journal.add(key, digest)
@@ -43,44 +43,46 @@ class Digests:
         return value
 
 
-def same_bytes(root: Path, clips: Mapping[int, Clip], digests: Digests) -> dict[int, int]:
-    """Number of each clip whose bytes are those of an earlier one -> number of the first of them."""
-    groups: list[list[int]] = [list(clips)]
-    steps: list[Callable[[Clip], Hashable]] = [
-        lambda clip: clip.size,
-        lambda clip: digests.edges(root, clip),
-        lambda clip: digests.whole(root, clip),
+def same_bytes(root: Path, files: Mapping[int, VideoFile], digests: Digests) -> dict[int, int]:
+    """Number of each file whose bytes are those of an earlier one -> number of the first of them."""
+    groups: list[list[int]] = [list(files)]
+    steps: list[Callable[[VideoFile], Hashable]] = [
+        lambda file: file.size,
+        lambda file: digests.edges(root, file),
+        lambda file: digests.whole(root, file),
     ]
     for step in steps:
-        groups = [part for group in groups for part in _parted(group, clips, step)]
+        groups = [part for group in groups for part in _parted(group, files, step)]
     return {later: group[0] for group in groups for later in group[1:]}
 
 
-def _parted(group: Sequence[int], clips: Mapping[int, Clip], step: Callable[[Clip], Hashable]) -> Iterable[list[int]]:
+def _parted(
+    group: Sequence[int], files: Mapping[int, VideoFile], step: Callable[[VideoFile], Hashable]
+) -> Iterable[list[int]]:
     """The parts of a group that agree in `step` and have more than one member."""
     parts: dict[Hashable, list[int]] = defaultdict(list)
     for number in group:
-        value = step(clips[number])
+        value = step(files[number])
         if value is not None:
             parts[value].append(number)
     return [part for part in parts.values() if len(part) > 1]
 
 
 def also_in(
-    root: Path, clips: Mapping[int, Clip], other: Path, others: Sequence[Clip], digests: Digests
+    root: Path, files: Mapping[int, VideoFile], other: Path, others: Sequence[VideoFile], digests: Digests
 ) -> dict[int, str]:
-    """Number of each clip whose bytes are those of a film in the folder `other` -> name of that film."""
-    by_size: dict[int, list[Clip]] = defaultdict(list)
-    for clip in others:
-        if clip.path:
-            by_size[clip.size].append(clip)
+    """Number of each file whose bytes are those of a film in the folder `other` -> name of that film."""
+    by_size: dict[int, list[VideoFile]] = defaultdict(list)
+    for file in others:
+        if file.path:
+            by_size[file.size].append(file)
     found: dict[int, str] = {}
-    for number, clip in clips.items():
-        for twin in by_size.get(clip.size, ()):
-            edges = digests.edges(root, clip)
+    for number, file in files.items():
+        for twin in by_size.get(file.size, ()):
+            edges = digests.edges(root, file)
             if edges is None or edges != digests.edges(other, twin):
                 continue
-            if digests.whole(root, clip) == digests.whole(other, twin):
+            if digests.whole(root, file) == digests.whole(other, twin):
                 found[number] = twin.name
     return found
 

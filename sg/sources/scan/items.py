@@ -28,7 +28,7 @@ _SPLIT = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class AnnotatedVideo:
     """One video of an annotation file.
 
     `keys` are names that stand for this video alone; `weak_keys` are taken only where one film and one video of the
@@ -63,7 +63,7 @@ class SetReader(ABC):
     """Licence of the annotations and of the videos, in a sentence."""
 
     @abstractmethod
-    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
+    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The videos of one record of the annotation file `origin`, or of the JSON file beside a video file."""
 
     def file_keys(self, name: str) -> Iterable[str]:
@@ -75,7 +75,7 @@ class SetReader(ABC):
         return False
 
 
-def film_part(
+def video_part(
     record: Mapping[str, Any], ids: tuple[str, ...], starts: tuple[str, ...], ends: tuple[str, ...]
 ) -> tuple[str, tuple[int, int]] | Problem:
     """YouTube id and range in milliseconds of a record, by the first of the named columns that it has."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 
-class Journal:
+class ScanJournal:
     """A mapping from text keys to JSON values that is on disk as soon as an entry is added.
 
     A line that a kill cut off is ignored, and what is added later does not stick to it.

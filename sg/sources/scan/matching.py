@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from sg.sources.scan.disk import Clip
-from sg.sources.scan.findings import AMBIGUOUS, EXTRA, REPEATED_ID, SECOND_FILM, Findings
-from sg.sources.scan.items import Item
+from sg.sources.scan.disk import VideoFile
+from sg.sources.scan.findings import AMBIGUOUS, EXTRA, REPEATED_ID, SECOND_FILE, Findings
+from sg.sources.scan.items import AnnotatedVideo
 
 
-class Matcher:
+class FileMatcher:
     """Takes the videos of the annotations one after the other; its memory grows with the films, not with them."""
 
-    def __init__(self, clips: Sequence[Clip], keys_of: Callable[[Clip], Iterable[str]], findings: Findings) -> None:
-        self._clips, self._findings = clips, findings
+    def __init__(
+        self, files: Sequence[VideoFile], keys_of: Callable[[VideoFile], Iterable[str]], findings: Findings
+    ) -> None:
+        self._clips, self._findings = files, findings
         self._places: dict[str, list[int]] = defaultdict(list)
-        for place, clip in enumerate(clips):
-            for key in dict.fromkeys(keys_of(clip)):
+        for place, file in enumerate(files):
+            for key in dict.fromkeys(keys_of(file)):
                 self._places[key].append(place)
-        self._found: dict[int, Item] = {}
-        self._weak: dict[int, list[Item]] = defaultdict(list)
+        self._found: dict[int, AnnotatedVideo] = {}
+        self._weak: dict[int, list[AnnotatedVideo]] = defaultdict(list)
         self._spare: dict[int, str] = {}
         self._taken: set[str] = set()
 
-    def take(self, item: Item) -> bool:
+    def take(self, item: AnnotatedVideo) -> bool:
         """Whether there is a film that is, or may turn out to be, this video's."""
         for key in (item.video_id, *item.keys):
             if key in self._places:
@@ -41,7 +43,7 @@ class Matcher:
                 return True
         return False
 
-    def _claim(self, item: Item, key: str) -> None:
+    def _claim(self, item: AnnotatedVideo, key: str) -> None:
         """The film of a certain name, the preferred one where there are several."""
         places = self._places[key]
         place = places[0]
@@ -58,21 +60,21 @@ class Matcher:
             self._taken.add(item.video_id)
             self._spare.update((other, item.video_id) for other in places if other != place)
 
-    def result(self) -> dict[int, Item]:
-        """Videos by the place of their clip, in the order of the clips; tells what stayed open."""
+    def result(self) -> dict[int, AnnotatedVideo]:
+        """Videos by the place of their file, in the order of the files; tells what stayed open."""
         for place, items in self._weak.items():
             self._settle(place, {item.video_id: item for item in reversed(items)})
-        for place, clip in enumerate(self._clips):
+        for place, file in enumerate(self._clips):
             if place in self._found:
                 continue
             owner = self._spare.get(place)
             if owner:
-                self._findings.add(SECOND_FILM, owner, clip.name, "another film of this video is taken")
+                self._findings.add(SECOND_FILE, owner, file.name, "another film of this video is taken")
             elif place not in self._weak:
-                self._findings.add(EXTRA, "", clip.name, "the annotations do not speak of it")
+                self._findings.add(EXTRA, "", file.name, "the annotations do not speak of it")
         return dict(sorted(self._found.items()))
 
-    def _settle(self, place: int, items: dict[str, Item]) -> None:
+    def _settle(self, place: int, items: dict[str, AnnotatedVideo]) -> None:
         name = self._clips[place].name
         open_items = [item for video_id, item in items.items() if video_id not in self._taken]
         if len(open_items) == 1 and len(items) == 1 and place not in self._found:
@@ -84,7 +86,7 @@ class Matcher:
             self._findings.add(AMBIGUOUS, item.video_id, name, detail)
 
 
-def _preference(clip: Clip, hints: tuple[str, ...]) -> int:
+def _preference(file: VideoFile, hints: tuple[str, ...]) -> int:
     """Rank of a film among several of a name: by the first hint that is one of its folders."""
-    folders = clip.name.split("/")[:-1]
+    folders = file.name.split("/")[:-1]
     return next((rank for rank, hint in enumerate(hints) if hint in folders), len(hints))

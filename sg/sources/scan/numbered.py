@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sg.sources.scan.disk import Clip
-from sg.sources.scan.items import Item, youtube_id
+from sg.sources.scan.disk import VideoFile
+from sg.sources.scan.items import AnnotatedVideo, youtube_id
 
 _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 _SLACK_S, _SLACK = 1.0, 0.1
@@ -39,7 +39,7 @@ class Numbering:
     ranges: dict[str, dict[tuple[int, int], int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, clips: Iterable[Clip]) -> Numbering:
+    def of(cls, clips: Iterable[VideoFile]) -> Numbering:
         """The films on disk that have numbered clips. A clip 0 anywhere means that all are counted from 0."""
         found = [numbered for clip in clips if (numbered := numbered_clip(clip.name))]
         first = 0 if any(number == 0 for _, number in found) else 1
@@ -53,7 +53,7 @@ class Numbering:
         return (number_key(film, ranges.setdefault(range_ms, self.first + len(ranges))),)
 
 
-def is_as_long(item: Item, duration_s: float) -> bool:
+def is_as_long(item: AnnotatedVideo, duration_s: float) -> bool:
     """Whether a film may be the range of `item`: within a second and a tenth of its length."""
     if item.range_ms is None:
         return True

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sg.sources.scan.disk import Listing, list_clips
+from sg.sources.scan.disk import Listing, list_files
 from sg.sources.scan.items import youtube_id
 from sg.sources.scan.records import SUFFIXES, BadRecord, read_records
 
@@ -37,11 +37,11 @@ def benchmark_videos(place: str | None) -> BenchmarkVideos | None:
         return None
     if path.is_file():
         return BenchmarkVideos(path.parent, frozenset(_ids_in(path)))
-    listing = list_clips(path)
+    listing = list_files(path)
     tables = [file for pattern in ("*", "*/*") for file in path.glob(pattern) if file.suffix in SUFFIXES]
     ids = {found for file in sorted(tables) if file.is_file() for found in _ids_in(file)}
     return BenchmarkVideos(
-        path, frozenset(ids | {clip.stem for clip in listing.clips if youtube_id(clip.stem)}), listing
+        path, frozenset(ids | {file.stem for file in listing.files if youtube_id(file.stem)}), listing
     )
 
 

@@ -1,4 +1,4 @@
-"""Looking at many clips: which can be read, how long and large they are. Parallel, killable, resumable."""
+"""Looking at many files: which can be read, how long and large they are. Parallel, killable, resumable."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from typing import Any
 from sg.artefacts.manifest import OK
 from sg.core.errors import SgError
 from sg.core.progress import Progress
-from sg.sources.scan.disk import Clip
-from sg.sources.scan.journal import Journal
+from sg.sources.scan.disk import VideoFile
+from sg.sources.scan.journal import ScanJournal
 
 Outcome = tuple[str, str, dict[str, Any]]
 """Status, reason, and the columns of the manifest that a look at the film fills."""
 _FIELDS = ("duration_s", "width", "height", "fps", "num_frames")
 
 
-def probe_clips(
-    videos: Path, clips: Sequence[Clip], journal_path: Path, workers: int, timeout_s: float
+def probe_files(
+    videos: Path, files: Sequence[VideoFile], journal_path: Path, workers: int, timeout_s: float
 ) -> list[Outcome]:
-    """An outcome for each clip, in their order.
+    """An outcome for each file, in their order.
 
     Outcomes are appended to the journal as they come, so that a scan that was cut off, or that comes back to a folder
-    with some more clips, opens only those that are new or changed.
+    with some more files, opens only those that are new or changed.
     """
-    with Journal(journal_path) as journal:
-        todo = [clip for clip in clips if clip.path and clip.key not in journal.entries]
+    with ScanJournal(journal_path) as journal:
+        todo = [file for file in files if file.path and file.key not in journal.entries]
         if todo:
-            _probe(videos, todo, len(clips), journal, workers, timeout_s)
+            _probe(videos, todo, len(files), journal, workers, timeout_s)
     unsafe: Outcome = ("unsafe_path", "its name or link leads out of the folder or cannot be stored", {})
-    return [tuple(journal.entries[clip.key]) if clip.path else unsafe for clip in clips]
+    return [tuple(journal.entries[file.key]) if file.path else unsafe for file in files]
 
 
 def _probe(
-    videos: Path, todo: Sequence[Clip], num_clips: int, journal: Journal, workers: int, timeout_s: float
+    videos: Path, todo: Sequence[VideoFile], num_clips: int, journal: ScanJournal, workers: int, timeout_s: float
 ) -> None:
     from sg.video.workers import WorkerPool
 
-    jobs = [videos / clip.path for clip in todo]
+    jobs = [videos / file.path for file in todo]
     num_workers = min(workers or os.cpu_count() or 1, len(todo))
     with (
         WorkerPool(_look, num_workers, timeout_s) as pool,
-        Progress("clips", num_clips, "clips", done_before=num_clips - len(todo)) as bar,
+        Progress("files", num_clips, "files", done_before=num_clips - len(todo)) as bar,
     ):
-        for clip, (_, found) in zip(todo, pool.map(jobs), strict=True):
+        for file, (_, found) in zip(todo, pool.map(jobs), strict=True):
             outcome = _outcome(found)
-            journal.add(clip.key, outcome)
+            journal.add(file.key, outcome)
             bar.advance() if outcome[0] == OK else bar.fail()
 
 

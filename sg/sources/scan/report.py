@@ -24,7 +24,7 @@ from sg.sources.scan.findings import (
     MISSING,
     OTHER_SPLIT,
     REPEATED_ID,
-    SECOND_FILM,
+    SECOND_FILE,
     Findings,
 )
 from sg.sources.scan.items import SetReader, shown
@@ -39,11 +39,11 @@ _MEANINGS = {
     UNREADABLE: "films that cannot be used",
     DUPLICATE: "films with the bytes of an earlier one (left out)",
     REPEATED_ID: "further rows of a video (the first counts)",
-    SECOND_FILM: "further films of a video (one is taken)",
+    SECOND_FILE: "further films of a video (one is taken)",
     IN_BENCHMARK: "films that are part of the benchmark (left out)",
     OTHER_SPLIT: "videos of other splits",
     BAD_RECORD: "records that speak of no video",
-    NOT_CUT: "clips that could not be cut from their film",
+    NOT_CUT: "files that could not be cut from their film",
 }
 _LENGTH_SLACK_S = 2.0
 _LISTED_FOLDERS = 20
@@ -75,17 +75,17 @@ class ScanReport:
                 "licence": source.licence,
                 "videos": config.videos,
                 "annotations": dict(annotations.rows),
-                "films_on_disk": len(listing.clips),
+                "files_on_disk": len(listing.files),
                 "found": len(rows),
                 "usable": sum(row.status == OK for row in rows),
                 "captioned": sum(row.status == OK and bool(row.original_caption) for row in rows),
                 "hours": round(sum(row.duration_s for row in rows if row.status == OK) / 3600, 3),
-                "gigabytes": round(sum(clip.size for clip in listing.clips) / 1e9, 3),
+                "gigabytes": round(sum(file.size for file in listing.files) / 1e9, 3),
                 **findings.plain(),
                 "benchmark": {
                     "compared_with": None if benchmark is None else str(benchmark.root),
                     "youtube_ids": 0 if benchmark is None else len(benchmark.youtube_ids),
-                    "films": 0 if benchmark is None else len(benchmark.listing.clips),
+                    "films": 0 if benchmark is None else len(benchmark.listing.files),
                 },
                 "ids_that_differ_in_case_only": sum(count for count in folded.values() if count > 1),
                 "length_differs_from_annotation": sum(map(_length_differs, rows)),
@@ -101,7 +101,7 @@ class ScanReport:
         plain = self.plain
         lines = [
             f"{plain['source']}: {plain['usable']:,} usable of {plain['found']:,} films found "
-            f"({plain['films_on_disk']:,} on disk), {plain['captioned']:,} with a caption, {plain['hours']:,.1f} hours",
+            f"({plain['files_on_disk']:,} on disk), {plain['captioned']:,} with a caption, {plain['hours']:,.1f} hours",
             f"  licence: {plain['licence']}",
             *(f"  {rows:,} records in {shown(name)}" for name, rows in plain["annotations"].items()),
         ]

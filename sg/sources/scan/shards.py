@@ -15,9 +15,9 @@ from typing import BinaryIO
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import atomic_path
 from sg.core.progress import Progress
-from sg.sources.scan.disk import CLIP_SUFFIXES
-from sg.sources.scan.journal import Journal
-from sg.sources.scan.tar_index import Member, tar_members
+from sg.sources.scan.disk import VIDEO_SUFFIXES
+from sg.sources.scan.journal import ScanJournal
+from sg.sources.scan.tar_index import TarMember, tar_members
 
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _MAX_JSON = 2**24
@@ -35,7 +35,7 @@ def unpack_shards(shards: Path, videos: Path, journal_path: Path) -> Counter[str
     if not files:
         raise MissingInputError(f"There are no .tar files in {shards}: give the folder of the shards with data.shards.")
     problems: Counter[str] = Counter()
-    with Journal(journal_path) as journal, Progress("shards", len(files), "shards") as bar:
+    with ScanJournal(journal_path) as journal, Progress("shards", len(files), "shards") as bar:
         for path in files:
             status = path.stat()
             key = f"{status.st_size}:{status.st_mtime_ns}:{path.relative_to(shards)}:{videos}"
@@ -63,17 +63,17 @@ def _unpack(path: Path, videos: Path) -> Counter[str]:
     return problems
 
 
-def _wanted(path: Path, problems: Counter[str]) -> Iterator[Member]:
+def _wanted(path: Path, problems: Counter[str]) -> Iterator[TarMember]:
     """Films and their JSON."""
     for member in tar_members(path, problems):
         suffix = Path(member.name).suffix.lower()
-        if suffix in CLIP_SUFFIXES and not member.size:
+        if suffix in VIDEO_SUFFIXES and not member.size:
             problems["an empty film"] += 1
-        elif suffix in CLIP_SUFFIXES or (suffix == ".json" and member.size <= _MAX_JSON):
+        elif suffix in VIDEO_SUFFIXES or (suffix == ".json" and member.size <= _MAX_JSON):
             yield member
 
 
-def _copy(stream: BinaryIO, member: Member, target: Path) -> None:
+def _copy(stream: BinaryIO, member: TarMember, target: Path) -> None:
     if target.is_file() and target.stat().st_size == member.size:
         return
     stream.seek(member.offset)

@@ -20,7 +20,7 @@ _REGULAR, _EXTENDED = (b"0", b"\0", b"7"), (b"x", b"g")
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class TarMember:
     """A regular file in a tar file: its bytes are `size` from `offset` on."""
 
     name: str
@@ -28,7 +28,7 @@ class Member:
     size: int
 
 
-def tar_members(path: Path, problems: Counter[str]) -> Iterator[Member]:
+def tar_members(path: Path, problems: Counter[str]) -> Iterator[TarMember]:
     """The members of an uncompressed tar file that may be used; everything else is counted in `problems`."""
     length = path.stat().st_size
     seen: set[str] = set()
@@ -49,7 +49,7 @@ def tar_members(path: Path, problems: Counter[str]) -> Iterator[Member]:
                 problems["a second member of the same name"] += 1
             elif name is not None:
                 seen.add(name)
-                yield Member(name, place, size)
+                yield TarMember(name, place, size)
             place += -(-size // _BLOCK) * _BLOCK
 
 

@@ -21,8 +21,8 @@ from sg.sources.config import ScannedDataConfig
 from sg.sources.registry import SOURCES
 from sg.sources.scan.caption_files import CaptionFile, read_caption_file
 from sg.sources.scan.current import is_current, manifest_info, rows_settings
-from sg.sources.scan.disk import Clip, Listing, list_clips
-from sg.sources.scan.probing import probe_clips
+from sg.sources.scan.disk import Listing, VideoFile, list_files
+from sg.sources.scan.probing import probe_files
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +89,8 @@ def scan_folder(config: FolderDataConfig) -> Path:
         raise MissingInputError(f"There is no folder {videos}: give the folder of your clips with data.videos=DIR.")
     captions = None if config.captions is None else Path(config.captions)
     file = read_caption_file(captions, config.video_column, config.caption_column) if captions else CaptionFile()
-    listing = list_clips(videos)
-    clips = listing.clips
+    listing = list_files(videos)
+    clips = listing.files
     if not clips:
         raise MissingInputError(f"The folder {videos} holds no clips (files that end in .mp4, .mkv, .webm, .avi, ...).")
     work = _identity(config, listing, captions)
@@ -109,7 +109,7 @@ def _identity(config: FolderDataConfig, listing: Listing, captions: Path | None)
     return identity("folder scan", settings=rows_settings(config), inputs=inputs, version=FOLDER_VERSION)
 
 
-def _match(file: CaptionFile, clips: list[Clip]) -> _Matches:
+def _match(file: CaptionFile, clips: list[VideoFile]) -> _Matches:
     """Find each caption's clip: by path, by path without suffix, by file name, by name without suffix."""
     places: list[dict[str, list[str]]] = [defaultdict(list) for _ in range(4)]
     for clip in clips:
@@ -149,9 +149,11 @@ def _unique(matches: _Matches) -> list[VideoRecord]:
     return list(reversed(rows.values()))
 
 
-def _clip_rows(videos: Path, clips: list[Clip], matches: _Matches, config: FolderDataConfig) -> Iterator[VideoRecord]:
+def _clip_rows(
+    videos: Path, clips: list[VideoFile], matches: _Matches, config: FolderDataConfig
+) -> Iterator[VideoRecord]:
     stems = Counter(Path(clip.name).with_suffix("").as_posix() for clip in clips)
-    outcomes = probe_clips(videos, clips, Path(config.dir) / "scan.jsonl", config.workers, config.timeout_s)
+    outcomes = probe_files(videos, clips, Path(config.dir) / "scan.jsonl", config.workers, config.timeout_s)
     for clip, (status, reason, values) in zip(clips, outcomes, strict=True):
         stem = Path(clip.name).with_suffix("").as_posix()
         name = stem if stems[stem] == 1 else clip.name

@@ -13,7 +13,7 @@ from sg.core.errors import ConfigError
 from sg.sources.config import AnnotatedDataConfig
 from sg.sources.registry import SOURCES
 from sg.sources.scan.annotated import scan_annotated
-from sg.sources.scan.items import Item, Problem, SetReader, first_of, range_key, shown, text_of, youtube_id
+from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, first_of, range_key, shown, text_of, youtube_id
 from sg.sources.scan.timestamps import parse_range_ms
 
 _CLIP_ID = re.compile(r"([A-Za-z0-9_-]{11})\.([0-9]{1,9})(?:\.mp4)?", re.ASCII)
@@ -51,7 +51,7 @@ class HdVila(SetReader):
     def __init__(self, unit: str, window_s: float) -> None:
         self._unit, self._window_ms = unit, round(window_s * 1000)
 
-    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
+    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The clips, windows or the film of a line."""
         value = first_of(record, "video_id", "url")
         name = youtube_id(value)
@@ -60,7 +60,7 @@ class HdVila(SetReader):
             return
         if self._unit == "video":
             caption = text_of(record.get("caption"))
-            yield Item(f"hdvila-{name}", (name,), caption=caption, youtube_id=name)
+            yield AnnotatedVideo(f"hdvila-{name}", (name,), caption=caption, youtube_id=name)
             return
         clips = record.get("clip")
         if not isinstance(clips, list) and "clip_start" in record:  # beside a film that video2dataset cut
@@ -70,10 +70,10 @@ class HdVila(SetReader):
             return
         parts = [self._part(name, clip) for clip in clips]
         yield from (part for part in parts if isinstance(part, Problem))
-        good = [part for part in parts if isinstance(part, Item)]
+        good = [part for part in parts if isinstance(part, AnnotatedVideo)]
         yield from good if self._unit == "clip" else self._windows(name, good)
 
-    def _part(self, name: str, clip: Any) -> Item | Problem:
+    def _part(self, name: str, clip: Any) -> AnnotatedVideo | Problem:
         span = clip.get("span") if isinstance(clip, Mapping) else None
         times = parse_range_ms(*span) if isinstance(span, (list, tuple)) and len(span) == 2 else None
         if times is None:
@@ -83,9 +83,9 @@ class HdVila(SetReader):
         if clip_id is not None and (found is None or found[1] != name):
             return Problem("no clip id", shown(clip_id))
         stem = f"{name}.{found[2]}" if found else range_key(name, times)
-        return Item(f"hdvila-{stem}", (stem, range_key(name, times)), youtube_id=name, range_ms=times)
+        return AnnotatedVideo(f"hdvila-{stem}", (stem, range_key(name, times)), youtube_id=name, range_ms=times)
 
-    def _windows(self, name: str, clips: list[Item]) -> Iterator[Item]:
+    def _windows(self, name: str, clips: list[AnnotatedVideo]) -> Iterator[AnnotatedVideo]:
         """Clips in the order of time, as many as begin and end within `window_s`, at least one."""
         spans = sorted(clip.range_ms for clip in clips if clip.range_ms is not None)
         starts: list[int] = []
@@ -94,7 +94,7 @@ class HdVila(SetReader):
         for first, group in groupby(zip(starts, spans, strict=True), key=lambda pair: pair[0]):
             window = (first, max(span[1] for _, span in group))
             key = range_key(name, window)
-            yield Item(f"hdvila-{key}", (key,), youtube_id=name, range_ms=window)
+            yield AnnotatedVideo(f"hdvila-{key}", (key,), youtube_id=name, range_ms=window)
 
 
 @SOURCES.register("hdvila", HdVilaDataConfig)

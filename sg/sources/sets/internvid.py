@@ -13,15 +13,15 @@ from sg.sources.config import AnnotatedDataConfig
 from sg.sources.registry import SOURCES
 from sg.sources.scan.annotated import scan_annotated
 from sg.sources.scan.items import (
-    Item,
+    AnnotatedVideo,
     Problem,
     SetReader,
-    film_part,
     first_of,
     name_keys,
     range_key,
     rounded_key,
     text_of,
+    video_part,
 )
 from sg.sources.scan.numbered import Numbering, number_key, numbered_clip
 
@@ -70,9 +70,9 @@ class InternVid(SetReader):
         """Whether the file is named `<YouTube id>/<n>`."""
         return numbered_clip(name) is not None
 
-    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
+    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The clip of a line."""
-        part = film_part(
+        part = video_part(
             record,
             ("YoutubeID", "youtube_id", "url"),
             ("Start_timestamp", "start_timestamp", "clip_start"),
@@ -82,7 +82,7 @@ class InternVid(SetReader):
             yield part
             return
         scores = {key: _number(record.get(column)) for column, key in _SCORES.items()}
-        yield Item(
+        yield AnnotatedVideo(
             video_id=f"internvid-{range_key(*part)}",
             keys=(range_key(*part), *self._numbering.keys(*part)),
             weak_keys=(rounded_key(*part),),

@@ -11,24 +11,26 @@ from sg.sources.config import AnnotatedDataConfig
 from sg.sources.registry import SOURCES
 from sg.sources.scan.annotated import scan_annotated
 from sg.sources.scan.items import (
-    Item,
+    AnnotatedVideo,
     Problem,
     SetReader,
     any_part_key,
-    film_part,
     first_of,
     range_key,
     split_of,
     text_of,
+    video_part,
 )
 
 REPLACEMENTS = "replacement_for_corrupted_k400"
 """Folder of the mirror with good copies of films that are corrupt in the main folders."""
 
 
-def kinetics_item(name: str, span: tuple[int, int], caption: str, split: str, extra: Mapping[str, Any]) -> Item:
+def kinetics_item(
+    name: str, span: tuple[int, int], caption: str, split: str, extra: Mapping[str, Any]
+) -> AnnotatedVideo:
     """The video of a YouTube id and range: by id and start first, by the id alone where one film has it."""
-    return Item(
+    return AnnotatedVideo(
         video_id=f"kinetics400-{range_key(name, span)}",
         keys=(range_key(name, span), f"{name}@{span[0]}"),
         weak_keys=(any_part_key(name),),
@@ -52,9 +54,9 @@ class Kinetics400(SetReader):
     name = "kinetics400"
     licence = "annotations: CC BY 4.0; films: their uploaders"
 
-    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
+    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The video of a row."""
-        part = film_part(
+        part = video_part(
             record, ("youtube_id", "YoutubeID", "url"), ("time_start", "clip_start"), ("time_end", "clip_end")
         )
         if isinstance(part, Problem):

@@ -20,7 +20,17 @@ from sg.sources.config import AnnotatedDataConfig
 from sg.sources.registry import SOURCES
 from sg.sources.scan.annotated import scan_annotated
 from sg.sources.scan.caption_files import first_answer
-from sg.sources.scan.items import Item, Problem, SetReader, first_of, named_range, shown, split_of, text_of, url_stem
+from sg.sources.scan.items import (
+    AnnotatedVideo,
+    Problem,
+    SetReader,
+    first_of,
+    named_range,
+    shown,
+    split_of,
+    text_of,
+    url_stem,
+)
 from sg.sources.sets.kinetics400 import kinetics_item
 
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
@@ -91,7 +101,7 @@ class ShareGemini(SetReader):
     def __init__(self, name_map: Path | None) -> None:
         self._numbers = {} if name_map is None else read_name_map(name_map)
 
-    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
+    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The video of a record."""
         published = published_caption(record)
         if isinstance(published, Problem):
@@ -101,13 +111,15 @@ class ShareGemini(SetReader):
         else:
             yield self._webvid(published)
 
-    def _webvid(self, published: PublishedCaption) -> Item:
+    def _webvid(self, published: PublishedCaption) -> AnnotatedVideo:
         stem, caption = published.stem, published.caption
         number = stem if _NUMBER.fullmatch(stem) else self._numbers.get(stem)
         extra = {"set": published.folder_key} if published.folder_key else {}
         if number is None:
-            return Item(safe_video_id(f"sharegemini-{stem}"), (stem,), caption=caption, extra=extra)
-        return Item(f"webvid-{number}", (number,), (stem,) if stem != number else (), caption=caption, extra=extra)
+            return AnnotatedVideo(safe_video_id(f"sharegemini-{stem}"), (stem,), caption=caption, extra=extra)
+        return AnnotatedVideo(
+            f"webvid-{number}", (number,), (stem,) if stem != number else (), caption=caption, extra=extra
+        )
 
 
 def read_name_map(path: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from sg.sources.config import AnnotatedDataConfig
 from sg.sources.registry import SOURCES
 from sg.sources.scan.annotated import scan_annotated
-from sg.sources.scan.items import Item, Problem, SetReader, first_of, shown, split_of, text_of, url_stem
+from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, first_of, shown, split_of, text_of, url_stem
 from sg.sources.scan.timestamps import parse_time_ms
 
 _NUMBER = re.compile(r"([0-9]{1,20})(?:\.0)?", re.ASCII)
@@ -31,7 +31,7 @@ class WebVid(SetReader):
     name = "webvid"
     licence = "research terms, non-commercial, withdrawn by its authors on 2024-02-23; films: the stock site's property"
 
-    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[Item | Problem]:
+    def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The video of a row."""
         value, url = first_of(record, "videoid", "video_id"), first_of(record, "contentUrl", "url")
         found = _NUMBER.fullmatch(str(value).strip()) if isinstance(value, (str, int)) else None
@@ -44,7 +44,7 @@ class WebVid(SetReader):
         page = page if isinstance(page, str) and _PAGE.fullmatch(page) else None
         seconds = parse_time_ms(first_of(record, "duration"))
         slug = url_stem(url)
-        yield Item(
+        yield AnnotatedVideo(
             video_id=f"webvid-{found[1]}",
             keys=(found[1],),
             weak_keys=(slug,) if _SLUG.fullmatch(slug) else (),

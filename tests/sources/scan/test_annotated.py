@@ -23,7 +23,7 @@ from sg.artefacts.manifest import read_manifest, video_path
 from sg.core.files import read_json
 from sg.sources.manifests import scan
 from sg.sources.scan import duplicates, probing
-from sg.sources.scan.journal import Journal
+from sg.sources.scan.journal import ScanJournal
 from sg.sources.sets.kinetics400 import Kinetics400DataConfig
 from sg.sources.sets.webvid import WebVidDataConfig
 
@@ -163,15 +163,15 @@ def test_a_journal_cut_off_anywhere_keeps_its_whole_lines_and_takes_more(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, int]], cut: int
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
-    with Journal(path) as journal:
+    with ScanJournal(path) as journal:
         for key, value in entries:
             journal.add(key, value)
     written = path.read_bytes() if entries else b""
     path.write_bytes(written[:cut])
     whole = written[:cut].count(b"\n")
-    with Journal(path) as journal:
+    with ScanJournal(path) as journal:
         assert set(dict(entries[:whole])) <= set(journal.entries)
         journal.add("new", "value")
-    with Journal(path) as journal:
+    with ScanJournal(path) as journal:
         assert journal.entries["new"] == "value"
         assert set(dict(entries[:whole])) <= set(journal.entries)

@@ -8,7 +8,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sg.artefacts.names import check_video_id
-from sg.sources.scan.items import Item, Problem, name_keys, named_range, shown, sidecar_record, url_stem, youtube_id
+from sg.sources.scan.items import (
+    AnnotatedVideo,
+    Problem,
+    name_keys,
+    named_range,
+    shown,
+    sidecar_record,
+    url_stem,
+    youtube_id,
+)
 from sg.sources.scan.numbered import Numbering
 from sg.sources.scan.timestamps import DAY_MS, parse_range_ms, parse_time_ms
 from sg.sources.sets.hdvila import HdVila
@@ -107,7 +116,7 @@ def test_hostile_ids_give_a_problem_or_an_item_with_a_safe_id(value: str) -> Non
     }  # fmt: skip
     for source in SOURCES:
         for item in source.items(row, value):
-            if isinstance(item, Item):
+            if isinstance(item, AnnotatedVideo):
                 check_video_id(item.video_id)
                 assert source.name == "sharegemini" or value in LEGAL
 

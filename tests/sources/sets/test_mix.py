@@ -13,7 +13,7 @@ from sg.artefacts.manifest import VideoRecord, read_manifest, video_path, write_
 from sg.artefacts.names import MAX_ID_BYTES
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import write_json
-from sg.demo.build import demo_records, world_identity, write_film
+from sg.demo.build import demo_records, world_identity, write_demo_video
 from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import make_world, scenes_of
 from sg.demo.language import caption
@@ -120,20 +120,20 @@ def test_a_mix_of_other_settings_is_drawn_anew_and_one_of_the_same_is_left(tmp_p
     assert len(read_manifest(first)) == 3
 
 
-def few_films(folder: Path, settings: DemoWorldConfig, films: int) -> dict[str, str]:
+def few_videos(folder: Path, settings: DemoWorldConfig, count: int) -> dict[str, str]:
     """Write the first videos of a demo world as if the world was complete; returns their captions by id."""
     world = make_world(settings)
-    for film in world.corpus[:films]:
-        write_film(folder / "videos" / f"{film.film_id}.mp4", film)
-    write_manifest(folder / "manifest.parquet", list(demo_records(world))[:films], {"source": "demo"})
+    for video in world.corpus[:count]:
+        write_demo_video(folder / "videos" / f"{video.video_id}.mp4", video)
+    write_manifest(folder / "manifest.parquet", list(demo_records(world))[:count], {"source": "demo"})
     write_json(folder / "world.json", {"fingerprint": world_identity(settings).name, "complete": True})
-    return {film.film_id: caption(film.spec) for film in world.corpus[:films]}
+    return {video.video_id: caption(video.spec) for video in world.corpus[:count]}
 
 
 def test_a_run_makes_a_mix_of_demo_worlds_with_captions_vectors_and_a_core(tmp_path: Path) -> None:
     folders = (f"paths.work={tmp_path / 'work'}", f"paths.runs={tmp_path / 'runs'}")
     config = composed("data=demo_mix", "data.size=1.2k", "data.sources.world3.weight=0", "embedder.workers=1", *folders)
-    texts = {name: few_films(Path(part.dir), config.data.worlds[name], 12) for name, part in config.data.drawn.items()}
+    texts = {name: few_videos(Path(part.dir), config.data.worlds[name], 12) for name, part in config.data.drawn.items()}
 
     inputs = make_inputs(config)
 
@@ -149,7 +149,7 @@ def test_a_run_makes_a_mix_of_demo_worlds_with_captions_vectors_and_a_core(tmp_p
 
 def test_the_worlds_of_the_demo_mix_show_no_scene_of_its_benchmark() -> None:
     data = composed("data=demo_mix").data
-    asked = scenes_of(item.film for item in make_world(data.world).benchmark)
+    asked = scenes_of(item.video for item in make_world(data.world).benchmark)
     worlds = [data.worlds[name] for name in data.sources]
     assert data.is_made_on_the_way and worlds[0] == data.demo_world == data.world and len(worlds) == 3
     assert all(asked.isdisjoint(scenes_of(make_world(world).corpus)) for world in worlds)

@@ -92,7 +92,7 @@ def test_webvid_films_are_found_by_page_flat_by_url_tail_and_beside_their_json(t
     assert {(row.split, row.source, row.status) for row in found.values()} == {("train", "webvid", "ok")}
     told = report(tmp_path)
     assert told["counts"] == {
-        "ambiguous": 2, "bad_record": 1, "extra": 1, "missing": 1, "repeated_id": 1, "second_film": 1,
+        "ambiguous": 2, "bad_record": 1, "extra": 1, "missing": 1, "repeated_id": 1, "second_file": 1,
     }  # fmt: skip
     assert told["examples"]["extra"] == ["holiday.mp4 the annotations do not speak of it"]
     assert told["length_differs_from_annotation"] == 1
@@ -135,7 +135,7 @@ def test_kinetics_films_are_found_by_id_and_start_and_the_replacement_wins(tmp_p
     extra = json.loads(found["kinetics400--a_b-c_d-ef@30000-40000"].extra)
     assert (extra["label"], extra["youtube_id"], extra["start_ms"]) == ("juggling (soccer)", "-a_b-c_d-ef", 30_000)
     told = report(tmp_path)
-    assert told["counts"] == {"ambiguous": 1, "bad_record": 1, "extra": 3, "other_split": 1, "second_film": 1}
+    assert told["counts"] == {"ambiguous": 1, "bad_record": 1, "extra": 3, "other_split": 1, "second_file": 1}
     assert told["reasons"]["bad_record"] == {"no time range": 1}
 
 
@@ -278,9 +278,9 @@ def test_hdvila_gives_clips_windows_or_films(tmp_path: Path, film: Films) -> Non
     by_film = scanned(settings(HdVilaDataConfig, tmp_path, unit="video"))
     assert list(by_film) == [f"hdvila-{name}"]
 
-    long_films = str(films / "download_videos")
+    long_videos = str(films / "download_videos")
     windows = settings(
-        HdVilaDataConfig, tmp_path, unit="window", window_s=5, long_films=long_films, videos=str(tmp_path / "cuts")
+        HdVilaDataConfig, tmp_path, unit="window", window_s=5, long_videos=long_videos, videos=str(tmp_path / "cuts")
     )
     by_window = scanned(windows)
     assert [(video_id, row.num_frames) for video_id, row in by_window.items()] == [(f"hdvila-{name}@0-1500", 3)]

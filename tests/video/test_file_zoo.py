@@ -1,4 +1,4 @@
-"""Every frame that a reader returns is the one asked for, by the number in its picture; or the film is refused."""
+"""Every frame that a reader returns is the one asked for, by the number in its picture; or the video is refused."""
 
 import random
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import pytest
 from sg.video.frames import Frames, UnreadableVideoError
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import AllFrames, MiddleOfSegments
-from tests.video.zoo import FILMS, NUM_FRAMES, cut_by_copy, make_film, read_number
+from tests.video.zoo import NUM_FRAMES, VIDEOS, cut_by_copy, make_video, read_number
 
 DECORD_REFUSES = {
     *("h264.ts", "mpeg2.ts", "mpeg1.mpg", "mpeg2.mpg", "h264.avi", "mpeg4.avi", "mjpeg.avi", "h264.flv", "wmv2.asf"),
@@ -41,36 +41,36 @@ def assert_right_or_refused(path: Path, backend: str, offset: Sequence[int] = (0
     assert shifts <= set(offset), (path.name, shifts)
 
 
-@pytest.mark.parametrize("name", FILMS)
-def test_pyav_returns_every_frame_of_every_film_in_any_order(films: dict[str, Path], name: str) -> None:
-    whole = read_frames(films[name], AllFrames())
+@pytest.mark.parametrize("name", VIDEOS)
+def test_pyav_returns_every_frame_of_every_film_in_any_order(videos: dict[str, Path], name: str) -> None:
+    whole = read_frames(videos[name], AllFrames())
     some = [NUM_FRAMES - 1, 0, 31, 31, 7]
 
     assert numbers(whole) == list(range(NUM_FRAMES))
-    assert numbers(read_frames(films[name], some)) == some
+    assert numbers(read_frames(videos[name], some)) == some
     assert (whole.num_frames, whole.num_bad, whole.num_substituted) == (NUM_FRAMES, 0, 0)
 
 
-@pytest.mark.parametrize("name", FILMS)
-def test_decord_returns_the_right_frames_or_refuses_the_film(films: dict[str, Path], name: str) -> None:
+@pytest.mark.parametrize("name", VIDEOS)
+def test_decord_returns_the_right_frames_or_refuses_the_film(videos: dict[str, Path], name: str) -> None:
     if name in DECORD_REFUSES:
         with pytest.raises(UnreadableVideoError, match="decord") as caught:
-            read_frames(films[name], MiddleOfSegments(8), "decord")
+            read_frames(videos[name], MiddleOfSegments(8), "decord")
         assert caught.value.status == "unsupported"
         return
     for wanted in (AllFrames(), MiddleOfSegments(8), [NUM_FRAMES - 1, 0, 31, 31, 7]):
-        frames = read_frames(films[name], wanted, "decord")
+        frames = read_frames(videos[name], wanted, "decord")
         assert numbers(frames) == list(frames.indices)
 
 
 @pytest.mark.parametrize("backend", ["pyav", "decord"])
 def test_a_film_of_one_frame_has_one_frame(tmp_path: Path, backend: str) -> None:
-    frames = read_frames(make_film(tmp_path / "one.mp4", 1), MiddleOfSegments(4), backend)
+    frames = read_frames(make_video(tmp_path / "one.mp4", 1), MiddleOfSegments(4), backend)
     assert (numbers(frames), frames.num_frames, frames.indices) == ([0] * 4, 1, (0,) * 4)
 
 
-def test_a_film_cut_by_an_edit_list_begins_at_its_first_shown_frame(films: dict[str, Path], tmp_path: Path) -> None:
-    path = cut_by_copy(films["b_frames.mp4"], tmp_path / "cut.mp4", start=17)
+def test_a_film_cut_by_an_edit_list_begins_at_its_first_shown_frame(videos: dict[str, Path], tmp_path: Path) -> None:
+    path = cut_by_copy(videos["b_frames.mp4"], tmp_path / "cut.mp4", start=17)
 
     frames = read_frames(path, AllFrames())
 
@@ -84,8 +84,8 @@ def test_a_film_cut_by_an_edit_list_begins_at_its_first_shown_frame(films: dict[
 def test_both_backends_turn_a_rotated_film_upright(tmp_path: Path, degrees: int) -> None:
     import numpy as np
 
-    upright = read_frames(make_film(tmp_path / "upright.mp4", 3), [2])
-    path = make_film(tmp_path / "turned.mp4", 3, rotation=degrees)
+    upright = read_frames(make_video(tmp_path / "upright.mp4", 3), [2])
+    path = make_video(tmp_path / "turned.mp4", 3, rotation=degrees)
     turned, by_decord = read_frames(path, [2]), read_frames(path, [2], "decord")
 
     assert turned.rotation == by_decord.rotation == degrees
@@ -94,29 +94,29 @@ def test_both_backends_turn_a_rotated_film_upright(tmp_path: Path, degrees: int)
     np.testing.assert_array_equal(turned.frames, by_decord.frames)
 
 
-def test_a_film_of_variable_rate_is_sampled_by_index_or_by_time(films: dict[str, Path]) -> None:
-    by_index = read_frames(films["variable_rate.mp4"], MiddleOfSegments(8))
-    by_time = read_frames(films["variable_rate.mp4"], MiddleOfSegments(8, by_time=True))
+def test_a_film_of_variable_rate_is_sampled_by_index_or_by_time(videos: dict[str, Path]) -> None:
+    by_index = read_frames(videos["variable_rate.mp4"], MiddleOfSegments(8))
+    by_time = read_frames(videos["variable_rate.mp4"], MiddleOfSegments(8, by_time=True))
 
     assert numbers(by_index) == list(by_index.indices)
     assert numbers(by_time) == list(by_time.indices)
 
 
 @pytest.mark.parametrize("start", [0.15, 0.4, 0.72])
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_a_film_with_a_tenth_of_zeros_gives_right_frames_or_a_reason(
-    films: dict[str, Path], tmp_path: Path, name: str, start: float
+    videos: dict[str, Path], tmp_path: Path, name: str, start: float
 ) -> None:
-    assert_right_or_refused(zeroed(films[name], tmp_path / name, start), "pyav")
+    assert_right_or_refused(zeroed(videos[name], tmp_path / name, start), "pyav")
     if start == 0.4 and name not in DECORD_REFUSES:
-        assert_right_or_refused(zeroed(films[name], tmp_path / name, start), "decord")
+        assert_right_or_refused(zeroed(videos[name], tmp_path / name, start), "decord")
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_a_film_without_its_end_gives_right_frames_or_a_reason(
-    films: dict[str, Path], tmp_path: Path, name: str
+    videos: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
-    data = films[name].read_bytes()
+    data = videos[name].read_bytes()
     for share in (0.35, 0.5, 0.81):
         path = tmp_path / name
         path.write_bytes(data[: int(len(data) * share)])
@@ -125,29 +125,29 @@ def test_a_film_without_its_end_gives_right_frames_or_a_reason(
         assert_right_or_refused(path, "decord")
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_a_film_without_its_front_gives_its_remaining_frames_in_order_or_a_reason(
-    films: dict[str, Path], tmp_path: Path, name: str
+    videos: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
-    data = films[name].read_bytes()
+    data = videos[name].read_bytes()
     path = tmp_path / name
     path.write_bytes(data[len(data) // 5 :])
     assert_right_or_refused(path, "pyav", offset=range(NUM_FRAMES))
 
 
-def test_an_end_that_is_missing_is_not_counted(films: dict[str, Path], tmp_path: Path) -> None:
+def test_an_end_that_is_missing_is_not_counted(videos: dict[str, Path], tmp_path: Path) -> None:
     for name in ("faststart.mp4", "h264.mkv", "h264.ts"):
         path = tmp_path / name
-        path.write_bytes(films[name].read_bytes()[: films[name].stat().st_size // 2])
+        path.write_bytes(videos[name].read_bytes()[: videos[name].stat().st_size // 2])
         frames = read_frames(path, AllFrames())
         assert 10 < frames.num_frames < NUM_FRAMES
         assert numbers(frames) == list(range(frames.num_frames))
 
 
-def test_lost_frames_can_be_replaced_by_earlier_ones_and_are_counted(films: dict[str, Path], tmp_path: Path) -> None:
+def test_lost_frames_can_be_replaced_by_earlier_ones_and_are_counted(videos: dict[str, Path], tmp_path: Path) -> None:
     from sg.video.frames import ReaderLimits
 
-    path = zeroed(films["short_gop.mp4"], tmp_path / "damaged.mp4", 0.4)
+    path = zeroed(videos["short_gop.mp4"], tmp_path / "damaged.mp4", 0.4)
 
     frames = read_frames(path, AllFrames(), limits=ReaderLimits(max_substituted=0.5))
 
@@ -159,9 +159,9 @@ def test_lost_frames_can_be_replaced_by_earlier_ones_and_are_counted(films: dict
 
 @pytest.mark.parametrize("num_bytes", [3, 30, 300])
 def test_random_damage_never_gives_an_error_of_another_kind(
-    films: dict[str, Path], tmp_path: Path, num_bytes: int
+    videos: dict[str, Path], tmp_path: Path, num_bytes: int
 ) -> None:
-    for name, path in films.items():
+    for name, path in videos.items():
         data = bytearray(path.read_bytes())
         chance = random.Random(f"{name} {num_bytes}")
         for _ in range(num_bytes):

@@ -1,7 +1,7 @@
-"""An open film in PyAV: opening safely, reading its packets, decoding it through damage.
+"""A video file opened in PyAV: opening it safely, reading its packets, decoding it through damage.
 
-Films come from strangers, so only the demuxers of real films are allowed and only files may be opened: playlists and
-concat scripts would make FFmpeg open other files or the network.
+Video files come from strangers. Only the demuxers of real video formats are allowed, and only local files may be
+opened: playlists and concat scripts would make FFmpeg open other files or the network.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sg.video.frames import (
 
 MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 INDEXED_CONTAINERS = (MP4, MATROSKA)
-"""Containers whose packets carry reliable time stamps; all others are decoded from the start and counted."""
+"""Containers whose packets carry reliable time stamps. Files in all others are decoded from the start and counted."""
 STAMPED_CONTAINERS = ("mpegts", "mpeg", "flv")
-"""Containers that are counted, but whose frames carry the time at which they are shown."""
+"""Containers whose frames are counted, but carry the time at which they are shown."""
 _DEMUXERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,vvc,obu,av1,ivf,flv,live_flv,kux,"
     "asf,asf_o,gif,apng,ogg,mxf,nut,rm,dv,yuv4mpegpipe,wtv,nsv,nuv,swf,h261,h263,vc1,mjpeg,"
@@ -43,19 +43,19 @@ _ZERO_FREE_CODECS = ("h264", "hevc", "vp8", "vp9", "av1")
 
 
 @dataclass(slots=True)
-class Film:
-    """An open film."""
+class OpenVideo:
+    """An open video file."""
 
     path: Path
     container: Any
     stream: Any
     complaints: list[str]
-    """What the demuxer logged as errors so far: Matroska skips damaged stretches and tells nobody else."""
+    """Errors that the demuxer has logged so far. Matroska skips damaged parts and reports them nowhere else."""
     num_bad: int = 0
     """Packets that could not be read or decoded so far."""
 
     def seek(self, stamp: int) -> bool:
-        """Go to the key frame at or before `stamp`; False where a damaged index does not let it."""
+        """Go to the key frame at or before `stamp`; returns False where a damaged index does not allow that."""
         try:
             self.container.seek(stamp, stream=self.stream, backward=True, any_frame=False)
         except (av.FFmpegError, OSError):
@@ -64,26 +64,30 @@ class Film:
 
 
 @contextlib.contextmanager
-def open_film(path: Path, limits: ReaderLimits) -> Iterator[Film]:
-    """Open a film for one thread; UnreadableVideoError when it is missing, empty, no film, or too large."""
+def open_video_file(path: Path, limits: ReaderLimits) -> Iterator[OpenVideo]:
+    """Open a video file for one decoding thread.
+
+    Raises:
+        UnreadableVideoError: the file is missing, empty, not a video, or its frames are larger than `limits` allow.
+    """
     _check_file(path)
     options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
     complaints: list[str] = []
     try:
         with demuxer_complaints(complaints):
-            # The prefix keeps names such as "-x.mp4" or "concat:a|b" from being read as anything but a file.
+            # Without the prefix FFmpeg would read names such as "-x.mp4" or "concat:a|b" as options or protocols.
             container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _open_error(path, error) from error
     with container:
-        yield Film(path, container, _video_stream(path, container, limits), complaints)
+        yield OpenVideo(path, container, _video_stream(path, container, limits), complaints)
 
 
 @contextlib.contextmanager
 def demuxer_complaints(texts: list[str]) -> Iterator[None]:
     """Collect what demuxers log as errors."""
     av.logging.set_level(av.logging.ERROR)
-    av.logging.set_skip_repeated(False)  # the same film may be read twice
+    av.logging.set_skip_repeated(False)  # otherwise a second read of the same file logs nothing
     try:
         with av.logging.Capture() as entries:
             yield
@@ -112,10 +116,12 @@ def _open_error(path: Path, error: Exception) -> UnreadableVideoError:
     except OSError as problem:
         return UnreadableVideoError(UNREADABLE, f"{path.name}: cannot be opened ({problem.strerror})")
     if any(head[offset:].startswith(marks) for offset, marks in _SIGNATURES.items()):
-        return UnreadableVideoError(TRUNCATED, f"{path.name}: begins like a film, but its index is cut off or broken")
-    kind = "text or HTML" if head.lstrip().startswith((b"<", b"{", b"#")) else "no known film format"
+        return UnreadableVideoError(
+            TRUNCATED, f"{path.name}: begins like a video file, but its index is cut off or broken"
+        )
+    kind = "text or HTML" if head.lstrip().startswith((b"<", b"{", b"#")) else "no known video format"
     detail = getattr(error, "strerror", None) or type(error).__name__
-    return UnreadableVideoError(UNREADABLE, f"{path.name}: not a film ({kind}; {detail})")
+    return UnreadableVideoError(UNREADABLE, f"{path.name}: not a video ({kind}; {detail})")
 
 
 def _video_stream(path: Path, container: Any, limits: ReaderLimits) -> Any:
@@ -125,7 +131,9 @@ def _video_stream(path: Path, container: Any, limits: ReaderLimits) -> Any:
         if not stream.disposition & av.stream.Disposition.attached_pic and stream.codec_context is not None
     ]
     if not streams and all(stream.type == "video" and not stream.frames for stream in container.streams):
-        raise UnreadableVideoError(TRUNCATED, f"{path.name}: begins like a film, but its index is cut off or broken")
+        raise UnreadableVideoError(
+            TRUNCATED, f"{path.name}: begins like a video file, but its index is cut off or broken"
+        )
     if not streams:
         raise UnreadableVideoError(NO_VIDEO, f"{path.name}: holds no video stream of a known codec")
     chosen = streams[0]
@@ -137,44 +145,50 @@ def _video_stream(path: Path, container: Any, limits: ReaderLimits) -> Any:
             stream.discard = av.stream.Discard.all
     chosen.thread_type = "NONE"
     chosen.codec_context.thread_count = 1
-    # Without this the decoders paint over damage and return the picture as if it were whole.
+    # Without this the decoders conceal damage and return the picture as if it was whole.
     chosen.codec_context.options = {"err_detect": "explode+crccheck+bitstream+buffer"}
     return chosen
 
 
-def is_zeroed(film: Film, packet: Any) -> bool:
-    """Whether a packet has a stretch of zeros that its codec cannot write: the decoders would paint over it."""
-    return film.stream.codec.canonical_name in _ZERO_FREE_CODECS and _ZEROS in bytes(packet)
+def is_zeroed(video: OpenVideo, packet: Any) -> bool:
+    """Whether a packet holds a run of zeros that its codec cannot write.
+
+    File systems fill lost blocks with zeros. The decoders conceal them without an error.
+    """
+    return video.stream.codec.canonical_name in _ZERO_FREE_CODECS and _ZEROS in bytes(packet)
 
 
 def decode(
-    film: Film, wanted: Set[int] | None = None, read: list[int | None] | None = None
+    video: OpenVideo, wanted: Set[int] | None = None, read: list[int | None] | None = None
 ) -> Iterator[tuple[Any | None, bool]]:
-    """Frames from here on in the order of showing, each with whether it is whole.
+    """Yield the frames from the current position in the order in which they are shown, each with whether it is whole.
 
-    With `wanted` time stamps, other frames that none builds on may be left out: their decoding changes no picture. The
-    stamps of the packets go into `read`.
+    A frame is not whole before the first key frame, and after a failed packet until the next key frame, because it is
+    predicted from a lost one. A failed packet yields (None, False), a lost frame. Frames before the first key frame are
+    left out, except in mp4: an mp4 cannot be cut at its front, so a missing first key frame is damage there.
 
-    A frame is not whole before the first key frame, and from a packet that fails up to the next key frame, because its
-    picture builds on a lost one. A packet that fails gives (None, False), a lost frame. What lies before the first key
-    frame is left out, but for mp4: it cannot be cut at its front, so there it is damage.
+    Args:
+        video: the open file; it counts its bad packets.
+        wanted: time stamps of the wanted frames. Other frames that no frame is predicted from are not decoded then,
+            which changes no picture.
+        read: a list to which the time stamp of every packet is appended.
     """
-    whole, started = False, film.container.format.name == MP4
-    decoder, skipped = film.stream.codec_context, ""
-    for packet in demux(film):
+    whole, started = False, video.container.format.name == MP4
+    decoder, skipped = video.stream.codec_context, ""
+    for packet in demux(video):
         if wanted is not None and skipped != (skips := "DEFAULT" if packet.pts in wanted else "NONREF"):
             decoder.skip_frame = skipped = skips
         if read is not None and packet.size:
             read.append(packet.pts)
         started = started or packet.is_keyframe
-        lost, pictures = _decoded(film, packet)
+        lost, pictures = _decoded(video, packet)
         if lost and started:
-            film.num_bad += 1
+            video.num_bad += 1
             yield None, False
         if lost or packet.is_corrupt:
             whole = False
         elif packet.is_discard and packet.is_keyframe:
-            whole = True  # decoded, but hidden by an edit list: what follows builds on it
+            whole = True  # an edit list hides it, but the next frames are predicted from it
         for picture in pictures:
             if picture.is_corrupt:
                 whole = False
@@ -184,8 +198,8 @@ def decode(
                 yield picture, whole
 
 
-def _decoded(film: Film, packet: Any) -> tuple[bool, list[Any]]:
-    if packet.size and is_zeroed(film, packet):
+def _decoded(video: OpenVideo, packet: Any) -> tuple[bool, list[Any]]:
+    if packet.size and is_zeroed(video, packet):
         return True, []
     try:
         return False, packet.decode()
@@ -193,14 +207,14 @@ def _decoded(film: Film, packet: Any) -> tuple[bool, list[Any]]:
         return True, []
 
 
-def demux(film: Film) -> Iterator[Any]:
-    """Packets of the film's stream; unreadable stretches of the file are skipped and counted."""
+def demux(video: OpenVideo) -> Iterator[Any]:
+    """Yield the packets of the video stream; unreadable parts of the file are skipped and counted."""
     for _ in range(_MAX_DEMUX_ERRORS):
         try:
-            yield from film.container.demux(film.stream)
+            yield from video.container.demux(video.stream)
             return
-        except (av.InvalidDataError, IndexError):  # IndexError: damage invents a new stream
-            film.num_bad += 1
+        except (av.InvalidDataError, IndexError):  # IndexError: damaged bytes that look like a new stream
+            video.num_bad += 1
         except (av.FFmpegError, OSError):
-            film.num_bad += 1
+            video.num_bad += 1
             return

@@ -1,4 +1,4 @@
-"""Films for the measurements: a few seconds are encoded, and their packets repeated to any length."""
+"""Videos for the measurements: a few seconds are encoded, and their packets repeated to any length."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ WIDTH, HEIGHT, FPS = 640, 360, 25
 SEGMENT_S = 10
 
 
-def make_film(path: Path, seconds: int, gop: int = 250, preset: str = "medium") -> Path:
-    """A film of moving stripes and noise, H.264, 640x360, 25 frames a second."""
+def make_video(path: Path, seconds: int, gop: int = 250, preset: str = "medium") -> Path:
+    """A video of moving stripes and noise, H.264, 640x360, 25 frames a second."""
     segment = path.with_name(f"segment-{gop}-{preset}.mp4")
     if not segment.exists():
         _encode(segment, gop, preset)
