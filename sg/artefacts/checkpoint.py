@@ -1,7 +1,7 @@
 """Stage checkpoints: `stages/<stage>-<fingerprint>/` holds a model in our layout and what made it.
 
-A folder is complete when `stage.json` is in it: that file is written last. `resume/` holds Lightning checkpoints of a
-stage on its way and goes when the stage is complete.
+A folder is complete when it holds `stage.json`, which is written last. `resume/` holds Lightning checkpoints of an
+unfinished stage and is deleted when the stage is complete.
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ class StageInfo:
     """What made a stage checkpoint.
 
     Attributes:
-        stage: its name; `fingerprint` hashes everything that decides its weights; `parent` is the fingerprint of the
-            stage it started from, None for the base model.
+        stage: its name; `fingerprint` is the name of its identity; `parent` is the fingerprint of the stage that it
+            started from, None for the base model.
         steps: optimiser steps; `samples` that they saw; `distinct_samples` among those.
         final_loss: mean loss of the last tenth of the steps, in nats a supervised token.
         seconds: wall time of training, over all sessions.
-        settings: the plain values that the fingerprint hashes.
+        made_by, identity, code: what decided its weights, and the version that trained it; see `sg.core.identity`.
     """
 
     stage: str
@@ -38,8 +38,10 @@ class StageInfo:
     distinct_samples: int
     final_loss: float | None
     seconds: float
-    settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    made_by: str = ""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 def stage_folder(root: Path, stage: str, fingerprint: str) -> Path:
@@ -47,8 +49,13 @@ def stage_folder(root: Path, stage: str, fingerprint: str) -> Path:
     return root / f"{stage}-{fingerprint}"
 
 
+def resume_points(folder: Path) -> list[Path]:
+    """Lightning checkpoints of an unfinished stage in `folder`, by their optimiser steps, the last one last."""
+    return sorted((folder / RESUME_FOLDER).glob("step=*.ckpt"), key=lambda path: int(path.stem.split("=")[1]))
+
+
 def read_stage_info(folder: Path) -> StageInfo | None:
-    """What made the checkpoint in `folder`, or None when it is not complete (or not there).
+    """What made the checkpoint in `folder`, or None if it is not complete or does not exist.
 
     Raises:
         DataError: `stage.json` is damaged.

@@ -33,6 +33,7 @@ class RunResult:
 
     `scale` is what was asked for (0 = the baseline without the caption stage), `num_captions` what training really
     used; the demo world has ten videos a "k", so there 50k means 500 captions. `control` is None in the headline sweep.
+    `made_by`, `identity` and `code` record what decided the result; see `sg.core.identity`.
     `scores` are percentages: {setting: {"overall" | "short" | "medium" | "long": accuracy}}. `inputs` names the files
     the run read ("manifest", "captions", "forest", "videos"); the report draws its cluster gallery from them.
     """
@@ -55,6 +56,9 @@ class RunResult:
     versions: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    made_by: str = ""
+    identity: dict[str, Any] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a record that the report could only misread."""

@@ -46,9 +46,10 @@ class DataConfig:
     name: str = "???"
     dir: str = field(default="???", metadata=NOT_IDENTITY)
     videos: str = field(default="???", metadata=NOT_IDENTITY)
-    scale: str = "all"
-    control: str = NO_CONTROL
-    control_scale: str = "all"
+    # Chosen for each run of a study; a stage counts the samples that they select.
+    scale: str = field(default="all", metadata=NOT_IDENTITY)
+    control: str = field(default=NO_CONTROL, metadata=NOT_IDENTITY)
+    control_scale: str = field(default="all", metadata=NOT_IDENTITY)
     captions_per_k: int = 1000
 
     def __post_init__(self) -> None:

@@ -1,22 +1,20 @@
 """The settings of a run of the study, the names of its folders, and the checks that need several groups at once."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
 import sg.caption.config
 import sg.caption.hosted.settings
 import sg.models.config  # noqa: F401
 from sg.artefacts.result import CONTROLS, EQUAL_STEPS
-from sg.core.commands import register
+from sg.core.commands import register, typed
 from sg.core.errors import ConfigError
-from sg.core.fingerprints import fingerprint
-from sg.core.identity import NOT_IDENTITY
+from sg.core.identity import NOT_IDENTITY, Identity, identity
 from sg.core.output import TEXT, check_format
 from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale, scale_label
@@ -26,7 +24,7 @@ from sg.demo.config import DemoWorldConfig
 from sg.embed.registry import EMBEDDERS
 from sg.evaluate.benchmark import BENCHMARKS
 from sg.sources.registry import SOURCES
-from sg.train.config import RecipeConfig, TrainerConfig, without_unused
+from sg.train.config import RecipeConfig, TrainerConfig
 
 # Registers the schemas of all benchmarks, curators, embedders and sources.
 BENCHMARKS.load()
@@ -34,18 +32,22 @@ CURATORS.load()
 EMBEDDERS.load()
 SOURCES.load()
 
-# What does not change a study's results, so that a repeated command with other values finds its runs again.
-_NOT_RESULTS = ("paths", "dry_run", "controls", "seed", "name", "format")
+STUDY_VERSION = 1
+"""Raise it when the same settings would give other results, and no identity of a stage or an answer changes with it."""
 
 
 @dataclass
 class TrainConfig:
-    """One run: a model taken through the stages at one scale with one seed, then evaluated."""
+    """One run: a model taken through the stages at one scale with one seed, then evaluated.
 
-    name: str = "???"
-    seed: int = 0
-    controls: list[str] = field(default_factory=list)
-    dry_run: bool = False
+    The marked fields do not change the identity of a study. `name` and `seed` are parts of folder names, and every
+    stage counts the seed. `controls` adds runs.
+    """
+
+    name: str = field(default="???", metadata=NOT_IDENTITY)
+    seed: int = field(default=0, metadata=NOT_IDENTITY)
+    controls: list[str] = field(default_factory=list, metadata=NOT_IDENTITY)
+    dry_run: bool = field(default=False, metadata=NOT_IDENTITY)
     format: str = field(default=TEXT, metadata=NOT_IDENTITY)
     data: Any = None
     captioner: Any = None
@@ -56,8 +58,8 @@ class TrainConfig:
     benchmark: Any = None
     demo_world: DemoWorldConfig = field(default_factory=lambda: DemoWorldConfig(videos_per_k=1))
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
-    paths: PathsConfig = field(default_factory=PathsConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig, metadata=NOT_IDENTITY)
+    paths: PathsConfig = field(default_factory=PathsConfig, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         check_format(self.format)
@@ -90,40 +92,23 @@ def run_name(scale: str, control: str, control_scale: str, seed: int) -> str:
     return f"{label}-{control}-seed{seed}" if control != "none" else f"{label}-seed{seed}"
 
 
-def study_name(config: DictConfig) -> str:
-    """A study's folder: its name and a hash of all settings but scale, control, seed and what changes no result."""
-    # Key by key: resolving the whole would also resolve `hydra.run.dir`, which asks for this name.
-    plain = {str(key): _plain(config, str(key)) for key in config if key not in ("hydra", "logger")}
-    settings = {key: value for key, value in plain.items() if key not in _NOT_RESULTS}
-    chosen = ("scale", "control", "control_scale")
-    settings["data"] = {key: value for key, value in plain["data"].items() if key not in chosen}
-    settings["trainer"] = {"precision": plain["trainer"]["precision"]}
-    settings["stage"] = {
-        key: without_unused(value) for key, value in plain["stage"].items() if key not in ("peft", "max_missing")
-    }
-    if plain["stage"].get("peft") is not None:
-        settings["peft"] = plain["stage"]["peft"]
-    return f"{plain['name']}-{fingerprint(_without_paths(settings, plain['paths']))[:8]}"
+def study_identity(config: TrainConfig) -> Identity:
+    """What the runs of a study share: all settings that can change a result, and the content of the model.
+
+    Scale, control and seed are not part of it, because they name the runs inside the study. The data counts by its
+    settings alone, since it may not exist yet; `sg.study.study_data` compares its content.
+    """
+    from sg.models.chat_univi.identity import base_model_identity
+
+    model = base_model_identity(config.model)
+    return identity("study", settings=config, inputs={"model": model}, version=STUDY_VERSION)
 
 
-def _plain(config: DictConfig, key: str) -> Any:
-    node = config[key]
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-
-
-def _without_paths(value: Any, paths: Mapping[str, str]) -> Any:
-    """`value` with the machine's own folders replaced by their names, so that another machine gets the same study."""
-    if isinstance(value, dict):
-        return {str(key): _without_paths(item, paths) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(item, paths) for item in value]
-    if isinstance(value, str):
-        for name, folder in paths.items():
-            if value == folder or value.startswith(f"{folder}/"):
-                return f"<{name}>{value[len(folder) :]}"
-    return value
+def study_name(config: TrainConfig) -> str:
+    """The folder of a study: its name, and 8 hex digits of its identity."""
+    return f"{config.name}-{study_identity(config).name[:8]}"
 
 
 register(None, "train_schema", TrainConfig)
-OmegaConf.register_new_resolver("sg.study", lambda *, _root_: study_name(_root_), replace=True)
+OmegaConf.register_new_resolver("sg.study", lambda *, _root_: study_name(typed(_root_, TrainConfig)), replace=True)
 OmegaConf.register_new_resolver("sg.run", run_name, replace=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError
+from sg.core.identity import Identity
 from sg.demo.config import DemoWorldConfig
 from sg.study.config import TrainConfig
 from sg.train.config import StageConfig
@@ -22,14 +21,14 @@ _DESCRIBED = (50, 100, 200, 400)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Files of the data, and what the base model is made of (for fingerprints)."""
+    """Files of the data, and the identity of the base model."""
 
     manifest: Path
     captions: Path
     vectors: Path
     forest: Path
     videos: Path
-    base_model: Mapping[str, Any]
+    base_model: Identity
 
     def recorded(self) -> dict[str, str]:
         """The files by name, as a result keeps them for the report."""
@@ -48,7 +47,7 @@ def locate_inputs(config: TrainConfig) -> Inputs:
         vectors=data.vectors_folder(config.embedder.name),
         forest=Path(data.dir) / "curation" / config.curator.name / "forest.parquet",
         videos=Path(data.videos),
-        base_model=base_model_identity(config.model).plain(),
+        base_model=base_model_identity(config.model),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,8 +13,8 @@ from typing import cast
 import torch
 from transformers.utils import logging as transformers_logging
 
-from sg.artefacts.checkpoint import read_stage_info
 from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+from sg.core.content import file_stamp
 from sg.core.errors import ConfigError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
@@ -30,13 +29,13 @@ from sg.models.config import ModelConfig
 from sg.train.clips import CachedClips, DecodedClips, unreadable_clips
 from sg.train.config import TrainerConfig
 from sg.train.data import ClipReader
+from sg.train.media import ClipFiles, Media, cache_folder
 from sg.train.processes import ALONE, Team
-from sg.train.samples import Clip, clips_of
+from sg.train.samples import Clip
 from sg.train.stage import StageJob
 from sg.train.visual_tokens import (
     NamedTokens,
     announce_cache,
-    cache_folder,
     clips_to_encode,
     fill_cache,
 )
@@ -101,28 +100,36 @@ class StudyModels:
         """The model of a stage checkpoint, or of any folder or hub id that `model.checkpoint` takes."""
         return load_checkpoint(checkpoint, self.model.dtype)
 
-    def encode_all(self, jobs: Sequence[StageJob], benchmark: Benchmark) -> None:
-        """Cache the visual tokens of all clips that the stages to train and the benchmark need, in one pass.
+    def open_clips(self, files: ClipFiles, media: Media, benchmark: Benchmark) -> None:
+        """Open the clips that `media` does not know yet, and encode them and those of the benchmark in one pass.
 
-        Without the cache the clips of the stages are only looked at: one that cannot be read is found before training.
+        Afterwards `files.look` knows all of them. Without the visual-token cache the clips of the stages are only
+        opened, so that one that cannot be read is found before training.
         """
-        todo = self.team.agreed(lambda: [job.folder for job in jobs if read_stage_info(job.folder) is None])
-        clips = [clip for job in jobs if job.folder in todo for clip in clips_of(job.items)]
-        if not self.trainer.visual_token_cache:
-            self._problems |= unreadable_clips(clips)
-            clips = []
-        wanted = [*clips, *_benchmark_clips(benchmark).values()]
+        opened = list(media.unknown.values())
+        stamps = {clip.key: file_stamp(clip.path) for clip in opened}
+        encoded = opened if self.trainer.visual_token_cache else []
+        self._encode_together([*encoded, *_benchmark_clips(benchmark).values()])
+        if self.team.leads:
+            if not self.trainer.visual_token_cache:
+                self._problems |= unreadable_clips(opened)
+                files.record(stamps, self._problems)
+            else:
+                files.record({key: stamps[key] for key in self._problems if key in stamps}, self._problems)
+        if self.trainer.visual_token_cache:
+            self.__dict__.pop("_base", None)  # Free the base model before training.
+
+    def _encode_together(self, wanted: Sequence[Clip]) -> None:
+        """Cache the visual tokens of the clips; every process of the team encodes its share of those that lack them."""
         with contextlib.ExitStack() as held:
             if self.team.leads:
                 held.enter_context(file_lock(self.store.folder.with_suffix(".lock")))
-            self.team.agreed(lambda: None)  # the others wait for the lock
+            self.team.agreed(lambda: None)  # The others wait for the lock.
             self.store.refresh()
             missing = self.team.agreed(lambda: [clip.key for clip in clips_to_encode(self.store, wanted)])
             if missing:
                 self._problems |= self._encode_shares(wanted, missing)
                 self.store.refresh()
-        if self.trainer.visual_token_cache:
-            self.__dict__.pop("_base", None)  # its work is done, and memory is dear beside a model that trains
 
     def _encode_shares(self, clips: Sequence[Clip], missing: Sequence[str]) -> dict[str, str]:
         """Every process encodes its share of the `missing` clips; {key: reason} of all that cannot be read."""
@@ -133,16 +140,6 @@ class StudyModels:
         share = todo[self.team.rank :: self.team.size]
         own = self._fill(share)
         return {key: reason for problems in self.team.gathered(own) for key, reason in problems.items()}
-
-    def readable_job(self, job: StageJob) -> StageJob:
-        """`job` without the items whose clips could not be read; the number of draws shrinks with that of the items."""
-        problems = self._problems
-        items = [item for item in job.items if item.clip is None or item.clip.key not in problems]
-        if len(items) == len(job.items):
-            return job
-        log.warning("stage %s: %d of %d samples left out, their clips cannot be read",
-                    job.stage.name, len(job.items) - len(items), len(job.items))  # fmt: skip
-        return dataclasses.replace(job, items=items, num_draws=job.num_draws * len(items) // len(job.items))
 
     def answering_model(self, checkpoint: str) -> ChatUniViForConditionalGeneration:
         """The model of `checkpoint` on the device that answers questions."""

@@ -59,11 +59,11 @@ def check_run(config: TrainConfig) -> None:
 def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
     """The stages of one run; fingerprints and counts are known where the run's inputs exist."""
     from sg.study.inputs import locate_inputs, missing_inputs
-    from sg.study.stages import caption_data, stage_jobs
+    from sg.study.stages import clip_files, read_data, stage_jobs
 
     if not missing_inputs(config):
-        inputs = locate_inputs(config)
-        jobs = stage_jobs(config, inputs, caption_data(config, inputs), media_needed=False)
+        data = read_data(config, locate_inputs(config))
+        jobs = stage_jobs(config, data, clip_files(config).look(data.clips), is_plan=True)
         return [
             PlannedStage(
                 run,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from sg.artefacts.result import (
 )
 from sg.core.commands import invocation
 from sg.core.errors import DataError, MissingInputError
+from sg.core.identity import Identity, identity, made_by
 from sg.core.scales import scale_label
 from sg.core.tracking import Tracker
 from sg.evaluate.answering import answers_identity
@@ -30,8 +31,10 @@ from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
 from sg.study.inputs import make_inputs
 from sg.study.run_tracking import record_run
-from sg.study.stages import CaptionData, caption_data, stage_jobs
+from sg.study.stages import CaptionData, RunData, clip_files, read_data, stage_jobs
+from sg.study.study_data import check_study_data, data_identity
 from sg.study.sweep import forget_failure, note_failed_run
+from sg.train.media import ClipFiles, Media
 from sg.train.processes import Team, join_team
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from sg.train.stage import StageJob
 
 log = logging.getLogger(__name__)
+
+RESULT_VERSION = 1
+"""Raise it when the same answers would give other scores or another `result.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,61 +88,103 @@ def note_reason(run: StudyRun, reason: str) -> None:
 
 
 def _assist(run: StudyRun, team: Team) -> None:
-    """What the processes do that do not lead: encode their share of the clips, and train.
+    """The part of the processes that do not lead: encode their share of the clips, and train.
 
-    They read what the leading one has made, and decide nothing; so they must ask in the same order as `_make`.
+    They read what the leading process has made and decide nothing, so they call the collective operations of `_make` in
+    the same order.
     """
     config = run.config
     logging.getLogger().setLevel(logging.ERROR)
-    inputs = team.agreed(lambda: make_inputs(config))
-    caption = caption_data(config, inputs)
-    jobs = stage_jobs(config, inputs, caption)
+    data = read_data(config, team.agreed(lambda: make_inputs(config)))
+    files = clip_files(config)
+    media = team.agreed(lambda: files.look(data.clips))
     if team.agreed(lambda: False):
         return
     from sg.study.models import StudyModels
 
     models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team)
-    models.encode_all(jobs, read_benchmark(config.benchmark))
+    jobs = _named_jobs(config, data, files, media, models, read_benchmark(config.benchmark))
     _train(config, jobs, models, lambda values: None)
 
 
 def _make(run: StudyRun, started: float, team: Team) -> RunResult:
     config = run.config
-    inputs = team.agreed(lambda: make_inputs(config))
-    caption = caption_data(config, inputs)
-    jobs = stage_jobs(config, inputs, caption)
-    benchmark = read_benchmark(config.benchmark)
-    evaluation = answers_identity(benchmark, config.benchmark, jobs[-1].fingerprint).name
-    finished = _finished_result(run, jobs, evaluation)
-    if team.agreed(lambda: finished is not None) and finished is not None:
-        for job in jobs:
-            log.info("stage %s: reused %s", job.stage.name, job.folder.name)
-        log.info("run %s: finished before, its result is reused", run.name)
+    data = read_data(config, team.agreed(lambda: make_inputs(config)))
+    files, benchmark = clip_files(config), read_benchmark(config.benchmark)
+    media = team.agreed(lambda: files.look(data.clips))
+    finished = team.agreed(lambda: _reusable_result(run, data, media, benchmark))
+    if finished is not None:
         return finished
-    with _tracker(run, caption) as tracker:
+    with _tracker(run, data.caption) as tracker:
         from sg.study.models import StudyModels
 
         models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team)
-        models.encode_all(jobs, benchmark)
+        jobs = _named_jobs(config, data, files, media, models, benchmark)
         stages = _train(config, jobs, models, tracker.log)
         trained = time.monotonic()
-        scores = _evaluate(run, models, jobs[-1], benchmark, evaluation, tracker)
+        answers = answers_identity(benchmark, config.benchmark, jobs[-1].identity)
+        scores = _evaluate(run, models, jobs[-1], benchmark, answers.name)
         result = _result(
             run,
-            caption.scale,
-            num_captions=len(caption.items),
+            data.caption.scale,
+            num_captions=len(data.caption.items),
             steps={name: info.steps for name, (info, _) in stages.items()},
             stages={
                 name: StageResult(info.fingerprint, reused, info.seconds) for name, (info, reused) in stages.items()
             },
             scores=scores,
-            inputs=inputs.recorded(),
+            inputs=data.inputs.recorded(),
             timings={"train_s": trained - started, "evaluate_s": time.monotonic() - trained},
-            versions={**stages["instruct"][0].versions, "evaluation": evaluation},
+            versions={**stages["instruct"][0].versions, "evaluation": answers.name},
+            **made_by(result_identity(config, data.caption.scale, jobs, answers)),
         )
         tracker.summary(_summary(result, stages))
-        record_run(tracker, result, run.folder, inputs, jobs, benchmark)
+        record_run(tracker, result, run.folder, data.inputs, jobs, benchmark)
     return result
+
+
+def _reusable_result(run: StudyRun, data: RunData, media: Media, benchmark: Benchmark) -> RunResult | None:
+    """The finished result of just this run, or None; refuses a run that cannot be made before models are loaded.
+
+    Raises:
+        ConfigError: the study holds runs on other data.
+        MissingInputError: too many media are missing.
+    """
+    config = run.config
+    check_study_data(run.folder, data_identity(config, data, benchmark))
+    jobs = stage_jobs(config, data, media)
+    if media.unknown:  # The names are provisional until all clips have been opened.
+        return None
+    answers = answers_identity(benchmark, config.benchmark, jobs[-1].identity)
+    finished = finished_result(run.folder, config, result_identity(config, data.caption.scale, jobs, answers))
+    if finished is not None:
+        for job in jobs:
+            log.info("stage %s: reused %s", job.stage.name, job.folder.name)
+        log.info("run %s: finished before, its result is reused", run.name)
+    return finished
+
+
+def _named_jobs(
+    config: TrainConfig, data: RunData, files: ClipFiles, media: Media, models: StudyModels, benchmark: Benchmark
+) -> list[StageJob]:
+    """The stages of the run, after all its clips were opened; every process of the team calls this.
+
+    Raises:
+        DataError: a file was replaced while it was read.
+    """
+    models.open_clips(files, media, benchmark)
+    media = models.team.agreed(lambda: files.look(data.clips))
+    if media.unknown:
+        path = next(iter(media.unknown.values())).path
+        raise DataError(f"{path} was replaced while it was read: run the same command again.")
+    return stage_jobs(config, data, media)
+
+
+def result_identity(config: TrainConfig, scale: int, jobs: Sequence[StageJob], answers: Identity) -> Identity:
+    """What decides the result of a run: its stages and its answers. `scale` is the run's scale as a number."""
+    settings = {"scale": scale, "control": config.data.control, "seed": config.seed}
+    inputs = {"stages": {job.stage.name: job.identity for job in jobs}, "answers": answers}
+    return identity("result", settings=settings, inputs=inputs, version=RESULT_VERSION)
 
 
 def _result(run: StudyRun, scale: int, **values: object) -> RunResult:
@@ -155,21 +203,15 @@ def _result(run: StudyRun, scale: int, **values: object) -> RunResult:
     )
 
 
-def _finished_result(run: StudyRun, jobs: list[StageJob], evaluation: str) -> RunResult | None:
-    """The result in the run's folder, if it was made from just these stages, this benchmark and these settings."""
+def finished_result(folder: Path, config: TrainConfig, work: Identity) -> RunResult | None:
+    """The result in the run's folder, if it is finished, `work` made it, and it has all settings that are asked for."""
     try:
-        result = read_result(run.folder)
+        result = read_result(folder)
     except (MissingInputError, DataError):
         return None
-    same_stages = {name: stage.fingerprint for name, stage in result.stages.items()} == {
-        job.stage.name: job.fingerprint for job in jobs
-    }
-    answering = run.config.benchmark.answering
-    same_questions = result.versions.get("evaluation") == evaluation and {
-        *answering.settings, *answering.probes,
-    } <= set(result.scores)  # fmt: skip
-    whole = result.status == FINISHED and (run.folder / PREDICTIONS_FILE).is_file()
-    return result if whole and same_stages and same_questions else None
+    asked = {*config.benchmark.answering.settings, *config.benchmark.answering.probes}
+    is_whole = result.status == FINISHED and (folder / PREDICTIONS_FILE).is_file() and asked <= set(result.scores)
+    return result if is_whole and result.made_by == work.name else None
 
 
 def _tracker(run: StudyRun, caption: CaptionData) -> Tracker:
@@ -205,7 +247,6 @@ def _train(
     for job in jobs:
         found = models.team.agreed(partial(read_stage_info, job.folder))
         if found is None:
-            job = models.readable_job(job)
             info, reused = train_stage(
                 job, models.loader(parent), models.encoder, models.clips, config.trainer, report, models.team
             )
@@ -218,7 +259,7 @@ def _train(
 
 
 def _evaluate(
-    run: StudyRun, models: StudyModels, last: StageJob, benchmark: Benchmark, evaluation: str, tracker: Tracker
+    run: StudyRun, models: StudyModels, last: StageJob, benchmark: Benchmark, answers: str
 ) -> dict[str, dict[str, float]]:
     """Answer the benchmark in every setting and probe; {setting: {bucket: percent}}."""
     from sg.evaluate.run import evaluate_model
@@ -226,7 +267,7 @@ def _evaluate(
     tokens, failures = models.benchmark_tokens(benchmark)
     return evaluate_model(
         models.answering_model(str(last.folder)), models.encoder, benchmark, tokens, run.config.benchmark,
-        run.folder / PREDICTIONS_FILE, made_by=evaluation, failures=failures,
+        run.folder / PREDICTIONS_FILE, made_by=answers, failures=failures,
     )  # fmt: skip
 
 

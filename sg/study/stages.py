@@ -1,26 +1,26 @@
-"""Which stages a run needs, what each trains on, and the fingerprints that let runs share them."""
+"""Which stages a run needs, what each trains on, and the names by which runs share them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sg.artefacts.captions import Captions, read_captions
 from sg.artefacts.checkpoint import stage_folder
-from sg.artefacts.dialogs import dialogs_hash
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import Manifest, read_manifest
 from sg.artefacts.result import EQUAL_STEPS, RANDOM
-from sg.core.fingerprints import fingerprint, text_seed
+from sg.core.fingerprints import text_seed
+from sg.core.identity import Identity
 from sg.study.config import TrainConfig
 from sg.study.core_counts import caption_draws, num_core_videos
 from sg.study.inputs import Inputs
-from sg.train.config import StageConfig, weight_settings
-from sg.train.mixture import check_clip_names, mixed_items, present_items
-from sg.train.samples import TrainingItem, caption_items
-from sg.train.stage import StageJob
+from sg.train.config import StageConfig
+from sg.train.media import ClipFiles, Media
+from sg.train.mixture import check_clip_names, mixed_items, usable_items
+from sg.train.samples import Clip, TrainingItem, caption_items, clips_of
+from sg.train.stage import StageJob, stage_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,13 @@ class CaptionData:
     Attributes:
         scale: the scale as a number; `num_draws`: samples that the stage sees over all its epochs.
         items: one sample per captioned video of the core.
+        content: content hashes of the manifest and the captions, by name.
     """
 
     scale: int
     num_draws: int
     items: list[TrainingItem]
+    content: Mapping[str, str]
 
 
 def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
@@ -44,9 +46,10 @@ def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
     """
     captions, manifest = read_captions(inputs.captions), read_manifest(inputs.manifest)
     usable = [video_id for video_id in manifest.usable().video_ids if video_id in captions]
+    content = {"manifest": manifest.content_hash, "captions": captions.content_hash}
     scale, num_videos = num_core_videos(config, str(config.data.scale), len(usable))
     if num_videos == 0:
-        return CaptionData(0, 0, [])
+        return CaptionData(0, 0, [], content)
     if config.data.control == RANDOM:
         core = sorted(usable, key=lambda video_id: text_seed("random control", config.seed, video_id))[:num_videos]
     elif num_videos == len(usable):
@@ -55,7 +58,7 @@ def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
         core = read_forest(inputs.forest).core(num_videos)
     items = _items(config, core, captions, manifest)
     draws = caption_draws(config, len(usable)) if config.data.control == EQUAL_STEPS else None
-    return CaptionData(scale, len(items) * config.stage.caption.epochs if draws is None else draws, items)
+    return CaptionData(scale, len(items) * config.stage.caption.epochs if draws is None else draws, items, content)
 
 
 def _items(config: TrainConfig, core: Sequence[str], captions: Captions, manifest: Manifest) -> list[TrainingItem]:
@@ -64,62 +67,89 @@ def _items(config: TrainConfig, core: Sequence[str], captions: Captions, manifes
     return caption_items(sorted(core), captions, paths, Path(config.data.videos), requests, config.data.token_source)
 
 
-def stage_jobs(config: TrainConfig, inputs: Inputs, caption: CaptionData, media_needed: bool = True) -> list[StageJob]:
-    """The stages of a run in order: align, caption (unless the scale is 0), instruct; each starts from the last.
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """What a run trains on.
 
-    Samples whose media are not there are left out, as far as `stage.max_missing` allows.
+    Attributes:
+        caption: the captions of its core.
+        samples: all samples of an epoch of each stage, by its name; also those whose media are missing.
+    """
+
+    inputs: Inputs
+    caption: CaptionData
+    samples: Mapping[str, list[TrainingItem]]
+
+    @property
+    def clips(self) -> list[Clip]:
+        """The distinct clips of all stages."""
+        return list(clips_of(item for items in self.samples.values() for item in items))
+
+
+def read_data(config: TrainConfig, inputs: Inputs) -> RunData:
+    """The samples of a run.
 
     Raises:
-        MissingInputError: more media are missing than that (unless not `media_needed`: for a plan).
         DataError: two sources name different media alike.
     """
-    recipe = config.stage
-    base = inputs.base_model
-    samples = {stage.name: stage_items(config, stage, caption) for stage in recipe.stages}
+    recipe, caption = config.stage, caption_data(config, inputs)
+    samples = {
+        stage.name: caption.items if stage is recipe.caption else mixed_items(stage, config.seed)
+        for stage in recipe.stages
+    }
     check_clip_names([item for items in samples.values() for item in items])
+    return RunData(inputs, caption, samples)
+
+
+def clip_files(config: TrainConfig) -> ClipFiles:
+    """What looks at the files of the run's clips."""
+    from sg.models.chat_univi.identity import visual_token_identity
+
+    tokens = visual_token_identity(config.model) if config.trainer.visual_token_cache else None
+    return ClipFiles(config.work_folder, tokens)
+
+
+def stage_jobs(config: TrainConfig, data: RunData, media: Media, is_plan: bool = False) -> list[StageJob]:
+    """The stages of a run in order: align, caption (unless the scale is 0), instruct; each starts from the last.
+
+    Samples whose media are missing or cannot be read are left out before a stage is named, so the name stands for the
+    samples that are really trained on. While `media.unknown` holds clips, the names are provisional: no stage has them.
+
+    Raises:
+        MissingInputError: more samples have to be left out than `stage.max_missing` allows (except in a plan).
+    """
+    recipe, caption = config.stage, data.caption
     jobs: list[StageJob] = []
     for stage in recipe.stages:
-        items = present_items(stage, samples[stage.name], recipe.max_missing) if media_needed else samples[stage.name]
         if stage is recipe.caption and not caption.items:
             continue
-        draws = caption.num_draws if stage is recipe.caption else None
-        if draws is not None and len(items) < len(caption.items):
-            draws = draws * len(items) // len(caption.items)
-        jobs.append(_job(config, stage, items, jobs[-1] if jobs else None, base, draws))
+        every = data.samples[stage.name]
+        items = usable_items(stage, every, media, recipe.max_missing, is_strict=not is_plan)
+        draws = caption.num_draws if stage is recipe.caption else len(every) * stage.epochs
+        if len(items) < len(every):
+            draws = draws * len(items) // len(every)
+        jobs.append(_job(config, stage, items, draws, media, jobs[-1] if jobs else None, data.inputs.base_model))
     return jobs
-
-
-def stage_items(config: TrainConfig, stage: StageConfig, caption: CaptionData) -> list[TrainingItem]:
-    """All samples of an epoch of `stage`, those without their media too."""
-    return caption.items if stage is config.stage.caption else mixed_items(stage, config.seed)
 
 
 def _job(
     config: TrainConfig,
     stage: StageConfig,
     items: list[TrainingItem],
+    num_draws: int,
+    media: Media,
     parent: StageJob | None,
-    base_model: Mapping[str, Any],
-    num_draws: int | None = None,
+    base_model: Identity,
 ) -> StageJob:
-    draws = len(items) * stage.epochs if num_draws is None else num_draws
-    settings = {
-        "stage": weight_settings(stage),
-        "data": dialogs_hash(item.dialog for item in items),
-        "draws": draws,
-        "seed": config.seed,
-        "precision": config.trainer.precision,
-        "parent": None if parent is None else parent.fingerprint,
-        "model": dict(base_model),
-    }
-    name = fingerprint(settings)
-    return StageJob(
-        stage=stage,
-        items=items,
-        num_draws=draws,
+    work = stage_identity(
+        stage,
+        config.trainer,
+        items,
+        media,
+        num_draws=num_draws,
         seed=config.seed,
-        fingerprint=name,
-        parent=None if parent is None else parent.fingerprint,
-        folder=stage_folder(config.stages_folder, stage.name, name),
-        settings=settings,
+        parent=None if parent is None else parent.identity,
+        base_model=base_model,
     )
+    folder = stage_folder(config.stages_folder, stage.name, work.name)
+    return StageJob(stage, items, num_draws, config.seed, work, None if parent is None else parent.fingerprint, folder)

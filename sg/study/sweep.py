@@ -87,7 +87,7 @@ def _wanted(
 def planned_run(config: DictConfig, overrides: list[str]) -> PlannedRun:
     """The run that the composed `config` of one job stands for."""
     data = config.data
-    study = study_name(config)
+    study = study_name(typed(config, TrainConfig))
     name = run_name(str(data.scale), str(data.control), str(data.control_scale), int(config.seed))
     return PlannedRun(study, name, Path(str(config.paths.runs)).absolute() / study / name, overrides)
 

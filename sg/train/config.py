@@ -1,10 +1,10 @@
 """Settings of the training stages, of the machine that trains, and their checks."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.core.identity import NOT_IDENTITY
 from sg.train.schedule import SCHEDULES
 
 PARTS = ("projector", "language_model")
@@ -18,19 +18,21 @@ PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 class DialogSource:
     """One file of conversations in Chat-UniVi/LLaVA JSON, and the folder that its media paths start from.
 
+    The paths do not count in an identity: the dialogs and the media files count by their content.
+
     Attributes:
-        name: put before the media paths in the visual-token cache; needed where two sources use the same file names.
+        name: put before the media paths in the visual-token cache; needed if two sources use the same file names.
         weight: how often a dialog is seen in an epoch; 0.5 takes a seeded half of the dialogs, 2 each of them twice.
-        samples: dialogs in the file, for plans made before it is there.
+        samples: number of dialogs in the file, for plans that are made before the file exists.
         frames: frames of a typical clip of the source, for plans: 1 for images, 0 for text only.
     """
 
-    dialogs: str = "???"
-    media: str = "???"
+    dialogs: str = field(default="???", metadata=NOT_IDENTITY)
+    media: str = field(default="???", metadata=NOT_IDENTITY)
     name: str = ""
     weight: float = 1.0
-    samples: int | None = None
-    frames: int = 1
+    samples: int | None = field(default=None, metadata=NOT_IDENTITY)
+    frames: int = field(default=1, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         if self.weight <= 0:
@@ -39,7 +41,7 @@ class DialogSource:
 
 @dataclass
 class LoraConfig:
-    """Low-rank adapters on all linear layers of the language model but its head.
+    """Low-rank adapters on all linear layers of the language model except its head.
 
     Attributes:
         rank, alpha, dropout: of the adapters, whose product is scaled by alpha / rank.
@@ -61,12 +63,12 @@ class LoraConfig:
 
 @dataclass
 class TypicalSample:
-    """Mean sizes of a stage's samples, for plans made before the data is there; they change no result.
+    """Mean sizes of a stage's samples, for plans that are made before the data exists.
 
     Attributes:
-        frames: frames of a clip (for `captions`; the sources of dialogs have their own).
+        frames: frames of a clip (for `captions`; each source of dialogs has its own value).
         text_tokens: ids of a sample without its frames.
-        answer_tokens: those of them that are supervised.
+        answer_tokens: supervised ids among them.
     """
 
     frames: int = 18
@@ -87,15 +89,16 @@ class StageConfig:
         learning_rate: peak rate, reached by a linear warm-up over `warmup_fraction` of the steps.
         schedule: the rate after the warm-up: `cosine` or `linear` to 0, or `constant`.
         batch_size: samples an optimiser step over all devices.
-        micro_batch_size: samples a device holds at once; the rest is accumulated. Changes no result.
-        loss_samples: samples whose supervised tokens are averaged together; a step's loss is the mean of those means.
-            16 is a device's batch in Chat-UniVi's recipe; here it holds for any number of devices.
+        micro_batch_size: samples per device and forward pass; gradients are accumulated over the batch. The result is
+            the same up to the rounding of sums.
+        loss_samples: number of samples whose supervised tokens are averaged together; a step's loss is the mean of
+            those means. 16 is the batch per device in Chat-UniVi's recipe; here it holds for any number of devices.
         epochs: passes over the data.
-        max_length: ids a sample is cut to, before its visual tokens are spliced in.
+        max_length: most ids per sample, before its visual tokens are spliced in.
         max_samples: takes a seeded draw of that many samples; null takes all.
-        group_by_length: batches hold samples of like length (faster; off in the reference).
+        group_by_length: batches hold samples of similar length (faster; off in the reference).
         peft: `none` trains the weights themselves, `lora` adapters that are merged into them at the end of the stage,
-            `qlora` adapters over weights held in 4 bits (needs bitsandbytes). The connector is always trained whole.
+            `qlora` adapters over weights in 4 bits (needs bitsandbytes). The connector itself is always trained.
         lora: the adapters.
         typical: sizes of a sample, for plans.
     """
@@ -114,23 +117,23 @@ class StageConfig:
     gradient_clip: float = 1.0
     epochs: int = 1
     batch_size: int = 128
-    micro_batch_size: int = 16
+    micro_batch_size: int = field(default=16, metadata=NOT_IDENTITY)
     max_length: int = 2048
     max_samples: int | None = None
     group_by_length: bool = False
     loss_samples: int = 16
     peft: str = "none"
     lora: LoraConfig = field(default_factory=LoraConfig)
-    typical: TypicalSample = field(default_factory=TypicalSample)
+    typical: TypicalSample = field(default_factory=TypicalSample, metadata=NOT_IDENTITY)
 
     @property
     def trains_whole(self) -> list[str]:
-        """The parts whose own weights learn; with adapters that is the connector alone."""
+        """The parts whose own weights are trained; with adapters that is the connector alone."""
         return [part for part in self.trains if part == "projector" or self.peft == "none"]
 
     @property
     def has_adapters(self) -> bool:
-        """Whether the language model learns through adapters."""
+        """True if the language model is trained through adapters."""
         return self.peft != "none" and "language_model" in self.trains
 
     def __post_init__(self) -> None:
@@ -165,15 +168,18 @@ class RecipeConfig:
 
     Attributes:
         peft: `lora` or `qlora` for every stage that trains the language model; null leaves it to the stages.
-        max_missing: share of a stage's samples that may be left out because their media are not there; 0 stops before
-            training when a single one is missing.
+        max_missing: largest share of a stage's samples that may be left out because their media are missing or cannot
+            be read; 0 stops before training at the first one.
     """
+
+    # `peft` is written into the stages, and the samples that `max_missing` leaves out are missing in a stage's inputs:
+    # both count there.
 
     align: StageConfig = field(default_factory=lambda: StageConfig(name="align"))
     caption: StageConfig = field(default_factory=lambda: StageConfig(name="caption"))
     instruct: StageConfig = field(default_factory=lambda: StageConfig(name="instruct"))
-    peft: str | None = None
-    max_missing: float = 0.0
+    peft: str | None = field(default=None, metadata=NOT_IDENTITY)
+    max_missing: float = field(default=0.0, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         if self.peft is not None and self.peft not in PEFT:
@@ -190,37 +196,46 @@ class RecipeConfig:
         return self.align, self.caption, self.instruct
 
 
+def _is_sharded(strategy: str) -> bool:
+    return strategy == "fsdp"
+
+
 @dataclass
 class TrainerConfig:
     """The machine that trains: devices, precision, strategy, and how often a stage is saved on its way.
 
+    What only distributes the same sums (devices, threads, workers) does not count in an identity. Everything that
+    changes how values are rounded counts: precision, packing, sharding, checkpointing, and whether tokens are cached.
+
     Attributes:
         accelerator: `cpu` or `gpu`.
-        devices: how many of them; with more than one, a process each.
+        devices: how many of them; with more than one, one process per device.
         strategy: `ddp` keeps the model on every device, `fsdp` shards it over them; `auto` is `ddp` for several.
-        precision: `32-true`; `bf16-mixed` computes in bfloat16 and keeps what learns in float32; `bf16-true`.
-        num_threads: CPU threads of a process; 1 leaves the other cores to the other jobs of a sweep.
+        precision: `32-true`; `bf16-mixed` computes in bfloat16 and keeps trained weights in float32; `bf16-true`.
+        num_threads: CPU threads per process; 1 leaves the other cores to the other jobs of a sweep.
         checkpoint_every_steps: a killed stage loses at most this many optimiser steps.
         visual_token_cache: compute each clip's merged tokens once for all stages, scales and seeds.
-        decode_workers: processes that read films while the tower computes.
+        decode_workers: processes that read media files while the tower computes.
         packed: a micro-batch is one row without padding; samples never attend to one another.
-        gradient_checkpointing: keep one tensor a layer for the backward pass and compute the rest again.
-        peak_tflops: dense peak of one device in the precision of the run, for MFU; null looks the device up.
-        expected_mfu: share of the peak that a plan reckons with.
+        gradient_checkpointing: keep one tensor per layer for the backward pass and recompute the rest.
+        peak_tflops: dense peak of one device in the precision of the run, for the MFU; null looks the device up.
+        expected_mfu: share of the peak that a plan assumes.
     """
 
     accelerator: str = "cpu"
-    devices: int = 1
-    strategy: str = "auto"
+    devices: int = field(default=1, metadata=NOT_IDENTITY)
+    # FSDP rounds gathered weights to the precision of the products, where DDP relies on autocast: it counts.
+    strategy: str = field(default="auto", metadata={"identity": _is_sharded})
     precision: str = "32-true"
-    num_threads: int = 1
-    checkpoint_every_steps: int = 100
+    num_threads: int = field(default=1, metadata=NOT_IDENTITY)
+    checkpoint_every_steps: int = field(default=100, metadata=NOT_IDENTITY)
+    # Cached tokens are rounded to `model.visual_token_dtype`.
     visual_token_cache: bool = True
-    decode_workers: int = 1
+    decode_workers: int = field(default=1, metadata=NOT_IDENTITY)
     packed: bool = False
     gradient_checkpointing: bool = False
-    peak_tflops: float | None = None
-    expected_mfu: float = 0.4
+    peak_tflops: float | None = field(default=None, metadata=NOT_IDENTITY)
+    expected_mfu: float = field(default=0.4, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         if self.accelerator not in ("cpu", "gpu"):
@@ -237,8 +252,8 @@ class TrainerConfig:
 
     @property
     def shards(self) -> bool:
-        """Whether the weights are spread over the devices."""
-        return self.strategy == "fsdp"
+        """True if the weights are sharded over the devices."""
+        return _is_sharded(self.strategy)
 
 
 def num_steps(num_draws: int, batch_size: int) -> int:
@@ -247,7 +262,7 @@ def num_steps(num_draws: int, batch_size: int) -> int:
 
 
 def micro_batches(stage: StageConfig, devices: int) -> tuple[int, int]:
-    """(samples a device takes at once, how often gradients are accumulated) so that the global batch size is kept.
+    """(samples per device and forward pass, number of accumulated passes) that make up the global batch.
 
     Raises:
         ConfigError: the global batch cannot be split that way.
@@ -268,70 +283,32 @@ def micro_batches(stage: StageConfig, devices: int) -> tuple[int, int]:
 
 
 def check_machine(recipe: RecipeConfig, trainer: TrainerConfig) -> None:
-    """Refuse combinations of recipe and machine that cannot be, before anything is loaded.
+    """Refuse impossible combinations of recipe and machine before anything is loaded.
 
     Raises:
-        ConfigError: one sentence that names the keys.
+        ConfigError: names the keys in one sentence.
     """
     for stage in recipe.stages:
         micro_batches(stage, trainer.devices)
         if stage.has_adapters and trainer.shards:
             raise ConfigError(
-                f"trainer.strategy=fsdp shards weights that learn, and stage.{stage.name}.peft={stage.peft} holds them "
-                "still: take trainer=ddp (every device holds the frozen model) or stage.peft=none."
+                f"trainer.strategy=fsdp shards trained weights, but stage.{stage.name}.peft={stage.peft} freezes them: "
+                "use trainer=ddp (every device holds the frozen model) or stage.peft=none."
             )
         if stage.has_adapters and stage.peft == "qlora" and not has_bitsandbytes():
             raise ConfigError(
                 f"stage.{stage.name}.peft=qlora needs bitsandbytes, which is not installed: "
-                "`pip install bitsandbytes`, or take stage.peft=lora."
+                "`pip install bitsandbytes`, or use stage.peft=lora."
             )
     if trainer.shards and trainer.devices == 1:
-        raise ConfigError(
-            "trainer.strategy=fsdp needs trainer.devices of at least 2; with one device take trainer=gpu."
-        )
+        raise ConfigError("trainer.strategy=fsdp needs trainer.devices of at least 2; with one device use trainer=gpu.")
 
 
 def has_bitsandbytes() -> bool:
-    """Whether the library for weights in 4 bits is installed."""
+    """True if the library for weights in 4 bits is installed."""
     from importlib.util import find_spec
 
     return find_spec("bitsandbytes") is not None
-
-
-# What changes the speed of a stage, its name on a screen, or a plan, but not its weights.
-_NOT_WEIGHTS = ("micro_batch_size", "sources", "requests", "max_samples", "typical")
-_SOURCE_PLANS = ("samples", "frames")
-
-
-def weight_settings(stage: StageConfig) -> dict[str, Any]:
-    """The settings that decide a stage's weights, for its fingerprint; features that are off leave no trace in it."""
-    settings = {key: value for key, value in asdict(stage).items() if key not in _NOT_WEIGHTS}
-    return without_unused(settings)
-
-
-def without_unused(settings: dict[str, Any]) -> dict[str, Any]:
-    """The plain `settings` of a stage without those at values at which they change nothing.
-
-    Stages and studies that were made before such a setting existed keep their fingerprints.
-    """
-    kept = {key: value for key, value in settings.items() if key != "typical"}
-    if kept.get("peft", "none") == "none":
-        kept.pop("peft", None)
-        kept.pop("lora", None)
-    if kept.get("loss_samples") == StageConfig.loss_samples:
-        del kept["loss_samples"]
-    if "sources" in kept:
-        kept["sources"] = [_source_settings(source) for source in kept["sources"]]
-    return kept
-
-
-def _source_settings(source: dict[str, Any]) -> dict[str, Any]:
-    unused = {"name": "", "weight": 1.0}
-    return {
-        key: value
-        for key, value in source.items()
-        if key not in _SOURCE_PLANS and not (key in unused and value == unused[key])
-    }
 
 
 register("stage", "stage_schema", StageConfig)

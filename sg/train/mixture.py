@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from sg.artefacts.dialogs import Dialog, read_dialogs
 from sg.core.errors import DataError, MissingInputError
 from sg.core.fingerprints import text_seed
 from sg.train.config import StageConfig
+from sg.train.media import MISSING, Media
 from sg.train.samples import TrainingItem, clips_of, drawn_items, items_of
 
 log = logging.getLogger(__name__)
@@ -65,38 +66,52 @@ def _weighted(items: Sequence[TrainingItem], weight: float, seed: int) -> list[T
     return [*(list(items) * whole), *(items[index] for index in drawn)]
 
 
-def present_items(stage: StageConfig, items: list[TrainingItem], max_missing: float) -> list[TrainingItem]:
-    """The items whose media are there, when no larger share than `max_missing` has to be left out.
+def usable_items(
+    stage: StageConfig, items: list[TrainingItem], media: Media, max_missing: float, is_strict: bool = True
+) -> list[TrainingItem]:
+    """The items whose media exist and can be read, as far as that is known.
+
+    Args:
+        max_missing: largest share of the items that may be left out.
+        is_strict: False returns all items where more would have to be left out: for a plan.
 
     Raises:
-        MissingInputError: more are missing; the sentence says how many, and where.
+        MissingInputError: more have to be left out; the sentence says how many, why, and which.
     """
-    absent = absent_media(items)
-    if not absent:
-        return items
-    kept = [item for item in items if item.clip is None or item.clip.path not in absent]
+    kept = [item for item in items if item.clip is None or item.clip.key not in media.problems]
     left_out = len(items) - len(kept)
+    if not left_out:
+        return items
     if left_out > max_missing * len(items):
+        if not is_strict:
+            return items
         share = -(-left_out * 1000 // len(items)) / 1000
         raise MissingInputError(
-            f"Stage {stage.name}: {left_out:,} of {len(items):,} samples lack their media ({summary(absent)}); "
-            f"get the files, or go on without those samples with stage.max_missing={share:g}."
+            f"Stage {stage.name}: {left_out:,} of {len(items):,} samples lack their media "
+            f"({problem_summary(items, media.problems)}); get the files, or continue without those samples with "
+            f"stage.max_missing={share:g}."
         )
-    log.warning("stage %s: %d of %d samples left out, their media are missing (%s)",
-                stage.name, left_out, len(items), summary(absent))  # fmt: skip
+    log.warning("stage %s: %d of %d samples left out, which lack their media (%s)",
+                stage.name, left_out, len(items), problem_summary(items, media.problems))  # fmt: skip
     return kept
 
 
-def absent_media(items: Iterable[TrainingItem]) -> set[Path]:
-    """The media of `items` that are not on this machine; every file is looked for once."""
-    return {path for path in {item.clip.path for item in items if item.clip is not None} if not path.is_file()}
+def problem_summary(items: Iterable[TrainingItem], problems: Mapping[str, str]) -> str:
+    """What is wrong with the media of `items`: where files are missing, and how many cannot be read, with one name."""
+    clips = [clip for clip in clips_of(items) if clip.key in problems]
+    absent = {clip.path for clip in clips if problems[clip.key] == MISSING}
+    broken = sorted((clip for clip in clips if problems[clip.key] != MISSING), key=lambda clip: clip.path)
+    parts = [summary(absent)] if absent else []
+    if broken:
+        parts.append(f"{len(broken):,} cannot be read, such as {broken[0].path}: {problems[broken[0].key]}")
+    return "; ".join(parts)
 
 
 def summary(absent: set[Path]) -> str:
-    """Where files are missing: the folders with most of them, and one name."""
+    """Where files are missing: the three folders with most of them, and one name."""
     folders = Counter(path.parent for path in absent).most_common(3)
     where = ", ".join(f"{number:,} in {folder}" for folder, number in folders)
-    return f"{where}; such as {min(absent)}"
+    return f"missing: {where}; such as {min(absent)}"
 
 
 def check_clip_names(items: Iterable[TrainingItem]) -> None:

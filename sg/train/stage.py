@@ -1,4 +1,4 @@
-"""Train one stage from its parent's checkpoint to its own; reuse a complete one, resume one that was cut off."""
+"""Train one stage from its parent's checkpoint to its own; reuse a complete one, resume an interrupted one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,26 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sg.artefacts.checkpoint import LOSS_FILE, RESUME_FOLDER, StageInfo, read_stage_info, write_stage_info
+from sg.artefacts.checkpoint import (
+    LOSS_FILE,
+    RESUME_FOLDER,
+    StageInfo,
+    read_stage_info,
+    resume_points,
+    write_stage_info,
+)
+from sg.artefacts.dialogs import dialogs_hash
 from sg.core.errors import DataError
 from sg.core.files import file_lock
 from sg.core.fingerprints import text_seed
+from sg.core.identity import Identity, identity, made_by
 from sg.train.batches import MicroBatch, batch_plan, micro_batch_plan, sample_order
 from sg.train.config import StageConfig, TrainerConfig, micro_batches, num_steps
+from sg.train.media import Media
 from sg.train.processes import ALONE, Team
-from sg.train.samples import TrainingItem
+from sg.train.samples import TrainingItem, clips_of
 
 if TYPE_CHECKING:
     import torch
@@ -33,29 +43,73 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+TRAINING_VERSION = 1
+"""Raise it when the same settings, samples and starting point would give other weights.
+
+The code that decides them: this file, `mixture.py`, `samples.py`, `batches.py`, `data.py`, `packing.py`, `schedule.py`,
+`module.py`, `strategy.py` and `adapters.py`. Models and visual tokens have versions of their own.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class StageJob:
     """Everything that decides a stage's weights, and the folder of its checkpoint.
 
     Attributes:
-        num_draws: samples seen, repetitions counted.
-        settings: the plain values that `fingerprint` hashes, kept in the checkpoint.
-        parent: fingerprint of the stage it starts from, None for the base model.
+        items: the samples of one epoch.
+        num_draws: samples seen over all epochs, repetitions included.
+        identity: see `stage_identity`.
+        parent: fingerprint of the stage that it starts from, None for the base model.
     """
 
     stage: StageConfig
     items: Sequence[TrainingItem]
     num_draws: int
     seed: int
-    fingerprint: str
+    identity: Identity
     parent: str | None
     folder: Path
-    settings: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that name the stage."""
+        return self.identity.name
 
     @property
     def steps(self) -> int:
         """Optimiser steps of the stage."""
         return num_steps(self.num_draws, self.stage.batch_size)
+
+
+def stage_identity(
+    stage: StageConfig,
+    trainer: TrainerConfig,
+    items: Sequence[TrainingItem],
+    media: Media,
+    *,
+    num_draws: int,
+    seed: int,
+    parent: Identity | None,
+    base_model: Identity,
+) -> Identity:
+    """What decides the weights of a stage.
+
+    Args:
+        items: the samples that are really trained on, without those that are left out.
+        media: content of the files of their clips.
+        parent: the stage that it starts from; None for the base model.
+        base_model: the model before its first stage, with its vision tower and tokenizer.
+    """
+    inputs = {
+        stage.samples: dialogs_hash(item.dialog for item in items),
+        "samples": len(items),
+        "draws": num_draws,
+        "media": media.of(clips_of(items)),
+        "parent": parent,
+        "base_model": base_model,
+        "seed": seed,
+    }
+    return identity("stage", settings={"stage": stage, "trainer": trainer}, inputs=inputs, version=TRAINING_VERSION)
 
 
 def train_stage(
@@ -67,11 +121,11 @@ def train_stage(
     report: Callable[[Mapping[str, float]], None],
     team: Team = ALONE,
 ) -> tuple[StageInfo, bool]:
-    """What made the stage's checkpoint, and whether it was there already.
+    """Train the stage unless its checkpoint exists; return what made the checkpoint, and whether it existed.
 
-    Another run that trains the same stage is waited for. A stage that was cut off goes on from its last Lightning
+    If another run trains the same stage, this one waits for it. An interrupted stage resumes from its last Lightning
     checkpoint and ends in the same weights as an undisturbed one. With several devices every process of the `team`
-    calls this; the leading one holds the lock and writes.
+    calls this function; the leading one holds the lock and writes.
 
     Raises:
         DataError: the stage has no samples.
@@ -80,7 +134,7 @@ def train_stage(
     if info is not None:
         return info, True
     if not job.items:
-        raise DataError(f"Stage {job.stage.name} has no samples: check the dialogs, captions and films of the data.")
+        raise DataError(f"Stage {job.stage.name} has no samples: check the dialogs, captions and videos of the data.")
     log.info("stage %s: %d steps, %d samples", job.stage.name, job.steps, job.num_draws)
     with contextlib.ExitStack() as held:
         if team.leads:
@@ -140,7 +194,7 @@ def _train(
 
 
 def _plan(job: StageJob, samples: SampleSet, config: TrainerConfig) -> list[MicroBatch]:
-    """The micro-batches of the stage; what an optimiser step learns from does not depend on the devices."""
+    """The micro-batches of the stage. The samples of an optimiser step do not depend on the devices."""
     stage = job.stage
     micro_batch, accumulate = micro_batches(stage, config.devices)
     order = sample_order(len(samples), job.num_draws, text_seed("order", stage.name, job.seed))
@@ -158,7 +212,7 @@ def _save(
     dtype: torch.dtype,
     state: dict[str, Tensor] | None,
 ) -> None:
-    """Write the whole model in the type it was loaded in, and its tokenizer; `state` is that of a sharded one."""
+    """Write the whole model in the type it was loaded in, and its tokenizer; `state` is that of a sharded model."""
     if state is None:
         model.to(dtype)  # type: ignore[arg-type]  # transformers' wrapper hides PyTorch's types
         model.save_pretrained(folder)
@@ -178,8 +232,8 @@ def _stage_info(job: StageJob, steps: int, num_samples: int, losses: Sequence[fl
         distinct_samples=min(job.num_draws, num_samples),
         final_loss=sum(tail) / len(tail) if tail else None,
         seconds=seconds,
-        settings=job.settings,
         versions=_versions(),
+        **made_by(job.identity),
     )
 
 
@@ -220,9 +274,9 @@ def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, cu
 
 
 def _resume_from(job: StageJob) -> Path | None:
-    saved = sorted((job.folder / RESUME_FOLDER).glob("step=*.ckpt"), key=lambda path: int(path.stem.split("=")[1]))
+    saved = resume_points(job.folder)
     if saved:
-        log.info("stage %s: goes on from %s", job.stage.name, saved[-1].stem)
+        log.info("stage %s: resumes from %s", job.stage.name, saved[-1].stem)
     return saved[-1] if saved else None
 
 

@@ -10,7 +10,6 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from sg.artefacts.visual_tokens import BYTES_PER_VALUE, VisualTokens, VisualTokenStore
 from sg.core.content import FileState, file_state
 from sg.core.errors import DataError
-from sg.core.identity import Identity
 from sg.core.progress import Progress
 from sg.train.clips import DecodedClip, count_frames, decode_clip
+from sg.train.media import LOOKS_AT_ONCE
 from sg.train.samples import Clip, noise_seed
 from sg.video.frames import UnreadableVideoError
 
@@ -37,8 +36,6 @@ CLIPS_PER_BATCH = 16
 SHARD_BYTES = 64 * 1024**2
 # Clips that are looked at to predict the size of the rest.
 PROBED_CLIPS = 200
-# Files are looked at in parallel: on a network file system one answer takes a millisecond.
-LOOKS_AT_ONCE = 16
 
 
 def announce_cache(
@@ -179,8 +176,3 @@ class NamedTokens(Mapping[str, VisualTokens]):
 
     def __len__(self) -> int:
         return len(self.names)
-
-
-def cache_folder(root: Path, made_by: Identity) -> Path:
-    """Folder of the tokens that `made_by` names (tower weights, merging, frame sampling, pixels), below `root`."""
-    return root / "visual_tokens" / made_by.name

@@ -6,6 +6,7 @@ import torch
 
 from sg.artefacts.dialogs import Dialog, Turn
 from sg.core.fingerprints import text_seed
+from sg.core.identity import identity
 from sg.models.chat_univi.config import ChatUniViConfig
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.text.conversation import DialogEncoder
@@ -61,9 +62,8 @@ def stage_job(folder: Path, count: int = 40, **settings: object) -> StageJob:
     values = {"name": "caption", "trains": ["projector", "language_model"], "samples": "captions", "requests": ["?"],
               "learning_rate": 1e-3, "batch_size": 4, "group_by_length": True} | settings  # fmt: skip
     stage = StageConfig(**values)  # type: ignore[arg-type]
-    return StageJob(
-        stage, items(count), count * stage.epochs, seed=0, fingerprint="f", parent=None, folder=folder, settings={}
-    )
+    work = identity("stage", settings=stage, version=1)
+    return StageJob(stage, items(count), count * stage.epochs, seed=0, identity=work, parent=None, folder=folder)
 
 
 def trainer_config(**settings: object) -> TrainerConfig:

@@ -130,7 +130,7 @@ def test_adapters_in_4_bits_are_refused_where_the_library_is_missing(monkeypatch
 
 
 def test_adapters_are_not_sharded() -> None:
-    with pytest.raises(ConfigError, match="fsdp shards weights that learn"):
+    with pytest.raises(ConfigError, match="fsdp shards trained weights"):
         check_machine(recipe(peft="lora"), TrainerConfig(strategy="fsdp", devices=2))
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from sg.artefacts.dialogs import Dialog, Turn, read_dialogs
+from sg.core.content import file_stamp
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.train.config import DialogSource, StageConfig, weight_settings
-from sg.train.mixture import check_clip_names, dialog_problem, mixed_items, present_items
-from sg.train.samples import items_of
+from sg.train.config import DialogSource, StageConfig
+from sg.train.media import ClipFiles
+from sg.train.mixture import check_clip_names, dialog_problem, mixed_items, usable_items
+from sg.train.samples import clips_of, items_of
 
 
 def llava(number: int, **medium: object) -> dict[str, object]:
@@ -29,7 +31,7 @@ def stage(*sources: DialogSource, **settings: object) -> StageConfig:
     return StageConfig(name="instruct", sources=list(sources), **settings)  # type: ignore[arg-type]
 
 
-def test_films_pictures_and_text_of_several_sources_are_mixed(tmp_path: Path) -> None:
+def test_videos_images_and_text_of_several_sources_are_mixed(tmp_path: Path) -> None:
     valley = source(tmp_path, "valley", [llava(0, video="001/a.mp4") | {"v_id": "7", "source": "webvid"}])
     pictures = source(tmp_path, "pictures", [llava(1, image="b.jpg"), llava(2), llava(3, image=["c.jpg"])])
     questions = [{"q": "Why?", "a": "So.", "video_id": "v_1"}, {"q": "Who?", "a": "She.", "video_id": "v_2.mkv"}]
@@ -85,7 +87,7 @@ def test_such_dialogs_are_left_out_and_counted(tmp_path: Path, caplog: pytest.Lo
     assert "1 of 2 dialogs left out" in caplog.text
 
 
-def test_missing_media_stop_a_run_before_training_unless_they_may_be_left_out(
+def test_media_that_are_missing_or_unreadable_stop_a_run_unless_they_may_be_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     entries = [llava(number, video=f"{number}.mp4") for number in range(8)] + [llava(8)]
@@ -94,30 +96,32 @@ def test_missing_media_stop_a_run_before_training_unless_they_may_be_left_out(
     for number in range(6):
         (tmp_path / "valley" / f"{number}.mp4").touch()
     items = mixed_items(stage(own), seed=0)
+    files = ClipFiles(tmp_path, None)
+    broken = next(clip for clip in clips_of(items) if clip.key.endswith("/5.mp4"))
+    files.record({broken.key: file_stamp(broken.path)}, {broken.key: "no video stream"})
+    media = files.look(clips_of(items))
     with pytest.raises(
-        MissingInputError, match=r"2 of 9 samples lack their media .*stage\.max_missing=0\.223"
+        MissingInputError,
+        match=r"3 of 9 samples lack their media \(missing: 2 in .*; 1 cannot be read, such as .*5\.mp4: no video "
+        r"stream\).*stage\.max_missing=0\.334",
     ) as error:
-        present_items(stage(own), items, 0.0)
-    assert str(tmp_path / "valley") in str(error.value)
-    kept = present_items(stage(own), items, 0.223)
-    assert [item.dialog.dialog_id for item in kept] == ["0", "1", "2", "3", "4", "5", "8"]
-    assert "2 of 9 samples left out" in caplog.text
+        usable_items(stage(own), items, media, 0.0)
+    assert "\n" not in str(error.value)
+    kept = usable_items(stage(own), items, media, 0.334)
+    assert [item.dialog.dialog_id for item in kept] == ["0", "1", "2", "3", "4", "8"]
+    assert "3 of 9 samples left out" in caplog.text
+    assert usable_items(stage(own), items, media, 0.0, is_strict=False) == items
+    broken.path.write_bytes(b"repaired")
+    assert broken.key not in files.look(clips_of(items)).problems
 
 
-def test_equal_names_of_different_media_are_told(tmp_path: Path) -> None:
+def test_equal_names_of_different_media_are_refused(tmp_path: Path) -> None:
     dialogs = [Dialog("1", "image", "1.jpg", (Turn("human", "<image>"), Turn("gpt", "A")))]
     coco, other = items_of(dialogs, tmp_path / "coco"), items_of(dialogs, tmp_path / "other")
     check_clip_names([*coco, *coco])
     with pytest.raises(DataError, match=r"would share the name '1\.jpg'"):
         check_clip_names([*coco, *other])
     check_clip_names([*coco, *items_of(dialogs, tmp_path / "other", "other")])
-
-
-def test_features_that_are_off_leave_no_trace_in_a_stage_s_fingerprint() -> None:
-    plain, adapted = weight_settings(stage()), weight_settings(stage(peft="lora"))
-    assert not {"peft", "lora", "loss_samples", "typical", "sources"} & plain.keys()
-    assert adapted["lora"]["rank"] == 64
-    assert weight_settings(stage(loss_samples=8))["loss_samples"] == 8
 
 
 def test_several_media_in_one_dialog_are_refused(tmp_path: Path) -> None:

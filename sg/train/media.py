@@ -1,0 +1,115 @@
+"""The files behind the clips of a run: which exist, which can be read, and their content.
+
+A stage is named by the content of the files that it trains on, so this has to be known before training. The content of
+an encoded clip is recorded in the visual-token cache. `clips.json` in the work folder records what the cache cannot:
+files that could not be read, and files that were opened for a run without the cache. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sg.artefacts.visual_tokens import INFO_FILE, VisualTokenStore
+from sg.core.content import file_content, file_stamp
+from sg.core.files import file_lock, read_json, write_json
+from sg.core.fingerprints import fingerprint
+from sg.core.identity import Identity
+from sg.train.samples import Clip
+
+MISSING = "there is no such file"
+LOOKS_AT_ONCE = 16
+"""Files are looked at in parallel: on a network file system one answer takes a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What is known about the files of clips, by clip key.
+
+    Attributes:
+        content: content hash of each readable file.
+        problems: why a clip cannot be used: `MISSING`, or the reason why its file cannot be read.
+        unknown: clips that have not been opened yet.
+    """
+
+    content: Mapping[str, str]
+    problems: Mapping[str, str]
+    unknown: Mapping[str, Clip]
+
+    def of(self, clips: Iterable[Clip]) -> dict[str, str | int]:
+        """The media of `clips` as an input of an identity: their number, and a hash over keys and contents."""
+        content = {clip.key: self.content.get(clip.key, "") for clip in clips}
+        return {"clips": len(content), "content": fingerprint(content)}
+
+
+class ClipFiles:
+    """Looks at the files of clips.
+
+    Args:
+        work: the work folder, which holds the visual tokens and `clips.json`.
+        tokens: identity of the visual tokens, or None when the run does not use their cache.
+    """
+
+    def __init__(self, work: Path, tokens: Identity | None) -> None:
+        self.tokens = None if tokens is None else cache_folder(work, tokens)
+        self.path = work / "clips.json"
+        self._store: VisualTokenStore | None = None
+
+    def look(self, clips: Iterable[Clip]) -> Media:
+        """What is known about the files of `clips`; opens none of them."""
+        unique = {clip.key: clip for clip in clips}
+        store, opened = self._encoded(), self._opened()
+        with ThreadPoolExecutor(LOOKS_AT_ONCE) as pool:
+            looks = list(pool.map(lambda clip: self._look(clip, store, opened), unique.values()))
+        content = {key: found for key, (found, _) in zip(unique, looks, strict=True) if found is not None}
+        problems = {key: reason for key, (_, reason) in zip(unique, looks, strict=True) if reason}
+        unknown = {key: clip for key, clip in unique.items() if key not in content and key not in problems}
+        return Media(content, problems, unknown)
+
+    def _look(
+        self, clip: Clip, store: VisualTokenStore | None, opened: Mapping[str, list[str]]
+    ) -> tuple[str | None, str]:
+        """(content, problem) of a clip; (None, "") when it is unknown."""
+        stamp = file_stamp(clip.path)
+        if stamp is None:
+            return None, MISSING
+        source = None if store is None else store.source(clip.key)
+        # A copied or touched file has another stamp but the same content: its tokens stay valid.
+        if source is not None and (stamp == source.stamp or file_content(clip.path) == source.content):
+            return source.content, ""
+        known_stamp, reason = opened.get(clip.key, ("", ""))
+        if known_stamp != stamp or (self.tokens is not None and not reason):
+            return None, ""
+        return (None, reason) if reason else (file_content(clip.path), "")
+
+    def record(self, stamps: Mapping[str, str | None], problems: Mapping[str, str]) -> None:
+        """Keep that the clips of `stamps` were opened, and the `problems` of those that cannot be read.
+
+        Args:
+            stamps: stamp of each file, taken before it was opened: a file that is replaced meanwhile is opened again.
+        """
+        new = {key: [stamp, problems.get(key, "")] for key, stamp in stamps.items() if stamp is not None}
+        if not new:
+            return
+        with file_lock(self.path.with_suffix(".lock")):
+            write_json(self.path, {**self._opened(), **new})
+
+    def _encoded(self) -> VisualTokenStore | None:
+        """The visual tokens that exist by now."""
+        if self.tokens is None or not (self.tokens / INFO_FILE).is_file():
+            return None
+        if self._store is None:
+            self._store = VisualTokenStore(self.tokens)
+        self._store.refresh()
+        return self._store
+
+    def _opened(self) -> dict[str, list[str]]:
+        """{key: [stamp, problem]} of the clips that were opened before; the problem is "" for readable ones."""
+        return dict(read_json(self.path)) if self.path.is_file() else {}
+
+
+def cache_folder(root: Path, made_by: Identity) -> Path:
+    """Folder of the tokens that `made_by` names (tower weights, merging, frame sampling, pixels), below `root`."""
+    return root / "visual_tokens" / made_by.name
