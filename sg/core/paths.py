@@ -1,4 +1,4 @@
-"""Folders of this machine, as every command's config has them."""
+"""Folders of this machine: a part of the config of every command."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,9 @@ class PathsConfig:
     """Folders of this machine.
 
     Attributes:
-        work: artefacts that runs share: manifests, captions, vectors, forests, visual tokens, stage checkpoints.
-        runs: results, one folder a study and in it one a run.
+        work: artefacts that runs share: manifests, captions, vectors, forests, visual tokens, stage checkpoints; and
+            `logs`, with one file per command that has no run folder.
+        runs: results: one folder per study, and in it one folder per run.
         demo_world: the demo world: videos of `data=demo`, dialogs of the tiny model, `benchmark=demo`.
     """
 

@@ -1,8 +1,8 @@
-"""Plug-ins: files of other people that register sources, benchmarks, captioners, embedders or curators.
+"""Plug-ins: files outside this project that register sources, benchmarks, captioners, embedders or curators.
 
-Two ways in, both loaded when a command starts: installed packages with an entry point in the group `sg.plugins` (its
-value is a module), and the Python files in `plugins/` of the folder that `--config-dir` names. Both run with the
-user's rights, like any installed package.
+There are two kinds, and both are loaded when a command starts: installed packages with an entry point in the group
+`sg.plugins` (its value is a module), and the Python files in `plugins/` of the folder that `--config-dir` names. Both
+run with the user's rights, like any installed package.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = "plugins"
 
 
 def load_plugins(arguments: list[str]) -> None:
-    """Import all plug-ins; `arguments` are the command line's, in which `--config-dir` may name a folder.
+    """Import all plug-ins; `arguments` is the command line, in which `--config-dir` may name a folder.
 
     Raises:
         ConfigError: a plug-in cannot be imported; the message names it.
@@ -38,7 +38,7 @@ def load_plugins(arguments: list[str]) -> None:
 
 
 def _config_dir(arguments: list[str]) -> Path | None:
-    """The folder after `--config-dir` or `-cd`, as Hydra reads it."""
+    """Return the folder after `--config-dir` or `-cd`, as Hydra reads it."""
     for index, word in enumerate(arguments):
         flag, has_value, value = word.partition("=")
         if flag in ("--config-dir", "-cd"):

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-import sg.study.config  # noqa: F401  # registers the schemas
+# Importing these modules registers the schemas.
+import sg.curate.__main__
+import sg.report.__main__
+import sg.report.commands.cards
+import sg.report.commands.dashboard
+import sg.study.config
+import sg.study.evaluation  # noqa: F401
 from sg.core.commands import typed
 from sg.core.errors import ConfigError
 from sg.core.layout import CONFIG_FOLDER
@@ -78,4 +84,21 @@ def test_a_wrong_setting_is_one_sentence(override: str, sentence: str) -> None:
 
 def test_no_config_file_is_left_out_of_the_tests() -> None:
     folders = {path.name for path in Path(CONFIG_FOLDER).iterdir() if path.is_dir()}
-    assert folders == {*GROUPS, "paths", "stage"}
+    assert folders == {*GROUPS, "paths", "stage", "hydra"}
+
+
+@pytest.mark.parametrize("command", ["caption", "curate", "embed", "evaluate", "sources"])
+def test_commands_without_a_run_folder_append_to_one_log_each_in_work_logs(command: str, tmp_path: Path) -> None:
+    needed = ["predictions=answers.jsonl"] if command == "evaluate" else []
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        hydra = compose(command, [f"paths.work={tmp_path}", *needed], return_hydra_config=True).hydra
+    assert (hydra.run.dir, hydra.job.name, hydra.output_subdir) == (f"{tmp_path}/logs", command, None)
+    assert hydra.job_logging.handlers.file.delay
+
+
+@pytest.mark.parametrize("command", ["cards", "dashboard", "doctor", "report"])
+def test_commands_that_only_print_write_nothing_in_the_current_folder(command: str) -> None:
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        hydra = compose(command, ["study=x"] if command != "doctor" else [], return_hydra_config=True).hydra
+    assert hydra.output_subdir is None
+    assert "file" not in (hydra.job_logging.root or {}).get("handlers", [])
