@@ -1,9 +1,8 @@
-"""Caption the videos of a source: `python -m sg.caption data=demo`; `python -m sg.caption audit …` looks at them."""
+"""Caption the videos of a source: `python -m sg.caption data=demo`, or judge the captions: `… audit`."""
 
 import sys
 
-import sg.caption.hosted.settings
-import sg.models.config  # noqa: F401 - their schemas are needed to compose the config
+import sg.models.config  # noqa: F401 - its schemas are needed to compose the config
 from sg.caption.config import ACTIONS, CaptionConfig
 from sg.core.commands import command
 from sg.sources.registry import SOURCES
@@ -13,14 +12,14 @@ SOURCES.load()
 
 @command("caption", CaptionConfig)
 def _caption(config: CaptionConfig) -> None:
-    """Caption every usable video of the data, or look at, export, import or merge its captions."""
+    """Caption every usable video of the data, or judge, export, import or merge its captions."""
     from sg.caption.actions import act
 
     act(config)
 
 
 def main() -> None:
-    """The command line, whose first word may be an action."""
+    """Run the command line; its first word may be an action."""
     if len(sys.argv) > 1 and sys.argv[1] in ACTIONS:
         sys.argv[1] = f"action={sys.argv[1]}"
     _caption()

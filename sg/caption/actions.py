@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sg.artefacts.manifest import Manifest, hash_manifest, read_manifest
-from sg.caption.config import EXPORT_FORMATS, CaptionConfig, ImportedCaptionerConfig
-from sg.caption.hosted.run import caption_with_service, estimate_run, ledger_path, recipe_of
+from sg.caption.captioners import captioner_of
+from sg.caption.config import EXPORT_FORMATS, CaptionConfig
+from sg.caption.hosted.run import bring_up_to_date, ledger_path, recipe_of
 from sg.caption.hosted.services.secrets import REDACTION
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.ledger import reading
@@ -21,9 +23,7 @@ from sg.sources.manifests import make_manifest
 
 
 def act(config: CaptionConfig) -> None:
-    """Do what `action` says and print what came of it."""
-    import logging
-
+    """Do `config.action` and print the outcome."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(REDACTION)
     actions = {
@@ -34,37 +34,17 @@ def act(config: CaptionConfig) -> None:
 
 
 def _caption(config: CaptionConfig) -> None:
-    if not isinstance(config.captioner, HostedCaptionerConfig):
-        from sg.caption.run import caption_videos
-
-        if config.dry_run:
-            print(f"captioner={config.captioner.name} asks no service and costs nothing.")
-            return
-        captioner = config.captioner
-        if config.prompt is not None:
-            captioner = dataclasses.replace(captioner, prompt=config.prompt)
-        if config.video is not None:
-            from sg.caption.local.chat_univi import caption_film
-
-            print(caption_film(Path(config.video), captioner))
-            return
-        print(caption_videos(config.data, captioner))
-        return
-    manifest = make_manifest(config.data)
+    settings = config.captioner
+    if config.prompt is not None:
+        settings = dataclasses.replace(settings, prompt=config.prompt)
+    captioner = captioner_of(settings)
     if config.dry_run:
-        print(_estimate(config, config.captioner, manifest))
-        return
-    logger = config.logger if isinstance(config.logger, LoggerConfig) else LoggerConfig(kind="csv")
-    print(caption_with_service(config.data, config.captioner, manifest, logger))
-
-
-def _estimate(config: CaptionConfig, captioner: HostedCaptionerConfig, manifest: Path) -> str:
-    if not config.calibrate:
-        return estimate_run(config.data, captioner, manifest).text()
-    from sg.caption.hosted.calibration import calibrate
-
-    counted = calibrate(config.data, captioner, recipe_of(captioner), manifest, config.calibrate)
-    return f"{estimate_run(config.data, captioner, manifest, counted.ratio).text()}\n\n{counted.text()}"
+        print(captioner.estimate(config.data, config.calibrate))
+    elif config.video is not None:
+        print(captioner.caption_file(Path(config.video)))
+    else:
+        logger = config.logger if isinstance(config.logger, LoggerConfig) else LoggerConfig(kind="csv")
+        print(captioner.caption(config.data, logger))
 
 
 def _status(config: CaptionConfig) -> None:
@@ -94,7 +74,7 @@ def _export(config: CaptionConfig) -> None:
 
 
 def _import(config: CaptionConfig) -> None:
-    from sg.caption.local.imported import import_published
+    from sg.caption.local.imported import ImportedCaptionerConfig, import_published
 
     if config.source is None:
         raise ConfigError("import needs a published caption file: source=sharegemini_webvid_core100k.json.")
@@ -109,12 +89,15 @@ def _merge(config: CaptionConfig) -> None:
     captioner = _hosted(config)
     if config.source is None:
         raise ConfigError("merge needs the other ledgers: source=ledger-0of2.sqlite,ledger-1of2.sqlite.")
-    print(merge(ledger_path(config.data, captioner), [Path(name) for name in config.source.split(",")]))
+    others, recipe = [Path(name) for name in config.source.split(",")], recipe_of(captioner)
+    for path in others:
+        bring_up_to_date(path, recipe)
+    print(merge(ledger_path(config.data, captioner), others))
     with _ledger(config) as (db, _):
         from sg.caption.hosted.records import write_results
 
         folder = ledger_path(config.data, captioner).parent
-        print(write_results(db, recipe_of(captioner), folder, hash_manifest(make_manifest(config.data))))
+        print(write_results(db, recipe, folder, hash_manifest(make_manifest(config.data))))
 
 
 def _forget(config: CaptionConfig) -> None:
@@ -122,7 +105,7 @@ def _forget(config: CaptionConfig) -> None:
 
     ids = _ids(config)
     if ids is None:
-        raise ConfigError("forget needs a file with one video id a line: ids=FILE.")
+        raise ConfigError("forget needs a file with one video id per line: ids=FILE.")
     captioner = _hosted(config)
     print(f"{forget(ledger_path(config.data, captioner), ids)} results were removed; run the export again.")
 
@@ -145,7 +128,9 @@ def _hosted(config: CaptionConfig) -> HostedCaptionerConfig:
 @contextmanager
 def _ledger(config: CaptionConfig) -> Iterator[tuple[sqlite3.Connection, HostedCaptionerConfig]]:
     captioner = _hosted(config)
-    with closing(reading.open_for_reading(ledger_path(config.data, captioner))) as db:
+    path = ledger_path(config.data, captioner)
+    bring_up_to_date(path, recipe_of(captioner))
+    with closing(reading.open_for_reading(path)) as db:
         yield db, captioner
 
 
@@ -158,5 +143,5 @@ def _ids(config: CaptionConfig) -> list[str] | None:
         return None
     path = Path(config.ids)
     if not path.is_file():
-        raise ConfigError(f"ids={config.ids} does not exist: expected a file with one video id a line.")
+        raise ConfigError(f"ids={config.ids} does not exist: expected a file with one video id per line.")
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

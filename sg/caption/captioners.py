@@ -1,20 +1,101 @@
-"""What turns a video into a caption."""
+"""Captioners: what all of them have, and the registry that knows them.
+
+One captioner is one file: it defines a settings class and a `Captioner`, and registers both in `CAPTIONERS`. A YAML
+file of the same name in `conf/captioner/` makes it selectable.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+import json
+import logging
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
 
-from sg.artefacts.manifest import VideoRecord
-from sg.caption.cleaning import clean_caption
-from sg.caption.config import CaptionerConfig, DemoCaptionerConfig, GivenCaptionerConfig
+from sg.artefacts.captions import CaptionRecord, write_captions
+from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest
+from sg.artefacts.tables import read_info
 from sg.core.errors import ConfigError, DataError
+from sg.core.files import file_lock
+from sg.core.identity import NOT_IDENTITY, Identity, identity, made_by
+from sg.core.progress import track
+from sg.core.registry import Registry
+from sg.core.tracking import LoggerConfig
+from sg.sources.config import DataConfig
+from sg.sources.manifests import make_manifest
+
+log = logging.getLogger(__name__)
+
+ROW_CAPTIONS_VERSION = 1
+"""Raised when `RowCaptioner` would write other captions from the same rows and settings."""
+
+
+@dataclass
+class CaptionerConfig:
+    """What the settings of every captioner have.
+
+    Attributes:
+        name: names the captions in folders and tables.
+    """
+
+    name: str = field(default="???", metadata=NOT_IDENTITY)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
+            raise ConfigError(
+                f"captioner.name={self.name!r} names a folder: expected letters, digits, dots and dashes."
+            )
+
+
+class Captioner(ABC):
+    """A way to obtain the captions of a data set, made from its settings."""
+
+    answers_prompts: ClassVar[bool] = False
+    """Whether it can answer `prompt=` about one file, `video=`; its settings then have a field `prompt`."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abstractmethod
+    def captions(self, data: DataConfig) -> Path:
+        """The path of the data's captions; they are written first where that costs no money.
+
+        Raises:
+            MissingInputError: the captions are missing and another command makes them; the message names it.
+        """
+
+    def caption(self, data: DataConfig, logger: LoggerConfig) -> Path:
+        """Do what `python -m sg.caption` does with this captioner; returns the path of the captions."""
+        return self.captions(data)
+
+    def estimate(self, data: DataConfig, calibrate: int) -> str:
+        """What captioning the data costs and takes; `calibrate` videos are counted by the service first."""
+        return f"captioner={self.config.name} asks no service and costs nothing."
+
+    def caption_file(self, path: Path) -> str:
+        """The caption of one video file, for captioners with `answers_prompts`."""
+        raise NotImplementedError
+
+
+CAPTIONERS: Registry[type[Captioner]] = Registry("captioner", "sg.caption.local", "sg.caption.hosted.captioners")
+
+
+def captioner_of(config: CaptionerConfig) -> Captioner:
+    """The captioner of these settings.
+
+    Raises:
+        ConfigError: no captioner is registered for their class.
+    """
+    return CAPTIONERS.of(config)(config)
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A caption and what it took; an empty caption means that there is none for this video."""
+class WrittenCaption:
+    """A caption and what it took; an empty caption means that this video has none."""
 
     caption: str
     quality_flags: tuple[str, ...] = ()
@@ -23,65 +104,68 @@ class Written:
     cost_usd: float = 0.0
 
 
-class Captioner(Protocol):
-    """Writes captions; its attributes go into every row's provenance."""
+class RowCaptioner(Captioner):
+    """A captioner that writes each caption from one row of the manifest; `model` and `model_version` are recorded."""
 
-    @property
-    def model(self) -> str:
-        """What writes."""
+    model: ClassVar[str]
+    model_version: ClassVar[str] = "1"
+    """Raised when `write` would return other captions for the same rows and settings."""
 
-    @property
-    def model_version(self) -> str:
-        """Which version of it; another version may write other captions."""
+    @abstractmethod
+    def write(self, record: VideoRecord) -> WrittenCaption:
+        """The caption of one video."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """The settings that it writes with."""
+        """The settings, as each caption records them."""
+        return {key: value for key, value in asdict(self.config).items() if key != "name"}
 
-    def write(self, record: VideoRecord) -> Written:
-        """The caption of a video."""
+    def captions(self, data: DataConfig) -> Path:
+        """Write a caption for every usable video, unless the existing captions have the same identity.
+
+        Raises:
+            MissingInputError: there is no manifest.
+            DataError: no video has a caption.
+        """
+        manifest = read_manifest(make_manifest(data))
+        path, work = data.captions_path(self.config.name), self._identity(manifest)
+        with file_lock(path.with_suffix(".lock")):
+            if read_info(path).get("fingerprint") == work.name:
+                return path
+            rows = list(self._rows(manifest))
+            if not rows:
+                raise DataError(
+                    f"None of the {len(manifest.usable())} usable videos of data={data.name} has a caption: give them "
+                    "with data.captions=FILE, or choose another captioner."
+                )
+            write_captions(path, rows, captions_info(work, self.config.name, manifest.content_hash))
+        log.info("captions: %d of %d usable videos (captioner %s)", len(rows), len(manifest.usable()), self.config.name)
+        return path
+
+    def _identity(self, manifest: Manifest) -> Identity:
+        inputs = {"manifest": manifest.content_hash, "model": self.model, "model_version": self.model_version}
+        return identity("captions", settings=self.config, inputs=inputs, version=ROW_CAPTIONS_VERSION)
+
+    def _rows(self, manifest: Manifest) -> Iterator[CaptionRecord]:
+        usable = manifest.usable()
+        parameters = json.dumps(dict(self.parameters), sort_keys=True)
+        for record in track(usable.records(), "captions", "videos", total=len(usable)):
+            written = self.write(record)
+            if written.caption.strip():
+                yield CaptionRecord(
+                    video_id=record.video_id,
+                    caption=written.caption,
+                    model=self.model,
+                    model_version=self.model_version,
+                    parameters=parameters,
+                    input_tokens=written.input_tokens,
+                    output_tokens=written.output_tokens,
+                    cost_usd=written.cost_usd,
+                    created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                    quality_flags=written.quality_flags,
+                )
 
 
-def build_captioner(config: CaptionerConfig) -> Captioner:
-    """The captioner of a config."""
-    if isinstance(config, DemoCaptionerConfig):
-        return DemoCaptioner()
-    if isinstance(config, GivenCaptionerConfig):
-        return GivenCaptioner(config)
-    raise ConfigError(f"captioner={config.name} cannot be used here: expected demo or given.")
-
-
-class DemoCaptioner:
-    """Tells what a film of the demo world shows: the manifest's `extra` holds its scenes."""
-
-    model = "demo"
-    model_version = "1"
-    parameters: Mapping[str, Any] = {}
-
-    def write(self, record: VideoRecord) -> Written:
-        """The full caption of a film; DataError when its row describes no scenes."""
-        from sg.demo.language import caption_from_extra
-
-        try:
-            return Written(caption_from_extra(record.extra))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"video {record.video_id!r} of source {record.source!r} has no demo scenes to tell about: use "
-                "captioner=given for captions that came with the data"
-            ) from error
-
-
-class GivenCaptioner:
-    """Takes the text that came with a video, cleaned of what would disturb a training."""
-
-    model = "given"
-    model_version = "1"
-
-    def __init__(self, config: GivenCaptionerConfig) -> None:
-        self._min_words = config.min_words
-        self.parameters: Mapping[str, Any] = {key: value for key, value in asdict(config).items() if key != "name"}
-
-    def write(self, record: VideoRecord) -> Written:
-        """The cleaned caption; empty when too few words are left."""
-        text, flags = clean_caption(record.original_caption)
-        return Written(text if len(text.split()) >= self._min_words else "", flags)
+def captions_info(work: Identity, captioner: str, manifest_hash: str) -> dict[str, Any]:
+    """What `captions.parquet` records about its origin."""
+    return {"fingerprint": work.name, "captioner": captioner, "manifest": manifest_hash, **made_by(work)}

@@ -1,4 +1,4 @@
-"""Making strangers' captions safe to train on: no control tokens of the models, nothing invisible, one line."""
+"""Clean captions of unknown origin for training: no control tokens of models, no invisible characters, one line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _CONTROL_TOKENS = re.compile(
     r"</?(?:video|image|img|vid|im_start|im_end|im_patch|s|unk|pad|bos|eos)>|<\|[^|<>]{0,40}\|>|\[/?INST\]|<</?SYS>>",
     re.IGNORECASE,
 )
-# Zero-width characters, marks and overrides of writing direction, and controls but the usual white space.
+# Zero-width characters, marks and overrides of the writing direction, and control characters except white space.
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\x00-\x08\x0e-\x1f\x7f-\x9f]")
 
 
 def clean_caption(text: str) -> tuple[str, tuple[str, ...]]:
     """The caption on one line without control tokens and invisible characters, and flags for what was removed.
 
-    Removing a token may form a new one from its neighbours, so that is repeated until nothing is left to remove.
+    Removing a token can form a new one from its neighbours (`<vi<video>deo>`), so it is repeated until nothing changes.
     """
     flags = []
     visible = _INVISIBLE.sub("", text)

@@ -24,11 +24,11 @@ class Registry(Generic[Part]):
 
     Args:
         group: the config group, a folder of `conf/`; the settings of `webvid` are its schema `webvid_schema`.
-        package: the package whose modules register themselves; it is imported at the first look-up.
+        packages: the packages whose modules register themselves; they are imported at the first look-up.
     """
 
-    def __init__(self, group: str, package: str) -> None:
-        self.group, self.package = group, package
+    def __init__(self, group: str, *packages: str) -> None:
+        self.group, self.packages = group, packages
         self._by_name: dict[str, tuple[type, Part]] = {}
         self._is_loaded = False
 
@@ -51,13 +51,14 @@ class Registry(Generic[Part]):
         return add
 
     def load(self) -> None:
-        """Import every module of the package, so that all of them are registered, and their schemas known to Hydra."""
+        """Import every module of the packages, so that all of them are registered, and their schemas known to Hydra."""
         if self._is_loaded:
             return
         self._is_loaded = True
-        package = importlib.import_module(self.package)
-        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
-            importlib.import_module(f"{self.package}.{module.name}")
+        for package in self.packages:
+            modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
+            for name in sorted(module.name for module in modules):
+                importlib.import_module(f"{package}.{name}")
 
     def of(self, settings: Any) -> Part:
         """What is registered for these settings: by their class, or the nearest class that they derive from.
@@ -65,11 +66,19 @@ class Registry(Generic[Part]):
         Raises:
             ConfigError: nothing is.
         """
+        return self[self.name_of(settings)]
+
+    def name_of(self, settings: Any) -> str:
+        """The name under which the class of these settings is registered, or the nearest class that it derives from.
+
+        Raises:
+            ConfigError: nothing is.
+        """
         self.load()
-        by_class = dict(self._by_name.values())
+        names = {registered: name for name, (registered, _) in self._by_name.items()}
         for candidate in type(settings).__mro__:
-            if candidate in by_class:
-                return by_class[candidate]
+            if candidate in names:
+                return names[candidate]
         raise ConfigError(f"{self.group}: {type(settings).__name__} is not registered; there are {', '.join(self)}.")
 
     def __getitem__(self, name: str) -> Part:

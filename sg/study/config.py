@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
 import sg.caption.config
-import sg.caption.hosted.settings
 import sg.models.config  # noqa: F401
 from sg.artefacts.result import CONTROLS, EQUAL_STEPS
 from sg.core.commands import register, typed

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-import sg.caption.hosted.settings  # noqa: F401 - its schemas
 from sg.caption.actions import act
-from sg.caption.config import CaptionConfig, ImportedCaptionerConfig
+from sg.caption.config import CaptionConfig
 from sg.caption.hosted.calibration import Calibration
+from sg.caption.local.imported import ImportedCaptionerConfig
 from sg.caption.run import caption_videos
 from sg.core.commands import typed
 from sg.core.errors import ConfigError, MissingInputError, SgError
@@ -25,9 +25,16 @@ from tests.caption.hosted.fake_gemini.state import State
 
 def composed(folder: Path, url: str, *overrides: str) -> CaptionConfig:
     words = ["data=demo", "data.name=clips", f"data.dir={folder}", f"data.videos={folder / 'videos'}", "logger=csv"]
-    words += ["captioner=gemini", f"captioner.base_url={url}", "captioner.i_have_rights=true"]
+    words += [f"captioner.base_url={url}", "captioner.i_have_rights=true"]
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        return typed(compose("caption", [*words, *overrides]), CaptionConfig)
+        chosen = [] if any(word.startswith("captioner=") for word in overrides) else ["captioner=gemini"]
+        return typed(compose("caption", [*words, *chosen, *overrides]), CaptionConfig)
+
+
+def use_the_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands use the manifest of the test instead of making that of the demo."""
+    for module in ("sg.caption.actions", "sg.caption.hosted.hosted_captioner"):
+        monkeypatch.setattr(f"{module}.make_manifest", lambda data: data.manifest_path)
 
 
 @pytest.fixture
@@ -39,7 +46,7 @@ def folder(tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPat
     caption(data, config.captioner)
     frames = np.full((30, 64, 64, 3), 90, np.uint8)
     write_video(tmp_path / "videos" / "a.mp4", frames, 10.0)
-    monkeypatch.setattr("sg.caption.actions.make_manifest", lambda data: data.manifest_path)
+    use_the_manifest(monkeypatch)
     return tmp_path
 
 
@@ -47,30 +54,34 @@ def test_the_estimate_needs_neither_key_nor_permission(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
-    monkeypatch.setattr("sg.caption.actions.make_manifest", lambda data: data.manifest_path)
+    use_the_manifest(monkeypatch)
     data_folder(tmp_path, [f"v{i}" for i in range(100)])
     act(composed(tmp_path, "http://127.0.0.1:9", "dry_run=true", "captioner.i_have_rights=false"))
     shown = capsys.readouterr().out
-    assert "100 (0.5 h of film)" in shown and "gemini-3.5-flash-lite" in shown and "cost, in batches" in shown
+    assert "100 (0.5 h)" in shown and "gemini-3.5-flash-lite" in shown and "cost, batch jobs" in shown
 
 
 def test_the_service_s_own_count_corrects_the_estimate_and_costs_nothing(
     tmp_path: Path, state: State, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sg.caption.actions.make_manifest", lambda data: data.manifest_path)
+    use_the_manifest(monkeypatch)
     data_folder(tmp_path, [f"v{i}" for i in range(40)])
     (tmp_path / "videos" / "v7.mp4").unlink()
     act(composed(tmp_path, url, "dry_run=true", "calibrate=40", "captioner.assumed_prompt_tokens=500"))
     shown = capsys.readouterr().out
     assert state.routes == {"POST /v1beta/models/gemini-3.5-flash-lite:countTokens": 39} and not state.arrivals
     # 1250 counted; 18 s of silent film at 75 tokens, and 500, expected
-    assert "1,250 input tokens a clip over 39 clips, expected 1,850 (67.6%, 95% of the clips below 67.6%)" in shown
+    assert "1,250 input tokens per video over 39 videos, expected 1,850 (67.6%, 95% of the videos below 67.6%)" in shown
     assert "1 left out" in shown and "50,000 in, 12,000 out" in shown and "fewer tokens than the model's file" in shown
     assert "assumed_prompt_tokens=440 makes a run expect" in Calibration([1250], [1160], 0, 350).text()
     with pytest.raises(ConfigError, match="i_have_rights=true"):
         act(composed(tmp_path, url, "dry_run=true", "calibrate=1", "captioner.i_have_rights=false"))
     with pytest.raises(ConfigError, match="asks the Gemini API to count"):
-        act(composed(tmp_path, url, "dry_run=true", "calibrate=1", "captioner.kind=openai_compatible"))
+        act(
+            composed(
+                tmp_path, url, "captioner=openai_compatible", "captioner.model.name=m", "dry_run=true", "calibrate=1"
+            )
+        )
     with pytest.raises(ConfigError, match="add dry_run=true"):
         CaptionConfig(calibrate=3)
     state.settings.key = "another"
@@ -82,7 +93,7 @@ def test_status_and_doctor_say_how_things_stand(folder: Path, url: str, capsys: 
     act(composed(folder, url, "action=status"))
     act(composed(folder, url, "action=doctor"))
     shown = capsys.readouterr().out
-    assert "3 of 3 done" in shown and "trouble: blocked" in shown
+    assert "3 of 3 done" in shown and "error: blocked" in shown
     assert "gemini-3.5-flash-lite answers" in shown
 
 

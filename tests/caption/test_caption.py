@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from sg.artefacts.captions import read_captions
 from sg.artefacts.manifest import VideoRecord, write_manifest
+from sg.caption.captioners import CaptionerConfig
 from sg.caption.cleaning import clean_caption
-from sg.caption.config import CaptionerConfig, DemoCaptionerConfig, GivenCaptionerConfig
+from sg.caption.local.demo import DemoCaptionerConfig
+from sg.caption.local.given import GivenCaptionerConfig
 from sg.caption.run import caption_videos
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.sources.config import DataConfig
@@ -97,7 +99,7 @@ def test_what_is_missing_or_impossible_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"None of the 1 usable videos of data=mine has a caption.*data\.captions=FILE"):
         caption_videos(data(tmp_path), GivenCaptionerConfig())
     assert not (tmp_path / "captions" / "given" / "captions.parquet").exists()
-    with pytest.raises(ConfigError, match="expected demo or given"):
+    with pytest.raises(ConfigError, match=r"CaptionerConfig is not registered; there are chat_univi, demo"):
         caption_videos(data(tmp_path), CaptionerConfig(name="other"))
     with pytest.raises(ConfigError, match="names a folder"):
         CaptionerConfig(name="a/b")

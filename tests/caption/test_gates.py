@@ -94,7 +94,7 @@ def test_prompts_are_files_with_all_their_parts(tmp_path: Path) -> None:
     path.write_text(
         (FOLDER / "dense_en.md").read_text(encoding="utf-8").replace("# stricter", "# other"), encoding="utf-8"
     )
-    with pytest.raises(ConfigError, match="lacks the section '# stricter'"):
+    with pytest.raises(ConfigError, match="has no section '# stricter'"):
         read_prompt(str(path))
     with pytest.raises(ConfigError, match="There is no prompt 'nothing': choose one of dense_en"):
         read_prompt("nothing")

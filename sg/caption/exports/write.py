@@ -24,7 +24,7 @@ MEDIA_TOKEN = "<video>"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ExportItem:
     """A caption and its clip."""
 
     video: VideoRecord
@@ -71,7 +71,7 @@ def _questions() -> list[str]:
     return Path(__file__).with_name("questions.txt").read_text(encoding="utf-8").splitlines()
 
 
-def _items(captions: Path, manifest: Manifest, videos: Path, ids: Sequence[str] | None) -> tuple[list[Item], int]:
+def _items(captions: Path, manifest: Manifest, videos: Path, ids: Sequence[str] | None) -> tuple[list[ExportItem], int]:
     rows = {row.video_id: row for row in read_captions(captions).records()}
     wanted = None if ids is None else set(ids)
     items, left_out = [], 0
@@ -79,13 +79,13 @@ def _items(captions: Path, manifest: Manifest, videos: Path, ids: Sequence[str] 
         if video.video_id not in rows or (wanted is not None and video.video_id not in wanted):
             continue
         if video_path(videos, video).is_file():
-            items.append(Item(video, rows[video.video_id]))
+            items.append(ExportItem(video, rows[video.video_id]))
         else:
             left_out += 1
     return items, left_out
 
 
-def _conversation(item: Item, **first: str) -> dict[str, Any]:
+def _conversation(item: ExportItem, **first: str) -> dict[str, Any]:
     # Cleaned once more: one <video> inside a caption and the trainer counts two films.
     text, _ = clean_caption(item.caption.caption)
     turns = [
@@ -100,7 +100,7 @@ def _write_array(path: Path, entries: Iterable[dict[str, Any]]) -> None:
     write_text(path, f"[\n{lines}\n]\n")
 
 
-def _sharegemini(items: list[Item], out: Path) -> None:
+def _sharegemini(items: list[ExportItem], out: Path) -> None:
     """The released layout: WebVid's records carry `set`; a map from names to ids lies beside the file."""
     entries = (_conversation(item, **({"set": "webvid"} if item.video.source == "webvid" else {})) for item in items)
     _write_array(out, entries)
@@ -108,12 +108,12 @@ def _sharegemini(items: list[Item], out: Path) -> None:
     write_json(out.with_name(f"{out.stem}_videoname2id.json"), names)
 
 
-def _chat_univi(items: list[Item], out: Path) -> None:
+def _chat_univi(items: list[ExportItem], out: Path) -> None:
     """Conversations as Chat-UniVi and LLaVA read them."""
     _write_array(out, (_conversation(item) for item in items))
 
 
-def _webdataset(items: list[Item], videos: Path, out: Path, with_films: bool) -> None:
+def _webdataset(items: list[ExportItem], videos: Path, out: Path, with_films: bool) -> None:
     """Tar shards of about a gigabyte: `<key>.json`, and `<key>.mp4` when films go along."""
     with atomic_dir(out) as folder:
         for number, shard in enumerate(_shards(items, videos, with_films)):
@@ -126,8 +126,8 @@ def _webdataset(items: list[Item], videos: Path, out: Path, with_films: bool) ->
                         _add(tar, f"{key}{film.suffix.lower()}", film.read_bytes())
 
 
-def _shards(items: list[Item], videos: Path, with_films: bool) -> Iterator[list[Item]]:
-    shard: list[Item] = []
+def _shards(items: list[ExportItem], videos: Path, with_films: bool) -> Iterator[list[ExportItem]]:
+    shard: list[ExportItem] = []
     size = 0
     for item in items:
         shard.append(item)
@@ -145,14 +145,14 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _described(item: Item) -> dict[str, Any]:
+def _described(item: ExportItem) -> dict[str, Any]:
     caption, video = item.caption, item.video
     names = ("caption", "model", "model_version", "prompt_hash", "created_at")
     values = {name: getattr(caption, name) for name in names} | {"quality_flags": list(caption.quality_flags)}
     return {"video_id": video.video_id, "source": video.source, "path": video.path, "split": video.split, **values}
 
 
-def _huggingface(items: list[Item], out: Path) -> None:
+def _huggingface(items: list[ExportItem], out: Path) -> None:
     """A dataset folder: one Parquet file a source (mixed columns broke the original's viewer), and a card."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Money: price rows with days of validity, tokens of a film, and what a whole manifest will cost."""
+"""Costs: price rows with days of validity, tokens of a video, and the estimate for a whole manifest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sg.caption.hosted.services.records import Usage
-from sg.caption.hosted.settings import HostedCaptionerConfig, ModelConfig, PriceConfig
+from sg.caption.hosted.settings import HostedCaptionerConfig, PriceConfig, ServiceModelConfig
 from sg.core.errors import ConfigError
 
 FILE_STORE_BYTES = 20 * 2**30
@@ -18,7 +18,7 @@ _MILLION = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A price row that is in force, batch discount applied; `expired` when none is and the last one was taken."""
+    """A valid price row with the batch discount; `expired` if no row is valid and the last one is used instead."""
 
     input: float
     output: float
@@ -26,36 +26,38 @@ class Price:
     expired: bool = False
 
     def cost(self, usage: Usage) -> float:
-        """USD of one request; thinking is charged as output."""
+        """USD of one request; thinking tokens are charged as output."""
         return (usage.input * self.input + (usage.output + usage.thinking) * self.output) / _MILLION
 
 
-def price_on(model: ModelConfig, day: datetime.date, *, batch: bool = False, allow_expired: bool = False) -> Price:
+def price_on(
+    model: ServiceModelConfig, day: datetime.date, *, batch: bool = False, allow_expired: bool = False
+) -> Price:
     """The price of a model on a day.
 
     Raises:
-        ConfigError: no row holds on that day, and `allow_expired` is off.
+        ConfigError: no row is valid on that day, and `allow_expired` is off.
     """
     rows = sorted(model.prices, key=lambda row: row.valid_from)
     share = model.batch_discount if batch else 1.0
-    held = [row for row in rows if _holds(row, day)]
-    if held:
-        return Price(held[-1].input * share, held[-1].output * share, held[-1].valid_from)
+    valid = [row for row in rows if _is_valid(row, day)]
+    if valid:
+        return Price(valid[-1].input * share, valid[-1].output * share, valid[-1].valid_from)
     if allow_expired and rows:
         return Price(rows[-1].input * share, rows[-1].output * share, rows[-1].valid_from, expired=True)
     raise ConfigError(
-        f"conf/captioner/model has no price of {model.name} for {day}: add a row with valid_from and valid_to, or say "
+        f"conf/captioner/model has no price of {model.name} for {day}: add a row with valid_from and valid_to, or set "
         "captioner.allow_expired_price=true."
     )
 
 
-def _holds(row: PriceConfig, day: datetime.date) -> bool:
+def _is_valid(row: PriceConfig, day: datetime.date) -> bool:
     after = datetime.date.fromisoformat(row.valid_from) <= day
     return after and (row.valid_to is None or day <= datetime.date.fromisoformat(row.valid_to))
 
 
-def film_tokens(model: ModelConfig, duration_s: float, has_audio: bool | None, fps: float | None = None) -> int:
-    """Tokens of a film as the model counts them; a film whose sound is unknown counts as one with sound."""
+def video_tokens(model: ServiceModelConfig, duration_s: float, has_audio: bool | None, fps: float | None = None) -> int:
+    """Tokens of a video as the model counts them; a video whose sound is unknown counts as one with sound."""
     seconds = math.ceil(duration_s)
     frames = math.ceil(duration_s * (fps or 1.0)) * model.tokens_per_frame[model.media_resolution]
     audio = 0.0 if has_audio is False else seconds * model.audio_tokens_per_s
@@ -63,8 +65,8 @@ def film_tokens(model: ModelConfig, duration_s: float, has_audio: bool | None, f
 
 
 @dataclass(frozen=True, slots=True)
-class EstimatedClip:
-    """What the estimate needs of one clip."""
+class EstimatedVideo:
+    """What the estimate needs of one video; `size` in bytes, 0 if unknown."""
 
     duration_s: float
     has_audio: bool | None
@@ -72,12 +74,12 @@ class EstimatedClip:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a run will take; `hours` by the configured quotas, `store_waves` when every film is uploaded."""
+class CostEstimate:
+    """What a run will take, `hours` by the configured quotas (None without quotas)."""
 
     model: str
     day: datetime.date
-    clips: int
+    videos: int
     seconds: float
     input_tokens: int
     output_tokens: int
@@ -90,19 +92,19 @@ class Estimate:
 
     @property
     def wire_bytes(self) -> int:
-        """Bytes of all films in base64."""
+        """Bytes of all video files in base64."""
         return self.media_bytes * 4 // 3
 
     @property
-    def store_waves(self) -> tuple[int, int]:
-        """How often the file store fills with raw films, and with films in base64."""
+    def store_fills(self) -> tuple[int, int]:
+        """How many times the files fill the file store: as they are, and in base64 inside batch jobs."""
         raw, encoded = self.media_bytes, self.wire_bytes
         return math.ceil(raw / FILE_STORE_BYTES), math.ceil(encoded / FILE_STORE_BYTES)
 
     def text(self) -> str:
         """The estimate as a small table."""
         hours = "unlimited" if self.hours is None else f"{self.hours:.1f} h"
-        raw, encoded = self.store_waves
+        raw, encoded = self.store_fills
         size = (
             f"{self.media_bytes / 1e9:,.2f} GB, {self.wire_bytes / 1e9:,.2f} GB in base64"
             if self.media_bytes
@@ -110,42 +112,42 @@ class Estimate:
         )
         price = f"{self.price.input:g} in, {self.price.output:g} out per million tokens, from {self.price.valid_from}"
         rows = [
-            ("clips", f"{self.clips:,} ({self.seconds / 3600:,.1f} h of film)"),
+            ("videos", f"{self.videos:,} ({self.seconds / 3600:,.1f} h)"),
             ("model", f"{self.model} on {self.day}"),
             ("price", price + (" (EXPIRED)" if self.price.expired else "")),
             ("tokens", f"{self.input_tokens:,} in, {self.output_tokens:,} out"),
             (
-                "cost, one by one",
-                f"${self.sync_usd:,.2f} (${self.sync_usd_thinking:,.2f} with 500 thinking tokens a clip)",
+                "cost, single requests",
+                f"${self.sync_usd:,.2f} (${self.sync_usd_thinking:,.2f} with 500 thinking tokens per video)",
             ),
-            ("cost, in batches", f"${self.batch_usd:,.2f}"),
+            ("cost, batch jobs", f"${self.batch_usd:,.2f}"),
             ("time at the quotas", hours),
             ("bytes", size),
-            ("waves of the file store", f"{raw} raw, {encoded} in base64, when all films are uploaded"),
+            ("uploads, if all are", f"{raw} times the file store (20 GiB), {encoded} times in base64"),
         ]
         return "\n".join(f"  {name:<24}{value}" for name, value in rows)
 
 
 def estimate(
-    config: HostedCaptionerConfig, clips: Iterable[EstimatedClip], day: datetime.date, input_ratio: float = 1.0
-) -> Estimate:
-    """What captioning these clips on this day takes, by the assumed length of prompt and answer.
+    config: HostedCaptionerConfig, videos: Iterable[EstimatedVideo], day: datetime.date, input_ratio: float = 1.0
+) -> CostEstimate:
+    """What captioning these videos on this day takes, by the assumed lengths of prompt and answer.
 
-    `input_ratio`: true to expected input tokens, where the service has counted some.
+    `input_ratio`: the ratio of actual to expected input tokens, if the service has counted some.
     """
     model = config.model
     count, seconds, tokens, size = 0, 0.0, 0, 0
-    for clip in clips:
-        count, seconds, size = count + 1, seconds + clip.duration_s, size + clip.size
-        tokens += film_tokens(model, clip.duration_s, clip.has_audio, config.fps) + config.assumed_prompt_tokens
+    for video in videos:
+        count, seconds, size = count + 1, seconds + video.duration_s, size + video.size
+        tokens += video_tokens(model, video.duration_s, video.has_audio, config.fps) + config.assumed_prompt_tokens
     tokens = round(tokens * input_ratio)
     output = count * config.assumed_output_tokens
     price = price_on(model, day, allow_expired=config.allow_expired_price)
     batch = price_on(model, day, batch=True, allow_expired=config.allow_expired_price)
-    return Estimate(
+    return CostEstimate(
         model=model.name,
         day=day,
-        clips=count,
+        videos=count,
         seconds=seconds,
         input_tokens=tokens,
         output_tokens=output,
@@ -171,10 +173,10 @@ def _hours(config: HostedCaptionerConfig, requests: int, tokens: int, usd: float
 
 
 class Forecast:
-    """What the next request will take: the assumption first, then the largest of what was seen lately.
+    """What the next request will take: the assumption at first, then the maximum of the recent answers.
 
-    The share of true to expected tokens is watched; the largest of the last 200 is what a request is counted as
-    before it leaves, so that neither the token limit nor the budget is passed by a surprise.
+    A request is reserved with the largest ratio of actual to expected tokens among the last 200 answers. A mean would
+    let a longer answer exceed the token limit or the budget.
     """
 
     def __init__(self, price: Price, max_output_tokens: int) -> None:
@@ -184,33 +186,34 @@ class Forecast:
         self._seen, self._ratio, self._longest = 0, 1.0, max_output_tokens
 
     def tokens(self, expected: int) -> int:
-        """Input tokens to reserve for a request that is expected to have `expected`."""
+        """Input tokens to reserve for a request with `expected` tokens."""
         return math.ceil(expected * self._ratio)
 
     def worst_usd(self, expected: int, max_output_tokens: int | None = None) -> float:
-        """The most a request can cost: its input as forecast, and the longest answer that it may give."""
+        """The maximum cost of a request in USD: its input as forecast, and the longest answer that it allows."""
         longest = max_output_tokens or self._max_output
         return self._price.cost(Usage(self.tokens(expected), longest))
 
     def likely_usd(self, expected: int) -> float:
-        """What a request will probably cost: used for the spend window."""
+        """The probable cost of a request in USD, for the spend limit."""
         return self._price.cost(Usage(self.tokens(expected), self._longest))
 
     def estimated_usd(self, durations_s: list[float], config: HostedCaptionerConfig, audio: list[bool | None]) -> float:
-        """What these clips should cost by the assumptions of the estimate alone."""
+        """The cost of these videos in USD by the assumptions of the estimate alone."""
         tokens = sum(
-            film_tokens(config.model, duration, sound, config.fps) + config.assumed_prompt_tokens
+            video_tokens(config.model, duration, sound, config.fps) + config.assumed_prompt_tokens
             for duration, sound in zip(durations_s, audio, strict=True)
         )
         return self._price.cost(Usage(tokens, len(durations_s) * config.assumed_output_tokens))
 
     def learn(self, expected: int, usage: Usage) -> None:
-        """Take a true answer into account."""
+        """Take an answer into account."""
         if not usage.input or not expected:
             return
         self._ratios.append(usage.input / expected)
         self._outputs.append(usage.output + usage.thinking)
         self._seen += 1
+        # The maxima are passes over 200 values: often enough at first, then every 20 answers.
         if self._seen < 20 or self._seen % 20 == 0:
             self._ratio = max(*self._ratios, 0.05)
             self._longest = max(self._outputs)

@@ -1,4 +1,4 @@
-"""Prompts: files with front matter, filled by replacing `{names}`, and named by a hash of all their text."""
+"""Prompts: files with front matter, filled in by replacing `{names}`, and named by a hash of all their text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sg.core.errors import ConfigError
 
 FOLDER = Path(__file__).with_name("prompts")
 _SECTIONS = ("system", "user", "audio: silent", "audio: sound", "stricter")
-# Words of a caption by the clip's length in seconds.
+# The wanted number of words of a caption, by the video's duration in seconds.
 _WINDOWS = ((10, (60, 120)), (30, (100, 200)), (120, (150, 300)), (float("inf"), (250, 450)))
 
 CAPTION_SCHEMA: Mapping[str, Any] = {
@@ -35,8 +35,8 @@ CAPTION_SCHEMA: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A prompt file: its texts with `{min_words}`, `{max_words}`, `{audio_rule}` still in them."""
+class CaptionPrompt:
+    """A prompt file: its texts with the placeholders `{min_words}`, `{max_words}` and `{audio_rule}`."""
 
     prompt_id: str
     version: str
@@ -46,7 +46,7 @@ class Prompt:
 
     @cached_property
     def content_hash(self) -> str:
-        """16 hex digits over everything that reaches the service, and the language asked for."""
+        """16 hex digits over everything that reaches the service, and the language."""
         schema = json.dumps(CAPTION_SCHEMA, sort_keys=True) if self.schema else ""
         text = json.dumps([self.language, schema, *(self.sections[name] for name in _SECTIONS)])
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -57,7 +57,7 @@ class Prompt:
         return self.sections["system"]
 
     def user(self, duration_s: float, has_audio: bool | None, stricter: bool = False) -> str:
-        """The user's text for a clip of this length; `stricter` is for a second try after a rejected caption."""
+        """The user's text for a video of this duration; `stricter` is for the second try after a rejected caption."""
         low, high = word_window(duration_s)
         rule = self.sections["audio: silent" if has_audio is False else "audio: sound"]
         text = self.sections["user"] + ("\n\n" + self.sections["stricter"] if stricter else "")
@@ -66,15 +66,15 @@ class Prompt:
 
 
 def word_window(duration_s: float) -> tuple[int, int]:
-    """The wanted number of words for a clip of this length."""
+    """The wanted number of words (minimum, maximum) for a video of this duration."""
     return next(window for limit, window in _WINDOWS if duration_s < limit or limit == float("inf"))
 
 
-def read_prompt(name: str) -> Prompt:
-    """A prompt of the package by name, or the file at a path.
+def read_prompt(name: str) -> CaptionPrompt:
+    """The prompt of the package with this name, or the prompt file at this path.
 
     Raises:
-        ConfigError: there is none, or it lacks a part.
+        ConfigError: there is no such prompt, or a part of it is missing.
     """
     path = FOLDER / f"{name}.md" if re.fullmatch(r"[A-Za-z0-9_-]+", name) else Path(name).expanduser()
     if not path.is_file():
@@ -89,7 +89,9 @@ def read_prompt(name: str) -> Prompt:
     sections = {title.strip(): text.strip() for title, text in zip(parts[1::2], parts[2::2], strict=True)}
     for needed in _SECTIONS:
         if not sections.get(needed):
-            raise ConfigError(f"{path} lacks the section '# {needed}'.")
+            raise ConfigError(f"{path} has no section '# {needed}': add it.")
     if "id" not in values or "version" not in values:
         raise ConfigError(f"{path} should have id and version in its front matter.")
-    return Prompt(values["id"], values["version"], values.get("language", "en"), values.get("schema", ""), sections)
+    return CaptionPrompt(
+        values["id"], values["version"], values.get("language", "en"), values.get("schema", ""), sections
+    )

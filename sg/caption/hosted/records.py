@@ -1,4 +1,4 @@
-"""What a ledger gives out: `captions.parquet` for training, `records.parquet` with the whole provenance."""
+"""The output files of a ledger: `captions.parquet` for training, `records.parquet` with the whole provenance."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.tables import num_rows
+from sg.caption.captioners import captions_info
 from sg.caption.cleaning import clean_caption
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.ledger import reading
@@ -19,10 +20,13 @@ from sg.caption.ledger.ledger import SUCCEEDED
 from sg.caption.quality.duplicates import Repeated
 from sg.core.files import atomic_path, write_json
 from sg.core.fingerprints import file_hash
+from sg.core.identity import identity
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+CAPTIONS_VERSION = 1
+"""Raised when the same answers would give another `captions.parquet`."""
 _ROWS_PER_BATCH, _ROWS_PER_GROUP = 200, 5000
 _TEXTS = ("source", "split", "media_sha256", "finish_reason", "block_reason", "model", "model_version", "backend",
           "api_version", "params_hash", "transport", "batch_job", "request_id", "run_id", "started_at", "finished_at",
@@ -34,11 +38,17 @@ _JSON = ("proxy", "structured", "gates", "sdk", "prompt", "params", "tokens", "p
 
 
 def write_results(db: sqlite3.Connection, recipe: Recipe, folder: Path, manifest_hash: str) -> Path:
-    """Write both files from the ledger, captions only when there are some; gives the path of the captions."""
+    """Write both files from the ledger, captions only if there are any; returns the path of the captions."""
     path = folder / "captions.parquet"
     records = folder / "records.parquet"
     write_records(records, reading.results_by_item(db, recipe.name))
-    info = {"captioner": recipe.config.name, "manifest": manifest_hash, "recipe": recipe.name}
+    work = identity(
+        "captions",
+        settings={"max_duplicates": recipe.config.max_duplicates, "language": recipe.config.language},
+        inputs={"manifest": manifest_hash, "answers": recipe.identity},
+        version=CAPTIONS_VERSION,
+    )
+    info = captions_info(work, recipe.config.name, manifest_hash) | {"recipe": recipe.name}
     captions = 0
     rows = caption_rows(db, recipe)
     if (first := next(rows, None)) is not None:
@@ -53,7 +63,7 @@ def write_results(db: sqlite3.Connection, recipe: Recipe, folder: Path, manifest
 
 
 def caption_rows(db: sqlite3.Connection, recipe: Recipe) -> Iterator[CaptionRecord]:
-    """The captions to train on: those that succeeded, without texts that too many clips share."""
+    """The captions to train on: those of tasks that succeeded, without texts that too many videos share."""
     too_often = Repeated(recipe.config.max_duplicates)
     for text in reading.texts(db, recipe.name, SUCCEEDED):
         too_often.note(text)
@@ -82,7 +92,7 @@ def caption_rows(db: sqlite3.Connection, recipe: Recipe) -> Iterator[CaptionReco
 
 
 def write_records(path: Path, rows: Iterable[reading.Recorded]) -> None:
-    """One row a terminal clip, of every state, with all that is known of how it came about; nested parts as JSON."""
+    """Write one row per result of any state, with its provenance; nested values are JSON."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -95,7 +105,7 @@ def write_records(path: Path, rows: Iterable[reading.Recorded]) -> None:
 
 
 def _batches(rows: Iterator[reading.Recorded], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Rows as Arrow, a few at a time: as Python's own objects they take ten times their bytes."""
+    """Rows as Arrow, a few at a time: Python objects take ten times as much memory."""
     import pyarrow as pa
 
     while flat := [_flat(row) for row in islice(rows, _ROWS_PER_BATCH)]:

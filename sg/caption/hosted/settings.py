@@ -1,30 +1,35 @@
-"""Settings of the captioners that ask a service, and of what they cost."""
+"""Settings that all captioners that ask a service share, and the models and prices of services."""
 
 import datetime
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from sg.caption.config import CaptionerConfig
+from sg.caption.captioners import CaptionerConfig
+from sg.caption.hosted.services.records import Service
 from sg.caption.hosted.services.secrets import looks_like_a_key
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.core.identity import NOT_IDENTITY
 
-KINDS = ("gemini", "gemini_batch", "gemini_legacy", "openai_compatible")
 TRANSPORTS = ("auto", "inline", "upload", "proxy")
 ON_DRIFT = ("stop", "warn", "record")
 ON_DAILY_QUOTA = ("wait", "stop")
 RESOLUTIONS = ("unspecified", "low", "medium", "high")
+DEFAULT_MAX_OUTPUT_TOKENS = 1024
 
 
 @dataclass
 class PriceConfig:
-    """One row of a price list, USD per million tokens, thinking charged as output.
+    """One row of a price list, in USD per million tokens; thinking tokens are charged as output.
 
     Attributes:
+        input: price of input tokens.
+        output: price of output tokens.
         valid_from: first day of the price, YYYY-MM-DD.
         valid_to: last day; null while no end is known.
-        source: where the price was read; `read_on`: when.
+        source: where the price was read.
+        read_on: the day on which it was read.
     """
 
     input: float = 0.0
@@ -36,7 +41,7 @@ class PriceConfig:
 
     def __post_init__(self) -> None:
         if self.input < 0 or self.output < 0:
-            raise ConfigError(f"A price of {self.input} and {self.output} USD a million tokens should not be negative.")
+            raise ConfigError(f"A price of {self.input} and {self.output} USD per million tokens is negative.")
         for day in (self.valid_from, self.valid_to):
             try:
                 _ = day and datetime.date.fromisoformat(day)
@@ -47,34 +52,34 @@ class PriceConfig:
 
 
 @dataclass
-class ModelConfig:
-    """A model of a service: what its requests may hold, what its tokens cost, and how it counts a film.
+class ServiceModelConfig:
+    """A model of a service: what its requests may hold, what its tokens cost, and how it counts a video.
 
     Attributes:
-        name: as the service calls it.
-        prices: rows with their days of validity.
-        batch_discount: share of the price that batch jobs pay.
-        tokens_per_frame: at one of the resolutions.
-        audio_tokens_per_s: for a film with sound, or whose sound is unknown.
-        timestamp_tokens_per_s: what the service adds for its time stamps.
-        media_resolution: sent with every request when not `unspecified`.
-        thinking_levels: those that the model accepts.
-        thinking_level: sent with every request; null leaves the model's own.
+        name: the model's name at the service.
+        prices: price rows with their days of validity.
+        batch_discount: the share of the price that batch jobs pay.
+        tokens_per_frame: by media resolution.
+        audio_tokens_per_s: for a video with sound, or whose sound is unknown.
+        timestamp_tokens_per_s: tokens that the service adds for its time stamps.
+        media_resolution: sent with every request unless it is `unspecified`.
+        thinking_levels: the levels that the model accepts.
+        thinking_level: sent with every request; null leaves the model's default.
         sampling: whether temperature and top_p may be sent.
-        max_output_tokens: the most it can be asked for.
+        max_output_tokens: the largest value that the model accepts.
     """
 
     name: str = "???"
-    prices: list[PriceConfig] = field(default_factory=list)
-    batch_discount: float = 0.5
-    tokens_per_frame: dict[str, float] = field(default_factory=lambda: {"unspecified": 0.0})
-    audio_tokens_per_s: float = 0.0
-    timestamp_tokens_per_s: float = 0.0
+    prices: list[PriceConfig] = field(default_factory=list, metadata=NOT_IDENTITY)
+    batch_discount: float = field(default=0.5, metadata=NOT_IDENTITY)
+    tokens_per_frame: dict[str, float] = field(default_factory=lambda: {"unspecified": 0.0}, metadata=NOT_IDENTITY)
+    audio_tokens_per_s: float = field(default=0.0, metadata=NOT_IDENTITY)
+    timestamp_tokens_per_s: float = field(default=0.0, metadata=NOT_IDENTITY)
     media_resolution: str = "unspecified"
-    thinking_levels: list[str] = field(default_factory=list)
+    thinking_levels: list[str] = field(default_factory=list, metadata=NOT_IDENTITY)
     thinking_level: str | None = None
-    sampling: bool = True
-    max_output_tokens: int = 8192
+    sampling: bool = field(default=True, metadata=NOT_IDENTITY)
+    max_output_tokens: int = field(default=8192, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         _check_choice("model.media_resolution", self.media_resolution, RESOLUTIONS)
@@ -91,12 +96,14 @@ class ModelConfig:
 
 @dataclass
 class QuotaConfig:
-    """What the provider's console allows this project; null is no limit.
+    """Limits of the user's project, as the provider's console shows them; null is no limit.
 
     Attributes:
-        rpm, tpm, rpd: requests a minute, input tokens a minute, requests a day (a day ends at midnight US Pacific).
-        usd_per_10_min: the spend limit on a rolling window.
-        safety_factor: share of each limit that is used.
+        rpm: requests per minute.
+        tpm: input tokens per minute.
+        rpd: requests per day; a day ends at midnight US Pacific.
+        usd_per_10_min: the spend limit in USD, on a rolling window of 10 minutes.
+        safety_factor: the share of each limit that is used.
         on_daily_quota: `wait` for the next day, or `stop` (exit code 4).
     """
 
@@ -119,14 +126,15 @@ class QuotaConfig:
 
 @dataclass
 class BatchConfig:
-    """Batch waves.
+    """Batch jobs.
 
     Attributes:
-        max_bytes, max_tasks: of one job's input file.
-        enqueued_tokens: the project's allowance of tokens waiting in jobs.
-        max_jobs: at the same time.
-        poll_s, max_poll_s: seconds between looks at a job, growing.
-        stall_hours: a job that is not done by then is cancelled and its clips go back.
+        max_bytes: the maximum size of a job's input file.
+        max_tasks: the maximum number of videos of a job.
+        enqueued_tokens: the project's limit of tokens in unfinished jobs.
+        max_jobs: the maximum number of unfinished jobs.
+        poll_s: seconds between two looks at a job at first; the pause grows up to `max_poll_s`.
+        stall_hours: a job that is not done by then is cancelled, and its videos become pending again.
     """
 
     max_bytes: int = 1_900_000_000
@@ -140,14 +148,16 @@ class BatchConfig:
 
 @dataclass
 class RetryConfig:
-    """How often and how long to try.
+    """How often and how long a request is tried.
 
     Attributes:
-        deadline_s: for one request, whatever the server does.
-        max_attempts, max_minutes: of transient trouble for one clip.
-        backoff_s, max_wait_s: first and longest pause; an announced pause is honoured up to `max_wait_s`.
+        deadline_s: the maximum duration of one request, even if the server still sends bytes.
+        max_attempts: attempts of one video that end in transient errors, at most.
+        max_minutes: time after the first attempt of a video in which transient errors are retried.
+        backoff_s: the first pause between attempts.
+        max_wait_s: the longest pause; a pause that the service announces is respected up to this.
         quality_retries: tries with the stricter prompt for a caption that a gate rejected.
-        max_unknown_errors: errors of no known kind, after which the run stops.
+        max_unknown_errors: the number of errors of no known kind after which the run stops.
     """
 
     deadline_s: float = 300.0
@@ -165,54 +175,78 @@ class RetryConfig:
 
 @dataclass
 class HostedCaptionerConfig(CaptionerConfig):
-    """What every captioner has that asks a service.
+    """What the settings of every captioner have that asks a service.
+
+    Fields that are part of the identity decide what the service is asked. All others are marked: they change speed,
+    cost or the choice among the answers, never an answer that the ledger already has.
 
     Attributes:
-        kind: `gemini` (one request a clip through google-genai), `gemini_batch` (waves of jobs at half the price),
-            `gemini_legacy` (through google-generativeai), or `openai_compatible` (a server of one's own).
         model: a file of conf/captioner/model.
-        prompt: a prompt of the package by name, or the path of one's own.
-        base_url: another address of the service; api_version: of its paths.
+        prompt: the name of a prompt of the package, or the path of a prompt file.
+        base_url: another address of the service; null takes the provider's.
+        api_version: the version in the paths of the address.
         key_file: a file with the key (mode 0600); null takes the environment.
-        transport: `auto` sends small films inline, uploads larger ones, and makes a proxy of what does not fit.
-        generation: sent as it is: max_output_tokens, temperature, seed, ...
-        budget_usd: the run stops before it is passed; null allows `free_without_asking_usd`.
-        canary: clips that are captioned and compared with the estimate first; 0 leaves that out.
-        shard: `k/n` takes only the k-th of n parts of the clips (k from 0); quotas are meant for one shard.
-        i_have_rights: that you may send these films to the service.
+        transport: `auto` sends small files inside the request, uploads larger ones, and makes a proxy of what does not
+            fit.
+        fps: frames per second that the service samples; null leaves its default of 1.
+        generation: parameters that are sent as they are: max_output_tokens, temperature, seed, ...
+        quota: limits of the provider.
+        retry: how often and how long a request is tried.
+        min_concurrency: requests in flight, at least.
+        max_concurrency: requests in flight, at most.
+        budget_usd: the run stops before it is exceeded; null allows `free_without_asking_usd`.
+        free_without_asking_usd: the cost up to which a run starts without `budget_usd`.
+        assumed_prompt_tokens: tokens of the prompt, for estimates.
+        assumed_output_tokens: tokens of an answer, for estimates.
+        canary: videos that are captioned first and compared with the estimate; 0 leaves that out.
+        on_model_drift: `stop`, `warn` or `record` when another model answers than the one that was asked.
+        allow_expired_price: estimate with the last price row when none is valid today.
+        shard: `k/n` takes only the k-th of n parts of the videos (k from 0); quotas are meant for one shard.
+        retry_states: final states whose videos are tried again: blocked, rejected, failed_permanent.
+        max_duplicates: a text that more videos share is left out of `captions.parquet`.
+        language: the language that the gates expect (ISO 639-1); null does not check it.
+        i_have_rights: that you may send these videos to the service.
     """
 
-    kind: str = "???"
-    model: ModelConfig = field(default_factory=ModelConfig)
-    prompt: str = "dense_en"
-    base_url: str | None = None
-    api_version: str = "v1beta"
-    key_file: str | None = None
-    python: str | None = None
-    transport: str = "auto"
+    in_batches: ClassVar[bool] = False
+    """Whether requests go out in batch jobs, at the discount of the model."""
+    has_file_store: ClassVar[bool] = False
+    """Whether the service keeps files: its `service()` is a `FileService`."""
+    uploads_videos: ClassVar[bool] = False
+    """Whether a video that is too large for a request is uploaded; otherwise a proxy is made."""
+    counts_tokens: ClassVar[bool] = False
+    """Whether the service counts the tokens of a request free of charge: its `service()` is a `CountingService`."""
+
+    model: ServiceModelConfig = field(default_factory=ServiceModelConfig)
+    prompt: str = field(default="dense_en", metadata=NOT_IDENTITY)  # its text is an input of the identity
+    base_url: str | None = field(default=None, metadata=NOT_IDENTITY)
+    api_version: str = field(default="v1beta", metadata=NOT_IDENTITY)
+    key_file: str | None = field(default=None, metadata=NOT_IDENTITY)
+    transport: str = field(default="auto", metadata={"identity": lambda transport: transport == "proxy"})
     fps: float | None = None
-    generation: dict[str, Any] = field(default_factory=dict)
-    quota: QuotaConfig = field(default_factory=QuotaConfig)
-    retry: RetryConfig = field(default_factory=RetryConfig)
-    batch: BatchConfig = field(default_factory=BatchConfig)
-    min_concurrency: int = 1
-    max_concurrency: int = 64
-    budget_usd: float | None = None
-    free_without_asking_usd: float = 5.0
-    assumed_prompt_tokens: int = 350
-    assumed_output_tokens: int = 300
-    canary: int = 50
-    on_model_drift: str = "stop"
-    allow_expired_price: bool = False
-    shard: str = "0/1"
-    retry_states: list[str] = field(default_factory=list)
-    max_duplicates: int = 3
-    language: str | None = "en"
-    i_have_rights: bool = False
+    generation: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={"identity": lambda sent: {"max_output_tokens": DEFAULT_MAX_OUTPUT_TOKENS} | sent},
+    )
+    quota: QuotaConfig = field(default_factory=QuotaConfig, metadata=NOT_IDENTITY)
+    retry: RetryConfig = field(default_factory=RetryConfig, metadata=NOT_IDENTITY)
+    min_concurrency: int = field(default=1, metadata=NOT_IDENTITY)
+    max_concurrency: int = field(default=64, metadata=NOT_IDENTITY)
+    budget_usd: float | None = field(default=None, metadata=NOT_IDENTITY)
+    free_without_asking_usd: float = field(default=5.0, metadata=NOT_IDENTITY)
+    assumed_prompt_tokens: int = field(default=350, metadata=NOT_IDENTITY)
+    assumed_output_tokens: int = field(default=300, metadata=NOT_IDENTITY)
+    canary: int = field(default=50, metadata=NOT_IDENTITY)
+    on_model_drift: str = field(default="stop", metadata=NOT_IDENTITY)
+    allow_expired_price: bool = field(default=False, metadata=NOT_IDENTITY)
+    shard: str = field(default="0/1", metadata=NOT_IDENTITY)
+    retry_states: list[str] = field(default_factory=list, metadata=NOT_IDENTITY)
+    max_duplicates: int = field(default=3, metadata=NOT_IDENTITY)  # an input of the identity of captions.parquet
+    language: str | None = field(default="en", metadata=NOT_IDENTITY)
+    i_have_rights: bool = field(default=False, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_choice("kind", self.kind, KINDS)
         _check_choice("transport", self.transport, TRANSPORTS)
         _check_choice("on_model_drift", self.on_model_drift, ON_DRIFT)
         if not 1 <= self.min_concurrency <= self.max_concurrency:
@@ -222,21 +256,43 @@ class HostedCaptionerConfig(CaptionerConfig):
         self.shard_of  # noqa: B018 - checks the text
         _check_no_key(self)
 
+    def service(self) -> Service:
+        """A client of the service, ready to ask; the key is read here and nowhere else.
+
+        Raises:
+            ConfigError: the key or the address is missing.
+        """
+        raise NotImplementedError
+
     @property
     def shard_of(self) -> tuple[int, int]:
-        """Which shard of how many."""
+        """The number of this shard, from 0, and the number of shards."""
         match = re.fullmatch(r"(\d+)/(\d+)", self.shard)
         if not match or not int(match[1]) < int(match[2]):
             raise ConfigError(f"captioner.shard={self.shard!r} should be k/n with k below n, such as 0/4.")
         return int(match[1]), int(match[2])
 
 
+@dataclass
+class BatchedCaptionerConfig(HostedCaptionerConfig):
+    """What the settings of a captioner have whose requests go out in batch jobs.
+
+    Attributes:
+        batch: sizes and times of the jobs.
+    """
+
+    in_batches = True
+    uploads_videos = False
+
+    batch: BatchConfig = field(default_factory=BatchConfig, metadata=NOT_IDENTITY)
+
+
 def _check_no_key(config: HostedCaptionerConfig) -> None:
-    """Hydra shows and stores configs, so a key in one would be published."""
+    """Refuse a key in a setting: Hydra prints and stores configs, so the key would be published."""
     for name, value in vars(config).items():
         if looks_like_a_key(str(value)):
             raise ConfigError(
-                f"captioner.{name} holds what looks like an API key: configs are shown and stored, so put the key "
+                f"captioner.{name} holds what looks like an API key: configs are printed and stored, so put the key "
                 "into the environment variable GEMINI_API_KEY or a file named by captioner.key_file."
             )
 
@@ -246,5 +302,4 @@ def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
         raise ConfigError(f"captioner.{key}={value!r} should be one of {', '.join(choices)}.")
 
 
-register("captioner", "hosted_schema", HostedCaptionerConfig)
-register("captioner/model", "model_schema", ModelConfig)
+register("captioner/model", "model_schema", ServiceModelConfig)

@@ -1,1 +1,1 @@
-"""The ledger: one SQLite file per task; all SQL is in this folder."""
+"""The ledger of a captioner: one SQLite file with every video, request and answer. All SQL is in this folder."""

@@ -1,4 +1,4 @@
-"""Group commit: whatever waits to be written goes into one transaction, off the event loop."""
+"""Group commit: all operations that wait go into one transaction, outside the event loop."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sg.caption.ledger.ledger import Ledger
 Result = TypeVar("Result")
 
 
-class Journal:
+class LedgerJournal:
     """Runs ledger operations in order; `write` returns when its operation is on the disk.
 
-    While one group is being committed the next one gathers, so a hundred operations cost one flush of the disk.
+    While one group is committed the next one gathers, so a hundred operations cost one flush of the disk.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -28,11 +28,11 @@ class Journal:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((operation, future))
         self._wake.set()
-        # Shielded: a caller that is cancelled must not take its neighbours' transaction with it.
+        # Shielded: a cancelled caller must not cancel the transaction, which holds the operations of others too.
         return await asyncio.shield(future)
 
     async def close(self) -> None:
-        """Commit what waits, and stop."""
+        """Commit all waiting operations, and stop."""
         while self._waiting:
             await asyncio.sleep(0.01)
         self._task.cancel()
@@ -47,7 +47,7 @@ class Journal:
                 commit = asyncio.to_thread(self._commit, [operation for operation, _ in group])
                 try:
                     values = await asyncio.shield(asyncio.ensure_future(commit))
-                except Exception as error:  # noqa: BLE001 - whoever waits for the group is told
+                except Exception as error:  # noqa: BLE001 - raised again in every caller that waits
                     values = [error] * len(group)
                 del self._waiting[: len(group)]
                 for (_, future), value in zip(group, values, strict=True):

@@ -1,7 +1,8 @@
-"""The ledger: one SQLite file that knows every clip's state, every request, every answer and every cent.
+"""The ledger: one SQLite file with the state of every video, every request, every answer and all costs.
 
-An attempt is committed before its request leaves; its answer, the clip's new state and the money are one transaction
-after it. `result.task_key` is the primary key, so a clip is recorded once whatever happens.
+An attempt is committed before its request leaves. Its answer, the video's new state and its cost are one transaction
+afterwards. So a killed process loses at most the answers in flight, and the ledger knows how many they were.
+`result.task_key` is the primary key, so a task has one result whatever happens.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ from sg.core.errors import ConfigError, DataError
 PENDING, LEASED, SUBMITTED = "pending", "leased", "submitted"
 SUCCEEDED, BLOCKED, REJECTED, FAILED = "succeeded", "blocked", "rejected", "failed_permanent"
 WITHDRAWN = "withdrawn"
-"""The clip is no longer in the manifest."""
+"""The video is no longer in the manifest, or it was forgotten."""
 TERMINAL = (SUCCEEDED, BLOCKED, REJECTED, FAILED)
-_TASK_COLUMNS = "task_key, item_key, video_id, position, attempts, tries, first_try_at, clip"
+TASK_COLUMNS = "task_key, item_key, video_id, position, attempts, tries, first_try_at, item"
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "lustre", "beegfs", "gpfs", "ceph")
 
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A clip to caption with one recipe (prompt, model, settings); `clip` is what the manifest says of it, as JSON."""
+    """A video to caption with one recipe (prompt, model, settings); `item` is its manifest row, as JSON."""
 
     task_key: str
     item_key: str
     video_id: str
     position: int
-    clip: str = ""
+    item: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A clip as the ledger knows it; `tries` counts the special tries it had (stricter prompt, proxy, ...)."""
+    """A task in the ledger; `tries` counts special tries: with a stricter prompt, with a proxy, ..."""
 
     task_key: str
     item_key: str
@@ -51,7 +52,7 @@ class Task:
     attempts: int = 0
     tries: Mapping[str, int] = field(default_factory=dict)
     first_try_at: float | None = None
-    clip: str = ""
+    item: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class AttemptEnd:
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
-    """A clip's state after an attempt; `record` is the provenance of a result, in every terminal state."""
+    """The state of a task after an attempt; in a terminal state, `record` is the provenance of its result."""
 
     state: str
     next_try_at: float = 0.0
@@ -82,39 +83,45 @@ class TaskEnd:
 
 
 class Ledger:
-    """One ledger file. Its methods are plain SQL; `Journal` runs them in groups, off the event loop."""
+    """One ledger file, open for writing. Its methods are plain SQL; `LedgerJournal` runs them in groups.
+
+    Raises:
+        ConfigError: the folder lies on a network file system.
+        DataError: the file is not a ledger, or a newer version of the program wrote it.
+    """
 
     def __init__(self, path: Path) -> None:
         _refuse_network_file_system(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.run_id = ""
+        # Random upper bits keep attempt ids of different ledgers apart, so that merging them is a plain copy.
         self._next_attempt = secrets.randbits(30) << 32
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
         try:
             self.connection.execute("PRAGMA journal_mode=WAL")
+            # FULL: a commit is on the disk when it returns. A lost commit could be a lost paid answer.
             self.connection.execute("PRAGMA synchronous=FULL")
             with self.transaction():
                 self._migrate()
         except sqlite3.DatabaseError as error:
-            raise DataError(f"{path} is no ledger: {error}; move it away to begin a new one.") from error
+            raise DataError(f"{path} is not a ledger: {error}; move it away to start a new one.") from error
 
     def _migrate(self) -> None:
         (version,) = self.connection.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise DataError(f"{self.path} was written by a newer version of this program (ledger version {version}).")
         if version == 0:
-            for statement in TABLES.split(";"):
-                if statement.strip():
-                    self.connection.execute(statement)
+            statements = [statement for statement in TABLES.split(";") if statement.strip()]
         else:
-            for old in range(version, VERSION):
-                self.connection.execute(MIGRATIONS[old])
+            statements = [statement for old in range(version, VERSION) for statement in MIGRATIONS[old]]
+        for statement in statements:
+            self.connection.execute(statement)
         self.connection.execute(f"PRAGMA user_version={VERSION}")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing."""
+        """All statements of the block, or none."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield self.connection
@@ -128,9 +135,9 @@ class Ledger:
         self.connection.close()
 
     def start_run(self, config: str, versions: str) -> int:
-        """Begin a run: what an earlier one left open goes back to pending. Gives the number of lost requests.
+        """Start a run: open tasks of an earlier one become pending again. Returns the number of lost requests.
 
-        A lost request left, and its answer may have been charged: it counts as spent, at the price it was reserved at.
+        A request in flight at a crash may have been billed: it counts as spent, at the price that was reserved for it.
         """
         now = time.time()
         self.run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}-{secrets.token_hex(4)}"
@@ -149,12 +156,12 @@ class Ledger:
         return int(row[0])
 
     def end_run(self, status: str) -> None:
-        """Note how the run ended."""
+        """Record how the run ended."""
         with self.transaction() as db:
             db.execute("UPDATE run SET status=?, ended=? WHERE run_id=?", (status, time.time(), self.run_id))
 
     def set_tasks(self, recipe: str, tasks: Iterable[NewTask]) -> None:
-        """Make these the clips of the recipe: new ones are pending, those that are no longer asked for withdrawn.
+        """Make these the tasks of the recipe: new ones become pending, pending ones that are not among them withdrawn.
 
         Raises:
             DataError: two of them have the same video id.
@@ -166,9 +173,9 @@ class Ledger:
             )
             db.execute("DELETE FROM current")
             db.executemany(
-                "INSERT INTO task (task_key, item_key, recipe, video_id, position, clip) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (task_key) DO UPDATE SET position=excluded.position, clip=excluded.clip "
-                "WHERE position!=excluded.position OR clip!=excluded.clip",
+                "INSERT INTO task (task_key, item_key, recipe, video_id, position, item) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (task_key) DO UPDATE SET position=excluded.position, item=excluded.item "
+                "WHERE position!=excluded.position OR item!=excluded.item",
                 self._noted(recipe, tasks),
             )
             db.execute(
@@ -183,6 +190,7 @@ class Ledger:
             )
 
     def _noted(self, recipe: str, tasks: Iterable[NewTask]) -> Iterator[tuple[Any, ...]]:
+        """Rows to insert, one after the other, so that memory does not grow with the number of tasks."""
         for task in tasks:
             try:
                 self.connection.execute("INSERT INTO current VALUES (?, ?)", (task.task_key, task.video_id))
@@ -190,10 +198,14 @@ class Ledger:
                 raise DataError(
                     f"video id {task.video_id!r} appears twice in the manifest: ids of a manifest are unique"
                 ) from None
-            yield task.task_key, task.item_key, recipe, task.video_id, task.position, task.clip
+            yield task.task_key, task.item_key, recipe, task.video_id, task.position, task.item
 
     def requeue(self, recipe: str, states: Iterable[str]) -> int:
-        """Clips in these terminal states become pending again, without their former results."""
+        """Make tasks in these terminal states pending again, without their results; returns their number.
+
+        Raises:
+            ConfigError: a state is not terminal, or it is `succeeded`.
+        """
         count = 0
         with self.transaction() as db:
             for state in states:
@@ -207,44 +219,31 @@ class Ledger:
         return count
 
     def claim(self, recipe: str, now: float, limit: int) -> list[Task]:
-        """Lease the next clips whose time has come, in the order of the manifest."""
+        """Lease the next tasks that are due, in the order of the manifest."""
         rows = self.connection.execute(
-            f"SELECT {_TASK_COLUMNS} FROM task WHERE recipe=? AND state='pending' AND next_try_at<=? "
+            f"SELECT {TASK_COLUMNS} FROM task WHERE recipe=? AND state='pending' AND next_try_at<=? "
             "ORDER BY position LIMIT ?",
             (recipe, now, limit),
         ).fetchall()
         self.connection.executemany("UPDATE task SET state='leased' WHERE task_key=?", [(row[0],) for row in rows])
-        return [_task(row) for row in rows]
+        return [task_of(row) for row in rows]
 
     def release(self, recipe: str, task_keys: Iterable[str] | None = None) -> None:
-        """Give back leased clips that were not asked for after all: these, or all."""
+        """Make leased tasks pending again whose request did not leave: these, or all."""
         release = "UPDATE task SET state='pending' WHERE recipe=? AND state='leased'"
         if task_keys is None:
             self.connection.execute(release, (recipe,))
         else:
             self.connection.executemany(f"{release} AND task_key=?", [(recipe, key) for key in task_keys])
 
-    def submit(self, display_name: str, films: Iterable[tuple[str, str]]) -> None:
-        """Clips that go into a batch job, each with its key and what is known of the film that was sent (JSON)."""
-        self.connection.executemany(
-            "UPDATE task SET state='submitted', batch_job=?, film=? WHERE task_key=?",
-            [(display_name, film, key) for key, film in films],
-        )
-
-    def submitted(self, display_name: str) -> list[tuple[Task, str]]:
-        """The clips of a batch job that have no answer yet, with their films."""
-        query = f"SELECT {_TASK_COLUMNS}, film FROM task WHERE batch_job=? AND state='submitted'"
-        rows = self.connection.execute(query, (display_name,)).fetchall()
-        return [(_task(row), row[-1]) for row in rows]
-
     def next_due(self, recipe: str) -> float | None:
-        """When the next waiting clip may be tried; None when none is pending."""
+        """When the next pending task is due; None if no task is pending."""
         query = "SELECT MIN(next_try_at) FROM task WHERE recipe=? AND state='pending'"
         (due,) = self.connection.execute(query, (recipe,)).fetchone()
         return None if due is None else float(due)
 
     def begin_attempt(self, task: Task, transport: str, tokens: int, usd: float) -> int:
-        """Note a request before it leaves."""
+        """Record a request before it leaves, with its reserved tokens and cost; returns its id."""
         self._next_attempt += 1
         self.connection.execute(
             "INSERT INTO attempt (attempt_id, task_key, run_id, started, transport, reserved_tokens, reserved_usd) "
@@ -254,7 +253,7 @@ class Ledger:
         return self._next_attempt
 
     def end_attempt(self, attempt: int, end: AttemptEnd) -> None:
-        """Note how a request ended, and its money."""
+        """Record how a request ended, and its cost."""
         self.connection.execute(
             "UPDATE attempt SET ended=?, state='done', http_code=?, error_class=?, error=?, retry_after_s=?, "
             "input_tokens=?, output_tokens=?, thinking_tokens=?, cost_usd=?, request_id=?, model_version=? "
@@ -269,7 +268,10 @@ class Ledger:
             self.spend(end.cost_usd, end.usage.total, 1)
 
     def end_task(self, task: Task, end: TaskEnd) -> None:
-        """Put a clip into its next state, with its result when that is the last one."""
+        """Put a task into its next state, with its result if the state is terminal.
+
+        The first result of a task stays: a late second answer changes neither the result nor the state.
+        """
         now = time.time()
         if end.state in TERMINAL:
             self.connection.execute(
@@ -288,7 +290,7 @@ class Ledger:
         )
 
     def spend(self, usd: float, tokens: int, requests: int) -> None:
-        """Add to what this run has spent in this minute."""
+        """Add to the costs of this run in this minute."""
         self.connection.execute(
             "INSERT INTO spend VALUES (?, ?, ?, ?, ?) ON CONFLICT (minute, source) DO UPDATE SET "
             "usd=usd+excluded.usd, tokens=tokens+excluded.tokens, requests=requests+excluded.requests",
@@ -296,9 +298,10 @@ class Ledger:
         )
 
 
-def _task(row: Sequence[Any]) -> Task:
-    key, item, video_id, position, attempts, tries, first_try_at, clip = row[:8]
-    return Task(key, item, video_id, position, attempts, json.loads(tries), first_try_at, clip)
+def task_of(row: Sequence[Any]) -> Task:
+    """The task of a row of `TASK_COLUMNS`; further columns are ignored."""
+    key, item_key, video_id, position, attempts, tries, first_try_at, item = row[:8]
+    return Task(key, item_key, video_id, position, attempts, json.loads(tries), first_try_at, item)
 
 
 def _refuse_network_file_system(folder: Path) -> None:
@@ -313,6 +316,6 @@ def _refuse_network_file_system(folder: Path) -> None:
     kind = max(inside, default=(0, ""))[1]
     if kind.startswith(_NETWORK_FILE_SYSTEMS):
         raise ConfigError(
-            f"The ledger cannot lie in {folder}, which is a network file system ({kind}): set data.dir to a local "
+            f"The ledger cannot be in {folder}, which is a network file system ({kind}): set data.dir to a local "
             "folder."
         )

@@ -1,4 +1,4 @@
-"""Joining ledgers of shards, taking over what others have paid for, and forgetting clips."""
+"""Merging the ledgers of shards, copying answers between ledgers, and forgetting videos."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sg.caption.ledger.reading import open_for_reading
 from sg.core.errors import MissingInputError
 
 _ANSWERED = (SUCCEEDED, BLOCKED, REJECTED)
-_COPIED = ("run", "attempt", "result", "spend", "tombstone")
+_COPIED = ("run", "attempt", "result", "spend", "tombstone", "recipe")
 
 
 def merge(into: Path, others: Sequence[Path]) -> str:
-    """Copy what other ledgers know into one; the same keys are the same rows, so a repeated merge changes nothing.
+    """Copy the rows of other ledgers into one. Equal keys are equal rows, so a repeated merge changes nothing.
 
     Raises:
         MissingInputError: one of the others does not exist.
@@ -25,7 +25,7 @@ def merge(into: Path, others: Sequence[Path]) -> str:
             raise MissingInputError(f"There is no ledger {path}: merge takes those of the shards (ledger-0of2.sqlite).")
     with contextlib.closing(Ledger(into)) as ledger:
         for path in others:
-            Ledger(path).close()  # brings it to this version
+            Ledger(path).close()  # migrates it to this version
             ledger.connection.execute("ATTACH ? AS other", (str(path),))
             with ledger.transaction() as db:
                 for table in _COPIED:
@@ -41,14 +41,14 @@ def merge(into: Path, others: Sequence[Path]) -> str:
                 )
             ledger.connection.execute("DETACH other")
         (count,) = ledger.connection.execute("SELECT COUNT(*) FROM result").fetchone()
-    return f"{into} now knows {count:,} results"
+    return f"{into} now has {count:,} results"
 
 
 def adopt(ledger: Ledger, other: Path, recipe: str) -> int:
-    """Take over the answers that another ledger has for pending clips of this one; gives their number.
+    """Copy the answers that another ledger has for pending tasks of this one; returns their number.
 
-    Only texts and states are copied: what they cost, and the quota they used, stays on the other's account. The other
-    ledger may be in use and is not changed.
+    Only texts and states are copied: costs and quota use stay in the other ledger. The other ledger may be in use and
+    is not changed.
     """
     marks = ", ".join("?" * len(_ANSWERED))
     ledger.connection.execute("ATTACH ? AS other", (str(other),))
@@ -73,7 +73,7 @@ def adopt(ledger: Ledger, other: Path, recipe: str) -> int:
 
 
 def answered_keys(path: Path, recipe: str) -> set[str]:
-    """Keys of the clips for which a ledger has an answer that `adopt` would take over."""
+    """Keys of the tasks for which a ledger has an answer that `adopt` would copy."""
     with contextlib.closing(open_for_reading(path)) as db:
         marks = ", ".join("?" * len(_ANSWERED))
         rows = db.execute(f"SELECT task_key FROM task WHERE recipe=? AND state IN ({marks})", (recipe, *_ANSWERED))
@@ -81,7 +81,7 @@ def answered_keys(path: Path, recipe: str) -> set[str]:
 
 
 def forget(path: Path, video_ids: Iterable[str]) -> int:
-    """Remove these clips' texts for good and never ask for them again; gives the number of removed results."""
+    """Remove the texts of these videos for good and never ask for them again; returns the number of removed results."""
     with contextlib.closing(Ledger(path)) as ledger:
         ledger.connection.execute("PRAGMA secure_delete=ON")  # removed texts are overwritten, not only unlinked
         removed = _forget(ledger, video_ids)

@@ -1,4 +1,4 @@
-"""Questions to a ledger that change nothing: states, money, quota use, results."""
+"""Read-only queries: states, costs, quota use, results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACIFIC = ZoneInfo("America/Los_Angeles")
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A terminal clip: its text and its provenance."""
+    """The result of a task in a terminal state: its text and its provenance."""
 
     task_key: str
     item_key: str
@@ -30,32 +30,36 @@ class Recorded:
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """The ledger at `path`, read-only; MissingInputError when there is none."""
+    """The ledger at `path`, read-only.
+
+    Raises:
+        MissingInputError: the file does not exist.
+    """
     if not path.is_file():
         raise MissingInputError(f"There is no ledger {path}: python -m sg.caption data=… captioner=gemini makes one.")
     return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
 
 
 def states(db: sqlite3.Connection, recipe: str) -> dict[str, int]:
-    """Number of clips in each state."""
+    """The number of tasks in each state."""
     rows = db.execute("SELECT state, COUNT(*) FROM task WHERE recipe=? GROUP BY state ORDER BY state", (recipe,))
     return dict(rows.fetchall())
 
 
 def spent_usd(db: sqlite3.Connection) -> float:
-    """All money of the ledger, lost requests at their reserved price."""
+    """All costs of the ledger in USD; lost requests count at their reserved price."""
     return float(db.execute("SELECT TOTAL(usd) FROM spend").fetchone()[0])
 
 
 def requests_since(db: sqlite3.Connection, since: float) -> int:
-    """Requests that left since a time."""
+    """The number of requests that left since a time; lines of batch jobs are not requests."""
     return int(
         db.execute("SELECT COUNT(*) FROM attempt WHERE started>=? AND transport!='batch'", (since,)).fetchone()[0]
     )
 
 
 def recent_requests(db: sqlite3.Connection, since: float) -> list[tuple[float, int, float]]:
-    """Start, tokens and dollars of the requests since a time: what a new process has to count into its windows."""
+    """Start, tokens and USD of the requests since a time, which a new process counts in its windows."""
     query = (
         "SELECT started, MAX(reserved_tokens, COALESCE(input_tokens, 0)), COALESCE(cost_usd, reserved_usd) "
         "FROM attempt WHERE started>=? AND transport!='batch' ORDER BY started"
@@ -63,32 +67,50 @@ def recent_requests(db: sqlite3.Connection, since: float) -> list[tuple[float, i
     return [(float(a), int(b), float(c)) for a, b, c in db.execute(query, (since,))]
 
 
+def spent_since(db: sqlite3.Connection, since: float) -> tuple[float, int, int]:
+    """USD, tokens and answered requests since a time, counted in whole minutes."""
+    query = "SELECT TOTAL(usd), TOTAL(tokens), TOTAL(requests) FROM spend WHERE minute>=?"
+    usd, tokens, requests = db.execute(query, (int(since // 60),)).fetchone()
+    return float(usd), int(tokens), int(requests)
+
+
+def results_since(db: sqlite3.Connection, since: float) -> int:
+    """The number of results since a time."""
+    return int(db.execute("SELECT COUNT(*) FROM result WHERE created>?", (since,)).fetchone()[0])
+
+
+def files_of_jobs(db: sqlite3.Connection) -> list[str]:
+    """Names of the input files of unfinished batch jobs, as they are in the service's file store."""
+    rows = db.execute("SELECT input_file FROM batch_job WHERE state IN ('creating', 'submitted')")
+    return [name for (name,) in rows if name]
+
+
 def lost_requests(db: sqlite3.Connection) -> int:
-    """Requests whose answer a kill threw away; each may have been paid."""
+    """The number of requests that were in flight when a process was killed; each may have been billed."""
     return int(db.execute("SELECT COUNT(*) FROM attempt WHERE state='lost'").fetchone()[0])
 
 
 def results(db: sqlite3.Connection, recipe: str, state: str | None = None) -> Iterator[Recorded]:
-    """Terminal clips, or those in one of the terminal states, in the order of the manifest."""
+    """Results, or those of one terminal state, in the order of the manifest."""
     if state is None:
         yield from _recorded(db, recipe, "ORDER BY t.position, t.task_key")
-    else:  # the index of states has them in this order
+    else:  # this order needs no sorting: it is that of the index `task_by_state`
         yield from _recorded(db, recipe, "AND t.state=? ORDER BY t.position", state)
 
 
 def texts(db: sqlite3.Connection, recipe: str, state: str) -> Iterator[str]:
-    """The texts of the clips in a terminal state, in no order."""
+    """The texts of the results of a terminal state, in any order."""
     query = f"SELECT r.text {_RESULTS} AND t.state=?"
     yield from (text for (text,) in db.execute(query, (recipe, state)))
 
 
 def results_by_item(db: sqlite3.Connection, recipe: str) -> Iterator[Recorded]:
-    """Terminal clips in the order of their item keys, which no manifest changes."""
+    """Results in the order of their item keys, which does not depend on the manifest."""
     yield from _recorded(db, recipe, "ORDER BY t.item_key")
 
 
 def first_results(db: sqlite3.Connection, recipe: str, count: int) -> Iterator[Recorded]:
-    """The first clips that came into a terminal state."""
+    """The first `count` results, in the order of their creation."""
     yield from _recorded(db, recipe, f"ORDER BY r.created, t.task_key LIMIT {count:d}")
 
 
@@ -106,12 +128,12 @@ def _recorded(db: sqlite3.Connection, recipe: str, rest: str, *values: str) -> I
 
 
 def errors(db: sqlite3.Connection) -> dict[str, int]:
-    """Number of failed requests by class."""
+    """The number of failed requests by class."""
     query = "SELECT error_class, COUNT(*) FROM attempt WHERE error_class!='' GROUP BY 1 ORDER BY 2 DESC"
     return dict(db.execute(query).fetchall())
 
 
 def pacific_midnight(now: float, days: int = 0) -> float:
-    """The midnight in California that began the day of `now`, or `days` later; days there have 23 to 25 hours."""
+    """The midnight in California at which the day of `now` began, or `days` later; days have 23 to 25 hours there."""
     day = datetime.datetime.fromtimestamp(now, PACIFIC).date() + datetime.timedelta(days=days)
     return datetime.datetime.combine(day, datetime.time(), PACIFIC).timestamp()

@@ -1,6 +1,6 @@
-"""The tables of the ledger. Versions go forward only; `PRAGMA user_version` says which one a file has."""
+"""The tables of the ledger. A ledger is only ever migrated forward; `PRAGMA user_version` is the version of a file."""
 
-VERSION = 2
+VERSION = 3
 
 TABLES = """
 CREATE TABLE run (
@@ -10,8 +10,8 @@ CREATE TABLE task (
     task_key TEXT PRIMARY KEY, item_key TEXT NOT NULL, recipe TEXT NOT NULL, video_id TEXT NOT NULL,
     position INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0,
     tries TEXT NOT NULL DEFAULT '{}', next_try_at REAL NOT NULL DEFAULT 0, first_try_at REAL,
-    last_error TEXT NOT NULL DEFAULT '', batch_job TEXT, film TEXT,
-    clip TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+    last_error TEXT NOT NULL DEFAULT '', batch_job TEXT, media TEXT,
+    item TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE INDEX task_by_state ON task (recipe, state, position);
 CREATE INDEX task_by_job ON task (batch_job) WHERE batch_job IS NOT NULL;
 CREATE TABLE attempt (
@@ -26,8 +26,6 @@ CREATE INDEX attempt_by_start ON attempt (started);
 CREATE TABLE result (
     task_key TEXT PRIMARY KEY, status TEXT NOT NULL, text TEXT NOT NULL, record TEXT NOT NULL,
     created REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE upload (
-    name TEXT PRIMARY KEY, uri TEXT NOT NULL, state TEXT NOT NULL, size INTEGER NOT NULL, expires_at REAL NOT NULL);
 CREATE TABLE batch_job (
     display_name TEXT PRIMARY KEY, job_name TEXT, state TEXT NOT NULL, model TEXT NOT NULL, input_file TEXT,
     output_file TEXT, task_count INTEGER NOT NULL, tokens INTEGER NOT NULL, reserved_usd REAL NOT NULL,
@@ -36,7 +34,16 @@ CREATE TABLE spend (
     minute INTEGER NOT NULL, source TEXT NOT NULL, usd REAL NOT NULL, tokens INTEGER NOT NULL,
     requests INTEGER NOT NULL, PRIMARY KEY (minute, source)) WITHOUT ROWID;
 CREATE TABLE tombstone (video_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE recipe (name TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID;
 """
 
-MIGRATIONS = {1: "ALTER TABLE task ADD COLUMN clip TEXT NOT NULL DEFAULT ''"}
-"""By the version that a file has: what makes the next one of it. Every start fills in what it knows of the clips."""
+MIGRATIONS = {
+    1: ("ALTER TABLE task ADD COLUMN clip TEXT NOT NULL DEFAULT ''",),
+    2: (
+        "ALTER TABLE task RENAME COLUMN clip TO item",
+        "ALTER TABLE task RENAME COLUMN film TO media",
+        "CREATE TABLE recipe (name TEXT PRIMARY KEY, identity TEXT NOT NULL) WITHOUT ROWID",
+        "DROP TABLE IF EXISTS upload",
+    ),
+}
+"""By the version of a file: the statements that make the next version of it. Every run fills in `item` again."""

@@ -1,4 +1,4 @@
-"""Small data folders of tiny clips, and settings that ask the loopback service."""
+"""Small data folders of tiny files, and settings that ask the loopback service."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.manifest import VideoRecord, write_manifest
+from sg.caption.hosted.captioners.gemini import GeminiCaptionerConfig
+from sg.caption.hosted.captioners.gemini_batch import GeminiBatchCaptionerConfig
 from sg.caption.hosted.run import caption_with_service
 from sg.caption.hosted.settings import (
     BatchConfig,
     HostedCaptionerConfig,
-    ModelConfig,
     PriceConfig,
     QuotaConfig,
     RetryConfig,
+    ServiceModelConfig,
 )
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
@@ -28,7 +30,7 @@ DURATION_S = 18.0
 
 
 def data_folder(folder: Path, ids: Sequence[str], *, size: int = 0, names: dict[str, str] | None = None) -> DataConfig:
-    """Clips of a few bytes that carry their id; the fake service reads it back."""
+    """Files of a few bytes that contain their id; the fake service reads it back."""
     videos = folder / "videos"
     videos.mkdir(parents=True, exist_ok=True)
     records = []
@@ -42,9 +44,11 @@ def data_folder(folder: Path, ids: Sequence[str], *, size: int = 0, names: dict[
     return DataConfig(name="clips", dir=str(folder), videos=str(videos))
 
 
-def settings(url: str, **values: Any) -> HostedCaptionerConfig:
+def settings(
+    url: str, config_class: type[HostedCaptionerConfig] = GeminiCaptionerConfig, **values: Any
+) -> HostedCaptionerConfig:
     """A captioner that asks the service at `url`: no limits, short pauses, no canary."""
-    model = ModelConfig(
+    model = ServiceModelConfig(
         name="gemini-3.5-flash-lite",
         prices=[PriceConfig(0.30, 2.50, source="test", read_on="2026-10-05")],
         tokens_per_frame={"unspecified": 70.0},
@@ -53,7 +57,6 @@ def settings(url: str, **values: Any) -> HostedCaptionerConfig:
     )
     defaults: dict[str, Any] = {
         "name": "gemini",
-        "kind": "gemini",
         "model": model,
         "base_url": url,
         "quota": QuotaConfig(rpm=None, tpm=None, usd_per_10_min=None),
@@ -63,17 +66,17 @@ def settings(url: str, **values: Any) -> HostedCaptionerConfig:
         "budget_usd": 100.0,
         "i_have_rights": True,
     }
-    return HostedCaptionerConfig(**(defaults | values))
+    return config_class(**(defaults | values))
 
 
 def caption(data: DataConfig, config: HostedCaptionerConfig) -> Path:
-    """Caption the data; gives the path of the captions."""
+    """Caption the data; returns the path of the captions."""
     return caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))
 
 
 def batch_settings(url: str, **values: Any) -> HostedCaptionerConfig:
-    """The same in batch jobs that are looked at all the time; `values` are of the batches."""
-    return settings(url, kind="gemini_batch", batch=BatchConfig(poll_s=0.02, max_poll_s=0.05, **values))
+    """The same in batch jobs that are polled without a pause; `values` are settings of the batches."""
+    return settings(url, GeminiBatchCaptionerConfig, batch=BatchConfig(poll_s=0.02, max_poll_s=0.05, **values))
 
 
 def start_worker(folder: Path, url: str, concurrency: int, kind: str = "gemini") -> subprocess.Popen[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sg.artefacts.captions import read_captions
+from sg.caption.hosted.captioners.gemini_legacy import GeminiLegacyCaptionerConfig
 from sg.caption.hosted.services.gemini_legacy import _outcome
 from sg.caption.hosted.services.records import Answer, Failure, Kind
 from sg.core.errors import SgError
@@ -30,7 +31,7 @@ def test_the_legacy_sdk_captions_through_all_its_faults(tmp_path: Path, state: S
         {"a": ["429_retry", "503", "reset", "truncated"], "b": ["blocked"], "c": ["max_tokens"], "d": ["recitation"]}
     )
     data = data_folder(tmp_path, ["a", "b", "c", "d", "e"])
-    config = settings(url, kind="gemini_legacy", python=PYTHON, max_concurrency=4, transport="inline")
+    config = settings(url, GeminiLegacyCaptionerConfig, python=PYTHON, max_concurrency=4, transport="inline")
     captions = read_captions(caption(data, config))
     assert list(captions) == ["a", "c", "d", "e"]
     assert (state.requests["a"], state.requests["b"]) == (5, 1)
@@ -39,7 +40,7 @@ def test_the_legacy_sdk_captions_through_all_its_faults(tmp_path: Path, state: S
 def test_a_python_without_the_sdk_is_told(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, ["a"])
     with pytest.raises(SgError, match=r"cannot import google-generativeai.*captioner\.python=PATH"):
-        caption(data, settings(url, kind="gemini_legacy", python="/bin/false"))
+        caption(data, settings(url, GeminiLegacyCaptionerConfig, python="/bin/false"))
 
 
 @pytest.mark.parametrize(

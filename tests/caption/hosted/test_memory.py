@@ -15,8 +15,8 @@ import pytest
 
 from sg.artefacts.manifest import VideoRecord, hash_manifest, read_manifest, scan_manifest, write_manifest
 from sg.caption.hosted import run as hosted
-from sg.caption.hosted.engine.clips import new_tasks
-from sg.caption.hosted.engine.run import Run
+from sg.caption.hosted.engine.items import new_tasks
+from sg.caption.hosted.engine.run import CaptioningRun
 from sg.caption.hosted.records import write_results
 from sg.caption.hosted.run import recipe_of
 from sg.caption.ledger.ledger import Ledger, TaskEnd
@@ -44,12 +44,12 @@ def test_a_run_holds_no_more_objects_after_more_clips(
 ) -> None:
     held = []
 
-    class Counted(Run):
+    class Counted(CaptioningRun):
         async def go(self) -> None:
             await super().go()
             held.append(objects_held(self))
 
-    monkeypatch.setattr(hosted, "Run", Counted)
+    monkeypatch.setattr(hosted, "CaptioningRun", Counted)
     few, many = 205, 405  # the forecast looks at the last 200
     for clips in (few, many):
         data = data_folder(tmp_path / str(clips), [f"v{number}" for number in range(clips)])
@@ -92,7 +92,7 @@ def peak_bytes(folder: Path, clips: int, record: str, url: str) -> tuple[int, in
         with ledger.transaction():
             while claimed := ledger.claim(recipe.name, 0.0, 100):
                 for task in claimed:
-                    text = f"Clip {task.video_id}. {paragraph}"
+                    text = f"CaptionItem {task.video_id}. {paragraph}"
                     ledger.end_task(task, TaskEnd("succeeded", text=text, record=record))
         before = _from_here()
         write_results(ledger.connection, recipe, folder, hash_manifest(manifest))

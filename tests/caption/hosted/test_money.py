@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-import sg.caption.hosted.settings  # noqa: F401 - its schemas
+import sg.caption.config  # noqa: F401 - its schemas
 from sg.caption.config import CaptionConfig
-from sg.caption.hosted.pricing import EstimatedClip, Forecast, estimate, film_tokens, price_on
+from sg.caption.hosted.pricing import EstimatedVideo, Forecast, estimate, price_on, video_tokens
 from sg.caption.hosted.services.records import Usage
-from sg.caption.hosted.settings import HostedCaptionerConfig, ModelConfig, PriceConfig, QuotaConfig
+from sg.caption.hosted.settings import HostedCaptionerConfig, PriceConfig, QuotaConfig, ServiceModelConfig
 from sg.core.commands import typed
 from sg.core.errors import ConfigError
 from sg.core.layout import CONFIG_FOLDER
@@ -44,7 +44,7 @@ def composed(model: str, *overrides: str) -> HostedCaptionerConfig:
 def test_the_estimate_of_webvid_is_the_published_table(
     model: str, day: datetime.date, sync: int, batch: int, thinking: int
 ) -> None:
-    one = estimate(composed(model), [EstimatedClip(18.0, None, 2_150_000)], day)
+    one = estimate(composed(model), [EstimatedVideo(18.0, None, 2_150_000)], day)
     assert (one.input_tokens, one.output_tokens) == (2150, 300)
     for shown, exact in ((sync, one.sync_usd), (batch, one.batch_usd), (thinking, one.sync_usd_thinking)):
         assert abs(exact * CLIPS - shown) <= 1
@@ -56,7 +56,7 @@ def test_time_bytes_and_waves_of_the_estimate() -> None:
     config = composed("gemini_3_5_flash_lite")
     for quota, hours in ((fast, 4.7), (slow, 19.0)):
         config.quota = quota
-        made = estimate(config, (EstimatedClip(18.0, None, 2_149_000) for _ in range(5300)), NOVEMBER)
+        made = estimate(config, (EstimatedVideo(18.0, None, 2_149_000) for _ in range(5300)), NOVEMBER)
         assert made.hours is not None and made.hours * 100 == pytest.approx(hours, abs=0.06)
     assert made.media_bytes * 100 / 1e12 == pytest.approx(1.14, abs=0.005)
     assert made.wire_bytes * 100 / 1e12 == pytest.approx(1.52, abs=0.005)
@@ -71,7 +71,7 @@ def test_every_model_has_a_price_that_says_where_it_was_read(model: str) -> None
 
 
 def test_a_price_that_is_no_longer_valid_is_refused() -> None:
-    model = ModelConfig(name="m", prices=[PriceConfig(1, 2, valid_to="2026-01-01")])
+    model = ServiceModelConfig(name="m", prices=[PriceConfig(1, 2, valid_to="2026-01-01")])
     with pytest.raises(ConfigError, match="no price of m for 2026-11-22"):
         price_on(model, NOVEMBER)
     assert price_on(model, NOVEMBER, allow_expired=True).expired
@@ -81,10 +81,10 @@ def test_a_price_that_is_no_longer_valid_is_refused() -> None:
 
 def test_tokens_of_a_film_follow_its_length_sound_and_resolution() -> None:
     model = composed("gemini_3_5_flash_lite").model
-    assert film_tokens(model, 17.2, None) == 1800 and film_tokens(model, 18, False) == 1350
-    assert film_tokens(model, 18, False, fps=2) == 1350 + 18 * 70
+    assert video_tokens(model, 17.2, None) == 1800 and video_tokens(model, 18, False) == 1350
+    assert video_tokens(model, 18, False, fps=2) == 1350 + 18 * 70
     model.media_resolution = "high"
-    assert film_tokens(model, 18, False) == 18 * 285
+    assert video_tokens(model, 18, False) == 18 * 285
 
 
 def test_thinking_is_paid_as_output_and_the_forecast_learns_from_answers() -> None:

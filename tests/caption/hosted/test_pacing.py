@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sg.caption.hosted.engine.limits import DailyQuota, Purse
-from sg.caption.hosted.engine.pacing import Breaker, Concurrency, Pacer, Window
+from sg.caption.hosted.engine.limits import Budget, DailyQuota
+from sg.caption.hosted.engine.pacing import CircuitBreaker, Concurrency, Pacer, Window
 from sg.caption.hosted.engine.retries import decide
 from sg.caption.hosted.services.failures import from_http, seconds
 from sg.caption.hosted.services.records import Kind
@@ -89,11 +89,11 @@ def test_concurrency_grows_with_good_answers_and_shrinks_once_a_round_trip() -> 
         gate = Concurrency(1, 64, start=8)
         for _ in range(200):
             await gate.enter()
-            await gate.leave(good=True, groaned=False, took_s=0.1)
+            await gate.leave(good=True, overloaded=False, took_s=0.1)
         grown = gate.limit
         for _ in range(10):
             await gate.enter()
-            await gate.leave(good=False, groaned=True, took_s=60)
+            await gate.leave(good=False, overloaded=True, took_s=60)
         return grown, gate.limit
 
     grown, shrunk = asyncio.run(go())
@@ -103,7 +103,7 @@ def test_concurrency_grows_with_good_answers_and_shrinks_once_a_round_trip() -> 
 
 def test_the_breaker_opens_when_most_answers_are_errors_and_lets_one_try_first() -> None:
     async def go() -> None:
-        breaker = Breaker(pause_s=0.05)
+        breaker = CircuitBreaker(pause_s=0.05)
         pauses = [breaker.note(number % 2 == 0 and number < 40) for number in range(50)]
         assert pauses[-1] == 0.05 and not any(pauses[:-1])
         await asyncio.wait_for(breaker.enter(), 5)
@@ -133,23 +133,23 @@ def test_the_day_s_quota_frees_itself_at_midnight() -> None:
 
 
 def test_a_purse_counts_what_is_in_flight() -> None:
-    purse = Purse(1.0, 0.5)
-    assert purse.reserve(0.4) and not purse.reserve(0.2)
-    purse.settle(0.4, 0.1)
-    assert purse.spent_usd == pytest.approx(0.6) and purse.reserve(0.39)
+    budget = Budget(1.0, 0.5)
+    assert budget.reserve(0.4) and not budget.reserve(0.2)
+    budget.settle(0.4, 0.1)
+    assert budget.spent_usd == pytest.approx(0.6) and budget.reserve(0.39)
 
 
 def test_a_purse_waits_for_what_is_in_flight_and_then_says_that_it_is_empty() -> None:
     async def spend() -> tuple[bool, bool]:
-        purse = Purse(1.0, 0.0)
-        assert await purse.set_aside(0.8)
-        waiting = asyncio.create_task(purse.set_aside(0.5))
+        budget = Budget(1.0, 0.0)
+        assert await budget.reserve_when_free(0.8)
+        waiting = asyncio.create_task(budget.reserve_when_free(0.5))
         await asyncio.sleep(0)
         assert not waiting.done()
-        purse.settle(0.8, 0.3)
+        budget.settle(0.8, 0.3)
         first = await waiting
-        purse.settle(0.5, 0.5)
-        return first, await purse.set_aside(0.3)
+        budget.settle(0.5, 0.5)
+        return first, await budget.reserve_when_free(0.3)
 
     assert asyncio.run(spend()) == (True, False)
 

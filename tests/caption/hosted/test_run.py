@@ -16,6 +16,7 @@ import pytest
 
 from sg.artefacts.captions import read_captions
 from sg.caption.hosted import run as hosted
+from sg.caption.hosted.captioners.openai_compatible import OpenAICompatibleCaptionerConfig
 from sg.caption.hosted.engine.limits import (
     BudgetReachedError,
     CanaryError,
@@ -185,7 +186,7 @@ def test_a_mix_takes_over_what_was_paid_for_its_sources(tmp_path: Path, state: S
     parts = {"old": MixPart(dir=old.dir), "new": MixPart(dir=new.dir)}
     mix = MixDataConfig(name="mix", dir=str(tmp_path / "mix"), videos=str(tmp_path), sources=parts)
     draw_mix(mix)
-    assert estimate_run(mix, config, mix.manifest_path).clips == 2
+    assert estimate_run(mix, config, mix.manifest_path).videos == 2
 
     found = run(mix, config)
 
@@ -253,7 +254,7 @@ def test_another_model_s_answer_stops_the_run(tmp_path: Path, state: State, url:
 def test_a_canary_without_captions_stops_the_run(tmp_path: Path, state: State, url: str) -> None:
     state.settings.plan = FaultPlan({f"v{i}": ["blocked"] for i in range(0, 30, 5)})
     data = data_folder(tmp_path, [f"v{i}" for i in range(30)])
-    with pytest.raises(CanaryError, match="20% of the first 10 clips got no usable caption"):
+    with pytest.raises(CanaryError, match="20% of the first 10 videos have no usable caption"):
         run(data, settings(url, canary=10, assumed_output_tokens=172))
     assert len(state.arrivals) == 10
 
@@ -289,17 +290,15 @@ def test_films_are_uploaded_once_used_and_deleted_within_the_store_s_size(
 
 
 def test_space_that_others_give_back_is_noticed(tmp_path: Path, state: State, url: str) -> None:
-    from sg.caption.hosted.services.build import build_service
-    from sg.caption.ledger.journal import Journal
-    from sg.caption.ledger.ledger import Ledger
+    from sg.caption.hosted.services.gemini_jobs import GeminiJobs
 
     (film := tmp_path / "a.mp4").write_bytes(b"clip:a;")
     state.files["files/foreign"] = StoredFile("files/foreign", "", "", b"", declared_size=100)
 
     async def go() -> None:
-        ledger, service = Ledger(tmp_path / "ledger.sqlite"), build_service(settings(url))
-        journal = Journal(ledger)
-        store = FileStore(service, journal, ledger, lambda text: None, cap=100, poll_s=0.01, look_again_s=0.02)
+        service = settings(url).service()
+        assert isinstance(service, GeminiJobs)
+        store = FileStore(service, lambda text: None, cap=100, poll_s=0.01, look_again_s=0.02)
         await store.sweep()
         waiting = asyncio.create_task(store.use(film, "0" * 64, 7, "video/mp4"))
         await asyncio.sleep(0.1)
@@ -307,8 +306,6 @@ def test_space_that_others_give_back_is_noticed(tmp_path: Path, state: State, ur
         del state.files["files/foreign"]
         assert not isinstance(await asyncio.wait_for(waiting, 20), Failure)
         await service.close()
-        await journal.close()
-        ledger.close()
 
     asyncio.run(go())
 
@@ -372,6 +369,6 @@ def test_one_process_at_a_time_works_on_a_ledger(tmp_path: Path, state: State, u
 def test_both_other_services_write_the_same_ledger(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, ["a", "b"])
     state.settings.plan = FaultPlan({"a": ["503", "max_tokens"]})
-    config = settings(f"{url}/v1", kind="openai_compatible", name="own", on_model_drift="record")
+    config = settings(f"{url}/v1", OpenAICompatibleCaptionerConfig, name="own", on_model_drift="record")
     assert set(run(data, config).values()) == {"succeeded"}
     assert state.requests["a"] == 3

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from sg.caption.hosted.run import caption_with_service
-from sg.caption.hosted.services.build import build_service
 from sg.caption.hosted.services.records import Failure, Request
 from sg.caption.hosted.services.secrets import Secret, read_key
 from sg.core.errors import ConfigError, SgError
@@ -100,7 +99,7 @@ def test_failures_pickle_and_print_without_the_key(monkeypatch: pytest.MonkeyPat
     state = State()
     state.settings.plan = FaultPlan({"*": ["403", "503", "reset"]})
     with in_thread(state) as url:
-        service = build_service(settings(url))
+        service = settings(url).service()
 
         async def ask() -> list[object]:
             request = Request("m", "s", "u", None)

@@ -52,7 +52,7 @@ def test_a_result_is_recorded_once_and_attempts_of_a_killed_run_are_lost(tmp_pat
 
 def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.sqlite").write_bytes(b"not a database at all" * 100)
-    with pytest.raises(DataError, match="is no ledger"):
+    with pytest.raises(DataError, match="is not a ledger"):
         Ledger(tmp_path / "x.sqlite")
     with pytest.raises(MissingInputError, match="no ledger"):
         reading.open_for_reading(tmp_path / "none.sqlite")
@@ -62,14 +62,16 @@ def test_a_ledger_of_an_older_version_goes_on(tmp_path: Path, state: State, url:
     data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
     caption(data, config)
     with contextlib.closing(sqlite3.connect(ledger_path(data, config))) as db:
-        db.execute("ALTER TABLE task DROP COLUMN clip")  # as version 1 was
+        db.execute("ALTER TABLE task DROP COLUMN item")  # as in version 1
+        db.execute("ALTER TABLE task RENAME COLUMN media TO film")
+        db.execute("DROP TABLE recipe")
         db.execute("PRAGMA user_version=1")
     data_folder(tmp_path, ["a", "b", "c"])
     caption(data, config)
     assert dict(state.paid) == {"a": 1, "b": 1, "c": 1}
     with reading.open_for_reading(ledger_path(data, config)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
-        assert db.execute("SELECT COUNT(*) FROM task WHERE clip!=''").fetchone() == (3,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        assert db.execute("SELECT COUNT(*) FROM task WHERE item!=''").fetchone() == (3,)
 
 
 def test_a_manifest_with_an_id_twice_is_refused_before_anything_is_paid(tmp_path: Path) -> None:

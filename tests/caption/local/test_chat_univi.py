@@ -11,8 +11,9 @@ import pytest
 
 from sg.artefacts.captions import read_captions
 from sg.artefacts.manifest import VideoRecord, write_manifest
-from sg.caption.config import CaptionConfig, ChatUniViCaptionerConfig, GivenCaptionerConfig
-from sg.caption.local.chat_univi import LEDGER, caption_film
+from sg.caption.config import CaptionConfig
+from sg.caption.local.chat_univi import ANSWERS_FILE, ChatUniViCaptioner, ChatUniViCaptionerConfig
+from sg.caption.local.given import GivenCaptionerConfig
 from sg.caption.run import caption_videos
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.layout import project_folder
@@ -51,7 +52,7 @@ def captioner(checkpoint: str | None, **values: object) -> ChatUniViCaptionerCon
 
 
 def source(tmp_path: Path, seconds: dict[str, int]) -> DataConfig:
-    """Films of these lengths and a damaged one, in a manifest."""
+    """MediaFiles of these lengths and a damaged one, in a manifest."""
     for number, (name, length) in enumerate(seconds.items()):
         film(tmp_path / "videos" / f"{name}.mp4", length, number)
     (tmp_path / "videos" / "broken.mp4").write_bytes(b"no film")
@@ -65,11 +66,14 @@ def test_a_manifest_is_captioned_in_batches_and_each_film_as_if_alone(tmp_path: 
     path = caption_videos(data, captioner(checkpoint))
     captions = read_captions(path)
     assert list(captions) == ["a", "b", "c"] and all(captions.values())
-    alone = {name: caption_film(tmp_path / "videos" / f"{name}.mp4", captioner(checkpoint)) for name in "abc"}
+    alone = {
+        name: ChatUniViCaptioner(captioner(checkpoint)).caption_file(tmp_path / "videos" / f"{name}.mp4")
+        for name in "abc"
+    }
     assert dict(captions) == alone
     record = next(captions.records())
     assert (record.model, json.loads(record.parameters)["prompt"]) == ("chat_univi", "Describe")
-    problems = [json.loads(line)["problem"] for line in (path.parent / LEDGER).read_text().splitlines()]
+    problems = [json.loads(line)["problem"] for line in (path.parent / ANSWERS_FILE).read_text().splitlines()]
     assert sum(map(bool, problems)) == 1
 
 
@@ -77,7 +81,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, checkpoint: str) -> N
     data = source(tmp_path, {"a": 1, "b": 1, "c": 1})
     path = caption_videos(data, captioner(checkpoint))
     whole = dict(read_captions(path))
-    ledger = path.parent / LEDGER
+    ledger = path.parent / ANSWERS_FILE
     lines = ledger.read_text().splitlines(keepends=True)
     path.unlink()
     kept = json.loads(lines[1])
@@ -102,15 +106,15 @@ def test_the_command_prints_what_the_model_says_about_a_film(tmp_path: Path, che
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == caption_film(clip, captioner(checkpoint, max_new_tokens=8))
+    assert done.stdout.strip() == ChatUniViCaptioner(captioner(checkpoint, max_new_tokens=8)).caption_file(clip)
 
 
 def test_what_is_missing_or_impossible_is_told(tmp_path: Path, checkpoint: str) -> None:
-    with pytest.raises(MissingInputError, match="There is no film"):
-        caption_film(tmp_path / "none.mp4", captioner(checkpoint))
+    with pytest.raises(MissingInputError, match="There is no video file"):
+        ChatUniViCaptioner(captioner(checkpoint)).caption_file(tmp_path / "none.mp4")
     (tmp_path / "bad.mp4").write_bytes(b"no film")
     with pytest.raises(DataError, match=r"bad\.mp4"):
-        caption_film(tmp_path / "bad.mp4", captioner(checkpoint))
+        ChatUniViCaptioner(captioner(checkpoint)).caption_file(tmp_path / "bad.mp4")
     with pytest.raises(ConfigError, match=r"needs a trained model: give captioner\.checkpoint=FOLDER"):
         caption_videos(source(tmp_path, {"a": 1}), captioner(None))
     with pytest.raises(ConfigError, match="need a model that answers"):

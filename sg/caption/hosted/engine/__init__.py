@@ -1,1 +1,1 @@
-"""The engine: every clip exactly once, at the allowed pace and price, whatever the service and the machine do."""
+"""The engine: one result per video, within the limits of pace and cost, across crashes and errors of the service."""

@@ -1,7 +1,12 @@
-"""Batch waves: clips packed into jobs at half the price, submitted once, watched, and read back into the ledger.
+"""Batch jobs: tasks packed into jobs at half the price, submitted once, watched, and read back into the ledger.
 
-A job's name is our own and is in the ledger before the job exists; after a crash between its creation and its
-recording the service's list is searched for that name, and only a job that is not there is submitted again.
+A job is paid for whether or not its answers are read, so no crash may submit it twice or lose it. Its display name is
+a random one of ours and is in the ledger before the job exists. After a crash between the creation of a job and its
+confirmation in the ledger, that name is looked up in the service's list of jobs: a job that is there is adopted, and
+the tasks of a job that is not there become pending again.
+
+Everything that concerns a job is one transaction with its tasks: recording it with its tasks `submitted`, each answer
+with its cost and state, and closing it with the unanswered tasks pending.
 """
 
 from __future__ import annotations
@@ -12,67 +17,81 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sg.caption.hosted.engine.clips import clip_of_task
-from sg.caption.hosted.engine.limits import BudgetReachedError, CanaryError, ServiceRefusedError
-from sg.caption.hosted.engine.media import Film
+from sg.caption.hosted.engine.items import item_of_task
+from sg.caption.hosted.engine.limits import ServiceRefusedError
+from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.outcomes import Sent, Settled
-from sg.caption.hosted.engine.requests import Desk
+from sg.caption.hosted.engine.requests import RequestPipeline
 from sg.caption.hosted.engine.retries import PROXY
-from sg.caption.hosted.engine.run import Run, canary_report
+from sg.caption.hosted.engine.run import CLAIMED_AT_ONCE, CaptioningRun
 from sg.caption.hosted.services.records import BatchJob, BatchService, Failure, Kind
-from sg.caption.ledger import reading
+from sg.caption.hosted.settings import BatchedCaptionerConfig
+from sg.caption.ledger import batch_jobs
+from sg.caption.ledger.batch_jobs import RecordedJob
 from sg.caption.ledger.ledger import Task
-from sg.core.errors import SgError
+from sg.caption.ledger.recipes import task_key
 
 log = logging.getLogger(__name__)
-_DONE = ("SUCCEEDED", "EXPIRED", "CANCELLED", "FAILED", "PARTIALLY_SUCCEEDED")
-_MAX_BARREN = 3
+_ENDED = ("SUCCEEDED", "EXPIRED", "CANCELLED", "FAILED", "PARTIALLY_SUCCEEDED")
+_MAX_UNANSWERED_JOBS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Wave:
-    """One job as the ledger has it."""
+class _Line:
+    """One task as a line of a job's input file, with the input tokens and the cost to reserve for it."""
 
-    display_name: str
-    job_name: str | None
-    input_file: str | None
-    created: float
+    task: Task
+    data: bytes
+    file: MediaFile
     tokens: int
-    reserved_usd: float
+    worst_usd: float
 
 
-class BatchRun(Run):
-    """A run whose requests go out in jobs. What a job leaves over goes into the next."""
+@dataclass(slots=True)
+class _Pack:
+    """The tasks that are packed into one job: (task key, media file as JSON) each, and their sums."""
 
-    def __init__(self, desk: Desk, watch: Callable[[Settled, Run], None]) -> None:
-        super().__init__(desk, watch)
-        assert desk.store is not None
-        self._store = desk.store
-        self._service: BatchService = desk.service  # type: ignore[assignment]  # captioner=gemini_batch builds no other
-        self._config = desk.recipe.config.batch
-        self._folder = desk.ledger.path.parent / "batches"
-        self._barren = 0
+    tasks: list[tuple[str, str]] = field(default_factory=list)
+    size: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+    is_full: bool = False
+
+
+class BatchCaptioningRun(CaptioningRun):
+    """A run whose requests go out in jobs. Tasks that a job leaves unanswered go into the next job."""
+
+    def __init__(self, pipeline: RequestPipeline, watch: Callable[[Settled, CaptioningRun], None]) -> None:
+        super().__init__(pipeline, watch)
+        config = pipeline.recipe.config
+        assert isinstance(config, BatchedCaptionerConfig) and pipeline.store is not None
+        self._config, self._store = config.batch, pipeline.store
+        self._service: BatchService = pipeline.service  # type: ignore[assignment]  # these settings build no other
+        self._ledger, self._journal = pipeline.ledger, pipeline.journal
+        self._unanswered_jobs = 0
+        # Files of a killed process. Its unfinished jobs keep their input at the service, not here.
+        self._folder = pipeline.ledger.path.parent / "batches"
         self._folder.mkdir(exist_ok=True)
         for stale in self._folder.iterdir():
             stale.unlink()
 
     async def go(self) -> None:
-        """Adopt the jobs of an earlier run, then submit, watch and read jobs until no clip is left."""
+        """Adopt the jobs of an earlier run, then submit, watch and read jobs until no task is left."""
         with self._signals():
             pause = self._config.poll_s
             await self._recover()
-            for wave in await self._waves():
-                self.desk.purse.reserved_usd += wave.reserved_usd
+            for job in await self._jobs():
+                # Unlike single requests, jobs survive the process: their reserved costs are not spent yet.
+                self.pipeline.budget.reserved_usd += job.reserved_usd
             while self.end is None:
-                if await self._submit_waves() or await self._read_finished():
+                if await self._submit_jobs() or await self._read_finished():
                     pause = self._config.poll_s
                     continue
-                if not await self._waves() and await self._nothing_left():
+                if not await self._jobs() and await self._nothing_left():
                     break
                 await self._sleep(pause)
                 pause = min(pause * 1.3, self._config.max_poll_s)
@@ -80,292 +99,275 @@ class BatchRun(Run):
             raise self.end
 
     async def _recover(self) -> None:
-        """Match jobs that were being created when a run died with the service's list; others go back to pending."""
-        unsure = [wave for wave in await self._waves() if wave.job_name is None]
+        """Look up jobs without the service's confirmation: a run ended while it created them.
+
+        The service has the job if the request arrived before the process ended. Only the service's list can tell:
+        submitting such a job again could pay for it twice.
+        """
+        unsure = [job for job in await self._jobs() if job.job_name is None]
         if not unsure:
             return
         listed = await self._service.list_batches()
         if isinstance(listed, Failure):
             raise ServiceRefusedError(f"The service's batch jobs cannot be listed ({listed.sentence()}): try again.")
         known = {job.display_name: job for job in listed}
-        for wave in unsure:
-            if (job := known.get(wave.display_name)) is not None:
+        for recorded in unsure:
+            if (job := known.get(recorded.display_name)) is not None:
                 log.info("batch job %s was submitted before the last run ended: adopted", job.name)
-                await self._write_job(wave.display_name, job.name)
+                await self._confirm(recorded.display_name, job.name)
             else:
-                await self._close_wave(wave, "never submitted")
+                await self._close(recorded, "never submitted")
 
-    async def _submit_waves(self) -> int:
-        """Submit as many jobs as clips, allowances and budget let; gives their number."""
+    async def _submit_jobs(self) -> int:
+        """Submit as many jobs as tasks, allowances and budget permit; returns their number."""
         count = 0
-        while self.end is None and not await self._canary_is_out():
-            waves = await self._waves()
-            free_tokens = self._config.enqueued_tokens - sum(wave.tokens for wave in waves)
-            if len(waves) >= self._config.max_jobs or not await self._submit(free_tokens, first=not waves):
+        while self.end is None:
+            jobs = await self._jobs()
+            is_canary_open = await self.canary.missing() > 0
+            if is_canary_open and jobs:
+                # The canary's job is unfinished: nothing else is submitted before it has been judged.
+                return count
+            free_tokens = self._config.enqueued_tokens - sum(job.tokens for job in jobs)
+            most = self.canary.size if is_canary_open else self._config.max_tasks
+            if len(jobs) >= self._config.max_jobs or not await self._submit(most, free_tokens, is_first=not jobs):
                 return count
             count += 1
         return count
 
-    async def _submit(self, free_tokens: int, *, first: bool) -> bool:
-        """Pack one job and submit it; False when nothing fits or nothing is left."""
+    async def _submit(self, most: int, free_tokens: int, *, is_first: bool) -> bool:
+        """Pack one job of at most `most` tasks and submit it; False if nothing fits or nothing is left."""
         name = uuid.uuid4().hex
         path = self._folder / f"{name}.jsonl"
-        packed = await self._pack(path, free_tokens, first)
-        if packed is None:
+        packed = await self._pack(path, most, free_tokens, is_first)
+        if not packed.tasks:
             path.unlink(missing_ok=True)
             return False
-        tasks, tokens, usd = packed
-        file_name = f"sg-{name}"
-
-        def note() -> None:
-            db = self.desk.ledger.connection
-            values = (name, "creating", self.desk.recipe.config.model.name, f"files/{file_name}", len(tasks), tokens)
-            db.execute(
-                "INSERT INTO batch_job (display_name, state, model, input_file, task_count, tokens, reserved_usd, "
-                "created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, usd, time.time()),
-            )
-            self.desk.ledger.submit(name, tasks)
-
-        await self.desk.journal.write(note)
-        made = await self._create(path, file_name, name)
+        model = self.pipeline.recipe.config.model.name
+        job = RecordedJob(name, None, f"files/sg-{name}", time.time(), packed.tokens, packed.usd)
+        # In the ledger before it is created, so that a crash from here on leaves a name to look for.
+        await self._journal.write(lambda: batch_jobs.add_job(self._ledger, job, model, packed.tasks))
+        made = await self._create(path, job)
         path.unlink()
         if isinstance(made, Failure):
-            wave = Wave(name, None, f"files/{file_name}", time.time(), tokens, usd)
-            await self._close_wave(wave, made.sentence())
+            await self._close(job, made.sentence())
             if made.kind in (Kind.CONFIG, Kind.UNCLEAR, Kind.TIER_CAP):
                 self.stop(ServiceRefusedError(f"The service refuses the batch job: {made.sentence()}"))
             else:
-                await self._sleep(self.desk.recipe.config.retry.backoff_s)
+                await self._sleep(self.pipeline.recipe.config.retry.backoff_s)
             return False
-        log.info("batch job %s: %d clips submitted", made.name, len(tasks))
-        await self._write_job(name, made.name)
+        log.info("batch job %s: %d videos submitted", made.name, len(packed.tasks))
+        await self._confirm(name, made.name)
         return True
 
-    async def _create(self, path: Path, file_name: str, display_name: str) -> BatchJob | Failure:
-        self._store.hold(f"files/{file_name}", path.stat().st_size)
-        stored = await self._service.upload(path, file_name, "jsonl")
+    async def _create(self, path: Path, job: RecordedJob) -> BatchJob | Failure:
+        assert job.input_file is not None
+        self._store.hold(job.input_file, path.stat().st_size)
+        stored = await self._service.upload(path, job.input_file.removeprefix("files/"), "jsonl")
         if isinstance(stored, Failure):
             return stored
-        return await self._service.create_batch(self.desk.recipe.config.model.name, stored.name, display_name)
+        return await self._service.create_batch(self.pipeline.recipe.config.model.name, stored.name, job.display_name)
 
-    async def _pack(self, path: Path, free_tokens: int, first: bool) -> tuple[list[tuple[str, str]], int, float] | None:
-        """Write pending clips into a job's file until one limit is reached: bytes, clips, tokens, budget, canary."""
-        desk, limit = self.desk, await self._next_size()
-        tasks: list[tuple[str, str]] = []
+    async def _pack(self, path: Path, most: int, free_tokens: int, is_first: bool) -> _Pack:
+        """Write pending tasks into a job's file until a limit is reached: bytes, tasks, tokens, budget or store.
+
+        Tasks are claimed in small groups, because their number per job is only known once their files are encoded.
+        Claimed tasks that do not fit are released.
+        """
+        pipeline, packed = self.pipeline, _Pack()
         left: list[Task] = []
-        size, tokens, usd = 0, 0, 0.0
-        room = self._store.room_bytes
         with path.open("wb") as stream:
-            while len(tasks) < limit and not left and self.end is None:
-                name, now, wanted = desk.recipe.name, time.time(), min(limit - len(tasks), 256)
-                claimed = await desk.journal.write(partial(desk.ledger.claim, name, now, wanted))
+            while len(packed.tasks) < most and not packed.is_full and self.end is None:
+                wanted = min(most - len(packed.tasks), CLAIMED_AT_ONCE)
+                claim = partial(self._ledger.claim, pipeline.recipe.name, time.time(), wanted)
+                claimed = await self._journal.write(claim)
                 if not claimed:
                     break
                 for number, task in enumerate(claimed):
-                    made = await self._line(task)
-                    if made is None:
+                    line = await self._line(task)
+                    if line is None:
                         continue
-                    line, film, expected, worst = made
-                    no_room = size + len(line) > room
-                    too_much = size + len(line) > self._config.max_bytes or tokens + expected > free_tokens
-                    if no_room or (too_much and (tasks or not first)):
-                        left = claimed[number:]
-                        if no_room and not tasks and first:
-                            self._store.say_full()
-                            await self._store.sweep()
+                    if not await self._fits(line, packed, free_tokens, is_first):
+                        packed.is_full, left = True, claimed[number:]
                         break
-                    if not desk.purse.reserve(worst):
-                        left = claimed[number:]
-                        if not tasks and first:
-                            self.stop(_budget_error(desk))
-                        break
-                    stream.write(line)
-                    tasks.append((task.task_key, _described(film)))
-                    size, tokens, usd = size + len(line), tokens + expected, usd + worst
-        await desk.journal.write(lambda: desk.ledger.release(desk.recipe.name, [task.task_key for task in left]))
-        return (tasks, tokens, usd) if tasks else None
+                    stream.write(line.data)
+                    packed.tasks.append((task.task_key, _media_as_json(line.file)))
+                    packed.size += len(line.data)
+                    packed.tokens += line.tokens
+                    packed.usd += line.worst_usd
+        release = partial(self._ledger.release, pipeline.recipe.name, [task.task_key for task in left])
+        await self._journal.write(release)
+        return packed
 
-    async def _line(self, task: Task) -> tuple[bytes, Film, int, float] | None:
-        """A clip's line, film, expected tokens and worst cost; None when its film cannot be sent."""
-        desk = self.desk
-        clip = clip_of_task(task)
-        film = await desk.films.prepare(clip, force_proxy=bool(task.tries.get(PROXY)))
-        if isinstance(film, Failure):
-            settled = desk.outcomes.settle(Sent(task, clip, None, "none", time.time()), film)
-            await desk.journal.write(lambda: desk.ledger.end_task(task, settled.task))
+    async def _fits(self, line: _Line, packed: _Pack, free_tokens: int, is_first: bool) -> bool:
+        """Whether a line fits into the job; its cost is then reserved.
+
+        `is_first`: no other job is unfinished. A first line that exceeds the limits of bytes or tokens is then sent
+        alone, since waiting would never make room for it. If the store or the budget has no room for it, nothing in
+        flight can make room, so the store is looked at again, and the run stops for the budget.
+        """
+        is_alone = is_first and not packed.tasks
+        size = packed.size + len(line.data)
+        if size > self._store.room_bytes:
+            if is_alone:
+                self._store.say_full()
+                await self._store.sweep()
+            return False
+        if (size > self._config.max_bytes or packed.tokens + line.tokens > free_tokens) and not is_alone:
+            return False
+        if not self.pipeline.budget.reserve(line.worst_usd):
+            if is_alone:
+                self.stop(self.pipeline.budget.exceeded())
+            return False
+        return True
+
+    async def _line(self, task: Task) -> _Line | None:
+        """A task's line of the input file; None if its video cannot be sent, which is recorded as its result."""
+        pipeline, tries = self.pipeline, dict(task.tries)
+        item = item_of_task(task)
+        file = await pipeline.media.prepare(item, force_proxy=bool(tries.get(PROXY)))
+        if isinstance(file, Failure):
+            settled = pipeline.outcomes.settle(Sent(task, item, None, "none", time.time()), file)
+            await self._journal.write(lambda: self._ledger.end_task(task, settled.task))
             self._watch(settled, self)
             return None
-        tries = dict(task.tries)
-        expected = desk.recipe.expected_tokens(clip)
-        line = self._service.batch_line(task.task_key, desk.recipe.request(clip, film, "", tries)) + b"\n"
-        worst = desk.forecast.worst_usd(expected, desk.recipe.longest(tries))
-        return line, film, desk.forecast.tokens(expected), worst
+        expected = pipeline.recipe.expected_tokens(item)
+        data = self._service.batch_line(task.task_key, pipeline.recipe.request(item, file, "", tries)) + b"\n"
+        worst = pipeline.forecast.worst_usd(expected, pipeline.recipe.longest(tries))
+        return _Line(task, data, file, pipeline.forecast.tokens(expected), worst)
 
     async def _read_finished(self) -> int:
-        """Read the jobs that have ended; gives their number."""
+        """Read the jobs that have ended, and cancel the ones that stall; returns their number."""
         count = 0
-        for wave in await self._waves():
-            assert wave.job_name is not None
-            job = await self._service.get_batch(wave.job_name)
+        for recorded in await self._jobs():
+            assert recorded.job_name is not None
+            job = await self._service.get_batch(recorded.job_name)
             if isinstance(job, Failure):
+                # The service no longer has the job. Other failures are temporary: the next look decides.
                 if job.kind in (Kind.CONFIG, Kind.LOST_FILE):
-                    await self._close_wave(wave, job.sentence())
+                    await self._close(recorded, job.sentence())
                 continue
-            if job.state in _DONE:
-                await self._read(wave, job)
+            if job.state in _ENDED:
+                await self._read(recorded, job)
                 count += 1
-            elif time.time() - wave.created > self._config.stall_hours * 3600:
+            elif time.time() - recorded.created > self._config.stall_hours * 3600:
                 log.info("batch job %s is not done after %g hours: cancelled", job.name, self._config.stall_hours)
                 await self._service.cancel_batch(job.name)
-                await self._close_wave(wave, "stalled")
-                self._note_yield(False)
+                await self._close(recorded, "stalled")
+                self._note_answers(False)
                 count += 1
         return count
 
-    async def _read(self, wave: Wave, job: BatchJob) -> None:
-        """Record the answers of an ended job; clips without one go back to pending."""
+    async def _read(self, recorded: RecordedJob, job: BatchJob) -> None:
+        """Record the answers of an ended job; tasks without one become pending again.
+
+        Jobs that expired, failed or were cancelled may have a result file with the answers up to that moment.
+        """
         if job.state != "SUCCEEDED":
             log.info("batch job %s ended as %s: %s", job.name, job.state.lower(), job.error or "no reason given")
         unknown, before = 0, self.counts.requests
         if job.result_file:
-            path = self._folder / f"{wave.display_name}.results.jsonl"
+            path = self._folder / f"{recorded.display_name}.results.jsonl"
             failed = await self._service.download(job.result_file, path)
             if failed is not None:
-                log.info("the results of %s cannot be fetched yet: %s", job.name, failed.sentence())
+                # The job stays unfinished in the ledger, so the next look tries again.
+                log.info("the results of %s cannot be downloaded yet: %s", job.name, failed.sentence())
                 return
-            waiting = await self.desk.journal.write(lambda: self._tasks_of(wave.display_name))
+            waiting = await self._journal.write(lambda: self._unanswered(recorded.display_name))
             with path.open("rb") as stream:
                 for line in stream:
-                    unknown += not await self._ingest(line, waiting, wave)
+                    unknown += not await self._ingest(line, waiting, recorded)
             path.unlink()
         if unknown:
             log.info("batch job %s: %d lines with unknown or repeated keys were left out", job.name, unknown)
-        await self._close_wave(wave, job.state.lower())
-        self._note_yield(self.counts.requests > before)
-        if self.end is None and not await self._nothing_left():
-            await self._judge_canary()
+        await self._close(recorded, job.state.lower())
+        self._note_answers(self.counts.requests > before)
+        await self._judge_canary()
 
-    def _note_yield(self, any_answer: bool) -> None:
-        """Three jobs in a row without one answer will not be followed by a better one."""
-        self._barren = 0 if any_answer else self._barren + 1
-        if self._barren >= _MAX_BARREN:
+    async def _judge_canary(self) -> None:
+        """Stop if the canary is complete and differs from the estimate, as long as there is something left to save."""
+        if self.end is not None or await self._nothing_left() or await self.canary.missing():
+            return
+        if (error := await self.canary.error()) is not None:
+            self.stop(error)
+
+    def _note_answers(self, has_answers: bool) -> None:
+        """Stop after several jobs in a row without one answer: each of them takes up to a day and obtains nothing."""
+        self._unanswered_jobs = 0 if has_answers else self._unanswered_jobs + 1
+        if self._unanswered_jobs >= _MAX_UNANSWERED_JOBS:
             self.stop(
                 ServiceRefusedError(
-                    f"{self._barren} batch jobs in a row gave no answer: finish with captioner=gemini, which goes on "
-                    "with the same ledger."
+                    f"{self._unanswered_jobs} batch jobs in a row returned no answer: finish with captioner=gemini, "
+                    "which continues with the same ledger."
                 )
             )
 
-    async def _ingest(self, line: bytes, waiting: dict[str, tuple[Task, str]], wave: Wave) -> bool:
-        """Record a line of a result file; False when its key is unknown or was there before."""
+    async def _ingest(self, line: bytes, waiting: dict[str, tuple[Task, str]], recorded: RecordedJob) -> bool:
+        """Record a line of a result file; False if its key is unknown or came before.
+
+        Services have returned lines of other jobs, and the same line twice. Each task is therefore removed from
+        `waiting` with its first line. One line is one transaction: a crash in the middle of a file repeats no line,
+        because the next process reads only the tasks that are still `submitted`.
+        """
         read = self._service.read_batch_line(line)
         found = waiting.pop(read[0], None) if read is not None else None
         if read is None or found is None:
             return not line.strip()
-        desk, (task, film) = self.desk, found
-        sent = Sent(task, clip_of_task(task), _film(film), "batch", wave.created, wave.job_name)
-        settled = desk.outcomes.settle(sent, read[1])
+        pipeline, (task, media) = self.pipeline, found
+        file = _media_from_json(media)
+        sent = Sent(task, item_of_task(task), file, "batch", recorded.created, recorded.job_name)
+        settled = pipeline.outcomes.settle(sent, read[1])
 
         def write() -> None:
-            attempt = desk.ledger.begin_attempt(task, "batch", 0, 0.0)
-            desk.ledger.end_attempt(attempt, settled.attempt)
-            desk.ledger.end_task(task, settled.task)
+            # The cost was reserved with the job, so the attempt reserves nothing.
+            attempt = self._ledger.begin_attempt(task, "batch", 0, 0.0)
+            self._ledger.end_attempt(attempt, settled.attempt)
+            self._ledger.end_task(task, settled.task)
 
-        await desk.journal.write(write)
-        desk.purse.settle(0.0, settled.attempt.cost_usd)
+        await self._journal.write(write)
+        pipeline.budget.settle(0.0, settled.attempt.cost_usd)
         self._react(settled)
         return True
 
-    async def _close_wave(self, wave: Wave, why: str) -> None:
-        """The job is over: what it still holds goes back to pending, its file goes away."""
+    async def _close(self, job: RecordedJob, reason: str) -> None:
+        """End a job: its unanswered tasks become pending, its reserved cost is free, its input file is deleted."""
+        await self._journal.write(lambda: batch_jobs.close_job(self._ledger, job.display_name, reason))
+        self.pipeline.budget.settle(job.reserved_usd, 0.0)
+        if job.input_file:
+            await self._store.let_go(job.input_file)
 
-        def write() -> None:
-            db = self.desk.ledger.connection
-            db.execute(
-                "UPDATE batch_job SET state='closed', error=? WHERE display_name=?", (why[:300], wave.display_name)
-            )
-            db.execute(
-                "UPDATE task SET state='pending', batch_job=NULL WHERE batch_job=? AND state='submitted'",
-                (wave.display_name,),
-            )
+    async def _confirm(self, display_name: str, job_name: str) -> None:
+        await self._journal.write(lambda: batch_jobs.confirm_job(self._ledger, display_name, job_name))
 
-        await self.desk.journal.write(write)
-        self.desk.purse.settle(wave.reserved_usd, 0.0)
-        if wave.input_file:
-            await self._store.let_go(wave.input_file)
+    async def _jobs(self) -> list[RecordedJob]:
+        return await self._journal.write(lambda: batch_jobs.unfinished_jobs(self._ledger))
 
-    async def _write_job(self, display_name: str, job_name: str) -> None:
-        def write() -> None:
-            self.desk.ledger.connection.execute(
-                "UPDATE batch_job SET state='submitted', job_name=? WHERE display_name=?", (job_name, display_name)
-            )
+    def _unanswered(self, display_name: str) -> dict[str, tuple[Task, str]]:
+        """The unanswered tasks of a job by the keys that its lines may have.
 
-        await self.desk.journal.write(write)
-
-    async def _waves(self) -> list[Wave]:
-        def read() -> list[Any]:
-            query = (
-                "SELECT display_name, job_name, input_file, created, tokens, reserved_usd FROM batch_job "
-                "WHERE state IN ('creating', 'submitted') ORDER BY created"
-            )
-            return self.desk.ledger.connection.execute(query).fetchall()
-
-        return [Wave(*row) for row in await self.desk.journal.write(read)]
-
-    def _tasks_of(self, display_name: str) -> dict[str, tuple[Task, str]]:
-        return {task.task_key: (task, film) for task, film in self.desk.ledger.submitted(display_name)}
+        A job that was submitted before its recipe was renamed has the keys of the former name.
+        """
+        former = self.pipeline.recipe.former_name
+        found = {}
+        for task, media in batch_jobs.unanswered_tasks(self._ledger, display_name):
+            found[task.task_key] = found[task_key(task.item_key, former)] = task, media
+        return found
 
     async def _nothing_left(self) -> bool:
-        name = self.desk.recipe.name
-        return await self.desk.journal.write(lambda: self.desk.ledger.next_due(name)) is None
-
-    async def _next_size(self) -> int:
-        """Clips of the next job: the canary's first, while it has not been judged."""
-        return self.desk.recipe.config.canary if await self._canary_open() else self._config.max_tasks
-
-    async def _canary_open(self) -> bool:
-        desk, wanted = self.desk, self.desk.recipe.config.canary
-        if not wanted or desk.num_clips <= wanted:
-            return False
-        first = await desk.journal.write(
-            lambda: list(reading.first_results(desk.ledger.connection, desk.recipe.name, wanted))
-        )
-        return len(first) < wanted
-
-    async def _canary_is_out(self) -> bool:
-        """Whether the canary's job is in flight: then nothing else is submitted."""
-        return bool(await self._waves()) and await self._canary_open()
-
-    async def _judge_canary(self) -> None:
-        desk, wanted = self.desk, self.desk.recipe.config.canary
-        if not wanted or desk.num_clips <= wanted:
-            return
-        name = desk.recipe.name
-        first = await desk.journal.write(lambda: list(reading.first_results(desk.ledger.connection, name, wanted)))
-        if len(first) >= wanted and (complaint := canary_report(desk, first).complaint()):
-            self.stop(CanaryError(f"Canary: {complaint}"))
+        name = self.pipeline.recipe.name
+        return await self._journal.write(lambda: self._ledger.next_due(name)) is None
 
     async def _sleep(self, seconds: float) -> None:
+        """Wait in short steps, so that an interrupt is noticed at once."""
         until = time.monotonic() + seconds
         while self.end is None and time.monotonic() < until:
             await asyncio.sleep(min(0.2, max(until - time.monotonic(), 0.0)))
 
 
-def _described(film: Film) -> str:
-    """What a record says of a film, as JSON: when the answer comes, the film itself may be a proxy long deleted."""
-    values = (film.mime_type, film.size, film.media_sha256, film.has_audio, film.proxy)
-    return json.dumps(values)
+def _media_as_json(file: MediaFile) -> str:
+    """What a record says of a sent file. It is kept, because a proxy is deleted long before its answer arrives."""
+    return json.dumps((file.mime_type, file.size, file.media_sha256, file.has_audio, file.proxy))
 
 
-def _film(described: str) -> Film:
-    mime_type, size, digest, has_audio, proxy = json.loads(described)
-    return Film(mime_type, Path(), size, None, digest, has_audio, proxy)
-
-
-def _budget_error(desk: Desk) -> SgError:
-    purse = desk.purse
-    return BudgetReachedError(
-        f"The budget of ${purse.budget_usd:.2f} is reached: ${purse.spent_usd:.4f} are spent, and one more request "
-        "could pass it. Captions so far are kept; go on with a larger captioner.budget_usd."
-    )
+def _media_from_json(media: str) -> MediaFile:
+    mime_type, size, digest, has_audio, proxy = json.loads(media)
+    return MediaFile(mime_type, Path(), size, None, digest, has_audio, proxy)

@@ -1,11 +1,10 @@
-"""What ends or suspends a run: the budget, the day's quota, a canary that disagrees with the estimate."""
+"""What ends or suspends a run: the budget, the daily quota, and errors of the service."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sg.caption.hosted.settings import QuotaConfig
 from sg.caption.ledger.reading import pacific_midnight
@@ -15,19 +14,19 @@ _ROUNDING_USD = 1e-9
 
 
 class BudgetReachedError(SgError):
-    """The next request could pass the budget."""
+    """The next request could exceed the budget."""
 
     exit_code = ExitCode.BUDGET
 
 
 class QuotaExhaustedError(SgError):
-    """The provider's quota of the day, or its spending cap, is used up."""
+    """The daily quota or the spending cap of the provider is used up."""
 
     exit_code = ExitCode.QUOTA
 
 
 class ModelDriftError(SgError):
-    """Another model answered than the one that was asked."""
+    """A model answered that is not the requested one."""
 
     exit_code = ExitCode.MODEL_DRIFT
 
@@ -37,20 +36,23 @@ class ServiceRefusedError(SgError):
 
 
 class CanaryError(SgError):
-    """The first clips cost other than estimated, or too many were rejected."""
+    """The first videos did not cost what was estimated, or too many of them have no caption."""
 
 
-class Purse:
-    """Money: what is spent, and what requests in flight may still cost, against the budget."""
+class Budget:
+    """The costs so far and the maximum costs of the requests in flight, against a limit, all in USD.
 
-    def __init__(self, budget_usd: float, spent_usd: float) -> None:
-        self.budget_usd, self.spent_usd, self.reserved_usd = budget_usd, spent_usd, 0.0
+    The maximum cost of a request is reserved before it leaves, so the limit holds whatever the answers cost.
+    """
+
+    def __init__(self, limit_usd: float, spent_usd: float) -> None:
+        self.limit_usd, self.spent_usd, self.reserved_usd = limit_usd, spent_usd, 0.0
         self._settled = asyncio.Event()
 
-    async def set_aside(self, usd: float) -> bool:
-        """Reserve, after waiting for requests in flight if those leave too little; False when it could pass the budget.
+    async def reserve_when_free(self, usd: float) -> bool:
+        """Reserve `usd`; False if that could exceed the limit even after all requests in flight have ended.
 
-        A request costs less than it may at most, so the end of one can make room for the next.
+        A request usually costs less than was reserved for it, so the end of one can make room for the next.
         """
         while not self.reserve(usd):
             if not self.reserved_usd:
@@ -60,22 +62,32 @@ class Purse:
         return True
 
     def reserve(self, usd: float) -> bool:
-        """Set aside what a request may cost at most; False when that could pass the budget."""
-        if self.spent_usd + self.reserved_usd + usd > self.budget_usd:
+        """Reserve the maximum cost of a request; False if that could exceed the limit."""
+        if self.spent_usd + self.reserved_usd + usd > self.limit_usd:
             return False
         self.reserved_usd += usd
         return True
 
     def settle(self, reserved_usd: float, cost_usd: float) -> None:
-        """The true cost of a request in place of what was set aside."""
+        """Replace the reserved cost of a request by its actual cost."""
         left = self.reserved_usd - reserved_usd
         self.reserved_usd = left if left > _ROUNDING_USD else 0.0
         self.spent_usd += cost_usd
         self._settled.set()
 
+    def exceeded(self) -> BudgetReachedError:
+        """The error of a run that this budget ends."""
+        return BudgetReachedError(
+            f"The budget of ${self.limit_usd:.2f} is reached: ${self.spent_usd:.4f} are spent, and one more request "
+            "could exceed it. The captions so far are kept; continue with a larger captioner.budget_usd."
+        )
+
 
 class DailyQuota:
-    """Requests of the provider's day, which ends at midnight in California (23 or 25 hours long twice a year)."""
+    """Counts the requests of the provider's day, which ends at midnight in California.
+
+    Two days of the year have 23 and 25 hours there. `counted` returns the number of requests since a time.
+    """
 
     def __init__(
         self, quota: QuotaConfig, counted: Callable[[float], int], now: Callable[[], float] = time.time
@@ -87,11 +99,11 @@ class DailyQuota:
         self._suspended_until = 0.0
 
     def suspend(self) -> None:
-        """The service says that the day's quota is used up, whatever we counted."""
+        """Send nothing until the next day: the service reports that the quota is used up, whatever was counted here."""
         self._suspended_until = pacific_midnight(self._now(), 1)
 
     def free_at(self) -> float:
-        """When the next request may leave: 0 for now, else the end of the provider's day."""
+        """When the next request may leave: 0 for now, else the end of the provider's day as a time stamp."""
         now = self._now()
         if now >= self._day_ends:
             self._day_ends, self._used = pacific_midnight(now, 1), 0
@@ -102,33 +114,5 @@ class DailyQuota:
         return 0.0
 
     def count(self) -> None:
-        """One request leaves."""
+        """Count one request."""
         self._used += 1
-
-
-@dataclass(frozen=True, slots=True)
-class CanaryReport:
-    """The first clips: what they cost a clip, what was estimated, and the share that got no caption."""
-
-    clips: int
-    mean_usd: float
-    estimated_usd: float
-    mean_input: float
-    mean_output: float
-    rejected: float
-
-    def complaint(self) -> str:
-        """What speaks against going on; empty when nothing does."""
-        if self.rejected > 0.1:
-            return (
-                f"{self.rejected:.0%} of the first {self.clips} clips got no usable caption (10% are allowed): look at "
-                "them with `python -m sg.caption audit`, or go on with captioner.canary=0."
-            )
-        if self.estimated_usd > 0 and abs(self.mean_usd / self.estimated_usd - 1) > 0.3:
-            return (
-                f"the first {self.clips} clips cost ${self.mean_usd:.6f} each, the estimate was "
-                f"${self.estimated_usd:.6f} (mean tokens {self.mean_input:.0f} in, {self.mean_output:.0f} out): set "
-                f"captioner.assumed_output_tokens={self.mean_output:.0f} and captioner.assumed_prompt_tokens to match, "
-                "see the estimate with dry_run=true, or go on with captioner.canary=0."
-            )
-        return ""

@@ -1,4 +1,4 @@
-"""Films on their way to a service: inline, uploaded, or as a small proxy at one frame a second."""
+"""Video files on their way to a service: inside the request, uploaded, or as a small proxy at one frame per second."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sg.artefacts.names import resolve_inside
-from sg.caption.hosted.engine.clips import Clip
+from sg.caption.hosted.engine.items import CaptionItem
 from sg.caption.hosted.engine.proxies import make_proxy
 from sg.caption.hosted.services.records import Failure, Kind
 from sg.core.errors import DataError
 
 INLINE_LIMIT = 18_000_000
-"""Bytes of an encoded request that is sent inline; the service takes 20 MB."""
+"""The maximum number of bytes of an encoded request; the service takes 20 MB."""
 UPLOAD_LIMIT = 2_000_000_000
+_SMALL = 2**16
+"""Files below this are read on the event loop: a thread would cost more than the reading."""
 _MIME = {
     "mp4": "video/mp4", "m4v": "video/mp4", "mpeg": "video/mpeg", "mpg": "video/mpg", "mov": "video/mov",
     "avi": "video/avi", "flv": "video/x-flv", "webm": "video/webm", "wmv": "video/wmv", "3gp": "video/3gpp",
@@ -26,8 +28,11 @@ _SOUND_WEBM = re.compile(rb"A_(?:OPUS|VORBIS|AAC|MPEG)")
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
-    """A film ready to be sent: `data` when inline, else the `path` to upload. `media_sha256` is of what is sent."""
+class MediaFile:
+    """A file that is ready to be sent: `data` if inside the request, else the `path` to upload.
+
+    `size` (bytes) and `media_sha256` are those of what is sent, which may be a proxy.
+    """
 
     mime_type: str
     path: Path
@@ -38,43 +43,54 @@ class Film:
     proxy: bool = False
 
 
-class Films:
-    """Reads the films of a data folder and decides how each is sent."""
+class MediaFiles:
+    """Reads the video files of a data set and decides how each is sent.
+
+    Args:
+        videos: the folder of the video files.
+        transport: `captioner.transport`.
+        proxies: the folder in which proxies are made.
+        can_upload: whether files that are too large for a request may be uploaded.
+        timeout_s: the maximum time to make one proxy.
+    """
 
     def __init__(self, videos: Path, transport: str, proxies: Path, *, can_upload: bool, timeout_s: float) -> None:
         self._videos, self._transport, self._proxies = videos, transport, proxies
         self._can_upload, self._timeout_s = can_upload, timeout_s
+        # One proxy at a time: decoding and encoding use all cores by themselves.
         self._making = asyncio.Semaphore(1)
 
-    async def prepare(self, clip: Clip, *, force_proxy: bool = False) -> Film | Failure:
-        """The film of a clip; a film that cannot be read is a MEDIA failure."""
+    async def prepare(self, item: CaptionItem, *, force_proxy: bool = False) -> MediaFile | Failure:
+        """The file of a video; a file that cannot be read is a MEDIA failure."""
         try:
-            path = resolve_inside(self._videos, clip.path)
+            path = resolve_inside(self._videos, item.path)
             size = path.stat().st_size
         except (DataError, OSError) as error:
-            return Failure(Kind.MEDIA, f"the film cannot be read: {error}"[:300])
+            return Failure(Kind.MEDIA, f"the video file cannot be read: {error}"[:300])
         if not size:
-            return Failure(Kind.MEDIA, "the film is empty")
+            return Failure(Kind.MEDIA, "the video file is empty")
         mime = _MIME.get(path.suffix.lower().lstrip("."))
         how = self._choose(size, mime)
         if how == "proxy" or force_proxy:
             async with self._making:
-                made = await asyncio.to_thread(make_proxy, path, self._proxies, clip, self._timeout_s)
+                made = await asyncio.to_thread(make_proxy, path, self._proxies, self._timeout_s)
             if isinstance(made, Failure):
                 return made
-            film = await asyncio.to_thread(_read, made, "video/mp4", made.stat().st_size * 4 // 3 < INLINE_LIMIT)
+            proxy = await asyncio.to_thread(_read, made, "video/mp4", made.stat().st_size * 4 // 3 < INLINE_LIMIT)
             made.unlink()
-            # A proxy has no sound track, but that says nothing about the film's own.
-            return Film(film.mime_type, film.path, film.size, film.data, film.media_sha256, clip.has_audio, proxy=True)
+            # A proxy has no sound track, which says nothing about the sound of the video.
+            return MediaFile(
+                proxy.mime_type, proxy.path, proxy.size, proxy.data, proxy.media_sha256, item.has_audio, proxy=True
+            )
         assert mime is not None
-        if size < 2**16:
+        if size < _SMALL:
             return _read(path, mime, how == "inline")
         return await asyncio.to_thread(_read, path, mime, how == "inline")
 
     def _choose(self, size: int, mime: str | None) -> str:
         if mime is None or self._transport == "proxy":
             return "proxy"
-        fits = size * 4 // 3 <= INLINE_LIMIT
+        fits = size * 4 // 3 <= INLINE_LIMIT  # base64 makes four bytes of three
         if self._transport == "inline":
             return "inline" if fits else "proxy"
         if self._transport == "upload" or not fits:
@@ -82,20 +98,20 @@ class Films:
         return "inline"
 
 
-def _read(path: Path, mime: str, inline: bool) -> Film:
+def _read(path: Path, mime: str, inline: bool) -> MediaFile:
     if inline:
         data = path.read_bytes()
-        return Film(mime, path, len(data), data, hashlib.sha256(data).hexdigest(), has_sound(data, mime))
+        return MediaFile(mime, path, len(data), data, hashlib.sha256(data).hexdigest(), has_sound(data, mime))
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         stream.seek(0)
         audio = has_sound(stream.read(2**20), mime)
-    # The index of a large mp4 may lie at its end: then its sound stays unknown.
-    return Film(mime, path, path.stat().st_size, None, digest, audio or None)
+    # The index of a large mp4 may be at its end: its sound is then unknown, not absent.
+    return MediaFile(mime, path, path.stat().st_size, None, digest, audio or None)
 
 
 def has_sound(data: bytes, mime: str) -> bool | None:
-    """Whether an mp4, mov or webm film declares a sound track; None for containers that are not looked into."""
+    """Whether an mp4, mov or webm file declares a sound track; None for containers that are not examined."""
     if mime in ("video/mp4", "video/mov", "video/3gpp") and b"moov" in data:
         return _SOUND_MP4.search(data) is not None
     if mime == "video/webm" and b"V_" in data:

@@ -1,4 +1,4 @@
-"""From an answer or a failure to what the ledger records: class, gates, cost, the clip's next state, provenance."""
+"""From an answer or a failure to what the ledger records: class, gates, cost, the next state, provenance."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sg.caption.hosted.engine import proxies
-from sg.caption.hosted.engine.clips import Clip
-from sg.caption.hosted.engine.media import Film
+from sg.caption.hosted.engine.items import CaptionItem
+from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.engine.retries import Decision, decide
 from sg.caption.hosted.pricing import Price
@@ -28,11 +28,11 @@ _VARIANT = re.compile(r"-(\d{2,}.*|preview.*|exp.*|latest)")
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One request that left: for which clip, with which film, how and when."""
+    """One request that left: its task, its video, what was sent, how and when."""
 
     task: Task
-    clip: Clip
-    film: Film | None
+    item: CaptionItem
+    file: MediaFile | None
     transport: str
     started: float
     batch_job: str | None = None
@@ -40,7 +40,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Everything that follows from an outcome; `kind` is None for a caption that passed its gates."""
+    """What follows from an outcome; `kind` is None for a caption that passed the gates."""
 
     attempt: AttemptEnd
     task: TaskEnd
@@ -51,15 +51,15 @@ class Settled:
 
 
 class Outcomes:
-    """Settles outcomes for one recipe; `made_by` is what every record says of the run."""
+    """Settles outcomes for one recipe; `origin` are the values of the run that every record repeats."""
 
-    def __init__(self, recipe: Recipe, price: Price, made_by: Mapping[str, Any], *, draw: random.Random) -> None:
-        self._recipe, self._price, self._made_by, self._draw = recipe, price, dict(made_by), draw
+    def __init__(self, recipe: Recipe, price: Price, origin: Mapping[str, Any], *, draw: random.Random) -> None:
+        self._recipe, self._price, self._origin, self._draw = recipe, price, dict(origin), draw
         self.any_success = False
         self.quota_streak = 0
 
     def settle(self, sent: Sent, outcome: Answer | Failure) -> Settled:
-        """What to record and to do."""
+        """What to record and what to do next."""
         if isinstance(outcome, Failure):
             return self._failed(sent, outcome)
         self.quota_streak = 0
@@ -113,12 +113,12 @@ class Outcomes:
             retry_after_s=retry_after_s,
             streak=self.quota_streak,
             any_success=self.any_success,
-            can_proxy=not (sent.film and sent.film.proxy),
+            can_proxy=not (sent.file and sent.file.proxy),
             draw=self._draw,
         )
 
     def _caption(self, answer: Answer) -> tuple[str, dict[str, Any] | None]:
-        """The caption of an answer, and the whole form when one was asked for."""
+        """The caption of an answer, and the whole form if the prompt asks for one."""
         if not self._recipe.prompt.schema:
             return answer.text.strip(), None
         try:
@@ -128,11 +128,11 @@ class Outcomes:
             return answer.text.strip(), {"refused": True, "refusal_reason": "the answer does not fit the form"}
 
     def _judged(self, sent: Sent, answer: Answer, text: str, form: Mapping[str, Any] | None) -> Judged:
-        clip, film = sent.clip, sent.film
+        item, file = sent.item, sent.file
         return Judged(
             text,
-            clip.duration_s,
-            clip.has_audio if clip.has_audio is not None else (film.has_audio if film else None),
+            item.duration_s,
+            item.has_audio if item.has_audio is not None else (file.has_audio if file else None),
             answer.finish_reason,
             self._recipe.config.language,
             None if form is None else str(form.get("audio", "unclear")),
@@ -149,20 +149,20 @@ class Outcomes:
         decision: Decision,
         drift: str,
     ) -> str:
-        """The provenance of a result as JSON (the caption itself and the task's keys stand beside it)."""
-        clip, film, recipe = sent.clip, sent.film, self._recipe
+        """The provenance of a result as JSON, without the caption and the keys, which have columns of their own."""
+        item, file, recipe = sent.item, sent.file, self._recipe
         proxy = {"fps": proxies.FPS, "short_side": proxies.SHORT_SIDE, "codec": proxies.CODEC}
         values = {
-            **self._made_by,
-            "source": clip.source,
-            "split": clip.split,
-            "clip_start_s": _seconds(clip.start_ms),
-            "clip_end_s": _seconds(clip.end_ms),
-            "duration_s": clip.duration_s,
-            "has_audio": clip.has_audio if clip.has_audio is not None else (film.has_audio if film else None),
-            "media_sha256": film.media_sha256 if film else "",
-            "media_bytes": film.size if film else 0,
-            "proxy": proxy if film and film.proxy else None,
+            **self._origin,
+            "source": item.source,
+            "split": item.split,
+            "clip_start_s": _seconds(item.start_ms),
+            "clip_end_s": _seconds(item.end_ms),
+            "duration_s": item.duration_s,
+            "has_audio": item.has_audio if item.has_audio is not None else (file.has_audio if file else None),
+            "media_sha256": file.media_sha256 if file else "",
+            "media_bytes": file.size if file else 0,
+            "proxy": proxy if file and file.proxy else None,
             "structured": form,
             "finish_reason": answer.finish_reason,
             "block_reason": answer.block_reason,
@@ -178,13 +178,16 @@ class Outcomes:
             "cost_usd": cost,
             "started_at": _utc(sent.started),
             "finished_at": _utc(time.time()),
-            "source_licence": clip.licence,
+            "source_licence": item.licence,
         }
         return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
 def drifted(answered: str, asked: str) -> str:
-    """The model that answered when it is not the one that was asked; empty when it is."""
+    """The model that answered if it is not the requested one; empty if it is.
+
+    A dated or preview version of the requested model (`gemini-x-001`) is the requested model.
+    """
     version = answered.removeprefix("models/")
     same = not version or version == asked or (version.startswith(asked) and _VARIANT.fullmatch(version[len(asked) :]))
     return "" if same else version

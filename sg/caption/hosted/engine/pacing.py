@@ -1,8 +1,11 @@
-"""Pacing: how many requests, tokens and dollars may leave, counted as the provider counts them.
+"""Pacing: limits of requests, tokens and USD per window of time, counted as the provider counts them.
 
-Each limit holds in every window of its length, wherever the window begins: a log of what left decides, and an even
-spacing keeps a burst from using a minute up in its first second. A request arrives later than it leaves, and not always
-by the same time: it counts from its answer, by which it had arrived, or from `EDGE_S` after it left if that is earlier.
+Each limit holds in every window of its length, wherever the window starts: a sliding log decides. An even spacing keeps
+a burst from using up a minute in its first second.
+
+The provider counts a request when it arrives, which is later than it leaves, by a delay that varies. Two requests that
+leave 60 s apart may therefore arrive less than 60 s apart. So a request counts from the latest moment at which it can
+have arrived: from its answer, or from `EDGE_S` after it left if that is earlier.
 """
 
 from __future__ import annotations
@@ -14,28 +17,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 EDGE_S = 3.0
-"""Seconds within which a request whose answer takes longer has surely arrived."""
+"""Seconds after which a request has arrived, if its answer takes longer."""
 _BURST_S = 1.0
+"""Seconds by which requests may run ahead of the even spacing."""
 
 
 @dataclass(slots=True)
-class _Entry:
+class _WindowEntry:
     arrived_by: float
     amount: float
     inside: bool = True
 
 
 class Window:
-    """At most `limit` in any `seconds`; amounts may be corrected after they were counted."""
+    """At most `limit` in any `seconds`; amounts may be corrected after they were counted.
+
+    The sum of the log is kept up to date, so that a look costs no pass over the log.
+    """
 
     def __init__(self, name: str, limit: float, seconds: float, edge_s: float = EDGE_S) -> None:
         self.name, self.limit, self.seconds, self._edge_s = name, limit, seconds, edge_s
-        self._log: deque[_Entry] = deque()
+        self._log: deque[_WindowEntry] = deque()
         self._sum = 0.0
         self._even_from = 0.0
 
     def wait_s(self, amount: float, now: float) -> float:
-        """Seconds until `amount` may leave; one that is larger than the limit waits until nothing else is counted."""
+        """Seconds until `amount` may leave; one that is larger than the limit waits until the window is empty."""
         self._forget(now)
         spacing = max(self._even_from - _BURST_S - now, 0.0)
         if self._sum + amount <= self.limit or not self._log:
@@ -47,20 +54,20 @@ class Window:
                 return max(entry.arrived_by + self.seconds - now, spacing, 0.001)
         return max(self._log[-1].arrived_by + self.seconds - now, spacing, 0.001)
 
-    def count(self, amount: float, now: float) -> _Entry:
-        """Count what leaves now."""
-        entry = _Entry(now + self._edge_s, amount)
+    def count(self, amount: float, now: float) -> _WindowEntry:
+        """Count an amount that leaves now."""
+        entry = _WindowEntry(now + self._edge_s, amount)
         self._log.append(entry)
         self._sum += amount
         self._even_from = max(self._even_from, now) + amount * self.seconds / self.limit
         return entry
 
-    def answered(self, entry: _Entry, now: float) -> None:
-        """The request has arrived by now, so its window begins no later."""
+    def answered(self, entry: _WindowEntry, now: float) -> None:
+        """The request has an answer, so it has arrived by now: its window starts no later."""
         entry.arrived_by = min(entry.arrived_by, now)
 
-    def correct(self, entry: _Entry, amount: float) -> None:
-        """The true amount of what left."""
+    def correct(self, entry: _WindowEntry, amount: float) -> None:
+        """Replace the expected amount of a request by its actual amount."""
         if entry.inside:
             self._sum += amount - entry.amount
         self._even_from += (amount - entry.amount) * self.seconds / self.limit
@@ -72,17 +79,17 @@ class Window:
             self._sum -= entry.amount
             entry.inside = False
         if not self._log:
-            self._sum = 0.0
+            self._sum = 0.0  # removes accumulated rounding errors
 
 
 @dataclass(slots=True)
 class Reservation:
-    """What one request was counted as; settle it with the true numbers."""
+    """The entries of one request in all windows; settle it with the actual numbers."""
 
-    entries: list[tuple[Window, _Entry, str]]
+    entries: list[tuple[Window, _WindowEntry, str]]
 
     def settle(self, tokens: float, usd: float) -> None:
-        """The true tokens and dollars of the request."""
+        """Count the actual tokens and USD of the request."""
         now = time.monotonic()
         for window, entry, kind in self.entries:
             window.answered(entry, now)
@@ -91,7 +98,7 @@ class Reservation:
 
 
 class Pacer:
-    """Lets requests leave one after the other when every limit allows it."""
+    """Lets requests leave one after the other, when every limit allows it; `say` prints long waits."""
 
     def __init__(
         self,
@@ -115,7 +122,7 @@ class Pacer:
             window.count(_amount(kind, tokens, usd), time.monotonic() - age_s)
 
     def pause(self, seconds: float) -> None:
-        """Nobody leaves for this long."""
+        """Let no request leave for this long."""
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
     async def leave(self, tokens: float, usd: float) -> Reservation:
@@ -144,7 +151,10 @@ def _amount(kind: str, tokens: float, usd: float) -> float:
 
 
 class Concurrency:
-    """How many requests are in flight: one more after a round of good answers, fewer when the service groans."""
+    """The number of requests in flight: additive increase, multiplicative decrease.
+
+    The limit grows by 1 after a full round of successes, and shrinks to 0.7 of itself on quota and server errors.
+    """
 
     def __init__(self, lowest: int, highest: int, start: int = 8) -> None:
         self._lowest, self._highest = lowest, highest
@@ -155,16 +165,18 @@ class Concurrency:
         self._free = asyncio.Condition()
 
     async def enter(self) -> None:
-        """Wait for a place."""
+        """Wait until another request may be in flight."""
         async with self._free:
             await self._free.wait_for(lambda: self.in_flight < int(self.limit))
             self.in_flight += 1
 
-    async def leave(self, *, good: bool, groaned: bool, took_s: float) -> None:
-        """Give the place back, and say how the service did."""
+    async def leave(self, *, good: bool, overloaded: bool, took_s: float) -> None:
+        """End a request that took `took_s` seconds, with its outcome."""
         now = time.monotonic()
         self.in_flight -= 1
-        if groaned and now - self._shrunk > took_s:
+        # At most one decrease per round trip: errors of requests that left before the last decrease say nothing
+        # about the new limit.
+        if overloaded and now - self._shrunk > took_s:
             self.limit, self._shrunk, self._good = max(self.limit * 0.7, self._lowest), now, 0
         elif good:
             self._good += 1
@@ -174,8 +186,8 @@ class Concurrency:
             self._free.notify_all()
 
 
-class Breaker:
-    """Holds requests back while more than half of the last 50 answers are the service's own errors."""
+class CircuitBreaker:
+    """Holds requests back while more than half of the last 50 answers are server errors."""
 
     def __init__(self, pause_s: float = 15.0, longest_s: float = 300.0) -> None:
         self._last: deque[bool] = deque(maxlen=50)
@@ -185,7 +197,7 @@ class Breaker:
         self.open_until = 0.0
 
     async def enter(self) -> None:
-        """Wait while the service is down; then one request goes first and the others follow when it came back."""
+        """Wait while the breaker is open; afterwards one request tries the service before the others follow."""
         while self._is_open():
             async with self._probing:
                 if not self._is_open():
@@ -195,7 +207,7 @@ class Breaker:
                 return
 
     def note(self, ok: bool) -> float:
-        """Count an answer; gives the length of the pause that begins with it, else 0."""
+        """Count an answer; returns the length in seconds of the pause that starts with it, else 0."""
         self._last.append(ok)
         if ok:
             self._pause_s = self._first_pause

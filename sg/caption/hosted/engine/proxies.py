@@ -1,6 +1,7 @@
-"""Proxies: a film again as H.264 at one frame a second with a short side of at most 480 pixels.
+"""Proxies: small copies of video files, H.264 at one frame per second with a short side of at most 480 pixels.
 
-The services look at one frame a second anyway, so a proxy costs no sight; it is recorded with the caption.
+Services sample one frame per second by default, so a proxy loses no frame that they would see. Each caption records
+whether it was written from a proxy.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import contextlib
 import uuid
 from pathlib import Path
 
-from sg.caption.hosted.engine.clips import Clip
 from sg.caption.hosted.services.records import Failure, Kind
 from sg.core.errors import SgError
 from sg.video.workers import KillableWorker
@@ -20,32 +20,30 @@ CODEC = "h264"
 MAX_FRAMES = 3600
 
 
-def make_proxy(film: Path, folder: Path, clip: Clip, timeout_s: float) -> Path | Failure:
-    """Write the proxy of a film into `folder`, in a child process that is killed when the film hangs it."""
+def make_proxy(video: Path, folder: Path, timeout_s: float) -> Path | Failure:
+    """Write the proxy of a video file into `folder`, in a child process, which is killed if the file makes it hang."""
     target = folder / f"{uuid.uuid4().hex}.mp4"
     worker = KillableWorker()
     try:
-        start, end = clip.film_start_s, clip.film_end_s
-        worker.call(_encode, film, target, start, end, timeout_s=timeout_s)
+        worker.call(_encode, video, target, timeout_s=timeout_s)
     except (SgError, RuntimeError) as error:
         with contextlib.suppress(OSError):
             target.unlink()
-        return Failure(Kind.MEDIA, f"no proxy can be made of the film: {str(error).splitlines()[0]}"[:300])
+        return Failure(Kind.MEDIA, f"no proxy can be made of the video file: {str(error).splitlines()[0]}"[:300])
     finally:
         worker.close()
     return target
 
 
-def _encode(film: Path, target: Path, start_s: float | None, end_s: float | None) -> None:
+def _encode(video: Path, target: Path) -> None:
     from sg.video.reader import read_frames
     from sg.video.resize import resize
     from sg.video.sampling import OneFps
     from sg.video.writer import write_video
 
-    start = None if start_s is None else int(start_s)
-    end = None if end_s is None else max(round(end_s), int(start_s or 0) + 1)
-    frames = read_frames(film, OneFps(MAX_FRAMES, FPS, start, end)).frames
+    frames = read_frames(video, OneFps(MAX_FRAMES, FPS)).frames
     height, width = frames.shape[1:3]
     scale = min(1.0, SHORT_SIDE / min(height, width))
+    # H.264 in yuv420p needs even sides.
     smaller = resize(frames, max(2, round(height * scale) // 2 * 2), max(2, round(width * scale) // 2 * 2))
     write_video(target, smaller, FPS, options={"preset": "veryfast", "crf": "23"})

@@ -1,4 +1,4 @@
-"""The recipe of a run: everything that decides what a caption will say, and its name in the ledger."""
+"""The recipe of a run: everything that decides what a service is asked about a video, and its name in the ledger."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from functools import cached_property
 from typing import Any
 
 from sg.caption.hosted.engine import proxies
-from sg.caption.hosted.engine.clips import Clip
-from sg.caption.hosted.engine.media import Film
+from sg.caption.hosted.engine.items import CaptionItem
+from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.retries import LONGER, RESEED, STRICT
-from sg.caption.hosted.pricing import film_tokens
-from sg.caption.hosted.prompting import CAPTION_SCHEMA, Prompt
+from sg.caption.hosted.pricing import video_tokens
+from sg.caption.hosted.prompting import CAPTION_SCHEMA, CaptionPrompt
 from sg.caption.hosted.services.records import Media, Request
-from sg.caption.hosted.settings import HostedCaptionerConfig
+from sg.caption.hosted.settings import DEFAULT_MAX_OUTPUT_TOKENS, HostedCaptionerConfig
 from sg.core.errors import ConfigError
+from sg.core.identity import Identity, identity, settings_of
 
+RECIPE_VERSION = 1
+"""Raised when the same settings and prompt would ask a service something else. Every answer is then bought again."""
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "candidate_count")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A captioner's settings and its prompt."""
+    """A captioner's settings and its prompt.
+
+    Raises:
+        ConfigError: the model does not take the parameters of `captioner.generation`.
+    """
 
     config: HostedCaptionerConfig
-    prompt: Prompt
+    prompt: CaptionPrompt
 
     def __post_init__(self) -> None:
         refused = [name for name in _SAMPLING if name in self.config.generation]
@@ -42,7 +49,7 @@ class Recipe:
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
-        """All that reaches the service's generation config; plain data."""
+        """The service's generation config, as plain data."""
         model, values = self.config.model, dict(self.config.generation)
         values["max_output_tokens"] = self.max_output_tokens
         if model.media_resolution != "unspecified":
@@ -55,53 +62,61 @@ class Recipe:
 
     @property
     def max_output_tokens(self) -> int:
-        """The longest answer, thinking included."""
-        return int(self.config.generation.get("max_output_tokens", 1024))
+        """The maximum length of an answer, thinking included."""
+        return int(self.config.generation.get("max_output_tokens", DEFAULT_MAX_OUTPUT_TOKENS))
 
     @cached_property
     def params_hash(self) -> str:
-        """16 hex digits over the parameters and what is done to the film."""
+        """16 hex digits over the parameters and the treatment of the video, for the records."""
         transport = "proxy" if self.config.transport == "proxy" else ""
         text = json.dumps([self.parameters, self.config.fps, transport], sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @cached_property
-    def name(self) -> str:
-        """The recipe's name in task keys: another prompt, model or setting is another task; old results stay.
+    def identity(self) -> Identity:
+        """What decides the answers: with another prompt, model or setting, every video is another task.
 
-        Batch jobs and single requests write the same captions, so they share their tasks.
+        The class of the settings is left out: single requests and batch jobs have different classes, obtain the same
+        answers, and so share their tasks.
         """
+        settings = settings_of(self.config)
+        del settings["class"]
+        proxy = {"fps": proxies.FPS, "short_side": proxies.SHORT_SIDE, "codec": proxies.CODEC}
+        inputs = {"prompt": self.prompt.content_hash, "proxy": proxy if self.config.transport == "proxy" else None}
+        return identity("caption_answers", settings=settings, inputs=inputs, version=RECIPE_VERSION)
+
+    @property
+    def name(self) -> str:
+        """The recipe's name in ledgers, a part of every task's key."""
+        return self.identity.name
+
+    @property
+    def former_name(self) -> str:
+        """The name that ledgers of version 2 and earlier have for this recipe."""
         parts = [self.prompt.content_hash, self.config.model.name, self.params_hash]
         if self.config.transport == "proxy":
             parts.append(f"{proxies.FPS:g}fps-{proxies.SHORT_SIDE}-{proxies.CODEC}")
         return "|".join(parts)
 
-    def request(self, clip: Clip, film: Film, uri: str, tries: dict[str, int]) -> Request:
-        """The request for a clip; special tries change the prompt, the length or the seed."""
+    def request(self, item: CaptionItem, file: MediaFile, uri: str, tries: dict[str, int]) -> Request:
+        """The request for a video; special tries change the prompt, the length or the seed."""
         generation = dict(self.parameters)
         if tries.get(LONGER):
             generation["max_output_tokens"] = self.longest(tries)
         if tries.get(RESEED):
             generation["seed"] = int(generation.get("seed", 0)) + tries[RESEED]
-        has_audio = clip.has_audio if clip.has_audio is not None else film.has_audio
+        has_audio = item.has_audio if item.has_audio is not None else file.has_audio
         stricter = bool(tries.get(STRICT) or tries.get(RESEED))
-        media = Media(
-            film.mime_type,
-            film.data,
-            uri,
-            start_s=None if film.proxy else clip.film_start_s,
-            end_s=None if film.proxy else clip.film_end_s,
-            fps=self.config.fps,
-        )
-        user = self.prompt.user(clip.duration_s, has_audio, stricter)
+        media = Media(file.mime_type, file.data, uri, fps=self.config.fps)
+        user = self.prompt.user(item.duration_s, has_audio, stricter)
         return Request(self.config.model.name, self.prompt.system, user, media, generation)
 
     def longest(self, tries: dict[str, int]) -> int:
-        """The most tokens an answer of this try may have."""
+        """The maximum length of an answer of this try, in tokens."""
         doubled = self.max_output_tokens * (2 if tries.get(LONGER) else 1)
         return min(doubled, self.config.model.max_output_tokens)
 
-    def expected_tokens(self, clip: Clip) -> int:
-        """Input tokens of a clip's request by the model's rates."""
-        film = film_tokens(self.config.model, clip.duration_s, clip.has_audio, self.config.fps)
-        return film + self.config.assumed_prompt_tokens
+    def expected_tokens(self, item: CaptionItem) -> int:
+        """Input tokens of a video's request, by the rates of the model."""
+        tokens = video_tokens(self.config.model, item.duration_s, item.has_audio, self.config.fps)
+        return tokens + self.config.assumed_prompt_tokens

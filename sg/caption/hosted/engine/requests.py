@@ -1,4 +1,4 @@
-"""One request at a time through every gate it has to pass: money, day, breaker, pace, ledger, service, ledger."""
+"""The pipeline of one request: budget, circuit breaker, pace, daily quota, ledger, service, and the ledger again."""
 
 from __future__ import annotations
 
@@ -7,104 +7,116 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from sg.caption.hosted.engine.clips import Clip, clip_of_task
-from sg.caption.hosted.engine.limits import DailyQuota, Purse
-from sg.caption.hosted.engine.media import Film, Films
+from sg.caption.hosted.engine.items import CaptionItem, item_of_task
+from sg.caption.hosted.engine.limits import Budget, DailyQuota
+from sg.caption.hosted.engine.media import MediaFile, MediaFiles
 from sg.caption.hosted.engine.outcomes import Outcomes, Sent, Settled
-from sg.caption.hosted.engine.pacing import Breaker, Pacer
+from sg.caption.hosted.engine.pacing import CircuitBreaker, Pacer
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.engine.retries import PROXY
 from sg.caption.hosted.engine.uploads import FileStore
 from sg.caption.hosted.pricing import Forecast
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, Service
-from sg.caption.ledger.journal import Journal
+from sg.caption.ledger.journal import LedgerJournal
 from sg.caption.ledger.ledger import Ledger, Task
 
 
 class OutOfBudget(Exception):
-    """The next request could pass the budget."""
+    """The request did not leave: it could exceed the budget."""
 
 
 class NotToday(Exception):
-    """The day's quota was used up before this request left."""
+    """The request did not leave: the daily quota is used up."""
 
 
 @dataclass(slots=True)
-class Desk:
-    """Everything one request needs."""
+class RequestPipeline:
+    """Everything that a request needs, shared by all requests of a run.
+
+    Attributes:
+        num_videos: the number of tasks of the recipe.
+        store: the service's file store; None for services without one.
+        say: prints a line for the user.
+        sending: task keys of requests that have left, or are about to: the end of a run waits for these.
+    """
 
     recipe: Recipe
-    num_clips: int
+    num_videos: int
     ledger: Ledger
-    journal: Journal
+    journal: LedgerJournal
     service: Service
-    films: Films
+    media: MediaFiles
     store: FileStore | None
     pacer: Pacer
-    breaker: Breaker
-    purse: Purse
+    breaker: CircuitBreaker
+    budget: Budget
     day: DailyQuota
     outcomes: Outcomes
     forecast: Forecast
     say: Callable[[str], None]
     sending: set[str] = field(default_factory=set)
-    """Clips whose request has left or is about to: these are waited for when a run ends."""
 
     async def caption(self, task: Task) -> tuple[Settled, float]:
-        """Ask for a clip's caption once and record what came of it; gives the seconds that the service took.
+        """Ask once for the caption of a video and record the outcome; also returns the service's time in seconds.
 
         Raises:
-            OutOfBudget, NotToday: the request did not leave.
+            OutOfBudget, NotToday: the request did not leave; nothing is recorded.
         """
-        clip = clip_of_task(task)
-        film = await self.films.prepare(clip, force_proxy=bool(task.tries.get(PROXY)))
-        if isinstance(film, Failure):
-            sent = Sent(task, clip, None, "none", time.time())
-            return await self._record(None, sent, film), 0.0
-        uri, transport = "", "inline"
-        if film.data is None:
-            assert self.store is not None
-            transport = "upload"
-            stored = await self.store.use(film.path, film.media_sha256, film.size, film.mime_type)
-            if isinstance(stored, Failure):
-                await self.store.done_with(film.media_sha256)
-                sent = Sent(task, clip, film, transport, time.time())
-                if stored.kind is Kind.STORAGE:
-                    self.say("the service's file store is full: deleting our unused files there, then going on")
-                    await self.store.sweep()
-                return await self._record(None, sent, stored), 0.0
-            uri = stored.uri
+        item = item_of_task(task)
+        file = await self.media.prepare(item, force_proxy=bool(task.tries.get(PROXY)))
+        if isinstance(file, Failure):
+            sent = Sent(task, item, None, "none", time.time())
+            return await self._record(None, sent, file), 0.0
+        if file.data is not None:
+            return await self._ask(task, item, file, "", "inline")
+        return await self._ask_about_upload(task, item, file)
+
+    async def _ask_about_upload(self, task: Task, item: CaptionItem, file: MediaFile) -> tuple[Settled, float]:
+        assert self.store is not None
+        stored = await self.store.use(file.path, file.media_sha256, file.size, file.mime_type)
+        if isinstance(stored, Failure):
+            await self.store.done_with(file.media_sha256)
+            if stored.kind is Kind.STORAGE:
+                self.say("the service's file store is full: deleting our unused files there, then continuing")
+                await self.store.sweep()
+            sent = Sent(task, item, file, "upload", time.time())
+            return await self._record(None, sent, stored), 0.0
         lost = False
         try:
-            settled, took = await self._ask(task, clip, film, uri, transport)
+            settled, took = await self._ask(task, item, file, stored.uri, "upload")
             lost = settled.kind is Kind.LOST_FILE
             return settled, took
         finally:
-            if self.store is not None and transport == "upload":
-                await self.store.done_with(film.media_sha256, lost=lost)
+            # Also when the request was cancelled: the last user of a file deletes it from the store.
+            await self.store.done_with(file.media_sha256, lost=lost)
 
-    async def _ask(self, task: Task, clip: Clip, film: Film, uri: str, transport: str) -> tuple[Settled, float]:
-        expected = self.recipe.expected_tokens(clip)
-        request = self.recipe.request(clip, film, uri, dict(task.tries))
+    async def _ask(
+        self, task: Task, item: CaptionItem, file: MediaFile, uri: str, transport: str
+    ) -> tuple[Settled, float]:
+        expected = self.recipe.expected_tokens(item)
+        request = self.recipe.request(item, file, uri, dict(task.tries))
         worst = self.forecast.worst_usd(expected, self.recipe.longest(dict(task.tries)))
-        if not await self.purse.set_aside(worst):
+        if not await self.budget.reserve_when_free(worst):
             raise OutOfBudget
         cost = 0.0
         try:
             await self.breaker.enter()
             tokens, likely = self.forecast.tokens(expected), self.forecast.likely_usd(expected)
             place = await self.pacer.leave(tokens, likely)
+            # Asked again after the wait: other requests may have used up the day in the meantime.
             if self.day.free_at() > 0:
                 raise NotToday
             self.day.count()
             self.sending.add(task.task_key)
-            # Until it is settled the request counts at its worst, also for a process that follows a kill.
+            # Committed before the request leaves. Until it is settled it counts at its maximum cost, also for the
+            # process that follows a kill.
             attempt = await self.journal.write(lambda: self.ledger.begin_attempt(task, transport, tokens, worst))
             cost = worst
-            sent = Sent(task, clip, film, transport, time.time())
-            began = time.monotonic()
+            sent = Sent(task, item, file, transport, time.time())
+            started = time.monotonic()
             outcome = await self._generate(request)
-            took = time.monotonic() - began
+            took = time.monotonic() - started
+            # No HTTP status means that the connection broke: the service may have answered, and billed.
             unclear = isinstance(outcome, Failure) and outcome.kind is Kind.TRANSIENT and outcome.code == 0
             settled = await self._record(attempt, sent, outcome, likely if unclear else None)
             cost = settled.attempt.cost_usd
@@ -114,10 +126,14 @@ class Desk:
             return settled, took
         finally:
             self.sending.discard(task.task_key)
-            self.purse.settle(worst, cost)
+            self.budget.settle(worst, cost)
 
     async def _generate(self, request: Request) -> Answer | Failure:
-        """The service's answer within the deadline: a server may send a byte now and then for ever."""
+        """The service's answer within the deadline.
+
+        A time-out of the client restarts with every byte, so a server that sends one byte now and then would hold a
+        request forever; this deadline covers the whole request.
+        """
         deadline = self.recipe.config.retry.deadline_s
         try:
             async with asyncio.timeout(deadline):
@@ -128,9 +144,9 @@ class Desk:
     async def _record(
         self, attempt: int | None, sent: Sent, outcome: Answer | Failure, charged_usd: float | None = None
     ) -> Settled:
-        """Settle an outcome and commit attempt, state, result and money together.
+        """Settle an outcome, and commit attempt, state, result and cost in one transaction.
 
-        `charged_usd`: a connection that broke may have been paid for, so it counts as money.
+        `charged_usd` is the assumed cost of a request whose connection broke.
         """
         settled = self.outcomes.settle(sent, outcome)
         if charged_usd is not None:

@@ -1,4 +1,4 @@
-"""What is done about each class of trouble: a pure decision from the class and what was tried before."""
+"""What is done about each class of error: a pure decision from the class and from the earlier tries."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sg.caption.ledger.ledger import BLOCKED, FAILED, PENDING, REJECTED, Task
 
 STRICT, PROXY, LONGER, RESEED, AGAIN = "strict", "proxy", "longer", "reseed", "reupload"
 """Special tries, each counted in `Task.tries`."""
+# What a second try changes, and the state of a video whose second try fails as well.
 _TRIES = {Kind.MEDIA: PROXY, Kind.UNCLEAR: PROXY, Kind.LOST_FILE: AGAIN, Kind.TRUNCATED: LONGER, Kind.ODD: RESEED}
 _ENDS = {
     Kind.MEDIA: FAILED, Kind.UNCLEAR: FAILED, Kind.LOST_FILE: FAILED, Kind.TRUNCATED: REJECTED, Kind.ODD: REJECTED
@@ -20,7 +21,14 @@ _ENDS = {
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The clip's next state; `pause_s` holds everyone back, `suspend` until the next day, `stop` ends the run."""
+    """The next state of a task, and what it means for the run.
+
+    Attributes:
+        delay_s: seconds until the task may be tried again.
+        pause_s: seconds for which no request leaves.
+        suspend: no request leaves until the next day of the provider.
+        stop: the run ends.
+    """
 
     state: str
     delay_s: float = 0.0
@@ -43,7 +51,19 @@ def decide(
     can_proxy: bool = True,
     draw: random.Random,
 ) -> Decision:
-    """What to do with a clip after trouble of this kind; `streak` counts quota refusals in a row."""
+    """What to do with a task after an error.
+
+    Args:
+        kind: the class of the error.
+        task: the task with its earlier tries.
+        config: limits of the retries.
+        now: the current time.
+        retry_after_s: the pause that the service announced.
+        streak: the number of quota errors in a row, over all tasks.
+        any_success: whether the run has had an answer. Until then an unclear error is blamed on the settings.
+        can_proxy: whether the video was sent as it is, so that a proxy is another attempt.
+        draw: for jitter.
+    """
     tries = dict(task.tries)
     if kind is Kind.CONFIG or (kind is Kind.UNCLEAR and not any_success):
         return Decision(PENDING, 0, task.attempts, tries, stop=True)
@@ -52,6 +72,7 @@ def decide(
     if kind is Kind.QUOTA_DAY:
         return Decision(PENDING, 0, task.attempts, tries, suspend=True)
     if kind in (Kind.QUOTA, Kind.STORAGE):
+        # Not counted as an attempt: the request was refused because of the others, not because of this video.
         pause = announced_pause(retry_after_s, streak, config, draw)
         held = pause if kind is Kind.QUOTA else 0.0
         return Decision(PENDING, pause, task.attempts, tries, pause_s=held)
@@ -76,9 +97,9 @@ def decide(
 
 
 def announced_pause(retry_after_s: float | None, streak: int, config: RetryConfig, draw: random.Random) -> float:
-    """The pause after a quota refusal: what the service announced or a growing one, with jitter, capped.
+    """The pause in seconds after a quota error: the announced or an exponentially growing one, with jitter, capped.
 
-    Announcements of centuries have been seen, hence the cap.
+    The cap is needed because services have announced pauses of centuries (the largest int64).
     """
     backoff = min(config.backoff_s * 2 ** min(streak, 20), config.max_wait_s)
     wanted = min(max(retry_after_s or 0.0, backoff), config.max_wait_s)

@@ -1,1 +1,1 @@
-"""Services that write captions: one small protocol, and one file for each way of talking to one."""
+"""Clients of captioning services: one small protocol, and one file per API."""

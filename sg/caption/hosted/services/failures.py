@@ -1,4 +1,4 @@
-"""Which class an error or an answer belongs to, whatever client library reported it."""
+"""The class of an error or an answer, for every client library."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _NETWORK_MODULES = ("aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "requ
 
 
 def from_http(code: int, body: Any, *, used_file: bool = False) -> Failure:
-    """The failure of an HTTP error; `body` is the parsed error document, if there is one."""
+    """The failure of an HTTP error; `body` is the parsed error document, if there is one.
+
+    `used_file`: the request referred to an uploaded file, so that 403 and 404 may mean that the file has expired.
+    """
     error = body.get("error", body) if isinstance(body, Mapping) else {}
     error = error if isinstance(error, Mapping) else {"message": str(error)}
     status, message = str(error.get("status") or ""), _short(error.get("message") or f"HTTP {code}")
@@ -34,7 +37,7 @@ def from_http(code: int, body: Any, *, used_file: bool = False) -> Failure:
 
 
 def from_exception(error: BaseException) -> Failure:
-    """The failure of an exception that carries no HTTP status: network trouble, or a bug of ours or the SDK's."""
+    """The failure of an exception without an HTTP status: a network error, or a bug of ours or of the SDK."""
     name = type(error).__name__
     network = any(base.__module__.split(".")[0] in _NETWORK_MODULES for base in type(error).__mro__)
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
@@ -45,7 +48,7 @@ def from_exception(error: BaseException) -> Failure:
 
 
 def answer_kind(answer: Answer) -> Kind | None:
-    """What is wrong with an answer; None when it ended as it should and holds text."""
+    """What is wrong with an answer; None if it ended normally and contains text."""
     if answer.block_reason:
         return Kind.BLOCKED
     reason = answer.finish_reason
@@ -86,7 +89,7 @@ def _quota_kind(quota_ids: Sequence[str], message: str) -> Kind:
 
 
 def _details(details: Sequence[Any]) -> tuple[tuple[str, ...], float | None, tuple[str, ...]]:
-    """Quota ids, seconds of RetryInfo, and reasons of an error's details."""
+    """Quota ids, the seconds of RetryInfo, and reasons, from the details of an error."""
     quota_ids: list[str] = []
     reasons: list[str] = []
     retry_after = None
@@ -101,7 +104,7 @@ def _details(details: Sequence[Any]) -> tuple[tuple[str, ...], float | None, tup
 
 
 def seconds(text: Any) -> float | None:
-    """`2.5s` as 2.5; None for anything that is no duration."""
+    """`2.5s` as 2.5; None for anything that is not a duration."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)s?\s*", str(text))
     return float(match[1]) if match else None
 

@@ -1,4 +1,4 @@
-"""Gemini through Google's `google-genai`, with every hidden retry of the SDK switched off."""
+"""Gemini through Google's `google-genai`, with the SDK's own retries switched off."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
-
 
 class Gemini:
     """The generate and count calls of the Gemini API, asynchronous, over aiohttp.
 
-    Bodies go through the SDK's own request function rather than `models.generate_content`: that one turns each of 35
-    settings of a config into JSON and back for every clip, three quarters of the SDK's time (`benchmarks/caption`).
-    Address, key, version, time-out, connections and errors are the SDK's either way, and the body is the one that
-    batch jobs have.
+    Bodies go through the SDK's request function instead of `models.generate_content`, which converts each of 35
+    settings of a config to JSON and back for every request: three quarters of the SDK's time (`benchmarks/caption`).
+    Address, key, version, time-out, connections and errors are the SDK's either way, and the body is the same as in
+    batch jobs.
     """
 
     name = "gemini"
@@ -37,12 +35,12 @@ class Gemini:
         self.client = make_client(key, base_url, api_version, timeout_s)
 
     async def generate(self, request: Request) -> Answer | Failure:
-        """The answer to a request; failures of network and service come back as records."""
+        """The answer to a request; failures of network and service are returned, not raised."""
         body = await self._post(f"models/{request.model}:generateContent", wire_body(request), request)
         return body if isinstance(body, Failure) else answer_from_json(body)
 
     async def count_tokens(self, request: Request) -> int | Failure:
-        """Input tokens of the request as the service counts them, at its resolution; costs nothing."""
+        """Input tokens of the request as the service counts them, at the request's resolution; free of charge."""
         model = f"models/{request.model}"
         whole = {"generateContentRequest": {"model": model, **wire_body(request)}}
         body = await self._post(f"{model}:countTokens", whole, request)
@@ -62,10 +60,10 @@ class Gemini:
 
 
 def make_client(key: Secret, base_url: str | None, api_version: str, timeout_s: float) -> Client:
-    """An SDK client that never resends by itself.
+    """An SDK client that never sends a request twice.
 
-    Without `retry_options` the SDK's asynchronous client silently repeats a request whose connection broke, and the
-    clip would be billed twice unseen; `attempts=1` switches that off too.
+    Without `retry_options` the SDK's asynchronous client repeats a request whose connection broke without a message,
+    and the video would be billed twice unnoticed; `attempts=1` switches that off.
     """
     from google import genai
     from google.genai import types
@@ -80,20 +78,23 @@ def make_client(key: Secret, base_url: str | None, api_version: str, timeout_s: 
 
 
 async def outcome_of(call: Awaitable[Result], *, used_file: bool = False) -> Result | Failure:
-    """The result of an SDK call, or the record of what went wrong: the SDK's exception ends here, with its request."""
+    """The result of an SDK call, or what went wrong.
+
+    The SDK's exception stops here: it refers to its request, and so to the key.
+    """
     from google.genai.errors import APIError
 
     try:
         return await call
     except APIError as error:
         return from_http(int(error.code or 0), error.details, used_file=used_file)
-    except Exception as error:  # noqa: BLE001 - every SDK raises its own; the record says which, and bugs stop the run
+    except Exception as error:  # noqa: BLE001 - SDKs raise many types; the failure names it, and bugs stop the run
         return from_exception(error)
 
 
 def wire_body(request: Request) -> dict[str, Any]:
-    """The JSON of a request, the same for single requests and for lines of a batch job: the film, then the text."""
-    parts: list[dict[str, Any]] = [] if request.media is None else [_film(request.media)]
+    """The JSON of a request, for single requests and for lines of a batch job: the video first, then the text."""
+    parts: list[dict[str, Any]] = [] if request.media is None else [_media_part(request.media)]
     generation = {_camel(name): value for name, value in request.generation.items()}
     thinking = {name: generation.pop(name) for name in ("thinkingLevel", "thinkingBudget") if name in generation}
     if thinking:
@@ -128,21 +129,15 @@ def answer_from_json(body: Mapping[str, Any]) -> Answer:
     )
 
 
-def _film(media: Media) -> dict[str, Any]:
+def _media_part(media: Media) -> dict[str, Any]:
     if media.data is not None:
         data = base64.b64encode(media.data).decode("ascii")
         part: dict[str, Any] = {"inlineData": {"mimeType": media.mime_type, "data": data}}
     else:
         part = {"fileData": {"mimeType": media.mime_type, "fileUri": media.uri}}
-    times = {"startOffset": _offset(media.start_s), "endOffset": _offset(media.end_s), "fps": media.fps}
-    if known := {name: value for name, value in times.items() if value is not None}:
-        part["videoMetadata"] = known
+    if media.fps is not None:
+        part["videoMetadata"] = {"fps": media.fps}
     return part
-
-
-def _offset(seconds: float | None) -> str | None:
-    """`12.5s` as the service writes durations."""
-    return None if seconds is None else f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 def _camel(name: str) -> str:

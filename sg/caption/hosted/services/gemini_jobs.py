@@ -22,7 +22,7 @@ class GeminiJobs(Gemini):
         self._base_url = (base_url or "https://generativelanguage.googleapis.com").rstrip("/")
 
     async def upload(self, path: Path, name: str, mime_type: str) -> StoredFile | Failure:
-        """Upload from an open file: a user's file name would travel in a header and break there."""
+        """Upload the file, opened here: the SDK would send the name of a path in a header, where it can fail."""
         with path.open("rb") as stream:
             stored = await outcome_of(
                 self.client.aio.files.upload(
@@ -32,12 +32,12 @@ class GeminiJobs(Gemini):
         return stored if isinstance(stored, Failure) else _stored(stored)
 
     async def get_file(self, name: str) -> StoredFile | Failure:
-        """How the file stands; one that expired is a LOST_FILE failure."""
+        """The state of the file; an expired file is a LOST_FILE failure."""
         found = await outcome_of(self.client.aio.files.get(name=name), used_file=True)
         return found if isinstance(found, Failure) else _stored(found)
 
     async def delete_file(self, name: str) -> Failure | None:
-        """Delete the file; one that is gone already is no failure."""
+        """Delete the file; a file that is already gone is not a failure."""
         done = await outcome_of(self.client.aio.files.delete(name=name), used_file=True)
         return done if isinstance(done, Failure) and done.code not in (403, 404) else None
 
@@ -50,7 +50,7 @@ class GeminiJobs(Gemini):
         return await outcome_of(read())
 
     def batch_line(self, key: str, request: Request) -> bytes:
-        """One JSON line `{"key", "request"}` in the wire's camelCase."""
+        """One JSON line `{"key", "request"}`, in the camelCase of the API."""
         body = wire_body(request)
         return json.dumps({"key": key, "request": body}, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -62,7 +62,7 @@ class GeminiJobs(Gemini):
         return made if isinstance(made, Failure) else _job(made)
 
     async def get_batch(self, name: str) -> BatchJob | Failure:
-        """How a job stands, read from the raw operation: the SDK drops a failed job's error."""
+        """The state of a job, read from the raw operation, because the SDK drops the error of a failed job."""
         import aiohttp
 
         url = f"{self._base_url}/{self._api_version}/{name}"
@@ -91,7 +91,7 @@ class GeminiJobs(Gemini):
         return await outcome_of(read())
 
     async def cancel_batch(self, name: str) -> Failure | None:
-        """Ask for a job's end."""
+        """Cancel a job."""
         done = await outcome_of(self.client.aio.batches.cancel(name=name))
         return done if isinstance(done, Failure) else None
 
@@ -104,7 +104,7 @@ class GeminiJobs(Gemini):
         return None
 
     def read_batch_line(self, line: bytes) -> tuple[str, Answer | Failure] | None:
-        """Key and outcome of a line; None when it is no line of a result file."""
+        """Key and outcome of a line; None if it is not a line of a result file."""
         try:
             entry = json.loads(line)
             key = str(entry["key"])

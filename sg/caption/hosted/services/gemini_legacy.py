@@ -1,7 +1,7 @@
 """Gemini through `google-generativeai`, whose support ended in November 2025, in a process of its own.
 
-The SDK caps protobuf below 6, which the rest of this project does not accept, so it lives in an environment that
-`captioner.python` names. Its calls block, so the process answers with threads.
+The SDK needs protobuf below 6, which the rest of this project does not accept, so it runs in the environment that
+`captioner.python` names. Its calls block, so the process answers in threads.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from sg.core.errors import ConfigError
 
 _WORKER = Path(__file__).with_name("legacy_worker.py")
 _LINE_LIMIT = 2**27
-# The SDK turns reasons into numbers, and one that it does not know into 0.
+# The SDK converts reasons to numbers, and a reason that it does not know to 0.
 _FINISH = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 5: "OTHER", 6: "LANGUAGE", 7: "BLOCKLIST",
            8: "PROHIBITED_CONTENT", 9: "SPII", 10: "OTHER"}  # fmt: skip
 _BLOCK = {1: "SAFETY", 2: "OTHER", 3: "BLOCKLIST", 4: "PROHIBITED_CONTENT", 5: "IMAGE_SAFETY"}
 
 
 class GeminiLegacy:
-    """The legacy SDK behind the protocol of all services."""
+    """The legacy SDK as a `Service`."""
 
     name = "gemini_legacy"
 
@@ -46,14 +46,14 @@ class GeminiLegacy:
         self._reader: asyncio.Task[None] | None = None
 
     async def generate(self, request: Request) -> Answer | Failure:
-        """The answer to a request; failures come back as records."""
+        """The answer to a request; failures are returned, not raised."""
         process = await self._started()
         number = next(self._ids)
         self._waiting[number] = asyncio.get_running_loop().create_future()
         media = request.media
-        film = media and {"mime_type": media.mime_type, "data": base64.b64encode(media.data or b"").decode()}
+        sent = media and {"mime_type": media.mime_type, "data": base64.b64encode(media.data or b"").decode()}
         line = {"id": number, "model": request.model, "system": request.system, "user": request.user}
-        line |= {"media": film, "generation": dict(request.generation)}
+        line |= {"media": sent, "generation": dict(request.generation)}
         assert process.stdin is not None
         try:
             process.stdin.write(json.dumps(line).encode() + b"\n")
@@ -76,7 +76,7 @@ class GeminiLegacy:
             await self._reader
 
     async def _started(self) -> asyncio.subprocess.Process:
-        """The running process. Its start takes seconds, so a request that gives up does not undo it for the others."""
+        """The running process; it is shielded, so that a cancelled request does not cancel its start for the others."""
         ended = self._process is None or self._process.returncode is not None
         if self._start is None or (self._start.done() and ended):
             self._start = asyncio.create_task(self._launch())

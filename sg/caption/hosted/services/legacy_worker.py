@@ -1,8 +1,8 @@
-"""A process that drives `google-generativeai`: reads one JSON request a line, writes one JSON answer a line.
+"""A process that drives `google-generativeai`: it reads one JSON request per line and writes one JSON answer per line.
 
-It is run as a file by the Python of `captioner.python`, which may be another environment's: the legacy SDK needs
-protobuf below 6 and cannot live beside the rest of this project. So nothing of `sg` is imported here. The key comes
-in the environment and leaves it at once; errors are written as plain fields, never as the SDK's objects.
+The Python of `captioner.python` runs it as a file. That is often another environment, because the legacy SDK needs
+protobuf below 6, so nothing of `sg` is imported here. The key arrives in an environment variable, which is removed at
+once. Errors are written as plain fields, never as the SDK's objects.
 """
 
 import base64
@@ -45,23 +45,23 @@ def answered(genai: Any, request: dict[str, Any], timeout_s: float) -> dict[str,
     """The answer or the error of one request, as plain values."""
     try:
         model = genai.GenerativeModel(request["model"], system_instruction=request["system"])
-        film = request["media"] and {
+        media = request["media"] and {
             "mime_type": request["media"]["mime_type"],
             "data": base64.b64decode(request["media"]["data"]),
         }
         known = {name: value for name, value in request["generation"].items() if name in FIELDS}
         response = model.generate_content(
-            [film, request["user"]] if film else [request["user"]],
+            [media, request["user"]] if media else [request["user"]],
             generation_config=known,
             request_options={"timeout": timeout_s, "retry": None},
         )
         return {"id": request["id"], "answer": plain(type(response._result).to_dict(response._result))}
-    except Exception as error:  # noqa: BLE001 - its fields go to the engine, which knows what to do
+    except Exception as error:  # noqa: BLE001 - its fields go to the engine, which classifies it
         return {"id": request["id"], "error": described(error)}
 
 
 def plain(body: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an answer that the engine reads; enums as numbers, as the SDK has them."""
+    """The fields of an answer that the engine reads; enums stay numbers, as in the SDK."""
     candidates = body.get("candidates") or []
     first = candidates[0] if candidates else {}
     counts = body.get("usage_metadata") or {}

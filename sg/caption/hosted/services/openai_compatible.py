@@ -1,4 +1,4 @@
-"""A self-hosted server that speaks OpenAI's chat format (vLLM, SGLang, llama.cpp, ...), over plain HTTP."""
+"""A self-hosted server with OpenAI's chat format (vLLM, SGLang, llama.cpp, ...), over plain HTTP."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from sg.caption.hosted.services.failures import from_exception, from_http
 from sg.caption.hosted.services.records import Answer, Failure, Request, Usage
 from sg.caption.hosted.services.secrets import Secret
 
-KEY_VARIABLES = ("OPENAI_COMPATIBLE_API_KEY",)
 _REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "CONTENT_FILTER"}
 
 
 class OpenAICompatible:
-    """`POST {base_url}/chat/completions`, with the film as a data URL in a `video_url` part."""
+    """`POST {base_url}/chat/completions`, with the video as a data URL in a `video_url` part."""
 
     name = "openai_compatible"
 
@@ -29,12 +28,12 @@ class OpenAICompatible:
         self._session: aiohttp.ClientSession | None = None
 
     async def generate(self, request: Request) -> Answer | Failure:
-        """The answer to a request; failures of network and server come back as records."""
+        """The answer to a request; failures of network and server are returned, not raised."""
         try:
             async with (await self._open()).post(self._url, json=_body(request)) as response:
                 body = await response.json(content_type=None)
                 code = response.status
-        except Exception as error:  # noqa: BLE001 - whatever the network does; the record says what, bugs stop the run
+        except Exception as error:  # noqa: BLE001 - the network raises many types; the failure names it
             return from_exception(error)
         if code != 200:
             return from_http(code, body)
@@ -71,7 +70,7 @@ def _body(request: Request) -> dict[str, Any]:
 
 
 def _answer(body: Any) -> Answer | Failure:
-    """An empty or foreign document is an answer without an end, which counts as trouble on the way."""
+    """The answer in a document; an empty or unknown document is an answer without a finish reason, which is retried."""
     if not isinstance(body, Mapping) or not body.get("choices"):
         return Answer("")
     choice, counts = body["choices"][0], body.get("usage") or {}

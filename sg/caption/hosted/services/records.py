@@ -1,6 +1,6 @@
-"""What the engine and a captioning service say to each other: plain records, never an SDK's objects.
+"""What the engine and a service exchange: plain records, never an SDK's objects.
 
-A caught SDK error holds its request, and so the API key; nothing of the kind leaves a service's own module.
+A caught SDK error refers to its request, and so to the API key: it must not leave the module of the service.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 
 class Kind(StrEnum):
-    """Classes of what goes wrong; each has its own treatment (`sg.caption.hosted.engine.retries`)."""
+    """Classes of errors; each has its own treatment (`sg.caption.hosted.engine.retries`)."""
 
     TRANSIENT = "transient"
     QUOTA = "quota"
@@ -25,10 +25,10 @@ class Kind(StrEnum):
     TRUNCATED = "truncated"
     BLOCKED = "blocked"
     ODD = "odd"
-    """RECITATION, LANGUAGE, OTHER, and reasons that nobody knows yet."""
+    """RECITATION, LANGUAGE, OTHER, and unknown finish reasons."""
     CONFIG = "config"
     UNCLEAR = "unclear"
-    """A 400 that may be the settings' fault or the clip's."""
+    """A 400 whose cause may be the settings or the video."""
     QUALITY = "quality"
     BUG = "bug"
 
@@ -52,7 +52,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete HTTP answer, good or not: why it ended decides."""
+    """A complete HTTP answer; `finish_reason` and `block_reason` say whether it is usable."""
 
     text: str
     finish_reason: str = ""
@@ -64,7 +64,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that gave no answer. `message` is short and holds no secret."""
+    """A call without an answer. `message` is short and contains no secret."""
 
     kind: Kind
     message: str
@@ -74,26 +74,24 @@ class Failure:
     retry_after_s: float | None = None
 
     def sentence(self) -> str:
-        """`429 RESOURCE_EXHAUSTED: You exceeded your current quota.`"""
+        """Code, status and message, such as `429 RESOURCE_EXHAUSTED: You exceeded your current quota.`"""
         head = " ".join(str(part) for part in (self.code or "", self.status) if part)
         return f"{head}: {self.message}" if head else self.message
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """The film of a request: its bytes, or the uri of an uploaded file."""
+    """The video of a request: its bytes, or the uri of an uploaded file."""
 
     mime_type: str
     data: bytes | None = None
     uri: str = ""
-    start_s: float | None = None
-    end_s: float | None = None
     fps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One caption to write. `generation` is what reaches the service's generation config."""
+    """One request for a caption. `generation` becomes the service's generation config."""
 
     model: str
     system: str
@@ -125,34 +123,41 @@ class BatchJob:
 
 
 class Service(Protocol):
-    """Writes captions."""
+    """A client of a service that writes captions."""
 
     @property
     def name(self) -> str:
-        """Which way of talking to a service this is: `gemini`, `openai_compatible`, ..."""
+        """The API: `gemini`, `openai_compatible`, ..."""
 
     @property
     def sdk(self) -> tuple[str, str]:
         """Name and version of the client library."""
 
     async def generate(self, request: Request) -> Answer | Failure:
-        """The answer to a request; never raises for what a service or a network does."""
+        """The answer to a request; errors of the service and the network are returned, not raised."""
 
     async def close(self) -> None:
-        """Give connections back."""
+        """Close the connections."""
+
+
+class CountingService(Service, Protocol):
+    """A service that counts tokens free of charge."""
+
+    async def count_tokens(self, request: Request) -> int | Failure:
+        """Input tokens of the request."""
 
 
 class FileService(Protocol):
-    """A service that takes files too large to send inline."""
+    """A service that keeps files too large to send inside a request."""
 
     async def upload(self, path: Path, name: str, mime_type: str) -> StoredFile | Failure:
         """Upload the file under the generated `name` (at most 40 of a-z, 0-9 and -)."""
 
     async def get_file(self, name: str) -> StoredFile | Failure:
-        """How the file stands."""
+        """The state of the file."""
 
     async def delete_file(self, name: str) -> Failure | None:
-        """Delete the file; one that is gone already is no failure."""
+        """Delete the file; a file that is already gone is not a failure."""
 
     async def list_files(self) -> Sequence[StoredFile] | Failure:
         """All files of the project."""
@@ -168,16 +173,16 @@ class BatchService(FileService, Protocol):
         """Submit an uploaded input file as a job."""
 
     async def get_batch(self, name: str) -> BatchJob | Failure:
-        """How a job stands."""
+        """The state of a job."""
 
     async def list_batches(self) -> Sequence[BatchJob] | Failure:
         """All jobs of the project."""
 
     async def cancel_batch(self, name: str) -> Failure | None:
-        """Ask for a job's end."""
+        """Cancel a job."""
 
     async def download(self, file_name: str, path: Path) -> Failure | None:
         """Write a result file to `path`."""
 
     def read_batch_line(self, line: bytes) -> tuple[str, Answer | Failure] | None:
-        """Key and outcome of a line of a result file; None when the line is none."""
+        """Key and outcome of a line of a result file; None if it is not such a line."""

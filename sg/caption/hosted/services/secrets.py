@@ -10,12 +10,13 @@ from pathlib import Path
 
 from sg.core.errors import ConfigError
 
+GEMINI_KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 HIDDEN = "[key hidden]"
 _KEY_PATTERN = re.compile(r"AIza[0-9A-Za-z_-]{35}|sk-[0-9A-Za-z_-]{20,}")
 
 
 class Secret:
-    """A key that shows itself to nobody who does not ask for it by name; it cannot be pickled."""
+    """A key that `print`, `repr` and `str` hide, and that cannot be pickled; `reveal` returns it."""
 
     __slots__ = ("_value",)
 
@@ -39,7 +40,7 @@ def read_key(variables: tuple[str, ...], key_file: str | None) -> Secret:
     """The key from the first of the environment `variables` that is set, else from the file.
 
     Raises:
-        ConfigError: there is no key, or others may read the file.
+        ConfigError: there is no key, or other users may read the file.
     """
     for name in variables:
         if value := os.environ.get(name, "").strip():
@@ -50,7 +51,7 @@ def read_key(variables: tuple[str, ...], key_file: str | None) -> Secret:
     if not path.is_file():
         raise ConfigError(f"captioner.key_file={key_file} does not exist: write the API key there (mode 0600).")
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(f"captioner.key_file={key_file} can be read by others: run chmod 600 {key_file}.")
+        raise ConfigError(f"Other users can read captioner.key_file={key_file}: run chmod 600 {key_file}.")
     value = path.read_text(encoding="utf-8").strip()
     if not value:
         raise ConfigError(f"captioner.key_file={key_file} is empty: write the API key there.")
@@ -58,12 +59,12 @@ def read_key(variables: tuple[str, ...], key_file: str | None) -> Secret:
 
 
 def looks_like_a_key(text: str) -> bool:
-    """Whether a text holds what could be an API key."""
+    """Whether a text contains what could be an API key."""
     return _KEY_PATTERN.search(text) is not None
 
 
 class Redaction(logging.Filter):
-    """Hides keys in log records: the literal key, and whatever looks like one."""
+    """Hides keys in log records: every known key, and every text that looks like one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,13 +76,13 @@ class Redaction(logging.Filter):
             self._literal.add(value)
 
     def clean(self, text: str) -> str:
-        """The text without keys."""
+        """The text with every key replaced."""
         for value in self._literal:
             text = text.replace(value, HIDDEN)
         return _KEY_PATTERN.sub(HIDDEN, text)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record; all records pass."""
+        """Rewrite the record; no record is dropped."""
         message = record.getMessage()
         if (cleaned := self.clean(message)) != message:
             record.msg, record.args = cleaned, ()
@@ -92,7 +93,7 @@ class Redaction(logging.Filter):
 
 
 REDACTION = Redaction()
-"""The one filter of the process; every log handler gets it before an SDK is imported."""
+"""The one filter of the process. Every log handler gets it before an SDK is imported, because SDKs log requests."""
 
 
 def _kept(value: str) -> Secret:

@@ -1,0 +1,1 @@
+"""One file per captioner that asks a service: its settings, its client, and its registration."""

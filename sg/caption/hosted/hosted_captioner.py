@@ -1,0 +1,50 @@
+"""What the captioners that ask a service have in common behind `sg.caption.captioners.Captioner`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sg.caption.captioners import CAPTIONERS, Captioner
+from sg.caption.hosted.settings import HostedCaptionerConfig
+from sg.core.errors import MissingInputError
+from sg.core.tracking import LoggerConfig
+from sg.sources.config import DataConfig
+from sg.sources.manifests import make_manifest
+
+
+class HostedCaptioner(Captioner):
+    """Captions that a service is paid for, so only `python -m sg.caption` obtains them, never another step."""
+
+    config: HostedCaptionerConfig
+
+    def captions(self, data: DataConfig) -> Path:
+        """The path of the captions that the service has written.
+
+        Raises:
+            MissingInputError: there are none yet.
+        """
+        path = data.captions_path(self.config.name)
+        if not path.is_file():
+            name = CAPTIONERS.name_of(self.config)
+            raise MissingInputError(
+                f"There are no captions {path}: python -m sg.caption data={data.name} captioner={name} buys them "
+                "(dry_run=true prints their cost first)."
+            )
+        return path
+
+    def caption(self, data: DataConfig, logger: LoggerConfig) -> Path:
+        """Ask the service for a caption of every video; see `caption_with_service`."""
+        from sg.caption.hosted.run import caption_with_service
+
+        return caption_with_service(data, self.config, make_manifest(data), logger)
+
+    def estimate(self, data: DataConfig, calibrate: int) -> str:
+        """What captioning the data costs and takes; with `calibrate`, corrected by the service's own count."""
+        from sg.caption.hosted.calibration import calibrate as count
+        from sg.caption.hosted.run import estimate_run, other_captions, recipe_of
+
+        manifest, ratio, notes = make_manifest(data), 1.0, [other_captions(data, self.config)]
+        if calibrate:
+            counted = count(data, self.config, recipe_of(self.config), manifest, calibrate)
+            ratio, notes = counted.ratio, [counted.text(), *notes]
+        return "\n\n".join([estimate_run(data, self.config, manifest, ratio).text(), *filter(None, notes)])

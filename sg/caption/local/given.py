@@ -1,0 +1,40 @@
+"""captioner=given: the captions that came with the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sg.artefacts.manifest import VideoRecord
+from sg.caption.captioners import CAPTIONERS, CaptionerConfig, RowCaptioner, WrittenCaption
+from sg.caption.cleaning import clean_caption
+from sg.core.errors import ConfigError
+from sg.core.identity import NOT_IDENTITY
+
+
+@dataclass
+class GivenCaptionerConfig(CaptionerConfig):
+    """Takes the captions that came with the data.
+
+    Attributes:
+        min_words: captions of fewer words are left out.
+    """
+
+    name: str = field(default="given", metadata=NOT_IDENTITY)
+    min_words: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_words < 1:
+            raise ConfigError(f"captioner.min_words={self.min_words} should be at least 1.")
+
+
+@CAPTIONERS.register("given", GivenCaptionerConfig)
+class GivenCaptioner(RowCaptioner):
+    """Takes the text that came with a video, without the tokens and characters that would disturb a training."""
+
+    model = "given"
+
+    def write(self, record: VideoRecord) -> WrittenCaption:
+        """The cleaned caption; empty when too few words remain."""
+        text, flags = clean_caption(record.original_caption)
+        return WrittenCaption(text if len(text.split()) >= self.config.min_words else "", flags)
