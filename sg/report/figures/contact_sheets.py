@@ -1,4 +1,4 @@
-"""The gallery of a core: what its clusters hold, as contact sheets like the study's (frames of several members)."""
+"""Contact sheets: a few clusters of a core, each with frames of several members, as pictures."""
 
 import base64
 import io
@@ -30,7 +30,7 @@ CAPTION_LENGTH = 600
 
 @dataclass(frozen=True, slots=True)
 class SheetMember:
-    """One video of a cluster; `jpeg` is its grid of frames, None when it cannot be shown (`reason` says why)."""
+    """One video of a cluster; `jpeg` is its grid of frames, or None with the `reason` why it cannot be shown."""
 
     video_id: str
     caption: str
@@ -40,13 +40,16 @@ class SheetMember:
 
     @property
     def picture(self) -> str:
-        """The grid as a data URL; empty when there is none."""
+        """The grid of frames as a data URL; empty if there is none."""
         return f"data:image/jpeg;base64,{base64.b64encode(self.jpeg).decode()}" if self.jpeg else ""
 
 
 @dataclass(frozen=True, slots=True)
 class SheetCluster:
-    """A survivor of the core with some of the videos it stands for; `similarity` is the lowest inside, if known."""
+    """A survivor of the core with some of the videos that were merged into it.
+
+    `similarity` is the lowest cosine of a member with the video it was merged into; None if unknown.
+    """
 
     kind: str
     survivor: str
@@ -56,8 +59,8 @@ class SheetCluster:
 
     @property
     def title(self) -> str:
-        """`Largest: 41 videos, lowest similarity 0.62`."""
-        inner = "" if self.similarity is None else f", lowest similarity {self.similarity:.2f}"
+        """Title such as `Largest: 41 videos, lowest cosine similarity 0.62`."""
+        inner = "" if self.similarity is None else f", lowest cosine similarity {self.similarity:.2f}"
         return f"{self.kind}: {self.size:,} video{'' if self.size == 1 else 's'}{inner}"
 
 
@@ -71,16 +74,16 @@ class ContactSheets:
 
     @property
     def note(self) -> str:
-        """What the gallery shows, in a sentence."""
+        """A sentence that describes what is shown."""
         return (
-            f"{len(self.clusters)} of the {self.core_size:,} clusters when {self.num_videos:,} videos are merged to a "
-            f"core of {self.core_size:,}. Each picture shows {GRID * GRID} frames of one video; the first stays "
-            "in the core."
+            f"{len(self.clusters)} of the {self.core_size:,} clusters of a core of {self.core_size:,} out of "
+            f"{self.num_videos:,} videos. Each picture shows {GRID * GRID} frames of one video; the first video of a "
+            "cluster stays in the core."
         )
 
 
 def build_contact_sheets(inputs: StudyInputs, core_size: int, per_kind: int = 2, num_members: int = 4) -> ContactSheets:
-    """The largest, some random and the least similar clusters of a core, `per_kind` of each.
+    """Collect the largest, the least similar and random clusters of a core, `per_kind` of each.
 
     Raises:
         MissingInputError, DataError: manifest, forest or captions are missing or damaged.
@@ -101,7 +104,7 @@ def build_contact_sheets(inputs: StudyInputs, core_size: int, per_kind: int = 2,
 
 
 def write_sheets(gallery: ContactSheets, folder: Path) -> list[Path]:
-    """Write each cluster as one PNG to `folder`, members side by side; a video that cannot be shown is a grey tile."""
+    """Write each cluster as one PNG to `folder`: its members side by side, a grey tile for one that cannot be shown."""
     paths = []
     for number, cluster in enumerate(gallery.clusters, start=1):
         path = folder / f"core-{scale_label(gallery.core_size)}-{number:02d}.png"

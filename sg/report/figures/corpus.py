@@ -1,4 +1,4 @@
-"""Figures of what a study trained on: captions, cluster sizes, similarities with the cuts, the map of the space."""
+"""Figures of what a study trained on: captions, cluster sizes, similarities of merges, map of the embedding space."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw_corpus(corpus: CorpusNumbers, folder: Path) -> dict[str, list[Path]]:
-    """Draw every figure that the corpus has numbers for into `folder`; name -> files (PNG, SVG)."""
+    """Draw every figure that the corpus has numbers for; return name -> files (PNG, SVG) in `folder`."""
     figures: dict[str, Any] = {}
     if corpus.captions:
         figures["captions"] = captions_figure(corpus.captions)
@@ -29,7 +29,7 @@ def draw_corpus(corpus: CorpusNumbers, folder: Path) -> dict[str, list[Path]]:
 
 
 def captions_figure(groups: Sequence[CaptionGroup]) -> "Figure":
-    """Words a caption (5th to 95th percentile), and distinct words, by core and by source."""
+    """Words per caption (5th to 95th percentile), and distinct words, by core and by source."""
     with figure_style():
         figure, (left, right) = new_figure(2, (9.2, 1.3 + 0.36 * len(groups)), share="y")
         places = list(range(len(groups)))[::-1]
@@ -39,7 +39,7 @@ def captions_figure(groups: Sequence[CaptionGroup]) -> "Figure":
             left.barh(place, third - first, left=first, height=0.5, color=BLUE if group.kind == CORE else ORANGE)
             left.plot([middle, middle], [place - 0.25, place + 0.25], color=INK, linewidth=2.0, zorder=3)
         left.set_yticks(places, [f"{group.name} ({group.kind})" for group in groups])
-        left.set_xlabel("words a caption (5, 25, 50, 75, 95 %)")
+        left.set_xlabel("words per caption (5th, 25th, 50th, 75th, 95th percentile)")
         left.set_xlim(left=0)
         _vocabulary_panel(right, places, groups)
     return figure
@@ -57,14 +57,14 @@ def _vocabulary_panel(axes: "Axes", places: Sequence[int], groups: Sequence[Capt
         x, y = zip(*drawn, strict=True)
         axes.plot(x, y, linestyle="none", marker="|", markersize=14, markeredgewidth=2, color=INK, label="random draw")
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0)
-    axes.set_xlabel("distinct words in the captions read")
+    axes.set_xlabel("distinct words in the captions")
     for axis in (axes,):
         axis.grid(axis="x")
         axis.grid(visible=False, axis="y")
 
 
 def clusters_figure(cores: Sequence[CoreClusters]) -> "Figure":
-    """How many clusters of which size each core has, log-log."""
+    """Number of clusters by size in each core, both axes logarithmic."""
     with figure_style():
         figure, (axes,) = new_figure(1, (6.4, 3.6))
         for core, (colour, marker) in zip(cores, SCALE_COLOURS, strict=False):
@@ -79,22 +79,22 @@ def clusters_figure(cores: Sequence[CoreClusters]) -> "Figure":
             ticks, ["1", *(f"{low}–{2 * low - 1}" for low in ticks[1:])], rotation=0 if len(ticks) < 9 else 45
         )
         axes.minorticks_off()
-        axes.set_xlabel("videos in the cluster")
-        axes.set_ylabel("clusters")
+        axes.set_xlabel("videos per cluster")
+        axes.set_ylabel("number of clusters")
         axes.legend()
     return figure
 
 
 def similarities_figure(corpus: CorpusNumbers) -> "Figure":
-    """Similarities at which videos were merged, with the cut of each core."""
+    """Histogram of the similarities of the merges, with the similarity at which each core was cut."""
     with figure_style():
         figure, (axes,) = new_figure(1, (6.4, 3.6))
         axes.hist(corpus.similarities, bins=40, color=GREY, alpha=0.55, weights=_shares(corpus.similarities))
         for core, (colour, _) in zip(corpus.cores, SCALE_COLOURS, strict=False):
             if core.cut is not None:
                 axes.axvline(core.cut, color=colour, linewidth=2, label=f"core {core.name}: cut at {core.cut:.3f}")
-        axes.set_xlabel("similarity of the merge (cosine)")
-        axes.set_ylabel("share of all merges, %")
+        axes.set_xlabel("cosine similarity of the merge")
+        axes.set_ylabel("% of all merges")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="upper left")
     return figure
@@ -105,14 +105,14 @@ def _shares(values: Sequence[float]) -> list[float]:
 
 
 def map_figure(corpus: CorpusNumbers) -> "Figure":
-    """The embedding space in two dimensions; colour and shape tell the smallest core that a video is in."""
+    """The embedding space in two dimensions; colour and marker show the smallest core that contains a video."""
     names = {core.size: core.name for core in corpus.cores}
     with figure_style():
         figure, (axes,) = new_figure(1, (6.4, 5.0))
         sizes = sorted({point.core for point in corpus.points} - {0})
         outside = [point for point in corpus.points if point.core == 0]
         axes.scatter([p.x for p in outside], [p.y for p in outside], s=6, color=GREY, alpha=0.35, linewidths=0,
-                     label="in none of them")  # fmt: skip
+                     label="in no core")  # fmt: skip
         for size, (colour, marker) in reversed(list(zip(sizes, SCALE_COLOURS, strict=False))):
             points = [point for point in corpus.points if point.core == size]
             axes.scatter([p.x for p in points], [p.y for p in points], s=12, color=colour, marker=marker, alpha=0.8,

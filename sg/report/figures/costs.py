@@ -1,4 +1,4 @@
-"""Figures of what the gain costs, and of where it comes from: gain against hours and dollars, scores by task type."""
+"""Figures of the gain against its cost (device hours, US dollars) and by task type."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALE, DARK = "#fefefe", "#1b1c20"
-"""Text on the cells of a heat map. These keep their colours on a dark page, so it is not `PAPER` or `INK`."""
+"""Text colours on the cells of a heat map. The cells have fixed colours, so the text must not follow the page's light
+or dark scheme, as `PAPER` and `INK` do."""
 
 
 def draw_costs(summary: Summary, folder: Path, usd_per_hour: float | None = None) -> dict[str, list[Path]]:
-    """Draw what the summary has numbers for into `folder`; name -> files (PNG, SVG)."""
+    """Draw the figures that the summary has numbers for; return name -> files (PNG, SVG) in `folder`."""
     figures: dict[str, Any] = {}
     if gains(summary) and summary.costs:
         figures["costs"] = costs_figure(summary, usd_per_hour)
@@ -41,33 +42,33 @@ def draw_costs(summary: Summary, folder: Path, usd_per_hour: float | None = None
 
 
 def gains(summary: Summary) -> dict[tuple[str, str], Estimate]:
-    """(setting, arm) -> overall difference to no captions."""
+    """Return (setting, arm) -> overall difference from no captions in points."""
     rows = [(table.setting, row.arm, row.cells[OVERALL].delta) for table in summary.tables for row in table.rows]
     return {(setting, arm): delta for setting, arm, delta in rows if delta is not None}
 
 
 def costs_figure(summary: Summary, usd_per_hour: float | None = None) -> "Figure":
-    """Gain over no captions against device hours of the caption stage and, where there are prices, against dollars."""
+    """Difference from no captions against device hours of a run and, if there are prices, against US dollars."""
     device = summary.costs[0].device.upper()
     unit, factor = _time_unit(max(row.hours for row in summary.costs))
     panels: list[tuple[str, Callable[[CostRow], float]]] = [
-        (f"{device} {unit} of a run, shared stages included", lambda row: factor * row.hours)
+        (f"{device} {unit} per run, including shared stages", lambda row: factor * row.hours)
     ]
     if usd_per_hour or any(row.caption_usd for row in summary.costs):
-        panels.append(("dollars: captions and hours of a run", lambda row: row.usd(usd_per_hour or 0.0)))
+        panels.append(("US dollars per run: captions and hours", lambda row: row.usd(usd_per_hour or 0.0)))
     with figure_style():
         figure, axes = new_figure(len(panels), (1.6 + 4.6 * len(panels), 3.6), share="y")
         for panel, (label, cost) in zip(axes, panels, strict=True):
             _cost_panel(panel, summary, cost)
             panel.set_xlabel(label)
-        axes[0].set_ylabel("points above no captions")
+        axes[0].set_ylabel("difference from no captions, points")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)))
     return figure
 
 
 def _time_unit(hours: float) -> tuple[str, float]:
-    """Name and size of the unit in which a time of this length is drawn."""
+    """Name of the unit for a time of this length, and the factor from hours to it."""
     if hours >= 2:
         return "hours", 1.0
     return ("minutes", 60.0) if hours >= 1 / 30 else ("seconds", 3600.0)
@@ -115,7 +116,7 @@ def _points(
 
 
 def tasks_figure(topics: Sequence[TopicRow]) -> "Figure":
-    """Heat map: difference to no captions by task type and scale, a panel a setting; exploratory."""
+    """Heat map of the difference from no captions by task type and scale, one panel per setting; exploratory."""
     rows = [row for row in topics if row.kind == TASK_TYPE and row.control is None and row.delta is not None]
     settings, names = list(dict.fromkeys(row.setting for row in rows)), sorted({row.name for row in rows})
     arms = list(dict.fromkeys((row.arm, row.label) for row in sorted(rows, key=lambda row: row.scale)))

@@ -1,4 +1,4 @@
-"""What the notebooks show: a figure or a sheet as a picture, or a sentence where the source has no numbers for it."""
+"""Output of the notebooks: a figure or a contact sheet as a picture, or a sentence if the source has no numbers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,31 +39,31 @@ _OF_CORPUS: dict[str, tuple[Callable[[CorpusNumbers], "Figure"], Callable[[Corpu
 
 
 def source_path(source: str) -> str | Path:
-    """`"published"` as it is, any other source as a folder of this project (or an absolute one)."""
+    """Return `"published"` unchanged, and any other source as a path, relative to this project or absolute."""
     return source if source == PUBLISHED else located(source)
 
 
 def show(name: str, source: Summary | CorpusNumbers) -> Any:
-    """The figure called `name` of a summary or a corpus, for IPython to display."""
+    """Return the figure `name` of a summary or a corpus, for IPython to display."""
     from IPython.display import Image, Markdown
 
     if isinstance(source, CorpusNumbers):
         draw_corpus, has_corpus = _OF_CORPUS[name]
-        return Image(png_bytes(draw_corpus(source))) if has_corpus(source) else Markdown(_lack(name))
+        return Image(png_bytes(draw_corpus(source))) if has_corpus(source) else Markdown(_no_numbers(name))
     draw, has = _OF_SUMMARY[name]
-    return Image(png_bytes(draw(source))) if has(source) else Markdown(_lack(name))
+    return Image(png_bytes(draw(source))) if has(source) else Markdown(_no_numbers(name))
 
 
 def show_sheet(source: str, number: int = 1) -> Any:
-    """The contact sheet with this number of a source with a gallery, for IPython to display."""
+    """Return the contact sheet `number` of a source with a gallery, for IPython to display."""
     from IPython.display import Image, Markdown
 
     folder = Path(source_path(source))
     sheets = [
         path for at in (folder, folder / REPORT_FOLDER) for path in sorted(at.glob(f"gallery/*-{number:02d}.png"))
     ]
-    return Image(filename=str(sheets[0])) if sheets else Markdown(_lack(f"sheet {number}"))
+    return Image(filename=str(sheets[0])) if sheets else Markdown(_no_numbers(f"sheet {number}"))
 
 
-def _lack(name: str) -> str:
+def _no_numbers(name: str) -> str:
     return f"*This source has no numbers for the figure “{name}”.*"

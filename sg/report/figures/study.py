@@ -1,4 +1,4 @@
-"""The figures of the study, drawn from its summary: scaling curve, durations, differences, controls."""
+"""The figures of a study, drawn from its summary: scaling curve, durations, differences, controls."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SMALLEST_STEP = 0.75
-"""Two scales are drawn at least this far apart, in units of one doubling, so that their labels do not meet."""
+"""Smallest distance between two scales on the axis, in doublings, so that their labels do not overlap."""
 
 
 def draw_all(summary: Summary, folder: Path) -> dict[str, list[Path]]:
-    """Draw every figure the summary has data for into `folder`; name -> files (PNG, SVG)."""
+    """Draw every figure that the summary has data for; return name -> files (PNG, SVG) in `folder`."""
     tables = [table for table in summary.tables if headline_rows(table)]
     if not tables:
         return {}
@@ -46,7 +46,7 @@ def draw_all(summary: Summary, folder: Path) -> dict[str, list[Path]]:
 
 
 def scale_positions(scales: Sequence[int]) -> dict[int, float]:
-    """Scale -> place on the x axis: 0 first, then by doublings, never closer than `SMALLEST_STEP`."""
+    """Return scale -> position on the x axis: 0 first, then in doublings, never closer than `SMALLEST_STEP`."""
     positions: dict[int, float] = {}
     last: tuple[int, float] | None = None
     for scale in sorted(set(scales)):
@@ -62,12 +62,12 @@ def _scale_axis(axes: "Axes", tables: Sequence[Table]) -> dict[int, float]:
     positions = scale_positions(list(labels))
     axes.set_xticks(list(positions.values()), [labels[scale] for scale in positions])
     axes.set_xlim(-0.4, max(positions.values()) + 0.4)
-    axes.set_xlabel("captions")
+    axes.set_xlabel("number of captions")
     return positions
 
 
 def _points(rows: Sequence[TableRow], bucket: str) -> list[tuple[TableRow, Cell, float]]:
-    """Rows with a score in `bucket`."""
+    """The rows with a score in `bucket`, with cell and score."""
     cells = [(row, row.cells[bucket]) for row in rows]
     return [(row, cell, cell.score) for row, cell in cells if cell.score is not None]
 
@@ -77,13 +77,13 @@ def _bounds(value: float, estimate: Estimate | None) -> tuple[float, float]:
 
 
 def scaling_figure(tables: Sequence[Table]) -> "Figure":
-    """Accuracy against captions, one panel a setting: mean over seeds, 95 % interval, seeds, controls, published."""
+    """Accuracy against captions, one panel per setting: mean over seeds, 95 % interval, seeds, controls, published."""
     with figure_style():
         figure, panels = new_figure(len(tables), (1.2 + 3.7 * len(tables), 3.5), share="")
         for axes, table in zip(panels, tables, strict=True):
             _scaling_panel(axes, table, _scale_axis(axes, tables))
-        panels[0].set_ylabel("accuracy, %")
-        handles = {"mean and 95 % interval": _ink_line()}
+        panels[0].set_ylabel("accuracy, % of answered questions")
+        handles = {"mean over seeds, 95 % interval over videos": _ink_line()}
         for axes in panels:
             handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
@@ -91,7 +91,7 @@ def scaling_figure(tables: Sequence[Table]) -> "Figure":
 
 
 def _ink_line() -> Any:
-    """What stands in the legend for the line that has another colour in each panel."""
+    """Legend entry for the line that has a different colour in each panel."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=INK, marker="o", markersize=5)
@@ -128,7 +128,14 @@ def _scaling_panel(axes: "Axes", table: Table, positions: dict[int, float]) -> N
 
 def _seed_dots(axes: "Axes", place: float, scores: Sequence[float]) -> None:
     axes.plot(
-        [place] * len(scores), scores, linestyle="none", marker="_", markersize=8, color=INK, alpha=0.55, label="seeds"
+        [place] * len(scores),
+        scores,
+        linestyle="none",
+        marker="_",
+        markersize=8,
+        color=INK,
+        alpha=0.55,
+        label="single seeds",
     )
 
 
@@ -150,7 +157,7 @@ def _control_points(axes: "Axes", table: Table, positions: dict[int, float]) -> 
 
 
 def durations_figure(tables: Sequence[Table]) -> "Figure":
-    """Difference to no captions by duration, one panel a bucket, both settings as lines with intervals."""
+    """Difference from no captions by duration, one panel per duration, both settings as lines with intervals."""
     with figure_style():
         figure, panels = new_figure(len(DURATIONS), (9.2, 3.1))
         for axes, bucket in zip(panels, DURATIONS, strict=True):
@@ -159,7 +166,7 @@ def durations_figure(tables: Sequence[Table]) -> "Figure":
                 _difference_line(axes, table, bucket, positions, 0.1 * (shift - (len(tables) - 1) / 2))
             axes.axhline(0, color=INK, linewidth=0.8)
             axes.set_title(BUCKET_TITLES[bucket])
-        panels[0].set_ylabel("points above no captions")
+        panels[0].set_ylabel("difference from no captions, points")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
@@ -181,12 +188,12 @@ def _difference_line(axes: "Axes", table: Table, bucket: str, positions: dict[in
 
 
 def _errors(estimates: Sequence[Estimate]) -> list[list[float]]:
-    """[2, n] distances from the values down and up to the ends of the intervals."""
+    """[2, n] distances from the values to the lower and upper ends of their intervals."""
     return [[item.value - item.low for item in estimates], [item.high - item.value for item in estimates]]
 
 
 def differences_figure(tables: Sequence[Table]) -> "Figure":
-    """Forest plot: the overall difference to no captions of every arm, with its interval in numbers."""
+    """Forest plot of the overall difference from no captions of every arm, with its interval in numbers."""
     arms = [row for row in tables[0].rows if row.cells[OVERALL].delta is not None][::-1]
     with figure_style():
         figure, panels = new_figure(len(tables), (1.2 + 3.9 * len(tables), 1.1 + 0.34 * len(arms)), share="xy")
@@ -212,12 +219,12 @@ def _forest_panel(axes: "Axes", table: Table, arms: Sequence[str]) -> None:
     axes.grid(axis="x")
     axes.grid(visible=False, axis="y")
     axes.set_ylim(-0.6, len(arms) - 0.4)
-    axes.set_xlabel("points above no captions")
+    axes.set_xlabel("difference from no captions, points")
     axes.set_title(SETTING_TITLES[table.setting])
 
 
 def controls_figure(controls: Sequence[ControlRow]) -> "Figure":
-    """Headline and control side by side: gains over no captions, and below each pair the difference between the two."""
+    """Difference from no captions of each control and its headline arm, and the difference between the two."""
     rows = [row for row in controls if row.control_gain is not None and row.headline_gain is not None]
     with figure_style():
         figure, (axes,) = new_figure(1, (7.6, 1.0 + 0.85 * len(rows)))
@@ -228,7 +235,7 @@ def controls_figure(controls: Sequence[ControlRow]) -> "Figure":
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("points above no captions, 95 % interval")
+        axes.set_xlabel("difference from no captions, points (95 % interval over videos)")
     return figure
 
 

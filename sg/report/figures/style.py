@@ -1,4 +1,4 @@
-"""The one look of all figures: colours for the colour-blind (Okabe and Ito), readable in print, on light and dark."""
+"""The style of all figures: colours for the colour-blind (Okabe and Ito) that work in print, light and dark mode."""
 
 import contextlib
 import re
@@ -28,7 +28,7 @@ CONTROL_COLOURS = dict(zip(CONTROLS, (GREEN, PURPLE), strict=True))
 CONTROL_MARKERS = dict(zip(CONTROLS, ("D", "s"), strict=True))
 
 SCALE_COLOURS = [(PURPLE, "^"), (ORANGE, "s"), (GREEN, "D"), (BLUE, "o"), ("#56b4e9", "v"), ("#e69f00", "P")]
-"""Colour and marker of the first, second, ... core where several are drawn together."""
+"""Colour and marker of the first, second, ... core in figures of several cores."""
 
 PAGE_COLOURS = {
     INK: "currentColor",
@@ -40,7 +40,7 @@ PAGE_COLOURS = {
     GREY: "var(--muted)",
     PAPER: "var(--paper)",
 }
-"""Figure colour -> colour of the page, so that inline figures follow its light or dark scheme."""
+"""Figure colour -> CSS colour of the page, so that inline figures follow its light or dark scheme."""
 
 _RC: dict[Any, Any] = {
     "figure.facecolor": "none",
@@ -79,7 +79,7 @@ _RC: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def figure_style() -> Iterator[None]:
-    """Draw in the style of the report, without a display, leaving matplotlib's settings as they were."""
+    """Draw in the style of the report; matplotlib's settings are restored at the end."""
     import matplotlib
 
     with matplotlib.rc_context(_RC):
@@ -87,7 +87,7 @@ def figure_style() -> Iterator[None]:
 
 
 def new_figure(columns: int, size: tuple[float, float], share: str = "y") -> "tuple[Figure, list[Axes]]":
-    """A figure of `columns` panels, not tied to pyplot: nothing to close, no display."""
+    """Return a figure with `columns` panels in one row. Without pyplot it needs no display and no closing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -98,7 +98,7 @@ def new_figure(columns: int, size: tuple[float, float], share: str = "y") -> "tu
 
 
 def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
-    """Write `name`.png (on white) and `name`.svg to `folder`; same figure, same bytes."""
+    """Write `name`.png (on white) and `name`.svg to `folder`; the same figure gives the same bytes."""
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     with figure_style():
         with atomic_path(png) as path:
@@ -109,7 +109,7 @@ def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
 
 
 def page_svg(path: Path, prefix: str) -> str:
-    """The SVG file at `path` for use inside a page: page colours, ids that do not meet those of other figures."""
+    """Return the SVG file at `path` for use inside a page: with page colours, and ids that start with `prefix`."""
     text = path.read_text(encoding="utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -123,7 +123,7 @@ def page_svg(path: Path, prefix: str) -> str:
 
 
 def png_bytes(figure: "Figure") -> bytes:
-    """The figure as PNG in memory, on white: what a notebook shows."""
+    """Return the figure as PNG bytes on white, for notebooks."""
     import io
 
     stream = io.BytesIO()

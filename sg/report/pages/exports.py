@@ -1,4 +1,4 @@
-"""The study's numbers for other programs and documents: Markdown and CSV."""
+"""The numbers of a study as Markdown and CSV, for documents and other programs."""
 
 import csv
 import io
@@ -10,17 +10,25 @@ from sg.report.numbers.corpus import CorpusNumbers
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import RunRow, Summary, Table, TableRow
 from sg.report.pages.conclusion import Conclusion
-from sg.report.pages.tables import cell_delta, cell_score, legend, published_text, row_note
+from sg.report.pages.tables import (
+    cell_delta,
+    cell_score,
+    controls_legend,
+    legend,
+    probes_legend,
+    published_text,
+    row_note,
+)
 from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, accuracy_text, difference_text, joined, p_text
 
 
 def markdown(summary: Summary, conclusion: Conclusion) -> str:
-    """The report as Markdown: verdict, tables, controls, probes, statements."""
+    """Return the report as Markdown: verdict, tables, controls, probes, statements."""
     parts = [f"# {cell_text(summary.study)}", f"**{cell_text(conclusion.verdict)}**"]
     for table in summary.tables:
         parts += [f"## {SETTING_TITLES[table.setting]}", _table_md(table), f"{legend(table)}."]
     if summary.controls:
-        header = ["Headline", "Control", "Setting", "Headline - control", "p"]
+        header = ["Headline", "Control", "Setting", "Headline - control, points [95 % interval]", "p"]
         rows = [
             [
                 row.headline_label,
@@ -31,15 +39,18 @@ def markdown(summary: Summary, conclusion: Conclusion) -> str:
             ]
             for row in summary.controls
         ]
-        parts += ["## Controls", _grid_md(header, rows)]
+        parts += ["## Controls", controls_legend(summary), _grid_md(header, rows)]
     if summary.probes:
-        header = ["Probe", "Captions", "Accuracy", "At chance"]
+        header = ["Probe", "Captions", "Accuracy, % [95 % interval]", "At chance"]
         cells = [
             [SETTING_TITLES[row.probe], row.label, accuracy_text(row.accuracy), "yes" if row.at_chance else "no"]
             for row in summary.probes
         ]
-        parts += ["## Leak probes", _grid_md(header, cells)]
-    parts += ["## Reading", "\n".join(f"- {item.topic}: {cell_text(item.text)}" for item in conclusion.statements)]
+        parts += ["## Leak probes", probes_legend(summary.probes), _grid_md(header, cells)]
+    parts += [
+        "## What the numbers support",
+        "\n".join(f"- {item.topic}: {cell_text(item.text)}" for item in conclusion.statements),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -66,7 +77,7 @@ def _grid_md(header: list[str], rows: list[list[str]]) -> str:
 
 
 def cell_text(text: str) -> str:
-    """Text that Markdown shows as it is: no HTML, no broken table."""
+    """Escape `text` so that Markdown shows it literally: no HTML, no broken table."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
     for sign in "|`[]":
         escaped = escaped.replace(sign, "\\" + sign)
@@ -74,7 +85,7 @@ def cell_text(text: str) -> str:
 
 
 def corpus_markdown(corpus: CorpusNumbers) -> str:
-    """Captions and clusters as two Markdown tables; a sentence where there are none."""
+    """Return captions and clusters as two Markdown tables; a sentence replaces an empty one."""
     words = [
         [group.name, group.kind, f"{group.captions:,}", "–".join(f"{group.words[place]:.0f}" for place in (0, 2, 4)),
          f"{group.vocabulary:,}", "–" if group.vocabulary_of_draw is None else f"{group.vocabulary_of_draw:,}"]
@@ -86,17 +97,24 @@ def corpus_markdown(corpus: CorpusNumbers) -> str:
          "–" if core.cut is None else f"{core.cut:.3f}"]
         for core in corpus.cores
     ]  # fmt: skip
-    header = ["Name", "Kind", "Captions", "Words (5–50–95 %)", "Distinct words", "in a random draw"]
-    parts = [_grid_md(header, words) if words else "No captions were described."]
-    header = ["Core", "Clusters", "of one video", "Largest, at least", "Cut at similarity"]
-    parts.append(_grid_md(header, cores) if cores else "No cores were described.")
+    header = [
+        "Name",
+        "Kind",
+        "Captions",
+        "Words per caption (5th–50th–95th percentile)",
+        "Distinct words",
+        "in a random draw",
+    ]
+    parts = [_grid_md(header, words) if words else "This source has no numbers about captions."]
+    header = ["Core", "Clusters", "Clusters of one video", "Videos in the largest, at least", "Cosine at the cut"]
+    parts.append(_grid_md(header, cores) if cores else "This source has no numbers about cores.")
     return "\n\n".join(parts) + "\n"
 
 
 def letters_markdown(summary: Summary) -> str:
-    """How the answers spread over the letters, beside the right ones; a sentence where there are none."""
+    """Return the share of each answered letter and of the right answers, as Markdown; a sentence if there are none."""
     if not summary.letters:
-        return "The answers of this study were not published, so their letters are not known.\n"
+        return "This source has no answers per question, so the answered letters are unknown.\n"
     letters = sorted({letter for row in summary.letters for letter in row.shares}, key=lambda name: (len(name), name))
 
     def shares(of: Mapping[str, float]) -> list[str]:
@@ -104,7 +122,8 @@ def letters_markdown(summary: Summary) -> str:
 
     rows = [["right answers", "", *shares(summary.answers)]]
     rows += [[row.label, SETTING_TITLES[row.setting], *shares(row.shares)] for row in summary.letters]
-    return _grid_md(["Captions", "Setting", *letters], rows) + "\n"
+    note = 'Share of each letter in % of all answers, over all seeds; "none" means that no letter could be read.'
+    return f"{note}\n\n{_grid_md(['Captions', 'Setting', *letters], rows)}\n"
 
 
 CSV_COLUMNS = (
@@ -115,7 +134,7 @@ CSV_COLUMNS = (
 
 
 def tables_csv(summary: Summary) -> str:
-    """One row an arm, setting and bucket; numbers unrounded."""
+    """Return CSV with one row per arm, setting and bucket; numbers are not rounded."""
     rows = [
         _csv_row(summary, table, row, bucket) for table in summary.tables for row in table.rows for bucket in BUCKETS
     ]
@@ -143,7 +162,7 @@ TOPIC_COLUMNS = (
 
 
 def topics_csv(summary: Summary) -> str:
-    """One row an arm, setting and task type or domain."""
+    """Return CSV with one row per arm, setting and task type or domain."""
     return _csv(
         TOPIC_COLUMNS,
         [
@@ -161,12 +180,12 @@ COST_COLUMNS = (
 
 
 def costs_csv(summary: Summary) -> str:
-    """One row an arm: device hours by stage, the price of its captions."""
+    """Return CSV with one row per arm: device hours per stage, and the price of its captions in US dollars."""
     return _csv(COST_COLUMNS, [[getattr(row, name) for name in COST_COLUMNS] for row in summary.costs])
 
 
 def runs_csv(summary: Summary) -> str:
-    """One row a run, the failed ones with their reason; JSON-like fields as `name=value` lists."""
+    """Return CSV with one row per run, failed runs with their reason; dictionaries are lists of `name=value`."""
     names = [field.name for field in fields(RunRow)]
     return _csv(names, [[_flat(getattr(run, name)) for name in names] for run in summary.runs])
 

@@ -1,12 +1,12 @@
-// The gallery of a core. Everything that comes from data is put into the page as text, never as HTML.
+// The gallery of a core. All text from data is inserted as text, never as HTML.
 "use strict";
 
 const element = (id) => document.getElementById(id);
 const GAP = 10;
 let data = null;      // columns of all clusters: ids, words, sizes, similarities (thousandths), hasPicture
-let shown = [];       // numbers of the clusters that pass the filters, in the chosen order
-const chunks = new Map();   // file number -> members of its clusters, null while it is being read
-const rows = new Map();     // place in the list -> element
+let shown = [];       // numbers of the clusters that match the filters, in the chosen order
+const chunks = new Map();   // file number -> members of its clusters; null while the file is loading
+const rows = new Map();     // position in the list -> element
 
 function sgClusters(index) {
   const ids = index.ids.split("\n"), words = index.words.split("\n");
@@ -113,7 +113,7 @@ function title(number) {
 function strip(number) {
   const box = make("div", "strip");
   if (!data.hasPicture(number)) {
-    box.append(make("span", "muted", "no picture was drawn"));
+    box.append(make("span", "muted", "no picture"));
     return box;
   }
   const picture = make("img", "");

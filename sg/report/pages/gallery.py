@@ -1,7 +1,7 @@
-"""The gallery page: every cluster of a core in static files that open from disk, usable at 50,000 clusters.
+"""The gallery page: every cluster of a core in static files that open from disk, usable with 50,000 clusters.
 
-`index.html` and `gallery.js` draw only the rows in view; `clusters.js` holds what is sorted, searched and filtered;
-captions come in `members/NNN.js` and pictures as `pictures/NNN/NNNNNN.jpg` when their rows come into view.
+`index.html` and `gallery.js` draw only the visible rows. `clusters.js` contains what is sorted, searched and filtered.
+Captions (`members/NNN.js`) and pictures (`pictures/NNN/NNNNNN.jpg`) are loaded when their rows become visible.
 """
 
 import json
@@ -21,9 +21,9 @@ from sg.report.figures.cluster_pictures import draw_pictures, plan_picture, vide
 from sg.report.numbers.clusters import ClusterList, ClusterRow, Pick, StudyInputs, distinctive_words
 
 GALLERY_PAGE = "index.html"
-CLUSTERS_A_FILE = 250
+CLUSTERS_PER_FILE = 250
 WORDS_BUDGET = 2_500_000
-"""Characters of words that all clusters may have together: with 50,000 clusters the page stays below 5 MB."""
+"""Characters of distinctive words over all clusters: with 50,000 clusters the page stays below 5 MB."""
 MOST_WORDS = 400
 CAPTION_LENGTH = 600
 TEMPLATES = Path(__file__).parent
@@ -32,7 +32,7 @@ MADE_FROM = "made_from.json"
 
 @dataclass(frozen=True, slots=True)
 class GalleryPage:
-    """A written gallery: its page, how many clusters it lists and how many of them have a picture."""
+    """A written gallery: its page, the number of clusters on it, and the number of them with a picture."""
 
     page: Path
     clusters: int
@@ -44,8 +44,8 @@ def write_gallery(
 ) -> GalleryPage:
     """Write the gallery of the core of `core_size` videos to `folder`.
 
-    Pictures are drawn for `pictures` clusters (largest, least alike and random ones; None: for all). Those that an
-    earlier call drew of the same clusters are kept, so a killed call goes on.
+    `pictures` clusters get a picture (largest, least similar and random ones; None: all). Pictures that an earlier call
+    drew of the same clusters are kept, so an interrupted call resumes.
 
     Raises:
         MissingInputError, DataError: manifest, forest or captions are missing or damaged.
@@ -68,12 +68,12 @@ def write_gallery(
 
 
 def picture_path(folder: Path, number: int) -> Path:
-    """Where the picture of the cluster with this number lies."""
+    """Return the path of the picture of the cluster with this number."""
     return folder / "pictures" / f"{number // 500:03d}" / f"{number:06d}.jpg"
 
 
 def _keep_or_clear(folder: Path, made_from: str) -> None:
-    """Remove what was made of other clusters."""
+    """Remove pictures and members that belong to other clusters."""
     note = folder / MADE_FROM
     try:
         known = read_json(note) if note.is_file() else None
@@ -86,7 +86,7 @@ def _keep_or_clear(folder: Path, made_from: str) -> None:
 
 
 def _pictured(clusters: ClusterList, pictures: int | None) -> list[int]:
-    """Numbers of the clusters that get a picture."""
+    """The numbers of the clusters that get a picture."""
     if pictures is None or pictures >= len(clusters.rows):
         return list(range(len(clusters.rows)))
     number_of = {row.survivor: number for number, row in enumerate(clusters.rows)}
@@ -108,12 +108,12 @@ def _draw(folder: Path, inputs: StudyInputs, picks: Sequence[Sequence[Pick]], pi
 
 
 def _write_members(folder: Path, picks: Sequence[Sequence[Pick]], captions: Mapping[str, str]) -> None:
-    """`members/NNN.js`: for each cluster its shown members as [video, note, caption]."""
-    for start in range(0, len(picks), CLUSTERS_A_FILE):
-        number = start // CLUSTERS_A_FILE
+    """Write `members/NNN.js`: the shown members of each cluster as [video, note, caption]."""
+    for start in range(0, len(picks), CLUSTERS_PER_FILE):
+        number = start // CLUSTERS_PER_FILE
         rows = [
             [[video, note, _shortened(captions.get(video, ""))] for video, note in cluster]
-            for cluster in picks[start : start + CLUSTERS_A_FILE]
+            for cluster in picks[start : start + CLUSTERS_PER_FILE]
         ]
         write_text(folder / "members" / f"{number:03d}.js", f"sgMembers({number}, {_literal(rows)});\n")
 
@@ -124,7 +124,7 @@ def _write_index(folder: Path, clusters: ClusterList, captions: Mapping[str, str
     index = {
         "core": clusters.core_size,
         "videos": clusters.num_videos,
-        "clusters_a_file": CLUSTERS_A_FILE,
+        "clusters_a_file": CLUSTERS_PER_FILE,
         "ids": "\n".join(row.survivor for row in rows),
         "words": "\n".join(distinctive_words(rows, captions, length)),
         "sizes": [row.size for row in rows],
@@ -139,7 +139,7 @@ def _thousandths(row: ClusterRow) -> int | None:
 
 
 def _literal(value: Any) -> str:
-    """`value` as a JavaScript expression: a string of JSON, in ASCII and without a tag that could end a script."""
+    """`value` as a JavaScript expression: JSON in an ASCII string, without `<`, so no caption can close the script."""
     text = json.dumps(value, separators=(",", ":"))
     return f"JSON.parse({json.dumps(text).replace('<', chr(92) + 'u003c')})"
 

@@ -1,4 +1,4 @@
-"""The page of a study: one HTML file that opens from disk, without network or scripts, in light and dark."""
+"""The page of a study: one HTML file that opens from disk, without network or scripts, in light and dark mode."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,15 @@ from sg.report.figures.contact_sheets import ContactSheets
 from sg.report.figures.style import page_svg
 from sg.report.numbers.summary import Summary
 from sg.report.pages.conclusion import Conclusion
-from sg.report.pages.tables import cell_delta, cell_score, legend, published_text, row_note
+from sg.report.pages.tables import (
+    cell_delta,
+    cell_score,
+    controls_legend,
+    legend,
+    probes_legend,
+    published_text,
+    row_note,
+)
 from sg.report.wording import (
     BUCKET_TITLES,
     SETTING_TITLES,
@@ -24,20 +32,26 @@ from sg.report.wording import (
 
 PAGE_FILE = "index.html"
 FIGURE_CAPTIONS = {
-    "scaling": "Accuracy against the number of captions: mean over seeds with its 95 % interval over videos, single "
-    "seeds as dashes, the baseline as a broken line.",
-    "durations": "Difference to no captions by video length, with 95 % intervals (exploratory, not corrected).",
-    "differences": "Difference to no captions, overall, with 95 % intervals; * holds after Holm's correction.",
-    "controls": "What the controls reach beside the run they answer to, and the difference between the two.",
-    "tasks": "Difference to no captions by task type (number of questions in brackets), in points; exploratory.",
-    "costs": "Difference to no captions, overall, against what a run costs, with 95 % intervals.",
-    "captions": "Words a caption and distinct words, by core and by source; the mark is a random draw of as many.",
-    "clusters": "How many clusters of which size the cores have (both axes logarithmic).",
-    "similarities": "At which similarity videos were merged, and where each core was cut.",
-    "map": "The embedding space, each video in the colour of the smallest core that holds it.",
+    "scaling": "Accuracy (% of answered questions) against the number of captions: mean over seeds with its 95 % "
+    "interval over videos. Short dashes are single seeds, the dashed line is the baseline without captions.",
+    "durations": "Difference from no captions by video duration, in points with 95 % intervals over videos "
+    "(exploratory, not corrected).",
+    "differences": "Difference from no captions over all questions, in points with 95 % intervals over videos; "
+    "* p < .05 after Holm's correction.",
+    "controls": "Difference from no captions of each control and of the arm it is compared with, and the difference "
+    "between the two, in points with 95 % intervals over videos.",
+    "tasks": "Difference from no captions by task type, in points; the number of questions is in brackets "
+    "(exploratory, not corrected).",
+    "costs": "Difference from no captions over all questions, in points with 95 % intervals over videos, against the "
+    "cost of a run.",
+    "captions": "Words per caption, and distinct words, by core and by source; the mark is a random draw of as many "
+    "captions.",
+    "clusters": "Number of clusters by size (videos per cluster) in each core; both axes are logarithmic.",
+    "similarities": "Cosine similarity of the merges, and the similarity at which each core was cut.",
+    "map": "The embedding space; the colour of a video is that of the smallest core that contains it.",
 }
 SEVERAL = ("scaling", "durations", "differences", "tasks", "captions")
-"""Figures of several panels, which a phone shows in part, to be scrolled, instead of too small to be read."""
+"""Figures with several panels. On a phone they keep a readable width and scroll sideways."""
 SCORE_FIGURES = ("scaling", "durations", "differences", "tasks", "controls")
 COST_FIGURES = ("costs",)
 CORPUS_FIGURES = ("captions", "clusters", "similarities", "map")
@@ -52,7 +66,7 @@ def write_page(
     files: Sequence[str],
     usd_per_hour: float | None = None,
 ) -> Path:
-    """Write `index.html` to `folder`; `figures` are the drawn files by name, `files` are named as lying beside it."""
+    """Write `index.html` to `folder`; `figures` are drawn files by name, `files` the names of the other files."""
     path = folder / PAGE_FILE
     write_text(path, page_html(summary, conclusion, figures, gallery, files, usd_per_hour))
     return path
@@ -66,7 +80,7 @@ def page_html(
     files: Sequence[str] = (),
     usd_per_hour: float | None = None,
 ) -> str:
-    """The page's text. Everything that comes from data is escaped; only the figures' own SVG is not."""
+    """Return the HTML of the page. All text from data is escaped; the SVG of the figures is not."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -94,8 +108,8 @@ def page_html(
 
 
 _WRITERS = (
-    accuracy_text, cell_delta, cell_score, difference_text, duration_text, hours_text, legend, p_text, percent, plural,
-    published_text, row_note,
+    accuracy_text, cell_delta, cell_score, controls_legend, difference_text, duration_text, hours_text, legend, p_text,
+    percent, plural, probes_legend, published_text, row_note,
 )  # fmt: skip
 
 
@@ -122,17 +136,17 @@ def _counts(summary: Summary) -> str:
 def _sections(
     summary: Summary, figures: Mapping[str, Sequence[Path]], gallery: ContactSheets | None
 ) -> list[tuple[str, str]]:
-    """Anchors and titles of the sections that the page has."""
+    """Anchors and titles of the sections that the page contains."""
     sections = [
         ("tables", "Scores", bool(summary.tables)),
         ("figures", "Figures", any(name in figures for name in SCORE_FIGURES)),
-        ("reading", "Reading", True),
+        ("reading", "What the numbers support", True),
         ("controls", "Controls", bool(summary.controls)),
         ("probes", "Leak probes", bool(summary.probes or summary.letters)),
         ("costs", "Costs", bool(summary.costs)),
         ("corpus", "Captions and clusters", any(name in figures for name in CORPUS_FIGURES)),
         ("gallery", "Gallery", gallery is not None),
         ("runs", "Runs", True),
-        ("repeat", "Repeat it", True),
+        ("repeat", "Reproduce it", True),
     ]
-    return [(anchor, title) for anchor, title, is_there in sections if is_there]
+    return [(anchor, title) for anchor, title, is_shown in sections if is_shown]

@@ -1,8 +1,9 @@
-"""The study's tables as text: how a cell is written, and the report that a terminal shows."""
+"""The study's tables as text: how a cell is written, and the report for the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sg.artefacts.predictions import BUCKETS
+from sg.report.numbers.controls import CONTROL_KINDS
 from sg.report.numbers.summary import Cell, ControlRow, ProbeRow, RunRow, Summary, Table, TableRow
 from sg.report.pages.conclusion import LEVEL, Conclusion
 from sg.report.wording import (
@@ -21,35 +22,47 @@ REASON_LENGTH = 96
 
 
 def terminal_text(summary: Summary, conclusion: Conclusion) -> str:
-    """The report as it is printed at the end of a sweep: both tables, controls, probes, verdict."""
+    """Return the report that is printed at the end of a sweep: tables, controls, probes, notes, verdict."""
     blocks = [_table_text(table) for table in summary.tables]
-    blocks += [_controls_text(summary.controls), _probes_text(summary.probes), _failed_text(summary.runs)]
+    blocks += [_controls_text(summary), _probes_text(summary.probes), _failed_text(summary.runs)]
     blocks += ["\n".join(summary.notes), _wrapped(conclusion.verdict)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def legend(table: Table) -> str:
-    """One line that says what the table's numbers are."""
+    """Return the explanation of a table's numbers: units, denominators and intervals."""
     return (
-        f"accuracy in % ± spread over seeds; below it the difference to no captions with its 95 % interval over "
-        f"{plural(table.videos, 'video')}; * p < .05 after Holm (overall), buckets exploratory"
+        "accuracy in % of the answered questions, mean ± standard deviation over training seeds; difference from no "
+        f"captions in points with its 95 % interval over {plural(table.videos, 'video')}; * p < .05 after Holm's "
+        "correction (overall only; durations are exploratory)"
     )
 
 
+def controls_legend(summary: Summary) -> str:
+    """Return a sentence that explains the kinds of controls in the tables; empty if there are none."""
+    kinds = dict.fromkeys(row.kind for row in summary.controls)
+    return "; ".join(f"{CONTROL_KINDS[kind].label}: {CONTROL_KINDS[kind].meaning}" for kind in kinds)
+
+
+def probes_legend(probes: Sequence[ProbeRow]) -> str:
+    """Return what the leak probes measure, with the accuracy of guessing."""
+    return f"Accuracy in % without the right video and without subtitles; guessing reaches {probes[0].chance:.0f} %."
+
+
 def cell_score(cell: Cell) -> str:
-    """`38.0 ±0.6`, without the spread for a single seed."""
+    """Write a score as `38.0 ±0.6`, or `38.0` for a single seed."""
     return percent(cell.score) + (f" ±{cell.seed_spread:.1f}" if cell.seed_spread is not None else "")
 
 
 def cell_delta(cell: Cell) -> str:
-    """`+9.0 [+6.6, +11.5]*`, the star for a difference that holds after Holm; empty for the baseline."""
+    """Write a difference as `+9.0 [+6.6, +11.5]*`, the star if p < .05 after Holm; empty for the baseline."""
     if cell.delta is None:
         return ""
     return difference_text(cell.delta) + ("*" if cell.p_holm is not None and cell.p_holm < LEVEL else "")
 
 
 def row_note(row: TableRow) -> str:
-    """What is to be known about a row: failed seeds with their reason."""
+    """Return the failed seeds of a row with their reasons; empty if none failed."""
     if not row.failed_seeds:
         return ""
     which = "failed" if not row.seeds else f"{plural(len(row.failed_seeds), 'seed')} failed"
@@ -80,18 +93,19 @@ def _line(label: str, width: int, cells: Iterable[str]) -> str:
 
 
 def published_text(cell: Cell) -> str:
-    """`43.2 +2.0`, the published accuracy and difference, marked where the print is wrong."""
+    """Write the published accuracy and difference as `43.2 +2.0`; a misprint is marked."""
     if cell.published is None:
         return ""
     delta = f" {signed(cell.published_delta)}" if cell.published_delta is not None else ""
     return f"{cell.published:.1f}{delta}" + (" (misprint)" if cell.published_slip else "")
 
 
-def _controls_text(controls: list[ControlRow]) -> str:
-    if not controls:
+def _controls_text(summary: Summary) -> str:
+    if not summary.controls:
         return ""
-    lines = ["Controls (overall, headline minus control, points)"]
-    for row in controls:
+    title = "Controls (headline minus control in points of overall accuracy, 95 % interval over videos)"
+    lines = [title, *(f"  {line}" for line in controls_legend(summary).split("; "))]
+    for row in summary.controls:
         setting = SETTING_TITLES[row.setting].lower()
         lines.append(
             f"  {control_title(row)}, {setting}: {difference_text(row.difference)}, {p_text(row.difference.p)}"
@@ -100,7 +114,7 @@ def _controls_text(controls: list[ControlRow]) -> str:
 
 
 def control_title(row: ControlRow) -> str:
-    """`530k - 50k repeated (332 | 320 steps)`."""
+    """Write the pair as `530k - 50k equal-step (332 | 320 steps)`."""
     steps = (
         f" ({row.headline_steps} | {row.control_steps} steps)"
         if None not in (row.headline_steps, row.control_steps)
@@ -112,7 +126,7 @@ def control_title(row: ControlRow) -> str:
 def _probes_text(probes: list[ProbeRow]) -> str:
     if not probes:
         return ""
-    lines = [f"Leak probes (without subtitles; guessing gives {probes[0].chance:.0f} %)"]
+    lines = [f"Leak probes: {probes_legend(probes)[:1].lower()}{probes_legend(probes)[1:]}"]
     largest = {row.probe: row for row in probes}
     for row in (row for row in probes if row is largest[row.probe] or not row.at_chance):
         mark = "at chance" if row.at_chance else "NOT AT CHANCE"

@@ -1,4 +1,4 @@
-"""W&B's workspace and report of a study, built as code; their specification can be read and checked offline."""
+"""The W&B workspace and report of a study, built as code; their specification can be checked offline."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ if TYPE_CHECKING:
     import wandb_workspaces.workspaces as ws
 
 NOBODY = "your-entity"
-"""Stands for the W&B team or user in a specification that is not published."""
+"""Placeholder for the W&B team or user in a specification that is not published."""
 
 
 def build_sections(study: Path, benchmark: str) -> list[SectionPlan]:
-    """The sections that the runs in `study` have logged something for.
+    """Return the sections for which the runs in `study` logged data.
 
     Raises:
-        ConfigError: nothing was logged.
+        ConfigError: the runs logged nothing that a section shows.
     """
     sections = available_sections(benchmark, logged_keys(study))
     if not sections:
-        raise ConfigError(f"The runs in {study} logged nothing that a dashboard shows: is it a study's folder?")
+        raise ConfigError(
+            f"The runs in {study} logged nothing that a dashboard shows: set study=FOLDER to a study's folder."
+        )
     return sections
 
 
 def build_workspace(sections: Sequence[SectionPlan], study: str, project: str, entity: str) -> ws.Workspace:
-    """The workspace of the study: its runs, grouped by section."""
+    """Return the workspace of the study: its panels by section, over its runs."""
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces import expr
 
@@ -53,7 +55,7 @@ def build_workspace(sections: Sequence[SectionPlan], study: str, project: str, e
 
 
 def build_report(sections: Sequence[SectionPlan], summary: Summary, project: str, entity: str) -> wr.Report:
-    """The report of the study: verdict, tables, a grid of panels a section, the commands that repeat it."""
+    """Return the report of the study: verdict, tables, one grid of panels per section, and the commands."""
     import wandb_workspaces.reports.v2 as wr
 
     conclusion = conclude(summary)
@@ -65,7 +67,7 @@ def build_report(sections: Sequence[SectionPlan], summary: Summary, project: str
             filters=f"Group = '{summary.study}' and JobType = '{kind}'",
         )  # fmt: skip
         blocks += [wr.H2(section.name), wr.PanelGrid(runsets=[runs], panels=_laid_out(section.panels))]
-    blocks += [wr.H2("Repeat it"), wr.CodeBlock("\n".join(summary.commands), language="python")]
+    blocks += [wr.H2("Reproduce it"), wr.CodeBlock("\n".join(summary.commands), language="python")]
     return wr.Report(
         project=project,
         entity=entity,
@@ -77,9 +79,10 @@ def build_report(sections: Sequence[SectionPlan], summary: Summary, project: str
 
 
 def write_specification(folder: Path, workspace: ws.Workspace, report: wr.Report) -> list[Path]:
-    """Write `workspace.json` as W&B would get it, and `report.json`: the report's text and, a section, runs and panels.
+    """Write `workspace.json` as it is sent to W&B, and `report.json`: the text, and the runs and panels of each
+    section.
 
-    W&B resolves the runs of a report when it is saved, with a key; so offline they are named by their filter.
+    W&B finds the runs of a report when it is saved, which needs a key. Offline they are given by their filter.
     """
     import wandb_workspaces.reports.v2 as wr
 
@@ -97,7 +100,7 @@ def write_specification(folder: Path, workspace: ws.Workspace, report: wr.Report
 
 
 def _plain(item: Any) -> Any:
-    """A part of a workspace or a report as the JSON that W&B gets."""
+    """A part of a workspace or report as the JSON that is sent to W&B."""
     return json.loads(item._to_model().model_dump_json(by_alias=True, exclude_none=True))
 
 
@@ -116,7 +119,7 @@ def _panel(panel: PanelPlan) -> Any:
 
 
 def _laid_out(panels: Sequence[PanelPlan]) -> list[Any]:
-    """The panels two a row in W&B's grid of 24 columns; tables and pictures take a whole row."""
+    """The panels in W&B's grid of 24 columns: two per row; tables and pictures take a whole row."""
     import wandb_workspaces.reports.v2 as wr
 
     laid, left, top = [], 0, 0

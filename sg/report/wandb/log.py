@@ -1,4 +1,4 @@
-"""The study in W&B: one summary run with a point a scale, final values, tables and pictures."""
+"""The study in W&B: one summary run with one point per scale, final values, tables and pictures."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from sg.report.pages.conclusion import Conclusion
 from sg.report.pages.exports import runs_csv, tables_csv, topics_csv
 
 CAPTIONS_AXIS = "captions"
-"""Key of the x axis of the study's curve."""
+"""Key of the x axis of the study's curves: the number of captions."""
 
 
 def log_report(
@@ -23,7 +23,7 @@ def log_report(
     figures: Mapping[str, Sequence[Path]],
     sheets: Sequence[Path],
 ) -> None:
-    """Log the study as one summary run: a point a scale, final values, the tables, the figures."""
+    """Log the study as one summary run: one point per scale, final values, tables and figures."""
     for scale, values in sorted(_curve(summary).items()):
         tracker.log({CAPTIONS_AXIS: float(scale), **values})
     tracker.summary({**_final_values(summary), "verdict": conclusion.verdict, "tone": conclusion.tone})
@@ -55,7 +55,7 @@ def _curve(summary: Summary) -> dict[int, dict[str, float]]:
 
 
 def log_corpus(tracker: Tracker, corpus: CorpusNumbers | None) -> None:
-    """Log what the study trained on: numbers of each core, and the clusters and captions as tables."""
+    """Log what the study trained on: numbers of each core, and tables of clusters and captions; nothing for None."""
     if corpus is None:
         return
     tracker.summary(dict(_corpus_values(corpus)))
@@ -83,7 +83,7 @@ def _corpus_values(corpus: CorpusNumbers) -> Iterator[tuple[str, float]]:
 
 
 def _final_values(summary: Summary) -> dict[str, float | str]:
-    """What the run table of W&B shows for the study: gains of the largest scale, controls, probes."""
+    """The values of the summary run: scores of the largest scale, controls, probes, costs."""
     curve = _curve(summary)
     values: dict[str, float | str] = dict(curve[max(curve)]) if curve else {}
     for row in summary.controls:

@@ -1,4 +1,4 @@
-"""What the dashboard shows, as plain data: sections of panels and the W&B keys that each panel reads."""
+"""The dashboard as plain data: sections of panels, and the W&B keys that each panel reads."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ METRICS_FILE = "metrics.csv"
 
 @dataclass(frozen=True, slots=True)
 class PanelPlan:
-    """One panel: `x` and `y` are keys that runs log; a media panel's and a table's keys are in `y`."""
+    """One panel: `x` and `y` are keys that runs log; a media panel and a table have their keys in `y`."""
 
     kind: str
     title: str
@@ -29,7 +29,7 @@ class PanelPlan:
 
 @dataclass(frozen=True, slots=True)
 class SectionPlan:
-    """A named row of panels. `of_report` panels read the study's summary run, the others its training runs."""
+    """A named group of panels. `of_report` sections read the study's summary run, the others its training runs."""
 
     name: str
     of_report: bool
@@ -37,11 +37,15 @@ class SectionPlan:
 
 
 def plan_sections(benchmark: str) -> list[SectionPlan]:
-    """Every section of a study on `benchmark`, whatever its runs have logged."""
+    """Return every section of a study on `benchmark`, whatever its runs logged."""
     return [
         SectionPlan("Scaling", True, tuple(_scaling(benchmark))),
-        SectionPlan("Task types", True, (_media("Gain by task type", "tasks"), _table("Scores by topic", "topics"))),
-        SectionPlan("Costs", True, (_media("Gain against cost", "costs"),)),
+        SectionPlan(
+            "Task types",
+            True,
+            (_media("Difference from no captions by task type, points", "tasks"), _table("Scores by topic", "topics")),
+        ),
+        SectionPlan("Costs", True, (_media("Difference from no captions against cost of a run", "costs"),)),
         SectionPlan("Captions and clusters", True, tuple(_corpus())),
         SectionPlan("Runs", False, tuple(_runs(benchmark))),
         SectionPlan("Training", False, tuple(_training())),
@@ -50,7 +54,7 @@ def plan_sections(benchmark: str) -> list[SectionPlan]:
 
 
 def available_sections(benchmark: str, logged: Collection[str]) -> list[SectionPlan]:
-    """The sections with the panels all of whose keys were logged; a line that was not logged leaves its panel."""
+    """Return the sections without what was not logged: lines, then panels without a line, then empty sections."""
     sections = []
     for section in plan_sections(benchmark):
         kept = []
@@ -64,7 +68,7 @@ def available_sections(benchmark: str, logged: Collection[str]) -> list[SectionP
 
 
 def logged_keys(study: Path) -> set[str]:
-    """Keys that the runs of the study and its report logged: numbers and tables by `metrics.csv`, pictures by file."""
+    """Return the keys that the runs and the report logged: from `metrics.csv`, and for pictures from their files."""
     import csv
 
     keys: set[str] = set()
@@ -79,17 +83,22 @@ def _scaling(benchmark: str) -> list[PanelPlan]:
     keys = {bucket: tuple(f"{benchmark}/{setting}/{bucket}" for setting in SETTINGS) for bucket in BUCKETS}
     gains = [f"{key}/{end}" for key in keys[OVERALL] for end in ("delta_low", "delta", "delta_high")]
     return [
-        PanelPlan(LINE, "Accuracy against captions", keys[OVERALL], CAPTIONS_AXIS),
-        PanelPlan(LINE, "Gain over no captions, with 95 % interval", tuple(gains), CAPTIONS_AXIS),
-        *(PanelPlan(LINE, f"{bucket.title()} videos", keys[bucket], CAPTIONS_AXIS) for bucket in DURATIONS),
-        _media("Scaling, gains, controls", "scaling", "differences", "durations", "controls"),
+        PanelPlan(LINE, "Accuracy (%) against number of captions", keys[OVERALL], CAPTIONS_AXIS),
+        PanelPlan(
+            LINE, "Difference from no captions (points) with 95 % interval over videos", tuple(gains), CAPTIONS_AXIS
+        ),
+        *(
+            PanelPlan(LINE, f"{bucket.title()} videos: accuracy (%)", keys[bucket], CAPTIONS_AXIS)
+            for bucket in DURATIONS
+        ),
+        _media("Scaling, differences, durations, controls", "scaling", "differences", "durations", "controls"),
         _table("Scores", "scores"),
     ]
 
 
 def _corpus() -> list[PanelPlan]:
     return [
-        _media("Captions, clusters, similarities, map", "captions", "clusters", "similarities", "map"),
+        _media("Captions, clusters, similarities, embedding map", "captions", "clusters", "similarities", "map"),
         _table("Clusters by size", "clusters"),
         _table("Captions by core and source", "captions"),
     ]
@@ -99,11 +108,11 @@ def _runs(benchmark: str) -> list[PanelPlan]:
     without, with_subtitles = (f"{benchmark}/{setting}/{OVERALL}" for setting in SETTINGS)
     probes = tuple(f"{benchmark}/{probe}/{OVERALL}" for probe in LEAK_PROBES)
     return [
-        PanelPlan(BAR, "Accuracy", (without, with_subtitles)),
-        PanelPlan(SCATTER, "Accuracy against device hours", (without,), "cost/device_hours"),
-        PanelPlan(SCATTER, "Accuracy against the price of the captions", (without,), "cost/caption_usd"),
-        PanelPlan(BAR, "Device hours", ("cost/device_hours",)),
-        PanelPlan(BAR, "Leak probes", probes),
+        PanelPlan(BAR, "Accuracy (%)", (without, with_subtitles)),
+        PanelPlan(SCATTER, "Accuracy (%) against device hours of a run", (without,), "cost/device_hours"),
+        PanelPlan(SCATTER, "Accuracy (%) against price of the captions (US dollars)", (without,), "cost/caption_usd"),
+        PanelPlan(BAR, "Device hours of a run", ("cost/device_hours",)),
+        PanelPlan(BAR, "Leak probes: accuracy (%) without the right video", probes),
     ]
 
 
@@ -111,13 +120,17 @@ def _training() -> list[PanelPlan]:
     panels = []
     for stage in STAGES:
         for axis in ("samples", "tokens"):
-            title = f"{stage}: loss against {axis}"
+            title = f"{stage}: training loss against {axis}"
             panels.append(PanelPlan(LINE, title, (f"train/{stage}/loss",), f"train/{stage}/{axis}"))
     rates = tuple(f"train/{stage}/learning_rate" for stage in STAGES)
     panels.append(PanelPlan(LINE, "Learning rate", rates))
     panels += [
         PanelPlan(LINE, title, (f"speed/{key}",))
-        for title, key in (("Samples a second", "samples_per_s"), ("Tokens a second", "tokens_per_s"), ("MFU", "mfu"))
+        for title, key in (
+            ("Samples per second", "samples_per_s"),
+            ("Tokens per second", "tokens_per_s"),
+            ("Model FLOPs utilisation (MFU)", "mfu"),
+        )
     ]
     return panels
 
@@ -131,5 +144,5 @@ def _table(title: str, name: str) -> PanelPlan:
 
 
 def keys_of(sections: Sequence[SectionPlan]) -> set[str]:
-    """Every key that the sections read."""
+    """Return every key that the sections read."""
     return {key for section in sections for panel in section.panels for key in panel.keys}
