@@ -1,9 +1,9 @@
-"""Reading the letter out of a response, exactly as the official Video-MME scorers do.
+"""Extracts the letter from a response, exactly as the official Video-MME scorers do.
 
 See `docs/reference/video_mme.md`, section 4.
 
-The rule is crude on purpose of being comparable: known quirks (`Best answer: D` is read as B) are kept, because every
-published score has them.
+The rule is deliberately crude, so that scores stay comparable. Known quirks (`Best answer: D` is read as B) are kept,
+because all published scores have them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ UNANSWERED = ""
 AnswerReader = Callable[[str, str], str]
 """(response, letters of the question's options) -> the letter read, or ""."""
 
-# The order matters: "The answer" would otherwise eat the beginning of "The answer is". Entry five is two phrases that
-# the scorer of 2024-06-23 runs together by missing commas, so it never matches; entry six likewise.
+# The order matters: "The answer" must not remove the beginning of "The answer is" first. Entries five and six are two
+# phrases each, joined by missing commas in the scorer of 2024-06-23, so they never match.
 _LITERALS_2024_06_18 = (
     "The best answer is",
     "The correct answer is",
@@ -47,7 +47,7 @@ def read_letter(response: str, letters: str = OFFICIAL_LETTERS) -> str:
 
 
 def read_letter_2024_06_18(response: str, letters: str = OFFICIAL_LETTERS) -> str:
-    """The letter by the scorer of 2024-06-18, which the numbers published before 2024-06-23 went through."""
+    """The letter by the scorer of 2024-06-18, which numbers published before 2024-06-23 used."""
     return _first_letter_after(_LITERALS_2024_06_18, response, letters)
 
 
@@ -58,7 +58,11 @@ ANSWER_READERS: dict[str, AnswerReader] = {
 
 
 def answer_reader(name: str) -> AnswerReader:
-    """The reader called `name`; ConfigError when there is none."""
+    """The reader called `name`.
+
+    Raises:
+        ConfigError: there is no such reader.
+    """
     if name not in ANSWER_READERS:
         raise ConfigError(f"benchmark.answer_reader is {name!r}, expected {' or '.join(ANSWER_READERS)}.")
     return ANSWER_READERS[name]

@@ -1,4 +1,4 @@
-"""Captions: one text a video, with what wrote it and what it cost."""
+"""Captions: one text per video, with its provenance and cost."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KIND = "captions"
-_REPEATED = "video {!r} has two captions, expected one row a video id"
+_REPEATED = "video {!r} has two captions, expected one row per video id"
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionRecord:
-    """One caption and its provenance. Costs and tokens are 0 where nothing was bought."""
+    """One caption and its provenance. Costs and tokens are 0 for captions that were not bought."""
 
     video_id: str
     caption: str
     model: str = ""
-    """What wrote it: `demo`, `given`, `gemini-2.5-flash`, ..."""
+    """The captioner or model: `demo`, `given`, `gemini-2.5-flash`, ..."""
     model_version: str = ""
     prompt_hash: str = ""
     parameters: str = "{}"
-    """Settings of the generation, as JSON text."""
+    """Generation settings, as JSON text."""
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
@@ -46,7 +46,7 @@ class Captions(Mapping[str, str]):
 
     table: pa.Table
     info: dict[str, Any] = field(default_factory=dict)
-    """What made them: captioner, config, fingerprint, versions."""
+    """Provenance: captioner, config, fingerprint, versions."""
 
     @cached_property
     def _texts(self) -> dict[str, str]:
@@ -63,20 +63,21 @@ class Captions(Mapping[str, str]):
 
     @cached_property
     def content_hash(self) -> str:
-        """32 hex characters over ids and texts, whatever their order: provenance and cost do not change a training."""
+        """32 hex characters over ids and texts, independent of their order. Provenance and cost do not count."""
         return column_hash(self.table.select(["video_id", "caption"]).sort_by("video_id"), ["video_id", "caption"])
 
     def records(self) -> Iterator[CaptionRecord]:
-        """Rows as objects, one after the other."""
+        """Yields the rows as objects."""
         for batch in self.table.to_batches(max_chunksize=ROWS_PER_BATCH):
             for row in batch.to_pylist():
                 yield CaptionRecord(**(row | {"quality_flags": tuple(row["quality_flags"])}))
 
 
 def write_captions(path: Path, records: Iterable[CaptionRecord], info: Mapping[str, Any] | None = None) -> Path:
-    """Write records in the given order (whole or not at all); DataError on an unsafe or repeated id or empty caption.
+    """Write records in the given order, atomically; `info` is their provenance and is stored in the file.
 
-    `info` says what made the captions and is stored in the file.
+    Raises:
+        DataError: an id is unsafe or repeated, or a caption is empty.
     """
     schema = record_schema(CaptionRecord)
     write_batches(path, record_batches(records, schema, _check_record, _REPEATED), schema, KIND, info or {})
@@ -84,12 +85,17 @@ def write_captions(path: Path, records: Iterable[CaptionRecord], info: Mapping[s
 
 
 def read_captions(path: Path) -> Captions:
-    """Read captions; MissingInputError when there are none, DataError on a wrong file or a repeated id."""
+    """Read captions.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: the file has another format, or an id is repeated.
+    """
     import pyarrow.compute as pc
 
     table, info = read_table(path, record_schema(CaptionRecord), KIND)
     if pc.count_distinct(table["video_id"]).as_py() != len(table):
-        raise DataError(f"{path}: a video has two captions, expected one row a video id")
+        raise DataError(f"{path}: a video has two captions, expected one row per video id")
     return Captions(table, info)
 
 

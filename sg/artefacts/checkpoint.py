@@ -1,6 +1,6 @@
-"""Stage checkpoints: `stages/<stage>-<fingerprint>/` holds a model in our layout and what made it.
+"""Stage checkpoints: `stages/<stage>-<fingerprint>/` holds a model in our layout and its provenance.
 
-A folder is complete when it holds `stage.json`, which is written last. `resume/` holds Lightning checkpoints of an
+`stage.json` is written last, so a folder with that file is complete. `resume/` holds the Lightning checkpoints of an
 unfinished stage and is deleted when the stage is complete.
 """
 
@@ -19,14 +19,17 @@ LOSS_FILE = "loss.csv"
 
 @dataclass(frozen=True, slots=True)
 class StageInfo:
-    """What made a stage checkpoint.
+    """Provenance of a stage checkpoint.
 
     Attributes:
-        stage: its name; `fingerprint` is the name of its identity; `parent` is the fingerprint of the stage that it
-            started from, None for the base model.
-        steps: optimiser steps; `samples` that they saw; `distinct_samples` among those.
-        final_loss: mean loss of the last tenth of the steps, in nats a supervised token.
-        seconds: wall time of training, over all sessions.
+        stage: its name.
+        fingerprint: name of its identity.
+        parent: fingerprint of the stage that it started from; None for the base model.
+        steps: number of optimiser steps.
+        samples: number of samples that these steps saw.
+        distinct_samples: number of different samples among them.
+        final_loss: mean loss of the last tenth of the steps, in nats per supervised token.
+        seconds: wall time of training, summed over all sessions.
         made_by, identity, code: what decided its weights, and the version that trained it; see `sg.core.identity`.
     """
 
@@ -45,7 +48,7 @@ class StageInfo:
 
 
 def stage_folder(root: Path, stage: str, fingerprint: str) -> Path:
-    """Where the checkpoint of `stage` with `fingerprint` lives below the folder `root`."""
+    """The folder of the checkpoint of `stage` with `fingerprint`, below `root`."""
     return root / f"{stage}-{fingerprint}"
 
 
@@ -55,7 +58,7 @@ def resume_points(folder: Path) -> list[Path]:
 
 
 def read_stage_info(folder: Path) -> StageInfo | None:
-    """What made the checkpoint in `folder`, or None if it is not complete or does not exist.
+    """Provenance of the checkpoint in `folder`, or None when it is missing or incomplete.
 
     Raises:
         DataError: `stage.json` is damaged.

@@ -1,4 +1,4 @@
-"""What a run costs: device hours from its result, dollars from the captions that it used."""
+"""Cost of a run: device hours from its result, US dollars from the captions that it used."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from sg.artefacts.captions import read_captions
 
 EVALUATE = "evaluate_s"
-"""Name of the evaluation among the timings of a result."""
+"""Key of the evaluation among the timings of a result."""
 SECONDS_AN_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceHours:
-    """Hours of one device times their number: of every stage, whoever trained it first, and of the evaluation."""
+    """Device hours (hours times number of devices) of all stages, reused ones included, and of the evaluation."""
 
     device: str
     stages: dict[str, float]
@@ -24,19 +24,19 @@ class DeviceHours:
 
     @property
     def total(self) -> float:
-        """Hours of the whole run, as if no stage had been there before."""
+        """Device hours of the whole run, reused stages included."""
         return sum(self.stages.values()) + self.evaluate
 
 
 def device_hours(stage_seconds: Mapping[str, float], evaluate_s: float, trainer: Mapping[str, Any]) -> DeviceHours:
-    """Hours of a run whose stages took `stage_seconds`; `trainer` is its trainer config, as plain data."""
+    """Device hours of a run whose stages took `stage_seconds`; `trainer` is its trainer config as plain data."""
     devices = int(trainer.get("devices", 1))
     hours = {name: devices * seconds / SECONDS_AN_HOUR for name, seconds in stage_seconds.items()}
     return DeviceHours(str(trainer.get("accelerator", "cpu")), hours, devices * evaluate_s / SECONDS_AN_HOUR)
 
 
 def usd_a_caption(captions: Path) -> float | None:
-    """Mean price of the captions in the file; None when there is no such file.
+    """Mean price of a caption in the file, in US dollars; None when there is no such file.
 
     Raises:
         DataError: the file holds no captions.

@@ -1,8 +1,8 @@
-"""Conversations about videos, images or nothing, in Chat-UniVi/LLaVA JSON: what the align and instruct stages train on.
+"""Conversations about videos, images or text only, in Chat-UniVi/LLaVA JSON: the data of the align and instruct stages.
 
-The format that Chat-UniVi, LLaVA, Valley and Video-ChatGPT share: a list of objects `{"id", "video" | "image"
+Chat-UniVi, LLaVA, Valley and Video-ChatGPT share the format: a list of objects `{"id", "video" | "image"
 (optional), "conversations": [{"from": "human" | "gpt", "value": text}, ...]}`, as a JSON array or as JSON Lines.
-Video-ChatGPT's own `{"q", "a", "video_id"}` is read too.
+Video-ChatGPT's `{"q", "a", "video_id"}` is read too.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Dialog:
-    """A conversation about one medium: `media` is its path below the source's media folder, None for text only."""
+    """A conversation about one video or image; `media` is its path below the source's media folder, None for text."""
 
     dialog_id: str
     kind: str
@@ -42,7 +42,7 @@ def read_dialogs(path: Path) -> list[Dialog]:
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: an entry is no dialog; the message names its position.
+        DataError: an entry is not a dialog; the message names its position.
     """
     if not path.is_file():
         raise MissingInputError(f"There is no dialog file {path}: set stage.<name>.sources to files that exist.")
@@ -50,14 +50,14 @@ def read_dialogs(path: Path) -> list[Dialog]:
 
 
 def write_dialogs(path: Path, dialogs: Iterable[Dialog]) -> None:
-    """Write `dialogs` as a JSON array, one dialog a line, atomically."""
+    """Write `dialogs` as a JSON array with one dialog per line, atomically."""
     lines = [json.dumps(_entry(dialog), ensure_ascii=False) for dialog in dialogs]
     with atomic_path(path) as temporary:
         temporary.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
 def dialogs_hash(dialogs: Iterable[Dialog]) -> str:
-    """16 hex digits naming the content of `dialogs` and their order."""
+    """16 hex digits over the content of `dialogs` and their order."""
     digest = hashlib.blake2b(digest_size=8)
     for dialog in dialogs:
         digest.update(json.dumps(_entry(dialog), ensure_ascii=False, sort_keys=True).encode())
@@ -79,7 +79,7 @@ def _dialog(entry: Any, where: str) -> Dialog:
     if isinstance(entry, dict) and {"q", "a", "video_id"} <= entry.keys():
         return _question(entry)
     if not isinstance(entry, dict) or not isinstance(entry.get("conversations"), list):
-        raise DataError(f"{where} is no conversation: expected an object with a list `conversations`.")
+        raise DataError(f"{where} is not a conversation: expected an object with a list `conversations`.")
     turns = []
     for turn in entry["conversations"]:
         if not isinstance(turn, dict) or turn.get("from") not in SPEAKERS or not isinstance(turn.get("value"), str):
@@ -91,13 +91,13 @@ def _dialog(entry: Any, where: str) -> Dialog:
         media = media[0]
     if media is not None and not isinstance(media, str):
         raise DataError(
-            f"{where} names its {kind} as {type(media).__name__}; several media a dialog are not supported."
+            f"{where} names its {kind} as {type(media).__name__}; several media per dialog are not supported."
         )
     return Dialog(str(entry.get("id", media or where)), kind, media, tuple(turns))
 
 
 def _question(entry: dict[str, Any]) -> Dialog:
-    """A question and its answer about a film, as Video-ChatGPT publishes them; a name without a suffix is an mp4."""
+    """A question and its answer about a video, as Video-ChatGPT publishes them; a name without suffix is an mp4."""
     media = str(entry["video_id"])
     media = media if Path(media).suffix else f"{media}.mp4"
     turns = (Turn("human", f"<video>\n{entry['q']}"), Turn("gpt", str(entry["a"])))

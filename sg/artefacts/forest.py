@@ -1,8 +1,9 @@
-"""The merge forest: one row a video, in the order in which curation removes them: any core is a tail.
+"""The merge forest: one row per video, in the order in which curation removes the videos.
 
-`removed_at` is the row's place in the global order of removals; the core of size n is the n rows removed last, so every
-core is part of every larger one. `merged_into` names the video that stands for a removed one (null where a curator has
-no such notion, and for the last survivors): following it to a video of the core gives the cluster.
+`removed_at` is the position of a row in that order. The core of size n is the n rows removed last, so each core is part
+of every larger one. `merged_into` names the video that represents a removed one. It is null for the last
+survivors, and for curators that do not merge. The cluster of a video is found by following `merged_into` to a video of
+the core.
 """
 
 from __future__ import annotations
@@ -24,17 +25,21 @@ if TYPE_CHECKING:
 FOREST_FILE = "forest.parquet"
 KIND = "merge forest"
 NO_ROUND = -2
-"""Stands for a null `round` in memory."""
+"""Represents a null `round` in memory."""
 COLLAPSE_ROUND = -1
-"""The `round` of exact duplicates, which go first."""
+"""The `round` of exact duplicates, which are removed first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forest:
-    """A merge forest in memory; row i was removed i-th.
+    """A merge forest in memory; row i is removed i-th. All arrays have length N.
 
-    Arrays have length N: `parent` int64 (row of `merged_into`, -1 for none), `similarity` and `rep_similarity` float32
-    (NaN for null), `round` int32 (`NO_ROUND` for null), `size` int64 (videos the row stood for when it was removed).
+    Attributes:
+        parent: row of `merged_into`, -1 for none.
+        similarity: of the merge; NaN for null.
+        round: of the merge; `NO_ROUND` for null.
+        size: number of videos that the row represented when it was removed, itself included.
+        rep_similarity: cosine of the row's own vector and that of `merged_into`; NaN for null.
     """
 
     video_ids: list[str]
@@ -49,34 +54,38 @@ class Forest:
         return len(self.video_ids)
 
     def core(self, n: int) -> list[str]:
-        """Ids of the core of size `n`, the video removed last first: core(m) is the beginning of core(n) for m < n."""
+        """Ids of the core of size `n`, the video removed last first. For m < n, core(m) is the beginning of core(n)."""
         self._check_scale(n)
         return self.video_ids[len(self) - n :][::-1]
 
     def assignment(self, n: int) -> NDArray[np.int64]:
-        """[N] row of the core member that stands for each row at size `n`; -1 where no one does."""
+        """[N] row of the core member that represents each row at size `n`; -1 for a row without one."""
         import numpy as np
 
         self._check_scale(n)
         first_alive = len(self) - n
         rows = np.arange(len(self))
+        # One merge per row. Members of the core and rows without a parent point to themselves.
         owner = np.where((rows >= first_alive) | (self.parent < 0), rows, self.parent)
+        # Pointer jumping: each pass doubles the length of the followed chains, so log2(depth) passes suffice. Chains
+        # end, because a video is merged only into one that is removed later.
         while not np.array_equal(owner, further := owner[owner]):
             owner = further
         return np.where(owner >= first_alive, owner, -1)
 
     def clusters(self, n: int) -> dict[str, list[str]]:
-        """Core member -> the videos it stands for at size `n`, itself first, then from the last removed to the first.
+        """{core member: videos that it represents at size `n`}: the member, then the others, those removed last first.
 
-        Videos without a survivor (curators without `merged_into`) are in no cluster.
+        Videos without a representative (of curators that do not merge) are in no cluster.
         """
         import numpy as np
 
         if n == 0:
             return {}
+        # Reversed, so that a stable sort by owner puts the member itself first: all its videos are removed earlier.
         owner = self.assignment(n)[::-1]
         rows = np.arange(len(self))[::-1]
-        order = np.argsort(-owner, kind="stable")[: int((owner >= 0).sum())]
+        order = np.argsort(-owner, kind="stable")[: int((owner >= 0).sum())]  # the rows without an owner sort last
         owners, members = owner[order], rows[order].tolist()
         starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]]).tolist()
         ends = [*starts[1:], len(members)]
@@ -85,7 +94,7 @@ class Forest:
         return {group[0]: group for group in groups}
 
     def cut_similarity(self, n: int) -> float | None:
-        """Similarity of the last merge on the way down to size `n`; None when nothing was merged or it has none."""
+        """Similarity of the last merge before size `n` is reached; None if there is none or it has no similarity."""
         import math
 
         self._check_scale(n)
@@ -94,7 +103,7 @@ class Forest:
 
     @property
     def content_hash(self) -> str:
-        """16 hex digits naming the order of removal and the clusters; scores that rounding may move do not count."""
+        """16 hex digits over the order of removal and the clusters, not over similarities, which rounding changes."""
         digest = hashlib.blake2b(digest_size=8)
         for video_id in self.video_ids:
             digest.update(video_id.encode() + b"\n")
@@ -103,13 +112,16 @@ class Forest:
 
     def _check_scale(self, n: int) -> None:
         if not 0 <= n <= len(self):
-            raise ConfigError(f"A core of {n} videos is more than the {len(self)} of the merge forest: choose fewer.")
+            raise ConfigError(
+                f"A core of {n} videos was asked for, but the merge forest has {len(self)}: choose a smaller scale."
+            )
 
 
 def subtree_sizes(parent: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[N] number of videos each row stands for, itself included, for parents that come later than their children."""
+    """[N] number of videos that each row represents, itself included. Parents must come later than their children."""
     import numpy as np
 
+    # In order of the rows, so that the size of a row is complete before it is added to its parent.
     sizes = [1] * len(parent)
     for row, up in enumerate(parent.tolist()):
         if up >= 0:
@@ -118,7 +130,7 @@ def subtree_sizes(parent: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def write_forest(path: Path, forest: Forest) -> Path:
-    """Check `forest` and write it as Parquet, atomically; `forest.info` is kept in the file's metadata."""
+    """Check `forest` and write it as Parquet, atomically; `forest.info` becomes the file's metadata."""
     import numpy as np
     import pyarrow as pa
 
@@ -141,12 +153,12 @@ def write_forest(path: Path, forest: Forest) -> Path:
 
 
 def read_forest(path: Path) -> Forest:
-    """Read a merge forest and check what every user of it relies on.
+    """Read a merge forest and check its invariants.
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: it is truncated, lacks a column, or breaks an invariant (unique ids; `removed_at` is 0..N-1; every
-            video is merged into one that is removed later; sizes add up).
+        DataError: it is truncated, lacks a column, or violates an invariant: ids are unique, `removed_at` is 0..N-1,
+            each video is merged into one that is removed later, and sizes add up.
     """
     table = _read_table(path)
     parent = _parents(table, path)
@@ -164,7 +176,11 @@ def read_forest(path: Path) -> Forest:
 
 
 def check_forest(forest: Forest, origin: Path) -> None:
-    """DataError when `forest` breaks an invariant; `origin` is named."""
+    """Check the invariants of `forest`.
+
+    Raises:
+        DataError: one is violated; the message names `origin`.
+    """
     import numpy as np
 
     count = len(forest)
@@ -184,8 +200,8 @@ def check_forest(forest: Forest, origin: Path) -> None:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"{origin}: {forest.video_ids[row]!r} has size {forest.size[row]}, but another number of videos is "
-            "merged into it: curate again."
+            f"{origin}: {forest.video_ids[row]!r} has size {forest.size[row]}, but a different number of videos "
+            "is merged into it: curate again."
         )
 
 
@@ -232,7 +248,7 @@ def _read_table(path: Path) -> pa.Table:
     if not np.array_equal(removed_at, np.arange(len(table))):
         table = table.sort_by("removed_at")
         if not np.array_equal(table["removed_at"].to_numpy(), np.arange(len(table))):
-            raise DataError(f"{path}: removed_at is no numbering from 0 to {len(table) - 1}: curate again.")
+            raise DataError(f"{path}: removed_at does not number the rows from 0 to {len(table) - 1}: curate again.")
     return table
 
 
@@ -246,8 +262,8 @@ def _parents(table: pa.Table, path: Path) -> NDArray[np.int64]:
     unknown = pc.and_(pc.is_null(rows), pc.is_valid(into))
     if pc.any(unknown).as_py():
         name = into.filter(unknown)[0].as_py()
-        raise DataError(f"{path}: a video is merged into {name!r}, which is no row of the forest: curate again.")
-    # A null in merged_into is looked up as a value; no id is null, so it stays null.
+        raise DataError(f"{path}: a video is merged into {name!r}, which is not a row of the forest: curate again.")
+    # index_in looks up a null of merged_into like a value. No id is null, so the result is null.
     result: NDArray[np.int64] = rows.fill_null(-1).to_numpy(zero_copy_only=False).astype("int64")
     return result
 

@@ -1,7 +1,7 @@
-"""The manifest: one row a video, the file that every step starts from.
+"""The manifest: one row per video; all steps read it.
 
-Parquet with the columns of `VideoRecord`, in the order the source gave them, and what made it as JSON in the file's
-metadata. Ids and paths are checked when a manifest is written and again when it is read, because others write them too.
+A Parquet file with the columns of `VideoRecord`, in the order of the source; the metadata holds its provenance as JSON.
+Ids and paths are checked on writing and again on reading, because other programs write manifests too.
 """
 
 from __future__ import annotations
@@ -45,38 +45,38 @@ _ROWS_PER_SCAN = 1000
 
 @dataclass(frozen=True, slots=True)
 class VideoRecord:
-    """One video. Numbers are 0 and texts empty where they are not known; an unusable video keeps its row."""
+    """One video. Unknown numbers are 0 and unknown texts empty. An unusable video keeps its row."""
 
     video_id: str
     """Unique in the manifest and safe as a file name."""
     source: str
-    """Where it came from: demo, folder, webvid, ..."""
+    """The dataset: demo, folder, webvid, ..."""
     path: str
-    """Relative to the videos folder, `/` between parts; may be empty only when `status` is not ok."""
+    """Relative to the videos folder, with `/` between parts; empty only if `status` is not ok."""
     duration_s: float = 0.0
     width: int = 0
-    """Pixels as shown, that is after rotation."""
+    """In pixels, after rotation, as shown."""
     height: int = 0
     fps: float = 0.0
     num_frames: int = 0
     original_caption: str = ""
-    """The text that came with the data, untouched."""
+    """The caption of the dataset, unchanged."""
     split: str = ""
     status: str = OK
-    """`ok`, or the class of what is wrong: missing, empty, unreadable, no_video, corrupt, unsafe_path, ..."""
+    """`ok`, or the class of the problem: missing, empty, unreadable, no_video, corrupt, unsafe_path, ..."""
     reason: str = ""
     """One sentence that explains a status other than ok."""
     extra: str = "{}"
-    """What the source adds, as JSON text."""
+    """Further values of the source, as JSON text."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest in memory: a table of 530,000 rows is cheap, a list of as many objects is not."""
+    """A manifest in memory, as an Arrow table: a list of 530,000 objects would need far more memory."""
 
     table: pa.Table
     info: dict[str, Any] = field(default_factory=dict)
-    """What made it: source, config, fingerprint, versions."""
+    """Provenance: source, config, fingerprint, versions."""
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -89,24 +89,28 @@ class Manifest:
 
     @cached_property
     def content_hash(self) -> str:
-        """32 hex characters over every row and column, in order; independent of how the file was written."""
+        """32 hex characters over all rows and columns, in order; independent of the layout of the file."""
         return column_hash(self.table, [f.name for f in fields(VideoRecord)])
 
     def records(self) -> Iterator[VideoRecord]:
-        """Rows as objects, one after the other."""
+        """Yields the rows as objects."""
         for batch in self.table.to_batches(max_chunksize=ROWS_PER_BATCH):
             columns = [batch.column(f.name).to_pylist() for f in fields(VideoRecord)]
             for values in zip(*columns, strict=True):
                 yield VideoRecord(*values)
 
     def usable(self) -> Manifest:
-        """Only the rows whose status is ok."""
+        """The rows with status ok."""
         import pyarrow.compute as pc
 
         return Manifest(self.table.filter(pc.equal(self.table["status"], OK)), self.info)
 
     def select(self, video_ids: Iterable[str]) -> Manifest:
-        """Only these rows, in this order; DataError names the first id that is not in the manifest."""
+        """These rows, in this order.
+
+        Raises:
+            DataError: an id is not in the manifest; the message names the first one.
+        """
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -118,20 +122,25 @@ class Manifest:
         return Manifest(self.table.take(rows), self.info)
 
     def status_counts(self) -> dict[str, int]:
-        """Number of rows of each status, most frequent first."""
+        """Number of rows by status, most frequent first."""
         pairs = ((v["values"], v["counts"]) for v in self.table["status"].value_counts().to_pylist())
         return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
 
 def video_path(videos: Path, record: VideoRecord) -> Path:
-    """The file of a record in the folder `videos`; DataError when its path leads out of the folder."""
+    """The file of a record in the folder `videos`.
+
+    Raises:
+        DataError: its path leads out of the folder.
+    """
     return resolve_inside(videos, record.path)
 
 
 def write_manifest(path: Path, records: Iterable[VideoRecord], info: Mapping[str, Any] | None = None) -> Path:
-    """Write records in the given order (whole or not at all); DataError on an unsafe or repeated id, or unsafe path.
+    """Write records in the given order, atomically; `info` is their provenance and is stored in the file.
 
-    `info` says what made the manifest and is stored in the file.
+    Raises:
+        DataError: an id is unsafe or repeated, or a path is unsafe.
     """
     schema = record_schema(VideoRecord)
     write_batches(path, record_batches(records, schema, _check_record, _REPEATED), schema, KIND, info or {})
@@ -139,16 +148,21 @@ def write_manifest(path: Path, records: Iterable[VideoRecord], info: Mapping[str
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read and check a manifest; MissingInputError when there is none, DataError on a wrong or unsafe one."""
+    """Read and check a manifest.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: it has another format, or unsafe ids or paths.
+    """
     table, info = read_table(path, record_schema(VideoRecord), KIND)
     _check_table(table, path)
     return Manifest(table, info)
 
 
 def scan_manifest(path: Path) -> Iterator[VideoRecord]:
-    """The usable rows of a manifest on the disk, checked and read a part at a time, so that its size costs no memory.
+    """Yield the usable rows of a manifest, read and checked in parts, so that memory does not grow with its size.
 
-    Whether ids are unique is left to the caller, who sees them all. Errors as of `read_manifest`.
+    Does not check that ids are unique. Raises the errors of `read_manifest`.
     """
     for table in scan_table(path, record_schema(VideoRecord), KIND, _ROWS_PER_SCAN):
         _check_table(table, path)
@@ -156,7 +170,7 @@ def scan_manifest(path: Path) -> Iterator[VideoRecord]:
 
 
 def hash_manifest(path: Path) -> str:
-    """`Manifest.content_hash` of a manifest on the disk, read a part of a column at a time."""
+    """`Manifest.content_hash` of the file at `path`, which is read in parts of a column."""
     import pyarrow as pa
 
     schema = record_schema(VideoRecord)

@@ -1,8 +1,8 @@
-"""Names that strangers wrote: ids that become file names, and paths that must stay inside a folder.
+"""Untrusted names: ids that become file names, and paths that must stay inside a folder.
 
-Ids and paths come from CSV and JSON files of other people, so nothing here trusts them. An id is made safe by
-percent-encoding (`safe_video_id`), a path is refused when it could leave its folder (`check_relative_path`,
-`resolve_inside`). The patterns are shared with the vectorised checks of the manifest.
+Ids and paths come from CSV and JSON files of other people. `safe_video_id` makes an id safe by percent-encoding.
+`check_relative_path` and `resolve_inside` refuse a path that could leave its folder. The vectorised checks of the
+manifest use the same patterns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ UNSAFE_PATH_PATTERN = r"(^|/)\.\.?(/|$)|^/|//|/$|\\|[\x00-\x1f\x7f]|^[A-Za-z]:|^
 
 
 def check_video_id(video_id: str) -> str:
-    """Return `video_id` when it is safe as a file name on every system; DataError otherwise."""
+    """Return `video_id` if it is safe as a file name on all systems.
+
+    Raises:
+        DataError: it is not.
+    """
     if (
         not re.match(ID_PATTERN, video_id)
         or video_id.endswith((".", "\n"))
@@ -38,9 +42,12 @@ def check_video_id(video_id: str) -> str:
 
 
 def safe_video_id(text: str) -> str:
-    """Encode any text as a safe video id: percent-encoding, so that different texts give different ids.
+    """Encode any text as a safe video id, by percent-encoding, so that different texts have different ids.
 
-    Texts that would be longer than 200 characters keep their first part and get a hash of the whole text.
+    An id that would exceed 200 characters is cut and gets a hash of the whole text.
+
+    Raises:
+        DataError: `text` is empty.
     """
     encoded = quote(text, safe="_@+-.", encoding="utf-8", errors="surrogatepass").replace("~", "%7E")
     if encoded.startswith("."):
@@ -58,7 +65,11 @@ def safe_video_id(text: str) -> str:
 
 
 def check_relative_path(path: str) -> str:
-    """Return `path` (relative, `/` between parts) when it cannot leave its folder by its text; DataError otherwise."""
+    """Return `path` (relative, `/` between parts) if its text cannot lead out of its folder.
+
+    Raises:
+        DataError: it can.
+    """
     if not path or re.search(UNSAFE_PATH_PATTERN, path):
         raise DataError(
             f"path {path[:120]!r} is not a plain relative path: expected parts joined by '/' without '..', "
@@ -68,7 +79,11 @@ def check_relative_path(path: str) -> str:
 
 
 def resolve_inside(root: Path, relative: str) -> Path:
-    """Join `relative` to `root` and follow links; DataError when the result lies outside `root`."""
+    """Join `relative` to `root` and follow links.
+
+    Raises:
+        DataError: the result lies outside `root`.
+    """
     base = root.resolve()
     full = (base / check_relative_path(relative)).resolve()
     if not full.is_relative_to(base):

@@ -1,6 +1,6 @@
-"""Answers in files of other people: the official result file, which is also what one sends to the leaderboard.
+"""Reads the official result file of Video-MME, which the leaderboard takes too: JSON, one object per video.
 
-JSON, one object a video. Anybody's file can be read and scored, so models that are not run here can be compared too.
+Any such file can be scored, so models that this project does not run can be compared too.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _question(question: dict[str, Any], video: dict[str, Any], setting: str, rea
 
 
 def setting_of(path: Path) -> str:
-    """The setting of a result file by its name, as `write_submissions` names them; else without subtitles."""
+    """The setting in the name of a result file that `write_submissions` wrote; otherwise without subtitles."""
     return next((setting for setting in SETTINGS if path.stem.endswith(setting)), WITHOUT_SUBTITLES)
 
 
@@ -64,7 +64,7 @@ def read_answers(path: Path) -> list[Prediction]:
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: the file is of another kind.
+        DataError: the file has another format.
     """
     if not path.is_file():
         raise MissingInputError(f"There is no file of answers {path}: give our predictions.jsonl or an official JSON.")
@@ -72,17 +72,17 @@ def read_answers(path: Path) -> list[Prediction]:
 
 
 def read_submission(path: Path, setting: str = WITHOUT_SUBTITLES, reader: str = "official") -> list[Prediction]:
-    """The rows of an official result file (also of the layout before 2024-06-18), read by the answer reader `reader`.
+    """The rows of an official result file (also in the layout before 2024-06-18); `reader` extracts the letters.
 
     Raises:
-        DataError: the file is no result file, a response is missing, or a question occurs twice.
+        DataError: the file is not a result file, a response is missing, or a question occurs twice.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise DataError(f"{path} is no JSON ({error}); commas before a closing bracket are not allowed.") from error
+        raise DataError(f"{path} is not JSON ({error}); commas before a closing bracket are not allowed.") from error
     if not isinstance(data, list):
-        raise DataError(f"{path} holds a {type(data).__name__}, expected a list with one object a video.")
+        raise DataError(f"{path} holds a {type(data).__name__}, expected a list with one object per video.")
     rows: dict[str, Prediction] = {}
     for number, item in enumerate(data, start=1):
         where = f"{path}, video {number},"

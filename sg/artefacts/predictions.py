@@ -1,7 +1,7 @@
-"""What a model answered: `predictions.jsonl`, one JSON object a question and setting, appended as the answers come.
+"""The answers of a model: `predictions.jsonl`, one JSON object per question and setting, appended as answers arrive.
 
-The file is append-only. A row that failed is tried again by the next run, and the last row of a key counts, so a
-repeated command finishes what was cut off. A row never holds the question's text: benchmarks may not be passed on.
+The file is append-only. The next run tries failed rows again, and the last row of a key counts, so a repeated command
+completes an interrupted one. No row holds the text of a question, because benchmarks may not be redistributed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NO_VIDEO = "no_video"
 SHUFFLED_OPTIONS = "shuffled_options"
 SETTINGS = (WITHOUT_SUBTITLES, WITH_SUBTITLES)
 LEAK_PROBES = (ZEROED_VIDEO, SWAPPED_VIDEO, NO_VIDEO)
-"""Settings without the right video: what is answered better than by guessing was not seen."""
+"""Settings without the right video. Accuracy above chance here means that answers leak from elsewhere."""
 PROBES = (*LEAK_PROBES, SHUFFLED_OPTIONS)
 
 OVERALL = "overall"
@@ -40,22 +40,28 @@ ERROR = "error"
 STATUSES = (OK, MISSING_VIDEO, UNDECODABLE, TOO_LONG, ERROR)
 
 Key = tuple[str, str]
-"""(question_id, setting): what names a row."""
+"""(question_id, setting): the name of a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One question asked in one setting.
 
-    `status` is "ok" or why there is no answer (`reason` says it in words); a row that is not ok has no letter, so an
-    error text is never read as an answer. `letter` is what the answer reader found, "" for an unanswered question.
-    `frames` are the indices of the video's frames that the model saw, at `fps`; `tokens_of` names the video whose
-    visual tokens it saw. `subtitles` says how the setting's subtitles came out ("" in a setting without).
-    `letter_logits` belong to the letters A, B, ... of the `num_options` options at the first generated position.
-    `option_order` says which option each letter stood for where the options were shuffled ("CADB": A showed option C);
-    `letter`, `answer` and `letter_logits` name options by their own letters, only `response` is as the model wrote it.
-    `batch` is the place in the order of asking, by which the files of several shards are merged. `made_by` is the
-    fingerprint of everything the answer depends on.
+    Attributes:
+        status: "ok", or why there is no answer; `reason` explains it. Only a row with status "ok" has a letter, so an
+            error text is never read as an answer.
+        response: the text that the model wrote.
+        letter: the letter that the answer reader found in `response`; "" for an unanswered question.
+        tokens_of: the video whose visual tokens the model saw.
+        frames: indices of the frames that it saw; `fps`: frame rate of the video.
+        subtitles: state of the subtitles: "ok", "missing" or "unreadable"; "" in a setting without them.
+        subtitle_lines: number of lines in the prompt; `subtitle_lines_cut`: number that did not fit.
+        letter_logits: logits of the letters A, B, ... of the `num_options` options at the first generated position.
+        option_order: the option behind each letter of the prompt when the options are shuffled: "CADB" means that A
+            was option C. `letter`, `answer` and `letter_logits` use the letters of the benchmark, not of the prompt.
+        batch: number of the batch; the files of shards are merged in this order.
+        made_by: name of the identity of everything that the answer depends on.
+        code: version of `sg`, and in a clone the commit, that asked.
     """
 
     question_id: str
@@ -88,7 +94,7 @@ class Prediction:
     code: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a row that would count as an answer although there is none."""
+        """Check that a row without an answer cannot count as one."""
         if self.status not in STATUSES:
             raise DataError(
                 f"question {self.question_id}: status is {self.status!r}, expected one of {', '.join(STATUSES)}."
@@ -105,12 +111,12 @@ class Prediction:
 
     @property
     def is_answered(self) -> bool:
-        """True when a letter was read: such rows are the official denominator."""
+        """True when a letter was read. The official accuracy divides by the number of such rows."""
         return self.letter != ""
 
     @property
     def is_correct(self) -> bool:
-        """True when the letter read is the right one."""
+        """True when that letter is the right one."""
         return self.is_answered and self.letter == self.answer
 
     def to_json(self) -> str:
@@ -123,7 +129,7 @@ _FIELDS = {field.name: None for field in fields(Prediction)}
 
 
 def prediction_from_dict(data: Any, origin: str) -> Prediction:
-    """A Prediction from plain JSON data; `origin` is named in errors. Unknown keys are ignored."""
+    """A Prediction from JSON data. Unknown keys are ignored; errors name `origin`."""
     if not isinstance(data, dict):
         raise DataError(f"{origin} holds a {type(data).__name__}, expected an object with the fields of a prediction.")
     values: dict[str, Any] = {
@@ -132,11 +138,11 @@ def prediction_from_dict(data: Any, origin: str) -> Prediction:
     try:
         return Prediction(**values)
     except TypeError as error:
-        raise DataError(f"{origin} is no prediction ({error}).") from error
+        raise DataError(f"{origin} is not a prediction ({error}).") from error
 
 
 def _rows(path: Path) -> tuple[list[Prediction], int]:
-    """All rows of a file and the length in bytes of its complete lines; a last line that was cut off is left out."""
+    """All rows of a file, and the length of its complete lines in bytes; an incomplete last line is left out."""
     rows, complete = [], 0
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
@@ -146,7 +152,7 @@ def _rows(path: Path) -> tuple[list[Prediction], int]:
                 data = json.loads(line)
             except ValueError as error:
                 raise DataError(
-                    f"{path}, line {number}, is no JSON ({error}); delete the file and run again."
+                    f"{path}, line {number}, is not JSON ({error}); delete the file and run again."
                 ) from error
             rows.append(prediction_from_dict(data, f"{path}, line {number},"))
             complete += len(line)
@@ -154,11 +160,11 @@ def _rows(path: Path) -> tuple[list[Prediction], int]:
 
 
 def read_predictions(path: Path, setting: str | None = None) -> list[Prediction]:
-    """The predictions in `path`, of one setting or of all; of several rows with the same key the last one counts.
+    """The predictions in `path`, of one setting or of all; the last row of a key counts.
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: a line is no prediction.
+        DataError: a line is not a prediction.
     """
     if not path.is_file():
         raise MissingInputError(f"There are no predictions at {path}: make them with `python evaluate.py`.")
@@ -167,12 +173,12 @@ def read_predictions(path: Path, setting: str | None = None) -> list[Prediction]
 
 
 def paired_outcomes(new: Sequence[Prediction], base: Sequence[Prediction]) -> tuple[list[bool], list[bool], list[str]]:
-    """Who was right on the questions that both lists hold: (new right, base right, video id), in the order of `new`.
+    """Outcomes on the questions of both lists: (new is correct, base is correct, video id), in the order of `new`.
 
-    Both lists are of one setting each. A question without an answer counts as wrong.
+    Each list is of one setting. A question without an answer counts as wrong.
 
     Raises:
-        DataError: the lists share no question, or a question belongs to different videos or has different answers.
+        DataError: the lists share no question, or disagree about the video or the answer of one.
     """
     base_rows = {row.question_id: row for row in base}
     pairs = [(row, base_rows[row.question_id]) for row in new if row.question_id in base_rows]
@@ -192,10 +198,10 @@ def paired_outcomes(new: Sequence[Prediction], base: Sequence[Prediction]) -> tu
 
 
 class PredictionWriter:
-    """Appends rows to `path`; what is in the file already stays and need not be asked again.
+    """Appends rows to `path`; rows that are there already stay, and `done` maps their keys to them.
 
-    `done` maps the keys of earlier rows to them. Rows made by something else than `made_by` (another checkpoint, prompt
-    or table) are not mixed in: their file is moved aside to `<stem>.<their made_by>.jsonl`.
+    Rows of another `made_by` (another checkpoint, prompt or table) are not mixed with these: their file is renamed to
+    `<stem>.<their made_by>.jsonl`.
     """
 
     def __init__(self, path: Path, made_by: str) -> None:
@@ -214,15 +220,15 @@ class PredictionWriter:
             rows, complete = [], 0
         self.done = {row.key: row for row in rows}
         self._stream = self.path.open("ab")
-        self._stream.truncate(complete)
+        self._stream.truncate(complete)  # removes a last line that a killed process left incomplete
         return self
 
     def is_done(self, key: Key) -> bool:
-        """True when the key has a row that is ok; a failed one is worth another try."""
+        """True when the key has a row with status "ok"; failed questions are tried again."""
         return key in self.done and self.done[key].status == OK
 
     def write(self, rows: Iterable[Prediction]) -> None:
-        """Append those of `rows` that are new or differ from what the file holds, and flush."""
+        """Append the rows that are new or differ from those in the file, and flush."""
         if self._stream is None:
             raise ValueError("write() outside the `with` block of the writer")
         fresh = [row for row in rows if not self.is_done(row.key) and self.done.get(row.key) != row]

@@ -1,4 +1,4 @@
-"""What one run of a study leaves behind: `result.json`, read by the report and by a repetition of the command."""
+"""The result of one run of a study: `result.json`, read by the report and by a repeated command."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -20,7 +20,7 @@ CONTROLS = (EQUAL_STEPS, RANDOM)
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """One training stage of a run: which checkpoint it used, whether that was there already, what it took."""
+    """One training stage of a run: its checkpoint, whether that was reused, and the wall time of training."""
 
     fingerprint: str
     reused: bool = False
@@ -31,11 +31,13 @@ class StageResult:
 class RunResult:
     """One row of a study: a model trained on `scale` captions with one seed, and its scores.
 
-    `scale` is what was asked for (0 = the baseline without the caption stage), `num_captions` what training really
-    used; the demo world has ten videos a "k", so there 50k means 500 captions. `control` is None in the headline sweep.
-    `made_by`, `identity` and `code` record what decided the result; see `sg.core.identity`.
-    `scores` are percentages: {setting: {"overall" | "short" | "medium" | "long": accuracy}}. `inputs` names the files
-    the run read ("manifest", "captions", "forest", "videos"); the report draws its cluster gallery from them.
+    Attributes:
+        scale: the requested scale; 0 is the baseline without the caption stage.
+        num_captions: number of captions in training. The demo world has ten videos per "k", so 50k means 500 captions.
+        control: None in the headline sweep.
+        scores: percentages, {setting: {"overall" | "short" | "medium" | "long": accuracy}}.
+        inputs: paths of the files that the run read ("manifest", "captions", "forest", "videos"), for the report.
+        made_by, identity, code: what decided the result, and the version that made it; see `sg.core.identity`.
     """
 
     run: str
@@ -61,7 +63,7 @@ class RunResult:
     code: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a record that the report could only misread."""
+        """Check the values that the report relies on."""
         if self.scale < 0:
             raise DataError(f"run {self.run}: scale is {self.scale}, expected 0 (baseline) or a number of captions")
         if self.control is not None and self.control not in CONTROLS:
@@ -71,30 +73,35 @@ class RunResult:
 
     @property
     def is_finished(self) -> bool:
-        """True when the run has scores to show."""
+        """True when the run has scores."""
         return self.status == FINISHED
 
     @property
     def is_baseline(self) -> bool:
-        """True for the run without the caption stage, which every delta is measured against."""
+        """True for the run without the caption stage; all differences are relative to it."""
         return self.scale == 0 and self.control is None
 
 
 def write_result(path: Path, result: RunResult) -> None:
-    """Write `result` as JSON, whole or not at all; `path` is the file or the run's folder."""
+    """Write `result` as JSON, atomically; `path` is the file or the run's folder."""
     write_json(_result_file(path), asdict(result))
 
 
 def read_result(path: Path) -> RunResult:
-    """Read `result.json` from a file or a run's folder; DataError when it is not a result this version understands."""
+    """Read `result.json`; `path` is the file or the run's folder.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: it is not a result that this version can read.
+    """
     file = _result_file(path)
     if not file.is_file():
-        raise MissingInputError(f"no result at {file}: the run did not get as far as writing one; run it again")
+        raise MissingInputError(f"no result at {file}: the run ended before it wrote one; run it again")
     return result_from_dict(read_json(file), file)
 
 
 def result_from_dict(data: Any, origin: Path | str) -> RunResult:
-    """A RunResult from plain JSON data; `origin` is named in errors. Keys of newer versions are ignored."""
+    """A RunResult from JSON data. Keys of newer versions are ignored; errors name `origin`."""
     if not isinstance(data, Mapping):
         raise DataError(f"{origin} holds {type(data).__name__}, expected an object with the fields of a result")
     known = {item.name for item in fields(RunResult)}

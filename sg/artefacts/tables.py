@@ -1,4 +1,4 @@
-"""Reading and writing the Parquet artefacts: a kind, a fixed schema, what made it, and a hash of the content."""
+"""Reads and writes the Parquet artefacts: a kind, a fixed schema, provenance, and a hash of the content."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Record = TypeVar("Record", bound=OfVideo)
 def write_batches(
     path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, kind: str, info: Mapping[str, Any]
 ) -> None:
-    """Write batches as one Parquet file, whole or not at all; `info` (plain data) is stored in its metadata."""
+    """Write batches as one Parquet file, atomically; `info` (plain data) is stored in its metadata."""
     import pyarrow.parquet as pq
 
     full = schema.with_metadata({_KIND_KEY: kind.encode(), _INFO_KEY: json.dumps(info, sort_keys=True).encode()})
@@ -48,7 +48,7 @@ def write_batches(
 
 
 def record_schema(record: type[Any]) -> pa.Schema:
-    """The columns of a dataclass of texts, numbers and tuples of texts."""
+    """The Arrow schema of a dataclass whose fields are texts, numbers and tuples of texts."""
     import pyarrow as pa
 
     types = {"str": pa.string(), "float": pa.float64(), "int": pa.int64(), "tuple[str, ...]": pa.list_(pa.string())}
@@ -58,10 +58,10 @@ def record_schema(record: type[Any]) -> pa.Schema:
 def record_batches(
     records: Iterable[Record], schema: pa.Schema, check: Callable[[Record], None], repeated: str
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of records with a `video_id`, each passed to `check`, which may raise; a second one of an id is an error.
+    """Yield batches of records; `check` is called with each record and may raise.
 
     Raises:
-        DataError: an id came before; `repeated` is the sentence with {!r} for the id.
+        DataError: an id is repeated; `repeated` is the message, with {!r} for the id.
     """
     import pyarrow as pa
 
@@ -75,10 +75,11 @@ def record_batches(
 
 
 def read_table(path: Path, schema: pa.Schema, kind: str) -> tuple[pa.Table, dict[str, Any]]:
-    """Read the columns of `schema` and the info of an artefact.
+    """Read the columns of `schema` and the info of an artefact. Other columns are ignored; info may be missing.
 
-    MissingInputError when there is no file; DataError when it is no Parquet file, lacks a column, holds nulls, or has
-    another type than the schema asks for. Further columns are left unread; a file without info is accepted.
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: it is not a Parquet file, lacks a column, holds nulls, or has other types than `schema`.
     """
     with _reading(path, schema, kind) as file:
         table = _checked(file.read(columns=schema.names), schema, f"{path}: column {{!r}} of the {kind}", 0)
@@ -86,7 +87,7 @@ def read_table(path: Path, schema: pa.Schema, kind: str) -> tuple[pa.Table, dict
 
 
 def scan_table(path: Path, schema: pa.Schema, kind: str, rows: int) -> Iterator[pa.Table]:
-    """The same as `read_table`, a few rows at a time: for artefacts of which a step needs each row once."""
+    """Like `read_table`, but yields tables of `rows` rows, for a step that needs each row once."""
     import pyarrow as pa
 
     first = 0
@@ -125,7 +126,7 @@ def _checked(table: pa.Table, schema: pa.Schema, column: str, first_row: int) ->
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """What made an artefact, from the file's metadata alone; {} when the file is missing, foreign or unreadable."""
+    """Provenance of an artefact from the file's metadata; {} when the file is missing, foreign or unreadable."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -138,14 +139,14 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 def num_rows(path: Path) -> int:
-    """Number of rows of an artefact, from the file's metadata alone."""
+    """Number of rows of an artefact, from the file's metadata."""
     import pyarrow.parquet as pq
 
     return int(pq.read_metadata(path).num_rows)
 
 
 class SeenIds:
-    """The ids that a writer has had, as 8 bytes each: half a million as a set of texts take 60 MB."""
+    """The ids that were written so far, as 8 bytes each: a set of half a million texts takes 60 MB."""
 
     def __init__(self) -> None:
         import numpy as np
@@ -153,7 +154,7 @@ class SeenIds:
         self._hashes = np.empty(0, np.int64)
 
     def first_repeated(self, ids: Sequence[str]) -> str | None:
-        """The first of `ids` that came before, here or in an earlier call; None when all are new, which are kept."""
+        """The first of `ids` that is repeated, in this or an earlier call; None, and all are kept, when all are new."""
         import numpy as np
 
         new = np.fromiter(map(hash, ids), np.int64, len(ids))
@@ -167,12 +168,12 @@ class SeenIds:
 
 
 def column_hash(table: pa.Table, names: Sequence[str]) -> str:
-    """Hash of columns' values in row order (32 hex characters): the same for any chunking, file layout or version."""
+    """32 hex characters over the values of columns in row order, independent of chunking, file layout and version."""
     return hash_of_columns(names, lambda name: table[name].chunks)
 
 
 def hash_of_columns(names: Sequence[str], chunks: Callable[[str], Iterable[pa.Array]]) -> str:
-    """The hash of `column_hash`, from columns that `chunks` gives part by part; a text column is asked for twice."""
+    """The hash of `column_hash`, from the chunks that `chunks` returns for a column; a text column is read twice."""
     import pyarrow as pa
 
     digest = hashlib.blake2b(digest_size=16)

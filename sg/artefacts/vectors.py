@@ -1,8 +1,8 @@
-"""Vectors: one embedding a video, as Parquet parts and an `embeddings.json` in one folder.
+"""Vectors: one embedding per video, as Parquet parts and an `embeddings.json` in one folder.
 
 A part (`part-00000.parquet`, ...) has the columns `video_id` (string) and `vector` (fixed-size list of float16; float32
-and variable lists of equal length are read too). `embeddings.json` is written last and says what made them (model,
-dim, frames, weights hash, preprocessing), so a folder without it is unfinished.
+and variable lists of equal length are read too). `embeddings.json` records the provenance (model, dim, frames, weights
+hash, preprocessing). It is written last, so a folder without it is incomplete.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAMED_IN_ERRORS = 3
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
-    """Embeddings as stored: `matrix` is float32 [N, d], row i belongs to `video_ids[i]`; finite, no row is zero."""
+    """Embeddings: `matrix` is float32 [N, d] and finite, without zero rows; row i belongs to `video_ids[i]`."""
 
     video_ids: list[str]
     matrix: NDArray[np.float32]
@@ -43,7 +43,7 @@ class Vectors:
 
 
 def part_path(folder: Path, index: int) -> Path:
-    """Where part number `index` of the vectors in `folder` lies."""
+    """Path of part number `index` of the vectors in `folder`."""
     return folder / f"part-{index:05d}.parquet"
 
 
@@ -63,7 +63,7 @@ def write_vectors_part(folder: Path, index: int, video_ids: Sequence[str], matri
     import pyarrow.parquet as pq
 
     if matrix.ndim != 2 or len(matrix) != len(video_ids):
-        raise DataError(f"A part of vectors needs one row a video: {len(video_ids)} ids, a matrix of {matrix.shape}.")
+        raise DataError(f"A part of vectors needs one row per video: {len(video_ids)} ids, a matrix of {matrix.shape}.")
     half = np.ascontiguousarray(matrix, dtype=np.float16)
     path = part_path(folder, index)
     _check_rows(half.astype(np.float32), video_ids, path)
@@ -75,13 +75,17 @@ def write_vectors_part(folder: Path, index: int, video_ids: Sequence[str], matri
 
 
 def write_vectors_info(folder: Path, info: dict[str, Any]) -> Path:
-    """Write `embeddings.json`, which marks the folder as finished; `info` is plain data with at least `dim`."""
+    """Write `embeddings.json`, which marks the folder as complete; `info` is plain data with at least `dim`."""
     write_json(folder / INFO_FILE, info)
     return folder / INFO_FILE
 
 
 def read_vectors_info(folder: Path) -> dict[str, Any]:
-    """What `embeddings.json` says; MissingInputError when there is no finished set of vectors."""
+    """The content of `embeddings.json`.
+
+    Raises:
+        MissingInputError: there is no complete set of vectors.
+    """
     _check_folder(folder)
     info: dict[str, Any] = read_json(folder / INFO_FILE)
     return info
@@ -97,13 +101,17 @@ def vectors_fingerprint(folder: Path) -> str:
 
 
 def read_vector_ids(folder: Path) -> list[str]:
-    """The ids of all vectors of `folder`, in order, without reading the vectors."""
+    """The ids of all vectors in `folder`, in order; does not read the vectors."""
     _check_folder(folder)
     return [video_id for path in vector_parts(folder) for video_id in read_part_ids(path)]
 
 
 def read_part_ids(path: Path) -> list[str]:
-    """The ids of one part, in order; DataError when it is damaged."""
+    """The ids of one part, in order.
+
+    Raises:
+        DataError: the part is damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -115,7 +123,11 @@ def read_part_ids(path: Path) -> list[str]:
 
 
 def read_part(path: Path) -> tuple[list[str], NDArray[np.float32]]:
-    """Ids and float32 rows [n, d] of one part; DataError as for `read_vectors`."""
+    """Ids and float32 rows [n, d] of one part.
+
+    Raises:
+        DataError: see `read_vectors`.
+    """
     import numpy as np
 
     video_ids: list[str] = []
@@ -131,9 +143,9 @@ def read_vectors(folder: Path) -> Vectors:
     """All vectors of `folder`, in the order of the parts.
 
     Raises:
-        MissingInputError: there is no finished set of vectors.
-        DataError: a part is truncated or of another format, dims are mixed, an id repeats, or a row is NaN, infinite
-            or zero (the message names the part or the ids).
+        MissingInputError: there is no complete set of vectors.
+        DataError: a part is truncated or has another format, dims differ, an id is repeated, or a row is NaN, infinite
+            or zero; the message names the part or the ids.
     """
     import numpy as np
 
@@ -162,7 +174,7 @@ def read_vectors(folder: Path) -> Vectors:
 def _check_folder(folder: Path) -> None:
     if not (folder / INFO_FILE).is_file():
         raise MissingInputError(
-            f"There are no finished vectors in {folder} (no {INFO_FILE}): make them with `python -m sg.embed` for the "
+            f"There are no complete vectors in {folder} (no {INFO_FILE}): make them with `python -m sg.embed` for the "
             "same data and embedder."
         )
 
@@ -178,7 +190,7 @@ def _row_count(path: Path) -> int:
 
 
 def _blocks(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    """Ids and float32 rows of a part, some ten thousand at a time."""
+    """Yield ids and float32 rows of a part, `_ROWS_AT_ONCE` at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -215,7 +227,7 @@ def _rows(column: pa.Array, path: Path) -> NDArray[np.float32]:
 
 def _check_dim(dim: int, expected: int, path: Path) -> None:
     if dim != expected:
-        raise DataError(f"{path} holds vectors of dim {dim}, the parts before it {expected}: embed them all anew.")
+        raise DataError(f"{path} holds vectors of dim {dim}, the parts before it {expected}: embed all of them again.")
 
 
 def _check_rows(block: NDArray[np.float32], ids: Sequence[str], path: Path) -> None:
@@ -234,7 +246,7 @@ def _check_unique(video_ids: list[str], folder: Path) -> None:
         return
     repeated = [video_id for video_id, count in Counter(video_ids).items() if count > 1]
     named = ", ".join(repr(video_id) for video_id in repeated[:_NAMED_IN_ERRORS])
-    raise DataError(f"{folder}: {len(repeated)} video ids appear twice ({named}): expected one vector a video.")
+    raise DataError(f"{folder}: {len(repeated)} video ids appear twice ({named}): expected one vector per video.")
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -1,4 +1,4 @@
-"""Asking a model a whole benchmark: batches in a fixed order, answers appended as they come, resumable at any point."""
+"""Asks a model all questions of a benchmark, in a fixed order of batches. A stopped evaluation is resumed."""
 
 from __future__ import annotations
 
@@ -66,16 +66,16 @@ def _content(video: BenchmarkVideo) -> tuple[str | None, str | None]:
 
 
 def letter_ids(encoder: PromptEncoder, count: int = 4) -> dict[str, list[int]]:
-    """The tokens that read as nothing but one of the first `count` letters, such as "B" with and without a blank."""
+    """For each of the first `count` letters the tokens whose text is just that letter, such as "B" and " B"."""
     texts = {token: encoder.decode([token]) for token in range(len(encoder))}
     return {letter: [token for token, text in texts.items() if text == letter] for letter in LETTERS[:count]}
 
 
 def batches(asks: Sequence[Ask], batch_size: int) -> Iterator[list[Ask]]:
-    """The asks that a model can answer, videos of like length together.
+    """Batches of the asks that the model can answer, with videos of similar length together.
 
-    A video stays in one batch, where its questions and settings share their beginning, unless it alone is too large.
-    The order depends on the asks and the batch size only, so a resumed run makes the batches of an undisturbed one.
+    All asks of a video are in one batch, because they share a prefix, unless they exceed the batch size. The order
+    depends only on the asks and the batch size, so a resumed run makes the same batches as an uninterrupted one.
     """
     askable = [ask for ask in asks if ask.is_askable]
     videos = [list(group) for _, group in groupby(askable, key=lambda ask: ask.row.video_id)]
@@ -93,8 +93,8 @@ def batches(asks: Sequence[Ask], batch_size: int) -> Iterator[list[Ask]]:
         yield batch
 
 
-class _Answers:
-    """Turns asks into rows with answers, through one model; `max_options` is the most that a question has."""
+class _AskingModel:
+    """Answers batches of asks with one model; `max_options` is the largest number of options of a question."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class _Answers:
         )
 
     def answer(self, asks: Sequence[Ask]) -> list[Prediction]:
-        """The rows of `asks`, answered as one batch."""
+        """The answered rows of `asks`, which are run as one batch."""
         prompts: list[EncodedPrompt] = []
         clips: dict[str, Tensor] = {}
         for ask in asks:
@@ -133,13 +133,14 @@ class _Answers:
         return [self._row(ask, answer) for ask, answer in zip(asks, generated, strict=True)]
 
     def _shown(self, row: Prediction) -> tuple[str, Tensor]:
-        """The name and the tokens [n, C] of the clip that stands in the prompt of a row."""
+        """Name and visual tokens [n, C] of the clip in the prompt of a row."""
         import torch
 
         if not row.tokens_of:
             return "no video", torch.zeros(0, self._width)
         tokens = self._clip(row.tokens_of).tokens
-        if row.setting == ZEROED_VIDEO:  # videos of the same size look the same then
+        if row.setting == ZEROED_VIDEO:
+            # Named by its size: zeroed videos of the same size are one clip, which is run once.
             return f"zeroed {len(row.frames)} {len(tokens)}", tokens.new_zeros(tokens.shape)
         return row.tokens_of, tokens
 
@@ -156,7 +157,8 @@ class _Answers:
         row, response = ask.row, self._encoder.decode(answer.ids)
         letters = LETTERS[: row.num_options]
         letter, logits = self._read(response, letters), [round(score, 4) for score in answer.letter_logits]
-        if row.option_order:  # back to the options' own letters
+        if row.option_order:
+            # The options were shuffled: translate from the letters in the prompt to the letters of the benchmark.
             letter = letter and row.option_order[letters.index(letter)]
             logits = [logits[row.option_order.index(one)] for one in letters] if logits else []
         return replace(
@@ -175,22 +177,22 @@ def evaluate(
     failures: Mapping[str, str] | None = None,
     shard: EvaluationShard = WHOLE,
 ) -> Path:
-    """Ask `model` every question of `benchmark` in all settings and probes of `config`; append the answers to `path`.
+    """Ask `model` all questions of `benchmark` in the settings and probes of `config`; append the answers to `path`.
 
     Args:
         model: the composite model; it is put into eval mode.
-        visual_tokens: tokens by `media_id`; a video without any becomes rows with the reason in `failures`.
-        path: `predictions.jsonl`; answers that it holds already are not asked again.
+        visual_tokens: tokens by `media_id`; a video without tokens becomes rows with its reason from `failures`.
+        path: `predictions.jsonl`; questions that are answered there are not asked again.
         made_by: the name of `answers_identity`; rows in `path` that something else made are moved aside.
-        shard: which of the batches are this call's; the answers go to the shard's own file beside `path`.
+        shard: the batches of this call; their answers go to the shard's own file beside `path`.
 
     Returns:
-        The file of the answers: `path`, or the shard's.
+        The file of the answers: `path`, or that of the shard.
     """
     model.eval()
     positions = model.config.get_text_config().max_position_embeddings
     asks = Asker(benchmark, config, encoder, visual_tokens, positions, made_by, failures).asks()
-    most = max((ask.row.num_options for ask in asks), default=0)
+    max_options = max((ask.row.num_options for ask in asks), default=0)
     own = shard.part(list(batches(asks, config.answering.batch_size)))
     failed = [ask.row for ask in asks if not ask.is_askable] if shard.is_first else []
     file = shard.file(path)
@@ -200,19 +202,23 @@ def evaluate(
         with Progress(f"evaluate {benchmark.name}{shard.label}", len(rows), "questions", done_before=done) as bar:
             writer.write(failed)
             bar.fail(len(failed))
-            _answer_open(writer, own, partial(_Answers, model, encoder, visual_tokens, config, most), bar)
+            _answer_open(writer, own, partial(_AskingModel, model, encoder, visual_tokens, config, max_options), bar)
         if config.answering.check_in_full:
             in_full = replace(config, answering=replace(config.answering, stop_at_first_letter=False))
-            answers = _Answers(model, encoder, visual_tokens, in_full, most)
+            answers = _AskingModel(model, encoder, visual_tokens, in_full, max_options)
             _log_agreement(answers, [ask for _, batch in own for ask in batch], writer.done, config.answering)
     return file
 
 
 def _answer_open(
-    writer: PredictionWriter, own: Sequence[tuple[int, list[Ask]]], load: Callable[[], _Answers], bar: Progress
+    writer: PredictionWriter, own: Sequence[tuple[int, list[Ask]]], load: Callable[[], _AskingModel], bar: Progress
 ) -> None:
-    """Answer the batches that hold an open question, each as a whole: it is then the batch of an undisturbed run."""
-    answers: _Answers | None = None
+    """Answer the batches with an unanswered question.
+
+    Such a batch is run as a whole, including its answered questions. Its rounding is then that of an uninterrupted run,
+    and so are its answers. `load` prepares the model; it is not called when all questions are answered.
+    """
+    answers: _AskingModel | None = None
     for number, batch in own:
         missing = sum(not writer.is_done(ask.row.key) for ask in batch)
         if missing:
@@ -222,16 +228,16 @@ def _answer_open(
 
 
 def _log_agreement(
-    answers: _Answers, asks: Sequence[Ask], done: Mapping[Key, Prediction], answering: AnsweringConfig
+    answers: _AskingModel, asks: Sequence[Ask], done: Mapping[Key, Prediction], answering: AnsweringConfig
 ) -> None:
-    """Say how many answers that ended at their first token have the same letter when they are written out.
+    """Log for how many answers that ended at their first token the full answer has the same letter.
 
-    `answering.check_in_full` of them are drawn by the seed.
+    `answering.check_in_full` of them are chosen by the seed.
     """
     short = [ask for ask in asks if done[ask.row.key].num_new_tokens == 1]
     short.sort(key=lambda ask: text_seed("check in full", answering.seed, *ask.row.key))
-    sample, alike = short[: answering.check_in_full], 0
+    sample, equal = short[: answering.check_in_full], 0
     for at in range(0, len(sample), answering.batch_size):
         rows = answers.answer(sample[at : at + answering.batch_size])
-        alike += sum(row.letter == done[row.key].letter for row in rows)
-    log.info("first letters against answers in full: %d of %d agree", alike, len(sample))
+        equal += sum(row.letter == done[row.key].letter for row in rows)
+    log.info("first letters against answers in full: %d of %d agree", equal, len(sample))

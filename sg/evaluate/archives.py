@@ -1,4 +1,4 @@
-"""Films out of zip archives: each file once, whole or not at all, with the disk it takes told beforehand."""
+"""Unpacks videos and subtitles from zip archives: each file once and atomically, after a check of the disk space."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 1 << 20
 GB = 10**9
 RESERVE_BYTES = GB
-"""Stays free on the disk."""
+"""Space that must stay free on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """Files that were taken from archives, by name without suffix, and why one could not be: {name: reason}."""
+    """Unpacked files by name without suffix, and {name: reason} of files that cannot be unpacked."""
 
     paths: Mapping[str, Path] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
@@ -40,16 +40,17 @@ class _ArchiveEntry:
 
 
 def unpack(folder: Path, archives: str, suffixes: Sequence[str], target: Path, wanted: Collection[str]) -> Unpacked:
-    """Take the files called `wanted` (without their suffix) out of the zip archives in `folder` into `target`.
+    """Unpack the files `wanted` (names without suffix) from the zip archives in `folder` into `target`.
 
-    A file appears whole or not at all, so a killed call goes on where it was; two processes do not unpack at once.
-    A file that no archive holds is in neither answer.
+    Each file is written atomically, so the next call resumes a killed one. A lock keeps other processes out. A file
+    that no archive holds is missing from the result.
 
     Args:
-        archives: pattern of the archives' names; `suffixes`: endings of the entries that are taken.
+        archives: pattern of the archives' names.
+        suffixes: suffixes of the entries that are unpacked.
 
     Raises:
-        DataError: an archive is no zip file, the folder cannot be written, or the disk has no room for what is missing.
+        DataError: an archive is damaged, the folder cannot be written, or the disk is too small.
     """
     found = sorted(folder.glob(archives)) if wanted else []
     if not found:
@@ -57,7 +58,7 @@ def unpack(folder: Path, archives: str, suffixes: Sequence[str], target: Path, w
     try:
         with file_lock(target / ".unpack.lock"), ExitStack() as stack:
             entries = list(_entries([stack.enter_context(_opened(path)) for path in found], suffixes, target, wanted))
-            missing = [entry for entry in entries if not _is_there(entry)]
+            missing = [entry for entry in entries if not _is_unpacked(entry)]
             problems = _extract(missing, target) if missing else {}
     except PermissionError as error:
         raise DataError(f"{target} cannot be written: unpack {archives} there, or use a copy of the folder.") from error
@@ -68,7 +69,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path} is no whole zip archive ({error}): download it again.") from error
+        raise DataError(f"{path} is not a complete zip archive ({error}): download it again.") from error
 
 
 def _entries(
@@ -83,13 +84,14 @@ def _entries(
                 yield _ArchiveEntry(entry.stem, archive, info, target / entry.name)
 
 
-def _is_there(entry: _ArchiveEntry) -> bool:
+def _is_unpacked(entry: _ArchiveEntry) -> bool:
     return entry.path.is_file() and entry.path.stat().st_size == entry.info.file_size
 
 
 def _extract(entries: Sequence[_ArchiveEntry], target: Path) -> dict[str, str]:
-    """Write the files; {name: reason} of those whose archive is damaged."""
-    for leftover in target.glob(".*.tmp.*"):  # of a killed process: nobody else writes here while the lock is held
+    """Write the files; returns {name: reason} of those whose archive is damaged."""
+    # Left by a killed process: while the lock is held, no other process writes here.
+    for leftover in target.glob(".*.tmp.*"):
         leftover.unlink()
     needed = sum(entry.info.file_size for entry in entries)
     free = shutil.disk_usage(target).free
@@ -105,7 +107,7 @@ def _extract(entries: Sequence[_ArchiveEntry], target: Path) -> dict[str, str]:
             try:
                 _write(entry)
                 bar.advance()
-            # The last is what zipfile raises for a compression that it does not know.
+            # zipfile raises NotImplementedError for an unknown compression.
             except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
                 problems[entry.name] = f"{entry.info.filename} in {entry.archive.filename} is damaged ({error})"
                 log.warning("unpack: %s", problems[entry.name])

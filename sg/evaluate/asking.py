@@ -1,7 +1,7 @@
-"""From a benchmark to the list of what is asked: every question in every setting, or why it cannot be asked.
+"""Makes the prompts of a benchmark: every question in every setting, or the reason why it cannot be asked.
 
 No model runs here. A video without visual tokens, or a prompt too long for the model, becomes a row with a status and a
-reason; subtitles that cannot be read leave the question without them.
+reason. A question whose subtitles cannot be read is asked without them.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CACHED_CLIPS = 64
-"""Videos whose tokens are kept at hand: a video's questions and settings ask for them again and again."""
+"""Number of videos whose tokens stay in memory, because all questions and settings of a video use them."""
 
 SUBTITLES_OK, SUBTITLES_MISSING, SUBTITLES_UNREADABLE = "ok", "missing", "unreadable"
 
 
 class ClipTokens(Protocol):
-    """What the model sees of a video: merged visual tokens [n, C] and which frames they were made of."""
+    """What the model sees of a video: merged visual tokens [n, C], and the frames that they were made of."""
 
     @property
     def tokens(self) -> Tensor:
@@ -58,7 +58,7 @@ class ClipTokens(Protocol):
 
     @property
     def fps(self) -> float:
-        """Frame rate that the indices count in."""
+        """Frame rate of the video, in frames per second."""
         ...
 
 
@@ -75,14 +75,14 @@ class TokenSource(Protocol):
 
 
 class PromptEncoder(Protocol):
-    """Text to ids and back: Chat-UniVi's `DialogEncoder`."""
+    """Converts text to ids and back, such as the `DialogEncoder` of Chat-UniVi."""
 
     def __len__(self) -> int:
         """Size of the vocabulary."""
         ...
 
     def encode_prompt(self, text: str, frame_count: int = 0) -> list[int]:
-        """Ids of a question about a clip, a run of -200 standing for its frames."""
+        """Ids of a question about a clip; `frame_count` times -200 stands for the frames."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -94,8 +94,8 @@ class PromptEncoder(Protocol):
 class Ask:
     """One question in one setting.
 
-    `row` is the prediction without its answer; if its status is not "ok", nothing is asked and `ids` is empty. `length`
-    is the number of positions with the visual tokens in place.
+    `row` is the prediction without its answer. If its status is not "ok", the question is not asked and `ids` is empty.
+    `length` is the number of positions of the prompt, visual tokens included.
     """
 
     row: Prediction
@@ -104,14 +104,14 @@ class Ask:
 
     @property
     def is_askable(self) -> bool:
-        """True when the model is to answer."""
+        """True when the model can be asked."""
         return bool(self.ids)
 
 
 def swap_partners(videos: Iterable[BenchmarkVideo], available: TokenSource, seed: int) -> dict[str, str]:
-    """For every video with tokens another one of the same duration: {media_id: media_id}, no video its own partner.
+    """Another video of the same duration bucket for each video with tokens: {media_id: media_id}.
 
-    A video that is alone in its bucket has none.
+    A video that is alone in its bucket has no partner. Each video is the partner of exactly one other.
     """
     buckets: dict[str, list[str]] = {}
     for video in videos:
@@ -121,15 +121,16 @@ def swap_partners(videos: Iterable[BenchmarkVideo], available: TokenSource, seed
     for duration, names in buckets.items():
         names.sort(key=lambda name: text_seed("order of swapped videos", seed, name))
         if len(names) > 1:
+            # A cyclic shift by 1 to n - 1 gives no video itself.
             shift = 1 + text_seed("shift of swapped videos", seed, duration) % (len(names) - 1)
             partners |= {name: names[(at + shift) % len(names)] for at, name in enumerate(names)}
     return partners
 
 
 def shuffled(question: Question, seed: int) -> tuple[Question, str]:
-    """`question` with its options in another order, and the letters they had before: ("A. ...", ..., "CADB").
+    """`question` with its options in another order, and their original letters in that order, such as "CADB".
 
-    The answer keeps its old letter, so that rows of all settings name options alike.
+    The answer keeps its original letter, so that the rows of all settings name the options in the same way.
     """
     order = list(range(len(question.options)))
     generator = random.Random(text_seed("order of options", seed, question.question_id))
@@ -140,12 +141,12 @@ def shuffled(question: Question, seed: int) -> tuple[Question, str]:
 
 
 class Asker:
-    """Writes the prompts of a benchmark for one model.
+    """Makes the prompts of a benchmark for one model.
 
     Args:
-        max_positions: positions the model has, for prompt and answer together.
-        made_by: goes into every row.
-        failures: why a video has no tokens, by `media_id`; a video without tokens and reason is called undecodable.
+        max_positions: positions of the model, for prompt and answer together.
+        made_by: the identity's name that is recorded in every row.
+        failures: by `media_id` the reason why a video has no tokens.
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class Asker:
         self._partners = swap_partners(benchmark.videos, visual_tokens, config.answering.seed)
 
     def asks(self) -> list[Ask]:
-        """Every question in every setting and probe, in the order of the benchmark."""
+        """All questions in all settings and probes, in the order of the benchmark."""
         return [ask for video in self._videos for ask in self._video(video)]
 
     def _video(self, video: BenchmarkVideo) -> list[Ask]:
@@ -189,7 +190,7 @@ class Asker:
     def _ask_in(
         self, setting: str, video: BenchmarkVideo, question: Question, row: Prediction, lines: list[str] | None
     ) -> Ask:
-        """One question as its setting or probe wants it."""
+        """One question in one setting or probe."""
         if setting == NO_VIDEO:
             return self._ask(question, row, None, lines)
         if setting == SWAPPED_VIDEO:
@@ -204,7 +205,7 @@ class Asker:
         return self._ask(question, row, video.media_id, lines)
 
     def _problem(self, video: BenchmarkVideo) -> tuple[str, str]:
-        """Status and reason of a video that cannot be shown; two empty texts for one that can."""
+        """Status and reason of a video that cannot be shown; two empty strings for one that can."""
         if video.media_id in self._tokens:
             return "", ""
         if video.path is None:
@@ -243,7 +244,7 @@ class Asker:
         )
 
     def _ask(self, question: Question, row: Prediction, shown: str | None, lines: list[str] | None) -> Ask:
-        """The question about the video `shown` (None: about no video at all), with what subtitles fit in."""
+        """The question about the video `shown` (None for no video), with as many subtitle lines as fit."""
         clip = None if shown is None else self._clip(shown)
         frames = 0 if clip is None else len(clip.frame_indices)
         extra = 0 if clip is None else len(clip.tokens) - frames
@@ -269,7 +270,7 @@ class Asker:
         return Ask(row, tuple(ids), len(ids) + extra)
 
     def _lines_that_fit(self, question: Question, lines: list[str] | None, frames: int, extra: int) -> list[str] | None:
-        """The first of `lines` that leave room for the question: subtitles are cut, the question never."""
+        """As many of the first `lines` as fit beside the question, which is never cut."""
         if not lines:
             return lines
 
@@ -279,5 +280,6 @@ class Asker:
 
         if length(len(lines)) <= self._max_length:
             return lines
+        # The length grows with the number of lines, so bisection needs few calls of the tokenizer.
         fitting = bisect_right(range(1, len(lines)), self._max_length, key=length)
         return lines[:fitting]

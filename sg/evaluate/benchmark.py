@@ -1,7 +1,7 @@
-"""Benchmarks as this project sees them: videos with questions, and where their files lie.
+"""Benchmarks: videos with questions, and the places of their files.
 
-A reader (`sg/evaluate/readers`) turns a folder into a `Benchmark`; everything after it (prompts, answering, scores)
-knows no format.
+A file of `sg/evaluate/benchmarks` turns a folder into a `Benchmark`. Prompts, answering and scores use only this class
+and know no file format.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sg.evaluate.config import BenchmarkConfig
 
 MAX_OPTIONS = 10
 SHORT_S, MEDIUM_S = 120, 900
-"""Where Video-MME's buckets of duration end; benchmarks that give seconds are put into the same buckets."""
+"""Upper bounds of Video-MME's duration buckets; benchmarks with durations in seconds use the same buckets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,12 @@ class Question:
 class BenchmarkVideo:
     """One video and its questions.
 
-    `video_id` is the benchmark's name of it ("001"), `media_id` names its film and the film's visual tokens. `path` is
-    None when the film is not there (`problem` may say why), `subtitle_path` likewise. `subtitle_span_s` is the stretch
-    of its subtitles that the film is, where the film was cut out of a longer one.
+    Attributes:
+        video_id: name in the benchmark, such as "001".
+        media_id: name of its file and of its visual tokens.
+        path: its file, or None when it is missing; `problem` may explain why.
+        subtitle_path: its subtitle file, or None.
+        subtitle_span_s: for a video that was cut from a longer one, its start and end in the subtitles, in seconds.
     """
 
     video_id: str
@@ -69,12 +72,12 @@ class Benchmark:
 
     @property
     def num_questions(self) -> int:
-        """How many questions there are."""
+        """Number of questions."""
         return sum(len(video.questions) for video in self.videos)
 
     @property
     def content_hash(self) -> str:
-        """Names the questions (16 hex digits), whatever folder they were read from."""
+        """16 hex digits over the questions, independent of the folder."""
         return fingerprint([[video.media_id, video.duration, video.questions] for video in self.videos])
 
 
@@ -100,18 +103,18 @@ def read_benchmark(config: BenchmarkConfig) -> Benchmark:
 
 
 def checked(benchmark: Benchmark, origin: Path) -> Benchmark:
-    """`benchmark`, when its names are unique.
+    """Return `benchmark` if it has questions and its names are unique.
 
     Raises:
-        DataError: there is no question, or a question or a film has the name of another.
+        DataError: there is no question, or two questions or two videos have the same name.
     """
     questions = [question.question_id for video in benchmark.videos for question in video.questions]
     if not questions:
-        raise DataError(f"{origin} holds no question.")
+        raise DataError(f"{origin} holds no questions.")
     if twice := _first_repeated(questions):
         raise DataError(f"{origin} holds question {twice} twice: question ids must be unique.")
     if twice := _first_repeated([video.media_id for video in benchmark.videos]):
-        raise DataError(f"{origin} gives two videos the same film {twice!r}: each video has its own file.")
+        raise DataError(f"{origin} gives two videos the same file {twice!r}: each video needs its own.")
     return benchmark
 
 
@@ -121,7 +124,7 @@ def _first_repeated(names: Iterable[str]) -> str | None:
 
 
 def labelled(options: Sequence[str]) -> tuple[str, ...]:
-    """The texts of options with their letters in front: "A. red", "B. blue"."""
+    """The options with their letters: "A. red", "B. blue"."""
     return tuple(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
 
 
@@ -131,10 +134,10 @@ def unlabelled(option: str) -> str:
 
 
 def check_options(options: Sequence[str], answer: str, where: str) -> None:
-    """Refuse options that are not 2 to 10 lettered in order, and an answer that is none of their letters.
+    """Check that there are 2 to 10 options with letters in order, and that the answer is one of the letters.
 
     Raises:
-        DataError: they are not; `where` is named.
+        DataError: they are not; the message begins with `where`.
     """
     letters = LETTERS[: len(options)]
     if not 2 <= len(options) <= MAX_OPTIONS or [option[:2] for option in options] != [f"{one}." for one in letters]:
@@ -146,11 +149,11 @@ def check_options(options: Sequence[str], answer: str, where: str) -> None:
 
 
 def duration_bucket(seconds: float) -> str:
-    """ "short", "medium" or "long" by Video-MME's bounds."""
+    """The bucket of a duration, "short", "medium" or "long", by Video-MME's bounds."""
     return "short" if seconds < SHORT_S else "medium" if seconds < MEDIUM_S else "long"
 
 
 def first_file(folder: Path, subfolders: Iterable[str], names: Iterable[str]) -> Path | None:
-    """The first of `names` in the first of `subfolders` of `folder` that is a file."""
+    """The first existing file of `names` in `subfolders` of `folder`, or None."""
     candidates = (folder / subfolder / name for subfolder in subfolders for name in names)
     return next((path for path in candidates if path.is_file()), None)

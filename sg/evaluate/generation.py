@@ -1,10 +1,10 @@
-"""Answers to many prompts, with the work that prompts share done once.
+"""Generates the answers to many prompts and computes the prefixes that prompts share only once.
 
-The prompts of a video begin alike: system text, visual tokens, then perhaps subtitles. Their ids are split at the
-longest common prefix (never their text: tokenised apart, the pieces would have other ids), first by clip, then by
-branch, and each prefix is run once; its keys and values are repeated for the prompts that go on from it. Rows of
-different length are padded and masked, so an answer does not depend on what else is in the batch, up to the rounding
-of float32. Where answers are sampled, every prompt draws from its own seed, so that holds for them too.
+The prompts of a video begin with the same ids: system text, visual tokens, then perhaps subtitles. The ids are split at
+their longest common prefix, first by clip, then by branch (one setting of one video). Each prefix is run once, and its
+keys and values are copied to all prompts that continue it. Rows of different length are padded and masked, so an answer
+does not depend on the other rows of the batch, up to rounding. This also holds for sampled
+answers, because each prompt has its own random generator.
 
 Shapes: B rows, S new positions, K positions in the cache, H heads, D width of the language model, V vocabulary.
 """
@@ -25,10 +25,14 @@ PAD_ID = 0
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """Ids with one run of placeholders for the clip `clip`, or none for a clip without tokens.
+    """The ids of a prompt, with one run of placeholders for its clip (none for a clip without tokens).
 
-    Prompts with the same `branch` share more than the clip. An answer has up to `max_new_tokens`; `num_letters` is how
-    many letters can be an answer; `seed` decides what sampling draws.
+    Attributes:
+        clip: name of the clip; prompts of one clip share a prefix.
+        branch: name of a group within the clip that shares a longer prefix, such as one setting with its subtitles.
+        max_new_tokens: limit of the answer's length.
+        num_letters: number of letters that can be an answer: A, B, ...
+        seed: of the random generator when answers are sampled.
     """
 
     ids: tuple[int, ...]
@@ -41,43 +45,50 @@ class EncodedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How answers are drawn: from the `top_k` likeliest tokens at a temperature; up to `max_new_tokens`."""
+    """How answers are sampled: from the `top_k` likeliest tokens at a temperature, up to `max_new_tokens`."""
 
     temperature: float
     top_k: int
     max_new_tokens: int
 
 
-# Chat-UniVi's own evaluation scripts: do_sample, temperature 0.2, no top_p, 1,024 new tokens; they leave top_k to
-# transformers, whose default was 50.
+# Chat-UniVi's evaluation scripts set do_sample, temperature 0.2, no top_p and 1,024 new tokens. They do not set top_k;
+# the default of transformers was 50.
 REFERENCE_SAMPLING = Sampling(temperature=0.2, top_k=50, max_new_tokens=1024)
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """New ids without the end-of-text id, and what each letter scored at the first of them."""
+    """The new ids without the end-of-text id, and the logit of each letter at the first new position."""
 
     ids: list[int]
     letter_logits: list[float]
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """One layer of the tree of prefixes: a segment of ids a row, and the row above that it goes on from."""
+class PrefixLevel:
+    """One level of the tree of prefixes: the ids of each row, and the row of the level above that it continues."""
 
     segments: list[tuple[int, ...]]
     parents: list[int]
 
 
 def common_prefix(rows: Sequence[tuple[int, ...]]) -> int:
-    """Length of the longest common prefix, less than the shortest row, so that every row has an id left."""
+    """Length of the longest common prefix, but less than the shortest row, so that each row keeps at least one id.
+
+    A row without an id of its own would have no position whose logits predict its first token.
+    """
+    # The first and the last row in lexicographic order differ earliest, so their prefix is common to all rows.
     first, last = min(rows), max(rows)
     shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
     return min(shared, min(len(row) for row in rows) - 1)
 
 
-def prefix_levels(prompts: Sequence[EncodedPrompt]) -> tuple[list[str], list[Level]]:
-    """The clips in order, and three levels: what all prompts of a clip share, those of a branch, and the rest."""
+def prefix_levels(prompts: Sequence[EncodedPrompt]) -> tuple[list[str], list[PrefixLevel]]:
+    """The names of the clips, and three levels of ids: shared by a clip, shared by a branch, and of one prompt.
+
+    Ids are compared, not texts: a text that is tokenised in pieces can have other ids than the whole text.
+    """
     clips: dict[str, list[int]] = {}
     branches: dict[tuple[str, str], list[int]] = {}
     for at, prompt in enumerate(prompts):
@@ -87,12 +98,12 @@ def prefix_levels(prompts: Sequence[EncodedPrompt]) -> tuple[list[str], list[Lev
     clip_end = {clip: common_prefix([prompts[at].ids for at in members]) for clip, members in clips.items()}
     branch_end = {branch: common_prefix([prompts[at].ids for at in members]) for branch, members in branches.items()}
     row_of = {branch: at for at, branch in enumerate(branches)}
-    top = Level([prompts[clips[clip][0]].ids[: clip_end[clip]] for clip in rows], [])
-    middle = Level(
+    top = PrefixLevel([prompts[clips[clip][0]].ids[: clip_end[clip]] for clip in rows], [])
+    middle = PrefixLevel(
         [prompts[members[0]].ids[clip_end[branch[0]] : branch_end[branch]] for branch, members in branches.items()],
         [rows.index(clip) for clip, _ in branches],
     )
-    bottom = Level(
+    bottom = PrefixLevel(
         [prompt.ids[branch_end[prompt.clip, prompt.branch] :] for prompt in prompts],
         [row_of[prompt.clip, prompt.branch] for prompt in prompts],
     )
@@ -100,7 +111,7 @@ def prefix_levels(prompts: Sequence[EncodedPrompt]) -> tuple[list[str], list[Lev
 
 
 def _padded(segments: Sequence[Sequence[int]], left: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids [B, S] and mask [B, S] of segments of different length, padded on the left or on the right."""
+    """Ids [B, S] int64 and mask [B, S] bool of segments of different length, padded on the left or on the right."""
     width = max(len(segment) for segment in segments)
     ids = torch.full((len(segments), width), PAD_ID)
     mask = torch.zeros(len(segments), width, dtype=torch.bool)
@@ -111,8 +122,8 @@ def _padded(segments: Sequence[Sequence[int]], left: bool, device: torch.device)
     return ids.to(device), mask.to(device)
 
 
-class _Rows:
-    """Rows of a batch that have been run so far: their keys and values, and which positions are real."""
+class _CachedRows:
+    """The rows of a batch: keys and values of all positions that have been run, and a mask without the padding."""
 
     def __init__(self, model: Any, count: int) -> None:
         self._model = model
@@ -122,15 +133,17 @@ class _Rows:
     def __len__(self) -> int:
         return len(self._mask)
 
-    def take(self, rows: Sequence[int] | Tensor) -> None:
-        """Go on with these rows, in this order; a row may be taken several times."""
+    def select(self, rows: Sequence[int] | Tensor) -> None:
+        """Keep these rows, in this order; a row that is named several times is copied."""
         index = torch.as_tensor(rows, dtype=torch.long, device=self._mask.device)
         if self._mask.shape[1]:
             self._cache.batch_select_indices(index)
         self._mask = self._mask[index]
 
     def run(self, embeds: Tensor, mask: Tensor) -> Tensor:
-        """Run new positions `embeds` [B, S, D]; the scores [B, V] at the last one."""
+        """Run new positions `embeds` [B, S, D] with `mask` [B, S]; returns the logits [B, V] at the last position."""
+        # Position ids count real positions only. Padding between the levels would otherwise shift the rotary
+        # embedding, and an answer would depend on the lengths of the other rows.
         before = self._mask.sum(dim=1, keepdim=True)
         positions = (before + mask.cumsum(dim=1) - 1).clamp(min=0)
         self._mask = torch.cat([self._mask, mask], dim=1)
@@ -146,14 +159,18 @@ class _Rows:
         return logits
 
     def run_some(self, embeds: Tensor, mask: Tensor) -> None:
-        """Like `run`, but rows of `mask` [B, S] without any new position only get padding."""
+        """Like `run` without logits, but rows whose `mask` [B, S] is all false are not computed.
+
+        A branch without subtitles has no ids at this level, but as padding it would cost as much as the longest row.
+        """
         active = mask.any(dim=1)
         if bool(active.all()):
             self.run(embeds, mask)
             return
         if not bool(active.any()):
             return
-        part, index = _Rows(self._model, 0), active.nonzero()[:, 0]
+        # Run the active rows in a cache of their own, then copy the new keys and values back; zeros for the others.
+        part, index = _CachedRows(self._model, 0), active.nonzero()[:, 0]
         part._mask = self._mask[index]
         for number, layer in enumerate(self._cache.layers):
             part._cache.update(layer.keys[index], layer.values[index], number)
@@ -168,14 +185,14 @@ class _Rows:
 
 
 class Answerer:
-    """Answers prompts with the likeliest tokens, or with drawn ones.
+    """Generates answers, greedily or by sampling.
 
     Args:
         model: the composite model in eval mode.
-        eos_ids: end an answer.
-        letters: for each letter the ids that read as it; its score is that of the best of them.
-        stop_at_first_letter: an answer that begins with one of those ids is complete.
-        sampling: how tokens are drawn; None takes the likeliest.
+        eos_ids: tokens that end an answer.
+        letters: for each letter the ids of the tokens that read as it; the letter's logit is the largest of theirs.
+        stop_at_first_letter: an answer is complete when its first token is one of those ids.
+        sampling: None takes the likeliest token.
     """
 
     def __init__(
@@ -189,24 +206,28 @@ class Answerer:
         self._model, self._letters, self._sampling = model, letters, sampling
         self._eos_ids = frozenset(eos_ids)
         final = enumerate(letters) if stop_at_first_letter else ()
-        self._place_of_letter = {token: place for place, ids in final for token in ids}
+        self._letter_of_token = {token: letter for letter, ids in final for token in ids}
 
     @torch.inference_mode()
     def answer(self, prompts: Sequence[EncodedPrompt], clips: dict[str, Tensor]) -> list[Generated]:
-        """The answers to `prompts`, whose clips have the visual tokens `clips` ({clip: [n, C]})."""
+        """The answers to `prompts`; `clips` has the visual tokens [n, C] of each clip, n = 0 for no video."""
         names, (top, middle, bottom) = prefix_levels(prompts)
         device = self._model.device
-        rows = _Rows(self._model, len(names))
+        # Level 1, one row per clip: system text and visual tokens, which are most of the positions.
+        rows = _CachedRows(self._model, len(names))
         ids, mask = _padded(top.segments, left=False, device=device)
         tokens = torch.cat([clips[name].to(device) for name in names])
         counts = [len(clips[name]) for name in names if len(clips[name])]
         spliced = self._model.prepare_inputs(ids, mask, visual_tokens=tokens, visual_counts=counts)
         rows.run(spliced.embeds, spliced.attention_mask)
-        rows.take(middle.parents)
+        # Level 2, one row per branch: the subtitles of a setting. It is empty in a setting without subtitles.
+        rows.select(middle.parents)
         if any(middle.segments):
             ids, mask = _padded(middle.segments, left=False, device=device)
             rows.run_some(self._embed(ids), mask)
-        rows.take(bottom.parents)
+        # Level 3, one row per prompt. Padded on the left, so that the last position of each row is real: its logits
+        # predict the first new token.
+        rows.select(bottom.parents)
         ids, mask = _padded(bottom.segments, left=True, device=device)
         return self._continue(prompts, rows, rows.run(self._embed(ids), mask))
 
@@ -214,46 +235,50 @@ class Answerer:
         embeds: Tensor = self._model.get_input_embeddings()(ids)
         return embeds
 
-    def _continue(self, prompts: Sequence[EncodedPrompt], rows: _Rows, logits: Tensor) -> list[Generated]:
-        """Decode step by step; rows that are finished leave the batch once they are half of it."""
+    def _continue(self, prompts: Sequence[EncodedPrompt], rows: _CachedRows, logits: Tensor) -> list[Generated]:
+        """Decode token by token from the `logits` [B, V] of the first new position."""
         best = [logits[:, list(ids)].float().amax(dim=1).tolist() for ids in self._letters]
         answers = [Generated([], [scores[row] for scores in best[: p.num_letters]]) for row, p in enumerate(prompts)]
-        draws = None if self._sampling is None else _Draws(self._sampling, [prompt.seed for prompt in prompts])
-        places = list(range(len(rows)))
-        going = [True] * len(rows)
+        sampler = None if self._sampling is None else _Sampler(self._sampling, [prompt.seed for prompt in prompts])
+        owners = list(range(len(rows)))  # row of the batch -> its prompt
+        active = [True] * len(rows)
         while True:
-            new = logits.argmax(dim=-1) if draws is None else draws.next(logits, places)
-            for row, (place, token) in enumerate(zip(places, new.tolist(), strict=True)):
-                going[row] = going[row] and self._goes_on(prompts[place], answers[place].ids, token)
-            if not any(going):
+            new = logits.argmax(dim=-1) if sampler is None else sampler.next(logits, owners)
+            for row, (owner, token) in enumerate(zip(owners, new.tolist(), strict=True)):
+                active[row] = active[row] and self._append(prompts[owner], answers[owner].ids, token)
+            if not any(active):
                 return answers
-            if 2 * sum(going) <= len(going):
-                kept = [row for row, is_going in enumerate(going) if is_going]
-                rows.take(kept)
-                places, new, going = [places[row] for row in kept], new[kept], [True] * len(kept)
+            # Finished rows are removed only when half of the batch is finished: removing copies the whole cache.
+            if 2 * sum(active) <= len(active):
+                kept = [row for row, is_active in enumerate(active) if is_active]
+                rows.select(kept)
+                owners, new, active = [owners[row] for row in kept], new[kept], [True] * len(kept)
             logits = rows.run(self._embed(new[:, None]), torch.ones_like(new, dtype=torch.bool)[:, None])
 
-    def _goes_on(self, prompt: EncodedPrompt, ids: list[int], token: int) -> bool:
-        """Take the next token of an answer into `ids`; whether there is more to come."""
+    def _append(self, prompt: EncodedPrompt, ids: list[int], token: int) -> bool:
+        """Append the next token of an answer to `ids`, unless it ends the text; True when the answer continues."""
         if token in self._eos_ids:
             return False
         ids.append(token)
-        is_letter = len(ids) == 1 and self._place_of_letter.get(token, prompt.num_letters) < prompt.num_letters
+        is_letter = len(ids) == 1 and self._letter_of_token.get(token, prompt.num_letters) < prompt.num_letters
         return not is_letter and len(ids) < prompt.max_new_tokens
 
 
-class _Draws:
-    """Draws tokens by the Gumbel trick, each row from a stream of its own: it draws the same in any batch."""
+class _Sampler:
+    """Samples tokens with the Gumbel-max trick; each prompt has its own generator, so the batch does not matter."""
 
     def __init__(self, sampling: Sampling, seeds: Sequence[int]) -> None:
         self._sampling = sampling
+        # On the CPU, so that all devices draw the same numbers.
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    def next(self, logits: Tensor, places: Sequence[int]) -> Tensor:
-        """A token [B] for every row of `logits` [B, V]; `places` says whose rows they are."""
+    def next(self, logits: Tensor, owners: Sequence[int]) -> Tensor:
+        """One token [B] for each row of `logits` [B, V]; `owners` are the prompts of the rows."""
         scores, tokens = logits.float().topk(min(self._sampling.top_k, logits.shape[1]), dim=1)
-        # A number for every token of the vocabulary, not for every place among the likeliest: places change hands.
-        uniform = torch.stack([torch.rand(logits.shape[1], generator=self._generators[place]) for place in places])
+        # One random number per token of the vocabulary, not per rank in the top k: rounding may swap two ranks, and
+        # each token must keep its number.
+        uniform = torch.stack([torch.rand(logits.shape[1], generator=self._generators[owner]) for owner in owners])
+        # Clamped away from 0 and 1, where one of the logarithms is infinite.
         gumbel = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7))).to(scores.device).gather(1, tokens)
         chosen = (scores / self._sampling.temperature + gumbel).argmax(dim=1, keepdim=True)
         return tokens.gather(1, chosen)[:, 0]

@@ -31,7 +31,7 @@ _DOUBLE, _SINGLE = "=" * 37, "-" * 37
 
 
 def _in_order(counts: dict[str, Count], official: Sequence[str]) -> dict[str, Count]:
-    """All official categories in the official order; those of the data when it has others (another benchmark)."""
+    """Counts of all official categories in the official order, or `counts` if there are others (another benchmark)."""
     return {name: counts.get(name, Count()) for name in official} if set(counts) <= set(official) else counts
 
 
@@ -50,9 +50,9 @@ def _bucket(title: str, domain_title: str, scores: BucketScores, breakdowns: boo
 
 
 def official_table(rows: Sequence[Prediction], durations: Iterable[str] | None = None, breakdowns: bool = True) -> str:
-    """What the official script prints for the rows of one setting.
+    """The output of the official script for the rows of one setting.
 
-    `durations` are the buckets in the order of its command line (default: all that occur); `breakdowns` are its three
+    `durations` are the buckets in the order of its command line (default: all that occur). `breakdowns` sets its three
     flags for domain, sub-category and task type.
     """
     scores = score_setting(rows, list(durations) if durations is not None else None)

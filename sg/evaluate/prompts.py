@@ -1,7 +1,7 @@
 """The text of a question, as the benchmark's authors ask it (`docs/reference/video_mme.md`, section 2).
 
 Three parts joined by newlines: the subtitles under their header (only in the setting with subtitles), the instruction,
-and the question with its options and the stub of an answer. Every piece of wording is a setting (`PromptConfig`).
+and the question with its options and the beginning of an answer. All wording is a setting (`PromptConfig`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def build_prompt(
 ) -> str:
     """The prompt without the video's placeholder.
 
-    `options` already begin with "A. ", "B. ", ...; `subtitle_lines` is None in the setting without subtitles and may be
-    empty in the one with them (`config.empty_subtitles` says what stands there then). Empty wording is left out.
+    `options` begin with "A. ", "B. ", .... `subtitle_lines` is None in the setting without subtitles. In the setting
+    with subtitles it can be empty; `config.empty_subtitles` decides the text then. Empty wording is left out.
     """
     blank = " " if config.trailing_blank else ""
     parts = []

@@ -1,4 +1,4 @@
-"""One evaluation from model to scores: what `train.py` does after the last stage, and `evaluate.py` alone."""
+"""One evaluation from model to scores: used by `train.py` after the last stage and by `evaluate.py`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def evaluate_model(
     made_by: str,
     failures: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Ask everything (see `evaluate`), write the official result files beside `path`, and log the scores.
+    """Ask all questions (see `evaluate`), write the official result files beside `path`, and log the scores.
 
     Returns:
         Official accuracies in percent: {setting: {"overall" | "short" | ...: accuracy}}, probes included.
@@ -55,7 +55,7 @@ def publish(benchmark: Benchmark, config: BenchmarkConfig, path: Path) -> Scores
 
 
 def score_lines(scores: Scores) -> list[str]:
-    """A line a setting: official and strict accuracy, buckets, letters, and what went wrong."""
+    """One line per setting: official and strict accuracy, buckets, letters, and failures."""
     lines = []
     for setting, result in scores.items():
         overall = result.buckets[OVERALL].overall
@@ -73,7 +73,7 @@ def score_lines(scores: Scores) -> list[str]:
 
 
 def score_details(scores: Scores) -> dict[str, Any]:
-    """Everything that is counted, as plain data: {setting: {"buckets": ..., "letters": ..., ...}}."""
+    """All counts as plain data: {setting: {"buckets": ..., "letters": ..., ...}}."""
     return {setting: _details(result) for setting, result in scores.items()}
 
 

@@ -1,9 +1,9 @@
-"""Scores by the official rule, and beside them what the official rule hides.
+"""Scores by the official rule, and counts that the official rule hides.
 
 See `docs/reference/video_mme.md`, section 4.
 
-Official accuracy divides by the *answered* questions, so a model that stays silent on hard ones gains; strict accuracy
-divides by all. Buckets are the durations of the benchmark, and "overall" pools them.
+Official accuracy divides by the *answered* questions, so a model gains by not answering hard ones. Strict accuracy
+divides by all questions. Buckets are the durations of the benchmark; "overall" pools their questions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sg.core.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Questions that were answered rightly, answered at all, and asked."""
+    """Number of questions: answered correctly, answered, and asked."""
 
     correct: int = 0
     answered: int = 0
@@ -27,17 +27,17 @@ class Count:
 
     @property
     def accuracy(self) -> float:
-        """Per cent of the answered questions: the official number; 0 when none was answered."""
+        """Correct answers in percent of the answered questions, the official metric; 0 if there are no answers."""
         return 100 * self.correct / self.answered if self.answered else 0.0
 
     @property
     def strict_accuracy(self) -> float:
-        """Per cent of all questions."""
+        """Correct answers in percent of all questions."""
         return 100 * self.correct / self.total if self.total else 0.0
 
 
 def count(rows: Iterable[Prediction]) -> Count:
-    """The counts of `rows`; a row that is not ok counts as unanswered."""
+    """The counts of `rows`; a row with a status other than "ok" counts as unanswered."""
     correct = answered = total = 0
     for row in rows:
         correct += row.is_correct
@@ -48,7 +48,7 @@ def count(rows: Iterable[Prediction]) -> Count:
 
 @dataclass(frozen=True, slots=True)
 class BucketScores:
-    """Counts of one bucket: all its questions, and by domain, sub-category and task type."""
+    """Counts of one bucket: of all questions, and by domain, sub-category and task type."""
 
     overall: Count
     domain: dict[str, Count]
@@ -63,13 +63,13 @@ class SettingScores:
     Attributes:
         setting: `without_subtitles`, `with_subtitles` or a probe.
         buckets: "short", "medium", "long" (those that the benchmark has) and "overall".
-        letters: how often each letter was predicted, "" for unanswered.
-        answers: how often each letter is right: what a model that always says one letter would score.
+        letters: number of predictions by letter; "" for unanswered.
+        answers: number of questions by right letter, which gives the score of a model that always answers that letter.
         statuses: number of rows by status.
-        subtitles: number of rows by how their subtitles came out: "ok", "missing", "unreadable".
-        without_subtitle_lines: questions asked with subtitles that had no line to show.
-        chance: per cent right by guessing.
-        logit: the counts when the likeliest letter is taken, whatever the text says: another metric, never unanswered.
+        subtitles: number of rows by state of their subtitles: "ok", "missing", "unreadable".
+        without_subtitle_lines: number of questions asked with subtitles but without a line on screen.
+        chance: expected accuracy of guessing, in percent.
+        logit: counts if the letter with the largest logit is the answer: another metric, without unanswered questions.
     """
 
     setting: str
@@ -84,7 +84,7 @@ class SettingScores:
 
     @property
     def task_mean(self) -> float:
-        """Mean over the task types of their official accuracies: MLVU's M-Avg, not what Video-MME reports."""
+        """Mean of the official accuracies over task types: M-Avg of MLVU. Video-MME does not report it."""
         tasks = self.buckets[OVERALL].task_type.values()
         return sum(task.accuracy for task in tasks) / len(tasks)
 
@@ -94,11 +94,11 @@ class SettingScores:
 
 
 Scores = dict[str, SettingScores]
-"""{setting: its scores}, the benchmark's own settings first, then the probes."""
+"""{setting: scores}, the settings of the benchmark first, then the probes."""
 
 
 def durations_of(rows: Iterable[Prediction]) -> list[str]:
-    """The buckets that occur: short, medium, long first, any other name after them."""
+    """The buckets that occur: short, medium and long first, then other names."""
     present = {row.duration for row in rows}
     return [name for name in DURATIONS if name in present] + sorted(present - set(DURATIONS))
 
@@ -121,14 +121,14 @@ def score_bucket(rows: Sequence[Prediction]) -> BucketScores:
 
 
 def score_setting(rows: Sequence[Prediction], durations: Sequence[str] | None = None) -> SettingScores:
-    """The scores of `rows`, which are of one setting; `durations` restricts them to some buckets.
+    """The scores of `rows`, all of one setting; `durations` limits them to some buckets.
 
     Raises:
-        DataError: the rows are of several settings, or a bucket that was asked for is empty.
+        DataError: the rows are of several settings, or one of `durations` has no rows.
     """
     settings = {row.setting for row in rows}
     if len(settings) != 1:
-        raise DataError(f"Scores are of one setting, but the rows are of {len(settings)}: {sorted(settings)}.")
+        raise DataError(f"Rows of one setting are expected, but these are of {len(settings)}: {sorted(settings)}.")
     names = list(durations or durations_of(rows))
     grouped = {name: [row for row in rows if row.duration == name] for name in names}
     empty = [name for name, group in grouped.items() if not group]

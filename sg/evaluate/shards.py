@@ -1,7 +1,7 @@
-"""One evaluation in several processes or on several machines, and their files merged into one.
+"""Splits one evaluation among several processes or machines, and merges their files.
 
-Shards take turns with the batches of the whole, so a batch holds the same questions however many shards there are, and
-the merged file is the one that a single process would have written.
+Shard i of n answers batches i, i + n, i + 2n, ... of the whole evaluation. A batch holds the same questions for every
+number of shards, so the merged file equals that of a single process.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ class EvaluationShard:
     count: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a part that does not exist."""
+        """Check that the part exists."""
         if not 0 <= self.index < self.count:
             raise ConfigError(f"shard={self.index} of shards={self.count} does not exist: count shards from 0.")
 
     @property
     def is_first(self) -> bool:
-        """True for the part that also writes the rows of questions that cannot be asked."""
+        """True for the part that also writes the rows of the questions that cannot be asked."""
         return self.index == 0
 
     @property
     def label(self) -> str:
-        """Text behind a progress bar's label: ", shard 1 of 4" (counted from 0), nothing for the whole."""
+        """Suffix of a progress bar's label: ", shard 1 of 4" (counted from 0), or "" for the whole."""
         return f", shard {self.index} of {self.count}" if self.count > 1 else ""
 
     def part(self, batches: Sequence[Item]) -> list[tuple[int, Item]]:
-        """This part of the batches with their numbers in the whole."""
+        """The batches of this part, with their numbers in the whole evaluation."""
         return list(enumerate(batches))[self.index :: self.count]
 
     def file(self, path: Path) -> Path:
-        """Where this part's answers go: `predictions.1-of-4.jsonl` beside `path`, `path` itself for the whole."""
+        """The file of this part's answers: `predictions.1-of-4.jsonl` beside `path`, or `path` for the whole."""
         return path.with_name(f"{path.stem}.{self.index}-of-{self.count}{path.suffix}") if self.count > 1 else path
 
 
@@ -53,20 +53,20 @@ WHOLE = EvaluationShard()
 
 
 def shard_files(path: Path) -> dict[EvaluationShard, Path]:
-    """The files of all shards that lie beside `path`, whatever their number."""
+    """The files of all shards beside `path`."""
     pattern = re.compile(rf"{re.escape(path.stem)}\.(\d+)-of-(\d+){re.escape(path.suffix)}")
     names = [(file, pattern.fullmatch(file.name)) for file in sorted(path.parent.glob(f"{path.stem}.*"))]
     return {EvaluationShard(int(match[1]), int(match[2])): file for file, match in names if match}
 
 
 def merge_shards(path: Path) -> list[Prediction]:
-    """Put the answers of all shards beside `path` into `path`, in the order of a single process; the rows.
+    """Merge the answers of all shards beside `path` into `path`, in the order of a single process; returns the rows.
 
-    The shards' files stay. Answers that `path` holds already are kept, so merging twice changes nothing.
+    The shards' files stay. Answers in `path` are kept, so merging again changes nothing.
 
     Raises:
         MissingInputError: there are no files of shards.
-        DataError: a shard has written nothing, or the shards are of different models or settings.
+        DataError: the file of a shard is missing, or the shards are of different models or settings.
     """
     files = shard_files(path)
     if not files:

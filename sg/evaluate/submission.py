@@ -1,4 +1,4 @@
-"""Writing the official result file, which is also what one sends to the leaderboard: JSON, one object a video."""
+"""Writes the official result file, which the leaderboard takes too: JSON, one object per video."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write_submission(path: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> None:
-    """Write the rows of one setting as an official result file; a question without an answer has the response "".
+    """Write the rows of one setting as an official result file. A question without an answer gets the response "".
 
     Raises:
         DataError: a question of the benchmark has no row.
@@ -44,7 +44,7 @@ def write_submission(path: Path, benchmark: Benchmark, rows: Sequence[Prediction
 
 
 def write_submissions(folder: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
-    """Write `official_<setting>.json` into `folder` for each of the benchmark's own settings that was asked."""
+    """Write `official_<setting>.json` into `folder` for each setting that was asked; probes have no such file."""
     paths = []
     for setting in SETTINGS:
         chosen = [row for row in rows if row.setting == setting]

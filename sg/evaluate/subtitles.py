@@ -18,7 +18,7 @@ from sg.core.errors import DataError
 from sg.core.files import read_json
 
 NEVER_MS = 10**9
-"""The end of a cue that has none: longer than any film."""
+"""End of a cue without an end: later than the end of any video."""
 
 _TIME = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})[,.](\d{1,3})")
 _STYLE_TAG = re.compile(r"< *(/?) *([bius]) *>")
@@ -55,7 +55,7 @@ def _cue_text(lines: list[str]) -> str:
 
 
 def parse_srt(text: str) -> list[SubtitleCue]:
-    """The cues of a SubRip text in file order; whatever stands before the first time line is ignored."""
+    """The cues of a SubRip text in file order; text before the first line with times is ignored."""
     times: list[tuple[int, int]] = []
     bodies: list[list[str]] = []
     # Not str.splitlines: a form feed or a Unicode line separator inside a cue is text.
@@ -73,12 +73,12 @@ def read_srt(path: Path) -> list[SubtitleCue]:
     """The cues of the SubRip file at `path` (UTF-8).
 
     Raises:
-        DataError: the file is no UTF-8 text, or has text but no cue in it.
+        DataError: the file is not UTF-8 text, or has text but no cue.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 subtitle file ({error.reason} at byte {error.start}).") from error
+        raise DataError(f"{path} is not a UTF-8 subtitle file ({error.reason} at byte {error.start}).") from error
     cues = parse_srt(text)
     if text.strip() and not cues:
         raise DataError(f"{path} holds no subtitle cue: expected lines like '00:00:01,000 --> 00:00:02,500'.")
@@ -89,13 +89,13 @@ def read_json_subtitles(path: Path) -> list[SubtitleCue]:
     """The cues of a LongVideoBench file: seconds in `timestamp`, or clock times in `start` and `end`.
 
     Raises:
-        DataError: the file is no list of such cues.
+        DataError: the file is not a list of such cues.
     """
     data = read_json(path)
     try:
         return [_json_cue(item) for item in data]
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is no list of subtitles with a text and its times ({error!r}).") from error
+        raise DataError(f"{path} is not a list of subtitles with text and times ({error!r}).") from error
 
 
 def _json_cue(item: dict[str, Any]) -> SubtitleCue:
@@ -112,7 +112,7 @@ def _clock_ms(text: str) -> int:
 
 
 def read_cues(path: Path, span_s: tuple[float, float] | None = None) -> list[SubtitleCue]:
-    """The cues of a `.srt` or `.json` file; of a film that is a stretch of a longer one, those of the stretch.
+    """The cues of a `.srt` or `.json` file; for a video that was cut from a longer one, those in `span_s` (seconds).
 
     Raises:
         DataError: the file cannot be read.
@@ -129,12 +129,12 @@ def read_cues(path: Path, span_s: tuple[float, float] | None = None) -> list[Sub
 
 
 def frame_time_ms(frame_index: int, fps: float) -> int:
-    """When a frame is shown, in whole milliseconds by Python's rounding."""
+    """Time of a frame in milliseconds, rounded to the nearest integer (half to even), as the official slicer does."""
     return round(frame_index * 1000 / fps)
 
 
 def lines_at_frames(cues: Sequence[SubtitleCue], frame_indices: Sequence[int], fps: float) -> list[str]:
-    """One line for each frame that a cue covers, in frame order; a cue that spans several frames repeats."""
+    """One line for each frame during a cue, in frame order; the line of a cue over several frames is repeated."""
     lines = []
     for index in frame_indices:
         time_ms = frame_time_ms(index, fps)
@@ -145,5 +145,5 @@ def lines_at_frames(cues: Sequence[SubtitleCue], frame_indices: Sequence[int], f
 
 
 def transcript_lines(cues: Sequence[SubtitleCue]) -> list[str]:
-    """Every cue once, in file order: the whole transcript, which other papers mean by "with subtitles"."""
+    """Each cue once, in file order: the whole transcript, as other papers define "with subtitles"."""
     return [cue.line for cue in cues if cue.line.strip()]

@@ -109,7 +109,7 @@ def test_the_cut_is_the_similarity_of_the_last_merge_before_the_core():
 
 
 def test_a_core_larger_than_the_forest_is_refused():
-    with pytest.raises(ConfigError, match="6 videos is more than the 5"):
+    with pytest.raises(ConfigError, match="6 videos was asked for, but the merge forest has 5"):
         make_forest(FIVE).core(6)
 
 
@@ -140,12 +140,12 @@ def tampered(tmp_path, change):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda c: c["merged_into"].__setitem__(0, "nobody"), "'nobody', which is no row"),
+        (lambda c: c["merged_into"].__setitem__(0, "nobody"), "'nobody', which is not a row"),
         (lambda c: c["merged_into"].__setitem__(3, "v1"), "'v3' is not merged into a video removed later"),
         (lambda c: c["merged_into"].__setitem__(3, "v3"), "'v3' is not merged into a video removed later"),
         (lambda c: c["size"].__setitem__(2, 7), "'v2' has size 7"),
         (lambda c: c["video_id"].__setitem__(0, "v1"), "ids repeat"),
-        (lambda c: c["removed_at"].__setitem__(0, 1), "no numbering from 0 to 4"),
+        (lambda c: c["removed_at"].__setitem__(0, 1), "does not number the rows from 0 to 4"),
         (lambda c: c["video_id"].__setitem__(0, None), "empty rows"),
         (lambda c: c.pop("round"), "no column 'round'"),
     ],

@@ -96,7 +96,7 @@ def test_rows_of_another_checkpoint_are_moved_aside_not_mixed_in(tmp_path: Path)
 def test_a_broken_line_in_the_middle_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "predictions.jsonl"
     path.write_text("{]\n" + row("1").to_json() + "\n")
-    with pytest.raises(DataError, match="line 1, is no JSON"):
+    with pytest.raises(DataError, match="line 1, is not JSON"):
         read_predictions(path)
 
 

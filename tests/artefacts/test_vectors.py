@@ -137,5 +137,5 @@ def test_a_dim_that_contradicts_the_info_is_refused(tmp_path):
 
 
 def test_as_many_ids_as_rows_are_needed(tmp_path):
-    with pytest.raises(DataError, match="one row a video"):
+    with pytest.raises(DataError, match="one row per video"):
         write_vectors_part(tmp_path, 0, ids(2), np.ones((3, 4)))

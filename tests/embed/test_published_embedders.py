@@ -142,7 +142,7 @@ def test_what_does_not_fit_the_model_is_told(tmp_path: Path) -> None:
             loaded(config)
     with pytest.raises(ConfigError, match="not a multiple of the model's 2 frames"):
         loaded(settings("vjepa2", jepa, 32, num_frames=3))
-    with pytest.raises(MissingInputError, match=r"embedder\.checkpoint=.*no folder on this machine"):
+    with pytest.raises(MissingInputError, match=r"embedder\.checkpoint=.*not a folder on this machine"):
         loaded(settings("clip", tmp_path / "none", 32))
     state = load_file(clip / "model.safetensors")
     del state["visual_projection.weight"]
@@ -153,11 +153,13 @@ def test_what_does_not_fit_the_model_is_told(tmp_path: Path) -> None:
 
 def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
     tower = InternVideo2Config(name="x", weights="OpenGVLab/InternVideo2-Stage2_1B-224p-f4/none.pt")
-    with pytest.raises(MissingInputError, match=r"embedder\.weights=OpenGVLab/.* could not be had: .*give its path"):
+    with pytest.raises(
+        MissingInputError, match=r"embedder\.weights=OpenGVLab/.* could not be obtained: .*give its path"
+    ):
         embedding_identity(tower)
-    with pytest.raises(MissingInputError, match=r"embedder\.checkpoint=openai/none could not be had"):
+    with pytest.raises(MissingInputError, match=r"embedder\.checkpoint=openai/none could not be obtained"):
         embedding_identity(settings("clip", Path("openai/none"), 32))
-    with pytest.raises(MissingInputError, match=r"embedder\.head=none\.bin is no file"):
+    with pytest.raises(MissingInputError, match=r"embedder\.head=none\.bin is not a file"):
         embedding_identity(internvideo2(head="none.bin"))
 
 

@@ -78,7 +78,7 @@ def test_the_content_hash_names_the_questions_not_the_folder(tmp_path: Path) -> 
         ([table_row("001", 1, answer="E")], "has the answer 'E'"),
         ([table_row("001", 1, question=None), table_row("002", 1)], "empty or wrongly typed cell"),
         ([table_row("001", 1), table_row("001", 2, duration="long")], "disagree about 'duration'"),
-        ([table_row("001", 1), table_row("002", 1, videoID="yt_001")], "two videos the same film"),
+        ([table_row("001", 1), table_row("002", 1, videoID="yt_001")], "two videos the same file"),
         ([table_row("001", 1, videoID="../x")], "not safe as a file name"),
         ([{"video_id": "001", "question": "?"}], "has no column 'duration'"),
     ],

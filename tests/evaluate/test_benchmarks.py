@@ -28,12 +28,12 @@ def item(**changes: Any) -> dict[str, Any]:
 
 
 def test_own_questions_are_read_from_a_jsonl_file(tmp_path: Path) -> None:
-    touch(tmp_path / "films" / "cat.mp4")
+    touch(tmp_path / "videos" / "cat.mp4")
     touch(tmp_path / "cat.srt")
     made = custom(
         tmp_path,
-        item(video="films/cat.mp4", subtitles="cat.srt", duration=130, task_type="animals"),
-        item(video="films/cat.mp4", options=["A. x", "B. y"], answer=0, question_id="q2"),
+        item(video="videos/cat.mp4", subtitles="cat.srt", duration=130, task_type="animals"),
+        item(video="videos/cat.mp4", options=["A. x", "B. y"], answer=0, question_id="q2"),
         item(video="gone.mp4", answer="a cow"),
     )
     first, second = read_benchmark(made).videos
@@ -44,15 +44,15 @@ def test_own_questions_are_read_from_a_jsonl_file(tmp_path: Path) -> None:
     ]
     assert [question.answer for question in (*first.questions, *second.questions)] == ["B", "A", "C"]
     assert (first.duration, second.duration) == ("medium", "all")
-    assert (first.path, first.subtitle_path) == (tmp_path / "films" / "cat.mp4", tmp_path / "cat.srt")
+    assert (first.path, first.subtitle_path) == (tmp_path / "videos" / "cat.mp4", tmp_path / "cat.srt")
     assert second.path is None
 
 
-def test_another_film_under_the_same_name_has_other_visual_tokens(tmp_path: Path) -> None:
-    made, film = custom(tmp_path, item()), touch(tmp_path / "cat.mp4")
+def test_another_file_under_the_same_name_has_other_visual_tokens(tmp_path: Path) -> None:
+    made, file = custom(tmp_path, item()), touch(tmp_path / "cat.mp4")
     names = set()
     for content in (b"one", b"two"):
-        film.write_bytes(content)
+        file.write_bytes(content)
         names.add(read_benchmark(made).videos[0].media_id)
     assert len(names) == 2
 
@@ -60,7 +60,7 @@ def test_another_film_under_the_same_name_has_other_visual_tokens(tmp_path: Path
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 1, is no JSON"),
+        ("{", "line 1, is not JSON"),
         ("[]", "line 1, is a list"),
         (item(options="a"), "has 'a' as 'options'"),
         (item(answer="D"), "has the answer 'D', expected one of A, B, C"),
@@ -91,9 +91,9 @@ def mlvu(folder: Path, **changes: Any) -> BenchmarkConfig:
 
 
 def test_mlvu_s_choice_tasks_are_read_and_its_open_ones_left_out(tmp_path: Path) -> None:
-    made, film = mlvu(tmp_path), touch(tmp_path / "video" / "1_plotQA" / "m_1.mp4")
+    made, file = mlvu(tmp_path), touch(tmp_path / "video" / "1_plotQA" / "m_1.mp4")
     (video,) = read_benchmark(made).videos
-    assert (video.duration, video.domain, video.path) == ("long", "plotQA", film)
+    assert (video.duration, video.domain, video.path) == ("long", "plotQA", file)
     assert [question.question_id for question in video.questions] == ["1_plotQA-0", "1_plotQA-1"]
     assert (video.questions[0].options, video.questions[0].answer) == (("A. he", "B. she"), "B")
 
@@ -112,7 +112,7 @@ def long_video(folder: Path, **changes: Any) -> BenchmarkConfig:
 
 
 def test_longvideobench_is_read_with_the_subtitles_of_the_cut(tmp_path: Path) -> None:
-    film, path = touch(tmp_path / "videos" / "x.mp4"), touch(tmp_path / "subtitles" / "x_en.json")
+    file, path = touch(tmp_path / "videos" / "x.mp4"), touch(tmp_path / "subtitles" / "x_en.json")
     cues = [
         {"timestamp": [0.0, 50.0], "text": "before"},
         {"timestamp": [101.0, None], "text": "first"},
@@ -122,13 +122,13 @@ def test_longvideobench_is_read_with_the_subtitles_of_the_cut(tmp_path: Path) ->
     path.write_text(json.dumps(cues))
     (video,) = read_benchmark(long_video(tmp_path)).videos
     (question,) = video.questions
-    assert (video.path, video.duration, video.domain) == (film, "medium", "up to 600 s")
+    assert (video.path, video.duration, video.domain) == (file, "medium", "up to 600 s")
     assert (question.letters, question.answer, question.task_type) == ("ABCD", "D", "S2E")
     found = read_cues(path, video.subtitle_span_s)
     assert transcript_lines(found) == ["first", "second"]
     assert (found[0].start_ms, found[1].start_ms, found[1].end_ms) == (1000, 20_500, 21_000)
     path.write_text('[{"text": "no time"}]')
-    with pytest.raises(DataError, match="is no list of subtitles"):
+    with pytest.raises(DataError, match="is not a list of subtitles"):
         read_cues(path)
 
 
@@ -137,7 +137,7 @@ def test_a_set_without_answers_is_refused(tmp_path: Path) -> None:
     items = json.loads((tmp_path / "lvb_val.json").read_text())
     del items[0]["correct_choice"]
     (tmp_path / "lvb_val.json").write_text(json.dumps(items))
-    with pytest.raises(DataError, match="answers exist for the validation set"):
+    with pytest.raises(DataError, match="only the validation set"):
         read_benchmark(made)
 
 
@@ -151,9 +151,9 @@ def hub_folder(folder: Path, videos: int = 3) -> Path:
     benchmark_folder(folder, [table_row(f"{video:03d}", 1) for video in range(videos)])
     with zipfile.ZipFile(folder / "videos_chunked_01.zip", "w") as archive:
         archive.writestr("data/", "")
-        archive.writestr("data/yt_000.mp4", b"film 0" * 1000, zipfile.ZIP_DEFLATED)
+        archive.writestr("data/yt_000.mp4", b"file 0" * 1000, zipfile.ZIP_DEFLATED)
     with zipfile.ZipFile(folder / "videos_chunked_02.zip", "w") as archive:
-        archive.writestr("data/yt_001.MP4", b"film 1")
+        archive.writestr("data/yt_001.MP4", b"file 1")
         archive.writestr("data/other.mp4", b"not asked for")
     with zipfile.ZipFile(folder / "subtitle.zip", "w") as archive:
         archive.writestr("subtitle/", "")
@@ -161,13 +161,13 @@ def hub_folder(folder: Path, videos: int = 3) -> Path:
     return folder
 
 
-def test_films_and_subtitles_are_unpacked_once_from_the_hub_s_archives(
+def test_videos_and_subtitles_are_unpacked_once_from_the_hub_s_archives(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = hub_folder(tmp_path)
     caplog.set_level("INFO")
     first, second, third = read_benchmark(config(folder)).videos
-    assert first.path is not None and first.path.read_bytes() == b"film 0" * 1000
+    assert first.path is not None and first.path.read_bytes() == b"file 0" * 1000
     assert (second.path, second.subtitle_path) == (folder / "data/yt_001.MP4", folder / "subtitle/yt_001.srt")
     assert (first.subtitle_path, third.path) == (None, None)
     assert not (folder / "data" / "other.mp4").exists()
@@ -181,7 +181,7 @@ def test_unpacking_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     folder = hub_folder(tmp_path)
     (folder / "data").mkdir()
     (folder / "data" / ".yt_000.mp4.123.tmp.mp4").write_bytes(b"half")
-    (folder / "data" / "yt_001.MP4").write_bytes(b"film 1")
+    (folder / "data" / "yt_001.MP4").write_bytes(b"file 1")
     assert read_benchmark(config(folder)).videos[0].path is not None
     assert sorted(path.name for path in (folder / "data").iterdir()) == [".unpack.lock", "yt_000.mp4", "yt_001.MP4"]
 
@@ -189,7 +189,7 @@ def test_unpacking_goes_on_where_it_was_killed(tmp_path: Path) -> None:
 def test_a_damaged_entry_of_an_archive_is_the_reason_of_its_video(tmp_path: Path) -> None:
     folder = hub_folder(tmp_path)
     path = folder / "videos_chunked_02.zip"
-    path.write_bytes(path.read_bytes().replace(b"film 1", b"film X"))
+    path.write_bytes(path.read_bytes().replace(b"file 1", b"file X"))
     videos = read_benchmark(config(folder)).videos
     assert videos[0].path is not None
     assert (videos[1].path, "damaged" in videos[1].problem) == (None, True)
@@ -204,7 +204,7 @@ def test_an_archive_cut_short_and_a_full_disk_are_told_in_a_sentence(
         read_benchmark(config(folder))
     path = folder / "videos_chunked_01.zip"
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match="is no whole zip archive"):
+    with pytest.raises(DataError, match="is not a complete zip archive"):
         read_benchmark(config(folder))
 
 

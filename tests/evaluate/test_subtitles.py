@@ -52,7 +52,7 @@ def test_style_tags_become_codes_and_other_tags_vanish() -> None:
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "broken.srt"
     path.write_bytes(b"\x00\xff\xfe\x80")
-    with pytest.raises(DataError, match="no UTF-8 subtitle file"):
+    with pytest.raises(DataError, match="not a UTF-8 subtitle file"):
         read_srt(path)
 
 

@@ -1,9 +1,9 @@
-"""Anybody's own questions: a JSONL file with one question a line.
+"""Your own questions: a JSONL file with one question per line.
 
-    {"video": "films/cat.mp4", "question": "What jumps?", "options": ["a cat", "a dog"], "answer": "a cat"}
+    {"video": "videos/cat.mp4", "question": "What jumps?", "options": ["a cat", "a dog"], "answer": "a cat"}
 
-`video` is a path inside the benchmark's folder, `answer` a letter, a place counted from 0, or the text of an option.
-Optional: `question_id`, `duration` (seconds, or the name of a bucket), `domain`, `sub_category`, `task_type`,
+`video` is a path inside the benchmark's folder. `answer` is a letter, an index from 0, or the text of an option.
+Optional: `question_id`, `duration` (in seconds, or the name of a bucket), `domain`, `sub_category`, `task_type`,
 `subtitles` (a path).
 """
 
@@ -42,18 +42,18 @@ class CustomBenchmarkConfig(BenchmarkConfig):
 
 @BENCHMARKS.register("custom", CustomBenchmarkConfig)
 def read_custom(config: CustomBenchmarkConfig) -> Benchmark:
-    """Read a JSONL file of questions; films that are not there become rows with a reason.
+    """Read a JSONL file of questions; a missing video becomes rows with a reason.
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: a line is no question, or leaves the folder.
+        DataError: a line is not a question, or its video lies outside the folder.
     """
     folder = Path(config.folder).expanduser()
     path = folder / (config.table or TABLE)
     if not path.is_file():
         raise MissingInputError(
             f"There is no {path}: set benchmark.folder and benchmark.table to a JSONL file with video, question, "
-            "options and answer a line."
+            "options and answer in each line."
         )
     grouped: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
@@ -68,7 +68,7 @@ def _item(line: str, where: str) -> dict[str, Any]:
     try:
         item = json.loads(line)
     except ValueError as error:
-        raise DataError(f"{where} is no JSON ({error}).") from error
+        raise DataError(f"{where} is not JSON ({error}).") from error
     if not isinstance(item, dict):
         raise DataError(
             f"{where} is a {type(item).__name__}, expected an object with video, question, options, answer."
@@ -82,9 +82,9 @@ def _item(line: str, where: str) -> dict[str, Any]:
 def _video(folder: Path, table: Path, name: str, members: Sequence[tuple[int, dict[str, Any]]]) -> BenchmarkVideo:
     number, item = members[0]
     where = f"{table}, line {number},"
-    film = resolve_inside(folder, name)
+    file = resolve_inside(folder, name)
     subtitles = resolve_inside(folder, item["subtitles"]) if isinstance(item.get("subtitles"), str) else None
-    media_id = _media_id(film, name)
+    media_id = _media_id(file, name)
     return BenchmarkVideo(
         video_id=media_id,
         media_id=media_id,
@@ -92,7 +92,7 @@ def _video(folder: Path, table: Path, name: str, members: Sequence[tuple[int, di
         domain=str(item.get("domain") or ""),
         sub_category=str(item.get("sub_category") or ""),
         questions=tuple(_question(line, question, table) for line, question in members),
-        path=film if film.is_file() else None,
+        path=file if file.is_file() else None,
         subtitle_path=subtitles if subtitles is not None and subtitles.is_file() else None,
     )
 
@@ -130,7 +130,7 @@ def _question(number: int, item: dict[str, Any], table: Path) -> Question:
 
 
 def _letter(answer: str | int, options: Sequence[str]) -> str:
-    """The letter that a letter, a place or an option's text stands for; the answer itself where it is none of them."""
+    """The letter for an answer given as a letter, an index or an option's text; else the answer itself."""
     if isinstance(answer, int):
         return options[answer][0] if 0 <= answer < len(options) else str(answer)
     texts = [unlabelled(option) for option in options]

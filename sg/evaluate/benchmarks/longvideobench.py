@@ -2,7 +2,7 @@
 
 An item has `id`, `video_path`, `question`, `candidates` (up to five), `correct_choice` (index), `duration` (seconds),
 `duration_group` (15, 60, 600, 3600), `topic_category`, `question_category`, `subtitle_path` and
-`starting_timestamp_for_subtitles`: films are cut out of longer ones, whose whole subtitles come along.
+`starting_timestamp_for_subtitles`. Videos are cut from longer ones, and the subtitle file is that of the longer one.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class LongVideoBenchConfig(BenchmarkConfig):
 
 @BENCHMARKS.register("longvideobench", LongVideoBenchConfig)
 def read_longvideobench(config: LongVideoBenchConfig) -> Benchmark:
-    """Read a folder of LongVideoBench's shape.
+    """Read a folder in the layout of LongVideoBench.
 
-    `duration` is Video-MME's bucket of the film's length (the groups 15 and 60 are short, 600 medium, 3600 long),
+    `duration` is Video-MME's bucket of the video's length (the groups 15 and 60 are short, 600 medium, 3600 long),
     `domain` the group, `sub_category` the topic, `task_type` the question's category.
 
     Raises:
         MissingInputError: there is no table.
-        DataError: the table has another shape, or no answers (the test set).
+        DataError: the table has another format, or no answers (as in the test set).
     """
     folder = Path(config.folder).expanduser()
     path = folder / (config.table or TABLE)
@@ -90,7 +90,7 @@ def _question(item: dict[str, Any], table: Path) -> Question:
     name = str(_field(item, "id", (str, int), f"{table}, video {item['video_path']},"))
     where = f"{table}, question {name},"
     if "correct_choice" not in item:
-        raise DataError(f"{where} has no 'correct_choice': answers exist for the validation set ({TABLE}) only.")
+        raise DataError(f"{where} has no 'correct_choice': only the validation set ({TABLE}) has answers.")
     right = _field(item, "correct_choice", int, where)
     options = labelled([str(text) for text in _field(item, "candidates", list, where) if text != UNUSED_OPTION])
     check_options(options, options[right][0] if 0 <= right < len(options) else str(right), where)

@@ -1,7 +1,7 @@
-"""MLVU's choice tasks (dev set): `json/1_plotQA.json` .. `json/7_topic_reasoning.json` and a folder of films each.
+"""MLVU's choice tasks (dev set): `json/1_plotQA.json` .. `json/7_topic_reasoning.json` with one folder of videos each.
 
 An item has `video`, `duration` (seconds), `question`, `candidates` (texts) and `answer` (the text of the right one).
-The two tasks without candidates are open questions, which no letter answers: they are left out.
+The two tasks without candidates have open questions, which are not scored by letters, and are left out.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class MlvuConfig(BenchmarkConfig):
 
 @BENCHMARKS.register("mlvu", MlvuConfig)
 def read_mlvu(config: MlvuConfig) -> Benchmark:
-    """Read a folder of MLVU's shape; `domain` and `task_type` are the task, buckets of duration are Video-MME's.
+    """Read a folder in the layout of MLVU. `domain` and `task_type` are the task; duration buckets are Video-MME's.
 
     Raises:
         MissingInputError: there are no tables.
-        DataError: a table has another shape, or an answer is none of its candidates.
+        DataError: a table has another format, or an answer is not one of its candidates.
     """
     folder = Path(config.folder).expanduser()
     tables = _tables(folder)
     if not tables:
         raise MissingInputError(
-            f"The folder of benchmark {config.name!r}, {folder}, has no json/1_plotQA.json or the like: set "
+            f"The folder of benchmark {config.name!r}, {folder}, has no tables such as json/1_plotQA.json: set "
             f"benchmark.folder, or get it with `hf download {HUB_ID} --repo-type dataset --local-dir {folder}`."
         )
     videos = tuple(video for table in tables for video in _videos(table))
@@ -56,7 +56,7 @@ def read_mlvu(config: MlvuConfig) -> Benchmark:
 
 
 def _tables(folder: Path) -> list[Path]:
-    """The task files in order of their numbers."""
+    """The task files, ordered by their numbers."""
     for place in TABLE_FOLDERS:
         found = sorted((folder / place).glob("[0-9]*_*.json"))
         if found:
@@ -65,7 +65,7 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _videos(table: Path) -> Iterator[BenchmarkVideo]:
-    """The films of one task with their questions, in the order of the table."""
+    """The videos of one task with their questions, in the order of the table."""
     items = read_json(table)
     if not isinstance(items, list):
         raise DataError(f"{table} holds a {type(items).__name__}, expected a list of questions.")

@@ -1,9 +1,9 @@
-"""Video-MME as the hub has it, or as people unpacked it; the demo's benchmark too.
+"""Video-MME, as downloaded from the hub or unpacked; also the demo's benchmark, which has the same layout.
 
 See `docs/reference/video_mme.md`, section 1.
 
 The folder holds the Parquet table and either the hub's archives (`videos_chunked_01.zip` .., `subtitle.zip`), which are
-unpacked once, or films and subtitles in any of the places where known tools put them.
+unpacked once, or videos and subtitles in one of the folders that known tools use.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class VideoMmeConfig(BenchmarkConfig):
 
 @BENCHMARKS.register("video_mme", VideoMmeConfig)
 def read_video_mme(config: VideoMmeConfig) -> Benchmark:
-    """Read a folder of Video-MME's shape, unpacking what only its archives hold.
+    """Read a folder in the layout of Video-MME; files that only its archives hold are unpacked.
 
-    Missing videos and subtitles are no error here: they become rows with a reason.
+    Missing videos and subtitles are not an error here: they become rows with a reason.
 
     Raises:
         MissingInputError: there is no table.
-        DataError: the table has another schema, a question twice, options without letters, or contradicts itself; or
-            there is no room to unpack the films.
+        DataError: the table has another schema, a question twice, options without letters, or rows that contradict each
+            other; or the disk is too small to unpack the videos.
     """
     folder = _snapshot(Path(config.folder).expanduser())
     path = _table_path(config, folder)
@@ -60,7 +60,7 @@ def read_video_mme(config: VideoMmeConfig) -> Benchmark:
 
 
 def _snapshot(folder: Path) -> Path:
-    """The one revision in a folder of the hub's cache; any other folder is itself."""
+    """For a folder of the hub's cache with one revision that revision; otherwise `folder`."""
     revisions = sorted((folder / "snapshots").glob("*")) if (folder / "snapshots").is_dir() else []
     return revisions[0] if len(revisions) == 1 else folder
 
@@ -82,7 +82,7 @@ def _table_path(config: VideoMmeConfig, folder: Path) -> Path:
 
 
 def _revision(folder: Path, table: Path) -> str:
-    """The hub's commit that the table is of, where its download says so; otherwise "local"."""
+    """The hub's commit of the table, if the download recorded it; otherwise "local"."""
     if folder.parent.name == "snapshots":
         return folder.name
     record = folder / ".cache" / "huggingface" / "download" / f"{table.relative_to(folder)}.metadata"
@@ -99,7 +99,7 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
         missing = [name for name in COLUMNS if name not in names]
         if missing:
             raise DataError(
-                f"{path} has no column {missing[0]!r}, so it is no table of Video-MME since June 2024 "
+                f"{path} has no column {missing[0]!r}, so it is not a table of Video-MME since June 2024 "
                 f"(which has {', '.join(COLUMNS)}); it has {', '.join(names)}."
             )
         rows: list[dict[str, Any]] = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
@@ -136,22 +136,22 @@ def _video(rows: list[dict[str, Any]], path: Path) -> BenchmarkVideo:
 
 
 def _with_files(videos: tuple[BenchmarkVideo, ...], folder: Path) -> tuple[BenchmarkVideo, ...]:
-    """The videos with their films and subtitles, unpacked from the archives where they are only there."""
-    films = {video.media_id: _film(folder, video.media_id) for video in videos}
+    """The videos with the paths of their files and subtitles, which are unpacked if only the archives hold them."""
+    files = {video.media_id: _video_file(folder, video.media_id) for video in videos}
     subtitles = {video.media_id: _subtitle(folder, video.media_id) for video in videos}
     unpacked = unpack(
-        folder, VIDEO_ARCHIVES, VIDEO_SUFFIXES, folder / UNPACKED_VIDEOS, [name for name in films if not films[name]]
+        folder, VIDEO_ARCHIVES, VIDEO_SUFFIXES, folder / UNPACKED_VIDEOS, [name for name in files if not files[name]]
     )
     texts = unpack(
         folder, SUBTITLE_ARCHIVES, (".srt",), folder / UNPACKED_SUBTITLES,
         [name for name in subtitles if not subtitles[name]],
     )  # fmt: skip
-    return tuple(_with_file(video, films, subtitles, unpacked, texts) for video in videos)
+    return tuple(_with_file(video, files, subtitles, unpacked, texts) for video in videos)
 
 
 def _with_file(
     video: BenchmarkVideo,
-    films: Mapping[str, Path | None],
+    files: Mapping[str, Path | None],
     subtitles: Mapping[str, Path | None],
     unpacked: Unpacked,
     texts: Unpacked,
@@ -159,13 +159,13 @@ def _with_file(
     name = video.media_id
     return replace(
         video,
-        path=films[name] or unpacked.paths.get(name),
+        path=files[name] or unpacked.paths.get(name),
         subtitle_path=subtitles[name] or texts.paths.get(name),
         problem=unpacked.problems.get(name, ""),
     )
 
 
-def _film(folder: Path, media_id: str) -> Path | None:
+def _video_file(folder: Path, media_id: str) -> Path | None:
     return first_file(folder, VIDEO_FOLDERS, [media_id + suffix for suffix in VIDEO_SUFFIXES])
 
 

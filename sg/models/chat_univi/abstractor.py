@@ -1,10 +1,12 @@
-"""From patch features to the few visual tokens the language model reads.
+"""Merges patch features into the few visual tokens that the language model reads.
 
 See `docs/reference/chat_univi.md`, sections 5 and 6.
 
-Shapes: F frames of all clips one after another, T frames of one clip, P patches, C channels. An image or a video event
-becomes `sum(clusters)` tokens (64 + 32 + 16 in v1.5). No parameters, no positional encoding: time reaches the language
-model only through the order of the events.
+Shapes: F frames of all clips in sequence, T frames of one clip, P patches, C channels. An image or a video event
+becomes `sum(clusters)` tokens (64 + 32 + 16 in v1.5). There are no parameters and no positional encoding: only the
+order of the events tells the language model about time.
+
+A change of the result here needs a higher `VISUAL_TOKENS_VERSION` (`identity.py`).
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from sg.core.errors import ModelError
 from sg.models.chat_univi.merging import SeededNoise, cluster_count, dpc_knn, merge_tokens, neighbour_count
 
 LONGEST_IMAGE_RUN = 2
-"""Runs of one or two frames are images, each with its own tokens; from three frames on a clip is a video."""
+"""One or two frames are images, each with its own tokens; three or more frames are a video."""
 
 DISTANCES_PER_CHUNK = {"cpu": 1_000_000, "cuda": 64_000_000}
-"""Rows are merged in chunks of about this many pairwise distances: what stays in a CPU's cache is a third faster."""
+"""Pairwise distances per chunk of rows. On a CPU, chunks that fit into its cache take a third less time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +51,29 @@ class MergeSettings:
 
 
 class ClipNoise:
-    """Where the density noise of one clip comes from: its seed, or an explicit temporal term and nothing elsewhere."""
+    """Density noise of one clip: from its seed, or an explicit noise of the temporal stage and none in other stages."""
 
     def __init__(self, seed: int | None = 0, temporal: Tensor | None = None) -> None:
         self._temporal = temporal
         self._seeded = None if seed is None or temporal is not None else SeededNoise(seed)
 
     def spatial(self, num_rows: int, num_tokens: int) -> Tensor | None:
-        """Noise of a spatial stage over `num_rows` frames or events of this clip, [num_rows, num_tokens]."""
+        """Noise [num_rows, num_tokens] of a spatial stage over `num_rows` frames or events of this clip."""
         return None if self._seeded is None else self._seeded.draw(num_rows, num_tokens)
 
     def temporal(self, num_frames: int) -> Tensor | None:
-        """Noise of the temporal stage, [1, num_frames]."""
+        """Noise [1, num_frames] of the temporal stage."""
         if self._temporal is not None:
             return self._temporal.reshape(1, num_frames)
         return self.spatial(1, num_frames)
 
 
 def _join(noises: Sequence[Tensor | None]) -> Tensor | None:
-    """Noise of several clips in one call; a clip without noise gets zeros; None where no clip has any."""
+    """Noise of several clips for one call; None if no clip has noise.
+
+    Raises:
+        ModelError: only some clips have noise.
+    """
     present = [noise for noise in noises if noise is not None]
     if not present:
         return None
@@ -90,10 +96,12 @@ def _stage(tokens: Tensor, num_clusters: int, configured: int, noise: Tensor | N
 
 
 def find_events(features: Tensor, settings: MergeSettings, noise: Tensor | None) -> list[Tensor]:
-    """Frames of each event of one clip, `features` [T, P, C].
+    """Indices of the frames of each event of one clip with `features` [T, P, C].
 
-    Events come in the order of their first frames; the frames of an event are in time order but need not be adjacent.
+    Events are ordered by their first frames. The frames of an event are in temporal order.
     """
+    # Clustering compares the means of the frames' patches. Frames of one event can be far apart in time: the rule of
+    # the reference has no notion of adjacency.
     num_events = cluster_count(len(features), settings.temporal_rate)
     if num_events == 1:
         return [torch.arange(len(features), device=features.device)]
@@ -113,14 +121,18 @@ class _Event:
 def merge_clips(
     features: Tensor, frame_counts: Sequence[int], settings: MergeSettings, noises: Sequence[ClipNoise]
 ) -> list[Tensor]:
-    """Visual tokens of every clip: `features` [F, P, C] of clips of `frame_counts` frames -> one float32 [n, C] a clip.
+    """Visual tokens, float32 [n, C] per clip, of clips with `frame_counts` frames and `features` [F, P, C].
 
-    The spatial stages run over the frames of all clips at once, then equal-sized events of all clips together.
-    A clip's tokens do not depend on what else is in the batch.
+    The spatial stages run over the frames of all clips at once, then over all events of equal size. The tokens of a
+    clip do not depend on the other clips of the batch.
+
+    Raises:
+        ModelError: the counts do not add up to F, or noise is mixed.
     """
     if sum(frame_counts) != len(features):
         raise ModelError(f"frame counts add up to {sum(frame_counts)} but there are {len(features)} frames")
     features = features.float()
+    # The temporal noise is drawn before that of the spatial stages, because the reference draws in this order.
     temporal = [_temporal_noise(noise, count) for noise, count in zip(noises, frame_counts, strict=True)]
     stages: list[Tensor] = []
     tokens = features
@@ -147,14 +159,14 @@ def merge_clips(
 
 
 def _temporal_noise(noise: ClipNoise, num_frames: int) -> Tensor | None:
-    """The temporal stage draws first, as in the reference; images have none."""
+    """Noise of the temporal stage; None for images, which have no such stage."""
     return noise.temporal(num_frames) if num_frames > LONGEST_IMAGE_RUN else None
 
 
 def _events_of_batch(
     features: Tensor, frame_counts: Sequence[int], settings: MergeSettings, temporal: Sequence[Tensor | None]
 ) -> list[_Event]:
-    """Events of all videos of the batch, clip by clip and in their order inside the clip."""
+    """Events of all videos of the batch, ordered by clip, then by time."""
     events: list[_Event] = []
     start = 0
     for clip, count in enumerate(frame_counts):
@@ -168,7 +180,11 @@ def _events_of_batch(
 def _merge_events(
     stages: Sequence[Tensor], events: Sequence[_Event], settings: MergeSettings, noises: Sequence[ClipNoise]
 ) -> list[Tensor]:
-    """Tokens [sum(clusters), C] of every event, in the order of `events`. The event-level stages are not chained."""
+    """Tokens [sum(clusters), C] of each event, in the order of `events`.
+
+    Stage i merges the frame tokens of stage i, not the event tokens of stage i - 1, as in the reference.
+    """
+    # Drawn per event in the order of the clip, before grouping by size, so that the batch does not change the noise.
     noise_of = [[noises[e.clip].spatial(1, len(e.frames) * s.shape[1]) for s in stages] for e in events]
     same_size: dict[int, list[int]] = defaultdict(list)
     for index, event in enumerate(events):

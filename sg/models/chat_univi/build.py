@@ -1,4 +1,4 @@
-"""The factory: from settings to a model, its dialog encoder and its frame processor."""
+"""Builds a model, its dialog encoder and its frame processor from settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOKENIZER_FILES = ["tokenizer.model", "tokenizer.json", "tokenizer_config.json"]
 
 
 def build_model(config: ModelConfig, seed: int = 0) -> ChatUniViForConditionalGeneration:
-    """The model before its first stage (or the whole `checkpoint`), in evaluation mode; `seed` draws a new projector.
+    """The model before its first stage, or the whole `checkpoint`, in evaluation mode; `seed` is of a new projector.
 
     Raises:
         MissingInputError: a part is neither on this machine nor on the hub.
@@ -51,7 +51,7 @@ def build_model(config: ModelConfig, seed: int = 0) -> ChatUniViForConditionalGe
 
 
 def composite_config(config: ModelConfig, text: PreTrainedConfig, vision: PreTrainedConfig) -> ChatUniViConfig:
-    """The model's own config: those of its parts, and how tokens are merged."""
+    """The config of the whole model: those of its parts, and the settings of the merging."""
     return ChatUniViConfig(
         text_config=text,
         vision_config=vision,
@@ -70,7 +70,8 @@ def assemble(
     language_model: PreTrainedModel, tower: PreTrainedModel, config: ChatUniViConfig, seed: int
 ) -> ChatUniViForConditionalGeneration:
     """The composite of a causal language model and a vision tower, with a new projector drawn from `seed`."""
-    with torch.device("meta"):  # only the skeleton: every part of it is put in below
+    # On the meta device, because all parts are replaced below: no memory is used for weights.
+    with torch.device("meta"):
         model = ChatUniViForConditionalGeneration(config)
     model.set_language_model(language_model.model)
     model.lm_head = language_model.lm_head
@@ -82,14 +83,19 @@ def assemble(
 
 
 def new_projector(width: int, model_width: int, seed: int) -> nn.Linear:
-    """A linear layer with PyTorch's own start values, as in the reference, drawn from `seed` alone."""
+    """A linear layer with PyTorch's initialisation, as in the reference; depends only on `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Linear(width, model_width)
 
 
 def load_checkpoint(name: str, dtype: str = "float32") -> ChatUniViForConditionalGeneration:
-    """A whole model from a folder in our layout or in a published one, or from the hub, in evaluation mode."""
+    """A whole model in evaluation mode, from a folder in our or the published layout, or from the hub.
+
+    Raises:
+        MissingInputError: it is neither on this machine nor on the hub.
+        ModelError: a file is damaged, or weights are missing.
+    """
     path = local_path(name) or _download(name)
     model_type = read_json(path / "config.json").get("model_type") if (path / "config.json").is_file() else None
     if model_type == ChatUniViConfig.model_type:
@@ -103,7 +109,7 @@ def load_checkpoint(name: str, dtype: str = "float32") -> ChatUniViForConditiona
 def build_encoder(config: ModelConfig, max_length: int = 2048) -> DialogEncoder:
     """The dialog encoder with the model's tokenizer, chat format and system prompt.
 
-    A SentencePiece `tokenizer.model` is taken before a `tokenizer.json`, because it is exact to the reference.
+    A SentencePiece `tokenizer.model` has precedence over a `tokenizer.json`, because it gives the ids of the reference.
 
     Raises:
         MissingInputError: there is no tokenizer.
@@ -136,14 +142,15 @@ def _pretrained(loader: Any, name: str, key: str, dtype: torch.dtype) -> Any:
         ) from error
     except (ValueError, RuntimeError, StrictDataclassError, SafetensorError) as error:
         raise ModelError(f"{key}={name} cannot be loaded: {str(error).splitlines()[0]}") from error
-    if info["missing_keys"]:  # transformers would draw these anew and go on
+    if info["missing_keys"]:
+        # transformers would initialise them at random and continue.
         missing = sorted(info["missing_keys"])
         raise ModelError(f"{key}={name} lacks {len(missing)} of the model's weights, first {missing[0]}.")
     return model
 
 
 def _greedy(language_model: PreTrainedModel) -> Any:
-    """The language model's generation settings without its sampling defaults (Vicuna's contradict one another)."""
+    """The model's generation settings without its sampling defaults, which contradict each other in Vicuna."""
     settings = type(language_model.generation_config).from_model_config(language_model.config)
     settings.eos_token_id = language_model.generation_config.eos_token_id or settings.eos_token_id
     settings.pad_token_id = settings.pad_token_id if settings.pad_token_id is not None else 0
@@ -151,7 +158,7 @@ def _greedy(language_model: PreTrainedModel) -> Any:
 
 
 def _check_merging(config: ModelConfig, found: ChatUniViConfig) -> None:
-    """Settings must not say one thing and a whole checkpoint do another: the visual-token cache is named by them."""
+    """Check that the settings agree with the checkpoint, because they name the cache of visual tokens."""
     pairs = {
         "select_layer": found.vision_select_layer,
         "spatial_clusters": list(found.spatial_clusters),
@@ -163,19 +170,20 @@ def _check_merging(config: ModelConfig, found: ChatUniViConfig) -> None:
     for key, value in pairs.items():
         if getattr(config, key) != value:
             raise ModelError(
-                f"model.{key}={getattr(config, key)}, but {config.checkpoint} was made with {value}: set it so."
+                f"model.{key}={getattr(config, key)}, but {config.checkpoint} was made with {value}: "
+                f"set model.{key}={value}."
             )
 
 
 def _required(name: str, key: str) -> Path:
     path = local_path(name)
     if path is None:
-        raise MissingInputError(f"{key}={name} is not there; give a file on this machine.")
+        raise MissingInputError(f"{key}={name} does not exist: give a file on this machine.")
     return path
 
 
 def _download(name: str, patterns: list[str] | None = None) -> Path:
-    """The folder of a hub repository's files on this machine, downloaded when need be."""
+    """The local folder of a hub repository, which is downloaded if necessary."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -1,4 +1,4 @@
-"""From encoded dialogs and their clips to the arguments of the model's `forward`.
+"""Makes the arguments of the model's `forward` from encoded dialogs and their clips.
 
 See `docs/reference/chat_univi.md`, section 13.
 """
@@ -19,9 +19,9 @@ from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PAD_ID
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A dialog and what its runs of placeholders stand for, one entry a run.
+    """A dialog and its clips, one per run of placeholders.
 
-    `clips` holds pixel values [T, 3, H, W], or merged visual tokens [n, C] when `are_visual_tokens`.
+    `clips` are pixel values [T, 3, H, W], or merged visual tokens [n, C] if `are_visual_tokens`.
     """
 
     dialog: EncodedDialog
@@ -31,12 +31,15 @@ class Sample:
 
 
 def collate(samples: Sequence[Sample], max_length: int = 2048) -> dict[str, Any]:
-    """A batch padded on the right and cut to `max_length` ids.
+    """A batch of ids, labels and clips, padded on the right and cut to `max_length` ids.
 
-    Where unk and pad share an id (in every Llama vocabulary), unk is masked out like padding, as in the reference.
+    In vocabularies where unk and pad share an id (all of Llama), unk is masked like padding, as in the reference.
 
-    A cut inside a run of frames keeps the first frames of that clip and leaves the other samples alone; a run that is
-    cut away takes its clip with it. Visual tokens of a run that is cut inside stay whole.
+    A cut inside a run of placeholders keeps the first frames of that clip; a run that is cut off removes its clip.
+    Visual tokens of a run that is cut inside are kept whole.
+
+    Raises:
+        DataError: a dialog has another number of runs than clips.
     """
     length = min(max(len(sample.dialog.input_ids) for sample in samples), max_length)
     ids = torch.full((len(samples), length), PAD_ID)

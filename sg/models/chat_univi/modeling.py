@@ -1,4 +1,4 @@
-"""Chat-UniVi as one model: frozen vision tower, token merging, linear projector, language model.
+"""Chat-UniVi: frozen vision tower, token merging, linear projector, language model.
 
 See `docs/reference/chat_univi.md`.
 
@@ -23,11 +23,11 @@ from sg.models.chat_univi.abstractor import ClipNoise, merge_clips
 from sg.models.chat_univi.config import ChatUniViConfig
 from sg.models.chat_univi.fast.last_layer import (
     can_skip_positions,
+    enable_position_skipping,
     hidden_at,
     is_causal_without_mask,
-    let_last_layer_skip,
 )
-from sg.models.chat_univi.fast.layers import make_lean
+from sg.models.chat_univi.fast.layers import fuse_layers
 from sg.models.chat_univi.splice import Spliced, run_lengths, splice_visual_tokens
 from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 from sg.models.chat_univi.vision import PatchEncoder
@@ -35,10 +35,12 @@ from sg.models.chat_univi.vision import PatchEncoder
 
 @dataclass
 class ChatUniViOutput(ModelOutput):
-    """What `forward` gives.
+    """The output of `forward`.
 
-    `loss`: mean cross-entropy over the supervised tokens, None without labels. `num_supervised`: how many there were.
-    `logits` [B, S, V] float32, or None where only the loss was wanted.
+    Attributes:
+        loss: mean cross-entropy over the supervised tokens, in nats per token; None without labels.
+        logits: [B, S, V] float32, or None if only the loss was requested.
+        num_supervised: number of supervised tokens.
     """
 
     loss: Tensor | None = None
@@ -48,7 +50,7 @@ class ChatUniViOutput(ModelOutput):
 
 
 class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
-    """Answers questions about clips and images; a run of placeholders (-200) in the ids stands for one of them."""
+    """Answers questions about clips and images; each run of placeholders (-200) in the ids stands for one of them."""
 
     config_class = ChatUniViConfig
     config: ChatUniViConfig
@@ -73,12 +75,12 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         self.post_init()  # type: ignore[no-untyped-call]
 
     def set_language_model(self, model: PreTrainedModel) -> None:
-        """Take `model` (without its head) as the language model."""
+        """Use `model` (without its head) as the language model."""
         self.model: Any = model
-        make_lean(model)
+        fuse_layers(model)
         self._skips_positions = can_skip_positions(model)
         if self._skips_positions:
-            let_last_layer_skip(model)
+            enable_position_skipping(model)
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings of the language model."""
@@ -86,7 +88,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         return embeddings
 
     def set_trainable(self, connector: bool, language_model: bool) -> None:
-        """Choose what learns: the projector, the language model with its embeddings and head. The tower never does."""
+        """Set what is trained: the projector, and the language model with embeddings and head. The tower is frozen."""
         self.model.requires_grad_(language_model)
         self.lm_head.requires_grad_(language_model)
         self.mm_projector.requires_grad_(connector)
@@ -101,11 +103,13 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         noise_seeds: Sequence[int] | None = None,
         temporal_noise: Sequence[Tensor] | None = None,
     ) -> list[Tensor]:
-        """Merged visual tokens before the projector: `frames` [F, 3, H, W] -> one float32 [n, C] a clip.
+        """Merged visual tokens before the projector, float32 [n, C] per clip, of `frames` [F, 3, H, W].
 
-        One or two frames are images (each its own tokens), three or more a video. `noise_seeds` (one a clip, default 0)
-        seed the density noise. `temporal_noise` ([T] a clip) is added instead to the densities of the temporal stage,
-        and nothing to those of the other stages: for comparing with numbers made elsewhere.
+        Args:
+            frame_counts: frames of each clip. One or two frames are images, each with its own tokens.
+            noise_seeds: one per clip, default 0; seeds of the density noise.
+            temporal_noise: [T] per clip; replaces the seeded noise of the temporal stage and removes that of the other
+                stages. For comparison with numbers of the reference.
         """
         if temporal_noise is not None:
             noises = [ClipNoise(temporal=noise) for noise in temporal_noise]
@@ -114,18 +118,18 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         return merge_clips(self.vision_tower(frames, frame_counts), frame_counts, self.merging, noises)
 
     def encode_video(self, frames: Tensor, noise_seed: int = 0) -> Tensor:
-        """Merged visual tokens [n, C] of one clip or image, `frames` [T, 3, H, W]; what the cache stores."""
+        """Merged visual tokens [n, C] of one clip or image with `frames` [T, 3, H, W]; the cache stores these."""
         return self.encode_clips(frames, [len(frames)], [noise_seed])[0]
 
     def _frames_in_use(
         self, input_ids: Tensor, frames: Tensor, frame_counts: Sequence[int] | None
     ) -> tuple[Tensor, list[int]]:
-        """The first frames of every clip that a cut of the ids has left placeholders for."""
+        """The frames of each clip that still have placeholders, and their counts: cut ids keep the first frames."""
         used = run_lengths(input_ids)
         given = list(frame_counts) if frame_counts is not None else used
         if len(given) != len(used) or sum(given) != len(frames) or any(u > g for u, g in zip(used, given, strict=True)):
             raise ModelError(
-                f"the ids hold runs of {used} placeholders, but clips of {given} frames ({len(frames)} in all) came"
+                f"the ids hold runs of {used} placeholders, but the clips have {given} frames ({len(frames)} in all)"
             )
         if given == used:
             return frames, used
@@ -145,7 +149,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         noise_seeds: Sequence[int] | None = None,
         temporal_noise: Sequence[Tensor] | None = None,
     ) -> Spliced:
-        """Embeddings, mask and labels with the visual tokens in place; see `forward` for the arguments."""
+        """Embeddings, mask and labels with the visual tokens inserted; the arguments are those of `forward`."""
         if frames is not None and visual_tokens is not None:
             raise ModelError("give either frames or visual_tokens, not both")
         if frames is not None:
@@ -158,7 +162,9 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         visual_embeds = None
         if visual_tokens is not None and len(visual_tokens):
             visual_embeds = self.mm_projector(visual_tokens.to(weight.device, weight.dtype))
-        elif self.training and weight.requires_grad:  # under DDP every rank must give the projector a gradient
+        elif self.training and weight.requires_grad:
+            # A batch without visual tokens: DDP waits until every rank has a gradient for every trained parameter, so
+            # the projector takes part with weight zero.
             text_embeds = text_embeds + 0.0 * self.mm_projector(weight.new_zeros(1, weight.shape[1])).sum()
         return splice_visual_tokens(input_ids, text_embeds, visual_embeds, visual_counts or (), attention_mask, labels)
 
@@ -179,12 +185,18 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         logits_to_keep: int = 0,
         **kwargs: Any,
     ) -> ChatUniViOutput:
-        """Loss and logits of ids [B, L] with clips given as `frames` or as ready `visual_tokens`.
+        """Loss or logits of ids [B, L] with clips as `frames` or as `visual_tokens`.
 
-        `frames` [F, 3, H, W] of all clips one after another with `frame_counts` frames each (default: the run lengths),
-        or `visual_tokens` [sum n, C] with `visual_counts` tokens each; clips in reading order, row by row.
-        With `labels` [B, L] (-100 = not supervised) the head runs at supervised positions only and `logits` is None,
-        unless `return_logits` asks for them.
+        Args:
+            labels: [B, L], -100 where not supervised. The head then runs at supervised positions only, and `logits` is
+                None unless `return_logits` is true.
+            frames: [F, 3, H, W] of all clips in reading order, row by row.
+            frame_counts: frames of each clip; default: the lengths of the runs of placeholders.
+            visual_tokens: [sum n, C] of all clips, instead of `frames`; `visual_counts`: tokens of each clip.
+            logits_to_keep: return the logits of this many last positions; 0 returns all.
+
+        Raises:
+            ModelError: arguments contradict each other, or clips and runs of placeholders do not match.
         """
         if inputs_embeds is None and input_ids is None:
             raise ModelError("forward needs input_ids or inputs_embeds")
@@ -212,7 +224,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         return output
 
     def _loss_alone(self, spliced: Spliced, **kwargs: Any) -> ChatUniViOutput:
-        """The loss of a batch, with nothing computed that it does not depend on."""
+        """The loss of a batch; positions that it does not depend on are not computed."""
         embeds, mask, targets = _up_to_last_target(spliced)
         needed = _needed_mask(mask)
         supervised = targets != IGNORED_LABEL
@@ -226,7 +238,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         return ChatUniViOutput(loss=loss, num_supervised=count)
 
     def _loss(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy of K hidden states [K, D] with K targets, and K; 0 with zero gradient where K is 0."""
+        """(mean cross-entropy of hidden states [K, D] with K targets, K); for K = 0 a loss of 0 with zero gradients."""
         logits = self.lm_head(hidden).float()
         count = torch.tensor(len(targets), device=targets.device)
         return F.cross_entropy(logits, targets, reduction="sum") / max(len(targets), 1), count
@@ -236,10 +248,10 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
     def generate(  # type: ignore[override]  # prompts with clips instead of the base's many options by position
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
     ) -> Tensor:
-        """New ids only [B, up to max_new_tokens], after `eos` filled with the pad id; greedy unless `do_sample=True`.
+        """The new ids [B, up to max_new_tokens], filled with the pad id after `eos`; greedy unless `do_sample=True`.
 
         Takes the visual arguments of `forward` and those of transformers' `generate` (`max_new_tokens`, `temperature`).
-        Prompts [B, L] are padded on the right and may differ in length: `attention_mask` False at the padding.
+        Prompts [B, L] may differ in length and are padded on the right, where `attention_mask` is False.
         """
         visual_keys = ("frames", "frame_counts", "visual_tokens", "visual_counts", "noise_seeds", "temporal_noise")
         visual = {key: kwargs.pop(key) for key in visual_keys if key in kwargs}
@@ -251,19 +263,22 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
 
 
 def _needed_mask(mask: Tensor) -> Tensor | None:
-    """None where no row has a True after a False: a causal model never looks at later padding, so it needs no mask."""
+    """`mask`, or None if all padding is on the right: causal attention never reads later positions.
+
+    Without a mask the attention kernels take a faster path.
+    """
     return mask if bool((mask[:, 1:] & ~mask[:, :-1]).any()) else None
 
 
 def _supervised(labels: Tensor) -> Tensor:
-    """True at the positions [B, S] whose next token is supervised."""
+    """[B, S], True at the positions whose next token is supervised."""
     supervised = torch.zeros_like(labels, dtype=torch.bool)
     supervised[:, :-1] = labels[:, 1:] != IGNORED_LABEL
     return supervised
 
 
 def _up_to_last_target(spliced: Spliced) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings, mask and every position's next label, without the last positions, on which no loss depends."""
+    """Embeddings, mask and next labels up to the last supervised position, because later ones have no effect."""
     next_labels = cast(Tensor, spliced.labels)[:, 1:]
     used = (next_labels != IGNORED_LABEL).any(dim=0).nonzero()
     length = int(used[-1]) + 1 if len(used) else 1
@@ -272,7 +287,7 @@ def _up_to_last_target(spliced: Spliced) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _padded_on_the_left(spliced: Spliced) -> tuple[Tensor, Tensor]:
-    """The used positions of every row moved to the right end, so that all rows go on generating at the same place."""
+    """Embeddings and mask with the padding moved to the left, so that all rows continue at the same position."""
     mask = spliced.attention_mask
     order = mask.long().argsort(dim=1, stable=True)
     width = int(mask.sum(dim=1).max())

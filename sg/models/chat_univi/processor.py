@@ -1,7 +1,7 @@
-"""From decoded frames to the tower's pixel values, equal to the last bit to the published PIL pipeline.
+"""Converts decoded frames to the pixel values of the tower, bitwise equal to the published PIL pipeline.
 
-See `docs/reference/chat_univi.md`, section 12. Not transformers' default CLIP processor: that one resizes with
-torchvision where it is installed, up to 0.03 away from the pixels the model was trained on.
+See `docs/reference/chat_univi.md`, section 12. transformers' default CLIP processor is not used: with
+torchvision installed it resizes differently, up to 0.03 away from the pixels that the model was trained on.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class ChatUniViProcessor:
 
     Attributes:
         size: side of the tower's input in pixels.
-        aspect: `square` cuts the sides of wide frames off (as v1.5 was trained), `pad` puts frames on a square first.
-        frames: which frames of a film are taken; about one a second, at most 64.
+        aspect: `square` crops wide frames to a square (as v1.5 was trained), `pad` pads them.
+        frames: the sampling of frames; about one per second, at most 64.
     """
 
     size: int = 336
@@ -45,6 +45,8 @@ class ChatUniViProcessor:
     def __post_init__(self) -> None:
         if self.aspect not in ASPECTS:
             raise ConfigError(f"model.image_aspect_ratio={self.aspect!r} should be one of {', '.join(ASPECTS)}.")
+        # One table entry per pixel value and channel: float32 steps in the order of the reference, so that the rounding
+        # is the same.
         values = np.arange(256).astype(np.float64) * (1 / 255)
         table = (values.astype(np.float32)[:, None] - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         object.__setattr__(self, "_table", torch.from_numpy(table))
@@ -53,19 +55,19 @@ class ChatUniViProcessor:
     def of_tower(
         cls, tower: PreTrainedConfig, aspect: str = "square", frames: OneFps | None = None
     ) -> ChatUniViProcessor:
-        """The processor that fits a CLIP or SigLIP tower."""
+        """The processor for a CLIP or SigLIP tower."""
         mean, std = (SIGLIP_MEAN, SIGLIP_STD) if "siglip" in tower.model_type else (CLIP_MEAN, CLIP_STD)
         return cls(tower.image_size, aspect, mean, std, frames or OneFps())
 
     def pixel_values(self, frames: Frame) -> Tensor:
-        """`frames` uint8 [T, H, W, 3] (or one image [H, W, 3]) -> normalised float32 [T, 3, size, size]."""
+        """Normalised pixels, float32 [T, 3, size, size], of `frames` uint8 [T, H, W, 3] or one image [H, W, 3]."""
         frames = frames[None] if frames.ndim == 3 else frames
         squares = torch.from_numpy(np.stack([self._square(frame) for frame in frames])).permute(0, 3, 1, 2)
         table: Tensor = self._table  # type: ignore[attr-defined]  # set in __post_init__ of a frozen class
         return torch.stack([table[:, channel][squares[:, channel].long()] for channel in range(3)], dim=1)
 
     def _square(self, frame: Frame) -> Frame:
-        """The frame resized (shortest side to `size`, PIL bicubic) and cut at its centre, uint8 [size, size, 3]."""
+        """The frame resized (shorter side to `size`, PIL bicubic) and cropped at its centre, uint8 [size, size, 3]."""
         frame = _on_a_square(frame) if self.aspect == "pad" else frame
         height, width = frame.shape[:2]
         short = min(height, width)
@@ -78,7 +80,7 @@ class ChatUniViProcessor:
 
 
 def _on_a_square(frame: Frame) -> Frame:
-    """The whole frame in the middle of a square of the mean colour."""
+    """The whole frame in the centre of a square of the mean colour."""
     height, width = frame.shape[:2]
     side = max(height, width)
     square = np.empty((side, side, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Putting visual tokens where the placeholders stand, in reading order; pure.
+"""Replaces placeholders by visual tokens, in reading order.
 
 See `docs/reference/chat_univi.md`, section 8.
 
@@ -27,7 +27,7 @@ class Spliced:
 
 
 def run_starts(input_ids: Tensor) -> Tensor:
-    """True at the first placeholder of every run, [B, L]."""
+    """[B, L], True at the first placeholder of each run."""
     is_placeholder = input_ids == PLACEHOLDER_ID
     starts = is_placeholder.clone()
     starts[:, 1:] &= ~is_placeholder[:, :-1]
@@ -35,7 +35,7 @@ def run_starts(input_ids: Tensor) -> Tensor:
 
 
 def run_lengths(input_ids: Tensor) -> list[int]:
-    """Placeholders in every run of the batch, row by row and left to right."""
+    """Length of each run of placeholders in the batch, row by row and left to right."""
     is_placeholder = input_ids == PLACEHOLDER_ID
     if not bool(is_placeholder.any()):
         return []
@@ -52,10 +52,17 @@ def splice_visual_tokens(
     attention_mask: Tensor | None = None,
     labels: Tensor | None = None,
 ) -> Spliced:
-    """Replace every run of placeholders in `input_ids` [B, L] by that clip's rows of `visual_embeds` [sum n, D].
+    """Replace each run of placeholders in `input_ids` [B, L] by the rows of its clip in `visual_embeds` [sum n, D].
 
-    `text_embeds` [M, D] are the embeddings of the M ids that are no placeholders, row by row. Rows are padded on the
-    right: embeddings with zeros, labels with -100, mask with False. Visual tokens get label -100 and mask True.
+    Rows are padded on the right: embeddings with zeros, labels with -100, mask with False. Visual tokens get label -100
+    and mask True.
+
+    Args:
+        text_embeds: [M, D], embeddings of the M ids that are not placeholders, row by row.
+        visual_counts: n of each clip.
+
+    Raises:
+        ModelError: the numbers of runs, clips and visual tokens do not match.
     """
     device = input_ids.device
     starts = run_starts(input_ids)
@@ -64,6 +71,8 @@ def splice_visual_tokens(
     num_runs = int(starts.sum())
     if num_runs != len(visual_counts):
         raise ModelError(f"the ids hold {num_runs} runs of placeholders but {len(visual_counts)} clips were given")
+    # Number of positions that each id takes: 1 for text, n for the first placeholder of a run, 0 for the other ones.
+    # The cumulative sums are the positions, so no loop over rows or runs is needed.
     widths = is_text.long()
     widths[starts] = counts
     ends = widths.cumsum(dim=1)

@@ -1,4 +1,4 @@
-"""The frozen vision tower: patch features of an inner layer, nothing above it computed.
+"""The frozen vision tower: patch features of an inner layer; the layers above are not computed.
 
 See `docs/reference/chat_univi.md`, section 1.
 """
@@ -20,20 +20,24 @@ PATCHES_PER_CPU_CHUNK = 2400
 
 
 def layers_to_run(num_layers: int, select_layer: int) -> int:
-    """How many encoder layers give entry `select_layer` of the list of `num_layers + 1` hidden states."""
+    """Number of encoder layers before entry `select_layer` of the list of `num_layers + 1` hidden states.
+
+    Raises:
+        ModelError: there is no such entry.
+    """
     count = select_layer if select_layer >= 0 else num_layers + 1 + select_layer
     if not 0 <= count <= num_layers:
         raise ModelError(
-            f"model.vision.select_layer is {select_layer} but the vision tower has {num_layers} layers; "
+            f"model.select_layer is {select_layer} but the vision tower has {num_layers} layers; "
             f"expected a value between {-num_layers - 1} and {num_layers}"
         )
     return count
 
 
 class PatchEncoder(nn.Module):
-    """A CLIP or SigLIP tower: features `[F, patches, hidden]` of one layer, without class token and without gradient.
+    """A CLIP or SigLIP tower: features [F, patches, hidden] of one layer, without class token and gradient.
 
-    The layers above the selected one are kept, so that published weights survive a round trip, but never run.
+    The layers above the selected one never run. They are kept so that a saved model has all published weights.
     """
 
     def __init__(self, config: PreTrainedConfig, select_layer: int) -> None:
@@ -44,19 +48,19 @@ class PatchEncoder(nn.Module):
 
     @property
     def has_class_token(self) -> bool:
-        """Whether the first position is a class token rather than a patch (CLIP has one, SigLIP has none)."""
+        """True when the first position is a class token and not a patch: in CLIP, not in SigLIP."""
         return hasattr(self.vision_tower.embeddings, "class_embedding")
 
     def train(self, mode: bool = True) -> PatchEncoder:
-        """The tower never leaves evaluation mode."""
+        """Does nothing: the tower stays in evaluation mode."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, frames: Tensor, frame_counts: Sequence[int] | None = None) -> Tensor:
-        """`frames` [F, 3, H, W], normalised pixels -> patch features [F, patches, hidden] in the tower's type.
+        """Patch features [F, patches, hidden] in the tower's type, of normalised `frames` [F, 3, H, W].
 
-        Given the `frame_counts` of the clips, a CPU takes no frames of two clips at once: a clip's features then are
-        the same to the last bit in every batch.
+        With the `frame_counts` of the clips, a CPU never computes frames of two clips together. The features of a clip
+        are then bitwise equal in every batch.
         """
         patches = (frames.shape[-1] // self.vision_tower.config.patch_size) ** 2
         sizes = _chunk_sizes(frame_counts or [len(frames)], patches, frames.device.type)
@@ -64,7 +68,7 @@ class PatchEncoder(nn.Module):
         return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
     def _encode(self, frames: Tensor) -> Tensor:
-        tower: Any = self.vision_tower  # CLIP's and SigLIP's towers have these parts, but no common type
+        tower: Any = self.vision_tower  # the towers of CLIP and SigLIP have these parts, but no common type
         hidden: Tensor = tower.embeddings(frames)
         if hasattr(tower, "pre_layrnorm"):
             hidden = tower.pre_layrnorm(hidden)
@@ -75,7 +79,7 @@ class PatchEncoder(nn.Module):
 
 
 def _chunk_sizes(frame_counts: Sequence[int], patches: int, device: str) -> list[int]:
-    """Frames to run at a time: on a CPU few enough for the widest tensor to stay in its cache (4 at 336 pixels)."""
+    """Frames per chunk: on a CPU as many as keep the widest tensor in its cache (4 at 336 pixels), else 64."""
     if device == "cpu":
         limit = max(1, PATCHES_PER_CPU_CHUNK // patches)
     else:
@@ -86,8 +90,8 @@ def _chunk_sizes(frame_counts: Sequence[int], patches: int, device: str) -> list
 def _add_attention(hidden: Tensor, normed: Tensor, attention: Any) -> None:
     """Add `attention(normed)` [F, N, C] to `hidden` in place.
 
-    On a CPU the three projections are one matrix product: a product of 256 columns reads its input as often as one of
-    768. Putting their weights side by side costs next to nothing beside thousands of patches.
+    On a CPU the three projections are one matrix product, which reads its input once instead of three times.
+    Concatenating their weights costs little compared with thousands of patches.
     """
     if (
         hidden.device.type != "cpu"
@@ -109,9 +113,10 @@ def _add_attention(hidden: Tensor, normed: Tensor, attention: Any) -> None:
 def _add_mlp(hidden: Tensor, normed: Tensor, mlp: Any) -> None:
     """Add `mlp(normed)` [F, N, C] to `hidden` in place.
 
-    CLIP's activation x * sigmoid(1.702 x) is silu(1.702 x) / 1.702. The two factors ride on the matrix products and the
-    sum is made in place, so the widest tensor is passed over twice instead of five times: a fifth of the tower's time.
-    The first bias is added afterwards (beta=0): a product that adds to what is there already takes a sixth longer.
+    CLIP's activation x * sigmoid(1.702 x) equals silu(1.702 x) / 1.702. The two factors are applied by the matrix
+    products and the sum is in place, so memory passes over the widest tensor fall from five to two. This saves a fifth
+    of the tower's time. The first bias is added separately (beta=0), because a product that also adds takes a sixth
+    longer.
     """
     if not isinstance(mlp.activation_fn, QuickGELUActivation) or torch.is_autocast_enabled(hidden.device.type):
         hidden += mlp(normed)

@@ -1,1 +1,1 @@
-"""InternVideo2's vision tower: published weights in, one vector a video out."""
+"""The vision tower of InternVideo2: from published weights to one vector per video."""

@@ -1,4 +1,4 @@
-"""A model from published weights: sizes are read from the shapes, what is missing or misshaped is named."""
+"""Builds a model from published weights; sizes are read from the shapes, and errors name the wrong weights."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from sg.models.internvideo2.tower import InternVideo2, TowerSizes
 log = logging.getLogger(__name__)
 
 PUBLISHED = {384: (12, 6), 768: (12, 12), 1024: (24, 16), 1408: (40, 16), 3200: (48, 25)}
-"""Width of a published tower: its depth and heads (S, B, L, 1B, 6B)."""
+"""{width of a published tower: (depth, heads)} for S, B, L, 1B and 6B."""
 PUBLISHED_GRID = 16
-"""Patches a side of the published towers: 224 pixels."""
+"""Patches per side of the published towers at 224 pixels."""
 _OF_OTHER_FAMILIES = ("vision_proj.", "vision_align.", f"{TOWER}img_pos_embed")
-"""A Stage-2 file is also the tower of the CLIP models, which have no use for these."""
+"""A Stage-2 file is also the tower of the CLIP models, which do not use these weights."""
 _BIAS_OF = {"vision_proj": "vision_proj.bias", "vision_align": "vision_align.1.bias"}
 
 
 @dataclass(frozen=True, slots=True)
 class TowerChoice:
-    """What the weights of a tower do not tell.
+    """Settings of a tower that its weights do not determine.
 
     Attributes:
         projection: `vision_proj` (Stage 2), `vision_align` (CLIP small, base, large) or `none` (CLIP 1B, 6B).
         gelu: `tanh`, as in training, or `erf`.
-        num_heads: heads of a block; None where the width is a published one.
-        depth: blocks; None for the published number, or for all that the file has where the width is no published one.
+        num_heads: heads per block; None for a published width.
+        depth: number of blocks; None for the published number, or for all blocks of a file with another width.
         pool_heads: heads of the attention pool.
         trained_frames: frames of the position table; None derives them from the table.
-        frames_hint: tried where the table leaves the trained frames open.
+        frames_hint: number of frames to try if the table does not determine it.
     """
 
     projection: str
@@ -51,11 +51,11 @@ class TowerChoice:
 
 
 def load_internvideo2(weights: Path, head: Path | None, choice: TowerChoice) -> InternVideo2:
-    """The model in `weights`, in float32 and in evaluation mode; the weights of `head` replace the tower file's own.
+    """The model in `weights`, in float32 and in evaluation mode; the weights of `head` replace those of the tower file.
 
     Raises:
-        MissingInputError: a file is not there.
-        ModelError: a file is damaged, or lacks weights, or has them in wrong shapes; the message names them.
+        MissingInputError: a file is missing.
+        ModelError: a file is damaged, lacks weights or has wrong shapes; the message names the weights.
     """
     state = read_state(weights)
     if head is not None:
@@ -81,11 +81,15 @@ def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: st
     problems = [f"lacks {len(missing)} weights: {first_names(missing)}"] if missing else []
     problems += [f"has {len(misshaped)} weights of a wrong shape: {first_names(misshaped)}"] if misshaped else []
     if problems:
-        raise ModelError(f"{source} is no InternVideo2 as asked: it {', and '.join(problems)}.")
+        raise ModelError(f"{source} is not the expected InternVideo2: it {', and '.join(problems)}.")
 
 
 def _sizes(state: Mapping[str, Tensor], choice: TowerChoice, source: str) -> TowerSizes:
-    """Sizes by the shapes; raises ModelError where the few weights that tell them are missing."""
+    """The sizes from the shapes.
+
+    Raises:
+        ModelError: a weight that determines them is missing.
+    """
     table, cube = _needed(state, "pos_embed", 3, source), _needed(state, "patch_embed.proj.weight", 5, source)
     width = cube.shape[0]
     depth, num_heads = PUBLISHED.get(width, (_depth(state), None))
@@ -113,7 +117,7 @@ def _sizes(state: Mapping[str, Tensor], choice: TowerChoice, source: str) -> Tow
 
 
 def _trained_on(length: int, image_table: Tensor | None, choice: TowerChoice, source: str) -> tuple[int, int]:
-    """Frames and patches a side of the position table."""
+    """Frames, and patches per side, of the position table."""
     if choice.trained_frames is not None:
         grid = table_grid(length, choice.trained_frames)
         if grid is not None:
@@ -143,7 +147,9 @@ def _joint_dim(state: Mapping[str, Tensor], choice: TowerChoice) -> int:
 def _needed(state: Mapping[str, Tensor], name: str, ndim: int, source: str) -> Tensor:
     value = state.get(TOWER + name)
     if value is None:
-        raise ModelError(f"{source} is no InternVideo2 as asked: it lacks {TOWER}{name}, which tells the tower's size.")
+        raise ModelError(
+            f"{source} is not the expected InternVideo2: it lacks {TOWER}{name}, which determines the tower's size."
+        )
     if value.ndim != ndim:
         raise ModelError(f"{source} has {TOWER}{name} of a wrong shape: {list(value.shape)}, expected {ndim} axes.")
     return value

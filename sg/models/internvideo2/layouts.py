@@ -1,7 +1,7 @@
-"""The layouts in which InternVideo2's weights are published, brought to one: the names of `InternVideo2`'s parameters.
+"""Converts the published layouts of InternVideo2's weights to the parameter names of `InternVideo2`.
 
-A file holds the weights themselves, or them under `model` or `module` (DeepSpeed); every name may begin with `module.`;
-the tower's names begin with `vision_encoder.` (Stage 2, CLIP) or are bare (Stage 1, distilled towers).
+A file holds the weights directly, or under `model` or `module` (DeepSpeed). All names may begin with `module.`. The
+names of the tower begin with `vision_encoder.` (Stage 2, CLIP) or have no prefix (Stage 1, distilled towers).
 """
 
 from __future__ import annotations
@@ -24,29 +24,33 @@ _IGNORED = re.compile(
     r"|(?:vision_encoder\.)?(?:clip_pos_embed|clip_img_pos_embed|mae_pos_embed)$"
     r"|text_|itm_head\.|temp$"
 )
-"""Training heads and the text side: part of the files, not of the way from a film to a vector."""
+"""Training heads and the text encoder: in the files, but not needed to embed a video."""
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a published file, named as in `InternVideo2`, without those that embedding does not need.
+    """The tensors of a published file, named as in `InternVideo2`, without those that embedding does not use.
 
     Raises:
         MissingInputError: there is no such file.
-        ModelError: the file is damaged, or holds something else than weights.
+        ModelError: the file is damaged, or does not hold weights.
     """
     state = unwrap(open_weights(path), path)
     return {name: value for name, value in renamed(state).items() if not _IGNORED.match(name)}
 
 
 def unwrap(loaded: Any, path: Path) -> dict[str, Tensor]:
-    """The weights in what a file holds: under `model`, under `module`, or the object itself."""
+    """The weights in the content of a file: under `model`, under `module`, or directly.
+
+    Raises:
+        ModelError: there are none.
+    """
     inner = loaded
     if isinstance(loaded, Mapping):
         inner = next((loaded[key] for key in _CONTAINERS if isinstance(loaded.get(key), Mapping)), loaded)
     if not isinstance(inner, Mapping) or not inner or not all(isinstance(value, Tensor) for value in inner.values()):
         raise ModelError(
-            f"{path} does not hold InternVideo2's weights: expected a dictionary of tensors, itself or under 'model' "
-            "or 'module'."
+            f"{path} does not hold InternVideo2's weights: expected a dictionary of tensors, directly or "
+            "under 'model' or 'module'."
         )
     state = {str(name): value for name, value in inner.items()}
     if all(name.startswith("module.") for name in state):
@@ -55,7 +59,7 @@ def unwrap(loaded: Any, path: Path) -> dict[str, Tensor]:
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bare names of a tower under `vision_encoder.`; names of the projection and of the text side stay."""
+    """`state` with `vision_encoder.` in front of the tower's names; other names stay."""
     if any(name.startswith(TOWER) for name in state):
         return dict(state)
     return {
@@ -65,7 +69,7 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def first_names(names: Iterable[str], most: int = 12) -> str:
-    """Names in one line; how many more there are when they are many."""
+    """The first `most` names in one line, with the number of the others."""
     listed = sorted(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more

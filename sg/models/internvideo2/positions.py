@@ -1,6 +1,7 @@
-"""Position tables: their first values, and how a table is resized to other frames and pictures.
+"""Position tables: initial values, and resizing to other numbers of frames and patches.
 
-A table has the shape [1, 1 + T * h * w, D]: the class entry, then frame by frame, row by row, column by column.
+A table has the shape [1, 1 + T * h * w, D]: the class entry, then the entries of frames, rows and columns in this
+order.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from sg.core.errors import ModelError
 
 
 def sine_cosine_table(width: int, frames: int, grid: int) -> Tensor:
-    """The table that training starts from, float32 [1, 1 + frames * grid * grid, width]; its class entry is zero.
+    """The initial table of training, float32 [1, 1 + frames * grid * grid, width]; its class entry is zero.
 
-    A quarter of the width codes the frame, 3/8 the column and 3/8 the row.
+    A quarter of the width encodes the frame, 3/8 the column and 3/8 the row.
     """
     if width % 16:
-        raise ModelError(f"A position table of width {width} cannot be cut into its parts: expected a multiple of 16.")
+        raise ModelError(f"A position table of width {width} cannot be split: expected a multiple of 16.")
     time, side = width // 4, width * 3 // 8
     frame, row, column = torch.meshgrid(
         torch.arange(frames), torch.arange(grid), torch.arange(grid), indexing="ij"
@@ -31,31 +32,31 @@ def sine_cosine_table(width: int, frames: int, grid: int) -> Tensor:
 
 
 def _codes(positions: Tensor, width: int) -> Tensor:
-    """Sines, then cosines of integer positions [N]: float64 [N, width]."""
+    """Sines, then cosines, of integer positions [N]: float64 [N, width]."""
     rates = 10000 ** (-torch.arange(width // 2, dtype=torch.float64) / (width / 2))
     angles = positions.double()[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def table_frames(length: int, grid: int) -> int:
-    """Frames of a table of `length` entries for pictures of `grid` x `grid` patches."""
+    """Number of frames of a table of `length` entries with `grid` x `grid` patches per frame."""
     frames, rest = divmod(length - 1, grid * grid)
     if rest or not frames:
-        raise ModelError(f"A position table of {length} entries does not fit pictures of {grid} x {grid} patches.")
+        raise ModelError(f"A position table of {length} entries does not fit frames of {grid} x {grid} patches.")
     return frames
 
 
 def table_grid(length: int, frames: int) -> int | None:
-    """Patches a side of a table of `length` entries for `frames` frames; None when it is not square."""
+    """Patches per side of a table of `length` entries for `frames` frames; None if they are not square."""
     cells, rest = divmod(length - 1, frames)
     grid = math.isqrt(cells)
     return grid if not rest and grid and grid * grid == cells else None
 
 
 def resize_table(table: Tensor, frames_before: int, frames: int, rows: int, columns: int) -> Tensor:
-    """The table [1, 1 + T * g * g, D] of `frames_before` frames for others and for pictures of rows x columns patches.
+    """The table [1, 1 + T * g * g, D] of `frames_before` frames, resized to `frames` frames of rows x columns patches.
 
-    Linear along the frames, then bicubic within the picture, in float32; the class entry stays as it is.
+    Linear along the frames, then bicubic within a frame, in float32; the class entry does not change.
     """
     grid = table_grid(table.shape[1], frames_before)
     if grid is None:
@@ -75,6 +76,6 @@ def resize_table(table: Tensor, frames_before: int, frames: int, rows: int, colu
 
 
 def mean_over_time(table: Tensor, frames: int) -> Tensor:
-    """The table [1, 1 + g * g, D] of a single picture: the class entry, and the mean of a film's entries over time."""
+    """The table [1, 1 + g * g, D] of a single image: the class entry, and the mean of the other entries over time."""
     cells = table[:, 1:].float().reshape(1, frames, -1, table.shape[2]).mean(1)
     return torch.cat([table[:, :1].float(), cells], dim=1)

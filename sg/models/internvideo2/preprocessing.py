@@ -1,4 +1,4 @@
-"""Pixels as InternVideo2 takes them: ImageNet's statistics on frames that were resized to the model's picture."""
+"""Normalises pixels for InternVideo2, with the statistics of ImageNet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sg.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 
 
 def normalise(frames: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD) -> Tensor:
-    """Frames uint8 [..., H, W, 3] as float32 [..., 3, H, W]: divided by 255, less `mean`, divided by `std`."""
+    """(frames / 255 - mean) / std, float32 [..., 3, H, W], for frames uint8 [..., H, W, 3] at the model's size."""
     pixels = frames.movedim(-1, -3).float() / 255
     shape = (3, 1, 1)
     return (pixels - torch.tensor(mean, device=pixels.device).view(shape)) / torch.tensor(

@@ -1,7 +1,7 @@
-"""The vision tower, its attention pool, and the way into the space that video and text share.
+"""The vision tower, its attention pool, and the projection into the space that video and text share.
 
-Parameter names are those of the published files. Shapes: B films, T frames, N tokens (a class token, then the patches
-of frame after frame), D the tower's width.
+Parameter names are those of the published files. Shapes: B videos, T frames, N tokens (a class token, then the patches
+of all frames in order), D width of the tower.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OUTPUTS = ("embedding", "pooled", "patches")
 
 @dataclass(frozen=True, slots=True)
 class TowerSizes:
-    """The sizes of a tower, as read from its weights."""
+    """The sizes of a tower, from its weights."""
 
     width: int
     depth: int
@@ -32,20 +32,20 @@ class TowerSizes:
     tubelet: int
     """Frames that one token covers."""
     num_frames: int
-    """Frames of the trained position table, in tokens."""
+    """Frames of the trained position table, counted in tokens."""
     grid: int
-    """Patches a side of the trained position table."""
+    """Patches per side of the trained position table."""
     pool_heads: int
     pooled_dim: int
     has_image_table: bool
-    """Whether single pictures have a position table of their own (Stage 2)."""
+    """True when single images have their own position table (Stage 2)."""
 
 
 class InternVideo2(nn.Module):
-    """Films to vectors: tower, attention pool, projection.
+    """Computes vectors of videos: tower, attention pool, projection.
 
-    Stage 2 (`vision_proj`) multiplies its layer scales in float32 and may have its own positions for single pictures;
-    the CLIP models have neither. It shows below float32, and for single pictures.
+    Stage 2 (`vision_proj`) multiplies its layer scales in float32 and may have its own positions for single images. The
+    CLIP models have neither. The results differ in 16-bit types and for single images.
     """
 
     def __init__(self, sizes: TowerSizes, projection: str, joint_dim: int, gelu: str) -> None:
@@ -59,7 +59,7 @@ class InternVideo2(nn.Module):
         self.joint_dim = joint_dim if projection != "none" else sizes.pooled_dim
 
     def dim(self, output: str) -> int:
-        """Length of the vectors of that kind."""
+        """Length of the vectors of that `output`."""
         sizes = self.vision_encoder.sizes
         return {"embedding": self.joint_dim, "pooled": sizes.pooled_dim, "patches": sizes.width}[output]
 
@@ -76,14 +76,14 @@ class InternVideo2(nn.Module):
         return normalize((pooled if output == "pooled" else self.project(pooled)).float(), dim=-1)
 
     def project(self, pooled: Tensor) -> Tensor:
-        """The pooled vector [B, pooled_dim] in the shared space [B, joint_dim], not normalised."""
+        """The pooled vectors [B, pooled_dim] projected to the shared space [B, joint_dim], not normalised."""
         if self.projection == "none":
             return pooled
         return cast(Tensor, (self.vision_proj if self.projection == "vision_proj" else self.vision_align)(pooled))
 
 
 class VisionTower(nn.Module):
-    """Frames to tokens: patches, positions, pre-norm transformer blocks, no norm at the end."""
+    """Computes tokens of frames: patches, positions, pre-norm transformer blocks, no final norm."""
 
     def __init__(self, sizes: TowerSizes, gelu: str, scale_in_float32: bool) -> None:
         super().__init__()
@@ -105,14 +105,14 @@ class VisionTower(nn.Module):
         return x
 
     def embed_patches(self, pixels: Tensor) -> Tensor:
-        """The tokens that go into the first block: [B, 1 + T * h * w, D]."""
+        """The input tokens of the first block, [B, 1 + T * h * w, D]."""
         patches = self.patch_embed(pixels)  # [B, T, h, w, D]
         frames, rows, columns = patches.shape[1:4]
         x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches.flatten(1, 3)], dim=1)
         return x + self.positions(frames, rows, columns).to(x)
 
     def positions(self, frames: int, rows: int, columns: int) -> Tensor:
-        """The position table [1, 1 + frames * rows * columns, D] for films or pictures of other sizes too."""
+        """The position table [1, 1 + frames * rows * columns, D], resized if the frames have another number or size."""
         trained = self.sizes.num_frames
         if frames > 1 or trained == 1:
             return resize_table(self.pos_embed, trained, frames, rows, columns)
@@ -121,7 +121,7 @@ class VisionTower(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Cubes of `tubelet` frames and patch x patch pixels to tokens."""
+    """Computes one token per cube of `tubelet` frames and patch x patch pixels."""
 
     def __init__(self, width: int, patch_size: int, tubelet: int) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with a GELU between: `tanh` is the approximation that the weights were trained with."""
+    """Two linear layers with a GELU between them; the weights were trained with the approximation `tanh`."""
 
     def __init__(self, width: int, hidden: int, approximate: str) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class Mlp(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learned factor a channel."""
+    """A learned factor per channel."""
 
     def __init__(self, width: int, in_float32: bool) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each after a norm and beside a residual."""
+    """Attention and MLP, each with a norm before it and a residual connection."""
 
     def __init__(self, sizes: TowerSizes, gelu: str, scale_in_float32: bool) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class Block(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention of one query over all tokens; the biases of q, k and v are parameters of their own."""
+    """Attention of one query over all tokens; the biases of q, k and v are separate parameters."""
 
     def __init__(self, width: int, num_heads: int, dim: int) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ class CrossAttention(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """One vector a film: the mean of all tokens asks, the tokens answer."""
+    """One vector per video: attention over all tokens, with the mean token as the query."""
 
     def __init__(self, width: int, num_heads: int, dim: int) -> None:
         super().__init__()

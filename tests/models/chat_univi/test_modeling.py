@@ -197,7 +197,7 @@ def test_contradicting_inputs_are_clear_errors() -> None:
     with pytest.raises(ModelError, match="either frames or visual_tokens"):
         model(**inputs, frames=frames)
     ids = inputs["input_ids"]
-    with pytest.raises(ModelError, match=r"runs of \[9, 1\] placeholders, but clips of \[8, 2\] frames"):
+    with pytest.raises(ModelError, match=r"runs of \[9, 1\] placeholders, but the clips have \[8, 2\] frames"):
         model(input_ids=ids, frames=frames, frame_counts=[8, 2])
     with pytest.raises(ModelError, match="2 runs of placeholders but 0 clips"):
         model(input_ids=ids)

@@ -1,1 +1,1 @@
-"""Layers of the language model that compute the same in fewer passes over memory."""
+"""Faster implementations of layers of the language model, with equal results up to rounding."""

@@ -1,9 +1,9 @@
-"""Rotary positions and causal attention of short rows on a CPU in float32, with gradients of their own.
+"""Rotary embedding and causal attention of short rows on a CPU in float32, with hand-written gradients.
 
-PyTorch's attention on a CPU takes longer than these products for rows of a few hundred positions, most of it in the
-gradient. Longer rows are left to it: the attention weights that are kept here grow with the square of the length.
+For rows of a few hundred positions these matrix products are faster than PyTorch's attention on a CPU, mostly in the
+backward pass. Longer rows use PyTorch's: the attention weights stored here grow with the square of the length.
 
-Shapes: B samples, b of them at a time, H heads, S positions, E channels of a head.
+Shapes: B samples, b of them per chunk, H heads, S positions, E channels of a head.
 """
 
 from __future__ import annotations
@@ -18,41 +18,42 @@ from torch.autograd.function import once_differentiable
 LONGEST_ROW = 512
 QUERIES_PER_BLOCK = 64
 WEIGHTS_PER_CHUNK = 2**17
-"""Attention weights made at a time, where several samples are: half a MiB stays in a core's cache."""
+"""Attention weights per chunk of samples: half a MiB, which fits into the cache of a core."""
 
 
-def turn(x: Tensor, cosine: Tensor, sine: Tensor, direction: int, out: Tensor | None = None) -> Tensor:
-    """`x` [..., E] turned by the angles of its positions, or back (-1); the tables broadcast to it.
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor, direction: int, out: Tensor | None = None) -> Tensor:
+    """Rotary embedding of `x` [..., E]; `direction` is 1, or -1 for the inverse. The tables broadcast to `x`.
 
-    The first half of the channels are the x, the second half the y of the pairs that are turned.
+    Channel i of the first half and channel i of the second half are the coordinates of one rotated pair.
     """
     half = x.shape[-1] // 2
-    turned = torch.mul(x, cosine, out=out)
-    turned[..., :half].addcmul_(x[..., half:], sine[..., :half], value=-direction)
-    turned[..., half:].addcmul_(x[..., :half], sine[..., half:], value=direction)
-    return turned
+    rotated = torch.mul(x, cosine, out=out)
+    rotated[..., :half].addcmul_(x[..., half:], sine[..., :half], value=-direction)
+    rotated[..., half:].addcmul_(x[..., :half], sine[..., half:], value=direction)
+    return rotated
 
 
 class _Rotary(torch.autograd.Function):
-    """Heads `x` [B, S, H, E] turned by the angles of their positions; `cosine` and `sine` [B or 1, S, 1, E]."""
+    """Rotary embedding of heads `x` [B, S, H, E]; `cosine` and `sine` [B or 1, S, 1, E]."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         ctx.save_for_backward(cosine, sine)
-        return turn(x, cosine, sine, 1)
+        return rotate(x, cosine, sine, 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        # The inverse of a rotation is its transpose, so the gradient is rotated back; `x` need not be stored.
         cosine, sine = ctx.saved_tensors
-        return turn(gradient, cosine, sine, -1), None, None
+        return rotate(gradient, cosine, sine, -1), None, None
 
 
 class _CausalAttention(torch.autograd.Function):
-    """Attention [B, S, H E] over `joint` [B, S, 3, H, E]; the tables [2, 1, 1, S, E] turn its queries and keys.
+    """Attention [B, S, H E] over `joint` [B, S, 3, H, E]; the tables [2, 1, 1, S, E] rotate queries and keys.
 
-    A few samples and 64 queries at a time: what lies between the products stays in the cache, and little is computed
-    for keys that come after their query.
+    It runs a few samples and 64 queries at a time. Intermediate results then stay in the cache, and few products are
+    computed for keys that come after their query.
     """
 
     @staticmethod
@@ -62,11 +63,11 @@ class _CausalAttention(torch.autograd.Function):
         kept: list[Tensor] = []
         for rows in _chunks(joint):
             parts = joint[rows].permute(2, 0, 3, 1, 4)
-            turned = joint.new_empty(parts.shape)
-            turn(parts[:2], cosine, sine, 1, out=turned[:2])
-            turned[2] = parts[2]
-            query, key, value = turned.flatten(1, 2)
-            kept.append(turned)
+            rotated = joint.new_empty(parts.shape)
+            rotate(parts[:2], cosine, sine, 1, out=rotated[:2])
+            rotated[2] = parts[2]
+            query, key, value = rotated.flatten(1, 2)
+            kept.append(rotated)
             for block in _blocks(length):
                 weights = _weights(query, key, block)
                 kept.append(weights)
@@ -83,13 +84,13 @@ class _CausalAttention(torch.autograd.Function):
         remaining = iter(kept)
         to_joint = gradient.new_empty(len(gradient), length, 3, heads, channels)
         for rows in _chunks(to_joint):
-            turned = next(remaining)
+            rotated = next(remaining)
             to_heads = gradient[rows].reshape(-1, length, heads, channels).transpose(1, 2)
             to_mixed = to_heads.reshape(-1, length, channels)
-            to_turned = _gradient_of_parts(turned, to_mixed, remaining)
+            to_rotated = _gradient_of_parts(rotated, to_mixed, remaining)
             to_parts = to_joint[rows].permute(2, 0, 3, 1, 4)
-            turn(to_turned[:2], cosine, sine, -1, out=to_parts[:2])
-            to_parts[2] = to_turned[2]
+            rotate(to_rotated[:2], cosine, sine, -1, out=to_parts[:2])
+            to_parts[2] = to_rotated[2]
         return to_joint, None, None
 
 
@@ -100,20 +101,20 @@ rotary: Any = _Rotary.apply
 def causal_attention(joint: Tensor, cosine: Tensor, sine: Tensor, scale: float) -> Tensor:
     """Attention [B, S, H E] over queries, keys and values `joint` [B, S, 3, H, E]; `cosine` and `sine` [1, S, E].
 
-    The queries and keys are turned here; the scale rides on the queries' tables.
+    Rotates queries and keys. The tables of the queries include `scale`, which saves a pass over them.
     """
     factors = cosine.new_tensor([scale, 1.0])[:, None, None, None, None]
     return _causal_attention(joint, cosine * factors, sine * factors)  # type: ignore[no-any-return]
 
 
 def _chunks(joint: Tensor) -> Iterator[slice]:
-    """Samples of `joint` [B, S, 3, H, E] to run at a time."""
+    """Chunks of samples of `joint` [B, S, 3, H, E]."""
     size = max(1, WEIGHTS_PER_CHUNK // max(1, joint.shape[3] * min(QUERIES_PER_BLOCK, joint.shape[1]) * joint.shape[1]))
     return (slice(start, start + size) for start in range(0, len(joint), size))
 
 
 def _blocks(length: int) -> Iterator[slice]:
-    """Queries to run at a time; they see the keys up to the block's end."""
+    """Blocks of queries; they attend to the keys up to the end of their block."""
     starts = range(0, length, QUERIES_PER_BLOCK)
     return (slice(start, min(start + QUERIES_PER_BLOCK, length)) for start in starts)
 
@@ -126,12 +127,15 @@ def _weights(query: Tensor, key: Tensor, block: slice) -> Tensor:
     return torch.softmax(scores, dim=-1, out=scores)
 
 
-def _gradient_of_parts(turned: Tensor, to_mixed: Tensor, kept: Iterator[Tensor]) -> Tensor:
-    """Gradient of `turned` [3, b, H, S, E], from that of its attention [b H, S, E] and the weights of its blocks."""
-    query, key, value = turned.flatten(1, 2)
-    gradient = torch.zeros_like(turned)
+def _gradient_of_parts(rotated: Tensor, to_mixed: Tensor, kept: Iterator[Tensor]) -> Tensor:
+    """Gradient of `rotated` [3, b, H, S, E] from `to_mixed` [b H, S, E], the gradient of the attention's output.
+
+    `kept` yields the attention weights of the blocks, in the order of the forward pass.
+    """
+    query, key, value = rotated.flatten(1, 2)
+    gradient = torch.zeros_like(rotated)
     to_query, to_key, to_value = gradient.flatten(1, 2)
-    for block in _blocks(turned.shape[3]):
+    for block in _blocks(rotated.shape[3]):
         weights, seen, to_block = next(kept), slice(block.stop), to_mixed[:, block]
         to_weights = torch.bmm(to_block, value[:, seen].transpose(1, 2))
         to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)

@@ -1,9 +1,8 @@
-"""The parts of a language model's layers between its matrix products, in fewer passes over memory.
+"""Fused operations between the matrix products of a language model: norm, rotary embedding, gated activation.
 
-On a CPU in float32 these parts (norm, rotary positions, gated activation) cost a quarter of a training step, because
-automatic differentiation makes and keeps a tensor for every single operation. Here each is one function with its own
-gradient: half the passes, half the memory kept. Elsewhere (other types, autocast, other devices) the layers' own code
-runs.
+On a CPU in float32 these operations take a quarter of a training step, because automatic differentiation stores a
+tensor for each elementary operation. Here each is one function with a hand-written gradient, with half the memory
+passes and half the stored memory. For other types, autocast and other devices the original code runs.
 
 Shapes: N rows of width D, B samples, H heads, S positions, E channels of a head, M width of the MLP.
 """
@@ -25,24 +24,24 @@ from sg.models.chat_univi.fast.attention import LONGEST_ROW, causal_attention, r
 _NORMS = {"LlamaRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 _MLPS = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP"}
 _ATTENTIONS = {"LlamaAttention", "Qwen2Attention", "Qwen3Attention"}
-_LEAN: set[type] = set()
+_FUSED: set[type] = set()
 NEED_A_MASK = frozenset({"eager", "flex_attention"})
-"""Implementations of attention that look at later positions, too, when they are given no mask."""
+"""Attention implementations that are not causal without a mask."""
 
 
-def make_lean(language_model: nn.Module) -> None:
-    """Give the known parts of `language_model` their lean forward; modules, names and weights stay what they are."""
+def fuse_layers(language_model: nn.Module) -> None:
+    """Replace the forward of the known modules of `language_model`; names and weights do not change."""
     for module in language_model.modules():
         kind: Any = type(module)
         name = kind.__name__
-        if kind in _LEAN:
+        if kind in _FUSED:
             continue
         if name in _NORMS:
-            module.__class__ = _lean_norm(kind)
+            module.__class__ = _fused_norm(kind)
         elif name in _MLPS and isinstance(module.act_fn, nn.SiLU | SiLUActivation):
-            module.__class__ = _lean_mlp(kind)
+            module.__class__ = _fused_mlp(kind)
         elif name in _ATTENTIONS:
-            module.__class__ = _lean_attention(kind)
+            module.__class__ = _fused_attention(kind)
 
 
 def _is_plain_float32(x: Tensor) -> bool:
@@ -50,7 +49,7 @@ def _is_plain_float32(x: Tensor) -> bool:
 
 
 class _RmsNorm(torch.autograd.Function):
-    """x / rms(x) * weight over the last dimension of `x` [N, D]; keeps x and one number a row."""
+    """x / rms(x) * weight over the last dimension of `x` [N, D]; stores x and one number per row."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -63,6 +62,8 @@ class _RmsNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        # With n = x * inverse and g the gradient: d weight = sum over rows of g * n, and
+        # d x = inverse * (g * weight - n * mean(g * weight * n)).
         x, weight, inverse = ctx.saved_tensors
         normed = x * inverse
         product = gradient * normed
@@ -73,7 +74,7 @@ class _RmsNorm(torch.autograd.Function):
 
 
 class _GatedActivation(torch.autograd.Function):
-    """silu(gate) * up for `gate` and `up` [N, M]; the product's parts are made again for the gradient."""
+    """silu(gate) * up for `gate` and `up` [N, M]; silu(gate) is computed again in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ _gated_activation: Any = _GatedActivation.apply
 
 
 @cache
-def _lean_norm(kind: Any) -> Any:
+def _fused_norm(kind: Any) -> Any:
     def forward(self: Any, hidden_states: Tensor) -> Tensor:
         if not _is_plain_float32(hidden_states) or self.weight.dtype != torch.float32:
             plain: Tensor = kind.forward(self, hidden_states)
@@ -107,7 +108,7 @@ def _lean_norm(kind: Any) -> Any:
 
 
 @cache
-def _lean_mlp(kind: Any) -> Any:
+def _fused_mlp(kind: Any) -> Any:
     def forward(self: Any, x: Tensor) -> Tensor:
         gate, up = self.gate_proj(x), self.up_proj(x)
         inner = _gated_activation(gate, up) if _is_plain_float32(gate) else self.act_fn(gate) * up
@@ -118,9 +119,9 @@ def _lean_mlp(kind: Any) -> Any:
 
 
 @cache
-def _lean_attention(kind: Any) -> Any:
+def _fused_attention(kind: Any) -> Any:
     def forward(self: Any, hidden_states: Tensor, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-        if kwargs.get("past_key_values") is not None or not can_start_late(self, hidden_states):
+        if kwargs.get("past_key_values") is not None or not supports_first_query(self, hidden_states):
             plain: tuple[Tensor, Tensor | None] = kind.forward(self, hidden_states, **kwargs)
             return plain
         return _attend(self, hidden_states, **kwargs)
@@ -128,9 +129,9 @@ def _lean_attention(kind: Any) -> Any:
     return _with_forward(kind, forward)
 
 
-def can_start_late(attention: Any, hidden: Tensor) -> bool:
-    """Whether `attention` runs `hidden` in the lean way, which knows `first_query`."""
-    if type(attention) not in _LEAN or attention.config._attn_implementation in NEED_A_MASK:
+def supports_first_query(attention: Any, hidden: Tensor) -> bool:
+    """True when `attention` runs `hidden` in the fused code, which accepts `first_query`."""
+    if type(attention) not in _FUSED or attention.config._attn_implementation in NEED_A_MASK:
         return False
     return _is_plain_float32(hidden)
 
@@ -143,7 +144,7 @@ def _attend(
     first_query: int = 0,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Self-attention [B, S - first_query, D] of the later positions of `hidden` [B, S, D], without a cache."""
+    """Self-attention without a cache: [B, S - first_query, D], for the last positions of `hidden` [B, S, D]."""
     late = hidden[:, first_query:]
     if attention_mask is None and not first_query and _suits_short_rows(attention, hidden, position_embeddings[0]):
         joint = _joint_projection(hidden, _projections(attention))
@@ -156,7 +157,8 @@ def _attend(
         query, key = attention.q_norm(query), attention.k_norm(key)
     query = rotary(query, cosine[:, first_query:], sine[:, first_query:])
     key = rotary(key, cosine, sine)
-    if first_query:  # without a mask the first query would see the first key only
+    if first_query:
+        # Without a mask the kernel aligns the first query with the first key.
         attention_mask = torch.ones(late.shape[1], hidden.shape[1], dtype=torch.bool).tril(first_query)[None, None]
     attend = ALL_ATTENTION_FUNCTIONS[attention.config._attn_implementation]
     if getattr(attention, "sliding_window", None) is not None:
@@ -192,13 +194,13 @@ def _can_join(layers: tuple[Any, ...]) -> bool:
 
 
 def _joint_projection(hidden: Tensor, layers: tuple[Any, ...]) -> Tensor:
-    """What `layers` give side by side, as one product: several narrow ones read `hidden` as often."""
+    """The concatenated outputs of `layers`, as one product that reads `hidden` once instead of three times."""
     bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
     return functional.linear(hidden, torch.cat([layer.weight for layer in layers]), bias)
 
 
 def _suits_short_rows(attention: Any, hidden: Tensor, cosine: Tensor) -> bool:
-    """Whether `causal_attention` does what PyTorch's attention would: as many keys as queries, nothing special."""
+    """True when `causal_attention` computes the same as PyTorch's attention: no dropout, grouped heads or window."""
     plain = attention.config._attn_implementation == "sdpa" and getattr(attention, "sliding_window", None) is None
     dropout = attention.attention_dropout if attention.training else 0.0
     short = hidden.shape[1] <= LONGEST_ROW and len(cosine) == 1
@@ -209,6 +211,6 @@ def _suits_short_rows(attention: Any, hidden: Tensor, cosine: Tensor) -> bool:
 
 
 def _with_forward(kind: Any, forward: Any) -> Any:
-    lean = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
-    _LEAN.add(lean)
-    return lean
+    fused = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+    _FUSED.add(fused)
+    return fused

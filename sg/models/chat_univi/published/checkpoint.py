@@ -1,4 +1,4 @@
-"""Published Chat-UniVi checkpoints to our model and back, bit for bit.
+"""Converts published Chat-UniVi checkpoints to our model and back, bit for bit.
 
 See `docs/reference/chat_univi.md`, section 16.
 """
@@ -39,13 +39,15 @@ _NAMED_IN_ERRORS = 3
 def load_reference_checkpoint(
     folder: Path, tower: Path | None = None, projector: Path | None = None, dtype: torch.dtype | None = None
 ) -> ChatUniViForConditionalGeneration:
-    """The model of a published checkpoint folder, in evaluation mode; `dtype` None keeps the type of the file.
+    """The model of a published checkpoint folder, in evaluation mode.
 
-    `tower` is a folder with the vision tower, used instead of the tower's weights in the checkpoint (which may lack
-    them); `projector` is a `mm_projector.bin`, used instead of the checkpoint's projector.
+    Args:
+        tower: a folder with a vision tower, which replaces that of the checkpoint; the checkpoint can lack one.
+        projector: a `mm_projector.bin`, which replaces the projector of the checkpoint.
+        dtype: None keeps the type of the file.
 
     Raises:
-        MissingInputError: a file is not there.
+        MissingInputError: a file is missing.
         ModelError: a file is damaged, or keys are missing, unexpected or misshaped.
     """
     if not (folder / "config.json").is_file():
@@ -67,7 +69,7 @@ def export_reference_checkpoint(
     safetensors: bool = True,
     tower_name: str = "openai/clip-vit-large-patch14-336",
 ) -> None:
-    """Write the model as the original code reads it: `config.json`, shards of published names, `mm_projector.bin`."""
+    """Write the model in the format of the original code: `config.json`, shards, `mm_projector.bin`."""
     weights = {to_reference_key(key): value.contiguous() for key, value in model.state_dict().items()}
     weights |= rotary_buffers(model.config.text_config, model.dtype)
     with atomic_dir(folder) as temporary:
@@ -79,7 +81,7 @@ def export_reference_checkpoint(
 
 
 def export_projector(model: ChatUniViForConditionalGeneration, path: Path) -> None:
-    """Write the projector alone, as the reference saves it after Stage 1."""
+    """Write only the projector, in the format of the reference after Stage 1."""
     weights = {
         REFERENCE_PROJECTOR + key: value.detach().cpu() for key, value in model.mm_projector.state_dict().items()
     }
@@ -88,7 +90,11 @@ def export_projector(model: ChatUniViForConditionalGeneration, path: Path) -> No
 
 
 def load_projector(model: ChatUniViForConditionalGeneration, path: Path) -> None:
-    """Put a ready projector (`mm_projector.bin` or safetensors, published or our names) into the model."""
+    """Load a trained projector (`mm_projector.bin` or safetensors, published or our names) into the model.
+
+    Raises:
+        ModelError: its weights do not fit.
+    """
     found = _projector_weights(path)
     expected = model.mm_projector.state_dict()
     wrong = [key for key in expected if key not in found or found[key].shape != expected[key].shape]
@@ -102,7 +108,7 @@ def load_projector(model: ChatUniViForConditionalGeneration, path: Path) -> None
 
 
 def check_weights(config: ChatUniViConfig, weights: Mapping[str, Tensor], source: Path) -> None:
-    """Compare names and shapes with what `config` asks for.
+    """Compare names and shapes with those of `config`.
 
     Raises:
         ModelError: keys are missing, unexpected or misshaped; the message counts them and names the first.
@@ -133,7 +139,7 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _our_weights(folder: Path, tower: Path | None, projector: Path | None) -> dict[str, Tensor]:
-    """The checkpoint's tensors under our names, the tower and projector taken from their own files where given."""
+    """The tensors of the checkpoint under our names; `tower` and `projector` replace its own parts."""
     weights: dict[str, Tensor] = {}
     for key, value in iterate_weights(folder):
         ours = from_reference_key(key)
@@ -155,7 +161,7 @@ def _projector_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _tower_weights(folder: Path) -> dict[str, Tensor]:
-    """The vision half of a CLIP folder, under our names."""
+    """The vision tower of a CLIP folder, under our names."""
     found: dict[str, Tensor] = {}
     for key, value in iterate_weights(folder):
         if key.startswith(("text_model.", "text_projection.", "visual_projection.", "logit_scale")):
@@ -166,7 +172,7 @@ def _tower_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _tower_config(folder: Path, tower: Path | None) -> dict[str, Any] | None:
-    """The tower's sizes from its own folder, from beside the checkpoint, or None where its name says them."""
+    """The sizes of the tower from its folder, or from a file beside the checkpoint; None if its name decides them."""
     if tower is not None:
         config = read_json(tower / "config.json")
         return dict(config.get("vision_config", config))

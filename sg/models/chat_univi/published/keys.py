@@ -20,10 +20,10 @@ REFERENCE_TOWER = "model.vision_tower.vision_tower.vision_model."
 OUR_PROJECTOR = "mm_projector."
 REFERENCE_PROJECTOR = "model.mm_projector."
 IGNORED_SUFFIXES = ("rotary_emb.inv_freq", "embeddings.position_ids")
-"""Buffers that old transformers versions stored and that follow from the config."""
+"""Buffers that old transformers versions stored; the config determines them."""
 
 TOWER_CONFIG_FILE = "vision_config.json"
-"""Sizes of a tower whose name says nothing, beside a checkpoint's `config.json`."""
+"""File beside a checkpoint's `config.json` with the sizes of a tower that `KNOWN_TOWERS` lacks."""
 
 KNOWN_TOWERS: dict[str, dict[str, Any]] = {
     "openai/clip-vit-large-patch14-336": CLIP_VIT_L_14_336,
@@ -59,7 +59,7 @@ def from_reference_key(key: str) -> str | None:
 
 
 def config_from_reference(reference: dict[str, Any], vision: dict[str, Any] | None = None) -> ChatUniViConfig:
-    """Our config from a published `config.json`; `vision` holds the tower's sizes where its name is not a known one.
+    """Our config from a published `config.json`; `vision` has the tower's sizes if its name is not in `KNOWN_TOWERS`.
 
     Raises:
         ModelError: a setting has no counterpart here, or the tower's sizes are unknown.
@@ -73,7 +73,7 @@ def config_from_reference(reference: dict[str, Any], vision: dict[str, Any] | No
     vision = vision if vision is not None else KNOWN_TOWERS.get(tower)
     if vision is None:
         raise ModelError(
-            f"config.json names the unknown vision tower {tower!r}: put its config beside as {TOWER_CONFIG_FILE}."
+            f"config.json names the unknown vision tower {tower!r}: put its config beside it as {TOWER_CONFIG_FILE}."
         )
     width = reference.get("mm_hidden_size", vision["hidden_size"])
     if width != vision["hidden_size"]:
@@ -90,20 +90,20 @@ def config_from_reference(reference: dict[str, Any], vision: dict[str, Any] | No
         )
     except (ValueError, TypeError, StrictDataclassError) as error:
         reason = " ".join(str(error).split()).removesuffix(".")
-        raise ModelError(f"config.json describes no model that can be built: {reason}.") from error
+        raise ModelError(f"config.json describes a model that cannot be built: {reason}.") from error
 
 
 def config_to_reference(config: ChatUniViConfig, tower_name: str, dtype: torch.dtype) -> dict[str, Any]:
-    """A `config.json` as the original code reads it.
+    """A `config.json` for the original code.
 
     Raises:
-        ModelError: the model has settings that the original code fixes otherwise.
+        ModelError: the original code does not support a setting of the model.
     """
     text = config.text_config
     neighbours = (tuple(config.spatial_neighbours), config.temporal_neighbours)
     if text.model_type != "llama" or neighbours != _PUBLISHED_NEIGHBOURS or config.min_temporal_neighbours != 1:
         raise ModelError(
-            "The original code knows Llama language models with 5, 3, 3 and 5 neighbours only: cannot export."
+            "The original code supports only Llama language models with 5, 3, 3 and 5 neighbours: cannot export."
         )
     rope = text.rope_parameters or {}
     values = {key: getattr(text, key) for key in _TEXT_KEYS if hasattr(text, key)}

@@ -1,4 +1,4 @@
-"""Reading published weight files from strangers: safetensors or pickles of tensors only, every failure one sentence."""
+"""Reads untrusted weight files: safetensors, or pickles of tensors only. Each failure becomes one sentence."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of one file, on the CPU; pickles are opened without running any code.
+    """All tensors of one file, on the CPU. Opening a pickle runs no code.
 
     Raises:
         MissingInputError: there is no such file.
-        ModelError: the file is truncated, holds more than tensors, or is something else.
+        ModelError: the file is truncated, holds more than tensors, or has another format.
     """
     weights = open_weights(path)
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
@@ -34,7 +34,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def open_weights(path: Path) -> Any:
-    """What a weights file holds, tensors on the CPU: a dictionary of them, or a container round one.
+    """The content of a weights file, with tensors on the CPU: a dictionary of tensors, or a container of one.
 
     Raises:
         MissingInputError: there is no such file.
@@ -47,16 +47,16 @@ def open_weights(path: Path) -> Any:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except SafetensorError as error:
-        raise ModelError(f"{path} is truncated or no safetensors file ({error}): download it again.") from error
+        raise ModelError(f"{path} is truncated or not a safetensors file ({error}): download it again.") from error
     except pickle.UnpicklingError as error:
-        raise ModelError(f"{path} holds more than tensors (or is no weights file), so it was not loaded.") from error
+        raise ModelError(f"{path} holds more than tensors (or is not a weights file), so it was not loaded.") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or ["unexpected end of file"])[0]
-        raise ModelError(f"{path} is truncated or no PyTorch file ({reason}): download it again.") from error
+        raise ModelError(f"{path} is truncated or not a PyTorch file ({reason}): download it again.") from error
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The weight files of a checkpoint folder but for the projector's own; shards by their index where there is one.
+    """The weight files of a checkpoint folder without the projector's own file; shards are found by their index.
 
     Raises:
         MissingInputError: the folder holds no weights, or a shard of the index is missing.
@@ -73,7 +73,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
     if not others:
         raise MissingInputError(
             f"{folder} holds no model weights (model.safetensors or pytorch_model.bin, sharded or not); "
-            "a folder with only mm_projector.bin goes into model.projector."
+            "give a folder with only mm_projector.bin as model.projector."
         )
     return others
 
@@ -89,7 +89,7 @@ def _indexed_files(index: Path) -> list[Path]:
         names = sorted(set(read_json(index)["weight_map"].values()))
         paths = [index.parent / name for name in names]
     except (DataError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} is no index of weight shards: download it again.") from error
+        raise ModelError(f"{index} is not an index of weight shards: download it again.") from error
     if any(path.parent.resolve() != index.parent.resolve() for path in paths):
         raise ModelError(f"{index} names shards outside its folder, so it was not loaded.")
     missing = [path.name for path in paths if not path.is_file()]
@@ -101,6 +101,6 @@ def _indexed_files(index: Path) -> list[Path]:
 
 
 def _is_zip(path: Path) -> bool:
-    """Whether the file has PyTorch's newer format, which can be memory-mapped."""
+    """True when the file has PyTorch's newer format, which can be memory-mapped."""
     with path.open("rb") as stream:
         return stream.read(2) == b"PK"

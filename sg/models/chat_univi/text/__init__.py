@@ -1,1 +1,1 @@
-"""From dialogs to token ids and labels."""
+"""Encodes dialogs as token ids and labels."""

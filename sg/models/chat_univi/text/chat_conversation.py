@@ -1,8 +1,8 @@
 """Token ids and labels of conversations with the tokenizers of newer language models (`tokenizer.json`).
 
-Every stretch of text (a message, or what a chat format puts between two) is encoded once, on its own, and carries its
-labels with it: nothing is tokenised again to find out where an answer begins, so no count can go wrong. A prompt has
-the ids that the beginning of a training dialog has.
+Each segment of text (a message, or the text of a chat format between two messages) is encoded once, separately,
+together with its labels. So no text is tokenised again to find the beginning of an answer, and a prompt has the same
+ids as the beginning of a training dialog.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from sg.models.chat_univi.text.template import (
     rewrite_placeholders,
 )
 
-Stretch = tuple[list[int], bool]
-"""Ids, and whether they are supervised."""
+Segment = tuple[list[int], bool]
+"""(ids, True if they are supervised)"""
 
 
 class ChatDialogEncoder(DialogEncoder):
@@ -36,8 +36,8 @@ class ChatDialogEncoder(DialogEncoder):
     Args:
         folder: holds `tokenizer.json` and, for the end of text, `tokenizer_config.json`.
         chat_format: one of `CHAT_FORMATS`.
-        system_prompt: text in front of every conversation; empty for none.
-        max_length: text-only dialogs are cut to it here; dialogs with media are cut when they are collated.
+        system_prompt: text in front of every conversation; may be empty.
+        max_length: limit of text-only dialogs. Dialogs with media are cut when they are collated.
 
     Raises:
         MissingInputError: there is no tokenizer.
@@ -52,7 +52,7 @@ class ChatDialogEncoder(DialogEncoder):
         max_length: int = 2048,
     ) -> None:
         self._marked, self._plain = _tokenizer(folder), _tokenizer(folder)
-        self._plain.encode_special_tokens = True  # special tokens inside a message stay text
+        self._plain.encode_special_tokens = True  # in messages special tokens are plain text
         eos = _end_of_text(folder)
         self._format = _with_eos(CHAT_FORMATS[chat_format], eos, folder)
         self._system, self.max_length, self._folder = system_prompt, max_length, folder
@@ -73,7 +73,7 @@ class ChatDialogEncoder(DialogEncoder):
                 shutil.copyfile(self._folder / name, folder / name)
 
     def encode_text(self, text: str, with_placeholders: bool = True) -> list[int]:
-        """Ids of a message; `<image>` becomes its id if wanted, everything else stays text."""
+        """Ids of a message; with placeholders `<image>` becomes its id, and all else is text."""
         pieces = text.split(IMAGE) if with_placeholders else [text]
         ids: list[int] = []
         for number, piece in enumerate(pieces):
@@ -84,8 +84,8 @@ class ChatDialogEncoder(DialogEncoder):
     def encode_dialog(self, conversations: Conversations, frame_count: int = 0) -> EncodedDialog:
         """Ids and labels of a training dialog about a clip of `frame_count` frames; 0 means text only.
 
-        Supervised are the answers and the token that closes each. Unsound dialogs (an empty message, a last turn of the
-        human) have no supervised token and say so in `problem`.
+        The answers and the tokens that close them are supervised. An invalid dialog (an empty message, or a last turn
+        of the human) has no supervised token, and `problem` explains why.
 
         Raises:
             DataError: the turns do not alternate.
@@ -94,9 +94,9 @@ class ChatDialogEncoder(DialogEncoder):
         if frame_count:
             messages = [rewrite_placeholders(message, frame_count) for message in messages]
         ids, labels = list(self._start), [IGNORED_LABEL] * len(self._start)
-        for stretch, is_supervised in self._stretches(messages, frame_count > 0):
-            ids += stretch
-            labels += stretch if is_supervised else [IGNORED_LABEL] * len(stretch)
+        for segment, is_supervised in self._segments(messages, frame_count > 0):
+            ids += segment
+            labels += segment if is_supervised else [IGNORED_LABEL] * len(segment)
         problem = _problem(messages)
         if problem:
             labels = [IGNORED_LABEL] * len(ids)
@@ -105,17 +105,17 @@ class ChatDialogEncoder(DialogEncoder):
         return EncodedDialog(ids, labels, problem, masked_id=NO_ID)
 
     def encode_messages(self, messages: Sequence[str | None]) -> list[int]:
-        """Ids of a conversation of several turns as it stands, the last turn open (None)."""
-        return [*self._start, *(token for stretch, _ in self._stretches(messages, True) for token in stretch)]
+        """Ids of a conversation of several turns; None as the last message opens the answer."""
+        return [*self._start, *(token for segment, _ in self._segments(messages, True) for token in segment)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of generated ids up to the end of the turn or of the text, without special tokens, stripped."""
+        """Text of generated ids up to the end of the turn or text, stripped, without special tokens."""
         tokens = list(ids)
         end = next((place for place, token in enumerate(tokens) if token in self._ends), len(tokens))
         text: str = self._marked.decode(tokens[:end], skip_special_tokens=True)
         return text.strip()
 
-    def _stretches(self, messages: Sequence[str | None], with_placeholders: bool) -> Iterator[Stretch]:
+    def _segments(self, messages: Sequence[str | None], with_placeholders: bool) -> Iterator[Segment]:
         marks = self._format
         if self._system:
             yield self._around(marks.system, self._system, False), False
@@ -133,7 +133,7 @@ class ChatDialogEncoder(DialogEncoder):
         return [*self._mark(marks[0]), *self.encode_text(text, with_placeholders), *self._mark(marks[1])]
 
     def _mark(self, text: str) -> list[int]:
-        """Ids of a piece of the format, whose special tokens are meant."""
+        """Ids of a text of the format, in which special tokens count as such."""
         return list(self._marked.encode(text, add_special_tokens=False).ids) if text else []
 
     def _special(self, token: str, chat_format: str, folder: Path) -> int:
@@ -152,15 +152,15 @@ def _tokenizer(folder: Path) -> Tokenizer:
         raise MissingInputError(f"There is no tokenizer {path}: set model.tokenizer to a folder with a tokenizer.json.")
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more special
-        raise ModelError(f"{path} is no tokenizer ({str(error).splitlines()[0]}): download it again.") from error
+    except Exception as error:  # the library raises only this class
+        raise ModelError(f"{path} is not a tokenizer ({str(error).splitlines()[0]}): download it again.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
 def _end_of_text(folder: Path) -> str | None:
-    """The tokenizer's own end of text, where its config names one."""
+    """The end-of-text token in the tokenizer's config, or None."""
     path = folder / "tokenizer_config.json"
     token = read_json(path).get("eos_token") if path.is_file() else None
     return token.get("content") if isinstance(token, dict) else token
@@ -177,12 +177,12 @@ def _with_eos(chat_format: ChatFormat, eos: str | None, folder: Path) -> ChatFor
 
 
 def _special_names(text: str) -> list[str]:
-    """The `<|names|>` in a piece of a format."""
+    """The special tokens `<|name|>` in a text of a format."""
     return [f"<|{part.partition('|>')[0]}|>" for part in text.split("<|")[1:]]
 
 
 def _problem(messages: Sequence[str]) -> str | None:
-    """Why a dialog teaches nothing, in words."""
+    """The reason why a dialog is invalid, or None."""
     if not messages or len(messages) % 2:
         return "ends on a turn of the human"
     return "has an empty message" if not all(messages) else None

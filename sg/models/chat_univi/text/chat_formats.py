@@ -1,7 +1,7 @@
-"""How newer language models mark the turns of a conversation, and the name of the published way.
+"""Chat formats: how language models mark the turns of a conversation.
 
-A format is the text between the messages. What it says in special tokens (`<|im_end|>`) is read as such; the same
-characters inside a message are not, so no caption or question can end its turn.
+A format is the text between the messages. Its special tokens (`<|im_end|>`) are encoded as such. The same characters in
+a message are plain text, so no caption or question can end its turn.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 VICUNA_V1 = "vicuna_v1"
-"""Chat-UniVi's own template, with a SentencePiece tokenizer exact to the reference; with others closed by their eos."""
+"""Chat-UniVi's template: equal to the reference with a SentencePiece tokenizer; others end answers with their eos."""
 
 EOS = "{eos}"
 
 
 @dataclass(frozen=True, slots=True)
 class ChatFormat:
-    """The text before and after the messages of each side; `end` closes an answer and is supervised with it.
+    """The text before and after the messages of each side.
 
-    `opening` stands before an answer and ends a prompt; `{eos}` stands for the tokenizer's own end of text.
+    Attributes:
+        opening: text before an answer, which also ends a prompt.
+        end: token that ends an answer and is supervised with it; `{eos}` is the end-of-text token of the tokenizer.
+        before_answer: supervised text at the beginning of an answer.
     """
 
     system: tuple[str, str]
@@ -26,7 +29,7 @@ class ChatFormat:
     opening: str
     end: str
     after_answer: str = ""
-    before_answer: str = ""  # text in front of an answer that is supervised with it
+    before_answer: str = ""
 
 
 CHAT_FORMATS = {

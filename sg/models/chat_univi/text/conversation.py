@@ -1,9 +1,9 @@
-"""Token ids and labels of conversations, exact to the reference on any transformers.
+"""Token ids and labels of conversations, equal to the reference with any version of transformers.
 
 See `docs/reference/chat_univi.md`, sections 10 and 11.
 
-SentencePiece itself encodes every stretch of text between special tokens on its own, always with the dummy leading
-space. Tokenizer classes of newer transformers drop that space after `</s>`, which would mask every multi-turn sample.
+SentencePiece encodes each segment of text between special tokens separately, always with a dummy leading space. The
+tokenizer classes of newer transformers omit that space after `</s>`, which would mask all multi-turn samples.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LLAMA_TOKENIZER = {
     "unk_token": "<unk>",
     "pad_token": "<unk>",
 }
-"""How transformers comes closest to these ids: its newer way drops the leading space after `</s>`."""
+"""Settings with which transformers comes closest to these ids; without `legacy` it omits the space after `</s>`."""
 
 SPECIAL_IDS = {"<unk>": 0, "<s>": BOS_ID, END: EOS_ID}
 
@@ -47,8 +47,8 @@ SPECIAL_IDS = {"<unk>": 0, "<s>": BOS_ID, END: EOS_ID}
 class EncodedDialog:
     """Ids of a dialog (-200 = one frame) and its labels (-100 = not supervised), of equal length.
 
-    `problem` says why the reference would mask the whole sample (then all labels are -100); None for a sound one.
-    `masked_id` is the id that attention leaves out although it stands in the text: Llama's unk, which is also its pad.
+    `problem` is the reason why the reference masks the whole sample (all labels are -100), or None for a valid dialog.
+    `masked_id` is an id in the text that attention masks: Llama's unk, which is also its pad.
     """
 
     input_ids: list[int]
@@ -58,12 +58,12 @@ class EncodedDialog:
 
     @property
     def frame_counts(self) -> list[int]:
-        """Placeholders of every run: the clips that the sample takes."""
+        """Length of each run of placeholders, one run per clip of the sample."""
         return run_lengths(self.input_ids)
 
 
 def run_lengths(ids: Sequence[int]) -> list[int]:
-    """Placeholders of every maximal run in `ids`."""
+    """Length of each maximal run of placeholders in `ids`."""
     counts: list[int] = []
     previous = None
     for token in ids:
@@ -77,12 +77,12 @@ def run_lengths(ids: Sequence[int]) -> list[int]:
 
 
 class DialogEncoder:
-    """Encodes dialogs for training and prompts for generation, in the Vicuna v1 template unless another one is given.
+    """Encodes dialogs for training and prompts for generation; the default template is Vicuna v1.
 
     Args:
         tokenizer_model_path: a SentencePiece model (`tokenizer.model`) with ids 0/1/2 for unk/bos/eos.
-        system_prompt: text in front of every conversation; empty for none.
-        max_length: text-only dialogs are cut to it here; dialogs with media are cut when they are collated.
+        system_prompt: text in front of every conversation; may be empty.
+        max_length: limit of text-only dialogs. Dialogs with media are cut when they are collated.
     """
 
     pad_id = PAD_ID
@@ -107,7 +107,9 @@ class DialogEncoder:
         try:
             self._pieces = SentencePieceProcessor(model_file=str(path))
         except RuntimeError as error:
-            raise ModelError(f"{path} is no SentencePiece model; set model.tokenizer to a tokenizer.model.") from error
+            raise ModelError(
+                f"{path} is not a SentencePiece model; set model.tokenizer to a tokenizer.model."
+            ) from error
         special = (self._pieces.unk_id(), self._pieces.bos_id(), self._pieces.eos_id())
         if special != (0, BOS_ID, EOS_ID):
             raise ModelError(f"{path} has unk, bos, eos = {special}; a Llama tokenizer with 0, 1, 2 was expected.")
@@ -118,7 +120,7 @@ class DialogEncoder:
         return int(self._pieces.get_piece_size())
 
     def save_tokenizer(self, folder: Path) -> None:
-        """Write what `build_encoder` and transformers' `AutoTokenizer` read of a model's folder."""
+        """Write the tokenizer files for `build_encoder` and transformers' `AutoTokenizer` into a model's folder."""
         (folder / "tokenizer.model").write_bytes(self._pieces.serialized_model_proto())
         write_json(folder / "tokenizer_config.json", LLAMA_TOKENIZER)
 
@@ -126,18 +128,18 @@ class DialogEncoder:
         """Ids of `text` without bos; `<s>`, `</s>`, `<unk>` and (if wanted) `<image>` become their ids."""
         specials = SPECIAL_IDS | {IMAGE: PLACEHOLDER_ID} if with_placeholders else SPECIAL_IDS
         ids: list[int] = []
-        for stretch in re.split("(" + "|".join(map(re.escape, specials)) + ")", text):
-            if stretch in specials:
-                ids.append(specials[stretch])
-            elif stretch:
-                ids.extend(self._pieces.encode(stretch))
+        for segment in re.split("(" + "|".join(map(re.escape, specials)) + ")", text):
+            if segment in specials:
+                ids.append(specials[segment])
+            elif segment:
+                ids.extend(self._pieces.encode(segment))
         return ids
 
     def encode_dialog(self, conversations: Conversations, frame_count: int = 0) -> EncodedDialog:
         """Ids and labels of a training dialog about a clip of `frame_count` frames; 0 means text only.
 
-        Supervised are the answers and the `</s>` that closes each. Unsound dialogs (an empty answer, an answer with the
-        role name or `<unk>` in it, a last turn of the human) have no supervised token and say so in `problem`.
+        The answers and the `</s>` that close them are supervised. An invalid dialog (an empty answer, an answer with a
+        role name or `<unk>`, a last turn of the human) has no supervised token, and `problem` explains why.
 
         Raises:
             DataError: the turns do not alternate.
@@ -151,6 +153,8 @@ class DialogEncoder:
         ids = [BOS_ID, *encoded[0], *(token for one in encoded[1:] for token in (EOS_ID, *one))]
         if not has_media:
             ids = ids[: self.max_length]
+        # The reference finds the answers by counting the ids of each round, and masks the whole sample when the counts
+        # do not add up. The same samples must be masked here, so the same counting is used.
         supervised, counted = self._supervised_spans(rounds, encoded, has_media)
         num_real = len(ids) - ids.count(PAD_ID)
         labels = [IGNORED_LABEL] * len(ids)
@@ -163,10 +167,10 @@ class DialogEncoder:
     def _supervised_spans(
         self, rounds: Sequence[str], encoded: Sequence[list[int]], has_media: bool
     ) -> tuple[list[tuple[int, int]], int]:
-        """Where answers stand, and how many ids the rounds account for: the reference's way of counting.
+        """The spans of the answers, and the number of ids in all rounds, counted as in the reference.
 
-        A round's text up to and including `ASSISTANT: ` is one id longer alone than in its place (the lone space mark
-        of its last space), and its closing `</s>` stands where the count has its bos.
+        The text of a round up to and including `ASSISTANT: ` has one id more alone than within the round, for its last
+        space. Each round is counted with one more id: bos in the reference, here its closing `</s>`.
         """
         answer_mark = f"{self.template.after_turn[0]}{self.template.roles[1]}: "
         spans: list[tuple[int, int]] = []
@@ -181,9 +185,9 @@ class DialogEncoder:
         return spans, counted
 
     def encode_prompt(self, text: str, frame_count: int = 0) -> list[int]:
-        """Ids of a prompt that asks `text` about a clip of `frame_count` frames, ready for the answer.
+        """Ids of a prompt with the question `text` about a clip of `frame_count` frames, up to the answer.
 
-        The frames stand where `text` has `<video>` or `<image>`, else in front of it and a newline.
+        The frames replace `<video>` or `<image>` in `text`; without these they come first, followed by a newline.
         """
         frames = IMAGE * frame_count
         if frame_count and VIDEO in text:
@@ -193,11 +197,11 @@ class DialogEncoder:
         return self.encode_messages([text, None])
 
     def encode_messages(self, messages: Sequence[str | None]) -> list[int]:
-        """Ids of a conversation of several turns as it stands, the last turn open (None)."""
+        """Ids of a conversation of several turns; None as the last message opens the answer."""
         return [BOS_ID, *self.encode_text(self.template.text(messages))]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of generated ids up to the first `</s>`, without special tokens, stripped."""
+        """Text of generated ids up to the first `</s>`, stripped, without special tokens."""
         tokens = list(ids)
         if EOS_ID in tokens:
             tokens = tokens[: tokens.index(EOS_ID)]
@@ -206,7 +210,7 @@ class DialogEncoder:
 
 
 def _problem(rounds: Sequence[str], ids: Sequence[int]) -> str:
-    """Why a dialog is unsound, in words."""
+    """The reason why a dialog is invalid."""
     if PAD_ID in ids:
         return "holds the literal <unk>"
     if rounds[-1].endswith(":"):

@@ -1,16 +1,16 @@
-"""Ids with a meaning of their own, in prompts, labels and the vocabulary.
+"""Ids with a special meaning in prompts, labels and the vocabulary.
 
 See `docs/reference/chat_univi.md`, section 2.
 """
 
 PLACEHOLDER_ID = -200
-"""Stands for one frame in the ids; a maximal run of them is one clip."""
+"""Placeholder of one frame in the ids; a maximal run of them is one clip."""
 
 IGNORED_LABEL = -100
 """Positions with this label do not count in the loss."""
 
 PAD_ID, BOS_ID, EOS_ID = 0, 1, 2
-"""Of every Llama vocabulary; unk shares the id of pad."""
+"""In all Llama vocabularies; unk has the id of pad."""
 
 NO_ID = -1
-"""Stands for an id that a vocabulary does not have."""
+"""Represents an id that a vocabulary does not have."""

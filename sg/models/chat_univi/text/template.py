@@ -1,4 +1,4 @@
-"""From messages to one text: conversation templates and placeholders.
+"""Joins messages to one text: conversation templates and placeholders.
 
 See `docs/reference/chat_univi.md`, sections 9 and 12.
 """
@@ -27,13 +27,13 @@ Conversations = Sequence[Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class ConversationTemplate:
-    """How a conversation becomes one text.
+    """The text around the messages of a conversation.
 
     Attributes:
-        system: the text in front of it all, empty for none; `after_system` follows it.
-        roles: what the human's and the assistant's turns begin with, without the colon.
-        after_turn: what follows a finished turn of the human and of the assistant.
-        opening: turns that stand before every conversation.
+        system: text at the beginning, may be empty; `after_system` follows it.
+        roles: names at the beginning of the turns of the human and of the assistant, without the colon.
+        after_turn: text after a complete turn of the human and of the assistant.
+        opening: turns before every conversation.
     """
 
     system: str
@@ -43,7 +43,7 @@ class ConversationTemplate:
     opening: tuple[str, ...] = ()
 
     def text(self, messages: Sequence[str | None]) -> str:
-        """One text of alternating messages, the human's first; None or an empty one is an open turn (`ASSISTANT:`)."""
+        """The text of alternating messages, the human's first; None or "" opens a turn (`ASSISTANT:`)."""
         parts = [self.system + self.after_system] if self.system else []
         for position, message in enumerate([*self.opening, *messages]):
             side = position % 2
@@ -52,7 +52,7 @@ class ConversationTemplate:
 
 
 def vicuna_v1(system: str = VICUNA_SYSTEM_PROMPT) -> ConversationTemplate:
-    """The template of training and of video evaluation; an empty `system` leaves that text and its space out."""
+    """The template of training and of video evaluation; an empty `system` also omits the space after it."""
     return ConversationTemplate(system, " ", ("USER", "ASSISTANT"), (" ", END))
 
 
@@ -67,10 +67,10 @@ SIMPLE = ConversationTemplate(
 
 
 def rewrite_placeholders(message: str, num_frames: int) -> str:
-    """`message` of an image or video sample with its placeholders as the model expects them.
+    """`message` of an image or video sample with its placeholders rewritten as in the training data of the reference.
 
     A run at the end moves to the front, `<image>` is followed by a newline, `<video>` becomes `num_frames` times
-    `<image>` and a newline, and double newlines become single ones, in answers too: all as in the training data.
+    `<image>` and a newline, and double newlines become single ones, also in answers.
     """
     if IMAGE in message or VIDEO in message:
         message = message.replace(f"{IMAGE}\n", IMAGE).replace(f"\n{IMAGE}", IMAGE).strip()
@@ -84,7 +84,7 @@ def rewrite_placeholders(message: str, num_frames: int) -> str:
 
 
 def alternating_messages(conversations: Conversations) -> list[str]:
-    """The texts of a conversation that begins with the human; a first message of the assistant is dropped.
+    """The texts of a conversation, the human's first; a first message of the assistant is dropped.
 
     Raises:
         DataError: two messages in a row come from the same side.

@@ -1,4 +1,4 @@
-"""The lean layers give what transformers' own give, and step aside where they are not meant."""
+"""The fused layers give the results of transformers' layers, and do not run where they do not apply."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from sg.models.chat_univi.fast.attention import causal_attention
-from sg.models.chat_univi.fast.last_layer import hidden_at, let_last_layer_skip
-from sg.models.chat_univi.fast.layers import make_lean
+from sg.models.chat_univi.fast.last_layer import enable_position_skipping, hidden_at
+from sg.models.chat_univi.fast.layers import fuse_layers
 from tests.models.chat_univi.test_modeling import TEXT, batch, loss_and_gradients, tiny
 
 
 def pair(kind: str) -> tuple[Any, Any]:
-    """transformers' own language model and a lean one with the same weights."""
+    """transformers' own language model and a fused one with the same weights."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(kind, **TEXT)
     plain = AutoModel.from_config(config)
     for parameter in plain.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape)
-    lean = AutoModel.from_config(config)
-    lean.load_state_dict(plain.state_dict())
-    make_lean(lean)
-    return plain.train(), lean.train()
+    fused = AutoModel.from_config(config)
+    fused.load_state_dict(plain.state_dict())
+    fuse_layers(fused)
+    return plain.train(), fused.train()
 
 
 def outcome(model: Any, hidden: torch.Tensor, embeds: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -48,44 +48,44 @@ def assert_alike(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
 def test_hidden_states_and_gradients_are_those_of_transformers(kind: str) -> None:
-    plain, lean = pair(kind)
+    plain, fused = pair(kind)
     found, wanted = inputs(), inputs()
     mask = torch.ones(2, 9, dtype=torch.bool)
     mask[1, 6:] = False
     for keep in (None, mask):
-        ours = lean(inputs_embeds=found, attention_mask=keep).last_hidden_state
+        ours = fused(inputs_embeds=found, attention_mask=keep).last_hidden_state
         theirs = plain(inputs_embeds=wanted, attention_mask=keep).last_hidden_state
-        assert_alike(outcome(lean, ours, found), outcome(plain, theirs, wanted))
+        assert_alike(outcome(fused, ours, found), outcome(plain, theirs, wanted))
         found.grad = wanted.grad = None
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
 @pytest.mark.parametrize("first", [0, 1, 5, 8])
 def test_the_last_layer_may_start_at_the_first_kept_position(kind: str, first: int) -> None:
-    plain, lean = pair(kind)
-    let_last_layer_skip(lean)
+    plain, fused = pair(kind)
+    enable_position_skipping(fused)
     keep = torch.zeros(2, 9, dtype=torch.bool)
     keep[0, first], keep[1, first:] = True, True
     found, wanted = inputs(), inputs()
-    ours = hidden_at(lean, found, torch.arange(9)[None], keep)
+    ours = hidden_at(fused, found, torch.arange(9)[None], keep)
     theirs = plain(inputs_embeds=wanted).last_hidden_state[keep]
-    assert_alike(outcome(lean, ours, found), outcome(plain, theirs, wanted))
+    assert_alike(outcome(fused, ours, found), outcome(plain, theirs, wanted))
 
 
 def test_a_batch_that_keeps_nothing_has_no_hidden_states() -> None:
-    _, lean = pair("llama")
-    let_last_layer_skip(lean)
-    assert hidden_at(lean, inputs(), torch.arange(9)[None], torch.zeros(2, 9, dtype=torch.bool)).shape == (0, 32)
+    _, fused = pair("llama")
+    enable_position_skipping(fused)
+    assert hidden_at(fused, inputs(), torch.arange(9)[None], torch.zeros(2, 9, dtype=torch.bool)).shape == (0, 32)
 
 
 def test_half_precision_and_autocast_take_the_layers_own_code() -> None:
-    plain, lean = pair("llama")
+    plain, fused = pair("llama")
     embeds = inputs().detach()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        ours, theirs = (model(inputs_embeds=embeds).last_hidden_state for model in (lean, plain))
+        ours, theirs = (model(inputs_embeds=embeds).last_hidden_state for model in (fused, plain))
     assert torch.equal(ours, theirs)
     half = embeds.to(torch.bfloat16)
-    ours, theirs = (model.to(torch.bfloat16)(inputs_embeds=half).last_hidden_state for model in (lean, plain))
+    ours, theirs = (model.to(torch.bfloat16)(inputs_embeds=half).last_hidden_state for model in (fused, plain))
     assert torch.equal(ours, theirs)
 
 
@@ -106,10 +106,10 @@ def test_attention_that_needs_a_mask_never_looks_ahead(implementation: str) -> N
 
 
 def test_making_a_model_lean_twice_is_making_it_lean_once() -> None:
-    _, lean = pair("llama")
-    kinds = [type(module) for module in lean.modules()]
-    make_lean(lean)
-    assert [type(module) for module in lean.modules()] == kinds
+    _, fused = pair("llama")
+    kinds = [type(module) for module in fused.modules()]
+    fuse_layers(fused)
+    assert [type(module) for module in fused.modules()] == kinds
 
 
 def plain_attention(joint: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, scale: float) -> torch.Tensor:
@@ -144,7 +144,7 @@ def test_the_gradient_of_attention_in_blocks_is_that_of_its_differences() -> Non
 
 
 def test_rows_too_long_for_attention_in_blocks_are_attended_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, lean = pair("llama")
-    in_blocks = lean(inputs_embeds=inputs()).last_hidden_state
+    _, fused = pair("llama")
+    in_blocks = fused(inputs_embeds=inputs()).last_hidden_state
     monkeypatch.setattr("sg.models.chat_univi.fast.layers.LONGEST_ROW", 8)
-    torch.testing.assert_close(lean(inputs_embeds=inputs()).last_hidden_state, in_blocks, atol=2e-6, rtol=2e-5)
+    torch.testing.assert_close(fused(inputs_embeds=inputs()).last_hidden_state, in_blocks, atol=2e-6, rtol=2e-5)

@@ -154,7 +154,7 @@ def test_damaged_files_and_pickles_with_code_are_refused(tmp_path: Path) -> None
         load_reference_checkpoint(tmp_path / "b")
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ModelError, match="truncated or no safetensors"):
+    with pytest.raises(ModelError, match="truncated or not a safetensors"):
         load_reference_checkpoint(folder)
     path.unlink()
     with pytest.raises(MissingInputError, match="holds no model weights"):
@@ -174,7 +174,7 @@ def test_an_unknown_tower_asks_for_its_config(tmp_path: Path) -> None:
         ({"hidden_size": 97}, "hidden size .97. is not a multiple"),
         ({"hidden_size": "96"}, "expected int, got str"),
         ({"mm_hidden_size": 65}, "mm_hidden_size 65, but its tower is 64 wide"),
-        ({"config": {"spatial_cluster_rate0": "many"}}, "describes no model"),
+        ({"config": {"spatial_cluster_rate0": "many"}}, "describes a model that cannot be built"),
         ({"vocab_size": 301}, "2 of another shape"),
         ({"mm_vision_select_layer": 9}, "select_layer is 9"),
     ],

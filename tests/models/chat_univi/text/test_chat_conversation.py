@@ -146,7 +146,7 @@ def test_a_tokenizer_that_does_not_fit_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="names no eos_token"):
         ChatDialogEncoder(folder, "vicuna_v1")
     (folder / "tokenizer.json").write_text("{}")
-    with pytest.raises(ModelError, match="is no tokenizer"):
+    with pytest.raises(ModelError, match="is not a tokenizer"):
         ChatDialogEncoder(folder, "chatml")
     with pytest.raises(MissingInputError, match=r"There is no tokenizer .*tokenizer\.json"):
         ChatDialogEncoder(tmp_path / "none", "chatml")

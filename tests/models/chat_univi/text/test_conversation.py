@@ -87,5 +87,5 @@ def test_a_missing_or_broken_tokenizer_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="There is no tokenizer"):
         DialogEncoder(tmp_path / "tokenizer.model")
     (tmp_path / "tokenizer.model").write_bytes(b"not a model")
-    with pytest.raises(ModelError, match="no SentencePiece model"):
+    with pytest.raises(ModelError, match="not a SentencePiece model"):
         DialogEncoder(tmp_path / "tokenizer.model")
