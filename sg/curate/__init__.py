@@ -1,4 +1,4 @@
-"""Curation: reads vectors (and captions, where there are some), writes the merge forest that holds a core of any size.
+"""Curation: reads vectors (and captions, if there are any), writes the merge forest, which holds a core of any size.
 
-`curate` in `sg.curate.pipeline` is the way in; `tome` is the study's method, the others are what it is compared with.
+Start reading at `curate` in `sg.curate.pipeline`; the methods are in `sg.curate.curators`.
 """

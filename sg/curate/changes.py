@@ -1,4 +1,4 @@
-"""Changes to a merge forest without a new run: videos that come later, and videos that must go."""
+"""Changes to a merge forest without a new run: adding new videos, and removing videos that must be deleted."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ Rows = NDArray[np.int64]
 
 
 def unit_of_forest(forest: Forest, vectors: Vectors) -> NDArray[np.floating]:
-    """[N, d] unit vectors of the rows of `forest`; DataError when a video has none."""
+    """[N, d] unit vectors of the rows of `forest`.
+
+    Raises:
+        DataError: a video has no vector.
+    """
     row_of = {video_id: row for row, video_id in enumerate(vectors.video_ids)}
     lacking = [video_id for video_id in forest.video_ids if video_id not in row_of]
     if lacking:
         raise DataError(
-            f"{len(lacking)} videos of the merge forest have no vector ({', '.join(map(repr, lacking[:3]))}): take "
-            "them out with forget=[...], or curate again."
+            f"{len(lacking)} videos of the merge forest have no vector ({', '.join(map(repr, lacking[:3]))}): "
+            "remove them with forget=[...], or curate again."
         )
     return unit_rows(vectors.matrix[[row_of[video_id] for video_id in forest.video_ids]], in_place=True)
 
@@ -34,14 +38,15 @@ def unit_of_forest(forest: Forest, vectors: Vectors) -> NDArray[np.floating]:
 def extend_forest(forest: Forest, vectors: Vectors, size: int, device: str = "auto") -> Forest:
     """`forest` with the videos of `vectors` that it lacks, matched to the core of `size` videos.
 
-    A new video that is at least as similar to its best core member as the last merge on the way down to `size` was, is
-    removed before all others. The rest join the core: they go right before the old core, the most similar first. So no
-    old core of at most `size` videos changes, and a larger one only gains members. New videos are not compared with
-    one another: for a published list run anew.
+    If the similarity of a new video to its best match in the core is at least that of the last merge above `size`, it
+    is removed before all other videos. The remaining new videos join the core: they are removed right before the old
+    core, the most similar first. So no old core of at most `size` videos changes, and a larger one only gains members.
+
+    New videos are not compared with each other: curate again before you publish a list.
 
     Raises:
         DataError: a video of the forest has no vector.
-        ConfigError: no new video, or a core of that size has no similarity at which it was cut.
+        ConfigError: there is no new video, or no merge led to a core of that size.
     """
     known = set(forest.video_ids)
     fresh = [row for row, video_id in enumerate(vectors.video_ids) if video_id not in known]
@@ -50,28 +55,30 @@ def extend_forest(forest: Forest, vectors: Vectors, size: int, device: str = "au
         raise ConfigError("There is no video to extend the merge forest with: every vector belongs to one of its rows.")
     if cut is None or not size > 0:
         raise ConfigError(
-            f"The core of {size} videos was not cut at a similarity: extend at a size that merges led to."
+            f"The core of {size} videos was not cut at a similarity: extend at a size that was reached by merges."
         )
     core = unit_of_forest(forest, vectors)[len(forest) - size :]
     unit = unit_rows(vectors.matrix[fresh], in_place=True)
     targets = torch.from_numpy(core).to(choose_device(device))
     found = match(torch.from_numpy(unit), targets, ExactMatcher(targets))
     falling = np.argsort(-found.score, kind="stable")
-    gone, joined = falling[found.score[falling] >= cut], falling[found.score[falling] < cut]
-    return _with_rows(forest, [vectors.video_ids[row] for row in fresh], found.target, found.score, gone, joined, size)
+    redundant, joined = falling[found.score[falling] >= cut], falling[found.score[falling] < cut]
+    return _with_rows(
+        forest, [vectors.video_ids[row] for row in fresh], found.target, found.score, redundant, joined, size
+    )
 
 
 def _with_rows(
-    forest: Forest, ids: list[str], target: Rows, score: NDArray[np.float64], gone: Rows, joined: Rows, size: int
+    forest: Forest, ids: list[str], target: Rows, score: NDArray[np.float64], redundant: Rows, joined: Rows, size: int
 ) -> Forest:
-    """The rows `gone` of the new videos first, then the old ones, with `joined` right before the core of `size`."""
+    """The new videos `redundant` first, then the old ones, with the new videos `joined` before the core of `size`."""
     border = len(forest) - size
-    moved = np.arange(len(forest)) + len(gone) + np.where(np.arange(len(forest)) >= border, len(joined), 0)
+    moved = np.arange(len(forest)) + len(redundant) + np.where(np.arange(len(forest)) >= border, len(joined), 0)
     parent = np.where(forest.parent >= 0, moved[forest.parent], -1)
     core_rows = moved[border + target]
 
     def place(old: NDArray[np.generic], new: NDArray[np.generic]) -> NDArray[np.generic]:
-        return np.concatenate([new[gone], old[:border], new[joined], old[border:]])
+        return np.concatenate([new[redundant], old[:border], new[joined], old[border:]])
 
     similarity = score.astype(np.float32)
     old_ids, new_ids = np.array(forest.video_ids, dtype=object), np.array(ids, dtype=object)
@@ -88,11 +95,10 @@ def _with_rows(
 
 
 def forget_videos(forest: Forest, video_ids: Collection[str], vectors: Vectors | None = None) -> Forest:
-    """`forest` without the given videos; the others keep their order and, but for their neighbours, their clusters.
+    """`forest` without the given videos; the others keep their order, and except near deleted ones their clusters.
 
-    The place of a deleted video, and the merge that removed it, go to the one of its children that was removed last;
-    the other children are merged into that one. `rep_similarity` of those is computed from `vectors` of the videos
-    that stay, and null without them.
+    The child of a deleted video that was removed last takes its place in the order, and its merge; the other children
+    are merged into that child. Their `rep_similarity` is computed from `vectors`, and is null without them.
 
     Raises:
         ConfigError: a video is not in the forest.
@@ -100,16 +106,16 @@ def forget_videos(forest: Forest, video_ids: Collection[str], vectors: Vectors |
     row_of = {video_id: row for row, video_id in enumerate(forest.video_ids)}
     unknown = [video_id for video_id in video_ids if video_id not in row_of]
     if unknown:
-        raise ConfigError(f"{unknown[0]!r} is no video of the merge forest: nothing was forgotten.")
-    links = _Links(forest)
+        raise ConfigError(f"{unknown[0]!r} is not a video of the merge forest: nothing was changed.")
+    editable = _EditableForest(forest)
     for video_id in dict.fromkeys(video_ids):
-        links.delete(row_of[video_id])
-    result = links.forest()
+        editable.delete(row_of[video_id])
+    result = editable.forest()
     return result if vectors is None else _with_rep_similarity(result, vectors)
 
 
-class _Links:
-    """A forest whose rows can be deleted: a place in the order of removals holds a row (-1: deleted)."""
+class _EditableForest:
+    """A forest whose rows can be deleted; a place in the order of removals holds a row, or -1 if it was deleted."""
 
     def __init__(self, forest: Forest) -> None:
         self._forest = forest
@@ -119,36 +125,36 @@ class _Links:
         self._similarity, self._round = forest.similarity.copy(), forest.round.copy()
         self._rep_similarity = forest.rep_similarity.copy()
         self._children: dict[int, list[int]] = {}
-        for row, up in enumerate(forest.parent.tolist()):
-            if up >= 0:
-                self._children.setdefault(up, []).append(row)
+        for row, parent in enumerate(forest.parent.tolist()):
+            if parent >= 0:
+                self._children.setdefault(parent, []).append(row)
 
     def delete(self, row: int) -> None:
-        """Take `row` out; its last child takes its place."""
-        place, up = self._place_of[row], int(self._parent[row])
+        """Delete `row`; its last child takes its place."""
+        place, parent = self._place_of[row], int(self._parent[row])
         self._row_at[place] = -1
         siblings = self._children.pop(row, [])
-        if up >= 0:
-            self._children[up].remove(row)
+        if parent >= 0:
+            self._children[parent].remove(row)
         if not siblings:
             return
-        heir = max(siblings, key=lambda child: int(self._place_of[child]))
-        self._row_at[self._place_of[heir]] = -1
-        self._row_at[place], self._place_of[heir] = heir, place
-        self._similarity[heir], self._round[heir] = self._similarity[row], self._round[row]
-        self._link(heir, up)
+        successor = max(siblings, key=lambda child: int(self._place_of[child]))
+        self._row_at[self._place_of[successor]] = -1
+        self._row_at[place], self._place_of[successor] = successor, place
+        self._similarity[successor], self._round[successor] = self._similarity[row], self._round[row]
+        self._link(successor, parent)
         for child in siblings:
-            if child != heir:
-                self._link(child, heir)
+            if child != successor:
+                self._link(child, successor)
 
-    def _link(self, row: int, up: int) -> None:
-        self._parent[row] = up
+    def _link(self, row: int, parent: int) -> None:
+        self._parent[row] = parent
         self._rep_similarity[row] = np.nan
-        if up >= 0:
-            self._children.setdefault(up, []).append(row)
+        if parent >= 0:
+            self._children.setdefault(parent, []).append(row)
 
     def forest(self) -> Forest:
-        """The forest that is left."""
+        """The forest of the remaining rows."""
         rows = self._row_at[self._row_at >= 0]
         place = np.full(len(self._forest), -1)
         place[rows] = np.arange(len(rows))
@@ -165,7 +171,7 @@ class _Links:
 
 
 def _with_rep_similarity(forest: Forest, vectors: Vectors) -> Forest:
-    """Fill in the similarities of rows that got another parent."""
+    """Compute the similarities of rows that have a new parent."""
     rows = np.flatnonzero((forest.parent >= 0) & np.isnan(forest.rep_similarity))
     row_of = {video_id: row for row, video_id in enumerate(vectors.video_ids)}
     ids = forest.video_ids

@@ -25,7 +25,7 @@ def spherical_kmeans(
 ) -> NDArray[np.floating]:
     """[clusters, d] unit centres of `unit` [n, d], after `steps` Lloyd steps on at most `sample` rows.
 
-    The start is a seeded draw of rows; a centre that loses all rows stays where it is. `clusters` is cut to n.
+    The initial centres are a seeded draw of rows; a centre without rows keeps its place. There are at most n clusters.
     """
     generator = np.random.default_rng(seed)
     rows = np.arange(len(unit))
@@ -69,13 +69,13 @@ def nearest_several(block: Tensor, centres: Tensor, count: int) -> Tensor:
 
 
 def grouped_rows(group: Rows, groups: int) -> tuple[Rows, Rows]:
-    """Rows sorted by group (then by row), and [groups + 1] where each group begins."""
+    """Rows sorted by group (then by row), and [groups + 1] the position where each group begins."""
     order = np.argsort(group, kind="stable")
     return order, np.searchsorted(group[order], np.arange(groups + 1))
 
 
 def rank_in_group(group: Rows, key: NDArray[np.floating]) -> Rows:
-    """[n] place of each row in its group by rising `key`, from 0."""
+    """[n] rank of each row in its group by rising `key`, from 0."""
     order = np.lexsort((np.arange(len(group)), key, group))
     ordered = group[order]
     starts = np.flatnonzero(np.r_[True, np.diff(ordered) > 0])
@@ -87,7 +87,7 @@ def rank_in_group(group: Rows, key: NDArray[np.floating]) -> Rows:
 def _mean_directions(
     points: NDArray[np.floating], nearest: Rows, centres: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """Directions of the mean of each centre's rows; the old centre where there is none."""
+    """[k, d] directions of the mean of each centre's rows; the old centre if there are no rows or they cancel out."""
     order, borders = grouped_rows(nearest, len(centres))
     sums = np.zeros(centres.shape, np.float64)
     for start in range(0, len(order), _SUM_ROWS_AT_ONCE):

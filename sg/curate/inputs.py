@@ -1,4 +1,4 @@
-"""What a curator receives and what it returns."""
+"""What a curator receives, and what it returns."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The hashed order: which side of a round a video is on, decided by its id alone.
+"""The hashed order: the id of a video alone decides on which side of a round it is.
 
-So the result depends neither on the order of files nor on the machine, and a pair that merges otherwise touches only
-its own clusters (the order of the original makes every later split depend on every earlier score).
+So the result depends neither on the order of files nor on the machine. And if one pair merges differently, only its own
+clusters change; in the original ToMe, every later split depends on every earlier score.
 """
 
 import hashlib
@@ -37,6 +37,6 @@ def mix(keys: NDArray[np.uint64], round_number: int) -> NDArray[np.uint64]:
 
 
 def is_target_side(keys: NDArray[np.uint64], round_number: int) -> NDArray[np.bool_]:
-    """[N] True where a token is on the side that stays (B) in this round, False on the side that may merge (A)."""
+    """[N] True for tokens on the side that stays (B) in this round, False for those on the side that may merge (A)."""
     side: NDArray[np.bool_] = mix(keys, round_number) >> np.uint64(63) == 1
     return side

@@ -1,4 +1,4 @@
-"""The order in which videos go, and the merge forest that is made of it."""
+"""The order in which videos are removed, and the merge forest made from it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ _ROWS_AT_ONCE = 16_384
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Removals:
-    """Videos (rows of `Videos`) in the order in which they go.
+    """Videos (rows of `Videos`) in the order in which they are removed.
 
-    `video` [r] goes and is merged into `into` [r] (-1: into none), for a similarity of `similarity` [r] (NaN: none) in
-    round `round` [r] (`NO_ROUND`: none).
+    Attributes:
+        video: [r] the removed video.
+        into: [r] the video that it is merged into; -1 if it is not merged.
+        similarity: [r] the similarity that decided the merge; NaN if there was none.
+        round: [r] the round; `NO_ROUND` if there was none.
     """
 
     video: NDArray[np.int64]
@@ -38,13 +41,13 @@ class Removals:
 
     @staticmethod
     def plain(video: NDArray[np.int64]) -> Removals:
-        """Removals that say nothing but their order."""
+        """Removals without merges: nothing but an order."""
         count = len(video)
         return Removals(video, np.full(count, -1), np.full(count, np.nan), np.full(count, NO_ROUND))
 
     @staticmethod
     def join(parts: Sequence[Removals]) -> Removals:
-        """The removals of `parts`, one after the other."""
+        """The removals of `parts`, one after another."""
         parts = [Removals.none(), *parts]
         return Removals(
             np.concatenate([part.video for part in parts]),
@@ -55,7 +58,7 @@ class Removals:
 
 
 def forest_of(ids: Sequence[str], unit: NDArray[np.floating], removals: Removals, info: dict[str, Any]) -> Forest:
-    """The merge forest of `removals`, which hold every row of `ids` and `unit` [N, d] once."""
+    """The merge forest of `removals`, which contain every row of `ids` and `unit` [N, d] once."""
     merged = removals.into >= 0
     rep_similarity = np.full(len(removals), np.nan)
     rep_similarity[merged] = row_cosines(unit, removals.video[merged], removals.into[merged])
@@ -65,7 +68,7 @@ def forest_of(ids: Sequence[str], unit: NDArray[np.floating], removals: Removals
 def assemble_forest(
     ids: Sequence[str], removals: Removals, rep_similarity: NDArray[np.float64], info: dict[str, Any]
 ) -> Forest:
-    """The merge forest of `removals`; `rep_similarity` [N] are the cosines of the videos with what they merged into."""
+    """The merge forest of `removals`; `rep_similarity` [N] is each video's cosine with the one it is merged into."""
     place = np.empty(len(ids), np.int64)
     place[removals.video] = np.arange(len(ids))
     merged = removals.into >= 0
@@ -83,7 +86,7 @@ def assemble_forest(
 
 
 def row_cosines(unit: NDArray[np.floating], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[r] products of rows `first` and `second` of `unit`, in float64."""
+    """[r] float64 products of the rows `first` with the rows `second` of `unit`."""
     result = np.empty(len(first))
     for start in range(0, len(first), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)

@@ -1,4 +1,4 @@
-"""The command's work: find the inputs of a source, curate, describe and export its cores."""
+"""The work of the command: find the inputs of a source, curate, describe and export its cores."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class CurateInputs:
-    """What a curation of a source reads: its manifest, vectors, and captions where there are some."""
+class SourceFiles:
+    """The files of a source that its curation reads: manifest, vectors, and captions if there are any."""
 
     manifest: Manifest
     vectors: Path
@@ -41,11 +41,11 @@ class CurateInputs:
 
 
 def curate_data(config: CurateConfig) -> Path:
-    """Curate the source of `config`, or change its merge forest as asked; gives the path of the forest.
+    """Curate the source of `config`, or extend or reduce its merge forest; returns the path of the forest.
 
     Raises:
-        MissingInputError: there are no manifest or no vectors; the message names the command that makes them.
-        ConfigError: several sets of vectors or captions, and none is chosen.
+        MissingInputError: there is no manifest, or there are no vectors; the message names the command that makes them.
+        ConfigError: there are several sets of vectors or captions, and the config chooses none.
     """
     data: DataConfig = config.data
     inputs = find_inputs(config)
@@ -63,8 +63,8 @@ def curate_data(config: CurateConfig) -> Path:
     return path
 
 
-def find_inputs(config: CurateConfig) -> CurateInputs:
-    """The inputs of the curation; those of the demo world are made when they are missing."""
+def find_inputs(config: CurateConfig) -> SourceFiles:
+    """The inputs of the curation; those of the demo world are made if they are missing."""
     data: DataConfig = config.data
     manifest = read_manifest(make_manifest(data))
     embeddings, captions = Path(data.dir) / "embeddings", Path(data.dir) / "captions"
@@ -74,11 +74,11 @@ def find_inputs(config: CurateConfig) -> CurateInputs:
     if vectors is None:
         raise MissingInputError(f"There are no vectors of data={data.name}: run `python -m sg.embed data={data.name}`.")
     texts = _only(captions, "captions.parquet", config.captioner, "captioner")
-    return CurateInputs(manifest, vectors, texts / "captions.parquet" if texts else None)
+    return SourceFiles(manifest, vectors, texts / "captions.parquet" if texts else None)
 
 
 def _only(folder: Path, file: str, name: str | None, key: str) -> Path | None:
-    """The folder called `name` in `folder`, or without a name the only one that holds `file`; None for none."""
+    """The folder called `name` in `folder`, or without a name the only one that holds `file`; None if none does."""
     if name:
         return folder / name
     found = sorted(path.parent for path in folder.glob(f"*/{file}"))
@@ -89,7 +89,7 @@ def _only(folder: Path, file: str, name: str | None, key: str) -> Path | None:
 
 
 def _make_inputs(data: DataConfig) -> None:
-    """Caption and embed the data with the commands for that: a step does not import another."""
+    """Caption and embed the data by running the commands of those steps: a step does not import another."""
     for step in ("sg.caption", "sg.embed"):
         log.info("curation: %s comes first", step)
         done = subprocess.run([sys.executable, "-m", step, *data.command_words], stdout=subprocess.DEVNULL, check=False)
@@ -99,8 +99,8 @@ def _make_inputs(data: DataConfig) -> None:
             )
 
 
-def _describe(config: CurateConfig, inputs: CurateInputs, folder: Path) -> None:
-    """Numbers and lists of the cores that the config names, and a summary in the log."""
+def _describe(config: CurateConfig, inputs: SourceFiles, folder: Path) -> None:
+    """Write statistics and lists of the cores that the config names, and log a summary."""
     forest = read_forest(folder / FOREST_FILE)
     sizes = [size for size in _sizes(config.scales, config.data, len(forest)) if size <= len(forest)]
     most = config.curator.most_in_memory
@@ -127,6 +127,6 @@ def _export(config: CurateConfig, forest: Forest, folder: Path) -> None:
 
 
 def _sizes(scales: list[str], data: DataConfig, available: int) -> list[int]:
-    """Videos that scales stand for; `all` is every video."""
+    """The numbers of videos that scales stand for; `all` is every video."""
     numbers = [parse_scale(scale) for scale in scales]
     return [available if number is None else number * data.captions_per_k // 1000 for number in numbers]

@@ -1,4 +1,4 @@
-"""What is done with a finished curation: numbers, lists, later videos, deleted videos."""
+"""Work on a finished curation: statistics of cores, new videos, deleted videos."""
 
 from __future__ import annotations
 
@@ -36,10 +36,16 @@ def describe_cores(
     sources: Mapping[str, str] | None = None,
     families: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write `statistics.json` beside the forest in `out_folder` (`sg.curate.describe.statistics`), unless it is there.
+    """Write `statistics.json` beside the forest in `out_folder`, unless it exists with the same identity.
 
-    `benchmark_folder` holds the vectors of a benchmark's videos, made by the same embedder, to look for contamination;
-    `sources` maps video ids to their source, `families` to their family of near-duplicates where that is known.
+    Args:
+        out_folder: folder of the merge forest.
+        vectors_folder: the vectors of its videos.
+        sizes: core sizes to describe.
+        settings: see `sg.curate.describe.statistics`.
+        benchmark_folder: vectors of a benchmark's videos by the same embedder, which are searched for in the cores.
+        sources: video id -> source.
+        families: video id -> family of near-duplicates, if known.
     """
     from sg.curate.changes import unit_of_forest
     from sg.curate.describe.contamination import contamination
@@ -78,7 +84,7 @@ def describe_source(
     *,
     benchmark_folder: Path | None = None,
 ) -> Path:
-    """`describe_cores` with the sources and families that the manifest tells; one process at a time does the work."""
+    """`describe_cores` with the sources and families in the manifest, under the lock of the folder."""
     records = list(manifest.records())
     sources = {record.video_id: record.source for record in records}
     families = {record.video_id: family for record in records if (family := json.loads(record.extra).get("family"))}
@@ -104,9 +110,10 @@ def extend_curation(
     wanted: Sequence[str] | None = None,
     missing: Literal["error", "skip"] = "error",
 ) -> Path:
-    """Add the videos that have a vector but no row to the forest in `out_folder`, see `extend_forest`.
+    """Add the videos that have a vector but no row to the forest in `out_folder`; see `extend_forest`.
 
-    From then on the forest counts as curated from the present vectors; `extends` in its info names the one before.
+    The new forest gets the identity of a curation of the present vectors, so that later commands reuse it. `extends` in
+    its info is the content hash of the forest before.
     """
     from sg.curate.changes import extend_forest
 
@@ -131,21 +138,21 @@ def forget_in_curation(
     wanted: Sequence[str] | None = None,
     missing: Literal["error", "skip"] = "error",
 ) -> Path:
-    """Take videos out of the forest in `out_folder`, see `forget_videos`; take them out of manifest and vectors first.
+    """Remove videos from the forest in `out_folder`; see `forget_videos`. Remove them from manifest and vectors first.
 
-    From then on the forest counts as curated from the present vectors.
+    The new forest gets the identity of a curation of the present vectors, so that later commands reuse it.
     """
     from sg.curate.changes import forget_videos
 
     work = curation_identity(config, vectors_folder, captions_for(config, captions_path), wanted, missing)
     with file_lock(out_folder / ".lock"):
         forest = read_forest(out_folder / FOREST_FILE)
-        left = forget_videos(forest, video_ids, read_vectors(vectors_folder))
-        return _replace(out_folder, left, work, {"forgotten": len(forest) - len(left)})
+        remaining = forget_videos(forest, video_ids, read_vectors(vectors_folder))
+        return _replace(out_folder, remaining, work, {"forgotten": len(forest) - len(remaining)})
 
 
 def _replace(out_folder: Path, forest: Forest, work: Identity, note: dict[str, Any]) -> Path:
-    """Write a changed forest; `note` joins the changes that `curation.json` lists."""
+    """Write a changed forest; `note` is appended to the changes that `curation.json` lists."""
     path = out_folder / CURATION_FILE
     report = read_json(path) if path.is_file() else {}
     report |= {"fingerprint": work.name, **made_by(work)}

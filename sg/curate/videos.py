@@ -1,4 +1,4 @@
-"""The videos that a curator works on: ids, unit vectors and caption lengths in one canonical order."""
+"""The videos that a curator works on: ids, unit vectors and caption lengths, in one canonical order."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _ROWS_AT_ONCE = 16_384
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Videos:
-    """Input of a curator, N videos of dim d; ties anywhere go to the lower row.
+    """Input of a curator: N videos with vectors of length d. Ties anywhere go to the lower row.
 
     Attributes:
         ids: video ids; sorted by `keys`, except in `reference` order (that of the vectors).
         keys: [N] uint64 hash of each id.
         unit: [N, d] float32 or float64 vectors of length 1.
-        family: [N] lowest row whose stored vector has the same bits.
-        caption_length: [N] characters of each caption, 0 where there is none.
+        family: [N] lowest row whose stored vector is bitwise the same.
+        caption_length: [N] characters of each caption, 0 if there is none.
     """
 
     ids: list[str]
@@ -50,8 +50,16 @@ def load_videos(
 ) -> Videos:
     """Bring stored vectors into canonical order and to unit length; the given matrix is not changed.
 
+    Args:
+        vectors: the stored vectors.
+        captions: texts by video id, if there are any.
+        seed: keys the hash of ids.
+        order: `hashed` and `shuffled` sort by the hash of the id, `reference` keeps the order of the vectors.
+        dtype: `float32` or `float64`.
+        center: subtract the mean vector first.
+
     Raises:
-        ConfigError: keys clash, or `center` leaves a video without a direction.
+        ConfigError: two ids have the same hash, or `center` leaves a video without a direction.
     """
     keys = video_keys(vectors.video_ids, seed)
     rows = np.arange(len(keys)) if order == "reference" else np.argsort(keys)
@@ -66,7 +74,7 @@ def load_videos(
 
 
 def unit_rows(matrix: NDArray[np.floating], in_place: bool = False) -> NDArray[np.floating]:
-    """[n, d] rows scaled to length 1, norms taken in float64; a zero row stays zero."""
+    """[n, d] rows scaled to length 1, with norms in float64; a zero row stays zero."""
     result = matrix if in_place else matrix.copy()
     for start in range(0, len(result), _ROWS_AT_ONCE):
         block = result[start : start + _ROWS_AT_ONCE]
@@ -76,7 +84,7 @@ def unit_rows(matrix: NDArray[np.floating], in_place: bool = False) -> NDArray[n
 
 
 def exact_families(stored: NDArray[np.floating]) -> NDArray[np.int64]:
-    """[N] the lowest row with bitwise the same vector, which is the row itself for a vector that appears once."""
+    """[N] the lowest row with bitwise the same vector: the row itself if the vector appears once."""
     first: dict[bytes, int] = {}
     hashes = (hashlib.blake2b(row.data, digest_size=16).digest() for row in np.ascontiguousarray(stored))
     return np.array([first.setdefault(digest, row) for row, digest in enumerate(hashes)], dtype=np.int64)

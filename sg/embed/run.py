@@ -100,13 +100,13 @@ def _check_settings(parts: Sequence[Part], folder: Path, config: EmbedderConfig)
     changes = next((found for part in parts if (found := other_settings(folder, part))), None)
     if changes is None:
         return
-    told = "; ".join(map(_difference, changes))
+    differing = "; ".join(map(_difference, changes))
     if config.protects_vectors:
         raise ConfigError(
-            f"{folder} holds vectors of other settings ({told}): give the new ones another name "
+            f"{folder} holds vectors of other settings ({differing}): give the new ones another name "
             "(embedder.name=NAME), or replace the existing ones (embedder.replace=true)."
         )
-    log.warning("The vectors in %s are made again, because their settings differ (%s).", folder, told)
+    log.warning("The vectors in %s are made again, because their settings differ (%s).", folder, differing)
 
 
 def _difference(change: Change) -> str:

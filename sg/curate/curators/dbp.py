@@ -20,16 +20,16 @@ from sg.curate.videos import Videos
 
 @dataclass
 class DbpConfig(CuratorConfig):
-    """Density-based pruning (arXiv 2401.04578): de-duplicate, then give wide and lonely cells larger quotas.
+    """Density-based pruning (arXiv 2401.04578): de-duplicate, then give wide and isolated cells larger quotas.
 
     Attributes:
         name: folder of the result.
         seed: draws the initial centres.
         cells: k-means cells; fewer for small corpora.
-        dedup_share: share of the videos that de-duplication (SemDeDup) leaves.
+        dedup_share: share of the videos that remains after de-duplication (SemDeDup).
         dedup_keep: `keep` of the de-duplication.
-        neighbours: centres whose mean distance tells how lonely a cell is.
-        temperature: of the softmax over (distance within x distance between); small favours wide cells more.
+        neighbours: nearest centres whose mean distance measures how far a cell is from others.
+        temperature: of the softmax over (distance within x distance between); small values favour wide cells more.
         keep: which videos of a cell stay longest.
         steps: Lloyd steps.
     """
@@ -54,23 +54,23 @@ class DbpConfig(CuratorConfig):
 
 @CURATORS.register("dbp", DbpConfig)
 def curate_by_density(inputs: CuratorInputs, config: DbpConfig) -> Curated:
-    """Density-based pruning of all videos, see `dbp_removals`."""
+    """Density-based pruning of all videos; see `dbp_removals`."""
     videos = inputs.read_videos(config.seed)
     return Curated.of(videos, dbp_removals(videos, config))
 
 
 def dbp_removals(videos: Videos, config: DbpConfig) -> Removals:
-    """What SemDeDup removes, then the rest so that at each size every cell has its quota."""
+    """The removals of SemDeDup first, then the remaining videos so that at each size every cell has its quota."""
     dedup = SemDedupConfig(seed=config.seed, cells=config.cells, keep=config.dedup_keep, steps=config.steps)
-    gone, left = split_after_dedup(videos, dedup, config.dedup_share)
-    unit = videos.unit[left]
-    cells = cell_count(len(left), config.cells)
+    removed, remaining = split_after_dedup(videos, dedup, config.dedup_share)
+    unit = videos.unit[remaining]
+    cells = cell_count(len(remaining), config.cells)
     centres = spherical_kmeans(unit, cells, seed=config.seed % 2**32, steps=config.steps, sample=256 * cells)
     cell, cosine = nearest_centres(unit, centres)
     weight = cell_weights(centres, cell, cosine, config)
     rank = rank_in_group(cell, cosine if config.keep == "hard" else -cosine)
     entry = entry_sizes(weight, np.bincount(cell, minlength=len(centres)), cell, rank)
-    return Removals.join([gone, Removals.plain(left[np.lexsort((left, entry))[::-1]])])
+    return Removals.join([removed, Removals.plain(remaining[np.lexsort((remaining, entry))[::-1]])])
 
 
 def cell_weights(
@@ -80,19 +80,19 @@ def cell_weights(
     sizes = np.bincount(cell, minlength=len(centres))
     within = np.bincount(cell, weights=1.0 - cosine.astype(np.float64), minlength=len(centres)) / np.maximum(sizes, 1)
     between = np.sort(1.0 - centres.astype(np.float64) @ centres.T, axis=1)[:, 1 : config.neighbours + 1]
-    lonely = between.mean(axis=1) if between.shape[1] else np.ones(len(centres))
-    logits = np.where(sizes > 0, within * lonely / config.temperature, -np.inf)
+    isolation = between.mean(axis=1) if between.shape[1] else np.ones(len(centres))
+    logits = np.where(sizes > 0, within * isolation / config.temperature, -np.inf)
     shares: NDArray[np.float64] = np.exp(logits - logits.max())
     shares /= shares.sum()
     return shares
 
 
 def entry_sizes(weight: NDArray[np.float64], sizes: Rows, cell: Rows, rank: Rows) -> NDArray[np.float64]:
-    """[n] the core size from which on each row is in the core; rows of a cell enter in the order of their `rank`.
+    """[n] the smallest core size at which each row is in the core; rows of a cell enter in the order of their `rank`.
 
     The quotas x of a core of size n are those nearest to n * weight (least squares) under sum x = n and x <= sizes:
     x_j = min(sizes_j, n weight_j + shift(n)). The shift only grows with n, so the cores are nested. It is linear
-    between the sizes at which a cell fills up, so following it from cell to cell is enough.
+    between the sizes at which a cell becomes full, so the loop goes from one full cell to the next.
     """
     breaks, shifts = [0.0], [0.0]
     open_cells = sizes > 0

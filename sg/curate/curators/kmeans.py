@@ -1,4 +1,4 @@
-"""k-means with as many clusters as videos to keep."""
+"""k-means with as many clusters as videos to keep: the obvious alternative to ToMe."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class KMeansConfig(CuratorConfig):
     Attributes:
         name: folder of the result.
         seed: draws the initial centres.
-        rungs: sizes that get a clustering of their own, each on what the size before kept; then halves down to 1.
-            Sizes between keep the videos nearest to their centre.
+        rungs: sizes that get a clustering of their own, each on the videos of the size before; then halves down to 1.
+            Sizes in between keep the videos nearest to their centre.
         rungs_of: size of the corpus that `rungs` are meant for; other corpora take the same proportions.
         steps: Lloyd steps of a clustering.
-        largest_flat: clusterings of more clusters have two levels, which costs a small part of a flat one.
+        largest_flat: a clustering with more clusters has two levels, which costs a small part of a flat one.
     """
 
     name: str = field(default="kmeans", metadata=NOT_IDENTITY)
@@ -45,27 +45,27 @@ class KMeansConfig(CuratorConfig):
 
 @CURATORS.register("kmeans", KMeansConfig)
 def curate_by_kmeans(inputs: CuratorInputs, config: KMeansConfig) -> Curated:
-    """k-means over all videos, see `kmeans_removals`."""
+    """k-means over all videos; see `kmeans_removals`."""
     videos = inputs.read_videos(config.seed)
     return Curated.of(videos, kmeans_removals(videos, config))
 
 
 def kmeans_removals(videos: Videos, config: KMeansConfig) -> Removals:
-    """From rung to rung, videos that are not the nearest to their centre go, those farthest from it first."""
-    alive, parts = np.arange(len(videos)), []
+    """From rung to rung, all videos but the nearest to each centre are removed, those farthest from it first."""
+    remaining, parts = np.arange(len(videos)), []
     for number, size in enumerate(ladder(config, len(videos))):
-        if size >= len(alive):
+        if size >= len(remaining):
             continue
-        label, cosine = cluster(videos.unit[alive], size, config)
+        label, cosine = cluster(videos.unit[remaining], size, config)
         kept = nearest_of_each(label, cosine)
         keeper = np.full(int(label.max()) + 1, -1)
         keeper[label[kept]] = kept
-        gone = np.setdiff1d(np.arange(len(alive)), kept)
-        gone = gone[np.argsort(cosine[gone], kind="stable")]
-        into, similarity = alive[keeper[label[gone]]], cosine[gone].astype(np.float64)
-        parts.append(Removals(alive[gone], into, similarity, np.full(len(gone), number)))
-        alive = alive[np.sort(kept)]
-    return Removals.join([*parts, Removals.plain(alive[::-1])])
+        removed = np.setdiff1d(np.arange(len(remaining)), kept)
+        removed = removed[np.argsort(cosine[removed], kind="stable")]
+        into, similarity = remaining[keeper[label[removed]]], cosine[removed].astype(np.float64)
+        parts.append(Removals(remaining[removed], into, similarity, np.full(len(removed), number)))
+        remaining = remaining[np.sort(kept)]
+    return Removals.join([*parts, Removals.plain(remaining[::-1])])
 
 
 def ladder(config: KMeansConfig, videos: int) -> list[int]:

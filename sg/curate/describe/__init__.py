@@ -1,1 +1,1 @@
-"""What a finished curation looks like: numbers, the map of the space, lists of a core, overlap with a benchmark."""
+"""Descriptions of a finished curation: statistics, a map of the embedding space, lists of a core, contamination."""

@@ -25,10 +25,10 @@ def contamination(
     sizes: Sequence[int],
     settings: StatisticsSettings,
 ) -> dict[str, Any]:
-    """How many benchmark videos have a near-duplicate in each core, and the closest pairs, as plain data.
+    """The number of benchmark videos with a near-duplicate in each core, and the closest pairs, as plain data.
 
-    `unit` are [N, d] unit vectors of the forest's rows. Each pair says the largest size whose core no longer holds the
-    corpus video: a core of at most `gone_below` videos is free of it.
+    `unit` are [N, d] unit vectors of the rows of the forest. `gone_below` of a pair is the largest size whose core does
+    not contain the corpus video.
 
     Raises:
         DataError: the two sets of vectors have different dims.

@@ -1,4 +1,4 @@
-"""A map of the embedding space: two principal components of a sample of the videos, with the cores they are in."""
+"""A map of the embedding space: two principal components of a sample of the videos, with the cores they belong to."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ROWS_AT_ONCE = 4096
 def embedding_map(
     forest: Forest, unit: NDArray[np.floating], sizes: Sequence[int], sample: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """`points` [x, y, smallest of `sizes` whose core holds the video, 0 for none] of the rows `sample`, and a `note`.
+    """`points` [x, y, smallest of `sizes` whose core holds the video, or 0] for the rows `sample`, and a `note`.
 
-    `unit` are [N, d] unit vectors of the forest's rows. Components are those of the sample, with the sign that makes
-    their largest weight positive; they are fitted once, so that all cores share one map.
+    `unit` are [N, d] unit vectors of the rows of the forest. The components are computed once from the sample, so that
+    all cores share one map; their sign makes the largest weight positive.
     """
     place, explained = principal_plane(unit[sample])
     bounds = np.array(sorted(sizes), dtype=np.int64)
@@ -34,7 +34,7 @@ def embedding_map(
 def principal_plane(rows: NDArray[np.floating]) -> tuple[NDArray[np.float64], tuple[float, float]]:
     """[n, 2] coordinates of `rows` [n, d] along their first two principal components, and the share each explains.
 
-    With fewer than two dimensions or rows the coordinates that there are none of are zero.
+    With fewer than two dimensions or rows, the undefined coordinates are zero.
     """
     centre = rows.mean(axis=0, dtype=np.float64) if len(rows) else np.zeros(rows.shape[1])
     scatter = np.zeros((rows.shape[1], rows.shape[1]))

@@ -11,9 +11,9 @@ from sg.core.files import atomic_path, write_text
 
 
 def export_core(forest: Forest, size: int, folder: Path) -> tuple[Path, Path]:
-    """Write `core-<size>.txt` (an id a line) and `core-<size>.parquet` (`video_id`, `cluster_size`, `cluster_id`).
+    """Write `core-<size>.txt` (one id per line) and `core-<size>.parquet` (`video_id`, `cluster_size`, `cluster_id`).
 
-    Both list the video that is removed last first. A cluster's id is its survivor's, which is the row's own.
+    Both start with the video that is removed last. The id of a cluster is the id of its survivor, hence of the row.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

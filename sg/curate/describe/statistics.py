@@ -1,7 +1,7 @@
-"""What the cores of a forest are like, in numbers that the report reads from `statistics.json`.
+"""Statistics of the cores of a forest, which the report reads from `statistics.json`.
 
 Coverage is the cosine of a video to the core; diversity is the share of core members without a near-duplicate in it,
-and the number of near-duplicate families it holds. Every number has its counterpart for a random draw of equal size.
+and the number of near-duplicate families it holds. Each number is also computed for a random draw of equal size.
 """
 
 from __future__ import annotations
@@ -31,10 +31,16 @@ _BINS_PER_UNIT = 50
 
 @dataclass(frozen=True, slots=True)
 class StatisticsSettings:
-    """How the numbers are taken: `sample` videos (evenly spaced in hashed order) stand for all where there are more.
+    """How the statistics are computed.
 
-    `near_duplicate` is the cosine above which two videos count as near-duplicates; `listed` the length of lists;
-    `map_points` the number of videos on the map.
+    Attributes:
+        sample: if there are more videos than this, a sample of this size represents them (evenly spaced in hashed
+            order).
+        near_duplicate: cosine above which two videos count as near-duplicates.
+        listed: length of lists.
+        map_points: number of videos on the map.
+        seed: of the random draw and the sample.
+        device: `auto`, cpu or cuda.
     """
 
     sample: int = 4096
@@ -61,8 +67,8 @@ def core_statistics(
         unit: [N, d] unit vectors of its rows.
         sizes: core sizes.
         settings: sample, threshold, seed of the random draw.
-        families: video id -> its family of near-duplicates, where the truth is known.
-        sources: video id -> source, for the mix.
+        families: video id -> family of near-duplicates, if the truth is known.
+        sources: video id -> source, for the shares of the sources.
     """
     sizes = sorted({size for size in sizes if 0 < size <= len(forest)})
     keys = video_keys(forest.video_ids, settings.seed)
@@ -70,8 +76,8 @@ def core_statistics(
     sample = by_key[:: max(1, len(forest) // settings.sample)]
     last_removed_first = np.arange(len(forest))[::-1]
     on_map = by_key[:: max(1, -(-len(forest) // settings.map_points))]
-    probe = _Probe(unit, sample, settings)
-    curated, drawn = probe.cores(last_removed_first, sizes), probe.cores(by_key, sizes)
+    meter = _CoreMeter(unit, sample, settings)
+    curated, drawn = meter.cores(last_removed_first, sizes), meter.cores(by_key, sizes)
     labels = None if families is None else [families.get(video_id) for video_id in forest.video_ids]
     cores = []
     for position, size in enumerate(sizes):
@@ -92,15 +98,15 @@ def core_statistics(
     }
 
 
-class _Probe:
-    """Measures nested cores with the same sample of videos."""
+class _CoreMeter:
+    """Measures nested cores against the same sample of videos."""
 
     def __init__(self, unit: NDArray[np.floating], sample: Rows, settings: StatisticsSettings) -> None:
         self._unit, self._sample, self._settings = unit, sample, settings
         self._device = choose_device(settings.device)
 
     def cores(self, order: Rows, sizes: Sequence[int]) -> list[dict[str, Any]]:
-        """For the first n rows of `order`, for each of the rising `sizes`: coverage and duplicates."""
+        """Coverage and duplicates of the first n rows of `order`, for each n of the rising `sizes`."""
         best = np.full(len(self._sample), -np.inf)
         results, done = [], 0
         for size in sizes:
@@ -115,7 +121,7 @@ class _Probe:
         return results
 
     def _highest(self, rows: Rows, others: Rows, without_self: bool = False) -> NDArray[np.float64]:
-        """[n] highest cosine of each of `rows` to one of `others` (-inf where there is none)."""
+        """[n] highest cosine of each of `rows` to one of `others`; -inf if there is none."""
         result = torch.full((len(rows),), -torch.inf, device=self._device)
         with full_precision():
             for start in range(0, len(others), _COLUMNS_AT_ONCE):
@@ -135,7 +141,7 @@ class _Probe:
 
 
 def removal_curve(forest: Forest) -> list[list[float]]:
-    """[number of videos left, similarity of the merge] of some hundred merges, from the first to the last."""
+    """[number of remaining videos, similarity of the merge] for a few hundred merges, from the first to the last."""
     merged = np.flatnonzero(~np.isnan(forest.similarity))
     rows = merged[np.unique(np.linspace(0, len(merged) - 1, _CURVE_POINTS).astype(int))] if len(merged) else merged
     return [[len(forest) - row - 1, round(float(forest.similarity[row]), 6)] for row in rows.tolist()]
@@ -144,7 +150,7 @@ def removal_curve(forest: Forest) -> list[list[float]]:
 def _cluster_numbers(
     forest: Forest, unit: NDArray[np.floating], size: int, sample: Rows, settings: StatisticsSettings
 ) -> dict[str, Any]:
-    """Sizes of the clusters, the cut, cosines to the own survivor, and the clusters that hold unlike videos."""
+    """Sizes of the clusters, the cut, cosines to the survivors, and the clusters with the least similar videos."""
     owner = forest.assignment(size)
     counts = np.bincount(owner[owner >= 0], minlength=len(forest))[len(forest) - size :]
     assigned = sample[owner[sample] >= 0]
@@ -172,7 +178,7 @@ def _has_clusters(forest: Forest) -> bool:
 
 
 def _least_alike(forest: Forest, unit: NDArray[np.floating], owner: Rows, listed: int) -> list[dict[str, Any]]:
-    """The clusters with the lowest cosine of a member to the survivor, the worst first."""
+    """The clusters with the lowest cosine between a member and the survivor, the lowest first."""
     rows = np.flatnonzero((owner >= 0) & (owner != np.arange(len(owner))))
     cosine = np.empty(len(rows))
     for start in range(0, len(rows), _COLUMNS_AT_ONCE):
@@ -194,7 +200,7 @@ def _least_alike(forest: Forest, unit: NDArray[np.floating], owner: Rows, listed
 
 
 def _merges(forest: Forest, rows: range, listed: int) -> list[dict[str, Any]]:
-    """The merges of the first of `rows`: on the one side of a cut they were made, on the other both videos stay."""
+    """The merges of the first of `rows`. Merges before a cut were carried out; for those after it, both videos stay."""
     return [
         {
             "video_id": forest.video_ids[row],
@@ -213,7 +219,7 @@ def _histogram(counts: Rows) -> list[list[int]]:
 
 
 def _shares_of(cosine: NDArray[np.floating]) -> list[list[float]]:
-    """[lower end of a bin of 0.02, share of the values] of the bins from the lowest value up to 1."""
+    """[lower end of a bin of width 0.02, share of the values] for the bins from the lowest value up to 1."""
     if not len(cosine):
         return []
     bins = np.clip(np.floor(np.asarray(cosine, np.float64) * _BINS_PER_UNIT), -_BINS_PER_UNIT, _BINS_PER_UNIT - 1)

@@ -1,1 +1,1 @@
-"""Best matches between two sets of unit vectors: exact, by a bound, within cells, or by faiss."""
+"""Best matches between two sets of unit vectors: exact, with a bound, within cells, or with faiss."""

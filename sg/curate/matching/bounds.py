@@ -1,8 +1,9 @@
-"""A bound on cosines from some principal components, which rules out nearly all pairs before they are computed.
+"""An upper bound on cosines from some principal components, which excludes nearly all pairs before full products.
 
-With y the first p components of a unit vector and rho the length of the rest, the cosine of two vectors is at most
-y_a . y_b + rho_a rho_b. Appending rho as a last column makes the bound one short product; pairs whose bound beats what
-the row has already are computed in full, in compiled code (plain tensor indexing would be slower than computing all).
+Let y be the first p components of a unit vector and rho the length of the rest. By Cauchy-Schwarz, the cosine of two
+vectors is at most y_a . y_b + rho_a rho_b. With rho appended as a last column, the bound is one short product. Only
+pairs whose bound exceeds the best score of the row so far are computed in full. That loop is compiled (numba), because
+indexing tensors pair by pair would be slower than computing all products.
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ from torch import Tensor
 from sg.curate.matching.exact import Candidates
 
 _SLACK = np.float32(1e-5)
-"""More than all rounding errors of bounds and products (each below 1e-6) and the near-tie width together."""
+"""More than the sum of all rounding errors of bounds and products (each below 1e-6) and the width of a near tie.
+
+A pair within the slack of the best score is computed in full, so every near tie is seen.
+"""
 _BASIS_ROWS = _ROWS_AT_ONCE = 8192
 _GROUP = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """Of n source rows: `best` and `second` score float32 [n], `target` int64 [n] (the row that gave the best).
+    """For n source rows: `best` and `second` score float32 [n], `target` int64 [n] (the row with the best score).
 
-    `level` [n] is what a bound must exceed to be worth a full product. A second best further than the slack below the
-    best may be missed: the lead is then said too large, but is wider than a near tie all the same.
+    `level` [n] is the value that a bound must exceed to be worth a full product. A second best that lies more than the
+    slack below the best may be missed. The lead is then too large, but it is wider than a near tie in either case, so
+    the decision does not change.
     """
 
     best: NDArray[np.float32]
@@ -45,11 +50,18 @@ class Found:
         return Found(low, low.copy(), low.copy(), np.zeros(count, np.int64))
 
     def candidates(self) -> Candidates:
-        """Candidates of all rows; one that was compared with nothing has lead 0."""
+        """Candidates of all rows; a row that was compared with nothing has lead 0."""
         return Candidates(self.target, self.best - self.second)
 
     def compare(self, bounds: Tensor, sources: Tensor, rows: NDArray[np.int64], targets: Tensor, first: int) -> None:
-        """Compare `sources[rows]` with `targets` [m, d], whose first is called `first`, where `bounds` [n, m] allow.
+        """Compare `sources[rows]` with `targets` where `bounds` allow a better score than the present one.
+
+        Args:
+            bounds: [n, m] upper bounds of the scores.
+            sources: [N, d] all source rows of the block.
+            rows: [n] the rows of `sources` that `bounds` is about.
+            targets: [m, d] consecutive target rows.
+            first: row number of the first of them.
 
         All tensors are float32 on the CPU.
         """
@@ -66,9 +78,9 @@ def principal_basis(unit: NDArray[np.floating], dims: int) -> Tensor:
 
 
 def with_rest(rows: Tensor, basis: Tensor) -> Tensor:
-    """[n, p + 1] float32 coordinates of unit rows in `basis` [d, p], and the length of what they leave out.
+    """[n, p + 1] float32 coordinates of unit rows [n, d] in `basis` [d, p], and the length of the rest.
 
-    The length is rounded up by what float32 coordinates may lose.
+    The length is rounded up by what float32 coordinates may lose, so that the bound stays an upper bound.
     """
     parts = []
     for start in range(0, len(rows), _ROWS_AT_ONCE):
@@ -80,10 +92,10 @@ def with_rest(rows: Tensor, basis: Tensor) -> Tensor:
 
 
 def in_stripes(search: Callable[[slice], None], rows: int, stripe: int) -> None:
-    """Call `search` with slices of `stripe` rows, as many at a time as torch has threads.
+    """Call `search` with slices of `stripe` rows, with one worker thread per torch thread.
 
-    One torch thread a worker: products this small do not gain from more, and idle ones would spin. The setting reaches
-    beyond the thread that makes it, so it is put back.
+    Each worker uses one torch thread: products this small do not gain from more, and idle threads would spin. The
+    setting applies to the whole process, so it is restored at the end.
     """
     threads = torch.get_num_threads()
     try:
@@ -95,11 +107,12 @@ def in_stripes(search: Callable[[slice], None], rows: int, stripe: int) -> None:
 
 @numba.njit(fastmath=True, cache=True, nogil=True)
 def _scan(bounds, sources, rows, targets, first, level, best, second, target):  # type: ignore[no-untyped-def]
-    """Compute in full the pairs whose bound is above the row's level; keep best, second best and target."""
+    """Compute in full the pairs whose bound exceeds the row's level; update best, second best and target."""
     for i in range(bounds.shape[0]):
         row = rows[i]
         for start in range(0, bounds.shape[1], _GROUP):
             group = bounds[i, start : start + _GROUP]
+            # This first loop has no branch, so the compiler vectorises it; nearly all groups end here.
             above = np.int32(0)
             for j in range(len(group)):
                 above += np.int32(group[j] > level[row])

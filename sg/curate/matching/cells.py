@@ -1,7 +1,7 @@
 """Candidates from cells: each source row is compared with the target rows of its nearest k-means cells only.
 
-The rows that probe a cell are compared with it together: scores are those of the exact matcher, only the set of
-candidates is partial.
+All rows that probe a cell are compared with it in one product. The scores are those of the exact matcher; only the set
+of candidates is partial.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _STRIPE_ROWS = 16_384
 
 
 class Cells:
-    """Centres for a run, trained on its videos; trained again (fewer of them) when the targets have halved.
+    """Cell centres for a run, trained on its videos; retrained with fewer centres when the targets have halved.
 
-    They depend on the videos and on the number of targets only, so a run that is taken up finds the same ones.
+    They depend only on the videos and the number of targets, so a resumed run computes the same centres.
     """
 
     def __init__(self, unit: NDArray[np.floating], rows_per_cell: int, seed: int) -> None:
@@ -44,10 +44,10 @@ class Cells:
 
 
 class CellMatcher:
-    """Compares source rows with the rows of `b` [m, d] in their `probed` nearest cells, by one product a cell.
+    """Compares source rows with the rows of `b` [m, d] in their `probed` nearest cells, in one product per cell.
 
-    With the `basis` [d, p] of a bound (float32 on the CPU only) nearly all pairs are ruled out by a shorter product
-    first; the result is the same.
+    With the `basis` [d, p] of a bound (float32 on the CPU only), a shorter product first excludes nearly all pairs; the
+    result is the same.
     """
 
     def __init__(self, b: Tensor, centres: NDArray[np.floating], probed: int, basis: Tensor | None = None) -> None:
@@ -83,7 +83,7 @@ class CellMatcher:
         found, bounds_of_block = Found.nothing(len(block)), with_rest(block, basis)
 
         def search(stripe: slice) -> None:
-            # The nearest cell alone comes first: what is found there rules out nearly all of the others.
+            # The nearest cell comes first and alone: its scores exclude nearly all pairs of the other cells.
             for ranks in (slice(0, 1), slice(1, None)):
                 for cell, rows in self._visits(probes[stripe, ranks]):
                     rows += stripe.start
@@ -96,10 +96,8 @@ class CellMatcher:
         return found.candidates()
 
     def _visits(self, probes: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """The cells that hold something and are named in `probes` [n, P], as slices of the sorted targets.
-
-        With each come the rows that name it.
-        """
+        """For each nonempty cell in `probes` [n, P]: its slice of the sorted targets, and the rows that probe it."""
+        # One sort of all probes by cell yields the rows of every cell, in rising order.
         flat = probes.flatten()
         order = torch.argsort(flat, stable=True)
         rows = torch.div(order, max(1, probes.shape[1]), rounding_mode="floor")

@@ -1,9 +1,9 @@
-"""Best matches between two sets of unit vectors, exactly, in memory that grows with their length only.
+"""Exact best matches between two sets of unit vectors; memory grows with the number of rows, not of pairs.
 
-Candidates come from blocked float32 products, whose error is below 1e-6. So a row whose best lead is smaller than
-`NEAR_TIE` is compared again in float64, and every score handed on is a float64 product: block size, threads, device
-and the way candidates were found leave no trace in the result. Scores are cut to a grid of 1e-12, so that vectors that
-are equal but for the last bit tie, and ties go to the lowest row.
+Candidates come from blocked float32 products, whose error is below 1e-6. A row whose best score leads the second best
+by less than `NEAR_TIE` is therefore compared again in float64, and every score that is returned is a float64 product.
+So the result does not depend on block size, threads, device, or the way candidates were found. Scores are rounded to a
+grid of 1e-12, so that vectors which differ only in the last bit tie; ties go to the lowest row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 NEAR_TIE = {torch.float32: 4e-6, torch.float64: 4e-12}
-"""Lead below which float64 decides; the largest error of a float32 product seen at d=768 is 8e-7."""
+"""Lead below which float64 decides, by type of the products. At d=768 the largest measured float32 error is 8e-7."""
 _GRID = 2.0**40
 _GROUP = 128
 _PAIRS_AT_ONCE = 8192
@@ -50,8 +50,8 @@ class Candidates:
         return Candidates(target, np.concatenate([np.empty(0, np.float32), *(part.lead for part in parts)]))
 
 
-class Matcher(Protocol):
-    """Finds candidates for blocks of source rows among target rows it was made with."""
+class CandidateFinder(Protocol):
+    """Finds candidates for blocks of source rows among the target rows of its constructor."""
 
     rows_at_once: int
 
@@ -61,10 +61,10 @@ class Matcher(Protocol):
 
 
 class BlockStore(Protocol):
-    """Keeps the finished blocks of a round, so that a killed run goes on inside it."""
+    """Keeps the finished blocks of a round, so that a killed run resumes within the round."""
 
     def load(self, count: int) -> Candidates:
-        """Those of the first of `count` rows that an earlier run finished; none when there was none."""
+        """The candidates of the first of `count` rows that an earlier run finished; empty if there was none."""
         ...
 
     def save(self, candidates: Candidates, count: int) -> None:
@@ -75,27 +75,32 @@ class BlockStore(Protocol):
 def match(
     a: Tensor,
     b: Tensor,
-    matcher: Matcher,
+    finder: CandidateFinder,
     advance: Callable[[int], None] | None = None,
     store: BlockStore | None = None,
 ) -> Matches:
-    """The best row of `b` [m, d] for every row of `a` [n, d] (unit rows, m >= 1), by cosine; ties to the lowest row.
+    """The best row of `b` for every row of `a` by cosine; ties go to the lowest row.
 
-    `b` lies on the device that computes; `advance` is told the number of rows done.
+    Args:
+        a: [n, d] unit rows.
+        b: [m, d] unit rows, m >= 1, on the device that computes.
+        finder: finds candidates among the rows of `b`.
+        advance: called with the number of rows done, after each block.
+        store: keeps finished blocks.
     """
     parts = [store.load(len(a))] if store else []
     with full_precision():
-        for start in range(len(parts[0]) if parts else 0, len(a), matcher.rows_at_once):
-            parts.append(matcher.find(a[start : start + matcher.rows_at_once].to(b.device)))
+        for start in range(len(parts[0]) if parts else 0, len(a), finder.rows_at_once):
+            parts.append(finder.find(a[start : start + finder.rows_at_once].to(b.device)))
             if store:
                 store.save(Candidates.join(parts), len(a))
             if advance:
                 advance(len(parts[-1]))
-        return _settle(a, b, Candidates.join(parts))
+        return _in_float64(a, b, Candidates.join(parts))
 
 
 class ExactMatcher:
-    """Compares every row with every row, `rows` x `columns` at a time."""
+    """Compares every source row with every row of `b` [m, d], `rows` x `columns` at a time."""
 
     def __init__(self, b: Tensor, rows: int = 4096, columns: int = 16_384) -> None:
         self.rows_at_once = rows
@@ -115,7 +120,7 @@ class ExactMatcher:
         return candidates_of(target, best, second)
 
     def _product(self, block: Tensor, columns: Tensor) -> Tensor:
-        """[n, m] scores in a buffer that is used again: allocating it anew costs as much as a tenth of the product."""
+        """[n, m] scores, in a buffer that is reused: allocating it each time costs a tenth of the product's time."""
         if self._scores.numel() < len(block) * len(columns):
             self._scores = block.new_empty(len(block) * len(columns))
         out = self._scores[: len(block) * len(columns)].view(len(block), len(columns))
@@ -123,16 +128,19 @@ class ExactMatcher:
 
 
 def candidates_of(target: Tensor, best: Tensor, second: Tensor) -> Candidates:
-    """Candidates from their targets and two best scores, all [n]; a row that found nothing has lead 0."""
+    """Candidates from their targets and two best scores, all [n].
+
+    A row without any candidate gets lead 0, so that float64 products with all targets decide it.
+    """
     lead = torch.where(torch.isinf(best), 0.0, best - second)
     return Candidates(target.cpu().numpy(), lead.float().cpu().numpy())
 
 
 def row_top2(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each row of `scores` [n, m]: the largest value, its column (any of equal ones), the second largest or -inf.
+    """For each row of `scores` [n, m]: the largest value, its column (any of equal ones), the second largest or -inf.
 
-    Maxima of groups of columns come first: that is one pass at the speed of memory, four times faster than a maximum
-    with its position.
+    The maxima of groups of columns are computed first: one pass at the speed of memory, four times faster than a
+    maximum with its position. Only the best group is then searched for the position.
     """
     rows, columns = scores.shape
     groups = max(2, -(-columns // _GROUP))
@@ -140,19 +148,20 @@ def row_top2(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         scores = torch.nn.functional.pad(scores, (0, groups * _GROUP - columns), value=-torch.inf)
     grouped = scores.view(rows, groups, _GROUP)
     leaders, group = grouped.amax(dim=2).topk(2, dim=1)
+    # The second best lies either in the best group too, or is the maximum of the second-best group.
     inside, column = grouped[torch.arange(rows, device=scores.device), group[:, 0]].topk(2, dim=1)
     return inside[:, 0], group[:, 0] * _GROUP + column[:, 0], torch.maximum(inside[:, 1], leaders[:, 1])
 
 
 def pair_scores(a: Tensor, b: Tensor) -> Tensor:
-    """[n] float64 cosines of the rows of `a` with the rows of `b`, both [n, d], on the grid; 0 for a zero row."""
+    """[n] float64 cosines of each row of `a` with the same row of `b`, both [n, d], on the grid; 0 for a zero row."""
     a64, b64 = a.double(), b.double()
     lengths = torch.linalg.vector_norm(a64, dim=1) * torch.linalg.vector_norm(b64, dim=1)
     return _on_grid((a64 * b64).sum(dim=1) / torch.where(lengths > 0, lengths, 1.0))
 
 
-def _settle(a: Tensor, b: Tensor, candidates: Candidates) -> Matches:
-    """Near ties decided, and all scores computed, in float64."""
+def _in_float64(a: Tensor, b: Tensor, candidates: Candidates) -> Matches:
+    """Decide near ties, and compute all scores, in float64."""
     target = candidates.target.copy()
     near = np.flatnonzero(candidates.lead < NEAR_TIE[b.dtype])
     for start in range(0, len(near), _PAIRS_AT_ONCE):
@@ -192,7 +201,7 @@ def _on_grid(scores: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Float32 products in float32: no TF32, no bfloat16, whatever the process has chosen for training."""
+    """Compute float32 products in full float32: no TF32, no bfloat16, whatever the process uses for training."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

@@ -1,6 +1,7 @@
 """Candidates from faiss: an inverted file over the targets, searched row by row (extra `faiss`).
 
-On a CPU our own `cells` (one product a cell) is faster; this is here to be compared with, and for its indexes.
+On a CPU our own `cells` (one product per cell) is faster. This matcher exists for comparison, and for the
+indexes of faiss.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _TRAINING_ROWS_PER_LIST = 64
 
 
 class FaissMatcher:
-    """Finds the two best of `b` [m, d] in the `probed` nearest of m / `rows_per_list` inverted lists.
+    """Finds the two best rows of `b` [m, d] in the `probed` nearest of m / `rows_per_list` inverted lists.
 
     Raises:
         ConfigError: faiss is not installed.
@@ -43,17 +44,21 @@ class FaissMatcher:
         """The best row of each row of `block` that faiss finds, and its lead over the second best."""
         scores, rows = self._index.search(_float32(block), 2)
         lead = np.where(rows[:, 1] < 0, np.float32(np.inf), scores[:, 0] - scores[:, 1])
-        # A row that found nothing has lead 0, so that float64 products with all targets decide.
+        # A row without a candidate gets lead 0, so that float64 products with all targets decide.
         return Candidates(np.maximum(rows[:, 0], 0), np.where(rows[:, 0] < 0, np.float32(0), lead))
 
 
 def import_faiss() -> Any:
-    """The faiss module; ConfigError when it is not installed."""
+    """The faiss module.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     try:
         import faiss
     except ImportError as error:
         raise ConfigError(
-            "curator.matcher=faiss needs faiss: `pip install -e .[faiss]`, or take curator.matcher=cells."
+            "curator.matcher=faiss needs faiss: `pip install -e '.[faiss]'`, or use curator.matcher=cells."
         ) from error
     return faiss
 

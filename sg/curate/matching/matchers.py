@@ -1,4 +1,4 @@
-"""The matcher that the config asks for, round after round."""
+"""The matcher that the config names, for one round after another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sg.core.errors import ConfigError
-from sg.curate.matching.exact import BlockStore, ExactMatcher, Matcher, Matches, match
+from sg.curate.matching.exact import BlockStore, CandidateFinder, ExactMatcher, Matches, match
 from sg.curate.tome.rounds import Edges, Rows
 from sg.curate.tome.settings import TomeConfig
 
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 16_384
 _WORTH_A_BOUND = 10_000_000
-"""Pairs of a round from which the compiled loop of `projected` pays."""
+"""Pairs in a round from which on the compiled loop of `projected` is faster."""
 
 
 class Matchers:
-    """Matches the two sides of each round of one run on `unit` [N, d]."""
+    """Matches the two sides of each round of one run.
+
+    Args:
+        config: settings of ToMe.
+        unit: [N, d] vectors on which cells and bounds are trained.
+    """
 
     def __init__(self, config: TomeConfig, unit: NDArray[np.floating]) -> None:
         self._config, self._unit = config, unit
@@ -40,13 +45,13 @@ class Matchers:
         advance: Callable[[int], None] | None = None,
         store: BlockStore | None = None,
     ) -> Matches:
-        """The best of `targets` for each of `sources`, both rows of `vectors` [n, d] of any length."""
+        """The best of `targets` for each of `sources`; both are rows of `vectors` [n, d] of any length."""
         a, b = unit_tensor(vectors, sources), unit_tensor(vectors, targets).to(self.device)
         return match(a, b, self._matcher(len(a), b), advance, store)
 
     @property
     def could_be_bounded(self) -> bool:
-        """True when `projected` would give the same result sooner than the matcher that was chosen."""
+        """True when `projected` would find the same result faster than the chosen matcher."""
         config = self._config
         return (config.matcher, config.dtype) == ("exact", "float32") and self.device.type == "cpu"
 
@@ -61,7 +66,7 @@ class Matchers:
         found = match(a, b, self._complete(len(a), b))
         return float((targets[found.target] == edges.target[::step]).mean())
 
-    def _matcher(self, sources: int, b: Tensor) -> Matcher:
+    def _matcher(self, sources: int, b: Tensor) -> CandidateFinder:
         if self.is_partial(sources, len(b)):
             if self._config.matcher == "faiss":
                 from sg.curate.matching.faiss_candidates import FaissMatcher
@@ -74,7 +79,7 @@ class Matchers:
             return CellMatcher(b, self._cells.centres(len(b)), self._config.probed_cells, self._bound(b))
         return self._complete(sources, b)
 
-    def _complete(self, sources: int, b: Tensor) -> Matcher:
+    def _complete(self, sources: int, b: Tensor) -> CandidateFinder:
         """A matcher that compares every source with every target."""
         basis = self._bound(b) if sources * len(b) >= _WORTH_A_BOUND else None
         if basis is None:
@@ -84,7 +89,7 @@ class Matchers:
         return ProjectedMatcher(b, basis)
 
     def _bound(self, b: Tensor) -> Tensor | None:
-        """The basis of a bound; None where plain products are asked for or quicker (on a GPU, in float64)."""
+        """The basis of a bound; None if plain products are requested, or faster (on a GPU, in float64)."""
         if self._config.matcher == "exact" or b.device.type != "cpu" or b.dtype != torch.float32:
             return None
         if self._basis is None:
@@ -106,14 +111,14 @@ def unit_tensor(vectors: NDArray[np.floating], rows: Rows) -> Tensor:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is a GPU when there is one.
+    """The device called `name`; `auto` is a GPU if there is one.
 
     Raises:
-        ConfigError: a GPU is asked for and there is none.
+        ConfigError: the name asks for a GPU and there is none.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise ConfigError(
-            "curator.device=cuda, but torch finds no GPU on this machine: take curator.device=auto or cpu."
+            "curator.device=cuda, but torch finds no GPU on this machine: use curator.device=auto or cpu."
         )
     return torch.device("cuda" if available and name != "cpu" else "cpu")

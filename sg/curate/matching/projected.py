@@ -1,4 +1,4 @@
-"""Exact matches with few full products: the bound of `sg.curate.matching.bounds` on all pairs."""
+"""Exact matches with few full products: applies the bound of `sg.curate.matching.bounds` to all pairs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ class ProjectedMatcher:
         return found.candidates()
 
     def _search(self, block: Tensor, bounds_of_block: Tensor, stripe: slice, found: Found) -> None:
-        """Fill `found` for a stripe of rows: a slice of targets stays in the cache while all the stripe meets it."""
+        """Fill `found` for a stripe of rows.
+
+        The outer loop is over targets, so that a slice of them stays in the cache while the whole stripe is compared
+        with it.
+        """
         buffer = torch.empty(_TILE_ROWS * _TILE_COLUMNS)
         rows = np.arange(*stripe.indices(len(block)))
         for start in range(0, len(self._b), _TILE_COLUMNS):

@@ -1,1 +1,1 @@
-"""ToMe past one machine's memory: tokens lie in shards on disk, each round is a map over shards and one global cut."""
+"""ToMe beyond the memory of one machine: tokens lie in shards on disk; a round maps over shards and makes one cut."""

@@ -1,4 +1,4 @@
-"""What a sharded run knows of all videos: names and lengths, but no vectors."""
+"""What a sharded run holds in memory about all videos: ids and caption lengths, but no vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sg.curate.sharded.shards import Rows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardedCorpus:
-    """N videos in the order of their keys, and where their vectors of length `dim` are."""
+    """N videos in the order of their keys, and the parts that hold their vectors of length `dim`."""
 
     ids: list[str]
     keys: NDArray[np.uint64]

@@ -1,4 +1,4 @@
-"""Who does the jobs of a map over shards: this process, or a Ray cluster."""
+"""What runs the jobs of a map over shards: this process, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Answer = TypeVar("Answer")
 
 
 class Engine(Protocol):
-    """Does jobs; answers come in the order of the jobs."""
+    """Runs jobs; answers come in the order of the jobs."""
 
     def map(self, act: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[Answer]:
         """`act` of each of `jobs`."""
@@ -23,7 +23,7 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """One job after the other, in this process."""
+    """One job after another, in this process."""
 
     def map(self, act: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[Answer]:
         """`act` of each of `jobs`."""
@@ -31,7 +31,7 @@ class LocalEngine:
 
 
 class RayEngine:
-    """Jobs as Ray tasks; those of a worker that is lost are begun again, which their atomic files allow."""
+    """Jobs as Ray tasks. Ray repeats the jobs of a lost worker; this is safe, because jobs write files atomically."""
 
     def __init__(self, gpus_per_job: float) -> None:
         self._gpus = gpus_per_job
@@ -45,17 +45,19 @@ class RayEngine:
             try:
                 yield ray.get(answer)
             except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, SgError):  # a sentence for the user, not the worker's stack trace
+                if isinstance(error.cause, SgError):  # one sentence for the user instead of the worker's stack trace
                     raise error.cause from None
                 raise
 
 
 @contextlib.contextmanager
 def open_engine(name: str, gpus_per_job: float = 0.0) -> Iterator[Engine]:
-    """The engine called `name`; a Ray cluster that is not connected yet is, or is started, for the length of the block.
+    """The engine called `name`, for the duration of the block.
+
+    If Ray is not connected yet, the block connects to the cluster at RAY_ADDRESS or starts one on this machine.
 
     Raises:
-        ConfigError: Ray is asked for and not installed.
+        ConfigError: Ray is requested but not installed.
     """
     if name == "local":
         yield LocalEngine()
@@ -65,13 +67,13 @@ def open_engine(name: str, gpus_per_job: float = 0.0) -> Iterator[Engine]:
         import ray
     except ImportError as error:
         raise ConfigError(
-            "curator.engine=ray needs Ray: `pip install -e .[ray]`, or take curator.engine=local."
+            "curator.engine=ray needs Ray: `pip install -e '.[ray]'`, or use curator.engine=local."
         ) from error
-    begun = not ray.is_initialized()
-    if begun:
+    is_ours = not ray.is_initialized()
+    if is_ours:
         ray.init(logging_level=logging.WARNING, log_to_driver=False, include_dashboard=False)
     try:
         yield RayEngine(gpus_per_job)
     finally:
-        if begun:
+        if is_ours:
             ray.shutdown()

@@ -1,7 +1,7 @@
-"""What is done to a shard, or to a part of the input: plain functions of one job each, which any machine can run.
+"""The jobs of a sharded run: plain functions over one shard, or one part of the input, which any machine can run.
 
-A job names its files and carries no vectors but the cells' centres; it answers with rows and scores. Running it twice
-does no harm.
+A job names its files and carries no vectors except the centres of the cells; its answer holds rows and scores. A job
+may run twice: it reads files of the current round and writes files of the next one, atomically.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sg.curate.matching.matchers import Matchers, unit_tensor
 from sg.curate.removals import Removals, row_cosines
 from sg.curate.sharded.shards import (
     Rows,
-    Shard,
+    TokenShard,
     Vectors32,
     cell_path,
     join,
@@ -37,14 +37,14 @@ from sg.curate.videos import Videos, unit_rows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartJob:
-    """A part of the vectors; `row` [n] are the canonical rows of its videos, -1 for those that are left out."""
+    """A part of the vectors; `row` [n] are the rows of its videos in the corpus, -1 for videos that are left out."""
 
     path: Path
     index: int
     row: Rows
 
     def read(self) -> tuple[Rows, Vectors32]:
-        """Rows that count, and their stored vectors."""
+        """The rows that are not left out, and their stored vectors."""
         _, matrix = read_part(self.path)
         kept = self.row >= 0
         return self.row[kept], matrix[kept]
@@ -52,7 +52,7 @@ class PartJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScanJob:
-    """Look through a part, for a sample of every `every`-th row."""
+    """Scan a part, and take a sample of every `every`-th row."""
 
     part: PartJob
     every: int
@@ -60,7 +60,14 @@ class ScanJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
-    """`digest` [n, 2] uint64 names the stored vector of each `row` [n]; `sampled` [k, d] are those of `sample` [k]."""
+    """A scanned part.
+
+    Attributes:
+        row: [n] its rows.
+        digest: [n, 2] uint64 hash of the stored vector of each row: equal vectors have equal digests.
+        sample: [k] rows of the sample.
+        sampled: [k, d] their unit vectors.
+    """
 
     row: Rows
     digest: NDArray[np.uint64]
@@ -69,7 +76,7 @@ class Scan:
 
 
 def scan_part(job: ScanJob) -> Scan:
-    """Which vectors there are, and some of them at unit length."""
+    """The digests of all vectors of a part, and a sample of its unit vectors."""
     row, stored = job.part.read()
     digests = b"".join(hashlib.blake2b(vector.data, digest_size=16).digest() for vector in np.ascontiguousarray(stored))
     chosen = row % job.every == 0
@@ -87,13 +94,13 @@ class PlaceJob:
 
 
 def place_tokens(job: PlaceJob) -> Rows:
-    """[K] how many tokens were sent to each cell."""
+    """Write the tokens to one file per cell; returns [K] how many tokens each cell received."""
     if isinstance(job.source, Path):
         shard = read_shard(job.source)
     else:
         row, stored = job.source.read()
         unit = unit_rows(stored)
-        shard = Shard.of(row, unit, unit)
+        shard = TokenShard.of(row, unit, unit)
     cell, _ = nearest_centres(unit_tensor(shard.mean, np.arange(len(shard))).numpy(), job.centres)
     for number in np.unique(cell).tolist():
         write_shard(piece_path(job.folder, number, job.origin), shard.at(np.flatnonzero(cell == number)))
@@ -102,7 +109,7 @@ def place_tokens(job: PlaceJob) -> Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GatherJob:
-    """Make the shard of a cell in `folder` of the pieces that were sent to it."""
+    """Join the pieces that were sent to a cell into its shard in `folder`."""
 
     folder: Path
     cell: int
@@ -110,7 +117,7 @@ class GatherJob:
 
 
 def gather_cell(job: GatherJob) -> Rows:
-    """The rows of the cell."""
+    """Write the shard of the cell; returns its rows."""
     shard = read_pieces(job.folder, job.cell, job.dim)
     write_shard(cell_path(job.folder, job.cell), shard)
     return shard.row
@@ -118,7 +125,17 @@ def gather_cell(job: GatherJob) -> Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellJob:
-    """A cell in a round; `is_source` [m] tells on which side each of its tokens is."""
+    """A cell in a round.
+
+    Attributes:
+        folder: folder of the shards of this round.
+        visits: folder of the sources that cells send to each other in this round.
+        cell: number of the cell.
+        is_source: [m] True for each token of the cell on side A.
+        centres: [K, d] unit centres of all cells.
+        probed: cells that a source is compared with, its own included.
+        config: settings of ToMe.
+    """
 
     folder: Path
     visits: Path
@@ -128,24 +145,24 @@ class CellJob:
     probed: int
     config: TomeConfig
 
-    def home(self) -> Shard:
+    def home(self) -> TokenShard:
         """The tokens of the cell."""
         return read_shard(cell_path(self.folder, self.cell))
 
-    def visitors(self) -> Shard:
+    def visitors(self) -> TokenShard:
         """The sources of other cells that are compared with the targets of this one."""
         return read_pieces(self.visits, self.cell, self.centres.shape[1])
 
 
 def send_visitors(job: CellJob) -> None:
-    """Send each source to the cells next nearest to it."""
+    """Send each source to the cells nearest to it, its own excepted."""
     sources = job.home().at(np.flatnonzero(job.is_source))
     count = min(job.probed, len(job.centres))
     if count < 2 or not len(sources):
         return
     unit = unit_tensor(sources.mean, np.arange(len(sources)))
     scores = unit @ torch.from_numpy(job.centres).T
-    scores[:, job.cell] = -torch.inf
+    scores[:, job.cell] = -torch.inf  # its own cell compares the source anyway
     nearest = scores.topk(count - 1, dim=1).indices.numpy()
     for number in np.unique(nearest).tolist():
         chosen = sources.at(np.flatnonzero((nearest == number).any(axis=1)))
@@ -162,7 +179,7 @@ class Proposals:
 
 
 def match_cell(job: CellJob) -> Proposals:
-    """The best target of the cell for each of its sources and visitors; none where the cell has no target."""
+    """The best target of the cell for each of its sources and visitors; empty if the cell has no target."""
     home = job.home()
     tokens = join([home, job.visitors()], job.centres.shape[1])
     targets = np.searchsorted(tokens.row, home.row[~job.is_source])
@@ -175,11 +192,20 @@ def match_cell(job: CellJob) -> Proposals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ApplyJob:
-    """Carry out the edges of a round that end in a cell.
+    """Carry out the edges of a round whose targets lie in one cell.
 
-    `source`, `target` and `score` [r] are those edges by falling score; `gone` rows of the cell that merge elsewhere or
-    here. `row`, `size`, `representative` and `caption_length` [t] describe the tokens that the edges touch, by rising
-    row.
+    Attributes:
+        cell: the cell.
+        number: of the round.
+        source: [r] source rows of the edges, by falling score.
+        target: [r] target rows.
+        score: [r] scores.
+        leaving: rows that leave the cell because they are sources of an edge, whichever cell the target lies in.
+        row: [t] the tokens that the edges touch, rising.
+        size: [t] their sizes.
+        representative: [t] their representatives.
+        caption_length: [t] the caption lengths of the representatives.
+        into: folder of the shards of the next round.
     """
 
     cell: CellJob
@@ -187,7 +213,7 @@ class ApplyJob:
     source: Rows
     target: Rows
     score: NDArray[np.float64]
-    gone: Rows
+    leaving: Rows
     row: Rows
     size: Rows
     representative: Rows
@@ -197,9 +223,14 @@ class ApplyJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Applied:
-    """What became of a cell: the rows that grew, with their new sizes and representatives, and what was removed.
+    """The result of the edges of a cell.
 
-    `rep_similarity` [r] is the cosine of each removed video with the one it was merged into.
+    Attributes:
+        grown: [h] rows of the targets that received sources.
+        size: [h] their new sizes.
+        representative: [h] their new representatives.
+        removals: [r] the removed videos, one per edge.
+        rep_similarity: [r] cosine of each removed video with the one it was merged into.
     """
 
     grown: Rows
@@ -210,13 +241,14 @@ class Applied:
 
 
 def apply_edges(job: ApplyJob) -> Applied:
-    """Merge, choose who stands for the clusters, and write the cell for the next round."""
+    """Merge, choose the representatives of the clusters, and write the shard of the cell for the next round."""
     home = job.cell.home()
-    stays = home.at(np.flatnonzero(~np.isin(home.row, job.gone)))
+    stays = home.at(np.flatnonzero(~np.isin(home.row, job.leaving)))
     if not len(job.source):
         write_shard(cell_path(job.into, job.cell.cell), stays)
         nothing = np.empty(0, np.int64)
         return Applied(nothing, nothing, nothing, Removals.none(), np.empty(0))
+    # Sources from other cells are among the visitors: only cells that a source visited can hold its target.
     touched = join([home, job.cell.visitors()], job.cell.centres.shape[1]).part(job.row)
     videos, tokens, names = _touched_videos(job, touched)
     edges = Edges(np.searchsorted(job.row, job.source), np.searchsorted(job.row, job.target), job.score)
@@ -228,13 +260,17 @@ def apply_edges(job: ApplyJob) -> Applied:
     mean, own = stays.mean.copy(), stays.representatives()
     place = np.searchsorted(stays.row, grown)
     mean[place], own[place] = groups.mean, videos.unit[winners]
-    write_shard(cell_path(job.into, job.cell.cell), Shard.of(stays.row, mean, own))
+    write_shard(cell_path(job.into, job.cell.cell), TokenShard.of(stays.row, mean, own))
     named = Removals(names[removals.video], names[removals.into], removals.similarity, removals.round)
     return Applied(grown, groups.size, names[winners], named, similarity)
 
 
-def _touched_videos(job: ApplyJob, touched: Shard) -> tuple[Videos, Tokens, Rows]:
-    """The representatives of the touched tokens as `Videos`, the tokens, and [t] the row that each video stands for."""
+def _touched_videos(job: ApplyJob, touched: TokenShard) -> tuple[Videos, Tokens, Rows]:
+    """The representatives of the touched tokens as `Videos`, the tokens, and [t] the corpus row of each of the videos.
+
+    The functions of a round in memory work on positions, so rows are renumbered in rising order. A tie that goes to the
+    lower position then goes to the lower row, as in memory.
+    """
     order = np.argsort(job.representative)
     names = job.representative[order]
     videos = Videos([], names.astype(np.uint64), touched.representatives()[order], names, job.caption_length[order])
@@ -252,7 +288,7 @@ class CheckJob:
 
 
 def best_in_cell(job: CheckJob) -> tuple[Rows, NDArray[np.float64]]:
-    """[s] row of the best target of the cell (-1 for none), and [s] its score."""
+    """[s] row of the best target in the cell (-1 if it has none), and [s] its score."""
     targets = job.cell.home().at(np.flatnonzero(~job.cell.is_source))
     if not len(targets):
         return np.full(len(job.vectors), -1), np.full(len(job.vectors), -np.inf)
@@ -263,6 +299,6 @@ def best_in_cell(job: CheckJob) -> tuple[Rows, NDArray[np.float64]]:
 
 
 def means_of(job: tuple[Path, Rows]) -> Vectors32:
-    """[k, d] means of the tokens with those rows in a shard's file."""
+    """[k, d] means of the tokens with the given rows in the file of a shard."""
     path, rows = job
     return read_shard(path).part(rows).mean

@@ -1,4 +1,4 @@
-"""Which token lies in which shard: k-means cells, and the files that follow from them."""
+"""Which token lies in which shard: k-means cells, and one file per cell."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ _STEPS = 10
 
 
 def centres_of(sample: Vectors32, tokens: int, config: ShardedTomeConfig) -> Vectors32:
-    """[K, d] unit centres of as many cells as that many tokens fill, trained on `sample` [k, d]."""
+    """[K, d] unit centres, trained on `sample` [k, d]; K is the number of shards that `tokens` tokens fill."""
     cells = max(1, round(tokens / config.rows_per_shard))
     centres = spherical_kmeans(sample, cells, seed=config.seed % 2**32, steps=_STEPS)
     return centres.astype(np.float32, copy=False)
 
 
 def place(engine: Engine, sources: Sequence[PartJob | Path], rows: Rows, centres: Vectors32, folder: Path) -> Rows:
-    """Write the shards of `centres` [K, d] into `folder`, from parts or other shards; gives the cell of each of `rows`.
+    """Write the shards of `centres` [K, d] into `folder`, from parts or other shards.
 
-    `rows` [n] are those that the sources hold, rising.
+    Returns the cell of each of `rows` [n], which are the rows that the sources hold, in rising order.
     """
+    # Two maps instead of one: a job reads one source and writes a piece per cell, then a job per cell joins its pieces.
+    # So no process holds more than one source or one cell.
     shutil.rmtree(folder, ignore_errors=True)
     list(engine.map(place_tokens, [PlaceJob(source, k, centres, folder) for k, source in enumerate(sources)]))
     gathered = engine.map(gather_cell, [GatherJob(folder, k, centres.shape[1]) for k in range(len(centres))])
@@ -42,6 +44,6 @@ def place(engine: Engine, sources: Sequence[PartJob | Path], rows: Rows, centres
 
 
 def grouped(group: Rows, groups: int) -> list[Rows]:
-    """The places of each group in `group` [n], rising."""
+    """For each of the `groups` groups: the positions of its members in `group` [n], rising."""
     order, borders = grouped_rows(group, groups)
     return [order[begin:end] for begin, end in itertools.pairwise(borders.tolist())]

@@ -24,17 +24,17 @@ class ShardedState:
 
     Attributes:
         number: of the next round.
-        row: [n] the video whose key a token carries.
-        representative: [n] the video that stands for it.
+        row: [n] the video whose key each token carries.
+        representative: [n] the video that represents it.
         size: [n] videos in it.
-        cell: [n] its shard.
+        cell: [n] the number of its shard.
         centres: [K, d] unit centres of the shards.
-        placed: tokens there were when they were put into cells.
-        removals: so far.
+        placed: number of tokens when they were last assigned to cells.
+        removals: all removals so far.
         rep_similarity: [r] cosine of each removed video with the one it was merged into.
-        rounds: what each round did.
+        rounds: statistics of each round.
         folder: name of the folder with the shards.
-        is_stuck: the last round could merge nothing.
+        is_stuck: the last round made no merge.
     """
 
     number: int
@@ -55,7 +55,7 @@ class ShardedState:
 
 
 def save_state(folder: Path, state: ShardedState) -> None:
-    """Keep the state; shards and visits of other rounds are the caller's to delete."""
+    """Write the state; the caller deletes the shards and visits of other rounds afterwards."""
     plain = {
         "number": state.number,
         "placed": state.placed,
@@ -70,7 +70,7 @@ def save_state(folder: Path, state: ShardedState) -> None:
 
 
 def load_state(folder: Path) -> ShardedState | None:
-    """The state that was kept last; None when there is none."""
+    """The last state that was written; None if there is none."""
     if not (folder / _FILE).is_file():
         return None
     with np.load(folder / _FILE) as data:

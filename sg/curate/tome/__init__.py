@@ -1,1 +1,1 @@
-"""ToMe as a curator: rounds of bipartite matching from all videos down to one."""
+"""Token merging (ToMe) over videos: rounds of bipartite matching from all videos down to one."""

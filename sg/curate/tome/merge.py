@@ -1,4 +1,4 @@
-"""The merge forest by ToMe: rounds of bipartite matching from all videos down to one, each removal recorded."""
+"""The merge forest by ToMe: rounds of bipartite matching from all videos down to one, with a record of each removal."""
 
 from __future__ import annotations
 
@@ -40,9 +40,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """What a round did: its number, tokens before it, sources, targets, merges, lowest score used, seconds taken.
+    """Statistics of one round.
 
-    `agreement` is the share of a sample of its merges that an exact match would have chosen; None where it was exact.
+    Attributes:
+        round: its number.
+        tokens: tokens before it.
+        sources: tokens on side A.
+        targets: tokens on side B.
+        merges: merges that were carried out.
+        cut: lowest score among them.
+        agreement: share of a sample of the merges that an exact match would have chosen; None if the match was exact.
+        seconds: wall-clock time.
     """
 
     round: int
@@ -64,49 +72,49 @@ class RunState:
     removals: Removals
     rounds: list[RoundRecord]
     is_stuck: bool = False
-    """True when the last round could merge nothing."""
+    """True when the last round made no merge."""
 
 
 class StateStore(Protocol):
     """Keeps a run between rounds, and the finished blocks within one."""
 
     def load_round(self) -> RunState | None:
-        """The state that was kept last; None when there is none."""
+        """The last state that was kept; None if there is none."""
         ...
 
     def save_round(self, state: RunState) -> None:
-        """Keep the state, when enough time has passed since the last."""
+        """Keep the state if enough time has passed since the last one was kept."""
         ...
 
     def blocks(self, round_number: int) -> BlockStore:
-        """Where the finished blocks of a round are kept."""
+        """The store of the finished blocks of a round."""
         ...
 
 
 def merge_videos(
     videos: Videos, config: TomeConfig, store: StateStore | None = None
 ) -> tuple[Removals, list[RoundRecord]]:
-    """Remove the videos by merging, and at last the tokens that stay, by falling position.
+    """Remove the videos by merging; the tokens that no round removes come last, by falling position.
 
-    Returns the removals (every row once) and what each round did.
+    Returns the removals (every row once) and the statistics of each round.
     """
     if not len(videos):
         return Removals.none(), []
-    return merge_on(videos, config, _first_state(videos, config), store)
+    return merge_from(videos, config, _first_state(videos, config), store)
 
 
-def merge_on(
+def merge_from(
     videos: Videos, config: TomeConfig, state: RunState, store: StateStore | None = None
 ) -> tuple[Removals, list[RoundRecord]]:
-    """What `merge_videos` returns, from `state` on, or from a later one that `store` has kept."""
+    """Like `merge_videos`, but starting from `state`, or from a later state that `store` has kept."""
     state = (store.load_round() if store else None) or state
     schedule = Schedule.of(config, len(videos))
     planned = schedule.flop(len(state.tokens), len(state.rounds), videos.unit.shape[1])
     matchers = Matchers(config, videos.unit)
     if planned > _LONG_RUN and matchers.could_be_bounded:
-        log.info("curation: on a CPU, curator.matcher=projected gives the same forest in a quarter of the time")
+        log.info("curation: on a CPU, curator.matcher=projected finds the same forest in a quarter of the time")
     with Progress("match", total=max(1, round(planned / _GIGA)), unit="GFLOP") as bar:
-        run = _Run(videos, config, schedule, matchers, FlopMeter(bar), store)
+        run = _TomeRun(videos, config, schedule, matchers, FlopMeter(bar), store)
         while not state.is_stuck and not schedule.is_over(len(state.tokens), len(state.rounds)):
             state = run.next_state(state)
             if store:
@@ -124,9 +132,9 @@ def _first_state(videos: Videos, config: TomeConfig) -> RunState:
 
 
 def collapse_exact(videos: Videos, singletons: Tokens, survivor: Survivor) -> tuple[Tokens, Removals]:
-    """Group videos with bitwise equal vectors; each group's survivor carries its own key and the group's size.
+    """Group videos with bitwise equal vectors; the survivor of a group keeps its own key and has the size of the group.
 
-    The survivor is chosen as in a round, with equal centrality; under `dst` it is the lowest row.
+    The survivor is chosen as in a round, with equal centrality for all; with `dst` it is the lowest row.
     """
     families, family_of, sizes = np.unique(videos.family, return_inverse=True, return_counts=True)
     winners = families
@@ -151,8 +159,8 @@ def split_sides(videos: Videos, order: str, tokens: Tokens, round_number: int) -
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    """What the rounds of a run share."""
+class _TomeRun:
+    """What all rounds of a run have in common."""
 
     videos: Videos
     config: TomeConfig
@@ -162,12 +170,17 @@ class _Run:
     store: StateStore | None
 
     def next_state(self, state: RunState) -> RunState:
-        """The state after one more round; a round with an empty side does nothing but count."""
+        """The state after one more round.
+
+        If one side is empty, only the round number advances: the next number splits the tokens in another way.
+        """
         started = time.monotonic()
         tokens, number = state.tokens, state.next_round
         sources, targets = split_sides(self.videos, self.config.order, tokens, number)
         if not len(sources) or not len(targets):
             return replace(state, next_round=number + 1)
+        # With a hashed split every source may merge. The original ToMe merges at most floor(n / 2) of n tokens: the
+        # number of targets of its alternating split.
         cap = len(sources) if self.config.order == "hashed" else len(targets)
         merges = self.schedule.merges(len(tokens), cap, len(state.rounds))
         vectors, positions = self._vectors(tokens)
@@ -195,7 +208,7 @@ class _Run:
         return RunState(number + 1, after, removals, [*state.rounds, record], is_stuck=not len(edges))
 
     def _vectors(self, tokens: Tokens) -> tuple[NDArray[np.floating], Rows]:
-        """What stands for the tokens in a match: a matrix, and the row of each token in it."""
+        """The vectors that represent the tokens in a match: a matrix, and the row of each token in it."""
         if self.config.metric == "mean":
             return tokens.mean, tokens.place
         return self.videos.unit, tokens.representative
@@ -208,7 +221,7 @@ class _Run:
         return self.matchers.agreement(vectors, on_rows, rows[targets])
 
     def _apply(self, tokens: Tokens, edges: Edges, order: Rows, number: int) -> tuple[Tokens, Removals]:
-        """Tokens after the round, at the positions `order`, and the videos that its edges remove."""
+        """The tokens after the round (at positions `order` of those before), and the videos that the edges remove."""
         groups = merge_groups(tokens, edges)
         winners = choose_winners(survivor_rule(self.config.survivor), tokens, edges, groups, self.videos)
         removed = removals_of_round(tokens, edges, groups, winners, number)
@@ -216,19 +229,19 @@ class _Run:
 
 
 def _remaining(tokens: Tokens) -> Removals:
-    """The tokens that no round removed: the last position goes first."""
+    """The tokens that no round removed: the last position is removed first."""
     return Removals.plain(tokens.representative[::-1])
 
 
 class FlopMeter:
-    """Advances a bar that counts GFLOP."""
+    """Advances a progress bar that counts GFLOP, because rounds differ widely in length."""
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._rest = 0.0
 
     def of_round(self, targets: int, dim: int) -> Callable[[int], None]:
-        """A function that is told how many rows were compared with that many targets of length `dim`."""
+        """A function to call with the number of rows that were compared with `targets` vectors of length `dim`."""
 
         def advance(rows: int) -> None:
             gflop, self._rest = divmod(self._rest + 2 * rows * targets * dim / _GIGA, 1.0)

@@ -43,13 +43,13 @@ class RunStore:
             )
 
     def open_folder(self, name: str) -> Path:
-        """A folder for the state of a run that keeps it itself."""
+        """A subfolder for a run that keeps further state itself."""
         write_json(self._folder / _IDENTITY_FILE, self._identity)
         (self._folder / name).mkdir(exist_ok=True)
         return self._folder / name
 
     def load_round(self) -> RunState | None:
-        """The state after the last round that was kept."""
+        """The last state that was kept; None if there is none."""
         path = self._folder / "round.npz"
         if not path.is_file():
             return None
@@ -64,7 +64,7 @@ class RunStore:
             )
 
     def save_round(self, state: RunState) -> None:
-        """Keep the state, when enough time has passed since something was kept."""
+        """Keep the state if enough time has passed since anything was kept."""
         if not self._is_due():
             return
         rounds = [dataclasses.asdict(record) for record in state.rounds]
@@ -74,11 +74,11 @@ class RunStore:
         self._save("round.npz", plain=np.array(json.dumps(plain)), **arrays)
 
     def blocks(self, round_number: int) -> RoundBlocks:
-        """Where the finished blocks of a round are kept."""
+        """The store of the finished blocks of a round."""
         return RoundBlocks(self, round_number)
 
     def load_blocks(self, round_number: int, count: int) -> Candidates:
-        """The finished candidates of a round with `count` sources."""
+        """The finished candidates of a round with `count` sources; empty if those of another round were kept."""
         path = self._folder / "blocks.npz"
         if path.is_file():
             with np.load(path) as data:
@@ -87,13 +87,13 @@ class RunStore:
         return Candidates.join([])
 
     def save_blocks(self, round_number: int, candidates: Candidates, count: int) -> None:
-        """Keep the finished candidates of a round, when enough time has passed since something was kept."""
+        """Keep the finished candidates of a round if enough time has passed since anything was kept."""
         if self._is_due():
             where = np.array([round_number, count])
             self._save("blocks.npz", round_and_count=where, target=candidates.target, lead=candidates.lead)
 
     def delete(self) -> None:
-        """Forget the state: the curation is finished."""
+        """Delete the state: the curation is finished."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _is_due(self) -> bool:
@@ -114,7 +114,7 @@ class RoundBlocks:
     round_number: int
 
     def load(self, count: int) -> Candidates:
-        """The candidates of the first of `count` rows that an earlier run finished; none when there was none."""
+        """The candidates of the first of `count` rows that an earlier run finished; empty if there was none."""
         return self.store.load_blocks(self.round_number, count)
 
     def save(self, candidates: Candidates, count: int) -> None:

@@ -1,8 +1,8 @@
-"""One round of bipartite soft matching (ToMe, arXiv 2210.09461, section 3), on tokens that each stand for some videos.
+"""One round of bipartite soft matching (ToMe, arXiv 2210.09461, section 3), on tokens that each represent some videos.
 
 A token has a vector (the mean of its videos), a size, a position in the order, and a representative. In a round the
 tokens are split into sources (A) and targets (B); each source proposes its best target; the best proposals are carried
-out: the source token becomes part of its target.
+out, which means that the source becomes part of its target. See `docs/reference/tome.md`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _EDGES_AT_ONCE = 16_384
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
-    """n tokens in order.
+    """n tokens in order; several may share one matrix of means.
 
     Attributes:
         row: [n] the video (row of `Videos`) whose key the token carries.
-        representative: [n] the video that stands for the token.
+        representative: [n] the video that represents the token.
         size: [n] number of videos in it.
         mean: [m, d] means of their vectors, not renormalised; m may be larger than n.
-        place: [n] row of `mean` that is the token's. So the first round needs no copy of the videos' vectors.
+        place: [n] the row of `mean` of each token. Because of it, the first round needs no copy of the vectors.
     """
 
     row: Rows
@@ -45,7 +45,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edges:
-    """Merges of a round by falling score: positions of source and target token, and the score in float64."""
+    """The merges of a round by falling score: positions of source and target token [r], and float64 scores [r]."""
 
     source: Rows
     target: Rows
@@ -57,9 +57,13 @@ class Edges:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """The h targets that were hit in a round: `target` [h] positions (rising), their new `size` [h] and `mean` [h, d].
+    """The h targets that receive sources in a round.
 
-    `of_edge` [r] is the group of each edge. The mean is that of the tokens' storage type.
+    Attributes:
+        target: [h] their positions, rising.
+        size: [h] their new sizes.
+        mean: [h, d] their new means, in the type of the tokens' means.
+        of_edge: [r] the group of each edge.
     """
 
     target: Rows
@@ -79,9 +83,14 @@ def choose_edges(
 ) -> Edges:
     """The best `limit` proposals; of equal scores the lower source position.
 
-    `sources` and `targets` are token positions, in rising order; `matches` are those of the sources, as rows of
-    `targets`. An edge whose cluster would exceed `max_cluster_size` is passed over; the edges end at the first one
-    below `min_similarity`.
+    Args:
+        sources: token positions, in rising order.
+        targets: token positions, in rising order.
+        matches: the matches of the sources, as rows of `targets`.
+        limit: largest number of edges.
+        size: [n] sizes of all tokens.
+        max_cluster_size: an edge whose cluster would exceed it is skipped.
+        min_similarity: the edges end at the first one below it.
     """
     falling = np.argsort(-matches.score, kind="stable")
     if min_similarity is not None:
@@ -93,10 +102,11 @@ def choose_edges(
 
 
 def merge_groups(tokens: Tokens, edges: Edges) -> Groups:
-    """New sizes and means of the targets that `edges` hit; sums are taken in float64, in the order of positions."""
+    """New sizes and means of the targets of `edges`; sums are taken in float64, in the order of positions."""
     target, of_edge = np.unique(edges.target, return_inverse=True)
     member = np.r_[target, edges.source]
     group = np.r_[np.arange(len(target)), of_edge]
+    # Each sum runs in the order of positions: another order would change the last bits, and with them later ties.
     order = np.lexsort((member, group))
     member, group = member[order], group[order]
     starts = np.flatnonzero(np.r_[True, np.diff(group) > 0])
@@ -111,7 +121,7 @@ def merge_groups(tokens: Tokens, edges: Edges) -> Groups:
 
 
 def merge_tokens(tokens: Tokens, groups: Groups, winners: Rows, order: Rows) -> Tokens:
-    """The tokens at positions `order` after the round; `winners` [h] are the groups' new representatives."""
+    """The tokens at positions `order` after the round; `winners` [h] are the new representatives of the groups."""
     new_position = np.full(len(tokens), -1)
     new_position[order] = np.arange(len(order))
     hit = new_position[groups.target]
@@ -123,8 +133,8 @@ def merge_tokens(tokens: Tokens, groups: Groups, winners: Rows, order: Rows) -> 
 def kept_positions(order: str, sources: Rows, targets: Rows, matches: Matches, edges: Edges) -> Rows:
     """Positions that remain after a round, in their new order.
 
-    In the hashed order tokens keep their key, so they keep their order. The original puts the unmerged sources first,
-    by falling score, then all targets.
+    In the hashed order tokens keep their key, and therefore their order. The original ToMe puts the unmerged sources
+    first, by falling score, and then all targets.
     """
     if order == "hashed":
         remain = np.ones(len(sources) + len(targets), dtype=bool)
@@ -136,6 +146,7 @@ def kept_positions(order: str, sources: Rows, targets: Rows, matches: Matches, e
 
 def _within_size(falling: Rows, sources: Rows, targets_of: Rows, limit: int, size: Rows, max_cluster_size: int) -> Rows:
     """The first `limit` rows of `falling` whose merge keeps every cluster within `max_cluster_size` videos."""
+    # A loop, because each accepted merge changes the size that decides the next one.
     grown = size.copy()
     accepted: list[int] = []
     for row in falling.tolist():
@@ -149,6 +160,6 @@ def _within_size(falling: Rows, sources: Rows, targets_of: Rows, limit: int, siz
 
 
 def _slices(starts: Rows) -> list[tuple[int, int]]:
-    """Ranges of groups that hold some `_EDGES_AT_ONCE` members each, so that float64 copies stay small."""
+    """Ranges of groups with about `_EDGES_AT_ONCE` members each, so that float64 copies stay small."""
     cuts = np.flatnonzero(np.diff(starts // _EDGES_AT_ONCE)) + 1
     return list(itertools.pairwise([0, *cuts.tolist(), len(starts)]))

@@ -1,4 +1,4 @@
-"""How many tokens a round removes, known from the number of tokens alone."""
+"""How many tokens a round removes; the number of tokens alone decides it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from sg.curate.tome.settings import TomeConfig
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Bites of a run over `videos` videos: a share of the tokens each, or one that ends on each rung of a ladder."""
+    """The merges per round: a share of the tokens, or as many as lead to the next target size.
+
+    Attributes:
+        max_merge_fraction: largest share of the tokens that a round removes.
+        last_size: the run ends at this many tokens.
+        targets: falling sizes on which rounds end; empty for rounds by share.
+    """
 
     max_merge_fraction: float
     last_size: int
@@ -28,19 +34,19 @@ class Schedule:
         return Schedule(config.max_merge_fraction, config.n_min, tuple(targets))
 
     def is_over(self, tokens: int, executed: int) -> bool:
-        """True when no round is left for that many tokens, after `executed` rounds."""
+        """True when no further round is due for that many tokens, after `executed` rounds."""
         return tokens <= self.last_size or (bool(self.targets) and self._next_target(tokens, executed) is None)
 
     def merges(self, tokens: int, cap: int, executed: int) -> int:
-        """Merges of a round with that many tokens, of which `cap` may merge, after `executed` rounds."""
+        """Merges of a round with that many tokens, of which at most `cap` can merge, after `executed` rounds."""
         if self.is_over(tokens, executed):
             return 0
         target = self._next_target(tokens, executed)
-        bite = max(1, math.floor(self.max_merge_fraction * tokens)) if target is None else tokens - target
-        return min(bite, cap, tokens - self.last_size)
+        wanted = max(1, math.floor(self.max_merge_fraction * tokens)) if target is None else tokens - target
+        return min(wanted, cap, tokens - self.last_size)
 
     def flop(self, tokens: int, executed: int, dim: int) -> float:
-        """Floating-point operations of an exact run from `tokens` tokens on, for halves of equal size."""
+        """Floating-point operations of an exact run that starts with `tokens` tokens, if both sides have equal size."""
         total = 0.0
         while merges := self.merges(tokens, tokens // 2, executed):
             total += dim * tokens * tokens / 2

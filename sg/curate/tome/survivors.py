@@ -1,4 +1,4 @@
-"""Who stands for a cluster, and what that makes of a round's merges: which video goes, and into which."""
+"""The representative of a cluster, and the removals of a round that follow from it: which video merges into which."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _CENTRALITY_DECIMALS = 4
 
 
 def survivor_rule(name: str) -> Survivor:
-    """The rule called `name`, which the config has checked."""
+    """The rule called `name`; the config has checked the name."""
     return cast(Survivor, name)
 
 
 def choose_winners(rule: Survivor, tokens: Tokens, edges: Edges, groups: Groups, videos: Videos) -> Rows:
-    """[h] new representative of each group that was hit in this round.
+    """[h] new representative of each group of this round.
 
-    `dst`: that of the target. `medoid`: of the representatives that meet, the one nearest to the new mean (cosine,
-    to 4 decimals), then the longer caption, then the lower row. `longest_caption`: the first two change places.
+    `dst`: that of the target. `medoid`: among the representatives that meet, the one nearest to the new mean (cosine
+    to 4 decimals), then the one with the longer caption, then the lower row. `longest_caption`: the same with the first
+    two criteria swapped.
     """
     if rule == "dst":
         return tokens.representative[groups.target]
@@ -50,10 +51,12 @@ def best_of_groups(
 
 
 def removals_of_round(tokens: Tokens, edges: Edges, groups: Groups, winners: Rows, round_number: int) -> Removals:
-    """What the edges remove, in their order.
+    """The videos that the edges remove, in the order of the edges.
 
-    Up to the edge that brings the winner, sources are merged into the target's old representative; there the old one
-    is merged into the winner; after it, sources are merged into the winner.
+    Each edge removes one video. As long as the winner of a group has not arrived, the representative of the source is
+    merged into the old representative of the target. The edge that brings the winner removes the old representative
+    instead, and merges it into the winner. Later sources are merged into the winner. So every video is merged into one
+    that is still there, and no video is removed twice.
     """
     arriving = tokens.representative[edges.source]
     old = tokens.representative[edges.target]

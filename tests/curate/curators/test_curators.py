@@ -181,7 +181,7 @@ def test_kmeans_steps_raise_the_cosine_to_the_centres():
         (lambda: D4Config(dedup_share=0.0), "dedup_share"),
         (lambda: HierarchicalKMeansConfig(levels=[]), "levels"),
         (lambda: HierarchicalKMeansConfig(levels=[10, 0]), "levels"),
-        (lambda: KMeansConfig(rungs=[600]), "should fall"),
+        (lambda: KMeansConfig(rungs=[600]), "should be falling"),
         (lambda: DbpConfig(temperature=0.0), "temperature"),
         (lambda: RandomConfig(seed=2**64), "seed"),
     ],

@@ -15,7 +15,7 @@ from sg.curate.pipeline import curate
 from sg.curate.sharded.engines import open_engine
 from sg.curate.sharded.jobs import PartJob, ScanJob, scan_part
 from sg.curate.sharded.settings import ShardedTomeConfig
-from sg.curate.sharded.shards import Shard, join, read_shard, write_shard
+from sg.curate.sharded.shards import TokenShard, join, read_shard, write_shard
 from sg.curate.tome.settings import TomeConfig
 from tests.curate.builders import clumpy_vectors, write_vectors
 
@@ -134,7 +134,7 @@ def test_a_shard_keeps_the_vectors_of_representatives_apart_from_means(tmp_path)
     mean = rng.normal(size=(6, 4)).astype(np.float32)
     own = mean.copy()
     own[[1, 4]] += 1
-    shard = Shard.of(np.array([30, 10, 20, 60, 50, 40]), mean, own)
+    shard = TokenShard.of(np.array([30, 10, 20, 60, 50, 40]), mean, own)
     read = read_shard(write_shard(tmp_path / "shard.npz", shard))
     assert read.row.tolist() == [10, 20, 30, 40, 50, 60] and len(read.own) == 2
     np.testing.assert_array_equal(read.representatives(), own[[1, 2, 0, 5, 4, 3]])
