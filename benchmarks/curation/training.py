@@ -1,11 +1,11 @@
-"""What the curators' cores are worth in training: one table of several studies, a study a curator.
+"""Training results of the cores of several curators: one table of several studies, one study per curator.
 
     python train.py experiment=curation_baselines
     python benchmarks/curation/training.py runs/curation_baselines_* --out experiments/curation_baselines
 
-Writes OUT/training.csv (a row a score) and OUT/training.md: accuracy over seeds with their standard deviation, and the
-difference to no captions and to `random` at the same size, paired by question, with a 95 % interval clustered by video.
-All differences to `random` are corrected together (Holm).
+Writes OUT/training.csv (one row per score) and OUT/training.md: accuracy over seeds with their standard deviation, and
+the difference to no captions and to `random` at the same size, paired by question, with a 95 % interval clustered by
+video. All differences to `random` are corrected together (Holm).
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The gallery of a large core on synthetic clusters: time to write, size without pictures, first paint in Chromium.
+"""Measures the gallery of a large core on synthetic clusters: time to write, size without pictures, first paint.
 
 python benchmarks/report/large_gallery.py --videos 530000 --core 50000 --out work/large-gallery
 """
@@ -28,7 +28,7 @@ addEventListener("load", () => setTimeout(() => {
 
 
 def write_corpus(folder: Path, videos: int) -> None:
-    """A forest of `videos` rows with captions of a hundred words, drawn from 20,000; no films."""
+    """Write a forest of `videos` rows with captions of 100 words each, drawn from 20,000 words; there are no video files."""
     from sg.artefacts.captions import CaptionRecord, write_captions
     from sg.artefacts.forest import Forest, subtree_sizes, write_forest
     from sg.artefacts.manifest import VideoRecord, write_manifest
@@ -51,7 +51,7 @@ def write_corpus(folder: Path, videos: int) -> None:
 
 
 def first_paint(folder: Path) -> str:
-    """What Chromium says about the page, opened from disk with a probe beside it."""
+    """Open the page from disk in Chromium with a measuring script; return what the script reports."""
     page = (folder / "index.html").read_text(encoding="utf-8")
     (folder / "probe.js").write_text(PROBE, encoding="utf-8")
     probed = folder / "probed.html"
@@ -85,11 +85,12 @@ def main() -> None:
     )
     started, cpu = time.monotonic(), time.process_time()
     written = write_gallery(gallery, inputs, options.core, pictures=0)
-    print(f"{written.clusters:,} clusters in {time.monotonic() - started:.0f} s, {time.process_time() - cpu:.0f} CPU s")
+    print(f"{written.clusters:,} clusters written in {time.monotonic() - started:.0f} s ({time.process_time() - cpu:.0f} CPU s)")
     loaded = sum((gallery / name).stat().st_size for name in ("index.html", "gallery.js", "clusters.js"))
     members = sum(path.stat().st_size for path in (gallery / "members").iterdir())
-    print(f"page without pictures {loaded / 1e6:.2f} MB; captions that come as one scrolls {members / 1e6:.0f} MB")
-    print(first_paint(gallery) if shutil.which("chromium") else "no chromium: first paint not measured")
+    print(f"page without pictures {loaded / 1e6:.2f} MB; captions loaded while scrolling {members / 1e6:.0f} MB")
+    print(first_paint(gallery) if shutil.which("chromium") else "chromium is not installed, so the first paint is not
+    measured")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One table of several studies of one benchmark: reading them, tests corrected together, a row a score."""
+"""Comparison of several studies on one benchmark: reading them, tests corrected together, one CSV row per score."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -16,48 +16,48 @@ from sg.report.wording import SETTING_TITLES, difference_text, p_text
 
 @dataclass(frozen=True, slots=True)
 class StudyArm:
-    """An arm of one of the studies, and how tables call it."""
+    """An arm of one of the studies, and its name in tables."""
 
     label: str
     study: Study
     arm: Arm
 
     def score(self, setting: str) -> ArmScore:
-        """The answers in a setting, over the seeds; DataError when it was not asked."""
+        """Score the answers in a setting over all seeds; DataError if there are none."""
         found = self.study.score(self.arm, setting)
         if found is None:
-            raise DataError(f"{self.study.folder} was not asked {setting}: finish its study first.")
+            raise DataError(f"{self.study.folder} has no answers {SETTING_TITLES[setting].lower()}: finish this study first.")
         return found
 
     def accuracy(self, setting: str) -> str:
-        """Percent over the seeds, and their standard deviation: `30.1 ±1.2`."""
+        """Mean accuracy over seeds in percent ± standard deviation over seeds: `30.1 ±1.2`."""
         over_seeds = [run.scores[setting]["overall"] for run in self.arm.runs]
         return f"{100 * self.score(setting).accuracy:.1f} ±{spread(over_seeds) or 0:.1f}"
 
     def against(self, other: "StudyArm | None", setting: str) -> str:
-        """The difference to `other` with its interval; empty without another."""
+        """Difference from `other` in points with its 95 % interval over videos; empty for None."""
         return "" if other is None else difference_text(difference(self.score(setting), other.score(setting)))
 
 
 def read_studies(folders: Sequence[Path]) -> list[Study]:
-    """The studies; DataError unless all were asked the same questions and the first has a baseline."""
+    """Read the studies; DataError unless all answered the same questions and the first has a baseline."""
     studies = [read_study(folder) for folder in folders]
     if len({study.questions.ids for study in studies}) > 1:
-        raise DataError("The studies were asked different questions: give those of one experiment.")
+        raise DataError("The studies answered different questions: give the studies of one experiment.")
     if studies[0].baseline is None:
-        raise DataError(f"{studies[0].folder} has no finished run without captions.")
+        raise DataError(f"{studies[0].folder} has no finished run without captions: run data.scale=0 first.")
     return studies
 
 
 def baseline_of(studies: Sequence[Study], label: str) -> StudyArm:
-    """The arm without captions of the first study."""
+    """Return the arm without captions of the first study."""
     baseline = studies[0].baseline
     assert baseline is not None
     return StudyArm(label, studies[0], baseline)
 
 
 def corrected_tests(pairs: Iterable[tuple[str, StudyArm, StudyArm]]) -> list[str]:
-    """A line for every (title, arm, other) and setting: its p, and that corrected for all of them (Holm)."""
+    """Return one line per (title, arm, other) and setting: p, and p after Holm's correction over all lines."""
     tests = [(title, arm, other, setting) for title, arm, other in pairs for setting in SETTINGS]
     found = [difference(arm.score(name), other.score(name)).p for _, arm, other, name in tests]
     raw = [1.0 if p is None else p for p in found]
@@ -68,7 +68,7 @@ def corrected_tests(pairs: Iterable[tuple[str, StudyArm, StudyArm]]) -> list[str
 
 
 def write_scores(path: Path, columns: Sequence[str], arms: Iterable[tuple[tuple[object, ...], Arm]]) -> None:
-    """A CSV with a row a score: what `arms` say of each, then captions, seed, setting, bucket, accuracy in percent."""
+    """Write a CSV with one row per score: the given columns, then captions, seed, setting, bucket, accuracy in percent."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow((*columns, "captions", "seed", "setting", "bucket", "accuracy"))

