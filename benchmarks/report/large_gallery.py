@@ -28,7 +28,7 @@ addEventListener("load", () => setTimeout(() => {
 
 
 def write_corpus(folder: Path, videos: int) -> None:
-    """Write a forest of `videos` rows with captions of 100 words each, drawn from 20,000 words; there are no video files."""
+    """Write a forest of `videos` rows with captions of 100 words each, drawn from 20,000 words, without video files."""
     from sg.artefacts.captions import CaptionRecord, write_captions
     from sg.artefacts.forest import Forest, subtree_sizes, write_forest
     from sg.artefacts.manifest import VideoRecord, write_manifest

@@ -26,7 +26,9 @@ class StudyArm:
         """Score the answers in a setting over all seeds; DataError if there are none."""
         found = self.study.score(self.arm, setting)
         if found is None:
-            raise DataError(f"{self.study.folder} has no answers {SETTING_TITLES[setting].lower()}: finish this study first.")
+            raise DataError(
+                f"{self.study.folder} has no answers {SETTING_TITLES[setting].lower()}: finish this study first."
+            )
         return found
 
     def accuracy(self, setting: str) -> str:
@@ -68,7 +70,7 @@ def corrected_tests(pairs: Iterable[tuple[str, StudyArm, StudyArm]]) -> list[str
 
 
 def write_scores(path: Path, columns: Sequence[str], arms: Iterable[tuple[tuple[object, ...], Arm]]) -> None:
-    """Write a CSV with one row per score: the given columns, then captions, seed, setting, bucket, accuracy in percent."""
+    """Write a CSV with one row per score: the given columns, captions, seed, setting, bucket, accuracy in percent."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow((*columns, "captions", "seed", "setting", "bucket", "accuracy"))
