@@ -85,12 +85,11 @@ def main() -> None:
     )
     started, cpu = time.monotonic(), time.process_time()
     written = write_gallery(gallery, inputs, options.core, pictures=0)
-    print(f"{written.clusters:,} clusters written in {time.monotonic() - started:.0f} s ({time.process_time() - cpu:.0f} CPU s)")
+    print(f"{written.clusters:,} clusters in {time.monotonic() - started:.0f} s, {time.process_time() - cpu:.0f} CPU s")
     loaded = sum((gallery / name).stat().st_size for name in ("index.html", "gallery.js", "clusters.js"))
     members = sum(path.stat().st_size for path in (gallery / "members").iterdir())
     print(f"page without pictures {loaded / 1e6:.2f} MB; captions loaded while scrolling {members / 1e6:.0f} MB")
-    print(first_paint(gallery) if shutil.which("chromium") else "chromium is not installed, so the first paint is not
-    measured")
+    print(first_paint(gallery) if shutil.which("chromium") else "chromium is not installed: first paint not measured")
 
 
 if __name__ == "__main__":

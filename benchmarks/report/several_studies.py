@@ -26,9 +26,7 @@ class StudyArm:
         """Score the answers in a setting over all seeds; DataError if there are none."""
         found = self.study.score(self.arm, setting)
         if found is None:
-            raise DataError(
-                f"{self.study.folder} has no answers {SETTING_TITLES[setting].lower()}: finish this study first."
-            )
+            raise DataError(f"{self.study.folder} has no answers {SETTING_TITLES[setting].lower()}: finish it first.")
         return found
 
     def accuracy(self, setting: str) -> str:
