@@ -4,7 +4,7 @@
     python benchmarks/sources/full_manifest.py --count 20000 --core 4000
 
 Made first, and not measured: WebVid's annotation file, a manifest (3 % unusable), captions and a merge forest.
-Measured, in a process of its own: every row of the annotations matched with the film names of a folder, the manifest
+Measured, in a process of its own: every row of the annotations matched with the file names of a folder, the manifest
 read with all its checks and filtered, joined with captions and forest, and cut to a core. Films are not opened.
 """
 
@@ -72,12 +72,12 @@ def make(folder: Path, count: int) -> None:
             url = f"https://host/videos/{film_number(row)}/preview/stock-footage-{slug}.mp4"
             page = f"{row // 50 * 50:06d}_{row // 50 * 50 + 50:06d}"
             table.writerow([film_number(row), sentence(row, 14), 0, page, "PT00H00M18S", url])
-    status = {row: (OK, "") if row % 100 >= 3 else ("unreadable", "not a film (text or HTML)") for row in range(count)}
+    status = {row: (OK, "") if row % 100 >= 3 else ("unreadable", "not a video (text or HTML)") for row in range(count)}
     write_manifest(
         folder / "manifest.parquet",
         (
             VideoRecord(
-                video_id=ids[row], source="webvid", path=film_path(row), duration_s=18.0, width=596, height=336,
+                video_id=ids[row], source="webvid", path=file_path(row), duration_s=18.0, width=596, height=336,
                 fps=25.0, num_frames=450, original_caption=sentence(row, 14), split="train", status=status[row][0],
                 reason=status[row][1], extra='{"bytes": 2150000, "declared_ms": 18000}',
             )
@@ -97,26 +97,26 @@ def make(folder: Path, count: int) -> None:
     write_forest(folder / "forest.parquet", forest)
 
 
-def film_path(row: int) -> str:
+def file_path(row: int) -> str:
     return f"{row // 1000:05d}/{film_number(row)}.mp4"
 
 
 def matched(folder: Path, count: int) -> int:
-    """Every row of the annotations with its film; 1 % of the films are missing."""
-    clips = [VideoFile(film_path(row), film_path(row), 2_150_000 + row, row) for row in range(count) if row % 100]
+    """Match every row of the annotations with its file; 1 % of the files are missing."""
+    clips = [VideoFile(file_path(row), file_path(row), 2_150_000 + row, row) for row in range(count) if row % 100]
     source = WebVid()
     with Findings(folder / "findings.parquet") as findings:
         matcher = FileMatcher(clips, lambda clip: name_keys(clip.stem), findings)
         for record in read_records(folder / "results_2M_train.csv"):
             for item in source.items(record, "results_2M_train.csv"):  # type: ignore[arg-type]
                 if isinstance(item, AnnotatedVideo) and not matcher.take(item):
-                    findings.add(MISSING, item.video_id, "", "no film of this name")
+                    findings.add(MISSING, item.video_id, "", "no file of this name")
         return len(matcher.result())
 
 
 def steps(folder: Path, count: int, core_size: int) -> Iterator[tuple[str, int]]:
     """Do the work; gives what was done and to how many rows."""
-    yield "annotations matched with film names", matched(folder, count)
+    yield "annotations matched with file names", matched(folder, count)
     manifest = read_manifest(folder / "manifest.parquet")
     yield "manifest read and checked", len(manifest)
     usable = manifest.usable()

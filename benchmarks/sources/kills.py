@@ -1,6 +1,6 @@
-"""A scan killed again and again: no film is looked at twice, and the manifest is that of an undisturbed scan.
+"""A scan that is killed again and again: no file is opened twice, and the manifest equals that of an undisturbed scan.
 
-python benchmarks/sources/kills.py --films 600 --kills 10
+python benchmarks/sources/kills.py --videos 600 --kills 10
 """
 
 import argparse
@@ -26,18 +26,18 @@ from sg.video.writer import write_video  # noqa: E402
 
 def make(folder: Path, count: int) -> None:
     """Films that differ in their last bytes, every tenth a copy of the one before, and their annotations."""
-    film = write_video(folder / "film.mp4", np.zeros((8, 48, 64, 3), np.uint8), fps=2).read_bytes()
-    (folder / "films").mkdir()
+    video = write_video(folder / "video.mp4", np.zeros((8, 48, 64, 3), np.uint8), fps=2).read_bytes()
+    (folder / "videos").mkdir()
     with (folder / "train.csv").open("w", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["videoid", "name"])
         for number in range(count):
             table.writerow([number, f"caption {number}"])
-            (folder / "films" / f"{number}.mp4").write_bytes(film + bytes(8 + number - (number % 10 == 9)))
+            (folder / "videos" / f"{number}.mp4").write_bytes(video + bytes(8 + number - (number % 10 == 9)))
 
 
 def command(folder: Path, out: str) -> list[str]:
-    settings = {"dir": folder / out, "videos": folder / "films", "annotations": folder / "train.csv", "workers": 1}
+    settings = {"dir": folder / out, "videos": folder / "videos", "annotations": folder / "train.csv", "workers": 1}
     words = [f"data.{key}={value}" for key, value in settings.items()]
     return [sys.executable, "-m", "sg.sources", "data=webvid", "data.benchmark=null", *words]
 
@@ -51,17 +51,17 @@ def journal(folder: Path, name: str) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=int, default=600)
+    parser.add_argument("--videos", type=int, default=600)
     parser.add_argument("--kills", type=int, default=10)
     options = parser.parse_args()
     folder, rng, kills = Path(tempfile.mkdtemp(prefix="kills-")), random.Random(0), 0
-    make(folder, options.films)
+    make(folder, options.videos)
     quiet = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(command(folder, "whole"), check=True, env=dict(os.environ), **quiet)
     while kills < options.kills:
         process = subprocess.Popen(command(folder, "killed"), **quiet)
-        goal = len(journal(folder / "killed", "films")) + rng.randint(1, max(2, options.films // options.kills))
-        while process.poll() is None and len(journal(folder / "killed", "films")) < goal:
+        goal = len(journal(folder / "killed", "files")) + rng.randint(1, max(2, options.videos // options.kills))
+        while process.poll() is None and len(journal(folder / "killed", "files")) < goal:
             time.sleep(rng.random() / 20)
         if process.poll() is not None:
             break
@@ -70,7 +70,7 @@ def main() -> None:
         kills += 1
     subprocess.run(command(folder, "killed"), check=True, env=dict(os.environ), **quiet)
     same = [read_manifest(folder / out / "manifest.parquet").content_hash for out in ("whole", "killed")]
-    for name in ("films", "hashes"):
+    for name in ("files", "hashes"):
         keys = journal(folder / "killed", name)
         print(f"{name}: {len(keys)} entries, {len(keys) - len(set(keys))} of them twice")
     print(f"{kills} kills; manifest {'the same' if same[0] == same[1] else 'DIFFERS'}")

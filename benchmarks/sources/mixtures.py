@@ -27,7 +27,7 @@ from sg.report.wording import SETTING_TITLES
 
 @dataclass(frozen=True, slots=True)
 class Mixture(StudyArm):
-    """The arm of one mixture, and how many films of each source its core holds."""
+    """The arm of one mixture, and the number of videos of each source in its core."""
 
     core: dict[str, int]
 

@@ -1,1 +1,1 @@
-"""Where videos come from: one file a source; each gives a manifest with the same columns."""
+"""Sources of videos, one file per source in `sets`; each makes a manifest with the same columns."""

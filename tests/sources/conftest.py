@@ -1,4 +1,4 @@
-"""What the tests of the sources share: small films, and looking at them without starting processes."""
+"""Fixtures of the tests of the sources: small video files, and probing them without child processes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from sg.video.writer import write_video
 
 @pytest.fixture
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at clips in this process: starting one takes longer than the clips of these tests."""
+    """Probe files in this process: starting a child process takes longer than the files of these tests."""
 
     class Here:
         def __init__(self, function: Any, num_workers: int, timeout_s: float) -> None:
@@ -35,8 +35,8 @@ def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def film() -> Callable[..., Path]:
-    """Writes a film of four frames; every call gives other bytes."""
+def write_file() -> Callable[..., Path]:
+    """A function that writes a video file of four frames; every call writes other bytes."""
     shades = iter(range(10, 250, 4))
 
     def write(path: Path, frames: int = 4) -> Path:

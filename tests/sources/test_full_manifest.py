@@ -1,4 +1,4 @@
-"""The benchmark of a manifest of full size, in small: it does what it says."""
+"""The benchmark of a full-size manifest runs on a small one and measures every step."""
 
 import runpy
 from pathlib import Path
@@ -11,7 +11,7 @@ def test_a_manifest_is_scanned_filtered_joined_and_cut_to_a_core(tmp_path: Path)
     benchmark["make"](tmp_path, 20_000)
     result = benchmark["measure"](tmp_path, 20_000, 4_000)
     assert {name: rows for name, rows, _ in result["steps"]} == {
-        "annotations matched with film names": 19_800,
+        "annotations matched with file names": 19_800,
         "manifest read and checked": 20_000,
         "filtered to usable videos": 19_400,
         "captions read": 19_400,

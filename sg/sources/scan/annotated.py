@@ -1,4 +1,8 @@
-"""The scan of a published set: annotations against the films on disk, every film looked at once, and a report."""
+"""The scan of a published dataset: annotations matched with the files on disk, every file opened once, and a report.
+
+The order of the steps follows from their cost. Matching needs names only, so that just the files of annotated videos
+are opened; hashes are computed of readable files only.
+"""
 
 from __future__ import annotations
 
@@ -38,17 +42,17 @@ SCAN_VERSION = 3
 
 @dataclass(frozen=True, slots=True)
 class ScanFiles:
-    """Where a scan keeps what it found, beside the manifest."""
+    """The files that a scan writes beside the manifest."""
 
     folder: Path
 
     @property
     def findings(self) -> Path:
-        """Every finding, a row each."""
+        """All findings, one row each."""
         return self.folder / "findings.parquet"
 
     def journal(self, what: str) -> Path:
-        """What a scan that was cut off need not do again."""
+        """Work that a scan after an interrupted one does not repeat."""
         return self.folder / f"scan-{what}.jsonl"
 
 
@@ -64,13 +68,13 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
         reader_of: returns the reader of the dataset for the files on disk.
 
     Raises:
-        MissingInputError: there are no annotations or no films.
-        ConfigError, DataError: the annotations are not what they should be, or not one film belongs to them.
+        MissingInputError: there are no annotations or no video files.
+        ConfigError, DataError: the annotations have another form, or no file belongs to them.
     """
     files, path, videos = ScanFiles(Path(config.dir)), config.manifest_path, Path(config.videos)
     with file_lock(path.with_suffix(".lock")):
         left_out = _unpack(config.shards, videos, files) if config.shards else Counter()
-        listing = _films(videos, config)
+        listing = _video_files(videos, config)
         source = reader_of(listing.files)
         annotations = Annotations(source, config.annotations, videos, listing)
         benchmark = benchmark_videos(config.benchmark)
@@ -79,7 +83,8 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
         if not is_current(path, videos, work) or not files.findings.is_file():
             with Findings(files.findings) as findings:
                 if long_videos is not None and _cut(config, annotations, listing, long_videos, findings):
-                    listing = _films(videos, config)
+                    # The new files are part of the identity: without them the next scan would start again.
+                    listing = _video_files(videos, config)
                     annotations = annotations.with_listing(listing)
                     work = _identity(config, listing, annotations, benchmark, long_videos)
                 found = _match(config, annotations, listing, findings)
@@ -89,7 +94,7 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
             write_report(files.folder, report)
             if not rows:
                 raise DataError(
-                    f"None of the {len(listing.files)} films in {videos} belongs to a video of the annotations: see "
+                    f"None of the {len(listing.files)} video files in {videos} belongs to an annotated video: see "
                     f"{files.folder / 'scan_report.txt'}."
                 )
             write_manifest(path, rows, {**info, "report": report.plain})
@@ -98,7 +103,7 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
 
 
 def _unpack(shards: str, videos: Path, files: ScanFiles) -> Counter[str]:
-    """Copy the films out of the shards; gives what was left out."""
+    """Copy the video files out of the shards; returns what was left out, by reason."""
     from sg.sources.scan.shards import unpack_shards
 
     if not Path(shards).is_dir():
@@ -106,19 +111,19 @@ def _unpack(shards: str, videos: Path, files: ScanFiles) -> Counter[str]:
     return unpack_shards(Path(shards), videos, files.journal("shards"))
 
 
-def _films(videos: Path, config: AnnotatedDataConfig) -> Listing:
+def _video_files(videos: Path, config: AnnotatedDataConfig) -> Listing:
     if config.long_videos:
         videos.mkdir(parents=True, exist_ok=True)
     if not videos.is_dir():
         raise MissingInputError(
-            f"There is no folder {videos}: give that of the films with data.videos=DIR (where they are had: "
+            f"There is no folder {videos}: give the folder of the video files with data.videos=DIR (where to get them: "
             "docs/data_sources.md)."
         )
     listing = list_files(videos)
     if not listing.files and not config.long_videos:
         frames = "; folders of frames are not read" if listing.frame_folders else ""
         raise MissingInputError(
-            f"The folder {videos} holds no films (files that end in .mp4, .mkv, .webm, ...){frames}."
+            f"The folder {videos} holds no video files (their names end in .mp4, .mkv, .webm, ...){frames}."
         )
     return listing
 
@@ -152,10 +157,13 @@ def _identity(
     return identity("scan", settings=rows_settings(config), inputs=inputs, version=SCAN_VERSION)
 
 
-def _items(
+def _wanted(
     config: AnnotatedDataConfig, annotations: Annotations, findings: Findings | None
 ) -> Iterator[AnnotatedVideo]:
-    """The videos of the wanted splits; what is none is told, but for a first look (no `findings`)."""
+    """Yield the annotated videos of the wanted splits, and record all other records in `findings`.
+
+    The pass that looks for clips to cut has no `findings`: the pass that matches files records them.
+    """
     with Progress("annotations", None, "rows") as bar:
         for item, where in annotations.items():
             bar.advance()
@@ -173,14 +181,14 @@ def _cut(
     config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, long_videos: Listing, findings: Findings
 ) -> int:
     """Cut the clips that exist only within a whole video; returns how many."""
-    films = long_videos_by_id(long_videos.files)
+    long_by_id = long_videos_by_id(long_videos.files)
     known = {key for clip in listing.files for key in annotations.keys_of(clip)}
     wanted = {
         item.video_id: item
-        for item in _items(config, annotations, None)
-        if item.youtube_id in films and known.isdisjoint((item.video_id, *item.keys, *item.weak_keys))
+        for item in _wanted(config, annotations, None)
+        if item.youtube_id in long_by_id and known.isdisjoint((item.video_id, *item.keys, *item.weak_keys))
     }
-    jobs = cut_jobs(list(wanted.values()), films, Path(config.long_videos or ""), Path(config.videos))
+    jobs = cut_jobs(list(wanted.values()), long_by_id, Path(config.long_videos or ""), Path(config.videos))
     return cut_clips(jobs, config.workers, config.timeout_s, findings) if jobs else 0
 
 
@@ -188,9 +196,9 @@ def _match(
     config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, findings: Findings
 ) -> dict[int, AnnotatedVideo]:
     matcher = FileMatcher(listing.files, annotations.keys_of, findings)
-    for item in _items(config, annotations, findings):
+    for item in _wanted(config, annotations, findings):
         if not matcher.take(item):
-            findings.add(MISSING, item.video_id, "", "no film of this name")
+            findings.add(MISSING, item.video_id, "", "no file of this name")
     return matcher.result()
 
 
@@ -204,17 +212,22 @@ def _rows(
     files: ScanFiles,
     findings: Findings,
 ) -> list[VideoRecord]:
-    """A row for each video with a film, in the order of the films; none where only a number speaks for it, wrongly."""
+    """One row per video with a file, in the order of the files.
+
+    A file that is matched only by its number is left out where its duration disagrees with the annotation: the
+    numbering of the annotations is then not that of the files.
+    """
     videos = Path(config.videos)
-    clips = {place: listing.files[place] for place in found}
-    looked = probe_files(videos, list(clips.values()), files.journal("films"), config.workers, config.timeout_s)
-    outcomes = dict(zip(clips, looked, strict=True))
-    readable = {place: clip for place, clip in clips.items() if outcomes[place][0] == OK}
+    chosen = {place: listing.files[place] for place in found}
+    probed = probe_files(videos, list(chosen.values()), files.journal("files"), config.workers, config.timeout_s)
+    outcomes = dict(zip(chosen, probed, strict=True))
+    readable = {place: file for place, file in chosen.items() if outcomes[place][0] == OK}
     with ScanJournal(files.journal("hashes")) as journal, Progress("hashes", None, "reads") as bar:
         digests = Digests(journal, bar, videos)
-        twins = same_bytes(videos, readable, digests)
+        copies = same_bytes(videos, readable, digests)
         shared = also_in(videos, readable, benchmark.root, benchmark.listing.files, digests) if benchmark else {}
     if benchmark:
+        # Copies of a benchmark's video are often encoded again, so that their bytes differ but not their YouTube id.
         shared |= {
             place: f"YouTube id {item.youtube_id}"
             for place, item in found.items()
@@ -222,25 +235,30 @@ def _rows(
         }
     rows = []
     for place, item in found.items():
-        outcome, clip = outcomes[place], clips[place]
-        by_number = source.is_numbered(clip.name) and not annotations.sidecar_ids(clip)
+        outcome, file = outcomes[place], chosen[place]
+        by_number = source.is_numbered(file.name) and not annotations.sidecar_ids(file)
         if by_number and outcome[0] == OK and not is_as_long(item, outcome[2]["duration_s"]):
-            findings.add(AMBIGUOUS, item.video_id, clip.name, "its number is that of this clip, its length is not")
+            findings.add(
+                AMBIGUOUS,
+                item.video_id,
+                file.name,
+                "the number in the file name is that of this clip, but the durations differ",
+            )
             continue
         if place in shared:
             outcome = (IN_BENCHMARK, f"part of the benchmark: {shared[place]}", outcome[2])
-        elif place in twins:
-            outcome = (DUPLICATE, f"the same bytes as {found[twins[place]].video_id}", outcome[2])
-        rows.append(_row(source.name, item, clip, outcome))
+        elif place in copies:
+            outcome = (DUPLICATE, f"the same bytes as {found[copies[place]].video_id}", outcome[2])
+        rows.append(_row(source.name, item, file, outcome))
         if outcome[0] != OK:
             kind = outcome[0] if outcome[0] in (IN_BENCHMARK, DUPLICATE) else "unreadable"
-            findings.add(kind, item.video_id, clip.name, outcome[1], outcome[0])
+            findings.add(kind, item.video_id, file.name, outcome[1], outcome[0])
     return rows
 
 
-def _row(source: str, item: AnnotatedVideo, clip: VideoFile, outcome: Outcome) -> VideoRecord:
+def _row(source: str, item: AnnotatedVideo, file: VideoFile, outcome: Outcome) -> VideoRecord:
     status, reason, values = outcome
-    extra = {"bytes": clip.size, **item.extra}
+    extra = {"bytes": file.size, **item.extra}
     if item.youtube_id:
         extra["youtube_id"] = item.youtube_id
     if item.range_ms:
@@ -248,7 +266,7 @@ def _row(source: str, item: AnnotatedVideo, clip: VideoFile, outcome: Outcome) -
     return VideoRecord(
         video_id=item.video_id,
         source=source,
-        path=clip.path,
+        path=file.path,
         original_caption=item.caption,
         split=item.split,
         status=status,

@@ -1,4 +1,4 @@
-"""The annotations of a set: its files, or the JSON that video2dataset wrote beside each film."""
+"""The annotations of a dataset: its annotation files, or the JSON that video2dataset writes beside each video file."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ _MAX_SIDECAR = 2**24
 
 
 class Annotations:
-    """Videos of the annotation files; where there are none, of the JSON files beside the films."""
+    """The videos of the annotation files; without annotation files, those of the JSON files beside the video files."""
 
     def __init__(self, source: SetReader, pattern: str | None, videos: Path, listing: Listing) -> None:
         self._source, self._pattern, self._videos, self._listing = source, pattern, videos, listing
         self.files = annotation_files(pattern) if pattern else []
         self.rows: Counter[str] = Counter()
-        """Records read of each file."""
+        """Number of records read, by file name."""
         if not self.files and not listing.sidecars:
             raise MissingInputError(
                 "There are no annotations: name a file, folder or pattern with data.annotations=FILE."
             )
 
     def with_listing(self, listing: Listing) -> Annotations:
-        """The same annotations after films were added."""
+        """The same annotations with the present files on disk."""
         return Annotations(self._source, self._pattern, self._videos, listing)
 
     @property
     def state(self) -> list[object]:
-        """Plain data that changes when the annotations do."""
+        """Name and content of every annotation file, for the identity of the scan."""
         return [[path.name, file_content(path)] for path in self.files]
 
     def items(self) -> Iterator[tuple[AnnotatedVideo | Problem, str]]:
-        """Every video of the annotations with where it stands."""
+        """Yield every video of the annotations, or the problem of a record, with its place in the file."""
         self.rows.clear()
         for path in self.files:
             for record in read_records(path):
@@ -55,7 +55,7 @@ class Annotations:
         if not self.files:
             for file in self._listing.files:
                 for item in self._beside.get(file.name, ()):
-                    self.rows["JSON beside the films"] += 1
+                    self.rows["JSON beside the video files"] += 1
                     yield item, file.name
 
     def keys_of(self, file: VideoFile) -> list[str]:
@@ -63,17 +63,17 @@ class Annotations:
         return [*self.sidecar_ids(file), *self._source.file_keys(file.name)]
 
     def sidecar_ids(self, file: VideoFile) -> list[str]:
-        """Ids of the videos that the JSON beside a film names."""
+        """Ids of the videos that the JSON beside a file names."""
         return [item.video_id for item in self._beside.get(file.name, ()) if isinstance(item, AnnotatedVideo)]
 
     @cached_property
     def _beside(self) -> dict[str, list[AnnotatedVideo | Problem]]:
-        """What the JSON file beside each film says."""
+        """The videos of the JSON file beside each video file, by the name of the latter."""
         beside = [
             file for file in self._listing.files if file.path and file.name.rpartition(".")[0] in self._listing.sidecars
         ]
         found: dict[str, list[AnnotatedVideo | Problem]] = {}
-        with Progress("JSON files", len(beside), "films") as bar:
+        with Progress("JSON files", len(beside), "files") as bar:
             for file in beside:
                 path = (self._videos / file.path).with_suffix(".json")
                 found[file.name] = list(self._read(path))
@@ -86,6 +86,6 @@ class Annotations:
         except (OSError, ValueError, RecursionError):
             value = None
         if not isinstance(value, Mapping):
-            yield Problem("no JSON object beside the film", path.name)
+            yield Problem("no JSON object beside the file", path.name)
             return
         yield from self._source.items(sidecar_record(value), path.parent.name)

@@ -1,7 +1,7 @@
-"""Caption files as people have them: CSV, TSV, JSON Lines, JSON (also in gzip), and Chat-UniVi/LLaVA conversations.
+"""Caption files of users: CSV, TSV, JSON Lines, JSON (also with gzip), and conversations of Chat-UniVi and LLaVA.
 
-The files come from strangers: every entry that is no caption becomes a counted problem, never a crash, and nothing in
-them is evaluated. Ids stay text (a spreadsheet's `1053841541.0` too) and keep their case.
+The files come from strangers: an entry that is not a caption is counted as a problem and never ends the run, and no
+content is evaluated. Ids stay text, also a spreadsheet's `1053841541.0`, and keep their case.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
 
 @dataclass(frozen=True, slots=True)
 class CaptionEntry:
-    """One caption: the clip as the file names it, and the text as it stands there."""
+    """One caption: the name of the video as the file has it, and the unchanged text."""
 
     video: str
     caption: str
@@ -47,27 +47,27 @@ class CaptionEntry:
 
 @dataclass(slots=True)
 class CaptionFile:
-    """The usable entries of a caption file, and how many were not, by reason."""
+    """The usable entries of a caption file, and the number of unusable ones by reason."""
 
     entries: list[CaptionEntry] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
 
 
 def read_caption_file(path: Path, video_key: str | None = None, caption_key: str | None = None) -> CaptionFile:
-    """Read a caption file; its kind follows from its suffix (.csv .tsv .json .jsonl .ndjson, and .gz after it).
+    """Read a caption file by its suffix: .csv .tsv .json .jsonl .ndjson, each also with .gz.
 
     `video_key` and `caption_key` name the columns; None finds one of the usual names.
 
     Raises:
         MissingInputError: there is no such file.
-        ConfigError: the suffix is unknown, or no column is known for the clips or the texts.
-        DataError: the file does not hold what its suffix says.
+        ConfigError: the suffix is unknown, or no column for the videos or the captions is found.
+        DataError: the content does not have the form that the suffix names.
     """
     if not path.is_file():
         raise MissingInputError(f"There is no caption file {path}: give an existing one with data.captions=FILE.")
     if kind_of(path) not in TEXTS:
         raise ConfigError(
-            f"data.captions={path}: expected a file that ends in {', '.join(TEXTS)}, with {PACKED} or not."
+            f"data.captions={path}: expected a file that ends in {', '.join(TEXTS)}, with or without {PACKED}."
         )
     result, columns = CaptionFile(), None
     for row in _rows(path):
@@ -87,9 +87,9 @@ def read_caption_file(path: Path, video_key: str | None = None, caption_key: str
 
 
 def _entry(row: Any, video_key: str | None, caption_key: str | None) -> CaptionEntry | str:
-    """The caption of a row, or in a few words why it has none."""
+    """The caption of a row, or the reason why it has none."""
     if not isinstance(row, Mapping):
-        return "no object"
+        return "not an object"
     names = {str(name).strip().casefold(): name for name in reversed(list(row))}
     key = _find(names, [video_key] if video_key else VIDEO_KEYS)
     if key is None:
@@ -98,7 +98,7 @@ def _entry(row: Any, video_key: str | None, caption_key: str | None) -> CaptionE
     if isinstance(video, int) and not isinstance(video, bool):
         video = str(video)
     if not isinstance(video, str) or not video.strip():
-        return "video is no text"
+        return "video is not text"
     if isinstance(row.get("conversations"), list) and caption_key is None:
         caption = first_answer(row["conversations"])
     else:
@@ -107,12 +107,12 @@ def _entry(row: Any, video_key: str | None, caption_key: str | None) -> CaptionE
             return _NO_CAPTION
         caption = row[text_key]
     if not isinstance(caption, str):
-        return "caption is no text"
+        return "caption is not text"
     return CaptionEntry(video.strip(), caption[:MAX_CAPTION]) if caption.strip() else "empty caption"
 
 
 def _find(names: Mapping[str, Any], wanted: Iterable[str]) -> Any:
-    """The key of a row under one of the wanted names, whatever its capitals; None when it has none."""
+    """The key of a row that equals one of the wanted names, ignoring case; None where there is none."""
     return next((names[name.casefold()] for name in wanted if name.casefold() in names), None)
 
 
@@ -125,7 +125,7 @@ def first_answer(turns: list[Any]) -> Any:
 
 
 def _rows(path: Path) -> Iterator[Any]:
-    """Every row of a caption file, read as its suffix says; DataError at the first that is none."""
+    """Yield every row of a caption file, read by its suffix; DataError at the first part that is not a row."""
     kind = kind_of(path)
     yield from (
         _json_rows(path) if kind == ".json" else _good(path, csv_rows(path) if kind in TABLES else json_lines(path))
@@ -140,7 +140,7 @@ def _good(path: Path, rows: Iterable[Any]) -> Iterator[Any]:
 
 
 def _json_rows(path: Path) -> Iterator[Any]:
-    """The entries of a JSON array, of JSON Lines under the wrong name, or of an object {video: caption}."""
+    """Yield the entries of a JSON array, of JSON Lines with the suffix .json, or of an object {video: caption}."""
     if first_character(path) == "[":
         yield from json_array(path)
         return
@@ -151,7 +151,7 @@ def _json_rows(path: Path) -> Iterator[Any]:
     except (ValueError, RecursionError) as error:
         if not (text.startswith("{") and "\n" in text and isinstance(error, json.JSONDecodeError)):
             detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise DataError(f"{path} is no JSON: {detail}.") from error
+            raise DataError(f"{path} is not JSON: {detail}.") from error
         yield from _good(path, json_lines(path))
         return
     if not isinstance(value, dict):

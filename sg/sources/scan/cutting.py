@@ -1,4 +1,4 @@
-"""Clips that only a whole film holds: cut from it in processes that can be killed, each once."""
+"""Cutting clips that exist only within a whole video, in killable processes."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ class CutJob:
     """A clip to make."""
 
     item: AnnotatedVideo
-    film: Path
+    source: Path
     target: Path
 
 
-def long_videos_by_id(clips: Sequence[VideoFile]) -> dict[str, str]:
-    """Path of each whole film that is named by its YouTube id."""
-    return {clip.stem: clip.path for clip in reversed(clips) if clip.path and youtube_id(clip.stem)}
+def long_videos_by_id(files: Sequence[VideoFile]) -> dict[str, str]:
+    """Path of each whole video whose file is named by its YouTube id."""
+    return {file.stem: file.path for file in reversed(files) if file.path and youtube_id(file.stem)}
 
 
 def cut_jobs(
-    items: Sequence[AnnotatedVideo], films: Mapping[str, str], long_videos: Path, videos: Path
+    items: Sequence[AnnotatedVideo], long_by_id: Mapping[str, str], long_videos: Path, videos: Path
 ) -> list[CutJob]:
-    """What to cut for the items whose film is there; the clip is called by its video id."""
+    """The clips to cut for items whose whole video exists; the file of a clip is named by its video id."""
     return [
         CutJob(
-            item, long_videos / films[item.youtube_id], videos / CUT_FOLDER / item.youtube_id / f"{item.video_id}.mp4"
+            item,
+            long_videos / long_by_id[item.youtube_id],
+            videos / CUT_FOLDER / item.youtube_id / f"{item.video_id}.mp4",
         )
         for item in items
-        if item.range_ms and item.youtube_id in films
+        if item.range_ms and item.youtube_id in long_by_id
     ]
 
 
 def cut_clips(jobs: Sequence[CutJob], workers: int, timeout_s: float, findings: Findings) -> int:
-    """Cut every clip that is not there yet; gives how many were made. One that cannot be cut is a finding."""
+    """Cut the clips; returns how many were made. A clip that cannot be cut is recorded as a finding."""
     from sg.video.workers import WorkerPool
 
     made = 0
@@ -53,7 +55,7 @@ def cut_clips(jobs: Sequence[CutJob], workers: int, timeout_s: float, findings: 
     with WorkerPool(_cut, num_workers, timeout_s) as pool, Progress("cutting", len(jobs), "clips") as bar:
         for job, outcome in pool.map(jobs):
             if isinstance(outcome, SgError):
-                findings.add(NOT_CUT, job.item.video_id, job.film.name, str(outcome))
+                findings.add(NOT_CUT, job.item.video_id, job.source.name, str(outcome))
                 bar.fail()
             else:
                 made += 1
@@ -65,4 +67,4 @@ def _cut(job: CutJob) -> None:
     from sg.video.cutting import cut_clip
 
     assert job.item.range_ms is not None
-    cut_clip(job.film, job.target, *job.item.range_ms)
+    cut_clip(job.source, job.target, *job.item.range_ms)

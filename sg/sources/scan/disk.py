@@ -1,4 +1,4 @@
-"""Which films lie in a folder: a walk that no link leads astray, and that tells what it could not see."""
+"""The video files of a folder: a walk that follows no links to folders and records what it could not read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
-    """A file on disk that may be a file; `path` is relative to the folder, empty when it is unsafe."""
+    """A file with the suffix of a video.
+
+    Attributes:
+        name: relative to the folder, `/` between parts.
+        path: the same, or empty where the name is unsafe or a link leads out of the folder.
+        size: bytes.
+        mtime_ns: time of the last change.
+    """
 
     name: str
     path: str
@@ -27,7 +34,7 @@ class VideoFile:
 
     @property
     def key(self) -> str:
-        """Names this state of the file: another size or time is another state."""
+        """Identifies the content of the file without reading it: path, size and time of the last change."""
         return f"{self.size}:{self.mtime_ns}:{self.path}"
 
     @property
@@ -38,20 +45,23 @@ class VideoFile:
 
 @dataclass(slots=True)
 class Listing:
-    """The files of a folder, sorted by name, and what else was seen."""
+    """The video files of a folder, sorted by name, and what else the walk found."""
 
     files: list[VideoFile] = field(default_factory=list)
     sidecars: set[str] = field(default_factory=set)
-    """Names without suffix that have a `.json` file beside them."""
+    """Names without suffix of the `.json` files."""
     linked_folders: list[str] = field(default_factory=list)
-    """Links to folders are not followed: what they hold would be seen twice, or lies outside."""
+    """Links to folders. They are not followed: their files would be listed twice, or are outside of the folder."""
     unreadable_folders: list[str] = field(default_factory=list)
     frame_folders: list[str] = field(default_factory=list)
-    """Folders that hold several pictures and no file: frames that somebody took out of a film, which are not read."""
+    """Folders with several pictures and no video file: extracted frames, which are not read."""
 
     @property
     def state(self) -> str:
-        """A hash that changes when a file comes, goes, or is another one."""
+        """A hash over names, sizes and times. It changes when a file is added, removed or replaced.
+
+        It does not change when the folder is moved: names are relative to it.
+        """
         digest = hashlib.blake2b(digest_size=16)
         for file in self.files:
             digest.update(f"{file.size}:{file.mtime_ns}:{file.name}\0".encode("utf-8", "surrogatepass"))
@@ -59,7 +69,7 @@ class Listing:
 
 
 def list_files(videos: Path) -> Listing:
-    """The files of a folder and its subfolders."""
+    """List the video files of a folder and its subfolders."""
     listing, folders = Listing(), [""]
     with Progress("folder", None, "files") as bar:
         while folders:
@@ -96,7 +106,7 @@ def _take(videos: Path, name: str, entry: os.DirEntry[str], listing: Listing, fo
 
 
 def _is_safe(videos: Path, name: str, is_link: bool) -> bool:
-    """The walk follows no link, so only a file that is one can lie elsewhere."""
+    """Whether the file is inside of the folder; only a file that is a link can be outside, as the walk follows none."""
     try:
         name.encode()
         resolve_inside(videos, name) if is_link else check_relative_path(name)

@@ -1,4 +1,8 @@
-"""Films with the same bytes, read no further than needed: by size, then by both ends, then whole."""
+"""Files with the same bytes.
+
+Files are compared by size first, then by a hash of both ends, then by a hash of all bytes: each step reads only the
+files that agree in the steps before.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,11 @@ class Digests:
         self._journal, self._bar, self._videos = journal, bar, videos
 
     def edges(self, root: Path, file: VideoFile) -> str | None:
-        """Hash of a film's first and last 64 KiB; None when it cannot be read."""
+        """Hash of the first and last 64 KiB of a file; None where it cannot be read."""
         return self._kept("edges", root, file, _hash_edges)
 
     def whole(self, root: Path, file: VideoFile) -> str | None:
-        """Hash of a film's bytes; None when it cannot be read."""
+        """Hash of all bytes of a file; None where it cannot be read."""
         return self._kept("whole", root, file, _hash_whole)
 
     def _kept(self, kind: str, root: Path, file: VideoFile, compute: Callable[[Path], str]) -> str | None:
@@ -44,7 +48,7 @@ class Digests:
 
 
 def same_bytes(root: Path, files: Mapping[int, VideoFile], digests: Digests) -> dict[int, int]:
-    """Number of each file whose bytes are those of an earlier one -> number of the first of them."""
+    """Number of each file that has the same bytes as an earlier one -> number of the first such file."""
     groups: list[list[int]] = [list(files)]
     steps: list[Callable[[VideoFile], Hashable]] = [
         lambda file: file.size,
@@ -52,14 +56,14 @@ def same_bytes(root: Path, files: Mapping[int, VideoFile], digests: Digests) -> 
         lambda file: digests.whole(root, file),
     ]
     for step in steps:
-        groups = [part for group in groups for part in _parted(group, files, step)]
+        groups = [part for group in groups for part in _split(group, files, step)]
     return {later: group[0] for group in groups for later in group[1:]}
 
 
-def _parted(
+def _split(
     group: Sequence[int], files: Mapping[int, VideoFile], step: Callable[[VideoFile], Hashable]
 ) -> Iterable[list[int]]:
-    """The parts of a group that agree in `step` and have more than one member."""
+    """The subsets of a group that agree in `step`, of more than one member."""
     parts: dict[Hashable, list[int]] = defaultdict(list)
     for number in group:
         value = step(files[number])
@@ -71,7 +75,7 @@ def _parted(
 def also_in(
     root: Path, files: Mapping[int, VideoFile], other: Path, others: Sequence[VideoFile], digests: Digests
 ) -> dict[int, str]:
-    """Number of each file whose bytes are those of a film in the folder `other` -> name of that film."""
+    """Number of each file that has the same bytes as a file in the folder `other` -> name of the latter."""
     by_size: dict[int, list[VideoFile]] = defaultdict(list)
     for file in others:
         if file.path:

@@ -1,4 +1,4 @@
-"""Everything a scan has to tell: each finding a row of `findings.parquet`, counts and examples for the report."""
+"""The findings of a scan: one row each in `findings.parquet`, counts and examples for the report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROWS_PER_BATCH = 20_000
 
 
 class Findings:
-    """Collects findings; what does not fit in memory goes to the file as it comes."""
+    """Collects findings and writes them to the file in batches, so that their number costs no memory."""
 
     def __init__(self, path: Path) -> None:
         self.counts: Counter[str] = Counter()
@@ -54,7 +54,7 @@ class Findings:
         self._open.__exit__(kind, error, trace)
 
     def add(self, kind: str, video_id: str, path: str, detail: str, reason: str = "") -> None:
-        """One more finding; `reason` is a class that the report counts within the kind."""
+        """Record a finding; `reason` is a class that the report counts within the kind."""
         self.counts[kind] += 1
         if reason:
             self.reasons[kind][reason] += 1

@@ -1,7 +1,7 @@
-"""What an annotation file says of a video, and the names by which its film is found on disk.
+"""A video of an annotation file, and the keys by which its file is found on disk.
 
-Ids and names come from strangers. They are checked against what the set uses, serve as look-up keys, and never become
-part of a path: paths come from walking the folder.
+Ids and names come from strangers. They are checked against the form that the dataset uses, serve as look-up keys only,
+and never become part of a path: all paths come from the walk through the folder.
 """
 
 from __future__ import annotations
@@ -31,8 +31,13 @@ _SPLIT = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
 class AnnotatedVideo:
     """One video of an annotation file.
 
-    `keys` are names that stand for this video alone; `weak_keys` are taken only where one film and one video of the
-    annotations share them. Of several films with a name, the one in a folder of `hints` is taken.
+    Attributes:
+        video_id: its id in the manifest.
+        keys: names that belong to this video alone.
+        weak_keys: names that are used only where one file and one video of the annotations have them.
+        hints: names of folders; of several files with the same key, the one in such a folder is used.
+        range_ms: start and end within the YouTube video, in milliseconds.
+        extra: further values for the manifest's column `extra`.
     """
 
     video_id: str
@@ -48,7 +53,7 @@ class AnnotatedVideo:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A record that speaks of no video: why, and what stands there."""
+    """A record without a usable video: the reason, and the value in the record."""
 
     reason: str
     detail: str = ""
@@ -78,7 +83,7 @@ class SetReader(ABC):
 def video_part(
     record: Mapping[str, Any], ids: tuple[str, ...], starts: tuple[str, ...], ends: tuple[str, ...]
 ) -> tuple[str, tuple[int, int]] | Problem:
-    """YouTube id and range in milliseconds of a record, by the first of the named columns that it has."""
+    """YouTube id and time range in milliseconds of a record, from the first of the named columns that it has."""
     value = first_of(record, *ids)
     name = youtube_id(value)
     if name is None:
@@ -89,23 +94,23 @@ def video_part(
 
 
 def text_of(value: Any) -> str:
-    """Text that can be stored; empty for everything that is no text. JSON may hold halves of surrogate pairs."""
+    """`value` as text that can be stored, or "" where it is not text. JSON may hold halves of surrogate pairs."""
     return value[:MAX_CAPTION].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def shown(value: Any) -> str:
-    """A stranger's value for a report: short, on one line, without escapes that move a cursor."""
+    """An untrusted value for a report: shortened, on one line, without control characters."""
     text = value if isinstance(value, str) else repr(value)[:200]
     return "".join(char if char.isprintable() else "\ufffd" for char in text[:120])
 
 
 def first_of(record: Mapping[str, Any], *names: str) -> Any:
-    """The first of the named values that is there and not empty."""
+    """The first of the named values that exists and is not empty."""
     return next((record[name] for name in names if record.get(name) not in (None, "")), None)
 
 
 def youtube_id(value: Any) -> str | None:
-    """The YouTube id that `value` is, or that its URL names; None for all else. Case counts."""
+    """The YouTube id that `value` is, or that its URL contains; None otherwise. Ids are case-sensitive."""
     if not isinstance(value, str):
         return None
     if _YOUTUBE_ID.fullmatch(value):
@@ -116,13 +121,13 @@ def youtube_id(value: Any) -> str | None:
 
 @lru_cache(maxsize=1024)
 def split_of(origin: str) -> str:
-    """`train`, `val` or `test` where a file's name says so."""
+    """`train`, `val` or `test` where the name of the annotation file contains it, else ""."""
     found = _SPLIT.search(origin.rpartition("/")[2].lower())
     return found[1] if found else ""
 
 
 def url_stem(value: Any) -> str:
-    """Last part of a URL's path or of a path, decoded, without suffix."""
+    """The last part of the path of a URL, or of a path, decoded and without suffix."""
     if not isinstance(value, str):
         return ""
     path = value[:2000]
@@ -136,22 +141,22 @@ def url_stem(value: Any) -> str:
 
 
 def range_key(name: str, range_ms: tuple[int, int]) -> str:
-    """The key of a part of a film; also how such a part is called in video ids."""
+    """The key of a time range of a YouTube video; video ids contain it too."""
     return f"{name}@{range_ms[0]}-{range_ms[1]}"
 
 
 def rounded_key(name: str, range_ms: tuple[int, int]) -> str:
-    """The key of a part of a film whose name tells whole seconds only."""
+    """The key of a time range of which the file name holds whole seconds only."""
     return f"{name}~{range_ms[0] // 1000}-{range_ms[1] // 1000}"
 
 
 def any_part_key(name: str) -> str:
-    """The key of a film or any part of it."""
+    """The key of a YouTube video or any time range of it."""
     return f"{name}*"
 
 
 def named_range(stem: str, pattern: re.Pattern[str] = _CLIP_NAME) -> tuple[str, tuple[int, int]] | None:
-    """YouTube id and range that the name of a clip tells; None when it does not look like one."""
+    """YouTube id and time range in the name of a clip's file; None where the name has another form."""
     found = pattern.fullmatch(stem) if len(stem) <= 200 else None
     if found is None or youtube_id(found["id"]) is None:
         return None
@@ -161,7 +166,7 @@ def named_range(stem: str, pattern: re.Pattern[str] = _CLIP_NAME) -> tuple[str, 
 
 
 def name_keys(stem: str, pattern: re.Pattern[str] | None = None) -> Iterator[str]:
-    """Every key under which a film of this name (without folders and suffix) may be asked for."""
+    """Yield every key by which a file of this name (without folders and suffix) may be looked up."""
     yield stem
     if len(stem) < _YOUTUBE_LENGTH:
         return
@@ -179,7 +184,7 @@ def name_keys(stem: str, pattern: re.Pattern[str] | None = None) -> Iterator[str
 
 
 def sidecar_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON that video2dataset writes beside a film, with the range of a clip as the columns of an annotation."""
+    """The JSON that video2dataset writes beside a file, with the time range of a clip as columns of an annotation."""
     clips = record.get("clips")
     first = clips[0] if isinstance(clips, list) and clips else None
     span = {}

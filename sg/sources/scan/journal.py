@@ -1,4 +1,4 @@
-"""What a long scan has found so far, kept so that a killed one goes on: append-only JSON Lines."""
+"""The results of an unfinished scan, kept in append-only JSON Lines, so that a scan after a kill can resume."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Self, TextIO
 
 
 class ScanJournal:
-    """A mapping from text keys to JSON values that is on disk as soon as an entry is added.
+    """A mapping from text keys to JSON values; an entry is on disk as soon as it is added.
 
-    A line that a kill cut off is ignored, and what is added later does not stick to it.
+    A line that is incomplete because of a kill is ignored, and the next entry begins on a new line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class ScanJournal:
             self._stream.close()
 
     def add(self, key: str, value: Any) -> None:
-        """Keep an entry: it survives the death of this process."""
+        """Store an entry; it is flushed, so that it survives the death of this process."""
         if self._stream is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._path.open("a", encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Clips named `<YouTube id>/<n>`: the n-th range that the annotations have of a film.
+"""Files named `<YouTube id>/<n>`: clip n of a YouTube video, in the order of the annotations.
 
-Nothing in such a name says which range it is, so the film's length has to agree with it.
+Such a name does not contain the time range, so that the duration of the file has to agree with the annotation.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ _SLACK_S, _SLACK = 1.0, 0.1
 
 
 def numbered_clip(name: str) -> tuple[str, int] | None:
-    """YouTube id and number of a clip on disk; None where its name and folder are something else."""
+    """YouTube id and number of a file on disk; None where its folder and name have another form."""
     folders, _, file = name.rpartition("/")
-    film, stem = youtube_id(folders.rpartition("/")[2]), file.rpartition(".")[0]
-    return (film, int(stem)) if film and _NUMBER.fullmatch(stem) else None
+    name_id, stem = youtube_id(folders.rpartition("/")[2]), file.rpartition(".")[0]
+    return (name_id, int(stem)) if name_id and _NUMBER.fullmatch(stem) else None
 
 
-def number_key(film: str, number: int) -> str:
-    """The key of the clip of that number."""
-    return f"{film}#{number}"
+def number_key(youtube: str, number: int) -> str:
+    """The key of clip `number` of a YouTube video."""
+    return f"{youtube}#{number}"
 
 
 @dataclass(slots=True)
 class Numbering:
-    """Numbers the ranges of the films that have numbered clips, in the order of the annotations, from `first`.
+    """Numbers the time ranges of YouTube videos with numbered files, in the order of the annotations, from `first`.
 
-    Only these films are remembered: there are far more in the annotations.
+    Only videos with numbered files are kept: the annotations have far more.
     """
 
     first: int
     ranges: dict[str, dict[tuple[int, int], int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, clips: Iterable[VideoFile]) -> Numbering:
-        """The films on disk that have numbered clips. A clip 0 anywhere means that all are counted from 0."""
-        found = [numbered for clip in clips if (numbered := numbered_clip(clip.name))]
+    def of(cls, files: Iterable[VideoFile]) -> Numbering:
+        """The YouTube videos with numbered files on disk. A file 0 anywhere means that all are counted from 0."""
+        found = [numbered for file in files if (numbered := numbered_clip(file.name))]
         first = 0 if any(number == 0 for _, number in found) else 1
-        return cls(first, {film: {} for film, _ in found})
+        return cls(first, {youtube: {} for youtube, _ in found})
 
-    def keys(self, film: str, range_ms: tuple[int, int]) -> tuple[str, ...]:
-        """The key of a range by its number; none for other films. A range that comes again keeps its number."""
-        ranges = self.ranges.get(film)
+    def keys(self, youtube: str, range_ms: tuple[int, int]) -> tuple[str, ...]:
+        """The key of a time range by its number; empty for videos without numbered files. A range keeps its number."""
+        ranges = self.ranges.get(youtube)
         if ranges is None:
             return ()
-        return (number_key(film, ranges.setdefault(range_ms, self.first + len(ranges))),)
+        return (number_key(youtube, ranges.setdefault(range_ms, self.first + len(ranges))),)
 
 
 def is_as_long(item: AnnotatedVideo, duration_s: float) -> bool:
-    """Whether a film may be the range of `item`: within a second and a tenth of its length."""
+    """Whether a duration agrees with the time range of `item`: within one second plus a tenth of the range."""
     if item.range_ms is None:
         return True
     seconds = (item.range_ms[1] - item.range_ms[0]) / 1000

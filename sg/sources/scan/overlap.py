@@ -1,4 +1,4 @@
-"""What a benchmark's videos are, for keeping them out of the training data: YouTube ids and films."""
+"""The videos of a benchmark, which are left out of the training data: their YouTube ids and their files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ID_COLUMNS = ("videoID", "youtube_id", "YoutubeID", "video_id", "url")
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkVideos:
-    """The videos of a benchmark, as far as they are known here."""
+    """The videos of a benchmark, as far as they are known on this machine."""
 
     root: Path
     youtube_ids: frozenset[str] = frozenset()
@@ -23,14 +23,14 @@ class BenchmarkVideos:
 
     @property
     def state(self) -> list[object]:
-        """Plain data that changes when the benchmark does."""
+        """Plain data that changes with the benchmark, for the identity of the scan."""
         return [sorted(self.youtube_ids), self.listing.state]
 
 
 def benchmark_videos(place: str | None) -> BenchmarkVideos | None:
-    """YouTube ids in the tables and film names of a benchmark's folder, or of one table; and its films.
+    """The YouTube ids in the tables and file names of a benchmark's folder, and its files; or the ids of one table.
 
-    None when no place is given or nothing is there; the report of a scan says so.
+    Returns None where `place` is None or does not exist; the report of a scan states it.
     """
     path = Path(place or "")
     if place is None or not path.exists():

@@ -1,4 +1,4 @@
-"""Looking at many files: which can be read, how long and large they are. Parallel, killable, resumable."""
+"""Opening many video files to see which can be read, and their durations and sizes. Parallel and resumable."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from sg.sources.scan.disk import VideoFile
 from sg.sources.scan.journal import ScanJournal
 
 Outcome = tuple[str, str, dict[str, Any]]
-"""Status, reason, and the columns of the manifest that a look at the film fills."""
+"""Status, reason, and the columns of the manifest that are read from the file."""
 _FIELDS = ("duration_s", "width", "height", "fps", "num_frames")
 
 
 def probe_files(
     videos: Path, files: Sequence[VideoFile], journal_path: Path, workers: int, timeout_s: float
 ) -> list[Outcome]:
-    """An outcome for each file, in their order.
+    """The outcome for each file, in their order.
 
-    Outcomes are appended to the journal as they come, so that a scan that was cut off, or that comes back to a folder
-    with some more files, opens only those that are new or changed.
+    Every outcome is appended to the journal at once, so that a scan after an interrupted one, or of a folder with new
+    files, opens only the files that are new or changed.
     """
     with ScanJournal(journal_path) as journal:
         todo = [file for file in files if file.path and file.key not in journal.entries]
         if todo:
             _probe(videos, todo, len(files), journal, workers, timeout_s)
-    unsafe: Outcome = ("unsafe_path", "its name or link leads out of the folder or cannot be stored", {})
+    unsafe: Outcome = ("unsafe_path", "its name or link leads out of the folder, or cannot be stored", {})
     return [tuple(journal.entries[file.key]) if file.path else unsafe for file in files]
 
 
 def _probe(
-    videos: Path, todo: Sequence[VideoFile], num_clips: int, journal: ScanJournal, workers: int, timeout_s: float
+    videos: Path, todo: Sequence[VideoFile], num_files: int, journal: ScanJournal, workers: int, timeout_s: float
 ) -> None:
     from sg.video.workers import WorkerPool
 
     jobs = [videos / file.path for file in todo]
     num_workers = min(workers or os.cpu_count() or 1, len(todo))
     with (
-        WorkerPool(_look, num_workers, timeout_s) as pool,
-        Progress("files", num_clips, "files", done_before=num_clips - len(todo)) as bar,
+        WorkerPool(_probe_file, num_workers, timeout_s) as pool,
+        Progress("files", num_files, "files", done_before=num_files - len(todo)) as bar,
     ):
         for file, (_, found) in zip(todo, pool.map(jobs), strict=True):
             outcome = _outcome(found)
@@ -51,7 +51,7 @@ def _probe(
             bar.advance() if outcome[0] == OK else bar.fail()
 
 
-def _look(path: Path) -> dict[str, Any]:
+def _probe_file(path: Path) -> dict[str, Any]:
     from dataclasses import asdict
 
     from sg.video.reader import probe

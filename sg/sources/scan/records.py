@@ -1,7 +1,8 @@
-"""Annotation files as streams of records: CSV, TSV, JSON Lines, JSON arrays, Parquet; none is loaded whole.
+"""Annotation files as streams of records: CSV, TSV, JSON Lines, JSON arrays and Parquet.
 
-Texts may be packed with gzip. The files come from strangers and may be tens of gigabytes, unpacked more. What is no
-record is given as a `BadRecord`, so that the caller counts it or stops at it; nothing in a file is evaluated.
+No file is loaded whole: they may have tens of gigabytes. Texts may be compressed with gzip. The files come from
+strangers: a part that is not a record is yielded as a `BadRecord`, which the caller counts or raises, and no content is
+evaluated.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, TextIO
 from sg.core.errors import ConfigError, DataError, MissingInputError
 
 MAX_LINE = 2**26
-"""Characters; a longer line or array element is no annotation but an attack or an accident."""
+"""Characters; a longer line or array element is not an annotation, but damage or an attack."""
 _MAX_LITERAL = 2**20
 _CHUNK = 2**20
 _ROWS_PER_BATCH = 2_000
@@ -32,14 +33,14 @@ PACKED = ".gz"
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A part of an annotation file that is no record, and why."""
+    """A part of an annotation file that is not a record: its place and the reason."""
 
     where: str
     reason: str
 
 
 def kind_of(path: Path) -> str:
-    """The suffix that says how a file is to be read, in small letters: `.csv` for `train.csv` and `train.csv.gz`."""
+    """The suffix that decides how a file is read, in lower case: `.csv` for `train.csv` and `train.csv.gz`."""
     suffix = path.suffix.lower()
     inner = Path(path.stem).suffix.lower()
     return inner if suffix == PACKED and inner in TEXTS else suffix
@@ -47,7 +48,7 @@ def kind_of(path: Path) -> str:
 
 @contextmanager
 def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
-    """A text file, packed with gzip where its name ends so; DataError when it is cut off or no gzip file."""
+    """Open a text file, with gzip where its name ends in `.gz`; DataError where it is cut off or not a gzip file."""
     packed = path.suffix.lower() == PACKED
     try:
         with (
@@ -57,17 +58,17 @@ def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
         ) as stream:
             yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is no whole gzip file: {error}.") from error
+        raise DataError(f"{path} is not a complete gzip file: {error}.") from error
 
 
 def annotation_files(pattern: str) -> list[Path]:
     """The files that `pattern` names: one file, all annotation files of a folder, or a glob pattern; sorted.
 
-    Of `train.csv` and `train.csv.gz` in one folder the first is taken.
+    Of `train.csv` and `train.csv.gz` in one folder only the first is read.
 
     Raises:
-        MissingInputError: there is none.
-        ConfigError: a named file is of an unknown kind.
+        MissingInputError: no file matches.
+        ConfigError: the suffix of a file is unknown.
     """
     path = Path(pattern)
     if path.is_file():
@@ -81,14 +82,14 @@ def annotation_files(pattern: str) -> list[Path]:
     for file in found:
         if kind_of(file) not in SUFFIXES:
             raise ConfigError(
-                f"data.annotations={file}: expected a file that ends in {', '.join(SUFFIXES)}, or a text in {PACKED}."
+                f"data.annotations={file}: expected a file that ends in {', '.join(SUFFIXES)}, or a text with {PACKED}."
             )
     unpacked = set(found)
     return sorted(file for file in found if file.suffix.lower() != PACKED or file.with_suffix("") not in unpacked)
 
 
 def read_records(path: Path) -> Iterator[Mapping[str, Any] | BadRecord]:
-    """The records of an annotation file, read as its suffix says; DataError when nothing more can be read of it."""
+    """Yield the records of an annotation file, read by its suffix; DataError where the rest cannot be read."""
     kind = kind_of(path)
     if kind in TABLES:
         source = csv_rows(path)
@@ -102,11 +103,11 @@ def read_records(path: Path) -> Iterator[Mapping[str, Any] | BadRecord]:
         if isinstance(record, (Mapping, BadRecord)):
             yield record
         else:
-            yield BadRecord(f"{path.name}, record {number}", f"a {type(record).__name__} is no object")
+            yield BadRecord(f"{path.name}, record {number}", f"a {type(record).__name__} is not an object")
 
 
 def csv_rows(path: Path) -> Iterator[Mapping[str, Any] | BadRecord]:
-    """Rows of a CSV or TSV file by its header; values are text, whatever they look like."""
+    """Yield the rows of a CSV or TSV file by its header. All values stay text: ids must not become numbers."""
     csv.field_size_limit(MAX_LINE)
     delimiter = "\t" if kind_of(path) == ".tsv" else ","
     with open_text(path, newline="") as stream:
@@ -118,11 +119,11 @@ def csv_rows(path: Path) -> Iterator[Mapping[str, Any] | BadRecord]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield BadRecord(f"{path.name}, line {reader.line_num}", f"no CSV ({error})")
+                yield BadRecord(f"{path.name}, line {reader.line_num}", f"not CSV ({error})")
 
 
 def json_lines(path: Path) -> Iterator[Any | BadRecord]:
-    """A value a line; lines as Python prints a dict are read too, by the parser of literals alone."""
+    """Yield one value per line. Lines in the form of a Python dict are read too, with the parser for literals only."""
     with open_text(path) as stream:
         number = 0
         while line := stream.readline(MAX_LINE + 1):
@@ -146,14 +147,14 @@ def _value(line: str, where: str) -> Any | BadRecord:
             return ast.literal_eval(line.strip())
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             reason = "neither JSON nor a Python literal"
-    return BadRecord(where, f"no JSON ({reason})")
+    return BadRecord(where, f"not JSON ({reason})")
 
 
 def json_array(path: Path) -> Iterator[Any]:
-    """The elements of a JSON array, one after the other.
+    """Yield the elements of a JSON array one by one, without loading the array.
 
     Raises:
-        DataError: the array is broken or cut off; elements before that were given.
+        DataError: the array is broken or cut off; the elements before that place were yielded.
     """
     decoder = json.JSONDecoder()
     with open_text(path) as stream:
@@ -166,14 +167,17 @@ def json_array(path: Path) -> Iterator[Any]:
                 return
             try:
                 value, after = decoder.raw_decode(buffer, place)
+                # A number at the end of the buffer may continue in the next chunk: "12" of "123" parses as well.
                 if after == len(buffer) and not ended:
-                    raise json.JSONDecodeError("may go on", buffer, after)
+                    raise json.JSONDecodeError("may continue", buffer, after)
             except RecursionError as error:
-                raise DataError(f"{path} is no JSON: nested too deeply.") from error
+                raise DataError(f"{path} is not JSON: nested too deeply.") from error
             except ValueError as error:
+                # The element is incomplete: read as much again as is waiting, so that parsing a long element again
+                # and again takes linear time in total.
                 more = stream.read(max(_CHUNK, len(buffer) - place))
                 if ended or len(buffer) - place > MAX_LINE:
-                    raise DataError(f"{path} is no JSON: {error}.") from error
+                    raise DataError(f"{path} is not JSON: {error}.") from error
                 buffer, place, ended = buffer[place:] + more, 0, not more
                 continue
             yield value
@@ -181,7 +185,7 @@ def json_array(path: Path) -> Iterator[Any]:
 
 
 def first_character(path: Path) -> str:
-    """The first character of a text that is no white space; empty when there is none near its beginning."""
+    """The first character of a text that is not white space; "" where the first megabyte has none."""
     with open_text(path) as stream:
         return stream.read(_CHUNK).lstrip()[:1]
 
@@ -194,4 +198,4 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         for batch in pq.ParquetFile(path).iter_batches(_ROWS_PER_BATCH):
             yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} is no Parquet file: {str(error).splitlines()[0]}.") from error
+        raise DataError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}.") from error

@@ -1,4 +1,4 @@
-"""What a scan found, in numbers: JSON for programs, a page of text for people."""
+"""The report of a scan: counts as JSON for programs, and as a page of text."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from sg.sources.scan.overlap import BenchmarkVideos
 JSON_FILE, TEXT_FILE = "scan_report.json", "scan_report.txt"
 UNREADABLE = "unreadable"
 _MEANINGS = {
-    MISSING: "videos of the annotations without a film",
-    EXTRA: "films that the annotations do not speak of",
-    AMBIGUOUS: "videos whose film cannot be told apart",
-    UNREADABLE: "films that cannot be used",
-    DUPLICATE: "films with the bytes of an earlier one (left out)",
-    REPEATED_ID: "further rows of a video (the first counts)",
-    SECOND_FILE: "further films of a video (one is taken)",
-    IN_BENCHMARK: "films that are part of the benchmark (left out)",
+    MISSING: "annotated videos without a file",
+    EXTRA: "files without an annotated video",
+    AMBIGUOUS: "videos with several possible files, or files with several possible videos",
+    UNREADABLE: "files that cannot be read",
+    DUPLICATE: "files with the same bytes as an earlier one (left out)",
+    REPEATED_ID: "further rows of a video (the first is used)",
+    SECOND_FILE: "further files of a video (one is used)",
+    IN_BENCHMARK: "videos that are part of the benchmark (left out)",
     OTHER_SPLIT: "videos of other splits",
-    BAD_RECORD: "records that speak of no video",
-    NOT_CUT: "files that could not be cut from their film",
+    BAD_RECORD: "records without a usable video",
+    NOT_CUT: "clips that could not be cut from their whole video",
 }
 _LENGTH_SLACK_S = 2.0
 _LISTED_FOLDERS = 20
@@ -51,7 +51,7 @@ _LISTED_FOLDERS = 20
 
 @dataclass(frozen=True, slots=True)
 class ScanReport:
-    """The numbers of a scan as plain data."""
+    """The counts of a scan as plain data."""
 
     plain: dict[str, Any]
 
@@ -67,7 +67,7 @@ class ScanReport:
         benchmark: BenchmarkVideos | None,
         left_out_of_shards: Mapping[str, int],
     ) -> ScanReport:
-        """Gather the numbers."""
+        """Count everything."""
         folded = Counter(row.video_id.casefold() for row in rows)
         return cls(
             {
@@ -85,7 +85,7 @@ class ScanReport:
                 "benchmark": {
                     "compared_with": None if benchmark is None else str(benchmark.root),
                     "youtube_ids": 0 if benchmark is None else len(benchmark.youtube_ids),
-                    "films": 0 if benchmark is None else len(benchmark.listing.files),
+                    "files": 0 if benchmark is None else len(benchmark.listing.files),
                 },
                 "ids_that_differ_in_case_only": sum(count for count in folded.values() if count > 1),
                 "length_differs_from_annotation": sum(map(_length_differs, rows)),
@@ -97,11 +97,12 @@ class ScanReport:
         )
 
     def text(self) -> str:
-        """The report for people."""
+        """The report as text."""
         plain = self.plain
         lines = [
-            f"{plain['source']}: {plain['usable']:,} usable of {plain['found']:,} films found "
-            f"({plain['files_on_disk']:,} on disk), {plain['captioned']:,} with a caption, {plain['hours']:,.1f} hours",
+            f"{plain['source']}: {plain['usable']:,} usable of {plain['found']:,} videos with a file "
+            f"({plain['files_on_disk']:,} files on disk), {plain['captioned']:,} with a caption, "
+            f"{plain['hours']:,.1f} hours",
             f"  licence: {plain['licence']}",
             *(f"  {rows:,} records in {shown(name)}" for name, rows in plain["annotations"].items()),
         ]
@@ -110,22 +111,25 @@ class ScanReport:
                 lines += [f"  {count:>9,} {meaning}{_listed(plain['reasons'].get(kind, {}))}"]
                 lines += [f"            e.g. {example}" for example in plain["examples"][kind][:2]]
         for key, meaning in (
-            ("ids_that_differ_in_case_only", "ids that differ in case only: a file system without case confuses them"),
+            (
+                "ids_that_differ_in_case_only",
+                "ids that differ in case only: a case-insensitive file system confuses them",
+            ),
             (
                 "length_differs_from_annotation",
-                f"films over {_LENGTH_SLACK_S:g} s longer or shorter than annotated",
+                f"videos more than {_LENGTH_SLACK_S:g} s longer or shorter than annotated",
             ),
         ):
             if plain[key]:
                 lines.append(f"  {plain[key]:>9,} {meaning}")
-        lines += [f"  not entered (a link): {name}" for name in plain["linked_folders"]]
+        lines += [f"  link, not followed: {name}" for name in plain["linked_folders"]]
         lines += [f"  not readable: {name}" for name in plain["unreadable_folders"]]
         if plain["frame_folders"]:
-            lines.append(f"  {plain['frame_folders']:>9,} folders of frames (not read: only films are)")
+            lines.append(f"  {plain['frame_folders']:>9,} folders of frames (not read: only video files are)")
         if plain["left_out_of_shards"]:
             lines.append(f"  left out of the shards{_listed(plain['left_out_of_shards'])}")
         compared = plain["benchmark"]["compared_with"]
-        lines.append(f"  benchmark: {'not compared with any (data.benchmark)' if compared is None else compared}")
+        lines.append(f"  benchmark: {'not compared (set data.benchmark)' if compared is None else compared}")
         return "\n".join(lines) + "\n"
 
 

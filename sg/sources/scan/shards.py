@@ -1,7 +1,7 @@
-"""Films in video2dataset's tar files, copied out as `<shard>/<key>.mp4` with their `.json` beside them.
+"""Copies the video files out of video2dataset's tar files ("shards"), as `<shard>/<key>.mp4` with their `.json`.
 
-Every step after the scan reads plain files. A shard is read once, from front to end; one that is done is skipped by
-later scans, and one that was cut off goes on with the member it was at.
+All steps after the scan read plain files. A shard is read once, from start to end. A finished shard is skipped by later
+scans; in an interrupted one, members that exist as files of the same size are skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COPY_BYTES = 2**20
 
 
 def unpack_shards(shards: Path, videos: Path, journal_path: Path) -> Counter[str]:
-    """Copy the films of every tar file below `shards` into `videos`; gives what was left out, by reason.
+    """Copy the video files of every tar file below `shards` into `videos`; returns what was left out, by reason.
 
     Raises:
         MissingInputError: there are no tar files.
@@ -49,7 +49,7 @@ def unpack_shards(shards: Path, videos: Path, journal_path: Path) -> Counter[str
 def _unpack(path: Path, videos: Path) -> Counter[str]:
     problems: Counter[str] = Counter()
     if not _SHARD_NAME.fullmatch(path.stem):
-        problems["a shard whose name is no plain file name"] += 1
+        problems["a shard whose name is not a plain file name"] += 1
         return problems
     try:
         with path.open("rb") as stream:
@@ -57,18 +57,18 @@ def _unpack(path: Path, videos: Path) -> Counter[str]:
                 _copy(stream, member, videos / path.stem / member.name)
     except OSError as error:
         raise DataError(
-            f"The films of {path} cannot be copied to {videos} ({error.strerror or error}): mend that and repeat the "
-            "command, it goes on where it stopped."
+            f"The video files of {path} cannot be copied to {videos} ({error.strerror or error}): fix that and repeat "
+            "the command, which resumes where it stopped."
         ) from error
     return problems
 
 
 def _wanted(path: Path, problems: Counter[str]) -> Iterator[TarMember]:
-    """Films and their JSON."""
+    """Yield the video files and their JSON files."""
     for member in tar_members(path, problems):
         suffix = Path(member.name).suffix.lower()
         if suffix in VIDEO_SUFFIXES and not member.size:
-            problems["an empty film"] += 1
+            problems["an empty file"] += 1
         elif suffix in VIDEO_SUFFIXES or (suffix == ".json" and member.size <= _MAX_JSON):
             yield member
 

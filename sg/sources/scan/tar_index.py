@@ -1,7 +1,8 @@
-"""Members of a tar file as places in it. Headers are not trusted: nothing is unpacked by their word.
+"""Members of a tar file, with the position of their bytes. Headers are untrusted: every size and name is checked.
 
-A reader of our own because `tarfile` follows extended headers of any size and hides where a member's bytes lie. Only
-plain files with a plain name count; links, devices, sparse files, long names and sizes that lie are told and skipped.
+Python's `tarfile` is not used, because it follows extended headers of any size and hides the position of the bytes.
+Only regular files with a plain name are returned. Links, devices, sparse files, long names and wrong sizes are counted
+and skipped.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _REGULAR, _EXTENDED = (b"0", b"\0", b"7"), (b"x", b"g")
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """A regular file in a tar file: its bytes are `size` from `offset` on."""
+    """A regular file in a tar file: `size` bytes from `offset`."""
 
     name: str
     offset: int
@@ -29,7 +30,7 @@ class TarMember:
 
 
 def tar_members(path: Path, problems: Counter[str]) -> Iterator[TarMember]:
-    """The members of an uncompressed tar file that may be used; everything else is counted in `problems`."""
+    """Yield the usable members of an uncompressed tar file; all others are counted in `problems`."""
     length = path.stat().st_size
     seen: set[str] = set()
     with path.open("rb") as stream:
@@ -39,7 +40,7 @@ def tar_members(path: Path, problems: Counter[str]) -> Iterator[TarMember]:
             place += _BLOCK
             number += 1
             if size is None or place + size > length:
-                problems["a member that is cut off or lies about its size"] += 1
+                problems["a member that is cut off or has a wrong size"] += 1
                 return
             if number > MAX_MEMBERS:
                 problems[f"more than {MAX_MEMBERS:,} members"] += 1
@@ -63,14 +64,14 @@ def _header_at(stream: BinaryIO, place: int, problems: Counter[str]) -> bytes | 
         return None
     stated = _number(header[148:156])
     if stated != sum(header) - sum(header[148:156]) + 8 * 32:
-        problems["no tar file, or damaged"] += 1
+        problems["not a tar file, or damaged"] += 1
         return None
     return header
 
 
 def _usable_name(header: bytes, problems: Counter[str]) -> str | None:
     kind = header[156:157]
-    if kind in _EXTENDED:  # times and owners of the next member, as Python's tarfile writes them
+    if kind in _EXTENDED:  # holds times and owners of the next member; Python's tarfile writes them
         return None
     if kind not in _REGULAR:
         if kind != b"5":
@@ -80,13 +81,13 @@ def _usable_name(header: bytes, problems: Counter[str]) -> str | None:
     prefix = header[345:500].partition(b"\0")[0] if header[257:262] == b"ustar" else b""
     found = None if prefix else _PLAIN_NAME.fullmatch(text)
     if found is None:
-        problems["a member whose name is no plain file name"] += 1
+        problems["a member whose name is not a plain file name"] += 1
         return None
     return found[1]
 
 
 def _number(text: bytes) -> int | None:
-    """A number in octal or, for large files, in base 256; None for anything else."""
+    """A number in octal or, for large files, in base 256; None for all other bytes."""
     if text[0] == 0x80:
         return int.from_bytes(text[1:], "big")
     digits = text.strip(b" \0")

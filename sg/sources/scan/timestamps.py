@@ -1,4 +1,4 @@
-"""Time stamps as annotation files write them, in whole milliseconds."""
+"""Parsing the time stamps of annotation files, in whole milliseconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = re.compile(r"\d{1,9}(?:\.\d{0,30})?(?:[eE][+-]?\d{1,2})?", re.ASCII)
 def parse_time_ms(value: Any) -> int | None:
     """Milliseconds of `HH:MM:SS.mmm`, `MM:SS`, seconds (number or text) or an ISO 8601 duration; None for all else.
 
-    Fractions are decimal, whatever their length. Negative times, NaN, infinities and more than 24 hours are none.
+    Fractions are decimal, of any length. Negative times, NaN, infinities and times above 24 hours return None.
 
     >>> parse_time_ms("00:01:02.5"), parse_time_ms("PT00H00M17S"), parse_time_ms(1.25), parse_time_ms("-1")
     (62500, 17000, 1250, None)
@@ -29,7 +29,7 @@ def parse_time_ms(value: Any) -> int | None:
 
 
 def parse_range_ms(start: Any, end: Any) -> tuple[int, int] | None:
-    """A clip's beginning and end in milliseconds; None unless both are times and the end comes later."""
+    """Start and end of a clip in milliseconds; None unless both are times and the end is after the start."""
     first, last = parse_time_ms(start), parse_time_ms(end)
     return (first, last) if first is not None and last is not None and first < last else None
 

@@ -1,4 +1,4 @@
-"""Any folder of clips with a caption file: one manifest row a clip, and one with a reason for what is wrong."""
+"""Any folder of video files, with a caption file: one row per video, also for videos that cannot be used."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class FolderDataConfig(ScannedDataConfig):
 
 @dataclass(slots=True)
 class _Matches:
-    """Captions by file, entries without a file by the name they give, and what was counted."""
+    """Captions by file name, rows for captions without a file, and counts of captions that were left out."""
 
     captions: dict[str, str] = field(default_factory=dict)
     rows: list[VideoRecord] = field(default_factory=list)
@@ -75,32 +75,33 @@ class _Matches:
 
 @SOURCES.register("folder", FolderDataConfig)
 def scan_folder(config: FolderDataConfig) -> Path:
-    """Make the manifest of a folder of clips, or leave it when nothing changed; gives its path.
+    """Make the manifest of a folder of video files, or keep it when nothing has changed; returns its path.
 
-    Every clip becomes a row, unreadable ones with a status and a reason; so does every caption whose clip is missing.
-    A scan that was cut off looks only at the clips that it has not seen.
+    Every file is a row, unreadable ones with a status and a reason. Every caption whose file is missing is a row, too.
+    A scan after an interrupted one opens only the remaining files.
 
     Raises:
-        MissingInputError: there is no such folder or caption file, or the folder holds no clip.
-        ConfigError, DataError: the caption file is not what it should be.
+        MissingInputError: the folder or the caption file does not exist, or the folder holds no video file.
+        ConfigError, DataError: the caption file has another form.
     """
     videos, path = Path(config.videos), config.manifest_path
     if not videos.is_dir():
-        raise MissingInputError(f"There is no folder {videos}: give the folder of your clips with data.videos=DIR.")
+        raise MissingInputError(f"There is no folder {videos}: give the folder of your videos with data.videos=DIR.")
     captions = None if config.captions is None else Path(config.captions)
-    file = read_caption_file(captions, config.video_column, config.caption_column) if captions else CaptionFile()
+    texts = read_caption_file(captions, config.video_column, config.caption_column) if captions else CaptionFile()
     listing = list_files(videos)
-    clips = listing.files
-    if not clips:
-        raise MissingInputError(f"The folder {videos} holds no clips (files that end in .mp4, .mkv, .webm, .avi, ...).")
+    if not listing.files:
+        raise MissingInputError(
+            f"The folder {videos} holds no video files (their names end in .mp4, .mkv, .webm, ...)."
+        )
     work = _identity(config, listing, captions)
     with file_lock(path.with_suffix(".lock")):
         if not is_current(path, videos, work):
-            matches = _match(file, clips)
-            rows = [*_clip_rows(videos, clips, matches, config), *matches.rows]
-            report = _report(rows, matches, file)
+            matches = _match(texts, listing.files)
+            rows = [*_file_rows(videos, listing.files, matches, config), *matches.rows]
+            report = _report(rows, matches, texts)
             write_manifest(path, rows, {**manifest_info(path, "folder", videos, work), "report": report})
-    _tell(read_info(path)["report"])
+    _log_report(read_info(path)["report"])
     return path
 
 
@@ -109,87 +110,90 @@ def _identity(config: FolderDataConfig, listing: Listing, captions: Path | None)
     return identity("folder scan", settings=rows_settings(config), inputs=inputs, version=FOLDER_VERSION)
 
 
-def _match(file: CaptionFile, clips: list[VideoFile]) -> _Matches:
-    """Find each caption's clip: by path, by path without suffix, by file name, by name without suffix."""
+def _match(texts: CaptionFile, files: list[VideoFile]) -> _Matches:
+    """Find the file of each caption: by path, by path without suffix, by file name, by file name without suffix."""
     places: list[dict[str, list[str]]] = [defaultdict(list) for _ in range(4)]
-    for clip in clips:
-        whole = Path(clip.name)
-        names = (clip.name, whole.with_suffix("").as_posix(), whole.name, whole.stem)
+    for file in files:
+        relative = Path(file.name)
+        names = (file.name, relative.with_suffix("").as_posix(), relative.name, relative.stem)
         for place, name in zip(places, names, strict=True):
-            place[name].append(clip.name)
+            place[name].append(file.name)
     matches = _Matches()
-    for entry in file.entries:
+    for entry in texts.entries:
         wanted = entry.video.removeprefix("./")
         names = (wanted, wanted, Path(wanted).name, Path(wanted).name)
         found = next((place[name] for place, name in zip(places, names, strict=True) if name in place), [])
         if len(found) == 1 and found[0] not in matches.captions:
             matches.captions[found[0]] = entry.caption
         elif len(found) == 1:
-            matches.counts["second caption of a clip"] += 1
+            matches.counts["second caption of a video"] += 1
         else:
-            matches.rows.append(_row_without_clip(entry.video, entry.caption, len(found)))
+            matches.rows.append(_row_without_file(entry.video, entry.caption, len(found)))
     matches.rows = _unique(matches)
     return matches
 
 
-def _row_without_clip(video: str, caption: str, num_found: int) -> VideoRecord:
+def _row_without_file(video: str, caption: str, num_found: int) -> VideoRecord:
     row = VideoRecord(safe_video_id(f"missing:{video}"), "folder", "", original_caption=_plain(caption))
     if num_found:
-        return replace(row, status=AMBIGUOUS, reason=f"{num_found} clips fit the name {video[:80]!r}")
+        return replace(row, status=AMBIGUOUS, reason=f"{num_found} files have the name {video[:80]!r}")
     try:
         check_relative_path(video)
     except DataError:
-        return replace(row, status=UNSAFE_PATH, reason=f"the caption names {video[:80]!r}, no plain relative path")
-    return replace(row, status=MISSING, reason=f"no clip {video[:80]!r} in the folder")
+        return replace(
+            row, status=UNSAFE_PATH, reason=f"the caption names {video[:80]!r}, which is not a plain relative path"
+        )
+    return replace(row, status=MISSING, reason=f"there is no file {video[:80]!r} in the folder")
 
 
 def _unique(matches: _Matches) -> list[VideoRecord]:
+    """The rows of captions without a file, the first one of each name."""
     rows = {row.video_id: row for row in reversed(matches.rows)}
-    matches.counts["second caption of a clip"] += len(matches.rows) - len(rows)
+    matches.counts["second caption of a video"] += len(matches.rows) - len(rows)
     return list(reversed(rows.values()))
 
 
-def _clip_rows(
-    videos: Path, clips: list[VideoFile], matches: _Matches, config: FolderDataConfig
+def _file_rows(
+    videos: Path, files: list[VideoFile], matches: _Matches, config: FolderDataConfig
 ) -> Iterator[VideoRecord]:
-    stems = Counter(Path(clip.name).with_suffix("").as_posix() for clip in clips)
-    outcomes = probe_files(videos, clips, Path(config.dir) / "scan.jsonl", config.workers, config.timeout_s)
-    for clip, (status, reason, values) in zip(clips, outcomes, strict=True):
-        stem = Path(clip.name).with_suffix("").as_posix()
-        name = stem if stems[stem] == 1 else clip.name
+    stems = Counter(Path(file.name).with_suffix("").as_posix() for file in files)
+    outcomes = probe_files(videos, files, Path(config.dir) / "scan.jsonl", config.workers, config.timeout_s)
+    for file, (status, reason, values) in zip(files, outcomes, strict=True):
+        stem = Path(file.name).with_suffix("").as_posix()
+        name = stem if stems[stem] == 1 else file.name
         yield VideoRecord(
             video_id=safe_video_id(name),
             source="folder",
-            path=clip.path,
-            original_caption=_plain(matches.captions.get(clip.name, "")),
+            path=file.path,
+            original_caption=_plain(matches.captions.get(file.name, "")),
             status=status,
             reason=reason,
-            extra=json.dumps({"bytes": clip.size}),
+            extra=json.dumps({"bytes": file.size}),
             **values,
         )
 
 
 def _plain(text: str) -> str:
-    """Text that can be stored: JSON may hold halves of surrogate pairs."""
+    """`text` in a form that can be stored: JSON may hold halves of surrogate pairs."""
     return text.encode("utf-8", "replace").decode()
 
 
-def _report(rows: list[VideoRecord], matches: _Matches, file: CaptionFile) -> dict[str, Any]:
+def _report(rows: list[VideoRecord], matches: _Matches, texts: CaptionFile) -> dict[str, Any]:
     folded = Counter(row.video_id.casefold() for row in rows)
     return {
         "videos": sum(row.status == OK for row in rows),
         "captioned": sum(row.status == OK and bool(row.original_caption) for row in rows),
         "unusable": dict(Counter(row.status for row in rows if row.status != OK)),
-        "captions_left_out": {key: count for key, count in (file.problems + matches.counts).items() if count},
+        "captions_left_out": {key: count for key, count in (texts.problems + matches.counts).items() if count},
         "ids_that_differ_in_case_only": sum(count for count in folded.values() if count > 1),
     }
 
 
-def _tell(report: dict[str, Any]) -> None:
+def _log_report(report: dict[str, Any]) -> None:
     def listed(counts: dict[str, int]) -> str:
         return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
-    text = f"folder: {report['videos']} usable clips, {report['captioned']} with a caption"
+    text = f"folder: {report['videos']} usable videos, {report['captioned']} with a caption"
     if report["unusable"]:
         text += f"; left out: {listed(report['unusable'])}"
     if report["captions_left_out"]:

@@ -1,4 +1,7 @@
-"""HD-VILA-100M: JSON Lines, one object a film with its clips; a row of the manifest is a clip, a window or a film."""
+"""HD-VILA-100M: JSON Lines, one object per YouTube video with its clips.
+
+A row of the manifest is a clip, a window of consecutive clips, or the whole video.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ class HdVilaDataConfig(AnnotatedDataConfig):
     """HD-VILA-100M.
 
     Attributes:
-        unit: what a row of the manifest is: a `clip` of the annotations, a `window` of clips in a row, or the `video`.
-        window_s: length that a window is filled up to.
+        unit: a row of the manifest is a `clip` of the annotations, a `window` of consecutive clips, or the `video`.
+        window_s: greatest length of a window.
     """
 
     unit: str = "clip"
@@ -43,16 +46,16 @@ class HdVilaDataConfig(AnnotatedDataConfig):
 
 
 class HdVila(SetReader):
-    """HD-VILA-100M. Its clips were cut at key frames: a film may be seconds longer than its range says."""
+    """HD-VILA-100M. Its clips were cut at key frames: a file may be seconds longer than its time range."""
 
     name = "hdvila"
-    licence = "Research Use of Data Agreement 1.0, non-commercial research; films: their uploaders"
+    licence = "Research Use of Data Agreement 1.0, non-commercial research; videos: property of their uploaders"
 
     def __init__(self, unit: str, window_s: float) -> None:
         self._unit, self._window_ms = unit, round(window_s * 1000)
 
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
-        """The clips, windows or the film of a line."""
+        """The clips, the windows or the whole video of a line."""
         value = first_of(record, "video_id", "url")
         name = youtube_id(value)
         if name is None:
@@ -63,7 +66,7 @@ class HdVila(SetReader):
             yield AnnotatedVideo(f"hdvila-{name}", (name,), caption=caption, youtube_id=name)
             return
         clips = record.get("clip")
-        if not isinstance(clips, list) and "clip_start" in record:  # beside a film that video2dataset cut
+        if not isinstance(clips, list) and "clip_start" in record:  # the JSON beside a file that video2dataset cut
             clips = [{"clip_id": record.get("clip_id"), "span": [record["clip_start"], record.get("clip_end")]}]
         if not isinstance(clips, list) or len(clips) > _MAX_CLIPS:
             yield Problem("no list of clips", shown(name))
@@ -86,7 +89,7 @@ class HdVila(SetReader):
         return AnnotatedVideo(f"hdvila-{stem}", (stem, range_key(name, times)), youtube_id=name, range_ms=times)
 
     def _windows(self, name: str, clips: list[AnnotatedVideo]) -> Iterator[AnnotatedVideo]:
-        """Clips in the order of time, as many as begin and end within `window_s`, at least one."""
+        """Group consecutive clips into windows: as many as begin and end within `window_s`, at least one."""
         spans = sorted(clip.range_ms for clip in clips if clip.range_ms is not None)
         starts: list[int] = []
         for start, end in spans:

@@ -46,16 +46,16 @@ class InternVidDataConfig(AnnotatedDataConfig):
         try:
             groups = set(re.compile(self.pattern).groupindex)
         except re.error as error:
-            raise ConfigError(f"data.pattern={self.pattern!r} is no regular expression: {error}.") from error
+            raise ConfigError(f"data.pattern={self.pattern!r} is not a regular expression: {error}.") from error
         if not {"id", "start", "end"} <= groups:
             raise ConfigError(f"data.pattern={self.pattern!r} should have the groups (?P<id>), (?P<start>), (?P<end>).")
 
 
 class InternVid(SetReader):
-    """InternVid, any edition; `numbering` knows the films whose clips are on disk by their number alone."""
+    """InternVid, any edition; `numbering` numbers the clips of videos whose files are named by a number alone."""
 
     name = "internvid"
-    licence = "annotations: CC BY-NC-SA 4.0, gated; films: their uploaders"
+    licence = "annotations: CC BY-NC-SA 4.0, gated; videos: property of their uploaders"
 
     def __init__(self, numbering: Numbering, pattern: str | None = None) -> None:
         self._numbering, self._pattern = numbering, re.compile(pattern) if pattern else None
@@ -94,7 +94,7 @@ class InternVid(SetReader):
 
 
 def _number(value: Any) -> float | None:
-    """A score, which some editions write as text."""
+    """A score as a number; some editions write it as text."""
     try:
         number = float(value) if isinstance(value, (int, float, str)) else None
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Kinetics-400: CSV with `label, youtube_id, time_start, time_end, split`; films `<id>_<start>_<end>.mp4`."""
+"""Kinetics-400: CSV with `label, youtube_id, time_start, time_end, split`; files `<id>_<start>_<end>.mp4`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from sg.sources.scan.items import (
 )
 
 REPLACEMENTS = "replacement_for_corrupted_k400"
-"""Folder of the mirror with good copies of films that are corrupt in the main folders."""
+"""Folder of the mirror with good copies of files that are corrupt in the main folders."""
 
 
 def kinetics_item(
     name: str, span: tuple[int, int], caption: str, split: str, extra: Mapping[str, Any]
 ) -> AnnotatedVideo:
-    """The video of a YouTube id and range: by id and start first, by the id alone where one film has it."""
+    """The video of a YouTube id and time range, found by id and start, or by the id alone where one file has it."""
     return AnnotatedVideo(
         video_id=f"kinetics400-{range_key(name, span)}",
         keys=(range_key(name, span), f"{name}@{span[0]}"),
@@ -49,10 +49,10 @@ class Kinetics400DataConfig(AnnotatedDataConfig):
 
 
 class Kinetics400(SetReader):
-    """Kinetics-400. A class label is no caption: it is kept as `label`."""
+    """Kinetics-400. A class label is not a caption: it is kept in `extra` as `label`."""
 
     name = "kinetics400"
-    licence = "annotations: CC BY 4.0; films: their uploaders"
+    licence = "annotations: CC BY 4.0; videos: property of their uploaders"
 
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The video of a row."""

@@ -1,12 +1,12 @@
 """Several scanned sources in one manifest, drawn by weight.
 
-A video's place in its source's queue comes from a hash of seed and id, so it does not depend on the other videos. The
-sources take turns: the k-th video of a source with weight w comes at time k / w. The mix of size n is the first n
-videos by time: it holds every smaller mix, and each source's share is its weight's to within one video, as long as the
-source has videos left; after that the others share what remains.
+The order of the videos of a source comes from a hash of seed and id, so that it does not depend on the other videos.
+The sources take turns: video k of a source with weight w is drawn at time k / w. The mix of size n is the first n
+videos by time. It contains every smaller mix, and the share of each source equals its weight to within one video, until
+a source has no more videos; the other sources then share the rest.
 
-Ids of published sets say which video they are, in every source. Those of the demo world and of a folder of clips are
-unique there only, so that in a mix they begin with the name of their source.
+Ids of published datasets name the same video in every source. Ids of the demo world and of a folder of videos are
+unique in that folder only, so that in a mix they begin with the name of their source.
 """
 
 from __future__ import annotations
@@ -122,8 +122,9 @@ def draw_mix(config: MixDataConfig) -> Path:
     Only usable videos are drawn. A video of several sources is drawn once, from the source that is named first.
 
     Raises:
-        MissingInputError: a source was not scanned yet.
-        ConfigError: there is no source, one lies outside the mix's folder, or fewer videos than asked for.
+        MissingInputError: a source has no manifest.
+        ConfigError: there is no source, a source is outside of `data.videos`, or all sources together have fewer videos
+            than `data.size`.
     """
     path, size = config.manifest_path, _num_videos(config)
     sources = [_source(config, name, part) for name, part in config.drawn.items()]
@@ -152,7 +153,7 @@ def draw_mix(config: MixDataConfig) -> Path:
 
 
 def draw_order(ids: Mapping[str, list[str]], weights: Mapping[str, float], seed: int) -> list[tuple[str, int]]:
-    """(source, row) of every video in the order in which a mix takes them."""
+    """(source, row) of every video, in the order in which a mix draws them."""
     turns = []
     for number, (name, names) in enumerate(ids.items()):
         queue = sorted(range(len(names)), key=lambda row: (text_seed("mix", seed, names[row]), names[row]))
@@ -161,7 +162,7 @@ def draw_order(ids: Mapping[str, list[str]], weights: Mapping[str, float], seed:
 
 
 def _num_videos(config: MixDataConfig) -> int | None:
-    """Videos to draw; None for all. A mix of demo worlds has fewer for a thousand, as in its scales."""
+    """Videos to draw; None for all. A mix of demo worlds has `captions_per_k` videos per thousand, as in its scales."""
     size = parse_scale(config.size)
     return None if size is None else size * config.captions_per_k // 1000
 
@@ -210,7 +211,7 @@ def _source(config: MixDataConfig, name: str, part: MixPart) -> _MixSource:
 
 
 def _drawn(sources: list[_MixSource], seed: int, size: int | None) -> Iterator[tuple[str, VideoRecord]]:
-    """The videos of a mix in their order, each with the name of its source."""
+    """Yield the videos of a mix in their order, each with the name of its source."""
     taken: set[str] = set()
     records: dict[str, list[VideoRecord]] = {}
     for source in sources:
@@ -226,7 +227,7 @@ def _drawn(sources: list[_MixSource], seed: int, size: int | None) -> Iterator[t
 
 
 def _named(source: str, row: VideoRecord) -> VideoRecord:
-    """The row under an id that no video of another source has."""
+    """The row with an id that no video of another source has."""
     if row.source not in _LOCAL_IDS:
         return row
     video_id = f"{source}-{row.video_id}"

@@ -1,7 +1,7 @@
-"""The caption files of ShareGemini: LLaVA conversations over films of WebVid and Kinetics-400.
+"""The caption files of ShareGemini: LLaVA conversations about videos of WebVid and Kinetics-400.
 
-A record has `id`, `video` and `conversations`, in the WebVid file also `set`. Neither `id` nor `video` is WebVid's
-number: `webvid_videoname2id.json` of the release links them.
+A record has `id`, `video` and `conversations`; in the WebVid file also `set`. Neither `id` nor `video` is WebVid's
+number of the video: `webvid_videoname2id.json` of the release maps names to numbers.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ShareGeminiDataConfig(AnnotatedDataConfig):
 
 @dataclass(frozen=True, slots=True)
 class PublishedCaption:
-    """One record: how it names its film, the question, the caption, and `set` of the WebVid file."""
+    """One record: the name of its video, the question, the caption, and `set` of the WebVid file."""
 
     record_id: str
     video: str
@@ -65,12 +65,12 @@ class PublishedCaption:
 
     @property
     def stem(self) -> str:
-        """The film's file name without folders and suffix."""
+        """The file name of the video without folders and suffix."""
         return url_stem(self.video)
 
 
 def published_caption(record: Mapping[str, Any]) -> PublishedCaption | Problem:
-    """What a record of the release says, or why it says nothing."""
+    """The content of a record of the release, or the problem with it."""
     value, record_id = first_of(record, "video", "id"), record.get("id")
     video = str(value) if isinstance(value, int) else text_of(value).strip()
     turns = record.get("conversations")
@@ -90,13 +90,13 @@ def published_caption(record: Mapping[str, Any]) -> PublishedCaption | Problem:
 
 
 class ShareGemini(SetReader):
-    """The release's records. The film's WebVid number comes from `name_map`: names of the release are not unique there.
+    """The records of the release. The WebVid number comes from `name_map`, because names in WebVid are not unique.
 
-    A video is called as in `data=webvid` and `data=kinetics400`, so that a mix sees what they share.
+    Ids are those of `data=webvid` and `data=kinetics400`, so that a mix recognises videos of both.
     """
 
     name = "sharegemini"
-    licence = "captions: CC BY-NC 4.0; films as in WebVid and Kinetics-400"
+    licence = "captions: CC BY-NC 4.0; videos as in WebVid and Kinetics-400"
 
     def __init__(self, name_map: Path | None) -> None:
         self._numbers = {} if name_map is None else read_name_map(name_map)
@@ -123,16 +123,18 @@ class ShareGemini(SetReader):
 
 
 def read_name_map(path: Path) -> dict[str, str]:
-    """Names of WebVid films, without suffix, and their numbers, whichever of the two comes first in the file.
+    """Names of WebVid videos, without suffix, and their numbers; the file may have either of the two first.
 
-    The file is an object or a list of pairs. A name with two numbers is left out: nobody can tell which film is meant.
+    The file is an object or a list of pairs. A name with two numbers is left out, because it is ambiguous.
 
     Raises:
-        MissingInputError: there is no such file.
+        MissingInputError: the file does not exist.
         DataError: it maps no names to numbers.
     """
     if not path.is_file():
-        raise MissingInputError(f"There is no name map {path}: webvid_videoname2id.json comes with the release.")
+        raise MissingInputError(
+            f"There is no name map {path}: give webvid_videoname2id.json of the release with data.name_map=FILE."
+        )
     raw = read_json(path)
     pairs = list(raw.items()) if isinstance(raw, dict) else raw if isinstance(raw, list) else []
     numbers: dict[str, str] = {}
@@ -146,7 +148,7 @@ def read_name_map(path: Path) -> dict[str, str]:
         if _NUMBER.fullmatch(other) and (stem := url_stem(one)) and numbers.setdefault(stem, other) != other:
             shared.add(stem)
     if not numbers:
-        raise DataError(f"{path} maps no names of films to numbers: expected webvid_videoname2id.json of the release.")
+        raise DataError(f"{path} maps no names of videos to numbers: expected webvid_videoname2id.json of the release.")
     return {stem: number for stem, number in numbers.items() if stem not in shared}
 
 

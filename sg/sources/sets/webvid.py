@@ -1,4 +1,4 @@
-"""WebVid: CSV with `videoid, name, page_dir, duration, contentUrl`; films by number, or by the tail of their URL."""
+"""WebVid: CSV with `videoid, name, page_dir, duration, contentUrl`; files named by number or by the end of the URL."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class WebVidDataConfig(AnnotatedDataConfig):
 
 
 class WebVid(SetReader):
-    """WebVid-2.5M and -10M, the authors' files and the hub's copies of them."""
+    """WebVid-2.5M and -10M: the authors' files, and copies with other columns."""
 
     name = "webvid"
-    licence = "research terms, non-commercial, withdrawn by its authors on 2024-02-23; films: the stock site's property"
+    licence = "research terms, non-commercial, withdrawn by the authors on 2024-02-23; videos: of the stock site"
 
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The video of a row."""
         value, url = first_of(record, "videoid", "video_id"), first_of(record, "contentUrl", "url")
         found = _NUMBER.fullmatch(str(value).strip()) if isinstance(value, (str, int)) else None
-        if value is None and isinstance(url, str):  # video2dataset keeps the URL, other columns when told to
+        if value is None and isinstance(url, str):  # video2dataset always keeps the URL, other columns only on request
             found = _IN_URL.search(url[:2000])
         if found is None:
             yield Problem("no video number", shown(value))

@@ -1,4 +1,4 @@
-"""A scan looks at every film once, whatever ends it, and tells what is twice, broken, or in the benchmark."""
+"""A scan opens every file once, also after a kill, and reports duplicates, broken files and benchmark videos."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ from sg.sources.scan.journal import ScanJournal
 from sg.sources.sets.kinetics400 import Kinetics400DataConfig
 from sg.sources.sets.webvid import WebVidDataConfig
 
-Films = Callable[..., Path]
+WriteFile = Callable[..., Path]
 ROOT = Path(__file__).parents[3]
 
 
@@ -35,26 +35,26 @@ def webvid(tmp_path: Path, numbers: range, **values: Any) -> WebVidDataConfig:
     with (tmp_path / "train.csv").open("w", newline="") as stream:
         rows = [(number, f"caption {number}") for number in numbers]
         csv.writer(stream).writerows([("videoid", "name"), *rows])
-    folders = {"dir": str(tmp_path / "work"), "videos": str(tmp_path / "films")}
+    folders = {"dir": str(tmp_path / "work"), "videos": str(tmp_path / "videos")}
     return WebVidDataConfig(
         **({"name": "webvid", "annotations": str(tmp_path / "train.csv"), "workers": 1} | folders | values)
     )
 
 
 @pytest.mark.usefixtures("no_processes")
-def test_broken_linked_and_repeated_films_are_rows_with_a_reason(tmp_path: Path, film: Films) -> None:
-    films, outside = tmp_path / "films", tmp_path / "outside"
-    good = film(films / "1.mp4")
-    shutil.copy(good, films / "2.mp4")
+def test_broken_linked_and_repeated_files_are_rows_with_a_reason(tmp_path: Path, write_file: WriteFile) -> None:
+    videos, outside = tmp_path / "videos", tmp_path / "outside"
+    good = write_file(videos / "1.mp4")
+    shutil.copy(good, videos / "2.mp4")
     shutil.copy(good, tmp_path / "secret.mp4")
-    (films / "3.mp4").symlink_to(tmp_path / "secret.mp4")
-    (films / "4.mp4").touch()
-    (films / "5.mp4").write_text("<!DOCTYPE html><title>403</title>")
+    (videos / "3.mp4").symlink_to(tmp_path / "secret.mp4")
+    (videos / "4.mp4").touch()
+    (videos / "5.mp4").write_text("<!DOCTYPE html><title>403</title>")
     same_size = good.read_bytes()[:-1] + b"x"
-    (films / "6.mp4").write_bytes(same_size)
-    film(outside / "7.mp4")
-    (films / "linked").symlink_to(outside)
-    (films / "self").symlink_to(films)
+    (videos / "6.mp4").write_bytes(same_size)
+    write_file(outside / "7.mp4")
+    (videos / "linked").symlink_to(outside)
+    (videos / "self").symlink_to(videos)
 
     manifest = read_manifest(scan(webvid(tmp_path, range(1, 8))))
 
@@ -65,30 +65,30 @@ def test_broken_linked_and_repeated_films_are_rows_with_a_reason(tmp_path: Path,
         "webvid-5": "unreadable",
     }  # fmt: skip
     assert all(row.reason for row in manifest.records() if row.status != "ok")
-    told = read_json(tmp_path / "work" / "scan_report.json")
-    assert sorted(told["linked_folders"]) == ["linked", "self"]
-    assert told["counts"]["missing"] == 1
-    assert told["reasons"]["duplicate"] == {"duplicate": 1}
+    numbers = read_json(tmp_path / "work" / "scan_report.json")
+    assert sorted(numbers["linked_folders"]) == ["linked", "self"]
+    assert numbers["counts"]["missing"] == 1
+    assert numbers["reasons"]["duplicate"] == {"duplicate": 1}
     findings = pq.read_table(tmp_path / "work" / "findings.parquet").to_pylist()
-    assert Counter(row["kind"] for row in findings) == told["counts"]
+    assert Counter(row["kind"] for row in findings) == numbers["counts"]
     assert [row["detail"] for row in findings if row["kind"] == "duplicate"] == ["the same bytes as webvid-1"]
-    assert manifest.info["videos"] == str(films.resolve())
+    assert manifest.info["videos"] == str(videos.resolve())
     for row in manifest.usable().records():
-        assert video_path(films, row).is_file()
+        assert video_path(videos, row).is_file()
 
 
 @pytest.mark.usefixtures("no_processes")
-def test_films_of_the_benchmark_are_left_out_by_youtube_id_and_by_their_bytes(tmp_path: Path, film: Films) -> None:
-    films, benchmark = tmp_path / "films", tmp_path / "video_mme"
+def test_videos_of_the_benchmark_are_left_out_by_youtube_id_and_by_bytes(tmp_path: Path, write_file: WriteFile) -> None:
+    videos, benchmark = tmp_path / "videos", tmp_path / "video_mme"
     names = [letter * 11 for letter in "abcd"]
     for name in names:
-        film(films / f"{name}_000001_000011.mp4")
+        write_file(videos / f"{name}_000001_000011.mp4")
     (benchmark / "videomme").mkdir(parents=True)
     pq.write_table(
         pa.table({"videoID": [names[0], "x"], "question": ["?", "?"]}), benchmark / "videomme" / "test.parquet"
     )
-    film(benchmark / "videos" / f"{names[1]}.mp4")
-    shutil.copy(films / f"{names[2]}_000001_000011.mp4", benchmark / "videos" / "renamed.mp4")
+    write_file(benchmark / "videos" / f"{names[1]}.mp4")
+    shutil.copy(videos / f"{names[2]}_000001_000011.mp4", benchmark / "videos" / "renamed.mp4")
     with (tmp_path / "train.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(
             [("label", "youtube_id", "time_start", "time_end"), *(("x", n, 1, 11) for n in names)]
@@ -96,7 +96,7 @@ def test_films_of_the_benchmark_are_left_out_by_youtube_id_and_by_their_bytes(tm
     config = Kinetics400DataConfig(
         name="k",
         dir=str(tmp_path / "work"),
-        videos=str(films),
+        videos=str(videos),
         annotations=str(tmp_path / "train.csv"),
         benchmark=str(benchmark),
     )
@@ -113,33 +113,33 @@ def test_films_of_the_benchmark_are_left_out_by_youtube_id_and_by_their_bytes(tm
 
 
 @pytest.mark.usefixtures("no_processes")
-def test_a_scan_that_nothing_changed_for_opens_no_film_and_a_new_film_is_the_only_one_opened(
-    tmp_path: Path, film: Films, monkeypatch: pytest.MonkeyPatch
+def test_a_repeated_scan_opens_no_file_and_then_only_a_new_one(
+    tmp_path: Path, write_file: WriteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    look = probing._look
-    monkeypatch.setattr(probing, "_look", lambda path: (looked.append(path.name), look(path))[1])
+    look = probing._probe_file
+    monkeypatch.setattr(probing, "_probe_file", lambda path: (looked.append(path.name), look(path))[1])
     hashed: list[str] = []
     whole = duplicates._hash_whole
     monkeypatch.setattr(duplicates, "_hash_whole", lambda path: (hashed.append(path.name), whole(path))[1])
-    shutil.copy(film(tmp_path / "films" / "1.mp4"), tmp_path / "films" / "2.mp4")
+    shutil.copy(write_file(tmp_path / "videos" / "1.mp4"), tmp_path / "videos" / "2.mp4")
     config = webvid(tmp_path, range(1, 5))
     written = scan(config).stat().st_mtime_ns
     assert scan(config).stat().st_mtime_ns == written
-    film(tmp_path / "films" / "3.mp4")
+    write_file(tmp_path / "videos" / "3.mp4")
     assert len(read_manifest(scan(config))) == 3
     assert (looked, hashed) == (["1.mp4", "2.mp4", "3.mp4"], ["1.mp4", "2.mp4"])
 
 
-def test_a_scan_killed_at_any_instant_goes_on_without_looking_at_a_film_twice(tmp_path: Path, film: Films) -> None:
-    films = tmp_path / "films"
-    good = film(films / "0.mp4").read_bytes()
+def test_a_scan_killed_at_any_moment_resumes_and_opens_no_file_twice(tmp_path: Path, write_file: WriteFile) -> None:
+    videos = tmp_path / "videos"
+    good = write_file(videos / "0.mp4").read_bytes()
     for number in range(1, 60):
-        (films / f"{number}.mp4").write_bytes(good + bytes(number))
+        (videos / f"{number}.mp4").write_bytes(good + bytes(number))
     config = webvid(tmp_path, range(60))
     command = [sys.executable, "-m", "sg.sources", "data=webvid", "data.workers=1", "data.benchmark=null"]
     command += [f"data.{key}={getattr(config, key)}" for key in ("dir", "videos", "annotations")]
-    journal = tmp_path / "work" / "scan-films.jsonl"
+    journal = tmp_path / "work" / "scan-files.jsonl"
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline:
@@ -159,7 +159,7 @@ def test_a_scan_killed_at_any_instant_goes_on_without_looking_at_a_film_twice(tm
 
 
 @given(st.lists(st.tuples(st.text(max_size=8), st.integers()), max_size=6), st.integers(0, 200))
-def test_a_journal_cut_off_anywhere_keeps_its_whole_lines_and_takes_more(
+def test_a_journal_cut_off_at_any_byte_keeps_its_whole_lines_and_accepts_more(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, int]], cut: int
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"

@@ -1,4 +1,4 @@
-"""Caption files of every common shape are read; entries that are no captions are counted, not fatal."""
+"""Caption files of every common format are read; unusable entries are counted and are not fatal."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def dialog(video: Any, *turns: tuple[str, Any]) -> dict[str, Any]:
     return {"id": "1", "video": video, "conversations": [{"from": who, "value": text} for who, text in turns]}
 
 
-def test_a_csv_is_read_by_its_header_with_quotes_new_lines_and_any_line_ends(tmp_path: Path) -> None:
+def test_a_csv_is_read_with_quotes_new_lines_and_any_line_ending(tmp_path: Path) -> None:
     text = '\ufeffcaption,video\r\n"a ""red"" ball,\r\nrolling",a.mp4\r\nNone,b.mp4\r\nnan,1053841541.0\r\n'
     path = written(tmp_path / "captions.csv", text.encode())
 
@@ -46,17 +46,17 @@ def test_columns_are_found_by_their_usual_names(tmp_path: Path, header: str) -> 
     assert pairs(path) == [("a", "a cat")]
 
 
-def test_columns_of_other_names_can_be_named(tmp_path: Path) -> None:
-    path = written(tmp_path / "captions.tsv", "film\twords\na.mp4\ta cat\n")
-    assert pairs(path, video_key="film", caption_key="words") == [("a.mp4", "a cat")]
-    with pytest.raises(ConfigError, match=r"no column for the video \(it has film, words\).*data\.video_column=NAME"):
+def test_the_columns_can_be_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "captions.tsv", "title\twords\na.mp4\ta cat\n")
+    assert pairs(path, video_key="title", caption_key="words") == [("a.mp4", "a cat")]
+    with pytest.raises(ConfigError, match=r"no column for the video \(it has title, words\).*data\.video_column=NAME"):
         read_caption_file(path)
-    with pytest.raises(ConfigError, match=r"no column for the caption \(it has film, words\)"):
-        read_caption_file(path, video_key="film")
+    with pytest.raises(ConfigError, match=r"no column for the caption \(it has title, words\)"):
+        read_caption_file(path, video_key="title")
 
 
 @pytest.mark.parametrize("name", ["captions.jsonl", "captions.json"])
-def test_json_lines_are_read_under_either_name(tmp_path: Path, name: str) -> None:
+def test_json_lines_are_read_with_either_suffix(tmp_path: Path, name: str) -> None:
     lines = [{"video": "a.mp4", "caption": "a cat"}, {"video": 7, "caption": "a dog"}]
     path = written(tmp_path / name, "\n".join(json.dumps(line) for line in lines) + "\n\n")
     assert pairs(path) == [("a.mp4", "a cat"), ("7", "a dog")]
@@ -77,10 +77,10 @@ def test_the_first_answer_of_a_conversation_is_the_caption(tmp_path: Path) -> No
     ]
     file = read_caption_file(written(tmp_path / "dialogs.json", dialogs))
     assert file.entries == [CaptionEntry("a.mp4", "a cat")]
-    assert file.problems == {"caption is no text": 2, "video is no text": 1}
+    assert file.problems == {"caption is not text": 2, "video is not text": 1}
 
 
-def test_entries_that_are_no_captions_are_counted(tmp_path: Path) -> None:
+def test_unusable_entries_are_counted(tmp_path: Path) -> None:
     rows = [
         {"video": "a.mp4", "caption": "a cat"},
         *({"video": "b.mp4", "caption": caption} for caption in (" \n", None, 3, ["x"])),
@@ -96,14 +96,14 @@ def test_entries_that_are_no_captions_are_counted(tmp_path: Path) -> None:
     assert file.problems["empty caption"] == 1
 
 
-def test_very_long_captions_are_cut(tmp_path: Path) -> None:
+def test_very_long_captions_are_shortened(tmp_path: Path) -> None:
     path = written(tmp_path / "captions.json", [{"video": "a", "caption": "x" * 2_000_000}])
     assert [len(caption) for _, caption in pairs(path)] == [MAX_CAPTION]
     table = written(tmp_path / "captions.csv", "video,caption\na," + "x" * 2_000_000 + "\n")
     assert [len(caption) for _, caption in pairs(table)] == [MAX_CAPTION]
 
 
-def test_bytes_that_are_no_utf8_and_nuls_do_not_stop_the_reading(tmp_path: Path) -> None:
+def test_invalid_utf8_and_nul_bytes_do_not_stop_the_reading(tmp_path: Path) -> None:
     path = written(tmp_path / "captions.csv", b"video,caption\na.mp4,caf\xe9 \x00 noir\n")
     assert pairs(path) == [("a.mp4", "caf\ufffd \ufffd noir")]
 
@@ -113,18 +113,18 @@ def test_bytes_that_are_no_utf8_and_nuls_do_not_stop_the_reading(tmp_path: Path)
     [
         ("a.json", "[" * 100_000, "nested too deeply|no JSON"),
         ("a.json", '{"a": ' * 20_000 + "\n", "nested too deeply|no JSON"),
-        ("a.json", "[1, 2", "is no JSON"),
+        ("a.json", "[1, 2", "is not JSON"),
         ("a.json", "3", "holds a int: expected a list"),
-        ("a.jsonl", '{"video": "a", "caption": "b"}\n{"video"', "line 2 is no JSON"),
+        ("a.jsonl", '{"video": "a", "caption": "b"}\n{"video"', "line 2 is not JSON"),
     ],
 )
-def test_broken_json_is_told_in_one_sentence(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_broken_json_is_one_sentence(tmp_path: Path, name: str, content: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         read_caption_file(written(tmp_path / name, content))
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_an_unknown_suffix_are_told(tmp_path: Path) -> None:
+def test_a_missing_file_and_an_unknown_suffix_are_errors(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"data\.captions=FILE"):
         read_caption_file(tmp_path / "none.csv")
     with pytest.raises(ConfigError, match=r"expected a file that ends in \.csv"):

@@ -1,4 +1,4 @@
-"""Annotations of strangers: times, names and hostile values of every kind."""
+"""Untrusted annotations: times, names and hostile values of every kind."""
 
 import json
 from typing import Any
@@ -81,7 +81,7 @@ HOSTILE = [
     ),
 ]
 LEGAL = ("-----------", "_-_-_-_-_-_", "dQw4w9WgXcQ", "https://youtu.be/dQw4w9WgXcQ?t=1", "1053841541.0")
-"""Of the above: what one of the sets may really use as an id."""
+"""Those of the values above that a dataset may use as an id."""
 SCALARS = st.one_of(
     st.sampled_from(HOSTILE), st.text(max_size=30), st.integers(), st.floats(), st.booleans(), st.none()
 )
@@ -96,7 +96,7 @@ RECORDS = st.dictionaries(st.sampled_from(COLUMNS), VALUES, max_size=12)
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 @settings(max_examples=60, deadline=None)
 @given(record=RECORDS)
-def test_no_record_breaks_a_source_and_no_id_is_unsafe(source: Any, record: dict[str, Any]) -> None:
+def test_no_record_crashes_a_reader_and_no_id_is_unsafe(source: Any, record: dict[str, Any]) -> None:
     for item in source.items(sidecar_record(record), "results_2M_train.csv"):
         if isinstance(item, Problem):
             assert item.reason
@@ -109,7 +109,7 @@ def test_no_record_breaks_a_source_and_no_id_is_unsafe(source: Any, record: dict
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_hostile_ids_give_a_problem_or_an_item_with_a_safe_id(value: str) -> None:
+def test_hostile_ids_are_a_problem_or_get_a_safe_id(value: str) -> None:
     row = {"videoid": value, "youtube_id": value, "YoutubeID": value, "video_id": value, "video": value} | {
         "time_start": "1", "time_end": "2", "Start_timestamp": "1", "End_timestamp": "2",
         "clip": [{"clip_id": value, "span": ["1", "2"]}], "conversations": [{"from": "gpt", "value": "x"}],
@@ -143,7 +143,7 @@ def test_every_file_name_has_its_own_name_as_a_key(stem: str) -> None:
         ("short_000030_000040", None),
     ],
 )
-def test_ranges_are_read_from_the_names_that_people_give_to_clips(stem: str, expected: Any) -> None:
+def test_time_ranges_are_read_from_common_file_names(stem: str, expected: Any) -> None:
     assert named_range(stem) == expected
 
 
@@ -157,13 +157,13 @@ def test_ranges_are_read_from_the_names_that_people_give_to_clips(stem: str, exp
         ("1" * 5000, None), (10**400, None), ("٣", None),
     ],
 )  # fmt: skip
-def test_times_of_every_common_form_are_milliseconds_and_all_else_is_none(value: Any, milliseconds: int | None) -> None:
+def test_times_in_common_formats_are_milliseconds_and_all_others_are_none(value: Any, milliseconds: int | None) -> None:
     assert parse_time_ms(value) == milliseconds
     assert parse_time_ms(10**5000) is None  # Python refuses to print such a number
 
 
 @given(SCALARS, SCALARS)
-def test_a_range_ends_after_it_begins(start: Any, end: Any) -> None:
+def test_a_time_range_ends_after_its_start(start: Any, end: Any) -> None:
     span = parse_range_ms(start, end)
     assert span is None or 0 <= span[0] < span[1] <= DAY_MS
 
@@ -177,6 +177,6 @@ def test_youtube_ids_are_taken_as_they_are_or_from_urls() -> None:
 
 
 @given(st.text(max_size=200))
-def test_what_a_report_shows_of_a_stranger_s_text_is_short_and_printable(text: str) -> None:
+def test_untrusted_text_in_a_report_is_short_and_printable(text: str) -> None:
     assert len(shown(text)) <= 120 and shown(text).isprintable()
     assert isinstance(url_stem(text), str)

@@ -1,4 +1,4 @@
-"""video2dataset's tar files: films come out by what the bytes are, never by what a header promises."""
+"""video2dataset's tar files: every header is checked against the bytes of the file."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from sg.sources.scan.shards import unpack_shards
 from sg.sources.scan.tar_index import tar_members
 from sg.sources.sets.webvid import WebVidDataConfig
 
-Films = Callable[..., Path]
+WriteFile = Callable[..., Path]
 
 
 def add(tar: tarfile.TarFile, name: str, content: bytes = b"x", **values: Any) -> None:
@@ -39,14 +39,14 @@ def shard(path: Path, *members: tuple[str, bytes], form: int = tarfile.PAX_FORMA
 
 
 def unpacked(tmp_path: Path) -> tuple[dict[str, bytes], Counter[str]]:
-    videos = tmp_path / "films"
+    videos = tmp_path / "videos"
     problems = unpack_shards(tmp_path / "shards", videos, tmp_path / "work" / "scan-shards.jsonl")
     return {str(path.relative_to(videos)): path.read_bytes() for path in videos.rglob("*") if path.is_file()}, problems
 
 
 @pytest.mark.usefixtures("no_processes")
-def test_a_source_in_shards_is_scanned_like_one_in_files(tmp_path: Path, film: Films) -> None:
-    first, second = (film(tmp_path / f"{name}.mp4").read_bytes() for name in "ab")
+def test_videos_in_shards_are_scanned_like_files(tmp_path: Path, write_file: WriteFile) -> None:
+    first, second = (write_file(tmp_path / f"{name}.mp4").read_bytes() for name in "ab")
     rows = [json.dumps({"videoid": number, "caption": f"caption {number}"}).encode() for number in (501, 502, 503)]
     shard(
         tmp_path / "shards" / "00000.tar", ("00000000.mp4", first), ("00000000.json", rows[0]), ("00000000.txt", b"x")
@@ -60,7 +60,7 @@ def test_a_source_in_shards_is_scanned_like_one_in_files(tmp_path: Path, film: F
     config = WebVidDataConfig(
         name="webvid",
         dir=str(tmp_path / "work"),
-        videos=str(tmp_path / "films"),
+        videos=str(tmp_path / "videos"),
         shards=str(tmp_path / "shards"),
         workers=1,
     )
@@ -71,7 +71,7 @@ def test_a_source_in_shards_is_scanned_like_one_in_files(tmp_path: Path, film: F
     }
 
 
-def test_links_devices_escapes_repeats_and_odd_names_never_reach_the_disk(tmp_path: Path) -> None:
+def test_links_devices_escapes_repeats_and_unsafe_names_are_not_written(tmp_path: Path) -> None:
     path = tmp_path / "shards" / "00000.tar"
     path.parent.mkdir()
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
@@ -86,22 +86,22 @@ def test_links_devices_escapes_repeats_and_odd_names_never_reach_the_disk(tmp_pa
     files, problems = unpacked(tmp_path)
     assert files == {"00000/good.mp4": b"good"}
     assert problems["a second member of the same name"] == 1
-    assert problems["an empty film"] == 1
+    assert problems["an empty file"] == 1
     assert problems["a link, device, or other special member"] == 6  # five, and the header of a long name
-    assert problems["a member whose name is no plain file name"] == 7
+    assert problems["a member whose name is not a plain file name"] == 7
 
 
 @pytest.mark.parametrize(
     ("damage", "kept", "problem"),
     [
-        (lambda raw: raw[:1700], ["a.mp4"], "cut off or lies"),
+        (lambda raw: raw[:1700], ["a.mp4"], "cut off or has a wrong size"),
         (lambda raw: raw[:1024], ["a.mp4"], "without its end mark"),
-        (lambda raw: raw[:1024] + b"\xff" * 100 + raw[1124:], ["a.mp4"], "no tar file, or damaged"),
-        (lambda raw: b"\x1f\x8b" + raw[2:], [], "no tar file, or damaged"),
+        (lambda raw: raw[:1024] + b"\xff" * 100 + raw[1124:], ["a.mp4"], "not a tar file, or damaged"),
+        (lambda raw: b"\x1f\x8b" + raw[2:], [], "not a tar file, or damaged"),
         (lambda raw: b"", [], None),
     ],
 )
-def test_a_damaged_shard_gives_what_comes_before_the_damage(
+def test_of_a_damaged_shard_the_members_before_the_damage_are_read(
     tmp_path: Path, damage: Callable[[bytes], bytes], kept: list[str], problem: str | None
 ) -> None:
     path = shard(
@@ -113,7 +113,7 @@ def test_a_damaged_shard_gives_what_comes_before_the_damage(
     assert [name for name in problems if problem and problem in name] or problem is None
 
 
-def test_sizes_that_lie_are_not_believed(tmp_path: Path) -> None:
+def test_wrong_sizes_are_not_trusted(tmp_path: Path) -> None:
     path = shard(tmp_path / "a.tar", ("a.mp4", b"a"), form=tarfile.USTAR_FORMAT)
     raw = bytearray(path.read_bytes())
     for size in (b"77777777777\0", b"\x80" + b"\xff" * 11, b"-0000000001\0", b"xyz\0\0\0\0\0\0\0\0\0"):
@@ -123,25 +123,25 @@ def test_sizes_that_lie_are_not_believed(tmp_path: Path) -> None:
         path.write_bytes(bytes(raw))
         problems: Counter[str] = Counter()
         assert list(tar_members(path, problems)) == []
-        assert problems["a member that is cut off or lies about its size"] == 1
+        assert problems["a member that is cut off or has a wrong size"] == 1
 
 
 @given(st.binary(max_size=2000))
-def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_random_bytes_do_not_crash_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("tar") / "x.tar"
     path.write_bytes(content)
     for member in tar_members(path, Counter()):
         assert member.offset + member.size <= len(content)
 
 
-def test_a_shard_that_is_done_is_not_read_again_and_a_cut_off_copy_is_made_anew(tmp_path: Path) -> None:
-    path = shard(tmp_path / "shards" / "00000.tar", ("a.mp4", b"film"), ("b.mp4", b"other"))
+def test_a_finished_shard_is_not_read_again_and_an_incomplete_copy_is_replaced(tmp_path: Path) -> None:
+    path = shard(tmp_path / "shards" / "00000.tar", ("a.mp4", b"video"), ("b.mp4", b"other"))
     unpacked(tmp_path)
-    (tmp_path / "films" / "00000" / "b.mp4").unlink()
+    (tmp_path / "videos" / "00000" / "b.mp4").unlink()
     assert list(unpacked(tmp_path)[0]) == ["00000/a.mp4"]
     (tmp_path / "work" / "scan-shards.jsonl").unlink()
-    (tmp_path / "films" / "00000" / "a.mp4").write_bytes(b"fi")
-    assert unpacked(tmp_path)[0] == {"00000/a.mp4": b"film", "00000/b.mp4": b"other"}
+    (tmp_path / "videos" / "00000" / "a.mp4").write_bytes(b"vi")
+    assert unpacked(tmp_path)[0] == {"00000/a.mp4": b"video", "00000/b.mp4": b"other"}
     path.unlink()
     with pytest.raises(MissingInputError, match=r"no \.tar files"):
         unpacked(tmp_path)

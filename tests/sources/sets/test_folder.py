@@ -1,4 +1,4 @@
-"""Any folder of clips becomes a manifest: a row a clip, a reason for every one that cannot be used."""
+"""A folder of video files becomes a manifest: one row per video, with a reason where it cannot be used."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from sg.sources.sets.folder import FolderDataConfig, scan_folder
 from sg.video.writer import write_video
 
 
-def film(path: Path, frames: int = 4) -> Path:
+def write_file(path: Path, frames: int = 4) -> Path:
     return write_video(path, np.full((frames, 48, 64, 3), 90, np.uint8), fps=2)
 
 
@@ -42,9 +42,9 @@ def by_id(manifest: Manifest) -> dict[str, VideoRecord]:
     return {record.video_id: record for record in manifest.records()}
 
 
-def test_clips_get_their_captions_and_what_a_look_at_them_tells(tmp_path: Path) -> None:
+def test_rows_have_captions_and_the_facts_of_their_files(tmp_path: Path) -> None:
     for name in ("b.mp4", "sub/a clip.mkv", "c.mp4"):
-        film(tmp_path / "clips" / name)
+        write_file(tmp_path / "clips" / name)
     (tmp_path / "clips" / "notes.txt").write_text("no clip")
     file = captions(tmp_path, {"b.mp4": "a cat", "a clip": "a dog"})
 
@@ -60,11 +60,11 @@ def test_clips_get_their_captions_and_what_a_look_at_them_tells(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("no_processes")
-def test_unusable_clips_and_captions_without_a_clip_are_rows_with_a_reason(
+def test_unusable_files_and_captions_without_a_file_are_rows_with_a_reason(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clips = tmp_path / "clips"
-    good = film(clips / "good.mp4")
+    good = write_file(clips / "good.mp4")
     (clips / "zero.mp4").touch()
     (clips / "page.mp4").write_text("<html>404</html>")
     (clips / "cut.mp4").write_bytes(good.read_bytes()[:-300])
@@ -72,8 +72,8 @@ def test_unusable_clips_and_captions_without_a_clip_are_rows_with_a_reason(
     (clips / "link.mp4").symlink_to(tmp_path / "secret.mp4")
     (clips / "loop.mp4").symlink_to("loop.mp4")
     (clips / "gone.mp4").symlink_to("nothing.mp4")
-    film(clips / "x" / "twin.mp4")
-    film(clips / "y" / "twin.mp4")
+    write_file(clips / "x" / "twin.mp4")
+    write_file(clips / "y" / "twin.mp4")
     rows = {"good": "a cat", "lost.mp4": "a dog", "../secret.mp4": "x", "/etc/passwd": "y", "twin.mp4": "z"}
 
     with caplog.at_level(logging.INFO):
@@ -97,13 +97,13 @@ def test_unusable_clips_and_captions_without_a_clip_are_rows_with_a_reason(
     }
     assert all(record.reason for record in manifest.records() if record.status != "ok")
     assert by_id(manifest)["good"].original_caption == "a cat"
-    assert "folder: 3 usable clips, 1 with a caption; left out: 1 ambiguous" in caplog.text
-    assert "captions left out: 1 second caption of a clip" in caplog.text
+    assert "folder: 3 usable videos, 1 with a caption; left out: 1 ambiguous" in caplog.text
+    assert "captions left out: 1 second caption of a video" in caplog.text
 
 
 @pytest.mark.usefixtures("no_processes")
 def test_hostile_file_names_get_safe_ids_or_a_reason(tmp_path: Path) -> None:
-    good = film(tmp_path / "good.mp4")
+    good = write_file(tmp_path / "good.mp4")
     clips = tmp_path / "clips"
     clips.mkdir()
     names = ["-rf.mp4", "a\nb.mp4", "a\\b.mp4", "con.mp4", "<script>.mp4", "é.mp4", " .mp4", "..a.mp4", "C:x.mp4"]
@@ -121,21 +121,21 @@ def test_hostile_file_names_get_safe_ids_or_a_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_processes")
-def test_clips_that_differ_in_their_suffix_only_keep_it_in_their_id(tmp_path: Path) -> None:
+def test_files_that_differ_in_the_suffix_only_keep_it_in_their_id(tmp_path: Path) -> None:
     for name in ("a.mp4", "a.mkv", "b.mp4"):
-        film(tmp_path / "clips" / name)
+        write_file(tmp_path / "clips" / name)
     assert scanned(config(tmp_path)).video_ids == ["a.mkv", "a.mp4", "b"]
 
 
 @pytest.mark.usefixtures("no_processes")
-def test_a_finished_scan_is_left_alone_and_a_change_looks_at_the_changed_clips_only(
+def test_a_finished_scan_is_kept_and_after_a_change_only_changed_files_are_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    look = probing._look
-    monkeypatch.setattr(probing, "_look", lambda path: (looked.append(path.name), look(path))[1])
+    look = probing._probe_file
+    monkeypatch.setattr(probing, "_probe_file", lambda path: (looked.append(path.name), look(path))[1])
     for name in ("a.mp4", "b.mp4"):
-        film(tmp_path / "clips" / name)
+        write_file(tmp_path / "clips" / name)
     settings = config(tmp_path)
 
     path = make_manifest(settings)
@@ -143,8 +143,8 @@ def test_a_finished_scan_is_left_alone_and_a_change_looks_at_the_changed_clips_o
     make_manifest(settings)
     assert (looked, path.stat().st_mtime_ns) == (["a.mp4", "b.mp4"], written)
 
-    film(tmp_path / "clips" / "b.mp4", frames=6)
-    film(tmp_path / "clips" / "c.mp4")
+    write_file(tmp_path / "clips" / "b.mp4", frames=6)
+    write_file(tmp_path / "clips" / "c.mp4")
     manifest = read_manifest(make_manifest(settings))
     assert looked == ["a.mp4", "b.mp4", "b.mp4", "c.mp4"]
     assert by_id(manifest)["b"].num_frames == 6
@@ -156,9 +156,9 @@ def test_a_finished_scan_is_left_alone_and_a_change_looks_at_the_changed_clips_o
 
 
 @pytest.mark.usefixtures("no_processes")
-def test_a_scan_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_scan_resumes(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4", "c.mp4"):
-        film(tmp_path / "clips" / name)
+        write_file(tmp_path / "clips" / name)
     whole = scanned(config(tmp_path)).content_hash
     journal = tmp_path / "work" / "scan.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
@@ -168,11 +168,11 @@ def test_a_scan_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     assert scanned(config(tmp_path)).content_hash == whole
 
 
-def test_what_the_user_got_wrong_is_told(tmp_path: Path) -> None:
+def test_mistakes_of_the_user_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"no folder .*data\.videos=DIR"):
         scan_folder(config(tmp_path))
     (tmp_path / "clips").mkdir()
-    with pytest.raises(MissingInputError, match="holds no clips"):
+    with pytest.raises(MissingInputError, match="holds no video files"):
         scan_folder(config(tmp_path))
     for wrong, message in (
         ({"name": "../x"}, "names a folder"),

@@ -1,4 +1,4 @@
-"""A mix takes its sources by weight; a larger mix begins with the smaller one."""
+"""A mix draws from its sources by weight; a larger mix begins with the smaller one."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def ids_of(sizes: dict[str, int]) -> dict[str, list[str]]:
 
 @settings(deadline=None)
 @given(SIZES, WEIGHTS, st.integers(0, 5))
-def test_every_beginning_of_the_order_has_the_shares_of_the_weights(
+def test_every_prefix_of_the_order_has_the_shares_of_the_weights(
     sizes: dict[str, int], weights: dict[str, float], seed: int
 ) -> None:
     order = draw_order(ids_of(sizes), weights, seed)
@@ -48,7 +48,7 @@ def test_every_beginning_of_the_order_has_the_shares_of_the_weights(
 
 @settings(deadline=None)
 @given(SIZES, WEIGHTS, st.integers(1, 20))
-def test_videos_that_are_added_to_a_source_change_the_order_of_no_others(
+def test_added_videos_do_not_change_the_order_of_the_others(
     sizes: dict[str, int], weights: dict[str, float], more: int
 ) -> None:
     def queue(ids: dict[str, list[str]], name: str) -> list[str]:
@@ -61,20 +61,20 @@ def test_videos_that_are_added_to_a_source_change_the_order_of_no_others(
 
 
 def source(tmp_path: Path, name: str, ids: list[str], kind: str = "webvid", **info: Any) -> MixPart:
-    films = tmp_path / "films" / name
-    films.mkdir(parents=True)
+    videos = tmp_path / "videos" / name
+    videos.mkdir(parents=True)
     rows = []
     for video in ids:
-        (films / f"{video}.mp4").touch()
+        (videos / f"{video}.mp4").touch()
         extra = '{"youtube_id": "dQw4w9WgXcQ"}' if video.endswith("0") else "{}"
         rows.append(VideoRecord(video, kind, f"{video}.mp4", original_caption=f"{name} {video}", extra=extra))
     rows.append(VideoRecord(f"broken-{name}", name, "", status="unreadable", reason="x"))
-    write_manifest(tmp_path / "work" / name / "manifest.parquet", rows, {"videos": str(films), **info})
+    write_manifest(tmp_path / "work" / name / "manifest.parquet", rows, {"videos": str(videos), **info})
     return MixPart(dir=str(tmp_path / "work" / name))
 
 
 def mixed(tmp_path: Path, **values: Any) -> MixDataConfig:
-    return MixDataConfig(name="mix", dir=str(tmp_path / "work" / "mix"), videos=str(tmp_path / "films"), **values)
+    return MixDataConfig(name="mix", dir=str(tmp_path / "work" / "mix"), videos=str(tmp_path / "videos"), **values)
 
 
 def test_a_mix_holds_usable_videos_once_with_paths_from_its_own_folder(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_mix_holds_usable_videos_once_with_paths_from_its_own_folder(tmp_path:
     assert sorted(manifest.video_ids) == sorted([f"a{n}" for n in range(9)] + ["b0", "b1", "both"])
     rows = {row.video_id: row for row in manifest.records()}
     assert rows["both"].original_caption == "a both"
-    assert all(video_path(tmp_path / "films", row).is_file() for row in rows.values())
+    assert all(video_path(tmp_path / "videos", row).is_file() for row in rows.values())
     assert manifest.info["drawn"] == {"a": 10, "b": 2}
     assert manifest.info["youtube_videos_of_several_sources"] == 1
 
@@ -98,7 +98,7 @@ def test_a_mix_holds_usable_videos_once_with_paths_from_its_own_folder(tmp_path:
     assert sum(video.startswith("b") and video != "both" for video in sizes["4"]) == 2
 
 
-def test_films_of_folders_that_bear_the_same_names_are_different_films(tmp_path: Path) -> None:
+def test_files_of_the_same_name_in_two_folders_are_two_videos(tmp_path: Path) -> None:
     parts = {}
     for name, kind in (("mine", "folder"), ("yours", "folder"), ("published", "webvid")):
         source(tmp_path, name, ["clip", "x" * (MAX_ID_BYTES - 4)], kind=kind)
@@ -109,7 +109,7 @@ def test_films_of_folders_that_bear_the_same_names_are_different_films(tmp_path:
     assert {rows[name] for name in ("mine-clip", "yours-clip", "clip")} == {f"{name}/clip.mp4" for name in parts}
 
 
-def test_a_mix_of_other_settings_is_drawn_anew_and_one_of_the_same_is_left(tmp_path: Path) -> None:
+def test_a_mix_is_drawn_again_only_with_other_settings(tmp_path: Path) -> None:
     parts = {name: source(tmp_path, name, [f"{name}{n}" for n in range(9)]) for name in "ab"}
     first = make_manifest(mixed(tmp_path, size="4", sources=parts))
     (tmp_path / "work" / "b" / "manifest.parquet").unlink()
@@ -155,7 +155,7 @@ def test_the_worlds_of_the_demo_mix_show_no_scene_of_its_benchmark() -> None:
     assert all(asked.isdisjoint(scenes_of(make_world(world).corpus)) for world in worlds)
 
 
-def test_what_the_user_got_wrong_is_told(tmp_path: Path) -> None:
+def test_mistakes_of_the_user_are_one_sentence(tmp_path: Path) -> None:
     part = source(tmp_path, "a", ["a0"])
     with pytest.raises(ConfigError, match="names no source"):
         scan(mixed(tmp_path))
@@ -166,7 +166,7 @@ def test_what_the_user_got_wrong_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name a folder above"):
         scan(mixed(tmp_path, sources={"a": MixPart(part.dir, videos="/elsewhere")}))
     with pytest.raises(ConfigError, match=r"There is no folder .*data\.sources\.a\.videos=DIR"):
-        scan(mixed(tmp_path, sources={"a": MixPart(part.dir, videos=str(tmp_path / "films" / "none"))}))
+        scan(mixed(tmp_path, sources={"a": MixPart(part.dir, videos=str(tmp_path / "videos" / "none"))}))
     with pytest.raises(ConfigError, match="names videos"):
         mixed(tmp_path, sources={"a/b": part})
     for weights in ([1.0, None], [-1.0, 1.0], [float("nan"), 1.0]):

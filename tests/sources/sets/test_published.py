@@ -1,4 +1,4 @@
-"""Each published set in the layouts that people have it in: every film finds its row, and nothing is guessed."""
+"""Each published dataset in its usual layouts: every file is matched with its row, and nothing is guessed."""
 
 import csv
 import gzip
@@ -23,12 +23,12 @@ from sg.sources.sets.webvid import WebVidDataConfig
 
 WEBVID = ("videoid", "name", "page_idx", "page_dir", "duration", "contentUrl")
 KINETICS = ("label", "youtube_id", "time_start", "time_end", "split", "is_cc")
-Films = Callable[..., Path]
+WriteFile = Callable[..., Path]
 pytestmark = pytest.mark.usefixtures("no_processes")
 
 
 def settings(kind: type[AnnotatedDataConfig], tmp_path: Path, **values: Any) -> Any:
-    given = {"dir": str(tmp_path / "work"), "videos": str(tmp_path / "films"), "annotations": str(tmp_path / "notes")}
+    given = {"dir": str(tmp_path / "work"), "videos": str(tmp_path / "videos"), "annotations": str(tmp_path / "notes")}
     return kind(**({"name": "set", "workers": 1} | given | values))
 
 
@@ -55,19 +55,19 @@ def report(tmp_path: Path) -> dict[str, Any]:
     return value
 
 
-def test_webvid_films_are_found_by_page_flat_by_url_tail_and_beside_their_json(tmp_path: Path, film: Films) -> None:
-    films = tmp_path / "films"
+def test_webvid_files_are_found_by_page_number_url_or_json(tmp_path: Path, write_file: WriteFile) -> None:
+    videos = tmp_path / "videos"
     url = "https://host/videos/{}/preview/stock-footage-{}.mp4"
-    film(films / "videos" / "000001_000050" / "101.mp4")
-    film(films / "videos" / "000051_000100" / "101.mp4")
-    film(films / "102.mp4")
-    film(films / "stock-footage-a-red-ball.mp4")
-    film(films / "stock-footage-twice.mp4")
-    film(films / "00000" / "000000007.mp4")
-    (films / "00000" / "000000007.json").write_text(
+    write_file(videos / "videos" / "000001_000050" / "101.mp4")
+    write_file(videos / "videos" / "000051_000100" / "101.mp4")
+    write_file(videos / "102.mp4")
+    write_file(videos / "stock-footage-a-red-ball.mp4")
+    write_file(videos / "stock-footage-twice.mp4")
+    write_file(videos / "00000" / "000000007.mp4")
+    (videos / "00000" / "000000007.json").write_text(
         json.dumps({"videoid": 106, "key": "000000007", "status": "success"})
     )
-    film(films / "holiday.mp4")
+    write_file(videos / "holiday.mp4")
     rows = [
         ("101", "None", 0, "000051_000100", "PT00H00M02S", url.format(101, "x")),
         ("101", "again", 0, "000001_000050", "PT00H00M02S", url.format(101, "x")),
@@ -76,7 +76,7 @@ def test_webvid_films_are_found_by_page_flat_by_url_tail_and_beside_their_json(t
         ("104", "one", 0, "", "", url.format(104, "twice")),
         ("105", "other", 0, "", "", url.format(105, "twice")),
         ("106", "in a shard", 0, "", "", url.format(106, "z")),
-        ("107", "no film", 0, "", "", url.format(107, "w")),
+        ("107", "no file", 0, "", "", url.format(107, "w")),
         ("../../etc/passwd", "hostile", 0, "../..", "", "file:///etc/passwd"),
     ]
     table(tmp_path / "notes" / "results_2M_train.csv", WEBVID, *rows)
@@ -90,27 +90,27 @@ def test_webvid_films_are_found_by_page_flat_by_url_tail_and_beside_their_json(t
         "webvid-101": ("videos/000051_000100/101.mp4", "None"),
     }
     assert {(row.split, row.source, row.status) for row in found.values()} == {("train", "webvid", "ok")}
-    told = report(tmp_path)
-    assert told["counts"] == {
+    numbers = report(tmp_path)
+    assert numbers["counts"] == {
         "ambiguous": 2, "bad_record": 1, "extra": 1, "missing": 1, "repeated_id": 1, "second_file": 1,
     }  # fmt: skip
-    assert told["examples"]["extra"] == ["holiday.mp4 the annotations do not speak of it"]
-    assert told["length_differs_from_annotation"] == 1
+    assert numbers["examples"]["extra"] == ["holiday.mp4 no video of the annotations has this file"]
+    assert numbers["length_differs_from_annotation"] == 1
     text = (tmp_path / "work" / "scan_report.txt").read_text()
-    assert "webvid: 4 usable of 4 films found (7 on disk), 4 with a caption" in text
-    assert "withdrawn by its authors" in text
+    assert "webvid: 4 usable of 4 videos with a file (7 files on disk), 4 with a caption" in text
+    assert "withdrawn by the authors" in text
 
 
-def test_kinetics_films_are_found_by_id_and_start_and_the_replacement_wins(tmp_path: Path, film: Films) -> None:
-    films = tmp_path / "films"
-    film(films / "train" / "-a_b-c_d-e._000030_000040.mp4".replace(".", "f", 1))
-    film(films / "train" / "bbbbbbbbbbb_000010_000020.mp4")
-    film(films / "replacement" / "replacement_for_corrupted_k400" / "bbbbbbbbbbb_000010_000020.mp4")
-    film(films / "videos" / "playing kickball" / "ccccccccccc_000010_000021.webm".replace("webm", "mkv"))
-    film(films / "ddddddddddd.mp4")
-    film(films / "eeeeeeeeeee_000001_000011.mp4")
-    film(films / "eeeeeeeeeee_000050_000060.mp4")
-    film(films / "val" / "fffffffffff_000001_000011.mp4")
+def test_kinetics_files_are_found_by_id_and_start(tmp_path: Path, write_file: WriteFile) -> None:
+    videos = tmp_path / "videos"
+    write_file(videos / "train" / "-a_b-c_d-e._000030_000040.mp4".replace(".", "f", 1))
+    write_file(videos / "train" / "bbbbbbbbbbb_000010_000020.mp4")
+    write_file(videos / "replacement" / "replacement_for_corrupted_k400" / "bbbbbbbbbbb_000010_000020.mp4")
+    write_file(videos / "videos" / "playing kickball" / "ccccccccccc_000010_000021.webm".replace("webm", "mkv"))
+    write_file(videos / "ddddddddddd.mp4")
+    write_file(videos / "eeeeeeeeeee_000001_000011.mp4")
+    write_file(videos / "eeeeeeeeeee_000050_000060.mp4")
+    write_file(videos / "val" / "fffffffffff_000001_000011.mp4")
     rows = [
         ("juggling (soccer)", "-a_b-c_d-ef", 30, 40, "train", 0),
         ("dancing", "bbbbbbbbbbb", 10, 20, "train", 0),
@@ -134,20 +134,20 @@ def test_kinetics_films_are_found_by_id_and_start_and_the_replacement_wins(tmp_p
     }
     extra = json.loads(found["kinetics400--a_b-c_d-ef@30000-40000"].extra)
     assert (extra["label"], extra["youtube_id"], extra["start_ms"]) == ("juggling (soccer)", "-a_b-c_d-ef", 30_000)
-    told = report(tmp_path)
-    assert told["counts"] == {"ambiguous": 1, "bad_record": 1, "extra": 3, "other_split": 1, "second_file": 1}
-    assert told["reasons"]["bad_record"] == {"no time range": 1}
+    numbers = report(tmp_path)
+    assert numbers["counts"] == {"ambiguous": 1, "bad_record": 1, "extra": 3, "other_split": 1, "second_file": 1}
+    assert numbers["reasons"]["bad_record"] == {"no time range": 1}
 
 
-def test_internvid_clips_are_found_however_their_range_is_written(tmp_path: Path, film: Films) -> None:
-    films = tmp_path / "films"
+def test_internvid_clips_are_found_in_every_notation_of_their_time_range(tmp_path: Path, write_file: WriteFile) -> None:
+    videos = tmp_path / "videos"
     names = [
         "aaaaaaaaaaa_00:00:01.000_00:00:03.500", "ab/bbbbbbbbbbb_00-00-01.000_00-00-03.500",
         "ccccccccccc_1.0_3.5", "ddddddddddd_00_00_01_00_00_03", "internvid-eeeeeeeeeee@1000-3500",
     ]  # fmt: skip
     for name in names:
-        film(films / f"{name}.mp4")
-    film(films / "part7~fffffffffff~1~3.5.mp4")
+        write_file(videos / f"{name}.mp4")
+    write_file(videos / "part7~fffffffffff~1~3.5.mp4")
     rows = [
         {"YoutubeID": letter * 11, "Start_timestamp": "00:00:01.000", "End_timestamp": "00:00:03.500",
          "Caption": f"a {letter}", "UMT_Score": "0.41", "Aesthetic_Score": 4.5}
@@ -168,8 +168,8 @@ def test_internvid_clips_are_found_however_their_range_is_written(tmp_path: Path
             settings(InternVidDataConfig, tmp_path, pattern=wrong)
 
 
-def test_internvid_clips_that_are_numbered_are_the_ranges_of_their_film_in_order(tmp_path: Path, film: Films) -> None:
-    films = tmp_path / "films"
+def test_numbered_internvid_files_are_time_ranges_in_order(tmp_path: Path, write_file: WriteFile) -> None:
+    videos = tmp_path / "videos"
 
     def rows(name: str, *lengths: float) -> list[dict[str, Any]]:
         ranges = [(10.0 * place, 10.0 * place + length) for place, length in enumerate(lengths)]
@@ -186,7 +186,7 @@ def test_internvid_clips_that_are_numbered_are_the_ranges_of_their_film_in_order
         "other/0",
         "eeeeeeeeeee/9",
     ):
-        film(films / f"{name}.mp4")
+        write_file(videos / f"{name}.mp4")
     lines(
         tmp_path / "notes" / "InternVid-10M-flt.jsonl",
         *rows("aaaaaaaaaaa", 2, 2, 2.5),
@@ -199,22 +199,22 @@ def test_internvid_clips_that_are_numbered_are_the_ranges_of_their_film_in_order
     assert {row.path: row.original_caption for row in found.values()} == {
         "aaaaaaaaaaa/0.mp4": "0.0", "aaaaaaaaaaa/2.mp4": "20.0", "ab/bbbbbbbbbbb/000001.mp4": "10.0",
     }  # fmt: skip
-    told = report(tmp_path)
-    assert told["counts"] == {"ambiguous": 1, "extra": 2, "missing": 4}
-    assert "its length is not" in told["examples"]["ambiguous"][0]
+    numbers = report(tmp_path)
+    assert numbers["counts"] == {"ambiguous": 1, "extra": 2, "missing": 4}
+    assert "the durations differ" in numbers["examples"]["ambiguous"][0]
 
-    (films / "aaaaaaaaaaa" / "0.mp4").rename(films / "aaaaaaaaaaa" / "1.mp4")
-    (films / "ccccccccccc" / "0.mp4").unlink()
-    (films / "other" / "0.mp4").unlink()
+    (videos / "aaaaaaaaaaa" / "0.mp4").rename(videos / "aaaaaaaaaaa" / "1.mp4")
+    (videos / "ccccccccccc" / "0.mp4").unlink()
+    (videos / "other" / "0.mp4").unlink()
     found = scanned(settings(InternVidDataConfig, tmp_path))
     assert {row.path: row.original_caption for row in found.values()} == {
         "aaaaaaaaaaa/1.mp4": "0.0", "aaaaaaaaaaa/2.mp4": "10.0", "ab/bbbbbbbbbbb/000001.mp4": "0.0",
     }  # fmt: skip
 
 
-def test_packed_annotations_are_read_and_a_cut_off_file_is_an_error(tmp_path: Path, film: Films) -> None:
+def test_gzip_annotations_are_read_and_an_incomplete_file_is_an_error(tmp_path: Path, write_file: WriteFile) -> None:
     notes = tmp_path / "notes"
-    film(tmp_path / "films" / "aaaaaaaaaaa_000030_000040.mp4")
+    write_file(tmp_path / "videos" / "aaaaaaaaaaa_000030_000040.mp4")
     plain = table(notes / "train.csv", KINETICS, ("juggling", "aaaaaaaaaaa", 30, 40, "train", 0))
     packed = notes / "train.csv.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
@@ -227,10 +227,10 @@ def test_packed_annotations_are_read_and_a_cut_off_file_is_an_error(tmp_path: Pa
     (notes / "part_0.tar.gz").write_bytes(b"no annotations")
     assert len(scanned(config)) == 1
     packed.write_bytes(packed.read_bytes()[:-12])
-    with pytest.raises(DataError, match="is no whole gzip file"):
+    with pytest.raises(DataError, match="is not a complete gzip file"):
         scan(config)
     packed.write_text("not packed at all")
-    with pytest.raises(DataError, match="is no whole gzip file"):
+    with pytest.raises(DataError, match="is not a complete gzip file"):
         scan(config)
     packed.unlink()
     record = {"YoutubeID": "a" * 11, "Start_timestamp": 30, "End_timestamp": 40, "Caption": "a cat"}
@@ -240,28 +240,28 @@ def test_packed_annotations_are_read_and_a_cut_off_file_is_an_error(tmp_path: Pa
         assert [row.original_caption for row in scanned(internvid).values()] == ["a cat"]
 
 
-def test_folders_of_frames_are_told_not_read(tmp_path: Path, film: Films) -> None:
+def test_folders_of_frames_are_reported_and_not_read(tmp_path: Path, write_file: WriteFile) -> None:
     for folder in ("101", "shard"):
-        (tmp_path / "films" / folder).mkdir(parents=True)
+        (tmp_path / "videos" / folder).mkdir(parents=True)
         for number in range(3):
-            (tmp_path / "films" / folder / f"{number}.jpg").touch()
+            (tmp_path / "videos" / folder / f"{number}.jpg").touch()
     table(tmp_path / "notes" / "results_2M_train.csv", WEBVID, ("102", "a", 0, "", "", ""))
     with pytest.raises(MissingInputError, match="folders of frames are not read"):
         scan(settings(WebVidDataConfig, tmp_path))
-    film(tmp_path / "films" / "shard" / "102.mp4")
+    write_file(tmp_path / "videos" / "shard" / "102.mp4")
     scanned(settings(WebVidDataConfig, tmp_path))
     assert report(tmp_path)["frame_folders"] == 1
     assert "1 folders of frames" in (tmp_path / "work" / "scan_report.txt").read_text()
 
 
-def test_hdvila_gives_clips_windows_or_films(tmp_path: Path, film: Films) -> None:
-    films = tmp_path / "films"
+def test_hdvila_rows_are_clips_windows_or_whole_videos(tmp_path: Path, write_file: WriteFile) -> None:
+    videos = tmp_path / "videos"
     name = "-bcdefghijk"
     spans = [("00:00:00.000", "00:00:01.000"), ("00:00:01.000", "00:00:01.500"), ("00:00:10.000", "00:00:12.000")]
     clips = [{"clip_id": f"{name}.{number}.mp4", "span": list(span)} for number, span in enumerate(spans)]
     for number in range(2):
-        film(films / "video_clips" / name / f"{name}.{number}.mp4")
-    film(films / "download_videos" / f"{name}.mp4")
+        write_file(videos / "video_clips" / name / f"{name}.{number}.mp4")
+    write_file(videos / "download_videos" / f"{name}.mp4")
     bad = {"video_id": "llllllllllm", "clip": [{"clip_id": "../../x.mp4", "span": ["1", "2"]}, {"span": [5]}, None]}
     lines(
         tmp_path / "notes" / "part0.jsonl",
@@ -275,10 +275,10 @@ def test_hdvila_gives_clips_windows_or_films(tmp_path: Path, film: Films) -> Non
         f"hdvila-{name}.0": f"{name}.0.mp4", f"hdvila-{name}.1": f"{name}.1.mp4",
     }  # fmt: skip
     assert report(tmp_path)["counts"] == {"bad_record": 4, "extra": 1, "missing": 1}
-    by_film = scanned(settings(HdVilaDataConfig, tmp_path, unit="video"))
-    assert list(by_film) == [f"hdvila-{name}"]
+    by_video = scanned(settings(HdVilaDataConfig, tmp_path, unit="video"))
+    assert list(by_video) == [f"hdvila-{name}"]
 
-    long_videos = str(films / "download_videos")
+    long_videos = str(videos / "download_videos")
     windows = settings(
         HdVilaDataConfig, tmp_path, unit="window", window_s=5, long_videos=long_videos, videos=str(tmp_path / "cuts")
     )
@@ -290,13 +290,13 @@ def test_hdvila_gives_clips_windows_or_films(tmp_path: Path, film: Films) -> Non
 
 
 @pytest.mark.parametrize("numbers_first", [True, False])
-def test_sharegemini_records_are_linked_by_the_name_map_whichever_way_it_points(
-    tmp_path: Path, film: Films, numbers_first: bool
+def test_sharegemini_records_are_linked_by_a_name_map_in_either_direction(
+    tmp_path: Path, write_file: WriteFile, numbers_first: bool
 ) -> None:
-    films = tmp_path / "films"
-    film(films / "webvid" / "201.mp4")
-    film(films / "webvid" / "202.mp4")
-    film(films / "k400" / "aaaaaaaaaaa_000001_000011.mp4")
+    videos = tmp_path / "videos"
+    write_file(videos / "webvid" / "201.mp4")
+    write_file(videos / "webvid" / "202.mp4")
+    write_file(videos / "k400" / "aaaaaaaaaaa_000001_000011.mp4")
 
     def record(video: Any, *turns: Any) -> dict[str, Any]:
         values = [{"from": who, "value": text} for who, text in turns]
@@ -323,52 +323,52 @@ def test_sharegemini_records_are_linked_by_the_name_map_whichever_way_it_points(
     }  # fmt: skip
     assert report(tmp_path)["reasons"]["bad_record"] == {"no caption": 1, "no video": 1}
     (tmp_path / "map.json").write_text('{"a": "b"}')
-    with pytest.raises(DataError, match="maps no names of films to numbers"):
+    with pytest.raises(DataError, match="maps no names of videos to numbers"):
         scan(settings(ShareGeminiDataConfig, tmp_path, name_map=str(tmp_path / "map.json")))
 
 
-def test_a_cut_off_annotation_array_is_an_error_not_a_smaller_set(tmp_path: Path, film: Films) -> None:
-    film(tmp_path / "films" / "1.mp4")
+def test_an_incomplete_annotation_array_is_an_error(tmp_path: Path, write_file: WriteFile) -> None:
+    write_file(tmp_path / "videos" / "1.mp4")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "sharegemini_webvid.json").write_text('[{"video": "1.mp4", "conversations": [{"from')
-    with pytest.raises(DataError, match="is no JSON"):
+    with pytest.raises(DataError, match="is not JSON"):
         scan(settings(ShareGeminiDataConfig, tmp_path))
 
 
-def test_without_annotation_files_the_json_beside_the_films_is_read(tmp_path: Path, film: Films) -> None:
-    folder = tmp_path / "films" / "00003"
+def test_without_annotation_files_the_json_beside_the_files_is_read(tmp_path: Path, write_file: WriteFile) -> None:
+    folder = tmp_path / "videos" / "00003"
     for number, row in enumerate(
         [{"videoid": "301", "caption": "a cat"}, {"url": "http://h/videos/302/preview/x.mp4"}, []]
     ):
-        film(folder / f"0000300{number}.mp4")
+        write_file(folder / f"0000300{number}.mp4")
         (folder / f"0000300{number}.json").write_text(json.dumps(row))
     found = scanned(settings(WebVidDataConfig, tmp_path, annotations=None))
     assert {name: row.original_caption for name, row in found.items()} == {"webvid-301": "a cat", "webvid-302": ""}
-    assert report(tmp_path)["reasons"]["bad_record"] == {"no JSON object beside the film": 1}
+    assert report(tmp_path)["reasons"]["bad_record"] == {"no JSON object beside the file": 1}
 
 
-def test_parquet_annotations_are_read(tmp_path: Path, film: Films) -> None:
+def test_parquet_annotations_are_read(tmp_path: Path, write_file: WriteFile) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    film(tmp_path / "films" / "401.mp4")
+    write_file(tmp_path / "videos" / "401.mp4")
     (tmp_path / "notes").mkdir()
     pq.write_table(pa.table({"videoid": [401], "caption": ["a cat"]}), tmp_path / "notes" / "00000.parquet")
     (tmp_path / "notes" / "00001.parquet").write_bytes(b"PAR1 no table")
     first = settings(WebVidDataConfig, tmp_path, annotations=str(tmp_path / "notes" / "00000.parquet"))
     assert scanned(first)["webvid-401"].original_caption == "a cat"
-    with pytest.raises(DataError, match="is no Parquet file"):
+    with pytest.raises(DataError, match="is not a Parquet file"):
         scan(settings(WebVidDataConfig, tmp_path))
 
 
-def test_what_the_user_got_wrong_is_told(tmp_path: Path, film: Films) -> None:
+def test_mistakes_of_the_user_are_one_sentence(tmp_path: Path, write_file: WriteFile) -> None:
     config = settings(WebVidDataConfig, tmp_path)
     with pytest.raises(MissingInputError, match=r"no folder .*data\.videos=DIR"):
         scan(config)
-    (tmp_path / "films").mkdir()
-    with pytest.raises(MissingInputError, match="holds no films"):
+    (tmp_path / "videos").mkdir()
+    with pytest.raises(MissingInputError, match="holds no video files"):
         scan(config)
-    made = film(tmp_path / "films" / "x.mp4")
+    made = write_file(tmp_path / "videos" / "x.mp4")
     with pytest.raises(MissingInputError, match=r"no annotation files .*data\.annotations=FILE"):
         scan(config)
     with pytest.raises(MissingInputError, match="There are no annotations"):
@@ -376,9 +376,9 @@ def test_what_the_user_got_wrong_is_told(tmp_path: Path, film: Films) -> None:
     with pytest.raises(MissingInputError, match=r"no folder of shards"):
         scan(settings(WebVidDataConfig, tmp_path, shards=str(tmp_path / "none")))
     table(tmp_path / "notes" / "a.csv", WEBVID, ("1", "a", 0, "", "", ""))
-    with pytest.raises(DataError, match="None of the 1 films"):
+    with pytest.raises(DataError, match="None of the 1 video files"):
         scan(config)
-    shutil.copy(made, tmp_path / "films" / "1.mp4")
+    shutil.copy(made, tmp_path / "videos" / "1.mp4")
     first = make_manifest(config)
-    shutil.copy(made, tmp_path / "films" / "2.mp4")
+    shutil.copy(made, tmp_path / "videos" / "2.mp4")
     assert make_manifest(config) == first and len(read_manifest(first)) == 1

@@ -1,4 +1,4 @@
-"""The files of the ShareGemini release as people have them: arrays, lines, packed; the name map either way round."""
+"""The files of the ShareGemini release in all formats: arrays, lines, gzip; the name map in either direction."""
 
 import gzip
 import json
@@ -22,7 +22,7 @@ def record(video: str, caption: Any = "A dog runs.", **values: Any) -> dict[str,
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz"])
-def test_the_published_shapes_are_read(tmp_path: Path, name: str) -> None:
+def test_the_published_formats_are_read(tmp_path: Path, name: str) -> None:
     rows = [record(SLUG, set="webvid"), record("b", ""), record("c", None), {"id": "d"}, {"conversations": []}]
     text = "\n".join(map(json.dumps, rows)) if name.endswith("l") else json.dumps(rows, indent=1)
     (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
@@ -34,12 +34,12 @@ def test_the_published_shapes_are_read(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("raw", [{f"{SLUG}.mp4": 1053841541}, {"1053841541": SLUG}, [[SLUG, "1053841541"], ["x"], 3]])
-def test_the_name_map_is_read_whichever_way_round(tmp_path: Path, raw: Any) -> None:
+def test_the_name_map_is_read_in_either_direction(tmp_path: Path, raw: Any) -> None:
     path = tmp_path / "map.json"
     path.write_text(json.dumps(raw), encoding="utf-8")
     assert read_name_map(path) == {SLUG: "1053841541"}
     path.write_text(json.dumps([[SLUG, "1"], [SLUG, "2"], ["b", "3"]]), encoding="utf-8")
     assert read_name_map(path) == {"b": "3"}
     path.write_text('{"a": "b"}', encoding="utf-8")
-    with pytest.raises(DataError, match="maps no names of films to numbers"):
+    with pytest.raises(DataError, match="maps no names of videos to numbers"):
         read_name_map(path)
