@@ -18,7 +18,7 @@ def examine_study(config: TrainConfig) -> list[Finding]:
 
 
 def _settings(config: TrainConfig) -> Iterator[Finding]:
-    from sg.study.plan import check_run
+    from sg.study.planning.plan import check_run
 
     try:
         check_run(config)

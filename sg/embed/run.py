@@ -78,11 +78,16 @@ def embed_videos(
     return folder
 
 
+def vectors_identity(embedding: Identity, parts: Sequence[Part]) -> Identity:
+    """What decides all vectors of a folder: the embedder and the identity of every part."""
+    inputs = {**embedding.inputs, "parts": [part.work.name for part in parts]}
+    return dataclasses.replace(embedding, step="embeddings", inputs=inputs)
+
+
 def _bring_up_to_date(
     parts: Sequence[Part], videos: Path, folder: Path, config: EmbedderConfig, embedding: Identity, engine: str
 ) -> None:
-    inputs = {**embedding.inputs, "parts": [part.work.name for part in parts]}
-    work = dataclasses.replace(embedding, step="embeddings", inputs=inputs)
+    work = vectors_identity(embedding, parts)
     states = [part_state(folder, part, videos) for part in parts]
     info = folder / INFO_FILE
     if all(state.is_done for state in states) and info.is_file() and read_json(info).get("fingerprint") == work.name:

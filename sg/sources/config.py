@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sg.artefacts.result import CONTROLS
 from sg.core.commands import register
 from sg.core.errors import ConfigError
-from sg.core.identity import NOT_IDENTITY
+from sg.core.identity import NOT_IDENTITY, Identity
 from sg.core.output import TEXT, check_format
 from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale
@@ -92,6 +92,10 @@ class DataConfig:
         By default they do: a walk through half a million files takes minutes on a network disk.
         """
         return self.manifest_path.is_file()
+
+    def manifest_identity(self) -> Identity | None:
+        """What a run would make the manifest of; None where it takes the existing manifest as it is."""
+        return None
 
     @property
     def token_source(self) -> str:

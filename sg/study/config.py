@@ -47,6 +47,7 @@ class TrainConfig:
     seed: int = field(default=0, metadata=NOT_IDENTITY)
     controls: list[str] = field(default_factory=list, metadata=NOT_IDENTITY)
     dry_run: bool = field(default=False, metadata=NOT_IDENTITY)
+    why: bool = field(default=False, metadata=NOT_IDENTITY)
     format: str = field(default=TEXT, metadata=NOT_IDENTITY)
     data: Any = None
     captioner: Any = None

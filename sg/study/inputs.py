@@ -70,7 +70,7 @@ def missing_inputs(config: TrainConfig) -> list[str]:
 
 def missing_on_machine(config: TrainConfig) -> list[str]:
     """Return what a run needs besides its inputs and this machine does not have: weights, benchmark, GPUs."""
-    from sg.study.model_sizes import missing_weights
+    from sg.study.planning.model_sizes import missing_weights
 
     lines = missing_weights(config.model)
     if not needs_demo_world(config) and not Path(config.benchmark.folder).is_dir():

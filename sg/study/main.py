@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 
 @command("train", TrainConfig)
 def _train(config: TrainConfig) -> None:
-    from sg.study.plan import check_run, print_plan, refuse_missing
+    from sg.study.planning.plan import check_run, print_plan, refuse_missing
+    from sg.study.planning.why import print_why
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         check_run(config)
-        if config.dry_run:
+        if config.why:
+            print_why([config])
+        elif config.dry_run:
             refuse_missing(print_plan([config]))
     except SgError:
         _forget(folder)
         raise
-    if config.dry_run:
+    if config.why or config.dry_run:
         _forget(folder)
         return
     from sg.study.run import StudyRun

@@ -113,9 +113,9 @@ class StudyModels:
         if self.team.leads:
             if not self.trainer.visual_token_cache:
                 self._problems |= unreadable_clips(opened)
-                files.record(stamps, self._problems)
+                files.record(opened, stamps, self._problems)
             else:
-                files.record({key: stamps[key] for key in self._problems if key in stamps}, self._problems)
+                files.record([clip for clip in opened if clip.key in self._problems], stamps, self._problems)
         if self.trainer.visual_token_cache:
             self.__dict__.pop("_base", None)  # Free the base model before training.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING
 from sg.artefacts.checkpoint import StageInfo, read_stage_info
 from sg.artefacts.result import (
     FAILED,
-    FINISHED,
     PREDICTIONS_FILE,
     RunResult,
     StageResult,
-    read_result,
     write_result,
 )
 from sg.core.commands import invocation
-from sg.core.errors import DataError, MissingInputError
-from sg.core.identity import Identity, identity, made_by
+from sg.core.errors import DataError
+from sg.core.identity import made_by
 from sg.core.scales import scale_label
 from sg.core.tracking import Tracker
 from sg.evaluate.answering import answers_identity
@@ -30,6 +28,7 @@ from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
 from sg.study.inputs import make_inputs
+from sg.study.results import finished_result, result_identity
 from sg.study.run_tracking import record_run
 from sg.study.stages import CaptionData, RunData, clip_files, read_data, stage_jobs
 from sg.study.study_data import check_study_data, data_identity
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from sg.train.stage import StageJob
 
 log = logging.getLogger(__name__)
-
-RESULT_VERSION = 1
-"""Raise it when the same answers would give other scores or another `result.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +176,6 @@ def _named_jobs(
     return stage_jobs(config, data, media)
 
 
-def result_identity(config: TrainConfig, scale: int, jobs: Sequence[StageJob], answers: Identity) -> Identity:
-    """What decides the result of a run: its stages and its answers. `scale` is the run's scale as a number."""
-    settings = {"scale": scale, "control": config.data.control, "seed": config.seed}
-    inputs = {"stages": {job.stage.name: job.identity for job in jobs}, "answers": answers}
-    return identity("result", settings=settings, inputs=inputs, version=RESULT_VERSION)
-
-
 def _result(run: StudyRun, scale: int, **values: object) -> RunResult:
     control = run.config.data.control
     return RunResult(
@@ -201,17 +190,6 @@ def _result(run: StudyRun, scale: int, **values: object) -> RunResult:
         config=asdict(run.config),
         **values,  # type: ignore[arg-type]  # fields of RunResult by name
     )
-
-
-def finished_result(folder: Path, config: TrainConfig, work: Identity) -> RunResult | None:
-    """The result in the run's folder, if it is finished, `work` made it, and it has all settings that are asked for."""
-    try:
-        result = read_result(folder)
-    except (MissingInputError, DataError):
-        return None
-    asked = {*config.benchmark.answering.settings, *config.benchmark.answering.probes}
-    is_whole = result.status == FINISHED and (folder / PREDICTIONS_FILE).is_file() and asked <= set(result.scores)
-    return result if is_whole and result.made_by == work.name else None
 
 
 def _tracker(run: StudyRun, caption: CaptionData) -> Tracker:

@@ -93,17 +93,24 @@ def planned_run(config: DictConfig, overrides: list[str]) -> PlannedRun:
 
 
 def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -> bool:
-    """Check every job of a sweep before the first one starts, and note its studies; False after a dry run's plan.
+    """Check every job of a sweep before the first one starts, and record its studies.
+
+    Returns:
+        False after a plan (`dry_run=true`) or an explanation (`why=true`): there is nothing to run.
 
     Raises:
         ConfigError: a job's settings are wrong; nothing has been started.
         MissingInputError: the plan of a dry run names something that does not exist.
     """
-    from sg.study.plan import check_run, print_plan, refuse_missing
+    from sg.study.planning.plan import check_run, print_plan, refuse_missing
+    from sg.study.planning.why import print_why
 
     checked = [typed(config, TrainConfig) for config in configs]
     for run in checked:
         check_run(run)
+    if any(run.why for run in checked):
+        print_why(checked)
+        return False
     if any(run.dry_run for run in checked):
         refuse_missing(print_plan(checked))
         return False

@@ -44,6 +44,15 @@ class Media:
         return {"clips": len(content), "content": fingerprint(content)}
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenedFile:
+    """A file of `clips.json`; `problem` is empty if it could be read."""
+
+    stamp: str
+    content: str
+    problem: str
+
+
 class ClipFiles:
     """Looks at the files of clips.
 
@@ -69,7 +78,7 @@ class ClipFiles:
         return Media(content, problems, unknown)
 
     def _look(
-        self, clip: Clip, store: VisualTokenStore | None, opened: Mapping[str, list[str]]
+        self, clip: Clip, store: VisualTokenStore | None, opened: Mapping[str, _OpenedFile]
     ) -> tuple[str | None, str]:
         """(content, problem) of a clip; (None, "") when it is unknown."""
         stamp = file_stamp(clip.path)
@@ -77,24 +86,30 @@ class ClipFiles:
             return None, MISSING
         source = None if store is None else store.source(clip.key)
         # A copied or touched file has another stamp but the same content: its tokens stay valid.
-        if source is not None and (stamp == source.stamp or file_content(clip.path) == source.content):
+        if source is not None and (stamp == source.stamp or _content(clip.path) == source.content):
             return source.content, ""
-        known_stamp, reason = opened.get(clip.key, ("", ""))
-        if known_stamp != stamp or (self.tokens is not None and not reason):
+        known = opened.get(clip.key)
+        if known is None or (stamp != known.stamp and _content(clip.path) != known.content):
             return None, ""
-        return (None, reason) if reason else (file_content(clip.path), "")
+        if known.problem:
+            return None, known.problem
+        return (known.content, "") if self.tokens is None else (None, "")
 
-    def record(self, stamps: Mapping[str, str | None], problems: Mapping[str, str]) -> None:
-        """Keep that the clips of `stamps` were opened, and the `problems` of those that cannot be read.
+    def record(self, clips: Iterable[Clip], stamps: Mapping[str, str | None], problems: Mapping[str, str]) -> None:
+        """Keep that `clips` were opened, with the `problems` of those that cannot be read.
 
         Args:
-            stamps: stamp of each file, taken before it was opened: a file that is replaced meanwhile is opened again.
+            stamps: stamp of each file, taken before it was opened: a file that was replaced since is opened again.
         """
-        new = {key: [stamp, problems.get(key, "")] for key, stamp in stamps.items() if stamp is not None}
+        new: dict[str, list[str]] = {}
+        for clip in clips:
+            stamp = stamps[clip.key]
+            if stamp is not None and file_stamp(clip.path) == stamp:
+                new[clip.key] = [stamp, _content(clip.path), problems.get(clip.key, "")]
         if not new:
             return
         with file_lock(self.path.with_suffix(".lock")):
-            write_json(self.path, {**self._opened(), **new})
+            write_json(self.path, {**self._recorded(), **new})
 
     def _encoded(self) -> VisualTokenStore | None:
         """The visual tokens that exist by now."""
@@ -105,9 +120,19 @@ class ClipFiles:
         self._store.refresh()
         return self._store
 
-    def _opened(self) -> dict[str, list[str]]:
-        """{key: [stamp, problem]} of the clips that were opened before; the problem is "" for readable ones."""
+    def _opened(self) -> dict[str, _OpenedFile]:
+        return {key: _OpenedFile(*values) for key, values in self._recorded().items()}
+
+    def _recorded(self) -> dict[str, list[str]]:
         return dict(read_json(self.path)) if self.path.is_file() else {}
+
+
+def _content(path: Path) -> str:
+    """Content hash of the file, or "" for one that may not be read."""
+    try:
+        return file_content(path)
+    except OSError:
+        return ""
 
 
 def cache_folder(root: Path, made_by: Identity) -> Path:

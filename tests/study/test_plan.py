@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 
 from sg.study.config import TrainConfig
-from sg.study.estimate import estimate_cache, estimate_stage, expected_samples, gpu_hours, stage_media, visual_tokens
-from sg.study.model_sizes import missing_weights, model_size
-from sg.study.plan import plan_run, print_plan
+from sg.study.planning.estimate import (
+    estimate_cache,
+    estimate_stage,
+    expected_samples,
+    gpu_hours,
+    stage_media,
+    visual_tokens,
+)
+from sg.study.planning.model_sizes import missing_weights, model_size
+from sg.study.planning.plan import plan_run, print_plan
 from sg.train.flops import ModelSize
 from tests.repository.test_configs import composed
 

@@ -98,7 +98,7 @@ def test_media_that_are_missing_or_unreadable_stop_a_run_unless_they_may_be_left
     items = mixed_items(stage(own), seed=0)
     files = ClipFiles(tmp_path, None)
     broken = next(clip for clip in clips_of(items) if clip.key.endswith("/5.mp4"))
-    files.record({broken.key: file_stamp(broken.path)}, {broken.key: "no video stream"})
+    files.record([broken], {broken.key: file_stamp(broken.path)}, {broken.key: "no video stream"})
     media = files.look(clips_of(items))
     with pytest.raises(
         MissingInputError,

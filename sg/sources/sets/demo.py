@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sg.core.identity import Identity
 from sg.demo.config import DemoWorldConfig
 from sg.sources.config import DataConfig
 from sg.sources.registry import SOURCES
@@ -40,6 +41,12 @@ class DemoDataConfig(DataConfig):
     def expected_captions(self) -> int:
         """One per video of the corpus."""
         return self.world.corpus_videos
+
+    def manifest_identity(self) -> Identity:
+        """The identity of the world."""
+        from sg.demo.build import world_identity
+
+        return world_identity(self.world)
 
     @property
     def demo_world(self) -> DemoWorldConfig:

@@ -57,6 +57,10 @@ class FolderDataConfig(ScannedDataConfig):
         """Never: the folder is compared with the manifest each time."""
         return False
 
+    def manifest_identity(self) -> Identity:
+        """The identity of a scan of the folder as it is now."""
+        return _identity(self, list_files(Path(self.videos)), self.captions)
+
     def missing_files(self) -> Iterator[tuple[str, str]]:
         """The folder of videos, and the caption file where one is named."""
         yield from super().missing_files()
@@ -105,8 +109,8 @@ def scan_folder(config: FolderDataConfig) -> Path:
     return path
 
 
-def _identity(config: FolderDataConfig, listing: Listing, captions: Path | None) -> Identity:
-    inputs = {"files": listing.state, "captions": captions and file_content(captions)}
+def _identity(config: FolderDataConfig, listing: Listing, captions: Path | str | None) -> Identity:
+    inputs = {"files": listing.state, "captions": file_content(Path(captions)) if captions else None}
     return identity("folder scan", settings=rows_settings(config), inputs=inputs, version=FOLDER_VERSION)
 
 

@@ -12,7 +12,7 @@ from sg.study.config import TrainConfig
 from sg.train.config import StageConfig
 
 if TYPE_CHECKING:
-    from sg.study.estimate import StageEstimate
+    from sg.study.planning.estimate import StageEstimate
     from sg.train.flops import ModelSize
 
 
@@ -35,7 +35,7 @@ class Costs:
             return {"flops": None, "gpu_hours": None}
         if not is_trained:
             return {"flops": 0.0, "gpu_hours": 0.0}
-        from sg.study.estimate import estimate_stage, gpu_hours
+        from sg.study.planning.estimate import estimate_stage, gpu_hours
 
         estimate = estimate_stage(config, self.size, stage, samples)
         self.flops += estimate.flops
@@ -54,7 +54,7 @@ class Costs:
         """Return FLOPs, GPU-hours, memory and disk of all runs; None if there is nothing to train or no known size."""
         if self.size is None or not self.by_stage:
             return None
-        from sg.study.estimate import estimate_cache, gpu_hours, peak_tflops
+        from sg.study.planning.estimate import estimate_cache, gpu_hours, peak_tflops
 
         config, trainer = self.config, self.config.trainer
         cache = estimate_cache(config, self.size, _captioned(configs)) if trainer.visual_token_cache else None

@@ -13,9 +13,9 @@ from sg.core.output import show
 from sg.core.scales import parse_scale
 from sg.study.config import TrainConfig, run_name
 from sg.study.core_counts import caption_draws
-from sg.study.costs import Costs
-from sg.study.estimate import expected_samples
 from sg.study.inputs import demo_dialogs
+from sg.study.planning.costs import Costs
+from sg.study.planning.estimate import expected_samples
 from sg.train.config import StageConfig, check_machine, num_steps
 
 TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
@@ -102,7 +102,7 @@ def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]
 def print_plan(configs: Sequence[TrainConfig]) -> list[str]:
     """Print the stages, costs and missing things of the runs; return what is missing and not made by the run itself."""
     from sg.study.inputs import missing_inputs, missing_on_machine, needs_demo_world
-    from sg.study.model_sizes import model_size
+    from sg.study.planning.model_sizes import model_size
 
     first = configs[0]
     size = model_size(first.model) if first.trainer.accelerator == "gpu" else None

@@ -1,0 +1,1 @@
+"""Before a run: what it will do and cost, and why a step is reused or made again."""

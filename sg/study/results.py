@@ -1,0 +1,34 @@
+"""What names the result of a run, and whether an existing result can be reused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sg.artefacts.result import FINISHED, PREDICTIONS_FILE, RunResult, read_result
+from sg.core.errors import DataError, MissingInputError
+from sg.core.identity import Identity, identity
+from sg.study.config import TrainConfig
+from sg.train.stage import StageJob
+
+RESULT_VERSION = 1
+"""Raise it when the same answers would give other scores or another `result.json`."""
+
+
+def result_identity(config: TrainConfig, scale: int, jobs: Sequence[StageJob], answers: Identity) -> Identity:
+    """What decides the result of a run: its stages and its answers. `scale` is the run's scale as a number."""
+    settings = {"scale": scale, "control": config.data.control, "seed": config.seed}
+    # The answers count field by field, so that `why=true` can compare them: predictions record their name alone.
+    inputs = {"stages": {job.stage.name: job.identity for job in jobs}, "answers": answers.plain()}
+    return identity("result", settings=settings, inputs=inputs, version=RESULT_VERSION)
+
+
+def finished_result(folder: Path, config: TrainConfig, work: Identity) -> RunResult | None:
+    """The result in the run's folder, if it is finished, `work` made it, and it has all settings that are asked for."""
+    try:
+        result = read_result(folder)
+    except (MissingInputError, DataError):
+        return None
+    asked = {*config.benchmark.answering.settings, *config.benchmark.answering.probes}
+    is_whole = result.status == FINISHED and (folder / PREDICTIONS_FILE).is_file() and asked <= set(result.scores)
+    return result if is_whole and result.made_by == work.name else None

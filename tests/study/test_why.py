@@ -1,0 +1,169 @@
+"""`why=true`: what is reused or made again, and which setting, input or version differs, on five cases."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import sg.train.stage
+from sg.artefacts.captions import CaptionRecord, write_captions
+from sg.artefacts.dialogs import Dialog, Turn, write_dialogs
+from sg.artefacts.manifest import VideoRecord, write_manifest
+from sg.artefacts.result import read_result
+from sg.core.identity import Change
+from sg.demo.build import benchmark_rows, write_demo_video
+from sg.demo.config import DemoWorldConfig
+from sg.demo.corpus import make_world
+from sg.study.config import TrainConfig
+from sg.study.planning.steps import StepReport
+from sg.study.planning.why import explain_run, print_why, run_folder
+from sg.study.run import StudyRun, run_study
+from sg.train.config import DialogSource
+from tests.repository.test_configs import composed
+
+VIDEOS = 20
+BROKEN = 3
+STAGES = ("stage align", "stage caption", "stage instruct")
+RESULTS = ("evaluation", "result")
+
+
+def config_of(folder: Path, *overrides: str) -> TrainConfig:
+    """A study of pictures as published data, so that nothing but the run itself is made."""
+    config = composed(
+        "data=webvid", f"data.dir={folder / 'data'}", f"data.videos={folder / 'media'}", "logger=csv",
+        f"paths.work={folder / 'work'}", f"paths.runs={folder / 'runs'}", f"benchmark.folder={folder / 'benchmark'}",
+        "benchmark.answering.probes=[]", "stage.max_missing=0.1", *overrides,
+    )  # fmt: skip
+    for stage in (config.stage.align, config.stage.instruct):
+        stage.sources = [DialogSource(str(folder / "dialogs.json"), str(folder / "media"), "pictures")]
+    return config
+
+
+def write_texts(folder: Path, text: str) -> None:
+    path = folder / "data" / "captions" / composed("data=webvid").captioner.name / "captions.parquet"
+    write_captions(path, [CaptionRecord(str(number), f"{text} {number}") for number in range(VIDEOS)])
+
+
+def write_picture(path: Path, number: int) -> None:
+    Image.new("RGB", (64, 64), (11 * number, 250 - 9 * number, 40)).save(path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; one of its 20 videos cannot be read and was left out."""
+    folder = tmp_path_factory.mktemp("finished")
+    for name in ("media", "benchmark/videos", "data/embeddings/demo", "data/curation/tome"):
+        (folder / name).mkdir(parents=True)
+    for number in range(VIDEOS):
+        write_picture(folder / "media" / f"{number}.png", number)
+    (folder / "media" / f"{BROKEN}.png").write_bytes(b"no picture")
+    write_manifest(
+        folder / "data" / "manifest.parquet",
+        [VideoRecord(str(number), "webvid", f"{number}.png") for number in range(VIDEOS)],
+    )
+    write_texts(folder, "a red square")
+    for name in ("embeddings/demo/embeddings.json", "curation/tome/curation.json", "curation/tome/forest.parquet"):
+        (folder / "data" / name).write_text("{}")
+    turns = (Turn("human", "<image>\nDescribe"), Turn("gpt", "a blue square"))
+    write_dialogs(folder / "dialogs.json", [Dialog("0", "image", "0.png", turns), Dialog("1", "image", "1.png", turns)])
+    world = make_world(DemoWorldConfig(videos_per_k=1, align_clips=1, instruct_clips=1, benchmark_videos=1))
+    for item in world.benchmark:
+        write_demo_video(folder / "benchmark" / "videos" / f"{item.video.video_id}.mp4", item.video)
+    pq.write_table(pa.Table.from_pylist(list(benchmark_rows(world.benchmark))), folder / "benchmark/benchmark.parquet")
+    run(config_of(folder))
+    return folder
+
+
+@pytest.fixture
+def lab(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run in another folder."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def run(config: TrainConfig) -> None:
+    folder = run_folder(config)
+    run_study(StudyRun(config, folder.parent.name, folder.name, folder))
+
+
+def why(config: TrainConfig) -> dict[str, StepReport]:
+    return {report.step: report for report in explain_run(config, run_folder(config))}
+
+
+def actions(reports: dict[str, StepReport]) -> dict[str, str]:
+    return {step: report.action for step, report in reports.items() if report.action != "reused"}
+
+
+def test_a_moved_folder_changes_nothing(lab: Path) -> None:
+    reports = why(config_of(lab))
+    assert actions(reports) == {}
+    assert list(reports) == [
+        "manifest", "captions", "vectors", "merge forest", "visual tokens", *STAGES, *RESULTS,
+    ]  # fmt: skip
+    before = read_result(run_folder(config_of(lab)))
+    run(config_of(lab))
+    assert read_result(run_folder(config_of(lab))) == before
+
+
+def test_another_learning_rate_is_named_with_both_values(lab: Path) -> None:
+    reports = why(config_of(lab, "stage.caption.learning_rate=0.5"))
+    assert actions(reports) == dict.fromkeys([*STAGES[1:], *RESULTS], "made again")
+    assert reports["stage caption"].changes == (Change("settings.stage.learning_rate", 1e-3, 0.5),)
+    assert reports["stage caption"].compared_with is not None
+    (change,) = reports["stage instruct"].changes
+    assert change.key == "inputs.parent"
+    assert [change.key for change in reports["evaluation"].changes] == ["inputs.model"]
+    assert "inputs.stages.caption" in [change.key for change in reports["result"].changes]
+
+
+def test_changed_captions_are_named(lab: Path) -> None:
+    write_texts(lab, "a green square")
+    reports = why(config_of(lab))
+    assert actions(reports) == dict.fromkeys([*STAGES[1:], *RESULTS], "made again")
+    assert [change.key for change in reports["stage caption"].changes] == ["inputs.captions"]
+
+
+def test_a_repaired_video_file_is_named_and_counted(lab: Path) -> None:
+    write_picture(lab / "media" / f"{BROKEN}.png", BROKEN)
+    reports = why(config_of(lab))
+    assert actions(reports) == {"visual tokens": "resumed"} | dict.fromkeys([*STAGES[1:], *RESULTS], "made again")
+    assert "1 clips are new or replaced" in reports["visual tokens"].note
+    changes = {change.key: (change.before, change.now) for change in reports["stage caption"].changes}
+    assert changes["inputs.samples"] == (VIDEOS - 1, VIDEOS)
+    assert changes["inputs.media.clips"] == (VIDEOS - 1, VIDEOS)
+    run(config_of(lab))
+    assert actions(why(config_of(lab))) == {}
+
+
+def test_a_raised_version_is_named(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sg.train.stage.TRAINING_VERSION
+    monkeypatch.setattr(sg.train.stage, "TRAINING_VERSION", before + 1)
+    reports = why(config_of(lab))
+    assert actions(reports) == dict.fromkeys([*STAGES, *RESULTS], "made again")
+    assert reports["stage align"].changes == (Change("version", before, before + 1),)
+
+
+def test_other_tokens_and_an_interrupted_stage_are_reported(lab: Path) -> None:
+    assert why(config_of(lab, "model.max_frames=8"))["visual tokens"].changes == (Change("settings.max_frames", 64, 8),)
+    (stage,) = (lab / "work" / "stages").glob("caption-*/stage.json")
+    stage.unlink()
+    (stage.parent / "resume").mkdir()
+    (stage.parent / "resume" / "step=1.ckpt").touch()
+    assert why(config_of(lab))["stage caption"].action == "resumed"
+
+
+def test_json_holds_the_same_record_with_its_schema(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_why([config_of(lab, "stage.caption.learning_rate=0.5", "format=json")])
+    record: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (record["kind"], record["schema"]) == ("why", 1)
+    (found,) = record["runs"]
+    assert found["run"] == "all-seed0"
+    steps = {step["step"]: step for step in found["steps"]}
+    assert steps["stage caption"]["changes"] == [{"key": "settings.stage.learning_rate", "before": 1e-3, "now": 0.5}]
+    print_why([config_of(lab, "stage.caption.learning_rate=0.5")])
+    text = capsys.readouterr().out
+    assert "settings.stage.learning_rate: 0.001 -> 0.5" in text
