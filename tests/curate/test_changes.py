@@ -120,7 +120,7 @@ def test_a_forgotten_leaf_changes_nothing_else():
 
 def test_an_unknown_video_is_not_forgotten():
     forest = curated(clumpy_vectors(10))
-    with pytest.raises(ConfigError, match="'stranger' is no video"):
+    with pytest.raises(ConfigError, match="'stranger' is not a video"):
         forget_videos(forest, ["stranger"])
 
 
