@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sg.artefacts.captions import read_captions
 from sg.artefacts.forest import read_forest
+from sg.artefacts.vectors import read_vectors
 from sg.core.files import read_json
 from sg.models.chat_univi.build import build_model
 from sg.models.config import ModelConfig
@@ -23,16 +25,15 @@ COMMANDS = re.findall(r"^    (python .*)$", PAGE, flags=re.MULTILINE)
 
 def test_every_kind_has_a_recipe_with_both_files() -> None:
     names = {name for name, _ in FILES}
-    for group in ("data", "curator", "benchmark"):
-        (yaml,) = [name for name in names if name.startswith(f"{group}/")]
-        assert f"plugins/{Path(yaml).stem}.py" in names
+    for group in ("data", "captioner", "embedder", "curator", "benchmark"):
+        assert any(f"plugins/{Path(name).stem}.py" in names for name in names if name.startswith(f"{group}/"))
 
 
 def test_the_registries_and_folders_of_the_page_exist() -> None:
     rows = re.findall(
         r"^\| \w+ \| `(\w+)` \| `(\w+)` in `([\w/.]+)` \| `([\w/]+)` \| `([\w/]+)` \|", PAGE, re.MULTILINE
     )
-    assert len(rows) == 3
+    assert len(rows) == 5
     for group, registry, module, folder, tests in rows:
         assert f"{registry}: Registry" in (ROOT / module).read_text(encoding="utf-8")
         assert all((ROOT / name).is_dir() for name in (f"conf/{group}", folder, tests))
@@ -78,6 +79,9 @@ def test_the_commands_of_the_page_use_what_its_files_add(filled: dict[str, Path]
         done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     data = folder / "work" / "pairs"
+    captions = read_captions(data / "captions" / "shout" / "captions.parquet")
+    assert set(captions.values()) == {"A GREY VIDEO"}
+    assert len(read_vectors(data / "embeddings" / "mean_colour").video_ids) == 4
     forest = read_forest(data / "curation" / "alphabet" / "forest.parquet")
     assert list(forest.video_ids) == [f"pairs-{number}" for number in range(4)]
     assert read_json(folder / "answers" / "scores.json")["identity"]["settings"]["class"] == "BrightnessConfig"
