@@ -225,25 +225,14 @@ def _rows(
     with ScanJournal(files.journal("hashes")) as journal, Progress("hashes", None, "reads") as bar:
         digests = Digests(journal, bar, videos)
         copies = same_bytes(videos, readable, digests)
-        shared = also_in(videos, readable, benchmark.root, benchmark.listing.files, digests) if benchmark else {}
-    if benchmark:
-        # Copies of a benchmark's video are often encoded again, so that their bytes differ but not their YouTube id.
-        shared |= {
-            place: f"YouTube id {item.youtube_id}"
-            for place, item in found.items()
-            if item.youtube_id and item.youtube_id in benchmark.youtube_ids
-        }
+        shared = _in_benchmark(found, videos, readable, benchmark, digests) if benchmark else {}
     rows = []
     for place, item in found.items():
         outcome, file = outcomes[place], chosen[place]
         by_number = source.is_numbered(file.name) and not annotations.sidecar_ids(file)
         if by_number and outcome[0] == OK and not is_as_long(item, outcome[2]["duration_s"]):
-            findings.add(
-                AMBIGUOUS,
-                item.video_id,
-                file.name,
-                "the number in the file name is that of this clip, but the durations differ",
-            )
+            detail = "its number is that of this clip, but the durations differ"
+            findings.add(AMBIGUOUS, item.video_id, file.name, detail)
             continue
         if place in shared:
             outcome = (IN_BENCHMARK, f"part of the benchmark: {shared[place]}", outcome[2])
@@ -254,6 +243,24 @@ def _rows(
             kind = outcome[0] if outcome[0] in (IN_BENCHMARK, DUPLICATE) else "unreadable"
             findings.add(kind, item.video_id, file.name, outcome[1], outcome[0])
     return rows
+
+
+def _in_benchmark(
+    found: Mapping[int, AnnotatedVideo],
+    videos: Path,
+    readable: Mapping[int, VideoFile],
+    benchmark: BenchmarkVideos,
+    digests: Digests,
+) -> dict[int, str]:
+    """Place of each video that is part of the benchmark -> what it shares with it: bytes, or the YouTube id."""
+    by_bytes = also_in(videos, readable, benchmark.root, benchmark.listing.files, digests)
+    # Copies of a video are often encoded again: their bytes differ, but their YouTube id is the same.
+    by_id = {
+        place: f"YouTube id {item.youtube_id}"
+        for place, item in found.items()
+        if item.youtube_id and item.youtube_id in benchmark.youtube_ids
+    }
+    return by_bytes | by_id
 
 
 def _row(source: str, item: AnnotatedVideo, file: VideoFile, outcome: Outcome) -> VideoRecord:
