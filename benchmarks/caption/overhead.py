@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sg.caption.hosted.run import caption_with_service, recipe_of
 from sg.caption.hosted.services.gemini import Gemini, make_client
-from sg.caption.hosted.services.records import Media, Request
+from sg.caption.hosted.services.records import RequestMedia, Request
 from sg.caption.hosted.services.secrets import Secret
 from sg.core.tracking import LoggerConfig
 from tests.caption.hosted.builder import KEY, data_folder, settings
@@ -46,7 +46,7 @@ def main() -> None:
 
 def request(url: str, number: int) -> Request:
     recipe = recipe_of(settings(url))
-    media = Media("video/mp4", b"clip:%d;" % number)
+    media = RequestMedia("video/mp4", b"clip:%d;" % number)
     return Request(
         recipe.config.model.name, recipe.prompt.system, recipe.prompt.user(18, False), media, recipe.parameters
     )

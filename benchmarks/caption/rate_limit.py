@@ -12,7 +12,7 @@ import time
 
 from sg.caption.hosted.engine.pacing import EDGE_S, Pacer
 from sg.caption.hosted.services.gemini import Gemini
-from sg.caption.hosted.services.records import Media, Request
+from sg.caption.hosted.services.records import RequestMedia, Request
 from sg.caption.hosted.services.secrets import Secret
 from tests.caption.hosted.builder import KEY
 from tests.caption.hosted.fake_gemini.running import in_thread
@@ -46,7 +46,7 @@ async def send(url: str, rpm: float | None, tpm: float | None, window: float, se
     until = time.monotonic() + seconds
 
     async def client(number: int) -> None:
-        made = Request("m", "s", "u", Media("video/mp4", b"clip:%d;" % number), {})
+        made = Request("m", "s", "u", RequestMedia("video/mp4", b"clip:%d;" % number), {})
         while time.monotonic() < until:
             place = await pacer.leave(1250, 0)
             if time.monotonic() < until:

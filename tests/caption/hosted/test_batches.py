@@ -14,8 +14,9 @@ import pytest
 from sg.artefacts.captions import read_captions
 from sg.caption.hosted import run as hosted
 from sg.caption.hosted.engine.limits import CanaryError
-from sg.caption.hosted.run import ledger_path
+from sg.caption.hosted.run import ledger_path, recipe_of
 from sg.caption.ledger import reading
+from sg.caption.ledger.recipes import rename_recipe, task_key
 from sg.core.errors import SgError
 from tests.caption.hosted.builder import batch_settings, caption, data_folder, settings, start_worker
 from tests.caption.hosted.fake_gemini.faults import FaultPlan
@@ -68,6 +69,27 @@ def test_a_kill_round_a_submission_neither_loses_nor_repeats_the_job(
     state.uploads.clear()
     assert captions(tmp_path, url) == IDS
     assert len(state.batches) == 1 and set(state.paid.values()) == {1} and len(state.paid) == len(IDS)
+
+
+def test_a_job_from_before_its_recipe_was_renamed_is_read(tmp_path: Path, state: State, url: str) -> None:
+    data, config = data_folder(tmp_path, IDS), batch_settings(url)
+    state.settings.held = "create"
+    child = start_worker(tmp_path, url, 8, "gemini_batch")
+    while not state.batches:
+        assert child.poll() is None, "the process ended before it was killed"
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    state.settings.held = ""
+    recipe, (batch,) = recipe_of(config), state.batches.values()
+    with reading.open_for_reading(ledger_path(data, config)) as db:
+        items = dict(db.execute("SELECT task_key, item_key FROM task").fetchall())
+    for line in batch.lines:  # as an earlier version sent and recorded them
+        line["key"] = task_key(items[line["key"]], recipe.former_name)
+    assert rename_recipe(ledger_path(data, config), recipe.name, recipe.former_name) == len(IDS)
+
+    assert captions(tmp_path, url) == IDS
+    assert len(state.batches) == 1 and set(state.paid.values()) == {1}
 
 
 def test_input_files_never_overfill_the_store_and_the_run_says_what_it_waits_for(

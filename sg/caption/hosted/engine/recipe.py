@@ -14,7 +14,7 @@ from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.retries import LONGER, RESEED, STRICT
 from sg.caption.hosted.pricing import video_tokens
 from sg.caption.hosted.prompting import CAPTION_SCHEMA, CaptionPrompt
-from sg.caption.hosted.services.records import Media, Request
+from sg.caption.hosted.services.records import Request, RequestMedia
 from sg.caption.hosted.settings import DEFAULT_MAX_OUTPUT_TOKENS, HostedCaptionerConfig
 from sg.core.errors import ConfigError
 from sg.core.identity import Identity, identity, settings_of
@@ -107,7 +107,7 @@ class Recipe:
             generation["seed"] = int(generation.get("seed", 0)) + tries[RESEED]
         has_audio = item.has_audio if item.has_audio is not None else file.has_audio
         stricter = bool(tries.get(STRICT) or tries.get(RESEED))
-        media = Media(file.mime_type, file.data, uri, fps=self.config.fps)
+        media = RequestMedia(file.mime_type, file.data, uri, fps=self.config.fps)
         user = self.prompt.user(item.duration_s, has_audio, stricter)
         return Request(self.config.model.name, self.prompt.system, user, media, generation)
 

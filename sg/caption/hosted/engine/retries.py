@@ -57,17 +57,15 @@ def decide(
         kind: the class of the error.
         task: the task with its earlier tries.
         config: limits of the retries.
-        now: the current time.
+        now: the current time in seconds.
         retry_after_s: the pause that the service announced.
         streak: the number of quota errors in a row, over all tasks.
-        any_success: whether the run has had an answer. Until then an unclear error is blamed on the settings.
-        can_proxy: whether the video was sent as it is, so that a proxy is another attempt.
+        any_success: whether the run has had an answer; until then an unclear error is blamed on the settings.
+        can_proxy: whether the video was not sent as a proxy already.
         draw: for jitter.
     """
     tries = dict(task.tries)
-    if kind is Kind.CONFIG or (kind is Kind.UNCLEAR and not any_success):
-        return Decision(PENDING, 0, task.attempts, tries, stop=True)
-    if kind is Kind.TIER_CAP:
+    if kind in (Kind.CONFIG, Kind.TIER_CAP) or (kind is Kind.UNCLEAR and not any_success):
         return Decision(PENDING, 0, task.attempts, tries, stop=True)
     if kind is Kind.QUOTA_DAY:
         return Decision(PENDING, 0, task.attempts, tries, suspend=True)
@@ -77,13 +75,7 @@ def decide(
         held = pause if kind is Kind.QUOTA else 0.0
         return Decision(PENDING, pause, task.attempts, tries, pause_s=held)
     if kind in (Kind.TRANSIENT, Kind.BUG):
-        attempts = task.attempts + 1
-        late = task.first_try_at is not None and now - task.first_try_at > config.max_minutes * 60
-        if attempts >= config.max_attempts or late:
-            return Decision(FAILED, 0, attempts, tries)
-        longest = min(config.backoff_s * 2 ** (attempts - 1), config.max_wait_s)
-        delay = max(draw.uniform(0, longest), min(retry_after_s or 0, config.max_wait_s))
-        return Decision(PENDING, delay, attempts, tries)
+        return _after_transient(task, config, now, retry_after_s, draw)
     if kind is Kind.BLOCKED:
         return Decision(BLOCKED, 0, task.attempts, tries)
     if kind is Kind.QUALITY:
@@ -94,6 +86,19 @@ def decide(
         return Decision(end, 0, task.attempts, tries)
     tries[name] = tries.get(name, 0) + 1
     return Decision(PENDING, 0, task.attempts, tries)
+
+
+def _after_transient(
+    task: Task, config: RetryConfig, now: float, retry_after_s: float | None, draw: random.Random
+) -> Decision:
+    """Another attempt after a random share of an exponentially growing pause, as long as the limits permit."""
+    attempts = task.attempts + 1
+    late = task.first_try_at is not None and now - task.first_try_at > config.max_minutes * 60
+    if attempts >= config.max_attempts or late:
+        return Decision(FAILED, 0, attempts, task.tries)
+    longest = min(config.backoff_s * 2 ** (attempts - 1), config.max_wait_s)
+    delay = max(draw.uniform(0, longest), min(retry_after_s or 0, config.max_wait_s))
+    return Decision(PENDING, delay, attempts, task.tries)
 
 
 def announced_pause(retry_after_s: float | None, streak: int, config: RetryConfig, draw: random.Random) -> float:

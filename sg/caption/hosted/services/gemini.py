@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sg.caption.hosted.services.failures import from_exception, from_http
-from sg.caption.hosted.services.records import Answer, Failure, Media, Request, Usage
+from sg.caption.hosted.services.records import Answer, Failure, Request, RequestMedia, Usage
 from sg.caption.hosted.services.secrets import Secret
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def answer_from_json(body: Mapping[str, Any]) -> Answer:
     )
 
 
-def _media_part(media: Media) -> dict[str, Any]:
+def _media_part(media: RequestMedia) -> dict[str, Any]:
     if media.data is not None:
         data = base64.b64encode(media.data).decode("ascii")
         part: dict[str, Any] = {"inlineData": {"mimeType": media.mime_type, "data": data}}

@@ -80,7 +80,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class RequestMedia:
     """The video of a request: its bytes, or the uri of an uploaded file."""
 
     mime_type: str
@@ -96,7 +96,7 @@ class Request:
     model: str
     system: str
     user: str
-    media: Media | None
+    media: RequestMedia | None
     generation: Mapping[str, Any] = field(default_factory=dict)
 
 
