@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sg.caption.hosted.run import caption_with_service, recipe_of
 from sg.caption.hosted.services.gemini import Gemini, make_client
-from sg.caption.hosted.services.records import RequestMedia, Request
+from sg.caption.hosted.services.records import Request, RequestMedia
 from sg.caption.hosted.services.secrets import Secret
 from sg.core.tracking import LoggerConfig
 from tests.caption.hosted.builder import KEY, data_folder, settings

@@ -12,7 +12,7 @@ import time
 
 from sg.caption.hosted.engine.pacing import EDGE_S, Pacer
 from sg.caption.hosted.services.gemini import Gemini
-from sg.caption.hosted.services.records import RequestMedia, Request
+from sg.caption.hosted.services.records import Request, RequestMedia
 from sg.caption.hosted.services.secrets import Secret
 from tests.caption.hosted.builder import KEY
 from tests.caption.hosted.fake_gemini.running import in_thread
