@@ -10,12 +10,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+from tests.skips import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401  # hooks of pytest
+
 torch.set_num_threads(1)
 
 LONGEST_FILES = ("test_sweep_end_to_end.py", "test_readme.py", "test_embed.py", "test_own_videos.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: with a worker a core, none of them is left over at the end."""
+    """Run the longest files first, so that no worker starts a long one at the end."""
     order = {name: place for place, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
