@@ -1,10 +1,9 @@
-"""What interruptions leave behind: an evaluation killed again and again against an undisturbed one.
+"""Compares an evaluation that is killed many times with an uninterrupted one.
 
     python benchmarks/evaluation/kills.py [--kills 30] [--out work/benchmarks/evaluation]
 
-The films, questions and model are those of `shared_work.py`. A child process answers; it gets SIGKILL as soon as its
-file of answers has grown by a random number of bytes. The file must in the end be byte for byte the one of a process
-that nobody killed.
+Videos, questions and model are those of `shared_work.py`. A child process answers and gets SIGKILL when its file of
+answers has grown by a random number of bytes. The final file must equal that of an uninterrupted process byte for byte.
 """
 
 import argparse
@@ -29,7 +28,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 def answer(bench: Bench, store: VisualTokenStore, path: Path) -> None:
-    bench.config.answering.batch_size = 6  # a write for every video
+    bench.config.answering.batch_size = 6  # one write per video
     evaluate(bench.model, bench.encoder, bench.benchmark, store, bench.config, path, "kills")
 
 
@@ -38,7 +37,7 @@ def size(path: Path) -> int:
 
 
 def killed_after(bench: Bench, store: VisualTokenStore, path: Path, growth: int) -> bool:
-    """Start a child and kill it once `path` has grown by `growth` bytes; whether it was still alive then."""
+    """Start a child and kill it when `path` has grown by `growth` bytes; True if it was still running."""
     before = size(path)
     child = FORK.Process(target=answer, args=(bench, store, path))
     child.start()
@@ -53,7 +52,7 @@ def killed_after(bench: Bench, store: VisualTokenStore, path: Path, growth: int)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--videos", type=int, default=60, help="films, a third of each duration")
+    parser.add_argument("--videos", type=int, default=60, help="number of videos, a third of each duration")
     parser.add_argument("--out", type=Path, default=Path("work/benchmarks/evaluation"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -72,8 +71,8 @@ def main() -> None:
         cut = size(path)
         answer(bench, store, path)
         same, total = path.read_bytes() == whole.read_bytes(), size(whole)
-    print(f"{kills} kills, which left {cut:,} of {total:,} bytes")
-    print("the file is the one of an undisturbed run" if same else "THE FILES DIFFER")
+    print(f"{kills} kills; {cut:,} of {total:,} bytes were written")
+    print("the file equals that of an uninterrupted run" if same else "THE FILES DIFFER")
 
 
 if __name__ == "__main__":

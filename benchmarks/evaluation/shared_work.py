@@ -1,10 +1,10 @@
-"""What sharing saves: an evaluation with shared work against one question at a time, both from the films on disk.
+"""Compares an evaluation that shares work with one that asks one question at a time, both from the video files.
 
     python benchmarks/evaluation/shared_work.py [--videos 60] [--out work/benchmarks/evaluation]
 
-Films, questions and model are those of the demo world. "One by one" decodes and encodes the film anew for every
-question and setting and calls the model's own `generate`, as common harnesses do. Both paths must give the same
-answers; the table counts decoded films, encoded clips and CPU seconds.
+Videos, questions and model are those of the demo world. "One by one" decodes and encodes the video again for each
+question and setting and calls the model's own `generate`, as common harnesses do. Both must give the same answers. The
+table counts decoded videos, encoded clips and CPU seconds.
 """
 
 import argparse
@@ -41,13 +41,13 @@ MODEL = ModelConfig(
     system_prompt="",
     spatial_clusters=[8, 4, 2],
     temporal_cluster_rate=1 / 8,
-    visual_token_dtype="float32",  # the other path does not round either
+    visual_token_dtype="float32",  # "one by one" does not round either
 )
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to evaluate: its answers and what they took."""
+class Measured:
+    """One evaluation: its answers and its cost."""
 
     name: str
     answers: dict
@@ -57,7 +57,7 @@ class Way:
 
 
 class Bench:
-    """The demo's benchmark and model, ready to be evaluated in both ways."""
+    """The demo's benchmark and model, for both evaluations."""
 
     def __init__(self, folder: Path, videos: int) -> None:
         world = DemoWorldConfig(videos_per_k=1, align_clips=1, instruct_clips=1, benchmark_videos=videos // 3)
@@ -72,11 +72,11 @@ class Bench:
         self.folder = folder
 
     def clips(self) -> dict[str, Clip]:
-        """The films by media id."""
+        """The clips by media id."""
         return {video.media_id: Clip(video.media_id, video.path) for video in self.benchmark.videos}
 
     def shared(self, folder: Path) -> dict:
-        """Every film decoded and encoded once into a cache in `folder`, prompts batched over their beginnings."""
+        """Decode and encode each video once, into a cache in `folder`, and share the prefixes of prompts."""
         channels = self.model.config.vision_config.hidden_size
         store = VisualTokenStore.create(
             folder / "tokens", visual_token_identity(MODEL), channels, MODEL.visual_token_dtype
@@ -87,12 +87,12 @@ class Bench:
         return {row.key: row.response for row in read_predictions(path)}
 
     def one_by_one(self, folder: Path) -> dict:
-        """Everything anew for every question; the wording is the shared path's, as only the work is compared."""
+        """Decode, encode and generate for each question; the prompts are those of the shared evaluation."""
         store = VisualTokenStore(folder / "tokens")
         clips, answers = self.clips(), {}
         for ask in Asker(self.benchmark, self.config, self.encoder, store, 2048).asks():
-            film = visual_tokens.decode_clip(clips[ask.row.tokens_of], self.processor)
-            tokens = self.model.encode_video(film.pixels, visual_tokens.noise_seed(film.key, len(film.frame_indices)))
+            clip = visual_tokens.decode_clip(clips[ask.row.tokens_of], self.processor)
+            tokens = self.model.encode_video(clip.pixels, visual_tokens.noise_seed(clip.key, len(clip.frame_indices)))
             new = self.model.generate(
                 torch.tensor([ask.ids]), visual_tokens=tokens, visual_counts=[len(tokens)],
                 max_new_tokens=self.config.answering.max_new_tokens,
@@ -100,39 +100,41 @@ class Bench:
             answers[ask.row.key] = self.encoder.decode(new[0].tolist())
         return answers
 
-    def measure(self, name: str, way: Callable[[Path], dict], folder: Path) -> Way:
-        """Run one way and count what it does."""
+    def measure(self, name: str, evaluation: Callable[[Path], dict], folder: Path) -> Measured:
+        """Run one evaluation and count its work."""
         decode = patch.object(visual_tokens, "decode_clip", wraps=visual_tokens.decode_clip)
         encode = patch.object(self.model, "encode_clips", wraps=self.model.encode_clips)
         with decode as decoded, encode as encoded:
             started = time.process_time()
-            answers = way(folder)
+            answers = evaluation(folder)
             seconds = time.process_time() - started
         clips = sum(len(call.args[1]) for call in encoded.call_args_list)
-        return Way(name, answers, decoded.call_count, clips, seconds)
+        return Measured(name, answers, decoded.call_count, clips, seconds)
 
 
-def differing(one: Way, other: Way) -> list:
+def differing(one: Measured, other: Measured) -> list:
     return [key for key in one.answers if one.answers[key] != other.answers[key]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=60, help="films, a third of each duration")
+    parser.add_argument("--videos", type=int, default=60, help="number of videos, a third of each duration")
     parser.add_argument("--out", type=Path, default=Path("work/benchmarks/evaluation"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     bench = Bench(arguments.out, arguments.videos)
     with tempfile.TemporaryDirectory() as folder:
-        ways = [
+        results = [
             bench.measure("shared", bench.shared, Path(folder)),
             bench.measure("one by one", bench.one_by_one, Path(folder)),
         ]
     print(f"{'':12}{'questions':>10}{'decoded':>9}{'encoded':>9}{'CPU s':>8}")
-    for way in ways:
-        print(f"{way.name:12}{len(way.answers):10}{way.decoded:9}{way.encoded:9}{way.seconds:8.1f}")
-    print(f"{len(differing(*ways))} answers differ; {ways[1].seconds / ways[0].seconds:.1f} times less CPU time")
+    for result in results:
+        print(f"{result.name:12}{len(result.answers):10}{result.decoded:9}{result.encoded:9}{result.seconds:8.1f}")
+    print(
+        f"{len(differing(*results))} answers differ; {results[1].seconds / results[0].seconds:.1f} times less CPU time"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""CPU seconds of a training step and of encoding a clip, against the work that the published code does.
+"""Measures CPU seconds of a training step and of encoding a clip, compared with the published code's computations.
 
     python benchmarks/models/chat_univi_speed.py [--steps 3] [--clips 2] [--profile]
 
@@ -7,11 +7,10 @@ a Llama of 6 layers of width 512 with a vocabulary of 4,096, and a batch of 8 sa
 prompt ids and 100 supervised ids, forward and backward of connector and language model; then one clip of 8, 32 and 64
 frames at 336 pixels.
 
-The baseline (`plain_chat_univi.py`) restates the published code's work and runs in turn with ours, so that a busy
-machine slows both alike. Seconds are user and system time of the process; shown are the medians of all rounds, their
-ratio, and the ratio of the least seconds of either, which neighbours disturb least. Both ways must give the same loss,
-gradients and tokens. The published code itself took 5.4 to 6.2 CPU seconds a step and 1.15, 5.1 and 10.5 a clip on
-another machine. Results are in `chat_univi_speed.md`.
+The baseline (`plain_chat_univi.py`) and our code run in turn, so that other load slows both equally. Seconds are user
+and system time of the process. The table shows the medians of all rounds, their ratio, and the ratio of the minima,
+which other load affects least. Both must give the same loss, gradients and tokens. The published code itself took 5.4
+to 6.2 CPU seconds per step and 1.15, 5.1 and 10.5 per clip on another machine. Results are in `chat_univi_speed.md`.
 """
 
 import argparse
@@ -42,27 +41,27 @@ ENCODING_BAR = 1.6
 
 @dataclass
 class Timings:
-    """CPU seconds of every way to do one piece of work, by name."""
+    """CPU seconds of all rounds, by the name of the implementation."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def measure(self, name: str, work: Callable[[], Any]) -> None:
-        """Run `work` once and note what it took."""
+        """Run `work` once and record its CPU seconds."""
         start = time.process_time()
         work()
         self.seconds.setdefault(name, []).append(time.process_time() - start)
 
     def median(self, name: str) -> float:
-        """The median of a way's seconds."""
+        """Median of the seconds of `name`."""
         return statistics.median(self.seconds[name])
 
     def least(self, name: str) -> float:
-        """The least of a way's seconds."""
+        """Minimum of the seconds of `name`."""
         return min(self.seconds[name])
 
 
 def build(image_size: int) -> ChatUniViForConditionalGeneration:
-    """The benchmark's model; connector and language model learn."""
+    """The model of the benchmark; connector and language model are trained."""
     torch.manual_seed(0)
     text = {
         "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": 512, "intermediate_size": 1376,
@@ -91,13 +90,13 @@ def batch() -> dict[str, Tensor]:
 
 
 def scenes(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Frames [count, 3, size, size] of patches that differ."""
+    """Frames [count, 3, size, size] with different patches."""
     coarse = torch.randn(count, 3, size // 14, size // 14, generator=generator).repeat_interleave(14, -1)
     return coarse.repeat_interleave(14, -2) + 0.3 * torch.randn(count, 3, size, size, generator=generator)
 
 
 def train_steps(rounds: int) -> tuple[Timings, Callable[[], Any], Callable[[], Any]]:
-    """Timings of the three ways to do a training step, and ours with and without cached tokens for a profile."""
+    """Timings of three implementations of a training step, and our two (without and with cached tokens) to profile."""
     model, inputs = build(224), batch()
     plain = PlainChatUniVi(model).train()
     frames, counts = inputs.pop("frames"), [FRAMES] * SAMPLES
@@ -134,7 +133,7 @@ def inputs_in_order(inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def check_alike(model: ChatUniViForConditionalGeneration, ways: dict[str, Callable[[], float]]) -> None:
-    """Every way gives the loss and the gradients of the baseline; this also warms everything up."""
+    """Check that all implementations give the loss and the gradients of the baseline; this also warms up."""
     losses, gradients = {}, {}
     for name, work in ways.items():
         losses[name] = work()
@@ -147,11 +146,11 @@ def check_alike(model: ChatUniViForConditionalGeneration, ways: dict[str, Callab
 
 
 def encoding(frames: int, rounds: int) -> Timings:
-    """Timings of encoding one clip at 336 pixels in both ways."""
+    """Timings of both implementations of encoding one clip at 336 pixels."""
     model = build(336).eval()
     plain = PlainChatUniVi(model)
     clip = scenes(frames, 336, torch.Generator().manual_seed(2))
-    noise = 1e-4 * torch.arange(frames)  # without any, two frames of a longer clip tie for the densest
+    noise = 1e-4 * torch.arange(frames)  # without noise, two frames of a longer clip have the same density
     ways = {
         "baseline": lambda: plain.encode(clip, [frames], noise)[0],
         "encoding": lambda: model.encode_clips(clip, [frames], temporal_noise=[noise])[0],
@@ -165,7 +164,7 @@ def encoding(frames: int, rounds: int) -> Timings:
 
 
 def peak_gflops() -> float:
-    """What one thread reaches in a large float32 matrix product, as a measure of the machine."""
+    """GFLOP/s of one thread in a large float32 matrix product, to characterise the machine."""
     a, timings = torch.randn(2048, 2048), Timings()
     for _ in range(4):
         timings.measure("product", lambda: a @ a)
@@ -173,7 +172,7 @@ def peak_gflops() -> float:
 
 
 def processor_name() -> str:
-    """The processor as the system calls it."""
+    """Name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -181,7 +180,7 @@ def processor_name() -> str:
 
 
 def show(work: str, timings: Timings, bars: dict[str, float]) -> None:
-    """One line a way: both median seconds, how many times faster by the medians and by the least, and the bar."""
+    """Print one line per implementation: medians, ratio of medians, ratio of minima, and the target."""
     baseline, least = timings.median("baseline"), timings.least("baseline")
     for name, bar in bars.items():
         seconds = timings.median(name)
@@ -192,10 +191,10 @@ def show(work: str, timings: Timings, bars: dict[str, float]) -> None:
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3, help="training steps of every way")
-    parser.add_argument("--clips", type=int, default=2, help="encodings of every way and length")
+    parser.add_argument("--steps", type=int, default=3, help="training steps of each implementation")
+    parser.add_argument("--clips", type=int, default=2, help="encodings of each implementation and length")
     parser.add_argument("--lengths", type=int, nargs="*", default=[8, 32, 64], help="frames of the encoded clips")
-    parser.add_argument("--profile", action="store_true", help="show where our steps spend their time instead")
+    parser.add_argument("--profile", action="store_true", help="print a profile of our steps instead")
     options = parser.parse_args()
     torch.set_num_threads(1)
     timings, uncached, cached = train_steps(0 if options.profile else options.steps)
@@ -207,7 +206,8 @@ def main() -> None:
         return
     print(f"{processor_name()}, one thread, {peak_gflops():.0f} GFLOP/s in a product of 2048 x 2048")
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}\n")
-    print("| work | baseline, CPU s | ours, CPU s | faster | by the least | bar |\n|---|---|---|---|---|---|")
+    print("| work | baseline, CPU s | ours, CPU s | speed-up (medians) | speed-up (minima) | target |")
+    print("|---|---|---|---|---|---|")
     show("", timings, BARS)
     for frames in options.lengths:
         show(f"{frames} frames, ", encoding(frames, options.clips), {"encoding": ENCODING_BAR})

@@ -1,9 +1,9 @@
-"""The baseline of `chat_univi_speed.py`: the work that the published code does for a step, restated plainly.
+"""The baseline of `chat_univi_speed.py`: the computations of the published code, in our own words.
 
-It does the needless work of the original (`docs/reference/chat_univi.md`, section 15): the whole tower with all its
-hidden states and the pooled output, attention in single steps with a mask, merging clip by clip and event by event,
-splicing sample by sample, and logits of every position. It computes the same numbers as `sg.models.chat_univi`, and
-shares its weights.
+It includes the unnecessary work of the original (`docs/reference/chat_univi.md`, section 15): the whole tower with all
+hidden states and the pooled output, eager attention with a mask, merging clip by clip and event by event, splicing
+sample by sample, and logits of all positions. It computes the same numbers as `sg.models.chat_univi` from the same
+weights.
 
 Shapes: F frames of all clips, T of one clip, P patches, N tokens, C tower width, D language-model width.
 """
@@ -22,7 +22,7 @@ from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 
 
 class PlainChatUniVi(nn.Module):
-    """A second way through the weights of `model`."""
+    """The baseline with the weights of `model`."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -33,14 +33,14 @@ class PlainChatUniVi(nn.Module):
         self.lm_head, self.projector = model.lm_head, model.mm_projector
 
     def encode(self, frames: Tensor, counts: list[int], noise: Tensor | None = None) -> list[Tensor]:
-        """Visual tokens of every clip, before the projector; `noise` [T] is added to the temporal stage's densities."""
+        """Visual tokens of each clip before the projector; `noise` [T] is added to the temporal stage's densities."""
         with torch.no_grad():
             outputs = self.tower(frames, output_hidden_states=True)
             features = outputs.hidden_states[self.select_layer][:, 1:]
         return [self._merge(clip, noise) for clip in torch.split(features, counts)]
 
     def loss(self, ids: Tensor, labels: Tensor, mask: Tensor, frames: Tensor, counts: list[int]) -> Tensor:
-        """Mean cross-entropy of a batch of one clip a row."""
+        """Mean cross-entropy of a batch with one clip per row."""
         clips = [self.projector(tokens) for tokens in self.encode(frames, counts)]
         rows = [self._splice(*row) for row in zip(ids, labels, mask, clips, strict=True)]
         parts = zip(*rows, strict=True)
@@ -51,7 +51,7 @@ class PlainChatUniVi(nn.Module):
         return functional.cross_entropy(shifted.view(-1, shifted.shape[-1]), wanted.view(-1))
 
     def _splice(self, ids: Tensor, labels: Tensor, mask: Tensor, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One sample with its clip where the placeholders stood."""
+        """One sample with its clip in place of the placeholders."""
         places = torch.where(ids == PLACEHOLDER_ID)[0]
         start, end = int(places[0]), int(places[-1]) + 1
         embed = self.language_model.embed_tokens
@@ -84,7 +84,7 @@ class PlainChatUniVi(nn.Module):
 
 
 def _eager(part: Any, config: Any) -> Any:
-    """A copy of the structure of `part` with attention in single steps and the very same weights."""
+    """A copy of `part` with eager attention, which shares its weights."""
     with torch.device("meta"):
         copy = AutoModel.from_config(deepcopy(config), attn_implementation="eager")
     copy.load_state_dict(dict(part.state_dict(keep_vars=True)), assign=True)
@@ -96,7 +96,7 @@ def _eager(part: Any, config: Any) -> Any:
 
 @torch.no_grad()
 def _cluster(tokens: Tensor, clusters: int, k: int, noise: Tensor | None = None) -> Tensor:
-    """Cluster [B, N] of every token of `tokens` [B, N, C]."""
+    """Cluster [B, N] of each token of `tokens` [B, N, C]."""
     rows, count, channels = tokens.shape
     distances = torch.cdist(tokens.float(), tokens.float()) / channels**0.5
     nearest, _ = torch.topk(distances, k=min(k, count), dim=-1, largest=False)

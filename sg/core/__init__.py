@@ -1,1 +1,1 @@
-"""The ground floor: errors, scales, fingerprints, files, progress bars, commands. Imports nothing of `sg` above it."""
+"""The lowest layer: errors, identities, files, registries, progress bars, commands. Imports no other part of `sg`."""

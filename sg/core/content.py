@@ -1,7 +1,7 @@
-"""Content of files and folders that people can replace: a hash over all bytes, computed once a file.
+"""Content of files and folders that users can replace: a hash over all bytes, computed once per file.
 
-The hash is kept in the user's cache folder under the file's size, time and inode, so that a 14 GB checkpoint is read
-once, and again only after it was replaced.
+The user's cache folder stores the hash under the file's path, size, time and inode. So a 14 GB checkpoint is read once,
+and again only after it was replaced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sg.core.files import write_text
 from sg.core.fingerprints import file_hash, fingerprint
 
 _SETTLED_S = 3.0
-"""A file that was written a moment ago may be written again within one tick of the clock: its hash is not kept."""
+"""The hash of a younger file is not stored: the file can be written again within one tick of the clock."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and locks between processes."""
+"""Atomic writing of files and folders, and locks between processes."""
 
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ def _beside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary file name beside `path` that is renamed to `path` when the block ends well, removed when it fails."""
+    """A temporary path beside `path`: renamed to `path` when the block succeeds, removed when it fails."""
     temporary = _beside(path)
     try:
         yield temporary
@@ -30,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends well; an older `path` is replaced."""
+    """A temporary folder beside `path`: it replaces `path` when the block succeeds, and is removed when it fails."""
     temporary = _beside(path)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -50,7 +50,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path`, atomically; NaN and infinity are refused (ValueError)."""
+    """Write `value` as indented JSON to `path`, atomically.
+
+    Raises:
+        ValueError: `value` holds NaN or infinity.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -58,7 +62,7 @@ def read_json(path: Path) -> Any:
     """The JSON value in `path`.
 
     Raises:
-        DataError: the file is no JSON.
+        DataError: the file is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -70,7 +74,10 @@ def read_json(path: Path) -> Any:
 
 @contextlib.contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` for the length of the block; other processes wait. A killed holder releases it."""
+    """Hold an exclusive lock on the file `path` in the block; other processes wait.
+
+    The operating system releases the lock when its holder dies.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Fingerprints: short hashes that name what a thing was made from."""
+"""Fingerprints: short hashes of plain data and files, and seeds from texts."""
 
 import dataclasses
 import hashlib
@@ -23,22 +23,22 @@ def _plain(value: Any) -> Any:
 
 
 def fingerprint(value: Any) -> str:
-    """16 hex digits naming `value` (dataclasses, mappings, lists, paths, plain values), independent of key order.
+    """16 hex digits over `value` (dataclasses, mappings, lists, paths, plain values), independent of key order.
 
     Raises:
-        TypeError: `value` holds something without a canonical JSON form.
+        TypeError: `value` holds an object without a canonical JSON form.
     """
     text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def file_hash(path: Path) -> str:
-    """16 hex digits naming the bytes of the file at `path`."""
+    """16 hex digits over the bytes of the file at `path`."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
 
 def text_seed(*parts: str | int) -> int:
-    """A seed in [0, 2**63) that depends on every part, stable between machines and Python versions."""
+    """A seed in [0, 2**63) from `parts`, equal on all machines and Python versions."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1

@@ -1,14 +1,14 @@
-"""Identity: the one way in which work is named, found again, and compared with other work.
+"""Identities: how work is named, found again and compared.
 
-A piece of work (a training stage, a curation, a part of the vectors, ...) is named by three things:
+Three things name a piece of work (a training stage, a curation, a part of the vectors, ...):
 
 * its **settings**: all fields of its typed settings, except those marked `metadata=NOT_IDENTITY` at the field;
-* its **inputs**: the identity or content hash of everything that it reads;
-* its **version**: a constant beside the code that decides the result, raised when the same settings and inputs would
-  give other bytes.
+* its **inputs**: the identity or the content hash of everything that it reads;
+* its **version**: a constant beside the code that decides the result; it is raised when the same settings and inputs
+  give another result.
 
-A field that is forgotten therefore counts: work is done again, and never reused by mistake. No path of a machine
-enters: mark fields that hold one, and pass the content of what lies there as an input.
+A new field counts unless it is marked, so work is repeated rather than reused by mistake. Paths of a machine do not
+count: mark the fields that hold them, and pass the content of the files as an input.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ABSENT = "(absent)"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What decides the result of a piece of work.
+    """Everything that decides the result of a piece of work.
 
     Attributes:
         step: the kind of work: "stage", "curation", "captions", ...
@@ -52,11 +52,11 @@ class Identity:
 
     @property
     def name(self) -> str:
-        """16 hex digits: equal exactly where step, version, settings and inputs are."""
+        """16 hex digits, equal if and only if step, version, settings and inputs are equal."""
         return fingerprint(self.plain())
 
     def plain(self) -> dict[str, Any]:
-        """The identity as plain data, from which `from_plain` makes it again."""
+        """The identity as plain data; `from_plain` is the inverse."""
         return {"step": self.step, "version": self.version, "settings": self.settings, "inputs": dict(self.inputs)}
 
 
@@ -70,7 +70,7 @@ def identity(step: str, *, settings: Any, inputs: Mapping[str, Any] | None = Non
         version: the version constant beside the code.
 
     Raises:
-        TypeError: `settings` or `inputs` hold something without a plain form, such as a path.
+        TypeError: `settings` or `inputs` hold an object without a plain form, such as a path.
     """
     return Identity(step, version, settings_of(settings), settings_of(dict(inputs or {})))
 
@@ -79,16 +79,16 @@ def from_plain(plain: Mapping[str, Any]) -> Identity:
     """The identity that `Identity.plain` wrote.
 
     Raises:
-        KeyError: `plain` is not one.
+        KeyError: `plain` is not an identity.
     """
     return Identity(plain["step"], plain["version"], plain["settings"], plain["inputs"])
 
 
 def settings_of(value: Any) -> Any:
-    """`value` as plain data: of dataclasses the class and the fields that count.
+    """`value` as plain data; a dataclass becomes its class name and the fields that count.
 
     Raises:
-        TypeError: it holds something else than dataclasses, mappings, sequences and plain values.
+        TypeError: it holds objects other than dataclasses, mappings, sequences and plain values.
     """
     if isinstance(value, Identity):
         return value.name
@@ -118,7 +118,7 @@ def _counted(field: dataclasses.Field[Any], value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing in which two identities differ, by its path: `settings.learning_rate`, `inputs.captions`, `version`."""
+    """One difference between two identities; `key` is its path, such as `settings.learning_rate` or `version`."""
 
     key: str
     before: Any
@@ -129,7 +129,7 @@ class Change:
 
 
 def differences(before: Identity, now: Identity) -> list[Change]:
-    """Everything in which two identities differ, in the order of their keys; empty where their names are equal."""
+    """All differences between two identities, ordered by key; empty if their names are equal."""
     return list(_differences("", before.plain(), now.plain()))
 
 
@@ -145,12 +145,12 @@ def _differences(path: str, before: Any, now: Any) -> Iterator[Change]:
 
 
 def made_by(work: Identity) -> dict[str, Any]:
-    """What every finished artefact records of its origin: name, identity, and the code that made it."""
+    """The record of origin in an artefact: name and identity of the work, and the version of the code."""
     return {"made_by": work.name, "identity": work.plain(), "code": code_version()}
 
 
 def recorded(record: Mapping[str, Any]) -> Identity | None:
-    """The identity in a record that `made_by` wrote; None where there is none that this version understands."""
+    """The identity in a record that `made_by` wrote; None if there is none that this version can read."""
     try:
         return from_plain(record["identity"])
     except (KeyError, TypeError):
@@ -161,7 +161,7 @@ def recorded(record: Mapping[str, Any]) -> Identity | None:
 def code_version() -> dict[str, str]:
     """The version of `sg`, and in a clone the commit: `{"sg": "0.1.0", "commit": "1a2b3c4d5e6f+dirty"}`.
 
-    `+dirty` says that tracked files differ from that commit. The commit is "" in an installed package.
+    `+dirty` means that tracked files differ from that commit. In an installed package the commit is "".
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
@@ -170,7 +170,7 @@ def code_version() -> dict[str, str]:
         commit = _git(root, "rev-parse", "--short=12", "HEAD")
         dirty = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
-        # No git on this machine, or a folder that git refuses to read: the version alone is known.
+        # There is no git, or it refuses to read the folder: only the version is known.
         return {"sg": sg.__version__, "commit": ""}
     return {"sg": sg.__version__, "commit": commit + ("+dirty" if dirty else "")}
 

@@ -1,4 +1,4 @@
-"""Progress bars with rate and time left: a live line on a terminal, a line every so often in a log file."""
+"""Progress bars with rate and remaining time: a live line on a terminal, a line every 15 seconds elsewhere."""
 
 import sys
 import time
@@ -19,10 +19,10 @@ def _duration(seconds: float) -> str:
 
 
 class Progress:
-    """Counts work that is done and shows it on standard error.
+    """Counts completed work and shows it on standard error.
 
-    On a terminal one line is redrawn; elsewhere a line is written every 15 seconds, so that short work stays silent.
-    `done_before` is work that an earlier run finished: it counts, but not into the rate.
+    On a terminal one line is redrawn. Elsewhere a line is written every 15 seconds, so short work writes nothing.
+    `done_before` is work of an earlier run: it counts as done, but not in the rate.
     """
 
     def __init__(
@@ -42,18 +42,18 @@ class Progress:
         return self
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
-        """`count` more units are done; `note` is a short text shown behind the numbers (a loss, a cost)."""
+        """Count `count` units as done; `note` is a short text after the numbers, such as a loss or a cost."""
         self.done += count
         self.note = self.note if note is None else note
         self._show()
 
     def fail(self, count: int = 1) -> None:
-        """`count` more units are done, but failed; the bar shows how many."""
+        """Count `count` units as done and failed; the bar shows the number of failures."""
         self.failed += count
         self.advance(count)
 
     def line(self) -> str:
-        """The text of the bar as it stands."""
+        """The current text of the bar."""
         elapsed = max(time.monotonic() - self._started, 1e-9)
         rate = (self.done - self._done_before) / elapsed
         parts = [f"{self.done}{'' if self.total is None else f'/{self.total}'} {self.unit}", f"{rate:.1f}/s"]
@@ -88,7 +88,7 @@ class Progress:
 
 
 def track(items: Iterable[Item], label: str, unit: str = "items", total: int | None = None) -> Iterator[Item]:
-    """The items of `items`, with a progress bar; `total` is taken from `len(items)` where it has one."""
+    """Yield `items` with a progress bar; `total` defaults to `len(items)` if `items` has a length."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with Progress(label, total, unit) as bar:

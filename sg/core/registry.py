@@ -1,9 +1,9 @@
-"""Registries: the sources, benchmarks, captioners, embedders and curators that there are.
+"""Registries of sources, benchmarks, captioners, embedders and curators.
 
-One of a kind is one file: it defines a settings class and what to do with it, and registers both under a name. A YAML
-file of that name in the kind's group of `conf/` makes it selectable. Nothing else in `sg` lists names.
+One file adds one of a kind: it defines a settings class and a factory, and registers both under a name. A YAML file of
+that name in the group of `conf/` makes it selectable. There are no other lists of names in `sg`.
 
-Files of other people register in the same way (`docs/extending.md`).
+Files of users register in the same way (`docs/extending.md`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Part = TypeVar("Part")
 
 
 class Registry(Generic[Part]):
-    """The registered ones of one kind, by name and by the class of their settings.
+    """The registered parts of one kind, by name and by settings class.
 
     Args:
         group: the config group, a folder of `conf/`; the settings of `webvid` are its schema `webvid_schema`.

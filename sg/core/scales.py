@@ -1,4 +1,4 @@
-"""Scales: how many captions a run trains on, as users write them (`50k`, `100000`, `1e5`, `0`, `all`)."""
+"""Scales: the number of captions in training, as users write it (`50k`, `100000`, `1e5`, `0`, `all`)."""
 
 import re
 
@@ -9,12 +9,12 @@ _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
 def parse_scale(text: str | int | float) -> int | None:
-    """Number of captions meant by `text`; `None` means all there are, 0 leaves the caption stage out.
+    """The number of captions in `text`; `None` is all captions, and 0 omits the caption stage.
 
     `100000`, `100k`, `0.1m`, `1e5` and `100000.0` are the same scale.
 
     Raises:
-        ConfigError: `text` is no scale.
+        ConfigError: `text` is not a scale.
     """
     written = str(text).strip()
     if written.lower() == "all":
@@ -22,7 +22,7 @@ def parse_scale(text: str | int | float) -> int | None:
     match = _SCALE.fullmatch(written.replace("_", ""))
     value = float(match["number"]) * _UNITS[match["unit"].lower()] if match else -1.0
     if not 0 <= value < 1e15 or value != int(value):
-        raise ConfigError(f"data.scale={written!r} is no scale: write a number such as 50k, 75000, 0 or all.")
+        raise ConfigError(f"data.scale={written!r} is not a scale: write a number such as 50k, 75000, 0 or all.")
     return int(value)
 
 

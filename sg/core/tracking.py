@@ -1,7 +1,7 @@
 """Tracking: one Weights & Biases run and one CSV file for the numbers of a job.
 
-W&B is online when a key is configured, else offline with one line that says how to sync; it never prompts and never
-waits. The CSV file is always written, so that the numbers survive without an account.
+W&B is online when a key is configured. Otherwise it is offline, and one line explains how to sync. It never prompts and
+never waits. The CSV file is always written, so the numbers exist without an account.
 """
 
 import csv
@@ -27,14 +27,15 @@ MODES = ("auto", "online", "offline", "disabled")
 
 @dataclass
 class LoggerConfig:
-    """Where numbers go besides the CSV file.
+    """Where numbers are logged besides the CSV file.
 
     Attributes:
-        kind: `wandb`, or `csv` for the file alone.
-        project: W&B project; `entity`: W&B team or user, null for the key's own.
+        kind: `wandb`, or `csv` for the file only.
+        project: W&B project.
+        entity: W&B team or user; null is the owner of the key.
         mode: `auto` is online when a key is configured, else offline.
-        show_films: put frames of the benchmark's films beside the answers in W&B's table; null does so for the demo
-            world only, since benchmarks may not be passed on.
+        show_frames: log frames of the benchmark's videos beside the answers in W&B's table. Null does so only for the
+            demo world, because benchmarks may not be redistributed.
     """
 
     kind: str = "wandb"
@@ -42,7 +43,7 @@ class LoggerConfig:
     entity: str | None = None
     mode: str = "auto"
     tags: list[str] = field(default_factory=list)
-    show_films: bool | None = None
+    show_frames: bool | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -65,7 +66,7 @@ def _has_key() -> bool:
 
 
 def resolved_mode(config: LoggerConfig) -> Any:
-    """`online`, `offline` or `disabled`; the environment's WANDB_MODE wins, as W&B users expect."""
+    """`online`, `offline` or `disabled`; the environment variable WANDB_MODE has precedence over `config.mode`."""
     mode = os.environ.get("WANDB_MODE") or config.mode
     return mode if mode != "auto" else ("online" if _has_key() else "offline")
 
@@ -73,8 +74,8 @@ def resolved_mode(config: LoggerConfig) -> Any:
 class Tracker:
     """The numbers of one job: `log` appends to `metrics.csv` in `folder` and to the job's W&B run.
 
-    `axes` names the x axis of groups of keys in W&B: {`train/caption/*`: `train/caption/samples`}.
-    Keys are grouped by prefix: `train/caption/loss`, `video_mme/with_subtitles/overall`, `speed/samples_per_s`.
+    `axes` sets the x axis of groups of keys in W&B: {`train/caption/*`: `train/caption/samples`}. Prefixes group keys:
+    `train/caption/loss`, `video_mme/with_subtitles/overall`, `speed/samples_per_s`.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Tracker:
         return run
 
     def log(self, values: Mapping[str, float]) -> None:
-        """Record `values` together, as one point of time."""
+        """Record `values` as one point in time."""
         self._write(values)
         if self._run is not None:
             self._run.log(dict(values))
@@ -142,15 +143,15 @@ class Tracker:
         self._csv.flush()
 
     def summary(self, values: Mapping[str, float | str]) -> None:
-        """Set final values of the run (scores, costs), shown in W&B's run table."""
+        """Set final values of the run (scores, costs), which W&B's run table shows."""
         self._write({key: value for key, value in values.items() if isinstance(value, (int, float))})
         if self._run is not None:
             self._run.summary.update(dict(values))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Log a table to W&B; a [H, W, 3] array in a row is shown as a picture. `metrics.csv` gets its length.
+        """Log a table to W&B, with [H, W, 3] arrays as images, and its length to `metrics.csv`.
 
-        Other files of the run or the report hold the same rows.
+        Other files of the run or of the report hold the same rows.
         """
         self._write({name: len(rows)})
         if self._run is not None:
@@ -160,15 +161,15 @@ class Tracker:
             self._run.log({name: wandb.Table(columns=list(columns), data=data)})
 
     def image(self, name: str, path: Path) -> None:
-        """Log the picture at `path` to W&B."""
+        """Log the image at `path` to W&B."""
         if self._run is not None:
             import wandb
 
             self._run.log({name: wandb.Image(str(path))})
 
-    def shows_films(self, is_public: bool) -> bool:
-        """Whether frames of films may be logged; `is_public` films may be unless the config says no."""
-        wanted = is_public if self._config.show_films is None else self._config.show_films
+    def shows_frames(self, is_public: bool) -> bool:
+        """True when frames of videos are logged; by default only those of `is_public` videos."""
+        wanted = is_public if self._config.show_frames is None else self._config.show_frames
         return self._run is not None and wanted
 
     def artefact(
@@ -180,10 +181,10 @@ class Tracker:
         details: Mapping[str, Any] | None = None,
         upload: bool = False,
     ) -> str:
-        """Log the file or folder at `path` as a W&B artefact and return its name for those that are made from it.
+        """Log the file or folder at `path` as a W&B artefact; returns its name, for `made_from` of later artefacts.
 
-        W&B gets a reference to the path; only with `upload` the file itself. Lineage is in `made_from` of the metadata,
-        because an offline run cannot declare what it uses.
+        W&B gets a reference to the path; with `upload` it gets the file. The lineage is in `made_from` of the metadata,
+        because an offline run cannot declare its inputs.
         """
         if self._run is not None and path.exists():
             import wandb

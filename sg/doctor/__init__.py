@@ -1,1 +1,1 @@
-"""`python -m sg.doctor`: what this machine has, and what each part of a study still lacks; changes nothing."""
+"""`python -m sg.doctor`: reports what this machine has and what a study lacks; changes nothing."""

@@ -1,4 +1,4 @@
-"""The machine: Python, packages, devices, decoders, keys (whether they are there, never what they are), disk."""
+"""Examines the machine: Python, packages, devices, decoders, disk, and whether keys are set, without printing them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GIB = 2**30
 
 
 def examine_machine(config: TrainConfig) -> list[Finding]:
-    """Everything about the machine that a study with this config may trip over."""
+    """Findings about the machine for a study with this config."""
     return [*_python(), *_packages(), *_device(config), *_decoders(), *_keys(config.logger), *_disk(config)]
 
 
@@ -73,9 +73,9 @@ def _device(config: TrainConfig) -> Iterator[Finding]:
         properties = torch.cuda.get_device_properties(number)
         yield Finding("Devices", OK, f"GPU {number}: {properties.name}, {properties.total_memory / GIB:.0f} GiB")
     if not count:
-        yield Finding("Devices", NOTE, "no CUDA device; the demo needs none")
+        yield Finding("Devices", NOTE, "no CUDA device; the demo does not need one")
     if config.trainer.accelerator == "gpu" and count < config.trainer.devices:
-        text = f"trainer asks for {config.trainer.devices} GPUs, {count} found"
+        text = f"trainer.devices={config.trainer.devices}, but this machine has {count} GPUs"
         yield Finding("Devices", LACK, text, "choose trainer=cpu, or set trainer.devices")
 
 
@@ -99,11 +99,11 @@ def _libavcodec() -> tuple[int, ...]:
 
 
 def _keys(logger: LoggerConfig) -> Iterator[Finding]:
-    mode = resolved_mode(logger) if logger.kind == "wandb" else "left out (logger=csv)"
+    mode = resolved_mode(logger) if logger.kind == "wandb" else "off (logger=csv)"
     yield Finding("Keys", OK, f"W&B: {mode}", "wandb login" if mode == "offline" else "")
     for name, use in KEYS.items():
-        there = bool(os.environ.get(name))
-        yield Finding("Keys", OK if there else NOTE, f"{name} is {'set' if there else 'not set'} ({use})")
+        is_set = bool(os.environ.get(name))
+        yield Finding("Keys", OK if is_set else NOTE, f"{name} is {'set' if is_set else 'not set'} ({use})")
 
 
 def _disk(config: TrainConfig) -> Iterator[Finding]:
@@ -112,12 +112,14 @@ def _disk(config: TrainConfig) -> Iterator[Finding]:
         place = _existing(Path(folder).absolute())
         free = shutil.disk_usage(place).free / GIB
         if not os.access(place, os.W_OK):
-            yield Finding("Disk", LACK, f"{name}={folder} cannot be written", f"set {name} to a folder of yours")
+            yield Finding(
+                "Disk", LACK, f"{name}={folder} cannot be written", f"set {name} to a folder that you can write"
+            )
         text = f"{name}={folder}: {free:,.0f} GiB free"
         few = free < wanted
-        yield Finding("Disk", NOTE if few else OK, text, f"a study of this kind wants {wanted} GiB" if few else "")
+        yield Finding("Disk", NOTE if few else OK, text, f"such a study needs {wanted} GiB" if few else "")
 
 
 def _existing(path: Path) -> Path:
-    """The nearest folder above `path` that is there."""
+    """`path`, or its nearest parent folder that exists."""
     return next(folder for folder in (path, *path.parents) if folder.exists())

@@ -1,4 +1,4 @@
-"""The parts of a study with the given settings: what is there, what is made on the way, what is lacking."""
+"""Examines the parts of a study: what exists, what the study makes itself, and what is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sg.study.inputs import missing_inputs, needs_demo_world
 
 
 def examine_study(config: TrainConfig) -> list[Finding]:
-    """What a run with this config has and lacks."""
+    """Findings about the inputs of a run with this config."""
     return [*_settings(config), *_data(config), *_model(config), *_benchmark(config)]
 
 
@@ -31,22 +31,22 @@ def _settings(config: TrainConfig) -> Iterator[Finding]:
 
 def _data(config: TrainConfig) -> Iterator[Finding]:
     data = config.data
-    makes_itself = data.is_made_on_the_way
+    makes_inputs = data.is_made_on_the_way
     if Path(data.videos).is_dir():
         yield Finding("Data", OK, f"videos: {data.videos}")
     elif data.demo_world is not None:
-        yield Finding("Data", NOTE, f"videos: {data.videos} is rendered on the way")
+        yield Finding("Data", NOTE, f"videos: {data.videos} is rendered by the study")
     for sentence, setting in data.missing_files():
         yield Finding("Data", LACK, sentence, f"set {setting}")
     missing = missing_inputs(config)
     for line in missing:
         path, _, rest = line.partition(" (")
         command = rest.removesuffix(")").removeprefix("made by: ")
-        on_the_way = needs_demo_world(config) if "dialogs of stage" in rest else makes_itself
+        on_the_way = needs_demo_world(config) if "dialogs of stage" in rest else makes_inputs
         status = NOTE if on_the_way else LACK
-        yield Finding("Data", status, f"{path} is {'made on the way' if on_the_way else 'missing'}", command)
+        yield Finding("Data", status, f"{path} is {'made by the study' if on_the_way else 'missing'}", command)
     if not missing:
-        yield Finding("Data", OK, "manifest, captions, vectors, merge forest and dialogs are there")
+        yield Finding("Data", OK, "manifest, captions, vectors, merge forest and dialogs exist")
 
 
 def _model(config: TrainConfig) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def _model(config: TrainConfig) -> Iterator[Finding]:
 
 
 def _weights(key: str, place: str) -> Finding:
-    """Whether weights are on this machine: a path, or a name on the hub that has been downloaded."""
+    """Finding about weights: a path on this machine, or a downloaded id of the hub."""
     if Path(place).exists() or located(place).exists():
         return Finding("Model", OK, f"{key}: {place}")
     if place.startswith(("/", ".", "~")) or place.count("/") != 1:
@@ -85,13 +85,13 @@ def _benchmark(config: TrainConfig) -> Iterator[Finding]:
 
     folder = Path(config.benchmark.folder)
     if not folder.is_dir() and needs_demo_world(config) and folder.is_relative_to(config.paths.demo_world):
-        yield Finding("Benchmark", NOTE, f"{config.benchmark.name}: rendered on the way")
+        yield Finding("Benchmark", NOTE, f"{config.benchmark.name}: rendered by the study")
         return
     try:
         benchmark = read_benchmark(config.benchmark)
     except SgError as error:
         yield Finding("Benchmark", LACK, str(error))
         return
-    films = sum(video.path is not None for video in benchmark.videos)
-    text = f"{benchmark.name}: {benchmark.num_questions:,} questions, {films} of {len(benchmark.videos)} films"
-    yield Finding("Benchmark", OK if films == len(benchmark.videos) else LACK, text)
+    files = sum(video.path is not None for video in benchmark.videos)
+    text = f"{benchmark.name}: {benchmark.num_questions:,} questions, {files} of {len(benchmark.videos)} videos"
+    yield Finding("Benchmark", OK if files == len(benchmark.videos) else LACK, text)

@@ -39,7 +39,7 @@ def record_run(
     rows = read_predictions(folder / PREDICTIONS_FILE)
     tracker.summary(topic_scores(benchmark.name, score(rows)) | run_costs(result, inputs.captions))
     shown = chosen_rows(rows, QUESTIONS_SHOWN)
-    frames = _frames(benchmark, shown) if tracker.shows_films(is_public=benchmark.name == "demo") else {}
+    frames = _frames(benchmark, shown) if tracker.shows_frames(is_public=benchmark.name == "demo") else {}
     tracker.table(PREDICTIONS_TABLE, COLUMNS, [_table_row(row, frames.get(row.video_id)) for row in shown])
     _artefacts(tracker, result, folder, inputs, jobs)
 

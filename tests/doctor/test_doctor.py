@@ -1,4 +1,4 @@
-"""The doctor names what a study lacks, in one line each, and never shows a key."""
+"""The doctor reports what a study lacks, in one line each, and never shows a key."""
 
 import os
 import subprocess
@@ -31,35 +31,35 @@ def lacking(findings: list[Finding]) -> list[str]:
 def test_the_demo_lacks_nothing_because_it_makes_everything(tmp_path: Path) -> None:
     findings = examine_study(composed(tmp_path))
     assert lacking(findings) == []
-    assert any(finding.status == NOTE and "made on the way" in finding.text for finding in findings)
+    assert any(finding.status == NOTE and "made by the study" in finding.text for finding in findings)
 
 
-def test_a_real_study_is_told_every_part_that_it_lacks(tmp_path: Path) -> None:
+def test_every_missing_part_of_a_real_study_is_reported(tmp_path: Path) -> None:
     config = composed(
         tmp_path, "model=chat_univi_7b_v15", "benchmark=video_mme", "data=folder", "data.videos=/nowhere/clips",
         "data.captions=/nowhere/captions.csv",
     )  # fmt: skip
-    told = "\n".join(lacking(examine_study(config)))
+    reported = "\n".join(lacking(examine_study(config)))
     for part in ("/nowhere/clips", "/nowhere/captions.csv", "stage.align.sources", "llava_instruct", "video_mme"):
-        assert part in told
+        assert part in reported
 
 
 def test_a_scale_beyond_the_data_is_a_finding_and_not_a_crash(tmp_path: Path) -> None:
     assert any("9000k" in text for text in lacking(examine_study(composed(tmp_path, "data.scale=9000k"))))
 
 
-def test_weights_that_are_not_where_the_config_says_are_lacking(tmp_path: Path) -> None:
-    told = lacking(examine_study(composed(tmp_path, f"model.language_model={tmp_path / 'none'}")))
-    assert told and "model.language_model" in told[0]
+def test_weights_that_do_not_exist_are_reported(tmp_path: Path) -> None:
+    reported = lacking(examine_study(composed(tmp_path, f"model.language_model={tmp_path / 'none'}")))
+    assert reported and "model.language_model" in reported[0]
 
 
-def test_gpus_that_are_not_there_are_lacking(tmp_path: Path) -> None:
+def test_missing_gpus_are_reported(tmp_path: Path) -> None:
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    told = lacking(examine_machine(composed(tmp_path, "trainer=gpu")))
-    assert told and "trainer=cpu" in told[0]
+    reported = lacking(examine_machine(composed(tmp_path, "trainer=gpu")))
+    assert reported and "trainer=cpu" in reported[0]
 
 
 def test_the_command_shows_that_a_key_is_set_and_never_the_key(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.study.commands import overrides, run
 
 MISTAKES = {
     "data.scale=600k": "530,000",
-    "data.scale=abc": "data.scale='abc' is no scale",
+    "data.scale=abc": "data.scale='abc' is not a scale",
     "model=nope": "There is no model=nope: choose one of",
     "data.scal=1": "The config has no key 'data.scal'",
     "+data.foo=1": "The config has no key 'data.foo'",

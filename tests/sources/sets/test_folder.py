@@ -177,7 +177,7 @@ def test_mistakes_of_the_user_are_one_sentence(tmp_path: Path) -> None:
     for wrong, message in (
         ({"name": "../x"}, "names a folder"),
         ({"control": "none "}, "should be one of none, equal_steps, random"),
-        ({"scale": "many"}, "is no scale"),
+        ({"scale": "many"}, "is not a scale"),
         ({"captions_per_k": 0}, "should be at least 1"),
         ({"timeout_s": 0.0}, "should be positive"),
     ):
