@@ -48,7 +48,7 @@ def test_a_training_command_of_the_pages_has_a_plan(command: str, tmp_path: Path
     small = [] if re.search(OF_REAL_DATA, command) else SMALL_WORLD
     done = run([*filled(command, tmp_path), *small, *overrides(tmp_path), "dry_run=true"])
     assert done.returncode == (ExitCode.MISSING if "missing: " in done.stdout else ExitCode.OK), done.stderr
-    assert "Plan" in done.stdout
+    assert ("stage instruct" if "why=true" in command else "Plan") in done.stdout
 
 
 def test_every_other_command_is_one_that_a_test_runs() -> None:
@@ -82,6 +82,13 @@ def test_the_readme_names_every_guide() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     guides = [path.relative_to(ROOT) for path in (ROOT / "docs").glob("*.md")]
     assert [str(guide) for guide in guides if f"({guide})" not in readme] == []
+
+
+def test_the_architecture_page_has_every_folder_of_the_code() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "sg").rglob("__init__.py")} - {Path("sg")}
+    assert [str(folder) for folder in sorted(folders) if f"`{folder}`" not in text] == []
+    assert [name for name in re.findall(r"`(sg/[\w/]+)`", text) if not (ROOT / name).exists()] == []
 
 
 def test_every_setting_of_the_launchers_named_in_the_readme_exists() -> None:
