@@ -1,4 +1,4 @@
-"""Run the notebooks here and keep their outputs, without counts and times: `python notebooks/refresh.py`."""
+"""Run the notebooks in this folder and save their outputs, without counts and times: `python notebooks/refresh.py`."""
 
 import sys
 from pathlib import Path

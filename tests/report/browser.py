@@ -1,4 +1,4 @@
-"""Headless Chromium: what a page shows, what it says on its console, how it looks."""
+"""Headless Chromium: the content, the console messages and the picture of a page."""
 
 import contextlib
 import os
@@ -15,9 +15,9 @@ FLAGS = [f"--{name}" for name in ("headless", "no-sandbox", "disable-gpu", "hide
 
 
 def _run(page: Path, profile: Path, *flags: str) -> tuple[str, str]:
-    """What Chromium wrote to its two streams. One that never answers is ended with its helpers, and the test skipped.
+    """Return what Chromium wrote to stdout and stderr. If it hangs, its process group is killed and the test skipped.
 
-    The streams are files: the helpers of a Chromium that hangs would hold a pipe open for ever.
+    The streams are files, because the child processes of a Chromium that hangs would keep a pipe open for ever.
     """
     command = ["chromium", *FLAGS, f"--user-data-dir={profile}/chromium", "--virtual-time-budget=5000", *flags]
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
@@ -38,18 +38,18 @@ def _run(page: Path, profile: Path, *flags: str) -> tuple[str, str]:
 
 
 def page_text(page: Path, profile: Path) -> str:
-    """The page's HTML after its scripts have run."""
+    """Return the page's HTML after its scripts have run."""
     return _run(page, profile, "--dump-dom")[0]
 
 
 def console(page: Path, profile: Path) -> list[str]:
-    """What the page wrote to its console: refused files, errors of scripts."""
+    """Return the messages on the page's console: refused files, errors of scripts."""
     _, said = _run(page, profile, "--enable-logging=stderr", f"--screenshot={profile}/page.png")
     return [line for line in said.splitlines() if "CONSOLE" in line]
 
 
 def screenshot(page: Path, profile: Path, width: int, height: int, dark: bool = False) -> Path:
-    """A picture of the top of the page at this window size."""
+    """Take a screenshot of the top of the page at this window size."""
     picture = profile / f"{page.stem}-{width}{'-dark' if dark else ''}.png"
     scheme = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
     _run(page, profile, f"--window-size={width},{height}", f"--screenshot={picture}", *scheme)

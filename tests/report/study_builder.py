@@ -1,4 +1,4 @@
-"""Writes synthetic study folders: answers drawn from a model of questions and gains, in the real file formats."""
+"""Builders of synthetic study folders: answers drawn from a model of questions and gains, in the real file formats."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ LETTERS = np.array(list("ABCD"))
 
 @dataclass
 class World:
-    """A benchmark of `videos` videos with three questions each and arms that answer it."""
+    """A benchmark of `videos` videos with three questions each, and the runs that answer it."""
 
     folder: Path
     videos: int = 90
@@ -136,7 +136,7 @@ def write_study(
 
 
 def write_corpus(folder: Path, videos: int = 24) -> dict[str, str]:
-    """A corpus with films, captions and a merge forest; one film is missing, one is damaged, one caption is hostile.
+    """Write videos, captions and a merge forest; one video file is missing, one is damaged, one caption is hostile.
 
     Returns the `inputs` of a run: name -> path.
     """
@@ -151,7 +151,7 @@ def write_corpus(folder: Path, videos: int = 24) -> dict[str, str]:
         for step in range(12):
             frames[step, 8:24, 4 * step : 4 * step + 14] = np.array([60 + 8 * number, 250 - 9 * number, 120])
         write_video(folder / "videos" / f"{name}.mp4", frames, fps=4)
-    (folder / "videos" / f"{ids[1]}.mp4").write_bytes(b"not a film")
+    (folder / "videos" / f"{ids[1]}.mp4").write_bytes(b"not a video")
     write_manifest(folder / "manifest.parquet", [VideoRecord(name, "test", f"{name}.mp4") for name in ids])
     captions = [CaptionRecord(name, f"A square moves, <script>alert({name!r})</script>.") for name in ids]
     write_captions(folder / "captions.parquet", captions)

@@ -68,7 +68,7 @@ def test_a_study_where_everything_failed_is_still_reported(tmp_path: Path) -> No
     assert "Clusters of the core" not in found.page.read_text()
 
 
-def test_the_summary_run_holds_the_curve_and_the_final_values(summary: Summary, tmp_path: Path) -> None:
+def test_the_summary_run_contains_the_curve_and_the_final_values(summary: Summary, tmp_path: Path) -> None:
     with Tracker(
         LoggerConfig(kind="csv"), tmp_path, name="report", group="demo", job_type="report", settings={}
     ) as tracker:

@@ -134,7 +134,7 @@ def tasks_figure(topics: Sequence[TopicRow]) -> "Figure":
                     colour = PALE if abs(value) > 0.7 * limit else DARK
                     panel.text(across, down, signed(float(value)), ha="center", va="center", fontsize=7.5, color=colour)
             panel.set_xticks(range(len(arms)), [label.split(" ")[0] for _, label in arms])
-            panel.set_xlabel("captions")
+            panel.set_xlabel("number of captions")
             panel.set_title(SETTING_TITLES[setting])
             panel.grid(visible=False)
         counts = {row.name: row.questions for row in rows}

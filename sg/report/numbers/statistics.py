@@ -101,15 +101,6 @@ class CochranQ:
 
 def wilson_interval(correct: int, questions: int, level: float = LEVEL) -> Interval:
     """Return Wilson's interval of the proportion `correct` / `questions`."""
-    return _proportion_interval(correct, questions, level, "wilson")
-
-
-def clopper_pearson_interval(correct: int, questions: int, level: float = LEVEL) -> Interval:
-    """Return Clopper and Pearson's exact interval, whose coverage is never below `level`."""
-    return _proportion_interval(correct, questions, level, "beta")
-
-
-def _proportion_interval(correct: int, questions: int, level: float, method: str) -> Interval:
     from statsmodels.stats.proportion import proportion_confint
 
     if not 0 <= correct <= questions or questions == 0:
@@ -117,7 +108,7 @@ def _proportion_interval(correct: int, questions: int, level: float, method: str
             f"{correct} of {questions} questions is not a proportion: expected at least one question and no more "
             "right answers than questions."
         )
-    low, high = proportion_confint(correct, questions, alpha=1 - level, method=method)
+    low, high = proportion_confint(correct, questions, alpha=1 - level, method="wilson")
     return Interval(max(0.0, float(low)), min(1.0, float(high)))
 
 

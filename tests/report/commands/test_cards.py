@@ -58,7 +58,7 @@ def test_hostile_text_is_text_in_a_card(study: Study, tmp_path: Path) -> None:
     assert HOSTILE not in card and "&lt;script&gt;alert(1)&lt;/script&gt;" in card
 
 
-def test_the_model_card_may_be_of_any_finished_run(study: Study, tmp_path: Path) -> None:
+def test_the_model_card_can_describe_any_finished_run(study: Study, tmp_path: Path) -> None:
     name = next(run.run for run in study.runs if run.scale == 50_000 and run.control is None)
     write_cards(study, tmp_path, name)
     assert "trained on 50k captions" in (tmp_path / MODEL_CARD).read_text()

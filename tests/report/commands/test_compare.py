@@ -47,7 +47,7 @@ def official(path: Path, rows: list[Prediction]) -> Path:
     return path
 
 
-def test_two_files_give_the_golden_difference_counts_and_tests(tmp_path: Path) -> None:
+def test_two_files_have_the_golden_difference_counts_and_tests(tmp_path: Path) -> None:
     base, new = write(tmp_path / "a.jsonl", answers(PAIR["A"])), write(tmp_path / "b.jsonl", answers(PAIR["B"]))
     text, expected = compare_text([base, new]), PAIR["expected"]["paired"]
     low, high = (100 * value for value in expected["cluster_ci95"])
@@ -58,7 +58,7 @@ def test_two_files_give_the_golden_difference_counts_and_tests(tmp_path: Path) -
     assert "2,700 questions, 900 videos" in text
 
 
-def test_our_file_and_an_official_one_of_the_same_answers_compare_alike(tmp_path: Path) -> None:
+def test_our_file_and_an_official_one_of_the_same_answers_compare_equally(tmp_path: Path) -> None:
     base = write(tmp_path / "a.jsonl", answers(PAIR["A"]))
     ours, theirs = write(tmp_path / "b.jsonl", answers(PAIR["B"])), official(tmp_path / "b.json", answers(PAIR["B"]))
     assert compare_text([base, ours]) == compare_text([base, theirs]).replace("b.json ", "b.jsonl ").replace(
@@ -66,7 +66,7 @@ def test_our_file_and_an_official_one_of_the_same_answers_compare_alike(tmp_path
     )
 
 
-def test_files_of_both_settings_are_adjusted_together_and_three_files_tested_jointly(tmp_path: Path) -> None:
+def test_comparisons_of_both_settings_are_corrected_together_and_three_files_tested_jointly(tmp_path: Path) -> None:
     marks = [PAIR["A"][:300], PAIR["B"][:300], PAIR["A"][300:600]]
     files = [
         write(tmp_path / f"{at}.jsonl", answers(mark), answers(mark[::-1], "with_subtitles"), answers(mark, "no_video"))
@@ -79,7 +79,7 @@ def test_files_of_both_settings_are_adjusted_together_and_three_files_tested_joi
     assert not any("no video" in line for line in family)
 
 
-def test_questions_that_only_one_file_holds_are_left_out_and_silence_is_no_answer(tmp_path: Path) -> None:
+def test_questions_of_one_file_only_and_unanswered_questions_are_left_out(tmp_path: Path) -> None:
     base = write(tmp_path / "a.jsonl", answers("10" * 30))
     new = write(tmp_path / "b.jsonl", answers("1-" * 15))
     text = compare_text([base, new])
@@ -100,7 +100,7 @@ def test_files_that_cannot_be_compared_are_refused_in_one_sentence(tmp_path: Pat
         compare_text([base, write(tmp_path / "c.jsonl", answers("---"))])
 
 
-def test_the_command_compares_and_says_a_mistake_in_one_sentence(tmp_path: Path) -> None:
+def test_the_command_compares_and_reports_a_mistake_in_one_sentence(tmp_path: Path) -> None:
     base, new = write(tmp_path / "a.jsonl", answers("10" * 30)), write(tmp_path / "b.jsonl", answers("11" * 30))
     command = [sys.executable, "-m", "sg.report", "compare"]
     done = subprocess.run([*command, base, new], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -109,7 +109,7 @@ def test_the_command_compares_and_says_a_mistake_in_one_sentence(tmp_path: Path)
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
 
 
-def test_the_published_differences_have_the_p_values_that_the_study_leaves_possible() -> None:
+def test_the_published_differences_have_the_reference_p_values() -> None:
     # `docs/reference/video_mme.md`, section 6, d = .22 and .10, overall
     found = {(d.setting, d.scale): d.p for d in published_deltas(read_published(), 0.22) if d.bucket == "overall"}
     assert [round(p, 3) for p in found.values()] == [
@@ -120,7 +120,7 @@ def test_the_published_differences_have_the_p_values_that_the_study_leaves_possi
     assert round(less["without_subtitles", 100_000], 3) == 0.001
 
 
-def test_the_verdict_on_the_published_study_is_the_one_its_numbers_carry() -> None:
+def test_the_claims_of_the_published_study_are_checked_against_its_numbers() -> None:
     text = published_text()
     for piece in (
         "Of 40 differences from no captions, 5 have p < .05 without correction, 0 after Holm and 0 after "

@@ -35,7 +35,7 @@ def test_the_largest_the_least_similar_and_random_clusters_are_shown_once_each(
     assert "6 of the 8 clusters" in gallery.note
 
 
-def test_a_cluster_begins_with_its_survivor_then_the_nearest_and_the_farthest(gallery: ContactSheets) -> None:
+def test_a_cluster_shows_its_survivor_then_the_most_and_the_least_similar(gallery: ContactSheets) -> None:
     cluster = gallery.clusters[0]
     assert cluster.members[0].video_id == cluster.survivor
     assert cluster.members[0].note == "stays in the core"
@@ -50,7 +50,7 @@ def test_a_member_is_a_grid_of_nine_frames(gallery: ContactSheets) -> None:
     assert member.picture.startswith("data:image/jpeg;base64,")
 
 
-def test_films_that_are_missing_or_damaged_become_tiles_with_a_reason(inputs: StudyInputs) -> None:
+def test_missing_and_damaged_videos_become_tiles_with_a_reason(inputs: StudyInputs) -> None:
     everything = build_contact_sheets(inputs, core_size=8, per_kind=8, num_members=24)
     tiles = {
         member.video_id: member.reason
@@ -69,7 +69,7 @@ def test_sheets_are_pngs_with_the_members_side_by_side(tmp_path: Path, gallery: 
     assert sheets[0].stat().st_size < 1_000_000
 
 
-def test_the_same_gallery_comes_out_twice(gallery: ContactSheets, inputs: StudyInputs) -> None:
+def test_the_same_inputs_give_the_same_contact_sheets(gallery: ContactSheets, inputs: StudyInputs) -> None:
     assert build_contact_sheets(inputs, core_size=8, per_kind=2, num_members=4) == gallery
 
 

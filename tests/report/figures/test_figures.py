@@ -80,7 +80,7 @@ def test_published_points_are_drawn_for_video_mme(tmp_path: Path) -> None:
     assert "published" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_figures_inside_a_page_take_its_colours_and_ids_of_their_own(tmp_path: Path, summary: Summary) -> None:
+def test_figures_inside_a_page_use_its_colours_and_unique_ids(tmp_path: Path, summary: Summary) -> None:
     svg = page_svg(draw_all(summary, tmp_path)["scaling"][1], "scaling")
     assert svg.startswith("<svg") and "currentColor" in svg and "#0072b2" not in svg
     assert 'id="scaling-' in svg and "url(#scaling-" in svg

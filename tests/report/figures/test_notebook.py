@@ -18,7 +18,7 @@ PICTURES = {"benchmark": 3, "captions": 2, "clusters": 4, "scaling": 3}
 
 
 def _texts(notebook: Any) -> list[str]:
-    """What a reader sees of the outputs, pictures left out: fonts may draw them a little differently elsewhere."""
+    """The Markdown outputs. Pictures are left out, because fonts differ slightly between machines."""
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     return [output.data["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {})]
 
@@ -40,7 +40,7 @@ def test_the_committed_outputs_are_those_of_the_code(
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_notebook_holds_no_logic_of_its_own(name: str) -> None:
+def test_a_notebook_contains_no_logic(name: str) -> None:
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     assert len(code.splitlines()) < 30
@@ -51,7 +51,7 @@ def test_every_notebook_is_tested() -> None:
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(PICTURES)
 
 
-def test_what_a_source_does_not_tell_is_said_in_a_sentence() -> None:
+def test_a_source_without_numbers_shows_a_sentence() -> None:
     published = load_summary(source_path(PUBLISHED))
     assert "no numbers" in show("tasks", published).data and "no numbers" in show("costs", published).data
     assert "no numbers" in show("map", CorpusNumbers()).data

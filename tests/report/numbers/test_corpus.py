@@ -13,14 +13,14 @@ from sg.report.figures.corpus import draw_corpus
 from sg.report.numbers.clusters import StudyInputs
 from sg.report.numbers.corpus import CorpusNumbers, MapPoint, describe_corpus, read_corpus, write_corpus
 
-from ..study_builder import write_corpus as write_films
+from ..study_builder import write_corpus as write_files
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> StudyInputs:
-    """Twenty-four videos of two sources; those of "long" have twice as many words, each of its own."""
+    """Twenty-four videos of two sources; captions of "long" have more words, each with a word of its own."""
     folder = tmp_path_factory.mktemp("corpus")
-    paths = {name: Path(path) for name, path in write_films(folder).items()}
+    paths = {name: Path(path) for name, path in write_files(folder).items()}
     ids = read_forest(paths["forest"]).video_ids
     source = {name: "long" if place % 2 else "short" for place, name in enumerate(ids)}
     write_manifest(paths["manifest"], [VideoRecord(name, source[name], f"{name}.mp4") for name in ids])
@@ -52,7 +52,7 @@ def test_cluster_sizes_add_up_to_the_core_and_the_whole_corpus_is_left_out(
     assert core.cut == read_forest(inputs.forest).cut_similarity(8)
 
 
-def test_what_curation_wrote_is_read(corpus: CorpusNumbers, inputs: StudyInputs) -> None:
+def test_statistics_of_curation_are_read(corpus: CorpusNumbers, inputs: StudyInputs) -> None:
     file = inputs.forest.parent / "statistics.json"
     points = {"note": "two axes", "points": [[0.1, 0.2, 8], [0.3, 0.4, 0]]}
     cores = [{"size": 8, "clusters": {"histogram": [[1, 5], [2, 3]]}}]
@@ -64,7 +64,7 @@ def test_what_curation_wrote_is_read(corpus: CorpusNumbers, inputs: StudyInputs)
     assert found.points == [MapPoint(0.1, 0.2, 8), MapPoint(0.3, 0.4, 0)] and found.map_note == "two axes"
 
 
-def test_a_corpus_comes_back_from_its_file(corpus: CorpusNumbers, tmp_path: Path) -> None:
+def test_a_corpus_is_read_back_as_it_was_written(corpus: CorpusNumbers, tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus.json", corpus)
     assert read_corpus(tmp_path) == corpus
     with pytest.raises(MissingInputError, match=r"corpus\.json"):

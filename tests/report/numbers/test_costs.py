@@ -11,7 +11,7 @@ from sg.report.pages.exports import costs_csv, topics_csv
 from sg.report.wording import hours_text
 
 
-def test_hours_count_every_device() -> None:
+def test_device_hours_count_every_device() -> None:
     hours = device_hours({"align": 1800, "caption": 3600}, 900, {"accelerator": "gpu", "devices": 8})
     assert (hours.device, hours.stages, hours.evaluate, hours.total) == ("gpu", {"align": 4, "caption": 8}, 2, 14)
 
@@ -51,7 +51,7 @@ def test_dollars_are_drawn_only_where_there_are_prices(summary: Summary, tmp_pat
     assert len(costs_figure(priced).axes) == 2
 
 
-def test_the_heat_map_has_a_panel_a_setting(summary: Summary) -> None:
+def test_the_heat_map_has_one_panel_per_setting(summary: Summary) -> None:
     assert [axes.get_title(loc="left") for axes in tasks_figure(summary.topics).axes] == [
         "Without subtitles",
         "With subtitles",
@@ -59,5 +59,5 @@ def test_the_heat_map_has_a_panel_a_setting(summary: Summary) -> None:
 
 
 @pytest.mark.parametrize(("hours", "text"), [(0.001, "3.6 s"), (0.5, "30 min"), (2.5, "2.5 h"), (1240, "1,240 h")])
-def test_hours_are_written_in_a_unit_that_fits(hours: float, text: str) -> None:
+def test_hours_are_written_in_a_fitting_unit(hours: float, text: str) -> None:
     assert hours_text(hours) == text

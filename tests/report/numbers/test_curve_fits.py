@@ -66,8 +66,6 @@ def test_too_few_points_for_a_correction_give_an_infinite_aicc() -> None:
         ([0, 50, 100], [0.01, 0.01, 0.0], "positive standard errors"),
     ],
 )
-def test_points_that_no_curve_can_go_through_are_refused(
-    scales: list[float], errors: list[float], message: str
-) -> None:
+def test_points_that_cannot_be_fitted_are_refused(scales: list[float], errors: list[float], message: str) -> None:
     with pytest.raises(DataError, match=message):
         fit_curves(scales, [0.4] * len(scales), errors)

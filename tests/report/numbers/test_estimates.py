@@ -47,12 +47,12 @@ def test_an_unanswered_question_leaves_numerator_and_denominator() -> None:
     assert accuracy(_sample(answers, np.array([0, 0, 0, 1, 1, 1]))).value == pytest.approx(75.0)
 
 
-def test_without_any_answer_there_is_no_sample() -> None:
+def test_without_any_answer_there_is_no_score() -> None:
     assert arm_score(np.full((1, 6), np.nan), np.zeros(6, dtype=int)) is None
     assert arm_score(np.empty((0, 6)), np.zeros(6, dtype=int)) is None
 
 
-def test_identical_answers_differ_by_nothing() -> None:
+def test_identical_answers_have_difference_zero() -> None:
     answers = _sample(_answers(3))
     same = difference(answers, answers)
     assert (same.value, same.low, same.high, same.p) == (0, 0, 0, 1)
@@ -63,7 +63,7 @@ def test_the_joint_test_of_two_arms_is_the_test_of_their_difference() -> None:
     assert joint_p([first, second]) == pytest.approx(difference(second, first).p)
 
 
-def test_the_joint_test_sees_one_arm_that_stands_out() -> None:
+def test_the_joint_test_detects_one_different_arm() -> None:
     arms = [_sample(_answers(1, level)) for level in (0.4, 0.41, 0.7)]
     alike = [_sample(_answers(seed, 0.5)) for seed in (1, 1, 1)]
     found, none = joint_p(arms), joint_p(alike)
@@ -72,7 +72,7 @@ def test_the_joint_test_sees_one_arm_that_stands_out() -> None:
     assert joint_p(arms[:1]) is None
 
 
-def test_the_interval_covers_the_truth_when_questions_of_a_video_go_together() -> None:
+def test_the_interval_covers_the_truth_when_questions_of_a_video_are_correlated() -> None:
     generator = np.random.default_rng(0)
     videos = np.repeat(np.arange(100), 3)
     covered = 0
@@ -84,7 +84,7 @@ def test_the_interval_covers_the_truth_when_questions_of_a_video_go_together() -
     assert 0.91 <= covered / 300 <= 0.985  # 95 % +- 3 standard errors of 300 draws
 
 
-def test_one_video_tells_nothing() -> None:
+def test_one_video_has_the_widest_interval() -> None:
     only = difference(
         _sample(np.ones((1, 3)), np.zeros(3, dtype=int)), _sample(np.zeros((1, 3)), np.zeros(3, dtype=int))
     )

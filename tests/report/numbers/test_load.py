@@ -36,7 +36,7 @@ def test_a_constant_describes_the_published_means_about_as_well_as_a_step() -> N
     assert gaps == pytest.approx([0.8, 1.9], abs=0.05)  # `docs/reference/video_mme.md`, section 6
 
 
-def test_the_published_study_is_read_with_care() -> None:
+def test_the_verdict_on_the_published_study_claims_no_effect() -> None:
     conclusion = conclude(load_summary("published"))
     assert conclusion.tone == "unclear"
     assert conclusion.verdict.startswith("No effect of caption training is resolved")
@@ -49,6 +49,6 @@ def test_a_committed_summary_and_a_folder_of_runs_are_loaded_alike(tmp_path: Pat
     assert load_summary(tmp_path / "study").study == "study"
 
 
-def test_nothing_to_load_says_so(tmp_path: Path) -> None:
+def test_a_missing_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError):
         load_summary(tmp_path / "nothing")

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from sg.artefacts.predictions import BUCKETS
+from sg.artefacts.result import CONTROLS
 from sg.report.numbers.comparisons import partner
+from sg.report.numbers.controls import CAPTIONS, CONTROL_KINDS, STEPS
 from sg.report.numbers.measure import measure
 from sg.report.numbers.statistics import clustered_difference, holm
 from sg.report.numbers.study import Study, read_study
@@ -60,7 +62,7 @@ def test_holm_covers_every_headline_scale_in_both_settings_and_nothing_else(summ
     assert {cell.p_holm for cell in others} == {None}
 
 
-def test_a_control_is_set_beside_the_arm_it_answers_to(summary: Summary) -> None:
+def test_a_control_is_compared_with_its_headline_arm(summary: Summary) -> None:
     pairs = {(row.kind, row.headline, row.control) for row in summary.controls}
     assert pairs == {("equal_steps", "530k", "50k/equal_steps"), ("random", "100k", "100k/random")}
     for row in summary.controls:
@@ -68,7 +70,7 @@ def test_a_control_is_set_beside_the_arm_it_answers_to(summary: Summary) -> None
         assert row.difference.value == pytest.approx(row.headline_gain.value - row.control_gain.value)
 
 
-def test_the_equal_step_control_answers_to_the_arm_with_as_many_steps(study: Study) -> None:
+def test_the_equal_step_control_is_compared_with_the_arm_with_as_many_steps(study: Study) -> None:
     control = study.controls[0]
     shorter = replace(control, runs=tuple(replace(run, steps={"caption": 130}) for run in control.runs))
     found = partner(study, shorter)
@@ -82,14 +84,14 @@ def test_probes_are_measured_against_chance_and_against_the_right_video(summary:
     assert last.drop is not None and last.drop.is_positive
 
 
-def test_a_probe_above_chance_is_seen(tmp_path: Path) -> None:
+def test_a_probe_above_chance_is_detected(tmp_path: Path) -> None:
     path = World(tmp_path / "study", videos=60).run(50_000, gain=3.0) / "predictions.jsonl"
     answers = [line for line in path.read_text().splitlines() if "without_subtitles" in line]
     path.write_text("".join(line.replace("without_subtitles", "zeroed_video") + "\n" for line in answers))
     assert not measure(read_study(tmp_path / "study")).probes[0].at_chance
 
 
-def test_letters_are_counted_with_those_that_were_not_given(tmp_path: Path) -> None:
+def test_unreadable_answers_are_counted_as_a_letter_of_their_own(tmp_path: Path) -> None:
     World(tmp_path / "study", videos=60, silent=0.5).run(0)
     row = measure(read_study(tmp_path / "study")).letters[0]
     assert list(row.shares) == ["A", "B", "C", "D", "none"]
@@ -97,7 +99,7 @@ def test_letters_are_counted_with_those_that_were_not_given(tmp_path: Path) -> N
     assert sum(row.shares.values()) == pytest.approx(100)
 
 
-def test_published_numbers_stand_beside_video_mme_only(tmp_path: Path, summary: Summary) -> None:
+def test_published_numbers_are_shown_for_video_mme_only(tmp_path: Path, summary: Summary) -> None:
     world = World(tmp_path / "study", videos=9, benchmark="video_mme")
     world.run(0)
     world.run(50_000)
@@ -167,3 +169,8 @@ def test_blind_answers_are_a_leak_probe_and_shuffled_options_a_note(tmp_path: Pa
     (note,) = summary.notes
     assert "shuffled options, the accuracy of 530k" in note and "0.0 [0.0, 0.0] points" in note
     assert "No video" in terminal_text(summary, conclude(summary))
+
+
+def test_every_control_of_a_run_has_a_kind_that_names_what_it_holds_fixed() -> None:
+    assert tuple(CONTROL_KINDS) == CONTROLS
+    assert {kind.fixed for kind in CONTROL_KINDS.values()} == {STEPS, CAPTIONS}

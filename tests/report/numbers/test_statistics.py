@@ -79,18 +79,16 @@ def test_videos_may_have_different_numbers_of_questions() -> None:
     assert found.bootstrap.low <= found.difference <= found.bootstrap.high
 
 
-def test_one_video_tells_nothing_about_a_difference() -> None:
+def test_one_video_has_no_interval_of_a_difference() -> None:
     found = statistics.clustered_difference([1, 0, 1], ["a", "a", "a"])
     assert math.isnan(found.p)
     assert math.isnan(found.interval.low)
 
 
 @pytest.mark.parametrize("item", GOLDEN["intervals"], ids=lambda item: f"{item['correct']}_of_{item['n']}")
-def test_intervals_at_the_edges_are_the_golden_ones(item: dict[str, Any]) -> None:
+def test_intervals_at_the_edges_equal_the_golden_ones(item: dict[str, Any]) -> None:
     wilson = statistics.wilson_interval(item["correct"], item["n"])
-    exact = statistics.clopper_pearson_interval(item["correct"], item["n"])
     assert [wilson.low, wilson.high] == close(item["wilson95"], abs=1e-12)
-    assert [exact.low, exact.high] == close(item["clopper_pearson95"], abs=1e-12)
 
 
 @pytest.mark.parametrize("item", GOLDEN["multiple_tests"])
@@ -98,7 +96,7 @@ def test_holm_adjusts_as_the_golden_list_does(item: dict[str, Any]) -> None:
     assert statistics.holm(item["p"]) == close(item["holm"], abs=1e-12)
 
 
-def test_holm_of_nothing_is_nothing() -> None:
+def test_holm_of_an_empty_list_is_empty() -> None:
     assert statistics.holm([]) == []
 
 
@@ -114,12 +112,12 @@ def test_runs_that_agree_on_every_question_show_no_effect_of_scale() -> None:
 
 
 @pytest.mark.parametrize(("discordance", "points"), [(0.10, 1.7), (0.15, 2.1), (0.22, 2.5), (0.30, 3.0)])
-def test_the_smallest_effect_that_can_be_found_is_the_published_one(discordance: float, points: float) -> None:
+def test_the_minimum_detectable_effect_is_the_reference_one(discordance: float, points: float) -> None:
     error = statistics.paired_standard_error(discordance, 2700)
     assert round(100 * statistics.minimum_detectable_effect(error), 1) == points
 
 
-def test_means_over_seeds_are_no_answers_for_mcnemar() -> None:
+def test_mcnemar_refuses_means_over_seeds() -> None:
     with pytest.raises(DataError, match="not means over seeds"):
         statistics.mcnemar([0.5, 1], [0, 1], ["a", "b"])
 

@@ -66,7 +66,7 @@ def test_a_second_run_of_the_same_scale_and_seed_is_left_out_and_noted(tmp_path:
     assert "a first one" in study.notes[0]
 
 
-def test_unanswered_questions_are_not_wrong_ones(tmp_path: Path) -> None:
+def test_unanswered_questions_are_not_counted_as_wrong(tmp_path: Path) -> None:
     world = World(tmp_path / "study", videos=30, silent=0.3)
     world.run(0)
     correct = read_study(tmp_path / "study").headline[0].correct["without_subtitles"]
@@ -101,7 +101,7 @@ def test_a_question_with_two_right_answers_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
-def test_an_empty_or_missing_folder_says_what_to_do(tmp_path: Path, make: object) -> None:
+def test_an_empty_or_missing_folder_is_refused_with_the_next_command(tmp_path: Path, make: object) -> None:
     make(tmp_path / "study")  # type: ignore[operator]
     with pytest.raises(MissingInputError, match="study"):
         read_study(tmp_path / "study")

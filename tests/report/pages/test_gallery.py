@@ -1,4 +1,4 @@
-"""The gallery of all clusters: files that open from disk, everything from data shown as text."""
+"""The gallery of all clusters: files that open from disk; all data is shown as text."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def folder(inputs: StudyInputs, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def argument(script: str) -> object:
-    """The value that a data file of the gallery hands over."""
+    """The value that a data file of the gallery passes to the page."""
     found = re.search(r"JSON\.parse\((.*)\)\);", script, flags=re.DOTALL)
     assert found
     return json.loads(json.loads(found[1]))
@@ -47,7 +47,7 @@ def test_the_index_lists_every_cluster_the_largest_first(folder: Path, inputs: S
     assert len(index["pictures"]) == 4
 
 
-def test_captions_come_in_files_of_their_own(folder: Path) -> None:
+def test_captions_are_in_separate_files(folder: Path) -> None:
     members = argument((folder / "members" / "000.js").read_text())
     assert isinstance(members, list) and len(members) == 8
     video, note, caption = members[0][0]
@@ -59,13 +59,13 @@ def test_no_data_file_can_end_a_script(folder: Path) -> None:
     assert texts and not any("<" in text for text in texts)
 
 
-def test_a_film_that_cannot_be_shown_does_not_spoil_its_cluster(inputs: StudyInputs, tmp_path: Path) -> None:
+def test_an_unreadable_video_does_not_prevent_the_picture_of_its_cluster(inputs: StudyInputs, tmp_path: Path) -> None:
     everything = write_gallery(tmp_path, inputs, core_size=8, members=24, pictures=None)
     assert everything.pictures == 8
     assert Image.open(picture_path(tmp_path, 0)).height <= 144
 
 
-def test_pictures_that_are_there_are_kept_until_the_clusters_change(inputs: StudyInputs, tmp_path: Path) -> None:
+def test_existing_pictures_are_kept_until_the_clusters_change(inputs: StudyInputs, tmp_path: Path) -> None:
     write_gallery(tmp_path, inputs, core_size=8, members=2, pictures=2)
     drawn = sorted((tmp_path / "pictures").rglob("*.jpg"))
     drawn[0].write_bytes(b"kept")
@@ -75,7 +75,7 @@ def test_pictures_that_are_there_are_kept_until_the_clusters_change(inputs: Stud
     assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 1
 
 
-def test_words_that_set_a_cluster_apart_come_first() -> None:
+def test_distinctive_words_of_a_cluster_come_first() -> None:
     parent = np.array([2, 3, -1, -1])
     similarity = np.array([0.9, 0.8, np.nan, np.nan], dtype=np.float32)
     forest = Forest(list("abcd"), parent, similarity, np.array([0, 0, -2, -2]), subtree_sizes(parent), similarity)

@@ -60,7 +60,7 @@ def test_the_page_needs_no_network(html: str) -> None:
     assert "@import" not in html and not re.search(r"url\((?!#)", html)
 
 
-def test_ids_of_the_figures_do_not_meet(html: str) -> None:
+def test_ids_of_two_figures_are_different(html: str) -> None:
     glyphs = re.findall(r'\bid="([^"]+)"', html)
     scaling = {name for name in glyphs if name.startswith("scaling-")}
     assert scaling and scaling.isdisjoint(name for name in glyphs if name.startswith("durations-"))
@@ -72,14 +72,14 @@ def test_every_reference_inside_the_page_has_its_target(html: str) -> None:
     assert references <= targets
 
 
-def test_the_page_holds_what_repeats_the_study(html: str, summary: Summary) -> None:
+def test_the_page_contains_commands_fingerprints_and_versions(html: str, summary: Summary) -> None:
     assert "python train.py" in html
     for run in summary.runs:
         assert all(key in html for key in run.fingerprints.values())
     assert "torch 2.13.0" in html
 
 
-def test_a_study_of_failures_still_has_a_page(tmp_path: Path, summary: Summary) -> None:
+def test_a_study_of_failed_runs_has_a_page(tmp_path: Path, summary: Summary) -> None:
     failed = [replace(run, status="failed", reason="no disk", scores={}) for run in summary.runs]
     empty = replace(summary, tables=[], controls=[], probes=[], letters=[], runs=failed)
     page = write_page(tmp_path, empty, conclude(empty), {}, None, [])
@@ -88,7 +88,7 @@ def test_a_study_of_failures_still_has_a_page(tmp_path: Path, summary: Summary) 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-def test_the_page_opens_in_a_browser_without_a_complaint(tmp_path: Path, html: str) -> None:
+def test_the_page_opens_in_a_browser_without_an_error(tmp_path: Path, html: str) -> None:
     (tmp_path / "index.html").write_text(html)
     assert console(tmp_path / "index.html", tmp_path) == []
     light, dark, phone = (

@@ -20,7 +20,7 @@ def test_the_terminal_text_fits_its_lines_and_holds_both_tables(summary: Summary
     assert "1 seed failed: CUDA out of memory" in text
 
 
-def test_columns_of_the_terminal_tables_never_touch(summary: Summary) -> None:
+def test_columns_of_the_terminal_tables_never_join(summary: Summary) -> None:
     wide = Estimate(-12.34, -15.67, -10.01, 1.0, 0.001)
     cells = {name: replace(cell, delta=wide, p_holm=0.01) for name, cell in summary.tables[0].rows[1].cells.items()}
     table = replace(summary.tables[0], rows=[replace(summary.tables[0].rows[1], cells=cells)])
@@ -35,7 +35,7 @@ def test_a_cell_shows_the_spread_only_for_several_seeds() -> None:
     assert cell_score(Cell()) == "–"
 
 
-def test_the_star_stands_for_what_holds_after_holm() -> None:
+def test_the_star_marks_differences_significant_after_holm() -> None:
     delta = Estimate(9.02, 6.6, 11.5, 1.2, 0.0001)
     assert cell_delta(Cell(delta=delta, p_holm=0.01)) == "+9.0 [+6.6, +11.5]*"
     assert cell_delta(Cell(delta=delta, p_holm=0.2)) == "+9.0 [+6.6, +11.5]"
@@ -76,11 +76,11 @@ def test_markdown_tables_have_as_many_cells_as_columns(summary: Summary) -> None
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.04, "0.0"), (-0.04, "0.0"), (1.25, "+1.2"), (-3.06, "-3.1")])
-def test_signs_are_written_only_where_there_is_something(value: float, text: str) -> None:
+def test_a_value_that_rounds_to_zero_has_no_sign(value: float, text: str) -> None:
     assert signed(value) == text
 
 
-def test_numbers_read_well() -> None:
+def test_numbers_are_written_with_their_unit() -> None:
     assert p_text(0.0004) == "p < .001"
     assert p_text(0.045) == "p = .045"
     assert p_text(1.0) == "p = 1.000"

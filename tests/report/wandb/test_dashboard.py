@@ -20,7 +20,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 @pytest.fixture(scope="module")
 def logged(summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study folder with what a report and a training run log; W&B offline for the report."""
+    """A study folder with the logs of a report and of a training run; W&B is offline for the report."""
     folder = tmp_path_factory.mktemp("runs") / "demo_scaling"
     figures = draw_all(summary, folder / "report" / "figures")
     groups = [CaptionGroup("source", HOSTILE, 3, 3, [1.0, 1, 1, 1, 1], 3)]
@@ -56,7 +56,7 @@ def test_every_planned_section_has_panels_of_known_kinds() -> None:
     assert {panel.kind for section in sections for panel in section.panels} >= {MEDIA, TABLE}
 
 
-def test_the_specification_holds_every_key_and_the_verdict(logged: Path, summary: Summary, tmp_path: Path) -> None:
+def test_the_specification_contains_every_key_and_the_verdict(logged: Path, summary: Summary, tmp_path: Path) -> None:
     sections = build_sections(logged, "demo")
     workspace = build_workspace(sections, summary.study, "sharegemini", NOBODY)
     report = build_report(sections, summary, "sharegemini", NOBODY)
