@@ -1,8 +1,8 @@
-"""Does a study of the demo world show what it has to show? Prints each demand with what was measured.
+"""Checks the results of a study of the demo world against its requirements, and prints each with the measured value.
 
     python benchmarks/demo/bar.py runs/demo_scaling-<hash>
 
-The demands stand in `experiments/demo_scaling/README.md`. Exit code 1 when one of them is not met.
+The requirements are in `experiments/demo_scaling/README.md`. The exit code is 1 where one of them is not met.
 """
 
 import sys
@@ -18,7 +18,7 @@ from sg.report.numbers.statistics import mcnemar
 from sg.report.numbers.study import Arm, Study, read_study
 
 Demand = tuple[str, str, bool | None]
-"""What is asked, what was measured, whether it is met; None for a number that is shown for information."""
+"""Requirement, measured value, whether it is met; None for a value that is shown for information."""
 
 
 def gains(study: Study, baseline: Arm, largest: Arm) -> Iterator[Demand]:
@@ -80,7 +80,7 @@ def controls(study: Study, largest: Arm) -> Iterator[Demand]:
 
 
 def main(folder: Path) -> int:
-    """Print the demands; the number that are not met."""
+    """Print the requirements; returns the number of those that are not met."""
     study = read_study(folder)
     baseline, largest = study.baseline, study.finished[-1]
     assert baseline is not None

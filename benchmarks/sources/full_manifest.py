@@ -54,7 +54,7 @@ def sentence(number: int, words: int) -> str:
     return " ".join(random.Random(number).choices(WORDS, k=words))
 
 
-def film_number(row: int) -> int:
+def video_number(row: int) -> int:
     return 1_000_000 + row * 17
 
 
@@ -62,16 +62,16 @@ def make(folder: Path, count: int) -> None:
     """Write the inputs of `measure` for `count` videos."""
     import numpy as np
 
-    ids = [f"webvid-{film_number(row)}" for row in range(count)]
+    ids = [f"webvid-{video_number(row)}" for row in range(count)]
     usable = [row for row in range(count) if row % 100 >= 3]
     with (folder / "results_2M_train.csv").open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
         table.writerow(["videoid", "name", "page_idx", "page_dir", "duration", "contentUrl"])
         for row in range(count):
             slug = sentence(row, 6).replace(" ", "-")
-            url = f"https://host/videos/{film_number(row)}/preview/stock-footage-{slug}.mp4"
+            url = f"https://host/videos/{video_number(row)}/preview/stock-footage-{slug}.mp4"
             page = f"{row // 50 * 50:06d}_{row // 50 * 50 + 50:06d}"
-            table.writerow([film_number(row), sentence(row, 14), 0, page, "PT00H00M18S", url])
+            table.writerow([video_number(row), sentence(row, 14), 0, page, "PT00H00M18S", url])
     status = {row: (OK, "") if row % 100 >= 3 else ("unreadable", "not a video (text or HTML)") for row in range(count)}
     write_manifest(
         folder / "manifest.parquet",
@@ -98,7 +98,7 @@ def make(folder: Path, count: int) -> None:
 
 
 def file_path(row: int) -> str:
-    return f"{row // 1000:05d}/{film_number(row)}.mp4"
+    return f"{row // 1000:05d}/{video_number(row)}.mp4"
 
 
 def matched(folder: Path, count: int) -> int:

@@ -57,7 +57,7 @@ def cpu_ms(acts: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, 
 
 
 def compare(video: Path, seconds: int, count: int, repeats: int) -> str:
-    """The numbers of one video and number of frames, as a row."""
+    """One row of the table: one video and number of frames."""
     indices, num_frames = middle_of_segments(count, seconds * FPS), seconds * FPS
     times = cpu_ms(
         {
@@ -72,8 +72,8 @@ def compare(video: Path, seconds: int, count: int, repeats: int) -> str:
     return f"| {seconds:>6} s | {count:>6} | {cells} | {ratio:11.2f} |"
 
 
-def clips_a_second(folder: Path, gop: int, preset: str, repeats: int) -> float:
-    """Short clips that one core brings from mp4 to 8 frames of 224 pixels a second."""
+def clips_per_second(folder: Path, gop: int, preset: str, repeats: int) -> float:
+    """Clips per second that one core converts from mp4 to 8 frames of 224 pixels."""
     make_video(folder / "clip.mp4", CLIP_S, gop, preset)
     job = DecodeJob(VideoRecord("clip", "benchmark", "clip.mp4"), FrameSettings(folder, 8, 224, True, "auto"))
     return 1000 / cpu_ms({"clip": lambda: read_video(job)}, repeats)["clip"]
@@ -90,7 +90,7 @@ def main(seconds: Sequence[int], gop: int, repeats: int) -> None:
             video.unlink()
         print(f"\nclips of {CLIP_S} s a second and core, from mp4 to 8 frames of 224 pixels:")
         for preset in ("ultrafast", "veryfast", "medium"):
-            print(f"  x264 {preset}: {clips_a_second(Path(folder), gop, preset, 3 * repeats):.1f}", flush=True)
+            print(f"  x264 {preset}: {clips_per_second(Path(folder), gop, preset, 3 * repeats):.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""CPU time of resizing 8 frames of 640x360 to 224x224, and how far each way is from torch's float kernel.
+"""CPU time of resizing 8 frames of 640x360 to 224x224, and the difference of each way from torch's float kernel.
 
 python benchmarks/video/resize.py
 """

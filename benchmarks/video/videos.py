@@ -12,7 +12,7 @@ SEGMENT_S = 10
 
 
 def make_video(path: Path, seconds: int, gop: int = 250, preset: str = "medium") -> Path:
-    """A video of moving stripes and noise, H.264, 640x360, 25 frames a second."""
+    """A video of moving stripes and noise, H.264, 640x360, 25 frames per second."""
     segment = path.with_name(f"segment-{gop}-{preset}.mp4")
     if not segment.exists():
         _encode(segment, gop, preset)

@@ -100,7 +100,7 @@ def write_demo_video(path: Path, video: DemoVideo) -> None:
     """Render `video` and encode it to `path`, whole or not at all."""
     from sg.video.writer import write_video
 
-    write_video(path, render(video.spec, video.take), FPS)
+    write_video(path, render(video.spec, video.rendition), FPS)
 
 
 def _write_part(part: Sequence[tuple[Path, DemoVideo]]) -> int:

@@ -29,8 +29,8 @@ from sg.demo.world import (
     DURATIONS,
     UNIFORM,
     Law,
+    Rendition,
     Scene,
-    Take,
     VideoSpec,
     draw_video,
     vary_one_attribute,
@@ -53,7 +53,7 @@ class DemoVideo:
 
     video_id: str
     spec: VideoSpec
-    take: Take
+    rendition: Rendition
     family: int = 0
 
 
@@ -148,13 +148,14 @@ def _make_corpus(rng: random.Random, law: Law, size: int) -> tuple[DemoVideo, ..
         members.append((family, vary_one_attribute(rng, law, families[family]) if varied else families[family]))
     rng.shuffle(members)
     return tuple(
-        DemoVideo(f"demo-{number:05d}", spec, Take.draw(rng), family) for number, (family, spec) in enumerate(members)
+        DemoVideo(f"demo-{number:05d}", spec, Rendition.draw(rng), family)
+        for number, (family, spec) in enumerate(members)
     )
 
 
 def _make_align(rng: random.Random, law: Law, size: int) -> tuple[DemoVideo, ...]:
     return tuple(
-        DemoVideo(f"align-{number:04d}", draw_video(rng, law, "short"), Take.draw(rng)) for number in range(size)
+        DemoVideo(f"align-{number:04d}", draw_video(rng, law, "short"), Rendition.draw(rng)) for number in range(size)
     )
 
 
@@ -162,7 +163,7 @@ def _make_instruct(rng: random.Random, law: Law, config: DemoWorldConfig) -> tup
     items = []
     for number in range(config.instruct_clips):
         spec = draw_video(rng, law, _draw_duration(rng, INSTRUCT_MIX))
-        video = DemoVideo(f"instruct-{number:04d}", spec, Take.draw(rng))
+        video = DemoVideo(f"instruct-{number:04d}", spec, Rendition.draw(rng))
         kinds = rng.sample(KINDS, config.turns_per_dialog)
         questions = tuple(ask(rng, law, spec, kind) for kind in kinds)
         cues = tuple(subtitles(rng, spec, FRAMES_PER_SCENE)) if number % 2 else ()
@@ -179,7 +180,7 @@ def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene
             spec = draw_video(rng, UNIFORM, duration)
             while not seen.isdisjoint(spec.scenes):
                 spec = draw_video(rng, UNIFORM, duration)
-            video = DemoVideo(f"bench-{len(items):03d}", spec, Take.draw(rng))
+            video = DemoVideo(f"bench-{len(items):03d}", spec, Rendition.draw(rng))
             questions = tuple(
                 ask(rng, UNIFORM, spec, kind) for kind in itertools.islice(kinds, config.questions_per_video)
             )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg.demo.shapes import MARK_FIELDS, SHAPE_FIELDS, TEXTURE_MASKS, Plane
-from sg.demo.world import CELLS, Actor, Scene, Take, VideoSpec
+from sg.demo.world import CELLS, Actor, Rendition, Scene, VideoSpec
 
 SIZE = 64
 CELL = SIZE // 2
@@ -88,11 +88,11 @@ class _Motion:
     opacity: Plane
 
 
-def _motion(action: str, take: Take, frames: int) -> _Motion:
+def _motion(action: str, rendition: Rendition, frames: int) -> _Motion:
     still = np.zeros((1, 1, 1), np.float32)
     one = still + 1
     time = np.arange(frames, dtype=np.float32).reshape(-1, 1, 1)
-    wave = np.sin(take.phase + 1.1 * time).astype(np.float32)
+    wave = np.sin(rendition.phase + 1.1 * time).astype(np.float32)
     parts: list[Plane] = [still, still, one, still, one]
     x, y, size, angle, opacity = parts
     if action == "spins":
@@ -104,11 +104,11 @@ def _motion(action: str, take: Take, frames: int) -> _Motion:
     elif action == "grows":
         size = 0.78 + 0.22 * (time + 1) / frames
     elif action == "blinks":
-        opacity = np.where((time + int(take.phase)) % 2 > 0, np.float32(1.0), np.float32(0.6))
+        opacity = np.where((time + int(rendition.phase)) % 2 > 0, np.float32(1.0), np.float32(0.6))
     elif action == "shakes":
-        x, y = 1.2 * np.sign(wave), 0.8 * np.sign(np.cos(2.3 * time + take.phase))
+        x, y = 1.2 * np.sign(wave), 0.8 * np.sign(np.cos(2.3 * time + rendition.phase))
     elif action == "falls":
-        y = 0.4 + 2.0 * ((time + take.phase) % 4) / 4
+        y = 0.4 + 2.0 * ((time + rendition.phase) % 4) / 4
     elif action == "swings":
         angle, x = 0.3 * wave, 1.5 * wave
     return _Motion(*(np.asarray(part, np.float32) for part in (x, y, size, angle, opacity)))
@@ -128,12 +128,12 @@ def _paint_mark(canvas: Plane, action: str, x: Plane, y: Plane) -> None:
         _paint(canvas, _LIGHT, np.clip(1.5 - distance, 0.0, 1.0))
 
 
-def _paint_actor(canvas: Plane, actor: Actor, take: Take) -> None:
+def _paint_actor(canvas: Plane, actor: Actor, rendition: Rendition) -> None:
     """Draw one actor into its cell, `canvas` [T, 32, 32, 3]."""
-    x, y = _CELL_X - np.float32(take.shift_x), _CELL_Y - np.float32(take.shift_y)
+    x, y = _CELL_X - np.float32(rendition.shift_x), _CELL_Y - np.float32(rendition.shift_y)
     _paint_mark(canvas, actor.action, x[None], y[None])
-    motion = _motion(actor.action, take, len(canvas))
-    radius = RADIUS * take.size * motion.size
+    motion = _motion(actor.action, rendition, len(canvas))
+    radius = RADIUS * rendition.size * motion.size
     cosine, sine = np.cos(motion.angle), np.sin(motion.angle)
     moved_x, moved_y = (x - motion.x) / radius, (y - motion.y) / radius
     body_x, body_y = cosine * moved_x + sine * moved_y, cosine * moved_y - sine * moved_x
@@ -151,20 +151,20 @@ def _paint_actor(canvas: Plane, actor: Actor, take: Take) -> None:
     _paint(canvas, colour, body)
 
 
-def render_scene(scene: Scene, take: Take, frames: int = FRAMES_PER_SCENE) -> Plane:
+def render_scene(scene: Scene, rendition: Rendition, frames: int = FRAMES_PER_SCENE) -> Plane:
     """One scene before brightness and grain are applied, float32 [frames, 64, 64, 3]."""
     canvas = np.repeat(_background(scene.background)[None], frames, axis=0)
     for actor in scene.actors:
         row, column = divmod(CELLS.index(actor.cell), 2)
         cell = canvas[:, row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
-        _paint_actor(cell, actor, take)
+        _paint_actor(cell, actor, rendition)
     return canvas
 
 
-def render(spec: VideoSpec, take: Take, frames_per_scene: int = FRAMES_PER_SCENE) -> NDArray[np.uint8]:
-    """The frames of a video, uint8 RGB [T, 64, 64, 3]; the same spec and take give the same bytes."""
-    video = np.concatenate([render_scene(scene, take, frames_per_scene) for scene in spec.scenes])
-    grain = np.random.default_rng(take.seed).standard_normal((SIZE, SIZE, 1), dtype=np.float32)
-    video *= np.float32(take.brightness)
-    video += np.float32(take.grain) * grain
+def render(spec: VideoSpec, rendition: Rendition, frames_per_scene: int = FRAMES_PER_SCENE) -> NDArray[np.uint8]:
+    """The frames of a video, uint8 RGB [T, 64, 64, 3]; the same spec and rendition give the same bytes."""
+    video = np.concatenate([render_scene(scene, rendition, frames_per_scene) for scene in spec.scenes])
+    grain = np.random.default_rng(rendition.seed).standard_normal((SIZE, SIZE, 1), dtype=np.float32)
+    video *= np.float32(rendition.brightness)
+    video += np.float32(rendition.grain) * grain
     return np.clip(video, 0, 255, out=video).astype(np.uint8)

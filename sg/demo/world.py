@@ -94,7 +94,7 @@ class VideoSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class Rendition:
     """How a spec is rendered: the differences between two near duplicates.
 
     Shifts are in pixels, the phase of motions in radians; brightness and size are factors.
@@ -109,8 +109,8 @@ class Take:
     grain: float
 
     @classmethod
-    def draw(cls, rng: random.Random) -> Take:
-        """A random take."""
+    def draw(cls, rng: random.Random) -> Rendition:
+        """Draw a rendition."""
         return cls(
             seed=rng.getrandbits(31),
             shift_x=rng.uniform(-1.5, 1.5),

@@ -1,4 +1,4 @@
-"""The committed assets: small, loadable, and as good as their notes say."""
+"""The committed assets are small, can be loaded, and have the recorded accuracy."""
 
 import random
 
@@ -20,19 +20,19 @@ def test_the_weights_are_below_three_megabytes() -> None:
     assert sum(path.stat().st_size for path in ASSETS_FOLDER.rglob("*.safetensors")) < 3_000_000
 
 
-def test_every_demo_word_is_one_piece_and_special_ids_are_those_of_llama() -> None:
+def test_every_demo_word_is_one_token_and_special_ids_are_those_of_llama() -> None:
     for word in demo_words():
         assert TOKENIZER.encode(word) == [TOKENIZER.piece_to_id(f"\u2581{word}")], word
     assert (TOKENIZER.unk_id(), TOKENIZER.bos_id(), TOKENIZER.eos_id()) == (0, 1, 2)
 
 
-def test_a_newline_is_a_byte_and_any_text_survives() -> None:
+def test_a_newline_is_a_byte_token_and_any_text_can_be_decoded() -> None:
     assert "<0x0A>" in TOKENIZER.encode("a\nb", out_type=str)
     for text in ("A café  walks\nB. 猫", "it's 5 > 3"):
         assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
 
 
-def test_the_notes_hold_the_recipes_of_the_code() -> None:
+def test_the_recorded_recipes_are_those_of_the_code() -> None:
     notes = read_json(ASSETS_FOLDER / "recipe.json")
     tower, language_model = notes["vision_tower"]["recipe"], notes["language_model"]["recipe"]
     assert TowerRecipe(**tower) == TowerRecipe()
@@ -45,11 +45,11 @@ def test_the_language_model_knows_letters_and_words() -> None:
     assert model.config.vocab_size == language_model_config(TOKENIZER.get_piece_size()).vocab_size
     scores = examine(model, LessonWriter(TOKENIZER, random.Random(99)), batches=1)
     assert scores["letter"] > 0.98
-    # 256 words; the note says 0.61, its standard error here is 0.03.
+    # 256 words; recipe.json records 0.61, and the standard error here is 0.03.
     assert scores["word"] > 0.5
 
 
-def test_the_towers_features_have_zero_mean_and_unit_size() -> None:
+def test_the_features_of_the_tower_have_zero_mean_and_unit_variance() -> None:
     tower = CLIPVisionModel.from_pretrained(TOWER_FOLDER)
     assert tower.config.num_hidden_layers == tower_config().num_hidden_layers
     frames, labels = make_frames(seed=77, clips=4)
@@ -63,7 +63,7 @@ def test_the_towers_features_have_zero_mean_and_unit_size() -> None:
     assert abs(features.pow(2).mean().sqrt().item() - 1) < 0.1
 
 
-def test_a_lesson_has_the_ids_that_the_models_own_encoder_makes() -> None:
+def test_a_lesson_has_the_token_ids_of_the_model_s_encoder() -> None:
     from sg.models.chat_univi.text.conversation import DialogEncoder
 
     encoder = DialogEncoder(TOKENIZER_PATH, system_prompt="")

@@ -35,7 +35,7 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def test_every_film_of_the_manifest_is_there_and_tells_its_caption(folder: Path) -> None:
+def test_every_video_of_the_manifest_exists_and_its_row_holds_its_caption(folder: Path) -> None:
     records = list(read_manifest(folder / "manifest.parquet").records())
     world = make_world(TINY)
     assert [record.video_id for record in records] == [video.video_id for video in world.corpus]
@@ -43,7 +43,7 @@ def test_every_film_of_the_manifest_is_there_and_tells_its_caption(folder: Path)
     assert [caption_from_extra(record.extra) for record in records] == [caption(video.spec) for video in world.corpus]
 
 
-def test_dialogs_name_films_that_are_there(folder: Path) -> None:
+def test_dialogs_name_existing_videos(folder: Path) -> None:
     dialogs = [*read_dialogs(folder / "align.json"), *read_dialogs(folder / "instruct.json")]
     assert len(dialogs) == 7
     assert all((folder / "videos" / str(dialog.media)).is_file() for dialog in dialogs)
@@ -58,7 +58,7 @@ def test_the_benchmark_is_read_as_video_mme(folder: Path) -> None:
     assert [video.subtitle_path is not None for video in benchmark.videos] == with_subtitles
 
 
-def test_subtitles_are_matched_to_one_frame_each_by_the_official_rule(folder: Path) -> None:
+def test_the_official_rule_matches_each_subtitle_with_one_frame(folder: Path) -> None:
     from sg.evaluate.subtitles import lines_at_frames, read_srt
 
     items = [item for item in make_world(TINY).benchmark if item.cues]
@@ -68,7 +68,7 @@ def test_subtitles_are_matched_to_one_frame_each_by_the_official_rule(folder: Pa
         assert lines_at_frames(cues, frames, 1.0) == [cue.text for cue in item.cues]
 
 
-def test_a_complete_world_is_left_alone(folder: Path) -> None:
+def test_a_complete_world_is_kept(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".lock"}
     build_demo_world(TINY, folder)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".lock"} == before
@@ -80,12 +80,12 @@ def test_a_folder_with_another_world_is_refused(folder: Path) -> None:
         build_demo_world(other, folder)
 
 
-def test_how_many_processes_render_makes_no_difference_to_the_world() -> None:
+def test_the_number_of_processes_is_not_part_of_the_identity() -> None:
     settings = {"videos_per_k": 1, "align_clips": 3, "instruct_clips": 4, "benchmark_videos": 2}
     assert world_identity(DemoWorldConfig(**settings, workers=2)).name == world_identity(TINY).name
 
 
-def test_a_killed_build_goes_on_to_the_same_files(folder: Path, tmp_path: Path) -> None:
+def test_a_killed_build_resumes_to_the_same_files(folder: Path, tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from sg.demo.build import build_demo_world; "
         "from sg.demo.config import DemoWorldConfig; build_demo_world(DemoWorldConfig(videos_per_k=1, align_clips=3, "

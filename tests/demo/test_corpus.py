@@ -1,4 +1,4 @@
-"""The sets of videos: sizes, near duplicates, and that the benchmark shares nothing with what is trained on."""
+"""The sets of videos: sizes, near duplicates, and a benchmark without scenes of the training sets."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from sg.demo.world import ACTIONS
 SMALL = DemoWorldConfig(videos_per_k=2, align_clips=50, instruct_clips=40, benchmark_videos=32)
 
 
-def test_the_same_config_gives_the_same_world_and_another_seed_another_one() -> None:
+def test_the_same_config_makes_the_same_world_and_another_seed_another_one() -> None:
     assert make_world(SMALL) == make_world(SMALL)
     other = DemoWorldConfig(world_seed=1, videos_per_k=2, align_clips=50, instruct_clips=40, benchmark_videos=32)
     assert make_world(SMALL).corpus != make_world(other).corpus
@@ -43,12 +43,12 @@ def test_the_benchmark_shows_no_scene_of_the_training_sets() -> None:
 def test_the_kinds_of_questions_are_equally_frequent_in_the_benchmark() -> None:
     world = make_world(SMALL)
     kinds = Counter(question.kind for item in world.benchmark for question in item.questions)
-    # Short videos have one scene, so that questions of order become questions of place there.
+    # Short videos have one scene, so that questions about order become questions about the place.
     assert all(kinds[kind] == 36 for kind in KINDS if kind not in ("order", "scene"))
     assert kinds["order"] + kinds["scene"] == 72
 
 
-def test_half_of_the_instruct_dialogs_come_with_subtitles() -> None:
+def test_half_of_the_instruct_dialogs_have_subtitles() -> None:
     with_cues = sum(bool(item.cues) for item in make_world(SMALL).instruct)
     # Half may have them; of those a few have no mentioned actor.
     assert 12 <= with_cues <= 20

@@ -1,4 +1,4 @@
-"""Captions, questions and subtitles of the demo, and that no fixed preference for words answers the questions."""
+"""Captions, questions and subtitles of the demo; no fixed preference for words answers the questions."""
 
 import random
 
@@ -37,7 +37,7 @@ SPEC = VideoSpec(
 )
 
 
-def test_a_caption_tells_everything_scene_after_scene() -> None:
+def test_a_caption_describes_all_scenes_in_order() -> None:
     assert caption(SPEC) == (
         "night one : plain red ball spins topleft . then "
         "meadow two : dotted blue kite falls topright , striped lime box rests bottomleft ."
@@ -48,7 +48,7 @@ def test_a_caption_tells_everything_scene_after_scene() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(seed=st.integers(0, 2**32), duration=st.sampled_from(["short", "medium", "long"]), zipf=st.booleans())
-def test_a_question_has_four_options_of_one_attribute_and_the_true_one_is_named(
+def test_a_question_has_four_options_of_one_attribute_and_the_right_one(
     kind: str, seed: int, duration: str, zipf: bool
 ) -> None:
     rng, law = random.Random(seed), zipf_law(1) if zipf else UNIFORM
@@ -71,7 +71,7 @@ def test_a_prompt_has_the_layout_of_video_mme() -> None:
     assert [line[:3] for line in lines[1:-1]] == ["A. ", "B. ", "C. ", "D. "]
 
 
-def test_subtitles_stand_inside_their_scene_and_their_times_hold_one_frame() -> None:
+def test_subtitles_are_within_their_scene_and_their_times_cover_one_frame() -> None:
     cues = subtitles(random.Random(1), SPEC, frames_per_scene=8, mention_probability=1.0)
     assert [cue.frame // 8 for cue in cues] == [0, 1, 1]
     assert all(cue.frame % 8 for cue in cues)
@@ -81,7 +81,7 @@ def test_subtitles_stand_inside_their_scene_and_their_times_hold_one_frame() -> 
     assert subtitle_block([DemoCue(1, "> a"), DemoCue(2, "> b")]) == "Subs:\n> a\n> b"
 
 
-def test_random_word_rankings_answer_a_quarter_of_the_benchmark() -> None:
+def test_random_word_rankings_answer_a_quarter_of_the_questions() -> None:
     config = DemoWorldConfig(videos_per_k=1, align_clips=1, instruct_clips=1)
     questions = [question for item in make_world(config).benchmark for question in item.questions]
     words = sorted({option for question in questions for option in question.options})
@@ -96,11 +96,11 @@ def test_random_word_rankings_answer_a_quarter_of_the_benchmark() -> None:
 def test_letters_are_right_equally_often() -> None:
     questions = [q for item in make_world(DemoWorldConfig(videos_per_k=1)).benchmark for q in item.questions]
     shares = [sum(q.answer == letter for q in questions) / len(questions) for letter in LETTERS]
-    # Standard error of a share of 1,350 is 0.012.
+    # The standard error of a fraction of 1,350 is 0.012.
     assert all(abs(share - 0.25) < 0.045 for share in shares)
 
 
-def test_a_first_turn_with_subtitles_reads_as_in_the_benchmark() -> None:
+def test_a_first_turn_with_subtitles_is_written_as_in_the_benchmark() -> None:
     from sg.demo.corpus import instruct_dialog
 
     item = make_world(DemoWorldConfig(videos_per_k=1, align_clips=1)).instruct[1]

@@ -1,4 +1,4 @@
-"""Rebuilding the assets, at a size that takes seconds."""
+"""Training the assets, at a size that takes seconds."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_the_tokenizer_is_rebuilt_to_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "recipe.json").is_file()
 
 
-def test_a_tower_learns_and_comes_out_the_same_twice(tmp_path: Path) -> None:
+def test_a_tower_learns_and_training_is_deterministic(tmp_path: Path) -> None:
     recipe = TowerRecipe(clips=12, steps=40, batch_size=32)
     accuracies = train_tower(tmp_path / "one", recipe)
     train_tower(tmp_path / "two", recipe)
@@ -32,7 +32,7 @@ def test_a_tower_learns_and_comes_out_the_same_twice(tmp_path: Path) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_language_model_learns_and_comes_out_the_same_twice(tmp_path: Path) -> None:
+def test_a_language_model_learns_and_training_is_deterministic(tmp_path: Path) -> None:
     recipe = LanguageModelRecipe(steps=24, drill_steps=4, bare_steps=12, easy_steps=18, batch_size=4)
     train_language_model(TOKENIZER_PATH, tmp_path / "one", recipe)
     scores = train_language_model(TOKENIZER_PATH, tmp_path / "two", recipe)

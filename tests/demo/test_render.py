@@ -1,4 +1,4 @@
-"""Pixels of the demo: reproducible, and every value visible in every single frame after the codec."""
+"""Rendering is reproducible, and every value is visible in every frame after the codec."""
 
 import itertools
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from sg.demo.render import render
-from sg.demo.world import ACTIONS, COLOURS, SHAPES, TEXTURES, Actor, Scene, Take, VideoSpec
+from sg.demo.world import ACTIONS, COLOURS, SHAPES, TEXTURES, Actor, Rendition, Scene, VideoSpec
 from sg.video.writer import write_video
 
-TAKE = Take(seed=1, shift_x=0.0, shift_y=0.0, brightness=1.0, size=1.0, phase=0.3, grain=1.0)
+TAKE = Rendition(seed=1, shift_x=0.0, shift_y=0.0, brightness=1.0, size=1.0, phase=0.3, grain=1.0)
 
 
 def _one(texture: str = "plain", colour: str = "red", shape: str = "ball", action: str = "rests") -> VideoSpec:
@@ -44,11 +44,11 @@ def test_an_actor_stays_in_its_cell() -> None:
 @pytest.mark.parametrize(
     ("name", "values"), [("action", ACTIONS), ("texture", TEXTURES), ("shape", SHAPES), ("colour", COLOURS)]
 )
-def test_any_two_values_can_be_told_apart_in_every_frame_after_the_codec(
+def test_any_two_values_differ_in_every_frame_after_the_codec(
     name: str, values: tuple[str, ...], tmp_path: Path
 ) -> None:
     videos = {value: _decoded(_one(**{name: value}), tmp_path / "video.mp4")[:, :32, :32] for value in values}
     for first, second in itertools.combinations(values, 2):
         difference = np.abs(videos[first] - videos[second]).mean(axis=(1, 2, 3))
-        # Two videos of the same actor differ by less than 1.5 grey levels a pixel (codec and grain).
+        # Two videos of the same actor differ by less than 1.5 grey levels per pixel (codec and grain).
         assert (difference > 3.0).all(), (first, second, difference)

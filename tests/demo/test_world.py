@@ -1,4 +1,4 @@
-"""The grammar of the demo world: what is drawn, and how frequent it is."""
+"""The values of the demo world and their frequencies."""
 
 import random
 from collections import Counter
@@ -34,7 +34,7 @@ def test_colours_shapes_and_cells_are_unique_in_a_scene_and_backgrounds_in_a_vid
 
 
 @given(seeds)
-def test_a_spec_survives_the_way_through_json(seed: int) -> None:
+def test_a_spec_is_the_same_after_json(seed: int) -> None:
     spec = draw_video(random.Random(seed), UNIFORM, "long")
     assert VideoSpec.from_json(spec.to_json()) == spec
 
@@ -57,7 +57,7 @@ def test_values_follow_their_law() -> None:
     law, rng = zipf_law(7), random.Random(0)
     drawn = Counter(law.draw(rng, "colour") for _ in range(20_000))
     for colour in COLOURS:
-        # Standard error of a share is below 0.0035 at 20,000 draws.
+        # The standard error of a fraction is below 0.0035 at 20,000 draws.
         assert abs(drawn[colour] / 20_000 - law.weights["colour"][colour]) < 0.015
     assert max(law.weights["colour"].values()) / min(law.weights["colour"].values()) > 11
 

@@ -1,4 +1,4 @@
-"""The video zoo, encoded once a session."""
+"""The zoo of video files, encoded once per session."""
 
 from pathlib import Path
 

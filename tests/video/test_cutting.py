@@ -1,4 +1,4 @@
-"""Clips cut out of long videos hold exactly the frames of their range."""
+"""Clips cut out of long videos have exactly the frames of their time range."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from sg.video.writer import write_video
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-def test_a_clip_begins_and_ends_at_the_frame_whatever_the_key_frames(tmp_path: Path, suffix: str) -> None:
+def test_a_clip_is_exact_to_the_frame_for_all_positions_of_key_frames(tmp_path: Path, suffix: str) -> None:
     shades = np.arange(0, 200, 4, dtype=np.uint8)
     frames = np.broadcast_to(shades[:, None, None, None], (len(shades), 49, 67, 3))
     video = write_video(

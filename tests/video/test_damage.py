@@ -1,4 +1,4 @@
-"""Damage that videos of the zoo only sometimes take: an index that cannot be sought, hidden key frames alone."""
+"""Rare damage: an index that does not allow seeking, and key frames that are all hidden."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +17,13 @@ def test_frames_before_the_only_key_frames_cannot_be_trusted() -> None:
 
 
 class Unseekable:
-    """A container whose damaged index FFmpeg refuses, as it did for one video in some hundreds."""
+    """A container whose damaged index FFmpeg refuses, as in one of some hundred damaged files."""
 
     def seek(self, *place: object, **how: object) -> None:
         raise av.error.PermissionError(1, "Operation not permitted")
 
 
-def test_a_film_that_cannot_be_sought_says_so(videos: dict[str, Path]) -> None:
+def test_a_file_that_does_not_allow_seeking_returns_false(videos: dict[str, Path]) -> None:
     with open_video_file(videos["short_gop.mp4"], ReaderLimits()) as video:
         assert video.seek(0)
         assert not replace(video, container=Unseekable()).seek(0)

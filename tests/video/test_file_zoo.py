@@ -1,4 +1,4 @@
-"""Every frame that a reader returns is the one asked for, by the number in its picture; or the video is refused."""
+"""Every returned frame is the wanted one, by the number in its picture, or the file is refused."""
 
 import random
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def zeroed(path: Path, copy: Path, start: float, share: float = 0.1) -> Path:
 
 
 def assert_right_or_refused(path: Path, backend: str, offset: Sequence[int] = (0,)) -> None:
-    """`offset`: how many frames may be missing at the front, where nobody can know their number."""
+    """`offset`: number of frames that may be missing at the start, where their number is unknown."""
     try:
         frames = read_frames(path, MiddleOfSegments(8), backend)
     except UnreadableVideoError as error:
@@ -42,7 +42,7 @@ def assert_right_or_refused(path: Path, backend: str, offset: Sequence[int] = (0
 
 
 @pytest.mark.parametrize("name", VIDEOS)
-def test_pyav_returns_every_frame_of_every_film_in_any_order(videos: dict[str, Path], name: str) -> None:
+def test_pyav_returns_every_frame_of_every_file_in_any_order(videos: dict[str, Path], name: str) -> None:
     whole = read_frames(videos[name], AllFrames())
     some = [NUM_FRAMES - 1, 0, 31, 31, 7]
 
@@ -52,7 +52,7 @@ def test_pyav_returns_every_frame_of_every_film_in_any_order(videos: dict[str, P
 
 
 @pytest.mark.parametrize("name", VIDEOS)
-def test_decord_returns_the_right_frames_or_refuses_the_film(videos: dict[str, Path], name: str) -> None:
+def test_decord_returns_the_right_frames_or_refuses_the_file(videos: dict[str, Path], name: str) -> None:
     if name in DECORD_REFUSES:
         with pytest.raises(UnreadableVideoError, match="decord") as caught:
             read_frames(videos[name], MiddleOfSegments(8), "decord")
@@ -64,12 +64,12 @@ def test_decord_returns_the_right_frames_or_refuses_the_film(videos: dict[str, P
 
 
 @pytest.mark.parametrize("backend", ["pyav", "decord"])
-def test_a_film_of_one_frame_has_one_frame(tmp_path: Path, backend: str) -> None:
+def test_a_video_of_one_frame_has_one_frame(tmp_path: Path, backend: str) -> None:
     frames = read_frames(make_video(tmp_path / "one.mp4", 1), MiddleOfSegments(4), backend)
     assert (numbers(frames), frames.num_frames, frames.indices) == ([0] * 4, 1, (0,) * 4)
 
 
-def test_a_film_cut_by_an_edit_list_begins_at_its_first_shown_frame(videos: dict[str, Path], tmp_path: Path) -> None:
+def test_a_file_cut_by_an_edit_list_begins_at_its_first_shown_frame(videos: dict[str, Path], tmp_path: Path) -> None:
     path = cut_by_copy(videos["b_frames.mp4"], tmp_path / "cut.mp4", start=17)
 
     frames = read_frames(path, AllFrames())
@@ -81,7 +81,7 @@ def test_a_film_cut_by_an_edit_list_begins_at_its_first_shown_frame(videos: dict
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_both_backends_turn_a_rotated_film_upright(tmp_path: Path, degrees: int) -> None:
+def test_both_backends_rotate_pictures_as_shown(tmp_path: Path, degrees: int) -> None:
     import numpy as np
 
     upright = read_frames(make_video(tmp_path / "upright.mp4", 3), [2])
@@ -94,7 +94,7 @@ def test_both_backends_turn_a_rotated_film_upright(tmp_path: Path, degrees: int)
     np.testing.assert_array_equal(turned.frames, by_decord.frames)
 
 
-def test_a_film_of_variable_rate_is_sampled_by_index_or_by_time(videos: dict[str, Path]) -> None:
+def test_a_variable_frame_rate_is_sampled_by_index_or_by_time(videos: dict[str, Path]) -> None:
     by_index = read_frames(videos["variable_rate.mp4"], MiddleOfSegments(8))
     by_time = read_frames(videos["variable_rate.mp4"], MiddleOfSegments(8, by_time=True))
 
@@ -104,7 +104,7 @@ def test_a_film_of_variable_rate_is_sampled_by_index_or_by_time(videos: dict[str
 
 @pytest.mark.parametrize("start", [0.15, 0.4, 0.72])
 @pytest.mark.parametrize("name", VIDEOS)
-def test_a_film_with_a_tenth_of_zeros_gives_right_frames_or_a_reason(
+def test_a_file_with_a_tenth_of_zeros_returns_right_frames_or_a_reason(
     videos: dict[str, Path], tmp_path: Path, name: str, start: float
 ) -> None:
     assert_right_or_refused(zeroed(videos[name], tmp_path / name, start), "pyav")
@@ -113,7 +113,7 @@ def test_a_film_with_a_tenth_of_zeros_gives_right_frames_or_a_reason(
 
 
 @pytest.mark.parametrize("name", VIDEOS)
-def test_a_film_without_its_end_gives_right_frames_or_a_reason(
+def test_a_file_without_its_end_returns_right_frames_or_a_reason(
     videos: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
     data = videos[name].read_bytes()
@@ -126,7 +126,7 @@ def test_a_film_without_its_end_gives_right_frames_or_a_reason(
 
 
 @pytest.mark.parametrize("name", VIDEOS)
-def test_a_film_without_its_front_gives_its_remaining_frames_in_order_or_a_reason(
+def test_a_file_without_its_start_returns_remaining_frames_in_order_or_a_reason(
     videos: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
     data = videos[name].read_bytes()
@@ -135,7 +135,7 @@ def test_a_film_without_its_front_gives_its_remaining_frames_in_order_or_a_reaso
     assert_right_or_refused(path, "pyav", offset=range(NUM_FRAMES))
 
 
-def test_an_end_that_is_missing_is_not_counted(videos: dict[str, Path], tmp_path: Path) -> None:
+def test_missing_frames_at_the_end_are_not_counted(videos: dict[str, Path], tmp_path: Path) -> None:
     for name in ("faststart.mp4", "h264.mkv", "h264.ts"):
         path = tmp_path / name
         path.write_bytes(videos[name].read_bytes()[: videos[name].stat().st_size // 2])
@@ -158,9 +158,7 @@ def test_lost_frames_can_be_replaced_by_earlier_ones_and_are_counted(videos: dic
 
 
 @pytest.mark.parametrize("num_bytes", [3, 30, 300])
-def test_random_damage_never_gives_an_error_of_another_kind(
-    videos: dict[str, Path], tmp_path: Path, num_bytes: int
-) -> None:
+def test_random_damage_never_raises_another_error(videos: dict[str, Path], tmp_path: Path, num_bytes: int) -> None:
     for name, path in videos.items():
         data = bytearray(path.read_bytes())
         chance = random.Random(f"{name} {num_bytes}")

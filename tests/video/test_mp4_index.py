@@ -1,4 +1,4 @@
-"""Ordinary mp4 videos are read by their index; where the index would mislead, their packets are listed."""
+"""Ordinary mp4 files are read by their index; where the index is misleading, the packets are listed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def remuxed(source: Path, path: Path, change: Callable[[list[Any]], list[Any]]) 
 
 
 @pytest.mark.parametrize("name", ORDINARY)
-def test_an_ordinary_film_is_read_without_listing_its_packets(
+def test_an_ordinary_file_is_read_without_listing_its_packets(
     videos: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = [MiddleOfSegments(8), AllFrames(), lambda _: [NUM_FRAMES - 1, 0, 31, 31, 7]]
@@ -48,7 +48,7 @@ def test_an_ordinary_film_is_read_without_listing_its_packets(
 
 
 @pytest.mark.parametrize("name", sorted(set(VIDEOS) - set(ORDINARY)))
-def test_the_other_films_are_never_read_wrongly_by_their_index(videos: dict[str, Path], name: str) -> None:
+def test_no_other_file_is_read_wrongly_by_its_index(videos: dict[str, Path], name: str) -> None:
     for wanted in (MiddleOfSegments(8), AllFrames(), lambda _: [NUM_FRAMES - 1]):
         frames = pyav_reader._by_index(videos[name], wanted, LIMITS)
         assert frames is None or numbers(frames) == list(frames.indices)
@@ -56,11 +56,11 @@ def test_the_other_films_are_never_read_wrongly_by_their_index(videos: dict[str,
 
 @pytest.mark.parametrize("gone", [2, 17, 31, 58])
 @pytest.mark.parametrize("name", ["long_gop.mp4", "short_gop.mp4"])
-def test_a_film_that_skips_a_moment_is_not_taken_for_one_of_constant_rate(
+def test_a_file_with_a_gap_in_time_is_not_read_as_one_of_constant_rate(
     videos: dict[str, Path], tmp_path: Path, name: str, gone: int
 ) -> None:
     def without_one(packets: list[Any]) -> list[Any]:
-        """The decoding times stay regular, only the times of showing tell that something is missing."""
+        """The decoding times stay regular; only the presentation times show the gap."""
         times = [packet.dts for packet in packets]
         kept = packets[:gone] + packets[gone + 1 :]
         for packet, dts in zip(kept, times, strict=False):
@@ -74,20 +74,20 @@ def test_a_film_that_skips_a_moment_is_not_taken_for_one_of_constant_rate(
         assert by_index is None or numbers(by_index) == [shown[index]]
 
 
-def test_a_grid_proves_a_frame_only_when_every_place_before_it_is_taken() -> None:
+def test_a_grid_proves_a_frame_only_with_all_stamps_before_it() -> None:
     grid = Grid(0, 10)
     assert grid.proves(30, 0, [0, 20, 10, 30])
     assert grid.proves(50, 40, [40, 50])
-    assert not grid.proves(30, 0, [0, 20, 30])  # a place is empty
-    assert not grid.proves(30, 0, [0, 10, 20, 25, 30])  # a frame between places
-    assert not grid.proves(50, 40, [40, 30, 50])  # shown before the key frame that it follows
+    assert not grid.proves(30, 0, [0, 20, 30])  # one stamp is missing
+    assert not grid.proves(30, 0, [0, 10, 20, 25, 30])  # one stamp is off the grid
+    assert not grid.proves(50, 40, [40, 30, 50])  # shown before the key frame that precedes it in the file
     assert not grid.proves(50, 40, [50, 40])
     assert not grid.proves(10, 0, [0, None, 10])
-    assert not grid.proves(10, 0, [0, 0, 10])  # two frames at once
+    assert not grid.proves(10, 0, [0, 0, 10])  # two frames of one stamp
     assert not grid.proves(10, 0, [])
 
 
-def test_cut_and_fragmented_films_have_no_presumed_header(videos: dict[str, Path], tmp_path: Path) -> None:
+def test_cut_and_fragmented_files_have_no_presumed_header(videos: dict[str, Path], tmp_path: Path) -> None:
     short = tmp_path / "short.mp4"
     short.write_bytes(videos["faststart.mp4"].read_bytes()[:-2000])
     for path in (short, videos["fragmented.mp4"], videos["variable_rate.mp4"], videos["h264.mkv"]):

@@ -1,4 +1,4 @@
-"""Files that are no videos are refused with their class; videos tell what they are; strangers' tricks do not work."""
+"""Files that are not videos are refused with the class of the problem, and hostile names are harmless."""
 
 import pickle
 import shutil
@@ -23,7 +23,7 @@ def status(path: Path, backend: str = "auto") -> str:
 
 
 @pytest.mark.parametrize("backend", ["auto", "pyav", "decord"])
-def test_what_is_no_film_is_refused_with_its_class(tmp_path: Path, backend: str) -> None:
+def test_files_that_are_not_videos_are_refused_with_their_class(tmp_path: Path, backend: str) -> None:
     contents = {
         "html.mp4": b"<!doctype html><title>404</title>",
         "text.mp4": b"not a video at all\n" * 100,
@@ -46,7 +46,7 @@ def test_what_is_no_film_is_refused_with_its_class(tmp_path: Path, backend: str)
     assert status(broken, backend) == "truncated"
 
 
-def test_a_film_tells_what_it_is(tmp_path: Path) -> None:
+def test_probe_returns_the_facts_of_a_file(tmp_path: Path) -> None:
     info = probe(make_video(tmp_path / "video.mkv", 50, fps=12.5, width=80, height=48))
 
     assert (info.num_frames, info.fps, info.width, info.height) == (50, 12.5, 80, 48)
@@ -54,9 +54,7 @@ def test_a_film_tells_what_it_is(tmp_path: Path) -> None:
     assert (info.codec, info.container, info.rotation) == ("h264", "matroska,webm", 0)
 
 
-def test_names_that_look_like_options_or_protocols_are_only_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_like_options_or_protocols_are_plain_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = make_video(tmp_path / "video.mp4", 3)
     monkeypatch.chdir(tmp_path)
     for name in ("-i.mp4", "concat:a|b.mp4", "file:x.mp4", "%03d.mp4", "a b é.mp4", "http:..mp4"):
@@ -65,7 +63,7 @@ def test_names_that_look_like_options_or_protocols_are_only_files(
             assert read_frames(Path(name), [2], backend).num_frames == 3, name
 
 
-def test_an_index_outside_the_film_is_refused(tmp_path: Path) -> None:
+def test_an_index_outside_of_the_video_is_refused(tmp_path: Path) -> None:
     video = make_video(tmp_path / "video.mp4", 5)
     for backend in ("pyav", "decord"):
         with pytest.raises(DataError, match=r"frames 4\.\.5 were requested, but the video has frames 0\.\.4"):
@@ -74,7 +72,7 @@ def test_an_index_outside_the_film_is_refused(tmp_path: Path) -> None:
             read_frames(video, [], backend)
 
 
-def test_a_reader_of_an_unknown_name_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_backend_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="choose one of auto, pyav, decord, torchcodec"):
         read_frames(tmp_path / "video.mp4", [0], "opencv")
 
@@ -90,12 +88,12 @@ def test_pictures_and_results_beyond_the_limits_are_refused(tmp_path: Path) -> N
         ReaderLimits(max_substituted=2)
 
 
-def test_an_unreadable_film_keeps_its_class_between_processes() -> None:
+def test_an_unreadable_file_keeps_its_class_between_processes() -> None:
     error = pickle.loads(pickle.dumps(UnreadableVideoError("corrupt", "x.mp4: broken")))
     assert (error.status, error.reason, str(error)) == ("corrupt", "x.mp4: broken", "x.mp4: broken")
 
 
-def test_a_film_that_changes_its_size_keeps_that_of_its_first_frame(tmp_path: Path) -> None:
+def test_a_file_that_changes_its_size_keeps_that_of_the_first_frame(tmp_path: Path) -> None:
     large, small = (make_video(tmp_path / f"{width}.h264", 10, width=width, height=48) for width in (96, 48))
     path = tmp_path / "both.h264"
     path.write_bytes(large.read_bytes() + small.read_bytes())
@@ -106,7 +104,7 @@ def test_a_film_that_changes_its_size_keeps_that_of_its_first_frame(tmp_path: Pa
     assert [read_number(picture) for picture in frames.frames] == [*range(10), *range(10)]
 
 
-def test_reading_many_films_keeps_no_memory(tmp_path: Path) -> None:
+def test_reading_many_files_leaks_no_memory(tmp_path: Path) -> None:
     import psutil
 
     video = write_video(tmp_path / "video.mp4", np.zeros((8, 240, 320, 3), np.uint8), fps=8)
@@ -115,4 +113,4 @@ def test_reading_many_films_keeps_no_memory(tmp_path: Path) -> None:
         read_frames(video, MiddleOfSegments(8))
         if round_ == 30:
             before = process.memory_info().rss
-    assert process.memory_info().rss - before < 20 * 2**20  # one leaked video a round would be 220 MB
+    assert process.memory_info().rss - before < 20 * 2**20  # one leaked video per round would be 220 MB

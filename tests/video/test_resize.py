@@ -1,4 +1,4 @@
-"""Resizing equals the reference's, with and without antialiasing."""
+"""Resizing equals the reference, with and without antialiasing."""
 
 import subprocess
 import sys
@@ -27,12 +27,12 @@ def test_resizing_equals_the_golden_pictures(case: str, antialias: bool, name: s
 
     ours = resize(np.ascontiguousarray(frames), 28, 28, antialias).transpose(0, 3, 1, 2)
 
-    assert np.abs(ours.astype(int) - golden).max() <= 1  # rounding of a half; the goldens' own tolerance
+    assert np.abs(ours.astype(int) - golden).max() <= 1  # rounding of a half; the tolerance that the goldens state
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.tuples(*[st.integers(1, 90)] * 4), st.booleans(), st.integers(0, 2**16))
-def test_any_size_is_resized_as_torch_does_in_float(sizes: tuple[int, ...], antialias: bool, seed: int) -> None:
+def test_any_size_is_resized_as_by_torch_in_float(sizes: tuple[int, ...], antialias: bool, seed: int) -> None:
     height, width, new_height, new_width = sizes
     frames = np.random.default_rng(seed).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
 
@@ -48,7 +48,7 @@ def test_any_size_is_resized_as_torch_does_in_float(sizes: tuple[int, ...], anti
 
 @settings(deadline=None)
 @given(st.integers(1, 400), st.integers(1, 400), st.booleans())
-def test_a_lit_position_shines_as_far_as_in_torch(size: int, wanted: int, antialias: bool) -> None:
+def test_the_kernel_has_the_support_of_torch_s(size: int, wanted: int, antialias: bool) -> None:
     frames = np.zeros((size, 1, size, 3), np.uint8)
     frames[np.arange(size), 0, np.arange(size)] = 200
 
@@ -68,12 +68,12 @@ def test_a_process_that_only_resizes_does_not_load_torch() -> None:
     assert done.returncode == 0
 
 
-def test_frames_that_do_not_lie_in_a_row_in_memory_give_the_same() -> None:
+def test_frames_that_are_not_contiguous_are_resized_equally() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (4, 3, 50, 40), dtype=np.uint8).transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(resize(frames, 20, 30), resize(frames.copy(order="C"), 20, 30))
     assert resize(frames[:0], 20, 30).shape == (0, 20, 30, 3)
 
 
-def test_frames_of_the_right_size_are_left_alone() -> None:
+def test_frames_of_the_wanted_size_are_returned_unchanged() -> None:
     frames = np.zeros((2, 28, 28, 3), np.uint8)
     assert resize(frames, 28, 28) is frames

@@ -1,4 +1,4 @@
-"""torchcodec returns the right frames or refuses the video; where it cannot be loaded, that is one sentence.
+"""torchcodec returns the right frames or refuses the file; an error in loading it is one sentence.
 
 Its wheel brings no FFmpeg. PyAV's wheel does, under names of its own, so a folder of links gives torchcodec one.
 """
@@ -24,7 +24,7 @@ REFUSES = DECORD_REFUSES - {"av1.mp4", "narrow.mp4"}
 
 
 def link_ffmpeg(folder: Path) -> Path:
-    """Links to the libraries in PyAV's wheel, named as FFmpeg's own."""
+    """Make links to the libraries in PyAV's wheel, with the names of FFmpeg's own."""
     import av
 
     folder.mkdir()
@@ -36,7 +36,7 @@ def link_ffmpeg(folder: Path) -> Path:
 
 
 def read_all(jobs: list[tuple[str, Path, Any]]) -> dict[str, tuple[Any, Any]]:
-    """Runs in a worker: the numbers shown and asked for of every video, or the class and the text of an error."""
+    """Run in a worker: the shown and the wanted numbers of every video, or the class and the text of an error."""
     found: dict[str, tuple[Any, Any]] = {}
     for name, path, wanted in jobs:
         try:
@@ -48,7 +48,7 @@ def read_all(jobs: list[tuple[str, Path, Any]]) -> dict[str, tuple[Any, Any]]:
 
 
 @pytest.mark.slow
-def test_every_film_of_the_zoo_is_read_right_or_refused(
+def test_every_file_of_the_zoo_is_read_correctly_or_refused(
     videos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if importlib.util.find_spec("torchcodec") is None:
@@ -92,6 +92,6 @@ def test_a_torchcodec_that_is_missing_or_cannot_be_loaded_is_one_sentence(
         decode_with_torchcodec(videos["b_frames.mp4"], [0], NUM_FRAMES)
 
 
-def test_torchcodec_refuses_by_what_the_packets_tell_before_it_is_loaded(videos: dict[str, Path]) -> None:
+def test_torchcodec_refuses_files_by_their_packets_before_it_is_loaded(videos: dict[str, Path]) -> None:
     with pytest.raises(UnreadableVideoError, match="refused for torchcodec"):
         read_frames(videos["h264.ts"], [0], "torchcodec")

@@ -1,4 +1,4 @@
-"""Workers survive what native decoders do: hang, crash, fail."""
+"""Workers survive native decoders that block, crash or fail."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def work(job: int | str) -> int | str:
     return job
 
 
-def test_results_come_in_the_order_of_the_jobs_and_failures_are_results_too() -> None:
+def test_results_are_in_the_order_of_the_jobs_and_failures_are_results() -> None:
     jobs = [0, "refuse", 1, "hang", 2, "crash", 3, "wrong", *range(4, 40)]
     with WorkerPool(work, num_workers=2, timeout_s=5) as pool:
         found = list(pool.map(jobs))
@@ -47,7 +47,7 @@ def test_a_bug_is_raised_with_its_trace_and_ends_the_workers() -> None:
     assert all(worker._process is None for worker in pool._workers)
 
 
-def test_jobs_are_taken_as_they_are_needed() -> None:
+def test_few_jobs_are_taken_ahead() -> None:
     taken = []
 
     def jobs() -> Iterator[int]:
@@ -62,7 +62,7 @@ def test_jobs_are_taken_as_they_are_needed() -> None:
     assert len(taken) < 50
 
 
-def test_a_worker_that_was_killed_works_again() -> None:
+def test_a_killed_worker_is_started_again() -> None:
     worker = KillableWorker()
     with pytest.raises(UnreadableVideoError, match=r"more than 0\.5 s"):
         worker.call(work, "hang", timeout_s=0.5)

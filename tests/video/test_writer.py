@@ -1,4 +1,4 @@
-"""Videos that we write are real videos, the same bytes every time."""
+"""Written video files can be read, and the same frames give the same bytes."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def noise(frames: int, height: int = 64, width: int = 64) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
 
 
-def test_a_written_film_has_the_frames_size_rate_and_codec_asked_for(tmp_path: Path) -> None:
+def test_a_written_video_has_the_given_frames_size_rate_and_codec(tmp_path: Path) -> None:
     path = write_video(tmp_path / "deep" / "video.mp4", noise(9, 48, 80), fps=1)
 
     with av.open(str(path)) as container:
@@ -45,7 +45,7 @@ def test_colours_survive(tmp_path: Path) -> None:
         (noise(2, 63, 64), "even width and height"),
     ],
 )
-def test_what_cannot_be_written_is_refused_and_leaves_no_file(tmp_path: Path, frames: np.ndarray, message: str) -> None:
+def test_invalid_frames_are_refused_and_leave_no_file(tmp_path: Path, frames: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
         write_video(tmp_path / "video.mp4", frames, fps=1)
     assert not list(tmp_path.iterdir())

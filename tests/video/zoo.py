@@ -1,4 +1,4 @@
-"""Builds videos that carry their frame number in the picture, in every container and codec that PyAV can write."""
+"""Makes videos that show their frame number in the picture, in every container and codec that PyAV can write."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -94,7 +94,7 @@ def _add_silence(output: av.container.OutputContainer, stream: av.AudioStream, s
 
 
 def cut_by_copy(source: Path, path: Path, start: int) -> Path:
-    """Copy packets so that the video begins inside a group of pictures: mp4 hides what is before by an edit list."""
+    """Copy packets so that the video begins within a group of pictures: mp4 hides the frames before by an edit list."""
     with av.open(str(source)) as video, av.open(str(path), "w") as output:
         stream = video.streams.video[0]
         copy = output.add_stream_from_template(stream)

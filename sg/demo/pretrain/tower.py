@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sg.core.progress import Progress, track
 from sg.demo.render import SIZE, render
-from sg.demo.world import BACKGROUNDS, CELLS, VALUES, Law, Scene, Take, VideoSpec, draw_scene
+from sg.demo.world import BACKGROUNDS, CELLS, VALUES, Law, Rendition, Scene, VideoSpec, draw_scene
 from sg.models.pixels import CLIP_MEAN, CLIP_STD
 from sg.video.writer import write_video
 
@@ -101,7 +101,7 @@ def _clips(rng: random.Random, count: int) -> Iterator[tuple[NDArray[np.uint8], 
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(count):
             scenes = [draw_scene(rng, CROWDED, rng.choice(BACKGROUNDS)) for _ in range(SCENES_PER_CLIP)]
-            frames = render(VideoSpec(tuple(scenes)), Take.draw(rng), FRAMES_PER_CLIP)
+            frames = render(VideoSpec(tuple(scenes)), Rendition.draw(rng), FRAMES_PER_CLIP)
             labels = np.stack([label_patches(scene) for scene in scenes])
             yield through_the_codec(frames, Path(folder) / "clip.mp4"), labels.repeat(FRAMES_PER_CLIP, axis=0)
 
