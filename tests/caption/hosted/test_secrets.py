@@ -137,7 +137,7 @@ def test_a_key_in_a_setting_is_refused_without_being_shown(tmp_path: Path) -> No
     done = subprocess.run(
         [sys.executable, "-m", "sg.caption", *words], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 1 and "looks like an API key" in done.stderr
+    assert done.returncode == 2 and "looks like an API key" in done.stderr
     assert CANARY not in done.stdout + done.stderr
 
 
