@@ -1,13 +1,14 @@
-"""ToMe and what one could do instead, on the same vectors: time, memory, and what each core keeps.
+"""ToMe and its alternatives on the same vectors: time, memory, and what each core keeps.
 
     python benchmarks/curation/synthetic_vectors.py --count 530000 --out work/synthetic-530k
     python benchmarks/curation/alternatives.py work/synthetic-530k --out work/alternatives-530k
     python benchmarks/curation/alternatives.py work/synthetic-530k --out work/alternatives-530k --only kmeans semdedup
 
-`families` is the share of the near-duplicate families that a core of that size could hold at most, `topics` the same
-for topics (both need the `truth.npz` of the synthetic set); `mean` and `p1` are cosines of all videos to the core;
-`dup` is the share of core members with a near-duplicate in the core. Each method runs in a process of its own. What is
-done is kept in OUT and not repeated; `OUT/table.csv` and `OUT/table.md` hold all methods that are done, in this order.
+`families` is the number of near-duplicate families in the core, divided by the largest number that a core of that size
+could hold, `topics` the same for topics (both need the `truth.npz` of the synthetic set); `mean` and `p1` are the mean
+and first percentile of the cosines of all videos to the core;
+`dup` is the share of core members with a near-duplicate in the core. Each method runs in a process of its own.
+Finished methods are kept in OUT and not repeated; `OUT/table.csv` and `OUT/table.md` hold all of them, in this order.
 `kmeans` clusters in two levels (about sqrt(k) cells, then shares of k in each), 10 Lloyd steps: a flat one with 400,000
 centres would take 100 times the products.
 """
@@ -67,7 +68,7 @@ COLUMNS = ("method", "wall s", "cpu s", "peak GiB", "core", "families", "topics"
 
 
 def measured(name: str, vectors: Path, out: Path) -> list[list[Any]]:
-    """Rows of the table for a method; curation and numbers are taken from `out` when they are there."""
+    """Rows of the table for a method; finished curations and statistics are reused from `out`."""
     folder = folder_of(out, name)
     kept = folder / "rows.json"
     if not kept.is_file():

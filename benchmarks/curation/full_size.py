@@ -4,7 +4,7 @@
     python benchmarks/curation/full_size.py work/synthetic-530k                         # exact
     python benchmarks/curation/full_size.py work/synthetic-530k matcher=projected       # the same hash, faster
     python benchmarks/curation/full_size.py work/synthetic-530k matcher=cells
-    python benchmarks/curation/full_size.py work/synthetic-530k literal                 # one round a rung
+    python benchmarks/curation/full_size.py work/synthetic-530k literal                 # one round per size
 
 Further `key=value` pairs are settings of `TomeConfig`. Set OMP_NUM_THREADS to the number of cores to use.
 """

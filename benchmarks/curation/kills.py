@@ -1,9 +1,9 @@
-"""Curations that are killed (SIGKILL) at random moments and begun again until they end: are the bytes the same?
+"""Kill curations (SIGKILL) at random moments, repeat them until they end, and compare the bytes.
 
     python benchmarks/curation/kills.py --runs 20 --count 3000
 
-A run is killed after a random part of the time an undisturbed one takes, taken up, killed again, and so on, at most
-`MOST_KILLS` times. Each run has a process of its own, forked from one that has imported everything.
+A run is killed after a random part of the time that an undisturbed run takes, then resumed, killed again, and so on, at
+most `MOST_KILLS` times. Each run is a process of its own, forked from a server process that has imported everything.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from types import TracebackType
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 MOST_KILLS = 6
-NURSERY = """
+FORK_SERVER = """
 import os, sys
 from pathlib import Path
 from sg.curate.tome.settings import TomeConfig
@@ -37,31 +37,32 @@ for line in sys.stdin:
         curate(config, Path(sys.argv[1]), None, Path(line.rstrip("\\n")))
         os._exit(0)
     print(child, flush=True)
-    sys.stdin.readline()  # an ended child keeps its number until it is asked for, so no other process is killed
+    # The child is waited for only after this line: until then no other process, which would be killed, can get its id.
+    sys.stdin.readline()
     print(os.waitpid(child, 0)[1], flush=True)
 """
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: how often it was killed, and whether it ended in the bytes of an undisturbed one."""
+    """How often a run was killed, and whether it ended with the bytes of an undisturbed run."""
 
     kills: int
     same_bytes: bool
 
 
-class Nursery:
+class ForkServer:
     """Starts curations of the vectors in a folder, each in a process of its own."""
 
     def __init__(self, vectors: Path) -> None:
         root = Path(__file__).resolve().parents[2]
-        command = [sys.executable, "-c", NURSERY, str(vectors)]
+        command = [sys.executable, "-c", FORK_SERVER, str(vectors)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, text=True, bufsize=1)
         self._answer()
 
     def run(self, out: Path, seconds: float | None = None, until: Path | None = None) -> bool:
-        """Curate into `out`; killed after `seconds`, or as soon as the file `until` exists. True when it ended."""
+        """Curate into `out`; kill the run after `seconds`, or once the file `until` exists. True if it ended before."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{out}\n")
         child = int(self._answer())
@@ -78,7 +79,7 @@ class Nursery:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
-    def __enter__(self) -> "Nursery":
+    def __enter__(self) -> "ForkServer":
         return self
 
     def __exit__(
@@ -91,22 +92,22 @@ def kill_at_random(vectors: Path, folder: Path, runs: int, seed: int) -> list[Ou
     """The outcomes of `runs` curations into folders in `folder`."""
     draw = random.Random(seed)
     outcomes = []
-    with Nursery(vectors) as nursery:
+    with ForkServer(vectors) as server:
         started = time.monotonic()
-        assert nursery.run(folder / "undisturbed")
+        assert server.run(folder / "undisturbed")
         seconds = time.monotonic() - started
         expected = (folder / "undisturbed" / "forest.parquet").read_bytes()
         for number in range(runs):
             out, kills = folder / f"killed-{number}", 0
             while kills < MOST_KILLS:
-                if not nursery.run(out, seconds=seconds * draw.random()):
+                if not server.run(out, seconds=seconds * draw.random()):
                     kills += 1
                 elif kills:
                     break
-                else:  # it was faster than the undisturbed one
+                else:  # it ended before the kill
                     shutil.rmtree(out)
                     seconds /= 2
-            assert nursery.run(out)
+            assert server.run(out)
             outcomes.append(Outcome(kills, (out / "forest.parquet").read_bytes() == expected))
     return outcomes
 
@@ -125,7 +126,7 @@ def main() -> None:
     print(
         f"{options.runs} runs of {options.count} videos, {sum(outcome.kills for outcome in outcomes)} kills, ", end=""
     )
-    print(f"{sum(outcome.same_bytes for outcome in outcomes)} ended in the bytes of the undisturbed run")
+    print(f"{sum(outcome.same_bytes for outcome in outcomes)} ended with the bytes of the undisturbed run")
 
 
 if __name__ == "__main__":

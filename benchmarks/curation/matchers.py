@@ -1,8 +1,8 @@
-"""The matchers on the first round of a set of vectors: CPU time, and how often they agree with the exact one.
+"""The matchers on the first round of a set of vectors: CPU time, and agreement with the exact matcher.
 
     python benchmarks/curation/matchers.py work/synthetic-53k --probes 8 32 64
 
-`used` is the agreement among the best quarter of all tokens' edges, which are the ones that a round carries out.
+`used` is the agreement among the edges that a round carries out: the best ones, as many as a quarter of the tokens.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How much a forest depends on what should not matter: precision, blocks, threads, file order, the way of matching.
+"""How much a forest depends on precision, blocks, threads, file order and matcher, none of which should matter.
 
     python benchmarks/curation/synthetic_vectors.py --count 53000 --out work/synthetic-53k
     python benchmarks/curation/robustness.py work/synthetic-53k
@@ -34,7 +34,7 @@ FORCED = {"exact_below": 5000, "rows_per_cell": 100}
 
 @dataclass(frozen=True)
 class Variation:
-    """Settings that should leave no trace, or next to none."""
+    """Settings that should not change the result, or hardly."""
 
     settings: dict[str, Any]
     threads: int = 1

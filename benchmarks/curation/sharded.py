@@ -1,10 +1,10 @@
-"""Shards against the run in memory: how much of each core they share, and how often they find the best target.
+"""Sharded runs compared with the run in memory: the shared part of each core, and how often the best target is found.
 
     python benchmarks/curation/sharded.py work/synthetic-26k --rows-per-shard 2000 --probed 1 2 4
     python benchmarks/curation/sharded.py work/synthetic-26k --rows-per-shard 2000 --probed 2 --engine ray
 
-`used` is the lowest share of a round's merges that a check against all targets confirmed. Everything down to a fifth of
-the tokens is done in shards.
+`used` is the lowest share of a round's merges that a check against all targets confirmed. Shards are used
+down to a fifth of the tokens.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Vectors like those of a large video corpus: Zipf topics, 20 % near-duplicates, 0.5 % exact ones, with the truth.
+"""Vectors like those of a large video corpus: Zipf topics, 20 % near-duplicates, 0.5 % exact ones, with ground truth.
 
     python benchmarks/curation/synthetic_vectors.py --count 530000 --out work/synthetic-530k
 
-A row is a common direction + its topic's direction (from a 20-dimensional space) + its own noise. Cosines of random
-pairs are about 0.17 +- 0.16, those of nearest neighbours have quartiles of 0.86, 0.95, 0.98 (26,500 rows).
-Rows are made in blocks with a seed each, so memory stays small and a row does not depend on how many follow it.
+A row is the sum of a common direction, the direction of its topic (from a 20-dimensional space), and its own noise.
+Cosines of random pairs are about 0.17 +- 0.16; quartiles of nearest neighbours are 0.86, 0.95, 0.98 (26,500 rows).
+Rows are made in blocks with one seed each, so memory stays small and a row does not depend on the number of later rows.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""SIGKILL at random moments during an embedding, then the same vectors file by file.
+"""Kill an embedding (SIGKILL) at random moments, resume it, and compare the vectors file by file.
 
     python benchmarks/embed/kill_and_resume.py --videos 2000 --kills 10
 
-Embeds a demo world once undisturbed; then anew, killing the whole process group at random moments; then once more to
-the end, and compares every file of the two folders.
+Embeds a demo world once undisturbed. Then embeds it again and kills the whole process group at random moments. Then
+runs to the end, and compares every file of the two folders.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def command(work: Path, out: str, videos_per_k: int) -> list[str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Files by name, but for the lock."""
+    """Files by name, except the lock."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".lock"}
 
 
@@ -43,7 +43,7 @@ def timed(line: list[str]) -> float:
 
 
 def kill_once(line: list[str], folder: Path, parts: int, jitter_s: float) -> str:
-    """Start, wait until `parts` more parts are finished and then some, kill everything; what was there then."""
+    """Start, wait for `parts` more finished parts and `jitter_s` seconds, and kill. Returns what was finished."""
     wanted = finished(folder) + parts
     child = subprocess.Popen(
         line, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -52,19 +52,19 @@ def kill_once(line: list[str], folder: Path, parts: int, jitter_s: float) -> str
         time.sleep(0.01)
     time.sleep(jitter_s)
     if child.poll() is not None:
-        return "it had ended by itself"
+        return "it had ended before"
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    return f"{finished(folder)} parts finished, {len(list(folder.glob('.*.tmp*')))} files half written"
+    return f"{finished(folder)} parts finished, {len(list(folder.glob('.*.tmp*')))} incomplete files"
 
 
 def finished(folder: Path) -> int:
-    """Parts that count."""
+    """Number of finished parts."""
     return len(list(folder.glob("part-*.json")))
 
 
 def main(videos: int, kills: int, seed: int) -> None:
-    """Print what happened and exit with 1 when a file differs."""
+    """Print each kill and exit with 1 if a file differs."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -83,8 +83,8 @@ def main(videos: int, kills: int, seed: int) -> None:
         print(f"an undisturbed run takes {seconds:.0f} s and writes {len(whole)} files", flush=True)
         for number in range(kills):
             parts, jitter_s = chance.choice([0, 1, 2]), chance.uniform(0, 0.8)
-            told = kill_once(line, folder, parts, jitter_s)
-            print(f"kill {number + 1}, {jitter_s:.1f} s after {parts} more parts: {told}", flush=True)
+            state = kill_once(line, folder, parts, jitter_s)
+            print(f"kill {number + 1}, {jitter_s:.1f} s after {parts} more parts: {state}", flush=True)
         timed(line)
         different = [key for key, value in whole.items() if contents(folder).get(key) != value]
         print(f"after {kills} kills and a rerun {len(whole) - len(different)} of {len(whole)} files are the same")

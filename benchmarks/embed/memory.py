@@ -1,8 +1,8 @@
-"""Memory of an embedding run over many films: this process and its workers, after 100 films and after all.
+"""Memory of an embedding run over many videos: this process and its workers, from 100 videos to all.
 
-    python benchmarks/embed/memory.py --films 1000
+    python benchmarks/embed/memory.py --videos 1000
 
-Films of 10 s at 360p, and every tenth one damaged; one worker decodes them.
+Videos of 10 s at 360p, every tenth one damaged; one worker decodes them.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def resident_mb(pid: int) -> float:
 
 
 def report(folder: Path, marks: list[int], over: threading.Event) -> None:
-    """Print the memory when that many films are done."""
+    """Print the memory whenever one of `marks` videos is done."""
     while marks and not over.wait(0.2):
         if len(list(folder.glob("part-*.json"))) * ROWS_PER_PART >= marks[0]:
             sizes = [f"{resident_mb(pid):.0f}" for pid in family(os.getpid())]
-            print(f"{marks.pop(0):>5} films: {' + '.join(sizes)} MB (this process + its children)", flush=True)
+            print(f"{marks.pop(0):>5} videos: {' + '.join(sizes)} MB (this process + its children)", flush=True)
 
 
-def main(films: int) -> None:
+def main(num_videos: int) -> None:
     """Embed and print."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -57,7 +57,7 @@ def main(films: int) -> None:
             if number == 9:
                 path.write_bytes(path.read_bytes()[:-5000])
         (root / "videos" / "segment-250-ultrafast.mp4").unlink()
-        rows = [VideoRecord(f"v{number:06d}", "benchmark", f"{number % 10}.mp4") for number in range(films)]
+        rows = [VideoRecord(f"v{number:06d}", "benchmark", f"{number % 10}.mp4") for number in range(num_videos)]
         write_manifest(root / "manifest.parquet", rows)
         data = DataConfig(name="memory", dir=str(root), videos=str(root / "videos"))
         tower = Path(__file__).resolve().parents[2] / "sg" / "demo" / "assets" / "vision_tower"
@@ -65,7 +65,7 @@ def main(films: int) -> None:
             name="demo", checkpoint=str(tower), num_frames=4, workers=1, rows_per_part=ROWS_PER_PART
         )
         over = threading.Event()
-        marks = [100, *range(films // 4, films, films // 4), films - ROWS_PER_PART]
+        marks = [100, *range(num_videos // 4, num_videos, num_videos // 4), num_videos - ROWS_PER_PART]
         folder = data.vectors_folder("demo")
         watcher = threading.Thread(target=report, args=(folder, marks, over))
         watcher.start()
@@ -76,5 +76,5 @@ def main(films: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--films", type=int, default=1000)
-    main(parser.parse_args().films)
+    parser.add_argument("--videos", type=int, default=1000)
+    main(parser.parse_args().videos)

@@ -11,7 +11,7 @@ from sg.curate.videos import load_videos
 
 
 def clumpy_matrix(count: int, dim: int = 16, topics: int = 9, seed: int = 0) -> np.ndarray:
-    """[count, dim] float16-exact rows round some topics, a tenth of them copies of the row before."""
+    """[count, dim] rows around some topics, exact in float16; a tenth of them are copies of the row before."""
     rng = np.random.default_rng(seed)
     matrix = rng.normal(size=(topics, dim))[rng.integers(topics, size=count)] + 0.5 * rng.normal(size=(count, dim))
     copies = np.flatnonzero(rng.random(count) < 0.1)

@@ -50,7 +50,7 @@ def test_old_cores_lose_no_member_when_videos_are_added(extended):
         assert set(old.core(size)) <= set(new.core(size + joined))
 
 
-def test_new_videos_like_the_core_go_first_and_the_others_join_it(extended):
+def test_new_videos_like_the_core_are_removed_first_and_the_others_join_it(extended):
     everything, old, new = extended
     cut = old.cut_similarity(60)
     unit = dict(zip(new.video_ids, unit_of_forest(new, everything), strict=True))
@@ -93,17 +93,17 @@ def test_the_last_child_takes_the_place_of_a_deleted_video():
     forest = curated(vectors)
     row = int(np.argmax(np.bincount(forest.parent[forest.parent >= 0], minlength=len(forest))[:-1]))
     name, children = forest.video_ids[row], np.flatnonzero(forest.parent == row)
-    heir = forest.video_ids[children.max()]
+    successor = forest.video_ids[children.max()]
     left = forget_videos(forest, [name], vectors)
-    expected = [video_id for video_id in forest.video_ids if video_id != heir]
-    expected[expected.index(name)] = heir
+    expected = [video_id for video_id in forest.video_ids if video_id != successor]
+    expected[expected.index(name)] = successor
     assert left.video_ids == expected
-    place = left.video_ids.index(heir)
+    place = left.video_ids.index(successor)
     assert left.similarity[place] == forest.similarity[row] and left.round[place] == forest.round[row]
     assert left.video_ids[left.parent[place]] == forest.video_ids[forest.parent[row]]
     for child in children[:-1].tolist():
         position = left.video_ids.index(forest.video_ids[child])
-        assert left.video_ids[left.parent[position]] == heir
+        assert left.video_ids[left.parent[position]] == successor
     unit = unit_of_forest(left, vectors)
     merged = np.flatnonzero(left.parent >= 0)
     cosines = np.einsum("nd,nd->n", unit[merged], unit[left.parent[merged]])

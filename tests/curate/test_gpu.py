@@ -28,7 +28,7 @@ def test_a_gpu_gives_the_forest_of_the_cpu(settings):
     np.testing.assert_allclose(found.similarity, expected.similarity, atol=1e-9)
 
 
-def test_numbers_about_cores_are_those_of_the_cpu():
+def test_statistics_of_cores_equal_those_of_the_cpu():
     from tests.curate.describe.test_statistics import curated
 
     forest, unit = curated(TomeConfig())

@@ -26,6 +26,6 @@ def test_sides_are_about_even_in_every_round():
     assert min(shares) > 0.46 and max(shares) < 0.54
 
 
-def test_a_clash_of_keys_asks_for_another_seed():
+def test_two_equal_keys_ask_for_another_seed():
     with pytest.raises(ConfigError, match="choose another seed"):
         video_keys(["same", "same"], 0)

@@ -6,7 +6,7 @@ from dataclasses import field, make_dataclass, replace
 
 import pytest
 
-from benchmarks.curation.kills import Nursery, kill_at_random
+from benchmarks.curation.kills import ForkServer, kill_at_random
 from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import VideoRecord, write_manifest
@@ -34,7 +34,7 @@ def vectors(tmp_path):
     return write_vectors(tmp_path / "vectors", clumpy_vectors(400))
 
 
-def test_a_curation_leaves_a_forest_and_says_what_made_it(tmp_path, vectors):
+def test_a_curation_writes_a_forest_and_records_its_origin(tmp_path, vectors):
     config = TomeConfig()
     path = curate(config, vectors, None, tmp_path / "out")
     forest = read_forest(path)
@@ -49,7 +49,7 @@ def test_a_curation_leaves_a_forest_and_says_what_made_it(tmp_path, vectors):
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == [".lock", "curation.json", "forest.parquet"]
 
 
-def test_finished_work_is_kept_and_the_same_bytes_come_again(tmp_path, vectors):
+def test_a_finished_forest_is_reused_and_another_run_gives_the_same_bytes(tmp_path, vectors):
     first = curate(TomeConfig(), vectors, None, tmp_path / "a")
     stamp = first.stat().st_mtime_ns
     assert curate(TomeConfig(name="other", block_rows=99, device="cpu"), vectors, None, tmp_path / "a") == first
@@ -116,7 +116,7 @@ def test_only_wanted_videos_are_curated_and_the_others_are_recorded(tmp_path, ve
     assert excluded["video-without-vector"] == "no vector"
 
 
-def test_wanting_all_videos_is_the_same_as_wanting_any(tmp_path, vectors):
+def test_naming_all_videos_is_the_same_as_naming_none(tmp_path, vectors):
     path = curate(TomeConfig(), vectors, None, tmp_path / "out")
     stamp = path.stat().st_mtime_ns
     wanted = clumpy_vectors(400).video_ids[::-1]
@@ -141,7 +141,7 @@ def test_a_handful_of_videos_is_curated_and_described(tmp_path, count):
     assert [core["size"] for core in read_json(path.parent / "statistics.json")["cores"]] == [1, 2][:count]
 
 
-def test_the_exact_matchers_share_their_finished_work(tmp_path, vectors):
+def test_the_exact_matchers_reuse_each_others_forest(tmp_path, vectors):
     path = curate(TomeConfig(matcher="projected"), vectors, None, tmp_path / "out")
     stamp = path.stat().st_mtime_ns
     assert curate(TomeConfig(block_rows=7), vectors, None, tmp_path / "out").stat().st_mtime_ns == stamp
@@ -155,13 +155,13 @@ def test_nothing_to_curate_is_a_clear_error(tmp_path, vectors):
         curate(TomeConfig(), vectors, None, tmp_path / "out", wanted=[])
 
 
-def test_an_unfinished_run_is_refused_to_other_settings_and_goes_on_to_the_same_bytes(tmp_path, vectors):
+def test_an_unfinished_run_is_refused_with_other_settings_and_resumes_to_the_same_bytes(tmp_path, vectors):
     undisturbed = curate(TomeConfig(), vectors, None, tmp_path / "undisturbed").read_bytes()
     unfinished = tmp_path / "out" / "unfinished"
-    with Nursery(vectors) as nursery:
-        for _ in range(20):  # a run that ends before it is killed is begun anew
+    with ForkServer(vectors) as server:
+        for _ in range(20):  # a run that ends before the kill is repeated
             shutil.rmtree(tmp_path / "out", ignore_errors=True)
-            if not nursery.run(tmp_path / "out", until=unfinished / "round.npz"):
+            if not server.run(tmp_path / "out", until=unfinished / "round.npz"):
                 break
     assert not (tmp_path / "out" / "forest.parquet").exists()
     with pytest.raises(ConfigError, match=r"settings.seed: 0 -> 1"):
@@ -211,7 +211,7 @@ def test_the_command_curates_describes_and_exports(tmp_path):
     assert (path.parent / "core-50.txt").read_text().splitlines() == read_forest(path).core(50)
 
 
-def test_several_vectors_have_to_be_chosen_from(tmp_path):
+def test_one_of_several_sets_of_vectors_must_be_chosen(tmp_path):
     config = make_source(tmp_path)
     write_vectors(tmp_path / "embeddings" / "other", clumpy_vectors(400, seed=5))
     with pytest.raises(ConfigError, match=r"several \(other, tower\).*embedder=NAME"):
@@ -219,14 +219,14 @@ def test_several_vectors_have_to_be_chosen_from(tmp_path):
     assert curate_data(replace(config, embedder="tower")).is_file()
 
 
-def test_no_vectors_name_the_command_that_makes_them(tmp_path):
+def test_missing_vectors_name_the_command_that_makes_them(tmp_path):
     config = make_source(tmp_path)
     (tmp_path / "embeddings" / "tower" / "embeddings.json").unlink()
     with pytest.raises(MissingInputError, match=r"python -m sg\.embed data=here"):
         curate_data(config)
 
 
-def test_later_videos_extend_a_forest_that_is_then_finished(tmp_path):
+def test_new_videos_extend_a_forest_which_is_then_reused(tmp_path):
     config = make_source(tmp_path)
     old = read_forest(curate_data(config))
     config = make_source(tmp_path, count=430, usable=430)

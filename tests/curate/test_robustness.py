@@ -1,4 +1,4 @@
-"""The small version of `benchmarks/curation/robustness.py`: what should not matter does not."""
+"""The small version of `benchmarks/curation/robustness.py`: variations that must not change the result."""
 
 import pytest
 

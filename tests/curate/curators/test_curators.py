@@ -35,7 +35,7 @@ ALL = [
 
 @pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
 @pytest.mark.parametrize("count", [1, 2, 3, 47, 400])
-def test_every_curator_orders_all_videos_and_does_so_again(config, count):
+def test_every_curator_orders_all_videos_and_repeats_its_order(config, count):
     videos = clumpy_videos(count)
     forest = curated_forest(config, videos)
     check_forest(forest, Path("here"))
@@ -44,7 +44,7 @@ def test_every_curator_orders_all_videos_and_does_so_again(config, count):
 
 
 @pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
-def test_no_curator_looks_at_the_order_of_the_file(config):
+def test_no_curator_depends_on_the_order_of_the_file(config):
     vectors = clumpy_vectors(200)
     turned = type(vectors)(vectors.video_ids[::-1], vectors.matrix[::-1].copy(), {})
     hashes = {curated_forest(config, load_videos(given_, None, seed=0)).content_hash for given_ in (vectors, turned)}
@@ -77,7 +77,7 @@ def test_longest_caption_without_captions_is_a_clear_error():
         curated_forest(LongestCaptionConfig(), clumpy_videos(5), captions=None)
 
 
-def test_kmeans_keeps_one_video_of_each_clump():
+def test_kmeans_keeps_one_video_of_each_cluster():
     rng = np.random.default_rng(0)
     matrix = np.repeat(np.eye(8, 16), 10, axis=0) + 0.01 * rng.normal(size=(80, 16))
     vectors = clumpy_vectors(80)
@@ -103,7 +103,7 @@ def test_semdedup_removes_the_closest_pairs_first_and_names_the_partner():
 
 
 @pytest.mark.parametrize(("keep", "wins"), [("hard", np.less), ("easy", np.greater)])
-def test_prototypes_keep_the_far_or_the_near(keep, wins):
+def test_prototypes_keep_the_farthest_or_the_nearest_videos(keep, wins):
     videos = clumpy_videos(400)
     config = PrototypesConfig(cells=5, keep=keep)
     centres = spherical_kmeans(videos.unit, 5, seed=0, steps=10, sample=5 * 256)
@@ -112,7 +112,7 @@ def test_prototypes_keep_the_far_or_the_near(keep, wins):
     assert wins(cosine[kept].mean(), cosine[~kept].mean())
 
 
-def test_d4_starts_as_semdedup_does():
+def test_d4_starts_like_semdedup():
     videos = clumpy_videos(400)
     d4, semdedup = curated_forest(D4Config(dedup_share=0.75), videos), curated_forest(SemDedupConfig(), videos)
     assert d4.video_ids[:100] == semdedup.video_ids[:100]
@@ -141,7 +141,7 @@ def test_quotas_of_cells_are_met_at_every_size(sizes, seed):
         assert (np.abs(taken - quota) < 1 + 1e-3).all()
 
 
-def test_balanced_sampling_gives_rare_concepts_as_many_places():
+def test_balanced_sampling_gives_rare_concepts_as_many_videos():
     rng = np.random.default_rng(0)
     counts = [300, 60, 20, 20]
     centres = np.eye(4, 16)

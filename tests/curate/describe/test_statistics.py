@@ -30,7 +30,7 @@ def tome():
     return curated(TomeConfig())
 
 
-def test_coverage_and_duplicates_are_those_of_brute_force(tome):
+def test_coverage_and_duplicates_equal_those_of_brute_force(tome):
     forest, unit = tome
     core = core_statistics(forest, unit, [100], StatisticsSettings())["cores"][0]
     inside = unit[-100:]
@@ -76,7 +76,7 @@ def test_tome_keeps_more_families_and_fewer_duplicates_than_a_draw(tome):
     assert large["duplicates"] < large["random"]["duplicates"]
 
 
-def test_a_sample_stands_for_all_videos(tome):
+def test_a_sample_represents_all_videos(tome):
     forest, unit = tome
     everything = core_statistics(forest, unit, [100], StatisticsSettings())
     sampled = core_statistics(forest, unit, [100], StatisticsSettings(sample=100))
@@ -85,7 +85,7 @@ def test_a_sample_stands_for_all_videos(tome):
     assert means[0] == pytest.approx(means[1], abs=0.03)
 
 
-def test_the_numbers_are_plain_json_for_curators_without_clusters_too():
+def test_the_statistics_are_plain_json_even_for_curators_without_clusters():
     forest, unit = curated(RandomConfig())
     sources = {video_id: "left" if number % 2 else "right" for number, video_id in enumerate(VECTORS.video_ids)}
     result = core_statistics(forest, unit, [1, 100, 500, 9000], StatisticsSettings(), sources=sources)
@@ -165,7 +165,7 @@ def test_the_map_shows_each_video_in_the_smallest_core_that_holds_it(tome):
 
 
 @pytest.mark.parametrize("rows", [np.ones((1, 3)), np.ones((4, 3)), np.ones((3, 1)), np.eye(2)])
-def test_a_map_of_hardly_anything_is_flat_instead_of_an_error(rows):
+def test_a_map_of_very_few_videos_is_flat_and_not_an_error(rows):
     place, explained = principal_plane(rows)
     assert place.shape == (len(rows), 2) and np.isfinite(place).all()
     assert 0 <= sum(explained) <= 1 + 1e-9

@@ -42,7 +42,7 @@ def test_blocks_of_any_size_find_what_brute_force_finds(count, targets, rows, co
 
 
 @pytest.mark.parametrize("copies", [2, 3, 40, 200])
-def test_equal_targets_lose_to_the_lowest_of_them(copies):
+def test_of_equal_targets_the_lowest_wins(copies):
     a = units(50)
     b = torch.cat([units(7, seed=9), a[:1].repeat(copies, 1), units(300, seed=8), a[:1]])
     for block in (1, 64, 128, 1000):
@@ -60,7 +60,7 @@ def test_a_lead_below_float32_is_decided_in_float64():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["projected", "cells"])
-def test_other_matchers_find_the_same_where_they_see_everything(name, dtype):
+def test_other_matchers_find_the_same_if_they_compare_all_pairs(name, dtype):
     matrix = clumpy_matrix(700, dim=24).astype(dtype)
     sources, targets = np.arange(0, 700, 2), np.arange(1, 700, 2)
     exact = Matchers(TomeConfig(), matrix).match(matrix, sources, targets)
@@ -79,7 +79,7 @@ def test_the_projected_matcher_is_exact_bit_for_bit(dims):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_leave_no_trace_and_are_left_as_they_were(threads):
+def test_the_number_of_threads_does_not_change_the_result_and_is_restored(threads):
     a, b = units(900, dim=24), units(3000, dim=24, seed=1)
     single = match(a, b, ExactMatcher(b))
     matchers = (ExactMatcher(b), ProjectedMatcher(b, principal_basis(b.numpy(), 4)))
@@ -104,7 +104,7 @@ def test_cells_miss_little_and_never_score_higher():
 
 
 @pytest.mark.parametrize("probed", [1, 3, 1000])
-def test_a_bound_leaves_no_trace_in_what_cells_find(probed):
+def test_a_bound_does_not_change_the_result_of_cells(probed):
     a, b = units(900, dim=24), units(3000, dim=24, seed=1)
     centres = Cells(b.numpy(), rows_per_cell=100, seed=0).centres(len(b))
     plain = match(a, b, CellMatcher(b, centres, probed))
@@ -113,7 +113,7 @@ def test_a_bound_leaves_no_trace_in_what_cells_find(probed):
     np.testing.assert_array_equal(bounded.score, plain.score)
 
 
-def test_cells_are_the_same_for_a_run_that_is_taken_up():
+def test_a_resumed_run_has_the_same_cells():
     unit = units(2000).numpy()
     used = Cells(unit, rows_per_cell=50, seed=3)
     used.centres(2000)
@@ -134,7 +134,7 @@ def test_row_top2_finds_the_two_largest_values(rows, columns, seed):
         assert torch.isinf(second).all()
 
 
-def test_products_stay_float32_whatever_the_process_has_chosen():
+def test_products_stay_float32_for_any_setting_of_the_process():
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
@@ -151,7 +151,7 @@ def test_a_zero_mean_matches_with_score_zero():
     assert found.target[0] == 0 and found.score[0] == 0.0
 
 
-def test_candidates_of_faiss_are_exact_where_it_sees_everything_and_miss_little_elsewhere():
+def test_candidates_of_faiss_are_exact_with_all_lists_and_miss_little_otherwise():
     pytest.importorskip("faiss")
     a, b = units(400, dim=8), units(4000, dim=8, seed=1)
     exact = match(a, b, ExactMatcher(b))

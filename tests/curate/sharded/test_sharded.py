@@ -1,4 +1,4 @@
-"""ToMe over shards on disk against the run in memory."""
+"""ToMe over shards on disk, compared with the run in memory."""
 
 import sys
 from dataclasses import replace
@@ -29,7 +29,7 @@ def vectors(tmp_path):
 
 @pytest.mark.parametrize("survivor", ["medoid", "dst"])
 @pytest.mark.parametrize("below", [1, 200, 10_000])
-def test_shards_that_see_all_targets_give_the_forest_of_the_run_in_memory(tmp_path, vectors, survivor, below):
+def test_shards_that_compare_all_pairs_give_the_forest_of_the_run_in_memory(tmp_path, vectors, survivor, below):
     ids = clumpy_vectors(500).video_ids
     captions = write_captions(
         tmp_path / "captions.parquet", [CaptionRecord(name, "x" * (1 + number % 9)) for number, name in enumerate(ids)]
@@ -47,7 +47,7 @@ def test_shards_that_see_all_targets_give_the_forest_of_the_run_in_memory(tmp_pa
     assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == [".lock", "curation.json", "forest.parquet"]
 
 
-def test_borders_cost_little_and_the_agreement_is_told(tmp_path):
+def test_borders_cost_little_and_the_agreement_is_recorded(tmp_path):
     vectors = write_vectors(tmp_path / "vectors", clumpy_vectors(1500, topics=40), rows_per_part=400)
     exact = read_forest(curate(TomeConfig(), vectors, None, tmp_path / "memory"))
     config = replace(SMALL, rows_per_shard=150, probed_shards=2, in_memory_below=100)
@@ -58,7 +58,7 @@ def test_borders_cost_little_and_the_agreement_is_told(tmp_path):
         assert len(set(forest.core(size)) & set(exact.core(size))) / size > 0.85
 
 
-def test_a_sharded_run_that_stops_goes_on_to_the_same_forest(tmp_path, vectors, monkeypatch):
+def test_an_interrupted_sharded_run_resumes_to_the_same_forest(tmp_path, vectors, monkeypatch):
     expected = curate(SMALL, vectors, None, tmp_path / "undisturbed").read_bytes()
     damaged = []
 
@@ -124,7 +124,7 @@ def test_a_damaged_part_or_a_repeated_id_is_named(tmp_path, vectors):
         ({"probed_shards": 0}, "probed"),
     ],
 )
-def test_settings_that_shards_cannot_have_are_refused(settings, what):
+def test_settings_that_shards_do_not_support_are_refused(settings, what):
     with pytest.raises(ConfigError, match=what):
         replace(SMALL, **settings)
 

@@ -1,4 +1,4 @@
-"""The golden cases of ToMe and the merge forest (tests/goldens/tome/README.md says what each field means)."""
+"""The golden cases of ToMe and the merge forest (tests/goldens/tome/README.md describes each field)."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The merge forest by the book: loops over pairs in float64, from the rules alone, sharing no code with `sg`."""
+"""A slow reference for the merge forest: loops over pairs in float64, written from the rules, without code of `sg`."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""Runs of any kind against the slow program of `tests/curate/tome/oracle.py`."""
+"""Runs with all kinds of settings, compared with the slow reference in `tests/curate/tome/oracle.py`."""
 
 import math
 
@@ -37,7 +37,7 @@ def rules(draw):
 
 @st.composite
 def ways(draw):
-    """Settings that should leave no trace."""
+    """Settings that must not change the result."""
     return {
         "block_rows": draw(st.sampled_from([1, 7, 4096])),
         "block_columns": draw(st.sampled_from([1, 13, 16_384])),
@@ -50,7 +50,7 @@ def ways(draw):
 
 
 def compare(matrix, rule, way, dtype, captions, smallest_margin):
-    ids = [f"film/{number}" for number in range(len(matrix))]
+    ids = [f"video/{number}" for number in range(len(matrix))]
     lengths = [number * 7 % 5 if captions else 0 for number in range(len(ids))]
     expected = merge_forest(ids, matrix, lengths, rule)
     assume(expected.margin > smallest_margin)
@@ -111,7 +111,7 @@ def test_any_vectors_give_the_forest_of_the_rules(count, dim, seed, rule, way, c
     compare(matrix, rule, way, "float64" if double else "float32", captions, margin)
 
 
-def test_the_program_of_the_rules_knows_the_check_values():
+def test_the_reference_program_gives_the_known_values():
     from tests.curate.tome.oracle import key_of, side
 
     assert key_of("webvid/0000001", 0) == 0x468B16D877A6710D

@@ -62,7 +62,7 @@ def test_the_merge_forest_equals_the_golden_one(name, dtype):
 
 @st.composite
 def curations(draw):
-    """Some videos with captions, and a config that is not in their way."""
+    """Some videos with captions, and a config that is valid for them."""
     config = TomeConfig(
         seed=draw(st.integers(0, 3)),
         max_merge_fraction=draw(st.sampled_from([0.05, 0.25, 0.5, 1.0])),
@@ -111,14 +111,14 @@ def test_clusters_stay_within_their_largest_size(count, seed):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_handful_of_videos_is_enough(count):
+def test_very_few_videos_are_merged(count):
     videos = clumpy_videos(count)
     removals, _ = merge_videos(videos, TomeConfig())
     assert len(removals) == count
     assert (removals.into < 0).sum() == 1
 
 
-def test_no_video_gives_no_removal():
+def test_without_videos_there_is_no_removal():
     removals, rounds = merge_videos(clumpy_videos(0), TomeConfig())
     assert len(removals) == 0 and rounds == []
 
@@ -144,7 +144,7 @@ def test_orthogonal_vectors_tie_at_zero_and_merge_in_key_order():
     assert removals.similarity[0] == 0.0
 
 
-def test_exact_duplicates_go_first_and_the_longest_caption_stays():
+def test_exact_duplicates_are_removed_first_and_the_longest_caption_stays():
     vectors = clumpy_vectors(30)
     vectors.matrix[[4, 9, 17]] = vectors.matrix[3]
     captions = {"video-00009": "the longest caption", "video-00004": "short"}
@@ -190,7 +190,7 @@ def test_one_more_video_does_not_reshuffle_the_rest():
         {"matcher": "cells", "exact_below": 2, "rows_per_cell": 40, "probed_cells": 1000},
     ],
 )
-def test_precision_blocks_and_matchers_leave_no_trace(other, monkeypatch):
+def test_precision_blocks_and_matchers_do_not_change_the_result(other, monkeypatch):
     monkeypatch.setattr("sg.curate.matching.matchers._WORTH_A_BOUND", 1)
     removals, _ = merge_videos(clumpy_videos(1200), TomeConfig())
     videos = clumpy_videos(1200, dtype=other.get("dtype", "float32"))
@@ -200,7 +200,7 @@ def test_precision_blocks_and_matchers_leave_no_trace(other, monkeypatch):
     np.testing.assert_allclose(again.similarity, removals.similarity, atol=1e-6)
 
 
-def test_cells_say_how_often_they_agree_with_the_exact_match():
+def test_cells_record_how_often_they_agree_with_the_exact_match():
     config = TomeConfig(matcher="cells", exact_below=500, rows_per_cell=20, probed_cells=2, verify_sample=50)
     _, rounds = merge_videos(clumpy_videos(1200), config)
     assert rounds[0].agreement is not None and 0.5 < rounds[0].agreement <= 1
@@ -208,7 +208,7 @@ def test_cells_say_how_often_they_agree_with_the_exact_match():
 
 
 @pytest.mark.parametrize(("name", "steps"), [("ladder_n1060", 1), ("ladder_split4_n1060", 4)])
-def test_the_literal_reading_gives_the_clusters_of_the_original_ladder(name, steps):
+def test_the_literal_reading_gives_the_clusters_of_the_original_sizes(name, steps):
     golden = tome_goldens.load(name)
     videos = videos_of(golden["x"], order="reference")
     config = TomeConfig(
@@ -246,13 +246,13 @@ def test_centring_removes_what_all_videos_share():
         ({"survivor": "best"}, "medoid, longest_caption, dst"),
         ({"order": "reference"}, "collapse_exact"),
         ({"order": "shuffled", "collapse_exact": False, "matcher": "cells"}, "needs the score of every row"),
-        ({"rungs": [100, 200]}, "should fall"),
+        ({"rungs": [100, 200]}, "should be falling"),
         ({"seed": -1}, "seed=-1"),
         ({"n_min": 0}, "n_min=0"),
         ({"min_similarity": 3.0}, "is a cosine"),
         ({"max_cluster_size": 1}, "at least 2"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings_, what):
+def test_impossible_settings_are_refused(settings_, what):
     with pytest.raises(ConfigError, match=what):
         TomeConfig(**settings_)
