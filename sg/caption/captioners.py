@@ -68,6 +68,10 @@ class Captioner(ABC):
             MissingInputError: the captions are missing and another command makes them; the message names it.
         """
 
+    def identity_of(self, manifest: Manifest) -> Identity | None:
+        """What decides the captions of a manifest; None where existing captions are taken as they are."""
+        return None
+
     def caption(self, data: DataConfig, logger: LoggerConfig) -> Path:
         """Do what `python -m sg.caption` does with this captioner; returns the path of the captions."""
         return self.captions(data)
@@ -128,7 +132,7 @@ class RowCaptioner(Captioner):
             DataError: no video has a caption.
         """
         manifest = read_manifest(make_manifest(data))
-        path, work = data.captions_path(self.config.name), self._identity(manifest)
+        path, work = data.captions_path(self.config.name), self.identity_of(manifest)
         with file_lock(path.with_suffix(".lock")):
             if read_info(path).get("fingerprint") == work.name:
                 return path
@@ -142,7 +146,8 @@ class RowCaptioner(Captioner):
         log.info("captions: %d of %d usable videos (captioner %s)", len(rows), len(manifest.usable()), self.config.name)
         return path
 
-    def _identity(self, manifest: Manifest) -> Identity:
+    def identity_of(self, manifest: Manifest) -> Identity:
+        """What decides the captions of a manifest."""
         inputs = {"manifest": manifest.content_hash, "model": self.model, "model_version": self.model_version}
         return identity("captions", settings=self.config, inputs=inputs, version=ROW_CAPTIONS_VERSION)
 

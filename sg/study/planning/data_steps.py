@@ -72,7 +72,9 @@ def _in_json(path: Path) -> Identity | None:
 
 
 def _captions_identity(config: TrainConfig, inputs: Inputs) -> Identity | None:
-    return None
+    from sg.caption.captioners import captioner_of
+
+    return captioner_of(config.captioner).identity_of(read_manifest(inputs.manifest))
 
 
 def _vectors_identity(config: TrainConfig, inputs: Inputs) -> Identity:
