@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA) on the language model, also over weights held in 4 bits (QLoRA), and merging them."""
+"""Low-rank adapters (LoRA) on the language model, also over weights in 4 bits (QLoRA), and their merging."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ADAPTER = "default"
 
 
 def add_adapters(model: ChatUniViForConditionalGeneration, stage: StageConfig, seed: int) -> None:
-    """Put adapters on all linear layers of the language model but its head; their start is drawn from `seed`."""
+    """Add adapters to all linear layers of the language model except its head; `seed` draws their initial weights."""
     from peft import LoraConfig, inject_adapter_in_model
 
     if stage.peft == "qlora":
@@ -36,7 +36,11 @@ def add_adapters(model: ChatUniViForConditionalGeneration, stage: StageConfig, s
 
 
 def leave_types_to_autocast(model: nn.Module) -> None:
-    """Keep adapters from making a float32 copy of every input for their float32 weights: autocast rounds it anyway."""
+    """Let adapters take inputs as they are.
+
+    peft casts every input to float32, the type of the adapters' weights. Under autocast the product is rounded to
+    bfloat16 anyway, so the copy costs memory and changes nothing.
+    """
     from peft.tuners.lora import LoraLayer
 
     for module in model.modules():
@@ -47,10 +51,10 @@ def leave_types_to_autocast(model: nn.Module) -> None:
 def merge_adapters(
     model: ChatUniViForConditionalGeneration, load_base: Callable[[], ChatUniViForConditionalGeneration]
 ) -> ChatUniViForConditionalGeneration:
-    """The model without adapters, their products added to the weights; sums are made in float32 and rounded once.
+    """The model without adapters: their products are added to the weights in float32, and rounded once.
 
-    The products are added to the weights that the stage started from, so for weights held in 4 bits to a model that
-    `load_base` loads anew; the connector keeps what it has learnt.
+    The products belong to the weights that the stage started from. For weights in 4 bits these are no longer in memory,
+    so `load_base` loads them again, and the trained connector is copied.
     """
     from peft.tuners.lora import LoraLayer
 
@@ -72,8 +76,8 @@ def merge_adapters(
 
 
 def _hold_in_4_bits(language_model: Any) -> None:
-    """Replace the linear layers by bitsandbytes' NF4 ones, which compute in the weights' own type."""
-    bitsandbytes: Any = import_module("bitsandbytes")  # optional, so unknown to the type checker
+    """Replace the linear layers by bitsandbytes' NF4 layers, which compute in the original type of the weights."""
+    bitsandbytes: Any = import_module("bitsandbytes")  # optional, therefore unknown to the type checker
     linear = {name: module for name, module in language_model.named_modules() if isinstance(module, nn.Linear)}
     for name, module in linear.items():
         held = bitsandbytes.nn.Linear4bit(

@@ -1,4 +1,4 @@
-"""Which samples a stage sees in which step: pure functions of the number of samples, their lengths and a seed."""
+"""Which samples a stage sees in which step; pure functions of the number of samples, their lengths and a seed."""
 
 import math
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Samples are sorted by length inside windows of this many batches, as a compromise between padding and shuffling.
+# Samples are sorted by length inside windows of this many batches: a compromise between padding and shuffling.
 WINDOW_BATCHES = 8
 
 
 def sample_order(num_samples: int, num_draws: int, seed: int) -> NDArray[np.int64]:
-    """Indices of the samples in training order: one shuffled pass after another until `num_draws` are drawn, int64.
+    """Sample indices in training order, int64 [num_draws]: shuffled passes, one after another.
 
     Every sample occurs floor or ceil of `num_draws / num_samples` times.
     """
@@ -26,7 +26,7 @@ def sample_order(num_samples: int, num_draws: int, seed: int) -> NDArray[np.int6
 def batch_plan(
     order: NDArray[np.int64], lengths: NDArray[np.int64], batch_size: int, seed: int, group_by_length: bool
 ) -> list[NDArray[np.int64]]:
-    """The batches of a stage, each an array of sample indices; the last one may be smaller.
+    """The batches of a stage, each an int64 array of sample indices; the last one may be smaller.
 
     Args:
         order: sample indices in training order, [draws].
@@ -48,7 +48,7 @@ def batch_plan(
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Samples that a device takes at once, and the share that the mean over their tokens has in the step's loss."""
+    """Samples of one forward pass on one device, and the weight of the mean over their tokens in the step's loss."""
 
     samples: NDArray[np.int64]
     share: float
@@ -61,16 +61,17 @@ def micro_batch_plan(
     loss_samples: int,
     per_step: int,
 ) -> list[MicroBatch]:
-    """`batches` cut into micro-batches, `per_step` of them for every optimiser step, in training order.
+    """`batches` divided into micro-batches, `per_step` of them for every optimiser step, in training order.
 
-    The loss of a step is the mean, over groups of `loss_samples` samples, of the mean over a group's supervised tokens:
-    what Chat-UniVi's eight devices of 16 samples compute, but for any number of devices and any micro-batch. The shares
-    of a step's micro-batches add up to 1 (less what groups without supervised tokens would have).
+    The loss of a step is the mean, over groups of `loss_samples` samples, of the mean over a group's supervised tokens.
+    Chat-UniVi's eight devices with 16 samples each compute the same; here it holds for any number of devices and any
+    micro-batch. The shares of a step add up to 1, minus the shares of groups without supervised tokens.
 
     Args:
         supervised: supervised tokens of every sample, [samples].
-        micro_batch: a divisor of `loss_samples`, or of the batch where that is smaller.
-        per_step: devices times accumulation; a smaller last batch is filled up with repetitions of share 0.
+        micro_batch: a divisor of `loss_samples`, or of the batch if that is smaller.
+        per_step: devices times accumulated passes; a smaller last batch is filled with repetitions of share 0, so that
+            every device takes part in every step.
     """
     plan: list[MicroBatch] = []
     for batch in batches:

@@ -1,4 +1,4 @@
-"""What happens beside the training: the loss curve, the progress bar, the numbers for the dashboard."""
+"""Callbacks of training: the loss curve, the progress bar, and the numbers for the dashboard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = ("step", "samples", "tokens", "loss", "learning_rate", "seconds")
 
 @dataclass
 class Work:
-    """What optimiser steps have processed: samples, tokens (text ids and visual tokens), operations, seconds."""
+    """Work of optimiser steps: samples, tokens (text ids and visual tokens), operations, seconds."""
 
     samples: float = 0.0
     tokens: float = 0.0
@@ -30,7 +30,7 @@ class Work:
 
 
 class LossCurve(Callback):
-    """Appends a row an optimiser step to `loss.csv`; a resumed stage drops the rows that it is going to repeat.
+    """Appends one row per optimiser step to `loss.csv`; a resumed stage drops the rows that it will repeat.
 
     The loss of a step is that of its global batch, over all devices. The learning rate is read from the optimiser: that
     of its first group, the weights that are trained whole. `measure` returns the work in a micro-batch. `report`
@@ -70,7 +70,7 @@ class LossCurve(Callback):
         return self.seconds_before + time.monotonic() - getattr(self, "_started", time.monotonic())
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar, and cut the curve back to the step that training goes on from."""
+        """Open the bar, and cut the curve to the step from which training resumes."""
         self._started = time.monotonic()
         self._total = int(trainer.estimated_stepping_batches)
         if trainer.is_global_zero:
@@ -84,8 +84,8 @@ class LossCurve(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the batch; write a row when it ended an optimiser step."""
-        if batch["share"] > 0:  # repetitions that fill up the last step count nothing
+        """Count the batch, and write a row if it ended an optimiser step."""
+        if batch["share"] > 0:  # repetitions that fill the last step are not counted
             work = self.measure(batch)
             self._step.samples += work.samples
             self._step.tokens += work.tokens
@@ -107,7 +107,7 @@ class LossCurve(Callback):
             self._report(loss, rate)
 
     def _end_step(self, trainer: Trainer) -> float:
-        """Add the step's work on all devices to what is done; the step's loss."""
+        """Add the step's work on all devices to the total, and return the step's loss."""
         assert self._loss is not None
         work = self._step
         loss, counts = self._loss.double(), (work.samples, work.tokens, work.flops)
@@ -145,7 +145,7 @@ class LossCurve(Callback):
 
 
 def keep_rows(path: Path, steps: int) -> None:
-    """Cut the loss curve at `path` back to its first `steps` steps; start it with its header when it is new."""
+    """Cut the loss curve at `path` to its first `steps` steps; a new one gets its header."""
     rows = list(csv.reader(path.open(newline="", encoding="utf-8"))) if path.is_file() else []
     kept = [row for row in rows[1:] if len(row) == len(COLUMNS) and int(row[0]) <= steps]
     with path.open("w", newline="", encoding="utf-8") as stream:
@@ -153,6 +153,6 @@ def keep_rows(path: Path, steps: int) -> None:
 
 
 def read_losses(path: Path) -> list[float]:
-    """The losses of a curve, one a step."""
+    """The losses of a curve, one per step."""
     with path.open(newline="", encoding="utf-8") as stream:
         return [float(row["loss"]) for row in csv.DictReader(stream)]

@@ -1,4 +1,4 @@
-"""What stands for a clip in a batch: cached visual tokens, or frames read anew."""
+"""What represents a clip in a batch: cached visual tokens, or frames that are read for each batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 @dataclass(frozen=True, slots=True)
 class DecodedClip:
-    """Pixel values [T, 3, size, size] float32 of a clip's sampled frames, or the reason why there are none."""
+    """Pixel values [T, 3, size, size] float32 of a clip's sampled frames, or the reason why it has none."""
 
     key: str
     pixels: Tensor | None
@@ -41,12 +41,12 @@ class DecodedClip:
 
 
 def is_image(path: Path) -> bool:
-    """Whether the medium at `path` is a picture, by its name."""
+    """True if the file at `path` is an image, by its suffix."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The picture at `path` as uint8 [H, W, 3], read by PIL as in the reference.
+    """The image at `path` as uint8 [H, W, 3], read by PIL as in the reference.
 
     Raises:
         UnreadableVideoError: it cannot be read.
@@ -55,11 +55,11 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableVideoError(UNREADABLE, f"{path.name}: no picture that can be read ({error})") from error
+        raise UnreadableVideoError(UNREADABLE, f"{path.name}: not a readable image ({error})") from error
 
 
 def count_frames(path: Path, processor: ChatUniViProcessor) -> int:
-    """Frames that are taken of the medium at `path`, without decoding it.
+    """Number of frames that are sampled from the file at `path`, without decoding it.
 
     Raises:
         UnreadableVideoError: it cannot be read.
@@ -86,7 +86,7 @@ def unreadable_clips(clips: Iterable[Clip]) -> dict[str, str]:
 
 
 def decode_clip(clip: Clip, processor: ChatUniViProcessor) -> DecodedClip:
-    """The frames that the model sees of `clip`, as the tower takes them; a clip that cannot be read says why."""
+    """The sampled frames of `clip` as the tower takes them, or the reason why it cannot be read."""
     try:
         if is_image(clip.path):
             return DecodedClip(clip.key, processor.pixel_values(read_image(clip.path)), (0,), 0.0, 1)
@@ -106,16 +106,16 @@ class CachedClips:
         self.store = store
 
     def frame_count(self, clip: Clip) -> int:
-        """Frames that the clip's tokens were made from."""
+        """Number of frames that the clip's tokens were made from."""
         return self.store.frame_count(clip.key)
 
     def read(self, clip: Clip) -> Tensor:
-        """The clip's visual tokens."""
+        """The clip's visual tokens, float32 [n, C]."""
         return self.store.tokens(clip.key).float()
 
 
 class DecodedClips:
-    """Clips as pixel values, decoded anew whenever a batch needs them (`trainer.visual_token_cache=false`)."""
+    """Clips as pixel values, decoded for each batch (`trainer.visual_token_cache=false`)."""
 
     is_cached = False
 
@@ -124,7 +124,7 @@ class DecodedClips:
         self._frame_counts: dict[str, int] = {}
 
     def frame_count(self, clip: Clip) -> int:
-        """Frames that are sampled from the clip."""
+        """Number of frames that are sampled from the clip."""
         if clip.key not in self._frame_counts:
             self._frame_counts[clip.key] = count_frames(clip.path, self.processor)
         return self._frame_counts[clip.key]
@@ -133,9 +133,9 @@ class DecodedClips:
         """Pixel values [T, 3, size, size].
 
         Raises:
-            DataError: the clip was readable when the stage was planned, and is not any more.
+            DataError: the clip was readable when the stage was planned, and no longer is.
         """
         decoded = decode_clip(clip, self.processor)
         if decoded.pixels is None:
-            raise DataError(f"{clip.path} cannot be read any more ({decoded.problem}); run the same command again.")
+            raise DataError(f"{clip.path} can no longer be read ({decoded.problem}); run the same command again.")
         return decoded.pixels

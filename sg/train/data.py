@@ -1,7 +1,7 @@
-"""Feeding a stage: encoded samples, collated batches, and a sampler that can go on in the middle of a stage.
+"""The data of a stage: encoded samples, collated batches, and a sampler that can resume in the middle of a stage.
 
-A stage is one pass of Lightning's loop over a batch plan that is fixed before training, so the sampler only has to know
-how many batches are done to resume with the same data order.
+A stage is one pass of Lightning's loop over a batch plan that is fixed before training. To resume with the same data
+order, the sampler only has to know how many batches are done.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ Batch = dict[str, Any]
 
 
 class ClipReader(Protocol):
-    """Gives what stands for a clip in a batch."""
+    """Returns what represents a clip in a batch."""
 
     def frame_count(self, clip: Clip) -> int:
-        """Frames sampled from the clip: how many placeholders its dialogs get."""
+        """Number of frames sampled from the clip, which is the number of placeholders in its dialogs."""
 
     def read(self, clip: Clip) -> Tensor:
-        """Merged visual tokens [n, C], or pixel values [T, 3, H, W] where `is_cached` is False."""
+        """Merged visual tokens [n, C], or pixel values [T, 3, H, W] if `is_cached` is False."""
 
     @property
     def is_cached(self) -> bool:
-        """Whether `read` gives visual tokens."""
+        """True if `read` returns visual tokens."""
         ...
 
 
 class SampleSet(Dataset[Sample]):
     """The items of a stage, cut to `max_length` ids when they are collated.
 
-    All dialogs are encoded once for their sizes, and again when they are needed: the ids of a million dialogs would not
-    fit beside the model in every process.
+    All dialogs are encoded once for their sizes, and again when a batch needs them: the ids of a million dialogs would
+    not fit into memory beside the model, in every process.
 
     Attributes:
-        lengths: ids of every sample before its visual tokens are spliced in, int64 [samples].
-        supervised: supervised tokens of every sample within `max_length` ids, int64 [samples].
+        lengths: number of ids of each sample before its visual tokens are spliced in, int64 [samples].
+        supervised: number of supervised tokens of each sample within `max_length` ids, int64 [samples].
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SampleSet(Dataset[Sample]):
             self.supervised[index] = len(labels) - labels.count(IGNORED_LABEL)
             problems.update([dialog.problem] if dialog.problem is not None else [])
         for problem, number in problems.items():
-            log.warning("%d of %d dialogs teach nothing: %s", number, len(items), problem)
+            log.warning("%d of %d dialogs have no supervised token: %s", number, len(items), problem)
 
     def _encode(self, item: TrainingItem) -> EncodedDialog:
         frames = 0 if item.clip is None else self.clips.frame_count(item.clip)
@@ -90,7 +90,7 @@ class SampleSet(Dataset[Sample]):
 
 
 class PlannedBatches(Dataset[Batch]):
-    """The micro-batches of a plan, collated; each also holds `share`, its part of the step's loss."""
+    """The micro-batches of a plan, collated; `share` is the weight of each in the step's loss."""
 
     def __init__(self, samples: SampleSet, plan: Sequence[MicroBatch]) -> None:
         self.samples, self.plan = samples, plan
@@ -105,7 +105,10 @@ class PlannedBatches(Dataset[Batch]):
 
 
 class RemainingBatches(Sampler[int]):
-    """Positions in the plan that are still to do, for this process of `world_size`; its length is the whole plan's."""
+    """The remaining positions of the plan for this process of `world_size`.
+
+    Its length is that of the whole plan, because Lightning counts the batches of a resumed pass from its beginning.
+    """
 
     def __init__(self, num_batches: int, rank: int = 0, world_size: int = 1, done: int = 0) -> None:
         self.mine = range(rank, num_batches, world_size)
@@ -119,7 +122,7 @@ class RemainingBatches(Sampler[int]):
 
 
 class StageData(LightningDataModule):
-    """The data of one stage; knows after how many batches a resumed stage goes on.
+    """The data of one stage, with the number of batches after which a resumed stage continues.
 
     The plan holds the same number of micro-batches for every optimiser step, a multiple of the number of devices.
     """
@@ -130,7 +133,7 @@ class StageData(LightningDataModule):
         self.batches_done = 0
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """The batches that are still to do."""
+        """The remaining batches."""
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         sampler = RemainingBatches(len(self.plan), rank, world_size, self.batches_done)
@@ -138,7 +141,7 @@ class StageData(LightningDataModule):
         return DataLoader(batches, batch_size=None, sampler=sampler, num_workers=self.workers)
 
     def state_dict(self) -> dict[str, Any]:
-        """Batches that this process has trained on: stages are saved between optimiser steps only."""
+        """Number of batches that this process has trained on. Stages are saved between optimiser steps only."""
         assert self.trainer is not None
         accumulate = self.trainer.accumulate_grad_batches
         return {"batches_done": self.trainer.global_step * accumulate, "accumulate": accumulate}
@@ -147,14 +150,14 @@ class StageData(LightningDataModule):
         """Lightning's hook on resume.
 
         Raises:
-            ConfigError: the stage began with micro-batches of another size, or on other devices.
+            ConfigError: the stage was started with another micro-batch size or number of devices.
         """
         assert self.trainer is not None
         accumulate = self.trainer.accumulate_grad_batches
         if state_dict["accumulate"] != accumulate:
             raise ConfigError(
-                f"The stage began with {state_dict['accumulate']} micro-batches a step on each device and would go on "
-                f"with {accumulate}: take the trainer.devices and micro_batch_size that it began with, "
-                f"or delete {self.trainer.default_root_dir} to begin anew."
+                f"The stage was started with {state_dict['accumulate']} micro-batches per step and device and would "
+                f"resume with {accumulate}: use the trainer.devices and micro_batch_size that it was started with, "
+                f"or delete {self.trainer.default_root_dir} to start again."
             )
         self.batches_done = state_dict["batches_done"]

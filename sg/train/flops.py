@@ -1,15 +1,15 @@
-"""How many floating-point operations training takes, and what share of a device's peak that is (MFU).
+"""Floating-point operations of training, and their share of a device's peak (MFU).
 
-Counted is what the mathematics needs, a multiplication and an addition as two: recomputation under gradient
-checkpointing, padding and element-wise work count nothing. Per sample of n positions (text ids and visual tokens), with
-P weights in the linear layers of the language model, L layers of width D, K supervised tokens, vocabulary V, v visual
-tokens of the tower's width C:
+The count holds what the mathematics needs; a multiplication and an addition are two operations. Recomputation under
+gradient checkpointing, padding and element-wise operations are not counted. Per sample of n positions (text ids and
+visual tokens), with P weights in the linear layers of the language model, L layers of width D, K supervised tokens,
+vocabulary V, v visual tokens of the tower's width C:
 
     linear layers   2 P n             attention   2 L D n^2  (causal: half of both products)
     head            2 D V K           connector   2 C D v
 
-The backward pass takes as much again for the gradient of the activations (attention: twice as much), and as much again
-for that of the weights that learn. Adapters of p weights add 6 p n.
+The backward pass takes the same number again for the gradient of the activations (attention: twice the number), and the
+same again for the gradient of trained weights. Adapters with p weights add 6 p n.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from sg.train.config import StageConfig
 
-# Dense peak in bfloat16 with sums in float32, in TFLOP/s, as the makers state it; the first name that fits counts.
+# Dense peak in bfloat16 with float32 sums, in TFLOP/s, from the data sheets; the first name that fits is taken.
 PEAK_TFLOPS = {
     "H200": 989.0,
     "H100 PCIe": 756.0,
@@ -58,7 +58,7 @@ class ModelSize:
 
     @classmethod
     def of(cls, text: Mapping[str, Any], tower: Mapping[str, Any]) -> ModelSize:
-        """From the plain configs of a Llama- or Qwen-architecture model and of a CLIP or SigLIP tower."""
+        """From the plain configs of a Llama or Qwen language model and of a CLIP or SigLIP tower."""
         heads = text["num_attention_heads"]
         return cls(
             hidden=text["hidden_size"],
@@ -100,16 +100,16 @@ class ModelSize:
 
     @property
     def tower_weights(self) -> int:
-        """Weights of the tower, about: linear layers with biases and norms."""
+        """Approximate weights of the tower: linear layers with biases, and norms."""
         width, inner = self.tower_hidden, self.tower_intermediate
         return self.tower_layers * (4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width)
 
     def adapter_weights(self, rank: int) -> int:
-        """Weights of adapters of that rank on all linear layers of the language model but its head."""
+        """Weights of adapters of that rank on all linear layers of the language model except its head."""
         return self.layers * rank * sum(rows + columns for rows, columns in self._linear_shapes)
 
     def tower_flops(self, frames: float, select_layer: int = -2) -> float:
-        """To encode `frames` frames by the layers up to the selected one; merging is below 1 % of it."""
+        """Operations to encode `frames` frames with the layers up to the selected one; merging adds less than 1 %."""
         layers = select_layer if select_layer >= 0 else self.tower_layers + 1 + select_layer
         positions = self.tower_patches + self.tower_class_token
         width = self.tower_hidden
@@ -120,19 +120,19 @@ class ModelSize:
 def training_flops(
     size: ModelSize, stage: StageConfig, positions: Sequence[float], supervised: float, visual_tokens: float
 ) -> float:
-    """Operations of training on samples of `positions` each, with their supervised and visual tokens in all."""
+    """Operations of training on samples with `positions` each, and their supervised and visual tokens in total."""
     total = sum(positions)
     attention = 2 * size.layers * size.heads * size.head_dim * sum(length**2 for length in positions)
     trains_weights = "language_model" in stage.trains_whole
     linear = 2 * size.linear_weights * total + 2 * size.hidden * size.vocabulary * supervised
     connector = 2 * size.tower_hidden * size.hidden * visual_tokens
     adapters = 6 * size.adapter_weights(stage.lora.rank) * total if stage.has_adapters else 0
-    connector_passes = 2 if "projector" in stage.trains else 1  # its input learns nothing
+    connector_passes = 2 if "projector" in stage.trains else 1  # no gradient for its input: the tower is frozen
     return (3 if trains_weights else 2) * linear + 3 * attention + connector_passes * connector + adapters
 
 
 def device_peak_tflops(accelerator: str, configured: float | None) -> float | None:
-    """The peak that MFU is a share of: the configured one, else that of this machine's GPU; None where unknown."""
+    """Peak of one device for the MFU: the configured one, else that of this machine's GPU; None if unknown."""
     if configured is not None or accelerator != "gpu":
         return configured
     import torch

@@ -1,4 +1,4 @@
-"""What a stage trains on: dialogs of several files with their weights, and a look at their media before training."""
+"""The samples of a stage: dialogs of several files with their weights, and the check of their media."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PLACEHOLDERS = ("<image>", "<video>")
 
 
 def mixed_items(stage: StageConfig, seed: int) -> list[TrainingItem]:
-    """The samples of an epoch of `stage`: every source as often as its weight says, then a draw of `max_samples`.
+    """The samples of an epoch of `stage`: every source repeated by its weight, then a draw of `max_samples`.
 
     Raises:
-        MissingInputError: a file of dialogs is not there.
-        DataError: one of them holds something else.
+        MissingInputError: a file of dialogs does not exist.
+        DataError: a file holds something else.
     """
     items: list[TrainingItem] = []
     for number, source in enumerate(stage.sources):
@@ -38,7 +38,7 @@ def mixed_items(stage: StageConfig, seed: int) -> list[TrainingItem]:
 
 
 def _sound(dialogs: Sequence[Dialog], where: str) -> list[Dialog]:
-    """The dialogs that can be trained on; the others are counted here rather than found in the middle of a stage."""
+    """The dialogs that can be trained on. The others are counted and logged before the stage starts."""
     problems = [dialog_problem(dialog) for dialog in dialogs]
     for problem, number in Counter(problem for problem in problems if problem is not None).items():
         log.warning("%s: %d of %d dialogs left out: %s", where, number, len(dialogs), problem)
@@ -48,18 +48,18 @@ def _sound(dialogs: Sequence[Dialog], where: str) -> list[Dialog]:
 def dialog_problem(dialog: Dialog) -> str | None:
     """Why a dialog cannot be trained on, or None."""
     speakers = [turn.speaker for turn in dialog.turns]
-    if speakers[:1] == ["gpt"]:  # an answer without its question is dropped, as in LLaVA
+    if speakers[:1] == ["gpt"]:  # LLaVA drops an answer without a question.
         speakers = speakers[1:]
     if len(speakers) < 2 or any(one == next_one for one, next_one in pairwise(speakers)):
         return "its turns do not alternate between human and gpt"
     placeholders = sum(turn.text.count(mark) for turn in dialog.turns for mark in PLACEHOLDERS)
     if dialog.media is not None and placeholders != 1:
-        return "it is about a medium, but does not say once where it stands (<image> or <video>)"
+        return "it has a media file, but not exactly one <image> or <video>"
     return None
 
 
 def _weighted(items: Sequence[TrainingItem], weight: float, seed: int) -> list[TrainingItem]:
-    """All items as often as the whole part of `weight` says, and a seeded draw for the rest, in their order."""
+    """All items as often as the integer part of `weight`, and a seeded draw for its fraction, in their order."""
     whole = int(weight)
     extra = round((weight - whole) * len(items))
     drawn = sorted(np.random.default_rng(seed).permutation(len(items))[:extra]) if extra else []
@@ -115,10 +115,10 @@ def summary(absent: set[Path]) -> str:
 
 
 def check_clip_names(items: Iterable[TrainingItem]) -> None:
-    """Refuse media that the visual-token cache could not tell apart.
+    """Refuse media files that would share a key in the visual-token cache.
 
     Raises:
-        DataError: two sources name different files alike.
+        DataError: two sources use one name for different files.
     """
     paths: dict[str, Path] = {}
     for clip in clips_of(items):
@@ -126,6 +126,6 @@ def check_clip_names(items: Iterable[TrainingItem]) -> None:
     for item in items:
         if item.clip is not None and paths[item.clip.key] != item.clip.path:
             raise DataError(
-                f"{paths[item.clip.key]} and {item.clip.path} would share the name {item.clip.key!r} among the visual "
-                "tokens: give one of their sources in stage.*.sources a `name`."
+                f"{paths[item.clip.key]} and {item.clip.path} would share the key {item.clip.key!r} in the "
+                "visual-token cache: give one of their sources in stage.*.sources a `name`."
             )

@@ -1,4 +1,4 @@
-"""One Lightning module for all three stages: a stage is a config."""
+"""The Lightning module of all stages: a stage is a config."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sg.train.schedule import learning_rate_factor
 
 
 class StageNetwork(nn.Module):
-    """The model with its loss: what is wrapped for several devices."""
+    """The model with its loss: the part that is wrapped for several devices."""
 
     def __init__(self, model: ChatUniViForConditionalGeneration, packed: bool) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class StageModule(LightningModule):
         if stage.has_adapters:
             add_adapters(model, stage, text_seed("adapters", stage.name, seed))
         if self.machine.precision.endswith("-mixed"):
-            _keep_learning_parts_in_float32(model)
+            _keep_trained_weights_in_float32(model)
             if stage.has_adapters:
                 leave_types_to_autocast(model)
         if self.machine.packed:
@@ -67,7 +67,7 @@ class StageModule(LightningModule):
         self._is_sharded = False
 
     def configure_model(self) -> None:
-        """Shard the weights over the devices, where the strategy asks for it."""
+        """Lightning's hook: shard the weights over the devices if the strategy is `fsdp`."""
         if self.machine.shards and not self._is_sharded:
             from sg.train.strategy import shard
 
@@ -76,9 +76,13 @@ class StageModule(LightningModule):
             self._is_sharded = True
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The micro-batch's part of the step's loss, scaled up by what Lightning and the strategy divide it by."""
+        """The micro-batch's part of the step's loss.
+
+        Lightning divides it by the accumulated passes, and the strategy averages gradients over devices. Both are
+        undone here, because `share` already weights the parts so that they add up to the loss of the step.
+        """
         inputs = {key: value for key, value in batch.items() if key != "share"}
-        if self.stage.has_adapters:  # dropout that depends on the place in the plan alone survives a resume
+        if self.stage.has_adapters:  # Dropout depends only on the place in the plan, so a resumed stage repeats it.
             place = self.global_step, batch_index % self.trainer.accumulate_grad_batches, self.global_rank
             torch.manual_seed(text_seed("dropout", self.stage.name, self.seed, *place))
         loss: Tensor = self.network(inputs)
@@ -115,37 +119,37 @@ class StageModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm of all gradients together; Lightning's own way refuses the fused optimiser."""
+        """Clip the norm of all gradients together. Lightning's own implementation refuses the fused optimiser."""
         if gradient_clip_val:
             values = [value for group in optimizer.param_groups for value in group["params"]]
             nn.utils.clip_grad_norm_(values, gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what learns: the rest is in the stage's starting point."""
-        learning, state = self._learning, checkpoint["state_dict"]
+        """Keep the trained weights only: the others are in the model that the stage starts from."""
+        learning, state = self._trained, checkpoint["state_dict"]
         for key in [key for key in state if key not in learning]:
             del state[key]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that lacks what learns: loading is not strict, so it would go unnoticed.
+        """Refuse a checkpoint without all trained weights. Loading is not strict, so nothing else would notice.
 
         Raises:
-            ModelError: the stage was begun by another version of this code.
+            ModelError: another version of this code started the stage.
         """
-        state = checkpoint.get("state_dict")  # sharded models have loaded it by now
-        if state is not None and not self._learning <= state.keys():
+        state = checkpoint.get("state_dict")  # None for sharded models, which have loaded it by now.
+        if state is not None and not self._trained <= state.keys():
             raise ModelError(
-                f"The stage {self.stage.name} was cut off under another version of this code and cannot go on: "
-                f"delete {self.trainer.default_root_dir} to begin it anew."
+                f"The stage {self.stage.name} was interrupted under another version of this code and cannot resume: "
+                f"delete {self.trainer.default_root_dir} to start it again."
             )
 
     @property
-    def _learning(self) -> set[str]:
+    def _trained(self) -> set[str]:
         return {name for name, value in self.named_parameters() if value.requires_grad}
 
 
-def _keep_learning_parts_in_float32(model: ChatUniViForConditionalGeneration) -> None:
-    """Small steps on bfloat16 weights would be rounded away."""
+def _keep_trained_weights_in_float32(model: ChatUniViForConditionalGeneration) -> None:
+    """In bfloat16, updates that are small against their weight would be rounded to nothing."""
     for value in model.parameters():
         if value.requires_grad:
             value.data = value.data.float()

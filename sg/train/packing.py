@@ -1,8 +1,9 @@
 """A micro-batch as one row without padding, whose samples never attend to one another.
 
-Every sample keeps its own positions 0, 1, 2, ... and ends before its last supervised token; samples that teach nothing
-are left out. Loss and gradients are those of the padded batch. Attention runs sample by sample: PyTorch's kernel for
-rows of several lengths on a GPU in half precision, one call a sample elsewhere.
+Every sample keeps its own positions 0, 1, 2, ... and is cut before its last supervised token, because no later position
+can change the loss. Samples without supervised tokens are left out. Loss and gradients are those of the padded batch.
+Attention runs sample by sample: with PyTorch's kernel for variable lengths on a GPU in half precision, elsewhere with
+one call per sample.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ ATTENTION = "sg_packed"
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Where the samples of a packed row stand: `bounds` [samples + 1] int32 on the row's device, and their lengths."""
+    """Where the samples of a packed row lie: `bounds` [samples + 1] int32 on the row's device, and their lengths."""
 
     bounds: Tensor
     lengths: tuple[int, ...]
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> Segments:
-        """Samples of these lengths, one after another."""
+        """The segments of samples with these lengths, one after another."""
         bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
         return cls(bounds, tuple(lengths))
 
 
 def use_packed_attention(model: ChatUniViForConditionalGeneration) -> None:
-    """Make the language model's attention understand `Segments`; without any it is PyTorch's own, as before.
+    """Let the language model's attention accept `Segments`; without them it stays PyTorch's own.
 
-    An architecture whose layers are built otherwise keeps its own attention, for which transformers makes a mask from
-    the positions.
+    Other architectures keep their own attention. For these, transformers builds the mask of separate samples from the
+    positions, which start again at 0 with each sample.
     """
     if can_skip_positions(model.model):
         AttentionInterface.register(ATTENTION, _packed_attention)
@@ -59,7 +60,8 @@ def packed_loss(model: ChatUniViForConditionalGeneration, batch: dict[str, Any])
     lengths = _lengths(spliced)
     kept = torch.arange(spliced.embeds.shape[1], device=lengths.device) < lengths[:, None]
     if not bool(kept.any()) or bool((kept & ~spliced.attention_mask).any()):
-        # Nothing is supervised, or a position inside a sample is masked (an unknown character): not worth a path.
+        # Rare cases: nothing is supervised, or a position inside a sample is masked (an unknown character has the id of
+        # the padding). The padded batch handles both.
         loss: Tensor = model(**batch).loss
         return loss
     assert spliced.labels is not None
@@ -77,7 +79,7 @@ def packed_loss(model: ChatUniViForConditionalGeneration, batch: dict[str, Any])
 
 
 def _lengths(spliced: Spliced) -> Tensor:
-    """Positions of every row that its loss depends on, int64 [B]: those before its last supervised token."""
+    """Number of positions of each row that its loss depends on, int64 [B]: those before its last supervised token."""
     assert spliced.labels is not None
     places = torch.arange(spliced.labels.shape[1], device=spliced.labels.device)
     return ((spliced.labels != IGNORED_LABEL) * places).amax(dim=1)
@@ -86,7 +88,7 @@ def _lengths(spliced: Spliced) -> Tensor:
 def _packed_attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Causal attention inside every segment: `query` [1, H, S, D], `key` and `value` [1, G, S, D] -> [1, S, H, D]."""
+    """Causal attention inside each segment: `query` [1, H, S, D], `key` and `value` [1, G, S, D] -> [1, S, H, D]."""
     segments: Segments | None = kwargs.pop("segments", None)
     if segments is None:
         plain: tuple[Tensor, None] = ALL_ATTENTION_FUNCTIONS["sdpa"](
@@ -101,7 +103,7 @@ def _packed_attention(
             tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value)
         )
         longest = max(segments.lengths)
-        attended: Tensor = varlen_attn(  # type: ignore[assignment]  # a tuple only where more is asked for
+        attended: Tensor = varlen_attn(  # type: ignore[assignment]  # returns a tuple only with auxiliary outputs
             packed_query,
             packed_key,
             packed_value,

@@ -1,7 +1,7 @@
-"""Several processes that train together: how they are started, and how they agree.
+"""A team of processes that train together: how they start, and how they agree.
 
-Every process runs the same code on the same settings. The one of rank 0 leads: it alone makes inputs, takes locks,
-writes files, evaluates and logs; the others wait for it, encode their share of the clips and train.
+Every process runs the same code with the same settings. The process of rank 0 leads: it alone makes inputs, takes
+locks, writes files, evaluates and logs. The others wait for it, encode their share of the clips, and train.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from sg.core.errors import ConfigError, SgError
 
 Value = TypeVar("Value")
 
-# The leader may caption, curate or encode for days while the others wait for it.
-_PATIENCE = timedelta(days=30)
-# Seconds that the other processes get to end by themselves when one has failed.
+# The leader may caption, curate or encode for days while the others wait.
+_WAIT_LIMIT = timedelta(days=30)
+# Seconds in which the other processes may end by themselves after one has failed.
 _GRACE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """The processes of a run: this one's `rank`, and how many there are."""
+    """The processes of a run: the `rank` of this one, and their number."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def leads(self) -> bool:
-        """Whether this process does the work that is done once."""
+        """True for the process that does the work that is done once."""
         return self.rank == 0
 
     def agreed(self, decide: Callable[[], Value]) -> Value:
-        """What `decide` gives in the leading process, for all of them; its mistakes too."""
+        """Call `decide` in the leading process, and return its result, or raise its error, in all processes."""
         if self.size == 1:
             return decide()
         import torch.distributed as dist
@@ -52,20 +52,20 @@ class Team:
                 outcome[0] = decide()
             except SgError as error:
                 outcome[1] = error
-        dist.broadcast_object_list(outcome, src=0, group=_patient_group())
+        dist.broadcast_object_list(outcome, src=0, group=_control_group())
         if outcome[1] is not None:
             raise outcome[1]
         value: Value = outcome[0]
         return value
 
     def gathered(self, value: Value) -> list[Value]:
-        """Every process's `value`, by rank."""
+        """The `value` of every process, by rank."""
         if self.size == 1:
             return [value]
         import torch.distributed as dist
 
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value, group=_patient_group())
+        dist.all_gather_object(values, value, group=_control_group())
         return values
 
 
@@ -73,23 +73,23 @@ ALONE = Team()
 
 
 def is_team_member() -> bool:
-    """Whether this process was started as one of several, by us or by `torchrun`."""
+    """True if this process was started as one of several, by us or by `torchrun`."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @cache
 def join_team(accelerator: str, devices: int) -> Team:
-    """This process's team; the first call connects it with the others.
+    """The team of this process; the first call connects it with the others.
 
     Raises:
-        ConfigError: other than one process a device were started.
+        ConfigError: the number of started processes is not that of the devices.
     """
     if not is_team_member():
         return ALONE
     if int(os.environ["WORLD_SIZE"]) != devices:
         raise ConfigError(
-            f"{os.environ['WORLD_SIZE']} processes were started for trainer.devices={devices}: start one for each "
-            "device, or none, and train.py does it."
+            f"{os.environ['WORLD_SIZE']} processes were started for trainer.devices={devices}: start one per device, "
+            "or let train.py start them."
         )
     import torch
     import torch.distributed as dist
@@ -100,34 +100,34 @@ def join_team(accelerator: str, devices: int) -> Team:
         dist.init_process_group("nccl", device_id=device)
     else:
         dist.init_process_group("gloo")
-    _patient_group()
+    _control_group()
     return Team(dist.get_rank(), dist.get_world_size())
 
 
 @cache
-def _patient_group() -> Any:
+def _control_group() -> Any:
     import torch.distributed as dist
 
-    return dist.new_group(backend="gloo", timeout=_PATIENCE)
+    return dist.new_group(backend="gloo", timeout=_WAIT_LIMIT)
 
 
 def die_with_parent() -> None:
-    """In a child, before it runs: ask the kernel for a SIGTERM when the parent dies, however it dies."""
+    """Called in a child before it runs: the kernel sends it SIGTERM when the parent dies, for whatever reason."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def run_together(command: Sequence[str], size: int, environment: Mapping[str, str] | None = None) -> int:
-    """Run `command` as `size` processes of one team on this machine; the exit code of the first one that failed, or 0.
+    """Run `command` as `size` processes of one team on this machine; return the first exit code that is not 0, or 0.
 
-    When one fails the others are given some seconds to say why, then ended. They find one another through a port that
-    this process holds, so no two teams can meet.
+    When one fails, the others have some seconds to log why before they are ended. They find one another through a port
+    that this process keeps open, so two teams on one machine cannot mix.
     """
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # exported, but not by name
 
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    # The names that torchrun uses, so that PyTorch and Lightning understand them.
+    # The variables of torchrun, which PyTorch and Lightning read.
     shared = {
         **(os.environ if environment is None else environment),
         "MASTER_ADDR": "127.0.0.1",

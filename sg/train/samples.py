@@ -1,4 +1,4 @@
-"""From dialogs to training samples: token ids with one placeholder a frame, and their labels."""
+"""Training samples: a dialog and the clip that it is about."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ VIDEO_PLACEHOLDER = "<video>"
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A film or image that samples are about; `key` names it in the visual-token cache and seeds its merging noise."""
+    """A video or image file that samples are about. `key` names it in the visual-token cache and seeds its noise."""
 
     key: str
     path: Path
@@ -29,12 +29,12 @@ class TrainingItem:
 
 
 def noise_seed(key: str, frame_count: int) -> int:
-    """Seed of a clip's merging noise: the same on every machine and in every run, cached or not."""
+    """Seed of the noise in token merging: equal on every machine and in every run, cached or not."""
     return text_seed("merging noise", key, frame_count)
 
 
 def items_of(dialogs: Iterable[Dialog], media_root: Path, name: str = "") -> list[TrainingItem]:
-    """The dialogs of one source; their media paths start from `media_root`, and their clips' keys with its `name`."""
+    """The dialogs of one source. Their media paths start from `media_root`, the keys of their clips with `name`."""
     return [
         TrainingItem(
             dialog,
@@ -45,7 +45,7 @@ def items_of(dialogs: Iterable[Dialog], media_root: Path, name: str = "") -> lis
 
 
 def clip_key(media: str, source: str = "") -> str:
-    """What names a medium in the visual-token cache: its path, below the name of its source where it has one."""
+    """Key of a media file in the visual-token cache: its path, after the name of its source if it has one."""
     return f"{source}/{media}" if source else media
 
 
@@ -57,10 +57,13 @@ def caption_items(
     requests: Sequence[str],
     source: str = "",
 ) -> list[TrainingItem]:
-    """One sample a captioned video of the core: one of `requests`, drawn by the video's id, answered by its caption.
+    """One sample per captioned video of the core: one of `requests`, drawn by the video's id, and its caption.
 
-    Videos of the core without a caption are left out. `paths` maps video ids to films below `media_root`; the keys of
-    their clips begin with the name of the `source`.
+    Videos of the core without a caption are left out.
+
+    Args:
+        core: video ids; `captions` and `paths` map ids to captions and to files below `media_root`.
+        source: the first part of the clips' keys.
     """
     return [
         TrainingItem(_caption_dialog(video_id, captions[video_id], paths[video_id], requests),

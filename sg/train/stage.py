@@ -243,7 +243,7 @@ def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, cu
 
     from sg.train.strategy import lightning_strategy
 
-    # A stage has no validation and few workers by design; Lightning's advice on both is noise in a user's terminal.
+    # A stage has no validation and few workers by design: hide Lightning's advice on both.
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""How a stage is spread over devices: Lightning's strategies, and sharding the weights."""
+"""Distribution of a stage over devices: Lightning's strategies, and sharding of the weights."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 def lightning_strategy(config: TrainerConfig) -> Strategy | str:
-    """Lightning's strategy for `trainer.strategy`; FSDP is PyTorch's second version, which also runs on CPUs."""
+    """Lightning's strategy for `trainer.strategy`. FSDP is PyTorch's second version, which also runs on CPUs."""
     from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
     if config.shards:
         return ModelParallelStrategy(
             data_parallel_size=config.devices, tensor_parallel_size=1, save_distributed_checkpoint=False
         )
-    # Gradients as views of the buckets save a copy of all gradients; the model's buffers are constants.
+    # Gradients as views of the buckets save one copy of all gradients. The model's buffers are constants and need no
+    # broadcast.
     return DDPStrategy(gradient_as_bucket_view=True, broadcast_buffers=False) if config.devices > 1 else "auto"
 
 
@@ -49,7 +50,7 @@ def shard(network: nn.Module, model: ChatUniViForConditionalGeneration, mesh: De
 
 
 def full_state(model: nn.Module) -> dict[str, Tensor]:
-    """The whole state of a sharded model on the CPU, in the leading process; empty in the others. All must call it."""
+    """The whole state of a sharded model on the CPU in the leading process, {} in the others. All must call it."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     state: dict[str, Any] = get_model_state_dict(

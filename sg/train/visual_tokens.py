@@ -1,7 +1,7 @@
-"""Filling the cache of visual tokens.
+"""Fill the cache of visual tokens.
 
-Everything before the projector is frozen and without parameters after the tower, so a clip's merged tokens are the same
-for every stage, scale, epoch, seed and checkpoint (design page, "Visual tokens").
+Everything before the projector is frozen, and token merging has no parameters. So the merged tokens of a clip are the
+same for every stage, scale, epoch, seed and checkpoint.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ log = logging.getLogger(__name__)
 
 CLIPS_PER_BATCH = 16
 SHARD_BYTES = 64 * 1024**2
-# Clips that are looked at to predict the size of the rest.
+# Number of clips that are opened to predict the size of all.
 PROBED_CLIPS = 200
 
 
 def announce_cache(
     store: VisualTokenStore, clips: Sequence[Clip], merging: MergeSettings, processor: ChatUniViProcessor
 ) -> int:
-    """Say how large the tokens of `clips` will be, and return their predicted bytes, before any is computed.
+    """Log and return the predicted size of the tokens of `clips` in bytes, before any is computed.
 
-    Of many clips a few, evenly spread, are looked at.
+    The prediction comes from at most about `PROBED_CLIPS` evenly spaced clips.
 
     Raises:
-        DataError: they will not fit on the disk.
+        DataError: the disk has not enough space.
     """
     chosen = clips[:: max(1, len(clips) // PROBED_CLIPS)]
     tokens = 0
@@ -67,7 +67,7 @@ def announce_cache(
 
 
 def readable_size(size: float) -> str:
-    """`size` bytes as people write it."""
+    """`size` bytes with three digits and a unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -114,10 +114,9 @@ def fill_cache(
     decode_workers: int,
     device: torch.device | str = "cpu",
 ) -> dict[str, str]:
-    """Compute the tokens of the clips for which `store` has no valid ones; {key: reason} of those that cannot be read.
+    """Compute the tokens of the clips that `store` lacks; return {key: reason} of those that cannot be read.
 
-    Whole shards are added as they fill up, so a killed run loses at most the one it was filling. Several processes may
-    fill one store.
+    A shard is added when it is full, so a killed run loses at most one. Several processes can fill one store.
     """
     missing = clips_to_encode(store, clips)
     if not missing:
@@ -141,7 +140,7 @@ def fill_cache(
                     writer.add(clip.key, VisualTokens(tokens, clip.frame_indices, clip.fps, clip.num_frames), state)
                 bar.advance(len(readable))
                 bar.fail(len(batch) - len(readable))
-    finally:  # the device's memory is the stage's
+    finally:  # Free the device's memory for the stage.
         model.vision_tower.to("cpu")
     for key, reason in problems.items():
         log.warning("visual tokens: %s cannot be read: %s", key, reason)
@@ -159,7 +158,7 @@ def _encode(clips: Sequence[DecodedClip], model: ChatUniViForConditionalGenerati
 
 
 class NamedTokens(Mapping[str, VisualTokens]):
-    """The tokens of a store under shorter names: `names` maps what a reader asks for to the store's keys."""
+    """The tokens of a store under other names: `names` maps each name to a key of the store."""
 
     def __init__(self, store: VisualTokenStore, names: Mapping[str, str]) -> None:
         self.store = store
@@ -169,7 +168,7 @@ class NamedTokens(Mapping[str, VisualTokens]):
         return self.store[self.names[name]]
 
     def __contains__(self, name: object) -> bool:
-        return name in self.names  # the mapping's own test would read the tokens
+        return name in self.names  # Mapping's own test would read the tokens.
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

@@ -1,4 +1,4 @@
-"""What a collated micro-batch holds: samples, tokens, and the operations that training on it takes."""
+"""The work in a collated micro-batch: samples, tokens, and floating-point operations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def model_size(config: ChatUniViConfig) -> ModelSize:
 
 
 def workload(config: ChatUniViConfig, stage: StageConfig) -> Callable[[Mapping[str, Any]], Work]:
-    """What measures a micro-batch as `collate` makes it, with ready visual tokens or with frames."""
+    """A function that measures a micro-batch of `collate`, with visual tokens or with frames."""
     size, merging, select_layer = model_size(config), config.merging, config.vision_select_layer
 
     def measure(batch: Mapping[str, Any]) -> Work:

@@ -68,8 +68,8 @@ def test_a_weight_of_nothing_is_refused() -> None:
         (["human:<video> Q", "gpt:A"], "a.mp4", None),
         (["gpt:A", "human:<video> Q", "gpt:A"], "a.mp4", None),
         (["human:Q", "gpt:A"], None, None),
-        (["human:Q", "gpt:A"], "a.mp4", "where it stands"),
-        (["human:<image> or <image>?", "gpt:A"], "a.jpg", "where it stands"),
+        (["human:Q", "gpt:A"], "a.mp4", "not exactly one"),
+        (["human:<image> or <image>?", "gpt:A"], "a.jpg", "not exactly one"),
         (["human:Q", "human:Q", "gpt:A"], None, "do not alternate"),
         (["human:Q"], None, "do not alternate"),
     ],
@@ -119,7 +119,7 @@ def test_equal_names_of_different_media_are_refused(tmp_path: Path) -> None:
     dialogs = [Dialog("1", "image", "1.jpg", (Turn("human", "<image>"), Turn("gpt", "A")))]
     coco, other = items_of(dialogs, tmp_path / "coco"), items_of(dialogs, tmp_path / "other")
     check_clip_names([*coco, *coco])
-    with pytest.raises(DataError, match=r"would share the name '1\.jpg'"):
+    with pytest.raises(DataError, match=r"would share the key '1\.jpg'"):
         check_clip_names([*coco, *other])
     check_clip_names([*coco, *items_of(dialogs, tmp_path / "other", "other")])
 

@@ -1,4 +1,4 @@
-"""Training of one stage: what learns, reuse, and going on after a kill as if nothing had happened."""
+"""Training of one stage: what is trained, reuse, and resuming after a kill with the same result."""
 
 import csv
 import multiprocessing
@@ -21,7 +21,7 @@ from tests.train.member import Stopped, fail_after
 
 
 def train(job: StageJob, **settings: object) -> bool:
-    """Train the stage; whether its checkpoint was there already."""
+    """Train the stage; True if its checkpoint existed."""
     torch.set_num_threads(1)
     return train_stage(job, tiny_model, encoder(), RandomClips(), trainer_config(**settings), lambda values: None)[1]
 
@@ -59,7 +59,7 @@ def test_the_folder_of_a_stage_is_enough_to_load_the_model_and_its_tokenizer(tmp
     assert tokenizer.decode(tokenizer("A red ball.").input_ids, skip_special_tokens=True).strip() == "A red ball."
 
 
-def test_align_trains_the_projector_and_nothing_else(tmp_path: Path) -> None:
+def test_align_trains_only_the_projector(tmp_path: Path) -> None:
     job = stage_job(tmp_path / "align", trains=["projector"])
     train(job)
     before, after = tiny_model().state_dict(), weights(job.folder)
@@ -67,7 +67,7 @@ def test_align_trains_the_projector_and_nothing_else(tmp_path: Path) -> None:
     assert changed == {"mm_projector.weight", "mm_projector.bias"}
 
 
-def test_the_caption_stage_leaves_the_tower_alone(tmp_path: Path) -> None:
+def test_the_caption_stage_does_not_change_the_tower(tmp_path: Path) -> None:
     job = stage_job(tmp_path / "caption")
     train(job)
     before, after = tiny_model().state_dict(), weights(job.folder)
@@ -101,7 +101,7 @@ def _train_until(folder: str, step: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_stage_killed_thrice_ends_in_the_same_curve_and_weights_as_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_stage_that_is_killed_three_times_has_the_curve_and_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
     train(stage_job(tmp_path / "calm", epochs=2))
     for step in (3, 9, 18):  # before the first checkpoint, after the second, near the end
         process = multiprocessing.get_context("spawn").Process(
@@ -117,7 +117,7 @@ def test_a_stage_killed_thrice_ends_in_the_same_curve_and_weights_as_an_undistur
     assert all(torch.equal(calm[key], killed[key]) for key in calm)
 
 
-def test_a_saved_state_without_what_learns_is_refused(tmp_path: Path) -> None:
+def test_a_saved_state_without_the_trained_weights_is_refused(tmp_path: Path) -> None:
     fail_after(5)
     try:
         with pytest.raises(Stopped):
@@ -132,12 +132,12 @@ def test_a_saved_state_without_what_learns_is_refused(tmp_path: Path) -> None:
         train(stage_job(tmp_path / "caption"))
 
 
-def test_a_stage_does_not_go_on_with_other_micro_batches(tmp_path: Path) -> None:
+def test_a_stage_does_not_resume_with_other_micro_batches(tmp_path: Path) -> None:
     fail_after(5)
     try:
         with pytest.raises(Stopped):
             train(stage_job(tmp_path / "caption"))
     finally:
         fail_after(None)
-    with pytest.raises(ConfigError, match=r"began with 1 micro-batches a step .* would go on with 2"):
+    with pytest.raises(ConfigError, match=r"started with 1 micro-batches per step .* would resume with 2"):
         train(stage_job(tmp_path / "caption", micro_batch_size=2))
