@@ -1,7 +1,7 @@
 """`launcher=process`: every job of a sweep is a child process, several at a time.
 
-A crash stays in its job, memory is returned between jobs, and a job with several devices starts a process for each, so
-that DDP works inside a multirun. A job whose result is there already finds that out by itself, in seconds.
+A crash ends only its own job, memory is freed between jobs, and a job with several devices starts one process for each,
+so that DDP works inside a multirun. A job whose result exists ends within seconds.
 """
 
 import logging
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class ProcessLauncherConf:
     """Settings of the launcher.
 
-    `num_jobs`: children at a time; null takes one for each `trainer.num_threads` cores, or one if a GPU is used.
+    `num_jobs`: children at a time; null takes one per `trainer.num_threads` cores, or one if a GPU is used.
     """
 
     _target_: str = "hydra_plugins.sg_launcher.process_launcher.ProcessLauncher"
@@ -41,7 +41,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="process", node=Proces
 
 
 class ProcessLauncher(Launcher):
-    """Runs each job as `python train.py <overrides> hydra.mode=RUN`, its output shown with the run's name before it."""
+    """Runs each job as `python train.py <overrides> hydra.mode=RUN`, and prefixes its output with the run's name."""
 
     def __init__(self, num_jobs: int | None = None) -> None:
         self.num_jobs = num_jobs
@@ -50,11 +50,11 @@ class ProcessLauncher(Launcher):
         self._children: list[subprocess.Popen[str]] = []
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra's hook: keep what is needed to compose the jobs' configs."""
+        """Hydra's hook: store what is needed to compose the configs of the jobs."""
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs, at most `num_jobs` at a time, and return in their order how each ended."""
+        """Run the jobs, at most `num_jobs` at a time, and return how each ended, in their order."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         configs = [self.hydra_context.config_loader.load_sweep_config(self.config, list(job)) for job in job_overrides]

@@ -1,4 +1,4 @@
-"""The sweeper of `train.py -m`: Hydra's basic one, which also adds the baseline and the controls that a study needs."""
+"""The sweeper of `train.py -m`: Hydra's basic sweeper, plus the baseline and the controls that a study needs."""
 
 import logging
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class StudySweeperConf:
-    """Settings as those of Hydra's basic sweeper."""
+    """The settings of Hydra's basic sweeper."""
 
     _target_: str = "hydra_plugins.sg_launcher.study_sweeper.StudySweeper"
     max_batch_size: int | None = None
@@ -34,14 +34,14 @@ class StudySweeper(BasicSweeper):
     def split_arguments(  # type: ignore[override]  # Hydra calls it on the instance
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """All jobs of the sweep as one batch: those the user listed, with the ones that the study adds."""
+        """All jobs of the sweep as one batch: those of the user, and those that the study adds."""
         jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
         assert self.config is not None
         complete = complete_jobs(jobs, list(self.config.controls), str(self.config.data.scale))
         return list(self.split_overrides_to_chunks(complete, max_batch_size))
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep; with `dry_run=true` print its plan and stop."""
+        """Run the sweep; with `dry_run=true` or `why=true` print and stop."""
         assert self.config is not None and self.launcher is not None and self.hydra_context is not None
         config, loader = self.config, self.hydra_context.config_loader
         launch = self.launcher.launch
@@ -49,15 +49,15 @@ class StudySweeper(BasicSweeper):
 
         def checked_launch(job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
             configs = [loader.load_sweep_config(config, list(job)) for job in job_overrides]
-            go_on = begin_sweep(configs, [list(job) for job in job_overrides])
-            return launch(job_overrides, initial_job_idx) if go_on else []
+            starts = begin_sweep(configs, [list(job) for job in job_overrides])
+            return launch(job_overrides, initial_job_idx) if starts else []
 
         self.launcher.launch = checked_launch  # type: ignore[method-assign]
         return super().sweep(arguments)
 
 
 def _compose_once(loader: ConfigLoader) -> None:
-    """Let `loader` remember: Hydra, the plan and the launcher ask for the config of each job, half a second a time."""
+    """Cache the composed configs: Hydra, the plan and the launcher each compose every job, half a second each time."""
     composed: dict[tuple[str, ...], DictConfig] = {}
     compose = loader.load_sweep_config
 

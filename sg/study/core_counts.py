@@ -63,9 +63,9 @@ def _videos(config: TrainConfig, scale: str, available: int | None) -> int | Non
 
 
 def asked_scale(data: DataConfig) -> int:
-    """The scale that a run asked for, as a number; for `all`, what the data's config tells, else 1.
+    """The scale of a run as a number; for `all` the number that the settings of the data imply, else 1.
 
-    For the row of a run that failed before its data was read: never 0 by accident, which would be the baseline.
+    It is for the row of a run that failed before its data was read. It must not be 0, which is the baseline.
     """
     number = parse_scale(str(data.scale))
     if number is not None:

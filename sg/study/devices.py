@@ -1,4 +1,4 @@
-"""A run on several devices: one process a device, started here unless something else (torchrun) has started them."""
+"""A run on several devices: one process per device, started here unless torchrun has started them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def job_command(hydra: Any, overrides: Sequence[str], folder: Path) -> list[str]
 
 
 def run_on_devices(run: StudyRun) -> None:
-    """Make the run with a process for each of its devices.
+    """Make the run with one process per device.
 
     Raises:
-        SgError: it failed; the reason is in the run's result.
+        SgError: the run failed; its result records the reason.
     """
     from hydra.core.hydra_config import HydraConfig
 

@@ -1,4 +1,4 @@
-"""What `evaluate.py` does: ask a trained model a benchmark's questions, merge shards, or score a file of answers."""
+"""The command `evaluate.py`: ask a trained model the questions of a benchmark, merge shards, or score answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SCORES_FILE = "scores.json"
 
 @dataclass
 class EvaluateConfig:
-    """Which model answers which benchmark, or which file of answers is read.
+    """Settings of `evaluate.py`: which model answers which benchmark, or which file of answers is scored.
 
     Attributes:
         checkpoint, merge, predictions: one of them: ask a model, put the answers of shards in a folder together, or
@@ -78,7 +78,7 @@ def main(config: EvaluateConfig) -> None:
 
 
 def score_file(path: Path, output: Path | None = None) -> dict[str, dict[str, float]]:
-    """Score the answers in `path`, our `predictions.jsonl` or an official result file: {setting: {bucket: percent}}.
+    """Score the answers in `path`, predictions or an official result file; return {setting: {bucket: percent}}.
 
     For an official file the official script's table is printed as well; `output` is a folder for `scores.json`.
     """
@@ -100,7 +100,7 @@ def score_file(path: Path, output: Path | None = None) -> dict[str, dict[str, fl
 
 
 def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
-    """Ask the model in `config.checkpoint` everything; {setting: {bucket: percent}}, more of it in `scores.json`."""
+    """Ask the model in `config.checkpoint` everything; return {setting: {bucket: percent}}, write `scores.json`."""
     from sg.evaluate.answering import answers_identity
     from sg.evaluate.benchmark import read_benchmark
     from sg.models.chat_univi.identity import checkpoint_identity
@@ -121,14 +121,14 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
 
 
 def merge_folder(config: EvaluateConfig, folder: Path) -> dict[str, dict[str, float]]:
-    """Put the answers of the shards in `folder` together and score them: {setting: {bucket: percent}}."""
+    """Merge the answers of the shards in `folder` and score them; return {setting: {bucket: percent}}."""
     from sg.evaluate.benchmark import read_benchmark
 
     return _merged(config, read_benchmark(config.benchmark), folder, {"merged": str(folder)})
 
 
 def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, name: str) -> bool:
-    """Ask the questions, or those of one shard; whether that was the whole."""
+    """Ask all questions, or those of one shard; True if these were all."""
     from sg.evaluate.answering import evaluate
     from sg.evaluate.shards import EvaluationShard
     from sg.study.models import StudyModels
@@ -145,7 +145,7 @@ def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, name: str) ->
 
 
 def run_shards(count: int, on_gpus: bool) -> None:
-    """Run this command once a shard, each as a process of its own, on a GPU of its own where there are several.
+    """Run this command once per shard, each in its own process, and on its own GPU if there are several.
 
     Raises:
         DataError: a shard failed; the others have finished.
@@ -161,11 +161,13 @@ def run_shards(count: int, on_gpus: bool) -> None:
             child.terminate()
         raise
     if failed:
-        raise DataError(f"EvaluationShard {', '.join(failed)} of {count} failed (see above): the same command goes on.")
+        raise DataError(
+            f"Shard {', '.join(failed)} of {count} failed (see above): run the same command again to resume."
+        )
 
 
 def _device(index: int) -> str:
-    """The device of a shard: those that this process may use, in turn."""
+    """The device of a shard: the devices that this process may use, in turn."""
     import torch
 
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -185,7 +187,7 @@ def _merged(
 def _published(
     config: EvaluateConfig, benchmark: Benchmark, folder: Path, settings: dict[str, Any]
 ) -> dict[str, dict[str, float]]:
-    """Scores, official files and `scores.json` in `folder`; {setting: {bucket: percent}}."""
+    """Write scores, official files and `scores.json` to `folder`; return {setting: {bucket: percent}}."""
     from sg.artefacts.predictions import read_predictions
     from sg.evaluate.run import publish
 
@@ -200,7 +202,7 @@ def _published(
 
 
 def _uncertainty(rows: Sequence[Prediction]) -> dict[str, dict[str, float]]:
-    """How sure the overall official accuracy of every setting is, in percent."""
+    """The uncertainty of the overall official accuracy of every setting, in percent."""
     from sg.report.numbers.statistics import accuracy_summary
 
     settings: dict[str, list[Prediction]] = {}

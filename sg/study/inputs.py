@@ -1,4 +1,4 @@
-"""The artefacts that a run reads: where they are, what is missing, and making the ones that can be made here."""
+"""The artefacts that a run reads: their places, which are missing, and how missing ones are made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sg.train.config import StageConfig
 log = logging.getLogger(__name__)
 
 _DESCRIBED = (50, 100, 200, 400)
-"""Cores, in thousands, that the report finds described beside the forest."""
+"""Sizes of cores, in thousands of captions, that are described beside the forest for the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class Inputs:
     base_model: Identity
 
     def recorded(self) -> dict[str, str]:
-        """The files by name, as a result keeps them for the report."""
+        """The files by name, as a result records them for the report."""
         names = ("manifest", "captions", "forest", "videos")
         return {name: str(getattr(self, name)) for name in names}
 
 
 def locate_inputs(config: TrainConfig) -> Inputs:
-    """Where the run's inputs are, or will be."""
+    """The places of the run's inputs, which may not exist yet."""
     from sg.models.chat_univi.identity import base_model_identity
 
     data = config.data
@@ -52,7 +52,7 @@ def locate_inputs(config: TrainConfig) -> Inputs:
 
 
 def missing_inputs(config: TrainConfig) -> list[str]:
-    """What the run needs and this machine lacks, each with what makes it; files that are made on the fly too."""
+    """The missing inputs of a run, each with the command that makes it; also those that the run makes itself."""
     inputs, data = locate_inputs(config), config.data.name
     wanted = {
         inputs.manifest: f"python -m sg.sources data={data}",
@@ -74,7 +74,7 @@ def missing_on_machine(config: TrainConfig) -> list[str]:
 
     lines = missing_weights(config.model)
     if not needs_demo_world(config) and not Path(config.benchmark.folder).is_dir():
-        lines.append(f"{config.benchmark.folder} (questions and films of benchmark={config.benchmark.name})")
+        lines.append(f"{config.benchmark.folder} (questions and videos of benchmark={config.benchmark.name})")
     if config.trainer.accelerator == "gpu":
         import torch
 
@@ -85,7 +85,7 @@ def missing_on_machine(config: TrainConfig) -> list[str]:
 
 
 def needs_demo_world(config: TrainConfig) -> bool:
-    """Whether the run reads the demo world: as its data, for the dialogs of the tiny model, or as its benchmark."""
+    """True if the run reads the demo world: as its data, as dialogs of the tiny model, or as its benchmark."""
     stages = (config.stage.align, config.stage.instruct)
     if any(_reads_demo_world(config, stage) for stage in stages):
         return True
@@ -112,7 +112,7 @@ def demo_world(config: TrainConfig) -> DemoWorldConfig:
 
 
 def make_inputs(config: TrainConfig) -> Inputs:
-    """The run's inputs; what is missing is made first, where that needs no money and no foreign weights.
+    """The run's inputs. Missing ones are made first if that needs no money and no published weights.
 
     Raises:
         MissingInputError: an input of real data is missing; the message names the command that makes it.

@@ -1,4 +1,4 @@
-"""What `train.py` does: one run, or a sweep of runs with the study's report at its end."""
+"""The command `train.py`: one run, or a sweep of runs with the study's report at its end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _train(config: TrainConfig) -> None:
 
 
 def _run_as_member(run: StudyRun) -> None:
-    """Make the run; where this process was started for it, leave it to the starting one to tell a mistake."""
+    """Make the run. A process that was started for one device exits silently: the starting process reports errors."""
     from sg.study.run import run_study
 
     try:
@@ -71,7 +71,7 @@ def _forget(folder: Path) -> None:
 
 
 def main() -> None:
-    """Run the command; after a sweep build the report from the run folders, also when a job failed."""
+    """Run the command. After a sweep, write the report from the run folders, also if a job failed."""
     try:
         _train()
     finally:

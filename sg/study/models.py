@@ -1,4 +1,4 @@
-"""The models of a run, loaded when they are first needed: base model, checkpoints, encoder, visual tokens."""
+"""The models of a run, loaded on first use: base model, checkpoints, encoder, visual tokens."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from sg.train.visual_tokens import (
 log = logging.getLogger(__name__)
 
 CLIPS_PER_TURN = 32
-"""Clips that a shard encodes before it looks what the others have done."""
+"""Number of clips that a shard encodes before it checks what the others have done."""
 
 
 class StudyModels:
-    """What the stages and the evaluation of one run need of the models.
+    """The models and visual tokens that the stages and the evaluation of one run need.
 
     Args:
         model: which model; `trainer`: the machine; `work`: folder of the visual-token cache.
@@ -61,7 +61,7 @@ class StudyModels:
         self.model, self.trainer, self.work, self.seed, self.team = model, trainer, work, seed, team
         self._problems: dict[str, str] = {}
         torch.set_num_threads(trainer.num_threads)
-        # Bars over the tensors of a file would bury those over films and steps.
+        # Progress bars over the tensors of a file would hide those over clips and steps.
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
     @cached_property
@@ -87,11 +87,11 @@ class StudyModels:
 
     @cached_property
     def clips(self) -> ClipReader:
-        """What stands for clips in batches: cached tokens, or frames when the cache is switched off."""
+        """What represents clips in batches: cached tokens, or frames when the cache is off."""
         return CachedClips(self.store) if self.trainer.visual_token_cache else DecodedClips(self._processor)
 
     def loader(self, parent: StageJob | None) -> Callable[[], ChatUniViForConditionalGeneration]:
-        """Loads the model that a stage starts from: the base model, or its parent's checkpoint."""
+        """A function that loads the model that a stage starts from: the base model, or the checkpoint of `parent`."""
         if parent is None:
             return partial(build_model, self.model, self.seed)
         return partial(self.load, str(parent.folder))
@@ -148,7 +148,7 @@ class StudyModels:
         return model
 
     def _encode(self, clips: Iterable[Clip]) -> Mapping[str, str]:
-        """Fill the cache with `clips`; {key: reason} of those that cannot be read."""
+        """Fill the cache with `clips`; return {key: reason} of those that cannot be read."""
         wanted = list(clips)
         if not clips_to_encode(self.store, wanted):
             return {}
@@ -156,7 +156,11 @@ class StudyModels:
             return self._fill(wanted)
 
     def _encode_with_others(self, clips: Sequence[Clip], shard: EvaluationShard) -> Mapping[str, str]:
-        """Like `_encode`, with the other shards at the same time: each begins with its own, then helps the slower."""
+        """Like `_encode`, beside the other shards: a shard encodes its own groups of clips, then helps the others.
+
+        It walks through the groups of the others backwards, so that it meets a shard that is still working as late as
+        possible. A lock per group keeps two shards from encoding the same clips.
+        """
         groups = [clips[at : at + CLIPS_PER_TURN] for at in range(0, len(clips), CLIPS_PER_TURN)]
         own, others = (
             groups[shard.index :: shard.count],
@@ -197,12 +201,12 @@ def training_device(trainer: TrainerConfig) -> torch.device:
     if trainer.accelerator != "gpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ConfigError("trainer.accelerator=gpu, but PyTorch finds no GPU on this machine: take trainer=cpu.")
+        raise ConfigError("trainer.accelerator=gpu, but PyTorch finds no GPU on this machine: use trainer=cpu.")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _benchmark_clips(benchmark: Benchmark) -> dict[str, Clip]:
-    """The films of the benchmark that are there, by media id; their keys in the cache begin with its name."""
+    """The existing video files of the benchmark, by media id; their keys in the cache start with its name."""
     return {
         video.media_id: Clip(f"{benchmark.name}/{video.media_id}", video.path)
         for video in benchmark.videos

@@ -1,4 +1,4 @@
-"""One run: inputs, stages, evaluation, result. Everything that exists already is reused; anything can be killed."""
+"""One run: inputs, stages, evaluation, result. Existing work is reused, and a killed run resumes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StudyRun:
-    """A run that is about to be made: its settings, the name of its study, its own name and its folder."""
+    """A run to make: its settings, the name of its study, its own name and its folder."""
 
     config: TrainConfig
     study: str
@@ -54,12 +54,12 @@ class StudyRun:
 
 
 def run_study(run: StudyRun) -> RunResult | None:
-    """Make the run, or reuse what is left of it, and return its result, which is also in `result.json`.
+    """Make the run or the missing part of it, and return its result, which is also in `result.json`.
 
     Every process of a team calls this; the leading one returns the result, the others None.
 
-    A run that fails leaves a result with the reason, so that it is a row of the study's tables, and raises. The result
-    of an earlier, finished run is kept.
+    A run that fails raises, after it has written a result with the reason, which the study's tables show. The result of
+    an earlier, finished run is kept.
     """
     started = time.monotonic()
     team = join_team(run.config.trainer.accelerator, run.config.trainer.devices)
@@ -79,7 +79,7 @@ def run_study(run: StudyRun) -> RunResult | None:
 
 
 def note_reason(run: StudyRun, reason: str) -> None:
-    """Leave a failed result with its reason, unless the run has left one before."""
+    """Write a failed result with its reason, unless the run has a result."""
     note_failed_run(run.folder, _result(run, asked_scale(run.config.data), status=FAILED, reason=reason))
 
 
@@ -217,7 +217,7 @@ def _train(
     models: StudyModels,
     report: Callable[[Mapping[str, float]], None],
 ) -> dict[str, tuple[StageInfo, bool]]:
-    """Every stage of the run in order: {stage: (what made it, whether it was there already)}."""
+    """Train the stages in order; return {stage: (what made it, whether it was reused)}."""
     from sg.train.stage import train_stage
 
     done: dict[str, tuple[StageInfo, bool]] = {}
@@ -239,7 +239,7 @@ def _train(
 def _evaluate(
     run: StudyRun, models: StudyModels, last: StageJob, benchmark: Benchmark, answers: str
 ) -> dict[str, dict[str, float]]:
-    """Answer the benchmark in every setting and probe; {setting: {bucket: percent}}."""
+    """Answer the benchmark in every setting and probe; return {setting: {bucket: percent}}."""
     from sg.evaluate.run import evaluate_model
 
     tokens, failures = models.benchmark_tokens(benchmark)

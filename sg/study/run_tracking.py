@@ -1,4 +1,4 @@
-"""What a finished run leaves in W&B besides its curves: scores by topic, costs, answers with frames, artefacts."""
+"""The records of a finished run in W&B besides its curves: scores by topic, costs, answers with frames, artefacts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FRAME_WIDTH = 128
 def record_run(
     tracker: Tracker, result: RunResult, folder: Path, inputs: Inputs, jobs: Sequence[StageJob], benchmark: Benchmark
 ) -> None:
-    """Log what a finished run in `folder` knows about itself; reads its predictions and asks nothing anew."""
+    """Log the records of the finished run in `folder`, from its result and predictions."""
     rows = read_predictions(folder / PREDICTIONS_FILE)
     tracker.summary(topic_scores(benchmark.name, score(rows)) | run_costs(result, inputs.captions))
     shown = chosen_rows(rows, QUESTIONS_SHOWN)
@@ -62,7 +62,7 @@ def key_name(name: str) -> str:
 
 
 def run_costs(result: RunResult, captions: Path) -> dict[str, float | str]:
-    """Device hours of the run by stage, and the price of its captions."""
+    """Device hours of the run by stage, and the price of its captions in US dollars."""
     seconds = {name: stage.seconds for name, stage in result.stages.items()}
     hours = device_hours(seconds, result.timings.get(EVALUATE, 0.0), result.config.get("trainer") or {})
     values: dict[str, float | str] = {"cost/device_hours": hours.total, "cost/evaluate_hours": hours.evaluate}
@@ -72,7 +72,7 @@ def run_costs(result: RunResult, captions: Path) -> dict[str, float | str]:
 
 
 def chosen_rows(rows: Sequence[Prediction], questions: int) -> list[Prediction]:
-    """The answers to some questions in every setting: as many task types as there are, always the same questions."""
+    """The answers to about `questions` questions in every setting: the same ones each time, of all task types."""
     by_type: dict[str, list[str]] = {}
     for row in rows:
         names = by_type.setdefault(row.task_type, [])
@@ -95,7 +95,7 @@ def _table_row(row: Prediction, frames: Any) -> list[Any]:
 
 
 def _frames(benchmark: Benchmark, rows: Sequence[Prediction]) -> dict[str, Any]:
-    """Some frames of each film side by side, [H, W, 3] by video id; a film that cannot be read has none."""
+    """Some frames of each video side by side, uint8 [H, W, 3], by video id; none for a video that cannot be read."""
     import numpy as np
 
     from sg.video.reader import read_frames
@@ -119,7 +119,7 @@ def _frames(benchmark: Benchmark, rows: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def _artefacts(tracker: Tracker, result: RunResult, folder: Path, inputs: Inputs, jobs: Sequence[StageJob]) -> None:
-    """Captions -> forest -> checkpoints -> predictions, each with the names of what it was made from."""
+    """Log captions, forest, checkpoints and predictions, each with the names of its inputs."""
     sources: list[str] = []
     if result.num_captions:
         captions = tracker.artefact(f"captions-{result.config['data']['name']}", "captions", inputs.captions)

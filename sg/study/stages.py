@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sg.artefacts.captions import Captions, read_captions
-from sg.artefacts.checkpoint import stage_folder
+from sg.artefacts.checkpoint import INFO_FILE, stage_folder
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import Manifest, read_manifest
 from sg.artefacts.result import EQUAL_STEPS, RANDOM
@@ -40,9 +40,9 @@ class CaptionData:
 
 
 def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
-    """The samples of the caption stage at the run's scale; none at scale 0.
+    """The samples of the caption stage at the run's scale; empty at scale 0.
 
-    `data.control=random` draws videos without the merge forest, nested over the scales of one seed.
+    `data.control=random` draws videos without the merge forest. The draws of one seed are nested over the scales.
     """
     captions, manifest = read_captions(inputs.captions), read_manifest(inputs.manifest)
     usable = [video_id for video_id in manifest.usable().video_ids if video_id in captions]
@@ -102,11 +102,22 @@ def read_data(config: TrainConfig, inputs: Inputs) -> RunData:
 
 
 def clip_files(config: TrainConfig) -> ClipFiles:
-    """What looks at the files of the run's clips."""
+    """Access to what is known about the files of the run's clips."""
     from sg.models.chat_univi.identity import visual_token_identity
 
     tokens = visual_token_identity(config.model) if config.trainer.visual_token_cache else None
     return ClipFiles(config.work_folder, tokens)
+
+
+def known_media(config: TrainConfig, data: RunData) -> Media:
+    """What is known about the files of all clips, for a plan.
+
+    Without any finished stage, no name can be found again. Then no file is looked at, which takes minutes for millions
+    of files on a network disk.
+    """
+    if any(config.stages_folder.glob(f"*/{INFO_FILE}")):
+        return clip_files(config).look(data.clips)
+    return Media({}, {}, {clip.key: clip for clip in data.clips})
 
 
 def stage_jobs(config: TrainConfig, data: RunData, media: Media, is_plan: bool = False) -> list[StageJob]:

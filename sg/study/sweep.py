@@ -1,4 +1,4 @@
-"""Sweeps: the jobs that a study needs, the runs they stand for, and what is left of them at the end."""
+"""Sweeps: the jobs that a study needs, the runs that they stand for, and the results of failed ones."""
 
 import contextlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _studies: list[Path] = []
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """A run that a sweep will make: where it lives and the overrides that lead to it."""
+    """A run that a sweep will make: its study, name, folder and overrides."""
 
     study: str
     name: str
@@ -35,11 +35,11 @@ def studies_of_this_process() -> list[Path]:
 
 
 def complete_jobs(jobs: Sequence[Sequence[str]], controls: Sequence[str], default_scale: str) -> list[list[str]]:
-    """The jobs of a sweep, without repetitions, with the baseline row and the control rows that a study needs.
+    """The jobs of a sweep without repetitions, together with the baseline and the control runs that a study needs.
 
-    Jobs are lists of `key=value`. Those alike in everything but scale and control form a series. A series that has a
-    scale above 0 gets a job with scale 0, and for every control one job at its smallest scale, unless it is there
-    already; the control repeats up to the series' largest scale.
+    Jobs are lists of `key=value`. Jobs that differ only in scale and control form a series. A series with a scale above
+    0 gets a job with scale 0, and for every control one job at its smallest scale, unless it has them. The equal-step
+    control takes the steps of the series' largest scale.
     """
     series: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for job in jobs:
@@ -64,7 +64,7 @@ def _number(scale: str) -> float:
 def _wanted(
     members: Sequence[tuple[str, str, str | None]], controls: Sequence[str]
 ) -> list[tuple[str, str, str | None]]:
-    """(scale, control, control_scale) of every run of a series: the listed ones, the baseline first, controls last."""
+    """(scale, control, control_scale) of each run of a series: an added baseline, the listed runs, added controls."""
     headline = {_number(scale): scale for scale, control, _ in members if control == "none"}
     above = sorted(number for number in headline if number > 0)
     wanted: list[tuple[str, str, str | None]] = []
@@ -85,7 +85,7 @@ def _wanted(
 
 
 def planned_run(config: DictConfig, overrides: list[str]) -> PlannedRun:
-    """The run that the composed `config` of one job stands for."""
+    """The run of one job, from its composed `config`."""
     data = config.data
     study = study_name(typed(config, TrainConfig))
     name = run_name(str(data.scale), str(data.control), str(data.control_scale), int(config.seed))
@@ -122,14 +122,14 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
 
 
 def forget_failure(folder: Path) -> None:
-    """Remove the result of an earlier run in `folder` that failed: what is found later is of this one."""
+    """Remove the result of an earlier, failed run in `folder`: a failed result found later then belongs to this run."""
     with contextlib.suppress(MissingInputError, DataError):
         if read_result(folder).status == FAILED:
             (folder / RESULT_FILE).unlink()
 
 
 def note_failed_run(folder: Path, failed: RunResult) -> RunResult:
-    """Keep `failed` as the result in `folder`, unless a run left one before; the result that is there afterwards."""
+    """Write `failed` to `folder` unless it holds a result; return the result that is there afterwards."""
     try:
         return read_result(folder)
     except (MissingInputError, DataError):
@@ -138,7 +138,7 @@ def note_failed_run(folder: Path, failed: RunResult) -> RunResult:
 
 
 def note_failure(run: PlannedRun, config: DictConfig, reason: str) -> str:
-    """Leave a failed result for a job that ended without one (a crash, a kill), and return the reason to show."""
+    """Write a failed result for a job that ended without one (a crash, a kill), and return the reason to show."""
     control = str(config.data.control)
     scale = asked_scale(typed(config, TrainConfig).data)
     failed = RunResult(

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 def report_study(folder: Path) -> None:
     """Write the report of the study in `folder`, log it as the study's summary run, and print its tables.
 
-    Nothing is raised for a study without results: a sweep that failed before its first run has said why already.
+    A study without results is skipped: its sweep failed before the first run and has reported why.
     """
     results = sorted(folder.glob(f"*/{RESULT_FILE}"))
     if not results:
@@ -38,6 +38,6 @@ def report_study(folder: Path) -> None:
 
 
 def _logger(result: Path) -> LoggerConfig:
-    """The logger settings that the study's runs were made with."""
+    """The logger settings of the study's runs."""
     recorded = read_result(result).config.get("logger")
     return LoggerConfig(**recorded) if isinstance(recorded, dict) else LoggerConfig(kind="csv")

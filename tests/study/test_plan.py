@@ -133,7 +133,7 @@ def test_the_plan_says_what_is_missing_here(
     print_plan([at_scale("0"), at_scale("50k"), study()])
     text = " ".join(capsys.readouterr().out.split())
     for words in ("visual tokens, once: 3,300,000 clips", "memory per GPU, about: align", "disk:", "shared", "8 GPUs",
-                  "missing: lmsys/vicuna-7b-v1.5", "cc3m_595k_chat.json", "video_mme (questions and films",
+                  "missing: lmsys/vicuna-7b-v1.5", "cc3m_595k_chat.json", "video_mme (questions and videos",
                   "manifest.parquet"):  # fmt: skip
         assert words in text, words
 

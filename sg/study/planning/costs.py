@@ -109,12 +109,12 @@ class Costs:
 
 
 def _captioned(configs: Sequence[TrainConfig]) -> float:
-    """Clips of the largest core of the runs."""
+    """Number of clips in the largest core of the runs."""
     clips: list[float] = [(parse_scale(str(run.data.scale)) or 0) * run.data.captions_per_k / 1000 for run in configs]
     return max(clips)
 
 
 def _free(folder: Path) -> int:
-    """Bytes free where `folder` is or will be."""
+    """Free bytes on the disk of `folder`, which may not exist yet."""
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     return shutil.disk_usage(there).free

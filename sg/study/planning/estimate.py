@@ -1,4 +1,4 @@
-"""What a run will cost, before any of its data or weights is there: operations, GPU-hours, memory, disk.
+"""Estimated cost of a run before its data and weights exist: operations, GPU-hours, memory, disk.
 
 Sizes of samples are those that the stages and their sources call typical. Operations are counted as in
 `sg.train.flops`. Memory and times are estimates: within a quarter for the parts that dominate, the weights and what
@@ -14,14 +14,14 @@ from sg.study.config import TrainConfig
 from sg.train.config import StageConfig, TrainerConfig, micro_batches
 from sg.train.flops import PEAK_TFLOPS, ModelSize, training_flops
 
-# Reckoned with where neither the config nor this machine says which GPU it will be.
+# Assumed if neither the config nor this machine names the GPU.
 USUAL_GPU = "H100"
 BYTES_OF_DTYPE = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """Samples of a stage that are alike: how many there are, and the frames that each of their clips gives."""
+    """Similar samples of a stage: their number, and the frames of each of their clips."""
 
     samples: float
     frames: int
@@ -29,7 +29,7 @@ class Medium:
 
 @dataclass(frozen=True, slots=True)
 class StageEstimate:
-    """Cost of one stage: operations, bytes that a device holds, and bytes on disk when it is done and on its way."""
+    """Cost of one stage: operations, bytes per device, and bytes on disk of its checkpoint and of a resume point."""
 
     flops: float
     memory: float
@@ -47,7 +47,7 @@ class CacheEstimate:
 
 
 def stage_media(stage: StageConfig, draws: float) -> list[Medium]:
-    """What `draws` samples of a stage are about: its typical clip, or its sources in the shares of their sizes."""
+    """The clips of `draws` samples of a stage: its typical clip, or its sources in proportion to their sizes."""
     known = [(source.samples or 0) * source.weight for source in stage.sources]
     if not sum(known):
         return [Medium(draws, stage.typical.frames)]
@@ -59,7 +59,7 @@ def stage_media(stage: StageConfig, draws: float) -> list[Medium]:
 
 
 def expected_samples(stage: StageConfig) -> int | None:
-    """Samples of an epoch as the sources' settings tell, None where they do not."""
+    """Samples of an epoch according to the settings of the sources; None if a source does not name its size."""
     if not stage.sources or any(source.samples is None for source in stage.sources):
         return None
     total = sum(round((source.samples or 0) * source.weight) for source in stage.sources)
@@ -75,19 +75,19 @@ def estimate_stage(config: TrainConfig, size: ModelSize, stage: StageConfig, dra
         one = training_flops(size, stage, [positions], stage.typical.answer_tokens, visual)
         tower = 0.0 if config.trainer.visual_token_cache else _tower_flops(config, size, medium.frames)
         flops += medium.samples * (one + tower)
-    learning = _learning(size, stage)
+    trained = _trained_weights(size, stage)
     whole = size.language_model_weights + size.projector_weights + size.tower_weights
     per_weight = 6 if config.trainer.precision == "bf16-true" else 12
     return StageEstimate(
         flops=flops,
         memory=_memory(config, size, stage),
         checkpoint=whole * BYTES_OF_DTYPE[config.model.dtype],
-        resume=learning * per_weight,
+        resume=trained * per_weight,
     )
 
 
 def estimate_cache(config: TrainConfig, size: ModelSize, captioned: float) -> CacheEstimate:
-    """The visual tokens of all media of the stages' sources and of `captioned` clips, every source counted whole."""
+    """The visual tokens of `captioned` clips and of all media of the stages' sources, whatever their weights."""
     media = [Medium(captioned, config.stage.caption.typical.frames)]
     for stage in (config.stage.align, config.stage.instruct):
         media += [Medium(source.samples or 0, source.frames) for source in stage.sources if source.frames]
@@ -100,7 +100,7 @@ def estimate_cache(config: TrainConfig, size: ModelSize, captioned: float) -> Ca
 
 
 def visual_tokens(config: TrainConfig, frames: int) -> int:
-    """Visual tokens of a clip of that many frames."""
+    """Number of visual tokens of a clip with that many frames."""
     from sg.models.chat_univi.abstractor import MergeSettings
 
     model = config.model
@@ -109,7 +109,7 @@ def visual_tokens(config: TrainConfig, frames: int) -> int:
 
 
 def peak_tflops(trainer: TrainerConfig) -> float:
-    """The peak of one device that the plan reckons with."""
+    """Peak of one device that the plan assumes, in TFLOP/s."""
     if trainer.peak_tflops is not None:
         return trainer.peak_tflops
     import torch
@@ -121,7 +121,7 @@ def peak_tflops(trainer: TrainerConfig) -> float:
 
 
 def gpu_hours(flops: float, trainer: TrainerConfig) -> float:
-    """Hours of one device, at the share of its peak that the plan reckons with."""
+    """Hours of one device at the share of its peak that the plan assumes."""
     return flops / (peak_tflops(trainer) * 1e12 * trainer.expected_mfu) / 3600
 
 
@@ -129,33 +129,36 @@ def _tower_flops(config: TrainConfig, size: ModelSize, frames: int) -> float:
     return size.tower_flops(min(frames, config.model.max_frames), config.model.select_layer)
 
 
-def _learning(size: ModelSize, stage: StageConfig) -> float:
-    """Weights that learn in a stage."""
-    learning = 0.0
+def _trained_weights(size: ModelSize, stage: StageConfig) -> float:
+    """Number of trained weights of a stage."""
+    trained = 0.0
     if "projector" in stage.trains:
-        learning += size.projector_weights
+        trained += size.projector_weights
     if "language_model" in stage.trains_whole:
-        learning += size.language_model_weights
-    return learning + (size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0)
+        trained += size.language_model_weights
+    return trained + (size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0)
 
 
 def _memory(config: TrainConfig, size: ModelSize, stage: StageConfig) -> float:
-    """Bytes of a device: weights, gradients and the optimiser's two moments, and the activations of a micro-batch."""
+    """Bytes per device: weights, gradients, the optimiser's two moments, and the activations of a micro-batch.
+
+    A trained float32 weight takes 16 bytes: itself, its gradient, and two moments.
+    """
     trainer = config.trainer
     halves = trainer.precision != "32-true"
     own_type = BYTES_OF_DTYPE[config.model.dtype]
-    learning = _learning(size, stage)
+    trained = _trained_weights(size, stage)
     adapters = size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0
-    frozen = size.language_model_weights + size.projector_weights - (learning - adapters)
+    frozen = size.language_model_weights + size.projector_weights - (trained - adapters)
     layer = size.linear_weights / size.layers
     if trainer.precision == "bf16-true":
-        state, frozen_bytes, copies = 8 * learning, 2 * frozen, 0.0
-    elif trainer.shards:  # float32 shards; two layers and the tables gathered in bfloat16
+        state, frozen_bytes, copies = 8 * trained, 2 * frozen, 0.0
+    elif trainer.shards:  # Shards are float32; two layers and the embedding tables are gathered at a time.
         gathered = 2 * layer + size.language_model_weights - size.linear_weights
-        state, frozen_bytes, copies = 16 * learning, 4 * frozen, (2 if halves else 4) * gathered
-    else:  # autocast keeps a bfloat16 copy of the weights that learn
+        state, frozen_bytes, copies = 16 * trained, 4 * frozen, (2 if halves else 4) * gathered
+    else:  # Autocast keeps a bfloat16 copy of trained weights.
         frozen_type = 0.5 if stage.has_adapters and stage.peft == "qlora" else own_type
-        state, frozen_bytes, copies = 16 * learning, frozen_type * frozen, (2 if halves else 0) * learning
+        state, frozen_bytes, copies = 16 * trained, frozen_type * frozen, (2 if halves else 0) * trained
     spread = trainer.devices if trainer.shards else 1
     weights = (state + frozen_bytes + own_type * size.tower_weights) / spread + copies
     return weights + _activations(config, size, stage, 2 if halves else 4)

@@ -1,4 +1,4 @@
-"""The plan of a run or a sweep, made without loading a model: what would be trained, what reused, what is missing."""
+"""The plan of a run or a sweep, made without loading a model: what is trained, what is reused, what is missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sg.artefacts.checkpoint import read_stage_info, stage_folder
+from sg.artefacts.checkpoint import read_stage_info
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.output import show
 from sg.core.scales import parse_scale
@@ -17,6 +17,7 @@ from sg.study.inputs import demo_dialogs
 from sg.study.planning.costs import Costs
 from sg.study.planning.estimate import expected_samples
 from sg.train.config import StageConfig, check_machine, num_steps
+from sg.train.stage import StageJob
 
 TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
 
@@ -26,9 +27,12 @@ PLAN_SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """A stage of a run, its samples and steps (None where only the data can tell), and what happens.
+    """A stage of a run.
 
-    Stages with the same `name` are one: its fingerprint, or what stands for it before the data is there.
+    Attributes:
+        samples: None where only the data can decide.
+        action: TO_TRAIN, REUSED, or SHARED with an earlier run of the plan.
+        name: fingerprint, or a placeholder before the data exists; stages with equal names are one.
     """
 
     run: str
@@ -47,7 +51,7 @@ def check_run(config: TrainConfig) -> None:
     """Refuse impossible settings before anything is loaded.
 
     Raises:
-        ConfigError: the scale, the control or the batch sizes cannot be.
+        ConfigError: the scale, the control or the batch sizes are impossible.
     """
     data = config.data
     caption_draws(config, data.expected_captions)
@@ -57,25 +61,13 @@ def check_run(config: TrainConfig) -> None:
 
 
 def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
-    """The stages of one run; fingerprints and counts are known where the run's inputs exist."""
+    """The stages of one run. Fingerprints and exact counts need the run's inputs; without them both are estimated."""
     from sg.study.inputs import locate_inputs, missing_inputs
-    from sg.study.stages import clip_files, read_data, stage_jobs
+    from sg.study.stages import known_media, read_data, stage_jobs
 
     if not missing_inputs(config):
         data = read_data(config, locate_inputs(config))
-        jobs = stage_jobs(config, data, clip_files(config).look(data.clips), is_plan=True)
-        return [
-            PlannedStage(
-                run,
-                job.stage,
-                job.num_draws,
-                REUSED
-                if read_stage_info(stage_folder(config.stages_folder, job.stage.name, job.fingerprint))
-                else TO_TRAIN,
-                job.fingerprint,
-            )
-            for job in jobs
-        ]
+        return [_planned(run, job) for job in stage_jobs(config, data, known_media(config, data), is_plan=True)]
     recipe = config.stage
     core = "" if parse_scale(str(config.data.scale)) == 0 else f" {config.data.dir} {config.curator.name}"
     return [
@@ -87,8 +79,13 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
     ]
 
 
+def _planned(run: str, job: StageJob) -> PlannedStage:
+    action = TO_TRAIN if read_stage_info(job.folder) is None else REUSED
+    return PlannedStage(run, job.stage, job.num_draws, action, job.fingerprint)
+
+
 def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]:
-    """(stage, samples) of every stage before the data is there; None where only the data can tell."""
+    """(stage, samples) of every stage before the data exists; None where only the data can decide."""
     recipe, data = config.stage, config.data
     dialogs = [demo_dialogs(config, stage) or expected_samples(stage) for stage in (recipe.align, recipe.instruct)]
     align, instruct = (

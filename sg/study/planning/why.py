@@ -69,8 +69,7 @@ def explain_run(config: TrainConfig, folder: Path) -> list[StepReport]:
         rest = ("visual tokens", *stages, "evaluation", "result")
         return [*steps, *(StepReport(step, UNDECIDED, folder, note) for step in rest)]
     data = read_data(config, inputs)
-    files = clip_files(config)
-    media = files.look(data.clips)
+    media = clip_files(config).look(data.clips)
     jobs = stage_jobs(config, data, media, is_plan=True)
     steps.append(_tokens_step(config, media))
     steps += [_stage_step(config, job) for job in jobs]
