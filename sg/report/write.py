@@ -11,7 +11,7 @@ from sg.report.figures.contact_sheets import ContactSheets, build_contact_sheets
 from sg.report.figures.corpus import draw_corpus
 from sg.report.figures.costs import draw_costs
 from sg.report.figures.study import draw_all
-from sg.report.numbers.clusters import StudyInputs
+from sg.report.numbers.clusters import StudyInputs, recorded_inputs
 from sg.report.numbers.corpus import CORPUS_FILE, CorpusNumbers, describe_corpus, write_corpus
 from sg.report.numbers.load import REPORT_FOLDER
 from sg.report.numbers.measure import measure
@@ -25,8 +25,6 @@ from sg.report.pages.tables import terminal_text
 from sg.report.wandb.log import log_corpus, log_report
 
 log = logging.getLogger(__name__)
-
-INPUT_NAMES = ("manifest", "forest", "videos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +133,3 @@ def _gallery(
     except SgError as error:
         log.warning("The report has no gallery: %s", error)
         return None, []
-
-
-def recorded_inputs(study: Study) -> StudyInputs | None:
-    """The files that the runs recorded as their inputs, if they still exist; None otherwise."""
-    for run in study.runs:
-        found = {name: Path(run.inputs[name]) for name in INPUT_NAMES if name in run.inputs}
-        if len(found) == len(INPUT_NAMES) and all(path.exists() for path in found.values()):
-            captions = Path(run.inputs["captions"]) if "captions" in run.inputs else None
-            return StudyInputs(found["manifest"], found["forest"], found["videos"], captions)
-    return None

@@ -13,7 +13,7 @@ from sg.artefacts.predictions import OVERALL
 from sg.artefacts.result import RunResult
 from sg.core.errors import ConfigError
 from sg.core.files import write_text
-from sg.report.numbers.clusters import StudyInputs
+from sg.report.numbers.clusters import StudyInputs, recorded_inputs
 from sg.report.numbers.corpus import CORE, describe_corpus
 from sg.report.numbers.measure import measure
 from sg.report.numbers.study import Study
@@ -21,7 +21,6 @@ from sg.report.numbers.summary import Summary
 from sg.report.pages.conclusion import conclude
 from sg.report.pages.exports import cell_text
 from sg.report.wording import SETTING_TITLES, accuracy_text, difference_text, hours_text
-from sg.report.write import recorded_inputs
 
 TEMPLATES = Path(__file__).parent
 DATA_CARD, MODEL_CARD = "data_card.md", "model_card.md"

@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from sg.artefacts.forest import Forest
 from sg.core.fingerprints import text_seed
+from sg.report.numbers.study import Study
 
 Pick = tuple[str, str]
 """A member of a cluster to show (video id), and a note about it."""
+
+INPUT_NAMES = ("manifest", "forest", "videos")
+"""Keys of the inputs that a run records and that a gallery needs."""
 
 CAPTIONS_READ = 8
 """Number of captions per cluster that its distinctive words are taken from."""
@@ -28,6 +32,16 @@ class StudyInputs:
     forest: Path
     videos: Path
     captions: Path | None = None
+
+
+def recorded_inputs(study: Study) -> StudyInputs | None:
+    """The files that the runs recorded as their inputs, if they still exist; None otherwise."""
+    for run in study.runs:
+        found = {name: Path(run.inputs[name]) for name in INPUT_NAMES if name in run.inputs}
+        if len(found) == len(INPUT_NAMES) and all(path.exists() for path in found.values()):
+            captions = Path(run.inputs["captions"]) if "captions" in run.inputs else None
+            return StudyInputs(found["manifest"], found["forest"], found["videos"], captions)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ function make(tag, name, text = "") {
 function title(number) {
   const size = data.sizes[number], similarity = data.similarities[number];
   const videos = `${size.toLocaleString("en")} video${size === 1 ? "" : "s"}`;
-  return videos + (similarity === null ? "" : `, lowest similarity ${(similarity / 1000).toFixed(2)}`);
+  return videos + (similarity === null ? "" : `, lowest cosine similarity ${(similarity / 1000).toFixed(2)}`);
 }
 
 function strip(number) {

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.captions import read_captions
-from sg.artefacts.forest import read_forest
+from sg.artefacts.forest import Forest, read_forest
 from sg.artefacts.manifest import read_manifest
+from sg.core.content import file_content
 from sg.core.errors import DataError
 from sg.core.files import read_json, write_json, write_text
-from sg.core.fingerprints import fingerprint
+from sg.core.identity import Identity, identity, made_by, recorded
 from sg.report.figures.cluster_pictures import draw_pictures, plan_picture, video_records
 from sg.report.numbers.clusters import ClusterList, ClusterRow, Pick, StudyInputs, distinctive_words
 
@@ -28,6 +29,8 @@ MOST_WORDS = 400
 CAPTION_LENGTH = 600
 TEMPLATES = Path(__file__).parent
 MADE_FROM = "made_from.json"
+GALLERY_VERSION = 1
+"""Raise it when the same clusters would get other pictures or member files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def write_gallery(
     forest = read_forest(inputs.forest)
     clusters = ClusterList(forest, core_size)
     captions = read_captions(inputs.captions) if inputs.captions is not None and inputs.captions.is_file() else {}
-    _keep_or_clear(folder, fingerprint([forest.content_hash, core_size, members]))
+    _keep_or_clear(folder, _identity(inputs, forest, core_size, members))
     picks = [clusters.pick(row, members) for row in clusters.rows]
     pictured = _pictured(clusters, pictures)
     _draw(folder, inputs, picks, pictured)
@@ -72,17 +75,29 @@ def picture_path(folder: Path, number: int) -> Path:
     return folder / "pictures" / f"{number // 500:03d}" / f"{number:06d}.jpg"
 
 
-def _keep_or_clear(folder: Path, made_from: str) -> None:
-    """Remove pictures and members that belong to other clusters."""
+def _identity(inputs: StudyInputs, forest: Forest, core_size: int, members: int) -> Identity:
+    """What the pictures are made of. The manifest changes when a video file is repaired or replaced by a new scan."""
+    manifest = file_content(inputs.manifest) if inputs.manifest.is_file() else None
+    settings = {"core_size": core_size, "members": members}
+    return identity(
+        "gallery",
+        settings=settings,
+        inputs={"forest": forest.content_hash, "manifest": manifest},
+        version=GALLERY_VERSION,
+    )
+
+
+def _keep_or_clear(folder: Path, work: Identity) -> None:
+    """Remove pictures and members that are of other clusters, or that an older version drew."""
     note = folder / MADE_FROM
     try:
-        known = read_json(note) if note.is_file() else None
+        known = recorded(read_json(note)) if note.is_file() else None
     except DataError:
         known = None
-    if known != made_from:
+    if known != work:
         for name in ("pictures", "members"):
             shutil.rmtree(folder / name, ignore_errors=True)
-        write_json(note, made_from)
+        write_json(note, made_by(work))
 
 
 def _pictured(clusters: ClusterList, pictures: int | None) -> list[int]:

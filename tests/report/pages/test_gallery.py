@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
+from sg.artefacts.manifest import read_manifest, write_manifest
 from sg.report.numbers.clusters import ClusterList, StudyInputs, distinctive_words
 from sg.report.pages.gallery import WORDS_BUDGET, picture_path, write_gallery
 
@@ -73,6 +75,26 @@ def test_existing_pictures_are_kept_until_the_clusters_change(inputs: StudyInput
     assert drawn[0].read_bytes() == b"kept"
     write_gallery(tmp_path, inputs, core_size=6, members=2, pictures=1)
     assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 1
+
+
+def test_pictures_are_drawn_again_when_the_manifest_or_the_version_changes(
+    inputs: StudyInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def redrawn() -> bool:
+        (picture,) = (tmp_path / "pictures").rglob("*.jpg")
+        picture.write_bytes(b"old")
+        write_gallery(tmp_path, changed, core_size=8, members=2, pictures=1)
+        return picture.read_bytes() != b"old"
+
+    changed = replace(inputs, manifest=tmp_path / "manifest.parquet")
+    records = list(read_manifest(inputs.manifest).records())
+    write_manifest(changed.manifest, records)
+    write_gallery(tmp_path, changed, core_size=8, members=2, pictures=1)
+    assert not redrawn()
+    write_manifest(changed.manifest, [replace(record, duration_s=9.0) for record in records])
+    assert redrawn()
+    monkeypatch.setattr("sg.report.pages.gallery.GALLERY_VERSION", 2)
+    assert redrawn()
 
 
 def test_distinctive_words_of_a_cluster_come_first() -> None:
