@@ -25,7 +25,7 @@ from sg.core.files import atomic_path, file_lock, read_json, write_json, write_t
 from sg.core.identity import Identity, identity, made_by
 from sg.core.progress import Progress
 from sg.demo.config import DemoWorldConfig
-from sg.demo.corpus import BenchmarkVideo, DemoVideo, DemoWorld, align_dialog, instruct_dialog, make_world
+from sg.demo.corpus import DemoBenchmarkVideo, DemoVideo, DemoWorld, align_dialog, instruct_dialog, make_world
 from sg.demo.language import TASK_TYPES, alt_text, srt
 from sg.demo.render import FPS, FRAMES_PER_SCENE, SIZE, render
 
@@ -158,7 +158,7 @@ def demo_records(world: DemoWorld) -> Iterator[VideoRecord]:
         )
 
 
-def benchmark_rows(items: Sequence[BenchmarkVideo]) -> Iterator[dict[str, Any]]:
+def benchmark_rows(items: Sequence[DemoBenchmarkVideo]) -> Iterator[dict[str, Any]]:
     """Yield the rows of the benchmark's table: the columns of Video-MME, and `kind`, the demo's kind of question."""
     for number, item in enumerate(items, start=1):
         place = item.video.spec.scenes[0].background
@@ -179,7 +179,7 @@ def benchmark_rows(items: Sequence[BenchmarkVideo]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _write_benchmark_table(items: Sequence[BenchmarkVideo], path: Path) -> None:
+def _write_benchmark_table(items: Sequence[DemoBenchmarkVideo], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

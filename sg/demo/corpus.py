@@ -67,7 +67,7 @@ class InstructVideo:
 
 
 @dataclass(frozen=True, slots=True)
-class BenchmarkVideo:
+class DemoBenchmarkVideo:
     """A video of the benchmark with its questions and subtitles."""
 
     video: DemoVideo
@@ -82,7 +82,7 @@ class DemoWorld:
     corpus: tuple[DemoVideo, ...]
     align: tuple[DemoVideo, ...]
     instruct: tuple[InstructVideo, ...]
-    benchmark: tuple[BenchmarkVideo, ...]
+    benchmark: tuple[DemoBenchmarkVideo, ...]
 
     @property
     def training_videos(self) -> list[DemoVideo]:
@@ -171,9 +171,9 @@ def _make_instruct(rng: random.Random, law: Law, config: DemoWorldConfig) -> tup
     return tuple(items)
 
 
-def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene]) -> tuple[BenchmarkVideo, ...]:
+def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene]) -> tuple[DemoBenchmarkVideo, ...]:
     """Videos under the uniform law, equally many of each duration; the kinds of questions alternate."""
-    items: list[BenchmarkVideo] = []
+    items: list[DemoBenchmarkVideo] = []
     kinds = itertools.cycle(KINDS)
     for duration in DURATIONS:
         for _ in range(config.benchmark_videos):
@@ -184,5 +184,5 @@ def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene
             questions = tuple(
                 ask(rng, UNIFORM, spec, kind) for kind in itertools.islice(kinds, config.questions_per_video)
             )
-            items.append(BenchmarkVideo(video, questions, tuple(subtitles(rng, spec, FRAMES_PER_SCENE))))
+            items.append(DemoBenchmarkVideo(video, questions, tuple(subtitles(rng, spec, FRAMES_PER_SCENE))))
     return tuple(items)

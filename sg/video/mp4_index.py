@@ -42,7 +42,7 @@ class Grid:
 def presumed_header(video: OpenVideo) -> tuple[Header, Grid] | None:
     """The header that the index of an mp4 describes, and its grid; None where the frame rate is not constant."""
     stream = video.stream
-    if video.container.format.name != MP4 or stream.codec.canonical_name not in _CODECS or video.complaints:
+    if video.container.format.name != MP4 or stream.codec.canonical_name not in _CODECS or video.demux_errors:
         return None
     entries = list(stream.index_entries)
     if len(entries) < 2 or len(entries) != stream.frames or stream.start_time is None:

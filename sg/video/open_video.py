@@ -49,7 +49,7 @@ class OpenVideo:
     path: Path
     container: Any
     stream: Any
-    complaints: list[str]
+    demux_errors: list[str]
     """Errors that the demuxer has logged so far. Matroska skips damaged parts and reports them nowhere else."""
     num_bad: int = 0
     """Packets that could not be read or decoded so far."""
@@ -72,19 +72,19 @@ def open_video_file(path: Path, limits: ReaderLimits) -> Iterator[OpenVideo]:
     """
     _check_file(path)
     options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
-    complaints: list[str] = []
+    demux_errors: list[str] = []
     try:
-        with demuxer_complaints(complaints):
+        with collected_errors(demux_errors):
             # Without the prefix FFmpeg would read names such as "-x.mp4" or "concat:a|b" as options or protocols.
             container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _open_error(path, error) from error
     with container:
-        yield OpenVideo(path, container, _video_stream(path, container, limits), complaints)
+        yield OpenVideo(path, container, _video_stream(path, container, limits), demux_errors)
 
 
 @contextlib.contextmanager
-def demuxer_complaints(texts: list[str]) -> Iterator[None]:
+def collected_errors(texts: list[str]) -> Iterator[None]:
     """Collect what demuxers log as errors."""
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)  # otherwise a second read of the same file logs nothing
@@ -139,7 +139,7 @@ def _video_stream(path: Path, container: Any, limits: ReaderLimits) -> Any:
     chosen = streams[0]
     if chosen.codec_context.width * chosen.codec_context.height > limits.max_pixels:
         size = f"{chosen.codec_context.width}x{chosen.codec_context.height}"
-        raise UnreadableVideoError(TOO_LARGE, f"{path.name}: {size} is more than {limits.max_pixels} pixels a frame")
+        raise UnreadableVideoError(TOO_LARGE, f"{path.name}: {size} is more than {limits.max_pixels} pixels per frame")
     for stream in container.streams:
         if stream is not chosen and stream.type in ("audio", "video", "subtitle"):
             stream.discard = av.stream.Discard.all

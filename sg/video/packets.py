@@ -15,7 +15,7 @@ from typing import NamedTuple
 import av
 
 from sg.video.frames import NO_VIDEO, TRUNCATED, UnreadableVideoError
-from sg.video.open_video import INDEXED_CONTAINERS, MATROSKA, MP4, OpenVideo, demux, demuxer_complaints, is_zeroed
+from sg.video.open_video import INDEXED_CONTAINERS, MATROSKA, MP4, OpenVideo, collected_errors, demux, is_zeroed
 from sg.video.sampling import Timeline
 
 _FALLBACK_FPS = 25.0
@@ -104,7 +104,7 @@ def _list_packets(video: OpenVideo) -> Packets:
     rows: list[_Row] = []
     hidden_keys: list[int] = []
     discarded = zeroed = 0
-    with demuxer_complaints(video.complaints):
+    with collected_errors(video.demux_errors):
         for packet in demux(video):
             if packet.is_discard:
                 discarded += 1
@@ -116,7 +116,7 @@ def _list_packets(video: OpenVideo) -> Packets:
     # A file that was cut off (an interrupted download) shows in one of three ways: the demuxer logs it, the index names
     # more frames than there are, or the header of a Matroska file names a later end.
     is_cut = (
-        any(_CUT in text for text in video.complaints)
+        any(_CUT in text for text in video.demux_errors)
         or len(rows) + discarded < video.stream.frames
         or _is_short(video, rows)
     )
@@ -124,7 +124,7 @@ def _list_packets(video: OpenVideo) -> Packets:
     if container == "avi":
         is_gapped = _avi_is_gapped(video, len(rows))
     else:
-        skipped = container == MATROSKA and any(_CUT not in text for text in video.complaints)
+        skipped = container == MATROSKA and any(_CUT not in text for text in video.demux_errors)
         is_gapped = container != MP4 and (skipped or _skips_time_and_bytes(rows))
     return Packets(len(rows), stamps, keys, discarded, zeroed, _is_open(rows), is_gapped)
 

@@ -86,6 +86,20 @@ def test_a_moved_mix_finds_the_files_of_its_moved_sources(home: Path) -> None:
     assert all(video_path(moved / "work", row).is_file() for row in read_manifest(path).records())
 
 
+def test_a_changed_json_beside_a_file_is_read_again(home: Path) -> None:
+    config = webvid(home)
+    config.annotations = None
+    for number in (1, 2):
+        beside = home / "work" / "set" / "videos" / f"{number}.json"
+        beside.write_text(f'{{"videoid": "{number}", "name": "a cat"}}', encoding="utf-8")
+    scan(config)
+    beside.write_text('{"videoid": "2", "name": "a bear"}', encoding="utf-8")
+
+    rows = read_manifest(scan(config)).records()
+
+    assert [row.original_caption for row in rows] == ["a cat", "a bear"]
+
+
 def test_another_caption_file_under_the_same_name_is_scanned_again(home: Path) -> None:
     before = read_manifest(scan(folder(home))).info["made_by"]
     text = (home / "texts.csv").read_text(encoding="utf-8").replace("cat", "cow")

@@ -38,8 +38,8 @@ class Annotations:
 
     @property
     def state(self) -> list[object]:
-        """Name and content of every annotation file, for the identity of the scan."""
-        return [[path.name, file_content(path)] for path in self.files]
+        """Name and content of every annotation file, and the state of the JSON files, for the identity of the scan."""
+        return [[[path.name, file_content(path)] for path in self.files], self._listing.sidecar_state]
 
     def items(self) -> Iterator[tuple[AnnotatedVideo | Problem, str]]:
         """Yield every video of the annotations, or the problem of a record, with its place in the file."""

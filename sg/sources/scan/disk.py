@@ -48,8 +48,8 @@ class Listing:
     """The video files of a folder, sorted by name, and what else the walk found."""
 
     files: list[VideoFile] = field(default_factory=list)
-    sidecars: set[str] = field(default_factory=set)
-    """Names without suffix of the `.json` files."""
+    sidecars: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Size and time of the last change of each `.json` file, by its name without suffix."""
     linked_folders: list[str] = field(default_factory=list)
     """Links to folders. They are not followed: their files would be listed twice, or are outside of the folder."""
     unreadable_folders: list[str] = field(default_factory=list)
@@ -66,6 +66,12 @@ class Listing:
         for file in self.files:
             digest.update(f"{file.size}:{file.mtime_ns}:{file.name}\0".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
+
+    @property
+    def sidecar_state(self) -> str:
+        """The same hash over the `.json` files."""
+        stamps = sorted(self.sidecars.items())
+        return hashlib.blake2b(repr(stamps).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def list_files(videos: Path) -> Listing:
@@ -100,7 +106,8 @@ def _take(videos: Path, name: str, entry: os.DirEntry[str], listing: Listing, fo
         status = entry.stat(follow_symlinks=bool(safe) and entry.is_file())
         listing.files.append(VideoFile(name, safe, status.st_size, status.st_mtime_ns))
     elif suffix == ".json":
-        listing.sidecars.add(name.removesuffix(suffix))
+        status = entry.stat(follow_symlinks=False)  # a broken link must not end the walk
+        listing.sidecars[name.removesuffix(suffix)] = (status.st_size, status.st_mtime_ns)
     elif entry.is_symlink() and entry.is_dir():
         listing.linked_folders.append(name)
 
