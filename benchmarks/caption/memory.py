@@ -1,9 +1,9 @@
-"""Memory of a captioning process: at each quarter of a run, its peak, and what a further clip costs.
+"""Memory of a captioning process: at each quarter of a run, its peak, and the bytes that one more video adds.
 
-    python -m benchmarks.caption.memory                      # 5,000 and 20,000 clips: two minutes
-    python -m benchmarks.caption.memory --clips 5000 20000 100000
+    python -m benchmarks.caption.memory                      # 5,000 and 20,000 videos: two minutes
+    python -m benchmarks.caption.memory --videos 5000 20000 100000
 
-Clips of a few bytes, no faults, no kills. Results are in README.md beside this file.
+Files of a few bytes, no faults, no kills. Results are in README.md in this folder.
 """
 
 import argparse
@@ -23,29 +23,29 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, nargs="+", default=[5_000, 20_000])
+    parser.add_argument("--videos", type=int, nargs="+", default=[5_000, 20_000])
     options = parser.parse_args()
-    print("|   clips |   1/4 |   2/4 |   3/4 |   end |  peak | CPU ms a clip |")
-    print("|--------:|------:|------:|------:|------:|------:|--------------:|")
+    print("|  videos |   1/4 |   2/4 |   3/4 |   end |  peak | CPU ms per video |")
+    print("|--------:|------:|------:|------:|------:|------:|-----------------:|")
     peaks = []
-    for clips in options.clips:
-        quarters, used = measured(clips)
+    for videos in options.videos:
+        quarters, used = measured(videos)
         columns = " | ".join(f"{megabytes:5.0f}" for megabytes in [*quarters, used["peak_mb"]])
-        print(f"| {clips:7,} | {columns} | {1000 * used['cpu_s'] / clips:13.2f} |", flush=True)
-        peaks.append((clips, used["peak_mb"]))
+        print(f"| {videos:7,} | {columns} | {1000 * used['cpu_s'] / videos:16.2f} |", flush=True)
+        peaks.append((videos, used["peak_mb"]))
     (fewest, low), (most, high) = min(peaks), max(peaks)
     if most > fewest:
-        print(f"a further clip adds {(high - low) * 2**20 / (most - fewest):.0f} bytes to the peak")
+        print(f"one more video adds {(high - low) * 2**20 / (most - fewest):.0f} bytes to the peak")
 
 
-def measured(clips: int) -> tuple[list[float], dict[str, float]]:
-    """Resident megabytes when each quarter of the clips has its answer, and the process's own account."""
+def measured(videos: int) -> tuple[list[float], dict[str, float]]:
+    """Resident megabytes when each quarter of the videos has its answer, and what the process reports about itself."""
     folder = Path(tempfile.mkdtemp(prefix="caption-memory-"))
     try:
-        data_folder(folder, [f"v{number}" for number in range(clips)])
+        data_folder(folder, [f"v{number}" for number in range(videos)])
         with as_process() as url:
             child = start_worker(folder, url, CONCURRENCY)
-            quarters = watch(child, folder / "captions" / "gemini" / "ledger.sqlite", clips)
+            quarters = watch(child, folder / "captions" / "gemini" / "ledger.sqlite", videos)
             out, _ = child.communicate()
     finally:
         shutil.rmtree(folder)
@@ -54,12 +54,12 @@ def measured(clips: int) -> tuple[list[float], dict[str, float]]:
     return quarters, json.loads(out.splitlines()[-1])
 
 
-def watch(child: "subprocess.Popen[str]", ledger: Path, clips: int) -> list[float]:
+def watch(child: "subprocess.Popen[str]", ledger: Path, videos: int) -> list[float]:
     """Resident megabytes of the process at each quarter, read from outside."""
     found: list[float] = []
     while child.poll() is None and len(found) < len(SHARES):
         time.sleep(0.02)
-        if answered(ledger) >= SHARES[len(found)] * clips:
+        if answered(ledger) >= SHARES[len(found)] * videos:
             found.append(resident_mb(child.pid))
     return found
 

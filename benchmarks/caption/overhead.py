@@ -1,10 +1,10 @@
-"""CPU time of a captioned clip, and whose it is: the SDK's, HTTP's, or ours.
+"""CPU time per captioned video, divided into that of the SDK and that of the captioner.
 
-    python -m benchmarks.caption.overhead --clips 2000
+    python -m benchmarks.caption.overhead --videos 2000
 
-The service runs in another process. Three ways are measured in CPU milliseconds a request, so a busy machine matters
-little: the SDK's public `generate_content`, its request function with a ready body (what the captioner uses), and the
-whole captioner with ledger, pacing, gates and records.
+The service runs in another process. Three ways are measured in CPU milliseconds per request, which depend little on
+the load of the machine: the SDK's public `generate_content`, its request function with a given body, which the
+captioner uses, and the whole captioner with ledger, pacing, gates and records.
 """
 
 import argparse
@@ -29,17 +29,17 @@ CONCURRENCY = 32
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=2000)
-    clips = parser.parse_args().clips
+    parser.add_argument("--videos", type=int, default=2000)
+    videos = parser.parse_args().videos
     os.environ["GEMINI_API_KEY"] = KEY
     with as_process() as url:
-        public = asyncio.run(public_sdk(url, clips // 4))
-        transport = asyncio.run(sdk_transport(url, clips // 2))
-        whole = captioner(url, clips)
-    print(f"{'the SDK, generate_content':<44}{public:6.2f} CPU ms a request")
+        public = asyncio.run(public_sdk(url, videos // 4))
+        transport = asyncio.run(sdk_transport(url, videos // 2))
+        whole = captioner(url, videos)
+    print(f"{'the SDK, generate_content':<44}{public:6.2f} CPU ms per request")
     print(f"{'the SDK, its request function':<44}{transport:6.2f}")
-    print(f"{'the captioner, everything':<44}{whole:6.2f}   {1000 / whole:.0f} captions a second and core (300 wanted)")
-    print(f"{'of it our own':<44}{whole - transport:6.2f}   (3 allowed)")
+    print(f"{'the captioner, everything':<44}{whole:6.2f}   {1000 / whole:.0f} captions per core-second (target: 300)")
+    print(f"{'of it the captioner itself':<44}{whole - transport:6.2f}   (target: at most 3)")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"memory peak {peak:.0f} MB")
 
@@ -65,8 +65,8 @@ async def public_sdk(url: str, count: int) -> float:
     async def one(number: int) -> None:
         made = request(url, number)
         assert made.media is not None
-        film = types.Part(inline_data=types.Blob(data=made.media.data, mime_type="video/mp4"))
-        contents = [types.Content(role="user", parts=[film, types.Part(text=made.user)])]
+        video = types.Part(inline_data=types.Blob(data=made.media.data, mime_type="video/mp4"))
+        contents = [types.Content(role="user", parts=[video, types.Part(text=made.user)])]
         await client.aio.models.generate_content(model=made.model, contents=contents, config=config)
 
     return await measured(one, count)
@@ -95,10 +95,10 @@ async def measured(one, count: int) -> float:  # type: ignore[no-untyped-def]
     return 1000 * (time.process_time() - began) / count
 
 
-def captioner(url: str, clips: int) -> float:
-    """CPU milliseconds a clip beyond those of a small run, which hold the start: two runs, one difference."""
+def captioner(url: str, videos: int) -> float:
+    """CPU milliseconds per video: the difference of two runs, so that the start of a process does not count."""
     spent = []
-    for count in (200, 200 + clips):
+    for count in (200, 200 + videos):
         folder = Path(tempfile.mkdtemp(prefix="overhead-"))
         try:
             data = data_folder(folder, [f"v{number}" for number in range(count)])
@@ -108,7 +108,7 @@ def captioner(url: str, clips: int) -> float:
             spent.append(time.process_time() - began)
         finally:
             shutil.rmtree(folder)
-    return 1000 * (spent[1] - spent[0]) / clips
+    return 1000 * (spent[1] - spent[0]) / videos
 
 
 if __name__ == "__main__":

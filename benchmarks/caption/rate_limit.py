@@ -1,9 +1,9 @@
-"""The pace as the service counts it: the busiest window against the limit, and the share of the limit that is used.
+"""Rate limits as the service counts them: the busiest window, and the share of the limit that is used.
 
     python -m benchmarks.caption.rate_limit                          # windows of 6 s instead of a minute
     python -m benchmarks.caption.rate_limit --window 60 --seconds 180
 
-`--window` scales the minute of all limits; requests really leave and are counted by the service on arrival.
+`--window` replaces the minute of all limits. Requests are really sent, and the service counts them on arrival.
 """
 
 import argparse

@@ -20,7 +20,7 @@ def main(folder: Path, url: str, concurrency: int, kind: str) -> None:
     data = DataConfig(name="clips", dir=str(folder), videos=str(folder / "videos"))
     config = batch_settings(url) if kind == "gemini_batch" else settings(url, max_concurrency=concurrency)
     config.budget_usd = 10_000.0
-    import google.genai  # noqa: F401 - its import is not a request's time
+    import google.genai  # noqa: F401 - imported here, so that its import is not measured
 
     began = time.process_time()
     caption_with_service(data, config, data.manifest_path, LoggerConfig(kind="csv"))

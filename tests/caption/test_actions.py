@@ -1,4 +1,4 @@
-"""The words of the command line: estimate, status, audit, export, import, merge, doctor."""
+"""The actions of the command: estimate, status, audit, export, import, merge, doctor."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def use_the_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three captioned clips: one with frames and a hostile caption, one that was blocked."""
+    """Three captioned videos, of which one has frames and one was blocked."""
     data = data_folder(tmp_path, ["a", "b", "c"])
     state.settings.plan = FaultPlan({"b": ["blocked"]})
     config = composed(tmp_path, url)
@@ -61,7 +61,7 @@ def test_the_estimate_needs_neither_key_nor_permission(
     assert "100 (0.5 h)" in shown and "gemini-3.5-flash-lite" in shown and "cost, batch jobs" in shown
 
 
-def test_the_service_s_own_count_corrects_the_estimate_and_costs_nothing(
+def test_the_count_of_the_service_corrects_the_estimate_free_of_charge(
     tmp_path: Path, state: State, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_the_manifest(monkeypatch)
@@ -70,7 +70,7 @@ def test_the_service_s_own_count_corrects_the_estimate_and_costs_nothing(
     act(composed(tmp_path, url, "dry_run=true", "calibrate=40", "captioner.assumed_prompt_tokens=500"))
     shown = capsys.readouterr().out
     assert state.routes == {"POST /v1beta/models/gemini-3.5-flash-lite:countTokens": 39} and not state.arrivals
-    # 1250 counted; 18 s of silent film at 75 tokens, and 500, expected
+    # 1250 counted; expected: 18 s of silent video at 75 tokens, and 500
     assert "1,250 input tokens per video over 39 videos, expected 1,850 (67.6%, 95% of the videos below 67.6%)" in shown
     assert "1 left out" in shown and "50,000 in, 12,000 out" in shown and "fewer tokens than the model's file" in shown
     assert "assumed_prompt_tokens=440 makes a run expect" in Calibration([1250], [1160], 0, 350).text()
@@ -89,7 +89,7 @@ def test_the_service_s_own_count_corrects_the_estimate_and_costs_nothing(
         act(composed(tmp_path, url, "dry_run=true", "calibrate=2"))
 
 
-def test_status_and_doctor_say_how_things_stand(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_and_doctor_report_the_state(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     act(composed(folder, url, "action=status"))
     act(composed(folder, url, "action=doctor"))
     shown = capsys.readouterr().out
@@ -112,13 +112,13 @@ def test_the_audit_shows_frames_beside_captions_and_escapes_everything(
     assert "<script" not in page and "<img src=x" not in page and "&lt;script&gt;" in page
     assert page.count("data:image/jpeg;base64,") == 4
     assert numbers["gates"]["meta/reject"] == 1 and numbers["audio"] == {
-        "heard in a silent film": 1,
-        "silent films": 2,
+        "sound in a silent video": 1,
+        "silent videos": 2,
     }
     assert "blocked: PROHIBITED_CONTENT" in shown and "words of the captions" in shown
 
 
-def test_exports_and_imports_go_round(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_export_can_be_imported(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     out, data = folder / "captions.json", composed(folder, url).data
     with pytest.raises(MissingInputError, match=r"sg\.caption import"):
         caption_videos(data, ImportedCaptionerConfig())
@@ -128,7 +128,7 @@ def test_exports_and_imports_go_round(folder: Path, url: str, capsys: pytest.Cap
     assert "2 captions" in shown and caption_videos(data, ImportedCaptionerConfig()).is_file()
 
 
-def test_what_an_action_lacks_is_told(folder: Path, url: str) -> None:
+def test_a_missing_setting_of_an_action_is_an_error(folder: Path, url: str) -> None:
     with pytest.raises(ConfigError, match=r"export needs .*out=PATH"):
         act(composed(folder, url, "action=export"))
     with pytest.raises(ConfigError, match="import needs a published caption file"):

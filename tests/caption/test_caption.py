@@ -1,4 +1,4 @@
-"""Every usable video gets its caption, with what wrote it; strangers' texts are made safe first."""
+"""Every usable video has its caption with its provenance; texts of unknown origin are cleaned first."""
 
 import json
 import logging
@@ -61,18 +61,18 @@ def test_short_captions_can_be_left_out(tmp_path: Path) -> None:
     assert list(read_captions(caption_videos(data(tmp_path), GivenCaptionerConfig(min_words=2)))) == ["b"]
 
 
-def test_the_demo_captioner_tells_the_scenes_of_a_film(tmp_path: Path) -> None:
+def test_the_demo_captioner_describes_the_scenes_of_a_video(tmp_path: Path) -> None:
     import random
 
     from sg.demo.language import caption
     from sg.demo.world import UNIFORM, draw_video
 
-    films = {name: draw_video(random.Random(name), UNIFORM, "medium") for name in "ab"}
-    manifest(tmp_path, *(record(name, "alt text", extra=spec.to_json()) for name, spec in films.items()))
+    specs = {name: draw_video(random.Random(name), UNIFORM, "medium") for name in "ab"}
+    manifest(tmp_path, *(record(name, "alt text", extra=spec.to_json()) for name, spec in specs.items()))
 
     captions = read_captions(caption_videos(data(tmp_path), DemoCaptionerConfig()))
 
-    assert dict(captions) == {name: caption(spec) for name, spec in films.items()}
+    assert dict(captions) == {name: caption(spec) for name, spec in specs.items()}
 
 
 def test_the_demo_captioner_refuses_other_videos(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_the_demo_captioner_refuses_other_videos(tmp_path: Path) -> None:
         caption_videos(data(tmp_path), DemoCaptionerConfig())
 
 
-def test_finished_captions_are_left_alone_until_the_manifest_or_the_captioner_changes(tmp_path: Path) -> None:
+def test_existing_captions_are_reused_until_the_manifest_or_the_captioner_changes(tmp_path: Path) -> None:
     manifest(tmp_path, record("a", "one two"))
     path = caption_videos(data(tmp_path), GivenCaptionerConfig())
     written = path.stat().st_mtime_ns
@@ -92,7 +92,7 @@ def test_finished_captions_are_left_alone_until_the_manifest_or_the_captioner_ch
     assert len(read_captions(caption_videos(data(tmp_path), GivenCaptionerConfig(min_words=2)))) == 1
 
 
-def test_what_is_missing_or_impossible_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_impossible_setting_is_an_error(tmp_path: Path) -> None:
     manifest(tmp_path, record("a"))
     with pytest.raises(DataError, match=r"None of the 1 usable videos of data=mine has a caption.*data\.captions=FILE"):
         caption_videos(data(tmp_path), GivenCaptionerConfig())
@@ -117,7 +117,7 @@ def test_what_is_missing_or_impossible_is_told(tmp_path: Path) -> None:
         ("猫が走る é", "猫が走る é", ()),
     ],
 )
-def test_captions_are_cleaned_of_what_disturbs_a_training(text: str, cleaned: str, flags: tuple[str, ...]) -> None:
+def test_captions_lose_tokens_and_invisible_characters(text: str, cleaned: str, flags: tuple[str, ...]) -> None:
     assert clean_caption(text) == (cleaned, flags)
 
 

@@ -1,4 +1,4 @@
-"""The gates tell good captions from bad ones, and prompts change only with their version."""
+"""The gates accept good captions and find each fault, and prompts change only with their version."""
 
 import json
 from pathlib import Path
@@ -56,14 +56,14 @@ def test_each_gate_finds_its_fault(text: str, gate: str) -> None:
     assert gate in failing(text)
 
 
-def test_gates_know_what_is_no_fault() -> None:
-    assert "audio" not in failing(GOOD + " The film has no sound of any kind.")
+def test_gates_accept_what_is_not_a_fault() -> None:
+    assert "audio" not in failing(GOOD + " The video has no sound of any kind.")
     assert "audio" not in failing(GOOD + " Music is heard.", has_audio=True)
     assert "finish" in failing(GOOD, finish_reason="MAX_TOKENS")
     assert "audio" in failing(GOOD, audio_field="music") and "refusal" in failing(GOOD, refused_field=True)
 
 
-def test_the_same_text_for_many_clips_is_found_and_so_is_nearly_the_same() -> None:
+def test_texts_that_many_videos_share_are_found_and_nearly_equal_texts_too() -> None:
     found = {most: Repeated(most) for most in (3, 6)}
     for text in ["A black screen!"] * 5 + ["a black  screen", GOOD]:
         for repeated in found.values():
@@ -77,13 +77,13 @@ def test_the_same_text_for_many_clips_is_found_and_so_is_nearly_the_same() -> No
     assert near[0][2] < near[1][2] == 1.0
 
 
-def test_word_windows_follow_the_length() -> None:
+def test_the_wanted_number_of_words_depends_on_the_duration() -> None:
     assert [word_window(s) for s in (5, 18, 60, 600)] == [(60, 120), (100, 200), (150, 300), (250, 450)]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.md")))
-def test_a_prompt_that_changes_raises_its_version(name: str) -> None:
-    """The hashes of released versions: raise `version` in the file and add a line here, never edit one."""
+def test_a_changed_prompt_has_a_new_version(name: str) -> None:
+    """The hashes of released versions: raise `version` in the prompt and add a line to the file, never edit a line."""
     released = json.loads((Path(__file__).parent / "released_prompts.json").read_text(encoding="utf-8"))
     prompt = read_prompt(name)
     assert released[f"{prompt.prompt_id}@{prompt.version}"] == prompt.content_hash

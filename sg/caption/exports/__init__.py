@@ -1,1 +1,1 @@
-"""Captions for others: the released layout, training conversations, WebDataset shards, a Hugging Face folder."""
+"""Exports: the released layout, training conversations, WebDataset shards, a Hugging Face folder."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def dataset_card(sources: Sequence[str], count: int, models: Sequence[str]) -> str:
-    """A README with the front matter that the hub reads: one configuration a source."""
+    """A README with the front matter that the hub reads: one configuration per source."""
     configs = "\n".join(
         f"  - config_name: {source}\n    data_files:\n      - split: train\n        path: data/{source}/*.parquet"
         for source in sources
@@ -32,18 +32,19 @@ configs:
 
 # Video captions
 
-{count:,} captions of public videos ({", ".join(sources)}), written by {written}. One row a clip: `video_id`, `source`,
-the film's `path` below the source's folder, `caption`, and what wrote it. No film, link or frame is part of it.
+{count:,} captions of public videos ({", ".join(sources)}), written by {written}. One row per video: `video_id`,
+`source`, the file's `path` below the source's folder, `caption`, and its provenance. The dataset contains no
+video, link or frame.
 
 ## Terms
 
-The films belong to others, and each source has its own terms: WebVid's authors withdrew it in 2024 and allowed
-research use only; Kinetics-400 and InternVid are films of their uploaders; HD-VILA-100M is for non-commercial research.
-The terms of the service that wrote the captions apply as well. Choose the licence of this dataset with these in mind;
-the captions of the ShareGemini release are CC BY-NC 4.0.
+The videos belong to others, and each source has its own terms: WebVid's authors withdrew it in 2024 and allowed
+research use only; the videos of Kinetics-400 and InternVid belong to their uploaders; HD-VILA-100M is for
+non-commercial research. The terms of the service that wrote the captions apply as well. Choose the licence of this
+dataset accordingly; the captions of the ShareGemini release are CC BY-NC 4.0.
 
 ## Limits
 
-Captions were written by a model from the film alone, checked by automatic gates, and not read by people. They can be
-wrong, and they describe people. Remove a clip with `python -m sg.caption forget` and export again.
+A model wrote the captions from the video alone. Automatic gates checked them, people did not. They can be wrong, and
+they describe people. Remove a video with `python -m sg.caption forget` and export again.
 """

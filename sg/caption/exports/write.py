@@ -1,4 +1,4 @@
-"""The exports. Same captions, same bytes: order, shards, time stamps and questions depend on nothing else."""
+"""The exports. The same captions give the same bytes: order, shards, time stamps and questions are fixed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEDIA_TOKEN = "<video>"
 
 @dataclass(frozen=True, slots=True)
 class ExportItem:
-    """A caption and its clip."""
+    """A caption and its video."""
 
     video: VideoRecord
     caption: CaptionRecord
@@ -38,30 +38,30 @@ def export(
     out: Path,
     kind: str,
     ids: Sequence[str] | None = None,
-    with_films: bool = False,
+    with_files: bool = False,
 ) -> str:
-    """Write the captions in one of the formats; gives a sentence about it.
+    """Write the captions in the format `kind`; returns a sentence with their number.
 
-    Only clips whose film is there are exported: trainers silently learn from a blank otherwise. `ids` exports these
-    clips alone (a core).
+    Only videos whose file exists are exported: some trainers silently replace a missing video by a blank one. `ids`
+    exports these videos only (a core), `with_files` puts the video files into the shards of a WebDataset.
 
     Raises:
         MissingInputError: there are no captions.
-        DataError: nothing is left to export.
+        DataError: there is nothing to export.
     """
     items, left_out = _items(captions, manifest, videos, ids)
     if not items:
-        raise DataError(f"Nothing to export: none of the captions of {captions} belongs to a clip whose film is there.")
+        raise DataError(f"Nothing to export: none of the captions of {captions} belongs to a video whose file exists.")
     writers = {"sharegemini": _sharegemini, "chat_univi": _chat_univi, "huggingface": _huggingface}
     if kind == "webdataset":
-        _webdataset(items, videos, out, with_films)
+        _webdataset(items, videos, out, with_files)
     else:
         writers[kind](items, out)
-    return f"{out}: {len(items):,} captions" + (f", {left_out:,} left out without a film" if left_out else "")
+    return f"{out}: {len(items):,} captions" + (f", {left_out:,} left out without a file" if left_out else "")
 
 
 def question(video_id: str) -> str:
-    """The question of a clip's conversation: always the same for the same clip."""
+    """The question of a video's conversation: always the same for the same video."""
     choices = _questions()
     return choices[text_seed("question", video_id) % len(choices)]
 
@@ -86,7 +86,7 @@ def _items(captions: Path, manifest: Manifest, videos: Path, ids: Sequence[str] 
 
 
 def _conversation(item: ExportItem, **first: str) -> dict[str, Any]:
-    # Cleaned once more: one <video> inside a caption and the trainer counts two films.
+    # Cleaned again, because captions may come from elsewhere: a <video> inside a caption counts as a second video.
     text, _ = clean_caption(item.caption.caption)
     turns = [
         {"from": "human", "value": f"{MEDIA_TOKEN}\n{question(item.video.video_id)}"},
@@ -101,7 +101,7 @@ def _write_array(path: Path, entries: Iterable[dict[str, Any]]) -> None:
 
 
 def _sharegemini(items: list[ExportItem], out: Path) -> None:
-    """The released layout: WebVid's records carry `set`; a map from names to ids lies beside the file."""
+    """The released layout: records of WebVid have `set`; a map from names to ids is written beside the file."""
     entries = (_conversation(item, **({"set": "webvid"} if item.video.source == "webvid" else {})) for item in items)
     _write_array(out, entries)
     names = {Path(item.video.path).stem: item.video.video_id for item in items}
@@ -109,29 +109,29 @@ def _sharegemini(items: list[ExportItem], out: Path) -> None:
 
 
 def _chat_univi(items: list[ExportItem], out: Path) -> None:
-    """Conversations as Chat-UniVi and LLaVA read them."""
+    """Conversations in the format of Chat-UniVi and LLaVA."""
     _write_array(out, (_conversation(item) for item in items))
 
 
-def _webdataset(items: list[ExportItem], videos: Path, out: Path, with_films: bool) -> None:
-    """Tar shards of about a gigabyte: `<key>.json`, and `<key>.mp4` when films go along."""
+def _webdataset(items: list[ExportItem], videos: Path, out: Path, with_files: bool) -> None:
+    """Tar shards of about a gigabyte: `<key>.json` per video, and `<key>.mp4` if the files are included."""
     with atomic_dir(out) as folder:
-        for number, shard in enumerate(_shards(items, videos, with_films)):
+        for number, shard in enumerate(_shards(items, videos, with_files)):
             with tarfile.open(folder / f"{number:05d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
                 for item in shard:
                     key = f"{item.video.source}_{item.video.video_id}".replace(".", "_").replace("/", "_")
                     _add(tar, f"{key}.json", json.dumps(_described(item), ensure_ascii=False, sort_keys=True).encode())
-                    if with_films:
-                        film = video_path(videos, item.video)
-                        _add(tar, f"{key}{film.suffix.lower()}", film.read_bytes())
+                    if with_files:
+                        file = video_path(videos, item.video)
+                        _add(tar, f"{key}{file.suffix.lower()}", file.read_bytes())
 
 
-def _shards(items: list[ExportItem], videos: Path, with_films: bool) -> Iterator[list[ExportItem]]:
+def _shards(items: list[ExportItem], videos: Path, with_files: bool) -> Iterator[list[ExportItem]]:
     shard: list[ExportItem] = []
     size = 0
     for item in items:
         shard.append(item)
-        size += 2048 + (video_path(videos, item.video).stat().st_size if with_films else 0)
+        size += 2048 + (video_path(videos, item.video).stat().st_size if with_files else 0)
         if size >= SHARD_BYTES:
             yield shard
             shard, size = [], 0
@@ -153,7 +153,7 @@ def _described(item: ExportItem) -> dict[str, Any]:
 
 
 def _huggingface(items: list[ExportItem], out: Path) -> None:
-    """A dataset folder: one Parquet file a source (mixed columns broke the original's viewer), and a card."""
+    """A dataset folder: a card, and one Parquet file per source: mixed columns broke the viewer of the original."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

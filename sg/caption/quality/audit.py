@@ -1,4 +1,4 @@
-"""The audit: every gate over every result of a ledger again, numbers, and a page with frames beside captions."""
+"""The audit: all gates judge all results of a ledger again; prints numbers and writes a page of frames and captions."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Audit:
             lines.append(f"  {gate:<14}{row}")
         lines.append("")
         lines += [f"  {'ended as ' + reason:<34}{count:>9,}" for reason, count in self.reasons.most_common(12)]
-        lines.append(f"  {'the same text for too many clips':<34}{self.repeated:>9,}")
-        lines.append(f"  {'nearly the same text (pairs)':<34}{len(self.near):>9,}")
-        silent = f"{self.audio['heard in a silent film']:,} of {self.audio['silent films']:,}"
-        lines.append(f"  {'sound told of silent films':<34}{silent:>9}")
+        lines.append(f"  {'text shared by too many videos':<34}{self.repeated:>9,}")
+        lines.append(f"  {'nearly equal texts (pairs)':<34}{len(self.near):>9,}")
+        silent = f"{self.audio['sound in a silent video']:,} of {self.audio['silent videos']:,}"
+        lines.append(f"  {'sound mentioned in silent videos':<34}{silent:>9}")
         lines.append("\n  words of the captions")
         most = max(self.lengths.values(), default=1)
         for start in sorted(self.lengths):
@@ -61,7 +61,7 @@ class Audit:
 
 
 def audit(db: sqlite3.Connection, recipe: Recipe, manifest: Manifest, videos: Path, folder: Path, samples: int) -> str:
-    """Judge all results again, write `audit.json` and `index.html`, and give the numbers as text.
+    """Judge all results again, write `audit.json` and `index.html`, and return the numbers as text.
 
     Raises:
         DataError: the ledger has no results yet.
@@ -91,7 +91,7 @@ def audit(db: sqlite3.Connection, recipe: Recipe, manifest: Manifest, videos: Pa
 def examine(
     results: Iterable[reading.Recorded], recipe: Recipe, states: dict[str, int], samples: int, seed: int = 0
 ) -> Audit:
-    """The numbers of all results and a fair draw of examples of each kind; texts are judged by today's gates."""
+    """The numbers of all results, and a uniform sample of examples of each kind; the current gates judge the texts."""
     found, draw = Audit(states), random.Random(seed)
     seen: Counter[str] = Counter()
     too_often = Repeated(recipe.config.max_duplicates)
@@ -106,9 +106,9 @@ def examine(
             found.lengths[len(row.text.split()) // _LENGTH_STEP * _LENGTH_STEP] += 1
             too_often.note(row.text)
             if row.record.get("has_audio") is False:
-                found.audio["silent films"] += 1
+                found.audio["silent videos"] += 1
                 heard = any(verdict.gate == "audio" and verdict.verdict != PASS for verdict in verdicts)
-                found.audio["heard in a silent film"] += heard
+                found.audio["sound in a silent video"] += heard
         kind = "captions" if row.status == SUCCEEDED and worst(verdicts) != REJECT else _reason(row, verdicts)
         _keep(found.examples.setdefault(kind, []), row, seen, kind, samples, draw)
     found.repeated = len(too_often)
@@ -116,7 +116,7 @@ def examine(
 
 
 def judged_again(row: reading.Recorded, recipe: Recipe) -> tuple[Verdict, ...]:
-    """The verdicts of today's gates on a recorded text; no request is made."""
+    """The verdicts of the current gates on a recorded text; no request is sent."""
     form = row.record.get("structured") or {}
     return judge(
         Judged(
@@ -134,7 +134,7 @@ def judged_again(row: reading.Recorded, recipe: Recipe) -> tuple[Verdict, ...]:
 def _keep(
     kept: list[reading.Recorded], row: reading.Recorded, seen: Counter[str], kind: str, most: int, draw: random.Random
 ) -> None:
-    """Reservoir sampling: every row of a kind has the same chance to be shown."""
+    """Reservoir sampling: every row of a kind has the same probability to be shown."""
     seen[kind] += 1
     if len(kept) < most:
         kept.append(row)
@@ -154,7 +154,7 @@ def _wanted(manifest: Manifest, found: Audit) -> Iterable[VideoRecord]:
 
 
 def page(found: Audit, records: dict[str, VideoRecord], videos: Path) -> str:
-    """The page; every text of a model or of a stranger's file is escaped."""
+    """The page; all texts are escaped, because models and files of unknown origin wrote them."""
     import jinja2
 
     template = Path(__file__).with_name("audit.html").read_text(encoding="utf-8")
@@ -179,7 +179,7 @@ def _facts(row: reading.Recorded) -> str:
 
 
 def pictures(record: VideoRecord | None, videos: Path) -> list[str]:
-    """Frames of a clip as data URLs; none when it cannot be read."""
+    """Frames of a video as data URLs; an empty list if it cannot be read."""
     from PIL import Image
 
     from sg.video.reader import read_frames

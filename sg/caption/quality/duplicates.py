@@ -1,4 +1,4 @@
-"""Captions that several clips share: word for word, or nearly so."""
+"""Captions that several videos share, word for word or nearly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 _SHINGLE = 3
 _BANDS, _ROWS = 16, 6
-"""Texts with an overlap of 0.8 share one of the buckets at 99 %, texts with 0.2 at 0.1 %."""
+"""Texts with a Jaccard similarity of 0.8 share a bucket with a probability of 99 %, texts with 0.2 of 0.1 %."""
 
 
 def normalised(text: str) -> str:
@@ -20,7 +20,7 @@ def normalised(text: str) -> str:
 
 
 class Repeated:
-    """Texts that more than `most` clips have: the model saw black films, or saw nothing. 8 bytes a text."""
+    """Texts that more than `most` videos share, often because the model saw only black frames. 8 bytes per text."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -28,7 +28,7 @@ class Repeated:
         self._often: frozenset[int] | None = None
 
     def note(self, text: str) -> None:
-        """One more clip has this text."""
+        """Count one more video with this text."""
         self._digests.append(_digest(text))
         self._often = None
 
@@ -36,7 +36,7 @@ class Repeated:
         return _digest(text) in self._common()
 
     def __len__(self) -> int:
-        """Number of clips with such a text."""
+        """The number of videos with such a text."""
         common = self._common()
         return sum(digest in common for digest in self._digests)
 
@@ -60,8 +60,8 @@ def near_duplicates(
 ) -> list[tuple[str, str, float]]:
     """Pairs of captions whose runs of three words overlap by at least `threshold` (Jaccard), found by MinHash.
 
-    Each caption is paired with the first of its bucket only, so a thousand equal captions give 999 pairs. `texts` gives
-    ids and texts and is called twice: all that is kept of a text between is its 16 bucket names of 8 bytes.
+    Each caption is compared with the first of its bucket only, so a thousand equal captions are 999 pairs. `texts`
+    returns (id, text) pairs and is called twice: between the calls only 16 bucket names of 8 bytes per text are kept.
     """
     import numpy as np
 
@@ -87,7 +87,7 @@ def near_duplicates(
 
 
 def _candidates(names: array[int]) -> dict[int, set[int]]:
-    """For each text that shares a bucket with an earlier one, by its number: the first of each such bucket."""
+    """By number of a text that shares buckets with earlier ones: the numbers of the first texts of these buckets."""
     import numpy as np
 
     found: dict[int, set[int]] = {}
@@ -100,7 +100,7 @@ def _candidates(names: array[int]) -> dict[int, set[int]]:
 
 
 def _shingles(text: str) -> Any:
-    """The runs of three words of a text, each once, as sorted numbers of 8 bytes: [N] uint64."""
+    """Hashes of the distinct runs of three words of a text, sorted: [N] uint64."""
     import numpy as np
 
     words = normalised(text).split()

@@ -1,4 +1,4 @@
-"""The gates. Each gives a score and a verdict: pass, warn, or reject."""
+"""The gates: automatic checks of a caption. Each returns a score and a verdict: pass, warn, or reject."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ _ODD_CHARACTERS = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200e\u200f\ue000-\uf8ff\ufffd]"
 )
 
-
-# Plain English is told by these at a twentieth of the detector's time; what is not goes to the detector.
+# Frequent words recognise most English texts in a twentieth of the detector's time; the detector judges the rest.
 _ENGLISH = frozenset([
     "the", "and", "of", "with", "is", "are", "from", "their", "his", "its", "while", "which", "that", "then", "this",
     "into",
@@ -32,7 +31,7 @@ _ENGLISH = frozenset([
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one gate says of one caption."""
+    """The verdict of one gate about one caption."""
 
     gate: str
     verdict: str
@@ -42,7 +41,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A caption and what is known of its clip."""
+    """A caption and what is known about its video."""
 
     text: str
     duration_s: float = 0.0
@@ -59,20 +58,20 @@ def judge(caption: Judged) -> tuple[Verdict, ...]:
 
 
 def worst(verdicts: Iterable[Verdict]) -> str:
-    """The hardest verdict."""
+    """The worst of the verdicts."""
     found = {verdict.verdict for verdict in verdicts}
     return REJECT if REJECT in found else (WARN if WARN in found else PASS)
 
 
 def finish(caption: Judged) -> Verdict:
-    """The answer ended by itself, with the end of a sentence."""
+    """The answer is complete and ends with the end of a sentence."""
     if caption.finish_reason not in ("STOP", ""):
         return Verdict("finish", REJECT, 1.0)
     return Verdict("finish", PASS if _END.search(caption.text.strip()) else WARN, 0.0)
 
 
 def length(caption: Judged) -> Verdict:
-    """Words within 0.6 to 1.6 of the wanted window."""
+    """The number of words is within 0.6 to 1.6 times the wanted range."""
     low, high = word_window(caption.duration_s)
     words = len(caption.text.split())
     if len(caption.text) > MAX_CHARACTERS or words < 0.6 * low:
@@ -81,25 +80,25 @@ def length(caption: Judged) -> Verdict:
 
 
 def refusal(caption: Judged) -> Verdict:
-    """The model declines, or says what it is."""
+    """The model does not refuse, and does not speak about itself."""
     hits = int(caption.refused_field) + _hits("refusal", caption.text)
     return Verdict("refusal", REJECT if hits else PASS, float(hits))
 
 
 def meta(caption: Judged) -> Verdict:
-    """The text is about the task, the file, a stock site, or holds markup, addresses or control tokens."""
+    """The text is not about the task, the file or a stock site, and contains no markup, addresses or control tokens."""
     hits = _hits("meta", caption.text)
     return Verdict("meta", REJECT if hits else PASS, float(hits))
 
 
 def tokens(caption: Judged) -> Verdict:
-    """`<video>` or `<image>` in the text: a trainer would count it as a film."""
+    """The text contains no `<video>` or `<image>`, which a trainer would count as another video."""
     hits = len(re.findall(r"<(?:video|image)>", caption.text, re.IGNORECASE))
     return Verdict("tokens", REJECT if hits else PASS, float(hits))
 
 
 def language(caption: Judged) -> Verdict:
-    """The text is in the language that was asked for; short texts are not judged."""
+    """The text is in the requested language; short texts are not judged."""
     if caption.language is None or len(caption.text) < 40:
         return Verdict("language", PASS, 1.0)
     words = caption.text.lower().split()
@@ -111,7 +110,7 @@ def language(caption: Judged) -> Verdict:
 
 
 def repetition(caption: Judged) -> Verdict:
-    """The text goes round in circles: repeated sentences, repeated runs of four words, or easily compressed."""
+    """The text does not repeat itself: few repeated sentences and runs of four words, and hard to compress."""
     words = caption.text.lower().split()
     grams = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
     share = 1 - len(set(grams)) / len(grams) if grams else 0.0
@@ -124,28 +123,28 @@ def repetition(caption: Judged) -> Verdict:
 
 
 def audio(caption: Judged) -> Verdict:
-    """The text hears something although the film has no sound track."""
+    """The text mentions no sound if the video has no sound track."""
     if caption.has_audio is not False:
         return Verdict("audio", PASS, 0.0)
     hits = _hits("sound", caption.text)
-    if hits:  # "There is no sound of rain" is no lie.
+    if hits:  # "There is no sound of rain" is correct: such phrases are removed first.
         hits = _hits("sound", re.sub("|".join(lexicon()["no_sound"]), " ", caption.text.lower()))
     hits += caption.audio_field not in (None, "none", "unclear")
     return Verdict("audio", REJECT if hits else PASS, float(hits))
 
 
 def time_stamps(caption: Judged) -> Verdict:
-    """A MM:SS that lies beyond the clip's end."""
+    """No time MM:SS in the text is after the end of the video."""
     if not caption.duration_s:
         return Verdict("time", PASS, 0.0)
     seconds = [int(m) * 60 + int(s) for m, s in re.findall(r"\b(\d{1,2}):([0-5]\d)\b(?!\s*[ap]\.?m)", caption.text)]
     latest = max(seconds, default=0)
-    # A clock in the picture reads 12:30 too, so a time stamp alone does not reject.
+    # Only a warning: the time may be that of a clock in the picture.
     return Verdict("time", WARN if latest > caption.duration_s + 1 else PASS, float(latest))
 
 
 def characters(caption: Judged) -> Verdict:
-    """Controls, overrides of the writing direction, private characters, lone surrogates, or hardly a letter."""
+    """Mostly letters; no controls, overrides of the writing direction, private characters or lone surrogates."""
     text = caption.text
     odd = len(_ODD_CHARACTERS.findall(text))
     if not text.isascii():
@@ -162,7 +161,7 @@ GATES: tuple[Callable[[Judged], Verdict], ...] = (
 
 @cache
 def lexicon() -> dict[str, list[str]]:
-    """Phrases by gate, in lower case; those that begin with `re:` are patterns."""
+    """Phrases by gate, in lower case; phrases that begin with `re:` are regular expressions."""
     value: dict[str, list[str]] = json.loads(Path(__file__).with_name("lexicon.json").read_text(encoding="utf-8"))
     return value
 

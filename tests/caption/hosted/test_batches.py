@@ -1,4 +1,4 @@
-"""Batch jobs: submitted once, read back once, whatever is killed or lost in between."""
+"""Batch jobs are submitted once and read once, whenever the process is killed and whatever a job lacks."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def captions(folder: Path, url: str, **values: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", ["", "failed", "expired", "cancelled", "missing", "duplicate", "foreign"])
-def test_every_clip_gets_one_caption_whatever_a_job_lacks(tmp_path: Path, state: State, url: str, fault: str) -> None:
+def test_every_video_gets_one_caption_whatever_a_job_lacks(tmp_path: Path, state: State, url: str, fault: str) -> None:
     state.settings.batch_fault = fault
     state.settings.plan = FaultPlan({"v3": ["503"], "v4": ["max_tokens"], "v5": ["recitation"]})
     assert captions(tmp_path, url) == IDS
     assert not state.files, "input files are deleted"
 
 
-def test_jobs_are_cut_by_clips_and_tokens_and_cost_half(tmp_path: Path, state: State, url: str) -> None:
+def test_jobs_are_limited_by_tasks_and_tokens_and_cost_half(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, IDS)
     config = batch_settings(url, max_tasks=5, enqueued_tokens=10_000)
     path = caption(data, config)
@@ -49,10 +49,10 @@ def test_jobs_are_cut_by_clips_and_tokens_and_cost_half(tmp_path: Path, state: S
 
 
 @pytest.mark.parametrize(("held", "jobs"), [("create", 1), ("upload", 0)])
-def test_a_kill_round_a_submission_neither_loses_nor_repeats_the_job(
+def test_a_kill_during_a_submission_neither_loses_nor_repeats_the_job(
     tmp_path: Path, state: State, url: str, held: str, jobs: int
 ) -> None:
-    """The process dies while it waits for the service's word: the job exists already, or does not exist yet."""
+    """The process dies while it waits for an answer of the service: the job exists already, or not yet."""
     data = data_folder(tmp_path, IDS)
     state.settings.held = held
     child = start_worker(tmp_path, url, 8, "gemini_batch")
@@ -92,7 +92,7 @@ def test_a_job_from_before_its_recipe_was_renamed_is_read(tmp_path: Path, state:
     assert len(state.batches) == 1 and set(state.paid.values()) == {1}
 
 
-def test_input_files_never_overfill_the_store_and_the_run_says_what_it_waits_for(
+def test_input_files_never_exceed_the_store_and_the_run_reports_what_it_waits_for(
     tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     made, cap = hosted.FileStore, 10_000
@@ -126,7 +126,7 @@ def test_a_canary_goes_out_as_a_job_of_its_own_and_can_stop_the_run(
     assert sizes == ([4] if assumed == 5000 else [4, 8])
 
 
-def test_jobs_that_give_nothing_end_the_run_and_single_requests_go_on(tmp_path: Path, state: State, url: str) -> None:
+def test_jobs_without_answers_end_the_run_and_single_requests_finish_it(tmp_path: Path, state: State, url: str) -> None:
     state.settings.batch_fault = "always_failed"
     with pytest.raises(SgError, match="finish with captioner=gemini"):
         captions(tmp_path, url)
@@ -135,7 +135,7 @@ def test_jobs_that_give_nothing_end_the_run_and_single_requests_go_on(tmp_path: 
     assert list(read_captions(path)) == IDS
 
 
-def test_a_job_that_hangs_is_cancelled(tmp_path: Path, state: State, url: str) -> None:
+def test_a_stalled_job_is_cancelled(tmp_path: Path, state: State, url: str) -> None:
     state.settings.batch_fault = "stuck"
     assert captions(tmp_path, url, stall_hours=0.0001) == IDS
     assert next(iter(state.batches.values())).state == "BATCH_STATE_CANCELLED"

@@ -1,4 +1,4 @@
-"""The legacy SDK in an environment of its own drives the same service, ledger and gates."""
+"""The legacy SDK, in an environment of its own, uses the same ledger and gates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PYTHON = os.environ.get("SG_LEGACY_PYTHON") or (sys.executable if HERE else None
 
 
 @pytest.mark.skipif(PYTHON is None, reason="SG_LEGACY_PYTHON names no Python with google-generativeai")
-def test_the_legacy_sdk_captions_through_all_its_faults(tmp_path: Path, state: State, url: str) -> None:
+def test_the_legacy_sdk_captions_in_spite_of_faults(tmp_path: Path, state: State, url: str) -> None:
     state.settings.plan = FaultPlan(
         {"a": ["429_retry", "503", "reset", "truncated"], "b": ["blocked"], "c": ["max_tokens"], "d": ["recitation"]}
     )
@@ -37,7 +37,7 @@ def test_the_legacy_sdk_captions_through_all_its_faults(tmp_path: Path, state: S
     assert (state.requests["a"], state.requests["b"]) == (5, 1)
 
 
-def test_a_python_without_the_sdk_is_told(tmp_path: Path, state: State, url: str) -> None:
+def test_a_python_without_the_sdk_is_an_error(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, ["a"])
     with pytest.raises(SgError, match=r"cannot import google-generativeai.*captioner\.python=PATH"):
         caption(data, settings(url, GeminiLegacyCaptionerConfig, python="/bin/false"))
@@ -52,7 +52,7 @@ def test_a_python_without_the_sdk_is_told(tmp_path: Path, state: State, url: str
         ({"error": {"code": 0, "name": "AttributeError", "message": "x"}}, Kind.BUG),
     ],
 )
-def test_errors_of_the_legacy_process_have_their_class(values: dict[str, object], expected: Kind) -> None:
+def test_errors_of_the_legacy_process_are_classified(values: dict[str, object], expected: Kind) -> None:
     made = _outcome(values)
     assert isinstance(made, Failure) and made.kind is expected
 

@@ -1,4 +1,4 @@
-"""Nothing of a run grows with the number of its clips: half a million of them fit where a thousand do."""
+"""No memory of a run grows with the number of its videos."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, asyncio.Abstract
 
 
 def objects_held(start: Any) -> int:
-    """Number of objects that are reachable from one, without what the whole process shares."""
+    """The number of objects that are reachable from `start`, without those that the whole process shares."""
     seen, waiting = {id(start)}, [start]
     while waiting:
         for found in gc.get_referents(waiting.pop()):
@@ -39,7 +39,7 @@ def objects_held(start: Any) -> int:
     return len(seen)
 
 
-def test_a_run_holds_no_more_objects_after_more_clips(
+def test_a_run_has_no_more_objects_after_more_videos(
     tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = []
@@ -50,7 +50,7 @@ def test_a_run_holds_no_more_objects_after_more_clips(
             held.append(objects_held(self))
 
     monkeypatch.setattr(hosted, "CaptioningRun", Counted)
-    few, many = 205, 405  # the forecast looks at the last 200
+    few, many = 205, 405  # the forecast keeps the last 200 answers
     for clips in (few, many):
         data = data_folder(tmp_path / str(clips), [f"v{number}" for number in range(clips)])
         config = settings(url, min_concurrency=8, max_concurrency=8)
@@ -59,7 +59,7 @@ def test_a_run_holds_no_more_objects_after_more_clips(
     assert held[0] > 200 and held[1] - held[0] < 0.5 * (many - few)
 
 
-def test_beginning_and_writing_out_take_a_few_bytes_a_clip(
+def test_start_and_output_take_few_bytes_per_video(
     tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = data_folder(tmp_path, ["a"])
@@ -76,12 +76,12 @@ def test_beginning_and_writing_out_take_a_few_bytes_a_clip(
     finally:
         tracemalloc.stop()
     begin, write_out = ((last - first) / (many - few) for first, last in zip(*peaks, strict=True))
-    # Python keeps up to 2,000 freed tuples of each length, 150 bytes each; a list of the captions takes 2,000 a clip.
+    # Python keeps up to 2,000 freed tuples of each length, 150 bytes each; a list of captions takes 2,000 per video.
     assert begin < 400 and write_out < 400
 
 
 def peak_bytes(folder: Path, clips: int, record: str, url: str) -> tuple[int, int]:
-    """Memory on top of what there was: to put the clips of a manifest into a ledger, and to write out their results."""
+    """Additional peak memory while the tasks of a manifest are created, and while their results are written."""
     recipe, paragraph = recipe_of(settings(url)), caption_text("any")
     rows = (VideoRecord(f"v{number}", "test", f"{number}.mp4", 18.0) for number in range(clips))
     manifest = write_manifest(folder / "manifest.parquet", rows)
@@ -92,7 +92,7 @@ def peak_bytes(folder: Path, clips: int, record: str, url: str) -> tuple[int, in
         with ledger.transaction():
             while claimed := ledger.claim(recipe.name, 0.0, 100):
                 for task in claimed:
-                    text = f"CaptionItem {task.video_id}. {paragraph}"
+                    text = f"Video {task.video_id}. {paragraph}"
                     ledger.end_task(task, TaskEnd("succeeded", text=text, record=record))
         before = _from_here()
         write_results(ledger.connection, recipe, folder, hash_manifest(manifest))
@@ -106,7 +106,7 @@ def _from_here() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-def test_a_manifest_that_is_scanned_is_the_manifest_that_is_read(
+def test_scanning_a_manifest_yields_the_same_rows_as_reading_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, rows_at_once in (("_ROWS_PER_SCAN", 3), ("ROWS_PER_BATCH", 4)):

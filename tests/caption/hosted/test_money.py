@@ -1,4 +1,4 @@
-"""What a run will cost, before a cent is spent."""
+"""The estimate of a run, and the reservation of its costs."""
 
 import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from sg.core.errors import ConfigError
 from sg.core.layout import CONFIG_FOLDER
 
 NOVEMBER, DECEMBER, JANUARY = (datetime.date(*day) for day in ((2026, 11, 22), (2026, 12, 1), (2027, 1, 1)))
-CLIPS = 530_000
+VIDEOS = 530_000
 MODELS = sorted(path.stem for path in (Path(CONFIG_FOLDER) / "captioner" / "model").glob("*.yaml"))
 
 
@@ -47,10 +47,10 @@ def test_the_estimate_of_webvid_is_the_published_table(
     one = estimate(composed(model), [EstimatedVideo(18.0, None, 2_150_000)], day)
     assert (one.input_tokens, one.output_tokens) == (2150, 300)
     for shown, exact in ((sync, one.sync_usd), (batch, one.batch_usd), (thinking, one.sync_usd_thinking)):
-        assert abs(exact * CLIPS - shown) <= 1
+        assert abs(exact * VIDEOS - shown) <= 1
 
 
-def test_time_bytes_and_waves_of_the_estimate() -> None:
+def test_time_and_bytes_of_the_estimate() -> None:
     fast = QuotaConfig(rpm=4000, tpm=4_000_000, usd_per_10_min=None, safety_factor=1.0)
     slow = QuotaConfig(rpm=1000, tpm=1_000_000, usd_per_10_min=None, safety_factor=1.0)
     config = composed("gemini_3_5_flash_lite")
@@ -64,13 +64,13 @@ def test_time_bytes_and_waves_of_the_estimate() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_model_has_a_price_that_says_where_it_was_read(model: str) -> None:
+def test_every_price_says_where_it_was_read(model: str) -> None:
     found = composed(model, *(["captioner.model.name=x"] if model == "own_server" else [])).model
     assert price_on(found, NOVEMBER).input >= 0
     assert all(row.source and row.read_on for row in found.prices)
 
 
-def test_a_price_that_is_no_longer_valid_is_refused() -> None:
+def test_an_expired_price_is_refused() -> None:
     model = ServiceModelConfig(name="m", prices=[PriceConfig(1, 2, valid_to="2026-01-01")])
     with pytest.raises(ConfigError, match="no price of m for 2026-11-22"):
         price_on(model, NOVEMBER)
@@ -79,7 +79,7 @@ def test_a_price_that_is_no_longer_valid_is_refused() -> None:
         PriceConfig(1, 2, valid_to="soon")
 
 
-def test_tokens_of_a_film_follow_its_length_sound_and_resolution() -> None:
+def test_tokens_of_a_video_depend_on_its_duration_sound_and_resolution() -> None:
     model = composed("gemini_3_5_flash_lite").model
     assert video_tokens(model, 17.2, None) == 1800 and video_tokens(model, 18, False) == 1350
     assert video_tokens(model, 18, False, fps=2) == 1350 + 18 * 70
@@ -87,7 +87,7 @@ def test_tokens_of_a_film_follow_its_length_sound_and_resolution() -> None:
     assert video_tokens(model, 18, False) == 18 * 285
 
 
-def test_thinking_is_paid_as_output_and_the_forecast_learns_from_answers() -> None:
+def test_thinking_is_charged_as_output_and_the_forecast_learns_from_answers() -> None:
     price = price_on(composed("gemini_3_5_flash_lite").model, NOVEMBER)
     assert price.cost(Usage(1_000_000, 500_000, 500_000)) == pytest.approx(2.80)
     forecast = Forecast(price, 1000)
@@ -98,7 +98,7 @@ def test_thinking_is_paid_as_output_and_the_forecast_learns_from_answers() -> No
     assert forecast.likely_usd(2000) < forecast.worst_usd(2000)
 
 
-def test_a_setting_that_the_model_refuses_is_told() -> None:
+def test_a_setting_that_the_model_refuses_is_an_error() -> None:
     from sg.caption.hosted.run import recipe_of
 
     with pytest.raises(ConfigError, match=r"ignored or refused by gemini-3\.8-flash"):

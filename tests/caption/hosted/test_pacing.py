@@ -1,4 +1,4 @@
-"""Limits hold in every window as the service counts it, and are used."""
+"""Limits hold in every window as the service counts it, and are used to more than 95 %."""
 
 import asyncio
 import datetime
@@ -26,7 +26,7 @@ from tests.caption.hosted.fake_gemini.state import busiest_window
     st.integers(0, 2**32),
 )
 @settings(max_examples=60, deadline=None)
-def test_no_window_ever_holds_more_than_the_limit_whatever_the_delays(
+def test_no_window_exceeds_the_limit_whatever_the_delays(
     limit: int, asked: list[tuple[float, float]], seed: int
 ) -> None:
     draw, window, now = random.Random(seed), Window("requests", limit, 60.0, edge_s=1.5), 0.0
@@ -53,7 +53,7 @@ def test_a_limit_is_used_to_more_than_95_percent(limit: int) -> None:
     assert len(sent) / 10 >= 0.95 * limit
 
 
-def test_tokens_are_corrected_when_the_true_number_is_known() -> None:
+def test_tokens_are_corrected_when_the_actual_number_is_known() -> None:
     window = Window("tokens", 1000, 60.0)
     entry = window.count(900, 0.0)
     assert window.wait_s(200, 30.0) > 0
@@ -61,7 +61,7 @@ def test_tokens_are_corrected_when_the_true_number_is_known() -> None:
     assert window.wait_s(200, 30.0) == 0
 
 
-def test_what_an_earlier_process_sent_counts() -> None:
+def test_requests_of_an_earlier_process_count() -> None:
     async def waits() -> float:
         pacer = Pacer(rpm=2, tpm=None, usd_per_10_min=None)
         pacer.remember(30.0, 10, 0.0)
@@ -71,7 +71,7 @@ def test_what_an_earlier_process_sent_counts() -> None:
     assert 32.0 <= asyncio.run(waits()) <= 33.1
 
 
-def test_a_long_wait_says_what_for_and_until_when() -> None:
+def test_a_long_wait_is_reported_with_its_reason_and_end() -> None:
     said: list[str] = []
 
     async def go() -> None:
@@ -84,7 +84,7 @@ def test_a_long_wait_says_what_for_and_until_when() -> None:
     assert "for the spend limit of 10 minutes" in said[0] and "waiting until" in said[0]
 
 
-def test_concurrency_grows_with_good_answers_and_shrinks_once_a_round_trip() -> None:
+def test_concurrency_grows_with_successes_and_shrinks_once_per_round_trip() -> None:
     async def go() -> tuple[float, float]:
         gate = Concurrency(1, 64, start=8)
         for _ in range(200):
@@ -120,7 +120,7 @@ def test_the_provider_s_day_ends_at_midnight_in_california(day: tuple[int, int, 
     assert pacific_midnight(noon, 1) - pacific_midnight(noon) == hours * 3600
 
 
-def test_the_day_s_quota_frees_itself_at_midnight() -> None:
+def test_the_daily_quota_is_free_again_at_midnight() -> None:
     clock = [datetime.datetime(2026, 11, 1, 12, tzinfo=ZoneInfo("America/Los_Angeles")).timestamp()]
     quota = DailyQuota(QuotaConfig(rpd=10, safety_factor=1.0), lambda since: 9, lambda: clock[0])
     assert quota.free_at() == 0
@@ -132,14 +132,14 @@ def test_the_day_s_quota_frees_itself_at_midnight() -> None:
     assert quota.free_at() > clock[0]
 
 
-def test_a_purse_counts_what_is_in_flight() -> None:
+def test_a_budget_counts_the_requests_in_flight() -> None:
     budget = Budget(1.0, 0.5)
     assert budget.reserve(0.4) and not budget.reserve(0.2)
     budget.settle(0.4, 0.1)
     assert budget.spent_usd == pytest.approx(0.6) and budget.reserve(0.39)
 
 
-def test_a_purse_waits_for_what_is_in_flight_and_then_says_that_it_is_empty() -> None:
+def test_a_budget_waits_for_the_requests_in_flight_before_it_refuses() -> None:
     async def spend() -> tuple[bool, bool]:
         budget = Budget(1.0, 0.0)
         assert await budget.reserve_when_free(0.8)
@@ -168,7 +168,7 @@ def test_a_purse_waits_for_what_is_in_flight_and_then_says_that_it_is_empty() ->
         (502, "<html>", Kind.TRANSIENT),
     ],
 )
-def test_an_error_has_its_class(code: int, error: object, kind: Kind) -> None:
+def test_an_error_is_classified(code: int, error: object, kind: Kind) -> None:
     assert from_http(code, {"error": error}).kind is kind
 
 
@@ -183,7 +183,7 @@ def test_every_class_ends_after_finitely_many_tries_and_no_pause_is_above_the_ca
         if made.state != "pending" or made.stop or made.suspend or kind in (Kind.QUOTA, Kind.STORAGE):
             return
         task = Task("k", "i", "v", 0, made.attempts, made.tries or {})
-    raise AssertionError(f"{kind} is tried for ever")
+    raise AssertionError(f"{kind} is tried forever")
 
 
 def test_durations_of_the_service_are_read() -> None:

@@ -1,4 +1,4 @@
-"""Captioning through a service: every clip once, whatever the service does."""
+"""Captioning through a service: one result per video, whatever the service does."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.caption.hosted.fake_gemini.state import State, StoredFile
 
 
 def run(data: DataConfig, config: HostedCaptionerConfig) -> dict[str, str]:
-    """Caption the data; gives the state of every clip."""
+    """Caption the data; returns the state of every video."""
     caption(data, config)
     return states(data, config)
 
@@ -56,7 +56,7 @@ def ledger(data: DataConfig, config: HostedCaptionerConfig) -> sqlite3.Connectio
     return reading.open_for_reading(ledger_path(data, config))
 
 
-def test_every_clip_gets_its_caption_with_full_provenance(tmp_path: Path, state: State, url: str) -> None:
+def test_every_video_gets_its_caption_with_its_provenance(tmp_path: Path, state: State, url: str) -> None:
     import pyarrow.parquet as pq
 
     data, config = data_folder(tmp_path, ["a", "b", "c"]), settings(url)
@@ -76,11 +76,11 @@ def test_every_clip_gets_its_caption_with_full_provenance(tmp_path: Path, state:
     assert described["captions"] == 3 and set(described["files"]) == {"captions.parquet", "records.parquet"}
 
 
-def test_a_request_holds_the_film_first_and_the_prompt_after_it(tmp_path: Path, state: State, url: str) -> None:
+def test_a_request_has_the_video_first_and_the_prompt_after_it(tmp_path: Path, state: State, url: str) -> None:
     run(data_folder(tmp_path, ["a"]), settings(url))
     (body,) = state.bodies
-    film, text = body["contents"][0]["parts"]
-    assert film["inlineData"]["mimeType"] == "video/mp4"
+    video, text = body["contents"][0]["parts"]
+    assert video["inlineData"]["mimeType"] == "video/mp4"
     assert "100-200 words" in text["text"] and "The clip is silent" in text["text"]
     assert body["generationConfig"] == {"maxOutputTokens": 600}
     assert "Report only what can be seen" in body["systemInstruction"]["parts"][0]["text"]
@@ -119,21 +119,21 @@ def test_each_fault_has_its_treatment(
         assert db.execute("SELECT COUNT(*) FROM attempt WHERE state='done'").fetchone() == (requests + 1,)
 
 
-def test_a_quota_refusal_is_no_attempt_and_an_absurd_pause_is_capped(tmp_path: Path, state: State, url: str) -> None:
+def test_a_quota_error_is_not_an_attempt_and_an_absurd_pause_is_capped(tmp_path: Path, state: State, url: str) -> None:
     state.settings.plan = FaultPlan({"a": ["429_absurd"] * 8})
     config = settings(url, retry=RetryConfig(deadline_s=20, backoff_s=0.01, max_wait_s=0.05))
     assert run(data_folder(tmp_path, ["a"]), config) == {"a": "succeeded"}
     assert state.requests["a"] == 9
 
 
-def test_an_announced_pause_is_waited_out(tmp_path: Path, state: State, url: str) -> None:
+def test_an_announced_pause_is_respected(tmp_path: Path, state: State, url: str) -> None:
     state.settings.plan = FaultPlan({"a": ["429_retry"]})  # 0.2 s
     run(data_folder(tmp_path, ["a"]), settings(url))
     first, second = (when for when, _ in state.arrivals)
     assert second - first >= 0.2
 
 
-def test_a_server_that_drips_or_is_silent_ends_at_the_deadline(tmp_path: Path, state: State, url: str) -> None:
+def test_a_slow_or_silent_server_is_given_up_at_the_deadline(tmp_path: Path, state: State, url: str) -> None:
     state.settings.plan = FaultPlan({"a": ["drip"], "b": ["silence"]})
     config = settings(url, retry=RetryConfig(deadline_s=1.0, backoff_s=0.01, max_wait_s=0.1))
     data = data_folder(tmp_path, ["a", "b"])
@@ -141,10 +141,10 @@ def test_a_server_that_drips_or_is_silent_ends_at_the_deadline(tmp_path: Path, s
     with ledger(data, config) as db:
         errors = db.execute("SELECT error_class, cost_usd FROM attempt WHERE error_class!=''").fetchall()
     assert [kind for kind, _ in errors] == ["transient"] * 2
-    assert all(cost > 0 for _, cost in errors), "a broken connection may have been paid"
+    assert all(cost > 0 for _, cost in errors), "a broken connection may have been billed"
 
 
-def test_a_key_that_is_refused_stops_the_run_at_once(tmp_path: Path, state: State, url: str) -> None:
+def test_a_refused_key_stops_the_run_at_once(tmp_path: Path, state: State, url: str) -> None:
     state.settings.key = "another"
     data, config = data_folder(tmp_path, [f"v{i}" for i in range(30)]), settings(url, max_concurrency=2)
     with pytest.raises(ServiceRefusedError, match="API key not valid"):
@@ -152,16 +152,16 @@ def test_a_key_that_is_refused_stops_the_run_at_once(tmp_path: Path, state: Stat
     assert set(states(data, config).values()) == {"pending"}
 
 
-def test_a_broken_clip_is_tried_once_more_as_a_proxy(tmp_path: Path, state: State, url: str) -> None:
+def test_an_unreadable_video_is_tried_once_more_as_a_proxy(tmp_path: Path, state: State, url: str) -> None:
     import numpy as np
 
     data = data_folder(tmp_path, ["a", "b"])
     frames = np.random.default_rng(0).integers(0, 255, (50, 64, 64, 3), dtype=np.uint8)
     write_video(tmp_path / "videos" / "a.mp4", frames, 25.0)
-    film = hashlib.md5((tmp_path / "videos" / "a.mp4").read_bytes()).hexdigest()
-    state.settings.plan = FaultPlan({film: ["400_media"], "b": ["400_media"]})
+    digest = hashlib.md5((tmp_path / "videos" / "a.mp4").read_bytes()).hexdigest()
+    state.settings.plan = FaultPlan({digest: ["400_media"], "b": ["400_media"]})
     config = settings(url, max_concurrency=1)
-    assert run(data, config) == {"a": "succeeded", "b": "failed_permanent"}  # b is no film, so it has no proxy
+    assert run(data, config) == {"a": "succeeded", "b": "failed_permanent"}  # b is not a video, so it has no proxy
     with ledger(data, config) as db:
         rows = {row.video_id: row.record for row in reading.results(db, recipe_of(config).name)}
     assert rows["a"]["proxy"] == {"fps": 1.0, "short_side": 480, "codec": "h264"}
@@ -178,7 +178,7 @@ def test_a_changed_prompt_makes_new_tasks_and_old_results_stay(tmp_path: Path, s
     assert states(data, settings(url)) == {"a": "succeeded"}
 
 
-def test_a_mix_takes_over_what_was_paid_for_its_sources(tmp_path: Path, state: State, url: str) -> None:
+def test_a_mix_copies_the_answers_of_its_sources(tmp_path: Path, state: State, url: str) -> None:
     config = settings(url)
     state.settings.plan = FaultPlan({"c": ["blocked"]})
     old, new = data_folder(tmp_path / "old", ["a", "b", "c"]), data_folder(tmp_path / "new", ["d", "e"])
@@ -197,7 +197,7 @@ def test_a_mix_takes_over_what_was_paid_for_its_sources(tmp_path: Path, state: S
     assert captions["a"] == before["a"]
     with ledger(mix, config) as db:
         assert reading.spent_usd(db) == pytest.approx(sum(_cost(db, video_id) for video_id in ("d", "e")))
-        assert _cost(db, "a") > 0, "the record of a clip says what it cost, whoever paid"
+        assert _cost(db, "a") > 0, "the record of a video has its cost, whichever ledger paid"
     assert run(old, config) == {"a": "succeeded", "b": "succeeded", "c": "blocked"}
 
 
@@ -208,14 +208,14 @@ def _cost(db: sqlite3.Connection, video_id: str) -> float:
     return float(json.loads(record)["cost_usd"])
 
 
-def test_rejected_clips_can_be_tried_again(tmp_path: Path, state: State, url: str) -> None:
+def test_videos_in_final_states_can_be_tried_again(tmp_path: Path, state: State, url: str) -> None:
     state.settings.plan = FaultPlan({"a": ["blocked"]})
     data = data_folder(tmp_path, ["a", "b"])
     assert run(data, settings(url))["a"] == "blocked"
     assert run(data, settings(url, retry_states=["blocked"]))["a"] == "succeeded"
 
 
-def test_the_budget_is_never_passed_and_a_larger_one_goes_on(tmp_path: Path, state: State, url: str) -> None:
+def test_the_budget_is_never_exceeded_and_a_larger_one_continues(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, [f"v{i}" for i in range(40)])
     config = settings(url, budget_usd=0.02)
     with pytest.raises(BudgetReachedError, match=r"budget of \$0\.02 is reached"):
@@ -223,14 +223,14 @@ def test_the_budget_is_never_passed_and_a_larger_one_goes_on(tmp_path: Path, sta
     with ledger(data, config) as db:
         spent = reading.spent_usd(db)
     charged = sum(1250 * 0.30 + len(caption_text(item).split()) * 4 // 3 * 2.50 for item in state.paid) / 1e6
-    assert charged == pytest.approx(spent), "by the service's own account"
-    assert 0.018 < spent <= 0.02  # requests in flight are waited for: what they leave of their reserve is used too
+    assert charged == pytest.approx(spent), "as the service counts it"
+    assert 0.018 < spent <= 0.02  # unused reserves of requests in flight are used as well
     assert BudgetReachedError.exit_code == 3
     assert set(run(data, settings(url, budget_usd=1.0)).values()) == {"succeeded"}
     assert state.summary()["second_paid"] == 0
 
 
-def test_the_day_s_quota_ends_or_suspends_the_run(tmp_path: Path, state: State, url: str) -> None:
+def test_the_daily_quota_ends_the_run(tmp_path: Path, state: State, url: str) -> None:
     quota = QuotaConfig(rpm=None, tpm=None, rpd=10, usd_per_10_min=None, on_daily_quota="stop")
     data, config = data_folder(tmp_path, [f"v{i}" for i in range(20)]), settings(url, quota=quota)
     with pytest.raises(QuotaExhaustedError, match="used up until"):
@@ -238,10 +238,10 @@ def test_the_day_s_quota_ends_or_suspends_the_run(tmp_path: Path, state: State, 
     assert len(state.arrivals) == 9  # 0.9 of the quota
     with pytest.raises(QuotaExhaustedError):
         run(data, config)
-    assert len(state.arrivals) == 9, "a new process counts what the old one sent"
+    assert len(state.arrivals) == 9, "a new process counts the requests of the old one"
 
 
-def test_another_model_s_answer_stops_the_run(tmp_path: Path, state: State, url: str) -> None:
+def test_an_answer_of_another_model_stops_the_run(tmp_path: Path, state: State, url: str) -> None:
     state.settings.answered_model = "gemini-3.5-flash"
     data = data_folder(tmp_path, [f"v{i}" for i in range(30)])
     with pytest.raises(ModelDriftError, match=r"gemini-3\.5-flash answered instead of gemini-3\.5-flash-lite"):
@@ -259,7 +259,7 @@ def test_a_canary_without_captions_stops_the_run(tmp_path: Path, state: State, u
     assert len(state.arrivals) == 10
 
 
-def test_a_canary_that_costs_other_than_estimated_stops_the_run(tmp_path: Path, state: State, url: str) -> None:
+def test_a_canary_with_another_cost_than_estimated_stops_the_run(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, [f"v{i}" for i in range(30)])
     with pytest.raises(CanaryError, match="assumed_output_tokens="):
         run(data, settings(url, canary=10, assumed_output_tokens=5000, generation={"max_output_tokens": 8000}))
@@ -268,7 +268,7 @@ def test_a_canary_that_costs_other_than_estimated_stops_the_run(tmp_path: Path, 
     assert set(rows.values()) == {"succeeded"}
 
 
-def test_films_are_uploaded_once_used_and_deleted_within_the_store_s_size(
+def test_files_are_uploaded_once_and_deleted_within_the_size_of_the_store(
     tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     made, stores = hosted.FileStore, []
@@ -286,13 +286,13 @@ def test_films_are_uploaded_once_used_and_deleted_within_the_store_s_size(
     assert 3000 <= state.peak_bytes <= 5000, "the service itself would have taken 20 GiB"
     assert "waiting for the file store" in caplog.text
     assert not state.files
-    assert not any(value for value in vars(stores[0]).values() if isinstance(value, dict)), "nothing is kept of a film"
+    assert not any(value for value in vars(stores[0]).values() if isinstance(value, dict)), "nothing is kept of a file"
 
 
-def test_space_that_others_give_back_is_noticed(tmp_path: Path, state: State, url: str) -> None:
+def test_space_that_other_programs_free_is_noticed(tmp_path: Path, state: State, url: str) -> None:
     from sg.caption.hosted.services.gemini_jobs import GeminiJobs
 
-    (film := tmp_path / "a.mp4").write_bytes(b"clip:a;")
+    (file := tmp_path / "a.mp4").write_bytes(b"clip:a;")
     state.files["files/foreign"] = StoredFile("files/foreign", "", "", b"", declared_size=100)
 
     async def go() -> None:
@@ -300,7 +300,7 @@ def test_space_that_others_give_back_is_noticed(tmp_path: Path, state: State, ur
         assert isinstance(service, GeminiJobs)
         store = FileStore(service, lambda text: None, cap=100, poll_s=0.01, look_again_s=0.02)
         await store.sweep()
-        waiting = asyncio.create_task(store.use(film, "0" * 64, 7, "video/mp4"))
+        waiting = asyncio.create_task(store.use(file, "0" * 64, 7, "video/mp4"))
         await asyncio.sleep(0.1)
         assert not waiting.done() and not state.uploads
         del state.files["files/foreign"]
@@ -310,19 +310,19 @@ def test_space_that_others_give_back_is_noticed(tmp_path: Path, state: State, ur
     asyncio.run(go())
 
 
-def test_a_film_that_the_service_lost_is_uploaded_again(tmp_path: Path, state: State, url: str) -> None:
+def test_a_file_that_the_service_lost_is_uploaded_again(tmp_path: Path, state: State, url: str) -> None:
     state.settings.plan = FaultPlan({"a": ["file_gone"]})
     data = data_folder(tmp_path, ["a"])
     assert run(data, settings(url, transport="upload")) == {"a": "succeeded"}
     assert state.routes["POST /upload/v1beta/files"] == 2
 
 
-def test_names_of_strangers_reach_no_header(tmp_path: Path, state: State, url: str) -> None:
+def test_unusual_file_names_are_not_sent_in_headers(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, ["a", "b"], names={"a": "-rf öffnen ☃.mp4", "b": "x" * 200 + ".mp4"})
     assert set(run(data, settings(url, transport="upload")).values()) == {"succeeded"}
 
 
-def test_ctrl_c_lets_requests_in_flight_end(tmp_path: Path, state: State, url: str) -> None:
+def test_ctrl_c_waits_for_the_requests_in_flight(tmp_path: Path, state: State, url: str) -> None:
     import signal
 
     state.settings.latency_s = 0.2
@@ -342,7 +342,7 @@ def test_ctrl_c_lets_requests_in_flight_end(tmp_path: Path, state: State, url: s
     assert counts["succeeded"] == len(state.arrivals) and counts["pending"] == 300 - counts["succeeded"]
 
 
-def test_what_is_missing_is_told_before_anything_is_sent(
+def test_a_missing_setting_is_an_error_before_any_request(
     tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = data_folder(tmp_path, ["a"])
@@ -358,7 +358,7 @@ def test_what_is_missing_is_told_before_anything_is_sent(
     assert not state.arrivals
 
 
-def test_one_process_at_a_time_works_on_a_ledger(tmp_path: Path, state: State, url: str) -> None:
+def test_a_ledger_is_used_by_one_process_at_a_time(tmp_path: Path, state: State, url: str) -> None:
     from sg.caption.hosted.run import _only_one
 
     data, config = data_folder(tmp_path, ["a"]), settings(url)
@@ -366,7 +366,7 @@ def test_one_process_at_a_time_works_on_a_ledger(tmp_path: Path, state: State, u
         run(data, config)
 
 
-def test_both_other_services_write_the_same_ledger(tmp_path: Path, state: State, url: str) -> None:
+def test_another_service_writes_the_same_ledger(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, ["a", "b"])
     state.settings.plan = FaultPlan({"a": ["503", "max_tokens"]})
     config = settings(f"{url}/v1", OpenAICompatibleCaptionerConfig, name="own", on_model_drift="record")

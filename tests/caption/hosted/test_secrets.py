@@ -21,7 +21,7 @@ import pytest
 from sg.caption.hosted.run import caption_with_service
 from sg.caption.hosted.services.records import Failure, Request
 from sg.caption.hosted.services.secrets import Secret, read_key
-from sg.core.errors import ConfigError, SgError
+from sg.core.errors import ConfigError, ExitCode, SgError
 from sg.core.tracking import LoggerConfig
 from tests.caption.hosted.builder import caption, data_folder, settings
 from tests.caption.hosted.fake_gemini.faults import FaultPlan
@@ -33,7 +33,7 @@ CANARY = "AIza" + "CanaryKey_0123456789-abcdefghijklmn"
 
 
 def files_with_the_key(folder: Path) -> list[str]:
-    """Files that hold the key, as it is, in base64, or within the compressed columns of a table."""
+    """Files that contain the key as it is, in base64, or in the compressed columns of a table."""
     forms = [CANARY.encode(), *(base64.b64encode(b" " * shift + CANARY.encode())[4:-4] for shift in range(3))]
     return [path.name for path in folder.rglob("*") if path.is_file() and any(form in content(path) for form in forms)]
 
@@ -137,7 +137,7 @@ def test_a_key_in_a_setting_is_refused_without_being_shown(tmp_path: Path) -> No
     done = subprocess.run(
         [sys.executable, "-m", "sg.caption", *words], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 2 and "looks like an API key" in done.stderr
+    assert done.returncode == ExitCode.USAGE and "looks like an API key" in done.stderr
     assert CANARY not in done.stdout + done.stderr
 
 

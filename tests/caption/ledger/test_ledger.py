@@ -1,4 +1,4 @@
-"""The ledger forgets nothing that was committed, whoever kills the process, and joins with others."""
+"""The ledger keeps everything that was committed, whenever the process is killed, and can be merged with others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.caption.hosted.builder import caption, data_folder, settings, start_w
 from tests.caption.hosted.fake_gemini.faults import FaultPlan
 from tests.caption.hosted.fake_gemini.state import State
 
-CLIPS, KILLS, CONCURRENCY = 400, 3, 16
+VIDEOS, KILLS, CONCURRENCY = 400, 3, 16
 
 
 def tasks(count: int) -> list[NewTask]:
@@ -44,13 +44,13 @@ def test_a_result_is_recorded_once_and_attempts_of_a_killed_run_are_lost(tmp_pat
         db = ledger.connection
         assert reading.states(db, "r") == {"pending": 2, "succeeded": 1}
         assert [row.text for row in reading.results(db, "r")] == ["kept"]
-        assert reading.spent_usd(db) == pytest.approx(0.025)  # the lost request may have been paid
+        assert reading.spent_usd(db) == pytest.approx(0.025)  # the lost request may have been billed
         assert reading.lost_requests(db) == 1
         ledger.set_tasks("r", tasks(2))
         assert reading.states(db, "r") == {"pending": 1, "succeeded": 1, "withdrawn": 1}
 
 
-def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_ledger_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.sqlite").write_bytes(b"not a database at all" * 100)
     with pytest.raises(DataError, match="is not a ledger"):
         Ledger(tmp_path / "x.sqlite")
@@ -58,7 +58,7 @@ def test_a_file_that_is_no_ledger_is_told(tmp_path: Path) -> None:
         reading.open_for_reading(tmp_path / "none.sqlite")
 
 
-def test_a_ledger_of_an_older_version_goes_on(tmp_path: Path, state: State, url: str) -> None:
+def test_a_ledger_of_an_older_version_is_migrated_and_continued(tmp_path: Path, state: State, url: str) -> None:
     data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
     caption(data, config)
     with contextlib.closing(sqlite3.connect(ledger_path(data, config))) as db:
@@ -74,20 +74,22 @@ def test_a_ledger_of_an_older_version_goes_on(tmp_path: Path, state: State, url:
         assert db.execute("SELECT COUNT(*) FROM task WHERE item!=''").fetchone() == (3,)
 
 
-def test_a_manifest_with_an_id_twice_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
+def test_a_manifest_with_a_repeated_id_is_refused_before_any_request(tmp_path: Path) -> None:
     with contextlib.closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
         with pytest.raises(DataError, match="video id 'v1' appears twice"):
             ledger.set_tasks("r", [*tasks(3), NewTask("other", "item", "v1", 3)])
         assert reading.states(ledger.connection, "r") == {}
 
 
-def test_kills_lose_no_caption_and_pay_at_most_what_was_in_flight_twice(tmp_path: Path, state: State, url: str) -> None:
+def test_kills_lose_no_caption_and_pay_twice_only_for_requests_in_flight(
+    tmp_path: Path, state: State, url: str
+) -> None:
     """The small version of `benchmarks/caption/hundred_thousand.py`."""
     state.settings.plan, state.settings.max_per_s = FaultPlan(rate=0.1), 400.0
-    data = data_folder(tmp_path, [f"v{i}" for i in range(CLIPS)])
+    data = data_folder(tmp_path, [f"v{i}" for i in range(VIDEOS)])
     config = settings(url, max_concurrency=CONCURRENCY)
     for kill in range(KILLS):
-        moment = len(state.paid) + CLIPS // (KILLS + 2)
+        moment = len(state.paid) + VIDEOS // (KILLS + 2)
         child = start_worker(tmp_path, url, CONCURRENCY)
         while len(state.paid) < moment and child.poll() is None:
             time.sleep(0.005)
@@ -98,12 +100,12 @@ def test_kills_lose_no_caption_and_pay_at_most_what_was_in_flight_twice(tmp_path
 
     with reading.open_for_reading(ledger_path(data, config)) as db:
         counts, lost = reading.states(db, recipe_of(config).name), reading.lost_requests(db)
-    assert sum(counts.get(name, 0) for name in ("succeeded", "blocked", "rejected", "failed_permanent")) == CLIPS
+    assert sum(counts.get(name, 0) for name in ("succeeded", "blocked", "rejected", "failed_permanent")) == VIDEOS
     assert counts.get("succeeded", 0) == len(state.paid), "no caption that was paid is missing"
     assert state.summary()["second_paid"] <= lost <= KILLS * CONCURRENCY
 
 
-def test_shards_share_nothing_and_merge_into_the_whole_twice_alike(tmp_path: Path, state: State, url: str) -> None:
+def test_shards_share_nothing_and_a_repeated_merge_changes_nothing(tmp_path: Path, state: State, url: str) -> None:
     data = data_folder(tmp_path, [f"v{i}" for i in range(20)])
     shards = [settings(url, shard=f"{which}/2") for which in range(2)]
     paths = [ledger_path(data, config) for config in shards]
@@ -122,7 +124,7 @@ def test_shards_share_nothing_and_merge_into_the_whole_twice_alike(tmp_path: Pat
         merge(whole, [tmp_path / "none.sqlite"])
 
 
-def test_a_forgotten_clip_leaves_no_text_and_is_not_asked_for_again(tmp_path: Path, state: State, url: str) -> None:
+def test_a_forgotten_video_leaves_no_text_and_is_not_asked_for_again(tmp_path: Path, state: State, url: str) -> None:
     data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
     caption(data, config)
     with reading.open_for_reading(ledger_path(data, config)) as db:

@@ -1,4 +1,4 @@
-"""A trained checkpoint captions real films: one, or a manifest, and goes on where a killed run was."""
+"""A trained checkpoint captions one file or a manifest, and resumes where a killed run stopped."""
 
 import json
 import os
@@ -32,7 +32,7 @@ TINY = ModelConfig(
 )
 
 
-def film(path: Path, seconds: int, seed: int = 0) -> Path:
+def video(path: Path, seconds: int, seed: int = 0) -> Path:
     frames = np.random.default_rng(seed).integers(0, 255, (seconds * 4, 64, 64, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, frames, fps=4)
@@ -52,16 +52,16 @@ def captioner(checkpoint: str | None, **values: object) -> ChatUniViCaptionerCon
 
 
 def source(tmp_path: Path, seconds: dict[str, int]) -> DataConfig:
-    """MediaFiles of these lengths and a damaged one, in a manifest."""
+    """Videos of these lengths and a damaged file, in a manifest."""
     for number, (name, length) in enumerate(seconds.items()):
-        film(tmp_path / "videos" / f"{name}.mp4", length, number)
-    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no film")
+        video(tmp_path / "videos" / f"{name}.mp4", length, number)
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"not a video")
     records = [VideoRecord(name, "test", f"{name}.mp4") for name in ("broken", *seconds)]
     write_manifest(tmp_path / "manifest.parquet", records)
     return DataConfig(name="mine", dir=str(tmp_path), videos=str(tmp_path / "videos"))
 
 
-def test_a_manifest_is_captioned_in_batches_and_each_film_as_if_alone(tmp_path: Path, checkpoint: str) -> None:
+def test_a_caption_does_not_depend_on_the_other_videos_of_its_batch(tmp_path: Path, checkpoint: str) -> None:
     data = source(tmp_path, {"a": 1, "b": 2, "c": 9})
     path = caption_videos(data, captioner(checkpoint))
     captions = read_captions(path)
@@ -77,7 +77,7 @@ def test_a_manifest_is_captioned_in_batches_and_each_film_as_if_alone(tmp_path: 
     assert sum(map(bool, problems)) == 1
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, checkpoint: str) -> None:
+def test_a_killed_run_resumes_where_it_stopped(tmp_path: Path, checkpoint: str) -> None:
     data = source(tmp_path, {"a": 1, "b": 1, "c": 1})
     path = caption_videos(data, captioner(checkpoint))
     whole = dict(read_captions(path))
@@ -93,8 +93,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, checkpoint: str) -> N
     assert dict(read_captions(caption_videos(data, captioner(checkpoint, max_new_tokens=3)))) != again
 
 
-def test_the_command_prints_what_the_model_says_about_a_film(tmp_path: Path, checkpoint: str) -> None:
-    clip = film(tmp_path / "clip.mp4", 3)
+def test_the_command_prints_the_answer_about_one_file(tmp_path: Path, checkpoint: str) -> None:
+    clip = video(tmp_path / "clip.mp4", 3)
     arguments = [f"captioner.checkpoint={checkpoint}", f"video={clip}", "prompt=Describe", "captioner.max_new_tokens=8"]
     command = [sys.executable, "-m", "sg.caption", "captioner=chat_univi", *arguments]
     done = subprocess.run(
@@ -109,10 +109,10 @@ def test_the_command_prints_what_the_model_says_about_a_film(tmp_path: Path, che
     assert done.stdout.strip() == ChatUniViCaptioner(captioner(checkpoint, max_new_tokens=8)).caption_file(clip)
 
 
-def test_what_is_missing_or_impossible_is_told(tmp_path: Path, checkpoint: str) -> None:
+def test_a_missing_or_impossible_setting_is_an_error(tmp_path: Path, checkpoint: str) -> None:
     with pytest.raises(MissingInputError, match="There is no video file"):
         ChatUniViCaptioner(captioner(checkpoint)).caption_file(tmp_path / "none.mp4")
-    (tmp_path / "bad.mp4").write_bytes(b"no film")
+    (tmp_path / "bad.mp4").write_bytes(b"not a video")
     with pytest.raises(DataError, match=r"bad\.mp4"):
         ChatUniViCaptioner(captioner(checkpoint)).caption_file(tmp_path / "bad.mp4")
     with pytest.raises(ConfigError, match=r"needs a trained model: give captioner\.checkpoint=FOLDER"):

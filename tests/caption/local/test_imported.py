@@ -1,4 +1,4 @@
-"""The published ShareGemini files train as they are, and our exports read back."""
+"""The published ShareGemini files are imported as they are, and exports can be read back."""
 
 import json
 import tarfile
@@ -25,13 +25,13 @@ def record(video: str, caption: Any = "A dog runs.", **values: Any) -> dict[str,
     return {"id": video, "video": f"{video}.mp4", "conversations": turns, **values}
 
 
-def test_core_100k_becomes_captions_of_the_clips_that_are_there(tmp_path: Path) -> None:
-    clips = [VideoRecord("1053841541", "webvid", "videos/000001_000050/1053841541.mp4")]
-    clips += [
+def test_core_100k_becomes_captions_of_the_existing_videos(tmp_path: Path) -> None:
+    videos = [VideoRecord("1053841541", "webvid", "videos/000001_000050/1053841541.mp4")]
+    videos += [
         VideoRecord("k400-x", "kinetics400", "train/abc_000001_000011.mp4"),
         VideoRecord("other", "webvid", "o.mp4"),
     ]
-    write_manifest(tmp_path / "manifest.parquet", clips)
+    write_manifest(tmp_path / "manifest.parquet", videos)
     source, names = tmp_path / "sharegemini_webvid_core100k.json", tmp_path / "map.json"
     rows = [record(SLUG, "A <video> dog.\nIt runs."), record("train/abc_000001_000011"), record("gone")]
     rows += [record(SLUG), record("b", ""), record("c", None), {"id": "d"}]
@@ -52,18 +52,18 @@ def test_core_100k_becomes_captions_of_the_clips_that_are_there(tmp_path: Path) 
         import_published(source, None, read_manifest(tmp_path / "manifest.parquet"), tmp_path / "captions.parquet")
 
 
-def test_exports_are_the_same_bytes_twice_and_read_back(tmp_path: Path) -> None:
+def test_two_exports_are_the_same_bytes_and_can_be_read_back(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     data = data_folder(tmp_path, ["a", "b", "c"])
     (tmp_path / "videos" / "c.mp4").unlink()
-    texts = {"a": "A <video> cat.", "b": "=cmd|'/C'!A1 <b>bold</b>", "c": "No film."}
+    texts = {"a": "A <video> cat.", "b": "=cmd|'/C'!A1 <b>bold</b>", "c": "No video."}
     path = write_captions(tmp_path / "captions.parquet", [CaptionRecord(i, t, model="m") for i, t in texts.items()])
 
     def write(kind: str, name: str) -> Path:
         out = tmp_path / name
-        told = export(path, read_manifest(data.manifest_path), Path(data.videos), out, kind, None, with_films=True)
-        assert "2 captions, 1 left out" in told
+        sentence = export(path, read_manifest(data.manifest_path), Path(data.videos), out, kind, None, with_files=True)
+        assert "2 captions, 1 left out" in sentence
         return out
 
     for kind, suffix in (("sharegemini", ".json"), ("chat_univi", ".json"), ("webdataset", ""), ("huggingface", "")):
@@ -85,7 +85,7 @@ def test_exports_are_the_same_bytes_twice_and_read_back(tmp_path: Path) -> None:
     assert "config_name: test" in (tmp_path / "huggingface1" / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_core_is_exported_by_its_ids(tmp_path: Path) -> None:
+def test_ids_select_a_core_for_an_export(tmp_path: Path) -> None:
     data = data_folder(tmp_path, ["a", "b"])
     path = write_captions(tmp_path / "captions.parquet", [CaptionRecord(i, "A cat.") for i in "ab"])
     export(path, read_manifest(data.manifest_path), Path(data.videos), tmp_path / "core.json", "chat_univi", ["b"])

@@ -1,1 +1,1 @@
-"""A loopback server that speaks the wire format of the Gemini API and of the OpenAI chat API, with their faults."""
+"""A loopback server with the wire formats of the Gemini API and the OpenAI chat API, and with their faults."""

@@ -1,4 +1,4 @@
-"""The fake service as a process of its own: `python -m tests.caption.hosted.fake_gemini` prints its port."""
+"""The fake service in a process of its own: `python -m tests.caption.hosted.fake_gemini` prints its port."""
 
 import argparse
 import asyncio

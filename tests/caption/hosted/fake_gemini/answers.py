@@ -30,7 +30,7 @@ ACTIONS = [
 
 
 def caption_text(item: str, sentences: int = 9) -> str:
-    """A paragraph of about 120 words that no other item has."""
+    """A paragraph of about 120 words that is unique to the item."""
     draw = random.Random(item)
     lines = []
     for number in range(sentences):

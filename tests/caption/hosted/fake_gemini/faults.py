@@ -1,4 +1,4 @@
-"""Faults by name, and plans that say which request gets which."""
+"""Faults by name, and plans that assign them to requests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 BODIES = {"html": b"<html>Server error</html>", "empty": b""}
 COMMON = ("429_retry", "429", "500", "503", "503_html", "504", "reset", "reset_body", "truncated", "html", "empty",
           "max_tokens", "max_tokens_empty", "recitation", "blocked", "slow")  # fmt: skip
-"""Faults of a bad day, each seen by the public reports."""
+"""Faults that public reports describe."""
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ def faulty(name: str, item: str, model: str, prompt_tokens: int) -> Response:
 
 
 def good_answer_is_sent(name: str) -> bool:
-    """Whether a client that reads to the end has a whole caption."""
+    """Whether a client that reads to the end receives a complete caption."""
     return name in ("", "slow", "drip", "wrong_model")
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on loopback with as little as the SDKs need: keep-alive, bodies by length or in chunks, broken answers."""
+"""The part of HTTP/1.1 that the SDKs need: keep-alive, bodies by length or in chunks; and broken answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """What to send. `breakage` sends it in a broken way: see `_send`."""
+    """An answer; `breakage` sends it incompletely or not at all, see `_send`."""
 
     status: int = 200
     body: bytes = b""
@@ -31,7 +31,7 @@ class Response:
     breakage: str = ""
     delay_s: float = 0.0
     sent: Callable[[], None] | None = None
-    """Called once the whole answer was handed to the socket."""
+    """Called after the whole answer was written to the socket."""
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -39,7 +39,7 @@ BREAKAGES = ("reset", "reset_body", "close_body", "silence", "drip")
 
 
 async def serve(handler: Handler, port: int = 0) -> tuple[asyncio.Server, int]:
-    """Listen on a loopback port of the system's choice; gives the server and its port."""
+    """Listen on a loopback port of the system's choice; returns the server and its port."""
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -82,7 +82,7 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _send(writer: asyncio.StreamWriter, response: Response) -> bool:
-    """Send an answer; whether the connection stays open."""
+    """Send an answer; returns whether the connection stays open."""
     if response.delay_s:
         await asyncio.sleep(response.delay_s)
     if response.breakage == "reset":

@@ -19,7 +19,7 @@ from tests.caption.hosted.fake_gemini.state import State
 
 @contextlib.contextmanager
 def in_thread(state: State) -> Iterator[str]:
-    """The service in a thread of this process; gives its base URL."""
+    """The service in a thread of this process; returns its base URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -43,7 +43,7 @@ async def _end(server: asyncio.Server) -> None:
 
 @contextlib.contextmanager
 def as_process(*arguments: str) -> Iterator[str]:
-    """The service as a child process; gives its base URL."""
+    """The service as a child process; returns its base URL."""
     command = [sys.executable, "-m", "tests.caption.hosted.fake_gemini", *arguments]
     root = Path(__file__).parents[4]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as child:

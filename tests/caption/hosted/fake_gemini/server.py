@@ -18,7 +18,7 @@ _MODEL = re.compile(_VERSION + r"/models/([^/:]+):(\w+)$")
 
 
 class FakeGemini:
-    """One service; `state` is what it remembers and how it behaves."""
+    """One service with its `state`."""
 
     def __init__(self, state: State | None = None) -> None:
         self.state = state or State()
@@ -87,7 +87,7 @@ class FakeGemini:
         return response
 
     def read_contents(self, body: dict[str, Any]) -> tuple[str, int] | Response:
-        """The item that a request is about and its prompt tokens, or the error for a file that is not there."""
+        """The item of a request and its prompt tokens, or the error for a missing file."""
         item, tokens = "", 250
         for content in body["contents"]:
             for part in content["parts"]:
@@ -103,7 +103,7 @@ class FakeGemini:
         return item or answers_item(body), tokens
 
     async def _chat(self, request: Request) -> Response:
-        """The chat format of OpenAI, as self-hosted servers speak it."""
+        """The chat format of OpenAI, as self-hosted servers implement it."""
         body = json.loads(request.body)
         item = ""
         for part in body["messages"][-1]["content"]:

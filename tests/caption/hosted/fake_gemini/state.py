@@ -1,4 +1,4 @@
-"""What the fake service remembers: arrivals, paid answers, files, batch jobs."""
+"""The state of the fake service: arrivals, paid answers, files, batch jobs."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Settings:
     plan: FaultPlan = field(default_factory=FaultPlan)
     latency_s: float = 0.0
     max_per_s: float = 2000.0
-    """Answers a second at most: nothing here can flood a machine."""
+    """The maximum number of answers per second, so that tests do not overload the machine."""
     polls_until_active: int = 1
     polls_until_done: int = 1
     batch_fault: str = ""
     """failed, expired, stuck, cancelled, missing, duplicate or foreign: of the first job, or of all with `always_`."""
     held: str = ""
-    """`upload` or `create`: the request is taken and never answered, so that a kill can come between."""
+    """`upload` or `create`: the request is processed but never answered, so that a test can kill the process then."""
     store_cap: int = STORE_CAP
     answered_model: str = ""
 
@@ -71,7 +71,7 @@ class State:
     requests: Counter[str] = field(default_factory=Counter)
     """Requests by item."""
     paid: Counter[str] = field(default_factory=Counter)
-    """Whole good captions sent, by item."""
+    """Complete captions sent, by item."""
     routes: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     files: dict[str, StoredFile] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class State:
     results: dict[str, bytes] = field(default_factory=dict)
     peak_bytes: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
-    """The first bodies of generateContent, for tests of the wire format (inline data cut)."""
+    """The first bodies of generateContent, for tests of the wire format (without inline data)."""
     next_slot: float = 0.0
 
     def stored_bytes(self) -> int:
@@ -122,7 +122,7 @@ def busiest_window(arrivals: list[tuple[float, int]], seconds: float) -> tuple[i
 
 
 def media_item(data: bytes) -> str:
-    """The item a clip belongs to: its mark `clip:ID;`, else a hash of its bytes."""
+    """The item of a file: its mark `clip:ID;`, else a hash of its bytes."""
     match = _MARK.search(data[:4096])
     return match[1].decode() if match else hashlib.md5(data).hexdigest()
 
