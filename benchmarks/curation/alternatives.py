@@ -81,12 +81,12 @@ def measured(name: str, vectors: Path, out: Path) -> list[list[Any]]:
 
 
 def folder_of(out: Path, name: str) -> Path:
-    """Where the curation of a method lies."""
+    """The folder of the curation of a method."""
     return out / name.replace(", ", "-").replace("/", "-").replace(" ", "-").replace("=", "")
 
 
 def run(config: str, vectors: Path, folder: Path) -> dict[str, float]:
-    """Seconds and memory of a curation in its own process; one that was cut off goes on."""
+    """Seconds and memory of a curation in a process of its own; an interrupted one is resumed."""
     kept = folder / "cost.json"
     if not kept.is_file():
         script = RUN.format(config=config, vectors=str(vectors), out=str(folder))
@@ -97,7 +97,7 @@ def run(config: str, vectors: Path, folder: Path) -> dict[str, float]:
 
 
 def cores_of(vectors: Path, folder: Path) -> list[list[Any]]:
-    """Size, families, topics, mean and first percentile of coverage, duplicates of each core, the largest first."""
+    """Size, families, topics, mean and first percentile of coverage, and duplicates of each core, largest first."""
     from sg.artefacts.forest import read_forest
     from sg.artefacts.vectors import read_vectors
     from sg.curate.changes import unit_of_forest
@@ -119,7 +119,7 @@ def cores_of(vectors: Path, folder: Path) -> list[list[Any]]:
 
 
 def share_kept(label: np.ndarray, core: np.ndarray) -> float:
-    """Distinct labels in the core, of as many as it could hold."""
+    """Distinct labels in the core, divided by the largest number that it could hold."""
     return round(len(np.unique(label[core])) / min(len(core), len(np.unique(label))), 3)
 
 

@@ -89,7 +89,7 @@ def pair_count(labels: np.ndarray) -> float:
 
 
 def compare(vectors: Vectors, names: list[str]) -> list[list[str]]:
-    """A row of the table for each variation."""
+    """Print one row of the table per variation."""
     default, _ = curated(vectors, Variation({}))
     sizes = np.unique(np.geomspace(max(1, len(default) // 100), len(default), 40).astype(int)).tolist()
     rows = []

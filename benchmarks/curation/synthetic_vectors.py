@@ -61,7 +61,7 @@ def zipf_ranks(uniform: np.ndarray, count: int) -> np.ndarray:
 
 
 def topic_directions(topic: np.ndarray, seed: int) -> np.ndarray:
-    """[n, TOPIC_SPACE] the direction of each row's topic."""
+    """[n, TOPIC_SPACE] the direction of the topic of each row."""
     distinct, row = np.unique(topic, return_inverse=True)
     directions = [np.random.default_rng([seed, 7, int(rank)]).standard_normal(TOPIC_SPACE) for rank in distinct]
     return unit(np.array(directions))[row]

@@ -34,7 +34,7 @@ def _core(study: Study, arm: Arm) -> StudyArm:
 
 
 def random_of(cores: list[StudyArm], core: StudyArm) -> StudyArm | None:
-    """The random core of the same size; None for the baseline, the random cores, and where there is none."""
+    """The random core of the same size; None for the baseline and the random cores, or if there is no such core."""
     if core.label in ("", "random"):
         return None
     return next((other for other in cores if (other.label, other.arm.scale) == ("random", core.arm.scale)), None)

@@ -36,7 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def timed(line: list[str]) -> float:
-    """Run to the end; seconds."""
+    """Run to the end; returns the seconds that it took."""
     started = time.monotonic()
     subprocess.run(line, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.monotonic() - started

@@ -57,6 +57,14 @@ def test_a_finished_forest_is_reused_and_another_run_gives_the_same_bytes(tmp_pa
     assert curate(TomeConfig(), vectors, None, tmp_path / "b").read_bytes() == first.read_bytes()
 
 
+def test_moved_vectors_and_a_moved_result_are_not_curated_again(tmp_path, vectors):
+    stamp = curate(TomeConfig(), vectors, None, tmp_path / "out").stat().st_mtime_ns
+    (tmp_path / "elsewhere").mkdir()
+    moved, out = vectors.rename(tmp_path / "elsewhere" / "vectors"), tmp_path / "elsewhere" / "out"
+    (tmp_path / "out").rename(out)
+    assert curate(TomeConfig(), moved, None, out).stat().st_mtime_ns == stamp
+
+
 def test_a_raised_version_curates_again(tmp_path, vectors, monkeypatch):
     path = curate(TomeConfig(), vectors, None, tmp_path / "out")
     first = read_json(tmp_path / "out" / "curation.json")
