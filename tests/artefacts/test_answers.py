@@ -42,7 +42,7 @@ def test_all_golden_responses_are_read_as_the_older_official_scorer_reads_them()
         ("red B", "B"),
     ],
 )
-def test_the_quirks_that_move_scores_are_kept(response: str, letter: str) -> None:
+def test_quirks_that_change_scores_are_kept(response: str, letter: str) -> None:
     assert read_letter(response) == letter
 
 

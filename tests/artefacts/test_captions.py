@@ -1,4 +1,4 @@
-"""Captions are a mapping from video to text that knows where it came from."""
+"""Captions map videos to texts and record their provenance."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def test_wrong_captions_are_refused_and_leave_no_file(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_or_repeated_file_is_told_on_reading(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_repeated_id_are_refused_on_reading(tmp_path: Path) -> None:
     path = tmp_path / "captions.parquet"
     with pytest.raises(MissingInputError, match="no captions at"):
         read_captions(path)

@@ -12,7 +12,7 @@ from sg.core.errors import ConfigError, DataError, MissingInputError
 
 
 def make_forest(parent):
-    """A forest of the given parents with similarities that fall from 0.99."""
+    """A forest with the given parents and similarities that decrease from 0.99."""
     parent = np.array(parent, dtype=np.int64)
     count = len(parent)
     similarity = np.where(parent >= 0, 0.99 - np.arange(count) / max(1, count), np.nan).astype(np.float32)
@@ -58,7 +58,7 @@ def test_the_file_has_the_columns_of_the_design_and_nulls_for_survivors(tmp_path
     assert table["size"].to_pylist() == [1, 1, 2, 2, 5]
 
 
-def test_a_core_is_what_is_removed_last_the_last_first():
+def test_a_core_is_the_rows_removed_last_in_reverse_order():
     forest = make_forest(FIVE)
     assert forest.core(2) == ["v4", "v3"]
     assert forest.core(0) == []
@@ -113,14 +113,14 @@ def test_a_core_larger_than_the_forest_is_refused():
         make_forest(FIVE).core(6)
 
 
-def test_the_hash_sees_order_and_clusters_but_not_scores():
+def test_the_hash_depends_on_order_and_clusters_but_not_on_similarities():
     forest = make_forest(FIVE)
     assert replace(forest, similarity=forest.similarity * 0.5).content_hash == forest.content_hash
     assert replace(forest, video_ids=forest.video_ids[::-1]).content_hash != forest.content_hash
     assert make_forest([2, 3, 4, -1, -1]).content_hash != forest.content_hash
 
 
-def test_an_empty_forest_is_a_forest(tmp_path):
+def test_an_empty_forest_is_valid(tmp_path):
     forest = read_forest(write_forest(tmp_path / "forest.parquet", make_forest([])))
     assert len(forest) == 0
     assert forest.core(0) == []
@@ -150,7 +150,7 @@ def tampered(tmp_path, change):
         (lambda c: c.pop("round"), "no column 'round'"),
     ],
 )
-def test_a_file_that_breaks_an_invariant_is_refused(tmp_path, change, what):
+def test_a_file_that_violates_an_invariant_is_refused(tmp_path, change, what):
     with pytest.raises(DataError, match=what):
         read_forest(tampered(tmp_path, change))
 

@@ -1,4 +1,4 @@
-"""The manifest keeps what it was given, and lets no unsafe id or path in or out."""
+"""A manifest keeps all values, and refuses unsafe ids and paths on writing and reading."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ def write(tmp_path: Path, *records: VideoRecord) -> Path:
 
 
 def forge(tmp_path: Path, column: str, values: list[object]) -> Path:
-    """A manifest that some other program wrote, with `values` in one column."""
+    """A manifest of another program, with `values` in one column."""
     path = write(tmp_path, *(record(f"v{i}") for i in range(len(values))))
     table = pq.read_table(path)
     pq.write_table(table.set_column(table.schema.names.index(column), column, pa.array(values)), path)
@@ -53,7 +53,7 @@ def test_what_was_written_is_read_back_in_its_order(tmp_path: Path) -> None:
     assert manifest.status_counts() == {"ok": 2, "missing": 1}
 
 
-def test_an_empty_manifest_is_a_manifest(tmp_path: Path) -> None:
+def test_an_empty_manifest_is_valid(tmp_path: Path) -> None:
     assert len(read_manifest(write(tmp_path))) == 0
 
 
@@ -112,7 +112,7 @@ def test_a_refused_record_leaves_the_older_manifest_in_place(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["manifest.parquet"]
 
 
-def test_files_that_are_no_manifest_are_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_files_of_another_format_are_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="no manifest at"):
         read_manifest(tmp_path / "manifest.parquet")
     text = tmp_path / "text.parquet"

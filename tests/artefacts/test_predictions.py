@@ -43,7 +43,7 @@ def test_one_setting_can_be_read_alone(tmp_path: Path) -> None:
     assert [item.setting for item in read_predictions(path, "with_subtitles")] == ["with_subtitles"]
 
 
-def test_a_row_that_was_cut_off_is_written_again_and_the_file_is_as_if_nothing_happened(tmp_path: Path) -> None:
+def test_an_incomplete_row_is_written_again_and_the_file_equals_that_of_an_uninterrupted_run(tmp_path: Path) -> None:
     path, undisturbed = tmp_path / "predictions.jsonl", tmp_path / "undisturbed.jsonl"
     rows = [row("1"), row("2"), row("3")]
     write(undisturbed, rows)
@@ -67,7 +67,7 @@ def test_a_killed_process_loses_no_row_that_it_wrote(tmp_path: Path) -> None:
     assert [item.question_id for item in read_predictions(path)] == ["1"]
 
 
-def test_a_failed_row_is_not_done_and_an_answer_takes_its_place(tmp_path: Path) -> None:
+def test_a_failed_row_is_not_done_and_an_answer_replaces_it(tmp_path: Path) -> None:
     path = tmp_path / "predictions.jsonl"
     write(path, [row("1", status=MISSING_VIDEO, reason="no file"), row("2")])
     with PredictionWriter(path, "m1") as writer:
@@ -106,7 +106,7 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [[], {"question_id": "1"}, 3])
-def test_data_that_is_no_prediction_is_refused(data: Any) -> None:
+def test_data_that_is_not_a_prediction_is_refused(data: Any) -> None:
     with pytest.raises(DataError, match="row 7"):
         prediction_from_dict(data, "row 7")
 

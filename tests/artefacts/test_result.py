@@ -32,13 +32,13 @@ def test_keys_of_a_newer_version_are_ignored(tmp_path: Path) -> None:
     assert read_result(tmp_path) == _result()
 
 
-def test_a_missing_result_says_so(tmp_path: Path) -> None:
+def test_a_missing_result_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="no result at"):
         read_result(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", '{"run": "x"}', "{", '{"stages": 3}'])
-def test_a_file_that_is_no_result_is_refused_by_name(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_result_is_refused_by_name(tmp_path: Path, content: str) -> None:
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(DataError, match=r"result\.json"):
         read_result(tmp_path)

@@ -52,7 +52,7 @@ def test_the_fingerprint_names_the_bytes_of_every_part(tmp_path):
     assert vectors_fingerprint(tmp_path / "a") != vectors_fingerprint(tmp_path / "b")
 
 
-def test_a_folder_without_info_is_unfinished(tmp_path):
+def test_a_folder_without_info_is_incomplete(tmp_path):
     write_vectors_part(tmp_path, 0, ids(2), np.ones((2, 4)))
     with pytest.raises(MissingInputError, match=r"python -m sg\.embed"):
         read_vectors(tmp_path)
@@ -136,6 +136,6 @@ def test_a_dim_that_contradicts_the_info_is_refused(tmp_path):
         read_vectors(tmp_path)
 
 
-def test_as_many_ids_as_rows_are_needed(tmp_path):
+def test_the_number_of_ids_must_equal_the_number_of_rows(tmp_path):
     with pytest.raises(DataError, match="one row per video"):
         write_vectors_part(tmp_path, 0, ids(2), np.ones((3, 4)))

@@ -58,7 +58,7 @@ def test_clips_go_into_several_shards_and_a_second_run_adds_only_what_is_missing
     assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
 
 
-def test_tokens_of_a_replaced_file_take_the_place_of_the_old_ones(tmp_path: Path) -> None:
+def test_tokens_of_a_replaced_file_replace_the_old_ones(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     fill(store, range(3))
     replaced = FileState("5000:2:1", "another file of the same size")

@@ -39,7 +39,7 @@ def test_a_settled_file_is_read_once_and_again_when_it_was_replaced(
     assert file_content(path) != first
 
 
-def test_a_file_that_was_just_written_is_not_remembered(tmp_path: Path) -> None:
+def test_the_hash_of_a_file_that_was_just_written_is_not_stored(tmp_path: Path) -> None:
     path = tmp_path / "fresh"
     path.write_bytes(b"one")
     look, first = path.stat(), file_content(path)

@@ -18,7 +18,7 @@ def test_key_order_and_container_type_do_not_matter_but_values_do() -> None:
     assert fingerprint(Settings()) == fingerprint({"rate": 0.1, "names": ["a"]})
 
 
-def test_what_has_no_canonical_form_is_refused() -> None:
+def test_values_without_a_canonical_form_are_refused() -> None:
     with pytest.raises(TypeError, match="set"):
         fingerprint({"a": {1, 2}})
     with pytest.raises(ValueError, match="JSON"):
@@ -26,12 +26,12 @@ def test_what_has_no_canonical_form_is_refused() -> None:
 
 
 def test_the_values_never_change_between_versions() -> None:
-    # Folder names and data orders of finished studies hang on these.
+    # The folder names and data orders of finished studies depend on these values.
     assert fingerprint({"scale": 50_000, "seed": 0}) == "a46be8740c51e9c2"
     assert text_seed("order", 3) == 3228877197166084302
 
 
-def test_seeds_depend_on_where_the_parts_end() -> None:
+def test_seeds_depend_on_the_boundaries_of_the_parts() -> None:
     assert text_seed("a", "bc") != text_seed("ab", "c")
 
 

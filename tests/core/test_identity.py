@@ -71,7 +71,7 @@ def test_differences_name_the_keys() -> None:
     assert differences(before, before) == []
 
 
-def test_a_record_gives_the_identity_back() -> None:
+def test_the_identity_is_read_from_a_record() -> None:
     work = identity("test", settings=Settings(), inputs={"parent": identity("test", settings={}, version=1)}, version=3)
     record = made_by(work)
     assert recorded(record) == work == from_plain(work.plain())

@@ -21,7 +21,7 @@ def test_a_bar_shows_rate_time_left_and_failures() -> None:
         assert bar.line() == "render: 20/100 videos, 2.0/s, 0:40 left, 2 failed"
 
 
-def test_work_of_an_earlier_run_counts_but_not_into_the_rate() -> None:
+def test_work_of_an_earlier_run_counts_as_done_but_not_in_the_rate() -> None:
     with patch("sg.core.progress.time", Clock()) as clock:
         bar = Progress("render", total=100, unit="videos", done_before=50)
         clock.now = 10.0
@@ -29,7 +29,7 @@ def test_work_of_an_earlier_run_counts_but_not_into_the_rate() -> None:
         assert bar.line() == "render: 60/100 videos, 1.0/s, 0:40 left, loss 1.5"
 
 
-def test_a_log_file_gets_a_line_now_and_then_and_short_work_is_silent() -> None:
+def test_a_log_file_gets_a_line_at_intervals_and_short_work_writes_nothing() -> None:
     stream = io.StringIO()
     with patch("sg.core.progress.time", Clock()) as clock:
         with Progress("render", total=60, unit="videos", stream=stream) as bar:

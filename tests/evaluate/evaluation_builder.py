@@ -18,12 +18,12 @@ from sg.models.chat_univi.text.conversation import DialogEncoder
 TOKENIZER = Path(__file__).parents[1] / "goldens" / "chat_univi" / "text" / "tokenizer" / "tokenizer.model"
 WIDTH = 16
 DURATIONS = {"short": (8, 14), "medium": (16, 28), "long": (32, 56)}
-"""Frames and visual tokens of the videos of each duration."""
+"""{duration: (number of frames, number of visual tokens)}"""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """What a visual-token store gives for a video."""
+    """The visual tokens of a video, as in a store."""
 
     tokens: torch.Tensor
     frame_indices: list[int]
@@ -63,7 +63,7 @@ def srt(seconds: int) -> str:
 
 
 def benchmark_folder(folder: Path, videos: int = 6) -> Path:
-    """`videos` videos with three questions each, of every duration in turn; files are empty, some lack subtitles."""
+    """`videos` videos with three questions each; durations alternate, files are empty, some have no subtitles."""
     (folder / "videos").mkdir(parents=True)
     (folder / "subtitle").mkdir()
     rows = []
@@ -94,7 +94,7 @@ def visual_tokens(benchmark: Benchmark, seed: int = 1) -> dict[str, Clip]:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that `evaluate` takes."""
+    """The arguments of `evaluate`."""
 
     model: ChatUniViForConditionalGeneration
     encoder: DialogEncoder

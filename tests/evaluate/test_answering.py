@@ -41,7 +41,7 @@ def with_answering(config: BenchmarkConfig, **changes: Any) -> BenchmarkConfig:
 
 
 def naive_response(made: World, row: Prediction) -> str:
-    """The answer to one question by the model's own `generate`, prompt and tokens put together anew."""
+    """The answer to one question from the model's `generate`, with a separately built prompt."""
     video = next(video for video in made.benchmark.videos if video.video_id == row.video_id)
     question = next(question for question in video.questions if question.question_id == row.question_id)
     lines = None
@@ -74,12 +74,12 @@ def test_answers_do_not_depend_on_the_batch_size(batch_size: int, tmp_path: Path
     others = {row.key: row for row in ask_all(made, tmp_path / "b.jsonl", config)}
     assert rows.keys() == others.keys()
     assert all(rows[key].response == others[key].response for key in rows)
-    # Float32 sums in another order: logits of size 10 moved by up to 2e-5 when measured.
+    # Float32 sums in another order changed logits of size 10 by at most 2e-5 when measured.
     for key, row in rows.items():
         assert row.letter_logits == pytest.approx(others[key].letter_logits, abs=1e-3)
 
 
-def test_a_row_says_what_the_model_was_shown(tmp_path: Path) -> None:
+def test_a_row_records_what_the_model_saw(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark")
     rows = {row.key: row for row in ask_all(made, tmp_path / "predictions.jsonl")}
     row = rows["001-2", WITH_SUBTITLES]
@@ -97,7 +97,7 @@ def test_a_row_says_what_the_model_was_shown(tmp_path: Path) -> None:
     assert (without.domain, without.task_type, without.made_by) == ("Knowledge", "OCR Problems", "m1")
 
 
-def test_a_video_without_subtitle_file_is_asked_without_and_counted(tmp_path: Path) -> None:
+def test_a_video_without_a_subtitle_file_is_asked_without_subtitles_and_counted(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark")
     made.benchmark.videos[0].subtitle_path.write_bytes(b"\xff\xfe broken")
     rows = {row.key: row for row in ask_all(made, tmp_path / "predictions.jsonl")}
@@ -113,7 +113,7 @@ def test_the_transcript_can_be_shown_instead_of_the_lines_at_frames(tmp_path: Pa
     assert {row.video_id: row.subtitle_lines for row in rows} == {"000": 3, "001": 5, "002": 11}
 
 
-def test_subtitles_are_cut_before_the_question_is(tmp_path: Path) -> None:
+def test_subtitles_are_cut_but_the_question_is_not(tmp_path: Path) -> None:
     whole = world(tmp_path / "a", videos=3, settings=[WITH_SUBTITLES], probes=[])
     lengths = {row.question_id: row.num_prompt_tokens for row in ask_all(whole, tmp_path / "a.jsonl")}
     limit = lengths["002-1"] + whole.config.answering.max_new_tokens
@@ -163,7 +163,7 @@ def test_a_video_alone_in_its_bucket_cannot_be_swapped(tmp_path: Path) -> None:
     }
 
 
-def test_swapped_videos_are_others_of_the_same_duration(tmp_path: Path) -> None:
+def test_a_swapped_video_is_another_one_of_the_same_duration(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=30)
     partners = swap_partners(made.benchmark.videos, made.tokens, seed=0)
     duration = {video.media_id: video.duration for video in made.benchmark.videos}
@@ -173,7 +173,7 @@ def test_swapped_videos_are_others_of_the_same_duration(tmp_path: Path) -> None:
     assert partners != swap_partners(made.benchmark.videos, made.tokens, seed=1)
 
 
-def test_a_first_token_that_is_a_letter_can_be_taken_at_once(tmp_path: Path) -> None:
+def test_a_first_token_that_is_a_letter_can_end_the_answer(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=3, settings=[WITHOUT_SUBTITLES], probes=[])
     letters = letter_ids(made.encoder)
     assert all(letters[letter] for letter in "ABCD")
@@ -188,7 +188,7 @@ def test_a_first_token_that_is_a_letter_can_be_taken_at_once(tmp_path: Path) -> 
     assert all(short[key].response == full[key].response for key in short.keys() - set(stopped))
 
 
-def test_an_interrupted_evaluation_ends_with_the_file_of_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_resumed_evaluation_writes_the_file_of_an_uninterrupted_one(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", batch_size=12)
     undisturbed, path = tmp_path / "undisturbed.jsonl", tmp_path / "predictions.jsonl"
     ask_all(made, undisturbed)
@@ -199,7 +199,7 @@ def test_an_interrupted_evaluation_ends_with_the_file_of_an_undisturbed_one(tmp_
         assert path.read_bytes() == whole
 
 
-def test_a_killed_evaluation_ends_with_the_file_of_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_killed_and_resumed_evaluation_writes_the_file_of_an_uninterrupted_one(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", batch_size=12)
     undisturbed, path = tmp_path / "undisturbed.jsonl", tmp_path / "predictions.jsonl"
     ask_all(made, undisturbed)
@@ -239,7 +239,7 @@ def test_a_finished_evaluation_runs_no_model(tmp_path: Path, monkeypatch: pytest
     assert ask_all(made, path) == rows
 
 
-def test_probes_added_later_leave_the_answers_as_they_are(tmp_path: Path) -> None:
+def test_probes_that_are_added_later_do_not_change_the_other_answers(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", probes=[])
     path = tmp_path / "predictions.jsonl"
     before = ask_all(made, path)
@@ -267,7 +267,7 @@ def test_every_setting_of_a_benchmark_counts_for_the_answers_unless_its_field_is
             assert same == (field.name in marked), field.name
 
 
-def test_another_model_video_or_subtitle_file_is_another_identity_of_answers(tmp_path: Path) -> None:
+def test_answers_have_another_identity_for_another_model_video_or_subtitle_file(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=4)
     before = answers_identity(made.benchmark, made.config, "model 1")
     assert answers_identity(made.benchmark, made.config, "model 2") != before
@@ -305,7 +305,7 @@ def test_one_call_gives_scores_and_official_files(tmp_path: Path, caplog: pytest
     assert "9 missing_video" in caplog.text
 
 
-def test_tokens_may_come_from_a_store_on_disk(tmp_path: Path) -> None:
+def test_tokens_are_read_from_a_store_on_disk(tmp_path: Path) -> None:
     from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
 
     made = world(tmp_path / "benchmark")

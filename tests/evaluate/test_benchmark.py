@@ -83,7 +83,7 @@ def test_the_content_hash_names_the_questions_not_the_folder(tmp_path: Path) -> 
         ([{"video_id": "001", "question": "?"}], "has no column 'duration'"),
     ],
 )
-def test_a_table_that_cannot_be_right_is_refused_in_one_sentence(
+def test_an_inconsistent_table_is_refused_in_one_sentence(
     rows: list[dict[str, Any]], message: str, tmp_path: Path
 ) -> None:
     folder = benchmark_folder(tmp_path, rows)
@@ -92,7 +92,7 @@ def test_a_table_that_cannot_be_right_is_refused_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test-00000-of-00001.parquet").write_text("no")
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         read_benchmark(config(tmp_path))

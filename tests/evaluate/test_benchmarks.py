@@ -70,7 +70,7 @@ def test_another_file_under_the_same_name_has_other_visual_tokens(tmp_path: Path
         (item(duration=-1), "has -1 as 'duration'"),
     ],
 )
-def test_a_line_that_is_no_question_is_refused_in_one_sentence(line: Any, message: str, tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_question_is_refused_in_one_sentence(line: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         read_benchmark(custom(tmp_path, line))
 
@@ -90,7 +90,7 @@ def mlvu(folder: Path, **changes: Any) -> BenchmarkConfig:
     return MlvuConfig("mlvu", str(folder))
 
 
-def test_mlvu_s_choice_tasks_are_read_and_its_open_ones_left_out(tmp_path: Path) -> None:
+def test_the_choice_tasks_of_mlvu_are_read_and_its_open_ones_are_not(tmp_path: Path) -> None:
     made, file = mlvu(tmp_path), touch(tmp_path / "video" / "1_plotQA" / "m_1.mp4")
     (video,) = read_benchmark(made).videos
     assert (video.duration, video.domain, video.path) == ("long", "plotQA", file)
@@ -98,7 +98,7 @@ def test_mlvu_s_choice_tasks_are_read_and_its_open_ones_left_out(tmp_path: Path)
     assert (video.questions[0].options, video.questions[0].answer) == (("A. he", "B. she"), "B")
 
 
-def test_an_answer_that_is_no_candidate_is_refused(tmp_path: Path) -> None:
+def test_an_answer_that_is_not_a_candidate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has the answer 'it', expected one of its candidates"):
         read_benchmark(mlvu(tmp_path, answer="it"))
 
@@ -161,7 +161,7 @@ def hub_folder(folder: Path, videos: int = 3) -> Path:
     return folder
 
 
-def test_videos_and_subtitles_are_unpacked_once_from_the_hub_s_archives(
+def test_videos_and_subtitles_are_unpacked_once_from_the_archives_of_the_hub(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = hub_folder(tmp_path)
@@ -177,7 +177,7 @@ def test_videos_and_subtitles_are_unpacked_once_from_the_hub_s_archives(
     assert "unpacking" not in caplog.text
 
 
-def test_unpacking_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+def test_killed_unpacking_is_resumed(tmp_path: Path) -> None:
     folder = hub_folder(tmp_path)
     (folder / "data").mkdir()
     (folder / "data" / ".yt_000.mp4.123.tmp.mp4").write_bytes(b"half")
@@ -186,7 +186,7 @@ def test_unpacking_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     assert sorted(path.name for path in (folder / "data").iterdir()) == [".unpack.lock", "yt_000.mp4", "yt_001.MP4"]
 
 
-def test_a_damaged_entry_of_an_archive_is_the_reason_of_its_video(tmp_path: Path) -> None:
+def test_a_damaged_entry_of_an_archive_becomes_the_reason_of_its_video(tmp_path: Path) -> None:
     folder = hub_folder(tmp_path)
     path = folder / "videos_chunked_02.zip"
     path.write_bytes(path.read_bytes().replace(b"file 1", b"file X"))
@@ -195,9 +195,7 @@ def test_a_damaged_entry_of_an_archive_is_the_reason_of_its_video(tmp_path: Path
     assert (videos[1].path, "damaged" in videos[1].problem) == (None, True)
 
 
-def test_an_archive_cut_short_and_a_full_disk_are_told_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_truncated_archive_and_a_full_disk_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = hub_folder(tmp_path)
     monkeypatch.setattr("sg.evaluate.archives.RESERVE_BYTES", 10**18)
     with pytest.raises(DataError, match="GB free: make room"):
@@ -208,7 +206,7 @@ def test_an_archive_cut_short_and_a_full_disk_are_told_in_a_sentence(
         read_benchmark(config(folder))
 
 
-def test_the_revision_is_what_the_hub_s_download_recorded(tmp_path: Path) -> None:
+def test_the_revision_is_the_commit_that_the_download_recorded(tmp_path: Path) -> None:
     cached = tmp_path / "datasets--lmms-lab--Video-MME" / "snapshots" / "abc123"
     cached.mkdir(parents=True)
     benchmark_folder(cached, [table_row("001", 1)])

@@ -20,7 +20,7 @@ from tests.evaluate.evaluation_builder import World, world
 from tests.evaluate.test_answering import ask_all, with_answering
 
 
-def test_without_a_video_the_text_alone_is_asked(tmp_path: Path) -> None:
+def test_without_a_video_only_the_text_is_asked(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=4, settings=[], probes=[NO_VIDEO])
     rows = ask_all(made, tmp_path / "a.jsonl")
     for row in rows:
@@ -45,7 +45,7 @@ def test_shuffled_options_are_the_same_texts_in_another_order(count: int) -> Non
     assert shuffled(question, seed=0) == (other, order)
 
 
-def test_shuffled_options_are_answered_by_the_options_own_letters(tmp_path: Path) -> None:
+def test_answers_to_shuffled_options_use_the_letters_of_the_benchmark(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=3, settings=[WITHOUT_SUBTITLES], probes=[SHUFFLED_OPTIONS])
     with torch.no_grad():  # lets the model say A to everything
         made.model.lm_head.weight.zero_()
@@ -64,7 +64,7 @@ def test_shuffled_options_are_answered_by_the_options_own_letters(tmp_path: Path
 
 
 def _saying(made: World, token: int) -> object:
-    """The model with a head that prefers one token, whatever it sees."""
+    """The model with a head that always prefers one token."""
     with torch.no_grad():
         head = torch.nn.Linear(64, 700)
         head.weight.zero_()
@@ -109,7 +109,7 @@ def test_sampling_draws_the_same_for_every_batch_size_and_other_answers_for_anot
     assert answers[0] != answers[2]
 
 
-def test_sampled_answers_end_where_the_model_has_no_position_left(tmp_path: Path) -> None:
+def test_sampled_answers_end_at_the_last_position_of_the_model(tmp_path: Path) -> None:
     made = world(
         tmp_path / "b", videos=1, max_positions=300, settings=[WITHOUT_SUBTITLES], probes=[], sampling="reference"
     )
@@ -132,7 +132,7 @@ def test_first_letters_can_be_checked_against_answers_in_full(tmp_path: Path, ca
     assert (logit.answered, logit.correct) == (9, sum(row.answer == "B" for row in rows))
 
 
-def test_a_broken_subtitle_file_is_said_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_subtitle_file_is_reported_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = world(tmp_path / "benchmark", videos=4, settings=[WITH_SUBTITLES], probes=[])
     broken = made.benchmark.videos[0].subtitle_path
     assert broken is not None

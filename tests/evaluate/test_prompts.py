@@ -57,7 +57,7 @@ def test_a_wrong_setting_is_named_with_its_key_and_the_choices(make: object, mes
         make()  # type: ignore[operator]
 
 
-def test_the_demo_benchmark_asks_as_the_demo_model_was_taught() -> None:
+def test_the_demo_benchmark_uses_the_wording_of_the_demo_training() -> None:
     settings = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "benchmark" / "demo.yaml"))
     config = PromptConfig(**settings["prompt"])
     question = language.Question("attribute", "Q sea star colour ?", ("red", "blue", "green", "black"), "B")

@@ -28,7 +28,7 @@ def result_file(scenario: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("scenario", EXPECTED)
-def test_the_table_is_text_for_text_what_the_official_script_prints(scenario: str, tmp_path: Path) -> None:
+def test_the_table_equals_the_output_of_the_official_script(scenario: str, tmp_path: Path) -> None:
     rows = read_submission(result_file(scenario, tmp_path))
     assert official_table(rows, DURATIONS) == EXPECTED[scenario]["stdout"]
 
@@ -46,12 +46,12 @@ def test_counts_of_every_bucket_and_category_equal_the_official_ones(scenario: s
 
 
 @pytest.mark.parametrize("argument", ["short", "medium,long", "long,short"])
-def test_a_choice_of_durations_prints_what_the_official_script_prints(argument: str, tmp_path: Path) -> None:
+def test_the_table_of_some_durations_equals_the_output_of_the_official_script(argument: str, tmp_path: Path) -> None:
     rows = read_submission(result_file("letters", tmp_path))
     assert official_table(rows, argument.split(","), breakdowns=False) == QUIRKS[argument]["stdout"]
 
 
-def test_silence_on_hard_questions_raises_the_official_score_but_not_the_strict_one(tmp_path: Path) -> None:
+def test_unanswered_hard_questions_raise_the_official_score_but_not_the_strict_one(tmp_path: Path) -> None:
     overall = score_setting(read_submission(result_file("silent_long_only", tmp_path))).buckets["overall"].overall
     assert f"{overall.accuracy:.1f}" == "42.8"
     assert f"{overall.strict_accuracy:.1f}" == "29.9"
@@ -79,12 +79,12 @@ def test_each_setting_is_scored_on_its_own() -> None:
     }
 
 
-def test_a_bucket_that_nobody_asked_about_is_refused() -> None:
+def test_a_bucket_without_rows_is_refused() -> None:
     with pytest.raises(DataError, match="no questions of duration 'long'"):
         score([row("1", "A")], ["long"])
 
 
-def test_nothing_to_score_is_refused() -> None:
+def test_an_empty_list_of_predictions_is_refused() -> None:
     with pytest.raises(DataError, match="no predictions to score"):
         score([])
 

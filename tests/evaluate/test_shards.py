@@ -18,7 +18,7 @@ def run_shard(made: World, path: Path, index: int, count: int) -> Path:
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
-def test_the_merged_file_of_the_shards_is_the_file_of_a_single_process(count: int, tmp_path: Path) -> None:
+def test_the_merged_file_of_shards_equals_that_of_a_single_process(count: int, tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=7, batch_size=24)
     alone, path = tmp_path / "alone" / "predictions.jsonl", tmp_path / "parts" / "predictions.jsonl"
     run_shard(made, alone, 0, 1)
@@ -30,7 +30,7 @@ def test_the_merged_file_of_the_shards_is_the_file_of_a_single_process(count: in
     assert path.read_bytes() == alone.read_bytes()
 
 
-def test_a_shard_that_was_cut_off_is_finished_by_the_same_call(tmp_path: Path) -> None:
+def test_the_same_call_resumes_an_interrupted_shard(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", batch_size=12)
     path = tmp_path / "predictions.jsonl"
     file = run_shard(made, path, 1, 2)
@@ -40,7 +40,7 @@ def test_a_shard_that_was_cut_off_is_finished_by_the_same_call(tmp_path: Path) -
     assert file.read_bytes() == whole
 
 
-def test_a_merge_says_which_shard_is_missing(tmp_path: Path) -> None:
+def test_a_merge_names_the_missing_shard(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=3)
     path = tmp_path / "predictions.jsonl"
     with pytest.raises(MissingInputError, match="no answers of shards"):
@@ -75,7 +75,7 @@ def test_a_shard_that_does_not_exist_is_refused() -> None:
         EvaluationShard(2, 2)
 
 
-def test_rows_say_in_which_batch_they_were_asked(tmp_path: Path) -> None:
+def test_rows_record_their_batch(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", batch_size=24)
     rows = ask_all(made, tmp_path / "predictions.jsonl")
     assert [row.batch for row in rows] == sorted(row.batch for row in rows)

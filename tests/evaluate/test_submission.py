@@ -66,14 +66,14 @@ def test_a_file_of_the_old_layout_is_read_too(tmp_path: Path) -> None:
     assert read_submission(path) == read_submission(save(official(), tmp_path))
 
 
-def test_a_file_that_is_no_json_says_what_its_template_gets_wrong(tmp_path: Path) -> None:
+def test_a_file_that_is_not_json_names_the_error_of_its_template(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_text('[{"video_id": "001",}]')
     with pytest.raises(DataError, match="commas before a closing bracket"):
         read_submission(path)
 
 
-def test_an_answer_sheet_with_five_options_is_read_with_five_letters(tmp_path: Path) -> None:
+def test_a_result_file_with_five_options_is_read_with_five_letters(tmp_path: Path) -> None:
     five = official(options=["A. 1", "B. 2", "C. 3", "D. 4", "E. 5"], answer="E", response="E")
     (row,) = read_submission(save(five, tmp_path))
     assert (row.letter, row.answer, row.num_options, row.is_correct) == ("E", "E", 5, True)
@@ -90,7 +90,7 @@ def test_an_answer_sheet_with_five_options_is_read_with_five_letters(tmp_path: P
         ([{"video_id": "001"}], "has None as 'duration'"),
     ],
 )
-def test_a_file_of_another_shape_is_refused_in_one_sentence(data: Any, message: str, tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_refused_in_one_sentence(data: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message) as caught:
         read_submission(save(data, tmp_path))
     assert "\n" not in str(caught.value)

@@ -18,14 +18,14 @@ def cut(case: dict[str, Any], frame_indices: list[int], folder: Path) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
-def test_golden_files_are_cut_as_the_official_slicer_cuts_them(case: dict[str, Any], tmp_path: Path) -> None:
+def test_golden_files_have_the_lines_of_the_official_slicer(case: dict[str, Any], tmp_path: Path) -> None:
     for expected in case["by_frames"].values():
         official = expected["official_slicer"]
         assert cut(case, official["frame_indices"], tmp_path) == official["text"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
-def test_golden_files_are_cut_at_the_frames_of_chat_univi(case: dict[str, Any], tmp_path: Path) -> None:
+def test_golden_files_have_the_official_lines_at_the_frames_of_chat_univi(case: dict[str, Any], tmp_path: Path) -> None:
     expected = case["chatunivi_64_at_1fps"]
     assert cut(case, expected["frame_indices"], tmp_path) == expected["text_by_official_matching"]
 
@@ -44,12 +44,12 @@ def test_the_transcript_has_every_cue_once_on_one_line() -> None:
     assert transcript_lines(cues) == ["two lines"]
 
 
-def test_style_tags_become_codes_and_other_tags_vanish() -> None:
+def test_style_tags_become_codes_and_other_tags_are_removed() -> None:
     cues = parse_srt("1\n00:00:01,000 --> 00:00:02,000\n<i>a</i> <font color='x'>b</font> {\\an8} &amp; 1 < 2\n")
     assert cues[0].text == "{\\i1}a{\\i0} b {\\an8} &amp; 1 < 2"
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "broken.srt"
     path.write_bytes(b"\x00\xff\xfe\x80")
     with pytest.raises(DataError, match="not a UTF-8 subtitle file"):

@@ -1,4 +1,4 @@
-"""Reading the golden data: inputs by recipe, cases, and the golden models."""
+"""Reads the golden data: inputs, cases, and the golden models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tensors(name: str) -> dict[str, Tensor]:
 
 
 def recipe_input(case: dict[str, Any]) -> Tensor:
-    """The input of a dpc_knn case, drawn as the goldens' README says and checked against its hash."""
+    """The input of a dpc_knn case, drawn by the rule in the README of the goldens and checked against its hash."""
     recipe = case["recipe"]
     r = np.random.RandomState(recipe["seed"])
     rows, num_tokens, channels = recipe["B"], recipe["N"], recipe["C"]
@@ -63,12 +63,12 @@ def build_model(model: str) -> ChatUniViForConditionalGeneration:
 
 @cache
 def shared_model(model: str) -> ChatUniViForConditionalGeneration:
-    """One instance for all tests that do not change its weights."""
+    """One instance, for the tests that do not change its weights."""
     return build_model(model)
 
 
 def clip_counts(input_ids: Tensor) -> list[int]:
-    """Frames of every run of placeholders, counted the slow way."""
+    """Frames of each run of placeholders, counted by a loop."""
     counts = []
     for row in input_ids.tolist():
         previous = None

@@ -63,7 +63,7 @@ def test_the_projector_depends_on_the_seed_only(tmp_path: Path) -> None:
     assert not torch.equal(first, build_model(config, seed=4).mm_projector.weight)
 
 
-def test_a_trained_model_comes_back_as_a_checkpoint(tmp_path: Path) -> None:
+def test_a_saved_model_is_loaded_as_a_checkpoint(tmp_path: Path) -> None:
     config = parts(tmp_path)
     model = build_model(config)
     model.save_pretrained(tmp_path / "stage")
@@ -91,13 +91,13 @@ def test_siglip_towers_get_their_own_pixel_scale() -> None:
     assert torch.equal(white, torch.ones(1, 3, 8, 8))
 
 
-def test_a_checkpoint_of_other_merging_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_with_other_merging_is_refused(tmp_path: Path) -> None:
     build_model(parts(tmp_path)).save_pretrained(tmp_path / "stage")
     with pytest.raises(ModelError, match=r"model.spatial_clusters=\[64, 32, 16\], but .* was made with \[8, 4, 2\]"):
         build_model(ModelConfig(name="again", checkpoint=str(tmp_path / "stage")))
 
 
-def test_the_identity_of_a_model_follows_the_content_of_its_files_wherever_they_lie(tmp_path: Path) -> None:
+def test_the_identity_of_a_model_depends_on_the_content_of_its_files_not_on_their_place(tmp_path: Path) -> None:
     config = parts(tmp_path / "a")
     before, tokens = base_model_identity(config), visual_token_identity(config)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -137,7 +137,7 @@ def test_a_stage_checkpoint_is_named_by_its_weights_not_by_its_record(tmp_path: 
     assert checkpoint_identity(fewer, config.language_model or "") != before
 
 
-def test_parts_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_parts_are_named(tmp_path: Path) -> None:
     config = parts(tmp_path)
     shutil.rmtree(tmp_path / "tower")
     with pytest.raises(MissingInputError, match=r"model\.vision_tower="):

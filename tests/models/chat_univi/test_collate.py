@@ -40,7 +40,7 @@ def test_a_batch_equals_the_reference(name: str) -> None:
     assert len(batch["frame_counts"]) == sum(has_clip) + info["samples"].count("video_missing_file")
 
 
-def test_a_cut_inside_or_before_a_run_takes_the_right_frames() -> None:
+def test_a_cut_inside_or_before_a_run_keeps_the_right_frames() -> None:
     cut_inside = Sample(EncodedDialog([1, 5, -200, -200, -200, -200, 6], [-100] * 7), [numbered_frames(0, 4)])
     cut_away = Sample(EncodedDialog([1, 5, 5, 5, 5, -200, 6], [-100] * 7), [numbered_frames(1, 1)])
     whole = Sample(EncodedDialog([1, -200, 6], [-100, -100, 6]), [numbered_frames(2, 1)])
@@ -49,7 +49,7 @@ def test_a_cut_inside_or_before_a_run_takes_the_right_frames() -> None:
     assert batch["frame_counts"] == [2, 1]
 
 
-def test_ready_visual_tokens_are_collated_with_their_counts() -> None:
+def test_visual_tokens_are_collated_with_their_counts() -> None:
     dialog = EncodedDialog([1, -200, -200, -200, 6], [-100] * 4 + [6])
     batch = collate([Sample(dialog, [torch.ones(14, 8)], True), Sample(EncodedDialog([1, 6], [-100, 6]), (), True)])
     assert batch["visual_tokens"].shape == (14, 8) and batch["visual_counts"] == [14]

@@ -1,4 +1,4 @@
-"""Every clustering call that the reference made inside its models, index by index."""
+"""All clustering calls of the reference inside its models, compared index by index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CASES = [(model, name) for model in ("model_a", "model_b") for name, case in cas
 
 
 def check(tokens: Tensor, call: dict[str, Any], golden: dict[str, Tensor], noise: Tensor | None = None) -> Tensor:
-    """Compare one clustering of `tokens` [B, N, C] with the golden call; the merged tokens."""
+    """Compare one clustering of `tokens` [B, N, C] with the golden call; returns the merged tokens."""
     name = call["call"]
     assert list(tokens.shape) == call["shape"], name
     assignment, centres = dpc_knn(tokens, call["clusters"], call["k"], noise)

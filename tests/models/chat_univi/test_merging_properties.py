@@ -77,11 +77,11 @@ def scenes(frames: int, seed: int) -> Floats:
     return (2 * what + r.standard_normal((frames, 20, 16))).astype(np.float32).astype(np.float64)
 
 
-def test_clips_of_any_number_of_frames_have_the_tokens_of_the_plain_statement() -> None:
+def test_clips_of_any_length_have_the_tokens_of_the_plain_implementation() -> None:
     counts = [1, 2, 3, 16, 17, 5, 33, 65]
     clips = [scenes(count, seed) for seed, count in enumerate(counts)]
     features = torch.from_numpy(np.concatenate(clips)).float()
-    # Steps of the density that float32 tells apart: with the noise of a seed, two frames often tie for the top.
+    # Steps of the density that float32 can distinguish: with seeded noise, two frames often have the same top density.
     temporal = [np.random.RandomState(count).permutation(count) * 1e-4 for count in counts]
     noises = [ClipNoise(temporal=torch.from_numpy(term).float()) for term in temporal]
     merged = merge_clips(features, counts, SETTINGS, noises)
@@ -103,7 +103,7 @@ grids = st.integers(2, 30).flatmap(
 @settings(deadline=None)
 @given(grids, st.integers(0, 5))
 def test_centres_and_assignments_are_right_up_to_ties(grid: tuple[list[list[int]], int, int], seed: int) -> None:
-    """On a grid many tokens tie: then any choice among equals is right, and nothing else is."""
+    """On a grid many tokens have equal scores: any choice among these is right, and no other."""
     points, clusters, k = grid
     k = min(k, len(points))
     x = torch.tensor(points, dtype=torch.float32)[None]
@@ -123,7 +123,7 @@ def test_centres_and_assignments_are_right_up_to_ties(grid: tuple[list[list[int]
         torch.testing.assert_close(merged[cluster], members.sum(0) / (len(members) + 1e-6), atol=1e-6, rtol=1e-5)
 
 
-def test_identical_frames_give_finite_tokens_that_are_that_frame() -> None:
+def test_identical_frames_are_merged_to_that_frame() -> None:
     token = torch.randn(16, generator=torch.Generator().manual_seed(0))
     for frames in (1, 2, 3, 20, 64):
         features = token.expand(frames, 20, 16)

@@ -64,7 +64,7 @@ def loss_and_gradients(
 
 
 @pytest.mark.parametrize("text", ["llama", "qwen2", "qwen3"])
-def test_the_short_way_to_the_loss_gives_the_loss_and_gradients_of_the_long_one(text: str) -> None:
+def test_the_loss_without_logits_has_the_loss_and_gradients_of_that_with_logits(text: str) -> None:
     model = tiny(text).train()
     short, short_gradients = loss_and_gradients(model, **batch())
     long, long_gradients = loss_and_gradients(model, **batch(), return_logits=True)
@@ -83,7 +83,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory() -> None:
     assert all(torch.allclose(checkpointed[name], gradient, atol=1e-7) for name, gradient in gradients.items())
 
 
-def test_a_mask_with_a_hole_reaches_the_language_model() -> None:
+def test_a_mask_with_masked_positions_inside_a_row_is_passed_on() -> None:
     model, inputs = tiny(), batch()
     inputs["attention_mask"] = inputs["attention_mask"].clone()
     inputs["attention_mask"][1, 2] = False
@@ -179,7 +179,7 @@ def test_other_backbones_train_generate_and_round_trip(text: str, vision: str, t
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in again.state_dict().items())
 
 
-def test_only_the_chosen_parts_learn() -> None:
+def test_only_the_selected_parts_are_trained() -> None:
     model = tiny()
     model.set_trainable(connector=True, language_model=False)
     assert {name for name, p in model.named_parameters() if p.requires_grad} == {
@@ -203,7 +203,7 @@ def test_contradicting_inputs_are_clear_errors() -> None:
         model(input_ids=ids)
 
 
-def test_images_clips_and_long_prompts_of_a_batch_are_answered_as_if_alone() -> None:
+def test_batched_images_clips_and_long_prompts_get_the_answers_of_single_ones() -> None:
     model = tiny()
     counts, texts = [1, 2, 3, 20], [3, 400, 40, 7]
     rows = [

@@ -90,7 +90,7 @@ def test_greedy_generation_equals_the_reference(name: str) -> None:
     assert torch.equal(ids, golden["generated_ids"])
 
 
-def test_runs_apart_from_one_another_are_spliced_in_order() -> None:
+def test_separate_runs_are_spliced_in_order() -> None:
     golden, inputs = load("model_a", "separated_images")
     network = shared_model("model_a")
     with torch.no_grad():

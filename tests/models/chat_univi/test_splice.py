@@ -25,7 +25,7 @@ def slow_runs(row: list[int]) -> list[int]:
 
 
 def slow_splice(row: list[int], labels: list[int], clips: list[torch.Tensor]) -> tuple[list[list[float]], list[int]]:
-    """Token by token: embeddings (an id stands for itself) and labels."""
+    """Embeddings (each id is its own embedding) and labels, spliced token by token."""
     embeds, out, previous = [], [], None
     for token, label in zip(row, labels, strict=True):
         if token != -200:
@@ -41,7 +41,7 @@ def slow_splice(row: list[int], labels: list[int], clips: list[torch.Tensor]) ->
 
 @settings(max_examples=60, deadline=None)
 @given(ROWS, st.integers(0, 2**31))
-def test_splicing_equals_a_walk_through_every_row(rows: list[list[int]], seed: int) -> None:
+def test_splicing_equals_a_loop_over_all_rows(rows: list[list[int]], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     length = max(map(len, rows))
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])

@@ -1,4 +1,4 @@
-"""The golden files of InternVideo2, and tiny models to take apart."""
+"""The golden files of InternVideo2, and tiny models to modify."""
 
 from pathlib import Path
 
@@ -42,5 +42,5 @@ def load(name: str) -> dict[str, Tensor]:
 
 
 def close(ours: Tensor, golden: Tensor, atol: float = 3e-6) -> None:
-    """3e-6 tells the two GELUs apart (they differ by 3e-5); the goldens' own limit in float32."""
+    """3e-6 distinguishes the two GELUs, which differ by 3e-5; it is the limit of the goldens in float32."""
     torch.testing.assert_close(ours, golden, atol=atol, rtol=0)

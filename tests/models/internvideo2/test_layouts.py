@@ -1,4 +1,4 @@
-"""Weights load in every layout in which they are published; wrong files are refused and say what is wrong."""
+"""Weights are loaded from all published layouts; wrong files are refused with a reason."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ def deepspeed(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def tower_alone(state: State) -> State:
-    """Bare names, as in the distilled towers and Stage 1; the projection keeps its own."""
+    """Names without prefix, as in Stage 1 and the distilled towers; those of the projection do not change."""
     return {name.removeprefix("vision_encoder."): value for name, value in state.items()}
 
 
@@ -98,7 +98,7 @@ def test_the_1b_clip_model_is_the_stage_2_tower_with_another_pool_and_no_project
 
     model = load_internvideo2(goldens.STAGE2, tmp_path / "1B_clip.pth", choice)
 
-    assert caplog.records == []  # what CLIP does not need of a Stage-2 file is no surprise
+    assert caplog.records == []  # the weights of a Stage-2 file that CLIP does not use are not reported
     assert model.joint_dim == 32
     assert not model.vision_encoder.sizes.has_image_table  # pictures take the mean over time
     name = "vision_encoder.clip_projector.cross_attn.q.weight"
@@ -115,7 +115,7 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["pos_embed", "patch_embed.proj.weight"])
-def test_a_file_without_what_tells_its_size_names_it(name: str, tmp_path: Path) -> None:
+def test_a_missing_weight_that_determines_the_size_is_named(name: str, tmp_path: Path) -> None:
     state = goldens.load(goldens.STAGE2.name)
     del state[f"vision_encoder.{name}"]
     save_file(state, tmp_path / "w.safetensors")
@@ -143,22 +143,22 @@ def test_a_published_width_with_too_few_blocks_is_a_truncated_file(tmp_path: Pat
         load_internvideo2(tmp_path / "w.bin", None, TowerChoice("vision_align"))
 
 
-def test_the_projection_of_another_family_is_missed() -> None:
+def test_a_missing_projection_of_another_family_is_an_error() -> None:
     with pytest.raises(ModelError, match=r"vision_align\.0\.weight"):
         stage2_vectors(goldens.STAGE2, choice=replace(goldens.stage2_choice(), projection="vision_align"))
 
 
-def test_heads_and_frames_that_the_weights_do_not_tell_are_asked_for(tmp_path: Path) -> None:
+def test_heads_and_frames_that_the_weights_do_not_determine_are_required(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"embedder\.num_heads"):
         stage2_vectors(goldens.STAGE2, choice=TowerChoice("vision_proj"))
     clip = replace(goldens.clip_choice(), frames_hint=3)
     with pytest.raises(ModelError, match=r"129 entries .*embedder\.trained_frames"):
         load_internvideo2(goldens.CLIP_TOWER, goldens.CLIP_HEAD, clip)
-    told = load_internvideo2(goldens.CLIP_TOWER, goldens.CLIP_HEAD, replace(clip, trained_frames=8))
-    assert (told.vision_encoder.sizes.num_frames, told.vision_encoder.sizes.grid) == (8, 4)
+    given = load_internvideo2(goldens.CLIP_TOWER, goldens.CLIP_HEAD, replace(clip, trained_frames=8))
+    assert (given.vision_encoder.sizes.num_frames, given.vision_encoder.sizes.grid) == (8, 4)
 
 
-def test_weights_that_are_not_known_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_weights_are_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     state = goldens.load(goldens.STAGE2.name) | {"vision_encoder.blocks.0.attn.qkv.bias": torch.zeros(144)}
     save_file(state, tmp_path / "w.safetensors")
     stage2_vectors(tmp_path / "w.safetensors")
@@ -172,7 +172,7 @@ class Payload:
         return print, ("this code ran",)
 
 
-def test_files_that_are_no_weights_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_without_weights_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"module": {"x": Payload()}}, tmp_path / "code.pt")
     torch.save({"optimizer": {"step": 3}}, tmp_path / "optimizer.pt")
     (tmp_path / "page.pt").write_text("<html>Sign in</html>")

@@ -1,4 +1,4 @@
-"""Position tables begin and are resized as in the published code; the preprocessing is that of the goldens."""
+"""Initial values and resizing of position tables equal the published code; preprocessing equals the goldens."""
 
 import json
 
@@ -18,7 +18,7 @@ CASES = json.loads((goldens.FOLDER / "pos_interp.json").read_text())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["case"]))
-def test_resizing_a_table_gives_the_golden_one(case: dict[str, int]) -> None:
+def test_a_resized_table_equals_the_golden_one(case: dict[str, int]) -> None:
     tables = goldens.load("pos_interp.safetensors")
     before, after = tables[f"case{case['case']}.in"], tables[f"case{case['case']}.out"]
     ours = resize_table(before, case["frames_in"], case["frames_out"], case["grid_out"], case["grid_out"])
@@ -28,7 +28,7 @@ def test_resizing_a_table_gives_the_golden_one(case: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize(("width", "grid", "frames"), [(16, 2, 3), (32, 4, 8), (48, 4, 4)])
-def test_the_first_values_are_the_golden_ones(width: int, grid: int, frames: int) -> None:
+def test_the_initial_values_equal_the_golden_ones(width: int, grid: int, frames: int) -> None:
     golden = goldens.load("sincos.safetensors")[f"dim{width}_grid{grid}_t{frames}"]
     close(sine_cosine_table(width, frames, grid)[0], golden.reshape(-1, width), atol=1e-5)
 

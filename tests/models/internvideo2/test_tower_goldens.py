@@ -1,4 +1,4 @@
-"""Both towers give the numbers of the published code, layer by layer."""
+"""Both towers give the numbers of the published code in each layer."""
 
 import pytest
 import torch
@@ -86,7 +86,7 @@ def test_every_kind_of_output_is_of_unit_length(output: str, dim: int) -> None:
 
 
 @pytest.mark.parametrize(("frames", "height", "width"), [(8, 56, 56), (2, 84, 56), (6, 28, 70)])
-def test_films_of_other_frames_and_sizes_go_through(frames: int, height: int, width: int) -> None:
+def test_videos_with_other_numbers_of_frames_and_sizes_are_embedded(frames: int, height: int, width: int) -> None:
     vectors = goldens.stage2_model()(
         torch.randn(1, frames, 3, height, width, generator=torch.Generator().manual_seed(0))
     )

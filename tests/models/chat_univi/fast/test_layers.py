@@ -15,7 +15,7 @@ from tests.models.chat_univi.test_modeling import TEXT, batch, loss_and_gradient
 
 
 def pair(kind: str) -> tuple[Any, Any]:
-    """transformers' own language model and a fused one with the same weights."""
+    """The language model of transformers, and one with fused layers and the same weights."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(kind, **TEXT)
     plain = AutoModel.from_config(config)
@@ -61,7 +61,7 @@ def test_hidden_states_and_gradients_are_those_of_transformers(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
 @pytest.mark.parametrize("first", [0, 1, 5, 8])
-def test_the_last_layer_may_start_at_the_first_kept_position(kind: str, first: int) -> None:
+def test_the_last_layer_starts_at_the_first_kept_position(kind: str, first: int) -> None:
     plain, fused = pair(kind)
     enable_position_skipping(fused)
     keep = torch.zeros(2, 9, dtype=torch.bool)
@@ -78,7 +78,7 @@ def test_a_batch_that_keeps_nothing_has_no_hidden_states() -> None:
     assert hidden_at(fused, inputs(), torch.arange(9)[None], torch.zeros(2, 9, dtype=torch.bool)).shape == (0, 32)
 
 
-def test_half_precision_and_autocast_take_the_layers_own_code() -> None:
+def test_half_precision_and_autocast_use_the_original_code() -> None:
     plain, fused = pair("llama")
     embeds = inputs().detach()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -90,7 +90,7 @@ def test_half_precision_and_autocast_take_the_layers_own_code() -> None:
 
 
 @pytest.mark.parametrize("implementation", ["eager", "flex_attention"])
-def test_attention_that_needs_a_mask_never_looks_ahead(implementation: str) -> None:
+def test_attention_that_needs_a_mask_is_causal(implementation: str) -> None:
     model = tiny().train()
     wanted, gradients = loss_and_gradients(model, **batch())
     if implementation == "eager":
@@ -105,7 +105,7 @@ def test_attention_that_needs_a_mask_never_looks_ahead(implementation: str) -> N
     assert not is_causal_without_mask(model.model)
 
 
-def test_making_a_model_lean_twice_is_making_it_lean_once() -> None:
+def test_fusing_layers_twice_changes_nothing() -> None:
     _, fused = pair("llama")
     kinds = [type(module) for module in fused.modules()]
     fuse_layers(fused)
@@ -113,7 +113,7 @@ def test_making_a_model_lean_twice_is_making_it_lean_once() -> None:
 
 
 def plain_attention(joint: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor, scale: float) -> torch.Tensor:
-    """Causal attention in single steps, as transformers' eager Llama does it."""
+    """Causal attention as in transformers' eager Llama."""
     query, key, value = joint.permute(2, 0, 3, 1, 4)
     query, key = (x * cosine + torch.cat((-x.chunk(2, -1)[1], x.chunk(2, -1)[0]), -1) * sine for x in (query, key))
     scores = query @ key.transpose(-1, -2) * scale
@@ -128,7 +128,7 @@ def angles(length: int, channels: int, dtype: torch.dtype) -> tuple[torch.Tensor
 
 
 @pytest.mark.parametrize(("samples", "length", "heads"), [(1, 1, 1), (3, 9, 2), (2, 64, 3), (5, 65, 8), (3, 200, 16)])
-def test_attention_in_blocks_is_attention_in_single_steps(samples: int, length: int, heads: int) -> None:
+def test_attention_in_blocks_equals_eager_attention(samples: int, length: int, heads: int) -> None:
     joint = torch.randn(samples, length, 3, heads, 6, dtype=torch.float64, requires_grad=True)
     tables = angles(length, 6, torch.float64)
     outputs = [attend(joint, *tables, 0.3) for attend in (causal_attention, plain_attention)]
@@ -137,13 +137,13 @@ def test_attention_in_blocks_is_attention_in_single_steps(samples: int, length: 
     torch.testing.assert_close(*(torch.autograd.grad(output, joint, gradient)[0] for output in outputs))
 
 
-def test_the_gradient_of_attention_in_blocks_is_that_of_its_differences() -> None:
+def test_the_gradient_of_attention_in_blocks_equals_numerical_differences() -> None:
     joint = torch.randn(2, 5, 3, 2, 4, dtype=torch.float64, requires_grad=True)
     cosine, sine = angles(5, 4, torch.float64)
     assert torch.autograd.gradcheck(lambda x: causal_attention(x, cosine, sine, 0.5), joint)
 
 
-def test_rows_too_long_for_attention_in_blocks_are_attended_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_too_long_for_attention_in_blocks_use_the_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
     _, fused = pair("llama")
     in_blocks = fused(inputs_embeds=inputs()).last_hidden_state
     monkeypatch.setattr("sg.models.chat_univi.fast.layers.LONGEST_ROW", 8)

@@ -26,7 +26,7 @@ LAYOUTS = [(size, safetensors) for size in ("10MB", "300KB") for safetensors in 
 
 
 def published(folder: Path, weights: dict[str, torch.Tensor] | None = None, **config: Any) -> Path:
-    """A checkpoint folder as the authors publish it, made of the golden model."""
+    """A checkpoint folder in the published layout, with the golden model."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(read_json("model_a/config.json") | config))
     shutil.copy(GOLDENS / "model_a" / "vision_config.json", folder)
@@ -45,7 +45,7 @@ def all_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("shard_size", "safetensors"), LAYOUTS)
-def test_a_round_trip_gives_every_tensor_bit_for_bit(tmp_path: Path, shard_size: str, safetensors: bool) -> None:
+def test_a_round_trip_returns_all_tensors_bit_for_bit(tmp_path: Path, shard_size: str, safetensors: bool) -> None:
     model = load_reference_checkpoint(published(tmp_path / "published"))
     export_reference_checkpoint(model, tmp_path / "out", shard_size, safetensors, tower_name="openai_tiny")
     wanted, found = tensors("model_a/weights.safetensors"), all_weights(tmp_path / "out")
@@ -74,7 +74,7 @@ def test_our_own_layout_round_trips(tmp_path: Path) -> None:
     assert again.merging == model.merging and again.config.vision_select_layer == -2
 
 
-def test_the_type_of_the_file_is_kept_unless_another_is_asked_for(tmp_path: Path) -> None:
+def test_the_type_of_the_file_is_kept_unless_dtype_is_given(tmp_path: Path) -> None:
     half = {key: value.to(torch.bfloat16) for key, value in tensors("model_a/weights.safetensors").items()}
     folder = published(tmp_path / "half", half)
     kept, raised = load_reference_checkpoint(folder), load_reference_checkpoint(folder, dtype=torch.float32)
@@ -187,7 +187,7 @@ def test_a_config_that_contradicts_itself_or_the_weights_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_stage_checkpoint_that_lost_weights_is_never_completed_at_random(tmp_path: Path) -> None:
+def test_missing_weights_of_a_stage_checkpoint_are_not_initialised_at_random(tmp_path: Path) -> None:
     shared_model("model_a").save_pretrained(tmp_path)
     file = tmp_path / "model.safetensors"
     weights = load_file(file)

@@ -1,4 +1,4 @@
-"""Dialogs of newer language models: ids and labels are built together, whatever the tokenizer."""
+"""Dialogs in chat formats: ids and labels are built together with any tokenizer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MERGES = [("h", "e"), ("l", "l"), ("Ġ", "c"), ("a", "t"), ("Ġc", "at"), ("he",
 
 
 def tokenizer_folder(folder: Path, chat_format: str) -> Path:
-    """A byte-level BPE tokenizer of a few merges, as Qwen's and Llama 3's are but for their size."""
+    """A byte-level BPE tokenizer as in Qwen and Llama 3, but with few merges."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: at for at, token in enumerate([*alphabet, *("".join(pair) for pair in MERGES)])}
     tokenizer = Tokenizer(models.BPE(vocabulary, MERGES))
@@ -51,7 +51,7 @@ def chatml(tmp_path_factory: pytest.TempPathFactory) -> ChatDialogEncoder:
 
 
 def text(encoder: DialogEncoder, ids: list[int]) -> str:
-    """What the ids say, special tokens included, a frame as #."""
+    """The text of the ids with special tokens and # for each frame."""
     shown = ["#" if token == -200 else encoder._marked.decode([token], skip_special_tokens=False) for token in ids]  # type: ignore[attr-defined]
     return "".join(shown)
 
@@ -107,13 +107,13 @@ def test_every_prompt_is_the_beginning_of_its_training_dialog(
     assert supervised(chatml, encoded).endswith("<|im_end|>")
 
 
-def test_special_tokens_inside_a_message_stay_text(chatml: ChatDialogEncoder) -> None:
+def test_special_tokens_in_a_message_are_plain_text(chatml: ChatDialogEncoder) -> None:
     encoded = chatml.encode_dialog(dialog("hello", "cat<|im_end|>\n<|im_start|>user"))
     assert encoded.labels.count(chatml.eos_id) == 1
     assert encoded.labels[-2] == chatml.eos_id
 
 
-def test_unsound_dialogs_teach_nothing_and_say_why(chatml: ChatDialogEncoder) -> None:
+def test_invalid_dialogs_have_no_supervised_tokens_and_a_reason(chatml: ChatDialogEncoder) -> None:
     for messages, reason in ((("a", ""), "empty message"), (("a", "b", "c"), "turn of the human")):
         encoded = chatml.encode_dialog(dialog(*messages))
         assert reason in str(encoded.problem) and set(encoded.labels) == {-100}
@@ -136,7 +136,7 @@ def test_the_first_id_of_the_vocabulary_is_not_taken_for_padding(chatml: ChatDia
     assert llama["attention_mask"].tolist() == [[True, True, False, True]]
 
 
-def test_a_tokenizer_that_does_not_fit_is_told(tmp_path: Path) -> None:
+def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     folder = tokenizer_folder(tmp_path, "chatml")
     with pytest.raises(ModelError, match=r"has no token <\|eot_id\|>, which model.chat_format=llama_3 needs"):
         ChatDialogEncoder(folder, "llama_3")
@@ -152,7 +152,7 @@ def test_a_tokenizer_that_does_not_fit_is_told(tmp_path: Path) -> None:
         ChatDialogEncoder(tmp_path / "none", "chatml")
 
 
-def test_a_saved_tokenizer_encodes_as_the_one_it_was_saved_from(tmp_path: Path) -> None:
+def test_a_saved_tokenizer_encodes_like_its_original(tmp_path: Path) -> None:
     encoder = ChatDialogEncoder(tokenizer_folder(tmp_path / "from", "chatml"), "chatml")
     (tmp_path / "to").mkdir()
     encoder.save_tokenizer(tmp_path / "to")

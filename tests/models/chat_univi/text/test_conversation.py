@@ -57,7 +57,7 @@ def test_a_prompt_puts_the_frames_in_front_of_the_question() -> None:
     assert encoder.encode_prompt(question) == PROMPTS["v1_text"]["input_ids"]
 
 
-def test_an_empty_system_prompt_leaves_no_space_behind() -> None:
+def test_an_empty_system_prompt_adds_no_space() -> None:
     assert vicuna_v1("").text(["Hi", "Hello", "Bye", None]) == "USER: Hi ASSISTANT: Hello</s>USER: Bye ASSISTANT:"
 
 
@@ -68,7 +68,7 @@ def test_decoding_stops_at_the_end_and_drops_special_tokens() -> None:
     assert encoder.decode([2]) == ""
 
 
-def test_problems_say_what_is_wrong_with_an_unsound_dialog() -> None:
+def test_problem_explains_why_a_dialog_is_invalid() -> None:
     encoder = DialogEncoder(TOKENIZER)
     reasons = {name: encoder.encode_dialog(DIALOGS[name]["conversations"], 1).problem for name in DIALOGS}
     assert reasons["answer_contains_unk"] == "holds the literal <unk>"
