@@ -1,4 +1,4 @@
-"""Content of files and folders that users can replace: a hash over all bytes, computed once per file.
+"""Content of files that users can replace: a hash over all bytes, computed once per file.
 
 The user's cache folder stores the hash under the file's path, size, time and inode. So a 14 GB checkpoint is read once,
 and again only after it was replaced.
@@ -62,11 +62,6 @@ def file_content(path: Path) -> str:
     if time.time() - after.st_mtime > _SETTLED_S and [after.st_size, after.st_mtime_ns] == stamp[:2]:
         _keep(kept, content)
     return content
-
-
-def folder_content(folder: Path, pattern: str = "*") -> dict[str, str]:
-    """The content of each file in `folder` (not below) whose name matches `pattern`, by name, in a fixed order."""
-    return {path.name: file_content(path) for path in sorted(folder.glob(pattern)) if path.is_file()}
 
 
 def _cache_folder() -> Path:

@@ -59,10 +59,16 @@ def answers_identity(benchmark: Benchmark, config: BenchmarkConfig, model: Ident
 
 
 def _content(video: BenchmarkVideo) -> tuple[str | None, str | None]:
-    """Content of a video's file and of its subtitle file; None for one that is not there."""
-    paths = (video.path, video.subtitle_path)
-    first, second = (None if path is None else file_content(path) for path in paths)
-    return first, second
+    """Content of a video's file and of its subtitle file; None for a missing one."""
+    return _file_content(video.path), _file_content(video.subtitle_path)
+
+
+def _file_content(path: Path | None) -> str | None:
+    try:
+        return None if path is None else file_content(path)
+    except OSError:
+        # The rows of this video get a status and a reason; the evaluation continues.
+        return "unreadable"
 
 
 def letter_ids(encoder: PromptEncoder, count: int = 4) -> dict[str, list[int]]:

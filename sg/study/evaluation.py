@@ -180,8 +180,8 @@ def _merged(
 ) -> dict[str, dict[str, float]]:
     from sg.evaluate.shards import merge_shards
 
-    merge_shards(folder / PREDICTIONS_FILE)
-    return _published(config, benchmark, folder, settings)
+    rows = merge_shards(folder / PREDICTIONS_FILE)
+    return _published(config, benchmark, folder, {"made_by": rows[0].made_by, **settings})
 
 
 def _published(

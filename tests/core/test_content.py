@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sg.core import content
-from sg.core.content import file_content, folder_content
+from sg.core.content import file_content
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +46,3 @@ def test_the_hash_of_a_file_that_was_just_written_is_not_stored(tmp_path: Path) 
     path.write_bytes(b"two")
     os.utime(path, ns=(look.st_atime_ns, look.st_mtime_ns))
     assert file_content(path) != first
-
-
-def test_a_folder_is_the_content_of_its_files(tmp_path: Path) -> None:
-    settled(tmp_path / "b.bin", b"b"), settled(tmp_path / "a.bin", b"a"), settled(tmp_path / "note.txt", b"n")
-    assert list(folder_content(tmp_path, "*.bin")) == ["a.bin", "b.bin"]

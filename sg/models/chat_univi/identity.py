@@ -13,12 +13,13 @@ from sg.core.layout import located
 from sg.models.config import VISUAL_TOKENS_KEY, ModelConfig
 
 VISUAL_TOKENS_VERSION = 2
-"""Raise it when `vision.py`, `merging.py`, `abstractor.py` or `processor.py` compute other tokens from the same frames.
+"""Raise it when the same file gives other tokens: `vision.py`, `merging.py`, `abstractor.py`, `processor.py`,
+`sg.video`.
 
-It stands here, and not in those files, because they import torch and an identity has to be cheap.
+It is not in those files because they import torch, and making an identity must be fast.
 """
 BASE_MODEL_VERSION = 1
-"""Raise it when the same parts give another model or other ids: `build.py`, `modeling.py`, `splice.py`, `text/`."""
+"""Raise it when the same parts give another model or other ids: `build.py`, `modeling.py`, `splice.py`, `text`."""
 
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".json", ".model")
 

@@ -185,18 +185,13 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         logits_to_keep: int = 0,
         **kwargs: Any,
     ) -> ChatUniViOutput:
-        """Loss or logits of ids [B, L] with clips as `frames` or as `visual_tokens`.
+        """Loss or logits of ids [B, L] with clips as `frames` or as `visual_tokens`; ModelError if they contradict.
 
         Args:
-            labels: [B, L], -100 where not supervised. The head then runs at supervised positions only, and `logits` is
-                None unless `return_logits` is true.
-            frames: [F, 3, H, W] of all clips in reading order, row by row.
-            frame_counts: frames of each clip; default: the lengths of the runs of placeholders.
-            visual_tokens: [sum n, C] of all clips, instead of `frames`; `visual_counts`: tokens of each clip.
-            logits_to_keep: return the logits of this many last positions; 0 returns all.
-
-        Raises:
-            ModelError: arguments contradict each other, or clips and runs of placeholders do not match.
+            labels: [B, L], -100 where not supervised. With labels, `logits` is None unless `return_logits` is true.
+            frames: [F, 3, H, W] of all clips in reading order; `frame_counts`: default, the lengths of the runs.
+            visual_tokens: [sum n, C] of all clips, instead of `frames`; `visual_counts`: n of each clip.
+            logits_to_keep: number of last positions whose logits are returned; 0 is all.
         """
         if inputs_embeds is None and input_ids is None:
             raise ModelError("forward needs input_ids or inputs_embeds")

@@ -64,22 +64,19 @@ def splice_visual_tokens(
     Raises:
         ModelError: the numbers of runs, clips and visual tokens do not match.
     """
-    device = input_ids.device
-    starts = run_starts(input_ids)
+    device, starts = input_ids.device, run_starts(input_ids)
     is_text = input_ids != PLACEHOLDER_ID
     counts = torch.as_tensor(visual_counts, dtype=torch.long, device=device)
     num_runs = int(starts.sum())
     if num_runs != len(visual_counts):
         raise ModelError(f"the ids hold {num_runs} runs of placeholders but {len(visual_counts)} clips were given")
-    # Number of positions that each id takes: 1 for text, n for the first placeholder of a run, 0 for the other ones.
-    # The cumulative sums are the positions, so no loop over rows or runs is needed.
+    # Positions per id: 1 for text, n for the first placeholder of a run, 0 for others. Cumulative sums replace loops.
     widths = is_text.long()
     widths[starts] = counts
     ends = widths.cumsum(dim=1)
     num_rows, length = len(input_ids), int(ends[:, -1].max())
     row_start = torch.arange(num_rows, device=device)[:, None] * length
     first = row_start + ends - widths
-
     text_at = first[is_text]
     embeds = text_embeds.new_zeros(num_rows * length, text_embeds.shape[-1]).index_copy(0, text_at, text_embeds)
     mask = torch.zeros(num_rows * length, dtype=torch.bool, device=device)
@@ -94,7 +91,6 @@ def splice_visual_tokens(
         mask[visual_at] = True
     spliced_labels = None
     if labels is not None:
-        spliced_labels = torch.full((num_rows * length,), IGNORED_LABEL, dtype=labels.dtype, device=device)
-        spliced_labels[text_at] = labels[is_text]
-        spliced_labels = spliced_labels.view(num_rows, length)
+        flat_labels = labels.new_full((num_rows * length,), IGNORED_LABEL)
+        spliced_labels = flat_labels.index_copy(0, text_at, labels[is_text]).view(num_rows, length)
     return Spliced(embeds.view(num_rows, length, -1), mask.view(num_rows, length), spliced_labels)

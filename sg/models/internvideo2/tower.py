@@ -15,10 +15,6 @@ from torch.nn.functional import gelu, linear, normalize, scaled_dot_product_atte
 
 from sg.models.internvideo2.positions import mean_over_time, resize_table
 
-PROJECTIONS = ("vision_proj", "vision_align", "none")
-"""Stage 2: a linear layer; CLIP small, base and large: LayerNorm and a linear layer; CLIP 1B: the pooled vector."""
-OUTPUTS = ("embedding", "pooled", "patches")
-
 
 @dataclass(frozen=True, slots=True)
 class TowerSizes:
