@@ -178,8 +178,7 @@ def _shape(summary: Summary) -> list[Statement]:
         (best, lowest), (following, next_lowest) = known[:2]
         gap = next_lowest - lowest
         apart = "clearly better" if gap > SHAPES_ALIKE else "hardly better"
-        others = joined([name for name, _ in known])
-        text = f"{SETTING_TITLES[table.setting]}, the best of the curves {others} is {best}, {apart} than {following}"
+        text = f"{SETTING_TITLES[table.setting]}, a {best} fits the means best, {apart} than a {following}"
         statements.append(Statement("Shape", f"{text} (AICc lower by {gap:.1f})."))
     return statements
 

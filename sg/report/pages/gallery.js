@@ -17,7 +17,7 @@ function sgClusters(index) {
     hasPicture: (number) => drawn === null || drawn.has(number),
   };
   element("title").textContent =
-    `of the core of ${index.core.toLocaleString("en")}, from ${index.videos.toLocaleString("en")} videos`;
+    `of a core of ${index.core.toLocaleString("en")} out of ${index.videos.toLocaleString("en")} videos`;
   refresh();
 }
 
