@@ -83,8 +83,7 @@ class ChatUniViCaptioner(Captioner):
             DataError: no video has a caption.
         """
         config, manifest = self.config, read_manifest(make_manifest(data))
-        path, answerer = data.captions_path(config.name), self._identity({})
-        work = self._identity({"manifest": manifest.content_hash})
+        path, answerer, work = data.captions_path(config.name), self._identity({}), self.identity_of(manifest)
         with file_lock(path.with_suffix(".lock")):
             if read_info(path).get("fingerprint") == work.name:
                 return path
@@ -124,12 +123,16 @@ class ChatUniViCaptioner(Captioner):
             raise ConfigError("captioner=chat_univi needs a trained model: give captioner.checkpoint=FOLDER.")
         return self.config.checkpoint
 
-    def _identity(self, inputs: dict[str, Any]) -> Identity:
-        """What decides the captions: without further inputs, of any video."""
-        from sg.models.chat_univi.identity import part_identity
+    def identity_of(self, manifest: Manifest) -> Identity:
+        """What decides the captions of a manifest."""
+        return self._identity({"manifest": manifest.content_hash})
 
-        parts = {"checkpoint": part_identity(self._checkpoint), "tokenizer": part_identity(self.config.model.tokenizer)}
-        return identity("captions", settings=self.config, inputs=inputs | parts, version=CHAT_UNIVI_CAPTIONS_VERSION)
+    def _identity(self, inputs: dict[str, Any]) -> Identity:
+        """What decides the captions of `inputs`; without inputs, the answer about any video."""
+        from sg.models.chat_univi.identity import checkpoint_identity
+
+        inputs = inputs | {"checkpoint": checkpoint_identity(self.config.model, self._checkpoint)}
+        return identity("captions", settings=self.config, inputs=inputs, version=CHAT_UNIVI_CAPTIONS_VERSION)
 
     def _answers(self, manifest: Manifest, videos: Path, file: Path, made_by: str) -> dict[str, VideoAnswer]:
         """An answer for every usable video, by id; those of an earlier run come from `file`."""

@@ -68,10 +68,13 @@ def _kind(code: int, status: str, message: str, quota_ids: Sequence[str], used_f
         return _quota_kind(quota_ids, message)
     if code in (408, 409, 425, 499) or code >= 500:
         return Kind.TRANSIENT
+    # The service answers 403 for a file that has expired, and 404 for one that was deleted. Without "models/" in the
+    # message it is not the model that is missing.
     if code in (403, 404) and used_file and not re.search(r"models/", message):
         return Kind.LOST_FILE
     if code in (401, 403, 404) or status == "FAILED_PRECONDITION":
         return Kind.CONFIG
+    # A 400 has the same code and status for a bad video and for a bad setting: only the words of its message differ.
     if code == 413 or _MEDIA_WORDS.search(message):
         return Kind.MEDIA
     return Kind.CONFIG if _CONFIG_WORDS.search(message) else Kind.UNCLEAR
