@@ -73,11 +73,13 @@ def read_video(job: DecodeJob) -> DecodedVideo:
 
     wanted = job.settings
     path = video_path(wanted.videos, job.record)
-    # The stamp is taken before the frames: a file that is replaced in between is then recognised as changed.
-    stamp = stamp_of(path)
+    # Stamp and digest are taken before the frames: if the file is replaced meanwhile, the next run finds that it
+    # differs from the stamp, and reads it again.
+    seen = stamp_of(path)
+    stamp = FileStamp(seen.size, seen.mtime_ns, digest(path))
     frames = read_frames(path, MiddleOfSegments(wanted.num_frames), wanted.reader).frames
     pictures = resize(frames, wanted.image_size, wanted.image_size, wanted.antialias)
-    return DecodedVideo(pictures, FileStamp(stamp.size, stamp.mtime_ns, digest(path)))
+    return DecodedVideo(pictures, stamp)
 
 
 def stamp_of(path: Path) -> FileStamp:

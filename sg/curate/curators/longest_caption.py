@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from sg.core.errors import ConfigError
+from sg.core.identity import NOT_IDENTITY
 from sg.curate.inputs import Curated, CuratorInputs
 from sg.curate.registry import CURATORS
 from sg.curate.removals import Removals
@@ -17,7 +18,7 @@ from sg.curate.settings import CuratorConfig
 class LongestCaptionConfig(CuratorConfig):
     """The longest captions stay: a control that looks at the text only."""
 
-    name: str = "longest_caption"
+    name: str = field(default="longest_caption", metadata=NOT_IDENTITY)
 
     @property
     def uses_captions(self) -> bool:

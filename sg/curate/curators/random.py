@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from sg.core.identity import NOT_IDENTITY
 from sg.curate.inputs import Curated, CuratorInputs
 from sg.curate.registry import CURATORS
 from sg.curate.removals import Removals
@@ -16,7 +17,7 @@ from sg.curate.settings import CuratorConfig
 class RandomConfig(CuratorConfig):
     """A random order by the hash of the id: the control that every claim about pruning needs."""
 
-    name: str = "random"
+    name: str = field(default="random", metadata=NOT_IDENTITY)
 
 
 @CURATORS.register("random", RandomConfig)

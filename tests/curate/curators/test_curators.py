@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from sg.artefacts.forest import check_forest
 from sg.core.errors import ConfigError
+from sg.core.identity import identity
 from sg.curate.clustering import nearest_centres, rank_in_group, spherical_kmeans
 from sg.curate.curators.d4 import D4Config
 from sg.curate.curators.dbp import DbpConfig, entry_sizes
@@ -41,6 +43,12 @@ def test_every_curator_orders_all_videos_and_repeats_its_order(config, count):
     check_forest(forest, Path("here"))
     assert sorted(forest.video_ids) == sorted(videos.ids)
     assert curated_forest(config, videos).content_hash == forest.content_hash
+
+
+@pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
+def test_the_name_of_a_curator_does_not_name_its_forest(config):
+    names = {identity("curation", settings=one, version=1).name for one in (config, replace(config, name="other"))}
+    assert len(names) == 1
 
 
 @pytest.mark.parametrize("config", ALL, ids=lambda config: config.name)
