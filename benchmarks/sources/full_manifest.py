@@ -1,11 +1,12 @@
-"""Time and memory of what a study does with a manifest of full size before it trains.
+"""Time and memory of the work on a full-size manifest that a study does before training.
 
     python benchmarks/sources/full_manifest.py                    # 530,000 videos, core of 100k
     python benchmarks/sources/full_manifest.py --count 20000 --core 4000
 
-Made first, and not measured: WebVid's annotation file, a manifest (3 % unusable), captions and a merge forest.
-Measured, in a process of its own: every row of the annotations matched with the file names of a folder, the manifest
-read with all its checks and filtered, joined with captions and forest, and cut to a core. Films are not opened.
+The inputs are made first and not measured: WebVid's annotation file, a manifest (3 % unusable), captions and a merge
+forest. Measured in a separate process: matching every row of the annotations with the file names of a folder, reading
+the manifest with all checks, filtering it, joining it with captions and forest, and taking a core. No video file is
+opened.
 """
 
 import argparse
@@ -115,7 +116,7 @@ def matched(folder: Path, count: int) -> int:
 
 
 def steps(folder: Path, count: int, core_size: int) -> Iterator[tuple[str, int]]:
-    """Do the work; gives what was done and to how many rows."""
+    """Do the work; yields the name of each step and its number of rows."""
     yield "annotations matched with file names", matched(folder, count)
     manifest = read_manifest(folder / "manifest.parquet")
     yield "manifest read and checked", len(manifest)

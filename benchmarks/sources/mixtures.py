@@ -1,11 +1,11 @@
-"""What mixtures of sources are worth in training: one table of several studies, a study a mixture.
+"""Compares mixtures of sources: one table of several studies, one study per mixture.
 
     python train.py experiment=demo_sources_mix
     python benchmarks/sources/mixtures.py runs/demo_sources_mix-* --out experiments/sources_mix
 
-Writes OUT/mixtures.csv (a row a score) and OUT/mixtures.md: accuracy over seeds with their standard deviation, and the
-difference to no captions and to the smallest mixture, paired by question, with a 95 % interval clustered by video. All
-differences to the smallest mixture are corrected together (Holm).
+Writes OUT/mixtures.csv (one row per score) and OUT/mixtures.md: the mean accuracy over seeds with its standard
+deviation, and the differences to the run without captions and to the smallest mixture, paired by question, with a 95 %
+interval clustered by video. The p values of all differences to the smallest mixture are corrected together (Holm).
 """
 
 import argparse

@@ -38,9 +38,9 @@ CLIP_S = 18
 
 
 def cpu_ms(acts: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Least CPU time of each call in milliseconds, all threads of the process counted.
+    """Smallest CPU time of each call in milliseconds, summed over all threads of the process.
 
-    The calls take turns and the least counts, so that what else the machine does spoils none of them alone.
+    The calls alternate, so that other load on the machine affects all of them, and the smallest time is taken.
     """
     times: dict[str, float] = {}
     for _ in range(repeats):
@@ -88,7 +88,7 @@ def main(seconds: Sequence[int], gop: int, repeats: int) -> None:
             for count in COUNTS:
                 print(compare(video, length, count, repeats if length < 600 else max(1, repeats // 3)), flush=True)
             video.unlink()
-        print(f"\nclips of {CLIP_S} s a second and core, from mp4 to 8 frames of 224 pixels:")
+        print(f"\nclips of {CLIP_S} s per second and core, from mp4 to 8 frames of 224 pixels:")
         for preset in ("ultrafast", "veryfast", "medium"):
             print(f"  x264 {preset}: {clips_per_second(Path(folder), gop, preset, 3 * repeats):.1f}", flush=True)
 

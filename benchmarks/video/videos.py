@@ -1,4 +1,4 @@
-"""Videos for the measurements: a few seconds are encoded, and their packets repeated to any length."""
+"""Makes videos for the measurements: ten seconds are encoded, and their packets repeated up to the wanted length."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Settings that all sources share, and the settings of `python -m sg.sources`.
 
-The settings of one source stand in its own file in `sg/sources/sets`.
+The settings of each source are in its own file in `sg/sources/sets`.
 """
 
 from __future__ import annotations

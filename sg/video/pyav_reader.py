@@ -208,8 +208,8 @@ def _by_counting(
 ) -> tuple[list[int], _Found]:
     """Pictures by their position from the start.
 
-    The packets give the number of frames only roughly. Where decoding finds another number, the indices are chosen
-    again for that number, because a sampling policy depends on it.
+    The number of packets is only roughly the number of frames. Where decoding finds another number, the policy is
+    asked again with it.
     """
     with open_video_file(path, limits) as video:
         found = _counting(video, set(chosen), limits)

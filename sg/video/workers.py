@@ -92,9 +92,8 @@ class KillableWorker:
 
     def _start(self) -> None:
         self._end()
-        context = multiprocessing.get_context(
-            "spawn"
-        )  # a fork copies the locks of the decoders' and torch's threads, but not the threads: it may block for ever
+        # Spawned: a fork copies the locks of the threads of decoders and torch, but not the threads, and may block.
+        context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()

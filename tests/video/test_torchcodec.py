@@ -1,6 +1,6 @@
 """torchcodec returns the right frames or refuses the file; an error in loading it is one sentence.
 
-Its wheel brings no FFmpeg. PyAV's wheel does, under names of its own, so a folder of links gives torchcodec one.
+Its wheel contains no FFmpeg. PyAV's wheel does, under other names, so that a folder of links provides the libraries.
 """
 
 import importlib.util

@@ -49,6 +49,6 @@ def is_current(path: Path, videos: Path, work: Identity) -> bool:
 
 
 def _place(path: Path, videos: Path) -> str:
-    """`videos` relative to the manifest's folder where it lies inside, so that both can be moved together."""
+    """`videos` relative to the manifest's folder where it is inside of it, so that both can be moved together."""
     folder, inside = path.parent.resolve(), videos.resolve()
     return os.path.relpath(inside, folder) if inside.is_relative_to(folder) else str(inside)

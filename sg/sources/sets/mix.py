@@ -95,13 +95,13 @@ class MixDataConfig(DataConfig):
 
     @property
     def has_current_manifest(self) -> bool:
-        """Whether the manifest was drawn with these settings from these folders, whatever their manifests hold now."""
+        """Whether the manifest was drawn with these settings from these folders, also if their manifests changed since."""
         info = read_info(self.manifest_path)
         return bool(info) and (info.get("settings"), info.get("folders")) == (_settings(self), _folders(self))
 
     @property
     def token_source(self) -> str:
-        """The same for all mixes of the same sources, whatever their weights: they share their visual tokens."""
+        """Equal for all mixes of the same sources, so that mixes of other weights share their visual tokens."""
         return f"mix-{fingerprint(sorted(self.sources))}"
 
 
