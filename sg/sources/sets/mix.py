@@ -95,7 +95,7 @@ class MixDataConfig(DataConfig):
 
     @property
     def has_current_manifest(self) -> bool:
-        """Whether the manifest was drawn with these settings from these folders, also if their manifests changed since."""
+        """Whether it was drawn with these settings from these folders, also where their manifests changed since."""
         info = read_info(self.manifest_path)
         return bool(info) and (info.get("settings"), info.get("folders")) == (_settings(self), _folders(self))
 
