@@ -15,6 +15,9 @@ PAGE = re.compile(r"docs/reference/(?P<page>\w+)\.md`?")
 SECTIONS = re.compile(r",? sections? (?P<numbers>\d+(?:(?:, | and | to |-)\d+)*)")
 """Follows a page: `docs/reference/chat_univi.md`, sections 5 and 6."""
 OLD_CITATION = re.compile(r"\bspec/|\bspec `|\bspec sections?\b")
+FILE = re.compile(
+    r"(?<![\w/.])(?:docs|experiments|benchmarks|tests|sg|notebooks)/[\w./-]+\.(?:md|py|yaml|csv|json|ipynb)\b"
+)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(<?(?P<target>[^)\s>]+)>?\)|!\[[^\]]*\]\((?P<image>[^)\s]+)\)")
 
 
@@ -67,6 +70,16 @@ def test_the_search_finds_citations_with_their_sections() -> None:
     found = list(citations())
     assert (ROOT / "sg/models/chat_univi/merging.py", "chat_univi", [3, 4]) in found
     assert len([numbers for _, _, numbers in found if numbers]) > 20
+
+
+def test_every_file_that_a_text_names_exists() -> None:
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in tracked_texts()
+        for name in FILE.findall(text_of(path))
+        if not (ROOT / name).exists() and path.name != "test_package.py"  # names files of the wheel
+    }
+    assert missing == set()
 
 
 def test_no_text_cites_a_page_outside_the_repository() -> None:
