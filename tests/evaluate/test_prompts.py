@@ -60,8 +60,11 @@ def test_a_wrong_setting_is_named_with_its_key_and_the_choices(make: object, mes
 def test_the_demo_benchmark_uses_the_wording_of_the_demo_training() -> None:
     settings = OmegaConf.to_container(OmegaConf.load(CONFIG_FOLDER / "benchmark" / "demo.yaml"))
     config = PromptConfig(**settings["prompt"])
-    question = language.Question("attribute", "Q sea star colour ?", ("red", "blue", "green", "black"), "B")
-    cues = [language.Cue(1, "> sea plain red star spin left"), language.Cue(2, "> sea plain blue disc rest right")]
+    question = language.DemoQuestion("attribute", "Q sea star colour ?", ("red", "blue", "green", "black"), "B")
+    cues = [
+        language.DemoCue(1, "> sea plain red star spin left"),
+        language.DemoCue(2, "> sea plain blue disc rest right"),
+    ]
     lines = [cue.text for cue in cues]
     assert build_prompt(question.text, question.lettered_options, config) == question.prompt
     taught = f"{language.subtitle_block(cues)}\n{question.prompt}"
