@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
 from sg.artefacts.manifest import OK, VideoRecord, read_manifest, write_manifest
-from sg.sources.scan.disk import VideoFile
+from sg.sources.files.disk import VideoFile
 from sg.sources.scan.findings import MISSING, Findings
 from sg.sources.scan.items import AnnotatedVideo, name_keys
 from sg.sources.scan.matching import FileMatcher

@@ -10,8 +10,8 @@ import pytest
 
 from sg.artefacts.manifest import hash_manifest, read_manifest, video_path
 from sg.sources.config import DataConfig
+from sg.sources.files import probing
 from sg.sources.manifests import make_manifest, scan
-from sg.sources.scan import probing
 from sg.sources.sets.folder import FolderDataConfig
 from sg.sources.sets.mix import MixDataConfig, MixPart
 from sg.sources.sets.webvid import WebVidDataConfig

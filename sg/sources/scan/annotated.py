@@ -20,18 +20,18 @@ from sg.core.files import file_lock
 from sg.core.identity import Identity, identity
 from sg.core.progress import Progress
 from sg.sources.config import AnnotatedDataConfig
+from sg.sources.files.cutting import cut_clips, cut_jobs, long_videos_by_id
+from sg.sources.files.disk import Listing, VideoFile, list_files
+from sg.sources.files.duplicates import Digests, also_in, same_bytes
+from sg.sources.files.probing import Outcome, probe_files
 from sg.sources.scan.annotations import Annotations
 from sg.sources.scan.current import is_current, manifest_info, rows_settings
-from sg.sources.scan.cutting import cut_clips, cut_jobs, long_videos_by_id
-from sg.sources.scan.disk import Listing, VideoFile, list_files
-from sg.sources.scan.duplicates import Digests, also_in, same_bytes
 from sg.sources.scan.findings import AMBIGUOUS, BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
 from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader
 from sg.sources.scan.journal import ScanJournal
 from sg.sources.scan.matching import FileMatcher
 from sg.sources.scan.numbered import is_as_long
 from sg.sources.scan.overlap import BenchmarkVideos, benchmark_videos
-from sg.sources.scan.probing import Outcome, probe_files
 from sg.sources.scan.report import ScanReport, write_report
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
 
 def _unpack(shards: str, videos: Path, files: ScanFiles) -> Counter[str]:
     """Copy the video files out of the shards; returns what was left out, by reason."""
-    from sg.sources.scan.shards import unpack_shards
+    from sg.sources.files.shards import unpack_shards
 
     if not Path(shards).is_dir():
         raise MissingInputError(f"There is no folder of shards {shards}: give it with data.shards=DIR.")

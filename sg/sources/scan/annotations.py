@@ -12,7 +12,7 @@ from typing import Any
 from sg.core.content import file_content
 from sg.core.errors import MissingInputError
 from sg.core.progress import Progress
-from sg.sources.scan.disk import Listing, VideoFile
+from sg.sources.files.disk import Listing, VideoFile
 from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, sidecar_record
 from sg.sources.scan.records import BadRecord, annotation_files, read_records
 

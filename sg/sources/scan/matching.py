@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from sg.sources.scan.disk import VideoFile
+from sg.sources.files.disk import VideoFile
 from sg.sources.scan.findings import AMBIGUOUS, EXTRA, REPEATED_ID, SECOND_FILE, Findings
 from sg.sources.scan.items import AnnotatedVideo
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sg.sources.scan.disk import VideoFile
+from sg.sources.files.disk import VideoFile
 from sg.sources.scan.items import AnnotatedVideo, youtube_id
 
 _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)

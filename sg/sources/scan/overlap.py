@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sg.sources.scan.disk import Listing, list_files
+from sg.sources.files.disk import Listing, list_files
 from sg.sources.scan.items import youtube_id
 from sg.sources.scan.records import SUFFIXES, BadRecord, read_records
 

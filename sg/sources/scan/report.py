@@ -12,9 +12,9 @@ from typing import Any
 from sg.artefacts.manifest import OK, VideoRecord
 from sg.core.files import write_json, write_text
 from sg.sources.config import AnnotatedDataConfig
+from sg.sources.files.cutting import NOT_CUT
+from sg.sources.files.disk import Listing
 from sg.sources.scan.annotations import Annotations
-from sg.sources.scan.cutting import NOT_CUT
-from sg.sources.scan.disk import Listing
 from sg.sources.scan.findings import (
     AMBIGUOUS,
     BAD_RECORD,

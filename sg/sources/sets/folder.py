@@ -18,11 +18,11 @@ from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.identity import NOT_IDENTITY, Identity, identity
 from sg.sources.config import ScannedDataConfig
+from sg.sources.files.disk import Listing, VideoFile, list_files
+from sg.sources.files.probing import probe_files
 from sg.sources.registry import SOURCES
 from sg.sources.scan.caption_files import CaptionFile, read_caption_file
 from sg.sources.scan.current import is_current, manifest_info, rows_settings
-from sg.sources.scan.disk import Listing, VideoFile, list_files
-from sg.sources.scan.probing import probe_files
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from sg.artefacts.manifest import read_manifest, video_path
 from sg.core.files import read_json
+from sg.sources.files import duplicates, probing
 from sg.sources.manifests import scan
-from sg.sources.scan import duplicates, probing
 from sg.sources.scan.journal import ScanJournal
 from sg.sources.sets.kinetics400 import Kinetics400DataConfig
 from sg.sources.sets.webvid import WebVidDataConfig

@@ -13,8 +13,8 @@ import pytest
 
 from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest
 from sg.core.errors import ConfigError, MissingInputError
+from sg.sources.files import probing
 from sg.sources.manifests import make_manifest
-from sg.sources.scan import probing
 from sg.sources.sets.folder import FolderDataConfig, scan_folder
 from sg.video.writer import write_video
 

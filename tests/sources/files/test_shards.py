@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError
+from sg.sources.files.shards import unpack_shards
+from sg.sources.files.tar_index import tar_members
 from sg.sources.manifests import scan
-from sg.sources.scan.shards import unpack_shards
-from sg.sources.scan.tar_index import tar_members
 from sg.sources.sets.webvid import WebVidDataConfig
 
 WriteFile = Callable[..., Path]

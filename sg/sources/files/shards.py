@@ -15,9 +15,9 @@ from typing import BinaryIO
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import atomic_path
 from sg.core.progress import Progress
-from sg.sources.scan.disk import VIDEO_SUFFIXES
+from sg.sources.files.disk import VIDEO_SUFFIXES
+from sg.sources.files.tar_index import TarMember, tar_members
 from sg.sources.scan.journal import ScanJournal
-from sg.sources.scan.tar_index import TarMember, tar_members
 
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _MAX_JSON = 2**24

@@ -10,7 +10,7 @@ from typing import Any
 from sg.artefacts.manifest import OK
 from sg.core.errors import SgError
 from sg.core.progress import Progress
-from sg.sources.scan.disk import VideoFile
+from sg.sources.files.disk import VideoFile
 from sg.sources.scan.journal import ScanJournal
 
 Outcome = tuple[str, str, dict[str, Any]]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sg.core.progress import Progress
-from sg.sources.scan.disk import VideoFile
+from sg.sources.files.disk import VideoFile
 from sg.sources.scan.journal import ScanJournal
 
 _EDGE = 2**16

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sg.core.errors import SgError
 from sg.core.progress import Progress
-from sg.sources.scan.disk import VideoFile
+from sg.sources.files.disk import VideoFile
 from sg.sources.scan.findings import Findings
 from sg.sources.scan.items import AnnotatedVideo, youtube_id
 
