@@ -1,4 +1,4 @@
-"""Captions of a data set, for callers that need them before they can go on, such as a study."""
+"""Captions of a data set, for callers that need them to continue, such as a study."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def test_a_run_has_no_more_objects_after_more_videos(
 
     monkeypatch.setattr(hosted, "CaptioningRun", Counted)
     few, many = 205, 405  # the forecast keeps the last 200 answers
-    for clips in (few, many):
-        data = data_folder(tmp_path / str(clips), [f"v{number}" for number in range(clips)])
+    for videos in (few, many):
+        data = data_folder(tmp_path / str(videos), [f"v{number}" for number in range(videos)])
         config = settings(url, min_concurrency=8, max_concurrency=8)
         caption(data, config)
     assert len(state.arrivals) == few + many
@@ -72,7 +72,7 @@ def test_start_and_output_take_few_bytes_per_video(
     few, many = 200, 500
     tracemalloc.start()
     try:
-        peaks = [peak_bytes(tmp_path / str(clips), clips, record, url) for clips in (few, many)]
+        peaks = [peak_bytes(tmp_path / str(videos), videos, record, url) for videos in (few, many)]
     finally:
         tracemalloc.stop()
     begin, write_out = ((last - first) / (many - few) for first, last in zip(*peaks, strict=True))
@@ -80,10 +80,10 @@ def test_start_and_output_take_few_bytes_per_video(
     assert begin < 400 and write_out < 400
 
 
-def peak_bytes(folder: Path, clips: int, record: str, url: str) -> tuple[int, int]:
+def peak_bytes(folder: Path, videos: int, record: str, url: str) -> tuple[int, int]:
     """Additional peak memory while the tasks of a manifest are created, and while their results are written."""
     recipe, paragraph = recipe_of(settings(url)), caption_text("any")
-    rows = (VideoRecord(f"v{number}", "test", f"{number}.mp4", 18.0) for number in range(clips))
+    rows = (VideoRecord(f"v{number}", "test", f"{number}.mp4", 18.0) for number in range(videos))
     manifest = write_manifest(folder / "manifest.parquet", rows)
     with contextlib.closing(Ledger(folder / "ledger.sqlite")) as ledger:
         before = _from_here()

@@ -94,8 +94,8 @@ def test_a_killed_run_resumes_where_it_stopped(tmp_path: Path, checkpoint: str) 
 
 
 def test_the_command_prints_the_answer_about_one_file(tmp_path: Path, checkpoint: str) -> None:
-    clip = video(tmp_path / "clip.mp4", 3)
-    arguments = [f"captioner.checkpoint={checkpoint}", f"video={clip}", "prompt=Describe", "captioner.max_new_tokens=8"]
+    file = video(tmp_path / "clip.mp4", 3)
+    arguments = [f"captioner.checkpoint={checkpoint}", f"video={file}", "prompt=Describe", "captioner.max_new_tokens=8"]
     command = [sys.executable, "-m", "sg.caption", "captioner=chat_univi", *arguments]
     done = subprocess.run(
         command,
@@ -106,7 +106,7 @@ def test_the_command_prints_the_answer_about_one_file(tmp_path: Path, checkpoint
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == ChatUniViCaptioner(captioner(checkpoint, max_new_tokens=8)).caption_file(clip)
+    assert done.stdout.strip() == ChatUniViCaptioner(captioner(checkpoint, max_new_tokens=8)).caption_file(file)
 
 
 def test_a_missing_or_impossible_setting_is_an_error(tmp_path: Path, checkpoint: str) -> None:

@@ -141,7 +141,11 @@ class Pacer:
     def _wait(self, tokens: float, usd: float) -> tuple[float, str]:
         now = time.monotonic()
         waits = [(self._paused_until - now, "the pause that the service asked for")]
-        names = {"requests": "requests a minute", "tokens": "tokens a minute", "usd": "the spend limit of 10 minutes"}
+        names = {
+            "requests": "requests per minute",
+            "tokens": "tokens per minute",
+            "usd": "the spend limit of 10 minutes",
+        }
         waits += [(w.wait_s(_amount(kind, tokens, usd), now), names[kind]) for kind, w in self._windows.items()]
         return max(waits)
 
