@@ -7,6 +7,7 @@ from hydra import compose, initialize_config_dir
 
 # Importing these modules registers the schemas.
 import sg.curate.__main__
+import sg.embed.__main__
 import sg.report.__main__
 import sg.report.commands.cards
 import sg.report.commands.dashboard
