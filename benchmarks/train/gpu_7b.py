@@ -3,14 +3,14 @@
     python benchmarks/train/gpu_7b.py                       one GPU of 80 GB; no weights and no data are needed
     python benchmarks/train/gpu_7b.py --size tiny --steps 3 --peak-tflops 0.05      a smoke test on a CPU
 
-Every step takes another batch of clips of 3 to 64 frames with captions of 40 to 200 ids through the code that trains:
-packing, gradient checkpointing, fused AdamW. Batches are made before the clock starts, as the data loader's processes
-make them beside training. Operations are counted as in `sg/train/flops.py`: what is recomputed for the backward pass is
-no work done. The goal is an MFU of 50 %.
+Every step trains on another batch of clips of 3 to 64 frames with captions of 40 to 200 ids, with the code of training:
+packing, gradient checkpointing, fused AdamW. Batches are made before the clock starts, because the data loader's
+processes make them in parallel to training. Operations are counted as in `sg/train/flops.py`, without recomputation for
+the backward pass. The goal is an MFU of 50 %.
 
-With adapters the forward pass is half of the counted work, so gradient checkpointing adds half of it: an MFU of 50 %
-then asks for three quarters of the peak. Without it (`--no-checkpointing --samples 6`) a token keeps some 10 MB, by
-count. This has not run on a GPU yet.
+With adapters the forward pass is half of the counted operations, and gradient checkpointing computes it twice: an MFU
+of 50 % then needs three quarters of the peak. Without checkpointing (`--no-checkpointing --samples 6`) the activations
+of a token take about 10 MB, by count. This has not run on a GPU yet.
 """
 
 import argparse

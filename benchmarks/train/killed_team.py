@@ -1,11 +1,12 @@
-"""Two processes that train a tiny stage, one of them killed in the middle, against one process that is left alone.
+"""Two processes train a tiny stage, and one of them is killed in the middle; compared with an undisturbed process.
 
     python benchmarks/train/killed_team.py
 
-The second process ends itself with SIGKILL after an optimiser step; the team is then started again. The table has the
-largest difference of the loss curve and of a weight from those of the single process. About two minutes of CPU; on two
-cores with neighbours it took 160 seconds, and both strategies ended 4.8e-07 of loss and 7.5e-09 of weight away. The
-first process's traceback ("Connection reset by peer") is how it learns of the other's end.
+The second process kills itself with SIGKILL after an optimiser step; the team is then started again. The table shows
+the largest difference of the loss curve and of a weight from those of the single process. It takes about two minutes
+of CPU time. Measured on two busy cores: 160 seconds, and for both strategies differences of 4.8e-07 in the loss and
+7.5e-09 in a weight. The traceback of the first process ("Connection reset by peer") is expected: it reports the end of
+the other.
 """
 
 import json

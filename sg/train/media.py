@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sg.artefacts.visual_tokens import INFO_FILE, VisualTokenStore
-from sg.core.content import file_content, file_stamp
+from sg.core.content import file_content, file_stamp, file_state
 from sg.core.files import file_lock, read_json, write_json
 from sg.core.fingerprints import fingerprint
 from sg.core.identity import Identity
@@ -103,9 +103,10 @@ class ClipFiles:
         """
         new: dict[str, list[str]] = {}
         for clip in clips:
-            stamp = stamps[clip.key]
+            stamp, state = stamps[clip.key], file_state(clip.path)
             if stamp is not None and file_stamp(clip.path) == stamp:
-                new[clip.key] = [stamp, _content(clip.path), problems.get(clip.key, "")]
+                # A file that may not be opened has no content; its stamp alone identifies it.
+                new[clip.key] = [stamp, "" if state is None else state.content, problems.get(clip.key, "")]
         if not new:
             return
         with file_lock(self.path.with_suffix(".lock")):

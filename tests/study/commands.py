@@ -1,4 +1,4 @@
-"""Running the project's commands as a user does, on a world small enough for a test."""
+"""Run the project's commands as a user does, on a world that is small enough for a test."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# 530 films for 530k, so 50k is 50 films; a few dialogs and questions.
+# 530 videos stand for 530k captions, so 50k is 50 videos; few dialogs and questions.
 SMALL_WORLD = [
     "data.world.videos_per_k=1",
     "data.world.align_clips=24",
@@ -21,7 +21,7 @@ SMALL_WORLD = [
 
 
 def overrides(folder: Path) -> list[str]:
-    """Settings that keep everything a command makes inside `folder`."""
+    """Settings that keep all output of a command inside `folder`."""
     return [f"paths.work={folder / 'work'}", f"paths.runs={folder / 'runs'}"]
 
 
@@ -65,6 +65,6 @@ def run_until(
 
 
 def study_folder(folder: Path) -> Path:
-    """The one study in the runs folder of a test."""
+    """The only study in the runs folder of a test."""
     (found,) = [path for path in (folder / "runs").iterdir() if path.is_dir() and path.name != "evaluations"]
     return found

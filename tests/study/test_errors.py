@@ -1,4 +1,4 @@
-"""A user's mistakes: one sentence, at once, before anything is loaded."""
+"""Mistakes of a user: one sentence, printed before anything is loaded."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("mode", ["run", "sweep"])
-def test_a_mistake_is_one_sentence_and_a_failing_exit(mistake: str, mode: str, tmp_path: Path) -> None:
+def test_a_mistake_prints_one_sentence_and_exits_with_an_error(mistake: str, mode: str, tmp_path: Path) -> None:
     sweep = ["-m"] if mode == "sweep" else []
     done = run(["train.py", *sweep, *mistake.split(), *overrides(tmp_path)])
     assert done.returncode == ExitCode.USAGE
@@ -31,7 +31,7 @@ def test_a_mistake_is_one_sentence_and_a_failing_exit(mistake: str, mode: str, t
     assert not (tmp_path / "work").exists()
 
 
-def test_help_and_mistakes_answer_without_loading_torch(tmp_path: Path) -> None:
+def test_mistakes_are_reported_without_loading_torch(tmp_path: Path) -> None:
     code = (
         "import sys, runpy; sys.argv = ['train.py', 'data.scale=600k']\n"
         "try:\n    runpy.run_path('train.py', run_name='__main__')\n"

@@ -1,4 +1,4 @@
-"""`evaluate.py` on real films: what is decoded and encoded, what broken files become, shards and merging."""
+"""`evaluate.py` on real video files: decoding, encoding, rows of broken files, shards and merging."""
 
 import json
 import shutil
@@ -44,7 +44,7 @@ VIDEOS = 6
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The benchmark of a demo world with six films, and a checkpoint of the tiny model."""
+    """The benchmark of a demo world with six videos, and a checkpoint of the tiny model."""
     folder = tmp_path_factory.mktemp("world")
     benchmark = folder / "demo" / "benchmark"
     for name in ("videos", "subtitle"):
@@ -71,7 +71,7 @@ def settings_of(world: Path, folder: Path, **answering: object) -> EvaluateConfi
     )
 
 
-def test_a_film_is_decoded_and_encoded_once_for_all_questions_and_settings_and_answers_are_the_naive_ones(
+def test_a_video_is_encoded_once_for_all_questions_and_the_answers_equal_those_of_plain_generation(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[str] = []
@@ -100,14 +100,14 @@ def test_a_film_is_decoded_and_encoded_once_for_all_questions_and_settings_and_a
     benchmark, model, encoder = read_benchmark(config.benchmark), build_model(MODEL), build_encoder(MODEL)
     (folder,) = (path for path in (tmp_path / "work" / "visual_tokens").iterdir() if path.is_dir())
     store = VisualTokenStore(folder)
-    films = {video.media_id: video.path for video in benchmark.videos}
+    files = {video.media_id: video.path for video in benchmark.videos}
     processor = build_processor(MODEL, model)
-    stored = {name: store[f"demo/{name}"] for name in films}
+    stored = {name: store[f"demo/{name}"] for name in files}
     naive = {}
     for ask in Asker(benchmark, config.benchmark, encoder, stored, 2048).asks():
-        film = films[ask.row.tokens_of]
-        assert film is not None
-        clip = decode(Clip(f"demo/{ask.row.tokens_of}", film), processor)
+        file = files[ask.row.tokens_of]
+        assert file is not None
+        clip = decode(Clip(f"demo/{ask.row.tokens_of}", file), processor)
         assert clip.pixels is not None
         seed = visual_tokens.noise_seed(clip.key, len(clip.frame_indices))
         tokens = model.encode_video(clip.pixels, seed)
@@ -126,7 +126,7 @@ def test_a_film_is_decoded_and_encoded_once_for_all_questions_and_settings_and_a
     assert scored["buckets"] == written["details"][WITH_SUBTITLES]["buckets"]
 
 
-def test_broken_and_missing_films_and_subtitles_are_rows_that_say_so(world: Path, tmp_path: Path) -> None:
+def test_broken_and_missing_videos_and_subtitles_become_rows_with_a_reason(world: Path, tmp_path: Path) -> None:
     config = settings_of(world, tmp_path, probes=[])
     folder = tmp_path / "benchmark"
     shutil.copytree(config.benchmark.folder, folder)
@@ -139,9 +139,9 @@ def test_broken_and_missing_films_and_subtitles_are_rows_that_say_so(world: Path
     evaluate_checkpoint(config)
     rows = read_predictions(tmp_path / "out" / "predictions.jsonl")
     by_video = {video.media_id: video.video_id for video in read_benchmark(config.benchmark).videos}
-    told = {row.video_id: (row.status, row.letter) for row in rows}
-    assert told[by_video[broken.stem]] == ("undecodable", "")
-    assert told[by_video[gone.stem]] == ("missing_video", "")
+    rows_by_video = {row.video_id: (row.status, row.letter) for row in rows}
+    assert rows_by_video[by_video[broken.stem]] == ("undecodable", "")
+    assert rows_by_video[by_video[gone.stem]] == ("missing_video", "")
     assert all(row.reason for row in rows if row.status != "ok")
     unread = [row for row in rows if row.video_id == by_video[subtitles.stem] and row.setting == WITH_SUBTITLES]
     assert {row.subtitles for row in unread} == {"unreadable"}
@@ -152,7 +152,7 @@ def test_broken_and_missing_films_and_subtitles_are_rows_that_say_so(world: Path
     assert sum(question["response"] == "" for video in official for question in video["questions"]) >= 6
 
 
-def test_shards_merged_are_the_file_of_a_single_process(world: Path, tmp_path: Path) -> None:
+def test_merged_shards_equal_the_file_of_a_single_process(world: Path, tmp_path: Path) -> None:
     config = settings_of(world, tmp_path, probes=[])
     config.benchmark.answering.batch_size = 6
     alone = evaluate_checkpoint(config)
@@ -166,7 +166,7 @@ def test_shards_merged_are_the_file_of_a_single_process(world: Path, tmp_path: P
         assert (parts / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
-def test_all_shards_of_a_machine_are_started_with_the_command_s_own_words(
+def test_all_shards_of_a_machine_are_started_with_the_arguments_of_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "script.py"

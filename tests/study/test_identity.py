@@ -110,7 +110,7 @@ def test_a_study_depends_on_what_can_change_its_results(setting: str) -> None:
     assert study_identity(composed(setting)).name != study_identity(composed()).name
 
 
-def test_sharding_counts_and_the_way_to_several_whole_copies_does_not() -> None:
+def test_sharding_counts_and_the_strategies_that_copy_the_model_do_not_differ() -> None:
     names = [study_identity(composed(f"trainer.strategy={name}")).name for name in ("auto", "ddp", "fsdp")]
     assert names[0] == names[1] != names[2]
 
@@ -141,7 +141,7 @@ class Lab:
 
     def break_files(self, *numbers: int) -> None:
         for number in numbers:
-            (self.media / f"{number}.png").write_bytes(b"no picture")
+            (self.media / f"{number}.png").write_bytes(b"not an image")
 
     def repair_files(self, *numbers: int) -> None:
         for number in numbers:
@@ -187,6 +187,15 @@ def test_samples_that_cannot_be_read_are_left_out_of_the_name_and_trained_once_r
         assert work.name == info.fingerprint == info.made_by
         assert info.code["sg"]
         assert str(tmp_path) not in json.dumps(work.plain())
+
+
+def test_without_the_token_cache_files_are_opened_before_training_too(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, "trainer.visual_token_cache=false", "stage.max_missing=0.01")
+    lab.break_files(50)
+    assert lab.train()["align"] == (299, False)
+    assert lab.train()["align"] == (299, True)
+    lab.repair_files(50)
+    assert lab.train()["align"] == (300, False)
 
 
 def test_a_moved_work_folder_and_moved_media_train_nothing_again(tmp_path: Path) -> None:

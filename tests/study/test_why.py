@@ -61,7 +61,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir(parents=True)
     for number in range(VIDEOS):
         write_picture(folder / "media" / f"{number}.png", number)
-    (folder / "media" / f"{BROKEN}.png").write_bytes(b"no picture")
+    (folder / "media" / f"{BROKEN}.png").write_bytes(b"not an image")
     write_manifest(
         folder / "data" / "manifest.parquet",
         [VideoRecord(str(number), "webvid", f"{number}.png") for number in range(VIDEOS)],

@@ -26,7 +26,7 @@ class Stopped(Exception):
 
 
 def fail_after(step: int | None, kill: bool = False) -> None:
-    """Make stages fail after that optimiser step, or end as they should when it is None."""
+    """Make stages fail after that optimiser step; None lets them finish."""
 
     def stopped(self: object, trainer: Any, *args: object) -> None:
         _after_batch(self, trainer, *args)  # type: ignore[arg-type]

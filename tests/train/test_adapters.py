@@ -32,7 +32,7 @@ def with_adapters(**settings: Any) -> ChatUniViForConditionalGeneration:
     return model
 
 
-def test_adapters_sit_on_every_linear_layer_but_the_head_and_learn_alone() -> None:
+def test_every_linear_layer_but_the_head_has_adapters_and_only_they_are_trained() -> None:
     model = with_adapters()
     learning = [name for name, value in model.model.named_parameters() if value.requires_grad]
     assert len(learning) == 2 * 7 * 2  # layers, linear layers of each, A and B
@@ -55,7 +55,7 @@ def test_merged_weights_are_the_base_and_the_scaled_product() -> None:
             torch.testing.assert_close(merged[name], before + product)
 
 
-def test_a_merged_model_says_what_the_adapted_one_said() -> None:
+def test_a_merged_model_has_the_outputs_of_the_adapted_one() -> None:
     model = with_adapters(lora=LoraConfig(rank=4, alpha=8, dropout=0.0))
     ids = torch.arange(3, 40)[None]
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_a_merged_model_says_what_the_adapted_one_said() -> None:
     torch.testing.assert_close(adapted, merged, atol=1e-4, rtol=1e-4)
 
 
-def test_adapters_under_autocast_read_what_their_layers_read() -> None:
+def test_adapters_under_autocast_take_the_inputs_of_their_layers() -> None:
     stage = StageConfig(name="caption", trains=["projector", "language_model"], **LORA)
     machine = TrainerConfig(precision="bf16-mixed")
     module = StageModule(tiny_model().to(torch.bfloat16), stage, total_steps=2, machine=machine)
@@ -97,7 +97,7 @@ def test_a_stage_with_adapters_learns_and_the_next_one_starts_from_its_merged_we
     }  # fmt: skip
 
 
-def test_a_stage_with_adapters_that_was_cut_off_goes_on_with_the_same_dropout(tmp_path: Path) -> None:
+def test_an_interrupted_stage_with_adapters_resumes_with_the_same_dropout(tmp_path: Path) -> None:
     train(stage_job(tmp_path / "calm", **LORA), packed=True)
     fail_after(7)
     try:
@@ -123,7 +123,7 @@ def test_one_key_sets_adapters_for_the_stages_that_train_the_language_model() ->
     assert chosen.caption.trains_whole == []
 
 
-def test_adapters_in_4_bits_are_refused_where_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adapters_in_4_bits_are_refused_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"peft=qlora needs bitsandbytes.*stage\.peft=lora"):
         check_machine(recipe(peft="qlora"), TrainerConfig())
@@ -135,7 +135,7 @@ def test_adapters_are_not_sharded() -> None:
 
 
 @pytest.mark.skipif(not has_bitsandbytes(), reason="bitsandbytes is not installed")
-def test_a_stage_over_weights_in_4_bits_merges_into_the_unrounded_ones(tmp_path: Path) -> None:
+def test_a_stage_over_weights_in_4_bits_merges_into_the_original_weights(tmp_path: Path) -> None:
     job = stage_job(tmp_path / "caption", count=12, **(LORA | {"peft": "qlora"}))
     train(job)
     base, merged = tiny_model().state_dict(), weights(job.folder)

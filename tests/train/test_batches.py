@@ -29,7 +29,7 @@ def test_a_plan_holds_every_draw_once_in_batches_of_the_asked_size(
     assert sum(len(batch) < batch_size for batch in plan) <= 1
 
 
-def test_grouping_by_length_lowers_the_padding() -> None:
+def test_grouping_by_length_reduces_the_padding() -> None:
     lengths = np.random.default_rng(0).integers(10, 200, 640)
     order = sample_order(640, 640, 0)
 
@@ -40,7 +40,7 @@ def test_grouping_by_length_lowers_the_padding() -> None:
 
 
 @given(st.integers(1, 100), st.sampled_from([(1, 8), (2, 4), (2, 8), (4, 2), (8, 2)]), st.integers(0, 99))
-def test_what_a_step_learns_from_does_not_depend_on_devices_and_micro_batches(
+def test_the_samples_of_a_step_do_not_depend_on_devices_and_micro_batches(
     num_samples: int, machine: tuple[int, int], seed: int
 ) -> None:
     devices, micro = machine

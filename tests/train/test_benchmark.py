@@ -1,4 +1,4 @@
-"""The GPU benchmark runs, at a tiny size, where there is no GPU."""
+"""The GPU benchmark runs at a tiny size without a GPU."""
 
 import runpy
 import sys
@@ -8,7 +8,7 @@ import pytest
 from tests.study.commands import ROOT
 
 
-def test_the_gpu_benchmark_prints_tokens_a_second_and_mfu_at_a_tiny_size(
+def test_the_gpu_benchmark_prints_tokens_per_second_and_mfu_at_a_tiny_size(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = ["--size", "tiny", "--steps", "1", "--samples", "2", "--rank", "2", "--peak-tflops", "1"]

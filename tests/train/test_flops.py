@@ -1,4 +1,4 @@
-"""Operations, counted by hand, and what the log makes of them."""
+"""Operations compared with counts by hand, and the speeds in the log."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_the_7b_model_has_its_published_sizes() -> None:
     assert 2 * (size.linear_weights + size.hidden * size.vocabulary) == pytest.approx(13e9, rel=0.03)
 
 
-def test_the_model_s_own_count_of_weights_is_ours() -> None:
+def test_the_number_of_weights_is_that_of_the_model() -> None:
     model = tiny_model()
     size = ModelSize.of(model.config.text_config.to_dict(), model.config.vision_config.to_dict())
     language_model = [*model.model.parameters(), *model.lm_head.parameters()]

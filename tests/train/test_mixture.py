@@ -1,4 +1,4 @@
-"""Several files of dialogs with their weights, and media that are looked for before training."""
+"""Several files of dialogs with their weights, and media that are checked before training."""
 
 import json
 from collections import Counter
@@ -46,7 +46,7 @@ def test_videos_images_and_text_of_several_sources_are_mixed(tmp_path: Path) -> 
     assert items[0].clip.key == "valley/001/a.mp4"
 
 
-def test_weights_say_how_often_a_dialog_is_seen(tmp_path: Path) -> None:
+def test_the_weight_of_a_source_is_how_often_its_dialogs_are_seen(tmp_path: Path) -> None:
     often = source(tmp_path, "often", [llava(number) for number in range(10)], weight=2.5)
     seldom = source(tmp_path, "seldom", [llava(100 + number) for number in range(10)], weight=0.3)
     mixed = mixed_items(stage(often, seldom), seed=3)
@@ -57,7 +57,7 @@ def test_weights_say_how_often_a_dialog_is_seen(tmp_path: Path) -> None:
     assert mixed != mixed_items(stage(often, seldom), seed=4)
 
 
-def test_a_weight_of_nothing_is_refused() -> None:
+def test_a_weight_of_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"weight 0.* should be above 0"):
         DialogSource("a.json", "media", weight=0)
 
@@ -74,7 +74,9 @@ def test_a_weight_of_nothing_is_refused() -> None:
         (["human:Q"], None, "do not alternate"),
     ],
 )
-def test_dialogs_that_cannot_be_trained_on_say_why(turns: list[str], media: str | None, problem: str | None) -> None:
+def test_dialogs_that_cannot_be_trained_on_have_a_reason(
+    turns: list[str], media: str | None, problem: str | None
+) -> None:
     made = tuple(Turn(*turn.split(":", 1)) for turn in turns)
     found = dialog_problem(Dialog("1", "video", media, made))
     assert found is None if problem is None else found is not None and problem in found

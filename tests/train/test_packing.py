@@ -1,4 +1,4 @@
-"""Loss and gradients do not depend on how a batch is laid out: packed or padded, cached or uncached, checkpointed."""
+"""Loss and gradients do not depend on the layout of a batch: packed or padded, cached or decoded, checkpointed."""
 
 import copy
 from collections.abc import Callable
@@ -72,12 +72,12 @@ def packed(data: dict[str, Any]) -> Callable[[ChatUniViForConditionalGeneration]
     return loss
 
 
-def test_packed_and_padded_batches_give_the_same_loss_and_gradients() -> None:
+def test_packed_and_padded_batches_have_the_same_loss_and_gradients() -> None:
     model = tiny_model()
     assert_equal(gradients(model, padded(batch(model))), gradients(model, packed(batch(model))))
 
 
-def test_cached_and_decoded_clips_give_the_same_loss_and_gradients() -> None:
+def test_cached_and_decoded_clips_have_the_same_loss_and_gradients() -> None:
     model = tiny_model()
     cached, decoded = batch(model), batch(model, cached=False)
     assert_equal(gradients(model, padded(cached)), gradients(model, padded(decoded)))
@@ -123,7 +123,7 @@ def test_another_architecture_is_packed_through_the_mask_of_transformers(monkeyp
     assert_equal(plain, gradients(model, packed(data)))
 
 
-def test_a_batch_that_teaches_nothing_has_loss_0_and_no_gradient() -> None:
+def test_a_batch_without_supervised_tokens_has_loss_0_and_no_gradient() -> None:
     model = tiny_model()
     data = batch(model)
     data["labels"] = torch.full_like(data["labels"], -100)
@@ -132,7 +132,7 @@ def test_a_batch_that_teaches_nothing_has_loss_0_and_no_gradient() -> None:
     assert all(not bool(gradient.any()) for gradient in found.values())
 
 
-def test_a_masked_character_inside_a_sample_is_no_reason_for_another_result() -> None:
+def test_a_masked_character_inside_a_sample_does_not_change_the_result() -> None:
     model = tiny_model()
     data = batch(model)
     data["attention_mask"][0, 5] = False

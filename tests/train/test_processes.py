@@ -1,4 +1,4 @@
-"""Several processes train to what one trains to; the leading one alone writes, and a failure ends them all."""
+"""Several processes train to the result of one; only the leading one writes, and a failure ends them all."""
 
 import json
 import os
@@ -31,7 +31,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stage as one process trains it in other micro-batches, and as a team of two does in several ways."""
+    """The stage trained by one process in other micro-batches, and by a team of two with several strategies."""
     folder = tmp_path_factory.mktemp("stages")
     job = stage_job(folder / "alone", **STAGE | {"micro_batch_size": 4})
     train_stage(job, tiny_model, encoder(), RandomClips(), trainer_config(), lambda values: None)
@@ -56,7 +56,7 @@ def test_two_processes_train_to_the_loss_and_weights_of_one(name: str, stages: P
     assert {path.name for path in (stages / name).iterdir()} == {path.name for path in (stages / "alone").iterdir()}
 
 
-def test_the_first_failure_ends_a_team_and_is_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_failure_ends_a_team_and_sets_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sg.train.processes._GRACE_S", 0.2)
     program = "import os, sys, time; sys.exit(3) if os.environ['RANK'] == '1' else time.sleep(600)"
     assert run_together([sys.executable, "-c", program], 2) == 3

@@ -1,4 +1,4 @@
-"""The cache of visual tokens: its size is told before it is built; pictures, broken clips, full disks."""
+"""The cache of visual tokens: its size is logged before it is built; images, broken clips, full disks."""
 
 import logging
 from pathlib import Path
@@ -26,20 +26,20 @@ from tests.train.builders import WIDTH, tiny_model
 
 
 def media(folder: Path) -> list[Clip]:
-    """A film of 20 s at one frame a second, two pictures, and a film that is none."""
+    """A video of 20 s at one frame per second, two images, and a file that is not a video."""
     noise = np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), dtype=np.uint8)
-    write_video(folder / "film.mp4", noise, 1)
+    write_video(folder / "video.mp4", noise, 1)
     for name in ("one.jpg", "two.PNG"):
         Image.fromarray(noise[0]).save(folder / name)
-    (folder / "broken.mp4").write_bytes(b"no film")
-    return [Clip(name, folder / name) for name in ("film.mp4", "one.jpg", "two.PNG", "broken.mp4")]
+    (folder / "broken.mp4").write_bytes(b"not a video")
+    return [Clip(name, folder / name) for name in ("video.mp4", "one.jpg", "two.PNG", "broken.mp4")]
 
 
 def store(folder: Path, dtype: str = "float16") -> VisualTokenStore:
     return VisualTokenStore.create(folder / "store", identity("visual_tokens", settings={}, version=1), WIDTH, dtype)
 
 
-def test_the_size_of_the_cache_is_told_before_it_is_built(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_size_of_the_cache_is_logged_before_it_is_built(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     model, processor, clips, cache = tiny_model(), ChatUniViProcessor(64), media(tmp_path), store(tmp_path)
     predicted = announce_cache(cache, clips, model.merging, processor)
@@ -50,7 +50,7 @@ def test_the_size_of_the_cache_is_told_before_it_is_built(tmp_path: Path, caplog
     assert cache.verify() == 3
 
 
-def test_pictures_and_films_are_the_same_cached_or_not(tmp_path: Path) -> None:
+def test_images_and_videos_are_the_same_cached_or_not(tmp_path: Path) -> None:
     model, processor, clips = tiny_model(), ChatUniViProcessor(64), media(tmp_path)[:3]
     cache = store(tmp_path, "float32")
     fill_cache(cache, clips, model, processor, decode_workers=0)
@@ -61,19 +61,19 @@ def test_pictures_and_films_are_the_same_cached_or_not(tmp_path: Path) -> None:
     assert torch.equal(decoded.read(clips[1]), processor.pixel_values(picture.numpy()))
 
 
-def test_a_replaced_film_is_encoded_again_and_a_lost_one_is_not(tmp_path: Path) -> None:
+def test_a_replaced_file_is_encoded_again_and_a_missing_one_is_not(tmp_path: Path) -> None:
     model, processor, clips, cache = tiny_model(), ChatUniViProcessor(64), media(tmp_path)[:3], store(tmp_path)
     fill_cache(cache, clips, model, processor, decode_workers=0)
-    before = cache.tokens("film.mp4")
+    before = cache.tokens("video.mp4")
     noise = np.random.default_rng(1).integers(0, 255, (30, 64, 64, 3), dtype=np.uint8)
-    write_video(tmp_path / "film.mp4", noise, 1)
+    write_video(tmp_path / "video.mp4", noise, 1)
     (tmp_path / "one.jpg").unlink()
 
-    assert [clip.key for clip in clips_to_encode(cache, [*clips, *clips])] == ["film.mp4"]
+    assert [clip.key for clip in clips_to_encode(cache, [*clips, *clips])] == ["video.mp4"]
     fill_cache(cache, clips, model, processor, decode_workers=0)
 
-    assert cache.frame_count("film.mp4") == 30
-    assert not torch.equal(cache.tokens("film.mp4"), before)
+    assert cache.frame_count("video.mp4") == 30
+    assert not torch.equal(cache.tokens("video.mp4"), before)
     assert clips_to_encode(VisualTokenStore(cache.folder), clips) == []
 
 
@@ -89,7 +89,7 @@ def test_processes_with_their_shares_fill_one_store(tmp_path: Path) -> None:
     assert all(torch.equal(shared.tokens(key), whole.tokens(key)) for key in whole)
 
 
-def test_a_disk_that_is_too_small_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_too_small_is_reported_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage(NamedTuple):
         total: int = 100
         used: int = 90
@@ -102,10 +102,10 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(tmp_path: Path, monkey
 
 def test_without_the_cache_broken_media_are_found_before_training(tmp_path: Path) -> None:
     clips = media(tmp_path)
-    (tmp_path / "one.jpg").write_bytes(b"no picture")
+    (tmp_path / "one.jpg").write_bytes(b"not an image")
     assert unreadable_clips(clips).keys() == {"one.jpg", "broken.mp4"}
 
 
 @pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (999, "999 B"), (250e9, "250 GB"), (1.2e15, "1.2e+03 TB")])
-def test_sizes_are_written_as_people_do(size: float, text: str) -> None:
+def test_sizes_have_three_digits_and_a_unit(size: float, text: str) -> None:
     assert readable_size(size) == text
