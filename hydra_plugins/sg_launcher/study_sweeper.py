@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -11,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from sg.study.sweep import begin_sweep, complete_jobs
+from sg.study.sweep import begin_sweep, complete_jobs, forget_folder
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +47,20 @@ class StudySweeper(BasicSweeper):
         config, loader = self.config, self.hydra_context.config_loader
         launch = self.launcher.launch
         _compose_once(loader)
+        is_started = False
 
         def checked_launch(job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
+            nonlocal is_started
             configs = [loader.load_sweep_config(config, list(job)) for job in job_overrides]
-            starts = begin_sweep(configs, [list(job) for job in job_overrides])
-            return launch(job_overrides, initial_job_idx) if starts else []
+            is_started = begin_sweep(configs, [list(job) for job in job_overrides])
+            return launch(job_overrides, initial_job_idx) if is_started else []
 
         self.launcher.launch = checked_launch  # type: ignore[method-assign]
-        return super().sweep(arguments)
+        try:
+            return super().sweep(arguments)
+        finally:
+            if not is_started:
+                forget_folder(Path(str(config.hydra.sweep.dir)), {"multirun.yaml"}, Path(str(config.paths.runs)))
 
 
 def _compose_once(loader: ConfigLoader) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +13,7 @@ from sg.core.commands import command
 from sg.core.errors import SgError
 from sg.study.config import TrainConfig
 from sg.study.devices import STARTED_BY_US, run_on_devices
-from sg.study.sweep import studies_of_this_process
+from sg.study.sweep import forget_folder, studies_of_this_process
 
 if TYPE_CHECKING:
     from sg.study.run import StudyRun
@@ -34,10 +32,10 @@ def _train(config: TrainConfig) -> None:
         elif config.dry_run:
             refuse_missing(print_plan([config]))
     except SgError:
-        _forget(folder)
+        forget_folder(folder, {".hydra", "run.log"}, Path(config.paths.runs))
         raise
     if config.why or config.dry_run:
-        _forget(folder)
+        forget_folder(folder, {".hydra", "run.log"}, Path(config.paths.runs))
         return
     from sg.study.run import StudyRun
     from sg.train.processes import is_team_member
@@ -59,15 +57,6 @@ def _run_as_member(run: StudyRun) -> None:
         if STARTED_BY_US in os.environ:
             sys.exit(1)
         raise
-
-
-def _forget(folder: Path) -> None:
-    """Remove the folder of a run that does not start, and folders left empty, if it holds only the files of Hydra."""
-    if {path.name for path in folder.iterdir()} <= {".hydra", "run.log"}:
-        shutil.rmtree(folder)
-        with contextlib.suppress(OSError):
-            folder.parent.rmdir()
-            folder.parent.parent.rmdir()
 
 
 def main() -> None:

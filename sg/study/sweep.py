@@ -1,6 +1,7 @@
 """Sweeps: the jobs that a study needs, the runs that they stand for, and the results of failed ones."""
 
 import contextlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,6 +120,21 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
         if folder not in _studies:
             _studies.append(folder)
     return True
+
+
+def forget_folder(folder: Path, written_by_hydra: set[str], runs: Path) -> None:
+    """Remove the folder of a run or a sweep that does not start, unless it has other entries than these.
+
+    Empty folders above it are removed too, up to the folder `runs` of all studies.
+    """
+    if not folder.is_dir() or not {path.name for path in folder.iterdir()} <= written_by_hydra:
+        return
+    shutil.rmtree(folder)
+    with contextlib.suppress(OSError):
+        for above in folder.parents:
+            if not above.is_relative_to(runs):
+                break
+            above.rmdir()
 
 
 def forget_failure(folder: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_mistake_prints_one_sentence_and_exits_with_an_error(mistake: str, mod
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, done.stderr
     assert MISTAKES[mistake] in lines[0]
-    assert not (tmp_path / "work").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mistakes_are_reported_without_loading_torch(tmp_path: Path) -> None:
