@@ -25,7 +25,7 @@ from sg.video.writer import write_video  # noqa: E402
 
 
 def make(folder: Path, count: int) -> None:
-    """Films that differ in their last bytes, every tenth a copy of the one before, and their annotations."""
+    """Video files that differ in their last bytes, every tenth a copy of the one before, and their annotations."""
     video = write_video(folder / "video.mp4", np.zeros((8, 48, 64, 3), np.uint8), fps=2).read_bytes()
     (folder / "videos").mkdir()
     with (folder / "train.csv").open("w", newline="") as stream:

@@ -50,7 +50,7 @@ def _mixture(study: Study) -> Mixture:
 
 
 def _core(inputs: dict[str, str], size: int) -> dict[str, int]:
-    """Films of each source among those that were trained on."""
+    """Videos of each source among those that were trained on."""
     drawn = read_manifest(Path(inputs["manifest"]))
     rows = drawn.select(read_forest(Path(inputs["forest"])).core(size)).records()
     return dict(sorted(Counter(row.video_id.partition("-")[0] for row in rows).items()))

@@ -51,7 +51,7 @@ def test_a_schema_s_own_check_keeps_its_sentence() -> None:
     ("raised", "sentence", "code"),
     [
         (KeyboardInterrupt(), "stopped: run the same command again to resume", ExitCode.INTERRUPTED),
-        (ConfigError("seed=x is no number."), "error: seed=x is no number.", ExitCode.USAGE),
+        (ConfigError("seed=x is not a number."), "error: seed=x is not a number.", ExitCode.USAGE),
     ],
 )
 def test_a_stop_and_a_mistake_are_told_at_once_in_one_sentence(

@@ -96,7 +96,7 @@ class ServiceModelConfig:
 
 @dataclass
 class QuotaConfig:
-    """Limits of the user's project, as the provider's console shows them; null is no limit.
+    """Limits of the user's project, as the provider's console shows them; null means no limit.
 
     Attributes:
         rpm: requests per minute.

@@ -3,8 +3,8 @@
 See `docs/reference/chat_univi.md`, sections 5 and 6.
 
 Shapes: F frames of all clips in sequence, T frames of one clip, P patches, C channels. An image or a video event
-becomes `sum(clusters)` tokens (64 + 32 + 16 in v1.5). There are no parameters and no positional encoding: only the
-order of the events tells the language model about time.
+becomes `sum(clusters)` tokens (64 + 32 + 16 in v1.5). There are no parameters and no positional encoding: the
+language model learns about time only from the order of the events.
 
 A change of the result here needs a higher `VISUAL_TOKENS_VERSION` (`identity.py`).
 """
