@@ -22,7 +22,7 @@ from shared_work import MODEL, Bench
 from sg.artefacts.visual_tokens import VisualTokenStore
 from sg.evaluate.answering import evaluate
 from sg.models.chat_univi.identity import visual_token_identity
-from sg.train.visual_tokens import fill_cache
+from sg.train.data.visual_tokens import fill_cache
 
 FORK = multiprocessing.get_context("fork")
 

@@ -30,9 +30,9 @@ from sg.evaluate.config import AnsweringConfig, PromptConfig
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor
 from sg.models.chat_univi.identity import visual_token_identity
 from sg.models.config import ModelConfig
-from sg.train import visual_tokens
-from sg.train.samples import Clip
-from sg.train.visual_tokens import fill_cache
+from sg.train.data import visual_tokens
+from sg.train.data.samples import Clip
+from sg.train.data.visual_tokens import fill_cache
 
 MODEL = ModelConfig(
     name="tiny",

@@ -27,7 +27,7 @@ from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.text.conversation import EncodedDialog
 from sg.models.chat_univi.text.special_ids import BOS_ID, IGNORED_LABEL, PLACEHOLDER_ID
 from sg.train.config import LoraConfig, StageConfig, TrainerConfig
-from sg.train.data import Batch
+from sg.train.data.loading import Batch
 from sg.train.flops import device_peak_tflops
 from sg.train.module import StageModule
 from sg.train.workload import workload

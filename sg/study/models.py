@@ -26,19 +26,19 @@ from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.models.chat_univi.text.conversation import DialogEncoder
 from sg.models.config import ModelConfig
-from sg.train.clips import CachedClips, DecodedClips, unreadable_clips
 from sg.train.config import TrainerConfig
-from sg.train.data import ClipReader
-from sg.train.media import ClipFiles, Media, cache_folder
-from sg.train.processes import ALONE, Team
-from sg.train.samples import Clip
-from sg.train.stage import StageJob
-from sg.train.visual_tokens import (
+from sg.train.data.clips import CachedClips, DecodedClips, unreadable_clips
+from sg.train.data.loading import ClipReader
+from sg.train.data.media import ClipFiles, Media, cache_folder
+from sg.train.data.samples import Clip
+from sg.train.data.visual_tokens import (
     NamedTokens,
     announce_cache,
     clips_to_encode,
     fill_cache,
 )
+from sg.train.processes import ALONE, Team
+from sg.train.stage import StageJob
 
 log = logging.getLogger(__name__)
 

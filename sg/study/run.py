@@ -33,7 +33,7 @@ from sg.study.run_tracking import record_run
 from sg.study.stages import CaptionData, RunData, clip_files, read_data, stage_jobs
 from sg.study.study_data import check_study_data, data_identity
 from sg.study.sweep import forget_failure, note_failed_run
-from sg.train.media import ClipFiles, Media
+from sg.train.data.media import ClipFiles, Media
 from sg.train.processes import Team, join_team
 
 if TYPE_CHECKING:

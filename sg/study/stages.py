@@ -17,9 +17,9 @@ from sg.study.config import TrainConfig
 from sg.study.core_counts import caption_draws, num_core_videos
 from sg.study.inputs import Inputs
 from sg.train.config import StageConfig
-from sg.train.media import ClipFiles, Media
-from sg.train.mixture import check_clip_names, mixed_items, usable_items
-from sg.train.samples import Clip, TrainingItem, caption_items, clips_of
+from sg.train.data.media import ClipFiles, Media
+from sg.train.data.mixture import check_clip_names, mixed_items, usable_items
+from sg.train.data.samples import Clip, TrainingItem, caption_items, clips_of
 from sg.train.stage import StageJob, stage_identity
 
 

@@ -14,8 +14,8 @@ from sg.core.fingerprints import text_seed
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.train.adapters import add_adapters, leave_types_to_autocast
 from sg.train.config import StageConfig, TrainerConfig
-from sg.train.data import Batch
-from sg.train.packing import packed_loss, use_packed_attention
+from sg.train.data.loading import Batch
+from sg.train.data.packing import packed_loss, use_packed_attention
 from sg.train.schedule import learning_rate_factor
 
 

@@ -24,11 +24,11 @@ from sg.core.errors import DataError
 from sg.core.files import file_lock
 from sg.core.fingerprints import text_seed
 from sg.core.identity import Identity, identity, made_by
-from sg.train.batches import MicroBatch, batch_plan, micro_batch_plan, sample_order
 from sg.train.config import StageConfig, TrainerConfig, micro_batches, num_steps
-from sg.train.media import Media
+from sg.train.data.batches import MicroBatch, batch_plan, micro_batch_plan, sample_order
+from sg.train.data.media import Media
+from sg.train.data.samples import TrainingItem, clips_of
 from sg.train.processes import ALONE, Team
-from sg.train.samples import TrainingItem, clips_of
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
     from sg.models.chat_univi.text.conversation import DialogEncoder
     from sg.train.callbacks import LossCurve
-    from sg.train.data import ClipReader, SampleSet
+    from sg.train.data.loading import ClipReader, SampleSet
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def _train(
 ) -> StageInfo:
     from sg.train.adapters import merge_adapters
     from sg.train.callbacks import LossCurve, read_losses
-    from sg.train.data import SampleSet, StageData
+    from sg.train.data.loading import SampleSet, StageData
     from sg.train.flops import device_peak_tflops
     from sg.train.module import StageModule
     from sg.train.strategy import full_state

@@ -25,9 +25,9 @@ from sg.evaluate.config import AnsweringConfig, PromptConfig
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor
 from sg.models.config import ModelConfig
 from sg.study.evaluation import EvaluateConfig, evaluate_checkpoint, merge_folder, run_shards, score_file
-from sg.train import visual_tokens
 from sg.train.config import TrainerConfig
-from sg.train.samples import Clip
+from sg.train.data import visual_tokens
+from sg.train.data.samples import Clip
 
 MODEL = ModelConfig(
     name="tiny",

@@ -26,7 +26,7 @@ from sg.study.run import _named_jobs, _train
 from sg.study.stages import CaptionData, RunData, clip_files, stage_jobs
 from sg.study.study_data import check_study_data
 from sg.train.config import DialogSource, LoraConfig, RecipeConfig, StageConfig, TypicalSample
-from sg.train.mixture import mixed_items
+from sg.train.data.mixture import mixed_items
 from sg.train.stage import StageJob
 from tests.repository.test_configs import composed
 

@@ -11,7 +11,7 @@ from sg.models.chat_univi.config import ChatUniViConfig
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.text.conversation import DialogEncoder
 from sg.train.config import StageConfig, TrainerConfig
-from sg.train.samples import Clip, TrainingItem
+from sg.train.data.samples import Clip, TrainingItem
 from sg.train.stage import StageJob
 
 TOKENIZER = Path(__file__).parents[1] / "goldens/chat_univi/text/tokenizer/tokenizer.model"

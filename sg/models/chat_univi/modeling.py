@@ -209,8 +209,18 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         outputs = self.model(
             inputs_embeds=inputs_embeds, attention_mask=attention_mask, past_key_values=past_key_values, **kwargs
         )
-        hidden = outputs.last_hidden_state
-        output = ChatUniViOutput(past_key_values=outputs.past_key_values)
+        return self._output(outputs.last_hidden_state, outputs.past_key_values, labels, return_logits, logits_to_keep)
+
+    def _output(
+        self,
+        hidden: Tensor,
+        cache: Cache | None,
+        labels: Tensor | None,
+        return_logits: bool | None,
+        logits_to_keep: int,
+    ) -> ChatUniViOutput:
+        """What is asked for of the hidden states [B, L, D]: the loss with labels, logits without or on request."""
+        output = ChatUniViOutput(past_key_values=cache)
         if labels is not None:
             supervised = _supervised(labels)
             output.loss, output.num_supervised = self._loss(hidden[supervised], labels[:, 1:][supervised[:, :-1]])

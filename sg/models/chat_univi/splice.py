@@ -82,11 +82,10 @@ def splice_visual_tokens(
     mask = torch.zeros(num_rows * length, dtype=torch.bool, device=device)
     mask[text_at] = True if attention_mask is None else attention_mask[is_text].bool()
     if visual_embeds is not None and num_runs:
-        before = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-        if len(before) != len(visual_embeds):
-            raise ModelError(f"visual counts add up to {len(before)} but {len(visual_embeds)} visual tokens were given")
-        inside = torch.arange(len(before), device=device) - before
-        visual_at = torch.repeat_interleave(first[starts], counts) + inside
+        visual_at = _positions_of_runs(first[starts], counts)
+        if len(visual_at) != len(visual_embeds):
+            total = len(visual_at)
+            raise ModelError(f"visual counts add up to {total} but {len(visual_embeds)} visual tokens were given")
         embeds = embeds.index_copy(0, visual_at, visual_embeds.to(embeds.dtype))
         mask[visual_at] = True
     spliced_labels = None
@@ -94,3 +93,10 @@ def splice_visual_tokens(
         flat_labels = labels.new_full((num_rows * length,), IGNORED_LABEL)
         spliced_labels = flat_labels.index_copy(0, text_at, labels[is_text]).view(num_rows, length)
     return Spliced(embeds.view(num_rows, length, -1), mask.view(num_rows, length), spliced_labels)
+
+
+def _positions_of_runs(first: Tensor, counts: Tensor) -> Tensor:
+    """Positions [sum n] of runs that begin at `first` [R] and are `counts` [R] long, run after run."""
+    before = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    inside = torch.arange(len(before), device=counts.device) - before
+    return torch.repeat_interleave(first, counts) + inside

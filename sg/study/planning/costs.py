@@ -83,7 +83,7 @@ class Costs:
         """Return the record of `totals` as lines of text."""
         if totals is None:
             return []
-        from sg.train.visual_tokens import readable_size
+        from sg.train.data.visual_tokens import readable_size
 
         lines = []
         cache, hours = totals["visual_tokens"], totals["gpu_hours"]

@@ -32,7 +32,7 @@ from sg.study.planning.steps import (
 )
 from sg.study.results import finished_result, result_identity
 from sg.study.stages import clip_files, read_data, stage_jobs
-from sg.train.media import Media, cache_folder
+from sg.train.data.media import Media, cache_folder
 from sg.train.stage import StageJob
 
 WHY_SCHEMA = 1

@@ -20,8 +20,8 @@ from sg.core.errors import ConfigError
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.text.conversation import EncodedDialog
 from sg.models.chat_univi.text.special_ids import IGNORED_LABEL
-from sg.train.batches import MicroBatch
-from sg.train.samples import Clip, TrainingItem, noise_seed
+from sg.train.data.batches import MicroBatch
+from sg.train.data.samples import Clip, TrainingItem, noise_seed
 
 if TYPE_CHECKING:
     from sg.models.chat_univi.text.conversation import DialogEncoder

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sg.core.errors import ConfigError
-from sg.train.batches import batch_plan, micro_batch_plan, sample_order
 from sg.train.config import StageConfig, micro_batches, num_steps
+from sg.train.data.batches import batch_plan, micro_batch_plan, sample_order
 
 
 @given(st.integers(1, 50), st.integers(0, 200), st.integers(0, 2**62))

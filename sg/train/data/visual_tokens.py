@@ -20,9 +20,9 @@ from sg.artefacts.visual_tokens import BYTES_PER_VALUE, VisualTokens, VisualToke
 from sg.core.content import FileState, file_state
 from sg.core.errors import DataError
 from sg.core.progress import Progress
-from sg.train.clips import DecodedClip, count_frames, decode_clip
-from sg.train.media import LOOKS_AT_ONCE
-from sg.train.samples import Clip, noise_seed
+from sg.train.data.clips import DecodedClip, count_frames, decode_clip
+from sg.train.data.media import LOOKS_AT_ONCE
+from sg.train.data.samples import Clip, noise_seed
 from sg.video.frames import UnreadableVideoError
 
 if TYPE_CHECKING:

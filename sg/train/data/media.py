@@ -17,7 +17,7 @@ from sg.core.content import file_content, file_stamp, file_state
 from sg.core.files import file_lock, read_json, write_json
 from sg.core.fingerprints import fingerprint
 from sg.core.identity import Identity
-from sg.train.samples import Clip
+from sg.train.data.samples import Clip
 
 MISSING = "there is no such file"
 LOOKS_AT_ONCE = 16

@@ -13,9 +13,9 @@ from sg.artefacts.visual_tokens import VisualTokenStore
 from sg.core.errors import DataError
 from sg.core.identity import identity
 from sg.models.chat_univi.processor import ChatUniViProcessor
-from sg.train.clips import CachedClips, DecodedClips, unreadable_clips
-from sg.train.samples import Clip
-from sg.train.visual_tokens import (
+from sg.train.data.clips import CachedClips, DecodedClips, unreadable_clips
+from sg.train.data.samples import Clip
+from sg.train.data.visual_tokens import (
     announce_cache,
     clips_to_encode,
     fill_cache,

@@ -11,8 +11,8 @@ from torch import Tensor
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.text.conversation import EncodedDialog
+from sg.train.data.packing import Segments, packed_loss, use_packed_attention
 from sg.train.module import StageNetwork
-from sg.train.packing import Segments, packed_loss, use_packed_attention
 from tests.train.builders import encoder, tiny_model
 
 FRAMES = (3, 1, 20, 0, 9)
@@ -119,7 +119,7 @@ def test_another_architecture_is_packed_through_the_mask_of_transformers(monkeyp
     model = tiny_model()
     data = batch(model)
     plain = gradients(model, padded(data))
-    monkeypatch.setattr("sg.train.packing.can_skip_positions", lambda language_model: False)
+    monkeypatch.setattr("sg.train.data.packing.can_skip_positions", lambda language_model: False)
     assert_equal(plain, gradients(model, packed(data)))
 
 

@@ -10,9 +10,9 @@ from sg.artefacts.dialogs import Dialog, Turn, read_dialogs
 from sg.core.content import file_stamp
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.train.config import DialogSource, StageConfig
-from sg.train.media import ClipFiles
-from sg.train.mixture import check_clip_names, dialog_problem, mixed_items, usable_items
-from sg.train.samples import clips_of, items_of
+from sg.train.data.media import ClipFiles
+from sg.train.data.mixture import check_clip_names, dialog_problem, mixed_items, usable_items
+from sg.train.data.samples import clips_of, items_of
 
 
 def llava(number: int, **medium: object) -> dict[str, object]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sg.artefacts.visual_tokens import VisualTokenStore
 from sg.core.errors import DataError
-from sg.train.samples import Clip
+from sg.train.data.samples import Clip
 from sg.video.frames import UNREADABLE, UnreadableVideoError
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import Timeline

@@ -14,8 +14,8 @@ from sg.artefacts.dialogs import Dialog, read_dialogs
 from sg.core.errors import DataError, MissingInputError
 from sg.core.fingerprints import text_seed
 from sg.train.config import StageConfig
-from sg.train.media import MISSING, Media
-from sg.train.samples import TrainingItem, clips_of, drawn_items, items_of
+from sg.train.data.media import MISSING, Media
+from sg.train.data.samples import TrainingItem, clips_of, drawn_items, items_of
 
 log = logging.getLogger(__name__)
 
