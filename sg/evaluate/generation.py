@@ -151,7 +151,7 @@ class _CachedRows:
             inputs_embeds=embeds,
             attention_mask=self._mask,
             position_ids=positions,
-            past_key_values=self._cache,
+            cache=self._cache,
             use_cache=True,
             logits_to_keep=1,
         )

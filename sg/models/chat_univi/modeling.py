@@ -45,7 +45,7 @@ class ChatUniViOutput(ModelOutput):
 
     loss: Tensor | None = None
     logits: Tensor | None = None
-    past_key_values: Cache | None = None
+    cache: Cache | None = None
     num_supervised: Tensor | None = None
 
 
@@ -61,7 +61,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012  # read by transformers
+    _skip_keys_device_placement = ["cache"]  # noqa: RUF012  # read by transformers
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012  # read by transformers
 
     def __init__(self, config: ChatUniViConfig) -> None:
@@ -180,7 +180,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         noise_seeds: Sequence[int] | None = None,
         temporal_noise: Sequence[Tensor] | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         return_logits: bool | None = None,
         logits_to_keep: int = 0,
         **kwargs: Any,
@@ -195,7 +195,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         """
         if inputs_embeds is None and input_ids is None:
             raise ModelError("forward needs input_ids or inputs_embeds")
-        if inputs_embeds is None and past_key_values is not None and frames is None and visual_tokens is None:
+        if inputs_embeds is None and cache is not None and frames is None and visual_tokens is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
         elif inputs_embeds is None:
             spliced = self.prepare_inputs(
@@ -207,9 +207,9 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
             inputs_embeds, labels = spliced.embeds, spliced.labels
             attention_mask = _needed_mask(spliced.attention_mask)
         outputs = self.model(
-            inputs_embeds=inputs_embeds, attention_mask=attention_mask, past_key_values=past_key_values, **kwargs
+            inputs_embeds=inputs_embeds, attention_mask=attention_mask, cache=cache, **kwargs
         )
-        return self._output(outputs.last_hidden_state, outputs.past_key_values, labels, return_logits, logits_to_keep)
+        return self._output(outputs.last_hidden_state, outputs.cache, labels, return_logits, logits_to_keep)
 
     def _output(
         self,
@@ -220,7 +220,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         logits_to_keep: int,
     ) -> ChatUniViOutput:
         """What is asked for of the hidden states [B, L, D]: the loss with labels, logits without or on request."""
-        output = ChatUniViOutput(past_key_values=cache)
+        output = ChatUniViOutput(cache=cache)
         if labels is not None:
             supervised = _supervised(labels)
             output.loss, output.num_supervised = self._loss(hidden[supervised], labels[:, 1:][supervised[:, :-1]])

@@ -121,7 +121,7 @@ def _fused_mlp(kind: Any) -> Any:
 @cache
 def _fused_attention(kind: Any) -> Any:
     def forward(self: Any, hidden_states: Tensor, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-        if kwargs.get("past_key_values") is not None or not supports_first_query(self, hidden_states):
+        if kwargs.get("cache") is not None or not supports_first_query(self, hidden_states):
             plain: tuple[Tensor, Tensor | None] = kind.forward(self, hidden_states, **kwargs)
             return plain
         return _attend(self, hidden_states, **kwargs)
