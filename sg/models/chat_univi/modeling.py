@@ -206,9 +206,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
                 return self._loss_alone(spliced, **kwargs)
             inputs_embeds, labels = spliced.embeds, spliced.labels
             attention_mask = _needed_mask(spliced.attention_mask)
-        outputs = self.model(
-            inputs_embeds=inputs_embeds, attention_mask=attention_mask, cache=cache, **kwargs
-        )
+        outputs = self.model(inputs_embeds=inputs_embeds, attention_mask=attention_mask, cache=cache, **kwargs)
         return self._output(outputs.last_hidden_state, outputs.cache, labels, return_logits, logits_to_keep)
 
     def _output(
