@@ -1,5 +1,6 @@
 """Every returned frame is the wanted one, by the number in its picture, or the file is refused."""
 
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -171,3 +172,8 @@ def test_random_damage_never_raises_another_error(videos: dict[str, Path], tmp_p
                 act(damaged)
             except UnreadableVideoError as error:
                 assert error.reason.startswith(name)
+
+
+def test_encoding_av1_leaves_the_scheduling_of_the_process_as_it_was(tmp_path: Path) -> None:
+    make_video(tmp_path / "av1.mp4", **VIDEOS["av1.mp4"])
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER

@@ -1,6 +1,8 @@
 """Makes videos that show their frame number in the picture, in every container and codec that PyAV can write."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,7 @@ def make_video(
 ) -> Path:
     """Encode a numbered video; `stamps` (in 1/1000 s) make its rate variable."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", format=container, options=dict(mux_options or {})) as output:
+    with own_scheduling(), av.open(str(path), "w", format=container, options=dict(mux_options or {})) as output:
         stream = output.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=dict(options or {}))
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.thread_count = 1
@@ -75,6 +77,20 @@ def make_video(
         if sound is not None:
             _add_silence(output, sound, num_frames / fps)
     return path
+
+
+@contextlib.contextmanager
+def own_scheduling() -> Iterator[None]:
+    """Restore the scheduling policy of this process after the block.
+
+    The AV1 encoder SVT gives the calling thread real-time priority 99 when root runs it, and never takes it back. All
+    later child processes inherit it: one that is busy then starves the whole machine.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def make_sound(path: Path, seconds: float = 1.0) -> Path:
@@ -108,7 +124,6 @@ def cut_by_copy(source: Path, path: Path, start: int) -> Path:
     return path
 
 
-SVT_QUIET = {"svtav1-params": "enable-stat-report=0"}
 B_FRAMES = {"g": "12", "bf": "3"}
 ALT_REF = {"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "b": "200k"}
 VIDEOS: dict[str, dict[str, Any]] = {

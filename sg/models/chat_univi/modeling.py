@@ -248,9 +248,7 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
 
     # ------------------------------------------------------------------------------------------ generation
     @torch.no_grad()
-    def generate(  # type: ignore[override]  # prompts with clips instead of the base's many options by position
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
-    ) -> Tensor:
+    def generate(self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor:
         """The new ids [B, up to max_new_tokens], filled with the pad id after `eos`; greedy unless `do_sample=True`.
 
         Takes the visual arguments of `forward` and those of transformers' `generate` (`max_new_tokens`, `temperature`).
