@@ -35,10 +35,10 @@ from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.hosted.watch import Watch, share_of_budget
 from sg.caption.ledger import reading
 from sg.caption.ledger.journal import LedgerJournal
-from sg.caption.ledger.ledger import TERMINAL, Ledger
+from sg.caption.ledger.ledger import SUCCEEDED, TERMINAL, Ledger
 from sg.caption.ledger.merge import adopt, answered_keys
 from sg.caption.ledger.recipes import other_recipes, record_recipe, rename_recipe, task_key
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, DataError
 from sg.core.identity import differences
 from sg.core.progress import Progress
 from sg.core.tracking import LoggerConfig, Tracker
@@ -131,7 +131,20 @@ def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manife
                 ledger.end_run(status)
                 _log_result(ledger, recipe)
                 captions = write_results(ledger.connection, recipe, folder, manifest_hash)
+            _check_captions(ledger, recipe)
     return captions
+
+
+def _check_captions(ledger: Ledger, recipe: Recipe) -> None:
+    """Raise an error if the run has ended without a caption, so that there is no file to print the path of."""
+    counts = reading.states(ledger.connection, recipe.name)
+    ended = {state: count for state, count in counts.items() if state in TERMINAL}
+    if ended and not counts.get(SUCCEEDED):
+        reasons = [
+            f"{count:,} {state.replace('_', ' ')} ({reading.last_error(ledger.connection, recipe.name, state)})"
+            for state, count in ended.items()
+        ]
+        raise DataError(f"None of the {sum(ended.values()):,} videos has a caption: {', '.join(reasons)}.")
 
 
 def _prepare(

@@ -14,7 +14,8 @@ Result = TypeVar("Result")
 class LedgerJournal:
     """Runs ledger operations in order; `write` returns when its operation is on the disk.
 
-    While one group is committed the next one gathers, so a hundred operations cost one flush of the disk.
+    While one group is committed the next one gathers, so a hundred operations cost one flush of the disk. An operation
+    that fails is raised in its own caller and does not roll back its neighbours: their answers are paid for.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -45,10 +46,7 @@ class LedgerJournal:
             while self._waiting:
                 group = self._waiting[:]
                 commit = asyncio.to_thread(self._commit, [operation for operation, _ in group])
-                try:
-                    values = await asyncio.shield(asyncio.ensure_future(commit))
-                except Exception as error:  # noqa: BLE001 - raised again in every caller that waits
-                    values = [error] * len(group)
+                values = await asyncio.shield(asyncio.ensure_future(commit))
                 del self._waiting[: len(group)]
                 for (_, future), value in zip(group, values, strict=True):
                     if future.done():
@@ -59,5 +57,11 @@ class LedgerJournal:
                         future.set_result(value)
 
     def _commit(self, operations: list[Callable[[], Any]]) -> list[Any]:
-        with self._ledger.transaction():
-            return [operation() for operation in operations]
+        """The results of the operations; if one of them fails, each gets a transaction of its own, or its error."""
+        try:
+            with self._ledger.transaction():
+                return [operation() for operation in operations]
+        except Exception as error:  # noqa: BLE001 - raised again in the caller that waits
+            if len(operations) == 1:
+                return [error]
+        return [self._commit([operation])[0] for operation in operations]

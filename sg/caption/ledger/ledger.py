@@ -23,10 +23,12 @@ from sg.core.errors import ConfigError, DataError
 
 PENDING, LEASED, SUBMITTED = "pending", "leased", "submitted"
 SUCCEEDED, BLOCKED, REJECTED, FAILED = "succeeded", "blocked", "rejected", "failed_permanent"
+DEFERRED = "deferred"
+"""The service failed at every attempt of this run: the next run asks again."""
 WITHDRAWN = "withdrawn"
 """The video is no longer in the manifest, or it was forgotten."""
 TERMINAL = (SUCCEEDED, BLOCKED, REJECTED, FAILED)
-TASK_COLUMNS = "task_key, item_key, video_id, position, attempts, tries, first_try_at, item"
+TASK_COLUMNS = "task_key, item_key, video_id, position, attempts, tries, first_try_at, item, last_error"
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "lustre", "beegfs", "gpfs", "ceph")
 
 
@@ -53,6 +55,7 @@ class Task:
     tries: Mapping[str, int] = field(default_factory=dict)
     first_try_at: float | None = None
     item: str = ""
+    last_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,8 @@ class Ledger:
                 (now,),
             )
             db.execute("UPDATE task SET state='pending' WHERE state='leased'")
+            reset = "UPDATE task SET state='pending', attempts=0, first_try_at=NULL, next_try_at=0"
+            db.execute(f"{reset} WHERE state='deferred'")
             values = (self.run_id, config, versions, now)
             db.execute("INSERT INTO run (run_id, config, versions, started) VALUES (?, ?, ?, ?)", values)
             if row[1]:
@@ -259,9 +264,9 @@ class Ledger:
             "input_tokens=?, output_tokens=?, thinking_tokens=?, cost_usd=?, request_id=?, model_version=? "
             "WHERE attempt_id=?",
             (
-                *(time.time(), end.http_code, end.error_class, end.error, end.retry_after_s),
+                *(time.time(), end.http_code, end.error_class, _storable(end.error), end.retry_after_s),
                 *(end.usage.input, end.usage.output, end.usage.thinking, end.cost_usd),
-                *(end.request_id, end.model_version, attempt),
+                *(_storable(end.request_id), _storable(end.model_version), attempt),
             ),
         )
         if end.cost_usd or end.usage.total:
@@ -277,14 +282,20 @@ class Ledger:
             self.connection.execute(
                 "INSERT INTO result (task_key, status, text, record, created) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (task_key) DO NOTHING",
-                (task.task_key, end.state, end.text, end.record, now),
+                (task.task_key, end.state, _storable(end.text), _storable(end.record), now),
             )
         self.connection.execute(
             "UPDATE task SET state=?, attempts=?, tries=?, next_try_at=?, last_error=?, "
             "first_try_at=COALESCE(first_try_at, ?), batch_job=NULL "
             "WHERE task_key=? AND state NOT IN ('succeeded', 'blocked', 'rejected', 'failed_permanent')",
             (
-                *(end.state, end.attempts, json.dumps(dict(end.tries)), end.next_try_at, end.last_error[:300]),
+                *(
+                    end.state,
+                    end.attempts,
+                    json.dumps(dict(end.tries)),
+                    end.next_try_at,
+                    _storable(end.last_error[:300]),
+                ),
                 *(now, task.task_key),
             ),
         )
@@ -300,8 +311,13 @@ class Ledger:
 
 def task_of(row: Sequence[Any]) -> Task:
     """The task of a row of `TASK_COLUMNS`; further columns are ignored."""
-    key, item_key, video_id, position, attempts, tries, first_try_at, item = row[:8]
-    return Task(key, item_key, video_id, position, attempts, json.loads(tries), first_try_at, item)
+    key, item_key, video_id, position, attempts, tries, *rest = row[:9]
+    return Task(key, item_key, video_id, position, attempts, json.loads(tries), *rest)
+
+
+def _storable(text: str) -> str:
+    """The text with U+FFFD for lone surrogates: JSON can hold them, UTF-8 and so SQLite cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _refuse_network_file_system(folder: Path) -> None:

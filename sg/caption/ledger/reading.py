@@ -46,6 +46,13 @@ def states(db: sqlite3.Connection, recipe: str) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
+def last_error(db: sqlite3.Connection, recipe: str, state: str) -> str:
+    """The last error of a task in this state; empty if there is none."""
+    query = "SELECT last_error FROM task WHERE recipe=? AND state=? AND last_error!='' LIMIT 1"
+    row = db.execute(query, (recipe, state)).fetchone()
+    return str(row[0]) if row else ""
+
+
 def spent_usd(db: sqlite3.Connection) -> float:
     """All costs of the ledger in USD; lost requests count at their reserved price."""
     return float(db.execute("SELECT TOTAL(usd) FROM spend").fetchone()[0])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
 import sqlite3
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +25,23 @@ from sg.caption.hosted.engine.limits import (
     ModelDriftError,
     QuotaExhaustedError,
     ServiceRefusedError,
+    ServiceUnavailableError,
 )
 from sg.caption.hosted.engine.uploads import FileStore
 from sg.caption.hosted.run import estimate_run, ledger_path, recipe_of
 from sg.caption.hosted.services.records import Failure
 from sg.caption.hosted.settings import HostedCaptionerConfig, QuotaConfig, RetryConfig
 from sg.caption.ledger import reading
+from sg.caption.ledger.journal import LedgerJournal
+from sg.caption.ledger.ledger import Ledger
 from sg.caption.run import caption_videos
-from sg.core.errors import ConfigError, MissingInputError
+from sg.core.errors import ConfigError, DataError, MissingInputError, SgError
 from sg.sources.config import DataConfig
 from sg.sources.sets.mix import MixDataConfig, MixPart, draw_mix
 from sg.video.writer import write_video
 from tests.caption.hosted.builder import caption, data_folder, settings
 from tests.caption.hosted.fake_gemini.answers import caption_text
-from tests.caption.hosted.fake_gemini.faults import FaultPlan
+from tests.caption.hosted.fake_gemini.faults import POISONED, FaultPlan
 from tests.caption.hosted.fake_gemini.state import State, StoredFile
 
 
@@ -91,10 +96,10 @@ def test_a_request_has_the_video_first_and_the_prompt_after_it(tmp_path: Path, s
     [
         (["429_retry"], "succeeded", 2),
         (["429"], "succeeded", 2),
+        (["429_minute_paid", "429_minute_free", "429_unknown"], "succeeded", 4),
         (["500", "503", "503_html", "504"], "succeeded", 5),
         (["reset", "reset_body", "close_body"], "succeeded", 4),
         (["truncated", "html", "empty"], "succeeded", 4),
-        (["503"] * 9, "failed_permanent", 6),
         (["max_tokens"], "succeeded", 2),
         (["max_tokens", "max_tokens_empty"], "rejected", 2),
         (["recitation"], "succeeded", 2),
@@ -117,6 +122,51 @@ def test_each_fault_has_its_treatment(
     assert state.requests["a"] == requests
     with ledger(data, config) as db:
         assert db.execute("SELECT COUNT(*) FROM attempt WHERE state='done'").fetchone() == (requests + 1,)
+
+
+def test_poisoned_answers_end_neither_the_run_nor_their_neighbours(tmp_path: Path, state: State, url: str) -> None:
+    """Each kind once, and each kind for ever; every video without one gets its caption and is paid once."""
+    once, always, good = ({f"{word}-{name}" for name in POISONED} for word in ("once", "always", "good"))
+    script = {key: [key.partition("-")[2]] * (1 if key in once else 99) for key in once | always}
+    state.settings.plan = FaultPlan(script)
+    data, config = data_folder(tmp_path, sorted(once | always | good)), settings(url)
+    with pytest.raises(SgError, match="of an error of the service"):  # `error_200` and `nested`, for ever
+        run(data, config)
+    found = states(data, config)
+    assert {found[key] for key in good} == {"succeeded"} and {state.paid[key] for key in good} == {1}
+    assert {found[key] for key in once} <= {"succeeded", "rejected"}
+    assert {found[key] for key in always} <= {"succeeded", "rejected", "failed_permanent", "deferred", "blocked"}
+    with ledger(data, config) as db:
+        assert 0 < reading.spent_usd(db) < 1
+        assert db.execute("SELECT COUNT(*) FROM attempt WHERE state!='done'").fetchone() == (0,)
+
+
+def test_a_write_that_fails_is_tried_alone_and_rolls_back_no_neighbour(tmp_path: Path) -> None:
+    async def go() -> list[Any]:
+        with contextlib.closing(Ledger(tmp_path / "ledger.sqlite")) as opened:
+            journal = LedgerJournal(opened)
+
+            def write(number: int) -> None:
+                opened.spend(1.0, number, 1)
+                if number == 2:
+                    raise OverflowError("a number that SQLite cannot hold")
+
+            done = await asyncio.gather(*(journal.write(partial(write, n)) for n in range(5)), return_exceptions=True)
+            await journal.close()
+            return [*done, reading.spent_usd(opened.connection)]
+
+    *done, usd = asyncio.run(go())
+    assert [type(value) for value in done] == [type(None)] * 2 + [OverflowError] + [type(None)] * 2
+    assert usd == 4.0
+
+
+def test_an_answer_without_its_tokens_costs_what_was_estimated(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.plan = FaultPlan({"a": ["list_usage"], "b": ["huge_number"]})
+    data, config = data_folder(tmp_path, ["a", "b"]), settings(url, budget_usd=1.0, max_duplicates=9)
+    run(data, config)
+    with ledger(data, config) as db:
+        costs = [cost for (cost,) in db.execute("SELECT cost_usd FROM attempt")]
+    assert all(0.0003 < cost < 0.01 for cost in costs)
 
 
 def test_a_quota_error_is_not_an_attempt_and_an_absurd_pause_is_capped(tmp_path: Path, state: State, url: str) -> None:
@@ -372,3 +422,49 @@ def test_another_service_writes_the_same_ledger(tmp_path: Path, state: State, ur
     config = settings(f"{url}/v1", OpenAICompatibleCaptionerConfig, name="own", on_model_drift="record")
     assert set(run(data, config).values()) == {"succeeded"}
     assert state.requests["a"] == 3
+
+
+@pytest.mark.parametrize("fault", ["400", "400_context"])
+def test_a_video_that_the_service_refuses_fails_alone(tmp_path: Path, state: State, url: str, fault: str) -> None:
+    """It is the first one, so nothing shows yet that the settings are good."""
+    state.settings.plan = FaultPlan({"a": [fault] * 9})
+    data, config = data_folder(tmp_path, ["a", "b", "c"]), settings(url, max_concurrency=1)
+    assert run(data, config) == {"a": "failed_permanent", "b": "succeeded", "c": "succeeded"}
+    with ledger(data, config) as db:
+        assert reading.last_error(db, recipe_of(config).name, "failed_permanent")
+    before = state.requests["a"]
+    assert run(data, config)["a"] == "failed_permanent" and state.requests["a"] == before
+
+
+def test_videos_that_are_all_refused_alike_stop_the_run_and_the_next_one_passes_them(
+    tmp_path: Path, state: State, url: str
+) -> None:
+    state.settings.plan = FaultPlan({"*": ["400"] * 9})
+    data, config = data_folder(tmp_path, [f"v{i:02}" for i in range(40)]), settings(url, max_concurrency=1)
+    with pytest.raises(ServiceRefusedError, match=r"refuses all of the first 10 requests.*Invalid value at"):
+        run(data, config)
+    assert sum(state.requests.values()) <= 22
+    state.settings.plan = FaultPlan()
+    assert set(run(data, settings(url, retry_states=["failed_permanent"])).values()) == {
+        "failed_permanent",
+        "succeeded",
+    }
+    assert set(run(data, settings(url, retry_states=["failed_permanent"])).values()) == {"succeeded"}
+
+
+def test_a_set_of_which_every_video_is_refused_is_an_error(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.plan = FaultPlan({"*": ["400"] * 9})
+    with pytest.raises(DataError, match=r"None of the 2 videos has a caption: 2 failed permanent.*Invalid value"):
+        run(data_folder(tmp_path, ["a", "b"]), settings(url))
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "html", "truncated", "504"])
+def test_an_outage_fails_no_video_for_good(tmp_path: Path, state: State, url: str, fault: str) -> None:
+    state.settings.plan = FaultPlan({"*": [fault] * 99})
+    data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
+    with pytest.raises(ServiceUnavailableError, match=r"2 of 2 videos have no caption yet.*run the same command"):
+        run(data, config)
+    assert states(data, config) == {"a": "deferred", "b": "deferred"}
+    assert ServiceUnavailableError.exit_code != 0
+    state.settings.plan = FaultPlan()
+    assert run(data, config) == {"a": "succeeded", "b": "succeeded"}

@@ -95,8 +95,7 @@ class BatchCaptioningRun(CaptioningRun):
                     break
                 await self._sleep(pause)
                 pause = min(pause * 1.3, self._config.max_poll_s)
-        if self.end is not None:
-            raise self.end
+        await self._raise_end()
 
     async def _recover(self) -> None:
         """Look up jobs without the service's confirmation: a run ended while it created them.
@@ -314,16 +313,17 @@ class BatchCaptioningRun(CaptioningRun):
             return not line.strip()
         pipeline, (task, media) = self.pipeline, found
         file = _media_from_json(media)
-        sent = Sent(task, item_of_task(task), file, "batch", recorded.created, recorded.job_name)
-        settled = pipeline.outcomes.settle(sent, read[1])
+        item = item_of_task(task)
+        likely = pipeline.forecast.likely_usd(pipeline.recipe.expected_tokens(item))
+        sent = Sent(task, item, file, "batch", recorded.created, recorded.job_name, likely)
 
-        def write() -> None:
+        def write(settled: Settled) -> None:
             # The cost was reserved with the job, so the attempt reserves nothing.
             attempt = self._ledger.begin_attempt(task, "batch", 0, 0.0)
             self._ledger.end_attempt(attempt, settled.attempt)
             self._ledger.end_task(task, settled.task)
 
-        await self._journal.write(write)
+        settled = await pipeline.commit(sent, read[1], pipeline.outcomes.settle(sent, read[1]), write)
         pipeline.budget.settle(0.0, settled.attempt.cost_usd)
         self._react(settled)
         return True

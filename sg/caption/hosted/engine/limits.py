@@ -35,6 +35,10 @@ class ServiceRefusedError(SgError):
     """The service does not accept the key, the project, the model or the settings."""
 
 
+class ServiceUnavailableError(SgError):
+    """The service failed at every attempt for some videos, which the next run asks for again."""
+
+
 class CanaryError(SgError):
     """The first videos did not cost what was estimated, or too many of them have no caption."""
 

@@ -15,20 +15,24 @@ from sg.caption.hosted.engine import proxies
 from sg.caption.hosted.engine.items import CaptionItem
 from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.recipe import Recipe
-from sg.caption.hosted.engine.retries import Decision, decide
+from sg.caption.hosted.engine.retries import PROXY, Decision, decide
 from sg.caption.hosted.pricing import Price
 from sg.caption.hosted.services.failures import answer_kind
-from sg.caption.hosted.services.records import Answer, Failure, Kind
-from sg.caption.ledger.ledger import BLOCKED, FAILED, PENDING, REJECTED, SUCCEEDED, AttemptEnd, Task, TaskEnd
+from sg.caption.hosted.services.records import Answer, Failure, Kind, Usage
+from sg.caption.ledger.ledger import FAILED, SUCCEEDED, TERMINAL, AttemptEnd, Task, TaskEnd
 from sg.caption.quality.gates import REJECT, Judged, Verdict, judge, worst
 
 SCHEMA_VERSION = 1
+_NO_USAGE = Usage()
 _VARIANT = re.compile(r"-(\d{2,}.*|preview.*|exp.*|latest)")
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One request that left: its task, its video, what was sent, how and when."""
+    """One request that left: its task, its video, what was sent, how and when.
+
+    `likely_usd` is its cost as estimated, for answers that do not report their tokens.
+    """
 
     task: Task
     item: CaptionItem
@@ -36,6 +40,7 @@ class Sent:
     transport: str
     started: float
     batch_job: str | None = None
+    likely_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +60,48 @@ class Outcomes:
 
     def __init__(self, recipe: Recipe, price: Price, origin: Mapping[str, Any], *, draw: random.Random) -> None:
         self._recipe, self._price, self._origin, self._draw = recipe, price, dict(origin), draw
-        self.any_success = False
         self.quota_streak = 0
 
     def settle(self, sent: Sent, outcome: Answer | Failure) -> Settled:
-        """What to record and what to do next."""
+        """What to record and what to do next.
+
+        An answer that cannot be judged or recorded ends as a failure of its own video: it was paid for, and the run
+        and the other videos do not depend on it.
+        """
         if isinstance(outcome, Failure):
             return self._failed(sent, outcome)
         self.quota_streak = 0
+        try:
+            return self._answered(sent, outcome)
+        except Exception as error:  # noqa: BLE001 - a text of a service may raise anything
+            return self.unusable(sent, outcome, error)
+
+    def unusable(self, sent: Sent, answer: Answer, error: Exception) -> Settled:
+        """The outcome of an answer that raises an error of ours, such as a form that is nested too deeply."""
+        failure = Failure(Kind.ODD, f"the answer cannot be used ({type(error).__name__}: {error})"[:300], 200)
+        return self._failed(sent, failure, answer.usage, self._cost(sent, answer))
+
+    def _cost(self, sent: Sent, answer: Answer) -> float:
+        cost = self._price.cost(answer.usage)
+        return cost if answer.is_counted else max(cost, sent.likely_usd)
+
+    def _answered(self, sent: Sent, outcome: Answer) -> Settled:
         kind, text, form = answer_kind(outcome), outcome.text, None
         verdicts: tuple[Verdict, ...] = ()
         if kind is None:
-            self.any_success = True
             text, form = self._caption(outcome)
             verdicts = judge(self._judged(sent, outcome, text, form))
             kind = Kind.QUALITY if worst(verdicts) == REJECT else None
-        cost = self._price.cost(outcome.usage)
+        cost = self._cost(sent, outcome)
         decision = (
-            self._decide(kind, sent, None) if kind else Decision(SUCCEEDED, 0, sent.task.attempts, sent.task.tries)
+            self._decide(kind, sent, None, answered=True)
+            if kind
+            else Decision(SUCCEEDED, 0, sent.task.attempts, sent.task.tries)
         )
         drift = drifted(outcome.model_version, self._recipe.config.model.name)
         message = "" if kind is None else _reason(kind, outcome, verdicts)
         record = ""
-        if decision.state != PENDING:
+        if decision.state in TERMINAL:
             record = self._record(sent, outcome, verdicts, form, cost, decision, drift)
         end = TaskEnd(
             *(decision.state, time.time() + decision.delay_s, decision.attempts, decision.tries or {}),
@@ -89,22 +113,30 @@ class Outcomes:
         )
         return Settled(attempt, end, decision, kind, message, drift)
 
-    def _failed(self, sent: Sent, failure: Failure) -> Settled:
+    def _failed(
+        self,
+        sent: Sent,
+        failure: Failure,
+        usage: Usage = _NO_USAGE,
+        cost: float = 0.0,
+    ) -> Settled:
         if failure.kind is Kind.QUOTA:
             self.quota_streak += 1
         decision = self._decide(failure.kind, sent, failure.retry_after_s)
         message = failure.sentence()
+        if sent.file is None and sent.task.tries.get(PROXY):  # no proxy can be made: why it was needed is the reason
+            message = f"{sent.task.last_error}; {message}"
         record = ""
-        if decision.state in (FAILED, REJECTED, BLOCKED):
-            record = self._record(sent, Answer(""), (), None, 0.0, decision, "")
+        if decision.state in TERMINAL:
+            record = self._record(sent, Answer("", usage=usage), (), None, cost, decision, "")
         end = TaskEnd(
             *(decision.state, time.time() + decision.delay_s, decision.attempts, decision.tries or {}),
             *(f"{failure.kind.value}: {message}", "", record),
         )
-        attempt = AttemptEnd(failure.code, failure.kind.value, message, failure.retry_after_s)
+        attempt = AttemptEnd(failure.code, failure.kind.value, message, failure.retry_after_s, usage, cost)
         return Settled(attempt, end, decision, failure.kind, message, "")
 
-    def _decide(self, kind: Kind, sent: Sent, retry_after_s: float | None) -> Decision:
+    def _decide(self, kind: Kind, sent: Sent, retry_after_s: float | None, *, answered: bool = False) -> Decision:
         return decide(
             kind,
             sent.task,
@@ -112,7 +144,7 @@ class Outcomes:
             now=time.time(),
             retry_after_s=retry_after_s,
             streak=self.quota_streak,
-            any_success=self.any_success,
+            answered=answered,
             can_proxy=not (sent.file and sent.file.proxy),
             draw=self._draw,
         )
@@ -124,7 +156,7 @@ class Outcomes:
         try:
             form = json.loads(answer.text)
             return str(form["caption"]).strip(), form
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return answer.text.strip(), {"refused": True, "refusal_reason": "the answer does not fit the form"}
 
     def _judged(self, sent: Sent, answer: Answer, text: str, form: Mapping[str, Any] | None) -> Judged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -112,7 +113,7 @@ class RequestPipeline:
             # process that follows a kill.
             attempt = await self.journal.write(lambda: self.ledger.begin_attempt(task, transport, tokens, worst))
             cost = worst
-            sent = Sent(task, item, file, transport, time.time())
+            sent = Sent(task, item, file, transport, time.time(), likely_usd=likely)
             started = time.monotonic()
             outcome = await self._generate(request)
             took = time.monotonic() - started
@@ -121,7 +122,7 @@ class RequestPipeline:
             settled = await self._record(attempt, sent, outcome, likely if unclear else None)
             cost = settled.attempt.cost_usd
             place.settle(outcome.usage.input or tokens if isinstance(outcome, Answer) else tokens, cost)
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, Answer) and outcome.is_counted:
                 self.forecast.learn(expected, outcome.usage)
             return settled, took
         finally:
@@ -148,14 +149,32 @@ class RequestPipeline:
 
         `charged_usd` is the assumed cost of a request whose connection broke.
         """
-        settled = self.outcomes.settle(sent, outcome)
-        if charged_usd is not None:
-            settled = replace(settled, attempt=replace(settled.attempt, cost_usd=charged_usd))
 
-        def write() -> None:
+        def write(settled: Settled) -> None:
             if attempt is not None:
                 self.ledger.end_attempt(attempt, settled.attempt)
             self.ledger.end_task(sent.task, settled.task)
 
-        await self.journal.write(write)
+        settled = self.outcomes.settle(sent, outcome)
+        if charged_usd is not None:
+            settled = replace(settled, attempt=replace(settled.attempt, cost_usd=charged_usd))
+        return await self.commit(sent, outcome, settled, write)
+
+    async def commit(
+        self, sent: Sent, outcome: Answer | Failure, settled: Settled, write: Callable[[Settled], None]
+    ) -> Settled:
+        """Write an outcome; an answer that the ledger cannot hold is written as an unusable one. Returns what it wrote.
+
+        Raises:
+            sqlite3.OperationalError: the disk is full, or the ledger cannot be written at all.
+        """
+        try:
+            await self.journal.write(lambda: write(settled))
+        except sqlite3.OperationalError:
+            raise
+        except Exception as error:
+            if isinstance(outcome, Failure):
+                raise
+            settled = self.outcomes.unusable(sent, outcome, error)
+            await self.journal.write(lambda: write(settled))
         return settled

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sg.caption.hosted.services.records import Kind
 from sg.caption.hosted.settings import RetryConfig
-from sg.caption.ledger.ledger import BLOCKED, FAILED, PENDING, REJECTED, Task
+from sg.caption.ledger.ledger import BLOCKED, DEFERRED, FAILED, PENDING, REJECTED, Task
 
 STRICT, PROXY, LONGER, RESEED, AGAIN = "strict", "proxy", "longer", "reseed", "reupload"
 """Special tries, each counted in `Task.tries`."""
@@ -47,7 +47,7 @@ def decide(
     now: float,
     retry_after_s: float | None = None,
     streak: int = 0,
-    any_success: bool = True,
+    answered: bool = False,
     can_proxy: bool = True,
     draw: random.Random,
 ) -> Decision:
@@ -60,12 +60,12 @@ def decide(
         now: the current time in seconds.
         retry_after_s: the pause that the service announced.
         streak: the number of quota errors in a row, over all tasks.
-        any_success: whether the run has had an answer; until then an unclear error is blamed on the settings.
+        answered: whether the service sent a whole answer, which it may have charged for.
         can_proxy: whether the video was not sent as a proxy already.
         draw: for jitter.
     """
     tries = dict(task.tries)
-    if kind in (Kind.CONFIG, Kind.TIER_CAP) or (kind is Kind.UNCLEAR and not any_success):
+    if kind in (Kind.CONFIG, Kind.TIER_CAP):
         return Decision(PENDING, 0, task.attempts, tries, stop=True)
     if kind is Kind.QUOTA_DAY:
         return Decision(PENDING, 0, task.attempts, tries, suspend=True)
@@ -75,7 +75,7 @@ def decide(
         held = pause if kind is Kind.QUOTA else 0.0
         return Decision(PENDING, pause, task.attempts, tries, pause_s=held)
     if kind in (Kind.TRANSIENT, Kind.BUG):
-        return _after_transient(task, config, now, retry_after_s, draw)
+        return _after_transient(task, config, now, retry_after_s, FAILED if answered else DEFERRED, draw)
     if kind is Kind.BLOCKED:
         return Decision(BLOCKED, 0, task.attempts, tries)
     if kind is Kind.QUALITY:
@@ -89,13 +89,17 @@ def decide(
 
 
 def _after_transient(
-    task: Task, config: RetryConfig, now: float, retry_after_s: float | None, draw: random.Random
+    task: Task, config: RetryConfig, now: float, retry_after_s: float | None, end: str, draw: random.Random
 ) -> Decision:
-    """Another attempt after a random share of an exponentially growing pause, as long as the limits permit."""
+    """Another attempt after a random share of an exponentially growing pause, as long as the limits permit.
+
+    Afterwards the task is in the state `end`. An outage says nothing about a video, so the next run asks again; an
+    unusable answer can cost money each time, so that is final.
+    """
     attempts = task.attempts + 1
     late = task.first_try_at is not None and now - task.first_try_at > config.max_minutes * 60
     if attempts >= config.max_attempts or late:
-        return Decision(FAILED, 0, attempts, task.tries)
+        return Decision(end, 0, attempts, task.tries)
     longest = min(config.backoff_s * 2 ** (attempts - 1), config.max_wait_s)
     delay = max(draw.uniform(0, longest), min(retry_after_s or 0, config.max_wait_s))
     return Decision(PENDING, delay, attempts, task.tries)

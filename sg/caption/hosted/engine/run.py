@@ -11,16 +11,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from sg.caption.hosted.engine.canary import Canary
-from sg.caption.hosted.engine.limits import ModelDriftError, QuotaExhaustedError, ServiceRefusedError
+from sg.caption.hosted.engine.limits import (
+    ModelDriftError,
+    QuotaExhaustedError,
+    ServiceRefusedError,
+    ServiceUnavailableError,
+)
 from sg.caption.hosted.engine.outcomes import Settled
 from sg.caption.hosted.engine.pacing import Concurrency
 from sg.caption.hosted.engine.requests import NotToday, OutOfBudget, RequestPipeline
 from sg.caption.hosted.services.records import Kind
-from sg.caption.ledger.ledger import PENDING, SUCCEEDED, Task
+from sg.caption.ledger import reading
+from sg.caption.ledger.ledger import DEFERRED, PENDING, SUCCEEDED, Task
 from sg.core.errors import SgError
 
 CLAIMED_AT_ONCE = 256
 _OVERLOAD = (Kind.QUOTA, Kind.TRANSIENT)
+_REFUSED = (Kind.UNCLEAR, Kind.MEDIA)
+_MAX_REFUSED = 10
 
 
 @dataclass(slots=True)
@@ -51,6 +59,8 @@ class CaptioningRun:
         self._queue: deque[Task] = deque()
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._bugs = 0
+        self._refused: int | None = 0
+        """Requests that the service refused before its first answer; None after an answer."""
         self._announced_day = 0.0
 
     async def go(self) -> None:
@@ -66,8 +76,20 @@ class CaptioningRun:
                 await self._until_done(None)
             finally:
                 await self._drain()
+        await self._raise_end()
+
+    async def _raise_end(self) -> None:
+        """Raise what ended the run, or that the service has failed for some videos."""
+        ledger, name = self.pipeline.ledger, self.pipeline.recipe.name
         if self.end is not None:
             raise self.end
+        counts = await self.pipeline.journal.write(lambda: reading.states(ledger.connection, name))
+        if count := counts.get(DEFERRED, 0):
+            error = await self.pipeline.journal.write(lambda: reading.last_error(ledger.connection, name, DEFERRED))
+            raise ServiceUnavailableError(
+                f"{count:,} of {sum(counts.values()):,} videos have no caption yet because of an error of the service "
+                f"({error}): run the same command later, it asks for these again."
+            )
 
     def stop(self, reason: SgError | KeyboardInterrupt) -> None:
         """Send nothing more, and cancel requests that have not left; the first reason counts."""
@@ -142,6 +164,7 @@ class CaptioningRun:
             pipeline.day.suspend()
         if decision.stop:
             self.stop(_refusal(settled))
+        self._note_refused(settled)
         if settled.kind is Kind.BUG:
             self._bugs += 1
             if self._bugs >= pipeline.recipe.config.retry.max_unknown_errors:
@@ -149,6 +172,25 @@ class CaptioningRun:
         if settled.drifted_to:
             self._drift(settled.drifted_to)
         self._watch(settled, self)
+
+    def _note_refused(self, settled: Settled) -> None:
+        """Stop if the service refuses every video from the first one on: then the reason is hardly in the videos.
+
+        A refused request costs nothing, and its video has failed with its reason. So one bad video holds up no other
+        one, in this run or the next.
+        """
+        if settled.attempt.http_code == 200:
+            self._refused = None
+        elif self._refused is not None and settled.kind in _REFUSED and settled.attempt.http_code:
+            self._refused += 1
+            if self._refused >= _MAX_REFUSED:
+                self.stop(
+                    ServiceRefusedError(
+                        f"The service refuses all of the first {self._refused} requests ({settled.message}): check "
+                        "captioner.model.name and captioner.generation; captioner.retry_states=[failed_permanent] "
+                        "asks for these videos again, and the same command continues with the others."
+                    )
+                )
 
     def _count(self, settled: Settled) -> None:
         counts, state, usage = self.counts, settled.decision.state, settled.attempt.usage
@@ -158,7 +200,7 @@ class CaptioningRun:
         if settled.kind is not None:
             counts.errors[settled.kind.value] = counts.errors.get(settled.kind.value, 0) + 1
         counts.captions += state == SUCCEEDED
-        counts.ended_without += state not in (SUCCEEDED, PENDING)
+        counts.ended_without += state not in (SUCCEEDED, PENDING, DEFERRED)
 
     def _drift(self, answered: str) -> None:
         config = self.pipeline.recipe.config

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sg.caption.hosted.services import wire
 from sg.caption.hosted.services.records import Answer, Failure, Kind
 from sg.caption.hosted.services.secrets import REDACTION
 
@@ -15,25 +15,55 @@ MESSAGE_LENGTH = 300
 _BLOCKED = frozenset({"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY", "CONTENT_FILTER"})
 _MEDIA_WORDS = re.compile(
     r"unable to process|unsupported|corrupt|invalid (video|image|media)|could not (decode|process)|mime.?type"
-    r"|token count|exceeds the maximum number of tokens|no (video|frames)|too (long|large)|duration",
+    r"|token count|exceeds the maximum number of tokens|no (video|frames)|too (long|large)|duration"
+    r"|context (length|size|window)|maximum context|max_model_len|longer than",
     re.IGNORECASE,
 )
 _CONFIG_WORDS = re.compile(r"api.?key|api_key_invalid|billing|project|not found for api version", re.IGNORECASE)
+_CAP_IDS = re.compile(r"tier_?cap|billing_?cap|spend(ing)?_?cap|monthly|insufficient_quota", re.IGNORECASE)
+_CAP_WORDS = re.compile(r"spend(ing)? cap|credits? (are|is) depleted|insufficient_quota", re.IGNORECASE)
+_RETRY_WORDS = re.compile(r"retry in (\d+(?:\.\d+)?) ?s", re.IGNORECASE)
+_RPC = {
+    1: ("CANCELLED", 499), 2: ("UNKNOWN", 500), 3: ("INVALID_ARGUMENT", 400), 4: ("DEADLINE_EXCEEDED", 504),
+    5: ("NOT_FOUND", 404), 6: ("ALREADY_EXISTS", 409), 7: ("PERMISSION_DENIED", 403), 8: ("RESOURCE_EXHAUSTED", 429),
+    9: ("FAILED_PRECONDITION", 400), 10: ("ABORTED", 409), 11: ("OUT_OF_RANGE", 400), 12: ("UNIMPLEMENTED", 501),
+    13: ("INTERNAL", 500), 14: ("UNAVAILABLE", 503), 15: ("DATA_LOSS", 500), 16: ("UNAUTHENTICATED", 401),
+}  # fmt: skip
+"""Names of gRPC's codes, and the HTTP codes that mean the same."""
 _NETWORK_MODULES = ("aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "anyio", "ssl")
 
 
-def from_http(code: int, body: Any, *, used_file: bool = False) -> Failure:
+def from_http(code: int, body: Any, *, used_file: bool = False, retry_after_s: float | None = None) -> Failure:
     """The failure of an HTTP error; `body` is the parsed error document, if there is one.
 
     `used_file`: the request referred to an uploaded file, so that 403 and 404 may mean that the file has expired.
+    `retry_after_s`: the pause of a Retry-After header, for bodies that announce none.
     """
-    error = body.get("error", body) if isinstance(body, Mapping) else {}
-    error = error if isinstance(error, Mapping) else {"message": str(error)}
-    status, message = str(error.get("status") or ""), _short(error.get("message") or f"HTTP {code}")
-    details = error.get("details")
-    quota_ids, retry_after, reasons = _details(details if isinstance(details, Sequence) else ())
+    body = wire.first(body) if isinstance(body, list) else body
+    error = wire.mapping(body).get("error") or body
+    error = error if isinstance(error, Mapping) else {"message": error if isinstance(error, str) else ""}
+    status = wire.text(error.get("status"))
+    message = _short(error.get("message") or error.get("detail") or f"HTTP {code}")
+    quota_ids, announced, reasons = _details(wire.items(error.get("details")))
+    # Relays put what Google sends as details into `type` and `code`.
+    reasons += tuple(value for name in ("type", "code") if isinstance(value := error.get(name), str))
+    if announced is None and (words := _RETRY_WORDS.search(message)):
+        announced = float(words[1])
     kind = _kind(code, status, f"{message} {' '.join(reasons)}", quota_ids, used_file)
-    return Failure(kind, message, code, status, quota_ids, retry_after)
+    return Failure(kind, message, code, status, quota_ids, retry_after_s if announced is None else announced)
+
+
+def from_rpc(error: Any, *, used_file: bool = False) -> Failure:
+    """The failure of an error inside a document: a line of a batch job, or an error with HTTP status 200.
+
+    Its code is one of HTTP or of gRPC, or only its status has the name of one. An unknown code is an error of the
+    service, which is retried.
+    """
+    values = wire.mapping(error)
+    code, status = wire.count(values.get("code"), 599) or 0, wire.text(values.get("status"))
+    by_name = dict(_RPC.values())
+    name, http = _RPC.get(code, (status, code if code >= 400 else by_name.get(status, 500)))
+    return from_http(http, {"error": {**values, "status": name} if values else error}, used_file=used_file)
 
 
 def from_exception(error: BaseException) -> Failure:
@@ -42,7 +72,8 @@ def from_exception(error: BaseException) -> Failure:
     network = any(base.__module__.split(".")[0] in _NETWORK_MODULES for base in type(error).__mro__)
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
         return Failure(Kind.TRANSIENT, f"{name}: no complete answer in time", 0, "TIMEOUT")
-    if isinstance(error, (OSError, json.JSONDecodeError, UnicodeDecodeError)) or network:
+    if isinstance(error, (OSError, ValueError, KeyError)) or network:
+        # ValueError and KeyError: the client library could not read the document.
         return Failure(Kind.TRANSIENT, f"{name}: {_short(error)}", 0, "NETWORK")
     return Failure(Kind.BUG, f"{name}: {_short(error)}")
 
@@ -66,8 +97,12 @@ def answer_kind(answer: Answer) -> Kind | None:
 def _kind(code: int, status: str, message: str, quota_ids: Sequence[str], used_file: bool) -> Kind:
     if code == 429:
         return _quota_kind(quota_ids, message)
+    if code == 402:
+        return Kind.TIER_CAP
     if code in (408, 409, 425, 499) or code >= 500:
         return Kind.TRANSIENT
+    if used_file and re.search(r"not in an active state", message, re.IGNORECASE):
+        return Kind.LOST_FILE
     # The service answers 403 for a file that has expired, and 404 for one that was deleted. Without "models/" in the
     # message it is not the model that is missing.
     if code in (403, 404) and used_file and not re.search(r"models/", message):
@@ -81,12 +116,16 @@ def _kind(code: int, status: str, message: str, quota_ids: Sequence[str], used_f
 
 
 def _quota_kind(quota_ids: Sequence[str], message: str) -> Kind:
+    """The class of a 429. An unknown id is a limit of the rate: waiting costs nothing, and ending the run does.
+
+    Ids of limits per minute contain "PaidTier" or "FreeTier", so "tier" alone does not mean a spending cap.
+    """
     ids = " ".join(quota_ids).lower()
     if "storage" in ids:
         return Kind.STORAGE
     if "perday" in ids or "per_day" in ids:
         return Kind.QUOTA_DAY
-    if re.search(r"tier|billing_cap|monthly|spend_cap", ids) or "spending cap" in message.lower():
+    if _CAP_IDS.search(ids) or _CAP_WORDS.search(message):
         return Kind.TIER_CAP
     return Kind.QUOTA
 
@@ -96,13 +135,11 @@ def _details(details: Sequence[Any]) -> tuple[tuple[str, ...], float | None, tup
     quota_ids: list[str] = []
     reasons: list[str] = []
     retry_after = None
-    for detail in details:
-        if not isinstance(detail, Mapping):
-            continue
-        quota_ids += [str(v.get("quotaId", "")) for v in detail.get("violations", ()) if isinstance(v, Mapping)]
-        reasons += [str(detail["reason"])] if detail.get("reason") else []
-        if "retryDelay" in detail:
-            retry_after = seconds(detail["retryDelay"])
+    for detail in map(wire.mapping, details):
+        quota_ids += [wire.text(wire.mapping(v).get("quotaId")) for v in wire.items(detail.get("violations"))]
+        reasons += [reason] if (reason := wire.text(detail.get("reason"))) else []
+        if (announced := seconds(detail.get("retryDelay"))) is not None:
+            retry_after = announced
     return tuple(quota_ids), retry_after, tuple(reasons)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sg.caption.hosted.services.failures import from_exception, from_http
-from sg.caption.hosted.services.records import Answer, Failure, Request, RequestMedia, Usage
+from sg.caption.hosted.services import wire
+from sg.caption.hosted.services.failures import from_exception, from_http, from_rpc
+from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, RequestMedia, Usage
 from sg.caption.hosted.services.secrets import Secret
 
 if TYPE_CHECKING:
@@ -44,17 +44,21 @@ class Gemini:
         model = f"models/{request.model}"
         whole = {"generateContentRequest": {"model": model, **wire_body(request)}}
         body = await self._post(f"{model}:countTokens", whole, request)
-        return body if isinstance(body, Failure) else int(body.get("totalTokens") or 0)
+        if isinstance(body, Failure):
+            return body
+        total = wire.count(wire.mapping(body).get("totalTokens"))
+        return Failure(Kind.TRANSIENT, "the service returned no number of tokens", 200) if total is None else total
 
     async def close(self) -> None:
         """Close the connections."""
         await self.client.aio.aclose()
 
-    async def _post(self, path: str, body: dict[str, Any], request: Request) -> Mapping[str, Any] | Failure:
-        async def call() -> Mapping[str, Any]:
+    async def _post(self, path: str, body: dict[str, Any], request: Request) -> Any:
+        """The parsed document, or a `Failure`."""
+
+        async def call() -> Any:
             response = await self.client._api_client.async_request("post", path, body)
-            value = json.loads(response.body) if response.body else {}
-            return value if isinstance(value, dict) else {}
+            return wire.document(response.body or "")
 
         return await outcome_of(call(), used_file=request.media is not None and request.media.data is None)
 
@@ -106,27 +110,42 @@ def wire_body(request: Request) -> dict[str, Any]:
     }
 
 
-def answer_from_json(body: Mapping[str, Any]) -> Answer:
-    """A generateContent answer, from the network or from a batch's result file."""
-    first = (body.get("candidates") or [{}])[0]
-    parts = (first.get("content") or {}).get("parts") or []
-    counts = body.get("usageMetadata") or {}
-    by_kind = {d.get("modality"): int(d.get("tokenCount", 0)) for d in counts.get("promptTokensDetails") or ()}
+def answer_from_json(document: Any) -> Answer | Failure:
+    """A generateContent answer, from the network or from a batch's result file; anything may be null or missing."""
+    body = wire.mapping(document)
+    if "candidates" not in body and "promptFeedback" not in body:
+        return from_rpc(body.get("error")) if body.get("error") else Failure(Kind.TRANSIENT, "an empty answer", 200)
+    first = wire.first(body.get("candidates"))
+    parts = map(wire.mapping, wire.items(wire.mapping(first.get("content")).get("parts")))
+    usage, is_counted = _usage(wire.mapping(body.get("usageMetadata")))
     return Answer(
-        text="".join(part.get("text", "") for part in parts if not part.get("thought")),
-        finish_reason=str(first.get("finishReason") or ""),
-        block_reason=str((body.get("promptFeedback") or {}).get("blockReason") or ""),
-        usage=Usage(
-            input=int(counts.get("promptTokenCount", 0)),
-            output=int(counts.get("candidatesTokenCount", 0)),
-            thinking=int(counts.get("thoughtsTokenCount", 0)),
-            cached=int(counts.get("cachedContentTokenCount", 0)),
-            video=by_kind.get("VIDEO", 0),
-            audio=by_kind.get("AUDIO", 0),
-        ),
-        model_version=str(body.get("modelVersion") or ""),
-        request_id=str(body.get("responseId") or ""),
+        text="".join(wire.text(part.get("text")) for part in parts if not part.get("thought")),
+        finish_reason=wire.text(first.get("finishReason")),
+        block_reason=wire.text(wire.mapping(body.get("promptFeedback")).get("blockReason")),
+        usage=usage,
+        is_counted=is_counted,
+        model_version=wire.text(body.get("modelVersion")),
+        request_id=wire.text(body.get("responseId")),
     )
+
+
+def _usage(counts: Mapping[str, Any]) -> tuple[Usage, bool]:
+    """The tokens, and whether the service reported them. A missing part is the rest of the total."""
+
+    def number(name: str) -> int | None:
+        return wire.count(counts.get(name))
+
+    details = map(wire.mapping, wire.items(counts.get("promptTokensDetails")))
+    by_kind = {wire.text(d.get("modality")): wire.count(d.get("tokenCount")) or 0 for d in details}
+    thinking, total = number("thoughtsTokenCount") or 0, number("totalTokenCount")
+    prompt, output = number("promptTokenCount"), number("candidatesTokenCount")
+    if output is None and prompt is not None and total is not None:
+        output = max(total - prompt - thinking, 0)
+    elif prompt is None and output is not None and total is not None:
+        prompt = max(total - output - thinking, 0)
+    cached = number("cachedContentTokenCount") or 0
+    usage = Usage(prompt or 0, output or 0, thinking, cached, by_kind.get("VIDEO", 0), by_kind.get("AUDIO", 0))
+    return usage, prompt is not None and output is not None
 
 
 def _media_part(media: RequestMedia) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping
 from typing import Any
 
-from sg.caption.hosted.services.failures import from_exception, from_http
-from sg.caption.hosted.services.records import Answer, Failure, Request, Usage
+from sg.caption.hosted.services import wire
+from sg.caption.hosted.services.failures import from_exception, from_http, from_rpc
+from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, Usage
 from sg.caption.hosted.services.secrets import Secret
 
 _REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "CONTENT_FILTER"}
@@ -69,16 +69,21 @@ def _body(request: Request) -> dict[str, Any]:
     }
 
 
-def _answer(body: Any) -> Answer | Failure:
-    """The answer in a document; an empty or unknown document is an answer without a finish reason, which is retried."""
-    if not isinstance(body, Mapping) or not body.get("choices"):
-        return Answer("")
-    choice, counts = body["choices"][0], body.get("usage") or {}
-    reason = str(choice.get("finish_reason") or "")
+def _answer(document: Any) -> Answer | Failure:
+    """The answer in a document, in which anything may be null or missing."""
+    body = wire.mapping(document)
+    if "choices" not in body:
+        return from_rpc(body.get("error")) if body.get("error") else Failure(Kind.TRANSIENT, "an empty answer", 200)
+    choice, counts = wire.first(body.get("choices")), wire.mapping(body.get("usage"))
+    content = wire.mapping(choice.get("message")).get("content")
+    parts = map(wire.mapping, wire.items(content))
+    reason = wire.text(choice.get("finish_reason"))
+    prompt, output = wire.count(counts.get("prompt_tokens")), wire.count(counts.get("completion_tokens"))
     return Answer(
-        text=str((choice.get("message") or {}).get("content") or ""),
+        text=wire.text(content) or "".join(wire.text(part.get("text")) for part in parts),
         finish_reason=_REASONS.get(reason, reason.upper()),
-        usage=Usage(int(counts.get("prompt_tokens") or 0), int(counts.get("completion_tokens") or 0)),
-        model_version=str(body.get("model") or ""),
-        request_id=str(body.get("id") or ""),
+        usage=Usage(prompt or 0, output or 0),
+        is_counted=prompt is not None and output is not None,
+        model_version=wire.text(body.get("model")),
+        request_id=wire.text(body.get("id")),
     )

@@ -52,12 +52,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete HTTP answer; `finish_reason` and `block_reason` say whether it is usable."""
+    """A complete HTTP answer; `finish_reason` and `block_reason` say whether it is usable.
+
+    `is_counted` is False if the service did not report its tokens, or reported impossible numbers.
+    """
 
     text: str
     finish_reason: str = ""
     block_reason: str = ""
     usage: Usage = field(default_factory=Usage)
+    is_counted: bool = True
     model_version: str = ""
     request_id: str = ""
 

@@ -25,6 +25,19 @@ ERRORS: dict[str, tuple[int, dict[str, Any]]] = {
     "429_retry_2.5": (429, answers.quota_error(_MINUTE, "2.5s")),
     "429_absurd": (429, answers.quota_error(_MINUTE, INT64_MAX_SECONDS)),
     "429_day": (429, answers.quota_error(_DAY, "30s")),
+    "429_minute_paid": (429, answers.quota_error("GenerateContentPaidTierInputTokensPerModelPerMinute", "0.2s")),
+    "429_minute_free": (429, answers.quota_error("GenerateRequestsPerMinutePerProjectPerModel-FreeTier", "0.2s")),
+    "429_unknown": (429, answers.quota_error("SomethingNewOfTier3", None)),
+    "400_context": (
+        400,
+        {
+            "object": "error",
+            "message": "This model's maximum context length is 32768 tokens. However, you requested 40000 tokens.",
+            "type": "BadRequestError",
+            "param": None,
+            "code": 400,
+        },
+    ),
     "429_storage": (429, answers.quota_error("file_storage_bytes", INT64_MAX_SECONDS)),
     "500": (500, answers.error(500, "INTERNAL", "An internal error has occurred.")),
     "503": (503, answers.error(503, "UNAVAILABLE", "The model is overloaded.")),
@@ -40,6 +53,40 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "no_candidates": {"text": None, "candidates": False},
     "refusal": {"text": "I'm sorry, but I cannot help with describing this video."},
 }
+_TEXT = "A woman in a red coat lifts a blue kettle."
+_USAGE = {"promptTokenCount": 1250, "candidatesTokenCount": 12, "totalTokenCount": 1262}
+
+
+def _poisoned(**values: Any) -> bytes:
+    """A good answer with these values in it; lone surrogates become escapes."""
+    candidate = {"content": {"parts": [{"text": _TEXT}]}, "finishReason": "STOP"}
+    body = {"candidates": [candidate], "usageMetadata": _USAGE, "modelVersion": "gemini-3.5-flash-lite"}
+    return json.dumps(body | values).encode()
+
+
+def _candidate(**values: Any) -> list[Any]:
+    return [{"content": {"parts": [{"text": _TEXT}]}, "finishReason": "STOP"} | values]
+
+
+POISONED: dict[str, bytes] = {
+    "surrogate": _poisoned(candidates=_candidate(content={"parts": [{"text": f"{_TEXT} \ud800"}]})),
+    "surrogate_id": _poisoned(responseId="\udfff", modelVersion="gemini-3.5-flash-lite"),
+    "null_candidate": _poisoned(candidates=[None]),
+    "null_candidates": _poisoned(candidates=None),
+    "object_candidates": _poisoned(candidates={"0": {}}),
+    "null_content": _poisoned(candidates=_candidate(content=None)),
+    "null_part": _poisoned(candidates=_candidate(content={"parts": [None, {"text": None}]})),
+    "number_text": _poisoned(candidates=_candidate(content={"parts": [{"text": 7}]})),
+    "list_reason": _poisoned(candidates=_candidate(finishReason=["STOP"])),
+    "list_feedback": _poisoned(promptFeedback=[1], candidates=None),
+    "list_usage": _poisoned(usageMetadata=[1]),
+    "null_details": _poisoned(usageMetadata=_USAGE | {"promptTokensDetails": [None, {"tokenCount": None}]}),
+    "array": b"[1, 2]",
+    "nested": b"[" * 200_000 + b"]" * 200_000,
+    "huge_number": _poisoned(usageMetadata=_USAGE | {"candidatesTokenCount": 10**30}),
+    "error_200": b'{"error": {"code": 503, "message": "overloaded"}}',
+}
+"""Answers with status 200 that no client expects."""
 BODIES = {"html": b"<html>Server error</html>", "empty": b""}
 COMMON = ("429_retry", "429", "500", "503", "503_html", "504", "reset", "reset_body", "truncated", "html", "empty",
           "max_tokens", "max_tokens_empty", "recitation", "blocked", "slow")  # fmt: skip
@@ -75,6 +122,8 @@ def faulty(name: str, item: str, model: str, prompt_tokens: int) -> Response:
         return Response(code, answers.encoded(body))
     if name == "503_html":
         return Response(503, BODIES["html"], content_type="application/json")
+    if name in POISONED:
+        return Response(200, POISONED[name])
     if name in BODIES:
         return Response(200, BODIES[name], content_type="text/html" if name == "html" else "application/json")
     good = answers.encoded(answers.answer(answers.caption_text(item), model, prompt_tokens))
