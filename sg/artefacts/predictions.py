@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -126,6 +126,7 @@ class Prediction:
 
 
 _FIELDS = {field.name: None for field in fields(Prediction)}
+_REQUIRED = [field.name for field in fields(Prediction) if field.default is MISSING]
 
 
 def prediction_from_dict(data: Any, origin: str) -> Prediction:
@@ -135,10 +136,10 @@ def prediction_from_dict(data: Any, origin: str) -> Prediction:
     values: dict[str, Any] = {
         name: tuple(item) if isinstance(item, list) else item for name, item in data.items() if name in _FIELDS
     }
-    try:
-        return Prediction(**values)
-    except TypeError as error:
-        raise DataError(f"{origin} is not a prediction ({error}).") from error
+    lacking = [name for name in _REQUIRED if name not in values]
+    if lacking:
+        raise DataError(f"{origin} is not a prediction: it lacks {', '.join(lacking)}.")
+    return Prediction(**values)
 
 
 def _rows(path: Path) -> tuple[list[Prediction], int]:

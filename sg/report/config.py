@@ -55,7 +55,7 @@ class ReportConfig:
     """The report on one study.
 
     Attributes:
-        study: the folder that holds the runs, such as runs/demo_scaling.
+        study: the folder that holds the runs, such as runs/demo_scaling-<hash>.
         usd_per_hour: price of one hour of one device in US dollars, for the cost of a gain; null for costs in hours
             only.
     """

@@ -111,6 +111,13 @@ def test_data_that_is_not_a_prediction_is_refused(data: Any) -> None:
         prediction_from_dict(data, "row 7")
 
 
+def test_a_line_that_lacks_keys_is_refused_with_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"question_id": "q1", "answer": "A"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="line 1, is not a prediction: it lacks setting, video_id, duration"):
+        read_predictions(path)
+
+
 def test_an_error_text_can_never_be_an_answer() -> None:
     with pytest.raises(DataError, match="there is a response or a letter"):
         row("1", status=ERROR, response="CUDA out of memory")
