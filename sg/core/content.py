@@ -72,5 +72,5 @@ def _keep(path: Path, content: str) -> None:
     try:
         write_text(path, json.dumps({"content": content}))
     except OSError:
-        # A home that cannot be written to costs reading the file again next time, nothing else.
+        # If the cache folder cannot be written to, the file is read again next time.
         return

@@ -31,7 +31,7 @@ NOT_IDENTITY = {"identity": False}
 """
 
 ABSENT = "(absent)"
-"""Stands in a `Change` for a key that one side does not have."""
+"""The value in a `Change` if one side does not have the key."""
 
 
 @dataclass(frozen=True, slots=True)

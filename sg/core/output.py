@@ -51,7 +51,7 @@ def show(kind: str, schema: int, record: Mapping[str, Any], text: Callable[[], s
         kind: what the record is, such as `plan`.
         schema: version of the layout of `record`.
         record: plain data: mappings, sequences, text, numbers, None. NaN and infinity become null.
-        text: makes the same for people; called only for `format=text`.
+        text: returns the same record as text; called only for `format=text`.
         output_format: the command's `format` setting.
     """
     if output_format == JSON:

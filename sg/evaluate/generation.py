@@ -3,8 +3,8 @@
 The prompts of a video begin with the same ids: system text, visual tokens, then perhaps subtitles. The ids are split at
 their longest common prefix, first by clip, then by branch (one setting of one video). Each prefix is run once, and its
 keys and values are copied to all prompts that continue it. Rows of different length are padded and masked, so an answer
-does not depend on the other rows of the batch, up to rounding. This also holds for sampled
-answers, because each prompt has its own random generator.
+does not depend on the other rows of the batch, up to rounding. This also holds for sampled answers, because each prompt
+has its own random generator.
 
 Shapes: B rows, S new positions, K positions in the cache, H heads, D width of the language model, V vocabulary.
 """

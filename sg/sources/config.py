@@ -28,7 +28,7 @@ NO_CONTROL = "none"
 
 @dataclass
 class DataConfig:
-    """The settings of every source, and what the other steps ask of a source.
+    """The settings of every source, and the properties of a source that other steps use.
 
     A source overrides the properties and methods below where it differs from a folder of videos that somebody scanned.
 
@@ -46,7 +46,7 @@ class DataConfig:
     name: str = "???"
     dir: str = field(default="???", metadata=NOT_IDENTITY)
     videos: str = field(default="???", metadata=NOT_IDENTITY)
-    # Chosen for each run of a study; a stage counts the samples that they select.
+    # These differ between the runs of a study. The samples that they select are part of the identity of a stage.
     scale: str = field(default="all", metadata=NOT_IDENTITY)
     control: str = field(default=NO_CONTROL, metadata=NOT_IDENTITY)
     control_scale: str = field(default="all", metadata=NOT_IDENTITY)
@@ -82,7 +82,7 @@ class DataConfig:
 
     @property
     def is_made_on_the_way(self) -> bool:
-        """Whether a run makes manifest, captions, vectors and merge forest itself, because that takes minutes."""
+        """Whether a run makes manifest, captions, vectors and merge forest itself, because that takes only minutes."""
         return False
 
     @property
@@ -94,12 +94,12 @@ class DataConfig:
         return self.manifest_path.is_file()
 
     def manifest_identity(self) -> Identity | None:
-        """What a run would make the manifest of; None where it takes the existing manifest as it is."""
+        """Identity of the manifest that a run would make; None if the run takes the existing manifest as it is."""
         return None
 
     @property
     def token_source(self) -> str:
-        """What the names of this data's videos begin with in the cache of visual tokens."""
+        """Prefix of the names of this data's videos in the cache of visual tokens."""
         return self.name
 
     @property
@@ -109,12 +109,12 @@ class DataConfig:
 
     @property
     def demo_world(self) -> DemoWorldConfig | None:
-        """The demo world that this data is made of, whose dialogs and benchmark belong to it; None for real data."""
+        """The demo world that this data comes from, with its dialogs and benchmark; None for real data."""
         return None
 
     @property
     def command_words(self) -> tuple[str, ...]:
-        """What selects this data on a command line, where curation may caption and embed it first; else empty."""
+        """Overrides that select this data on a command line, if curation may caption and embed it first; else empty."""
         return ()
 
     def missing_files(self) -> Iterator[tuple[str, str]]:
@@ -129,7 +129,7 @@ class ScannedDataConfig(DataConfig):
 
     Attributes:
         workers: processes that open the files; 0 takes one per core.
-        timeout_s: seconds after which a file that blocks its reader is given up.
+        timeout_s: seconds after which the scan gives up a file that blocks its reader.
     """
 
     workers: int = field(default=0, metadata=NOT_IDENTITY)

@@ -9,7 +9,7 @@ from sg.sources.registry import SOURCES
 
 
 def make_manifest(config: DataConfig) -> Path:
-    """Return the path of the data's manifest, after a scan where the manifest is missing or may be out of date.
+    """Return the path of the data's manifest; scan first if the manifest is missing or may be out of date.
 
     A published dataset is taken as its last scan left it (`DataConfig.has_current_manifest`); a folder of videos and
     the demo world are compared with the disk each time.

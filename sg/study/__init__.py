@@ -1,1 +1,1 @@
-"""The floor above the steps: inputs and stages of a run, reuse and resume, controls, sweeps, plan, end table."""
+"""The study: inputs and stages of a run, reuse and resumption, controls, sweeps, plans, and the report at the end."""

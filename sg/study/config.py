@@ -32,15 +32,15 @@ EMBEDDERS.load()
 SOURCES.load()
 
 STUDY_VERSION = 1
-"""Raise it when the same settings would give other results, and no identity of a stage or an answer changes with it."""
+"""Raise it when the same settings would give other results although no identity of a stage or an answer changes."""
 
 
 @dataclass
 class TrainConfig:
     """One run: a model taken through the stages at one scale with one seed, then evaluated.
 
-    The marked fields do not change the identity of a study. `name` and `seed` are parts of folder names, and every
-    stage counts the seed. `controls` adds runs.
+    Fields with NOT_IDENTITY do not change the identity of a study. `name` and `seed` are parts of folder names, and
+    the seed is part of the identity of every stage. `controls` only adds runs.
     """
 
     name: str = field(default="???", metadata=NOT_IDENTITY)

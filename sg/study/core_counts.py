@@ -11,7 +11,7 @@ def num_core_videos(config: TrainConfig, scale: str, available: int) -> tuple[in
     """(scale as a number, videos that it stands for) in data with `available` captioned videos.
 
     Raises:
-        ConfigError: the data has fewer.
+        ConfigError: the data has fewer videos.
     """
     per_k = config.data.captions_per_k
     number = parse_scale(scale)
@@ -21,10 +21,10 @@ def num_core_videos(config: TrainConfig, scale: str, available: int) -> tuple[in
     if videos > available:
         raise ConfigError(
             f"data.scale={scale} is more than {config.data.name} has: {available * 1000 // per_k:,} captions"
-            f"{f' ({available:,} videos, {per_k} a k)' if per_k != 1000 else ''}; use that or less, or all."
+            f"{f' ({available:,} videos, {per_k} per 1,000)' if per_k != 1000 else ''}; use that or less, or all."
         )
     if number > 0 and videos == 0:
-        raise ConfigError(f"data.scale={scale} is less than one video of {config.data.name} ({per_k} a k).")
+        raise ConfigError(f"data.scale={scale} is less than one video of {config.data.name} ({per_k} per 1,000).")
     return number, videos
 
 
@@ -37,7 +37,7 @@ def caption_draws(config: TrainConfig, available: int | None) -> int | None:
         available: captioned videos of the data, or None before they are known.
 
     Returns:
-        None where only the data can decide: `all` before `available` is known.
+        None if the scale that decides is `all` and `available` is not known yet.
 
     Raises:
         ConfigError: a scale is larger than the data, or the control's target is smaller than its core.
@@ -63,9 +63,9 @@ def _videos(config: TrainConfig, scale: str, available: int | None) -> int | Non
 
 
 def asked_scale(data: DataConfig) -> int:
-    """The scale of a run as a number; for `all` the number that the settings of the data imply, else 1.
+    """The scale of a run as a number; for `all`, the number that the settings of the data imply, or 1 if there is none.
 
-    It is for the row of a run that failed before its data was read. It must not be 0, which is the baseline.
+    The row of a run that failed before its data was read uses it. It must not be 0, which is the baseline.
     """
     number = parse_scale(str(data.scale))
     if number is not None:

@@ -40,9 +40,10 @@ class EvaluateConfig:
     """Settings of `evaluate.py`: which model answers which benchmark, or which file of answers is scored.
 
     Attributes:
-        checkpoint, merge, predictions: one of them: ask a model, put the answers of shards in a folder together, or
-            score a file of answers.
-        shards: processes that share the questions; `shard` makes only that one of them run, null all on this machine.
+        checkpoint, merge, predictions: exactly one is set. `checkpoint` asks a model, `merge` merges the answers of the
+            shards in a folder, `predictions` scores a file of answers.
+        shards: number of processes that share the questions.
+        shard: runs only this one of them; null runs all on this machine.
     """
 
     checkpoint: str | None = None
@@ -128,7 +129,7 @@ def merge_folder(config: EvaluateConfig, folder: Path) -> dict[str, dict[str, fl
 
 
 def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, name: str) -> bool:
-    """Ask all questions, or those of one shard; True if these were all."""
+    """Ask all questions, or those of one shard; return True if all questions were asked."""
     from sg.evaluate.answering import evaluate
     from sg.evaluate.shards import EvaluationShard
     from sg.study.models import StudyModels

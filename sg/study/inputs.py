@@ -1,4 +1,4 @@
-"""The artefacts that a run reads: their places, which are missing, and how missing ones are made."""
+"""The artefacts that a run reads: where they are, which are missing, and how missing ones are made."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def locate_inputs(config: TrainConfig) -> Inputs:
 
 
 def missing_inputs(config: TrainConfig) -> list[str]:
-    """The missing inputs of a run, each with the command that makes it; also those that the run makes itself."""
+    """The missing inputs of a run, including those that the run makes itself, each with the command that makes it."""
     inputs, data = locate_inputs(config), config.data.name
     wanted = {
         inputs.manifest: f"python -m sg.sources data={data}",
@@ -69,7 +69,7 @@ def missing_inputs(config: TrainConfig) -> list[str]:
 
 
 def missing_on_machine(config: TrainConfig) -> list[str]:
-    """Return what a run needs besides its inputs and this machine does not have: weights, benchmark, GPUs."""
+    """Return what this machine lacks for the run, besides the inputs of the run: weights, benchmark, GPUs."""
     from sg.study.planning.model_sizes import missing_weights
 
     lines = missing_weights(config.model)

@@ -120,11 +120,11 @@ class StudyModels:
             self.__dict__.pop("_base", None)  # Free the base model before training.
 
     def _encode_together(self, wanted: Sequence[Clip]) -> None:
-        """Cache the visual tokens of the clips; every process of the team encodes its share of those that lack them."""
+        """Cache the visual tokens of the clips; every process of the team encodes its share of the missing ones."""
         with contextlib.ExitStack() as held:
             if self.team.leads:
                 held.enter_context(file_lock(self.store.folder.with_suffix(".lock")))
-            self.team.agreed(lambda: None)  # The others wait for the lock.
+            self.team.agreed(lambda: None)  # The other processes wait here until the leading one has the lock.
             self.store.refresh()
             missing = self.team.agreed(lambda: [clip.key for clip in clips_to_encode(self.store, wanted)])
             if missing:
@@ -132,7 +132,7 @@ class StudyModels:
                 self.store.refresh()
 
     def _encode_shares(self, clips: Sequence[Clip], missing: Sequence[str]) -> dict[str, str]:
-        """Every process encodes its share of the `missing` clips; {key: reason} of all that cannot be read."""
+        """Encode this process's share of the `missing` clips; return {key: reason} of all clips that cannot be read."""
         by_key = {clip.key: clip for clip in clips}
         todo = [by_key[key] for key in missing]
         if self.team.leads:
@@ -156,7 +156,7 @@ class StudyModels:
             return self._fill(wanted)
 
     def _encode_with_others(self, clips: Sequence[Clip], shard: EvaluationShard) -> Mapping[str, str]:
-        """Like `_encode`, beside the other shards: a shard encodes its own groups of clips, then helps the others.
+        """Like `_encode`, together with the other shards: encode the shard's own groups of clips, then help the others.
 
         It walks through the groups of the others backwards, so that it meets a shard that is still working as late as
         possible. A lock per group keeps two shards from encoding the same clips.

@@ -1,4 +1,4 @@
-"""What names the result of a run, and whether an existing result can be reused."""
+"""The identity of the result of a run, and whether an existing result can be reused."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ RESULT_VERSION = 1
 def result_identity(config: TrainConfig, scale: int, jobs: Sequence[StageJob], answers: Identity) -> Identity:
     """What decides the result of a run: its stages and its answers. `scale` is the run's scale as a number."""
     settings = {"scale": scale, "control": config.data.control, "seed": config.seed}
-    # The answers count field by field, so that `why=true` can compare them: predictions record their name alone.
+    # The whole identity of the answers is kept for `why=true`, which compares fields; predictions record only its name.
     inputs = {"stages": {job.stage.name: job.identity for job in jobs}, "answers": answers.plain()}
     return identity("result", settings=settings, inputs=inputs, version=RESULT_VERSION)
 
 
 def finished_result(folder: Path, config: TrainConfig, work: Identity) -> RunResult | None:
-    """The result in the run's folder, if it is finished, `work` made it, and it has all settings that are asked for."""
+    """The result in the run's folder if it is finished, made by `work`, and has all requested settings; else None."""
     try:
         result = read_result(folder)
     except (MissingInputError, DataError):

@@ -58,8 +58,8 @@ def run_study(run: StudyRun) -> RunResult | None:
 
     Every process of a team calls this; the leading one returns the result, the others None.
 
-    A run that fails raises, after it has written a result with the reason, which the study's tables show. The result of
-    an earlier, finished run is kept.
+    If the run fails, a result with the reason is written, which the tables of the study show, and the error is raised.
+    The result of an earlier, finished run is kept.
     """
     started = time.monotonic()
     team = join_team(run.config.trainer.accelerator, run.config.trainer.devices)
@@ -84,10 +84,10 @@ def note_reason(run: StudyRun, reason: str) -> None:
 
 
 def _assist(run: StudyRun, team: Team) -> None:
-    """The part of the processes that do not lead: encode their share of the clips, and train.
+    """The work of a process that does not lead: encode its share of the clips, and train.
 
-    They read what the leading process has made and decide nothing, so they call the collective operations of `_make` in
-    the same order.
+    It reads the files that the leading process has made, and takes over its decisions. It calls the same collective
+    operations as `_make`, in the same order.
     """
     config = run.config
     logging.getLogger().setLevel(logging.ERROR)
@@ -140,7 +140,7 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
 
 
 def _reusable_result(run: StudyRun, data: RunData, media: Media, benchmark: Benchmark) -> RunResult | None:
-    """The finished result of just this run, or None; refuses a run that cannot be made before models are loaded.
+    """The finished result of exactly this run, or None. An impossible run raises here, before models are loaded.
 
     Raises:
         ConfigError: the study holds runs on other data.

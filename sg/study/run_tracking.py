@@ -95,7 +95,7 @@ def _table_row(row: Prediction, frames: Any) -> list[Any]:
 
 
 def _frames(benchmark: Benchmark, rows: Sequence[Prediction]) -> dict[str, Any]:
-    """Some frames of each video side by side, uint8 [H, W, 3], by video id; none for a video that cannot be read."""
+    """Some frames of each video side by side, uint8 [H, W, 3], by video id; videos that cannot be read are left out."""
     import numpy as np
 
     from sg.video.reader import read_frames

@@ -90,7 +90,7 @@ def read_data(config: TrainConfig, inputs: Inputs) -> RunData:
     """The samples of a run.
 
     Raises:
-        DataError: two sources name different media alike.
+        DataError: two sources use the same name for different media.
     """
     recipe, caption = config.stage, caption_data(config, inputs)
     samples = {
@@ -112,8 +112,8 @@ def clip_files(config: TrainConfig) -> ClipFiles:
 def known_media(config: TrainConfig, data: RunData) -> Media:
     """What is known about the files of all clips, for a plan.
 
-    Without any finished stage, no name can be found again. Then no file is looked at, which takes minutes for millions
-    of files on a network disk.
+    If there is no finished stage, nothing can be reused. The files are not looked at then, because that takes minutes
+    for millions of files on a network disk.
     """
     if any(config.stages_folder.glob(f"*/{INFO_FILE}")):
         return clip_files(config).look(data.clips)
@@ -124,7 +124,7 @@ def stage_jobs(config: TrainConfig, data: RunData, media: Media, is_plan: bool =
     """The stages of a run in order: align, caption (unless the scale is 0), instruct; each starts from the last.
 
     Samples whose media are missing or cannot be read are left out before a stage is named, so the name stands for the
-    samples that are really trained on. While `media.unknown` holds clips, the names are provisional: no stage has them.
+    samples that are really trained on. While `media.unknown` holds clips, the names are provisional and match no stage.
 
     Raises:
         MissingInputError: more samples have to be left out than `stage.max_missing` allows (except in a plan).

@@ -145,7 +145,7 @@ def forget_failure(folder: Path) -> None:
 
 
 def note_failed_run(folder: Path, failed: RunResult) -> RunResult:
-    """Write `failed` to `folder` unless it holds a result; return the result that is there afterwards."""
+    """Write `failed` to `folder` unless it holds a result; return whichever result the folder then holds."""
     try:
         return read_result(folder)
     except (MissingInputError, DataError):

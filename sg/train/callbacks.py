@@ -32,8 +32,8 @@ class Work:
 class LossCurve(Callback):
     """Appends one row per optimiser step to `loss.csv`; a resumed stage drops the rows that it will repeat.
 
-    The loss of a step is that of its global batch, over all devices. The learning rate is read from the optimiser: that
-    of its first group, the weights that are trained whole. `measure` returns the work in a micro-batch. `report`
+    The loss of a step is that of its global batch, over all devices. The learning rate is that of the optimiser's first
+    group, the weights that are trained without adapters. `measure` returns the work in a micro-batch. `report`
     receives the numbers every `report_every` steps and at the end, with samples and tokens per second since the last
     report and, if `peak_flops` of all devices is known, the MFU.
     """
@@ -78,7 +78,7 @@ class LossCurve(Callback):
             self._bar = Progress(f"train {self.stage}", self._total, "steps", done_before=trainer.global_step)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Keep the rate of this step: Lightning has set that of the next one when `on_train_batch_end` is called."""
+        """Keep the learning rate of this step: before `on_train_batch_end`, Lightning sets that of the next step."""
         self._rate = float(optimizer.param_groups[0]["lr"])
 
     def on_train_batch_end(

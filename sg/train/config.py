@@ -21,8 +21,8 @@ class DialogSource:
     The paths do not count in an identity: the dialogs and the media files count by their content.
 
     Attributes:
-        name: put before the media paths in the visual-token cache; needed if two sources use the same file names.
-        weight: how often a dialog is seen in an epoch; 0.5 takes a seeded half of the dialogs, 2 each of them twice.
+        name: prefix of the media paths in the visual-token cache; needed if two sources use the same file names.
+        weight: how often an epoch contains each dialog; 0.5 takes a seeded half of the dialogs, 2 takes each one twice.
         samples: number of dialogs in the file, for plans that are made before the file exists.
         frames: frames of a typical clip of the source, for plans: 1 for images, 0 for text only.
     """
@@ -82,19 +82,19 @@ class StageConfig:
 
     Attributes:
         name: name of the stage, in folders and in logs.
-        trains: the parts that learn, of `projector` and `language_model`; the vision tower is frozen in every stage.
+        trains: the trained parts: `projector`, `language_model` or both; the vision tower is frozen in every stage.
         samples: `dialogs` reads the files in `sources`; `captions` makes one sample of every caption of the core.
         sources: the dialog files; empty for `captions`.
-        requests: what the user's turn may ask for, one drawn a clip (for `captions`).
+        requests: texts of the user's turn, of which one is drawn for each clip (for `captions`).
         learning_rate: peak rate, reached by a linear warm-up over `warmup_fraction` of the steps.
         schedule: the rate after the warm-up: `cosine` or `linear` to 0, or `constant`.
-        batch_size: samples an optimiser step over all devices.
+        batch_size: samples per optimiser step, over all devices.
         micro_batch_size: samples per device and forward pass; gradients are accumulated over the batch. The result is
             the same up to the rounding of sums.
         loss_samples: number of samples whose supervised tokens are averaged together; a step's loss is the mean of
             those means. 16 is the batch per device in Chat-UniVi's recipe; here it holds for any number of devices.
         epochs: passes over the data.
-        max_length: most ids per sample, before its visual tokens are spliced in.
+        max_length: largest number of ids per sample, before its visual tokens are spliced in.
         max_samples: takes a seeded draw of that many samples; null takes all.
         group_by_length: batches hold samples of similar length (faster; off in the reference).
         peft: `none` trains the weights themselves, `lora` adapters that are merged into them at the end of the stage,
@@ -172,8 +172,8 @@ class RecipeConfig:
             be read; 0 stops before training at the first one.
     """
 
-    # `peft` is written into the stages, and the samples that `max_missing` leaves out are missing in a stage's inputs:
-    # both count there.
+    # Both count in the identities of the stages: `peft` is copied into the settings of the stages, and the samples that
+    # `max_missing` leaves out are absent from their inputs.
 
     align: StageConfig = field(default_factory=lambda: StageConfig(name="align"))
     caption: StageConfig = field(default_factory=lambda: StageConfig(name="caption"))
@@ -202,10 +202,10 @@ def _is_sharded(strategy: str) -> bool:
 
 @dataclass
 class TrainerConfig:
-    """The machine that trains: devices, precision, strategy, and how often a stage is saved on its way.
+    """The machine that trains: devices, precision, strategy, and how often a stage is saved during training.
 
-    What only distributes the same sums (devices, threads, workers) does not count in an identity. Everything that
-    changes how values are rounded counts: precision, packing, sharding, checkpointing, and whether tokens are cached.
+    Settings that only distribute the same sums (devices, threads, workers) do not count in an identity. Settings that
+    change how values are rounded count: precision, packing, sharding, checkpointing, and whether tokens are cached.
 
     Attributes:
         accelerator: `cpu` or `gpu`.
@@ -224,7 +224,7 @@ class TrainerConfig:
 
     accelerator: str = "cpu"
     devices: int = field(default=1, metadata=NOT_IDENTITY)
-    # FSDP rounds gathered weights to the precision of the products, where DDP relies on autocast: it counts.
+    # The strategy counts: FSDP rounds gathered weights to the precision of the products, DDP relies on autocast.
     strategy: str = field(default="auto", metadata={"identity": _is_sharded})
     precision: str = "32-true"
     num_threads: int = field(default=1, metadata=NOT_IDENTITY)

@@ -1,6 +1,6 @@
 """Floating-point operations of training, and their share of a device's peak (MFU).
 
-The count holds what the mathematics needs; a multiplication and an addition are two operations. Recomputation under
+Only the operations of the formulas count; a multiplication and an addition are two operations. Recomputation under
 gradient checkpointing, padding and element-wise operations are not counted. Per sample of n positions (text ids and
 visual tokens), with P weights in the linear layers of the language model, L layers of width D, K supervised tokens,
 vocabulary V, v visual tokens of the tower's width C:

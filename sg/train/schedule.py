@@ -1,7 +1,7 @@
 """Learning-rate schedules: the share of the peak rate at each optimiser step.
 
-Every schedule begins with a linear warm-up from 0 (`warmup_fraction` of all steps). `stage.schedule` chooses what
-follows. Add a schedule as a function here and an entry in `SCHEDULES`.
+Every schedule begins with a linear warm-up from 0 (`warmup_fraction` of all steps). The `schedule` of a stage, such as
+`stage.caption.schedule`, chooses the rest. Add a schedule as a function here and an entry in `SCHEDULES`.
 """
 
 import math
@@ -25,7 +25,7 @@ def _constant(progress: float) -> float:
 
 
 SCHEDULES: Mapping[str, Decay] = MappingProxyType({"cosine": _cosine, "linear": _linear, "constant": _constant})
-"""Decay after the warm-up, by the value of `stage.schedule`; Chat-UniVi trains with `cosine`."""
+"""Decay after the warm-up, by the `schedule` of the stage; Chat-UniVi trains with `cosine`."""
 
 
 def learning_rate_factor(schedule: str, step: int, total_steps: int, warmup_fraction: float) -> float:

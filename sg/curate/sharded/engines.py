@@ -18,7 +18,7 @@ class Engine(Protocol):
     """Runs jobs; answers come in the order of the jobs."""
 
     def map(self, act: Callable[[Job], Answer], jobs: Sequence[Job]) -> Iterator[Answer]:
-        """`act` of each of `jobs`."""
+        """Yield `act(job)` for each job."""
         ...
 
 

@@ -8,7 +8,7 @@ A round has four steps:
    A cut per shard would remove the same share everywhere, however redundant a shard is.
 4. Every cell merges the chosen edges whose target it holds (`apply_edges`).
 
-If every source visits every cell, the forest is the one of the run in memory.
+If every source visits every cell, the forest equals that of a run in memory.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def merge_shards(corpus: ShardedCorpus, config: ShardedTomeConfig, folder: Path,
             while run.is_for_shards(state):
                 before = len(state.removals)
                 state = run.next_state(run.placed_again(state))
-                # First the state, then the deletion: a kill in between leaves files too many, never too few.
+                # Write the state before the deletion: a kill in between loses no file that is needed.
                 save_state(folder, state)
                 run.delete_others(state)
                 bar.advance(len(state.removals) - before)

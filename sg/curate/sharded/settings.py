@@ -17,7 +17,7 @@ class ShardedTomeConfig(TomeConfig):
     Attributes:
         rows_per_shard: tokens per k-means cell; each cell is one file and one job.
         probed_shards: cells that a source is compared with: its own and the next nearest ones, so that pairs across
-            borders are found. As many as there are cells make every round exact.
+            borders are found. If it is the number of cells, every round is exact.
         in_memory_below: the run continues in memory as soon as at most this many tokens remain.
         engine: `local` works on one shard after another; `ray` distributes them over a Ray cluster (the one at
             RAY_ADDRESS, or a new one on this machine), whose nodes must see the folder of the result and the vectors

@@ -37,7 +37,7 @@ class TomeConfig(CuratorConfig):
         survivor: which video represents a cluster: `medoid` (nearest to the mean, then longer caption),
             `longest_caption` (the reverse), `dst` (that of the target side, as in ToMe).
         metric: the vector that represents a cluster in a match: the `mean` of its videos, or the vector of its
-            `survivor` (with `survivor`, large clusters at dense places grow less).
+            `survivor` (with `survivor`, large clusters in dense regions grow less).
         center: subtract the mean vector first.
         max_cluster_size: merges that would exceed it are skipped.
         min_similarity: a round stops at the first merge below it, and the run when a round adds nothing.
@@ -70,7 +70,7 @@ class TomeConfig(CuratorConfig):
     min_similarity: float | None = None
     collapse_exact: bool = True
     matcher: str = field(default="exact", metadata={"identity": forest_of_matcher})
-    # Near ties are decided in float64, so neither block sizes nor the device nor the bound leave a trace in the result.
+    # Near ties are decided in float64, so the result does not depend on block sizes, the device or the bound.
     block_rows: int = field(default=4096, metadata=NOT_IDENTITY)
     block_columns: int = field(default=16384, metadata=NOT_IDENTITY)
     rows_per_cell: int = 250

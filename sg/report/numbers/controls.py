@@ -1,8 +1,8 @@
 """The control arms of a study: what each one holds fixed, and how the report names it.
 
-The report does not ask which control an arm is. It asks what the arm has in common with the headline arm beside it: the
-number of optimiser steps, so that a difference is due to the captions, or the number of captions, so that a difference
-is due to which captions were chosen.
+The report treats a control by what it has in common with the headline arm beside it. With the same number of optimiser
+steps, a difference is due to the captions. With the same number of captions, a difference is due to which captions were
+chosen.
 """
 
 from dataclasses import dataclass

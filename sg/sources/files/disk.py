@@ -113,7 +113,7 @@ def _take(videos: Path, name: str, entry: os.DirEntry[str], listing: Listing, fo
 
 
 def _is_safe(videos: Path, name: str, is_link: bool) -> bool:
-    """Whether the file is inside of the folder; only a file that is a link can be outside, as the walk follows none."""
+    """Whether the file is inside the folder. Only a link to a file can lead outside; links to folders are skipped."""
     try:
         name.encode()
         resolve_inside(videos, name) if is_link else check_relative_path(name)

@@ -19,7 +19,7 @@ _EDGE = 2**16
 
 
 class Digests:
-    """Hashes of video files, kept in a journal, so that a scan after an interrupted one reads no file again."""
+    """Hashes of video files, kept in a journal, so that an interrupted scan resumes without reading a file again."""
 
     def __init__(self, journal: ScanJournal, bar: Progress, videos: Path) -> None:
         self._journal, self._bar, self._videos = journal, bar, videos
@@ -63,7 +63,7 @@ def same_bytes(root: Path, files: Mapping[int, VideoFile], digests: Digests) -> 
 def _split(
     group: Sequence[int], files: Mapping[int, VideoFile], step: Callable[[VideoFile], Hashable]
 ) -> Iterable[list[int]]:
-    """The subsets of a group that agree in `step`, of more than one member."""
+    """The subsets of a group with equal values of `step`, without subsets of a single member."""
     parts: dict[Hashable, list[int]] = defaultdict(list)
     for number in group:
         value = step(files[number])

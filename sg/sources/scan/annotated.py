@@ -37,7 +37,7 @@ from sg.sources.scan.report import ScanReport, write_report
 log = logging.getLogger(__name__)
 
 SCAN_VERSION = 3
-"""To be raised when the same files and settings would give other rows than before."""
+"""Raise it when the same files and settings would give other rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ScanFiles:
         return self.folder / "findings.parquet"
 
     def journal(self, what: str) -> Path:
-        """Work that a scan after an interrupted one does not repeat."""
+        """Results that a scan does not compute again when it resumes."""
         return self.folder / f"scan-{what}.jsonl"
 
 
@@ -83,7 +83,7 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
         if not is_current(path, videos, work) or not files.findings.is_file():
             with Findings(files.findings) as findings:
                 if long_videos is not None and _cut(config, annotations, listing, long_videos, findings):
-                    # The new files are part of the identity: without them the next scan would start again.
+                    # The identity includes the new files; otherwise the next scan would not recognise the manifest.
                     listing = _video_files(videos, config)
                     annotations = annotations.with_listing(listing)
                     work = _identity(config, listing, annotations, benchmark, long_videos)

@@ -1,7 +1,7 @@
 """Caption files of users: CSV, TSV, JSON Lines, JSON (also with gzip), and conversations of Chat-UniVi and LLaVA.
 
-The files come from strangers: an entry that is not a caption is counted as a problem and never ends the run, and no
-content is evaluated. Ids stay text, also a spreadsheet's `1053841541.0`, and keep their case.
+The files are untrusted: an entry that is not a caption is counted as a problem and never ends the run, and no content
+is executed. Ids stay text, also a spreadsheet's `1053841541.0`, and keep their case.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def recorded_videos(path: Path, info: dict[str, Any]) -> Path:
 def is_current(path: Path, videos: Path, work: Identity) -> bool:
     """Whether the manifest at `path` is the result of `work`.
 
-    The rows name files relative to `videos`, so they stay right when that folder was moved. Only the record of the
-    place is written again then, because a mix finds the files by it.
+    The rows name files relative to `videos`, so they stay valid when that folder is moved. Then only the recorded path
+    of the folder is updated, because a mix finds the files by it.
     """
     info = read_info(path)
     if info.get("fingerprint") != work.name:

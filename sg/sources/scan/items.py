@@ -1,7 +1,7 @@
 """A video of an annotation file, and the keys by which its file is found on disk.
 
-Ids and names come from strangers. They are checked against the form that the dataset uses, serve as look-up keys only,
-and never become part of a path: all paths come from the walk through the folder.
+Ids and names are untrusted. They are checked against the form that the dataset uses, serve as look-up keys only, and
+never become part of a path: all paths come from the walk through the folder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class AnnotatedVideo:
     Attributes:
         video_id: its id in the manifest.
         keys: names that belong to this video alone.
-        weak_keys: names that are used only where one file and one video of the annotations have them.
+        weak_keys: names that are used only if exactly one file and one video of the annotations have them.
         hints: names of folders; of several files with the same key, the one in such a folder is used.
         range_ms: start and end within the YouTube video, in milliseconds.
         extra: further values for the manifest's column `extra`.

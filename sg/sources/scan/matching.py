@@ -33,7 +33,7 @@ class FileMatcher:
         self._taken: set[str] = set()
 
     def take(self, item: AnnotatedVideo) -> bool:
-        """Match a video; returns whether there is a file that is its own, or may be (a weak key)."""
+        """Match a video; return whether a file belongs to it, or may belong to it (by a weak key)."""
         for key in (item.video_id, *item.keys):
             if key in self._places:
                 self._claim(item, key)

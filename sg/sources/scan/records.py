@@ -1,8 +1,8 @@
 """Annotation files as streams of records: CSV, TSV, JSON Lines, JSON arrays and Parquet.
 
-No file is loaded whole: they may have tens of gigabytes. Texts may be compressed with gzip. The files come from
-strangers: a part that is not a record is yielded as a `BadRecord`, which the caller counts or raises, and no content is
-evaluated.
+No file is loaded whole, because a file may have tens of gigabytes. Texts may be compressed with gzip. The files are
+untrusted: a part that is not a record is yielded as a `BadRecord`, which the caller counts or raises, and no content is
+executed.
 """
 
 from __future__ import annotations
@@ -173,8 +173,8 @@ def json_array(path: Path) -> Iterator[Any]:
             except RecursionError as error:
                 raise DataError(f"{path} is not JSON: nested too deeply.") from error
             except ValueError as error:
-                # The element is incomplete: read as much again as is waiting, so that parsing a long element again
-                # and again takes linear time in total.
+                # The element is incomplete: double the buffer. So all attempts to parse a long element take linear time
+                # in total.
                 more = stream.read(max(_CHUNK, len(buffer) - place))
                 if ended or len(buffer) - place > MAX_LINE:
                     raise DataError(f"{path} is not JSON: {error}.") from error

@@ -34,7 +34,7 @@ class DemoMixDataConfig(MixDataConfig):
         return self.world
 
     def missing_files(self) -> Iterator[tuple[str, str]]:
-        """What a mix of real sources would miss, where one of them is real."""
+        """Empty if all sources are demo worlds; otherwise as for a mix of real sources."""
         return iter(()) if self.is_made_on_the_way else super().missing_files()
 
 

@@ -27,7 +27,7 @@ from sg.sources.scan.current import is_current, manifest_info, rows_settings
 log = logging.getLogger(__name__)
 
 FOLDER_VERSION = 3
-"""To be raised when the same folder would give other rows than before."""
+"""Raise it when the same folder would give other rows."""
 UNSAFE_PATH = "unsafe_path"
 AMBIGUOUS = "ambiguous"
 MISSING = "missing"
@@ -151,7 +151,7 @@ def _row_without_file(video: str, caption: str, num_found: int) -> VideoRecord:
 
 
 def _unique(matches: _Matches) -> list[VideoRecord]:
-    """The rows of captions without a file, the first one of each name."""
+    """The rows of captions without a file; of several rows with one video id, the first."""
     rows = {row.video_id: row for row in reversed(matches.rows)}
     matches.counts["second caption of a video"] += len(matches.rows) - len(rows)
     return list(reversed(rows.values()))

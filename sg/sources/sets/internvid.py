@@ -33,8 +33,8 @@ class InternVidDataConfig(AnnotatedDataConfig):
     """InternVid, any edition.
 
     Attributes:
-        pattern: regular expression for file names without suffix, with the groups `id`, `start` and `end`; null knows
-            the usual ways to write them.
+        pattern: regular expression for file names without suffix, with the groups `id`, `start` and `end`; null
+            accepts the usual forms.
     """
 
     pattern: str | None = None

@@ -36,7 +36,7 @@ from sg.sources.scan.current import is_current, manifest_info, recorded_videos, 
 log = logging.getLogger(__name__)
 
 MIX_VERSION = 3
-"""To be raised when the same sources and settings would give other rows than before."""
+"""Raise it when the same sources and settings would give other rows."""
 _LOCAL_IDS = ("demo", "folder")
 """Sources whose ids are unique in one folder only."""
 
@@ -47,8 +47,8 @@ class MixPart:
 
     Attributes:
         dir: folder of its artefacts, with the manifest that its own scan made (`data.dir` of the source).
-        weight: its share of the mix is this over the sum of all weights; 0 leaves it out; null for all sources: as
-            large as they are.
+        weight: its share of the mix is `weight` over the sum of all weights; 0 leaves it out. If it is null for all
+            sources, the shares follow their sizes.
         videos: folder of its video files; null takes the folder that its manifest records, or `videos` in `dir`.
     """
 
@@ -95,7 +95,7 @@ class MixDataConfig(DataConfig):
 
     @property
     def has_current_manifest(self) -> bool:
-        """Whether it was drawn with these settings from these folders, also where their manifests changed since."""
+        """Whether it was drawn with these settings from these folders, even if their manifests have changed since."""
         info = read_info(self.manifest_path)
         return bool(info) and (info.get("settings"), info.get("folders")) == (_settings(self), _folders(self))
 
@@ -174,12 +174,12 @@ def _settings(config: MixDataConfig) -> dict[str, Any]:
 
 
 def _folders(config: MixDataConfig) -> list[list[str]]:
-    """Where the sources are on this machine. Other folders may hold other rows, so that the identity is asked then."""
+    """Where the sources are on this machine. If these change, the rows may differ, so the mix is drawn again."""
     return [[name, str(Path(part.dir).resolve()), str(part.videos)] for name, part in config.drawn.items()]
 
 
 def _identity(config: MixDataConfig, sources: list[_MixSource]) -> Identity:
-    # A list: of a video in several sources the first one counts, so that their order decides rows too.
+    # A list, because the order counts: a video of several sources is drawn from the first one.
     drawn = [[source.name, source.weight, source.prefix, source.manifest.content_hash] for source in sources]
     return identity("mix", settings=_settings(config), inputs={"sources": drawn}, version=MIX_VERSION)
 

@@ -123,9 +123,10 @@ class ShareGemini(SetReader):
 
 
 def read_name_map(path: Path) -> dict[str, str]:
-    """Names of WebVid videos, without suffix, and their numbers; the file may have either of the two first.
+    """{name without suffix: number} of WebVid videos.
 
-    The file is an object or a list of pairs. A name with two numbers is left out, because it is ambiguous.
+    The file is an object or a list of pairs; either the name or the number comes first. A name with two numbers is left
+    out, because it is ambiguous.
 
     Raises:
         MissingInputError: the file does not exist.

@@ -18,7 +18,7 @@ from sg.study.planning.steps import MADE, MISSING, REUSED, UNDECIDED, StepReport
 def data_steps(config: TrainConfig, inputs: Inputs) -> list[StepReport]:
     """What happens to manifest, captions, vectors and merge forest.
 
-    Data that a run makes itself is compared with the settings. Published data is read as other commands left it.
+    Data that a run makes itself is compared with the settings. Published data is always reused as it is.
     """
     from sg.curate.pipeline import CURATION_FILE
 

@@ -1,4 +1,4 @@
-"""The sizes of the model under study, known from small files or by name: no weights are loaded, or needed here."""
+"""The sizes of the model under study, from its config files or from its name; the weights are not needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLIP_VIT_L_14: dict[str, Any] = {"image_size": 224}
 
 
 def model_size(config: ModelConfig) -> ModelSize | None:
-    """The sizes of the model, or None where they cannot be known before its weights are here."""
+    """The sizes of the model, or None if its config is not on this machine and its name is not a known one."""
     if config.checkpoint is not None:
         whole = _config(config.checkpoint)
         if whole is None or "text_config" not in whole:
@@ -31,7 +31,7 @@ def model_size(config: ModelConfig) -> ModelSize | None:
 
 
 def missing_weights(config: ModelConfig) -> list[str]:
-    """The parts of the model that are neither a folder here nor in the hub's cache, each with what fetches it."""
+    """The parts of the model that are neither on this machine nor in the hub's cache, with the commands to get them."""
     parts = {key: getattr(config, key) for key in ("checkpoint", "language_model", "vision_tower", "projector")}
     return [
         f"{name} (weights: hf download {name}, or set model.{key})"
@@ -61,7 +61,7 @@ def _known() -> dict[str, dict[str, Any]]:
 
 
 def _file(name: str, file: str) -> Path | None:
-    """A file of the model `name`: in its folder here, the model's own file where it is one, or in the hub's cache."""
+    """The path of `file` in the model's folder or the hub's cache; if the model is a single file, the path of that."""
     from sg.models.chat_univi.identity import local_path
 
     path = local_path(name)

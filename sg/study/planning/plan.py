@@ -30,7 +30,7 @@ class PlannedStage:
     """A stage of a run.
 
     Attributes:
-        samples: None where only the data can decide.
+        samples: None if the number depends on data that does not exist yet.
         action: TO_TRAIN, REUSED, or SHARED with an earlier run of the plan.
         name: fingerprint, or a placeholder before the data exists; stages with equal names are one.
     """
@@ -85,7 +85,7 @@ def _planned(run: str, job: StageJob) -> PlannedStage:
 
 
 def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]:
-    """(stage, samples) of every stage before the data exists; None where only the data can decide."""
+    """(stage, samples) of every stage before the data exists; None if the number depends on the data."""
     recipe, data = config.stage, config.data
     dialogs = [demo_dialogs(config, stage) or expected_samples(stage) for stage in (recipe.align, recipe.instruct)]
     align, instruct = (
@@ -162,7 +162,7 @@ def _plan_text(record: Mapping[str, Any], costs: Costs) -> str:
     Console(width=120, soft_wrap=True, file=stream).print(table)
     lines = [
         *costs.lines(record["totals"]),
-        *(f"made on the way: {line}" for line in record["made_on_the_way"]),
+        *(f"the run makes: {line}" for line in record["made_on_the_way"]),
         *(f"missing: {line}" for line in record["missing"]),
         *(f"note: {line}" for line in record["notes"]),
     ]

@@ -28,7 +28,7 @@ class StepReport:
         place: file or folder of the step.
         note: what else decides the action, such as the number of clips to encode.
         compared_with: the nearest earlier work, if there is any.
-        changes: in what that work differs.
+        changes: the differences from that work.
     """
 
     step: str
@@ -75,7 +75,7 @@ def identities_in(paths: Iterable[Path]) -> dict[Path, Identity]:
 
 
 def text_of(reports: Sequence[StepReport]) -> str:
-    """The reports for people: one line per step, and below it one line per difference."""
+    """The reports as text: one line per step, and below it one line per difference."""
     width = max(len(report.step) for report in reports)
     lines: list[str] = []
     for report in reports:

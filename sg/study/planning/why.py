@@ -59,7 +59,7 @@ def run_folder(config: TrainConfig) -> Path:
 
 
 def explain_run(config: TrainConfig, folder: Path) -> list[StepReport]:
-    """What happens to the steps of a run whose result belongs into `folder`, in their order."""
+    """One report for each step of a run, in order; `folder` is the folder of the run's result."""
     inputs = locate_inputs(config)
     steps = data_steps(config, inputs)
     waits_for = [step.step for step in steps if step.action != REUSED]

@@ -21,7 +21,7 @@ from sg.train.data.samples import Clip
 
 MISSING = "there is no such file"
 LOOKS_AT_ONCE = 16
-"""Files are looked at in parallel: on a network file system one answer takes a millisecond."""
+"""Number of files that are looked at in parallel: on a network file system one look takes a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class ClipFiles:
         return (known.content, "") if self.tokens is None else (None, "")
 
     def record(self, clips: Iterable[Clip], stamps: Mapping[str, str | None], problems: Mapping[str, str]) -> None:
-        """Keep that `clips` were opened, with the `problems` of those that cannot be read.
+        """Record that `clips` were opened, with the `problems` of those that cannot be read.
 
         Args:
             stamps: stamp of each file, taken before it was opened: a file that was replaced since is opened again.

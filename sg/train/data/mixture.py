@@ -27,7 +27,7 @@ def mixed_items(stage: StageConfig, seed: int) -> list[TrainingItem]:
 
     Raises:
         MissingInputError: a file of dialogs does not exist.
-        DataError: a file holds something else.
+        DataError: a file does not contain dialogs.
     """
     items: list[TrainingItem] = []
     for number, source in enumerate(stage.sources):
@@ -59,7 +59,7 @@ def dialog_problem(dialog: Dialog) -> str | None:
 
 
 def _weighted(items: Sequence[TrainingItem], weight: float, seed: int) -> list[TrainingItem]:
-    """All items as often as the integer part of `weight`, and a seeded draw for its fraction, in their order."""
+    """All items repeated by the integer part of `weight`, then a seeded draw for its fraction; the order is kept."""
     whole = int(weight)
     extra = round((weight - whole) * len(items))
     drawn = sorted(np.random.default_rng(seed).permutation(len(items))[:extra]) if extra else []
@@ -76,7 +76,7 @@ def usable_items(
         is_strict: False returns all items where more would have to be left out: for a plan.
 
     Raises:
-        MissingInputError: more have to be left out; the sentence says how many, why, and which.
+        MissingInputError: more items would have to be left out; the message states how many, why, and which.
     """
     kept = [item for item in items if item.clip is None or item.clip.key not in media.problems]
     left_out = len(items) - len(kept)

@@ -90,7 +90,7 @@ class _ClipsToDecode(Dataset[tuple[FileState | None, DecodedClip]]):
 
 
 def clips_to_encode(store: VisualTokenStore, clips: Iterable[Clip]) -> list[Clip]:
-    """Each clip once of which `store` has no tokens, or tokens of a file that was replaced since.
+    """The clips without tokens in `store`, or with tokens of a file that was replaced since; each clip once.
 
     Tokens of a file that does not exist any more stay valid.
     """

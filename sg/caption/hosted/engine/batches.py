@@ -1,12 +1,12 @@
 """Batch jobs: tasks packed into jobs at half the price, submitted once, watched, and read back into the ledger.
 
-A job is paid for whether or not its answers are read, so no crash may submit it twice or lose it. Its display name is
-a random one of ours and is in the ledger before the job exists. After a crash between the creation of a job and its
-confirmation in the ledger, that name is looked up in the service's list of jobs: a job that is there is adopted, and
-the tasks of a job that is not there become pending again.
+A job is paid for whether or not its answers are read, so no crash may submit it twice or lose it. The run chooses a
+random display name and writes it to the ledger before it creates the job. After a crash between the creation of a job
+and its confirmation in the ledger, the name is looked up in the service's list of jobs. A job in the list is adopted.
+If the job is not in the list, its tasks become pending again.
 
-Everything that concerns a job is one transaction with its tasks: recording it with its tasks `submitted`, each answer
-with its cost and state, and closing it with the unanswered tasks pending.
+A job and its tasks change in one transaction: when the job is recorded and its tasks become `submitted`, when an answer
+is recorded with its cost and state, and when the job is closed and its unanswered tasks become pending.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ class BatchCaptioningRun(CaptioningRun):
         await self._judge_canary()
 
     async def _judge_canary(self) -> None:
-        """Stop if the canary is complete and differs from the estimate, as long as there is something left to save."""
+        """Stop if the canary is complete and differs from the estimate, unless no task is left."""
         if self.end is not None or await self._nothing_left() or await self.canary.missing():
             return
         if (error := await self.canary.error()) is not None:

@@ -32,7 +32,7 @@ class _WindowEntry:
 class Window:
     """At most `limit` in any `seconds`; amounts may be corrected after they were counted.
 
-    The sum of the log is kept up to date, so that a look costs no pass over the log.
+    The sum of the log is kept up to date, so that no query has to pass over the log.
     """
 
     def __init__(self, name: str, limit: float, seconds: float, edge_s: float = EDGE_S) -> None:

@@ -20,7 +20,7 @@ from sg.core.errors import ConfigError
 from sg.core.identity import Identity, identity, settings_of
 
 RECIPE_VERSION = 1
-"""Raised when the same settings and prompt would ask a service something else. Every answer is then bought again."""
+"""Raise it when the same settings and prompt would send another request. Every answer is then paid for again."""
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "candidate_count")
 
 
