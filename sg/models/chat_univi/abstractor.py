@@ -107,7 +107,10 @@ def find_events(features: Tensor, settings: MergeSettings, noise: Tensor | None)
         return [torch.arange(len(features), device=features.device)]
     k = neighbour_count(num_events, settings.temporal_neighbours, settings.min_temporal_neighbours)
     frame_means = features.float().mean(dim=1)[None]
-    assignment, _ = dpc_knn(frame_means, num_events, k, None if noise is None else noise.to(features.device))
+    noise = None if noise is None else noise.to(features.device)
+    # With 1 or 2 neighbours the noise decides between equal densities. The rounding of a matrix product is larger than
+    # the noise and depends on the number of threads, so it would decide instead.
+    assignment, _ = dpc_knn(frame_means, num_events, k, noise, by_difference=True)
     members = [torch.nonzero(assignment[0] == event)[:, 0] for event in range(num_events)]
     return sorted(members, key=lambda frames: int(frames[0]))
 

@@ -12,7 +12,7 @@ from sg.core.identity import Identity, identity, settings_of
 from sg.core.layout import located
 from sg.models.config import VISUAL_TOKENS_KEY, ModelConfig
 
-VISUAL_TOKENS_VERSION = 2
+VISUAL_TOKENS_VERSION = 3
 """Raise it when the same file gives other tokens: `vision.py`, `merging.py`, `abstractor.py`, `processor.py`,
 `sg.video`.
 

@@ -64,12 +64,16 @@ def _separation(distances: Tensor, density: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def dpc_knn(x: Tensor, num_clusters: int, k: int, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def dpc_knn(
+    x: Tensor, num_clusters: int, k: int, noise: Tensor | None = None, *, by_difference: bool = False
+) -> tuple[Tensor, Tensor]:
     """Density-peak clustering of `x` [B, N, C].
 
     Args:
         k: number of neighbours, the token itself included.
         noise: [B, N], already scaled, added to the densities; None adds nothing.
+        by_difference: compute distances from differences, slower than from a matrix product. The distance of a token to
+            itself is then exactly 0 and distances are symmetric, so that rounding breaks no tie that the noise decides.
 
     Returns:
         assignment: [B, N] int64, the cluster of each token.
@@ -89,7 +93,8 @@ def dpc_knn(x: Tensor, num_clusters: int, k: int, noise: Tensor | None = None) -
         points = x.float()
         # The reference divides all distances by sqrt(C). A minimum commutes with that factor, so only the few selected
         # distances are divided.
-        distances = torch.cdist(points, points)
+        mode = "donot_use_mm_for_euclid_dist" if by_difference else "use_mm_for_euclid_dist_if_necessary"
+        distances = torch.cdist(points, points, compute_mode=mode)
         nearest = distances.topk(k, dim=-1, largest=False, sorted=False).values / channels**0.5
         density = (-nearest.square().mean(dim=-1)).exp()
         if noise is not None:

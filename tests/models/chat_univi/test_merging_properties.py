@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sg.models.chat_univi.abstractor import ClipNoise, MergeSettings, merge_clips
+from sg.models.chat_univi.abstractor import ClipNoise, MergeSettings, find_events, merge_clips
 from sg.models.chat_univi.merging import cluster_count, dpc_knn, merge_tokens, neighbour_count
 
 Floats = NDArray[np.float64]
@@ -155,3 +155,37 @@ def test_features_in_half_precision_merge_as_their_float32_values(dtype: torch.d
         for values, noise in zip((features, features.float()), noises, strict=True)
     )
     assert half.dtype == torch.float32 and torch.equal(half, full)
+
+
+def events_of(features: torch.Tensor, seed: int, threads: int) -> list[list[int]]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        noise = ClipNoise(seed).temporal(len(features))
+        return [event.tolist() for event in find_events(features, MergeSettings(), noise)]
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("frames", [26, 30, 32, 33, 40, 48, 49, 56, 64])
+def test_events_depend_neither_on_the_number_of_threads_nor_on_the_last_bits_of_features(frames: int) -> None:
+    """The product route of `cdist`, above 25 rows, rounds more coarsely than the noise that decides between frames."""
+    for seed in range(5):
+        chance = torch.Generator().manual_seed(100 * seed + frames)
+        what = torch.randn(5, 1, 1024, generator=chance)[torch.randint(5, (frames,), generator=chance)]
+        features = what + 0.3 * torch.randn(frames, 16, 1024, generator=chance)
+        shaken = features * (1 + 1e-7 * torch.randn(features.shape, generator=chance))
+        found = events_of(features, seed, threads=1)
+        assert found == events_of(features, seed, threads=2)
+        assert found == events_of(shaken, seed, threads=1)
+
+
+def test_distances_by_difference_leave_equal_densities_to_the_noise() -> None:
+    """With one neighbour, the token itself, the token of the largest noise has the highest density."""
+    points = torch.randn(1, 40, 1024, generator=torch.Generator().manual_seed(0))
+    for denser in (0, 17, 39):
+        noise = torch.zeros(1, 40)
+        noise[0, denser] = 1e-6
+        _, centres = dpc_knn(points, 1, 1, noise, by_difference=True)
+        # All others have one denser neighbour; only this one is assigned the largest distance of all.
+        assert centres.item() == denser
