@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILES_AT_ONCE = 8
-ANSWERS_VERSION = 2
+ANSWERS_VERSION = 3
 """Raise it when `sg.evaluate` would give other answers for the same model, benchmark and settings."""
 
 

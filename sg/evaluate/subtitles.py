@@ -20,10 +20,12 @@ from sg.core.files import read_json
 NEVER_MS = 10**9
 """End of a cue without an end: later than the end of any video."""
 
-_TIME = re.compile(r"(\d{1,2}):(\d{2}):(\d{2})[,.](\d{1,3})")
-_STYLE_TAG = re.compile(r"< *(/?) *([bius]) *>")
-_OTHER_TAG = re.compile(r"< */? *[a-zA-Z][^>]*>")
-_NEXT_CUE_NUMBER = re.compile(r"\n+ *\d+ *$")
+# pysubs2's forms: one or two digits everywhere, a comma or a point.
+_SRT_TIME = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[,.](\d{1,3})")
+_VTT_TIME = re.compile(r"(?:(\d{0,4}):)?(\d{2}):(\d{2})\.(\d{2,3})")
+# Possessive, so that a long run of spaces is read once.
+_STYLE_TAG = re.compile(r"< *+(/?) *+([bius]) *+>")
+_OTHER_TAG = re.compile(r"< *+/? *+[a-zA-Z][^>]*+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +44,35 @@ class SubtitleCue:
 
 def _milliseconds(match: re.Match[str]) -> int:
     hours, minutes, seconds, fraction = match.groups()
-    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(fraction.ljust(3, "0"))
+    # ".5" are 500 ms in SubRip; WebVTT has at least two digits, and pysubs2 reads ".50" as 50 ms there.
+    milliseconds = int(fraction.ljust(3, "0") if match.re is _SRT_TIME else fraction)
+    return ((int(hours or 0) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + milliseconds
 
 
 def _cue_text(lines: list[str]) -> str:
     *before, last = lines or [""]
     if before and last.strip().isdecimal() and not any(line.strip() for line in before):
         return ""  # blank lines, then only the number of the next cue
-    text = _NEXT_CUE_NUMBER.sub("", "\n".join(lines).strip())
+    text = "\n".join(lines).strip()
+    body, newline, number = text.rpartition("\n")
+    if newline and number.lstrip(" ").isdecimal():
+        text = body.rstrip("\n")
     text = _STYLE_TAG.sub(lambda tag: f"{{\\{tag[2]}{0 if tag[1] else 1}}}", text)
-    return _OTHER_TAG.sub("", text)
+    # A tag ends at the next ">". Behind the last one there is none, and looking for it there takes quadratic time.
+    end = text.rfind(">") + 1
+    text = _OTHER_TAG.sub("", text[:end]) + text[end:]
+    return text.replace("\\N", "\n")  # pysubs2 stores line breaks so, so a literal one is a line break too
 
 
 def parse_srt(text: str) -> list[SubtitleCue]:
-    """The cues of a SubRip text in file order; text before the first line with times is ignored."""
+    """The cues of a SubRip or WebVTT text in file order; text before the first line with times is ignored."""
+    text = text.removeprefix("\ufeff")
+    time = _VTT_TIME if text.lstrip().startswith("WEBVTT") else _SRT_TIME
     times: list[tuple[int, int]] = []
     bodies: list[list[str]] = []
     # Not str.splitlines: a form feed or a Unicode line separator inside a cue is text.
-    for line in io.StringIO(text.removeprefix("\ufeff"), newline=None):
-        stamps = list(_TIME.finditer(line))
+    for line in io.StringIO(text, newline=None):
+        stamps = list(time.finditer(line))
         if len(stamps) == 2:
             times.append((_milliseconds(stamps[0]), _milliseconds(stamps[1])))
             bodies.append([])
@@ -70,15 +82,17 @@ def parse_srt(text: str) -> list[SubtitleCue]:
 
 
 def read_srt(path: Path) -> list[SubtitleCue]:
-    """The cues of the SubRip file at `path` (UTF-8).
+    """The cues of the SubRip file at `path` (UTF-8), which may hold WebVTT.
 
     Raises:
-        DataError: the file is not UTF-8 text, or has text but no cue.
+        DataError: the file is not UTF-8 text, holds SubStation Alpha, or has text but no cue.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a UTF-8 subtitle file ({error.reason} at byte {error.start}).") from error
+    if "[Script Info]" in text or "[V4+ Styles]" in text:
+        raise DataError(f"{path} holds SubStation Alpha (ASS) subtitles: convert it to SubRip (.srt).")
     cues = parse_srt(text)
     if text.strip() and not cues:
         raise DataError(f"{path} holds no subtitle cue: expected lines like '00:00:01,000 --> 00:00:02,500'.")

@@ -49,6 +49,39 @@ def test_style_tags_become_codes_and_other_tags_are_removed() -> None:
     assert cues[0].text == "{\\i1}a{\\i0} b {\\an8} &amp; 1 < 2"
 
 
+A = [(62500, 63250, "a")]
+FORMS = {  # each with the cues that pysubs2 1.8.1 reads
+    "0:1:2,5 --> 0:1:3.25\na\n": A,
+    "1:02:3.004 --> 01:2:04,9 X1:100\na\n": [(3723004, 3724900, "a")],
+    "00:00:01,000 --> 00:00:02,000\nb\n\n2\n0:1:2,5 --> 0:1:3,25\na\n": [(1000, 2000, "b"), *A],
+    "0:1:2,5 --> 0:1:3,25\na\\Nb\\nc\\hd\n": [(62500, 63250, "a\nb\\nc\\hd")],
+    "0:1:2,5 --> 0:1:3,25\n\n\n 7 \n": [(62500, 63250, "")],
+    "0:1:2,5 --> 0:1:3,25\na\n\n\n  7\n": A,
+    "0:1:2,5 --> 0:1:3,25\n< I >a</ i >< b\n> c\n": [(62500, 63250, "a{\\i0} c")],
+    "0:1:2,5 --> 0:1:3,25\n< i >a< / i > <c <d>e < f\n": [(62500, 63250, "{\\i1}a{\\i0} e < f")],
+    "0:1:2 --> 0:1:3\n0:1:2,5 --> 0:1:3,25\r\na\r\n": A,
+    "WEBVTT\n\n01:02.500 --> 00:01:03.250 align:start\na\n": A,
+}
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_every_form_of_times_and_texts_is_read_as_by_pysubs2(text: str) -> None:
+    assert [(cue.start_ms, cue.end_ms, cue.text) for cue in parse_srt(text)] == FORMS[text]
+
+
+@pytest.mark.parametrize("piece", ["<", "<a", "< ", " ", "1", "\n 1", "<i", "1:", "</", "> <"])
+def test_a_line_of_a_megabyte_takes_linear_time(piece: str) -> None:
+    text = "0:1:2,5 --> 0:1:3,25\nx<" + piece * (2**20 // len(piece))
+    assert len(parse_srt(text)) == 1  # quadratic time would be hours
+
+
+def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ass.srt"
+    path.write_text("[Script Info]\n[Events]\nDialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,text\n")
+    with pytest.raises(DataError, match="convert it to SubRip"):
+        read_srt(path)
+
+
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "broken.srt"
     path.write_bytes(b"\x00\xff\xfe\x80")
