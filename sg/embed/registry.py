@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-EMBEDDING_VERSION = 1
+EMBEDDING_VERSION = 2
 """To be raised when the same video files and settings give other vectors than before."""
 
 

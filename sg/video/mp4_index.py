@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sg.video.open_video import MP4, OpenVideo
-from sg.video.packets import Header, Packets
+from sg.video.packets import Header, Packets, frame_rate
 
 _CODECS = ("h264", "hevc", "av1")
 
@@ -61,6 +61,6 @@ def presumed_header(video: OpenVideo) -> tuple[Header, Grid] | None:
     packets = Packets(len(stamps), stamps, keys, 0, 0, is_open=False, is_gapped=False)
     time_base = float(stream.time_base or 0)
     span_s = (stamps[-1] - stamps[0]) * time_base
-    fps = float(stream.average_rate or 0) or (len(stamps) - 1) / span_s
+    fps = frame_rate(float(stream.average_rate or 0), len(stamps), span_s)
     names = stream.codec.canonical_name, video.container.format.name
     return Header(fps, span_s, *names, stream.frames, time_base, packets), grid

@@ -10,6 +10,7 @@ import contextlib
 import stat
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ _DEMUXERS = (
 )
 _SIGNATURES = {4: (b"ftyp", b"moov", b"mdat", b"styp"), 0: (b"\x1a\x45\xdf\xa3", b"RIFF", b"FLV", b"OggS")}
 _MAX_DEMUX_ERRORS = 100
+_MAX_LATE = 2000
 _ZEROS = bytes(64)
 _ZERO_FREE_CODECS = ("h264", "hevc", "vp8", "vp9", "av1")
 
@@ -71,16 +73,27 @@ def open_video_file(path: Path, limits: ReaderLimits) -> Iterator[OpenVideo]:
         UnreadableVideoError: the file is missing, empty, not a video, or its frames are larger than `limits` allow.
     """
     _check_file(path)
-    options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
     demux_errors: list[str] = []
+    with _opened(path, demux_errors) as container:
+        streams = _video_streams(path, container)
+        if len(streams) == 1:
+            yield OpenVideo(path, container, _prepared(path, container, streams[0], limits), demux_errors)
+            return
+        place = _moving_stream(container, streams)
+    demux_errors.clear()
+    with _opened(path, demux_errors) as container:  # again, because looking for the stream has moved it
+        stream = _video_streams(path, container)[place]
+        yield OpenVideo(path, container, _prepared(path, container, stream, limits), demux_errors)
+
+
+def _opened(path: Path, demux_errors: list[str]) -> Any:
+    options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
     try:
         with collected_errors(demux_errors):
             # Without the prefix FFmpeg would read names such as "-x.mp4" or "concat:a|b" as options or protocols.
-            container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+            return av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _open_error(path, error) from error
-    with container:
-        yield OpenVideo(path, container, _video_stream(path, container, limits), demux_errors)
 
 
 @contextlib.contextmanager
@@ -124,7 +137,8 @@ def _open_error(path: Path, error: Exception) -> UnreadableVideoError:
     return UnreadableVideoError(UNREADABLE, f"{path.name}: not a video ({kind}; {detail})")
 
 
-def _video_stream(path: Path, container: Any, limits: ReaderLimits) -> Any:
+def _video_streams(path: Path, container: Any) -> list[Any]:
+    """The video streams of known codecs that are not marked as a cover picture; at least one."""
     streams = [
         stream
         for stream in container.streams.video
@@ -136,7 +150,25 @@ def _video_stream(path: Path, container: Any, limits: ReaderLimits) -> Any:
         )
     if not streams:
         raise UnreadableVideoError(NO_VIDEO, f"{path.name}: holds no video stream of a known codec")
-    chosen = streams[0]
+    return streams
+
+
+def _moving_stream(container: Any, streams: list[Any]) -> int:
+    """Place of the first stream with a second packet: a cover picture that is not marked as one has a single packet.
+
+    A stream may be late by `_MAX_LATE` packets of the others.
+    """
+    counts = dict.fromkeys((stream.index for stream in streams), 0)
+    with contextlib.suppress(av.FFmpegError, IndexError, OSError):
+        for packet in container.demux(streams):
+            counts[packet.stream.index] += packet.size > 0
+            if counts[streams[0].index] > 1 or sum(counts.values()) > _MAX_LATE:
+                break
+    return next((place for place, stream in enumerate(streams) if counts[stream.index] > 1), 0)
+
+
+def _prepared(path: Path, container: Any, chosen: Any, limits: ReaderLimits) -> Any:
+    """The stream `chosen` with one decoding thread, all others left unread."""
     if chosen.codec_context.width * chosen.codec_context.height > limits.max_pixels:
         size = f"{chosen.codec_context.width}x{chosen.codec_context.height}"
         raise UnreadableVideoError(TOO_LARGE, f"{path.name}: {size} is more than {limits.max_pixels} pixels per frame")
@@ -158,6 +190,16 @@ def is_zeroed(video: OpenVideo, packet: Any) -> bool:
     return video.stream.codec.canonical_name in _ZERO_FREE_CODECS and _ZEROS in bytes(packet)
 
 
+def num_held(video: OpenVideo, before: int | None, after: int | None) -> int:
+    """Frames between two consecutive packets of an AVI: empty chunks, which show the picture before once more.
+
+    FFmpeg skips them and counts them in the time stamps.
+    """
+    if video.container.format.name != "avi" or before is None or after is None:
+        return 0
+    return max(0, after - before - 1)
+
+
 def decode(
     video: OpenVideo, wanted: Set[int] | None = None, read: list[int | None] | None = None
 ) -> Iterator[tuple[Any | None, bool]]:
@@ -173,11 +215,26 @@ def decode(
             which changes no picture.
         read: a list to which the time stamp of every packet is appended.
     """
+    dts: list[int | None] = []
+    last: tuple[Any | None, bool] = (None, False)
+    for position, frame in enumerate(_decode_packets(video, wanted, read, dts)):
+        if 0 < position < len(dts):
+            yield from repeat(last, num_held(video, dts[position - 1], dts[position]))
+        yield frame
+        last = frame
+
+
+def _decode_packets(
+    video: OpenVideo, wanted: Set[int] | None, read: list[int | None] | None, dts: list[int | None]
+) -> Iterator[tuple[Any | None, bool]]:
+    """Decode the packets of a file; `dts` receives the decoding time stamp of each."""
     whole, started = False, video.container.format.name == MP4
     decoder, skipped = video.stream.codec_context, ""
     for packet in demux(video):
         if wanted is not None and skipped != (skips := "DEFAULT" if packet.pts in wanted else "NONREF"):
             decoder.skip_frame = skipped = skips
+        if packet.size:
+            dts.append(packet.dts)
         if read is not None and packet.size:
             read.append(packet.pts)
         started = started or packet.is_keyframe

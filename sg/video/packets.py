@@ -15,7 +15,16 @@ from typing import NamedTuple
 import av
 
 from sg.video.frames import NO_VIDEO, TRUNCATED, UnreadableVideoError
-from sg.video.open_video import INDEXED_CONTAINERS, MATROSKA, MP4, OpenVideo, collected_errors, demux, is_zeroed
+from sg.video.open_video import (
+    INDEXED_CONTAINERS,
+    MATROSKA,
+    MP4,
+    OpenVideo,
+    collected_errors,
+    demux,
+    is_zeroed,
+    num_held,
+)
 from sg.video.sampling import Timeline
 
 _FALLBACK_FPS = 25.0
@@ -29,7 +38,7 @@ class Packets:
     """What the packets of a video file show."""
 
     count: int
-    """Packets with data: about the number of frames."""
+    """Packets with data, and those of held frames in an AVI: about the number of frames."""
     stamps: tuple[int, ...]
     """Sorted time stamps of the frames from the first key frame; empty where the stamps cannot be trusted."""
     keys: tuple[int, ...]
@@ -49,6 +58,7 @@ class Header:
     """What is known of a video file before a frame is decoded."""
 
     fps: float
+    """Average rate, frames per second."""
     span_s: float
     """Seconds from the first to the last time stamp; 0 where there are none."""
     codec: str
@@ -56,6 +66,8 @@ class Header:
     declared_frames: int
     time_base: float
     packets: Packets
+    last_s: float = 0.0
+    """Seconds for which the last frame is shown; 0 where only the rate can tell."""
 
     @property
     def num_frames(self) -> int:
@@ -70,7 +82,7 @@ class Header:
 
     def duration_s(self, num_frames: int) -> float:
         """Duration of the video, with its last frame."""
-        return self.span_s + 1 / self.fps if self.span_s else num_frames / self.fps
+        return self.span_s + (self.last_s or 1 / self.fps) if self.span_s else num_frames / self.fps
 
 
 def read_header(video: OpenVideo) -> Header:
@@ -86,10 +98,25 @@ def read_header(video: OpenVideo) -> Header:
     stream, stamps = video.stream, packets.stamps
     time_base = float(stream.time_base or 0)
     span_s = (stamps[-1] - stamps[0]) * time_base if len(stamps) > 1 else 0.0
-    measured = (len(stamps) - 1) / span_s if span_s > 0 else 0.0
-    fps = float(stream.average_rate or 0) or measured or float(stream.guessed_rate or 0) or _FALLBACK_FPS
+    declared = float(stream.average_rate or 0)
+    measured = frame_rate(declared, len(stamps), span_s)
+    fps = measured or float(stream.guessed_rate or 0) or _FALLBACK_FPS
+    rest_s = (video.container.duration or 0) / av.time_base - span_s
+    last_s = rest_s if measured != declared and 0 < rest_s < 1 / fps else 0.0
     names = stream.codec.canonical_name, video.container.format.name
-    return Header(fps, span_s, *names, stream.frames, time_base, packets)
+    return Header(fps, span_s, *names, stream.frames, time_base, packets, last_s)
+
+
+def frame_rate(declared: float, num_frames: int, span_s: float) -> float:
+    """The declared rate, or the measured one where that differs by more than 2 % and one frame; 0 where none is known.
+
+    The headers of screen recordings, slide shows and browsers' recordings name the rate of a clock or of the first
+    frames. The declared rate of other files is kept: their time stamps are rounded.
+    """
+    steps = num_frames - 1
+    if span_s <= 0 or steps < 1 or (declared and abs(span_s * declared - steps) <= max(1.0, 0.02 * steps)):
+        return declared
+    return steps / span_s
 
 
 class _Row(NamedTuple):
@@ -104,6 +131,7 @@ def _list_packets(video: OpenVideo) -> Packets:
     rows: list[_Row] = []
     hidden_keys: list[int] = []
     discarded = zeroed = 0
+    num_indexed = len(list(video.stream.index_entries)) if video.container.format.name == "avi" else 0
     with collected_errors(video.demux_errors):
         for packet in demux(video):
             if packet.is_discard:
@@ -121,12 +149,13 @@ def _list_packets(video: OpenVideo) -> Packets:
         or _is_short(video, rows)
     )
     stamps, keys = _stamps(rows, hidden_keys, container, is_cut) if container in INDEXED_CONTAINERS else ((), ())
-    if container == "avi":
-        is_gapped = _avi_is_gapped(video, len(rows))
+    held = sum(num_held(video, before.dts, after.dts) for before, after in pairwise(rows))
+    if container == "avi":  # where its index names as many packets as there are, only the header is wrong
+        is_gapped = num_indexed != len(rows) and _avi_is_gapped(video, len(rows) + held)
     else:
         skipped = container == MATROSKA and any(_CUT not in text for text in video.demux_errors)
         is_gapped = container != MP4 and (skipped or _skips_time_and_bytes(rows))
-    return Packets(len(rows), stamps, keys, discarded, zeroed, _is_open(rows), is_gapped)
+    return Packets(len(rows) + held, stamps, keys, discarded, zeroed, _is_open(rows), is_gapped)
 
 
 def _stamps(

@@ -150,6 +150,28 @@ class OneFps:
 
 
 @dataclass(frozen=True, slots=True)
+class ByClock:
+    """The frame shown at each `1 / target_fps` seconds from 0, at most `max_frames`; a frame that is held repeats.
+
+    Unlike `OneFps` it keeps the times of videos of variable frame rate.
+    """
+
+    max_frames: int
+    target_fps: float = 1.0
+
+    def __call__(self, timeline: Timeline, /) -> list[int]:
+        """Indices of the wanted frames."""
+        if not timeline.times_s:
+            return one_fps(timeline.num_frames, timeline.fps, self.max_frames, self.target_fps)
+        times = np.asarray(timeline.times_s)
+        clock = np.arange(0.0, times[-1] + 1e-6, 1 / self.target_fps)  # 1e-6: sums of time stamps are rounded
+        indices = np.searchsorted(times, clock + 1e-6, side="right") - 1
+        if len(indices) > self.max_frames:
+            indices = indices[np.linspace(0, len(indices) - 1, self.max_frames).astype(int)]
+        return [int(index) for index in indices]
+
+
+@dataclass(frozen=True, slots=True)
 class AllFrames:
     """Every frame of a video."""
 

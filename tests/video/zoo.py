@@ -124,6 +124,46 @@ def cut_by_copy(source: Path, path: Path, start: int) -> Path:
     return path
 
 
+def with_still_first(source: Path, path: Path, codec: str = "mjpeg") -> Path:
+    """Copy a video behind a stream of one picture that is not marked as a cover."""
+    with av.open(str(source)) as video, av.open(str(path), "w") as output:
+        still = output.add_stream(codec, rate=25)
+        still.width, still.height = 64, 64
+        still.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24"}.get(codec, "yuv420p")
+        stream = video.streams.video[0]
+        copy = output.add_stream_from_template(stream)
+        packets = [packet for packet in video.demux(stream) if packet.size]
+        output.mux(still.encode(av.VideoFrame.from_ndarray(numbered_frame(4095, 64, 64), format="rgb24")))
+        output.mux(still.encode())
+        for packet in packets:
+            packet.stream = copy
+            output.mux(packet)
+    return path
+
+
+def make_held(path: Path, held: Sequence[int], codec: str = "mpeg4", fps: int = 25) -> Path:
+    """An AVI that shows frame n for `held[n]` frames: the writer fills gaps in time by packets of 0 bytes."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=fps, options={"bf": "0"})
+        stream.width, stream.height, stream.thread_count = 96, 64, 1
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number in range(len(held)):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(number), format="rgb24")
+            frame.pts, frame.time_base = sum(held[:number]), Fraction(1, fps)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return path
+
+
+def with_avi_count(source: Path, path: Path, count: int) -> Path:
+    """A copy of an AVI whose headers name `count` frames."""
+    data = bytearray(source.read_bytes())
+    for place in (data.index(b"avih") + 8 + 16, data.index(b"strh") + 8 + 32):
+        data[place : place + 4] = count.to_bytes(4, "little")
+    path.write_bytes(data)
+    return path
+
+
 B_FRAMES = {"g": "12", "bf": "3"}
 ALT_REF = {"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "good", "b": "200k"}
 VIDEOS: dict[str, dict[str, Any]] = {

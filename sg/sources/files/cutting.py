@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,12 +56,19 @@ def cut_clips(jobs: Sequence[CutJob], workers: int, timeout_s: float, findings: 
     with WorkerPool(_cut, num_workers, timeout_s) as pool, Progress("cutting", len(jobs), "clips") as bar:
         for job, outcome in pool.map(jobs):
             if isinstance(outcome, SgError):
+                _remove_unfinished(job.target)
                 findings.add(NOT_CUT, job.item.video_id, job.source.name, str(outcome))
                 bar.fail()
             else:
                 made += 1
                 bar.advance()
     return made
+
+
+def _remove_unfinished(target: Path) -> None:
+    """Remove what a killed worker left (`sg.core.files.atomic_path`)."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp{target.suffix}"):
+        path.unlink(missing_ok=True)
 
 
 def _cut(job: CutJob) -> None:

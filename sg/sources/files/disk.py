@@ -97,6 +97,8 @@ def list_files(videos: Path) -> Listing:
 
 
 def _take(videos: Path, name: str, entry: os.DirEntry[str], listing: Listing, folders: list[str]) -> None:
+    if entry.name.startswith(".") and ".tmp." in entry.name:
+        return  # left by a killed process that cut a clip (`sg.core.files`)
     stem, dot, ending = entry.name.rpartition(".")
     suffix = dot + ending if stem and ending else ""
     if entry.is_dir(follow_symlinks=False):

@@ -15,6 +15,8 @@ from sg.sources.scan.journal import ScanJournal
 
 Outcome = tuple[str, str, dict[str, Any]]
 """Status, reason, and the columns of the manifest that are read from the file."""
+PROBE_VERSION = 2
+"""Raise it when `sg.video` reports other facts of the same file; a scan then opens all files again."""
 _FIELDS = ("duration_s", "width", "height", "fps", "num_frames")
 
 
@@ -27,11 +29,15 @@ def probe_files(
     files, opens only the files that are new or changed.
     """
     with ScanJournal(journal_path) as journal:
-        todo = [file for file in files if file.path and file.key not in journal.entries]
+        todo = [file for file in files if file.path and _key(file) not in journal.entries]
         if todo:
             _probe(videos, todo, len(files), journal, workers, timeout_s)
     unsafe: Outcome = ("unsafe_path", "its name or link leads out of the folder, or cannot be stored", {})
-    return [tuple(journal.entries[file.key]) if file.path else unsafe for file in files]
+    return [tuple(journal.entries[_key(file)]) if file.path else unsafe for file in files]
+
+
+def _key(file: VideoFile) -> str:
+    return f"{PROBE_VERSION}:{file.key}"
 
 
 def _probe(
@@ -47,7 +53,7 @@ def _probe(
     ):
         for file, (_, found) in zip(todo, pool.map(jobs), strict=True):
             outcome = _outcome(found)
-            journal.add(file.key, outcome)
+            journal.add(_key(file), outcome)
             bar.advance() if outcome[0] == OK else bar.fail()
 
 

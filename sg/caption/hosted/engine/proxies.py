@@ -38,10 +38,10 @@ def make_proxy(video: Path, folder: Path, timeout_s: float) -> Path | Failure:
 def _encode(video: Path, target: Path) -> None:
     from sg.video.reader import read_frames
     from sg.video.resize import resize
-    from sg.video.sampling import OneFps
+    from sg.video.sampling import ByClock
     from sg.video.writer import write_video
 
-    frames = read_frames(video, OneFps(MAX_FRAMES, FPS)).frames
+    frames = read_frames(video, ByClock(MAX_FRAMES, FPS)).frames
     height, width = frames.shape[1:3]
     scale = min(1.0, SHORT_SIDE / min(height, width))
     # H.264 in yuv420p needs even sides.
