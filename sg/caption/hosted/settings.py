@@ -202,7 +202,8 @@ class HostedCaptionerConfig(CaptionerConfig):
         on_model_drift: `stop`, `warn` or `record` when another model answers than the one that was asked.
         allow_expired_price: estimate with the last price row when none is valid today.
         shard: `k/n` takes only the k-th of n parts of the videos (k from 0); quotas are meant for one shard.
-        retry_states: final states whose videos are tried again: blocked, rejected, failed_permanent.
+        retry_states: final states whose videos are tried again: blocked, rejected, failed_permanent; `submitted` gives
+            unfinished batch jobs up, and pays for their videos again.
         max_duplicates: a text that more videos share is left out of `captions.parquet`.
         language: the language that the gates expect (ISO 639-1); null does not check it.
         i_have_rights: that you may send these videos to the service.

@@ -10,7 +10,10 @@ from sg.caption.ledger.ledger import TASK_COLUMNS, Ledger, Task, task_of
 
 @dataclass(frozen=True, slots=True)
 class RecordedJob:
-    """An unfinished job; `job_name` is the service's name of it, None until the service has confirmed the job."""
+    """An unfinished job of `num_tasks` videos.
+
+    `job_name` is the service's name of it, None until the service has confirmed the job.
+    """
 
     display_name: str
     job_name: str | None
@@ -18,12 +21,13 @@ class RecordedJob:
     created: float
     tokens: int
     reserved_usd: float
+    num_tasks: int
 
 
 def unfinished_jobs(ledger: Ledger) -> list[RecordedJob]:
     """Jobs whose answers have not been read, oldest first."""
     rows = ledger.connection.execute(
-        "SELECT display_name, job_name, input_file, created, tokens, reserved_usd FROM batch_job "
+        "SELECT display_name, job_name, input_file, created, tokens, reserved_usd, task_count FROM batch_job "
         "WHERE state IN ('creating', 'submitted') ORDER BY created"
     )
     return [RecordedJob(*row) for row in rows.fetchall()]
@@ -31,7 +35,7 @@ def unfinished_jobs(ledger: Ledger) -> list[RecordedJob]:
 
 def add_job(ledger: Ledger, job: RecordedJob, model: str, tasks: list[tuple[str, str]]) -> None:
     """Record a job before it is created; `tasks` are the keys in it, each with its media file as JSON."""
-    values = (job.display_name, "creating", model, job.input_file, len(tasks), job.tokens, job.reserved_usd)
+    values = (job.display_name, "creating", model, job.input_file, job.num_tasks, job.tokens, job.reserved_usd)
     ledger.connection.execute(
         "INSERT INTO batch_job (display_name, state, model, input_file, task_count, tokens, reserved_usd, created) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

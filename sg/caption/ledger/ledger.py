@@ -208,18 +208,22 @@ class Ledger:
     def requeue(self, recipe: str, states: Iterable[str]) -> int:
         """Make tasks in these terminal states pending again, without their results; returns their number.
 
+        `submitted` gives all unfinished batch jobs up: their videos are asked, and paid for, again.
+
         Raises:
             ConfigError: a state is not terminal, or it is `succeeded`.
         """
         count = 0
         with self.transaction() as db:
             for state in states:
-                if state not in TERMINAL or state == SUCCEEDED:
-                    expected = f"{BLOCKED}, {REJECTED}, {FAILED}"
+                if state == SUBMITTED:
+                    db.execute("UPDATE batch_job SET state='closed', error='given up' WHERE state!='closed'")
+                elif state not in TERMINAL or state == SUCCEEDED:
+                    expected = f"{BLOCKED}, {REJECTED}, {FAILED}, {SUBMITTED}"
                     raise ConfigError(f"captioner.retry_states has {state!r}: expected some of {expected}.")
                 keys = "SELECT task_key FROM task WHERE recipe=? AND state=?"
                 db.execute(f"DELETE FROM result WHERE task_key IN ({keys})", (recipe, state))
-                reset = "UPDATE task SET state='pending', attempts=0, tries='{}', first_try_at=NULL"
+                reset = "UPDATE task SET state='pending', attempts=0, tries='{}', first_try_at=NULL, batch_job=NULL"
                 count += db.execute(f"{reset} WHERE recipe=? AND state=?", (recipe, state)).rowcount
         return count
 

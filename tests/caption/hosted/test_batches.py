@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import threading
@@ -15,6 +16,7 @@ from sg.artefacts.captions import read_captions
 from sg.caption.hosted import run as hosted
 from sg.caption.hosted.engine.limits import CanaryError
 from sg.caption.hosted.run import ledger_path, recipe_of
+from sg.caption.hosted.services.gemini_jobs import GeminiJobs, _operation
 from sg.caption.ledger import reading
 from sg.caption.ledger.recipes import rename_recipe, task_key
 from sg.core.errors import SgError
@@ -22,6 +24,7 @@ from tests.caption.hosted.builder import batch_settings, caption, data_folder, s
 from tests.caption.hosted.fake_gemini.faults import FaultPlan
 from tests.caption.hosted.fake_gemini.state import State, StoredFile
 
+CASES = Path(__file__).with_name("cases")
 IDS = [f"v{number}" for number in range(12)]
 
 
@@ -31,12 +34,15 @@ def captions(folder: Path, url: str, **values: Any) -> list[str]:
     return list(read_captions(path))
 
 
-@pytest.mark.parametrize("fault", ["", "failed", "expired", "cancelled", "missing", "duplicate", "foreign"])
+@pytest.mark.parametrize(
+    "fault", ["", "failed", "expired", "cancelled", "missing", "duplicate", "foreign", "inline", "error_first"]
+)
 def test_every_video_gets_one_caption_whatever_a_job_lacks(tmp_path: Path, state: State, url: str, fault: str) -> None:
     state.settings.batch_fault = fault
     state.settings.plan = FaultPlan({"v3": ["503"], "v4": ["max_tokens"], "v5": ["recitation"]})
     assert captions(tmp_path, url) == IDS
     assert not state.files, "input files are deleted"
+    assert set(state.paid.values()) == {1} or fault in ("expired", "missing")
 
 
 def test_jobs_are_limited_by_tasks_and_tokens_and_cost_half(tmp_path: Path, state: State, url: str) -> None:
@@ -133,6 +139,45 @@ def test_jobs_without_answers_end_the_run_and_single_requests_finish_it(tmp_path
     data = data_folder(tmp_path, IDS)
     path = caption(data, settings(url))
     assert list(read_captions(path)) == IDS
+
+
+def test_a_job_whose_confirmation_is_lost_is_found_again(tmp_path: Path, state: State, url: str) -> None:
+    state.settings.held = "create_reset"
+    assert captions(tmp_path, url) == IDS
+    assert len(state.batches) == 1 and set(state.paid.values()) == {1}
+
+
+def test_grpc_codes_of_lines_are_errors_of_the_service(tmp_path: Path, state: State, url: str) -> None:
+    """They are reasons for neither a proxy nor a failure: the video is in the next job as it was."""
+    codes = {"v1": ["rpc_4", "rpc_13"], "v2": ["rpc_14"], "v3": ["rpc_8", "rpc_8"]}
+    state.settings.plan = FaultPlan(codes)
+    assert captions(tmp_path, url) == IDS
+    assert {key: state.requests[key] for key in codes} == {"v1": 3, "v2": 2, "v3": 3}
+
+
+def test_the_inline_answers_of_a_real_operation_are_read() -> None:
+    operation = json.loads((CASES / "batch_inlined_operation.json").read_text(encoding="utf-8"))
+    for without in ("", "response", "metadata"):
+        job = _operation({name: value for name, value in operation.items() if name != without})
+        service: Any = object.__new__(GeminiJobs)
+        ((key, made),) = [service.read_batch_line(line) for line in job.inline_results]
+        assert (job.state, key, made.text[:7], made.usage.output) == ("SUCCEEDED", "k1", "A woman", 12)
+
+
+@pytest.mark.parametrize("fault", ["unreadable", "no_results", "gone"])
+def test_a_job_that_succeeded_is_never_sent_again_unless_the_user_says_so(
+    tmp_path: Path, state: State, url: str, fault: str
+) -> None:
+    state.settings.batch_fault = f"always_{fault}"
+    data, config = data_folder(tmp_path, IDS), batch_settings(url)
+    for _ in range(2):
+        with pytest.raises(SgError, match=r"cannot be read.*not sent again.*retry_states=\[submitted\]"):
+            caption(data, config)
+    assert len(state.batches) == 1 and set(state.paid.values()) == {1}
+    state.settings.batch_fault = ""
+    config.retry_states = ["submitted"]
+    assert list(read_captions(caption(data, config))) == IDS
+    assert len(state.batches) == 2
 
 
 def test_a_stalled_job_is_cancelled(tmp_path: Path, state: State, url: str) -> None:

@@ -12,7 +12,6 @@ is recorded with its cost and state, and when the job is closed and its unanswer
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 import uuid
@@ -22,13 +21,13 @@ from functools import partial
 from pathlib import Path
 
 from sg.caption.hosted.engine.items import item_of_task
-from sg.caption.hosted.engine.limits import ServiceRefusedError
-from sg.caption.hosted.engine.media import MediaFile
+from sg.caption.hosted.engine.limits import ServiceRefusedError, unreadable_job
+from sg.caption.hosted.engine.media import MediaFile, media_as_json, media_from_json
 from sg.caption.hosted.engine.outcomes import Sent, Settled
 from sg.caption.hosted.engine.requests import RequestPipeline
 from sg.caption.hosted.engine.retries import PROXY
 from sg.caption.hosted.engine.run import CLAIMED_AT_ONCE, CaptioningRun
-from sg.caption.hosted.services.records import BatchJob, BatchService, Failure, Kind
+from sg.caption.hosted.services.records import ENDED, Answer, BatchJob, BatchService, Failure, Kind, StoredFile
 from sg.caption.hosted.settings import BatchedCaptionerConfig
 from sg.caption.ledger import batch_jobs
 from sg.caption.ledger.batch_jobs import RecordedJob
@@ -36,8 +35,10 @@ from sg.caption.ledger.ledger import Task
 from sg.caption.ledger.recipes import task_key
 
 log = logging.getLogger(__name__)
-_ENDED = ("SUCCEEDED", "EXPIRED", "CANCELLED", "FAILED", "PARTIALLY_SUCCEEDED")
+_GONE = (Kind.CONFIG, Kind.LOST_FILE, Kind.UNCLEAR)
 _MAX_UNANSWERED_JOBS = 3
+_Waiting = dict[str, tuple[Task, str]]
+"""Tasks of a job, each with its media file as JSON, by the key that a line may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,29 +143,37 @@ class BatchCaptioningRun(CaptioningRun):
             path.unlink(missing_ok=True)
             return False
         model = self.pipeline.recipe.config.model.name
-        job = RecordedJob(name, None, f"files/sg-{name}", time.time(), packed.tokens, packed.usd)
+        job = RecordedJob(name, None, f"files/sg-{name}", time.time(), packed.tokens, packed.usd, len(packed.tasks))
         # In the ledger before it is created, so that a crash from here on leaves a name to look for.
         await self._journal.write(lambda: batch_jobs.add_job(self._ledger, job, model, packed.tasks))
-        made = await self._create(path, job)
+        stored = await self._upload(path, job)
         path.unlink()
+        made: StoredFile | BatchJob | Failure = stored
+        if not isinstance(stored, Failure):
+            made = await self._service.create_batch(model, stored.name, job.display_name)
         if isinstance(made, Failure):
+            retry = self.pipeline.recipe.config.retry
+            if not isinstance(stored, Failure) and made.kind in (Kind.TRANSIENT, Kind.BUG):
+                # The job may exist although its confirmation was lost: only the list of jobs can tell.
+                log.info("the batch job was not confirmed (%s): looking for it", made.sentence())
+                await self._sleep(retry.backoff_s)
+                await self._recover()
+                return False
             await self._close(job, made.sentence())
             if made.kind in (Kind.CONFIG, Kind.UNCLEAR, Kind.TIER_CAP):
                 self.stop(ServiceRefusedError(f"The service refuses the batch job: {made.sentence()}"))
             else:
-                await self._sleep(self.pipeline.recipe.config.retry.backoff_s)
+                await self._sleep(min(max(made.retry_after_s or 0.0, retry.backoff_s), retry.max_wait_s))
             return False
+        assert isinstance(made, BatchJob)
         log.info("batch job %s: %d videos submitted", made.name, len(packed.tasks))
         await self._confirm(name, made.name)
         return True
 
-    async def _create(self, path: Path, job: RecordedJob) -> BatchJob | Failure:
+    async def _upload(self, path: Path, job: RecordedJob) -> StoredFile | Failure:
         assert job.input_file is not None
         self._store.hold(job.input_file, path.stat().st_size)
-        stored = await self._service.upload(path, job.input_file.removeprefix("files/"), "jsonl")
-        if isinstance(stored, Failure):
-            return stored
-        return await self._service.create_batch(self.pipeline.recipe.config.model.name, stored.name, job.display_name)
+        return await self._service.upload(path, job.input_file.removeprefix("files/"), "jsonl")
 
     async def _pack(self, path: Path, most: int, free_tokens: int, is_first: bool) -> _Pack:
         """Write pending tasks into a job's file until a limit is reached: bytes, tasks, tokens, budget or store.
@@ -189,7 +198,7 @@ class BatchCaptioningRun(CaptioningRun):
                         packed.is_full, left = True, claimed[number:]
                         break
                     stream.write(line.data)
-                    packed.tasks.append((task.task_key, _media_as_json(line.file)))
+                    packed.tasks.append((task.task_key, media_as_json(line.file)))
                     packed.size += len(line.data)
                     packed.tokens += line.tokens
                     packed.usd += line.worst_usd
@@ -241,46 +250,85 @@ class BatchCaptioningRun(CaptioningRun):
             assert recorded.job_name is not None
             job = await self._service.get_batch(recorded.job_name)
             if isinstance(job, Failure):
-                # The service no longer has the job. Other failures are temporary: the next look decides.
-                if job.kind in (Kind.CONFIG, Kind.LOST_FILE):
-                    await self._close(recorded, job.sentence())
+                # Other failures are temporary: the next look decides.
+                if job.kind in _GONE:
+                    self.stop(unreadable_job(recorded, job.sentence()))
                 continue
-            if job.state in _ENDED:
+            if job.state in ENDED:
                 await self._read(recorded, job)
                 count += 1
             elif time.time() - recorded.created > self._config.stall_hours * 3600:
                 log.info("batch job %s is not done after %g hours: cancelled", job.name, self._config.stall_hours)
                 await self._service.cancel_batch(job.name)
-                await self._close(recorded, "stalled")
-                self._note_answers(False)
+                # A cancelled job can have answers, and it may have ended before it was cancelled.
+                last = await self._service.get_batch(job.name)
+                if isinstance(last, BatchJob) and last.state in ENDED:
+                    await self._read(recorded, last)
+                else:
+                    await self._close(recorded, "stalled")
+                    self._note_answers(False)
                 count += 1
         return count
 
     async def _read(self, recorded: RecordedJob, job: BatchJob) -> None:
         """Record the answers of an ended job; tasks without one become pending again.
 
-        Jobs that expired, failed or were cancelled may have a result file with the answers up to that moment.
+        Jobs that expired, failed or were cancelled may have the answers up to that moment. If a job that succeeded has
+        no readable line at all, its answers are paid for: the run stops, and the job stays in the ledger.
         """
         if job.state != "SUCCEEDED":
             log.info("batch job %s ended as %s: %s", job.name, job.state.lower(), job.error or "no reason given")
-        unknown, before = 0, self.counts.requests
-        if job.result_file:
-            path = self._folder / f"{recorded.display_name}.results.jsonl"
-            failed = await self._service.download(job.result_file, path)
-            if failed is not None:
-                # The job stays unfinished in the ledger, so the next look tries again.
-                log.info("the results of %s cannot be downloaded yet: %s", job.name, failed.sentence())
-                return
-            waiting = await self._journal.write(lambda: self._unanswered(recorded.display_name))
-            with path.open("rb") as stream:
-                for line in stream:
-                    unknown += not await self._ingest(line, waiting, recorded)
-            path.unlink()
+        before = self.counts.requests
+        path = self._folder / f"{recorded.display_name}.results.jsonl"
+        if job.inline_results:
+            path.write_bytes(b"\n".join(job.inline_results))
+        elif job.result_file and (failed := await self._service.download(job.result_file, path)) is not None:
+            if failed.kind in _GONE:
+                self.stop(unreadable_job(recorded, failed.sentence()))
+            # The job stays unfinished in the ledger, so the next look tries again.
+            log.info("the results of %s cannot be downloaded yet: %s", job.name, failed.sentence())
+            return
+        waiting = await self._journal.write(lambda: self._unanswered(recorded.display_name))
+        unanswered = {found[0].task_key: found for found in waiting.values()}
+        is_unread = len(unanswered) == recorded.num_tasks
+        unknown = await self._ingest_file(path, waiting, unanswered, recorded) if path.exists() else 0
+        path.unlink(missing_ok=True)
         if unknown:
             log.info("batch job %s: %d lines with unknown or repeated keys were left out", job.name, unknown)
+        if job.state == "SUCCEEDED" and unanswered:
+            if is_unread and len(unanswered) == recorded.num_tasks:
+                self.stop(unreadable_job(recorded, "no line has the key of one of its videos"))
+                return
+            for found in unanswered.values():
+                missing = Failure(Kind.TRANSIENT, "the results of the batch job have no line for this video")
+                await self._settle(found, missing, recorded)
         await self._close(recorded, job.state.lower())
         self._note_answers(self.counts.requests > before)
         await self._judge_canary()
+
+    async def _ingest_file(self, path: Path, waiting: _Waiting, unanswered: _Waiting, recorded: RecordedJob) -> int:
+        """Record the lines of a result file; returns the number of lines with unknown or repeated keys.
+
+        Services have returned lines of other jobs, and two lines for one video. Errors therefore come last: an answer
+        for the same video is paid for. One line is one transaction: a crash in the middle of a file repeats no line,
+        because the next process reads only the tasks that are still `submitted`.
+        """
+        unknown, errors = 0, dict[str, Failure]()
+        with path.open("rb") as stream:
+            for line in filter(bytes.strip, stream):
+                read = self._service.read_batch_line(line)
+                found = None if read is None else waiting.get(read[0])
+                if read is None or found is None or found[0].task_key not in unanswered:
+                    unknown += 1
+                elif isinstance(read[1], Failure):
+                    errors[read[0]] = read[1]
+                else:
+                    del unanswered[found[0].task_key]
+                    await self._settle(found, read[1], recorded)
+        for key, failure in errors.items():
+            if unanswered.pop(waiting[key][0].task_key, None) is not None:
+                await self._settle(waiting[key], failure, recorded)
+        return unknown
 
     async def _judge_canary(self) -> None:
         """Stop if the canary is complete and differs from the estimate, unless no task is left."""
@@ -300,22 +348,12 @@ class BatchCaptioningRun(CaptioningRun):
                 )
             )
 
-    async def _ingest(self, line: bytes, waiting: dict[str, tuple[Task, str]], recorded: RecordedJob) -> bool:
-        """Record a line of a result file; False if its key is unknown or came before.
-
-        Services have returned lines of other jobs, and the same line twice. Each task is therefore removed from
-        `waiting` with its first line. One line is one transaction: a crash in the middle of a file repeats no line,
-        because the next process reads only the tasks that are still `submitted`.
-        """
-        read = self._service.read_batch_line(line)
-        found = waiting.pop(read[0], None) if read is not None else None
-        if read is None or found is None:
-            return not line.strip()
+    async def _settle(self, found: tuple[Task, str], outcome: Answer | Failure, recorded: RecordedJob) -> None:
+        """Record the outcome of one task of a job."""
         pipeline, (task, media) = self.pipeline, found
-        file = _media_from_json(media)
         item = item_of_task(task)
         likely = pipeline.forecast.likely_usd(pipeline.recipe.expected_tokens(item))
-        sent = Sent(task, item, file, "batch", recorded.created, recorded.job_name, likely)
+        sent = Sent(task, item, media_from_json(media), "batch", recorded.created, recorded.job_name, likely)
 
         def write(settled: Settled) -> None:
             # The cost was reserved with the job, so the attempt reserves nothing.
@@ -323,10 +361,9 @@ class BatchCaptioningRun(CaptioningRun):
             self._ledger.end_attempt(attempt, settled.attempt)
             self._ledger.end_task(task, settled.task)
 
-        settled = await pipeline.commit(sent, read[1], pipeline.outcomes.settle(sent, read[1]), write)
+        settled = await pipeline.commit(sent, outcome, pipeline.outcomes.settle(sent, outcome), write)
         pipeline.budget.settle(0.0, settled.attempt.cost_usd)
         self._react(settled)
-        return True
 
     async def _close(self, job: RecordedJob, reason: str) -> None:
         """End a job: its unanswered tasks become pending, its reserved cost is free, its input file is deleted."""
@@ -341,7 +378,7 @@ class BatchCaptioningRun(CaptioningRun):
     async def _jobs(self) -> list[RecordedJob]:
         return await self._journal.write(lambda: batch_jobs.unfinished_jobs(self._ledger))
 
-    def _unanswered(self, display_name: str) -> dict[str, tuple[Task, str]]:
+    def _unanswered(self, display_name: str) -> _Waiting:
         """The unanswered tasks of a job by the keys that its lines may have.
 
         A job that was submitted before its recipe was renamed has the keys of the former name.
@@ -361,13 +398,3 @@ class BatchCaptioningRun(CaptioningRun):
         until = time.monotonic() + seconds
         while self.end is None and time.monotonic() < until:
             await asyncio.sleep(min(0.2, max(until - time.monotonic(), 0.0)))
-
-
-def _media_as_json(file: MediaFile) -> str:
-    """What a record says of a sent file. It is kept, because a proxy is deleted long before its answer arrives."""
-    return json.dumps((file.mime_type, file.size, file.media_sha256, file.has_audio, file.proxy))
-
-
-def _media_from_json(media: str) -> MediaFile:
-    mime_type, size, digest, has_audio, proxy = json.loads(media)
-    return MediaFile(mime_type, Path(), size, None, digest, has_audio, proxy)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from sg.caption.hosted.settings import QuotaConfig
+from sg.caption.ledger.batch_jobs import RecordedJob
 from sg.caption.ledger.reading import pacific_midnight
 from sg.core.errors import ExitCode, SgError
 
@@ -41,6 +42,15 @@ class ServiceUnavailableError(SgError):
 
 class CanaryError(SgError):
     """The first videos did not cost what was estimated, or too many of them have no caption."""
+
+
+def unreadable_job(job: RecordedJob, reason: str) -> ServiceRefusedError:
+    """The error of a batch job whose answers may be paid for and cannot be read: only the user may ask again."""
+    return ServiceRefusedError(
+        f"The answers of batch job {job.job_name} ({job.num_tasks:,} videos) cannot be read: {reason}. They may be "
+        "paid for, so its videos are not sent again: run the same command later, with the key of the job's project. "
+        "captioner.retry_states=[submitted] gives all unfinished batch jobs up and pays for their videos again."
+    )
 
 
 class Budget:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,3 +118,14 @@ def has_sound(data: bytes, mime: str) -> bool | None:
     if mime == "video/webm" and b"V_" in data:
         return _SOUND_WEBM.search(data) is not None
     return None
+
+
+def media_as_json(file: MediaFile) -> str:
+    """What a record says of a sent file. It is kept, because a proxy is deleted long before its answer arrives."""
+    return json.dumps((file.mime_type, file.size, file.media_sha256, file.has_audio, file.proxy))
+
+
+def media_from_json(media: str) -> MediaFile:
+    """The file of `media_as_json`, without its path and its bytes."""
+    mime_type, size, digest, has_audio, proxy = json.loads(media)
+    return MediaFile(mime_type, Path(), size, None, digest, has_audio, proxy)

@@ -6,20 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sg.caption.hosted.services.failures import from_http
+from sg.caption.hosted.services import wire
+from sg.caption.hosted.services.failures import from_rpc
 from sg.caption.hosted.services.gemini import Gemini, answer_from_json, outcome_of, wire_body
-from sg.caption.hosted.services.records import Answer, BatchJob, Failure, Request, StoredFile
-from sg.caption.hosted.services.secrets import Secret
+from sg.caption.hosted.services.records import ENDED, Answer, BatchJob, Failure, Request, StoredFile
 
 
 class GeminiJobs(Gemini):
     """Gemini with its file store and its batch mode."""
-
-    def __init__(self, key: Secret, *, base_url: str | None, api_version: str, timeout_s: float) -> None:
-        super().__init__(key, base_url=base_url, api_version=api_version, timeout_s=timeout_s)
-        self._key, self._api_version = key, api_version
-        self._base_url = (base_url or "https://generativelanguage.googleapis.com").rstrip("/")
 
     async def upload(self, path: Path, name: str, mime_type: str) -> StoredFile | Failure:
         """Upload the file, opened here: the SDK would send the name of a path in a header, where it can fail."""
@@ -62,33 +58,22 @@ class GeminiJobs(Gemini):
         return made if isinstance(made, Failure) else _job(made)
 
     async def get_batch(self, name: str) -> BatchJob | Failure:
-        """The state of a job, read from the raw operation, because the SDK drops the error of a failed job."""
-        import aiohttp
-
-        url = f"{self._base_url}/{self._api_version}/{name}"
-        headers = {"x-goog-api-key": self._key.reveal()}
-
-        async def read() -> tuple[int, Any]:
-            timeout = aiohttp.ClientTimeout(total=60)
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(url, headers=headers) as response,
-            ):
-                return response.status, await response.json(content_type=None)
-
-        found = await outcome_of(read())
-        if isinstance(found, Failure):
-            return found
-        code, body = found
-        return from_http(code, body) if code != 200 else _operation(body)
+        """The state of a job, read from the raw operation: the SDK drops the error of a failed job."""
+        found = await self._get(name)
+        return found if isinstance(found, Failure) else _operation(found)
 
     async def list_batches(self) -> Sequence[BatchJob] | Failure:
         """All jobs of the project."""
-
-        async def read() -> list[BatchJob]:
-            return [_job(job) async for job in await self.client.aio.batches.list()]
-
-        return await outcome_of(read())
+        jobs: list[BatchJob] = []
+        token, seen = "", set[str]()
+        while token not in seen:
+            seen |= {token, ""}
+            page = await self._get("batches?pageSize=100" + (f"&pageToken={quote(token)}" if token else ""))
+            if isinstance(page, Failure):
+                return page
+            jobs += [_operation(operation) for operation in wire.items(wire.mapping(page).get("operations"))]
+            token = wire.text(wire.mapping(page).get("nextPageToken"))
+        return jobs
 
     async def cancel_batch(self, name: str) -> Failure | None:
         """Cancel a job."""
@@ -97,23 +82,30 @@ class GeminiJobs(Gemini):
 
     async def download(self, file_name: str, path: Path) -> Failure | None:
         """Write a result file to `path`."""
-        data = await outcome_of(self.client.aio.files.download(file=file_name))
-        if isinstance(data, Failure):
-            return data
-        path.write_bytes(data)
-        return None
+        done = await outcome_of(self.client.aio.files.download(file=file_name, destination=str(path)))
+        return done if isinstance(done, Failure) else None
 
     def read_batch_line(self, line: bytes) -> tuple[str, Answer | Failure] | None:
         """Key and outcome of a line; None if it is not a line of a result file."""
         try:
-            entry = json.loads(line)
-            key = str(entry["key"])
-        except (ValueError, KeyError, TypeError):
+            entry = wire.mapping(wire.document(line))
+        except ValueError:
+            return None
+        key = wire.text(entry.get("key")) or wire.text(wire.mapping(entry.get("metadata")).get("key"))
+        if not key:
             return None
         if isinstance(entry.get("response"), Mapping):
             return key, answer_from_json(entry["response"])
-        error = entry.get("error") or {}
-        return key, from_http(int(error.get("code") or 500), {"error": error}, used_file=True)
+        return key, from_rpc(entry.get("error"), used_file=True)
+
+    async def _get(self, path: str) -> Any:
+        """The parsed document at a path, or a `Failure`."""
+
+        async def read() -> Any:
+            response = await self.client._api_client.async_request("get", path, {})
+            return wire.document(response.body or "")
+
+        return await outcome_of(read())
 
 
 def _stored(file: Any) -> StoredFile:
@@ -122,14 +114,28 @@ def _stored(file: Any) -> StoredFile:
 
 
 def _job(job: Any) -> BatchJob:
-    state = str(getattr(job.state, "value", job.state) or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_")
-    result = (job.dest.file_name if job.dest else None) or ""
-    return BatchJob(job.name or "", job.display_name or "", state, result)
+    return BatchJob(job.name or "", job.display_name or "", "")
 
 
-def _operation(body: Mapping[str, Any]) -> BatchJob:
-    metadata = body.get("metadata") or {}
-    state = str(metadata.get("state") or "").removeprefix("BATCH_STATE_").removeprefix("JOB_STATE_")
-    result = str((metadata.get("output") or {}).get("responsesFile") or "")
-    error = str((body.get("error") or {}).get("message") or "")
-    return BatchJob(str(body.get("name", "")), str(metadata.get("displayName", "")), state, result, error)
+def _operation(document: Any) -> BatchJob:
+    """A job from its operation. Results are in `metadata.output` or in `response`, as the name of a file or inline."""
+    body = wire.mapping(document)
+    metadata, response = wire.mapping(body.get("metadata")), wire.mapping(body.get("response"))
+    outputs = [wire.mapping(metadata.get("output")), response, wire.mapping(response.get("output"))]
+    state = wire.text(metadata.get("state")).removeprefix("BATCH_STATE_").removeprefix("JOB_STATE_")
+    if body.get("done") is True and state not in ENDED:
+        state = "FAILED" if body.get("error") else "SUCCEEDED"
+    return BatchJob(
+        name=wire.text(body.get("name")),
+        display_name=wire.text(metadata.get("displayName")),
+        state=state,
+        result_file=next(filter(None, (wire.text(output.get("responsesFile")) for output in outputs)), ""),
+        error=wire.text(wire.mapping(body.get("error")).get("message")),
+        inline_results=next(filter(None, (_inline(output.get("inlinedResponses")) for output in outputs)), ()),
+    )
+
+
+def _inline(value: Any) -> tuple[bytes, ...]:
+    """Inline results as lines of a result file."""
+    entries = value if isinstance(value, list) else wire.mapping(value).get("inlinedResponses")
+    return tuple(json.dumps(entry).encode() for entry in wire.items(entries) if isinstance(entry, Mapping))

@@ -11,6 +11,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+ENDED = ("SUCCEEDED", "EXPIRED", "CANCELLED", "FAILED", "PARTIALLY_SUCCEEDED")
+"""States of batch jobs that have ended."""
+
 
 class Kind(StrEnum):
     """Classes of errors; each has its own treatment (`sg.caption.hosted.engine.retries`)."""
@@ -117,13 +120,17 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class BatchJob:
-    """A batch job at the service; `state` is PENDING, RUNNING, SUCCEEDED, FAILED, CANCELLED, EXPIRED or unknown."""
+    """A batch job at the service; `state` is PENDING, RUNNING, SUCCEEDED, FAILED, CANCELLED, EXPIRED or unknown.
+
+    A job that has ended may have its results in a file, or as lines in the job itself (`inline_results`).
+    """
 
     name: str
     display_name: str
     state: str
     result_file: str = ""
     error: str = ""
+    inline_results: tuple[bytes, ...] = ()
 
 
 class Service(Protocol):

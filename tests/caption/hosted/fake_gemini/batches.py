@@ -25,8 +25,9 @@ def create(state: State, model: str, body: dict[str, Any]) -> Response:
     shown = part_value(wanted, "displayName", "display_name") or ""
     batch = Batch(f"batches/{uuid.uuid4().hex[:12]}", model, shown, lines)
     state.batches[batch.name] = batch
-    silence = "silence" if state.settings.held == "create" else ""
-    return Response(200, answers.encoded(_operation(batch)), breakage=silence)
+    breakage = {"create": "silence", "create_reset": "reset"}.get(state.settings.held, "")
+    state.settings.held = state.settings.held.removesuffix("create_reset")
+    return Response(200, answers.encoded(_operation(batch)), breakage=breakage)
 
 
 def handle(state: State, request: Request) -> Response:
@@ -51,7 +52,11 @@ def _operation(batch: Batch) -> dict[str, Any]:
     }
     if batch.result_file:
         metadata["output"] = {"responsesFile": batch.result_file}
+    if batch.inline:
+        metadata["output"] = {"inlinedResponses": {"inlinedResponses": batch.inline}}
     operation: dict[str, Any] = {"name": batch.name, "metadata": metadata, "done": batch.state in FINAL}
+    if batch.inline:
+        operation["response"] = metadata["output"]
     if batch.state == "BATCH_STATE_FAILED":
         operation["error"] = {"code": 13, "message": "Internal error in batch"}
     return operation
@@ -80,9 +85,22 @@ def _advance(state: State, batch: Batch) -> None:
         lines += lines[:1]
     elif fault == "foreign":
         lines.append({"key": "not-one-of-yours", "response": answers.answer("A cat.", batch.model, 10)})
+    elif fault == "error_first":
+        lines.append({"key": lines[0]["key"], "error": {"code": 13, "message": "Internal error"}})  # it is read first
+    elif fault == "unreadable":
+        lines = [{"line": line} for line in lines]
+    elif fault == "inline":
+        batch.inline = [
+            {"metadata": {"key": line["key"]}, **{name: line[name] for name in ("response", "error") if name in line}}
+            for line in lines
+        ]
+    batch.state = "BATCH_STATE_EXPIRED" if fault == "expired" else "BATCH_STATE_SUCCEEDED"
+    if fault in ("inline", "no_results"):
+        return
     batch.result_file = f"files/batch-{uuid.uuid4().hex}{uuid.uuid4().hex}"
     state.results[batch.result_file] = b"\n".join(json.dumps(line).encode() for line in reversed(lines)) + b"\n"
-    batch.state = "BATCH_STATE_EXPIRED" if fault == "expired" else "BATCH_STATE_SUCCEEDED"
+    if fault == "gone":
+        del state.results[batch.result_file]
 
 
 def _answered(state: State, batch: Batch, line: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +118,9 @@ def _answered(state: State, batch: Batch, line: dict[str, Any]) -> dict[str, Any
             item = media_item(stored.data)
     fault = state.settings.plan.fault(item, state.requests[item])
     state.requests[item] += 1
+    if fault.startswith("rpc_"):
+        message = "An internal error has occurred. Please retry."
+        return {"key": line["key"], "error": {"code": int(fault.removeprefix("rpc_")), "message": message}}
     if fault:
         state.faults[fault] += 1
         made = faulty(fault, item, batch.model, 1250)

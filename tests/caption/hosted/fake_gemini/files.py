@@ -22,6 +22,8 @@ def handle(state: State, request: Request) -> Response:
         return _piece(state, request)
     if path.endswith(":download"):
         name = "files/" + path.split("/files/")[1].removesuffix(":download")
+        if name not in state.results:
+            return Response(404, answers.encoded(answers.error(404, "NOT_FOUND", f"{name} is not found")))
         return Response(200, state.results[name], content_type="application/octet-stream")
     if path.endswith("/files"):
         live = [_described(state, file, request.host) for file in state.files.values() if not file.gone]

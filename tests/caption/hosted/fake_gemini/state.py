@@ -42,6 +42,7 @@ class Batch:
     polls: int = 0
     state: str = "BATCH_STATE_PENDING"
     result_file: str = ""
+    inline: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -56,7 +57,8 @@ class Settings:
     polls_until_active: int = 1
     polls_until_done: int = 1
     batch_fault: str = ""
-    """failed, expired, stuck, cancelled, missing, duplicate or foreign: of the first job, or of all with `always_`."""
+    """failed, expired, stuck, cancelled, missing, duplicate, foreign, inline, error_first, unreadable, no_results or
+    gone: of the first job, or of all with `always_`."""
     held: str = ""
     """`upload` or `create`: the request is processed but never answered, so that a test can kill the process then."""
     store_cap: int = STORE_CAP
