@@ -4,6 +4,7 @@ import datetime
 import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from sg.caption.captioners import CaptionerConfig
 from sg.caption.hosted.services.records import Service
@@ -256,6 +257,7 @@ class HostedCaptionerConfig(CaptionerConfig):
             raise ConfigError(f"captioner.budget_usd={self.budget_usd} should be above 0.")
         self.shard_of  # noqa: B018 - checks the text
         _check_no_key(self)
+        _check_address(self.base_url)
 
     def service(self) -> Service:
         """A client of the service, ready to ask; the key is read here and nowhere else.
@@ -296,6 +298,20 @@ def _check_no_key(config: HostedCaptionerConfig) -> None:
                 f"captioner.{name} holds what looks like an API key: configs are printed and stored, so put the key "
                 "into the environment variable GEMINI_API_KEY or a file named by captioner.key_file."
             )
+
+
+def _check_address(url: str | None) -> None:
+    """Refuse what is not a plain address. A user name or password in it would be printed and stored."""
+    try:
+        parts = urlsplit(url or "https://x")
+        is_plain = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:
+        is_plain = False
+    if not is_plain or parts.query or parts.fragment:
+        raise ConfigError(
+            "captioner.base_url should be an address such as https://host:8000/v1, without user name, password and "
+            "query: keys belong into the environment or captioner.key_file."
+        )
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import pickle
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -18,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sg.caption.hosted.captioners.openai_compatible import OpenAICompatibleCaptionerConfig
 from sg.caption.hosted.run import caption_with_service
 from sg.caption.hosted.services.records import Failure, Request
 from sg.caption.hosted.services.secrets import Secret, read_key
 from sg.core.errors import ConfigError, ExitCode, SgError
 from sg.core.tracking import LoggerConfig
-from tests.caption.hosted.builder import caption, data_folder, settings
+from tests.caption.hosted.builder import batch_settings, caption, data_folder, settings
 from tests.caption.hosted.fake_gemini.faults import FaultPlan
 from tests.caption.hosted.fake_gemini.running import in_thread
 from tests.caption.hosted.fake_gemini.state import State
@@ -152,3 +154,57 @@ def test_a_key_file_must_be_its_owner_s_alone(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ConfigError, match="does not exist"):
         read_key(("NO_SUCH_VARIABLE",), str(tmp_path / "none"))
     assert os.environ.get("NO_SUCH_VARIABLE") is None
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("kind", ["gemini", "gemini_batch", "openai_compatible"])
+def test_neither_key_nor_video_follows_a_redirect(
+    tmp_path: Path, state: State, url: str, kind: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", "own-key")
+    other = State()
+    with in_thread(other) as elsewhere:
+        state.settings.redirect = (code, elsewhere)
+        made = {
+            "gemini": lambda: settings(url),
+            "gemini_batch": lambda: batch_settings(url),
+            "openai_compatible": lambda: settings(f"{url}/v1", OpenAICompatibleCaptionerConfig, name="own"),
+        }[kind]()
+        with pytest.raises(SgError, match="redirects"):
+            caption(data_folder(tmp_path, ["a"]), made)
+    assert not other.routes and not other.requests, "the other host was never asked"
+
+
+@pytest.mark.parametrize("kind", ["gemini", "openai_compatible"])
+def test_a_plain_http_proxy_never_sees_a_key(
+    tmp_path: Path, state: State, url: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = State()
+    with in_thread(proxy) as address:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, address)
+        monkeypatch.setenv("no_proxy", "")
+        if kind == "gemini":
+            caption(data_folder(tmp_path, ["a"]), settings(url))
+        else:
+            caption(data_folder(tmp_path, ["a"]), settings(f"{url}/v1", OpenAICompatibleCaptionerConfig, name="own"))
+    assert not proxy.routes and not proxy.requests and state.paid["a"] == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:secret@host/v1", "http://me@host", "ftp://host", "host:80", "http://", "https://h/?key=1"]
+)
+def test_an_address_with_a_user_name_is_refused_without_showing_it(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"captioner\.base_url should be an address") as caught:
+        settings(address)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["huge", "gzip_bomb"])
+def test_an_answer_is_read_up_to_a_bound(tmp_path: Path, state: State, url: str, fault: str) -> None:
+    state.settings.plan = FaultPlan({"a": [fault]})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    caption(data_folder(tmp_path, ["a"]), settings(url))
+    assert state.requests["a"] == 2
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 250_000, "kB; the bomb has 200 MB, and 40 MB are in the fake"

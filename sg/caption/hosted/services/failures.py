@@ -33,6 +33,10 @@ _RPC = {
 _NETWORK_MODULES = ("aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "anyio", "ssl")
 
 
+class RedirectError(Exception):
+    """The service redirects a request to another address."""
+
+
 def from_http(code: int, body: Any, *, used_file: bool = False, retry_after_s: float | None = None) -> Failure:
     """The failure of an HTTP error; `body` is the parsed error document, if there is one.
 
@@ -72,6 +76,8 @@ def from_exception(error: BaseException) -> Failure:
     network = any(base.__module__.split(".")[0] in _NETWORK_MODULES for base in type(error).__mro__)
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
         return Failure(Kind.TRANSIENT, f"{name}: no complete answer in time", 0, "TIMEOUT")
+    if isinstance(error, RedirectError):
+        return Failure(Kind.CONFIG, _short(error))
     if isinstance(error, (OSError, ValueError, KeyError)) or network:
         # ValueError and KeyError: the client library could not read the document.
         return Failure(Kind.TRANSIENT, f"{name}: {_short(error)}", 0, "NETWORK")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Awaitable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sg.caption.hosted.services import wire
 from sg.caption.hosted.services.failures import from_exception, from_http, from_rpc
+from sg.caption.hosted.services.http import open_session
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, RequestMedia, Usage
 from sg.caption.hosted.services.secrets import Secret
 
 if TYPE_CHECKING:
+    from aiohttp import ClientSession
     from google.genai import Client
 
 Result = TypeVar("Result")
@@ -32,7 +36,15 @@ class Gemini:
         from google.genai import __version__
 
         self.sdk = ("google-genai", __version__)
-        self.client = make_client(key, base_url, api_version, timeout_s)
+        self._key, self._base_url, self._api_version, self._timeout_s = key, base_url, api_version, timeout_s
+        self._session: ClientSession | None = None
+
+    @cached_property
+    def client(self) -> Client:
+        """The SDK's client, made inside the event loop, where its session belongs."""
+        address = self._base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL") or "https:"
+        self._session = open_session(address)
+        return make_client(self._key, self._base_url, self._api_version, self._timeout_s, self._session)
 
     async def generate(self, request: Request) -> Answer | Failure:
         """The answer to a request; failures of network and service are returned, not raised."""
@@ -51,7 +63,9 @@ class Gemini:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self.client.aio.aclose()
+        if self._session is not None:
+            await self.client.aio.aclose()
+            await self._session.close()
 
     async def _post(self, path: str, body: dict[str, Any], request: Request) -> Any:
         """The parsed document, or a `Failure`."""
@@ -63,8 +77,10 @@ class Gemini:
         return await outcome_of(call(), used_file=request.media is not None and request.media.data is None)
 
 
-def make_client(key: Secret, base_url: str | None, api_version: str, timeout_s: float) -> Client:
-    """An SDK client that never sends a request twice.
+def make_client(
+    key: Secret, base_url: str | None, api_version: str, timeout_s: float, session: ClientSession | None = None
+) -> Client:
+    """An SDK client that never sends a request twice; `session` replaces the SDK's own, which follows redirects.
 
     Without `retry_options` the SDK's asynchronous client repeats a request whose connection broke without a message,
     and the video would be billed twice unnoticed; `attempts=1` switches that off.
@@ -77,6 +93,7 @@ def make_client(key: Secret, base_url: str | None, api_version: str, timeout_s: 
         api_version=api_version,
         timeout=int(timeout_s * 1000),
         retry_options=types.HttpRetryOptions(attempts=1),
+        aiohttp_client=session,
     )
     return genai.Client(api_key=key.reveal(), http_options=options)
 

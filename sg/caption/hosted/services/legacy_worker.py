@@ -22,7 +22,12 @@ def main() -> None:
     warnings.simplefilter("ignore")
     settings = json.loads(sys.argv[1])
     import google.generativeai as genai
+    import requests
 
+    # The key is in a header that `requests` would send to the address of a redirect, and to a proxy of plain http.
+    requests.Session.get_redirect_target = lambda self, response: None  # type: ignore[method-assign, assignment]
+    if (settings["base_url"] or "").startswith("http:"):
+        os.environ["NO_PROXY"] = "*"
     options = {"api_endpoint": settings["base_url"]} if settings["base_url"] else None
     genai.configure(api_key=os.environ.pop("SG_LEGACY_KEY"), transport="rest", client_options=options)
     lock = threading.Lock()

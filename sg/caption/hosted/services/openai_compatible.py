@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sg.caption.hosted.services import wire
-from sg.caption.hosted.services.failures import from_exception, from_http, from_rpc
+from sg.caption.hosted.services.failures import from_exception, from_http, from_rpc, seconds
+from sg.caption.hosted.services.http import open_session
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, Usage
 from sg.caption.hosted.services.secrets import Secret
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 _REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "CONTENT_FILTER"}
 
@@ -25,18 +29,18 @@ class OpenAICompatible:
         self.sdk = ("aiohttp", aiohttp.__version__)
         self._url = f"{base_url.rstrip('/')}/chat/completions"
         self._key, self._timeout_s = key, timeout_s
-        self._session: aiohttp.ClientSession | None = None
+        self._session: ClientSession | None = None
 
     async def generate(self, request: Request) -> Answer | Failure:
         """The answer to a request; failures of network and server are returned, not raised."""
         try:
             async with (await self._open()).post(self._url, json=_body(request)) as response:
-                body = await response.json(content_type=None)
-                code = response.status
+                code, pause = response.status, seconds(response.headers.get("Retry-After"))
+                body = await response.json(content_type=None) if code == 200 else _error_body(await response.text())
         except Exception as error:  # noqa: BLE001 - the network raises many types; the failure names it
             return from_exception(error)
         if code != 200:
-            return from_http(code, body)
+            return from_http(code, body, retry_after_s=pause)
         return _answer(body)
 
     async def close(self) -> None:
@@ -45,14 +49,19 @@ class OpenAICompatible:
             await self._session.close()
             await asyncio.sleep(0)
 
-    async def _open(self) -> Any:
-        import aiohttp
-
+    async def _open(self) -> ClientSession:
         if self._session is None:
             headers = {} if self._key is None else {"Authorization": f"Bearer {self._key.reveal()}"}
-            timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-            self._session = aiohttp.ClientSession(headers=headers, timeout=timeout)
+            self._session = open_session(self._url, headers=headers, timeout_s=self._timeout_s)
         return self._session
+
+
+def _error_body(text: str) -> Any:
+    """The document of an error, which proxies send as HTML."""
+    try:
+        return wire.document(text)
+    except ValueError:
+        return None
 
 
 def _body(request: Request) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from dataclasses import dataclass, field
@@ -122,6 +123,10 @@ def faulty(name: str, item: str, model: str, prompt_tokens: int) -> Response:
         return Response(code, answers.encoded(body))
     if name == "503_html":
         return Response(503, BODIES["html"], content_type="application/json")
+    if name == "huge":
+        return Response(200, b" " * 40_000_000 + POISONED["surrogate_id"])
+    if name == "gzip_bomb":
+        return Response(200, gzip.compress(b" " * 200_000_000), {"Content-Encoding": "gzip"})
     if name in POISONED:
         return Response(200, POISONED[name])
     if name in BODIES:

@@ -30,6 +30,9 @@ class FakeGemini:
         state, path = self.state, request.path
         if path.startswith("/_"):
             return self._control(request)
+        if state.settings.redirect is not None:
+            code, target = state.settings.redirect
+            return Response(code, b"", {"Location": target + path})
         if path.endswith("/chat/completions"):
             return await self._chat(request)
         route = re.sub(r"(files|batches|_upload)/.*", r"\1/*", path)

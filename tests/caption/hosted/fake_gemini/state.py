@@ -63,6 +63,8 @@ class Settings:
     """`upload` or `create`: the request is processed but never answered, so that a test can kill the process then."""
     store_cap: int = STORE_CAP
     answered_model: str = ""
+    redirect: tuple[int, str] | None = None
+    """Status and target with which every route answers."""
 
 
 @dataclass(slots=True)

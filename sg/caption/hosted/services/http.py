@@ -1,0 +1,59 @@
+"""HTTP sessions that follow no redirect, show no key to a proxy, and read no more than an answer can need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import aiohttp
+
+from sg.caption.hosted.services.failures import RedirectError
+
+MAX_ANSWER_BYTES = 2**25
+"""A caption has a few thousand bytes. A larger document, also after decompression, is not read to its end."""
+
+
+class _BoundedResponse(aiohttp.ClientResponse):
+    """A response whose body has a largest size; downloads to files read their stream instead."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            parts, size = [], 0
+            async for part in self.content.iter_any():
+                parts.append(part)
+                size += len(part)
+                if size > MAX_ANSWER_BYTES:
+                    self.close()
+                    raise aiohttp.ClientPayloadError(f"the answer has more than {MAX_ANSWER_BYTES:,} bytes")
+            self._body = b"".join(parts)
+        return await super().read()
+
+
+async def _refuse_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Raise instead of sending the key and the video to another address."""
+    response = await handler(request)
+    if 300 <= response.status < 400:
+        response.close()
+        raise RedirectError(
+            f"{request.url.host} redirects (HTTP {response.status}) to {response.headers.get('Location', '?')[:100]}: "
+            "keys and videos follow no redirect, set captioner.base_url to the final address"
+        )
+    return response
+
+
+def open_session(
+    url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
+) -> aiohttp.ClientSession:
+    """A session for the service at `url`.
+
+    Proxies of the environment are used for https only, where they see the host and nothing else.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        trust_env=url.startswith("https:"),
+        middlewares=(_refuse_redirect,),
+        response_class=_BoundedResponse,
+    )
