@@ -18,7 +18,8 @@ from sg.core.errors import DataError, MissingInputError
 from sg.core.identity import NOT_IDENTITY, identity
 from sg.sources.config import DataConfig
 from sg.sources.scan.items import Problem
-from sg.sources.scan.records import BadRecord, read_records
+from sg.sources.scan.records import read_records
+from sg.sources.scan.texts import BadRecord
 from sg.sources.sets.sharegemini import PublishedCaption, published_caption, read_name_map
 
 log = logging.getLogger(__name__)

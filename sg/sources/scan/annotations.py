@@ -14,7 +14,8 @@ from sg.core.errors import MissingInputError
 from sg.core.progress import Progress
 from sg.sources.files.disk import Listing, VideoFile
 from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, sidecar_record
-from sg.sources.scan.records import BadRecord, annotation_files, read_records
+from sg.sources.scan.records import annotation_files, numbered_records, place
+from sg.sources.scan.texts import BadRecord
 
 _MAX_SIDECAR = 2**24
 
@@ -45,13 +46,13 @@ class Annotations:
         """Yield every video of the annotations, or the problem of a record, with its place in the file."""
         self.rows.clear()
         for path in self.files:
-            for record in read_records(path):
+            for number, record in numbered_records(path):
                 self.rows[path.name] += 1
                 if isinstance(record, BadRecord):
-                    yield Problem(record.reason.split(" (")[0], record.reason), record.where
+                    yield Problem(record.kind, record.reason), place(path, number)
                     continue
                 for item in self._source.items(record, path.name):
-                    yield item, f"{path.name}, record {self.rows[path.name]}"
+                    yield item, place(path, number)
         if not self.files:
             for file in self._listing.files:
                 for item in self._beside.get(file.name, ()):

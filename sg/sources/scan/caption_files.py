@@ -1,40 +1,30 @@
-"""Caption files of users: CSV, TSV, JSON Lines, JSON (also with gzip), and conversations of Chat-UniVi and LLaVA.
+"""Caption files of users: CSV, TSV, JSON Lines, JSON (also with gzip), Parquet, and conversations of video models.
 
-The files are untrusted: an entry that is not a caption is counted as a problem and never ends the run, and no content
-is executed. Ids stay text, also a spreadsheet's `1053841541.0`, and keep their case.
+The files come from strangers: a row without a usable caption is counted as a problem with its place, and no content is
+evaluated. Ids stay text, also a spreadsheet's `1053841541.0`, and keep their case.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.sources.scan.records import (
-    PACKED,
-    TABLES,
-    TEXTS,
-    BadRecord,
-    csv_rows,
-    first_character,
-    json_array,
-    json_lines,
-    kind_of,
-    open_text,
-)
+from sg.sources.scan.items import is_nothing, text_of
+from sg.sources.scan.records import JsonScanner, check_suffix, holds_lines, numbered_records, place
+from sg.sources.scan.texts import TABLES, BadRecord, first_character, kind_of
 
 VIDEO_KEYS = (
     *("video", "video_path", "path", "file", "file_name", "filename", "video_file", "clip", "clip_path", "media"),
     *("video_id", "videoid", "videoID", "youtube_id", "clip_id", "uid", "id"),
 )
 CAPTION_KEYS = ("caption", "text", "description", "sentence", "title", "name", "original_caption")
-MAX_CAPTION = 20_000
-"""Characters kept of one caption."""
+TURN_KEYS = ("conversations", "messages", "conversation")
 _NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,49 +37,68 @@ class CaptionEntry:
 
 @dataclass(slots=True)
 class CaptionFile:
-    """The usable entries of a caption file, and the number of unusable ones by reason."""
+    """The usable entries of a caption file, and the unusable rows by reason: their number, and places of the first."""
 
     entries: list[CaptionEntry] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def rows(self) -> int:
+        """Rows read."""
+        return len(self.entries) + self.problems.total()
+
+    def add_problem(self, reason: str, where: str) -> None:
+        """Count an unusable row."""
+        self.problems[reason] += 1
+        if len(self.examples[reason]) < _EXAMPLES:
+            self.examples[reason].append(where)
+
+    def summary(self) -> str:
+        """Rows read = captions + problems, with the place of the first problem of each kind."""
+        kinds = ", ".join(
+            f"{count:,} {kind}, e.g. {self.examples[kind][0]}" for kind, count in self.problems.most_common()
+        )
+        problems = f"{self.problems.total():,} problems ({kinds})" if kinds else "0 problems"
+        return f"{self.rows:,} rows read = {len(self.entries):,} captions + {problems}"
 
 
 def read_caption_file(path: Path, video_key: str | None = None, caption_key: str | None = None) -> CaptionFile:
-    """Read a caption file by its suffix: .csv .tsv .json .jsonl .ndjson, each also with .gz.
+    """Read a caption file by its suffix: .csv .tsv .json .jsonl .ndjson, each also with .gz, and .parquet.
 
     `video_key` and `caption_key` name the columns; None finds one of the usual names.
 
     Raises:
         MissingInputError: there is no such file.
         ConfigError: the suffix is unknown, or no column for the videos or the captions is found.
-        DataError: the content does not have the form that the suffix names.
+        DataError: the content does not have the form that the suffix names, or no row has a caption.
     """
     if not path.is_file():
         raise MissingInputError(f"There is no caption file {path}: give an existing one with data.captions=FILE.")
-    if kind_of(path) not in TEXTS:
-        raise ConfigError(
-            f"data.captions={path}: expected a file that ends in {', '.join(TEXTS)}, with or without {PACKED}."
-        )
+    check_suffix(path, "data.captions")
     result, columns = CaptionFile(), None
-    for row in _rows(path):
+    for number, row in _rows(path):
+        if isinstance(row, BadRecord) and not (kind_of(path) in TABLES or row.kind.startswith("not an object")):
+            raise DataError(f"{path.parent / place(path, number)} is {row.reason}.")
         columns = columns or (list(map(str, row)) if isinstance(row, Mapping) else None)
-        entry = _entry(row, video_key, caption_key)
+        entry = row.kind if isinstance(row, BadRecord) else _entry(row, video_key, caption_key)
         if isinstance(entry, CaptionEntry):
             result.entries.append(entry)
         else:
-            result.problems[entry] += 1
+            result.add_problem(entry, place(path, number))
     for kind, problem in (("video", _NO_VIDEO), ("caption", _NO_CAPTION)):
         if not result.entries and result.problems[problem]:
             names = ", ".join((columns or [])[:12])
             raise ConfigError(
                 f"{path} has no column for the {kind} (it has {names}): name it with data.{kind}_column=NAME."
             )
+    if not result.entries and result.rows:
+        raise DataError(f"{path} has no usable caption: {result.summary()}.")
     return result
 
 
-def _entry(row: Any, video_key: str | None, caption_key: str | None) -> CaptionEntry | str:
+def _entry(row: Mapping[str, Any], video_key: str | None, caption_key: str | None) -> CaptionEntry | str:
     """The caption of a row, or the reason why it has none."""
-    if not isinstance(row, Mapping):
-        return "not an object"
     names = {str(name).strip().casefold(): name for name in reversed(list(row))}
     key = _find(names, [video_key] if video_key else VIDEO_KEYS)
     if key is None:
@@ -99,8 +108,9 @@ def _entry(row: Any, video_key: str | None, caption_key: str | None) -> CaptionE
         video = str(video)
     if not isinstance(video, str) or not video.strip():
         return "video is not text"
-    if isinstance(row.get("conversations"), list) and caption_key is None:
-        caption = first_answer(row["conversations"])
+    turns = None if caption_key else turns_of(row)
+    if turns is not None:
+        caption = first_answer(turns)
     else:
         text_key = _find(names, [caption_key] if caption_key else [name for name in CAPTION_KEYS if name != key])
         if text_key is None:
@@ -108,7 +118,10 @@ def _entry(row: Any, video_key: str | None, caption_key: str | None) -> CaptionE
         caption = row[text_key]
     if not isinstance(caption, str):
         return "caption is not text"
-    return CaptionEntry(video.strip(), caption[:MAX_CAPTION]) if caption.strip() else "empty caption"
+    if is_nothing(caption):
+        return "empty caption"
+    stored = text_of(caption)
+    return CaptionEntry(video.strip(), stored) if stored else "caption holds halves of characters"
 
 
 def _find(names: Mapping[str, Any], wanted: Iterable[str]) -> Any:
@@ -116,46 +129,38 @@ def _find(names: Mapping[str, Any], wanted: Iterable[str]) -> Any:
     return next((names[name.casefold()] for name in wanted if name.casefold() in names), None)
 
 
-def first_answer(turns: list[Any]) -> Any:
+def turns_of(row: Mapping[str, Any]) -> list[Any] | None:
+    """The conversation of a record; None where it has none."""
+    return next((row[key] for key in TURN_KEYS if isinstance(row.get(key), list)), None)
+
+
+def turn_of(turn: Any) -> tuple[str, Any]:
+    """Speaker and message of a turn: `from` and `value` as in LLaVA, or `role` and `content` as in chat services.
+
+    The texts of a `content` in parts are joined.
+    """
+    if not isinstance(turn, Mapping):
+        return "", None
+    value = turn.get("value", turn.get("content"))
+    if isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
+        texts = [part["text"] for part in value if isinstance(part.get("text"), str)]
+        value = "\n".join(texts) if texts else None
+    return str(turn.get("from", turn.get("role", ""))).casefold(), value
+
+
+def first_answer(turns: Iterable[Any]) -> Any:
     """The first message of the model in a conversation."""
-    for turn in turns:
-        if isinstance(turn, Mapping) and turn.get("from") in ("gpt", "assistant", "model"):
-            return turn.get("value")
-    return None
+    return next((text for who, text in map(turn_of, turns) if who in ("gpt", "assistant", "model")), None)
 
 
-def _rows(path: Path) -> Iterator[Any]:
-    """Yield every row of a caption file, read by its suffix; DataError at the first part that is not a row."""
-    kind = kind_of(path)
-    yield from (
-        _json_rows(path) if kind == ".json" else _good(path, csv_rows(path) if kind in TABLES else json_lines(path))
-    )
-
-
-def _good(path: Path, rows: Iterable[Any]) -> Iterator[Any]:
-    for row in rows:
-        if isinstance(row, BadRecord):
-            raise DataError(f"{path.parent / row.where} is {row.reason}.")
-        yield row
-
-
-def _json_rows(path: Path) -> Iterator[Any]:
-    """Yield the entries of a JSON array, of JSON Lines with the suffix .json, or of an object {video: caption}."""
-    if first_character(path) == "[":
-        yield from json_array(path)
-        return
-    with open_text(path) as stream:
-        text = stream.read().strip()
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        if not (text.startswith("{") and "\n" in text and isinstance(error, json.JSONDecodeError)):
-            detail = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise DataError(f"{path} is not JSON: {detail}.") from error
-        yield from _good(path, json_lines(path))
-        return
-    if not isinstance(value, dict):
-        raise DataError(
-            f"{path} holds a {type(value).__name__}: expected a list of objects with a video and a caption."
-        )
-    yield from ({"video": video, "caption": caption} for video, caption in value.items())
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | BadRecord]]:
+    """Yield every row with its number; the members of an object {video: caption} are rows."""
+    if kind_of(path) == ".json" and first_character(path) == "{" and not holds_lines(path):
+        members = list(JsonScanner(path).members())
+        names = {name.casefold() for name, _ in members}
+        is_record = names.intersection(VIDEO_KEYS) and names.intersection((*CAPTION_KEYS, *TURN_KEYS))
+        if not is_record and not any(isinstance(value, Mapping) for _, value in members):
+            for number, (name, value) in enumerate(members, 1):
+                yield number, value if isinstance(value, BadRecord) else {"id": name, "caption": value}
+            return
+    yield from numbered_records(path)

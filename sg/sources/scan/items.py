@@ -24,6 +24,40 @@ _IN_URL = re.compile(r"(?:[?&]v=|youtu\.be/|/(?:embed|shorts|v|live)/)([A-Za-z0-
 _TIME = r"(?:\d{1,2}[:_-]\d{2}[:_-]\d{2}(?:\.\d{1,9})?|\d{1,9}(?:\.\d{1,9})?)"
 _CLIP_NAME = re.compile(rf"(?P<id>[A-Za-z0-9_-]{{11}})[_.-](?P<start>{_TIME})[_-](?P<end>{_TIME})", re.ASCII)
 _CLOCK = re.compile(r"(\d{1,2})[_-](\d{2})[_-](\d{2})")
+_NOTHING = frozenset(
+    (
+        *(
+            "",
+            "nan",
+            "-nan",
+            "none",
+            "null",
+            "nil",
+            "na",
+            "n/a",
+            "<na>",
+            "nat",
+            "undefined",
+            "\\n",
+            "#n/a",
+            "#n/a n/a",
+            "#na",
+        ),
+        *(
+            "1.#ind",
+            "-1.#ind",
+            "1.#qnan",
+            "-1.#qnan",
+            "#null!",
+            "#ref!",
+            "#value!",
+            "#name?",
+            "#div/0!",
+            "#num!",
+            "#error!",
+        ),
+    )
+)
 _SPLIT = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
 
 
@@ -94,8 +128,24 @@ def video_part(
 
 
 def text_of(value: Any) -> str:
-    """`value` as text that can be stored, or "" where it is not text. JSON may hold halves of surrogate pairs."""
-    return value[:MAX_CAPTION].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    """`value` as text, or "" where it is not text or cannot be stored: JSON may hold halves of surrogate pairs."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        value[:MAX_CAPTION].encode()
+    except UnicodeEncodeError:
+        return ""
+    return value[:MAX_CAPTION]
+
+
+def caption_of(value: Any) -> str:
+    """`value` as a caption, or "" where it is none."""
+    return "" if isinstance(value, str) and is_nothing(value) else text_of(value)
+
+
+def is_nothing(text: str) -> bool:
+    """Whether a text is blank, or what pandas, SQL and spreadsheets write for a missing value or an error."""
+    return text.strip().casefold() in _NOTHING
 
 
 def shown(value: Any) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sg.sources.files.disk import Listing, list_files
 from sg.sources.scan.items import youtube_id
-from sg.sources.scan.records import SUFFIXES, BadRecord, read_records
+from sg.sources.scan.records import read_records
+from sg.sources.scan.texts import SUFFIXES, BadRecord
 
 _ID_COLUMNS = ("videoID", "youtube_id", "YoutubeID", "video_id", "url")
 

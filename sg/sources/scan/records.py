@@ -1,4 +1,4 @@
-"""Annotation files as streams of records: CSV, TSV, JSON Lines, JSON arrays and Parquet.
+"""Annotation files as streams of records: CSV, TSV, JSON Lines, JSON arrays and objects, and Parquet.
 
 No file is loaded whole, because a file may have tens of gigabytes. Texts may be compressed with gzip. The files are
 untrusted: a part that is not a record is yielded as a `BadRecord`, which the caller counts or raises, and no content is
@@ -8,57 +8,31 @@ executed.
 from __future__ import annotations
 
 import ast
-import csv
-import gzip
 import json
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
+from sg.sources.scan.csv_rows import csv_rows
+from sg.sources.scan.texts import (
+    CHUNK,
+    LINES,
+    MAX_LINE,
+    PACKED,
+    PARQUETS,
+    SUFFIXES,
+    TABLES,
+    BadRecord,
+    damage,
+    first_character,
+    kind_of,
+    open_text,
+)
 
-MAX_LINE = 2**26
-"""Characters; a longer line or array element is not an annotation, but damage or an attack."""
 _MAX_LITERAL = 2**20
-_CHUNK = 2**20
 _ROWS_PER_BATCH = 2_000
-TABLES, LINES, PARQUETS = (".csv", ".tsv"), (".jsonl", ".ndjson"), (".parquet",)
-TEXTS = (*TABLES, ".json", *LINES)
-SUFFIXES = (*TEXTS, *PARQUETS)
-PACKED = ".gz"
-
-
-@dataclass(frozen=True, slots=True)
-class BadRecord:
-    """A part of an annotation file that is not a record: its place and the reason."""
-
-    where: str
-    reason: str
-
-
-def kind_of(path: Path) -> str:
-    """The suffix that decides how a file is read, in lower case: `.csv` for `train.csv` and `train.csv.gz`."""
-    suffix = path.suffix.lower()
-    inner = Path(path.stem).suffix.lower()
-    return inner if suffix == PACKED and inner in TEXTS else suffix
-
-
-@contextmanager
-def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
-    """Open a text file, with gzip where its name ends in `.gz`; DataError where it is cut off or not a gzip file."""
-    packed = path.suffix.lower() == PACKED
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline=newline)
-            if packed
-            else path.open(encoding="utf-8-sig", errors="replace", newline=newline)
-        ) as stream:
-            yield stream
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not a complete gzip file: {error}.") from error
+_SPACE = " \t\r\n"
 
 
 def annotation_files(pattern: str) -> list[Path]:
@@ -80,64 +54,78 @@ def annotation_files(pattern: str) -> list[Path]:
     if not found:
         raise MissingInputError(f"There are no annotation files {pattern}: name them with data.annotations=FILE.")
     for file in found:
-        if kind_of(file) not in SUFFIXES:
-            raise ConfigError(
-                f"data.annotations={file}: expected a file that ends in {', '.join(SUFFIXES)}, or a text with {PACKED}."
-            )
+        check_suffix(file, "data.annotations")
     unpacked = set(found)
     return sorted(file for file in found if file.suffix.lower() != PACKED or file.with_suffix("") not in unpacked)
 
 
+def check_suffix(path: Path, setting: str) -> None:
+    """Raise ConfigError unless the suffix is that of a readable format."""
+    if kind_of(path) not in SUFFIXES:
+        raise ConfigError(
+            f"{setting}={path}: expected a file that ends in {', '.join(SUFFIXES)}, or a text with {PACKED}."
+        )
+
+
 def read_records(path: Path) -> Iterator[Mapping[str, Any] | BadRecord]:
     """Yield the records of an annotation file, read by its suffix; DataError where the rest cannot be read."""
+    for _, record in numbered_records(path):
+        yield record
+
+
+def numbered_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | BadRecord]]:
+    """The records of `read_records` with their number; `place` turns it into a text."""
+    rows: Iterable[tuple[int, Any]]
     kind = kind_of(path)
     if kind in TABLES:
-        source = csv_rows(path)
+        rows = csv_rows(path)
     elif kind in PARQUETS:
-        source = _parquet_rows(path)
-    elif kind == ".json" and first_character(path) == "[":
-        source = json_array(path)
+        rows = enumerate(_parquet_rows(path), 1)
+    elif kind == ".json" and not holds_lines(path):
+        rows = enumerate(_json_values(path), 1)
     else:
-        source = json_lines(path)
-    for number, record in enumerate(source, 1):
+        rows = _json_lines(path)
+    for number, record in rows:
         if isinstance(record, (Mapping, BadRecord)):
-            yield record
+            yield number, record
         else:
-            yield BadRecord(f"{path.name}, record {number}", f"a {type(record).__name__} is not an object")
+            yield number, BadRecord(f"not an object (a {type(record).__name__})")
 
 
-def csv_rows(path: Path) -> Iterator[Mapping[str, Any] | BadRecord]:
-    """Yield the rows of a CSV or TSV file by its header. All values stay text: ids must not become numbers."""
-    csv.field_size_limit(MAX_LINE)
-    delimiter = "\t" if kind_of(path) == ".tsv" else ","
-    with open_text(path, newline="") as stream:
-        lines = iter(lambda: stream.readline(MAX_LINE), "")
-        reader = csv.DictReader((line.replace("\0", "\ufffd") for line in lines), delimiter=delimiter)
-        while True:
-            try:
-                yield next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield BadRecord(f"{path.name}, line {reader.line_num}", f"not CSV ({error})")
+def place(path: Path, number: int) -> str:
+    """Where the record with this number is: `train.csv, line 7`."""
+    return f"{path.name}, {'line' if kind_of(path) in (*TABLES, *LINES) else 'record'} {number}"
 
 
-def json_lines(path: Path) -> Iterator[Any | BadRecord]:
+def holds_lines(path: Path) -> bool:
+    """Whether a .json file holds one value per line: its first value is an object that another one follows."""
+    if first_character(path) == "[":
+        return False
+    with open_text(path) as stream:
+        buffer = stream.read(CHUNK).lstrip()
+    try:
+        _, after = json.JSONDecoder().raw_decode(buffer)
+    except (ValueError, RecursionError):
+        # An object that is longer than the buffer is a map; a broken first line is reported with its number.
+        return "\n" in buffer and len(buffer) < CHUNK
+    return bool(buffer[after:].strip())
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, Any | BadRecord]]:
     """Yield one value per line. Lines in the form of a Python dict are read too, with the parser for literals only."""
     with open_text(path) as stream:
         number = 0
         while line := stream.readline(MAX_LINE + 1):
             number += 1
-            where = f"{path.name}, line {number}"
             if len(line) > MAX_LINE:
                 while line and not line.endswith("\n"):
                     line = stream.readline(MAX_LINE)
-                yield BadRecord(where, f"longer than {MAX_LINE:,} characters")
+                yield number, BadRecord(f"longer than {MAX_LINE:,} characters")
             elif line.strip():
-                yield _value(line, where)
+                yield number, damage(line) or _value(line)
 
 
-def _value(line: str, where: str) -> Any | BadRecord:
+def _value(line: str) -> Any | BadRecord:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -147,47 +135,109 @@ def _value(line: str, where: str) -> Any | BadRecord:
             return ast.literal_eval(line.strip())
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             reason = "neither JSON nor a Python literal"
-    return BadRecord(where, f"not JSON ({reason})")
+    return BadRecord(f"not JSON ({reason})")
 
 
-def json_array(path: Path) -> Iterator[Any]:
-    """Yield the elements of a JSON array one by one, without loading the array.
+def _json_values(path: Path) -> Iterator[Any]:
+    """Yield the elements of a JSON array, or the record or records of a JSON object; nothing is loaded whole.
+
+    An object whose first value is no object is one record. All others map ids to records, as Kinetics publishes them:
+    {id: {...}} yields {"id": id, ...}.
+    """
+    scanner = JsonScanner(path)
+    if first_character(path) == "[":
+        yield from scanner.elements()
+        return
+    members = scanner.members()
+    first = next(members, None)
+    if first is None or not isinstance(first[1], Mapping):
+        values = dict([first, *members] if first else [])
+        yield next((value for value in values.values() if isinstance(value, BadRecord)), values)
+        return
+    yield from (value if isinstance(value, BadRecord) else _of_map(name, value) for name, value in (first, *members))
+
+
+def _of_map(name: str, value: Any) -> Any:
+    return {"id": name, **value} if isinstance(value, Mapping) else value
+
+
+class JsonScanner:
+    """Reads a JSON array or object from a file one element at a time.
 
     Raises:
-        DataError: the array is broken or cut off; the elements before that place were yielded.
+        DataError: while it is read, where the text is broken or cut off, or where text follows its end.
     """
-    decoder = json.JSONDecoder()
-    with open_text(path) as stream:
-        buffer, place, ended = "", 0, False
-        buffer = stream.read(_CHUNK).lstrip()[1:]
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._decoder = json.JSONDecoder()
+        self._buffer, self._place, self._ended = "", 0, False
+
+    def elements(self) -> Iterator[Any | BadRecord]:
+        """The elements of an array; a BadRecord where the text of one is not UTF-8."""
+        with open_text(self._path) as self._stream:
+            while self._continues("[", "]"):
+                yield self._next()
+
+    def members(self) -> Iterator[tuple[str, Any | BadRecord]]:
+        """The members of an object, also of repeated names."""
+        with open_text(self._path) as self._stream:
+            while self._continues("{", "}"):
+                name = self._next()
+                self._skip(_SPACE + ":")
+                value = self._next()
+                yield str(name), name if isinstance(name, BadRecord) else value
+
+    def _continues(self, first: str, last: str) -> bool:
+        """Skip to the next element; False at the end."""
+        if not self._buffer and not self._ended:
+            self._skip(_SPACE)
+            if not self._buffer.startswith(first, self._place):
+                raise DataError(f"{self._path} is not JSON: it should begin with {first}.")
+            self._place += 1
+        self._skip(_SPACE + ",")
+        if not self._buffer.startswith(last, self._place):
+            return True
+        self._place += 1
+        self._skip(_SPACE)
+        if self._place < len(self._buffer):
+            behind = self._buffer[self._place : self._place + 40]
+            raise DataError(
+                f"{self._path} is not JSON: text follows the end of its first value ({behind!r}): write one value, or "
+                "one per line with the suffix .jsonl."
+            )
+        return False
+
+    def _skip(self, characters: str) -> None:
         while True:
-            while place < len(buffer) and buffer[place] in " \t\r\n,":
-                place += 1
-            if buffer.startswith("]", place):
+            while self._place < len(self._buffer) and self._buffer[self._place] in characters:
+                self._place += 1
+            if self._place < len(self._buffer) or self._ended:
                 return
+            self._read()
+
+    def _read(self) -> None:
+        # As much again as is waiting, so that parsing a long element again and again takes linear time in total.
+        more = self._stream.read(max(CHUNK, len(self._buffer) - self._place))
+        self._buffer, self._place, self._ended = self._buffer[self._place :] + more, 0, not more
+
+    def _next(self) -> Any | BadRecord:
+        while True:
             try:
-                value, after = decoder.raw_decode(buffer, place)
+                value, after = self._decoder.raw_decode(self._buffer, self._place)
                 # A number at the end of the buffer may continue in the next chunk: "12" of "123" parses as well.
-                if after == len(buffer) and not ended:
-                    raise json.JSONDecodeError("may continue", buffer, after)
+                if after == len(self._buffer) and not self._ended:
+                    raise json.JSONDecodeError("may continue", self._buffer, after)
             except RecursionError as error:
-                raise DataError(f"{path} is not JSON: nested too deeply.") from error
+                raise DataError(f"{self._path} is not JSON: nested too deeply.") from error
             except ValueError as error:
-                # The element is incomplete: double the buffer. So all attempts to parse a long element take linear time
-                # in total.
-                more = stream.read(max(_CHUNK, len(buffer) - place))
-                if ended or len(buffer) - place > MAX_LINE:
-                    raise DataError(f"{path} is not JSON: {error}.") from error
-                buffer, place, ended = buffer[place:] + more, 0, not more
+                if self._ended or len(self._buffer) - self._place > MAX_LINE:
+                    raise DataError(f"{self._path} is not JSON: {error}.") from error
+                self._read()
                 continue
-            yield value
-            place = after
-
-
-def first_character(path: Path) -> str:
-    """The first character of a text that is not white space; "" where the first megabyte has none."""
-    with open_text(path) as stream:
-        return stream.read(_CHUNK).lstrip()[:1]
+            bad = damage(self._buffer[self._place : after])
+            self._place = after
+            return bad or value
 
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -26,8 +26,8 @@ from sg.sources.scan.current import is_current, manifest_info, rows_settings
 
 log = logging.getLogger(__name__)
 
-FOLDER_VERSION = 3
-"""Raise it when the same folder would give other rows."""
+FOLDER_VERSION = 4
+"""To be raised when the same folder would give other rows than before."""
 UNSAFE_PATH = "unsafe_path"
 AMBIGUOUS = "ambiguous"
 MISSING = "missing"
@@ -105,6 +105,8 @@ def scan_folder(config: FolderDataConfig) -> Path:
             rows = [*_file_rows(videos, listing.files, matches, config), *matches.rows]
             report = _report(rows, matches, texts)
             write_manifest(path, rows, {**manifest_info(path, "folder", videos, work), "report": report})
+            if captions:
+                log.info(f"{captions.name}: {texts.summary()}")
     _log_report(read_info(path)["report"])
     return path
 

@@ -55,9 +55,10 @@ class Kinetics400(SetReader):
     licence = "annotations: CC BY 4.0; videos: property of their uploaders"
 
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
-        """The video of a row."""
+        """The video of a row, or of an entry of the official JSON."""
+        record = _as_row(record)
         part = video_part(
-            record, ("youtube_id", "YoutubeID", "url"), ("time_start", "clip_start"), ("time_end", "clip_end")
+            record, ("youtube_id", "YoutubeID", "url", "id"), ("time_start", "clip_start"), ("time_end", "clip_end")
         )
         if isinstance(part, Problem):
             yield part
@@ -66,6 +67,17 @@ class Kinetics400(SetReader):
         split = text_of(first_of(record, "split"))
         split = {"validate": "val", "validation": "val", "training": "train"}.get(split, split) or split_of(origin)
         yield kinetics_item(*part, "", split[:40], {"label": label} if label else {})
+
+
+def _as_row(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record of the official JSON, {annotations: {label, segment}, subset, url}, with the columns of the CSV."""
+    notes = record.get("annotations")
+    if not isinstance(notes, Mapping):
+        return record
+    times = notes.get("segment")
+    start, end = times if isinstance(times, list) and len(times) == 2 else (None, None)
+    row = {"time_start": start, "time_end": end, "label": notes.get("label"), "split": record.get("subset")}
+    return {**record, **{column: value for column, value in row.items() if value is not None}}
 
 
 @SOURCES.register("kinetics400", Kinetics400DataConfig)

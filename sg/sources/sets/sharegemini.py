@@ -19,11 +19,12 @@ from sg.core.identity import NOT_IDENTITY
 from sg.sources.config import AnnotatedDataConfig
 from sg.sources.registry import SOURCES
 from sg.sources.scan.annotated import scan_annotated
-from sg.sources.scan.caption_files import first_answer
+from sg.sources.scan.caption_files import first_answer, turn_of, turns_of
 from sg.sources.scan.items import (
     AnnotatedVideo,
     Problem,
     SetReader,
+    caption_of,
     first_of,
     named_range,
     shown,
@@ -73,13 +74,13 @@ def published_caption(record: Mapping[str, Any]) -> PublishedCaption | Problem:
     """The content of a record of the release, or the problem with it."""
     value, record_id = first_of(record, "video", "id"), record.get("id")
     video = str(value) if isinstance(value, int) else text_of(value).strip()
-    turns = record.get("conversations")
-    caption = text_of(first_answer(turns)) if isinstance(turns, list) else ""
+    turns = turns_of(record) or []
+    caption = caption_of(first_answer(turns))
     if not url_stem(video) or "\0" in video:
         return Problem("no video", shown(value))
-    if not isinstance(turns, list) or not caption.strip():
+    if not caption:
         return Problem("no caption", shown(value))
-    asked = (turn.get("value") for turn in turns if isinstance(turn, Mapping) and turn.get("from") in ("human", "user"))
+    asked = (text for who, text in map(turn_of, turns) if who in ("human", "user"))
     return PublishedCaption(
         record_id=str(record_id) if isinstance(record_id, int) else text_of(record_id),
         video=video,

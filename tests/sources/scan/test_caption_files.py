@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.sources.scan.caption_files import MAX_CAPTION, CaptionEntry, read_caption_file
+from sg.sources.scan.caption_files import CaptionEntry, read_caption_file
+from sg.sources.scan.items import MAX_CAPTION
+
+CASES = Path(__file__).parents[1] / "cases"
 
 
 def written(path: Path, content: str | bytes | list[Any]) -> Path:
@@ -26,15 +29,106 @@ def dialog(video: Any, *turns: tuple[str, Any]) -> dict[str, Any]:
     return {"id": "1", "video": video, "conversations": [{"from": who, "value": text} for who, text in turns]}
 
 
+def problems(path: Path) -> dict[str, list[str]]:
+    file = read_caption_file(path)
+    assert file.rows == len(file.entries) + file.problems.total()
+    return dict(file.examples)
+
+
 def test_a_csv_is_read_with_quotes_new_lines_and_any_line_ending(tmp_path: Path) -> None:
-    text = '\ufeffcaption,video\r\n"a ""red"" ball,\r\nrolling",a.mp4\r\nNone,b.mp4\r\nnan,1053841541.0\r\n'
+    text = '\ufeffcaption,video\r\n"a ""red"" ball,\r\nrolling",a.mp4\r\nA cat,1053841541.0\r\n'
     path = written(tmp_path / "captions.csv", text.encode())
 
     assert read_caption_file(path).entries == [
         CaptionEntry("a.mp4", 'a "red" ball,\r\nrolling'),
-        CaptionEntry("b.mp4", "None"),
-        CaptionEntry("1053841541.0", "nan"),
+        CaptionEntry("1053841541.0", "A cat"),
     ]
+
+
+def test_a_quote_that_does_not_close_swallows_no_row() -> None:
+    assert pairs(CASES / "quotes.tsv") == [
+        ("a.mp4", '"Hello" she says and waves.'),
+        ("b.mp4", '"Do you know Dartmoor? he asks.'),
+        ("c.mp4", "A red car drives."),
+        ("d.mp4", "A cat sleeps."),
+        ("e.mp4", 'A "big" dog.'),
+    ]
+    assert pairs(CASES / "wq.csv") == [("1", '"Hello world'), ("2", "B"), ("3", "C")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "captions", "kinds"),
+    [
+        # The quote of the next row closes the one of the first: the strict reader refuses the text behind it.
+        ('a,"A cat\nb,"A dog, asleep"\nc,A cow\n', ['"A cat', "A dog, asleep", "A cow"], {}),
+        # Both readings are possible: two rows, or one caption of two lines.
+        ('a,"A tall man\nb,a screen of 40"\nc,A cow\n', ["A cow"], {"a quote that may not close in its row": [2, 3]}),
+        ('a,"He says ""hi"",\nand waves"\nb,A cow\n', ['He says "hi",\nand waves', "A cow"], {}),
+        (
+            'a,"He says "hi"\nand waves"\nb,A cow\n',
+            ["A cow"],
+            {"a quote that may not close in its row": [2], "fewer fields than the header": [3]},
+        ),
+        ('a,"' + "\n".join("x" for _ in range(1500)) + '"\n', None, {}),
+        ("a,A man, a dog\nb,A cow,,\n", ["A cow"], {"more fields than the header": [2]}),
+        ("a\nb,A cow\n", ["A cow"], {"fewer fields than the header": [2]}),
+        ('a,"A man, a dog"\n\n,\nb,"5"" wide"\n', ["A man, a dog", '5" wide'], {"video is not text": [4]}),
+    ],
+)  # fmt: skip
+def test_every_row_of_a_table_is_a_caption_or_a_problem_with_its_line(
+    tmp_path: Path, rows: str, captions: list[str] | None, kinds: dict[str, list[int]]
+) -> None:
+    path = written(tmp_path / "c.csv", "video,caption\n" + rows)
+    if captions is None:
+        with pytest.raises(DataError, match="has no usable caption: 1,500 rows read = 0 captions"):
+            read_caption_file(path)
+        return
+    assert [caption for _, caption in pairs(path)] == captions
+    assert problems(path) == {kind: [f"c.csv, line {line}" for line in lines] for kind, lines in kinds.items()}
+
+
+def test_the_summary_counts_rows_captions_and_problems_with_their_lines() -> None:
+    assert read_caption_file(CASES / "commas.csv").summary() == (
+        "2 rows read = 1 captions + 1 problems (1 more fields than the header, e.g. commas.csv, line 2)"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_tables_in_every_unicode_encoding_and_with_any_delimiter_are_read(
+    tmp_path: Path, encoding: str, delimiter: str
+) -> None:
+    rows = ["video,caption,note", 'è.mp4,"Un café, crème",x', "b.mp4,一只猫,y"]
+    text = "\r\n".join(rows).replace(",", delimiter).replace(f"café{delimiter}", "café,")
+    path = written(tmp_path / "c.csv", text.encode(encoding))
+    assert pairs(path) == [("è.mp4", "Un café, crème"), ("b.mp4", "一只猫")]
+    marked = written(tmp_path / "excel.csv", f"sep={delimiter}\r\n{text}".encode(encoding))
+    assert pairs(marked) == pairs(path)
+
+
+def test_texts_in_other_encodings_are_refused_with_their_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"2 rows read = 0 captions .* not UTF-8 text, e\.g\. gbk\.csv, line 2"):
+        read_caption_file(CASES / "gbk.csv")
+    mixed = written(tmp_path / "c.csv", b"video,caption\na.mp4,caf\xe9\nb.mp4,A cat\nc.mp4,a\x00b\n")
+    assert pairs(mixed) == [("b.mp4", "A cat")]
+    assert problems(mixed) == {"not UTF-8 text": ["c.csv, line 2"], "a NUL character": ["c.csv, line 4"]}
+    for name, text in (("c.jsonl", b'{"video": "a", "caption": "caf\xe9"}'), ("c.json", b'[{"video": "caf\xe9"}]')):
+        with pytest.raises(DataError, match=r"(line|record) 1 is not UTF-8 text"):
+            read_caption_file(written(tmp_path / name, text))
+    with pytest.raises(DataError, match="the header holds not UTF-8 text"):
+        read_caption_file(written(tmp_path / "c.csv", b"video,l\xe9gende\na,b\n"))
+
+
+@pytest.mark.parametrize("text", ["NaN", "nan", "None", "null", "NULL", "N/A", "#N/A", "<NA>", " ", "#REF!", "nan "])
+def test_what_other_programs_write_for_nothing_is_not_a_caption(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path / "c.csv", f"video,caption\na,{text}\nb,A cat\n")
+    assert pairs(path) == [("b", "A cat")]
+    assert problems(path) == {"empty caption": ["c.csv, line 2"]}
+
+
+def test_a_column_that_is_named_twice_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="two columns are called 'caption'"):
+        read_caption_file(written(tmp_path / "c.csv", "video,caption,caption\na,x,y\n"))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +160,44 @@ def test_json_may_be_a_list_or_a_mapping(tmp_path: Path) -> None:
     assert pairs(written(tmp_path / "list.json", [{"path": "a.mp4", "text": "a cat"}])) == [("a.mp4", "a cat")]
     mapping = written(tmp_path / "mapping.json", json.dumps({"a.mp4": "a cat", "b.mp4": "a dog"}, indent=1))
     assert pairs(mapping) == [("a.mp4", "a cat"), ("b.mp4", "a dog")]
+
+
+def test_json_objects_are_records_or_maps_from_videos(tmp_path: Path) -> None:
+    one = written(tmp_path / "one.json", '{"video": "a.mp4", "caption": "a cat"}')
+    assert pairs(one) == [("a.mp4", "a cat")]
+    twice = written(tmp_path / "twice.json", '{"a": "a cat", "a": "a dog", "b": null}')
+    assert pairs(twice) == [("a", "a cat"), ("a", "a dog")]
+    assert problems(twice) == {"caption is not text": ["twice.json, record 3"]}
+    records = written(tmp_path / "records.json", '{"a": {"caption": "a cat"}, "b": {"caption": "a dog"}}')
+    assert pairs(records) == [("a", "a cat"), ("b", "a dog")]
+
+
+@pytest.mark.parametrize("behind", ['[{"video": "b", "caption": "y"}]', "x", '{"a": 1}'])
+def test_text_behind_the_end_of_a_json_value_is_an_error(tmp_path: Path, behind: str) -> None:
+    with pytest.raises(DataError, match="text follows the end of its first value"):
+        read_caption_file(written(tmp_path / "c.json", f'[{{"video": "a", "caption": "x"}}]\n{behind}'))
+    with pytest.raises(DataError, match="text follows the end of its first value"):
+        read_caption_file(CASES / "concat.json")
+
+
+def test_turns_may_have_a_role_and_content(tmp_path: Path) -> None:
+    def turns(key: str, content: Any) -> dict[str, Any]:
+        return {"video": "a", key: [{"role": "user", "content": "?"}, {"role": "assistant", "content": content}]}
+
+    parts = [{"type": "text", "text": "a dog"}]
+    rows = [turns("conversations", "a cat"), turns("messages", parts), turns("messages", [{"type": "video"}])]
+    path = written(tmp_path / "c.json", rows)
+    assert [caption for _, caption in pairs(path)] == ["a cat", "a dog"]
+    assert problems(path) == {"caption is not text": ["c.json, record 3"]}
+
+
+def test_parquet_captions_are_read(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"video": ["a", "b"], "caption": ["a cat", None]}), tmp_path / "c.parquet")
+    assert pairs(tmp_path / "c.parquet") == [("a", "a cat")]
+    assert problems(tmp_path / "c.parquet") == {"caption is not text": ["c.parquet, record 2"]}
 
 
 def test_the_first_answer_of_a_conversation_is_the_caption(tmp_path: Path) -> None:
@@ -103,18 +235,13 @@ def test_very_long_captions_are_shortened(tmp_path: Path) -> None:
     assert [len(caption) for _, caption in pairs(table)] == [MAX_CAPTION]
 
 
-def test_invalid_utf8_and_nul_bytes_do_not_stop_the_reading(tmp_path: Path) -> None:
-    path = written(tmp_path / "captions.csv", b"video,caption\na.mp4,caf\xe9 \x00 noir\n")
-    assert pairs(path) == [("a.mp4", "caf\ufffd \ufffd noir")]
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("a.json", "[" * 100_000, "nested too deeply|no JSON"),
         ("a.json", '{"a": ' * 20_000 + "\n", "nested too deeply|no JSON"),
         ("a.json", "[1, 2", "is not JSON"),
-        ("a.json", "3", "holds a int: expected a list"),
+        ("a.json", "3", "is not JSON: it should begin with"),
         ("a.jsonl", '{"video": "a", "caption": "b"}\n{"video"', "line 2 is not JSON"),
     ],
 )

@@ -24,6 +24,7 @@ from sg.sources.sets.webvid import WebVidDataConfig
 WEBVID = ("videoid", "name", "page_idx", "page_dir", "duration", "contentUrl")
 KINETICS = ("label", "youtube_id", "time_start", "time_end", "split", "is_cc")
 WriteFile = Callable[..., Path]
+CASES = Path(__file__).parents[1] / "cases"
 pytestmark = pytest.mark.usefixtures("no_processes")
 
 
@@ -87,7 +88,7 @@ def test_webvid_files_are_found_by_page_number_url_or_json(tmp_path: Path, write
         "webvid-106": ("00000/000000007.mp4", "in a shard"),
         "webvid-102": ("102.mp4", 'a "quoted"\nname, with comma'),
         "webvid-103": ("stock-footage-a-red-ball.mp4", "red ball"),
-        "webvid-101": ("videos/000051_000100/101.mp4", "None"),
+        "webvid-101": ("videos/000051_000100/101.mp4", ""),
     }
     assert {(row.split, row.source, row.status) for row in found.values()} == {("train", "webvid", "ok")}
     numbers = report(tmp_path)
@@ -97,7 +98,7 @@ def test_webvid_files_are_found_by_page_number_url_or_json(tmp_path: Path, write
     assert numbers["examples"]["extra"] == ["holiday.mp4 no video of the annotations has this file"]
     assert numbers["length_differs_from_annotation"] == 1
     text = (tmp_path / "work" / "scan_report.txt").read_text()
-    assert "webvid: 4 usable of 4 videos with a file (7 files on disk), 4 with a caption" in text
+    assert "webvid: 4 usable of 4 videos with a file (7 files on disk), 3 with a caption" in text
     assert "withdrawn by the authors" in text
 
 
@@ -137,6 +138,13 @@ def test_kinetics_files_are_found_by_id_and_start(tmp_path: Path, write_file: Wr
     numbers = report(tmp_path)
     assert numbers["counts"] == {"ambiguous": 1, "bad_record": 1, "extra": 3, "other_split": 1, "second_file": 1}
     assert numbers["reasons"]["bad_record"] == {"no time range": 1}
+
+
+def test_the_official_kinetics_json_is_read(tmp_path: Path, write_file: WriteFile) -> None:
+    write_file(tmp_path / "videos" / "aaaaaaaaaaa_000030_000040.mp4")
+    rows = scanned(settings(Kinetics400DataConfig, tmp_path, annotations=str(CASES / "kinetics_train.json")))
+    row = rows["kinetics400-aaaaaaaaaaa@30000-40000"]
+    assert (row.split, json.loads(row.extra)["label"]) == ("train", "yawning")
 
 
 def test_internvid_clips_are_found_in_every_notation_of_their_time_range(tmp_path: Path, write_file: WriteFile) -> None:
