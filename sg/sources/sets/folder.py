@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter, defaultdict
+import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sg.artefacts.manifest import OK, VideoRecord, write_manifest
-from sg.artefacts.names import check_relative_path, safe_video_id
+from sg.artefacts.names import UNSAFE_PATH_PATTERN, safe_video_id
 from sg.artefacts.tables import read_info
 from sg.core.content import file_content
-from sg.core.errors import DataError, MissingInputError
+from sg.core.errors import MissingInputError
 from sg.core.files import file_lock
 from sg.core.identity import NOT_IDENTITY, Identity, identity
 from sg.sources.config import ScannedDataConfig
@@ -22,7 +24,9 @@ from sg.sources.files.disk import Listing, VideoFile, list_files
 from sg.sources.files.probing import probe_files
 from sg.sources.registry import SOURCES
 from sg.sources.scan.caption_files import CaptionFile, read_caption_file
+from sg.sources.scan.caption_matching import CaptionMatches, Unmatched, match_captions, nearest_name
 from sg.sources.scan.current import is_current, manifest_info, rows_settings
+from sg.sources.scan.items import shown
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,7 @@ FOLDER_VERSION = 4
 UNSAFE_PATH = "unsafe_path"
 AMBIGUOUS = "ambiguous"
 MISSING = "missing"
+_EXAMPLES = 3
 
 
 @dataclass
@@ -68,15 +73,6 @@ class FolderDataConfig(ScannedDataConfig):
             yield f"captions: there is no file {self.captions}", "data.captions=FILE"
 
 
-@dataclass(slots=True)
-class _Matches:
-    """Captions by file name, rows for captions without a file, and counts of captions that were left out."""
-
-    captions: dict[str, str] = field(default_factory=dict)
-    rows: list[VideoRecord] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-
 @SOURCES.register("folder", FolderDataConfig)
 def scan_folder(config: FolderDataConfig) -> Path:
     """Make the manifest of a folder of video files, or keep it when nothing has changed; returns its path.
@@ -92,21 +88,25 @@ def scan_folder(config: FolderDataConfig) -> Path:
     if not videos.is_dir():
         raise MissingInputError(f"There is no folder {videos}: give the folder of your videos with data.videos=DIR.")
     captions = None if config.captions is None else Path(config.captions)
-    texts = read_caption_file(captions, config.video_column, config.caption_column) if captions else CaptionFile()
+    if captions and not captions.is_file():
+        raise MissingInputError(f"There is no caption file {captions}: give an existing one with data.captions=FILE.")
     listing = list_files(videos)
     if not listing.files:
+        links = "".join(f"; the link {name} to a folder is not followed" for name in listing.linked_folders[:1])
         raise MissingInputError(
-            f"The folder {videos} holds no video files (their names end in .mp4, .mkv, .webm, ...)."
+            f"The folder {videos} holds no video files (their names end in .mp4, .mkv, .webm, ...){links}."
         )
     work = _identity(config, listing, captions)
     with file_lock(path.with_suffix(".lock")):
         if not is_current(path, videos, work):
-            matches = _match(texts, listing.files)
-            rows = [*_file_rows(videos, listing.files, matches, config), *matches.rows]
-            report = _report(rows, matches, texts)
-            write_manifest(path, rows, {**manifest_info(path, "folder", videos, work), "report": report})
-            if captions:
-                log.info(f"{captions.name}: {texts.summary()}")
+            texts = (
+                read_caption_file(captions, config.video_column, config.caption_column) if captions else CaptionFile()
+            )
+            matches = match_captions(texts.entries, listing.files)
+            rows = list(_file_rows(videos, listing.files, matches, config))
+            report = _report(rows, matches, texts, listing)
+            info = {**manifest_info(path, "folder", videos, work), "report": report}
+            write_manifest(path, chain(rows, map(_row_without_file, matches.unmatched)), info)
     _log_report(read_info(path)["report"])
     return path
 
@@ -116,51 +116,26 @@ def _identity(config: FolderDataConfig, listing: Listing, captions: Path | str |
     return identity("folder scan", settings=rows_settings(config), inputs=inputs, version=FOLDER_VERSION)
 
 
-def _match(texts: CaptionFile, files: list[VideoFile]) -> _Matches:
-    """Find the file of each caption: by path, by path without suffix, by file name, by file name without suffix."""
-    places: list[dict[str, list[str]]] = [defaultdict(list) for _ in range(4)]
-    for file in files:
-        relative = Path(file.name)
-        names = (file.name, relative.with_suffix("").as_posix(), relative.name, relative.stem)
-        for place, name in zip(places, names, strict=True):
-            place[name].append(file.name)
-    matches = _Matches()
-    for entry in texts.entries:
-        wanted = entry.video.removeprefix("./")
-        names = (wanted, wanted, Path(wanted).name, Path(wanted).name)
-        found = next((place[name] for place, name in zip(places, names, strict=True) if name in place), [])
-        if len(found) == 1 and found[0] not in matches.captions:
-            matches.captions[found[0]] = entry.caption
-        elif len(found) == 1:
-            matches.counts["second caption of a video"] += 1
-        else:
-            matches.rows.append(_row_without_file(entry.video, entry.caption, len(found)))
-    matches.rows = _unique(matches)
-    return matches
+def _row_without_file(found: Unmatched) -> VideoRecord:
+    """The row of a caption without a file."""
+    return VideoRecord(
+        safe_video_id(f"missing:{found.entry.video}"),
+        "folder",
+        "",
+        original_caption=found.entry.caption,
+        status=_status(found),
+        reason=found.reason,
+    )
 
 
-def _row_without_file(video: str, caption: str, num_found: int) -> VideoRecord:
-    row = VideoRecord(safe_video_id(f"missing:{video}"), "folder", "", original_caption=_plain(caption))
-    if num_found:
-        return replace(row, status=AMBIGUOUS, reason=f"{num_found} files have the name {video[:80]!r}")
-    try:
-        check_relative_path(video)
-    except DataError:
-        return replace(
-            row, status=UNSAFE_PATH, reason=f"the caption names {video[:80]!r}, which is not a plain relative path"
-        )
-    return replace(row, status=MISSING, reason=f"there is no file {video[:80]!r} in the folder")
-
-
-def _unique(matches: _Matches) -> list[VideoRecord]:
-    """The rows of captions without a file; of several rows with one video id, the first."""
-    rows = {row.video_id: row for row in reversed(matches.rows)}
-    matches.counts["second caption of a video"] += len(matches.rows) - len(rows)
-    return list(reversed(rows.values()))
+def _status(found: Unmatched) -> str:
+    if found.is_ambiguous:
+        return AMBIGUOUS
+    return UNSAFE_PATH if re.search(UNSAFE_PATH_PATTERN, found.entry.video) else MISSING
 
 
 def _file_rows(
-    videos: Path, files: list[VideoFile], matches: _Matches, config: FolderDataConfig
+    videos: Path, files: list[VideoFile], matches: CaptionMatches, config: FolderDataConfig
 ) -> Iterator[VideoRecord]:
     stems = Counter(Path(file.name).with_suffix("").as_posix() for file in files)
     outcomes = probe_files(videos, files, Path(config.dir) / "scan.jsonl", config.workers, config.timeout_s)
@@ -171,7 +146,7 @@ def _file_rows(
             video_id=safe_video_id(name),
             source="folder",
             path=file.path,
-            original_caption=_plain(matches.captions.get(file.name, "")),
+            original_caption=matches.captions.get(file.name, ""),
             status=status,
             reason=reason,
             extra=json.dumps({"bytes": file.size}),
@@ -179,20 +154,34 @@ def _file_rows(
         )
 
 
-def _plain(text: str) -> str:
-    """`text` in a form that can be stored: JSON may hold halves of surrogate pairs."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _report(rows: list[VideoRecord], matches: _Matches, texts: CaptionFile) -> dict[str, Any]:
+def _report(rows: list[VideoRecord], matches: CaptionMatches, texts: CaptionFile, listing: Listing) -> dict[str, Any]:
     folded = Counter(row.video_id.casefold() for row in rows)
+    left_out = Counter(texts.problems)
+    left_out["second caption of a video"] += matches.num_second
+    unusable = Counter(row.status for row in rows if row.status != OK) + Counter(map(_status, matches.unmatched))
     return {
         "videos": sum(row.status == OK for row in rows),
         "captioned": sum(row.status == OK and bool(row.original_caption) for row in rows),
-        "unusable": dict(Counter(row.status for row in rows if row.status != OK)),
-        "captions_left_out": {key: count for key, count in (texts.problems + matches.counts).items() if count},
+        "unusable": dict(unusable),
+        "caption_rows": texts.rows,
+        "captions_read": len(texts.entries),
+        "captions": texts.summary() if texts.rows else "",
+        "captions_left_out": {key: count for key, count in left_out.items() if count},
+        "examples": _examples(matches, listing),
+        "linked_folders": [shown(name) for name in listing.linked_folders],
         "ids_that_differ_in_case_only": sum(count for count in folded.values() if count > 1),
     }
+
+
+def _examples(matches: CaptionMatches, listing: Listing) -> list[str]:
+    """The first captions without a file of each kind, with the nearest name on disk."""
+    examples = []
+    for is_ambiguous in (False, True):
+        kind = [found for found in matches.unmatched if found.is_ambiguous == is_ambiguous]
+        for found in kind[:_EXAMPLES]:
+            near = None if is_ambiguous else nearest_name(found.entry.video, listing.files)
+            examples.append(found.reason + (f" (nearest name: {near!r})" if near else ""))
+    return examples
 
 
 def _log_report(report: dict[str, Any]) -> None:
@@ -204,4 +193,9 @@ def _log_report(report: dict[str, Any]) -> None:
         text += f"; left out: {listed(report['unusable'])}"
     if report["captions_left_out"]:
         text += f"; captions left out: {listed(report['captions_left_out'])}"
-    log.info(text)
+    lines = [text, *filter(None, [report["captions"]]), *(f"e.g. {example}" for example in report["examples"])]
+    lines += [
+        f"link to a folder, not followed: {name} (give the folder itself with data.videos, or copy its files)"
+        for name in report["linked_folders"][:_EXAMPLES]
+    ]
+    log.info("\n  ".join(lines))

@@ -14,7 +14,10 @@ import pytest
 from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest
 from sg.core.errors import ConfigError, MissingInputError
 from sg.sources.files import probing
+from sg.sources.files.disk import VideoFile
 from sg.sources.manifests import make_manifest
+from sg.sources.scan.caption_files import CaptionEntry
+from sg.sources.scan.caption_matching import match_captions
 from sg.sources.sets.folder import FolderDataConfig, scan_folder
 from sg.video.writer import write_video
 
@@ -99,6 +102,82 @@ def test_unusable_files_and_captions_without_a_file_are_rows_with_a_reason(
     assert by_id(manifest)["good"].original_caption == "a cat"
     assert "folder: 3 usable videos, 1 with a caption; left out: 1 ambiguous" in caplog.text
     assert "captions left out: 1 second caption of a video" in caplog.text
+
+
+def matched(captions: list[str], files: list[str]) -> tuple[dict[str, str], list[str], list[str], int]:
+    """Caption by file, where each caption is the name in its row; missing and ambiguous names; second captions."""
+    entries = [CaptionEntry(name, name) for name in captions]
+    found = match_captions(entries, [VideoFile(name, name, 1, 1) for name in files])
+    names = [[one.entry.video for one in found.unmatched if one.is_ambiguous is kind] for kind in (False, True)]
+    return found.captions, names[0], names[1], found.num_second
+
+
+@pytest.mark.parametrize(
+    ("captions", "files", "expected", "missing", "ambiguous"),
+    [
+        # Another folder, in any order of the rows; partly downloaded sets.
+        (["train/1.mp4", "val/1.mp4"], ["val/1.mp4"], {"val/1.mp4": "val/1.mp4"}, ["train/1.mp4"], []),
+        (["a/0.mp4", "b/0.mp4", "c/0"], ["c/0.mp4"], {"c/0.mp4": "c/0"}, ["a/0.mp4", "b/0.mp4"], []),
+        (["a/0.mp4"], ["b/0.mp4"], {}, ["a/0.mp4"], []),
+        # A bare name, or a longer path, where nothing contradicts it.
+        (["1.mp4"], ["val/1.mp4"], {"val/1.mp4": "1.mp4"}, [], []),
+        (["/old/clips/val/1.mp4"], ["val/1.mp4", "train/1.mp4"], {"val/1.mp4": "/old/clips/val/1.mp4"}, [], []),
+        (["1", "val/1"], ["val/1.mp4"], {"val/1.mp4": "val/1"}, ["1"], []),
+        (["1.mp4"], ["val/1.mp4", "train/1.mp4"], {}, [], ["1.mp4"]),
+        (["a/1.mp4", "b/1.mp4"], ["1.mp4"], {}, [], ["a/1.mp4", "b/1.mp4"]),
+        (["train/1.mp4", "1.mp4"], ["train/1.mp4", "val/1.mp4"], {"train/1.mp4": "train/1.mp4"}, [], ["1.mp4"]),
+        # Other spellings.
+        (["a.AVI", "B%20c.mp4", "d\\e.mp4"], ["A.mp4", "b c.mp4", "d/e.mp4"],
+         {"A.mp4": "a.AVI", "b c.mp4": "B%20c.mp4", "d/e.mp4": "d\\e.mp4"}, [], []),
+        (["caf\u00e9.mp4", "~/x/[1].mp4"], ["cafe\u0301.mp4", "[1].mp4"],
+         {"cafe\u0301.mp4": "caf\u00e9.mp4", "[1].mp4": "~/x/[1].mp4"}, [], []),
+        (["a.mp4", "A.mp4"], ["a.mp4"], {"a.mp4": "a.mp4"}, ["A.mp4"], []),
+        (["A.MP4"], ["a.mp4", "a.MP4"], {}, [], ["A.MP4"]),
+        (["a b.mp4", "a%20b.mp4"], ["A b.mp4"], {}, [], ["a b.mp4", "a%20b.mp4"]),
+        (["a"], ["a.mp4", "a.mkv"], {}, [], ["a"]),
+        (["1053841541.0"], ["1053841541.mp4"], {}, ["1053841541.0"], []),
+    ],
+)  # fmt: skip
+def test_a_caption_goes_to_its_own_video_or_to_none(
+    captions: list[str], files: list[str], expected: dict[str, str], missing: list[str], ambiguous: list[str]
+) -> None:
+    for rows in (captions, captions[::-1]):
+        found, none, several, _ = matched(rows, files)
+        assert (found, sorted(none), sorted(several)) == (expected, sorted(missing), sorted(ambiguous))
+
+
+def test_further_captions_of_a_video_are_counted() -> None:
+    assert matched(["a", "a.mp4", "b", "b", "x", "x"], ["a.mp4", "v/B.mp4"]) == (
+        {"a.mp4": "a", "v/B.mp4": "b"},
+        ["x"],
+        [],
+        3,
+    )
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_the_scan_prints_rows_captions_problems_examples_and_links(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_file(tmp_path / "clips" / "val" / "0001.mp4")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "clips" / "linked").symlink_to(tmp_path / "elsewhere")
+    shutil.copy(Path(__file__).parents[1] / "cases" / "basename.csv", tmp_path / "c.csv")
+    with (tmp_path / "c.csv").open("a") as stream:
+        stream.write("val/0003.mp4,NaN\n")
+
+    with caplog.at_level(logging.INFO):
+        rows = by_id(scanned(config(tmp_path, captions=str(tmp_path / "c.csv"))))
+
+    assert {name: (row.status, row.original_caption) for name, row in rows.items()} == {
+        "val%2F0001": ("ok", "VAL caption one"),
+        "missing%3Atrain%2F0001.mp4": ("missing", "TRAIN caption one"),
+        "missing%3Aval%2F0002.mp4": ("missing", "VAL caption two"),
+    }
+    assert "4 rows read = 3 captions + 1 problems (1 empty caption, e.g. c.csv, line 5)" in caplog.text
+    assert "there is no file 'train/0001.mp4' in the folder; 'val/0001.mp4' is another one" in caplog.text
+    assert "(nearest name: 'val/0001.mp4')" in caplog.text
+    assert "link to a folder, not followed: linked" in caplog.text
 
 
 @pytest.mark.usefixtures("no_processes")

@@ -1,0 +1,153 @@
+"""Which caption of a user's file belongs to which video file.
+
+The caption of another video is worse than none. Names are therefore compared in three steps, each over all captions
+before the next: the path, with or without its suffix; the path in a normal form; and a path of which the other is the
+end. A folder that both name and in which they differ contradicts a match. What fits several files, and files that fit
+several captions, are ambiguous.
+"""
+
+from __future__ import annotations
+
+import operator
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from urllib.parse import unquote
+
+from sg.sources.files.disk import VIDEO_SUFFIXES, VideoFile
+from sg.sources.scan.caption_files import CaptionEntry
+
+_MOST_COMPARED = 5_000
+"""File names among which the nearest one is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A caption without a file: the reason, and whether files fit it but none for certain."""
+
+    entry: CaptionEntry
+    is_ambiguous: bool
+    reason: str
+
+
+@dataclass(slots=True)
+class CaptionMatches:
+    """Captions by file name, captions without a file (the first of each name), and the number of further captions."""
+
+    captions: dict[str, str] = field(default_factory=dict)
+    unmatched: list[Unmatched] = field(default_factory=list)
+    num_second: int = 0
+    """Captions that were left out because an earlier row has the same video."""
+
+
+def match_captions(entries: Sequence[CaptionEntry], files: Sequence[VideoFile]) -> CaptionMatches:
+    """Find the file of each caption."""
+    return _Matcher(files).match(entries)
+
+
+def nearest_name(name: str, files: Sequence[VideoFile]) -> str | None:
+    """The most similar file name; None where no name is similar."""
+    names = [file.name for file in files[:_MOST_COMPARED]]
+    return next(iter(get_close_matches(name, names, 1)), None)
+
+
+def normal_parts(name: str) -> tuple[str, ...]:
+    """The parts of a path in a form in which usual spellings agree.
+
+    Ignores case, the form of accents, `%20`, backslashes, the suffix of a video, and parts that name no folder.
+
+    >>> normal_parts("~/Clips%20A\\\\B.MP4") == normal_parts("./clips a/b.webm") == ("clips a", "b")
+    True
+    """
+    text = unquote(name) if "%" in name else name
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    parts = [part for part in text.replace("\\", "/").casefold().split("/") if part not in ("", ".", "..", "~")]
+    if parts:
+        stem, dot, ending = parts[-1].rpartition(".")
+        parts[-1] = stem if stem and dot + ending in VIDEO_SUFFIXES else parts[-1]
+    return tuple(parts)
+
+
+class _Matcher:
+    def __init__(self, files: Sequence[VideoFile]) -> None:
+        self._exact: dict[str, list[str]] = defaultdict(list)
+        self._without_suffix: dict[str, list[str]] = defaultdict(list)
+        self._last: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)
+        for file in files:
+            self._exact[file.name].append(file.name)
+            folder, slash, _ = file.name.rpartition("/")
+            self._without_suffix[folder + slash + file.stem].append(file.name)
+            if parts := normal_parts(file.name):
+                self._last[parts[-1]].append((parts, file.name))
+        self._result = CaptionMatches()
+
+    def match(self, entries: Sequence[CaptionEntry]) -> CaptionMatches:
+        left = self._step(entries, self._same_path, is_certain=True)
+        left = self._step(left, partial(self._near, operator.eq))
+        left = self._step(left, partial(self._near, _is_end))
+        seen: dict[str, Unmatched] = {one.entry.video: one for one in reversed(self._result.unmatched)}
+        self._result.num_second += len(self._result.unmatched) - len(seen)
+        self._result.unmatched = list(reversed(seen.values()))
+        for entry in left:
+            if entry.video in seen:
+                self._result.num_second += 1
+            else:
+                seen[entry.video] = missing = Unmatched(entry, False, self._missing(entry.video))
+                self._result.unmatched.append(missing)
+        return self._result
+
+    def _step(
+        self, entries: Sequence[CaptionEntry], found: Callable[[str], Sequence[str]], is_certain: bool = False
+    ) -> list[CaptionEntry]:
+        """Match what one comparison decides; returns the captions that it finds no file for.
+
+        A comparison that is not certain takes no file that has a caption, and none that several names fit.
+        """
+        left: list[CaptionEntry] = []
+        wanted: dict[str, list[CaptionEntry]] = defaultdict(list)
+        for entry in entries:
+            names = found(entry.video)
+            if len(names) > 1:
+                self._ambiguous(entry, f"{len(names)} files have the name {entry.video[:80]!r}, e.g. {names[0][:80]!r}")
+            elif names and (is_certain or names[0] not in self._result.captions):
+                wanted[names[0]].append(entry)
+            else:
+                left.append(entry)
+        for name, rivals in wanted.items():
+            others = {entry.video for entry in rivals} - {rivals[0].video}
+            if others and not is_certain:
+                for entry in rivals:
+                    other = min(others - {entry.video} or {rivals[0].video})
+                    self._ambiguous(entry, f"the file {name[:80]!r} fits {entry.video[:80]!r} and {other[:80]!r}")
+                continue
+            self._result.captions[name] = rivals[0].caption
+            self._result.num_second += len(rivals) - 1
+        return left
+
+    def _ambiguous(self, entry: CaptionEntry, reason: str) -> None:
+        self._result.unmatched.append(Unmatched(entry, True, reason))
+
+    def _same_path(self, name: str) -> Sequence[str]:
+        plain = name.removeprefix("./")
+        return self._exact.get(plain) or self._without_suffix.get(plain) or ()
+
+    def _near(self, fits: Callable[[tuple[str, ...], tuple[str, ...]], bool], name: str) -> Sequence[str]:
+        parts = normal_parts(name)
+        return [file for other, file in self._last.get(parts[-1], ()) if fits(parts, other)] if parts else ()
+
+    def _missing(self, name: str) -> str:
+        """Why a caption has no file. Names a file of the same name in another folder, which is not taken."""
+        parts = normal_parts(name)
+        same = self._last.get(parts[-1], ()) if parts else ()
+        near = f"; {same[0][1][:80]!r} is another one" if same else ""
+        return f"there is no file {name[:80]!r} in the folder{near}"
+
+
+def _is_end(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether the shorter path is the end of the longer one."""
+    length = min(len(one), len(other))
+    return one[-length:] == other[-length:]
