@@ -214,8 +214,8 @@ def _rows(
 ) -> list[VideoRecord]:
     """One row per video with a file, in the order of the files.
 
-    A file that is matched only by its number is left out where its duration disagrees with the annotation: the
-    numbering of the annotations is then not that of the files.
+    A file whose name does not tell its time range is left out where its duration disagrees with the annotation: it is
+    then another part of the video, or the numbering of the annotations is not that of the files.
     """
     videos = Path(config.videos)
     chosen = {place: listing.files[place] for place in found}
@@ -229,9 +229,9 @@ def _rows(
     rows = []
     for place, item in found.items():
         outcome, file = outcomes[place], chosen[place]
-        by_number = source.is_numbered(file.name) and not annotations.sidecar_ids(file)
-        if by_number and outcome[0] == OK and not is_as_long(item, outcome[2]["duration_s"]):
-            detail = "its number is that of this clip, but the durations differ"
+        is_assumed = source.lacks_time_range(file.name) and not annotations.sidecar_ids(file)
+        if is_assumed and outcome[0] == OK and not is_as_long(item, outcome[2]["duration_s"]):
+            detail = "its id or number is that of this clip, but the durations differ"
             findings.add(AMBIGUOUS, item.video_id, file.name, detail)
             continue
         if place in shared:

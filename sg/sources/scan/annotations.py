@@ -60,8 +60,11 @@ class Annotations:
                     yield item, file.name
 
     def keys_of(self, file: VideoFile) -> list[str]:
-        """Every key under which a video file may be looked up: the ids in the JSON beside it, and its name."""
-        return [*self.sidecar_ids(file), *self._source.file_keys(file.name)]
+        """Every key under which a video file may be looked up: the ids in the JSON beside it, else its name.
+
+        A name such as `10000007` beside a JSON file is a number of video2dataset, and the id of another video.
+        """
+        return self.sidecar_ids(file) or list(self._source.file_keys(file.name))
 
     def sidecar_ids(self, file: VideoFile) -> list[str]:
         """Ids of the videos that the JSON beside a file names."""

@@ -109,8 +109,8 @@ class SetReader(ABC):
         """Every key under which a file of this name (relative path) may be looked up."""
         return name_keys(name.rpartition("/")[2].rpartition(".")[0])
 
-    def is_numbered(self, name: str) -> bool:
-        """Whether the name of a file holds only a number, so that its duration has to agree with the annotation."""
+    def lacks_time_range(self, name: str) -> bool:
+        """Whether a file's name does not tell its time range, so that its duration has to agree with a caption's."""
         return False
 
 

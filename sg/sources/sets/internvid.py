@@ -66,7 +66,7 @@ class InternVid(SetReader):
         if numbered := numbered_clip(name):
             yield number_key(*numbered)
 
-    def is_numbered(self, name: str) -> bool:
+    def lacks_time_range(self, name: str) -> bool:
         """Whether the file is named `<YouTube id>/<n>`."""
         return numbered_clip(name) is not None
 

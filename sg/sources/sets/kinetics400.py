@@ -29,11 +29,15 @@ REPLACEMENTS = "replacement_for_corrupted_k400"
 def kinetics_item(
     name: str, span: tuple[int, int], caption: str, split: str, extra: Mapping[str, Any]
 ) -> AnnotatedVideo:
-    """The video of a YouTube id and time range, found by id and start, or by the id alone where one file has it."""
+    """The video of a YouTube id and time range.
+
+    A class label fits any part of the video: the file is found by id and start, or by the id alone where one file has
+    it. A caption belongs to its time range: only a file of that range is its own, or one without times in its name.
+    """
     return AnnotatedVideo(
         video_id=f"kinetics400-{range_key(name, span)}",
-        keys=(range_key(name, span), f"{name}@{span[0]}"),
-        weak_keys=(any_part_key(name),),
+        keys=(range_key(name, span), *(() if caption else (f"{name}@{span[0]}",))),
+        weak_keys=(name if caption else any_part_key(name),),
         hints=(REPLACEMENTS, *([split] if split else [])),
         caption=caption,
         split=split,

@@ -31,6 +31,7 @@ from sg.sources.scan.items import (
     split_of,
     text_of,
     url_stem,
+    youtube_id,
 )
 from sg.sources.sets.kinetics400 import kinetics_item
 
@@ -111,6 +112,10 @@ class ShareGemini(SetReader):
             yield kinetics_item(*named, published.caption, split_of(origin), {})
         else:
             yield self._webvid(published)
+
+    def lacks_time_range(self, name: str) -> bool:
+        """Whether the file is named by the YouTube id alone."""
+        return youtube_id(url_stem(name)) is not None
 
     def _webvid(self, published: PublishedCaption) -> AnnotatedVideo:
         stem, caption = published.stem, published.caption

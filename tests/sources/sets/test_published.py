@@ -335,6 +335,42 @@ def test_sharegemini_records_are_linked_by_a_name_map_in_either_direction(
         scan(settings(ShareGeminiDataConfig, tmp_path, name_map=str(tmp_path / "map.json")))
 
 
+def test_a_caption_of_a_time_range_never_goes_to_another_part_of_the_video(
+    tmp_path: Path, write_file: WriteFile
+) -> None:
+    videos, answer = tmp_path / "videos", {"from": "gpt", "value": "a caption of seconds 1 to 11"}
+    config = settings(ShareGeminiDataConfig, tmp_path, annotations=str(CASES / "sg.json"))
+    for name in ("aaaaaaaaaaa_000090_000100", "aaaaaaaaaaa_000001_000005"):
+        made = write_file(videos / f"{name}.mp4")
+        with pytest.raises(DataError, match="None of the 1 video files"):
+            scan(config)
+        assert report(tmp_path)["counts"] == {"extra": 1, "missing": 1}
+        made.unlink()
+    # A file without times in its name has to be as long as the range: this one has 2 of 10 seconds.
+    write_file(videos / "aaaaaaaaaaa.mp4")
+    with pytest.raises(DataError, match="None of the 1 video files"):
+        scan(config)
+    assert report(tmp_path)["counts"] == {"ambiguous": 1}
+    (tmp_path / "short.json").write_text(
+        json.dumps([{"video": "k400/aaaaaaaaaaa_000001_000003.mp4", "conversations": [answer]}])
+    )
+    found = scanned(settings(ShareGeminiDataConfig, tmp_path, annotations=str(tmp_path / "short.json")))
+    assert list(found) == ["kinetics400-aaaaaaaaaaa@1000-3000"]
+
+
+def test_the_json_beside_a_file_outranks_its_name(tmp_path: Path, write_file: WriteFile) -> None:
+    write_file(tmp_path / "videos" / "01000" / "10000007.mp4")
+    (tmp_path / "videos" / "01000" / "10000007.json").write_text(json.dumps({"videoid": "301"}))
+    table(
+        tmp_path / "notes" / "train.csv",
+        WEBVID,
+        ("10000007", "other", 0, "", "", ""),
+        ("301", "its own", 0, "", "", ""),
+    )
+    found = scanned(settings(WebVidDataConfig, tmp_path))
+    assert {name: row.original_caption for name, row in found.items()} == {"webvid-301": "its own"}
+
+
 def test_an_incomplete_annotation_array_is_an_error(tmp_path: Path, write_file: WriteFile) -> None:
     write_file(tmp_path / "videos" / "1.mp4")
     (tmp_path / "notes").mkdir()
