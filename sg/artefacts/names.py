@@ -82,10 +82,18 @@ def resolve_inside(root: Path, relative: str) -> Path:
     """Join `relative` to `root` and follow links.
 
     Raises:
-        DataError: the result lies outside `root`.
+        DataError: the result lies outside `root`, or outside the hub's cache of which `root` is a part.
     """
     base = root.resolve()
     full = (base / check_relative_path(relative)).resolve()
-    if not full.is_relative_to(base):
-        raise DataError(f"path {relative[:120]!r} leads out of {root}: links are followed only inside it")
+    if not full.is_relative_to(base) and not full.is_relative_to(_hub_folder(base) or base):
+        raise DataError(
+            f"{relative[:120]!r} is a link that leads out of {root}, to {full}: copy the file, or link to a file inside"
+        )
     return full
+
+
+def _hub_folder(folder: Path) -> Path | None:
+    """The folder of a data set in the hub's cache, whose snapshots consist of links to its `blobs`; None elsewhere."""
+    around = (folder, *folder.parents)
+    return next((one.parent for one in around if one.name == "snapshots" and (one.parent / "blobs").is_dir()), None)

@@ -25,12 +25,14 @@ class VideoFile:
         path: the same, or empty where the name is unsafe or a link leads out of the folder.
         size: bytes.
         mtime_ns: time of the last change.
+        problem: why `path` is empty.
     """
 
     name: str
     path: str
     size: int
     mtime_ns: int
+    problem: str = ""
 
     @property
     def key(self) -> str:
@@ -104,9 +106,10 @@ def _take(videos: Path, name: str, entry: os.DirEntry[str], listing: Listing, fo
     if entry.is_dir(follow_symlinks=False):
         folders.append(name)
     elif suffix.lower() in VIDEO_SUFFIXES and (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
-        safe = name if _is_safe(videos, name, entry.is_symlink()) else ""
-        status = entry.stat(follow_symlinks=bool(safe) and entry.is_file())
-        listing.files.append(VideoFile(name, safe, status.st_size, status.st_mtime_ns))
+        problem = _problem(videos, name, entry.is_symlink())
+        status = entry.stat(follow_symlinks=not problem and entry.is_file())
+        path = "" if problem else name
+        listing.files.append(VideoFile(name, path, status.st_size, status.st_mtime_ns, problem))
     elif suffix == ".json":
         status = entry.stat(follow_symlinks=False)  # a broken link must not end the walk
         listing.sidecars[name.removesuffix(suffix)] = (status.st_size, status.st_mtime_ns)
@@ -114,11 +117,15 @@ def _take(videos: Path, name: str, entry: os.DirEntry[str], listing: Listing, fo
         listing.linked_folders.append(name)
 
 
-def _is_safe(videos: Path, name: str, is_link: bool) -> bool:
-    """Whether the file is inside the folder. Only a link to a file can lead outside; links to folders are skipped."""
+def _problem(videos: Path, name: str, is_link: bool) -> str:
+    """Why a file is not read; "" for a file inside the folder. Only a link can lead out: the walk follows none."""
     try:
         name.encode()
         resolve_inside(videos, name) if is_link else check_relative_path(name)
-    except (DataError, UnicodeEncodeError, OSError, RuntimeError):
-        return False
-    return True
+    except UnicodeEncodeError:
+        return "its name is not UTF-8 and cannot be stored"
+    except DataError as error:
+        return str(error)
+    except (OSError, RuntimeError):
+        return "its link leads round in a circle"
+    return ""

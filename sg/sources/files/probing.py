@@ -32,12 +32,7 @@ def probe_files(
         todo = [file for file in files if file.path and _key(file) not in journal.entries]
         if todo:
             _probe(videos, todo, len(files), journal, workers, timeout_s)
-    unsafe: Outcome = ("unsafe_path", "its name or link leads out of the folder, or cannot be stored", {})
-    return [tuple(journal.entries[_key(file)]) if file.path else unsafe for file in files]
-
-
-def _key(file: VideoFile) -> str:
-    return f"{PROBE_VERSION}:{file.key}"
+    return [tuple(journal.entries[file.key]) if file.path else ("unsafe_path", file.problem, {}) for file in files]
 
 
 def _probe(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest
+from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest, video_path
 from sg.core.errors import ConfigError, MissingInputError
 from sg.sources.files import probing
 from sg.sources.files.disk import VideoFile
@@ -178,6 +178,24 @@ def test_the_scan_prints_rows_captions_problems_examples_and_links(
     assert "there is no file 'train/0001.mp4' in the folder; 'val/0001.mp4' is another one" in caplog.text
     assert "(nearest name: 'val/0001.mp4')" in caplog.text
     assert "link to a folder, not followed: linked" in caplog.text
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_the_links_of_the_hubs_cache_are_read_and_links_out_of_it_are_reported(tmp_path: Path) -> None:
+    cache = tmp_path / "hub" / "datasets--a--b"
+    snapshot = cache / "snapshots" / "0123abc"
+    (snapshot / "clips").mkdir(parents=True)
+    write_file(cache / "blobs" / "made.mp4").rename(cache / "blobs" / "f00d")
+    write_file(tmp_path / "hub" / "secret.mp4")
+    (snapshot / "clips" / "a.mp4").symlink_to("../../../blobs/f00d")
+    (snapshot / "b.mp4").symlink_to("../../../secret.mp4")
+
+    rows = by_id(scanned(config(tmp_path, videos=str(snapshot))))
+
+    assert {name: row.status for name, row in rows.items()} == {"clips%2Fa": "ok", "b": "unsafe_path"}
+    assert "'b.mp4' is a link that leads out of" in rows["b"].reason
+    assert str(tmp_path / "hub" / "secret.mp4") in rows["b"].reason
+    assert video_path(snapshot, rows["clips%2Fa"]).is_file()
 
 
 @pytest.mark.usefixtures("no_processes")
