@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,7 @@ def read_caption_file(path: Path, video_key: str | None = None, caption_key: str
 
 def _entry(row: Mapping[str, Any], video_key: str | None, caption_key: str | None) -> CaptionEntry | str:
     """The caption of a row, or the reason why it has none."""
-    names = {str(name).strip().casefold(): name for name in reversed(list(row))}
-    key = _find(names, [video_key] if video_key else VIDEO_KEYS)
+    key, text_key = _columns(tuple(row), video_key, caption_key)
     if key is None:
         return _NO_VIDEO
     video = row[key]
@@ -109,13 +109,9 @@ def _entry(row: Mapping[str, Any], video_key: str | None, caption_key: str | Non
     if not isinstance(video, str) or not video.strip():
         return "video is not text"
     turns = None if caption_key else turns_of(row)
-    if turns is not None:
-        caption = first_answer(turns)
-    else:
-        text_key = _find(names, [caption_key] if caption_key else [name for name in CAPTION_KEYS if name != key])
-        if text_key is None:
-            return _NO_CAPTION
-        caption = row[text_key]
+    if turns is None and text_key is None:
+        return _NO_CAPTION
+    caption = row[text_key] if turns is None else first_answer(turns)
     if not isinstance(caption, str):
         return "caption is not text"
     if is_nothing(caption):
@@ -124,9 +120,16 @@ def _entry(row: Mapping[str, Any], video_key: str | None, caption_key: str | Non
     return CaptionEntry(video.strip(), stored) if stored else "caption holds halves of characters"
 
 
-def _find(names: Mapping[str, Any], wanted: Iterable[str]) -> Any:
-    """The key of a row that equals one of the wanted names, ignoring case; None where there is none."""
-    return next((names[name.casefold()] for name in wanted if name.casefold() in names), None)
+@lru_cache(maxsize=256)
+def _columns(columns: tuple[str, ...], video_key: str | None, caption_key: str | None) -> tuple[Any, Any]:
+    """The columns of the video and of the caption, ignoring case; None for each that is not there."""
+    names = {str(name).strip().casefold(): name for name in reversed(columns)}
+
+    def first(wanted: Iterable[str]) -> Any:
+        return next((names[name.casefold()] for name in wanted if name.casefold() in names), None)
+
+    key = first([video_key] if video_key else VIDEO_KEYS)
+    return key, first([caption_key] if caption_key else [name for name in CAPTION_KEYS if name != key])
 
 
 def turns_of(row: Mapping[str, Any]) -> list[Any] | None:

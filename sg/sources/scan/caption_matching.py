@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
+from itertools import chain
 from urllib.parse import unquote
 
 from sg.sources.files.disk import VIDEO_SUFFIXES, VideoFile
@@ -26,11 +27,16 @@ _MOST_COMPARED = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """A caption without a file: the reason, and whether files fit it but none for certain."""
+    """A caption without a file, and whether files fit it but none for certain; `detail` says which."""
 
     entry: CaptionEntry
     is_ambiguous: bool
-    reason: str
+    detail: str = ""
+
+    @property
+    def reason(self) -> str:
+        """One sentence for the manifest."""
+        return self.detail or f"there is no file {self.entry.video[:80]!r} in the folder"
 
 
 @dataclass(slots=True)
@@ -87,16 +93,21 @@ class _Matcher:
 
     def match(self, entries: Sequence[CaptionEntry]) -> CaptionMatches:
         left = self._step(entries, self._same_path, is_certain=True)
-        left = self._step(left, partial(self._near, operator.eq))
+        # Most captions of a large file may have no video on disk: they are set aside at the first look.
+        hopeless, plausible = [], []
+        for entry in left:
+            parts = normal_parts(entry.video)
+            (plausible if parts and parts[-1] in self._last else hopeless).append(entry)
+        left = self._step(plausible, partial(self._near, operator.eq))
         left = self._step(left, partial(self._near, _is_end))
         seen: dict[str, Unmatched] = {one.entry.video: one for one in reversed(self._result.unmatched)}
         self._result.num_second += len(self._result.unmatched) - len(seen)
         self._result.unmatched = list(reversed(seen.values()))
-        for entry in left:
+        for entry in chain(left, hopeless):
             if entry.video in seen:
                 self._result.num_second += 1
             else:
-                seen[entry.video] = missing = Unmatched(entry, False, self._missing(entry.video))
+                seen[entry.video] = missing = Unmatched(entry, False)
                 self._result.unmatched.append(missing)
         return self._result
 
@@ -138,13 +149,6 @@ class _Matcher:
     def _near(self, fits: Callable[[tuple[str, ...], tuple[str, ...]], bool], name: str) -> Sequence[str]:
         parts = normal_parts(name)
         return [file for other, file in self._last.get(parts[-1], ()) if fits(parts, other)] if parts else ()
-
-    def _missing(self, name: str) -> str:
-        """Why a caption has no file. Names a file of the same name in another folder, which is not taken."""
-        parts = normal_parts(name)
-        same = self._last.get(parts[-1], ()) if parts else ()
-        near = f"; {same[0][1][:80]!r} is another one" if same else ""
-        return f"there is no file {name[:80]!r} in the folder{near}"
 
 
 def _is_end(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
