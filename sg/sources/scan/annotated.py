@@ -37,7 +37,7 @@ from sg.sources.scan.report import ScanReport, write_report
 log = logging.getLogger(__name__)
 
 SCAN_VERSION = 4
-"""To be raised when the same files and settings would give other rows than before."""
+"""Raise it when the same files and settings would give other rows."""
 
 
 @dataclass(frozen=True, slots=True)

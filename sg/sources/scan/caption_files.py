@@ -1,7 +1,7 @@
 """Caption files of users: CSV, TSV, JSON Lines, JSON (also with gzip), Parquet, and conversations of video models.
 
-The files come from strangers: a row without a usable caption is counted as a problem with its place, and no content is
-evaluated. Ids stay text, also a spreadsheet's `1053841541.0`, and keep their case.
+The files are untrusted: a row without a usable caption is counted as a problem with its place, and no content is
+executed. Ids stay text, also a spreadsheet's `1053841541.0`, and keep their case.
 """
 
 from __future__ import annotations

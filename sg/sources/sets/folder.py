@@ -31,7 +31,7 @@ from sg.sources.scan.items import shown
 log = logging.getLogger(__name__)
 
 FOLDER_VERSION = 4
-"""To be raised when the same folder would give other rows than before."""
+"""Raise it when the same folder would give other rows."""
 UNSAFE_PATH = "unsafe_path"
 AMBIGUOUS = "ambiguous"
 MISSING = "missing"
