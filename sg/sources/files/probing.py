@@ -32,7 +32,11 @@ def probe_files(
         todo = [file for file in files if file.path and _key(file) not in journal.entries]
         if todo:
             _probe(videos, todo, len(files), journal, workers, timeout_s)
-    return [tuple(journal.entries[file.key]) if file.path else ("unsafe_path", file.problem, {}) for file in files]
+    return [tuple(journal.entries[_key(file)]) if file.path else ("unsafe_path", file.problem, {}) for file in files]
+
+
+def _key(file: VideoFile) -> str:
+    return f"{PROBE_VERSION}:{file.key}"
 
 
 def _probe(
