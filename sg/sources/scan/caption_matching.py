@@ -94,7 +94,8 @@ class _Matcher:
     def match(self, entries: Sequence[CaptionEntry]) -> CaptionMatches:
         left = self._step(entries, self._same_path, is_certain=True)
         # Most captions of a large file may have no video on disk: they are set aside at the first look.
-        hopeless, plausible = [], []
+        hopeless: list[CaptionEntry] = []
+        plausible: list[CaptionEntry] = []
         for entry in left:
             parts = normal_parts(entry.video)
             (plausible if parts and parts[-1] in self._last else hopeless).append(entry)
