@@ -51,6 +51,8 @@ class Packets:
     """Whether some frames are shown before the key frame that precedes them in the file (open groups of pictures)."""
     is_gapped: bool
     """Whether an unknown number of packets is lost inside the file, so that the remaining frames cannot be numbered."""
+    counted_span: int = 0
+    """Time from the first to the last frame of an undamaged file that is read by counting; 0 where it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,11 @@ def read_header(video: OpenVideo) -> Header:
     span_s = (stamps[-1] - stamps[0]) * time_base if len(stamps) > 1 else 0.0
     declared = float(stream.average_rate or 0)
     measured = frame_rate(declared, len(stamps), span_s)
+    if packets.counted_span:
+        # Two packets can hold one frame (fields), so only a lower rate than the declared one is believed.
+        limit = declared or float(stream.guessed_rate or 0)
+        counted = frame_rate(limit, packets.count, packets.counted_span * time_base)
+        measured = min(limit, counted) if limit else counted
     fps = measured or float(stream.guessed_rate or 0) or _FALLBACK_FPS
     rest_s = (video.container.duration or 0) / av.time_base - span_s
     last_s = rest_s if measured != declared and 0 < rest_s < 1 / fps else 0.0
@@ -155,7 +162,18 @@ def _list_packets(video: OpenVideo) -> Packets:
     else:
         skipped = container == MATROSKA and any(_CUT not in text for text in video.demux_errors)
         is_gapped = container != MP4 and (skipped or _skips_time_and_bytes(rows))
-    return Packets(len(rows) + held, stamps, keys, discarded, zeroed, _is_open(rows), is_gapped)
+    is_sound = container != "avi" and not (stamps or is_cut or is_gapped or zeroed or video.num_bad)
+    span = _span(rows) if is_sound else 0
+    return Packets(len(rows) + held, stamps, keys, discarded, zeroed, _is_open(rows), is_gapped, span)
+
+
+def _span(rows: Sequence[_Row]) -> int:
+    """Time from the first to the last packet; 0 where a time is unknown or the clock runs backwards."""
+    times = [row.dts for row in rows]
+    known = [time for time in times if time is not None]
+    if not known or len(known) < len(times) or any(after < before for before, after in pairwise(known)):
+        return 0
+    return known[-1] - known[0]
 
 
 def _stamps(

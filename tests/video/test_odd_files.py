@@ -38,6 +38,13 @@ def test_the_rate_is_measured_where_the_header_names_another(tmp_path: Path, nam
     assert numbers(read_frames(path, OneFps())) == list(range(12))
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.flv", "libx264"), ("a.ts", "libx264"), ("a.asf", "wmv2")])
+def test_the_rate_of_files_that_are_counted_is_measured_too(tmp_path: Path, name: str, codec: str) -> None:
+    path = slides(tmp_path / name, codec)
+    assert probe(path).fps == pytest.approx(0.2)
+    assert read_frames(path, OneFps()).indices == tuple(range(12))
+
+
 @pytest.mark.parametrize("fps", [142, 1000, 5])
 def test_a_recording_of_a_browser_has_the_rate_of_its_packets(tmp_path: Path, fps: float) -> None:
     stamps = [round(number * 1000 / 30) + (number % 3) * 4 for number in range(90)]
