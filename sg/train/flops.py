@@ -8,8 +8,9 @@ vocabulary V, v visual tokens of the tower's width C:
     linear layers   2 P n             attention   2 L D n^2  (causal: half of both products)
     head            2 D V K           connector   2 C D v
 
-The backward pass takes the same number again for the gradient of the activations (attention: twice the number), and the
-same again for the gradient of trained weights. Adapters with p weights add 6 p n.
+The backward pass computes two gradients. The gradient of the activations costs as much as the forward pass (attention:
+twice as much). The gradient of the weights costs as much as the forward pass of the parts that are trained. Adapters
+with p weights add 6 p n.
 """
 
 from __future__ import annotations

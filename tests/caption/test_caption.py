@@ -61,6 +61,12 @@ def test_short_captions_can_be_left_out(tmp_path: Path) -> None:
     assert list(read_captions(caption_videos(data(tmp_path), GivenCaptionerConfig(min_words=2)))) == ["b"]
 
 
+def test_what_programs_write_for_a_missing_value_is_not_trained_on(tmp_path: Path) -> None:
+    texts = ("NaN", "None", " null ", "#N/A", "none of them moves")
+    manifest(tmp_path, *(record(str(number), text) for number, text in enumerate(texts)))
+    assert dict(read_captions(caption_videos(data(tmp_path), GivenCaptionerConfig()))) == {"4": "none of them moves"}
+
+
 def test_the_demo_captioner_describes_the_scenes_of_a_video(tmp_path: Path) -> None:
     import random
 

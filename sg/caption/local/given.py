@@ -9,6 +9,7 @@ from sg.caption.captioners import CAPTIONERS, CaptionerConfig, RowCaptioner, Wri
 from sg.caption.cleaning import clean_caption
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
+from sg.sources.scan.items import is_nothing
 
 
 @dataclass
@@ -35,6 +36,7 @@ class GivenCaptioner(RowCaptioner):
     model = "given"
 
     def write(self, record: VideoRecord) -> WrittenCaption:
-        """The cleaned caption; empty when too few words remain."""
+        """The cleaned caption; empty when too few words remain, or for what programs write for a missing value."""
         text, flags = clean_caption(record.original_caption)
-        return WrittenCaption(text if len(text.split()) >= self.config.min_words else "", flags)
+        is_caption = len(text.split()) >= self.config.min_words and not is_nothing(text)
+        return WrittenCaption(text if is_caption else "", flags)

@@ -29,7 +29,8 @@ class TomeConfig(CuratorConfig):
         seed: keys the hash of ids that splits the tokens.
         order: how a round splits the tokens. `hashed`: by a hash of the id; `reference`: by position in the order of
             the vectors, as the original ToMe does; `shuffled`: as `reference`, after one shuffle by seed.
-        max_merge_fraction: share of all tokens that a round removes, at most 0.5 takes effect.
+        max_merge_fraction: share of all tokens that a round may remove. A round removes at most the tokens of its
+            source side, about half of all.
         rungs: if given, rounds end on these sizes (in the unit of `rungs_of`) and the run ends on the last.
         rungs_of: size of the corpus that `rungs` are meant for; other corpora take the same proportions.
         rounds_per_rung: rounds between two rungs.

@@ -119,8 +119,8 @@ def fit_shapes(rows: Sequence[TableRow]) -> list[Shape]:
     errors = [cell.delta.standard_error for _, cell in cells if cell.delta is not None]
     if len(points) < 4 or points[0][0] != 0 or not errors or min(errors) <= 0:
         return []
-    # What matters for a curve is how well its points can be compared with each other. Their common part, the difficulty
-    # of the questions, cancels, so a point's error is that of a difference of two points divided by sqrt(2).
+    # A curve depends on differences between its points. All points are scored on the same questions, so the difficulty
+    # of the questions cancels in a difference. A difference has the errors of two points, hence the sqrt(2).
     error = float(np.median(errors)) / np.sqrt(2)
     fits = fit_curves(
         [scale for scale, _ in points], [score for _, score in points], [error] * len(points), resamples=2

@@ -117,7 +117,7 @@ def _per_video(influence: Floats, videos: Ints) -> Floats:
 
 def _estimate(value: float, influence: Floats, videos: Ints, test: bool = False) -> Estimate:
     error = clustered_error(influence, videos)
-    if np.isnan(error):  # One video has no variance between videos: the interval is everything that is possible.
+    if np.isnan(error):  # One video: the variance between videos is unknown, so nothing is excluded.
         return Estimate(100 * value, -100.0, 100.0, 100.0, 1.0 if test else None)
     student = student_test(value, error, len(np.unique(videos)))
     low, high = student.interval.low, student.interval.high

@@ -138,11 +138,6 @@ def text_of(value: Any) -> str:
     return value[:MAX_CAPTION]
 
 
-def caption_of(value: Any) -> str:
-    """`value` as a caption, or "" where it is none."""
-    return "" if isinstance(value, str) and is_nothing(value) else text_of(value)
-
-
 def is_nothing(text: str) -> bool:
     """Whether a text is blank, or what pandas, SQL and spreadsheets write for a missing value or an error."""
     return text.strip().casefold() in _NOTHING

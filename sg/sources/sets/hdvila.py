@@ -16,7 +16,7 @@ from sg.core.errors import ConfigError
 from sg.sources.config import AnnotatedDataConfig
 from sg.sources.registry import SOURCES
 from sg.sources.scan.annotated import scan_annotated
-from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, caption_of, first_of, range_key, shown, youtube_id
+from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, first_of, range_key, shown, text_of, youtube_id
 from sg.sources.scan.timestamps import parse_range_ms
 
 _CLIP_ID = re.compile(r"([A-Za-z0-9_-]{11})\.([0-9]{1,9})(?:\.mp4)?", re.ASCII)
@@ -62,7 +62,7 @@ class HdVila(SetReader):
             yield Problem("no YouTube id", shown(value))
             return
         if self._unit == "video":
-            caption = caption_of(record.get("caption"))
+            caption = text_of(record.get("caption"))
             yield AnnotatedVideo(f"hdvila-{name}", (name,), caption=caption, youtube_id=name)
             return
         clips = record.get("clip")

@@ -16,11 +16,11 @@ from sg.sources.scan.items import (
     AnnotatedVideo,
     Problem,
     SetReader,
-    caption_of,
     first_of,
     name_keys,
     range_key,
     rounded_key,
+    text_of,
     video_part,
 )
 from sg.sources.scan.numbered import Numbering, number_key, numbered_clip
@@ -86,7 +86,7 @@ class InternVid(SetReader):
             video_id=f"internvid-{range_key(*part)}",
             keys=(range_key(*part), *self._numbering.keys(*part)),
             weak_keys=(rounded_key(*part),),
-            caption=caption_of(first_of(record, "Caption", "caption")),
+            caption=text_of(first_of(record, "Caption", "caption")),
             youtube_id=part[0],
             range_ms=part[1],
             extra={key: score for key, score in scores.items() if score is not None},

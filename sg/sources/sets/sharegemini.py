@@ -24,8 +24,8 @@ from sg.sources.scan.items import (
     AnnotatedVideo,
     Problem,
     SetReader,
-    caption_of,
     first_of,
+    is_nothing,
     named_range,
     shown,
     split_of,
@@ -76,10 +76,10 @@ def published_caption(record: Mapping[str, Any]) -> PublishedCaption | Problem:
     value, record_id = first_of(record, "video", "id"), record.get("id")
     video = str(value) if isinstance(value, int) else text_of(value).strip()
     turns = turns_of(record) or []
-    caption = caption_of(first_answer(turns))
+    caption = text_of(first_answer(turns))
     if not url_stem(video) or "\0" in video:
         return Problem("no video", shown(value))
-    if not caption:
+    if is_nothing(caption):
         return Problem("no caption", shown(value))
     asked = (text for who, text in map(turn_of, turns) if who in ("human", "user"))
     return PublishedCaption(
