@@ -92,6 +92,6 @@ def _benchmark(config: TrainConfig) -> Iterator[Finding]:
     except SgError as error:
         yield Finding("Benchmark", LACK, str(error))
         return
-    files = sum(video.path is not None for video in benchmark.videos)
+    files = sum(video.path is not None and video.path.is_file() for video in benchmark.videos)
     text = f"{benchmark.name}: {benchmark.num_questions:,} questions, {files} of {len(benchmark.videos)} videos"
     yield Finding("Benchmark", OK if files == len(benchmark.videos) else LACK, text)

@@ -10,6 +10,7 @@ from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError
 from sg.core.identity import Identity
 from sg.demo.config import DemoWorldConfig
+from sg.sources.registry import SOURCES
 from sg.study.config import TrainConfig
 from sg.train.config import StageConfig
 
@@ -53,7 +54,9 @@ def locate_inputs(config: TrainConfig) -> Inputs:
 
 def missing_inputs(config: TrainConfig) -> list[str]:
     """The missing inputs of a run, including those that the run makes itself, each with the command that makes it."""
-    inputs, data = locate_inputs(config), config.data.name
+    inputs, data = locate_inputs(config), SOURCES.name_of(config.data)
+    if config.data.name != data:
+        data += f" data.name={config.data.name}"
     wanted = {
         inputs.manifest: f"python -m sg.sources data={data}",
         inputs.captions: f"python -m sg.caption data={data} captioner={config.captioner.name}",
@@ -73,7 +76,8 @@ def missing_on_machine(config: TrainConfig) -> list[str]:
     from sg.study.planning.model_sizes import missing_weights
 
     lines = missing_weights(config.model)
-    if not needs_demo_world(config) and not Path(config.benchmark.folder).is_dir():
+    folder = Path(config.benchmark.folder)
+    if not folder.is_relative_to(config.paths.demo_world) and not folder.is_dir():
         lines.append(f"{config.benchmark.folder} (questions and videos of benchmark={config.benchmark.name})")
     if config.trainer.accelerator == "gpu":
         import torch

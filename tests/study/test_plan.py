@@ -138,6 +138,20 @@ def test_the_plan_says_what_is_missing_here(
         assert words in text, words
 
 
+def test_a_benchmark_that_is_not_here_is_missing_with_the_tiny_model_too(tmp_path: Path) -> None:
+    folders = [f"paths.work={tmp_path / 'work'}", f"paths.demo_world={tmp_path / 'demo'}"]
+    assert print_plan([composed(*folders)]) == []
+    missing = print_plan([composed(*folders, "benchmark=mlvu", f"benchmark.folder={tmp_path / 'nowhere'}")])
+    assert missing == [f"{tmp_path / 'nowhere'} (questions and videos of benchmark=mlvu)"]
+
+
+def test_commands_for_missing_inputs_name_the_kind_of_the_data_and_its_own_name(tmp_path: Path) -> None:
+    folders = [f"paths.work={tmp_path / 'work'}", f"paths.demo_world={tmp_path / 'demo'}"]
+    real = composed(*folders, "data=webvid", "data.name=ours", f"data.videos={tmp_path}")
+    assert any("python -m sg.embed data=webvid data.name=ours " in line for line in print_plan([real]))
+    assert not any("dialogs of stage" in line for line in print_plan([real]))
+
+
 def test_a_plan_on_a_cpu_prints_no_gpu_hours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_plan([composed(f"paths.work={tmp_path / 'work'}", f"paths.demo_world={tmp_path / 'demo'}")])
     assert "GPU" not in capsys.readouterr().out

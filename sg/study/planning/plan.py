@@ -121,7 +121,8 @@ def print_plan(configs: Sequence[TrainConfig]) -> list[str]:
     made: list[str] = []
     missing: list[str] = []
     for line in missing_inputs(first):
-        is_made = on_the_fly and ("(made by:" in line or needs_demo_world(first))
+        # The demo world is built for any data, before the run checks for inputs that it cannot make.
+        is_made = on_the_fly if "(made by:" in line else needs_demo_world(first)
         (made if is_made else missing).append(line)
     missing += missing_on_machine(first)
     record = {
