@@ -204,8 +204,9 @@ def _is_sharded(strategy: str) -> bool:
 class TrainerConfig:
     """The machine that trains: devices, precision, strategy, and how often a stage is saved during training.
 
-    Settings that only distribute the same sums (devices, threads, workers) do not count in an identity. Settings that
-    change how values are rounded count: precision, packing, sharding, checkpointing, and whether tokens are cached.
+    Settings that only distribute the same computation (devices, threads, workers) do not count in an identity.
+    Settings that change how values are rounded count: precision, packing, sharding, checkpointing, and whether tokens
+    are cached.
 
     Attributes:
         accelerator: `cpu` or `gpu`.
