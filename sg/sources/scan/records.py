@@ -141,7 +141,7 @@ def _value(line: str) -> Any | BadRecord:
 def _json_values(path: Path) -> Iterator[Any]:
     """Yield the elements of a JSON array, or the record or records of a JSON object; nothing is loaded whole.
 
-    An object whose first value is not an object is one record. All others map ids to records, as Kinetics publishes them:
+    An object whose first value is not an object is one record. Others map ids to records, as Kinetics publishes them:
     {id: {...}} yields {"id": id, ...}.
     """
     scanner = JsonScanner(path)
