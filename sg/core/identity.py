@@ -30,6 +30,9 @@ NOT_IDENTITY = {"identity": False}
 `metadata={"identity": function}` counts `function(value)` instead of the value, for values with the same result.
 """
 
+COMMIT_FILE = "COMMIT"
+"""In `sg/` of a wheel: the commit that it was built from."""
+
 ABSENT = "(absent)"
 """The value in a `Change` if one side does not have the key."""
 
@@ -159,13 +162,15 @@ def recorded(record: Mapping[str, Any]) -> Identity | None:
 
 @functools.cache
 def code_version() -> dict[str, str]:
-    """The version of `sg`, and in a clone the commit: `{"sg": "0.1.0", "commit": "1a2b3c4d5e6f+dirty"}`.
+    """The version of `sg` and the commit: `{"sg": "0.1.0", "commit": "1a2b3c4d5e6f+dirty"}`.
 
-    `+dirty` means that tracked files differ from that commit. In an installed package the commit is "".
+    `+dirty` means that tracked files differ from that commit. An installed package has the commit that its wheel was
+    built from. The commit is "" where it is unknown, as in an archive of the sources.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
-        return {"sg": sg.__version__, "commit": ""}
+        built = root / "sg" / COMMIT_FILE
+        return {"sg": sg.__version__, "commit": built.read_text(encoding="utf-8") if built.is_file() else ""}
     try:
         commit = _git(root, "rev-parse", "--short=12", "HEAD")
         dirty = _git(root, "status", "--porcelain", "--untracked-files=no")

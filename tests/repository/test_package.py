@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
     (copy / "conf" / "paths" / "local.yaml").write_text("work: /only/here\n", encoding="utf-8")
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", "-C", str(copy)]
+    for words in (["init", "--quiet"], ["add", "conf"], ["commit", "--quiet", "--message=copy"]):
+        subprocess.run([*git, *words], check=True)
     build = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(copy)]
     subprocess.run(build, check=True, timeout=300)
     (found,) = out.glob("*.whl")
@@ -64,8 +68,10 @@ def run_in(
 def test_the_wheel_holds_configs_plugins_and_assets_and_no_machine_s_folders(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+        commit = archive.read("sg/COMMIT").decode()
     shipped = {f"sg/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml") if path.name != "local.yaml"}
     assert shipped <= names
+    assert re.fullmatch(r"[0-9a-f]{12}", commit)
     assert "sg/conf/paths/local.yaml" not in names
     assert "hydra_plugins/sg_launcher/process_launcher.py" in names
     assert "sg/experiments/scaling_webvid/published.csv" in names
@@ -81,6 +87,11 @@ def test_the_console_command_names_its_version_and_its_commands(installed: Path,
         shown = run_in(tmp_path, installed / "sg", name, "--help").stdout
         assert "--cfg job" in shown and "python train.py" not in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_installed_package_knows_the_commit_that_it_was_built_from(installed: Path, tmp_path: Path) -> None:
+    words = ("-c", "from sg.core.identity import code_version; print(code_version()['commit'])")
+    assert re.fullmatch(r"[0-9a-f]{12}", run_in(tmp_path, installed / "python", *words).stdout.strip())
 
 
 def test_a_sweep_runs_its_children_in_an_empty_folder_and_writes_there(installed: Path, tmp_path: Path) -> None:
