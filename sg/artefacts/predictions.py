@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from sg.core.errors import DataError, MissingInputError
+from sg.core.fingerprints import fingerprint
 
 WITHOUT_SUBTITLES = "without_subtitles"
 WITH_SUBTITLES = "with_subtitles"
@@ -158,6 +159,20 @@ def _rows(path: Path) -> tuple[list[Prediction], int]:
             rows.append(prediction_from_dict(data, f"{path}, line {number},"))
             complete += len(line)
     return rows, complete
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersRecord:
+    """The answers that scores were computed from: their number, and a hash over all fields of all of them."""
+
+    rows: int
+    content: str
+
+
+def record_of(rows: Iterable[Prediction]) -> AnswersRecord:
+    """The record of `rows`, independent of their order."""
+    lines = sorted(row.to_json() for row in rows)
+    return AnswersRecord(len(lines), fingerprint(lines))
 
 
 def read_predictions(path: Path, setting: str | None = None) -> list[Prediction]:

@@ -1,10 +1,11 @@
 """The result of one run of a study: `result.json`, read by the report and by a repeated command."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sg.artefacts.predictions import AnswersRecord, Prediction, read_predictions, record_of
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json, write_json
 
@@ -36,6 +37,7 @@ class RunResult:
         num_captions: number of captions in training. The demo world has ten videos per "k", so 50k means 500 captions.
         control: None in the headline sweep.
         scores: percentages, {setting: {"overall" | "short" | "medium" | "long": accuracy}}.
+        answers: the answers in the settings of `scores`, which `predictions.jsonl` holds; None in older results.
         inputs: paths of the files that the run read ("manifest", "captions", "forest", "videos"), for the report.
         made_by, identity, code: what decided the result, and the version that made it; see `sg.core.identity`.
     """
@@ -54,6 +56,7 @@ class RunResult:
     steps: dict[str, int] = field(default_factory=dict)
     stages: dict[str, StageResult] = field(default_factory=dict)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    answers: AnswersRecord | None = None
     timings: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
@@ -100,6 +103,31 @@ def read_result(path: Path) -> RunResult:
     return result_from_dict(read_json(file), file)
 
 
+def answers_record(rows: Iterable[Prediction], scores: Mapping[str, Any]) -> AnswersRecord:
+    """The record of those `rows` whose setting `scores` names."""
+    return record_of(row for row in rows if row.setting in scores)
+
+
+def read_answers_of(folder: Path, result: RunResult) -> list[Prediction]:
+    """The answers in the run's folder, which are those that the scores of `result` were computed from.
+
+    Raises:
+        MissingInputError: there is no file of answers.
+        DataError: it is damaged, or holds other answers.
+    """
+    path = folder / PREDICTIONS_FILE
+    rows = read_predictions(path)
+    found = answers_record(rows, result.scores)
+    if result.answers not in (None, found):
+        expected = result.answers.rows
+        what = "other answers than those" if found.rows == expected else f"{found.rows} of the {expected} answers"
+        raise DataError(
+            f"{path} holds {what} that the scores in {RESULT_FILE} were computed from: run the same command again, "
+            "which asks these questions again."
+        )
+    return rows
+
+
 def result_from_dict(data: Any, origin: Path | str) -> RunResult:
     """A RunResult from JSON data. Keys of newer versions are ignored; errors name `origin`."""
     if not isinstance(data, Mapping):
@@ -108,6 +136,8 @@ def result_from_dict(data: Any, origin: Path | str) -> RunResult:
     values = {key: value for key, value in data.items() if key in known}
     try:
         values["stages"] = {name: StageResult(**stage) for name, stage in values.get("stages", {}).items()}
+        if values.get("answers") is not None:
+            values["answers"] = AnswersRecord(**values["answers"])
         return RunResult(**values)
     except (TypeError, AttributeError) as error:
         raise DataError(f"{origin} is not a result of this program ({error})") from error

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from sg.artefacts.result import FINISHED, PREDICTIONS_FILE, RunResult, read_result
+from sg.artefacts.result import FINISHED, PREDICTIONS_FILE, RunResult, read_answers_of, read_result
 from sg.core.errors import DataError, MissingInputError
 from sg.core.identity import Identity, identity
 from sg.study.config import TrainConfig
 from sg.train.stage import StageJob
+
+log = logging.getLogger(__name__)
 
 RESULT_VERSION = 1
 """Raise it when the same answers would give other scores or another `result.json`."""
@@ -24,11 +27,33 @@ def result_identity(config: TrainConfig, scale: int, jobs: Sequence[StageJob], a
 
 
 def finished_result(folder: Path, config: TrainConfig, work: Identity) -> RunResult | None:
-    """The result in the run's folder if it is finished, made by `work`, and has all requested settings; else None."""
+    """The result in the run's folder if it is finished, made by `work`, and has all requested settings; else None.
+
+    A result whose answers are missing or damaged is not finished.
+    """
+    try:
+        result = read_result(folder)
+        asked = {*config.benchmark.answering.settings, *config.benchmark.answering.probes}
+        if result.status != FINISHED or result.made_by != work.name or not asked <= set(result.scores):
+            return None
+        read_answers_of(folder, result)
+    except (MissingInputError, DataError):
+        return None
+    return result
+
+
+def set_damaged_answers_aside(folder: Path) -> None:
+    """Rename the answers in the run's folder if they are damaged, so that all questions are asked again."""
+    path = folder / PREDICTIONS_FILE
     try:
         result = read_result(folder)
     except (MissingInputError, DataError):
-        return None
-    asked = {*config.benchmark.answering.settings, *config.benchmark.answering.probes}
-    is_whole = result.status == FINISHED and (folder / PREDICTIONS_FILE).is_file() and asked <= set(result.scores)
-    return result if is_whole and result.made_by == work.name else None
+        return
+    try:
+        read_answers_of(folder, result)
+    except MissingInputError:
+        return
+    except DataError as error:
+        aside = path.with_suffix(".damaged.jsonl")
+        log.warning("%s The damaged file is kept as %s.", error, aside.name)
+        path.replace(aside)

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sg.artefacts.checkpoint import StageInfo, read_stage_info
+from sg.artefacts.predictions import read_predictions
 from sg.artefacts.result import (
     FAILED,
     PREDICTIONS_FILE,
     RunResult,
     StageResult,
+    answers_record,
     write_result,
 )
 from sg.core.commands import invocation
 from sg.core.errors import DataError
+from sg.core.files import file_lock
 from sg.core.identity import made_by
 from sg.core.scales import scale_label
 from sg.core.tracking import Tracker
@@ -28,7 +31,7 @@ from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
 from sg.study.inputs import make_inputs
-from sg.study.results import finished_result, result_identity
+from sg.study.results import finished_result, result_identity, set_damaged_answers_aside
 from sg.study.run_tracking import record_run
 from sg.study.stages import CaptionData, RunData, clip_files, read_data, stage_jobs
 from sg.study.study_data import check_study_data, data_identity
@@ -66,15 +69,18 @@ def run_study(run: StudyRun) -> RunResult | None:
     if not team.leads:
         _assist(run, team)
         return None
-    forget_failure(run.folder)
-    try:
-        result = _make(run, started, team)
-    except BaseException as error:
-        # Lightning turns Ctrl-C into SystemExit.
-        stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-        note_reason(run, "stopped by the user" if stopped else (str(error).splitlines() or [type(error).__name__])[0])
-        raise
-    write_result(run.folder, result)
+    # Two commands that make the same run at once would both append to its answers: the second one waits.
+    with file_lock(run.folder / ".run.lock"):
+        forget_failure(run.folder)
+        try:
+            result = _make(run, started, team)
+        except BaseException as error:
+            # Lightning turns Ctrl-C into SystemExit.
+            stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
+            reason = "stopped by the user" if stopped else (str(error).splitlines() or [type(error).__name__])[0]
+            note_reason(run, reason)
+            raise
+        write_result(run.folder, result)
     return result
 
 
@@ -129,6 +135,7 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
                 name: StageResult(info.fingerprint, reused, info.seconds) for name, (info, reused) in stages.items()
             },
             scores=scores,
+            answers=answers_record(read_predictions(run.folder / PREDICTIONS_FILE), scores),
             inputs=data.inputs.recorded(),
             timings={"train_s": trained - started, "evaluate_s": time.monotonic() - trained},
             versions={**stages["instruct"][0].versions, "evaluation": answers.name},
@@ -243,6 +250,7 @@ def _evaluate(
     from sg.evaluate.run import evaluate_model
 
     tokens, failures = models.benchmark_tokens(benchmark)
+    set_damaged_answers_aside(run.folder)
     return evaluate_model(
         models.answering_model(str(last.folder)), models.encoder, benchmark, tokens, run.config.benchmark,
         run.folder / PREDICTIONS_FILE, made_by=answers, failures=failures,

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from sg.artefacts.result import RunResult, StageResult, read_result, write_result
+from sg.artefacts.predictions import Prediction
+from sg.artefacts.result import RunResult, StageResult, answers_record, read_answers_of, read_result, write_result
 from sg.core.errors import DataError, MissingInputError
 
 
@@ -55,3 +56,34 @@ def test_values_that_the_report_would_misread_are_refused(change: dict[str, obje
 def test_only_the_run_without_captions_and_control_is_the_baseline() -> None:
     assert _result(scale=0, scale_label="0").is_baseline
     assert not _result().is_baseline
+
+
+def _answered(folder: Path, count: int = 6, letter: str = "A") -> list[Prediction]:
+    rows = [
+        Prediction(f"q{n}", "with_subtitles", "v", "short", "A", letter=letter, response=letter) for n in range(count)
+    ]
+    (folder / "predictions.jsonl").write_text("".join(row.to_json() + "\n" for row in rows))
+    return rows
+
+
+def test_a_result_knows_the_answers_that_its_scores_were_computed_from(tmp_path: Path) -> None:
+    scores = {"with_subtitles": {"overall": 100.0}}
+    result = _result(scores=scores, answers=answers_record(_answered(tmp_path), scores))
+    write_result(tmp_path, result)
+    assert read_result(tmp_path) == result
+    assert len(read_answers_of(tmp_path, result)) == 6
+    probe = Prediction("q0", "no_video", "v", "short", "A", letter="B", response="B")
+    with (tmp_path / "predictions.jsonl").open("a") as stream:
+        stream.write(probe.to_json() + "\n")  # a probe that is asked later changes no score
+    assert len(read_answers_of(tmp_path, result)) == 7
+
+
+@pytest.mark.parametrize(
+    ("count", "letter", "problem"), [(2, "A", "2 of the 6 answers"), (6, "B", "other answers than those")]
+)
+def test_answers_that_were_lost_or_changed_are_not_read(tmp_path: Path, count: int, letter: str, problem: str) -> None:
+    scores = {"with_subtitles": {"overall": 100.0}}
+    result = _result(scores=scores, answers=answers_record(_answered(tmp_path), scores))
+    _answered(tmp_path, count, letter)
+    with pytest.raises(DataError, match=rf"predictions\.jsonl holds {problem}.*run the same command again"):
+        read_answers_of(tmp_path, result)

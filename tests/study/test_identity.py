@@ -239,12 +239,20 @@ def test_runs_on_other_data_do_not_join_a_study(tmp_path: Path) -> None:
     result = RunResult(run="0-seed0", study=study.name, scale=0, scale_label="0", seed=0)
     write_result(study / "0-seed0", result)
     check_study_data(study / "0-seed0", one)  # the only run of the study is made again
-    with pytest.raises(
-        ConfigError, match=r"1 finished runs on other data \(inputs\.captions: a -> b\).*name=NAME"
-    ) as stop:
+    with pytest.raises(ConfigError, match=r"1 finished runs .* \(inputs\.captions: a -> b\).*name=NAME") as stop:
         check_study_data(study / "50k-seed0", other)
     assert "\n" not in str(stop.value)
     check_study_data(study / "50k-seed0", one)
+
+
+def test_a_study_of_other_settings_does_not_replace_the_runs_of_a_folder(tmp_path: Path) -> None:
+    """Two sweeps with the same `hydra.sweep.dir`."""
+    one, other = (identity("study_data", settings={"rate": rate}, version=1) for rate in (0.1, 0.2))
+    check_study_data(tmp_path / "0-seed0", one)
+    write_result(tmp_path / "0-seed0", RunResult(run="0-seed0", study="s", scale=0, scale_label="0", seed=0))
+    with pytest.raises(ConfigError, match=r"other settings .*settings\.rate: 0\.1 -> 0\.2.*hydra\.sweep\.dir=DIR"):
+        check_study_data(tmp_path / "0-seed0", other)
+    check_study_data(tmp_path / "0-seed0", one)
 
 
 def test_micro_batches_and_sources_of_a_stage_count_by_their_content_only() -> None:

@@ -8,8 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sg.artefacts.predictions import OVERALL, read_predictions
-from sg.artefacts.result import CONTROLS, FAILED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_result
+from sg.artefacts.predictions import OVERALL
+from sg.artefacts.result import (
+    CONTROLS,
+    FAILED,
+    PREDICTIONS_FILE,
+    RESULT_FILE,
+    RunResult,
+    read_answers_of,
+    read_result,
+)
 from sg.core.errors import DataError, MissingInputError
 from sg.report.numbers.controls import control_label
 from sg.report.numbers.estimates import ArmScore, Floats, Ints, arm_score
@@ -222,7 +230,7 @@ def _read_answers(path: Path, run: RunResult, known: dict[str, _Facts], notes: l
         DataError: the run contradicts `known` about a question, so it was evaluated on another benchmark.
     """
     try:
-        rows = list(read_predictions(path / PREDICTIONS_FILE))
+        rows = read_answers_of(path, run)
     except (MissingInputError, DataError) as error:
         notes.append(f"The scores of run {run.run} have no intervals, because its answers cannot be read: {error}")
         return {}

@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sg.artefacts.result import answers_record, read_answers_of, read_result, write_result
 from sg.core.errors import DataError, MissingInputError
 from sg.report.numbers.study import read_study
 
@@ -54,6 +56,18 @@ def test_a_run_without_predictions_keeps_its_scores_and_is_noted(tmp_path: Path)
     study = read_study(tmp_path / "study")
     assert study.headline[0].correct == {}
     assert "no intervals" in study.notes[0]
+
+
+def test_answers_other_than_those_of_the_result_are_not_scored(tmp_path: Path) -> None:
+    path = World(tmp_path / "study", videos=9).run(0)
+    result = read_result(path)
+    write_result(path, replace(result, answers=answers_record(read_answers_of(path, result), result.scores)))
+    assert read_study(tmp_path / "study").headline[0].correct["without_subtitles"].shape == (1, 27)
+    file = path / "predictions.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:10]))
+    study = read_study(tmp_path / "study")
+    assert study.headline[0].correct == {}
+    assert "10 of the 27 answers" in study.notes[0]
 
 
 def test_a_second_run_of_the_same_scale_and_seed_is_left_out_and_noted(tmp_path: Path) -> None:
