@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sg.artefacts.arms import ARM_KINDS
 from sg.artefacts.predictions import AnswersRecord, Prediction, read_predictions, record_of
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json, write_json
@@ -14,9 +15,6 @@ PREDICTIONS_FILE = "predictions.jsonl"
 
 FINISHED = "finished"
 FAILED = "failed"
-EQUAL_STEPS = "equal_steps"
-RANDOM = "random"
-CONTROLS = (EQUAL_STEPS, RANDOM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +67,8 @@ class RunResult:
         """Check the values that the report relies on."""
         if self.scale < 0:
             raise DataError(f"run {self.run}: scale is {self.scale}, expected 0 (baseline) or a number of captions")
-        if self.control is not None and self.control not in CONTROLS:
-            raise DataError(f"run {self.run}: control is {self.control!r}, expected null, {' or '.join(CONTROLS)}")
+        if self.control is not None and self.control not in ARM_KINDS:
+            raise DataError(f"run {self.run}: control is {self.control!r}, expected null, {' or '.join(ARM_KINDS)}")
         if self.status not in (FINISHED, FAILED):
             raise DataError(f"run {self.run}: status is {self.status!r}, expected {FINISHED} or {FAILED}")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg.artefacts.result import CONTROLS
+from sg.artefacts.arms import HEADLINE, check_control
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from sg.demo.config import DemoWorldConfig
 
 CAPTIONS_FOLDER = "captions"
-NO_CONTROL = "none"
 
 
 @dataclass
@@ -37,8 +36,7 @@ class DataConfig:
         dir: folder of its artefacts: manifest, captions, vectors, merge forest.
         videos: folder of its video files.
         scale: captions to train on: 0, 50k, 100000, all.
-        control: `none`, `equal_steps` (repeat the core until it has the steps of `control_scale`), or `random` (a
-            random draw of the same size instead of the core).
+        control: the arm of the study, `none` or a name of `sg.artefacts.arms`, which says what each one is.
         control_scale: the scale whose number of steps `equal_steps` takes.
         captions_per_k: videos that stand for a thousand captions of a scale; 1000 except in the demo world.
     """
@@ -48,15 +46,14 @@ class DataConfig:
     videos: str = field(default="???", metadata=NOT_IDENTITY)
     # These differ between the runs of a study. The samples that they select are part of the identity of a stage.
     scale: str = field(default="all", metadata=NOT_IDENTITY)
-    control: str = field(default=NO_CONTROL, metadata=NOT_IDENTITY)
+    control: str = field(default=HEADLINE, metadata=NOT_IDENTITY)
     control_scale: str = field(default="all", metadata=NOT_IDENTITY)
     captions_per_k: int = 1000
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             raise ConfigError(f"data.name={self.name!r} names a folder: expected letters, digits, dots and dashes.")
-        if self.control not in (NO_CONTROL, *CONTROLS):
-            raise ConfigError(f"data.control={self.control!r} should be one of {NO_CONTROL}, {', '.join(CONTROLS)}.")
+        check_control(self.control)
         if self.captions_per_k < 1:
             raise ConfigError(f"data.captions_per_k={self.captions_per_k} should be at least 1.")
         parse_scale(self.scale)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
 import sg.caption.config
 import sg.models.config  # noqa: F401
-from sg.artefacts.result import CONTROLS, EQUAL_STEPS
+from sg.artefacts.arms import EQUAL_STEPS, HEADLINE, check_controls
 from sg.core.commands import register, typed
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity, identity
@@ -63,9 +63,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_format(self.format)
-        unknown = [control for control in self.controls if control not in CONTROLS]
-        if unknown:
-            raise ConfigError(f"controls={self.controls} should be a list of {', '.join(CONTROLS)}.")
+        check_controls(self.controls)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ConfigError(
                 f"name={self.name!r} should be letters, digits, dots, dashes: it names a folder of results."
@@ -89,7 +87,7 @@ def run_name(scale: str, control: str, control_scale: str, seed: int) -> str:
     if control == EQUAL_STEPS:
         target = parse_scale(control_scale)
         return f"{label}-equal_steps-{'all' if target is None else scale_label(target)}-seed{seed}"
-    return f"{label}-{control}-seed{seed}" if control != "none" else f"{label}-seed{seed}"
+    return f"{label}-{control}-seed{seed}" if control != HEADLINE else f"{label}-seed{seed}"
 
 
 def study_identity(config: TrainConfig) -> Identity:

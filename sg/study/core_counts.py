@@ -1,6 +1,6 @@
 """How many videos a scale stands for in a run's data, and how many samples the caption stage sees."""
 
-from sg.artefacts.result import EQUAL_STEPS
+from sg.artefacts.arms import EQUAL_STEPS
 from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale
 from sg.sources.config import DataConfig

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sg.artefacts.arms import HEADLINE
 from sg.artefacts.checkpoint import StageInfo, read_stage_info
 from sg.artefacts.predictions import read_predictions
 from sg.artefacts.result import (
@@ -191,7 +192,7 @@ def _result(run: StudyRun, scale: int, **values: object) -> RunResult:
         scale=scale,
         scale_label=scale_label(scale),
         seed=run.config.seed,
-        control=None if control == "none" else control,
+        control=None if control == HEADLINE else control,
         benchmark=run.config.benchmark.name,
         command=invocation(),
         config=asdict(run.config),
@@ -213,7 +214,7 @@ def _tracker(run: StudyRun, caption: CaptionData) -> Tracker:
             config.data.name,
             scale_label(caption.scale),
             config.model.name,
-            *([config.data.control] * (config.data.control != "none")),
+            *([config.data.control] * (config.data.control != HEADLINE)),
         ],
     )
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sg.artefacts.captions import Captions, read_captions
+from sg.artefacts.captions import read_captions
 from sg.artefacts.checkpoint import INFO_FILE, stage_folder
 from sg.artefacts.forest import read_forest
-from sg.artefacts.manifest import Manifest, read_manifest
-from sg.artefacts.result import EQUAL_STEPS, RANDOM
-from sg.core.fingerprints import text_seed
+from sg.artefacts.manifest import read_manifest
 from sg.core.identity import Identity
+from sg.study.arms import CaptionPool, arm_samples
 from sg.study.config import TrainConfig
-from sg.study.core_counts import caption_draws, num_core_videos
+from sg.study.core_counts import num_core_videos
 from sg.study.inputs import Inputs
 from sg.train.config import StageConfig
 from sg.train.data.media import ClipFiles, Media
@@ -25,11 +24,12 @@ from sg.train.stage import StageJob, stage_identity
 
 @dataclass(frozen=True, slots=True)
 class CaptionData:
-    """The captions that a run trains on: the core of its scale, or a random draw of that size.
+    """The captions that a run trains on: those of its arm at its scale.
 
     Attributes:
         scale: the scale as a number; `num_draws`: samples that the stage sees over all its epochs.
-        items: one sample per captioned video of the core.
+        items: one sample per video and caption.
+        instruct_steps: optimiser steps of the instruct stage in addition to its epochs.
         content: content hashes of the manifest and the captions, by name.
     """
 
@@ -37,34 +37,23 @@ class CaptionData:
     num_draws: int
     items: list[TrainingItem]
     content: Mapping[str, str]
+    instruct_steps: int = 0
 
 
 def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
-    """The samples of the caption stage at the run's scale; empty at scale 0.
-
-    `data.control=random` draws videos without the merge forest. The draws of one seed are nested over the scales.
-    """
+    """The samples of the caption stage of the run's arm at its scale; empty at scale 0."""
     captions, manifest = read_captions(inputs.captions), read_manifest(inputs.manifest)
     usable = [video_id for video_id in manifest.usable().video_ids if video_id in captions]
     content = {"manifest": manifest.content_hash, "captions": captions.content_hash}
     scale, num_videos = num_core_videos(config, str(config.data.scale), len(usable))
     if num_videos == 0:
         return CaptionData(0, 0, [], content)
-    if config.data.control == RANDOM:
-        core = sorted(usable, key=lambda video_id: text_seed("random control", config.seed, video_id))[:num_videos]
-    elif num_videos == len(usable):
-        core = usable
-    else:
-        core = read_forest(inputs.forest).core(num_videos)
-    items = _items(config, core, captions, manifest)
-    draws = caption_draws(config, len(usable)) if config.data.control == EQUAL_STEPS else None
-    return CaptionData(scale, len(items) * config.stage.caption.epochs if draws is None else draws, items, content)
-
-
-def _items(config: TrainConfig, core: Sequence[str], captions: Captions, manifest: Manifest) -> list[TrainingItem]:
+    core = usable if num_videos == len(usable) else read_forest(inputs.forest).core(num_videos)
+    chosen = arm_samples(CaptionPool(config, core, usable, captions))
     paths = {record.video_id: record.path for record in manifest.usable().records()}
-    requests = config.stage.caption.requests
-    return caption_items(sorted(core), captions, paths, Path(config.data.videos), requests, config.data.token_source)
+    requests, source = config.stage.caption.requests, config.data.token_source
+    items = caption_items(sorted(chosen.captions), chosen.captions, paths, Path(config.data.videos), requests, source)
+    return CaptionData(scale, chosen.num_draws, items, content, chosen.instruct_steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +126,8 @@ def stage_jobs(config: TrainConfig, data: RunData, media: Media, is_plan: bool =
         every = data.samples[stage.name]
         items = usable_items(stage, every, media, recipe.max_missing, is_strict=not is_plan)
         draws = caption.num_draws if stage is recipe.caption else len(every) * stage.epochs
+        if stage is recipe.instruct:
+            draws += caption.instruct_steps * stage.batch_size
         if len(items) < len(every):
             draws = draws * len(items) // len(every)
         jobs.append(_job(config, stage, items, draws, media, jobs[-1] if jobs else None, data.inputs.base_model))

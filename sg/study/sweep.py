@@ -8,7 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from sg.artefacts.result import EQUAL_STEPS, FAILED, RESULT_FILE, RunResult, read_result, write_result
+from sg.artefacts.arms import ARM_KINDS, EQUAL_STEPS, EQUAL_STEPS_SERIES, HEADLINE, LARGEST
+from sg.artefacts.result import FAILED, RESULT_FILE, RunResult, read_result, write_result
 from sg.core.commands import invocation, typed
 from sg.core.errors import DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
@@ -39,8 +40,8 @@ def complete_jobs(jobs: Sequence[Sequence[str]], controls: Sequence[str], defaul
     """The jobs of a sweep without repetitions, together with the baseline and the control runs that a study needs.
 
     Jobs are lists of `key=value`. Jobs that differ only in scale and control form a series. A series with a scale above
-    0 gets a job with scale 0, and for every control one job at its smallest scale, unless it has them. The equal-step
-    control takes the steps of the series' largest scale.
+    0 gets a job with scale 0, and the jobs of every control, unless it has them. `sg.artefacts.arms` says at which
+    scales a control is added. The equal-step control takes the steps of the series' largest scale.
     """
     series: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for job in jobs:
@@ -49,9 +50,9 @@ def complete_jobs(jobs: Sequence[Sequence[str]], controls: Sequence[str], defaul
         series.setdefault(rest, []).append(settings)
     complete: list[list[str]] = []
     for rest, members in series.items():
-        listed = [(m.get(SCALE, default_scale), m.get(CONTROL, "none"), m.get(CONTROL_SCALE)) for m in members]
+        listed = [(m.get(SCALE, default_scale), m.get(CONTROL, HEADLINE), m.get(CONTROL_SCALE)) for m in members]
         for scale, control, control_scale in _wanted(listed, controls):
-            extra = [f"{CONTROL}={control}"] if control != "none" else []
+            extra = [f"{CONTROL}={control}"] if control != HEADLINE else []
             extra += [f"{CONTROL_SCALE}={control_scale}"] if control_scale is not None else []
             complete.append([*rest, f"{SCALE}={scale}", *extra])
     return complete
@@ -66,11 +67,11 @@ def _wanted(
     members: Sequence[tuple[str, str, str | None]], controls: Sequence[str]
 ) -> list[tuple[str, str, str | None]]:
     """(scale, control, control_scale) of each run of a series: an added baseline, the listed runs, added controls."""
-    headline = {_number(scale): scale for scale, control, _ in members if control == "none"}
+    headline = {_number(scale): scale for scale, control, _ in members if control == HEADLINE}
     above = sorted(number for number in headline if number > 0)
     wanted: list[tuple[str, str, str | None]] = []
     if above and 0 not in headline:
-        wanted.append(("0", "none", None))
+        wanted.append(("0", HEADLINE, None))
     seen: set[tuple[float, str]] = set()
     for scale, control, control_scale in members:
         key = (_number(scale), control)
@@ -78,11 +79,20 @@ def _wanted(
             seen.add(key)
             wanted.append((scale, control, control_scale))
     if len(above) > 1:
-        smallest, largest = headline[above[0]], headline[above[-1]]
         for control in controls:
-            if (above[0], control) not in seen:
-                wanted.append((smallest, control, largest if control == EQUAL_STEPS else None))
+            name = EQUAL_STEPS if control == EQUAL_STEPS_SERIES else control
+            for number in _scales_of(control, above):
+                if (number, name) not in seen:
+                    seen.add((number, name))
+                    wanted.append((headline[number], name, headline[above[-1]] if name == EQUAL_STEPS else None))
     return wanted
+
+
+def _scales_of(control: str, above: Sequence[float]) -> Sequence[float]:
+    """The scales at which a sweep over the scales `above` (rising, at least two) adds a control."""
+    if control == EQUAL_STEPS_SERIES:
+        return above[:-1]
+    return above[-1:] if ARM_KINDS[control].at == LARGEST else above[:1]
 
 
 def planned_run(config: DictConfig, overrides: list[str]) -> PlannedRun:
@@ -163,7 +173,7 @@ def note_failure(run: PlannedRun, config: DictConfig, reason: str) -> str:
         scale=scale,
         scale_label=scale_label(scale),
         seed=int(config.seed),
-        control=None if control == "none" else control,
+        control=None if control == HEADLINE else control,
         status=FAILED,
         reason=reason,
         benchmark=str(config.benchmark.name),

@@ -58,6 +58,19 @@ def test_listed_controls_stay_and_random_needs_no_target() -> None:
     ]
 
 
+def test_arms_without_true_captions_are_added_at_the_largest_scale() -> None:
+    jobs = complete_jobs(listed("50k", "100k"), ["shuffled_captions", "instruct_steps"], "all")
+    assert scales(jobs)[-2:] == ["scale=100k control=shuffled_captions", "scale=100k control=instruct_steps"]
+
+
+def test_the_equal_step_series_has_every_scale_below_the_largest_once() -> None:
+    jobs = complete_jobs(listed("50k", "100k", "200k"), ["equal_steps", "equal_steps_series"], "all")
+    assert [job for job in scales(jobs) if "control=" in job] == [
+        "scale=50k control=equal_steps control_scale=200k",
+        "scale=100k control=equal_steps control_scale=200k",
+    ]
+
+
 def result(**values: object) -> RunResult:
     return RunResult(**({"run": "50k-seed0", "study": "s", "scale": 50_000, "scale_label": "50k", "seed": 0} | values))  # type: ignore[arg-type]
 

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sg.artefacts.arms import ARM_KINDS
 from sg.artefacts.predictions import OVERALL
 from sg.report.figures.style import (
-    CONTROL_COLOURS,
-    CONTROL_MARKERS,
     INK,
     SETTING_COLOURS,
+    control_style,
     figure_style,
     new_figure,
     save,
 )
-from sg.report.numbers.controls import CONTROL_KINDS
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import CostRow, Summary, TopicRow
 from sg.report.numbers.topics import TASK_TYPE
@@ -88,10 +87,10 @@ def _cost_panel(axes: "Axes", summary: Summary, cost: Callable[[CostRow], float]
                 xytext=(-4, 6) if number == 0 else (4, -11), ha="right" if number == 0 else "left", fontsize=7.5,
             )  # fmt: skip
         for control in dict.fromkeys(row.control for row in rows if row.control):
-            name = CONTROL_KINDS[control].legend
+            name = ARM_KINDS[control].legend
             chosen = [row for row in rows if row.control == control]
             label = name if setting == next(iter(found))[0] else None
-            _points(axes, chosen, found, setting, cost, CONTROL_COLOURS[control], CONTROL_MARKERS[control], label)
+            _points(axes, chosen, found, setting, cost, *control_style(control), label)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_xlim(left=0)
     axes.grid(axis="x")

@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sg.artefacts.arms import ARM_KINDS
 from sg.artefacts.predictions import DURATIONS, OVERALL
 from sg.report.figures.style import (
-    CONTROL_COLOURS,
-    CONTROL_MARKERS,
     GREY,
     INK,
     PAPER,
     SETTING_COLOURS,
+    control_style,
     figure_style,
     new_figure,
     save,
 )
-from sg.report.numbers.controls import CONTROL_KINDS
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import Cell, ControlRow, Summary, Table, TableRow, headline_rows
 from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, difference_text
@@ -141,17 +140,18 @@ def _seed_dots(axes: "Axes", place: float, scores: Sequence[float]) -> None:
 
 def _control_points(axes: "Axes", table: Table, positions: dict[int, float]) -> None:
     for row, cell, score in _points([row for row in table.rows if row.control], OVERALL):
+        colour, marker = control_style(row.control or "")
         low, high = _bounds(score, cell.accuracy)
         axes.errorbar(
             positions[row.scale] + 0.16,
             score,
             yerr=[[score - low], [high - score]],
-            color=CONTROL_COLOURS[row.control or ""],
-            marker=CONTROL_MARKERS[row.control or ""],
+            color=colour,
+            marker=marker,
             markersize=5.5,
             linewidth=1.2,
             linestyle="none",
-            label=CONTROL_KINDS[row.control or ""].legend,
+            label=ARM_KINDS[row.control or ""].legend,
             zorder=4,
         )
 
@@ -207,8 +207,7 @@ def _forest_panel(axes: "Axes", table: Table, arms: Sequence[str]) -> None:
     places = {arm: place for place, arm in enumerate(arms)}
     rows = [(row, delta) for row in table.rows if row.arm in places and (delta := row.cells[OVERALL].delta) is not None]
     for row, delta in rows:
-        colour = CONTROL_COLOURS[row.control] if row.control else SETTING_COLOURS[table.setting]
-        marker = CONTROL_MARKERS[row.control] if row.control else "o"
+        colour, marker = control_style(row.control) if row.control else (SETTING_COLOURS[table.setting], "o")
         axes.errorbar(
             delta.value, places[row.arm], xerr=_errors([delta]), color=colour, marker=marker, linestyle="none"
         )
@@ -247,7 +246,7 @@ def _control_pair(axes: "Axes", row: ControlRow, top: float, ticks: list[tuple[f
         "o",
         f"{row.headline_label}, {SETTING_TITLES[row.setting].lower()}",
     )
-    control = (row.control_gain, CONTROL_COLOURS[row.kind], CONTROL_MARKERS[row.kind], row.control_label)
+    control = (row.control_gain, *control_style(row.kind), row.control_label)
     for place, (gain, colour, marker, label) in zip((top, top - 1), (headline, control), strict=True):
         axes.errorbar(gain.value, place, xerr=_errors([gain]), color=colour, marker=marker, linestyle="none")
         ticks.append((place, label))

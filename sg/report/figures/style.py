@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg.artefacts.arms import ARM_KINDS
 from sg.artefacts.predictions import SETTINGS
-from sg.artefacts.result import CONTROLS
 from sg.core.files import atomic_path
 
 if TYPE_CHECKING:
@@ -21,13 +21,15 @@ BLUE = "#0072b2"
 ORANGE = "#d55e00"
 GREEN = "#009e73"
 PURPLE = "#cc79a7"
+SKY = "#56b4e9"
+YELLOW = "#e69f00"
 GREY = "#7b7f87"
 
 SETTING_COLOURS = dict(zip(SETTINGS, (BLUE, ORANGE), strict=True))
-CONTROL_COLOURS = dict(zip(CONTROLS, (GREEN, PURPLE), strict=True))
-CONTROL_MARKERS = dict(zip(CONTROLS, ("D", "s"), strict=True))
+CONTROL_STYLES = [(GREEN, "D"), (PURPLE, "s"), (SKY, "v"), (YELLOW, "P")]
+"""Colour and marker of the first, second, ... kind of control."""
 
-SCALE_COLOURS = [(PURPLE, "^"), (ORANGE, "s"), (GREEN, "D"), (BLUE, "o"), ("#56b4e9", "v"), ("#e69f00", "P")]
+SCALE_COLOURS = [(PURPLE, "^"), (ORANGE, "s"), (GREEN, "D"), (BLUE, "o"), (SKY, "v"), (YELLOW, "P")]
 """Colour and marker of the first, second, ... core in figures of several cores."""
 
 PAGE_COLOURS = {
@@ -75,6 +77,11 @@ _RC: dict[Any, Any] = {
     "svg.hashsalt": "sharegemini",
     "svg.fonttype": "path",
 }
+
+
+def control_style(control: str) -> tuple[str, str]:
+    """Colour and marker of a kind of control; plug-ins' kinds come last and repeat the styles."""
+    return CONTROL_STYLES[list(ARM_KINDS).index(control) % len(CONTROL_STYLES)]
 
 
 @contextlib.contextmanager

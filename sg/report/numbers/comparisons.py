@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sg.artefacts.arms import ARM_KINDS, STEPS
 from sg.artefacts.predictions import OVERALL, WITHOUT_SUBTITLES
-from sg.report.numbers.controls import CAPTIONS, CONTROL_KINDS
 from sg.report.numbers.curve_fits import fit_curves
 from sg.report.numbers.estimates import ArmScore, Estimate, accuracy, difference
 from sg.report.numbers.statistics import mcnemar
@@ -23,7 +23,7 @@ def partner(study: Study, control: Arm) -> Arm | None:
     larger arm whose number of caption steps is nearest; equal distances and unknown steps go to the larger scale.
     """
     trained = [arm for arm in study.finished if arm.scale > 0]
-    if CONTROL_KINDS[control.control or ""].fixed == CAPTIONS:
+    if ARM_KINDS[control.control or ""].fixed != STEPS:
         return next((arm for arm in trained if arm.scale == control.scale), None)
     larger = [arm for arm in trained if arm.scale > control.scale]
     # The control was planned for the steps of the largest scale, but that arm may have failed. Taking the nearest

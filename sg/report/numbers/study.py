@@ -8,18 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sg.artefacts.arms import ARM_KINDS, arm_label
 from sg.artefacts.predictions import OVERALL
-from sg.artefacts.result import (
-    CONTROLS,
-    FAILED,
-    PREDICTIONS_FILE,
-    RESULT_FILE,
-    RunResult,
-    read_answers_of,
-    read_result,
-)
+from sg.artefacts.result import FAILED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_answers_of, read_result
 from sg.core.errors import DataError, MissingInputError
-from sg.report.numbers.controls import control_label
 from sg.report.numbers.estimates import ArmScore, Floats, Ints, arm_score
 
 UNKNOWN_SCALE = "?"
@@ -86,7 +78,7 @@ class Arm:
         if self.is_baseline:
             return "no captions"
         if self.control is not None:
-            return control_label(self.scale_label, self.control)
+            return arm_label(self.scale_label, self.control)
         return self.scale_label + (f" ({self.num_captions:,})" if self.num_captions not in (0, self.scale) else "")
 
     @property
@@ -262,7 +254,7 @@ def _arms(runs: Iterable[RunResult], answers: Mapping[str, _Answers], questions:
     groups: dict[tuple[int, int], list[RunResult]] = {}
     for run in runs:
         if run.scale_label != UNKNOWN_SCALE:
-            groups.setdefault(((None, *CONTROLS).index(run.control), run.scale), []).append(run)
+            groups.setdefault(((None, *ARM_KINDS).index(run.control), run.scale), []).append(run)
     index = {question: position for position, question in enumerate(questions.ids)}
     return [_arm(sorted(groups[key], key=lambda run: run.seed), answers, index) for key in sorted(groups)]
 

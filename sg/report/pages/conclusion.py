@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from sg.artefacts.arms import ARM_KINDS, CAPTIONS, LENGTH, STEPS, VIDEOS
 from sg.artefacts.predictions import OVERALL
-from sg.report.numbers.controls import CAPTIONS, CONTROL_KINDS, STEPS
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.statistics import minimum_detectable_effect
 from sg.report.numbers.summary import Cell, ControlRow, Summary, Table, TableRow, headline_rows
@@ -43,7 +43,8 @@ class Conclusion:
 def conclude(summary: Summary) -> Conclusion:
     """Return the verdict and the statements that `summary` supports."""
     verdict, tone = _verdict(summary)
-    topics = (_scale, _shape, _equal_steps, _same_size, _durations, _seeds, _probes, _answered, _power, _failures)
+    arms = (_equal_steps, _same_size, _other_arms)
+    topics = (_scale, _shape, *arms, _durations, _seeds, _probes, _answered, _power, _failures)
     return Conclusion(verdict, tone, [statement for topic in topics for statement in topic(summary)])
 
 
@@ -137,7 +138,7 @@ def _attribution(summary: Summary, settings: list[str]) -> tuple[str, str]:
 
 def _holding(summary: Summary, fixed: str) -> list[ControlRow]:
     """The controls that hold `fixed` (`STEPS` or `CAPTIONS`) as in their headline arm."""
-    return [row for row in summary.controls if CONTROL_KINDS[row.kind].fixed == fixed]
+    return [row for row in summary.controls if ARM_KINDS[row.kind].fixed == fixed]
 
 
 def _has_equal_steps(row: ControlRow) -> bool:
@@ -210,7 +211,7 @@ def _same_size(summary: Summary) -> list[Statement]:
     """Whether the curated core is better than another choice of as many captions."""
     statements = []
     for row in _holding(summary, CAPTIONS):
-        other = f"a {CONTROL_KINDS[row.kind].legend} of the same size"
+        other = f"a {ARM_KINDS[row.kind].legend} of the same size"
         meaning = f"the curated core is better than {other}"
         if not row.difference.is_positive:
             meaning = f"no advantage of the curated core over {other} is resolved"
@@ -219,6 +220,21 @@ def _same_size(summary: Summary) -> list[Statement]:
         pair = f"{SETTING_TITLES[row.setting]}, {row.headline_label} minus {row.control_label}"
         text = f"{pair}: {difference_text(row.difference)} points: {meaning}."
         statements.append(Statement("Curation", text, caution=not row.difference.is_positive))
+    return statements
+
+
+def _other_arms(summary: Summary) -> list[Statement]:
+    """What the arms show that train on as much, but not on captions that describe their videos."""
+    statements = []
+    for row in [*_holding(summary, VIDEOS), *_holding(summary, LENGTH)]:
+        kind = ARM_KINDS[row.kind]
+        effect = "raise" if row.difference.is_positive else "lower"
+        meaning = f"{kind.asks} {effect} accuracy"
+        if not (row.difference.is_positive or row.difference.is_negative):
+            meaning = f"an effect of {kind.asks} is not resolved"
+        pair = f"{SETTING_TITLES[row.setting]}, {row.headline_label} minus {row.control_label}"
+        text = f"{pair}: {difference_text(row.difference)} points, {p_text(row.difference.p)}: {meaning}."
+        statements.append(Statement("Other arms", text, caution=not row.difference.is_positive))
     return statements
 
 

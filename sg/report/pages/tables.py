@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from sg.artefacts.arms import ARM_KINDS
 from sg.artefacts.predictions import BUCKETS
-from sg.report.numbers.controls import CONTROL_KINDS
 from sg.report.numbers.summary import Cell, ControlRow, ProbeRow, RunRow, Summary, Table, TableRow
 from sg.report.pages.conclusion import LEVEL, Conclusion
 from sg.report.wording import (
@@ -41,7 +41,7 @@ def legend(table: Table) -> str:
 def controls_legend(summary: Summary) -> str:
     """Return a sentence that explains the kinds of controls in the tables; empty if there are none."""
     kinds = dict.fromkeys(row.kind for row in summary.controls)
-    return "; ".join(f"{CONTROL_KINDS[kind].label}: {CONTROL_KINDS[kind].meaning}" for kind in kinds)
+    return "; ".join(f"{ARM_KINDS[kind].label}: {ARM_KINDS[kind].meaning}" for kind in kinds)
 
 
 def probes_legend(probes: Sequence[ProbeRow]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sg.artefacts.arms import HEADLINE, INSTRUCT_STEPS
 from sg.artefacts.checkpoint import read_stage_info
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.output import show
@@ -55,7 +56,7 @@ def check_run(config: TrainConfig) -> None:
     """
     data = config.data
     caption_draws(config, data.expected_captions)
-    if data.control != "none" and parse_scale(str(data.scale)) == 0:
+    if data.control != HEADLINE and parse_scale(str(data.scale)) == 0:
         raise ConfigError(f"data.control={data.control} needs captions to control for: give a data.scale above 0.")
     check_machine(config.stage, config.trainer)
 
@@ -93,6 +94,10 @@ def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]
         for stage, count in zip((recipe.align, recipe.instruct), dialogs, strict=True)
     )
     captions = caption_draws(config, data.expected_captions)
+    if data.control == INSTRUCT_STEPS:
+        steps = None if captions is None else num_steps(captions, recipe.caption.batch_size)
+        instruct = None if instruct is None or steps is None else instruct + steps * recipe.instruct.batch_size
+        captions = 0
     return [(recipe.align, align), (recipe.caption, captions), (recipe.instruct, instruct)]
 
 

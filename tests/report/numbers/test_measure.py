@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from sg.artefacts.predictions import BUCKETS
-from sg.artefacts.result import CONTROLS
 from sg.report.numbers.comparisons import partner
-from sg.report.numbers.controls import CAPTIONS, CONTROL_KINDS, STEPS
 from sg.report.numbers.measure import measure
 from sg.report.numbers.statistics import clustered_difference, holm
 from sg.report.numbers.study import Study, read_study
@@ -169,8 +167,3 @@ def test_blind_answers_are_a_leak_probe_and_shuffled_options_a_note(tmp_path: Pa
     (note,) = summary.notes
     assert "shuffled options, the accuracy of 530k" in note and "0.0 [0.0, 0.0] points" in note
     assert "No video" in terminal_text(summary, conclude(summary))
-
-
-def test_every_control_of_a_run_has_a_kind_that_names_what_it_holds_fixed() -> None:
-    assert tuple(CONTROL_KINDS) == CONTROLS
-    assert {kind.fixed for kind in CONTROL_KINDS.values()} == {STEPS, CAPTIONS}

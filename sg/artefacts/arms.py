@@ -1,0 +1,100 @@
+"""The arms of a study besides its headline sweep: what each one holds fixed, and how the report names it.
+
+The difference between a headline run and a control answers one question, which depends on what both have in common.
+`sg.study.arms` holds the functions that draw the samples of an arm.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sg.core.errors import ConfigError
+
+HEADLINE = "none"
+"""`data.control` of the headline sweep."""
+EQUAL_STEPS = "equal_steps"
+RANDOM = "random"
+SHUFFLED_CAPTIONS = "shuffled_captions"
+INSTRUCT_STEPS = "instruct_steps"
+
+EQUAL_STEPS_SERIES = "equal_steps_series"
+"""In `controls`: the equal-step control at every scale below the largest, as a curve beside the headline."""
+
+STEPS, CAPTIONS, VIDEOS, LENGTH = "steps", "captions", "videos", "length"
+
+SMALLEST, LARGEST = "smallest", "largest"
+
+
+@dataclass(frozen=True, slots=True)
+class ArmKind:
+    """One kind of control.
+
+    Attributes:
+        fixed: what the control shares with the headline run that it is compared with: `STEPS` (of the caption stage, at
+            a larger scale), `CAPTIONS` (their number), `VIDEOS` (and the steps), `LENGTH` (steps of all stages).
+        at: the scale of a sweep that gets the control: its `SMALLEST` above 0 or its `LARGEST`.
+        label: follows the scale in tables (`50k equal-step`); `legend` is the name in figures.
+        meaning: explains the label.
+        asks: what the headline has and the control lacks; a positive difference is its effect.
+    """
+
+    fixed: str
+    at: str
+    label: str
+    legend: str
+    meaning: str
+    asks: str
+
+
+ARM_KINDS = {
+    EQUAL_STEPS: ArmKind(
+        fixed=STEPS,
+        at=SMALLEST,
+        label="equal-step",
+        legend="equal-step control",
+        meaning="captions repeated to the same number of optimiser steps as a larger scale (equal-step control)",
+        asks="more distinct captions",
+    ),
+    RANDOM: ArmKind(
+        fixed=CAPTIONS,
+        at=SMALLEST,
+        label="random",
+        legend="random subset",
+        meaning="a random subset with as many captions as the core",
+        asks="the choice of captions",
+    ),
+    SHUFFLED_CAPTIONS: ArmKind(
+        fixed=VIDEOS,
+        at=LARGEST,
+        label="shuffled",
+        legend="shuffled captions",
+        meaning="the same videos and captions for as many steps, but every video has the caption of another one",
+        asks="captions that describe their video",
+    ),
+    INSTRUCT_STEPS: ArmKind(
+        fixed=LENGTH,
+        at=LARGEST,
+        label="instruct steps",
+        legend="instruct steps instead",
+        meaning="no captions; the instruct stage takes the steps of the caption stage in addition to its own",
+        asks="captions instead of further instruct steps",
+    ),
+}
+"""Keyed by `data.control`, which a run records. A plug-in adds its own with `sg.study.arms.register_arm`."""
+
+
+def check_control(control: str) -> None:
+    """Raise ConfigError if `data.control` names no arm."""
+    if control not in (HEADLINE, *ARM_KINDS):
+        raise ConfigError(f"data.control={control!r} should be one of {HEADLINE}, {', '.join(ARM_KINDS)}.")
+
+
+def check_controls(controls: Sequence[str]) -> None:
+    """Raise ConfigError if an entry of `controls`, the arms that a sweep adds, names none."""
+    known = (*ARM_KINDS, EQUAL_STEPS_SERIES)
+    if any(control not in known for control in controls):
+        raise ConfigError(f"controls={list(controls)} should be a list of {', '.join(known)}.")
+
+
+def arm_label(scale_label: str, control: str) -> str:
+    """Name of an arm in tables: `50k equal-step`, `100k random`."""
+    return f"{scale_label} {ARM_KINDS[control].label}"
