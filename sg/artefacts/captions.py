@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.names import check_video_id
-from sg.artefacts.tables import ROWS_PER_BATCH, column_hash, read_table, record_batches, record_schema, write_batches
-from sg.core.errors import DataError
+from sg.artefacts.tables import (
+    ROWS_PER_BATCH,
+    column_hash,
+    is_table,
+    num_rows,
+    read_info,
+    read_table,
+    record_batches,
+    record_schema,
+    write_batches,
+)
+from sg.core.errors import ConfigError, DataError
+from sg.core.identity import Identity, differences, recorded
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 KIND = "captions"
+CAPTIONS_FILE = "captions.parquet"
 _REPEATED = "video {!r} has two captions, expected one row per video id"
 
 
@@ -107,3 +119,54 @@ def _check_record(record: CaptionRecord) -> None:
         json.loads(record.parameters)
     except ValueError:
         raise DataError(f"parameters of the caption of {record.video_id!r} are not JSON") from None
+
+
+def captions_place(folder: Path, recipe: Identity | None, *, for_writing: bool = False) -> Path:
+    """The file of the captions that `recipe` wrote or will write, so that no recipe replaces the result of another.
+
+    It is `captions.parquet` in `folder`, the folder of a captioner. If other settings wrote that file, it is the file
+    of this name in a subfolder that the recipe names.
+
+    Args:
+        recipe: what decides the captions, whatever the videos; None if that is not known.
+        for_writing: a file of unknown origin is not written to, but it is read.
+
+    Raises:
+        ConfigError: the recipe is not known, and the folder holds the captions of several.
+    """
+    first = folder / CAPTIONS_FILE
+    if recipe is None:
+        if found := sorted(folder.glob(f"*/{CAPTIONS_FILE}")):
+            raise ConfigError(
+                f"{folder} holds captions of several settings ({CAPTIONS_FILE}, {found[0].relative_to(folder)}): give "
+                "the settings of the captioner that wrote the wanted ones, such as captioner.checkpoint."
+            )
+        return first
+    own = folder / _without_version(recipe).name / CAPTIONS_FILE
+    if own.is_file() or not is_table(first):
+        return own if own.is_file() else first
+    wrote = _recipe_of(first)
+    is_free = wrote == _without_version(recipe) or (wrote is None and not for_writing)
+    return first if is_free else own
+
+
+def other_captions(folder: Path, recipe: Identity | None) -> str:
+    """The captions in `folder` that other settings wrote, with what differs; empty if there are none."""
+    found = []
+    for path in (folder / CAPTIONS_FILE, *sorted(folder.glob(f"*/{CAPTIONS_FILE}"))):
+        wrote = _recipe_of(path) if recipe is not None and is_table(path) else None
+        if wrote is not None and recipe is not None and wrote != _without_version(recipe):
+            changes = "; ".join(map(str, differences(wrote, _without_version(recipe))))
+            found.append(f"{path} has {num_rows(path):,} captions of other settings ({changes})")
+    return "; ".join(found)
+
+
+def _recipe_of(path: Path) -> Identity | None:
+    """What wrote the captions at `path`; None if that is not recorded."""
+    wrote = recorded({"identity": read_info(path).get("recipe_identity")})
+    return None if wrote is None else _without_version(wrote)
+
+
+def _without_version(recipe: Identity) -> Identity:
+    """The recipe whatever the version of the code: a new version writes its captions in the same place."""
+    return replace(recipe, version=0)

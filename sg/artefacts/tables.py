@@ -145,6 +145,16 @@ def num_rows(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
+def is_table(path: Path) -> bool:
+    """Whether there is a readable Parquet file at `path`; only its metadata is read."""
+    import pyarrow as pa
+
+    try:
+        return path.is_file() and num_rows(path) >= 0
+    except (pa.ArrowException, OSError):
+        return False
+
+
 class SeenIds:
     """The ids that were written so far, as 8 bytes each: a set of half a million texts takes 60 MB."""
 

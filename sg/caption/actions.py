@@ -12,11 +12,11 @@ from pathlib import Path
 from sg.artefacts.manifest import Manifest, hash_manifest, read_manifest
 from sg.caption.captioners import captioner_of
 from sg.caption.config import EXPORT_FORMATS, CaptionConfig
-from sg.caption.hosted.run import bring_up_to_date, ledger_path, recipe_of
+from sg.caption.hosted.run import bring_up_to_date, ledger_path, recipe_of, results_folder
 from sg.caption.hosted.services.secrets import REDACTION
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.ledger import reading
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, MissingInputError
 from sg.core.output import TEXT, show
 from sg.core.tracking import LoggerConfig
 from sg.sources.manifests import make_manifest
@@ -68,7 +68,10 @@ def _export(config: CaptionConfig) -> None:
 
     if config.out is None:
         raise ConfigError("export needs the file or folder to write: out=PATH.")
-    captions = config.data.captions_path(config.captioner.name)
+    captioner = captioner_of(config.captioner)
+    captions = captioner.place(config.data)
+    if not captions.is_file() and (others := captioner.others(config.data)):
+        raise MissingInputError(f"There are no captions {captions} to export. {others}.")
     ids, kind = _ids(config), config.format or EXPORT_FORMATS[0]
     print(export(captions, _manifest(config), Path(config.data.videos), Path(config.out), kind, ids, config.videos))
 
@@ -79,7 +82,8 @@ def _import(config: CaptionConfig) -> None:
     if config.source is None:
         raise ConfigError("import needs a published caption file: source=sharegemini_webvid_core100k.json.")
     name_map = None if config.name_map is None else Path(config.name_map)
-    out = config.data.captions_path(ImportedCaptionerConfig().name)
+    is_named = isinstance(config.captioner, ImportedCaptionerConfig)
+    out = config.data.captions_path(config.captioner.name if is_named else ImportedCaptionerConfig().name)
     print(import_published(Path(config.source), name_map, _manifest(config), out))
 
 
@@ -96,8 +100,9 @@ def _merge(config: CaptionConfig) -> None:
     with _ledger(config) as (db, _):
         from sg.caption.hosted.records import write_results
 
-        folder = ledger_path(config.data, captioner).parent
-        print(write_results(db, recipe, folder, hash_manifest(make_manifest(config.data))))
+        print(
+            write_results(db, recipe, results_folder(config.data, captioner), hash_manifest(make_manifest(config.data)))
+        )
 
 
 def _forget(config: CaptionConfig) -> None:

@@ -11,12 +11,12 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sg.artefacts.captions import CaptionRecord, write_captions
+from sg.artefacts.captions import CaptionRecord, captions_place, other_captions, write_captions
 from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest
 from sg.artefacts.tables import read_info
 from sg.core.errors import ConfigError, DataError
@@ -67,6 +67,24 @@ class Captioner(ABC):
         Raises:
             MissingInputError: the captions are missing and another command makes them; the message names it.
         """
+
+    @property
+    def recipe(self) -> Identity | None:
+        """What decides the captions of any videos: settings, model, prompt; None if that is not known."""
+        return None
+
+    def place(self, data: DataConfig, *, for_writing: bool = False) -> Path:
+        """The path of the data's captions of these settings, which may not exist yet; see `captions_place`.
+
+        Raises:
+            ConfigError: there are captions of several settings, and these settings do not say which ones are wanted.
+        """
+        return captions_place(data.captions_path(self.config.name).parent, self.recipe, for_writing=for_writing)
+
+    def others(self, data: DataConfig) -> str:
+        """The data's captions that this captioner wrote with other settings, and how to use them; empty without any."""
+        found = other_captions(data.captions_path(self.config.name).parent, self.recipe)
+        return found and f"{found}: to use them, give the settings of captioner that differ"
 
     def identity_of(self, manifest: Manifest) -> Identity | None:
         """What decides the captions of a manifest; None where existing captions are taken as they are."""
@@ -132,8 +150,9 @@ class RowCaptioner(Captioner):
             DataError: no video has a caption.
         """
         manifest = read_manifest(make_manifest(data))
-        path, work = data.captions_path(self.config.name), self.identity_of(manifest)
-        with file_lock(path.with_suffix(".lock")):
+        work = self.identity_of(manifest)
+        with file_lock(data.captions_path(self.config.name).with_suffix(".lock")):
+            path = self.place(data, for_writing=True)
             if read_info(path).get("fingerprint") == work.name:
                 return path
             rows = list(self._rows(manifest))
@@ -142,14 +161,19 @@ class RowCaptioner(Captioner):
                     f"None of the {len(manifest.usable())} usable videos of data={data.name} has a caption: give them "
                     "with data.captions=FILE, or choose another captioner."
                 )
-            write_captions(path, rows, captions_info(work, self.config.name, manifest.content_hash))
+            write_captions(path, rows, captions_info(work, self.recipe, self.config.name, manifest.content_hash))
         log.info("captions: %d of %d usable videos (captioner %s)", len(rows), len(manifest.usable()), self.config.name)
         return path
 
+    @property
+    def recipe(self) -> Identity:
+        """The settings, and the version of `write`."""
+        inputs = {"model": self.model, "model_version": self.model_version}
+        return identity("captions", settings=self.config, inputs=inputs, version=ROW_CAPTIONS_VERSION)
+
     def identity_of(self, manifest: Manifest) -> Identity:
         """What decides the captions of a manifest."""
-        inputs = {"manifest": manifest.content_hash, "model": self.model, "model_version": self.model_version}
-        return identity("captions", settings=self.config, inputs=inputs, version=ROW_CAPTIONS_VERSION)
+        return of_manifest(self.recipe, manifest.content_hash)
 
     def _rows(self, manifest: Manifest) -> Iterator[CaptionRecord]:
         usable = manifest.usable()
@@ -171,6 +195,12 @@ class RowCaptioner(Captioner):
                 )
 
 
-def captions_info(work: Identity, captioner: str, manifest_hash: str) -> dict[str, Any]:
-    """What `captions.parquet` records about its origin."""
-    return {"fingerprint": work.name, "captioner": captioner, "manifest": manifest_hash, **made_by(work)}
+def of_manifest(recipe: Identity, manifest_hash: str) -> Identity:
+    """The identity of the captions that a recipe writes for a manifest."""
+    return replace(recipe, inputs={**recipe.inputs, "manifest": manifest_hash})
+
+
+def captions_info(work: Identity, recipe: Identity, captioner: str, manifest_hash: str) -> dict[str, Any]:
+    """What `captions.parquet` records about its origin; `recipe` is what decides them, whatever the videos."""
+    described = {"fingerprint": work.name, "captioner": captioner, "manifest": manifest_hash, **made_by(work)}
+    return described | {"recipe_identity": recipe.plain()}

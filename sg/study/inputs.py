@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from sg.artefacts.manifest import read_manifest
+from sg.caption.captioners import CAPTIONERS, captioner_of
 from sg.core.errors import MissingInputError
 from sg.core.identity import Identity
 from sg.demo.config import DemoWorldConfig
@@ -44,7 +46,7 @@ def locate_inputs(config: TrainConfig) -> Inputs:
     data = config.data
     return Inputs(
         manifest=data.manifest_path,
-        captions=data.captions_path(config.captioner.name),
+        captions=captioner_of(config.captioner).place(data),
         vectors=data.vectors_folder(config.embedder.name),
         forest=Path(data.dir) / "curation" / config.curator.name / "forest.parquet",
         videos=Path(data.videos),
@@ -57,9 +59,14 @@ def missing_inputs(config: TrainConfig) -> list[str]:
     inputs, data = locate_inputs(config), SOURCES.name_of(config.data)
     if config.data.name != data:
         data += f" data.name={config.data.name}"
+    captioner = CAPTIONERS.name_of(config.captioner)
+    if config.captioner.name != captioner:
+        captioner += f" captioner.name={config.captioner.name}"
+    if others := captioner_of(config.captioner).others(config.data):
+        captioner += f"; {others}"
     wanted = {
         inputs.manifest: f"python -m sg.sources data={data}",
-        inputs.captions: f"python -m sg.caption data={data} captioner={config.captioner.name}",
+        inputs.captions: f"python -m sg.caption data={data} captioner={captioner}",
         inputs.vectors: f"python -m sg.embed data={data} embedder={config.embedder.name}",
         inputs.forest: f"python -m sg.curate data={data} curator={config.curator.name}",
     }
@@ -137,7 +144,8 @@ def make_inputs(config: TrainConfig) -> Inputs:
         if missing:
             raise MissingInputError(f"Missing: {missing[0]}.")
         return inputs
-    caption_videos(config.data, config.captioner)
+    # Captions of other settings may have come there since: these have another place then.
+    inputs = dataclasses.replace(inputs, captions=caption_videos(config.data, config.captioner))
     embed_videos(config.data, config.embedder)
     curate(config.curator, inputs.vectors, inputs.captions, inputs.forest.parent)
     settings = StatisticsSettings(seed=config.curator.seed, device=getattr(config.curator, "device", "auto"))

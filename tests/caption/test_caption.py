@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sg.artefacts.captions import read_captions
+from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
 from sg.artefacts.manifest import VideoRecord, write_manifest
-from sg.caption.captioners import CaptionerConfig
+from sg.caption.captioners import CaptionerConfig, captioner_of
 from sg.caption.cleaning import clean_caption
 from sg.caption.local.demo import DemoCaptionerConfig
 from sg.caption.local.given import GivenCaptionerConfig
@@ -54,6 +54,28 @@ def test_given_captions_are_taken_for_usable_videos_that_have_one(
     assert (row.model, json.loads(row.parameters)) == ("given", {"min_words": 1})
     assert row.created_at.endswith("+00:00")
     assert "captions: 2 of 3 usable videos (captioner given)" in caplog.text
+
+
+def test_the_captions_of_other_settings_are_never_replaced(tmp_path: Path) -> None:
+    manifest(tmp_path, record("a", "cat"), record("b", "a black cat"))
+    short, long = GivenCaptionerConfig(), GivenCaptionerConfig(min_words=3)
+    paths = [caption_videos(data(tmp_path), config) for config in (short, long, short, long)]
+    assert paths[:2] == paths[2:]
+    assert [len(read_captions(path)) for path in paths[:2]] == [2, 1]
+    manifest(tmp_path, record("a", "cat"), record("b", "a black cat"), record("c", "a dog"))
+    assert len(read_captions(caption_videos(data(tmp_path), short))) == 3
+    assert captioner_of(short).place(data(tmp_path)) == paths[0]  # more videos, the same settings: the same file
+
+
+def test_a_file_of_unknown_origin_is_read_but_not_replaced(tmp_path: Path) -> None:
+    manifest(tmp_path, record("a", "cat"))
+    own = data(tmp_path).captions_path("given")
+    write_captions(own, [CaptionRecord("a", "written by hand")])
+    assert captioner_of(GivenCaptionerConfig()).place(data(tmp_path)) == own
+    made = caption_videos(data(tmp_path), GivenCaptionerConfig())
+    assert dict(read_captions(made)) == {"a": "cat"}
+    assert dict(read_captions(own)) == {"a": "written by hand"}
+    assert captioner_of(GivenCaptionerConfig()).place(data(tmp_path)) == made
 
 
 def test_short_captions_can_be_left_out(tmp_path: Path) -> None:

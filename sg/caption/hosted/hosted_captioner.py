@@ -7,6 +7,7 @@ from pathlib import Path
 from sg.caption.captioners import CAPTIONERS, Captioner
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.core.errors import MissingInputError
+from sg.core.identity import Identity
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
 from sg.sources.manifests import make_manifest
@@ -17,18 +18,27 @@ class HostedCaptioner(Captioner):
 
     config: HostedCaptionerConfig
 
+    @property
+    def recipe(self) -> Identity:
+        """Prompt, model and settings of the answers, and which of them are left out."""
+        from sg.caption.hosted.records import captions_recipe
+        from sg.caption.hosted.run import recipe_of
+
+        return captions_recipe(recipe_of(self.config))
+
     def captions(self, data: DataConfig) -> Path:
         """The path of the captions that the service has written.
 
         Raises:
             MissingInputError: there are none yet.
         """
-        path = data.captions_path(self.config.name)
+        path = self.place(data)
         if not path.is_file():
             name = CAPTIONERS.name_of(self.config)
+            others = self.others(data)
             raise MissingInputError(
                 f"There are no captions {path}: python -m sg.caption data={data.name} captioner={name} buys them "
-                "(dry_run=true prints their cost first)."
+                f"(dry_run=true prints their cost first).{f' {others}.' if others else ''}"
             )
         return path
 

@@ -10,9 +10,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg.artefacts.captions import CaptionRecord, write_captions
+from sg.artefacts.captions import CaptionRecord, captions_place, write_captions
 from sg.artefacts.tables import num_rows
-from sg.caption.captioners import captions_info
+from sg.caption.captioners import captions_info, of_manifest
 from sg.caption.cleaning import clean_caption
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.ledger import reading
@@ -20,7 +20,7 @@ from sg.caption.ledger.ledger import SUCCEEDED
 from sg.caption.quality.duplicates import Repeated
 from sg.core.files import atomic_path, write_json
 from sg.core.fingerprints import file_hash
-from sg.core.identity import identity
+from sg.core.identity import Identity, identity
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,17 +38,15 @@ _JSON = ("proxy", "structured", "gates", "sdk", "prompt", "params", "tokens", "p
 
 
 def write_results(db: sqlite3.Connection, recipe: Recipe, folder: Path, manifest_hash: str) -> Path:
-    """Write both files from the ledger, captions only if there are any; returns the path of the captions."""
-    path = folder / "captions.parquet"
-    records = folder / "records.parquet"
+    """Write both files from the ledger, captions only if there are any; returns the path of the captions.
+
+    They are written into `folder`, or into a subfolder if `folder` holds the captions of another recipe.
+    """
+    work = captions_recipe(recipe)
+    path = captions_place(folder, work, for_writing=True)
+    records = path.with_name("records.parquet")
     write_records(records, reading.results_by_item(db, recipe.name))
-    work = identity(
-        "captions",
-        settings={"max_duplicates": recipe.config.max_duplicates, "language": recipe.config.language},
-        inputs={"manifest": manifest_hash, "answers": recipe.identity},
-        version=CAPTIONS_VERSION,
-    )
-    info = captions_info(work, recipe.config.name, manifest_hash) | {"recipe": recipe.name}
+    info = captions_info(of_manifest(work, manifest_hash), work, recipe.config.name, manifest_hash)
     captions = 0
     rows = caption_rows(db, recipe)
     if (first := next(rows, None)) is not None:
@@ -58,8 +56,15 @@ def write_results(db: sqlite3.Connection, recipe: Recipe, folder: Path, manifest
     prompt = {"id": recipe.prompt.prompt_id, "version": recipe.prompt.version, "texts": dict(recipe.prompt.sections)}
     described = {"states": counts, "captions": captions, "prompt": prompt, "recipe": recipe.name}
     described["files"] = {file.name: file_hash(file) for file in (path, records) if file.is_file()}
-    write_json(folder / "manifest.json", described)
+    write_json(path.with_name("manifest.json"), described)
     return path
+
+
+def captions_recipe(recipe: Recipe) -> Identity:
+    """What decides `captions.parquet`, whatever the videos: the answers, and which of them are left out."""
+    settings = {"max_duplicates": recipe.config.max_duplicates, "language": recipe.config.language}
+    inputs = {"answers": recipe.identity.plain()}
+    return identity("captions", settings=settings, inputs=inputs, version=CAPTIONS_VERSION)
 
 
 def caption_rows(db: sqlite3.Connection, recipe: Recipe) -> Iterator[CaptionRecord]:

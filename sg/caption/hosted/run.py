@@ -59,6 +59,13 @@ def ledger_path(data: DataConfig, config: HostedCaptionerConfig) -> Path:
     return data.captions_path(config.name).parent / name
 
 
+def results_folder(data: DataConfig, config: HostedCaptionerConfig) -> Path:
+    """The folder of the captions; every shard has its own, so that no shard replaces the captions of another."""
+    which, count = config.shard_of
+    folder = data.captions_path(config.name).parent
+    return folder if count == 1 else folder / f"shard-{which}of{count}"
+
+
 def bring_up_to_date(path: Path, recipe: Recipe) -> None:
     """Give the results of an earlier version of this program the current name of their recipe, if there are any."""
     if count := rename_recipe(path, recipe.former_name, recipe.name):
@@ -113,7 +120,6 @@ def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manife
     _check_permissions(config, estimate)
     service = config.service()
     manifest_hash = hash_manifest(manifest)
-    folder = data.captions_path(config.name).parent
     path = ledger_path(data, config)
     with _only_one(path):
         if warning := other_captions(data, config):
@@ -130,7 +136,7 @@ def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manife
             finally:
                 ledger.end_run(status)
                 _log_result(ledger, recipe)
-                captions = write_results(ledger.connection, recipe, folder, manifest_hash)
+                captions = write_results(ledger.connection, recipe, results_folder(data, config), manifest_hash)
             _check_captions(ledger, recipe)
     return captions
 

@@ -19,7 +19,7 @@ from typing import Any
 from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.manifest import Manifest, read_manifest, video_path
 from sg.artefacts.tables import read_info
-from sg.caption.captioners import CAPTIONERS, Captioner, CaptionerConfig, captions_info
+from sg.caption.captioners import CAPTIONERS, Captioner, CaptionerConfig, captions_info, of_manifest
 from sg.caption.local.chat_univi_answers import VideoAnswer, VideoAnswerer
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import file_lock
@@ -83,18 +83,20 @@ class ChatUniViCaptioner(Captioner):
             DataError: no video has a caption.
         """
         config, manifest = self.config, read_manifest(make_manifest(data))
-        path, answerer, work = data.captions_path(config.name), self._identity({}), self.identity_of(manifest)
-        with file_lock(path.with_suffix(".lock")):
+        answerer, work = self._answerer_identity(), self.identity_of(manifest)
+        folder = data.captions_path(config.name).parent
+        with file_lock(folder / "captions.lock"):
+            path = self.place(data, for_writing=True)
             if read_info(path).get("fingerprint") == work.name:
                 return path
-            answers = self._answers(manifest, Path(data.videos), path.with_name(ANSWERS_FILE), answerer.name)
+            answers = self._answers(manifest, Path(data.videos), folder / ANSWERS_FILE, answerer.name)
             captioned = [answers[name] for name in manifest.usable().video_ids if answers[name].caption]
             if not captioned:
                 raise DataError(
                     f"None of the {len(answers)} videos of data={data.name} has a caption: the reasons are in "
-                    f"{path.with_name(ANSWERS_FILE)}."
+                    f"{folder / ANSWERS_FILE}."
                 )
-            info = captions_info(work, config.name, manifest.content_hash)
+            info = captions_info(work, answerer, config.name, manifest.content_hash)
             write_captions(path, (_record(answer, answerer) for answer in captioned), info)
         log.info("captions: %d of %d usable videos (captioner %s)", len(captioned), len(answers), config.name)
         return path
@@ -123,15 +125,20 @@ class ChatUniViCaptioner(Captioner):
             raise ConfigError("captioner=chat_univi needs a trained model: give captioner.checkpoint=FOLDER.")
         return self.config.checkpoint
 
+    @property
+    def recipe(self) -> Identity | None:
+        """The checkpoint and the settings; None without a checkpoint, so that existing captions can be read."""
+        return None if self.config.checkpoint is None else self._answerer_identity()
+
     def identity_of(self, manifest: Manifest) -> Identity:
         """What decides the captions of a manifest."""
-        return self._identity({"manifest": manifest.content_hash})
+        return of_manifest(self._answerer_identity(), manifest.content_hash)
 
-    def _identity(self, inputs: dict[str, Any]) -> Identity:
-        """What decides the captions of `inputs`; without inputs, the answer about any video."""
+    def _answerer_identity(self) -> Identity:
+        """What decides the answer about any video."""
         from sg.models.chat_univi.identity import checkpoint_identity
 
-        inputs = inputs | {"checkpoint": checkpoint_identity(self.config.model, self._checkpoint)}
+        inputs = {"checkpoint": checkpoint_identity(self.config.model, self._checkpoint)}
         return identity("captions", settings=self.config, inputs=inputs, version=CHAT_UNIVI_CAPTIONS_VERSION)
 
     def _answers(self, manifest: Manifest, videos: Path, file: Path, made_by: str) -> dict[str, VideoAnswer]:

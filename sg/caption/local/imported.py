@@ -6,15 +6,15 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from sg.artefacts.captions import CaptionRecord, write_captions
+from sg.artefacts.captions import CaptionRecord, captions_place, write_captions
 from sg.artefacts.manifest import Manifest
 from sg.caption.captioners import CAPTIONERS, Captioner, CaptionerConfig, captions_info
 from sg.caption.cleaning import clean_caption
 from sg.core.content import file_content
-from sg.core.errors import DataError, MissingInputError
+from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.identity import NOT_IDENTITY, identity
 from sg.sources.config import DataConfig
 from sg.sources.scan.items import Problem
@@ -64,9 +64,12 @@ def import_published(source: Path, name_map: Path | None, manifest: Manifest, ou
     Raises:
         MissingInputError: a file is missing.
         DataError: no record belongs to a video of the manifest.
+        ConfigError: `out` holds the captions of another file.
     """
     if not source.is_file():
         raise MissingInputError(f"There is no published caption file {source}: give one that exists with source=FILE.")
+    inputs = {"file": file_content(source)}
+    recipe = identity("captions", settings=ImportedCaptionerConfig(), inputs=inputs, version=IMPORT_VERSION)
     numbers = {} if name_map is None else read_name_map(name_map)
     counts: Counter[str] = Counter()
     rows = list(_rows(source, _ids_by_name(manifest), numbers, counts))
@@ -75,12 +78,15 @@ def import_published(source: Path, name_map: Path | None, manifest: Manifest, ou
             f"None of the {counts['missing']:,} records of {source} belongs to a video of the manifest: for WebVid "
             "give the published name map too, name_map=webvid_videoname2id.json."
         )
+    if captions_place(out.parent, recipe, for_writing=True) != out:
+        raise ConfigError(
+            f"{out} holds the captions of another file: give those of {source.name} a name, "
+            "captioner=imported captioner.name=NAME, and train with the same two settings."
+        )
     problems = "".join(f", {count:,} {why}" for why, count in counts.items())
     log.info("imported %s captions of %s%s", f"{len(rows):,}", source.name, problems)
-    inputs = {"manifest": manifest.content_hash, "file": file_content(source)}
-    inputs |= {} if name_map is None else {"name_map": file_content(name_map)}
-    work = identity("captions", settings=ImportedCaptionerConfig(), inputs=inputs, version=IMPORT_VERSION)
-    info = captions_info(work, "sharegemini", manifest.content_hash)
+    inputs |= {"manifest": manifest.content_hash} | ({} if name_map is None else {"name_map": file_content(name_map)})
+    info = captions_info(replace(recipe, inputs=inputs), recipe, "sharegemini", manifest.content_hash)
     write_captions(out, rows, info | {"file": source.name, "model": PUBLISHED_MODEL})
     return out
 

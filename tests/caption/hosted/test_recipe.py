@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 
+from sg.artefacts.captions import read_captions
+from sg.caption.captioners import captioner_of
 from sg.caption.hosted.captioners.gemini import GeminiCaptionerConfig
 from sg.caption.hosted.captioners.gemini_batch import GeminiBatchCaptionerConfig
 from sg.caption.hosted.run import estimate_run, ledger_path, recipe_of
 from sg.caption.hosted.settings import PriceConfig, RetryConfig
 from sg.caption.ledger import reading
 from sg.caption.ledger.recipes import rename_recipe
+from sg.core.errors import DataError, MissingInputError
+from sg.study.inputs import locate_inputs, missing_inputs
 from tests.caption.hosted.builder import caption, data_folder, settings
+from tests.caption.hosted.fake_gemini.faults import FaultPlan
 from tests.caption.hosted.fake_gemini.state import State
+from tests.repository.test_configs import composed
 
 URL = "http://127.0.0.1:9"
 NAME = "efa80b25d0fcb540"
@@ -90,3 +96,51 @@ def test_captions_of_other_settings_are_reported_with_what_differs(
         caption(data, settings(url, generation={"max_output_tokens": 700}))
     assert "has 1 captions of another prompt, model, setting or version" in caplog.text
     assert "settings.generation.max_output_tokens: 600 -> 700" in caplog.text
+
+
+def test_the_captions_of_another_recipe_stay_and_each_is_found_by_its_settings(
+    tmp_path: Path, state: State, url: str
+) -> None:
+    data, config = data_folder(tmp_path, ["a", "b", "c"]), settings(url)
+    other = settings(url, generation={"max_output_tokens": 700})
+    path = caption(data, config)
+    before = path.read_bytes()
+    state.settings.plan = FaultPlan({"b": ["", "blocked"], "c": ["", "blocked"]})
+    assert len(read_captions(caption(data, other))) == 1
+    assert path.read_bytes() == before
+    assert captioner_of(config).captions(data) == path
+    assert len(read_captions(captioner_of(other).captions(data))) == 1
+    with pytest.raises(MissingInputError) as stop:
+        captioner_of(settings(url, generation={"max_output_tokens": 800})).captions(data)
+    assert "captions.parquet has 3 captions of other settings" in str(stop.value)
+    assert "max_output_tokens: 600 -> 800" in str(stop.value)
+
+
+def test_a_run_without_captions_leaves_those_of_another_recipe(tmp_path: Path, state: State, url: str) -> None:
+    data, config = data_folder(tmp_path, ["a"]), settings(url)
+    path = caption(data, config)
+    state.settings.plan = FaultPlan({"a": ["", "blocked"]})
+    other = settings(url, generation={"max_output_tokens": 700})
+    with pytest.raises(DataError, match="None of the 1 videos"):
+        caption(data, other)
+    assert captioner_of(config).captions(data) == path
+    with pytest.raises(MissingInputError):
+        captioner_of(other).captions(data)
+
+
+def test_shards_do_not_replace_the_captions_of_each_other(tmp_path: Path, state: State, url: str) -> None:
+    data = data_folder(tmp_path, [f"v{number}" for number in range(8)])
+    paths = [caption(data, settings(url, shard=f"{number}/2")) for number in (0, 1)]
+    assert sum(len(read_captions(path)) for path in paths) == 8
+    assert all(0 < len(read_captions(path)) < 8 for path in paths)
+    with pytest.raises(MissingInputError):  # training waits for the merged captions
+        captioner_of(settings(url)).captions(data)
+
+
+def test_a_run_names_the_captions_that_its_settings_lack(tmp_path: Path, state: State, url: str) -> None:
+    words = ["data=webvid", "captioner=gemini", f"paths.work={tmp_path}", f"data.dir={tmp_path}"]
+    caption(data_folder(tmp_path, ["a"]), replace(composed(*words).captioner, base_url=url, i_have_rights=True))
+    assert locate_inputs(composed(*words)).captions.is_file()
+    other = composed(*words, "captioner.prompt=dense_en_structured")
+    (line,) = [line for line in missing_inputs(other) if "captions.parquet" in line]
+    assert "captions.parquet has 1 captions of other settings (inputs.answers.inputs.prompt: " in line
