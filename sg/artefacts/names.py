@@ -15,6 +15,7 @@ from urllib.parse import quote
 from sg.core.errors import DataError
 
 MAX_ID_BYTES = 200
+MAX_NAME_BYTES = 255
 ID_PATTERN = r"^[A-Za-z0-9_@%+-][A-Za-z0-9_.@%+-]*$"
 RESERVED_PATTERN = r"(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$"
 """Device names of Windows: a file `con.mp4` cannot be copied there."""
@@ -74,6 +75,11 @@ def check_relative_path(path: str) -> str:
         raise DataError(
             f"path {path[:120]!r} is not a plain relative path: expected parts joined by '/' without '..', "
             "backslash, drive letter or control character, inside the videos folder"
+        )
+    if re.search("[\ud800-\udfff]", path) or max(map(len, path.encode(errors="replace").split(b"/"))) > MAX_NAME_BYTES:
+        raise DataError(
+            f"path {path[:120]!r} cannot be the name of a file: expected UTF-8 text with at most {MAX_NAME_BYTES} "
+            "bytes between two '/'"
         )
     return path
 

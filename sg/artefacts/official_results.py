@@ -6,6 +6,7 @@ Any such file can be scored, so models that this project does not run can be com
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,12 @@ def _current_names(item: Any, where: str) -> dict[str, Any]:
 
 def _question(question: dict[str, Any], video: dict[str, Any], setting: str, reader: str, where: str) -> Prediction:
     response, answer = _text(question, "response", where), _text(question, "answer", where)
-    options = question.get("options")
-    letters = LETTERS[: len(options)] if isinstance(options, list) and options else OFFICIAL_LETTERS
+    options = question.get("options") or list(OFFICIAL_LETTERS)
+    if not isinstance(options, list) or not 2 <= len(options) <= len(LETTERS):
+        raise DataError(
+            f"{where} has {reprlib.repr(options)} as 'options', expected a list of 2 to {len(LETTERS)} texts."
+        )
+    letters = LETTERS[: len(options)]
     if answer not in tuple(letters):
         raise DataError(f"{where} has the answer {answer!r}, expected one of {', '.join(letters)}.")
     return Prediction(
@@ -75,11 +80,12 @@ def read_submission(path: Path, setting: str = WITHOUT_SUBTITLES, reader: str = 
     """The rows of an official result file (also in the layout before 2024-06-18); `reader` extracts the letters.
 
     Raises:
-        DataError: the file is not a result file, a response is missing, or a question occurs twice.
+        DataError: the file is not a result file, a video has no questions, a response is missing, or a question occurs
+            twice.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+        data = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON ({error}); commas before a closing bracket are not allowed.") from error
     if not isinstance(data, list):
         raise DataError(f"{path} holds a {type(data).__name__}, expected a list with one object per video.")
@@ -90,7 +96,13 @@ def read_submission(path: Path, setting: str = WITHOUT_SUBTITLES, reader: str = 
         columns: dict[str, Any] = {
             key: _text(video, key, where) for key in ("video_id", "duration", "domain", "sub_category")
         }
-        for index, question in enumerate(video.get("questions") or [], start=1):
+        questions = video.get("questions")
+        if not isinstance(questions, list) or not questions:
+            raise DataError(
+                f"{where} {columns['video_id']}, has {reprlib.repr(questions)} as 'questions', expected a list of "
+                f"questions: without them the score would leave this video out (its keys are {', '.join(video)})."
+            )
+        for index, question in enumerate(questions, start=1):
             here = f"{path}, video {columns['video_id']}, question {index},"
             row = _question(_current_names(question, here), columns, setting, reader, here)
             if row.question_id in rows:

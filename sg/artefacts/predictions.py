@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from sg.artefacts.prediction_values import checked_values
 from sg.core.errors import DataError, MissingInputError
 from sg.core.fingerprints import fingerprint
 
@@ -134,31 +135,51 @@ def prediction_from_dict(data: Any, origin: str) -> Prediction:
     """A Prediction from JSON data. Unknown keys are ignored; errors name `origin`."""
     if not isinstance(data, dict):
         raise DataError(f"{origin} holds a {type(data).__name__}, expected an object with the fields of a prediction.")
-    values: dict[str, Any] = {
-        name: tuple(item) if isinstance(item, list) else item for name, item in data.items() if name in _FIELDS
-    }
-    lacking = [name for name in _REQUIRED if name not in values]
+    lacking = [name for name in _REQUIRED if name not in data]
     if lacking:
         raise DataError(f"{origin} is not a prediction: it lacks {', '.join(lacking)}.")
-    return Prediction(**values)
+    values = checked_values({name: item for name, item in data.items() if name in _FIELDS}, origin)
+    try:
+        return Prediction(**values)
+    except DataError as error:
+        raise DataError(f"{origin} is not a prediction: {error}") from error
 
 
 def _rows(path: Path) -> tuple[list[Prediction], int]:
-    """All rows of a file, and the length of its complete lines in bytes; an incomplete last line is left out."""
+    """All rows of a file, and the length of its complete lines in bytes.
+
+    A last line without a newline is complete if it is JSON. Otherwise a killed process left it, and it is left out.
+    """
     rows, complete = [], 0
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
-            if not line.endswith(b"\n"):
-                break
             try:
-                data = json.loads(line)
-            except ValueError as error:
-                raise DataError(
-                    f"{path}, line {number}, is not JSON ({error}); delete the file and run again."
-                ) from error
-            rows.append(prediction_from_dict(data, f"{path}, line {number},"))
+                if line.strip():
+                    rows.append(prediction_from_dict(json.loads(line), f"{path}, line {number},"))
+            except (ValueError, RecursionError) as error:
+                if not line.endswith(b"\n"):
+                    break
+                raise DataError(f"{path}, line {number}, is not JSON ({error}): correct or remove the line.") from error
             complete += len(line)
     return rows, complete
+
+
+def _latest(rows: Sequence[Prediction], path: Path) -> dict[Key, Prediction]:
+    """The last row of each key, in the order of the file."""
+    makers = dict.fromkeys(row.made_by for row in rows)
+    if len(makers) > 1:
+        raise DataError(
+            f"{path} mixes answers of {len(makers)} models or settings (made_by is {', '.join(map(repr, makers))}): "
+            "give each its own file."
+        )
+    latest: dict[Key, Prediction] = {}
+    for row in rows:
+        if row.key in latest and latest[row.key].status == OK:
+            raise DataError(
+                f"{path} answers question {row.question_id} ({row.setting}) twice: question ids must be unique."
+            )
+        latest[row.key] = row
+    return latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +196,25 @@ def record_of(rows: Iterable[Prediction]) -> AnswersRecord:
     return AnswersRecord(len(lines), fingerprint(lines))
 
 
-def read_predictions(path: Path, setting: str | None = None) -> list[Prediction]:
-    """The predictions in `path`, of one setting or of all; the last row of a key counts.
+def read_predictions(path: Path, setting: str | None = None, may_be_cut: bool = False) -> list[Prediction]:
+    """The predictions in `path`, of one setting or of all; an answer replaces an earlier failure.
+
+    With `may_be_cut` a last line that is cut off is left out, as in the file of an evaluation that runs or was killed.
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: a line is not a prediction.
+        DataError: a line is not a prediction or is cut off, a question is answered twice, or the rows are of several
+            models.
     """
     if not path.is_file():
         raise MissingInputError(f"There are no predictions at {path}: make them with `python evaluate.py`.")
-    latest = {row.key: row for row in _rows(path)[0]}
+    rows, complete = _rows(path)
+    if complete < path.stat().st_size and not may_be_cut:
+        raise DataError(
+            f"The last line of {path} is cut off, so only {len(rows)} answers are whole: repeat the command that wrote "
+            "the file, or remove the line."
+        )
+    latest = _latest(rows, path)
     return [row for row in latest.values() if setting is None or row.setting == setting]
 
 
@@ -237,6 +267,8 @@ class PredictionWriter:
         self.done = {row.key: row for row in rows}
         self._stream = self.path.open("ab")
         self._stream.truncate(complete)  # removes a last line that a killed process left incomplete
+        if complete and not self.path.read_bytes().endswith(b"\n"):
+            self._stream.write(b"\n")
         return self
 
     def is_done(self, key: Key) -> bool:

@@ -106,13 +106,16 @@ def checked(benchmark: Benchmark, origin: Path) -> Benchmark:
     """Return `benchmark` if it has questions and its names are unique.
 
     Raises:
-        DataError: there is no question, or two questions or two videos have the same name.
+        DataError: there is no question, two questions or two videos have the same name, or a name is empty.
     """
     questions = [question.question_id for video in benchmark.videos for question in video.questions]
     if not questions:
         raise DataError(f"{origin} holds no questions.")
     if twice := _first_repeated(questions):
         raise DataError(f"{origin} holds question {twice} twice: question ids must be unique.")
+    names = [name for video in benchmark.videos for name in (video.video_id, video.duration)]
+    if not all(name.strip() for name in (*questions, *names)):
+        raise DataError(f"{origin} holds an empty question id, video id or duration: give each a name.")
     if twice := _first_repeated([video.media_id for video in benchmark.videos]):
         raise DataError(f"{origin} gives two videos the same file {twice!r}: each video needs its own.")
     return benchmark

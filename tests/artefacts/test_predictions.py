@@ -54,6 +54,25 @@ def test_an_incomplete_row_is_written_again_and_the_file_equals_that_of_an_unint
     assert path.read_bytes() == undisturbed.read_bytes()
 
 
+def test_a_last_line_without_a_newline_counts_and_is_ended_by_the_next_row(tmp_path: Path) -> None:
+    path, undisturbed = tmp_path / "predictions.jsonl", tmp_path / "undisturbed.jsonl"
+    rows = [row("1"), row("2")]
+    write(undisturbed, rows)
+    path.write_bytes((undisturbed.read_bytes().splitlines(keepends=True)[0])[:-1])
+    assert read_predictions(path) == rows[:1]
+    write(path, rows)
+    assert path.read_bytes() == undisturbed.read_bytes()
+
+
+def test_a_last_line_that_is_cut_off_is_an_error_unless_the_evaluation_may_still_run(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    write(path, [row("1"), row("2")])
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(DataError, match=r"last line of .* is cut off, so only 1 answers are whole"):
+        read_predictions(path)
+    assert [item.question_id for item in read_predictions(path, may_be_cut=True)] == ["1"]
+
+
 def test_a_killed_process_loses_no_row_that_it_wrote(tmp_path: Path) -> None:
     path = tmp_path / "predictions.jsonl"
     program = (
@@ -115,6 +134,101 @@ def test_a_line_that_lacks_keys_is_refused_with_their_names(tmp_path: Path) -> N
     path = tmp_path / "answers.jsonl"
     path.write_text('{"question_id": "q1", "answer": "A"}\n', encoding="utf-8")
     with pytest.raises(DataError, match="line 1, is not a prediction: it lacks setting, video_id, duration"):
+        read_predictions(path)
+
+
+HAND_MADE = {"question_id": "q", "setting": "without_subtitles", "video_id": "v", "duration": "short", "answer": "B"}
+
+
+def hand_made(folder: Path, *changes: dict[str, Any]) -> Path:
+    path = folder / "answers.jsonl"
+    path.write_text(
+        "\n".join(json.dumps(HAND_MADE | change) for change in changes), encoding="utf-8-sig", newline="\r\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "letter"),
+    [
+        ({"letter": "B"}, "B"),
+        ({"letter": ""}, ""),
+        ({"letter": None, "response": "Answer: B."}, "B"),
+        ({"response": "The answer is B"}, "B"),
+        ({"response": "I cannot see it"}, ""),
+        ({"response": "E", "num_options": 5, "answer": "E"}, "E"),
+        ({"status": "undecodable", "letter": None}, ""),
+    ],
+)
+def test_a_letter_that_is_absent_or_null_is_read_from_the_response(
+    values: dict[str, Any], letter: str, tmp_path: Path
+) -> None:
+    # With a byte order mark, Windows line ends, a blank line and no newline at the end.
+    path = hand_made(tmp_path, {"question_id": "p", "letter": "A"}, values)
+    path.write_bytes(path.read_bytes().replace(b"\r\n", b"\r\n\r\n"))
+    assert [item.letter for item in read_predictions(path)] == ["A", letter]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"letter": "b"}, "has 'b' as 'letter', expected one of A, B, C, D or \"\" for no answer"),
+        ({"letter": "E"}, "has 'E' as 'letter'"),
+        ({"letter": "AB"}, "has 'AB' as 'letter'"),
+        ({"letter": 1}, "has 1 as 'letter', expected a text"),
+        ({}, "has no 'letter', and no 'response'"),
+        ({"letter": None}, "has no 'letter', and no 'response'"),
+        ({"response": None}, "has None as 'response', expected a text"),
+        ({"response": ["B"]}, "as 'response', expected a text"),
+        ({"letter": "B", "answer": "b"}, "has 'b' as 'answer', expected one of A, B, C, D"),
+        ({"letter": "B", "answer": None}, "has None as 'answer'"),
+        ({"letter": "E", "answer": "E"}, r"expected one of A, B, C, D \(num_options is 4\)"),
+        ({"letter": "B", "num_options": "4"}, "has '4' as 'num_options', expected an integer from 2 to 26"),
+        ({"letter": "B", "num_options": 4.0}, "has 4.0 as 'num_options'"),
+        ({"letter": "B", "num_options": True}, "has True as 'num_options'"),
+        ({"letter": "B", "num_options": 10**300}, "as 'num_options'"),
+        ({"letter": "B", "num_options": 1}, "has 1 as 'num_options'"),
+        ({"letter": "B", "duration": None}, "has None as 'duration', expected a text that is not empty"),
+        ({"letter": "B", "duration": 12.5}, "has 12.5 as 'duration'"),
+        ({"letter": "B", "video_id": ["v"]}, r"has \['v'\] as 'video_id'"),
+        ({"letter": "B", "question_id": 3}, "has 3 as 'question_id'"),
+        ({"letter": "B", "setting": ""}, "has '' as 'setting'"),
+        ({"letter": "B", "status": "done"}, "line 1, is not a prediction: question q: status is 'done'"),
+        ({"letter": "B", "status": ["ok"]}, "as 'status'"),
+        ({"letter": "B", "task_type": {"a": 1}}, "as 'task_type', expected a text"),
+        ({"letter": "B", "fps": float("nan")}, "has nan as 'fps', expected a number"),
+        ({"letter": "B", "fps": 10**400}, "as 'fps', expected a number"),
+        ({"letter": "B", "letter_logits": [0.1, None]}, "as 'letter_logits', expected a list of numbers"),
+        ({"letter": "B", "letter_logits": [float("inf")]}, "as 'letter_logits'"),
+        ({"letter": "B", "frames": "0"}, "has '0' as 'frames', expected a list of integers"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_in_one_sentence(
+    values: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        read_predictions(hand_made(tmp_path, values))
+    assert "line 1" in str(caught.value) and len(str(caught.value)) < 500 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"question_id": ' + "9" * 5000 + "}", "\x00", "{'a': 1}"])
+def test_a_line_that_no_parser_reads_is_refused(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(DataError, match="line 1, is not JSON"):
+        read_predictions(path)
+
+
+def test_a_question_that_is_answered_twice_is_refused(tmp_path: Path) -> None:
+    first, second = {"letter": "A"}, {"letter": "B"}
+    with pytest.raises(DataError, match=r"answers question q \(without_subtitles\) twice"):
+        read_predictions(hand_made(tmp_path, first, second))
+    assert len(read_predictions(hand_made(tmp_path, first, second | {"setting": "with_subtitles"}))) == 2
+
+
+def test_answers_of_two_models_in_one_file_are_refused(tmp_path: Path) -> None:
+    path = hand_made(tmp_path, {"letter": "A", "made_by": "m1"}, {"letter": "A", "question_id": "p", "made_by": "m2"})
+    with pytest.raises(DataError, match="mixes answers of 2 models or settings"):
         read_predictions(path)
 
 

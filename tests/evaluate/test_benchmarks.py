@@ -63,16 +63,108 @@ def test_another_file_under_the_same_name_has_other_visual_tokens(tmp_path: Path
         ("{", "line 1, is not JSON"),
         ("[]", "line 1, is a list"),
         (item(options="a"), "has 'a' as 'options'"),
-        (item(answer="D"), "has the answer 'D', expected one of A, B, C"),
-        (item(answer=3), "has the answer '3'"),
+        (item(answer="D"), "has the answer 'D', which fits none of 'A. a cat', 'B. a dog', 'C. a cow'"),
+        (item(answer=3), "has the answer 3, which fits none"),
         (item(options=["one"]), "expected 2 to 10"),
         (item(video="../cat.mp4"), "not a plain relative path"),
         (item(duration=-1), "has -1 as 'duration'"),
+        (item(duration=True), "has True as 'duration'"),
+        (item(duration=10**400), "as 'duration'"),
+        (item(duration=float("nan")), "has nan as 'duration'"),
+        (item(duration=" "), "as 'duration'"),
+        (item(video="a/" + "b" * 300), "cannot be the name of a file"),
+        (item(video="\ud800.mp4"), "cannot be the name of a file"),
+        (item(subtitles=3), "has 3 as 'subtitles', expected a text"),
+        (item(domain=["a"]), "as 'domain', expected a text"),
+        (item(question_id=[1]), "as 'question_id'"),
+        (item(question_id=""), "holds an empty question id"),
+        (item(options=["a", None]), "has the option None"),
+        (item(options=["a", ""]), "has the option ''"),
+        (item(options=["a", float("nan")]), "has the option nan"),
+        (item(options=["a", {"b": 1}]), "has the option"),
+        (item(answer=None), "has None as 'answer'"),
+        (item(answer=1.0), "has 1.0 as 'answer'"),
+        (item(answer=["B"]), "as 'answer'"),
+        ("[" * 100_000, "line 1, is not JSON"),
+        ('{"answer": ' + "9" * 5000 + "}", "line 1, is not JSON"),
     ],
 )
 def test_a_line_that_is_not_a_question_is_refused_in_one_sentence(line: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         read_benchmark(custom(tmp_path, line))
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "letter"),
+    [
+        (["a cat", "a dog"], "a dog", "B"),
+        (["a cat", "a dog"], " B. ", "B"),
+        (["a cat", "a dog"], "B. a dog", "B"),
+        (["a cat", "a dog"], 1, "B"),
+        (["a cat", "a dog"], 0, "A"),
+        (["A. x", "B. y"], "y", "B"),
+        ([10, 20, 30], 20, "B"),
+        ([10, 20, 30], "20", "B"),
+        ([10.0, 20.0], 20, "B"),
+        (["10", "20"], 20, "B"),
+        ([0, 1, 2], 1, "B"),
+        (["0", "1"], "1", "B"),
+        (["1", "2", "3"], "2", "B"),
+        ([1, 2, 3], "B", "B"),
+        ([1, 2, 3], "B. 2", "B"),
+        ([1, 2, 3], 1, "A and B"),
+        (["1", "2", "3"], 1, "A and B"),
+        ([3, 2, 1, 0], 3, "A and D"),
+        (["2.0", "1.0", "3.0"], 2, "A and C"),
+        (["A. 2", "B. 1", "C. 3"], 2, "A and C"),
+        ([True, False], True, "A"),
+        ([True, False], False, "B"),
+        (["False", "True"], True, "B"),
+        (["false", "true"], "true", "B"),
+        (["no", "yes"], True, "none"),
+        ([0, 1], True, "none"),
+        (["True", "true"], True, "A and B"),
+        (["B", "A"], "A", "A and B"),
+        (["A", "B"], "A", "A"),
+        (["B", "A"], "B. A", "B"),
+        (["C", "D"], "C", "A"),
+        (["x", "x"], "x", "A and B"),
+        (["x", "x"], "B", "B"),
+        (["a", "b"], "a", "A"),
+        (["x", "y"], "b", "none"),
+        (["x", "y"], "1", "none"),
+        (["x", "y"], -1, "none"),
+        (["x", "y"], 10**300, "none"),
+    ],
+)
+def test_an_answer_is_the_one_option_that_it_fits_or_an_error(
+    options: list[Any], answer: Any, letter: str, tmp_path: Path
+) -> None:
+    made = custom(tmp_path, item(options=options, answer=answer))
+    if len(letter) == 1:
+        assert read_benchmark(made).videos[0].questions[0].answer == letter
+        return
+    fits = "fits none" if letter == "none" else f"can mean {letter}"
+    with pytest.raises(DataError, match=f"which {fits} of .*: give the option with its letter, such as 'A"):
+        read_benchmark(made)
+
+
+def test_lines_that_contradict_each_other_about_a_video_are_refused(tmp_path: Path) -> None:
+    (video,) = read_benchmark(custom(tmp_path, item(duration="short"), item(domain="d"))).videos
+    assert (video.duration, video.domain) == ("short", "d")
+    with pytest.raises(DataError, match=r"line 2, has 'long' as 'duration', but an earlier line of video cat\.mp4"):
+        read_benchmark(custom(tmp_path, item(duration="short"), item(duration="long")))
+
+
+@pytest.mark.parametrize(("encoding", "newline"), [("utf-8-sig", "\r\n"), ("utf-8", "\r")])
+def test_marks_and_line_ends_of_other_systems_are_read(encoding: str, newline: str, tmp_path: Path) -> None:
+    made = custom(tmp_path, item(), item(answer="C"))
+    path = tmp_path / "questions.jsonl"
+    path.write_bytes(path.read_text().replace("\n", newline).encode(encoding))
+    assert [question.answer for question in read_benchmark(made).videos[0].questions] == ["B", "C"]
+    path.write_text(json.dumps(item()), encoding="utf-16")
+    with pytest.raises(DataError, match="is not UTF-8 text"):
+        read_benchmark(made)
 
 
 def mlvu(folder: Path, **changes: Any) -> BenchmarkConfig:

@@ -79,6 +79,28 @@ def test_a_result_file_with_five_options_is_read_with_five_letters(tmp_path: Pat
     assert (row.letter, row.answer, row.num_options, row.is_correct) == ("E", "E", 5, True)
 
 
+def test_a_video_whose_questions_have_another_key_is_named(tmp_path: Path) -> None:
+    (video,) = official()
+    renamed = {key: value for key, value in video.items() if key != "questions"} | {"video_id": "003", "qa": []}
+    with pytest.raises(DataError, match=r"video 2, 003, has None as 'questions'.*its keys are .*sub_category, qa"):
+        read_submission(save([video, renamed], tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[" + b"9" * 5000 + b"]", b"\xff\xfe\x00", b""])
+def test_a_file_that_no_parser_reads_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="is not JSON"):
+        read_submission(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_read(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps(official()), encoding=encoding)
+    assert len(read_submission(path)) == 1
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -88,6 +110,11 @@ def test_a_result_file_with_five_options_is_read_with_five_letters(tmp_path: Pat
         (official(answer="E"), "has the answer 'E'"),
         (official() + official(), "holds question 1 twice"),
         ([{"video_id": "001"}], "has None as 'duration'"),
+        (official(options=["A."]), "as 'options', expected a list of 2 to 26 texts"),
+        (official(options="A. red"), "as 'options', expected a list"),
+        (official(question_id=1), "has 1 as 'question_id', expected text"),
+        ([official()[0] | {"questions": []}], r"video 1, 001, has \[\] as 'questions'"),
+        ([official()[0] | {"questions": {"a": 1}}], r"video 1, 001, has \{'a': 1\} as 'questions'"),
     ],
 )
 def test_a_file_of_another_format_is_refused_in_one_sentence(data: Any, message: str, tmp_path: Path) -> None:

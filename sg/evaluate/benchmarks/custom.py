@@ -2,7 +2,8 @@
 
     {"video": "videos/cat.mp4", "question": "What jumps?", "options": ["a cat", "a dog"], "answer": "a cat"}
 
-`video` is a path inside the benchmark's folder. `answer` is a letter, an index from 0, or the text of an option.
+`video` is a path inside the benchmark's folder. `answer` is the text of an option, its letter, or its index from 0. An
+answer that fits several options, such as 1 for the options 1, 2, 3, is an error; with its letter ("B. 2") it is clear.
 Optional: `question_id`, `duration` (in seconds, or the name of a bucket), `domain`, `sub_category`, `task_type`,
 `subtitles` (a path).
 """
@@ -10,11 +11,15 @@ Optional: `question_id`, `duration` (in seconds, or the name of a bucket), `doma
 from __future__ import annotations
 
 import json
+import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
+from sg.artefacts.answers import LETTERS
 from sg.artefacts.names import resolve_inside, safe_video_id
 from sg.core.content import file_content
 from sg.core.errors import DataError, MissingInputError
@@ -33,6 +38,9 @@ from sg.evaluate.config import BenchmarkConfig
 
 TABLE = "questions.jsonl"
 NO_BUCKET = "all"
+OPTIONAL_TEXTS = ("domain", "sub_category", "task_type", "subtitles")
+LONGEST_S = 10**9
+"""Seconds; larger numbers are not durations."""
 
 
 @dataclass
@@ -46,7 +54,8 @@ def read_custom(config: CustomBenchmarkConfig) -> Benchmark:
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: a line is not a question, or its video lies outside the folder.
+        DataError: a line is not a question, its answer fits none or several of the options, lines contradict each other
+            about their video, or the video lies outside the folder.
     """
     folder = Path(config.folder).expanduser()
     path = folder / (config.table or TABLE)
@@ -56,7 +65,13 @@ def read_custom(config: CustomBenchmarkConfig) -> Benchmark:
             "options and answer in each line."
         )
     grouped: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
+        ) from error
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             item = _item(line, f"{path}, line {number},")
             grouped.setdefault(item["video"], []).append((number, item))
@@ -67,7 +82,7 @@ def read_custom(config: CustomBenchmarkConfig) -> Benchmark:
 def _item(line: str, where: str) -> dict[str, Any]:
     try:
         item = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON ({error}).") from error
     if not isinstance(item, dict):
         raise DataError(
@@ -75,22 +90,37 @@ def _item(line: str, where: str) -> dict[str, Any]:
         )
     for key, kind in (("video", str), ("question", str), ("options", list), ("answer", (str, int))):
         if not isinstance(item.get(key), kind) or (not item[key] and item[key] != 0):
-            raise DataError(f"{where} has {item.get(key)!r} as {key!r}: expected video, question, options and answer.")
+            raise DataError(
+                f"{where} has {reprlib.repr(item.get(key))} as {key!r}: expected video, question, options and answer."
+            )
+    for key in OPTIONAL_TEXTS:
+        if not isinstance(item.get(key, ""), (str, NoneType)):
+            raise DataError(f"{where} has {reprlib.repr(item[key])} as {key!r}, expected a text.")
+    if isinstance(item.get("question_id"), bool) or not isinstance(item.get("question_id"), (str, int, NoneType)):
+        raise DataError(
+            f"{where} has {reprlib.repr(item['question_id'])} as 'question_id', expected a text or integer."
+        )
     return item
 
 
 def _video(folder: Path, table: Path, name: str, members: Sequence[tuple[int, dict[str, Any]]]) -> BenchmarkVideo:
-    number, item = members[0]
-    where = f"{table}, line {number},"
+    facts: dict[str, Any] = {}
+    for number, item in members:
+        for key in ("duration", "domain", "sub_category", "subtitles"):
+            if item.get(key) is not None and facts.setdefault(key, item[key]) != item[key]:
+                raise DataError(
+                    f"{table}, line {number}, has {reprlib.repr(item[key])} as {key!r}, but an earlier line of video "
+                    f"{name} has {reprlib.repr(facts[key])}: a video has one value."
+                )
     file = resolve_inside(folder, name)
-    subtitles = resolve_inside(folder, item["subtitles"]) if isinstance(item.get("subtitles"), str) else None
+    subtitles = resolve_inside(folder, facts["subtitles"]) if facts.get("subtitles") else None
     media_id = _media_id(file, name)
     return BenchmarkVideo(
         video_id=media_id,
         media_id=media_id,
-        duration=_bucket(item.get("duration"), where),
-        domain=str(item.get("domain") or ""),
-        sub_category=str(item.get("sub_category") or ""),
+        duration=_bucket(facts.get("duration"), f"{table}, line {members[0][0]},"),
+        domain=facts.get("domain", ""),
+        sub_category=facts.get("sub_category", ""),
         questions=tuple(_question(line, question, table) for line, question in members),
         path=file if file.is_file() else None,
         subtitle_path=subtitles if subtitles is not None and subtitles.is_file() else None,
@@ -99,41 +129,84 @@ def _video(folder: Path, table: Path, name: str, members: Sequence[tuple[int, di
 
 def _media_id(file: Path, name: str) -> str:
     """The video's name with its content: another file under the same name has other visual tokens."""
-    return safe_video_id(f"{name}-{file_content(file)}" if file.is_file() else name)
+    try:
+        return safe_video_id(f"{name}-{file_content(file)}")
+    except OSError:
+        return safe_video_id(name)  # missing or unreadable: its rows get a status and a reason
 
 
 def _bucket(value: Any, where: str) -> str:
     if value is None:
         return NO_BUCKET
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value.strip():
         return value
-    if isinstance(value, (int, float)) and value > 0:
+    # NaN is not larger than 0.
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < LONGEST_S:
         return duration_bucket(float(value))
-    raise DataError(f"{where} has {value!r} as 'duration', expected seconds or the name of a bucket.")
+    raise DataError(f"{where} has {reprlib.repr(value)} as 'duration', expected seconds or the name of a bucket.")
 
 
 def _question(number: int, item: dict[str, Any], table: Path) -> Question:
     where = f"{table}, line {number},"
-    options = tuple(str(option) for option in item["options"])
-    if [option[:2] for option in options] != [option[:2] for option in labelled(options)]:
+    texts = [_option_text(option, where) for option in item["options"]]
+    options = tuple(texts)
+    if [option[:2] for option in options] == [option[:2] for option in labelled(options)]:
+        texts = [unlabelled(option) for option in options]
+    else:
         options = labelled(options)
-    answer = _letter(item["answer"], options)
-    check_options(options, answer, where)
+    check_options(options, LETTERS[0], where)
     name = item.get("question_id")
     return Question(
         question_id=str(number if name is None else name),
-        task_type=str(item.get("task_type") or ""),
+        task_type=item.get("task_type") or "",
         text=item["question"],
         options=options,
-        answer=answer,
+        answer=_letter(item["answer"], options, texts, where),
     )
 
 
-def _letter(answer: str | int, options: Sequence[str]) -> str:
-    """The letter for an answer given as a letter, an index or an option's text; else the answer itself."""
-    if isinstance(answer, int):
-        return options[answer][0] if 0 <= answer < len(options) else str(answer)
-    texts = [unlabelled(option) for option in options]
-    if answer in options or texts.count(answer) == 1:
-        return options[options.index(answer) if answer in options else texts.index(answer)][0]
-    return answer.strip().rstrip(".")
+def _option_text(option: Any, where: str) -> str:
+    if isinstance(option, (str, bool, int)) and str(option).strip():
+        return str(option)
+    if isinstance(option, float) and math.isfinite(option):
+        return str(option)
+    raise DataError(f"{where} has the option {reprlib.repr(option)}, expected a text or a number.")
+
+
+def _letter(answer: str | int, options: Sequence[str], texts: Sequence[str], where: str) -> str:
+    """The letter of the one option that `answer` means.
+
+    Raises:
+        DataError: it fits none of the options, or several.
+    """
+    letters = LETTERS[: len(options)]
+    fitting = [
+        letter
+        for at, letter in enumerate(letters)
+        if _is_text_of(answer, texts[at].strip()) or _names_place(answer, letter, at, options[at])
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    which = f"which can mean {' and '.join(fitting)}" if fitting else "which fits none"
+    raise DataError(
+        f"{where} has the answer {reprlib.repr(answer)}, {which} of {', '.join(map(repr, options))}: give the option "
+        f"with its letter, such as {options[0]!r}."
+    )
+
+
+def _is_text_of(answer: str | int, text: str) -> bool:
+    if isinstance(answer, str):
+        return answer.strip() == text
+    if isinstance(answer, bool):
+        return text.lower() == str(answer).lower()
+    try:
+        return float(text) == answer
+    except ValueError:
+        return False
+
+
+def _names_place(answer: str | int, letter: str, index: int, option: str) -> bool:
+    """True for the letter, the index, or the text with its letter. True and false are not indices."""
+    if isinstance(answer, str):
+        return answer.strip() in (letter, f"{letter}.", option.strip())
+    return answer == index and not isinstance(answer, bool)

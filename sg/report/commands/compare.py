@@ -6,7 +6,7 @@ official (correct / answered). McNemar's counts, the bootstrap and the joint tes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from sg.report.numbers.statistics import (
 from sg.report.wording import SETTING_TITLES, accuracy_text, difference_text, p_text, percent, signed
 
 RESAMPLES = 10_000
+LISTED = 10
+"""Number of left out questions that are named; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,12 @@ def compare_text(paths: Sequence[Path]) -> str:
     blocks, comparisons = [], []
     for setting, groups in _by_setting(files, names):
         sides = _sides(names, groups)
+        lacking = _lacking_text(names, groups)
         made = [_comparison(setting, sides[0], side) for side in sides[1:]]
         comparisons += [] if setting in PROBES else made
-        blocks.append("\n".join([_title(setting, sides), *map(_side_text, sides), *_joint_text(sides)]))
+        blocks.append("\n".join([_title(setting, sides), *lacking, *map(_side_text, sides), *_joint_text(sides)]))
         blocks += ["\n".join(_comparison_text(comparison)) for comparison in made]
-    return "\n\n".join([*blocks, *_family_text(comparisons)]) + "\n"
+    return "\n\n".join([*blocks, *_family_text(comparisons), *_settings_text(files, names)]) + "\n"
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
@@ -95,7 +98,7 @@ def _by_setting(
 ) -> list[tuple[str, list[list[Prediction]]]]:
     """The settings that all files contain, with their rows. If each file has one setting, these are compared."""
     present = [dict.fromkeys(row.setting for row in rows) for rows in files]
-    shared = [name for name in (*SETTINGS, *PROBES) if all(name in settings for settings in present)]
+    shared = _ordered(set(present[0]).intersection(*present))
     if shared:
         return [(name, [[row for row in rows if row.setting == name] for rows in files]) for name in shared]
     if all(len(settings) == 1 for settings in present):
@@ -104,6 +107,12 @@ def _by_setting(
     raise DataError(
         f"The files share no setting ({held}): compare files with a common setting, or with one setting each."
     )
+
+
+def _ordered(settings: Collection[str]) -> list[str]:
+    """The settings of the benchmark first, then the probes, then other names."""
+    known = [name for name in (*SETTINGS, *PROBES) if name in settings]
+    return known + sorted(set(settings) - set(known))
 
 
 def _sides(names: Sequence[str], groups: Sequence[Sequence[Prediction]]) -> list[Side]:
@@ -119,6 +128,34 @@ def _sides(names: Sequence[str], groups: Sequence[Sequence[Prediction]]) -> list
         correct = np.array([float(row.is_correct) if row.is_answered else np.nan for row in chosen])
         sides.append(Side(name, chosen, correct, videos.astype(np.int64)))
     return sides
+
+
+def _lacking_text(names: Sequence[str], groups: Sequence[Sequence[Prediction]]) -> list[str]:
+    """For each file the questions of the others that it lacks: they are left out of the comparison."""
+    ids = [dict.fromkeys(row.question_id for row in group) for group in groups]
+    every = list(dict.fromkeys(question for questions in ids for question in questions))
+    lines = []
+    for name, held in zip(names, ids, strict=True):
+        lacking = [question for question in every if question not in held]
+        if lacking:
+            shown = ", ".join(lacking[:LISTED]) + (", ..." if len(lacking) > LISTED else "")
+            lines.append(
+                f"  left out, because {name} lacks them: {len(lacking):,} of {len(every):,} questions ({shown})"
+            )
+    return lines
+
+
+def _settings_text(files: Sequence[Sequence[Prediction]], names: Sequence[str]) -> list[str]:
+    """The settings that some of the files lack; empty if there are none, or if files of one setting are compared."""
+    present = [{row.setting for row in rows} for rows in files]
+    shared = present[0].intersection(*present)
+    if not shared:
+        return []
+    lines = []
+    for setting in _ordered(present[0].union(*present) - shared):
+        lacking = [name for name, settings in zip(names, present, strict=True) if setting not in settings]
+        lines.append(f"not compared: {setting}, which {', '.join(lacking)} lacks")
+    return ["\n".join(lines)] if lines else []
 
 
 def _comparison(setting: str, base: Side, new: Side) -> Comparison:

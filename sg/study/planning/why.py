@@ -117,7 +117,7 @@ def _result_steps(config: TrainConfig, folder: Path, work: Identity, answers: Id
     earlier = {path: from_plain(result.inputs["answers"]) for path, result in found.items()}
     if finished_result(folder, config, work) is not None:
         return [StepReport("evaluation", REUSED, predictions), StepReport("result", REUSED, result_file)]
-    rows = read_predictions(predictions) if predictions.is_file() else []
+    rows = read_predictions(predictions, may_be_cut=True) if predictions.is_file() else []
     num_answers = sum(row.made_by == answers.name for row in rows)
     evaluation = against("evaluation", predictions, answers, earlier)
     if num_answers:

@@ -86,6 +86,24 @@ def test_questions_of_one_file_only_and_unanswered_questions_are_left_out(tmp_pa
     assert "(30 questions, 10 videos)" in text
     assert "b.jsonl: 100.0 [100.0, 100.0] % of 15 answered questions" in text
     assert "50.0 % of all 30" in text
+    left_out = ", ".join(f"q{number}" for number in range(30, 40))
+    assert f"left out, because b.jsonl lacks them: 30 of 60 questions ({left_out}, ...)" in text
+    assert "a.jsonl lacks" not in text
+    both = compare_text(
+        [write(tmp_path / "c.jsonl", answers("10" * 3)[1:]), write(tmp_path / "d.jsonl", answers("10"))]
+    )
+    assert "left out, because c.jsonl lacks them: 1 of 6 questions (q0)" in both
+    assert "left out, because d.jsonl lacks them: 4 of 6 questions (q2, q3, q4, q5)" in both
+
+
+def test_settings_that_a_file_lacks_are_named(tmp_path: Path) -> None:
+    base = write(tmp_path / "a.jsonl", answers("10" * 3), answers("10" * 3, "with_subtitles"), answers("1", "mine"))
+    new = write(tmp_path / "b.jsonl", answers("10" * 3), answers("10" * 3, "no_video"), answers("1", "mine"))
+    text = compare_text([base, new])
+    assert text.endswith(
+        "not compared: with_subtitles, which b.jsonl lacks\nnot compared: no_video, which a.jsonl lacks\n"
+    )
+    assert "mine (1 questions" in text
 
 
 def test_files_that_cannot_be_compared_are_refused_in_one_sentence(tmp_path: Path) -> None:
