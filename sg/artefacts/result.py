@@ -37,6 +37,7 @@ class RunResult:
         scores: percentages, {setting: {"overall" | "short" | "medium" | "long": accuracy}}.
         answers: the answers in the settings of `scores`, which `predictions.jsonl` holds; None in older results.
         inputs: paths of the files that the run read ("manifest", "captions", "forest", "videos"), for the report.
+        inputs_content: content hashes of the first three, so that the report reads no others.
         made_by, identity, code: what decided the result, and the version that made it; see `sg.core.identity`.
     """
 
@@ -58,6 +59,7 @@ class RunResult:
     timings: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
+    inputs_content: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     made_by: str = ""
     identity: dict[str, Any] = field(default_factory=dict)

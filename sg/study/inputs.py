@@ -7,11 +7,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from sg.artefacts.manifest import read_manifest
+from sg.artefacts.manifest import hash_manifest, read_manifest
 from sg.caption.captioners import CAPTIONERS, captioner_of
-from sg.core.errors import MissingInputError
+from sg.core.errors import DataError, MissingInputError
 from sg.core.identity import Identity
 from sg.demo.config import DemoWorldConfig
+from sg.sources.manifests import make_manifest
 from sg.sources.registry import SOURCES
 from sg.study.config import TrainConfig
 from sg.train.config import StageConfig
@@ -127,6 +128,7 @@ def make_inputs(config: TrainConfig) -> Inputs:
 
     Raises:
         MissingInputError: an input of real data is missing; the message names the command that makes it.
+        DataError: another command has changed the data meanwhile.
     """
     from sg.caption.run import caption_videos
     from sg.curate.describe.statistics import StatisticsSettings
@@ -144,11 +146,17 @@ def make_inputs(config: TrainConfig) -> Inputs:
         if missing:
             raise MissingInputError(f"Missing: {missing[0]}.")
         return inputs
+    manifest = read_manifest(make_manifest(config.data))
     # Captions of other settings may have come there since: these have another place then.
     inputs = dataclasses.replace(inputs, captions=caption_videos(config.data, config.captioner))
     embed_videos(config.data, config.embedder)
     curate(config.curator, inputs.vectors, inputs.captions, inputs.forest.parent)
     settings = StatisticsSettings(seed=config.curator.seed, device=getattr(config.curator, "device", "auto"))
     sizes = [scale * config.data.captions_per_k for scale in _DESCRIBED]
-    describe_source(inputs.forest.parent, inputs.vectors, read_manifest(inputs.manifest), sizes, settings)
+    describe_source(inputs.forest.parent, inputs.vectors, manifest, sizes, settings)
+    if hash_manifest(inputs.manifest) != manifest.content_hash:
+        raise DataError(
+            f"{inputs.manifest} was replaced while this run prepared its data: run the same command again. Give data "
+            "of other settings or files a name of its own (data.name=NAME)."
+        )
     return inputs

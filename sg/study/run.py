@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sg.artefacts.arms import HEADLINE
 from sg.artefacts.checkpoint import StageInfo, read_stage_info
+from sg.artefacts.forest import read_forest
 from sg.artefacts.predictions import read_predictions
 from sg.artefacts.result import (
     FAILED,
@@ -138,6 +139,7 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
             scores=scores,
             answers=answers_record(read_predictions(run.folder / PREDICTIONS_FILE), scores),
             inputs=data.inputs.recorded(),
+            inputs_content={**data.caption.content, "forest": read_forest(data.inputs.forest).content_hash},
             timings={"train_s": trained - started, "evaluate_s": time.monotonic() - trained},
             versions={**stages["instruct"][0].versions, "evaluation": answers.name},
             **made_by(result_identity(config, data.caption.scale, jobs, answers)),

@@ -3,12 +3,14 @@
 import csv
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sg.artefacts.manifest import hash_manifest, read_manifest, video_path
+from sg.core.errors import ConfigError, MissingInputError
 from sg.sources.config import DataConfig
 from sg.sources.files import probing
 from sg.sources.manifests import make_manifest, scan
@@ -30,11 +32,11 @@ def home(tmp_path: Path, write_file: WriteFile) -> Path:
     return tmp_path / "here"
 
 
-def folder(home: Path) -> DataConfig:
+def folder(home: Path) -> FolderDataConfig:
     return FolderDataConfig(captions=str(home / "texts.csv"), **places(home), workers=1)
 
 
-def webvid(home: Path) -> DataConfig:
+def webvid(home: Path) -> WebVidDataConfig:
     return WebVidDataConfig(annotations=str(home / "texts.csv"), **places(home), workers=1)
 
 
@@ -109,3 +111,41 @@ def test_another_caption_file_under_the_same_name_is_scanned_again(home: Path) -
 
     assert manifest.info["made_by"] != before
     assert {row.original_caption for row in manifest.records()} == {"a cow", "a dog"}
+
+
+def test_another_folder_or_caption_file_under_the_same_name_is_refused(home: Path, write_file: WriteFile) -> None:
+    path = scan(folder(home))
+    before = path.read_bytes()
+    write_file(home / "other" / "1.mp4", frames=6)
+    (home / "other.csv").write_text("videoid,name\n1,a bear\n", encoding="utf-8")
+    for key, place in (("videos", home / "other"), ("captions", home / "other.csv")):
+        config = replace(folder(home), **{key: str(place)})
+        with pytest.raises(ConfigError, match=rf"data\.{key}=.*{place}: .*data\.name=NAME.*delete") as stop:
+            scan(config)
+        assert "\n" not in str(stop.value)
+        assert path.read_bytes() == before
+    with pytest.raises(ConfigError, match=r"data\.videos="):
+        scan(replace(webvid(home), videos=str(home / "other")))
+
+
+def test_data_that_was_moved_and_has_grown_or_was_corrected_is_the_same(home: Path, write_file: WriteFile) -> None:
+    scan(folder(home))
+    write_file(home / "work" / "set" / "videos" / "3.mp4")
+    assert len(read_manifest(scan(folder(home)))) == 3
+    moved = home.rename(home.parent / "there")
+    scan(folder(moved))
+    (moved / "texts.csv").write_text("videoid,name\n1,a bear\n", encoding="utf-8")
+    manifest = read_manifest(scan(folder(moved)))
+    assert {row.original_caption for row in manifest.records()} == {"a bear", ""}
+
+
+def test_a_command_without_captions_takes_those_of_the_last_scan(home: Path) -> None:
+    config = folder(home)
+    without = replace(config, captions=None)
+    assert {row.original_caption for row in read_manifest(scan(without)).records()} == {""}
+    before = hash_manifest(scan(config))
+    assert hash_manifest(scan(without)) == before
+    assert {row.original_caption for row in read_manifest(scan(without)).records()} == {"a cat", "a dog"}
+    (home / "texts.csv").unlink()
+    with pytest.raises(MissingInputError, match=r"no caption file .*texts\.csv.*data\.captions=FILE"):
+        scan(without)

@@ -1,5 +1,6 @@
 """The clusters of a core as the galleries show them: size, similarity, the members to show, distinctive words."""
 
+import logging
 import math
 import re
 from collections import Counter
@@ -10,9 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sg.artefacts.forest import Forest
+from sg.artefacts.captions import read_captions
+from sg.artefacts.forest import Forest, read_forest
+from sg.artefacts.manifest import hash_manifest
+from sg.core.errors import SgError
 from sg.core.fingerprints import text_seed
 from sg.report.numbers.study import Study
+
+log = logging.getLogger(__name__)
 
 Pick = tuple[str, str]
 """A member of a cluster to show (video id), and a note about it."""
@@ -35,13 +41,41 @@ class StudyInputs:
 
 
 def recorded_inputs(study: Study) -> StudyInputs | None:
-    """The files that the runs recorded as their inputs, if they still exist; None otherwise."""
+    """The files that the runs recorded as their inputs, if they still exist with the same content; None otherwise."""
     for run in study.runs:
         found = {name: Path(run.inputs[name]) for name in INPUT_NAMES if name in run.inputs}
         if len(found) == len(INPUT_NAMES) and all(path.exists() for path in found.values()):
             captions = Path(run.inputs["captions"]) if "captions" in run.inputs else None
-            return StudyInputs(found["manifest"], found["forest"], found["videos"], captions)
+            inputs = StudyInputs(found["manifest"], found["forest"], found["videos"], captions)
+            if changed := _changed_input(inputs, run.inputs_content):
+                log.warning(
+                    "The report has no captions and clusters, because %s has changed since run %s: repeat the study's "
+                    "command to have both from the present data.", changed, run.run,
+                )  # fmt: skip
+                return None
+            return inputs
     return None
+
+
+def _changed_input(inputs: StudyInputs, content: Mapping[str, str]) -> Path | None:
+    """The first file that is damaged or whose content is not the recorded one; those without a record are not read."""
+    for name, known in content.items():
+        path: Path | None = getattr(inputs, name)
+        if path is None or not path.is_file():
+            continue
+        try:
+            if _content(name, path) != known:
+                return path
+        except SgError:
+            return path
+    return None
+
+
+def _content(name: str, path: Path) -> str:
+    """The content hash of an input, as runs record it."""
+    if name == "manifest":
+        return hash_manifest(path)
+    return read_captions(path).content_hash if name == "captions" else read_forest(path).content_hash
 
 
 @dataclass(frozen=True, slots=True)

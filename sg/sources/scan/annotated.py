@@ -25,7 +25,7 @@ from sg.sources.files.disk import Listing, VideoFile, list_files
 from sg.sources.files.duplicates import Digests, also_in, same_bytes
 from sg.sources.files.probing import Outcome, probe_files
 from sg.sources.scan.annotations import Annotations
-from sg.sources.scan.current import is_current, manifest_info, rows_settings
+from sg.sources.scan.current import check_same_data, is_current, manifest_info, rows_settings
 from sg.sources.scan.findings import AMBIGUOUS, BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
 from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader
 from sg.sources.scan.journal import ScanJournal
@@ -69,7 +69,8 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
 
     Raises:
         MissingInputError: there are no annotations or no video files.
-        ConfigError, DataError: the annotations have another form, or no file belongs to them.
+        ConfigError: the manifest is that of another folder of videos.
+        DataError: the annotations have another form, or no file belongs to them.
     """
     files, path, videos = ScanFiles(Path(config.dir)), config.manifest_path, Path(config.videos)
     with file_lock(path.with_suffix(".lock")):
@@ -80,6 +81,8 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
         benchmark = benchmark_videos(config.benchmark)
         long_videos = _long_videos(config)
         work = _identity(config, listing, annotations, benchmark, long_videos)
+        if long_videos is None:  # otherwise the scan itself makes the files in `videos`
+            check_same_data(path, videos, work)
         if not is_current(path, videos, work) or not files.findings.is_file():
             with Findings(files.findings) as findings:
                 if long_videos is not None and _cut(config, annotations, listing, long_videos, findings):
@@ -90,7 +93,10 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
                 found = _match(config, annotations, listing, findings)
                 rows = _rows(config, source, found, listing, annotations, benchmark, files, findings)
             report = ScanReport.of(config, source, annotations, listing, rows, findings, benchmark, left_out)
-            info = {**manifest_info(path, source.name, videos, work), "licence": source.licence}
+            info = {
+                **manifest_info(path, source.name, videos, work),
+                "licence": source.licence,
+            }
             write_report(files.folder, report)
             if not rows:
                 raise DataError(

@@ -25,7 +25,7 @@ from sg.sources.files.probing import probe_files
 from sg.sources.registry import SOURCES
 from sg.sources.scan.caption_files import CaptionFile, read_caption_file
 from sg.sources.scan.caption_matching import CaptionMatches, Unmatched, match_captions, nearest_name
-from sg.sources.scan.current import is_current, manifest_info, rows_settings
+from sg.sources.scan.current import check_same_data, is_current, manifest_info, rows_settings
 from sg.sources.scan.items import shown
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class FolderDataConfig(ScannedDataConfig):
     """Any folder of video files, with captions in a CSV, JSONL or JSON file.
 
     Attributes:
-        captions: the caption file; null for videos without captions.
+        captions: the caption file; null takes that of the last scan of this data, if there was one.
         video_column: column or key that names the video; null finds one of the usual names.
         caption_column: column or key of the text; null finds one of the usual names.
     """
@@ -62,9 +62,18 @@ class FolderDataConfig(ScannedDataConfig):
         """Never: the folder is compared with the manifest each time."""
         return False
 
+    @property
+    def captions_file(self) -> Path | None:
+        """The caption file, or that of the last scan; None if there is none.
+
+        A command without `data.captions`, such as one that buys captions, does not take the captions of the data away.
+        """
+        known = self.captions or read_info(self.manifest_path).get("captions")
+        return None if known is None else Path(known)
+
     def manifest_identity(self) -> Identity:
         """The identity of a scan of the folder as it is now."""
-        return _identity(self, list_files(Path(self.videos)), self.captions)
+        return _identity(self, list_files(Path(self.videos)), self.captions_file)
 
     def missing_files(self) -> Iterator[tuple[str, str]]:
         """The folder of videos, and the caption file where one is named."""
@@ -82,12 +91,13 @@ def scan_folder(config: FolderDataConfig) -> Path:
 
     Raises:
         MissingInputError: the folder or the caption file does not exist, or the folder holds no video file.
-        ConfigError, DataError: the caption file has another form.
+        ConfigError: the manifest is that of another folder or caption file.
+        DataError: the caption file has another form.
     """
     videos, path = Path(config.videos), config.manifest_path
     if not videos.is_dir():
         raise MissingInputError(f"There is no folder {videos}: give the folder of your videos with data.videos=DIR.")
-    captions = None if config.captions is None else Path(config.captions)
+    captions = config.captions_file
     if captions and not captions.is_file():
         raise MissingInputError(f"There is no caption file {captions}: give an existing one with data.captions=FILE.")
     listing = list_files(videos)
@@ -98,21 +108,23 @@ def scan_folder(config: FolderDataConfig) -> Path:
         )
     work = _identity(config, listing, captions)
     with file_lock(path.with_suffix(".lock")):
-        if not is_current(path, videos, work):
+        place = None if captions is None else str(captions)
+        check_same_data(path, videos, work, captions=place)
+        if not is_current(path, videos, work, captions=place):
             texts = (
                 read_caption_file(captions, config.video_column, config.caption_column) if captions else CaptionFile()
             )
             matches = match_captions(texts.entries, listing.files)
             rows = list(_file_rows(videos, listing.files, matches, config))
             report = _report(rows, matches, texts, listing)
-            info = {**manifest_info(path, "folder", videos, work), "report": report}
+            info = {**manifest_info(path, "folder", videos, work, captions=place), "report": report}
             write_manifest(path, chain(rows, map(_row_without_file, matches.unmatched)), info)
     _log_report(read_info(path)["report"])
     return path
 
 
-def _identity(config: FolderDataConfig, listing: Listing, captions: Path | str | None) -> Identity:
-    inputs = {"files": listing.state, "captions": file_content(Path(captions)) if captions else None}
+def _identity(config: FolderDataConfig, listing: Listing, captions: Path | None) -> Identity:
+    inputs = {"files": listing.state, "captions": file_content(captions) if captions else None}
     return identity("folder scan", settings=rows_settings(config), inputs=inputs, version=FOLDER_VERSION)
 
 

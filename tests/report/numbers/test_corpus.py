@@ -4,15 +4,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sg.artefacts.captions import CaptionRecord, write_captions
+from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
 from sg.artefacts.forest import read_forest
-from sg.artefacts.manifest import VideoRecord, write_manifest
+from sg.artefacts.manifest import VideoRecord, hash_manifest, write_manifest
+from sg.artefacts.result import read_result, write_result
 from sg.core.errors import MissingInputError
 from sg.core.files import write_json
 from sg.report.figures.corpus import draw_corpus
-from sg.report.numbers.clusters import StudyInputs
+from sg.report.numbers.clusters import StudyInputs, recorded_inputs
 from sg.report.numbers.corpus import CorpusNumbers, MapPoint, describe_corpus, read_corpus, write_corpus
+from sg.report.numbers.study import read_study
 
+from ..study_builder import World
 from ..study_builder import write_corpus as write_files
 
 
@@ -83,3 +86,20 @@ def test_every_figure_is_drawn_for_which_there_are_numbers(corpus: CorpusNumbers
 def test_captions_may_be_missing(inputs: StudyInputs) -> None:
     bare = describe_corpus(replace(inputs, captions=None), {8: "50k"})
     assert bare.captions == [] and bare.cores
+
+
+def test_the_report_reads_no_inputs_that_have_changed_since_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = write_files(tmp_path / "data", videos=6)
+    run = World(tmp_path / "study", videos=3).run(50_000)
+    content = {
+        "manifest": hash_manifest(Path(paths["manifest"])),
+        "captions": read_captions(Path(paths["captions"])).content_hash,
+        "forest": read_forest(Path(paths["forest"])).content_hash,
+    }
+    write_result(run, replace(read_result(run), inputs=paths, inputs_content=content))
+    assert recorded_inputs(read_study(tmp_path / "study")) is not None
+    write_captions(Path(paths["captions"]), [CaptionRecord("clip00", "Another caption.")])
+    assert recorded_inputs(read_study(tmp_path / "study")) is None
+    assert f"{paths['captions']} has changed since run" in caplog.text
