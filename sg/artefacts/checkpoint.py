@@ -27,7 +27,9 @@ class StageInfo:
         parent: fingerprint of the stage that it started from; None for the base model.
         steps: number of optimiser steps.
         samples: number of samples that these steps saw.
-        distinct_samples: number of different samples among them.
+        distinct_samples: number of different samples among them that have a supervised token.
+        cut_samples: number of samples of an epoch that were cut to `max_length`.
+        unsupervised_samples: number of samples of an epoch without a supervised token.
         final_loss: mean loss of the last tenth of the steps, in nats per supervised token.
         seconds: wall time of training, summed over all sessions.
         made_by, identity, code: what decided its weights, and the version that trained it; see `sg.core.identity`.
@@ -45,6 +47,8 @@ class StageInfo:
     made_by: str = ""
     identity: Mapping[str, Any] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
+    cut_samples: int = 0
+    unsupervised_samples: int = 0
 
 
 def stage_folder(root: Path, stage: str, fingerprint: str) -> Path:

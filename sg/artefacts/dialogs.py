@@ -60,19 +60,32 @@ def dialogs_hash(dialogs: Iterable[Dialog]) -> str:
     """16 hex digits over the content of `dialogs` and their order."""
     digest = hashlib.blake2b(digest_size=8)
     for dialog in dialogs:
-        digest.update(json.dumps(_entry(dialog), ensure_ascii=False, sort_keys=True).encode())
+        text = json.dumps(_entry(dialog), ensure_ascii=False, sort_keys=True)
+        digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
 def _entries(path: Path) -> Iterator[Any]:
-    text = path.read_text(encoding="utf-8-sig")
     try:
-        if text.lstrip().startswith("["):
-            yield from json.loads(text)
-        else:
-            yield from (json.loads(line) for line in text.splitlines() if line.strip())
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} should be UTF-8 text, but is not ({error}): convert it.") from error
+    if text.lstrip().startswith("["):
+        yield from _json(text, str(path))
+        return
+    # Not `splitlines`, which also splits at characters that JSON allows inside a text, such as U+2028.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield _json(line, f"{path}, line {number},")
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} should hold conversations as JSON, but does not ({error}).") from error
+        raise DataError(f"{where} should hold conversations as JSON, but does not ({error}).") from error
+    except RecursionError as error:
+        raise DataError(f"{where} is not a conversation: its JSON is nested too deeply.") from error
 
 
 def _dialog(entry: Any, where: str) -> Dialog:

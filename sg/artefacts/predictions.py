@@ -279,8 +279,9 @@ class PredictionWriter:
         """Append the rows that are new or differ from those in the file, and flush."""
         if self._stream is None:
             raise ValueError("write() outside the `with` block of the writer")
+        # Half of a surrogate pair, as an id from JSON can contain it, is written as JSON's escape.
         fresh = [row for row in rows if not self.is_done(row.key) and self.done.get(row.key) != row]
-        self._stream.write("".join(row.to_json() + "\n" for row in fresh).encode())
+        self._stream.write("".join(row.to_json() + "\n" for row in fresh).encode(errors="backslashreplace"))
         self._stream.flush()
         self.done.update({row.key: row for row in fresh})
 

@@ -32,7 +32,8 @@ class RunResult:
 
     Attributes:
         scale: the requested scale; 0 is the baseline without the caption stage.
-        num_captions: number of captions in training. The demo world has ten videos per "k", so 50k means 500 captions.
+        num_captions: number of captions that were trained on. Those of videos that were left out, or without a
+            supervised token, do not count. The demo world has ten videos per "k", so 50k means 500 captions.
         control: None in the headline sweep.
         scores: percentages, {setting: {"overall" | "short" | "medium" | "long": accuracy}}.
         answers: the answers in the settings of `scores`, which `predictions.jsonl` holds; None in older results.

@@ -55,7 +55,9 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         ValueError: `value` holds NaN or infinity.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # UTF-8 cannot store half of a surrogate pair; JSON can, as an escape.
+    write_text(path, text.encode(errors="backslashreplace").decode())
 
 
 def read_json(path: Path) -> Any:
@@ -66,7 +68,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"{path} should hold JSON, but does not ({error}); delete it and run its step again."
         ) from error

@@ -22,6 +22,19 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"cannot fingerprint a {type(value).__name__}: {value!r}")
 
 
+def is_unicode(text: str) -> bool:
+    """False for a text with half of a surrogate pair, which JSON can contain and no encoding can store."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
 def fingerprint(value: Any) -> str:
     """16 hex digits over `value` (dataclasses, mappings, lists, paths, plain values), independent of key order.
 
@@ -29,7 +42,7 @@ def fingerprint(value: Any) -> str:
         TypeError: `value` holds an object without a canonical JSON form.
     """
     text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(_bytes(text), digest_size=8).hexdigest()
 
 
 def file_hash(path: Path) -> str:
@@ -41,4 +54,4 @@ def file_hash(path: Path) -> str:
 def text_seed(*parts: str | int) -> int:
     """A seed in [0, 2**63) from `parts`, equal on all machines and Python versions."""
     text = "\x1f".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+    return int.from_bytes(hashlib.blake2b(_bytes(text), digest_size=8).digest(), "little") >> 1

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from sg.artefacts.predictions import (
+    ERROR,
     MISSING_VIDEO,
     NO_VIDEO,
     SHUFFLED_OPTIONS,
@@ -25,12 +26,13 @@ from sg.artefacts.predictions import (
     Prediction,
 )
 from sg.core.errors import DataError
-from sg.core.fingerprints import fingerprint, text_seed
+from sg.core.fingerprints import fingerprint, is_unicode, text_seed
 from sg.core.identity import code_version
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question, labelled, unlabelled
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.prompts import build_prompt
 from sg.evaluate.subtitles import SubtitleCue, lines_at_frames, read_cues, transcript_lines
+from sg.models.chat_univi.text.template import as_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,7 +163,10 @@ class Asker:
     ) -> None:
         self._config, self._tokens = config, visual_tokens
         self._clip = lru_cache(maxsize=CACHED_CLIPS)(visual_tokens.__getitem__)
-        self._encode = lru_cache(maxsize=CACHED_CLIPS)(encoder.encode_prompt)
+        self._encode = lru_cache(maxsize=CACHED_CLIPS)(
+            # All of a prompt is text, also where a question spells a control token such as <image>.
+            lambda prompt, frames: encoder.encode_prompt(as_text(prompt), frames)
+        )
         self._max_length = max_positions - config.answering.max_new_tokens
         self._made_by, self._failures = made_by, failures or {}
         self._code = " ".join(code_version().values()).strip()
@@ -245,6 +250,8 @@ class Asker:
 
     def _ask(self, question: Question, row: Prediction, shown: str | None, lines: list[str] | None) -> Ask:
         """The question about the video `shown` (None for no video), with as many subtitle lines as fit."""
+        if not is_unicode("\n".join([question.text, *question.options])):
+            return Ask(replace(row, status=ERROR, reason="its text is not Unicode (half of a surrogate pair)"))
         clip = None if shown is None else self._clip(shown)
         frames = 0 if clip is None else len(clip.frame_indices)
         extra = 0 if clip is None else len(clip.tokens) - frames

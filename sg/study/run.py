@@ -131,7 +131,7 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
         result = _result(
             run,
             data.caption.scale,
-            num_captions=len(data.caption.items),
+            num_captions=stages["caption"][0].distinct_samples if "caption" in stages else 0,
             steps={name: info.steps for name, (info, _) in stages.items()},
             stages={
                 name: StageResult(info.fingerprint, reused, info.seconds) for name, (info, reused) in stages.items()
@@ -211,7 +211,7 @@ def _tracker(run: StudyRun, caption: CaptionData) -> Tracker:
         group=run.study,
         job_type="train",
         axes={f"train/{stage}/*": f"train/{stage}/samples" for stage in ("align", "caption", "instruct")},
-        settings={**asdict(config), "num_captions": len(caption.items), "scale": caption.scale},
+        settings={**asdict(config), "scale": caption.scale},
         tags=[
             config.data.name,
             scale_label(caption.scale),

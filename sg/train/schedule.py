@@ -1,6 +1,7 @@
 """Learning-rate schedules: the share of the peak rate at each optimiser step.
 
-Every schedule begins with a linear warm-up from 0 (`warmup_fraction` of all steps). The `schedule` of a stage, such as
+Every schedule begins with a linear warm-up from 0 (`warmup_fraction` of all steps). The warm-up leaves at least the
+last step at the peak rate; otherwise a stage of one step would train at rate 0. The `schedule` of a stage, such as
 `stage.caption.schedule`, chooses the rest. Add a schedule as a function here and an entry in `SCHEDULES`.
 """
 
@@ -36,7 +37,7 @@ def learning_rate_factor(schedule: str, step: int, total_steps: int, warmup_frac
         total_steps: optimiser steps of the stage.
         warmup_fraction: share of the steps in which the rate rises linearly from 0 to its peak, in [0, 1).
     """
-    warmup = math.ceil(warmup_fraction * total_steps)
+    warmup = min(math.ceil(warmup_fraction * total_steps), total_steps - 1)
     if step < warmup:
-        return step / max(1, warmup)
+        return step / warmup
     return SCHEDULES[schedule]((step - warmup) / max(1, total_steps - warmup))

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sg.artefacts.checkpoint import (
     LOSS_FILE,
     RESUME_FOLDER,
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raise it when the same settings, samples and starting point would give other weights.
 
 The code that decides them: this file, `mixture.py`, `samples.py`, `batches.py`, `data.py`, `packing.py`, `schedule.py`,
@@ -159,6 +162,7 @@ def _train(
     from sg.train.data.loading import SampleSet, StageData
     from sg.train.flops import device_peak_tflops
     from sg.train.module import StageModule
+    from sg.train.outcome import check_outcome, trained_weights, weight_sums
     from sg.train.strategy import full_state
     from sg.train.workload import workload
 
@@ -166,8 +170,10 @@ def _train(
     model, stage = load_model(), job.stage
     dtype = model.dtype
     samples = SampleSet(job.items, encoder, clips, stage.max_length)
+    samples.check(stage.name)
     accumulate = micro_batches(stage, config.devices)[1]
-    data = StageData(samples, _plan(job, samples, config), config.decode_workers if config.accelerator == "gpu" else 0)
+    plan = _plan(job, samples, config)
+    data = StageData(samples, plan, config.decode_workers if config.accelerator == "gpu" else 0)
     peak = device_peak_tflops(config.accelerator, config.peak_tflops)
     curve = LossCurve(
         job.folder / LOSS_FILE, stage.name, report, workload(model.config, stage),
@@ -175,22 +181,22 @@ def _train(
     )  # fmt: skip
     trainer = _lightning_trainer(job, config, accumulate, curve)
     module = StageModule(model, stage, job.steps, job.seed, config)
+    before = weight_sums(trained_weights(model), dtype) if team.leads else {}
     trainer.fit(module, datamodule=data, ckpt_path=team.agreed(lambda: _resume_from(job)))
     if trainer.interrupted:
         raise KeyboardInterrupt
     state = full_state(model) if config.shards else None
-    info = None
-    if team.leads:
-        if stage.has_adapters:
-            model = merge_adapters(model, load_model)
-        _save(model, encoder, job.folder, dtype, state)
-        losses = read_losses(job.folder / LOSS_FILE)
-        info = _stage_info(job, trainer.global_step, len(samples), losses, curve.seconds)
+
+    def finish() -> StageInfo:
+        check_outcome(stage, trained_weights(model) if state is None else {n: state[n] for n in before}, before, dtype)
+        _save(merge_adapters(model, load_model) if stage.has_adapters else model, encoder, job.folder, dtype, state)
+        drawn = np.unique(np.concatenate([micro.samples for micro in plan]))
+        info = _stage_info(job, trainer.global_step, samples, drawn, read_losses(job.folder / LOSS_FILE), curve.seconds)
         write_stage_info(job.folder, info)
         shutil.rmtree(job.folder / RESUME_FOLDER, ignore_errors=True)
-    done = team.agreed(lambda: info)
-    assert done is not None
-    return done
+        return info
+
+    return team.agreed(finish)
 
 
 def _plan(job: StageJob, samples: SampleSet, config: TrainerConfig) -> list[MicroBatch]:
@@ -221,7 +227,9 @@ def _save(
     encoder.save_tokenizer(folder)
 
 
-def _stage_info(job: StageJob, steps: int, num_samples: int, losses: Sequence[float], seconds: float) -> StageInfo:
+def _stage_info(
+    job: StageJob, steps: int, samples: SampleSet, drawn: NDArray[np.int64], losses: Sequence[float], seconds: float
+) -> StageInfo:
     tail = losses[-max(1, len(losses) // 10) :]
     return StageInfo(
         stage=job.stage.name,
@@ -229,7 +237,9 @@ def _stage_info(job: StageJob, steps: int, num_samples: int, losses: Sequence[fl
         parent=job.parent,
         steps=steps,
         samples=job.num_draws,
-        distinct_samples=min(job.num_draws, num_samples),
+        distinct_samples=int((samples.supervised[drawn] > 0).sum()),
+        cut_samples=samples.cut,
+        unsupervised_samples=samples.unsupervised,
         final_loss=sum(tail) / len(tail) if tail else None,
         seconds=seconds,
         versions=_versions(),

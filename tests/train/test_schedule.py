@@ -2,9 +2,12 @@
 
 import csv
 import itertools
+import math
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import get_cosine_schedule_with_warmup
 
 from sg.artefacts.checkpoint import LOSS_FILE
 from sg.core.errors import ConfigError
@@ -25,6 +28,24 @@ def test_the_rate_rises_from_zero_to_its_peak_and_then_follows_the_schedule(
     assert all(a >= b for a, b in itertools.pairwise(factors[4:]))
     assert factors[-1] == pytest.approx(end)
     assert learning_rate_factor(schedule, 52, 100, 0.04) == pytest.approx(middle)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("fraction", [0.0, 0.03, 0.3, 0.99])
+def test_the_warm_up_leaves_every_stage_a_step_at_the_peak_rate(schedule: str, fraction: float) -> None:
+    for total in range(1, 40):
+        assert max(learning_rate_factor(schedule, step, total, fraction) for step in range(total)) == 1.0
+
+
+@pytest.mark.parametrize("total", [2, 33, 34, 391, 4141])
+def test_the_default_schedule_is_that_of_the_reference(total: int) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    reference = get_cosine_schedule_with_warmup(optimizer, math.ceil(0.03 * total), total)
+    for step in range(total):
+        assert learning_rate_factor("cosine", step, total, 0.03) == pytest.approx(reference.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        reference.step()
 
 
 def test_an_unknown_schedule_is_refused() -> None:

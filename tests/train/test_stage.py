@@ -4,6 +4,7 @@ import csv
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ import torch
 from transformers import AutoTokenizer
 
 from sg.artefacts.checkpoint import LOSS_FILE, read_stage_info
+from sg.artefacts.dialogs import Dialog, Turn
 from sg.core.errors import ConfigError, DataError, ModelError
 from sg.models.chat_univi.build import build_encoder
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.config import ModelConfig
+from sg.train.data.loading import SampleSet
+from sg.train.data.samples import TrainingItem
 from sg.train.stage import StageJob, train_stage
 from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
 from tests.train.member import Stopped, fail_after
@@ -84,6 +88,59 @@ def test_accumulated_micro_batches_take_the_steps_of_the_global_batch(tmp_path: 
 def test_a_stage_without_samples_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Stage caption has no samples"):
         train(stage_job(tmp_path / "caption", count=0))
+
+
+def test_a_stage_of_one_step_changes_its_weights(tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "caption", count=3)
+    train(job)
+    before, after = tiny_model().state_dict(), weights(job.folder)
+    assert (job.steps, losses(job.folder)[1:]) == (1, [])
+    assert not torch.equal(before["mm_projector.weight"], after["mm_projector.weight"])
+
+
+def test_a_stage_in_which_nothing_is_supervised_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"caption would train nothing.*40 of 40 .* 20 ids .*max_length=20") as caught:
+        train(stage_job(tmp_path / "caption", max_length=20))
+    assert "\n" not in str(caught.value)
+    assert read_stage_info(tmp_path / "caption") is None
+
+
+def test_samples_that_are_cut_or_lack_an_answer_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    job = stage_job(tmp_path / "caption", count=12, max_length=60)
+    turns = (Turn("human", "<video>\n" + "What is it? " * 40), Turn("gpt", "A red ball."))
+    long = [replace(item, dialog=replace(item.dialog, turns=turns)) for item in job.items[:3]]
+    turns = (Turn("human", "<video>\nWhat is it?"), Turn("gpt", ""))
+    empty = [replace(item, dialog=replace(item.dialog, turns=turns)) for item in job.items[3:4]]
+    train(replace(job, items=[*long, *empty, *job.items[4:]]))
+    info = read_stage_info(job.folder)
+    assert info is not None
+    assert (info.samples, info.distinct_samples, info.cut_samples, info.unsupervised_samples) == (12, 8, 3, 4)
+    assert "stage caption: 3 of 12 samples are cut to max_length=60 ids" in caplog.text
+    assert "3 of 12 samples have no supervised token: their first 60 ids hold no answer" in caplog.text
+    assert "1 of 12 samples have no supervised token: has an empty message" in caplog.text
+
+
+def test_text_alone_is_cut_at_the_length_of_its_stage(tmp_path: Path) -> None:
+    turns = (Turn("human", "word " * 3000), Turn("gpt", "A red ball."))
+    long = [TrainingItem(Dialog("1", "text", None, turns), None)]
+    kept, cut = (SampleSet(long, encoder(), RandomClips(), length) for length in (16384, 2048))
+    assert (kept.cut, kept.unsupervised, int(kept.lengths[0]) > 3000) == (0, 0, True)
+    assert (cut.cut, cut.unsupervised, int(cut.lengths[0])) == (1, 1, 2048)
+
+
+def test_a_stage_that_changes_no_weight_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sg.train.module.learning_rate_factor", lambda *args: 0.0)
+    job = stage_job(tmp_path / "caption", count=4)
+    with pytest.raises(ModelError, match=r"Stage caption changed no weight in float32: raise stage\.caption\.learn"):
+        train(job)
+    assert read_stage_info(job.folder) is None
+
+
+def test_a_stage_that_diverges_is_refused(tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "caption", learning_rate=1e30, gradient_clip=0.0)
+    with pytest.raises(ModelError, match=r"Stage caption diverged: .* holds NaN or infinite values; lower stage\.capt"):
+        train(job)
+    assert read_stage_info(job.folder) is None
 
 
 def _train_until(folder: str, step: int) -> None:

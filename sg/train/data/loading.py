@@ -16,10 +16,12 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sg.core.errors import ConfigError
+from sg.artefacts.dialogs import Dialog
+from sg.core.errors import ConfigError, DataError
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.text.conversation import EncodedDialog
 from sg.models.chat_univi.text.special_ids import IGNORED_LABEL
+from sg.models.chat_univi.text.template import as_text, as_text_around_clip, count_placeholders
 from sg.train.data.batches import MicroBatch
 from sg.train.data.samples import Clip, TrainingItem, noise_seed
 
@@ -55,6 +57,7 @@ class SampleSet(Dataset[Sample]):
     Attributes:
         lengths: number of ids of each sample before its visual tokens are spliced in, int64 [samples].
         supervised: number of supervised tokens of each sample within `max_length` ids, int64 [samples].
+        cut: number of samples with more than `max_length` ids.
     """
 
     def __init__(
@@ -63,20 +66,48 @@ class SampleSet(Dataset[Sample]):
         self.items, self.encoder, self.clips, self.max_length = items, encoder, clips, max_length
         self.lengths = np.zeros(len(items), dtype=np.int64)
         self.supervised = np.zeros(len(items), dtype=np.int64)
-        problems: Counter[str] = Counter()
+        self.cut = 0
+        self._problems: Counter[str] = Counter()
         for index, item in enumerate(items):
             dialog = self._encode(item)
             labels = dialog.labels[1:max_length]  # the first id is never predicted
             self.lengths[index] = len(dialog.input_ids)
             self.supervised[index] = len(labels) - labels.count(IGNORED_LABEL)
-            problems.update([dialog.problem] if dialog.problem is not None else [])
-        for problem, number in problems.items():
-            log.warning("%d of %d dialogs have no supervised token: %s", number, len(items), problem)
+            is_cut = dialog.num_cut > 0 or len(dialog.input_ids) > max_length
+            self.cut += is_cut
+            if not self.supervised[index]:
+                reason = f"their first {max_length} ids hold no answer (max_length)" if is_cut else "no answer"
+                self._problems[dialog.problem or reason] += 1
+
+    @property
+    def unsupervised(self) -> int:
+        """Number of samples without a supervised token: they change no weight."""
+        return self._problems.total()
+
+    def check(self, stage: str) -> None:
+        """Log what is cut and what is not supervised.
+
+        Raises:
+            DataError: no sample of the `stage` has a supervised token.
+        """
+        total = len(self.items)
+        if self.cut:
+            log.warning(
+                "stage %s: %d of %d samples are cut to max_length=%d ids", stage, self.cut, total, self.max_length
+            )
+        for problem, number in self._problems.items():
+            log.warning("stage %s: %d of %d samples have no supervised token: %s", stage, number, total, problem)
+        if self.unsupervised == total:
+            reasons = "; ".join(f"{number} of {total} samples: {why}" for why, number in self._problems.most_common())
+            raise DataError(
+                f"Stage {stage} would train nothing, because no token is supervised ({reasons}): check the answers "
+                f"and stage.{stage}.max_length={self.max_length}."
+            )
 
     def _encode(self, item: TrainingItem) -> EncodedDialog:
         frames = 0 if item.clip is None else self.clips.frame_count(item.clip)
-        conversations = [{"from": turn.speaker, "value": turn.text} for turn in item.dialog.turns]
-        return self.encoder.encode_dialog(conversations, frame_count=frames)
+        conversations = encoded_turns(item.dialog)
+        return self.encoder.encode_dialog(conversations, frames, self.max_length)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -87,6 +118,18 @@ class SampleSet(Dataset[Sample]):
             return Sample(dialog)
         seed = noise_seed(clip.key, self.clips.frame_count(clip))
         return Sample(dialog, [self.clips.read(clip)], self.clips.is_cached, [seed])
+
+
+def encoded_turns(dialog: Dialog) -> list[dict[str, str]]:
+    """The messages of `dialog` for an encoder: the placeholder of its clip is a control token, all else is text."""
+    turns: list[dict[str, str]] = []
+    has_place = dialog.media is None
+    for turn in dialog.turns:
+        is_place = not has_place and turn.speaker == "human" and count_placeholders(turn.text) > 0
+        has_place = has_place or is_place
+        text = as_text_around_clip(turn.text) if is_place else as_text(turn.text)
+        turns.append({"from": turn.speaker, "value": text})
+    return turns
 
 
 class PlannedBatches(Dataset[Batch]):

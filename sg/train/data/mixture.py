@@ -12,14 +12,13 @@ import numpy as np
 
 from sg.artefacts.dialogs import Dialog, read_dialogs
 from sg.core.errors import DataError, MissingInputError
-from sg.core.fingerprints import text_seed
+from sg.core.fingerprints import is_unicode, text_seed
+from sg.models.chat_univi.text.template import count_placeholders
 from sg.train.config import StageConfig
 from sg.train.data.media import MISSING, Media
 from sg.train.data.samples import TrainingItem, clips_of, drawn_items, items_of
 
 log = logging.getLogger(__name__)
-
-PLACEHOLDERS = ("<image>", "<video>")
 
 
 def mixed_items(stage: StageConfig, seed: int) -> list[TrainingItem]:
@@ -52,9 +51,11 @@ def dialog_problem(dialog: Dialog) -> str | None:
         speakers = speakers[1:]
     if len(speakers) < 2 or any(one == next_one for one, next_one in pairwise(speakers)):
         return "its turns do not alternate between human and gpt"
-    placeholders = sum(turn.text.count(mark) for turn in dialog.turns for mark in PLACEHOLDERS)
+    placeholders = sum(count_placeholders(turn.text) for turn in dialog.turns if turn.speaker == "human")
     if dialog.media is not None and placeholders != 1:
-        return "it has a media file, but not exactly one <image> or <video>"
+        return "it has a media file, but not exactly one <image> or <video> in the turns of the human"
+    if not all(is_unicode(text) for text in (dialog.dialog_id, dialog.media or "", *(t.text for t in dialog.turns))):
+        return "its text is not Unicode (half of a surrogate pair)"
     return None
 
 

@@ -24,6 +24,7 @@ from sg.models.chat_univi.text.template import (
     Conversations,
     alternating_messages,
     rewrite_placeholders,
+    without_marks,
 )
 
 Segment = tuple[list[int], bool]
@@ -78,14 +79,16 @@ class ChatDialogEncoder(DialogEncoder):
         ids: list[int] = []
         for number, piece in enumerate(pieces):
             ids += [PLACEHOLDER_ID] if number else []
-            ids += self._plain.encode(piece, add_special_tokens=False).ids if piece else []
+            ids += self._plain.encode(without_marks(piece), add_special_tokens=False).ids if piece else []
         return ids
 
-    def encode_dialog(self, conversations: Conversations, frame_count: int = 0) -> EncodedDialog:
+    def encode_dialog(
+        self, conversations: Conversations, frame_count: int = 0, max_length: int | None = None
+    ) -> EncodedDialog:
         """Ids and labels of a training dialog about a clip of `frame_count` frames; 0 means text only.
 
         The answers and the tokens that close them are supervised. An invalid dialog (an empty message, or a last turn
-        of the human) has no supervised token, and `problem` explains why.
+        of the human) has no supervised token, and `problem` explains why. `max_length` replaces that of the encoder.
 
         Raises:
             DataError: the turns do not alternate.
@@ -100,9 +103,8 @@ class ChatDialogEncoder(DialogEncoder):
         problem = _problem(messages)
         if problem:
             labels = [IGNORED_LABEL] * len(ids)
-        if not frame_count:
-            ids, labels = ids[: self.max_length], labels[: self.max_length]
-        return EncodedDialog(ids, labels, problem, masked_id=NO_ID)
+        kept = len(ids) if frame_count else min(len(ids), max_length or self.max_length)
+        return EncodedDialog(ids[:kept], labels[:kept], problem, masked_id=NO_ID, num_cut=len(ids) - kept)
 
     def encode_messages(self, messages: Sequence[str | None]) -> list[int]:
         """Ids of a conversation of several turns; None as the last message opens the answer."""

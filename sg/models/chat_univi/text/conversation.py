@@ -24,8 +24,10 @@ from sg.models.chat_univi.text.template import (
     Conversations,
     ConversationTemplate,
     alternating_messages,
+    as_text,
     rewrite_placeholders,
     vicuna_v1,
+    without_marks,
 )
 
 LLAMA_TOKENIZER = {
@@ -48,13 +50,15 @@ class EncodedDialog:
     """Ids of a dialog (-200 = one frame) and its labels (-100 = not supervised), of equal length.
 
     `problem` is the reason why the reference masks the whole sample (all labels are -100), or None for a valid dialog.
-    `masked_id` is an id in the text that attention masks: Llama's unk, which is also its pad.
+    `masked_id` is an id in the text that attention masks: Llama's unk, which is also its pad. `num_cut` ids were cut
+    off at its end.
     """
 
     input_ids: list[int]
     labels: list[int]
     problem: str | None = None
     masked_id: int = PAD_ID
+    num_cut: int = 0
 
     @property
     def frame_counts(self) -> list[int]:
@@ -125,21 +129,27 @@ class DialogEncoder:
         write_json(folder / "tokenizer_config.json", LLAMA_TOKENIZER)
 
     def encode_text(self, text: str, with_placeholders: bool = True) -> list[int]:
-        """Ids of `text` without bos; `<s>`, `</s>`, `<unk>` and (if wanted) `<image>` become their ids."""
+        """Ids of `text` without bos; `<s>`, `</s>`, `<unk>` and (if wanted) `<image>` become their ids.
+
+        Tokens that `as_text` marked are text.
+        """
         specials = SPECIAL_IDS | {IMAGE: PLACEHOLDER_ID} if with_placeholders else SPECIAL_IDS
         ids: list[int] = []
         for segment in re.split("(" + "|".join(map(re.escape, specials)) + ")", text):
             if segment in specials:
                 ids.append(specials[segment])
             elif segment:
-                ids.extend(self._pieces.encode(segment))
+                ids.extend(self._pieces.encode(without_marks(segment)))
         return ids
 
-    def encode_dialog(self, conversations: Conversations, frame_count: int = 0) -> EncodedDialog:
+    def encode_dialog(
+        self, conversations: Conversations, frame_count: int = 0, max_length: int | None = None
+    ) -> EncodedDialog:
         """Ids and labels of a training dialog about a clip of `frame_count` frames; 0 means text only.
 
         The answers and the `</s>` that close them are supervised. An invalid dialog (an empty answer, an answer with a
         role name or `<unk>`, a last turn of the human) has no supervised token, and `problem` explains why.
+        `max_length` replaces that of the encoder.
 
         Raises:
             DataError: the turns do not alternate.
@@ -151,18 +161,19 @@ class DialogEncoder:
         has_media = frame_count > 0
         encoded = [self.encode_text(text, has_media) for text in rounds]
         ids = [BOS_ID, *encoded[0], *(token for one in encoded[1:] for token in (EOS_ID, *one))]
-        if not has_media:
-            ids = ids[: self.max_length]
+        limit = max_length or self.max_length
+        num_cut = 0 if has_media else max(0, len(ids) - limit)
+        ids = ids[: len(ids) - num_cut]
         # The reference finds the answers by counting the ids of each round, and masks the whole sample when the counts
         # do not add up. The same samples must be masked here, so the same counting is used.
         supervised, counted = self._supervised_spans(rounds, encoded, has_media)
         num_real = len(ids) - ids.count(PAD_ID)
         labels = [IGNORED_LABEL] * len(ids)
-        if counted < self.max_length and counted != num_real:
-            return EncodedDialog(ids, labels, _problem(rounds, ids))
+        if counted < limit and counted != num_real:
+            return EncodedDialog(ids, labels, _problem(rounds, ids), num_cut=num_cut)
         for start, end in supervised:
             labels[start:end] = ids[start:end]
-        return EncodedDialog(ids, labels)
+        return EncodedDialog(ids, labels, num_cut=num_cut)
 
     def _supervised_spans(
         self, rounds: Sequence[str], encoded: Sequence[list[int]], has_media: bool
@@ -188,8 +199,11 @@ class DialogEncoder:
         """Ids of a prompt with the question `text` about a clip of `frame_count` frames, up to the answer.
 
         The frames replace `<video>` or `<image>` in `text`; without these they come first, followed by a newline.
+        Without frames, `<image>` and `<video>` are text.
         """
         frames = IMAGE * frame_count
+        if not frame_count and IMAGE in text:
+            text = text.replace(IMAGE, as_text(IMAGE))
         if frame_count and VIDEO in text:
             text = text.replace(VIDEO, frames, 1)
         elif frame_count and IMAGE not in text:

@@ -14,7 +14,13 @@ from sg.core.errors import DataError
 IMAGE = "<image>"
 VIDEO = "<video>"
 END = "</s>"
+CONTROL_TOKENS = ("<s>", END, "<unk>", IMAGE, VIDEO)
 MAX_FRAMES = 64
+
+_TEXT_MARK = "\ufdd0"
+"""Inside a control token: it is text. Unicode reserves this character for such internal use; no text contains it."""
+_CONTROL = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
+_PLACEHOLDER = re.compile(f"{IMAGE}|{VIDEO}")
 
 VICUNA_SYSTEM_PROMPT = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -64,6 +70,32 @@ SIMPLE = ConversationTemplate(
     ("Hi!", "Hi there! How can I help you today?"),
 )
 """The default of the authors' demos; the model was not trained with it."""
+
+
+def as_text(text: str) -> str:
+    """`text` with its control tokens marked: the encoders encode their characters, as those of any other text.
+
+    The reference cannot tell a control token of the template from the same characters in a caption or a question.
+    """
+    return _CONTROL.sub(lambda token: f"<{_TEXT_MARK}{token.group()[1:]}", text)
+
+
+def without_marks(text: str) -> str:
+    """`text` as it was before `as_text`."""
+    return text.replace(_TEXT_MARK, "")
+
+
+def count_placeholders(text: str) -> int:
+    """Number of `<image>` and `<video>` in `text`."""
+    return len(_PLACEHOLDER.findall(text))
+
+
+def as_text_around_clip(text: str) -> str:
+    """Like `as_text`, but the first `<image>` or `<video>` stays the place of the clip."""
+    clip = _PLACEHOLDER.search(text)
+    if clip is None:
+        return as_text(text)
+    return as_text(text[: clip.start()]) + clip.group() + as_text(text[clip.end() :])
 
 
 def rewrite_placeholders(message: str, num_frames: int) -> str:
