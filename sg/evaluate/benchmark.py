@@ -6,16 +6,19 @@ and know no file format.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from sg.artefacts.answers import LETTERS
-from sg.core.errors import DataError
+from sg.core.errors import DataError, MissingInputError
 from sg.core.fingerprints import fingerprint
 from sg.core.registry import Registry
 from sg.evaluate.config import BenchmarkConfig
+
+log = logging.getLogger(__name__)
 
 MAX_OPTIONS = 10
 SHORT_S, MEDIUM_S = 120, 900
@@ -100,6 +103,31 @@ def read_benchmark(config: BenchmarkConfig) -> Benchmark:
         MissingInputError, DataError: see the reader.
     """
     return BENCHMARKS.of(config)(config)
+
+
+def read_askable_benchmark(config: BenchmarkConfig) -> Benchmark:
+    """Like `read_benchmark`, for a model that is going to be asked: at least one video has a file.
+
+    Missing files are counted in the log, and their questions become rows with a reason.
+
+    Raises:
+        MissingInputError: there is no table, or no video has a file.
+        ConfigError, DataError: see `read_benchmark`.
+    """
+    benchmark = read_benchmark(config)
+    missing = [video for video in benchmark.videos if video.path is None]
+    if len(missing) == len(benchmark.videos):
+        why = missing[0].problem or f"such as {missing[0].media_id}"
+        raise MissingInputError(
+            f"None of the {len(missing):,} videos of benchmark {benchmark.name!r} has a file in {config.folder} "
+            f"({why}): put them where docs/evaluation.md says, or set benchmark.folder."
+        )
+    if missing:
+        log.warning(
+            "%d of the %d videos of benchmark %s have no file, such as %s: their questions are not asked.",
+            len(missing), len(benchmark.videos), benchmark.name, missing[0].media_id,
+        )  # fmt: skip
+    return benchmark
 
 
 def checked(benchmark: Benchmark, origin: Path) -> Benchmark:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.predictions import OK, OVERALL, read_predictions
+from sg.core.errors import DataError
 from sg.evaluate.answering import evaluate
 from sg.evaluate.asking import SUBTITLES_OK, PromptEncoder, TokenSource
 from sg.evaluate.benchmark import Benchmark
@@ -43,10 +44,13 @@ def publish(benchmark: Benchmark, config: BenchmarkConfig, path: Path) -> Scores
     """Score the answers in `path` in the settings and probes of `config`, and write the official result files.
 
     Raises:
-        DataError: a question was not asked.
+        DataError: a question was not asked, or no question could be asked.
     """
     wanted = {*config.answering.settings, *config.answering.probes}
     rows = [row for row in read_predictions(path) if row.setting in wanted]
+    if not any(row.status == OK for row in rows):
+        reasons = ", ".join(dict.fromkeys(row.reason for row in rows[:100]))
+        raise DataError(f"None of the {len(rows):,} questions of {path} could be asked ({reasons[:300]}).")
     write_submissions(path.parent, benchmark, rows)
     scores = score(rows)
     for line in score_lines(scores):

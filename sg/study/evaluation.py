@@ -103,11 +103,11 @@ def score_file(path: Path, output: Path | None = None) -> dict[str, dict[str, fl
 def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     """Ask the model in `config.checkpoint` everything; return {setting: {bucket: percent}}, write `scores.json`."""
     from sg.evaluate.answering import answers_identity
-    from sg.evaluate.benchmark import read_benchmark
+    from sg.evaluate.benchmark import read_askable_benchmark
     from sg.models.chat_univi.identity import checkpoint_identity
 
     assert config.checkpoint is not None
-    benchmark = read_benchmark(config.benchmark)
+    benchmark = read_askable_benchmark(config.benchmark)
     model = checkpoint_identity(config.model, config.checkpoint)
     answers = answers_identity(benchmark, config.benchmark, model)
     folder = Path(config.paths.runs) / "evaluations" / f"{benchmark.name}-{answers.name}"

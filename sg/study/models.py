@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
 from sg.core.content import file_stamp
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, DataError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
 from sg.evaluate.benchmark import Benchmark
@@ -105,11 +105,22 @@ class StudyModels:
 
         Afterwards `files.look` knows all of them. Without the visual-token cache the clips of the stages are only
         opened, so that one that cannot be read is found before training.
+
+        Raises:
+            DataError: no video of the benchmark can be read.
         """
         opened = list(media.unknown.values())
         stamps = {clip.key: file_stamp(clip.path) for clip in opened}
         encoded = opened if self.trainer.visual_token_cache else []
-        self._encode_together([*encoded, *_benchmark_clips(benchmark).values()])
+        asked = _benchmark_clips(benchmark)
+        self._encode_together([*encoded, *asked.values()])
+        problems = {clip.path: self._problems[clip.key] for clip in asked.values() if clip.key in self._problems}
+        if problems and len(problems) == len(asked):
+            path, reason = next(iter(problems.items()))
+            raise DataError(
+                f"None of the {len(asked)} videos of benchmark {benchmark.name!r} can be read, such as {path} "
+                f"({reason})."
+            )
         if self.team.leads:
             if not self.trainer.visual_token_cache:
                 self._problems |= unreadable_clips(opened)

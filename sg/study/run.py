@@ -29,7 +29,7 @@ from sg.core.identity import made_by
 from sg.core.scales import scale_label
 from sg.core.tracking import Tracker
 from sg.evaluate.answering import answers_identity
-from sg.evaluate.benchmark import Benchmark, read_benchmark
+from sg.evaluate.benchmark import Benchmark, read_askable_benchmark
 from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
 from sg.study.inputs import make_inputs
@@ -107,14 +107,14 @@ def _assist(run: StudyRun, team: Team) -> None:
     from sg.study.models import StudyModels
 
     models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team)
-    jobs = _named_jobs(config, data, files, media, models, read_benchmark(config.benchmark))
+    jobs = _named_jobs(config, data, files, media, models, read_askable_benchmark(config.benchmark))
     _train(config, jobs, models, lambda values: None)
 
 
 def _make(run: StudyRun, started: float, team: Team) -> RunResult:
     config = run.config
     data = read_data(config, team.agreed(lambda: make_inputs(config)))
-    files, benchmark = clip_files(config), read_benchmark(config.benchmark)
+    files, benchmark = clip_files(config), read_askable_benchmark(config.benchmark)
     media = team.agreed(lambda: files.look(data.clips))
     finished = team.agreed(lambda: _reusable_result(run, data, media, benchmark))
     if finished is not None:

@@ -13,7 +13,7 @@ import torch
 
 from sg.artefacts.predictions import WITH_SUBTITLES, read_predictions
 from sg.artefacts.visual_tokens import VisualTokenStore
-from sg.core.errors import DataError
+from sg.core.errors import DataError, MissingInputError
 from sg.core.paths import PathsConfig
 from sg.demo.build import FPS, benchmark_rows, srt, write_demo_video
 from sg.demo.config import DemoWorldConfig
@@ -150,6 +150,19 @@ def test_broken_and_missing_videos_and_subtitles_become_rows_with_a_reason(world
     assert details["subtitles"]["unreadable"] == 3
     official = json.loads((tmp_path / "out" / "official_with_subtitles.json").read_text())
     assert sum(question["response"] == "" for video in official for question in video["questions"]) >= 6
+
+
+def test_a_benchmark_whose_videos_are_all_missing_or_unreadable_is_an_error(world: Path, tmp_path: Path) -> None:
+    config = settings_of(world, tmp_path, probes=[])
+    folder = Path(shutil.copytree(config.benchmark.folder, tmp_path / "benchmark"))
+    config.benchmark.folder = str(folder)
+    for video in (folder / "videos").iterdir():
+        video.write_bytes(b"not a video")
+    with pytest.raises(DataError, match=f"None of the {VIDEOS * 6} questions of .* could be asked"):
+        evaluate_checkpoint(config)
+    (folder / "videos").rename(folder / "elsewhere")
+    with pytest.raises(MissingInputError, match=f"None of the {VIDEOS} videos of benchmark 'demo' has a file"):
+        evaluate_checkpoint(config)
 
 
 def test_merged_shards_equal_the_file_of_a_single_process(world: Path, tmp_path: Path) -> None:

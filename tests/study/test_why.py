@@ -14,7 +14,9 @@ import sg.train.stage
 from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.dialogs import Dialog, Turn, write_dialogs
 from sg.artefacts.manifest import VideoRecord, write_manifest
-from sg.artefacts.result import read_result
+from sg.artefacts.predictions import read_predictions
+from sg.artefacts.result import PREDICTIONS_FILE, read_result
+from sg.core.errors import DataError, MissingInputError
 from sg.core.identity import Change
 from sg.demo.build import benchmark_rows, write_demo_video
 from sg.demo.config import DemoWorldConfig
@@ -137,6 +139,45 @@ def test_a_repaired_video_file_is_named_and_counted(lab: Path) -> None:
     assert changes["inputs.media.clips"] == (VIDEOS - 1, VIDEOS)
     run(config_of(lab))
     assert actions(why(config_of(lab))) == {}
+
+
+def test_a_subtitle_or_video_of_the_benchmark_that_comes_later_is_asked_again(lab: Path) -> None:
+    config, benchmark = config_of(lab), lab / "benchmark"
+    video = min((benchmark / "videos").iterdir())
+    (benchmark / "subtitle").mkdir()
+    (benchmark / "subtitle" / f"{video.stem}.srt").write_text("1\n00:00:00,100 --> 00:00:03,900\nred square B\n")
+    reports = why(config)
+    assert actions(reports) == dict.fromkeys(RESULTS, "made again")
+    assert [change.key for change in reports["evaluation"].changes] == ["inputs.subtitles"]
+    run(config)
+    rows = read_predictions(run_folder(config) / PREDICTIONS_FILE, "with_subtitles")
+    assert {row.subtitles for row in rows if row.tokens_of == video.stem} == {"ok"}
+    moved = video.rename(benchmark / "elsewhere.mp4")
+    assert [change.key for change in why(config)["evaluation"].changes] == ["inputs.videos"]
+    run(config)
+    rows = read_predictions(run_folder(config) / PREDICTIONS_FILE)
+    assert {row.status for row in rows} == {"ok", "missing_video"}
+    moved.rename(video)
+    (benchmark / "videos").rename(benchmark / "data")
+    run(config)
+    rows = read_predictions(run_folder(config) / PREDICTIONS_FILE)
+    assert {row.status for row in rows} == {"ok"}
+
+
+def test_a_benchmark_without_a_video_that_can_be_shown_is_an_error_before_training(lab: Path) -> None:
+    config, benchmark = config_of(lab, "stage.align.learning_rate=0.5"), lab / "benchmark"
+    stages = sorted((lab / "work" / "stages").iterdir())
+    (benchmark / "videos").rename(benchmark / "elsewhere")
+    with pytest.raises(
+        MissingInputError, match=r"None of the 3 videos of benchmark 'demo' has a file in .*benchmark\.folder"
+    ):
+        run(config)
+    (benchmark / "elsewhere").rename(benchmark / "videos")
+    for video in (benchmark / "videos").iterdir():
+        video.write_bytes(b"not a video")
+    with pytest.raises(DataError, match="None of the 3 videos of benchmark 'demo' can be read, such as"):
+        run(config)
+    assert sorted((lab / "work" / "stages").iterdir()) == stages
 
 
 def test_a_raised_version_is_named(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:

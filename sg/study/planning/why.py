@@ -16,7 +16,7 @@ from sg.artefacts.visual_tokens import INFO_FILE as TOKENS_FILE
 from sg.core.identity import Identity, from_plain
 from sg.core.output import show
 from sg.evaluate.answering import answers_identity
-from sg.evaluate.benchmark import read_benchmark
+from sg.evaluate.benchmark import read_askable_benchmark
 from sg.study.config import TrainConfig, run_name, study_name
 from sg.study.inputs import locate_inputs, missing_inputs
 from sg.study.planning.data_steps import data_steps
@@ -73,7 +73,7 @@ def explain_run(config: TrainConfig, folder: Path) -> list[StepReport]:
     jobs = stage_jobs(config, data, media, is_plan=True)
     steps.append(_tokens_step(config, media))
     steps += [_stage_step(config, job) for job in jobs]
-    benchmark = read_benchmark(config.benchmark)
+    benchmark = read_askable_benchmark(config.benchmark)
     answers = answers_identity(benchmark, config.benchmark, jobs[-1].identity)
     work = result_identity(config, data.caption.scale, jobs, answers)
     return [*steps, *_result_steps(config, folder, work, answers)]
