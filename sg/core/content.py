@@ -1,7 +1,7 @@
 """Content of files that users can replace: a hash over all bytes, computed once per file.
 
-The user's cache folder stores the hash under the file's path, size, time and inode. So a 14 GB checkpoint is read once,
-and again only after it was replaced.
+The user's cache folder stores the hash under the path, size, times and inode of the file. So a 14 GB checkpoint is read
+once, and again only after it was replaced.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ class FileState:
 
 
 def file_stamp(path: Path) -> str | None:
-    """Size, time and inode of the file at `path`, or None when it is not there."""
+    """Size, times and inode of the file at `path`, or None when it is not there.
+
+    Tools that copy can set the time of the last change (mtime), but not that of the inode's (ctime).
+    """
     try:
         look = path.stat()
     except OSError:
         return None
-    return f"{look.st_size}:{look.st_mtime_ns}:{look.st_ino}"
+    return f"{look.st_size}:{look.st_mtime_ns}:{look.st_ctime_ns}:{look.st_ino}"
 
 
 def file_state(path: Path) -> FileState | None:
@@ -52,7 +55,7 @@ def file_content(path: Path) -> str:
         OSError: it cannot be read.
     """
     look = path.stat()
-    stamp = [look.st_size, look.st_mtime_ns, look.st_ino, look.st_dev]
+    stamp = [look.st_size, look.st_mtime_ns, look.st_ctime_ns, look.st_ino, look.st_dev]
     kept = _cache_folder() / f"{fingerprint([str(path.resolve()), *stamp])}.json"
     try:
         return str(json.loads(kept.read_text(encoding="utf-8"))["content"])

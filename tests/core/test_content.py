@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sg.core import content
-from sg.core.content import file_content
+from sg.core.content import file_content, file_stamp
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,15 @@ def test_a_settled_file_is_read_once_and_again_when_it_was_replaced(
         assert file_content(path) == first
     settled(path, b"other", age_s=50.0)
     assert file_content(path) != first
+
+
+def test_a_file_that_was_replaced_in_place_with_its_old_time_is_read_again(tmp_path: Path) -> None:
+    path = settled(tmp_path / "video", b"first")
+    first, stamp, look = file_content(path), file_stamp(path), path.stat()
+    path.write_bytes(b"other")
+    os.utime(path, ns=(look.st_atime_ns, look.st_mtime_ns))
+    assert file_content(path) != first
+    assert file_stamp(path) != stamp
 
 
 def test_the_hash_of_a_file_that_was_just_written_is_not_stored(tmp_path: Path) -> None:
