@@ -1,20 +1,24 @@
 """Stage checkpoints: `stages/<stage>-<fingerprint>/` holds a model in our layout and its provenance.
 
-`stage.json` is written last, so a folder with that file is complete. `resume/` holds the Lightning checkpoints of an
+`stage.json` is written last, after all files are on the disk, and keeps their checksums. A folder with that file is
+complete. `resume/` holds the Lightning checkpoints of an
 unfinished stage and is deleted when the stage is complete.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sg.core.content import FileState, file_content, file_stamp, file_state
 from sg.core.errors import DataError
-from sg.core.files import read_json, write_json
+from sg.core.files import finish_file, read_json, write_record
 
 INFO_FILE = "stage.json"
 RESUME_FOLDER = "resume"
 LOSS_FILE = "loss.csv"
+_RESUME_NAME = re.compile(r"step=(\d+)(?:-v(\d+))?\.ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class StageInfo:
         unsupervised_samples: number of samples of an epoch without a supervised token.
         final_loss: mean loss of the last tenth of the steps, in nats per supervised token.
         seconds: wall time of training, summed over all sessions.
+        files: stamp and content of every file of the checkpoint, by name; empty in checkpoints of older versions.
         made_by, identity, code: what decided its weights, and the version that trained it; see `sg.core.identity`.
     """
 
@@ -44,6 +49,7 @@ class StageInfo:
     final_loss: float | None
     seconds: float
     versions: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Any] = field(default_factory=dict)
     made_by: str = ""
     identity: Mapping[str, Any] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
@@ -57,8 +63,13 @@ def stage_folder(root: Path, stage: str, fingerprint: str) -> Path:
 
 
 def resume_points(folder: Path) -> list[Path]:
-    """Lightning checkpoints of an unfinished stage in `folder`, by their optimiser steps, the last one last."""
-    return sorted((folder / RESUME_FOLDER).glob("step=*.ckpt"), key=lambda path: int(path.stem.split("=")[1]))
+    """Lightning checkpoints of an unfinished stage in `folder`, by their optimiser steps, the last one last.
+
+    Lightning adds `-v1`, `-v2`, ... to the name of a checkpoint whose plain name is taken.
+    """
+    names = ((_RESUME_NAME.fullmatch(path.name), path) for path in (folder / RESUME_FOLDER).glob("step=*.ckpt"))
+    found = [(int(name[1]), int(name[2] or 0), path) for name, path in names if name]
+    return [path for _, _, path in sorted(found)]
 
 
 def read_stage_info(folder: Path) -> StageInfo | None:
@@ -76,6 +87,30 @@ def read_stage_info(folder: Path) -> StageInfo | None:
         raise DataError(f"{path} does not describe a stage ({error}); delete {folder} to train it again.") from error
 
 
-def write_stage_info(folder: Path, info: StageInfo) -> None:
-    """Mark the checkpoint in `folder` as complete."""
-    write_json(folder / INFO_FILE, asdict(info))
+def write_stage_info(folder: Path, info: StageInfo) -> StageInfo:
+    """Flush the files in `folder` to the disk, mark the checkpoint as complete, and return `info` with their states."""
+    states: dict[str, FileState | None] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name != INFO_FILE:
+            finish_file(path)
+            states[path.name] = file_state(path)
+    info = replace(info, files={name: asdict(state) for name, state in states.items() if state is not None})
+    write_record(folder / INFO_FILE, asdict(info))
+    return info
+
+
+def check_stage_files(folder: Path) -> None:
+    """Check the files of the stage checkpoint in `folder`; does nothing for another folder.
+
+    An untouched file is known by its size, time and inode. All bytes of another file, such as a copy, are read once.
+
+    Raises:
+        DataError: a file is missing, or differs from what was written.
+    """
+    info = read_stage_info(folder)
+    for name, state in {} if info is None else info.files.items():
+        path, written = folder / name, FileState(**state)
+        stamp = file_stamp(path)
+        if stamp is None or (stamp != written.stamp and file_content(path) != written.content):
+            what = "missing" if stamp is None else "damaged or was edited (its checksum differs)"
+            raise DataError(f"{path} is {what}: delete {folder} and run the same command again to train it again.")

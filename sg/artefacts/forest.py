@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.tables import read_info, write_batches
+from sg.core.checksums import check_file
 from sg.core.errors import ConfigError, DataError, MissingInputError
 
 if TYPE_CHECKING:
@@ -231,6 +232,7 @@ def _read_table(path: Path) -> pa.Table:
         raise MissingInputError(f"There is no merge forest at {path}: make it with `python -m sg.curate`.")
     schema = _schema()
     try:
+        check_file(path, "delete it and curate again")
         file = pq.ParquetFile(path)
         lacking = [name for name in schema.names if name not in file.schema_arrow.names]
         if lacking:

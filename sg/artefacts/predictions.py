@@ -1,12 +1,14 @@
 """The answers of a model: `predictions.jsonl`, one JSON object per question and setting, appended as answers arrive.
 
 The file is append-only. The next run tries failed rows again, and the last row of a key counts, so a repeated command
-completes an interrupted one. No row holds the text of a question, because benchmarks may not be redistributed.
+completes an interrupted one. Every line keeps a checksum. No row holds the text of a question, because benchmarks may
+not be redistributed.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -15,8 +17,12 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from sg.artefacts.prediction_values import checked_values
+from sg.core.checksums import CHECKSUM_KEY, CHECKSUM_UNSET, is_intact, with_checksum
 from sg.core.errors import DataError, MissingInputError
+from sg.core.files import atomic_path
 from sg.core.fingerprints import fingerprint
+
+log = logging.getLogger(__name__)
 
 WITHOUT_SUBTITLES = "without_subtitles"
 WITH_SUBTITLES = "with_subtitles"
@@ -145,23 +151,34 @@ def prediction_from_dict(data: Any, origin: str) -> Prediction:
         raise DataError(f"{origin} is not a prediction: {error}") from error
 
 
-def _rows(path: Path) -> tuple[list[Prediction], int]:
+def _rows(path: Path, damaged: list[DataError] | None = None) -> tuple[list[Prediction], int]:
     """All rows of a file, and the length of its complete lines in bytes.
 
     A last line without a newline is complete if it is JSON. Otherwise a killed process left it, and it is left out.
+    The errors of damaged lines are appended to `damaged`, or raised where it is None.
     """
     rows, complete = [], 0
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
+            if not line.endswith(b"\n") and not _is_json(line):
+                break
+            complete += len(line)
             try:
                 if line.strip():
-                    rows.append(prediction_from_dict(json.loads(line), f"{path}, line {number},"))
-            except (ValueError, RecursionError) as error:
-                if not line.endswith(b"\n"):
-                    break
-                raise DataError(f"{path}, line {number}, is not JSON ({error}): correct or remove the line.") from error
-            complete += len(line)
+                    rows.append(_row(line, f"{path}, line {number},"))
+            except DataError as error:
+                if damaged is None:
+                    raise
+                damaged.append(error)
     return rows, complete
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _latest(rows: Sequence[Prediction], path: Path) -> dict[Key, Prediction]:
@@ -180,6 +197,20 @@ def _latest(rows: Sequence[Prediction], path: Path) -> dict[Key, Prediction]:
             )
         latest[row.key] = row
     return latest
+
+
+def _row(line: bytes, origin: str) -> Prediction:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{origin} is not JSON ({error}): correct or remove the line.") from error
+    if not is_intact(line.rstrip()):
+        raise DataError(f"{origin} is damaged or was edited (its checksum differs): remove the line and run again.")
+    return prediction_from_dict(data, origin)
+
+
+def _line(row: Prediction) -> str:
+    return with_checksum(f'{row.to_json()[:-1]},"{CHECKSUM_KEY}":"{CHECKSUM_UNSET}"}}') + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +278,7 @@ class PredictionWriter:
     """Appends rows to `path`; rows that are there already stay, and `done` maps their keys to them.
 
     Rows of another `made_by` (another checkpoint, prompt or table) are not mixed with these: their file is renamed to
-    `<stem>.<their made_by>.jsonl`.
+    `<stem>.<their made_by>.jsonl`. Damaged rows are removed, so that their questions are asked again.
     """
 
     def __init__(self, path: Path, made_by: str) -> None:
@@ -258,7 +289,11 @@ class PredictionWriter:
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        rows, complete = _rows(self.path) if self.path.is_file() else ([], 0)
+        damaged: list[DataError] = []
+        rows, complete = _rows(self.path, damaged) if self.path.is_file() else ([], 0)
+        if damaged:
+            log.warning("%s (%d damaged rows are removed; their questions are asked again.)", damaged[0], len(damaged))
+            complete = self._replace_all(rows)
         others = {row.made_by for row in rows} - {self.made_by}
         if others:
             self.set_aside = self.path.with_name(f"{self.path.stem}.{min(others) or 'unknown'}{self.path.suffix}")
@@ -271,6 +306,12 @@ class PredictionWriter:
             self._stream.write(b"\n")
         return self
 
+    def _replace_all(self, rows: Sequence[Prediction]) -> int:
+        """Write a new file with `rows`; returns its size in bytes."""
+        with atomic_path(self.path) as temporary:
+            temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
+        return self.path.stat().st_size
+
     def is_done(self, key: Key) -> bool:
         """True when the key has a row with status "ok"; failed questions are tried again."""
         return key in self.done and self.done[key].status == OK
@@ -279,9 +320,8 @@ class PredictionWriter:
         """Append the rows that are new or differ from those in the file, and flush."""
         if self._stream is None:
             raise ValueError("write() outside the `with` block of the writer")
-        # Half of a surrogate pair, as an id from JSON can contain it, is written as JSON's escape.
         fresh = [row for row in rows if not self.is_done(row.key) and self.done.get(row.key) != row]
-        self._stream.write("".join(row.to_json() + "\n" for row in fresh).encode(errors="backslashreplace"))
+        self._stream.write("".join(map(_line, fresh)).encode())
         self._stream.flush()
         self.done.update({row.key: row for row in fresh})
 

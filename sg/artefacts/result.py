@@ -8,7 +8,7 @@ from typing import Any
 from sg.artefacts.arms import ARM_KINDS
 from sg.artefacts.predictions import AnswersRecord, Prediction, read_predictions, record_of
 from sg.core.errors import DataError, MissingInputError
-from sg.core.files import read_json, write_json
+from sg.core.files import read_json, write_record
 
 RESULT_FILE = "result.json"
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -88,7 +88,7 @@ class RunResult:
 
 def write_result(path: Path, result: RunResult) -> None:
     """Write `result` as JSON, atomically; `path` is the file or the run's folder."""
-    write_json(_result_file(path), asdict(result))
+    write_record(_result_file(path), asdict(result))
 
 
 def read_result(path: Path) -> RunResult:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from sg.core.checksums import CHECKSUM_KEY, CHECKSUM_UNSET, add_checksum, check_file
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import atomic_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+log = logging.getLogger(__name__)
 
 _KIND_KEY, _INFO_KEY = b"sg.kind", b"sg.info"
 ROWS_PER_BATCH = 10_000
@@ -38,13 +42,22 @@ def write_batches(
     path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, kind: str, info: Mapping[str, Any]
 ) -> None:
     """Write batches as one Parquet file, atomically; `info` (plain data) is stored in its metadata."""
-    import pyarrow.parquet as pq
-
     full = schema.with_metadata({_KIND_KEY: kind.encode(), _INFO_KEY: json.dumps(info, sort_keys=True).encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, full, compression="zstd") as writer:
+    with parquet_writer(path, full) as writer:
         for batch in batches:
             writer.write_batch(batch.replace_schema_metadata(full.metadata))
+
+
+@contextlib.contextmanager
+def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """A writer of the Parquet file at `path`, which appears when the block succeeds, with a checksum."""
+    import pyarrow.parquet as pq
+
+    with atomic_path(path) as temporary:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            yield writer
+            writer.add_key_value_metadata({CHECKSUM_KEY: CHECKSUM_UNSET})
+        add_checksum(temporary)
 
 
 def record_schema(record: type[Any]) -> pa.Schema:
@@ -106,6 +119,7 @@ def _reading(path: Path, schema: pa.Schema, kind: str) -> Iterator[pq.ParquetFil
     if not path.is_file():
         raise MissingInputError(f"no {kind} at {path}: make it first or name its folder with data.dir")
     try:
+        check_file(path)
         with pq.ParquetFile(path) as file:
             missing = [name for name in schema.names if name not in file.schema_arrow.names]
             if missing:
@@ -126,13 +140,20 @@ def _checked(table: pa.Table, schema: pa.Schema, column: str, first_row: int) ->
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """Provenance of an artefact from the file's metadata; {} when the file is missing, foreign or unreadable."""
+    """Provenance of an artefact from the file's metadata; {} when the file is missing, foreign, damaged or unreadable.
+
+    A damaged file is therefore made again where its step compares this with what it would make.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
+        check_file(path)
         metadata = pq.read_schema(path).metadata or {}
         info = json.loads(metadata.get(_INFO_KEY, b"{}"))
+    except DataError as error:
+        log.warning("%s", error)
+        return {}
     except (pa.ArrowException, OSError, ValueError):
         return {}
     return info if isinstance(info, dict) else {}

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sg.artefacts.tables import parquet_writer
+from sg.core.checksums import check_file
 from sg.core.errors import DataError, MissingInputError
-from sg.core.files import atomic_path, read_json, write_json
+from sg.core.files import read_json, write_record
 from sg.core.fingerprints import file_hash, fingerprint
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ INFO_FILE = "embeddings.json"
 ID_COLUMN, VECTOR_COLUMN = "video_id", "vector"
 _ROWS_AT_ONCE = 65_536
 _NAMED_IN_ERRORS = 3
+_REMEDY = "delete it and run `python -m sg.embed` again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,6 @@ def write_vectors_part(folder: Path, index: int, video_ids: Sequence[str], matri
     """
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if matrix.ndim != 2 or len(matrix) != len(video_ids):
         raise DataError(f"A part of vectors needs one row per video: {len(video_ids)} ids, a matrix of {matrix.shape}.")
@@ -69,14 +71,14 @@ def write_vectors_part(folder: Path, index: int, video_ids: Sequence[str], matri
     _check_rows(half.astype(np.float32), video_ids, path)
     values = pa.FixedSizeListArray.from_arrays(pa.array(half.reshape(-1)), half.shape[1])
     table = pa.table({ID_COLUMN: pa.array(video_ids, pa.string()), VECTOR_COLUMN: values})
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    with parquet_writer(path, table.schema) as writer:
+        writer.write_table(table)
     return path
 
 
 def write_vectors_info(folder: Path, info: dict[str, Any]) -> Path:
     """Write `embeddings.json`, which marks the folder as complete; `info` is plain data with at least `dim`."""
-    write_json(folder / INFO_FILE, info)
+    write_record(folder / INFO_FILE, info)
     return folder / INFO_FILE
 
 
@@ -116,6 +118,7 @@ def read_part_ids(path: Path) -> list[str]:
     import pyarrow.parquet as pq
 
     try:
+        check_file(path, _REMEDY)
         ids: list[str] = pq.ParquetFile(path).read(columns=[ID_COLUMN])[ID_COLUMN].to_pylist()
     except (pa.ArrowException, OSError, KeyError) as error:
         raise _unreadable(path, error) from error
@@ -184,6 +187,7 @@ def _row_count(path: Path) -> int:
     import pyarrow.parquet as pq
 
     try:
+        check_file(path, _REMEDY)
         return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
@@ -195,6 +199,7 @@ def _blocks(path: Path) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
     import pyarrow.parquet as pq
 
     try:
+        check_file(path, _REMEDY)
         file = pq.ParquetFile(path)
         lacking = {ID_COLUMN, VECTOR_COLUMN} - set(file.schema_arrow.names)
         if lacking:
@@ -251,4 +256,4 @@ def _check_unique(video_ids: list[str], folder: Path) -> None:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(f"{path} is truncated or not Parquet ({reason}): delete it and run `python -m sg.embed` again.")
+    return DataError(f"{path} is truncated or not Parquet ({reason}): {_REMEDY}.")

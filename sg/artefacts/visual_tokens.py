@@ -18,9 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from sg.artefacts.tables import parquet_writer
+from sg.core.checksums import check_file
 from sg.core.content import FileState, file_content, file_stamp
 from sg.core.errors import DataError, MissingInputError
-from sg.core.files import atomic_path, file_lock, read_json, write_json
+from sg.core.files import atomic_path, file_lock, read_json, write_record
 from sg.core.identity import Identity, differences, from_plain, made_by
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ class VisualTokenStore:
             )
         with file_lock(_lock_path(folder)):
             if not (folder / INFO_FILE).is_file():
-                write_json(folder / INFO_FILE, {**made_by(work), "dtype": dtype, "channels": channels})
+                write_record(folder / INFO_FILE, {**made_by(work), "dtype": dtype, "channels": channels})
         store = cls(folder)
         changes = [str(change) for change in differences(store.identity, work)]
         changes += [f"dtype: {store.dtype} -> {dtype}"] * (store.dtype != dtype)
@@ -153,8 +155,13 @@ class VisualTokenStore:
             MissingInputError: the store does not hold the clip.
             DataError: the shard is gone or damaged; the message names it.
         """
+        from safetensors import SafetensorError
+
         entry = self._entry(key)
-        tokens: Tensor = self._shard(entry.shard).get_slice("tokens")[entry.start : entry.start + entry.count]
+        try:
+            tokens: Tensor = self._shard(entry.shard).get_slice("tokens")[entry.start : entry.start + entry.count]
+        except SafetensorError as error:
+            raise self._damaged(entry.shard, "its safetensors file holds other tokens") from error
         if _checksum(tokens) != entry.crc32:
             raise self._damaged(entry.shard, f"the tokens of {key} have another checksum")
         return tokens
@@ -308,14 +315,13 @@ def _index_schema() -> pa.Schema:
 
 def _write_shard(index_path: Path, rows: list[dict[str, Any]], tokens: list[Tensor]) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
     import torch
     from safetensors.torch import save_file
 
     with atomic_path(index_path.with_suffix(".safetensors")) as temporary:
         save_file({"tokens": torch.cat(tokens)}, temporary)
-    with atomic_path(index_path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=_index_schema()), temporary)
+    with parquet_writer(index_path, _index_schema()) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=_index_schema()))
 
 
 def _read_index(path: Path) -> pa.Table:
@@ -323,6 +329,7 @@ def _read_index(path: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
+        check_file(path, f"delete {path.with_suffix('')}.* and run again")
         return pq.read_table(path, schema=_index_schema())
     except (pa.ArrowException, OSError) as error:
         stem = path.with_suffix("")

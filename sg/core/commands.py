@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from sg.core.errors import ConfigError, ExitCode, SgError
+from sg.core.errors import ConfigError, DataError, ExitCode, SgError, disk_problem
 from sg.core.help import help_text
 from sg.core.layout import CONFIG_FOLDER, as_typed, located
 from sg.core.output import json_alone
@@ -92,7 +92,8 @@ def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config]
 
         def run(config: DictConfig) -> Any:
             try:
-                return function(typed(config, root))
+                with disk_problems_in_one_sentence():
+                    return function(typed(config, root))
             except SgError as error:
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise
@@ -120,6 +121,19 @@ def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config]
 
 
 @contextlib.contextmanager
+def disk_problems_in_one_sentence() -> Iterator[None]:
+    """Raise a DataError for any error of the block that a full disk or missing permissions are behind."""
+    try:
+        yield
+    except SgError:
+        raise
+    except Exception as error:
+        if sentence := disk_problem(error):
+            raise DataError(sentence) from error
+        raise
+
+
+@contextlib.contextmanager
 def one_sentence_errors() -> Iterator[None]:
     """Print a user's error as one sentence and exit with its code; let every other exception pass with its trace.
 
@@ -132,7 +146,8 @@ def one_sentence_errors() -> Iterator[None]:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        yield
+        with disk_problems_in_one_sentence():
+            yield
     except KeyboardInterrupt:
         _print_now("\nstopped: run the same command again to resume")
         sys.exit(ExitCode.INTERRUPTED)

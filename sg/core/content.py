@@ -73,7 +73,7 @@ def _cache_folder() -> Path:
 
 def _keep(path: Path, content: str) -> None:
     try:
-        write_text(path, json.dumps({"content": content}))
+        write_text(path, json.dumps({"content": content}), durable=False)
     except OSError:
         # If the cache folder cannot be written to, the file is read again next time.
         return

@@ -4,6 +4,8 @@ The root derives from Hydra's compact exception: Hydra prints its message as one
 inside a sweep (`HYDRA_FULL_ERROR=1` still prints the trace).
 """
 
+import errno
+import re
 from enum import IntEnum
 
 from hydra.errors import CompactHydraException
@@ -47,3 +49,36 @@ class DataError(SgError):
 
 class ModelError(SgError):
     """A checkpoint or a model cannot be loaded or used as asked."""
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+# Words of the errors of SQLite, safetensors and PyTorch, which carry no number.
+_FULL_WORDS = re.compile(
+    r"no space left on device|os error (28|27|122)\b|disk is full|disk quota exceeded|file too large"
+    r"|pytorchstreamwriter failed writing",
+    re.IGNORECASE,
+)
+_CLOSED_WORDS = re.compile(r"os error (30|13)\b|read-?only (database|file system)|permission denied", re.IGNORECASE)
+
+
+def disk_problem(error: BaseException) -> str | None:
+    """One sentence if a full disk, or a file or folder without permission, is behind `error`; None otherwise."""
+    link: BaseException | None = error
+    while link is not None:
+        number, words = getattr(link, "errno", None), str(link)
+        name = getattr(link, "filename", None)
+        where = f"{name} cannot be" if name else "A file cannot be"
+        reason = (words.splitlines() or [""])[0] if not name else getattr(link, "strerror", "")
+        if number in _FULL or _FULL_WORDS.search(words):
+            return (
+                f"{where} written, because the disk is full ({reason}): make room, then run the same command again; "
+                "finished work is kept."
+            )
+        if number in _CLOSED or _CLOSED_WORDS.search(words):
+            return (
+                f"{where} read or written ({reason}): change its permissions, or choose another folder (paths.work, "
+                "paths.runs), then run the same command again."
+            )
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return None

@@ -15,7 +15,7 @@ from sg.artefacts.forest import FOREST_FILE, write_forest
 from sg.artefacts.tables import read_info
 from sg.artefacts.vectors import read_vector_ids, read_vectors_info, vectors_fingerprint
 from sg.core.errors import DataError
-from sg.core.files import file_lock, write_json
+from sg.core.files import file_lock, read_record, write_record
 from sg.core.fingerprints import fingerprint
 from sg.core.identity import Identity, identity, made_by
 from sg.curate.inputs import CuratorInputs
@@ -72,7 +72,8 @@ def curate(
 
 def is_curated(path: Path, work: Identity) -> bool:
     """True when the merge forest at `path` has this identity."""
-    return (path.parent / CURATION_FILE).is_file() and read_info(path).get("fingerprint") == work.name
+    record = read_record(path.parent / CURATION_FILE)
+    return record.get("fingerprint") == work.name == read_info(path).get("fingerprint")
 
 
 def curation_identity(
@@ -116,7 +117,7 @@ def _curate(
     curated = CURATORS.of(config)(CuratorInputs(vectors_folder, captions, video_ids, store), config)
     forest, info = curated.forest, read_vectors_info(vectors_folder)
     forest.info["fingerprint"] = work.name
-    write_json(
+    write_record(
         out_folder / CURATION_FILE,
         {
             "fingerprint": work.name,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sg.artefacts.forest import FOREST_FILE, Forest, read_forest, write_forest
 from sg.artefacts.manifest import Manifest
 from sg.artefacts.vectors import read_vectors, vectors_fingerprint
-from sg.core.files import file_lock, read_json, write_json
+from sg.core.files import file_lock, read_record, write_record
 from sg.core.fingerprints import fingerprint
 from sg.core.identity import Identity, identity, made_by
 from sg.curate.describe.statistics import STATISTICS_FILE, StatisticsSettings, core_statistics
@@ -63,7 +63,7 @@ def describe_cores(
         "families": None if families is None else fingerprint(families),
     }
     work = identity("core statistics", settings=settings, inputs=inputs, version=STATISTICS_VERSION)
-    if path.is_file() and read_json(path).get("fingerprint") == work.name:
+    if read_record(path).get("fingerprint") == work.name:
         return path
     unit = unit_of_forest(forest, read_vectors(vectors_folder))
     result: dict[str, Any] = {"fingerprint": work.name, "forest": forest.content_hash, "curator": out_folder.name}
@@ -71,7 +71,7 @@ def describe_cores(
     result |= core_statistics(forest, unit, wanted, settings, sources=sources, families=families)
     if benchmark_folder:
         result["contamination"] = contamination(forest, unit, read_vectors(benchmark_folder), wanted, settings)
-    write_json(path, result)
+    write_record(path, result)
     return path
 
 
@@ -154,11 +154,11 @@ def forget_in_curation(
 def _replace(out_folder: Path, forest: Forest, work: Identity, note: dict[str, Any]) -> Path:
     """Write a changed forest; `note` is appended to the changes that `curation.json` lists."""
     path = out_folder / CURATION_FILE
-    report = read_json(path) if path.is_file() else {}
+    report = read_record(path)
     report |= {"fingerprint": work.name, **made_by(work)}
     report["changes"] = [*report.get("changes", []), note]
     info = {**forest.info, "fingerprint": work.name}
     info |= {key: value for key, value in note.items() if key == "extends"}
-    write_json(path, report)
+    write_record(path, report)
     log.info("curation: %s", ", ".join(f"{key} {value}" for key, value in note.items()))
     return write_forest(out_folder / FOREST_FILE, dataclasses.replace(forest, info=info))

@@ -21,7 +21,7 @@ from typing import Any
 from sg.artefacts.dialogs import write_dialogs
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.core.errors import ConfigError
-from sg.core.files import atomic_path, file_lock, read_json, write_json, write_text
+from sg.core.files import atomic_path, file_lock, read_json, write_record, write_text
 from sg.core.identity import Identity, identity, made_by
 from sg.core.progress import Progress
 from sg.demo.config import DemoWorldConfig
@@ -68,11 +68,11 @@ def build_demo_world(config: DemoWorldConfig, folder: Path) -> Path:
         # of an interrupted run can be kept.
         if not _is_complete(folder):
             description = world_record(config)
-            write_json(folder / WORLD_FILE, {**description, "complete": False})
+            write_record(folder / WORLD_FILE, {**description, "complete": False})
             world = make_world(config)
             _write_videos(_video_paths(world, folder), config.workers)
             _write_tables(world, config, folder)
-            write_json(folder / WORLD_FILE, {**description, "complete": True})
+            write_record(folder / WORLD_FILE, {**description, "complete": True})
     return folder / "manifest.parquet"
 
 

@@ -15,8 +15,7 @@ from typing import Any
 
 from sg.artefacts.manifest import Manifest, VideoRecord
 from sg.artefacts.vectors import INFO_FILE, part_path, vector_parts, write_vectors_part
-from sg.core.errors import DataError
-from sg.core.files import read_json, write_json
+from sg.core.files import read_record, write_record
 from sg.core.fingerprints import file_hash, fingerprint
 from sg.core.identity import Change, Identity, differences, made_by, recorded
 from sg.embed.video_files import FileStamp, is_replaced, stamp_of
@@ -125,7 +124,7 @@ def write_part(
         "left_out": [asdict(row) for row in left_out],
         "files": files,
     }
-    write_json(_status_path(folder, part), status)
+    write_record(_status_path(folder, part), status)
 
 
 def left_out(folder: Path, part: Part) -> list[Quarantined]:
@@ -151,8 +150,5 @@ def _status_path(folder: Path, part: Part) -> Path:
 
 def _read(folder: Path, part: Part) -> dict[str, Any] | None:
     """The status file of a part; None if there is none or it is damaged, in which case the part is made again."""
-    try:
-        value = read_json(_status_path(folder, part))
-    except (DataError, OSError):
-        return None
-    return value if isinstance(value, dict) and {"made_by", "left_out"} <= set(value) else None
+    value = read_record(_status_path(folder, part))
+    return value if {"made_by", "left_out"} <= set(value) else None

@@ -14,7 +14,7 @@ from typing import Any
 from sg.artefacts.manifest import read_manifest
 from sg.artefacts.vectors import INFO_FILE, vector_parts, write_vectors_info
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.core.files import file_lock, read_json, write_json
+from sg.core.files import file_lock, read_record, write_json
 from sg.core.identity import Change, Identity, made_by
 from sg.core.progress import Progress
 from sg.embed.parts import Part, PartState, clear_stale, left_out, other_settings, part_state, plan_parts
@@ -89,8 +89,8 @@ def _bring_up_to_date(
 ) -> None:
     work = vectors_identity(embedding, parts)
     states = [part_state(folder, part, videos) for part in parts]
-    info = folder / INFO_FILE
-    if all(state.is_done for state in states) and info.is_file() and read_json(info).get("fingerprint") == work.name:
+    info = read_record(folder / INFO_FILE)
+    if all(state.is_done for state in states) and info.get("fingerprint") == work.name:
         return
     _check_settings(parts, folder, config)
     _report_changes(states)

@@ -116,5 +116,9 @@ def _extract(entries: Sequence[_ArchiveEntry], target: Path) -> dict[str, str]:
 
 
 def _write(entry: _ArchiveEntry) -> None:
-    with atomic_path(entry.path) as temporary, entry.archive.open(entry.info) as source, temporary.open("wb") as copy:
+    with (
+        atomic_path(entry.path, durable=False) as temporary,
+        entry.archive.open(entry.info) as source,
+        temporary.open("wb") as copy,
+    ):
         shutil.copyfileobj(source, copy, CHUNK_BYTES)

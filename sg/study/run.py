@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sg.artefacts.arms import HEADLINE
-from sg.artefacts.checkpoint import StageInfo, read_stage_info
+from sg.artefacts.checkpoint import StageInfo, check_stage_files, read_stage_info
 from sg.artefacts.forest import read_forest
 from sg.artefacts.predictions import read_predictions
 from sg.artefacts.result import (
@@ -23,7 +23,7 @@ from sg.artefacts.result import (
     write_result,
 )
 from sg.core.commands import invocation
-from sg.core.errors import DataError
+from sg.core.errors import DataError, disk_problem
 from sg.core.files import file_lock
 from sg.core.identity import made_by
 from sg.core.scales import scale_label
@@ -79,7 +79,8 @@ def run_study(run: StudyRun) -> RunResult | None:
         except BaseException as error:
             # Lightning turns Ctrl-C into SystemExit.
             stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-            reason = "stopped by the user" if stopped else (str(error).splitlines() or [type(error).__name__])[0]
+            first_line = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = "stopped by the user" if stopped else disk_problem(error) or first_line
             note_reason(run, reason)
             raise
         write_result(run.folder, result)
@@ -165,9 +166,18 @@ def _reusable_result(run: StudyRun, data: RunData, media: Media, benchmark: Benc
     finished = finished_result(run.folder, config, result_identity(config, data.caption.scale, jobs, answers))
     if finished is not None:
         for job in jobs:
+            _warn_of_damage(job)
             log.info("stage %s: reused %s", job.stage.name, job.folder.name)
         log.info("run %s: finished before, its result is reused", run.name)
     return finished
+
+
+def _warn_of_damage(job: StageJob) -> None:
+    """Report a damaged stage whose weights this run does not need, because its result exists."""
+    try:
+        check_stage_files(job.folder)
+    except DataError as error:
+        log.warning("%s", error)
 
 
 def _named_jobs(
@@ -239,6 +249,7 @@ def _train(
                 job, models.loader(parent), models.encoder, models.clips, config.trainer, report, models.team
             )
         else:
+            models.team.agreed(partial(check_stage_files, job.folder))
             info, reused = found, True
         log.info("stage %s: %s %s", job.stage.name, "reused" if reused else "trained", job.folder.name)
         done[job.stage.name] = (info, reused)

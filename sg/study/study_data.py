@@ -13,7 +13,7 @@ from pathlib import Path
 from sg.artefacts.result import FINISHED, RESULT_FILE, read_result
 from sg.core.content import file_content
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.core.files import file_lock, read_json, write_json
+from sg.core.files import file_lock, read_json, write_record
 from sg.core.identity import Identity, differences, identity, made_by, recorded
 from sg.evaluate.benchmark import Benchmark
 from sg.study.config import TrainConfig, study_identity
@@ -62,7 +62,7 @@ def check_study_data(folder: Path, data: Identity) -> None:
                     f"({', '.join(changes[:_SHOWN])}{more}): give this study its own name (name=NAME) or folder "
                     "(hydra.sweep.dir=DIR), or its data a name (data.name=NAME), or delete that folder."
                 )
-        write_json(path, made_by(data))
+        write_record(path, made_by(data))
 
 
 def _finished(study: Path) -> list[Path]:

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from sg.artefacts.result import RESULT_FILE, read_result
+from sg.core.commands import disk_problems_in_one_sentence
 from sg.core.errors import SgError
 from sg.core.tracking import LoggerConfig, Tracker
 
@@ -24,14 +25,17 @@ def report_study(folder: Path) -> None:
     name = f"{folder.name} report"
     try:
         config = _logger(results[0])
-        with Tracker(
-            config,
-            folder / REPORT_FOLDER,
-            name=name,
-            group=folder.name,
-            job_type="report",
-            settings={"study": folder.name},
-        ) as tracker:
+        with (
+            disk_problems_in_one_sentence(),
+            Tracker(
+                config,
+                folder / REPORT_FOLDER,
+                name=name,
+                group=folder.name,
+                job_type="report",
+                settings={"study": folder.name},
+            ) as tracker,
+        ):
             print(write_report(folder, tracker).text, flush=True)
     except SgError as error:
         log.error("The report of %s could not be made: %s", folder, error)

@@ -145,11 +145,21 @@ class LossCurve(Callback):
 
 
 def keep_rows(path: Path, steps: int) -> None:
-    """Cut the loss curve at `path` to its first `steps` steps; a new one gets its header."""
-    rows = list(csv.reader(path.open(newline="", encoding="utf-8"))) if path.is_file() else []
-    kept = [row for row in rows[1:] if len(row) == len(COLUMNS) and int(row[0]) <= steps]
+    """Cut the loss curve at `path` to its first `steps` steps, without damaged rows; a new one gets its header."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    rows = [line.split(",") for line in lines[1:]]
+    kept = [row for row in rows if len(row) == len(COLUMNS) and _are_numbers(row) and int(row[0]) <= steps]
     with path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([COLUMNS, *kept])
+
+
+def _are_numbers(row: list[str]) -> bool:
+    try:
+        for value in row:
+            float(value)
+    except ValueError:
+        return False
+    return row[0].isdecimal()
 
 
 def read_losses(path: Path) -> list[float]:

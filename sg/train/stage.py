@@ -19,7 +19,6 @@ from sg.artefacts.checkpoint import (
     RESUME_FOLDER,
     StageInfo,
     read_stage_info,
-    resume_points,
     write_stage_info,
 )
 from sg.artefacts.dialogs import dialogs_hash
@@ -32,6 +31,7 @@ from sg.train.data.batches import MicroBatch, batch_plan, micro_batch_plan, samp
 from sg.train.data.media import Media
 from sg.train.data.samples import TrainingItem, clips_of
 from sg.train.processes import ALONE, Team
+from sg.train.resume import resume_from
 
 if TYPE_CHECKING:
     import torch
@@ -182,7 +182,7 @@ def _train(
     trainer = _lightning_trainer(job, config, accumulate, curve)
     module = StageModule(model, stage, job.steps, job.seed, config)
     before = weight_sums(trained_weights(model), dtype) if team.leads else {}
-    trainer.fit(module, datamodule=data, ckpt_path=team.agreed(lambda: _resume_from(job)))
+    trainer.fit(module, datamodule=data, ckpt_path=team.agreed(lambda: resume_from(job.folder, stage.name)))
     if trainer.interrupted:
         raise KeyboardInterrupt
     state = full_state(model) if config.shards else None
@@ -192,7 +192,7 @@ def _train(
         _save(merge_adapters(model, load_model) if stage.has_adapters else model, encoder, job.folder, dtype, state)
         drawn = np.unique(np.concatenate([micro.samples for micro in plan]))
         info = _stage_info(job, trainer.global_step, samples, drawn, read_losses(job.folder / LOSS_FILE), curve.seconds)
-        write_stage_info(job.folder, info)
+        info = write_stage_info(job.folder, info)
         shutil.rmtree(job.folder / RESUME_FOLDER, ignore_errors=True)
         return info
 
@@ -281,13 +281,6 @@ def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, cu
         num_sanity_val_steps=0,
         default_root_dir=job.folder,
     )
-
-
-def _resume_from(job: StageJob) -> Path | None:
-    saved = resume_points(job.folder)
-    if saved:
-        log.info("stage %s: resumes from %s", job.stage.name, saved[-1].stem)
-    return saved[-1] if saved else None
 
 
 def _versions() -> dict[str, str]:

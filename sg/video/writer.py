@@ -41,7 +41,7 @@ def write_video(
         raise DataError(f"cannot write {path}: yuv420p needs an even width and height, got {size}")
     default = {"preset": "ultrafast", "crf": "18"} if codec == "libx264" else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=False) as temporary:
         _encode(av, temporary, path.suffix.lstrip("."), frames, fps, codec, pixel_format, dict(options or default))
     return path
 

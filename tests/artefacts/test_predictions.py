@@ -119,6 +119,28 @@ def test_a_broken_line_in_the_middle_is_refused(tmp_path: Path) -> None:
         read_predictions(path)
 
 
+def test_every_flipped_bit_of_a_row_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    write(path, [row("1", response="B", letter="B"), row("2")])
+    whole = path.read_bytes()
+    for at in range(len(whole) - 1):  # without the last newline, whose loss looks like a row that was cut off
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 7)]) + whole[at + 1 :])
+        with pytest.raises(DataError, match=r"predictions\.jsonl, line"):
+            read_predictions(path)
+
+
+def test_a_damaged_row_is_asked_again_and_the_others_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "predictions.jsonl"
+    rows = [row("1"), row("2", response="B"), row("3")]
+    write(path, rows)
+    path.write_bytes(path.read_bytes().replace(b'"response":"B"', b'"response":"C"'))
+    with PredictionWriter(path, "m1") as writer:
+        assert [key[0] for key in writer.done] == ["1", "3"]
+        writer.write(rows)
+    assert sorted(read_predictions(path), key=lambda item: item.question_id) == rows
+    assert "1 damaged rows are removed" in caplog.text
+
+
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"evaluate\.py"):
         read_predictions(tmp_path / "predictions.jsonl")

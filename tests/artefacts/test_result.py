@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -6,6 +5,7 @@ import pytest
 from sg.artefacts.predictions import Prediction
 from sg.artefacts.result import RunResult, StageResult, answers_record, read_answers_of, read_result, write_result
 from sg.core.errors import DataError, MissingInputError
+from sg.core.files import read_json, write_record
 
 
 def _result(**changes: object) -> RunResult:
@@ -29,7 +29,7 @@ def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_keys_of_a_newer_version_are_ignored(tmp_path: Path) -> None:
     write_result(tmp_path, _result())
     file = tmp_path / "result.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"colour": "blue"}))
+    write_record(file, read_json(file) | {"colour": "blue"})
     assert read_result(tmp_path) == _result()
 
 

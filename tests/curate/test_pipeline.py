@@ -178,6 +178,48 @@ def test_an_unfinished_run_is_refused_with_other_settings_and_resumes_to_the_sam
     assert not unfinished.exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"PK garbage", None], ids=["empty", "garbage", "one bit"])
+def test_a_damaged_state_of_an_unfinished_run_is_reported_and_the_run_starts_again(tmp_path, vectors, caplog, content):
+    undisturbed = curate(TomeConfig(), vectors, None, tmp_path / "undisturbed").read_bytes()
+    state = tmp_path / "out" / "unfinished" / "round.npz"
+    with ForkServer(vectors) as server:
+        for _ in range(20):  # a run that ends before the kill is repeated
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+            if not server.run(tmp_path / "out", until=state):
+                break
+    whole = state.read_bytes()
+    middle = len(whole) // 2
+    state.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :] if content is None else content)
+    assert curate(TomeConfig(), vectors, None, tmp_path / "out").read_bytes() == undisturbed
+    assert f"because {state} is damaged" in caplog.text
+
+
+def test_a_damaged_record_of_an_unfinished_run_is_refused_with_the_folder_to_delete(tmp_path, vectors):
+    unfinished = tmp_path / "out" / "unfinished"
+    unfinished.mkdir(parents=True)
+    (unfinished / "identity.json").write_text("{")
+    with pytest.raises(DataError, match=r"identity\.json is damaged: delete the folder .*unfinished"):
+        curate(TomeConfig(), vectors, None, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["forest.parquet", "curation.json"])
+def test_a_damaged_curation_is_made_again(tmp_path, vectors, caplog, name):
+    path = curate(TomeConfig(), vectors, None, tmp_path / "out")
+    whole, file = path.read_bytes(), path.with_name(name)
+    file.write_bytes(file.read_bytes().replace(b"video", b"vided", 1).replace(b'"tome"', b'"tomf"', 1))
+    assert curate(TomeConfig(), vectors, None, tmp_path / "out").read_bytes() == whole
+    assert f"{file} is damaged" in caplog.text
+
+
+def test_a_flipped_bit_in_the_vectors_is_reported(tmp_path, vectors):
+    part = min(vectors.glob("part-*.parquet"))
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    with pytest.raises(DataError, match=rf"{part.name} is damaged.*sg\.embed"):
+        curate(TomeConfig(), vectors, None, tmp_path / "out")
+
+
 def test_runs_killed_at_random_moments_end_in_the_same_bytes(tmp_path, vectors):
     outcomes = kill_at_random(vectors, tmp_path, runs=2, seed=0)
     assert all(outcome.same_bytes for outcome in outcomes)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.captions import CaptionRecord, captions_place, write_captions
-from sg.artefacts.tables import num_rows
+from sg.artefacts.tables import num_rows, parquet_writer
 from sg.caption.captioners import captions_info, of_manifest
 from sg.caption.cleaning import clean_caption
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import SUCCEEDED
 from sg.caption.quality.duplicates import Repeated
-from sg.core.files import atomic_path, write_json
+from sg.core.files import write_record
 from sg.core.fingerprints import file_hash
 from sg.core.identity import Identity, identity
 
@@ -56,7 +56,7 @@ def write_results(db: sqlite3.Connection, recipe: Recipe, folder: Path, manifest
     prompt = {"id": recipe.prompt.prompt_id, "version": recipe.prompt.version, "texts": dict(recipe.prompt.sections)}
     described = {"states": counts, "captions": captions, "prompt": prompt, "recipe": recipe.name}
     described["files"] = {file.name: file_hash(file) for file in (path, records) if file.is_file()}
-    write_json(path.with_name("manifest.json"), described)
+    write_record(path.with_name("manifest.json"), described)
     return path
 
 
@@ -99,11 +99,9 @@ def caption_rows(db: sqlite3.Connection, recipe: Recipe) -> Iterator[CaptionReco
 def write_records(path: Path, rows: Iterable[reading.Recorded]) -> None:
     """Write one row per result of any state, with its provenance; nested values are JSON."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     schema = _schema(pa)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with parquet_writer(path, schema) as writer:
         remaining = iter(rows)
         while batches := list(_batches(islice(remaining, _ROWS_PER_GROUP), schema)):
             writer.write_table(pa.Table.from_batches(batches))

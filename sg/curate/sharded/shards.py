@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg.core.files import atomic_path
+from sg.curate.arrays import read_arrays
 
 Rows = NDArray[np.int64]
 Vectors32 = NDArray[np.float32]
@@ -79,15 +80,19 @@ def join(shards: Sequence[TokenShard], dim: int) -> TokenShard:
 
 def write_shard(path: Path, shard: TokenShard) -> Path:
     """Write a shard, whole or not at all."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=False) as temporary:
         np.savez(temporary, row=shard.row, mean=shard.mean, apart=shard.apart, own=shard.own)
     return path
 
 
 def read_shard(path: Path) -> TokenShard:
-    """The shard in a file."""
-    with np.load(path) as data:
-        return TokenShard(data["row"], data["mean"], data["apart"], data["own"])
+    """The shard in a file.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    data = read_arrays(path)
+    return TokenShard(data["row"], data["mean"], data["apart"], data["own"])
 
 
 def cell_path(folder: Path, cell: int) -> Path:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sg.core.files import atomic_path
+from sg.curate.arrays import read_state_arrays
 from sg.curate.removals import Removals
 from sg.curate.sharded.shards import Rows, Vectors32
 from sg.curate.tome.merge import RoundRecord
@@ -70,12 +72,13 @@ def save_state(folder: Path, state: ShardedState) -> None:
 
 
 def load_state(folder: Path) -> ShardedState | None:
-    """The last state that was written; None if there is none."""
-    if not (folder / _FILE).is_file():
+    """The last state that was written; None if there is none, or a damaged one."""
+    removed = {field.name: f"removals_{field.name}" for field in dataclasses.fields(Removals)}
+    data = read_state_arrays(folder / _FILE, {"plain", *_ARRAYS, *removed.values()})
+    if data is None:
         return None
-    with np.load(folder / _FILE) as data:
-        plain = json.loads(str(data["plain"]))
-        removals = Removals(**{field.name: data[f"removals_{field.name}"] for field in dataclasses.fields(Removals)})
-        rounds = [RoundRecord(**record) for record in plain.pop("rounds")]
-        arrays = {name: data[name] for name in _ARRAYS}
-        return ShardedState(removals=removals, rounds=rounds, **plain, **arrays)
+    plain = json.loads(str(data["plain"]))
+    removals = Removals(**{name: data[key] for name, key in removed.items()})
+    rounds = [RoundRecord(**record) for record in plain.pop("rounds")]
+    arrays: dict[str, Any] = {name: data[name] for name in _ARRAYS}
+    return ShardedState(removals=removals, rounds=rounds, **plain, **arrays)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from sg.core.errors import ConfigError
-from sg.core.files import atomic_path, read_json, write_json
+from sg.core.errors import ConfigError, DataError
+from sg.core.files import atomic_path, read_json, write_record
 from sg.core.identity import Identity, differences, from_plain
+from sg.curate.arrays import read_state_arrays
 from sg.curate.matching.exact import Candidates
 from sg.curate.removals import Removals
 from sg.curate.tome.merge import RoundRecord, RunState
@@ -28,6 +29,7 @@ class RunStore:
     """Keeps a run in `folder`, at most every `every_s` seconds.
 
     Raises:
+        DataError: the record of an unfinished run is damaged.
         ConfigError: the folder holds an unfinished run of another identity than `work`. It is not deleted, because it
             may hold hours of work, and not resumed, because the result would be a mixture.
     """
@@ -36,7 +38,7 @@ class RunStore:
         self._folder, self._identity, self._every_s = folder, work.plain(), every_s
         self._saved = time.monotonic()
         path = folder / _IDENTITY_FILE
-        if path.is_file() and (differing := _differing(read_json(path), work)):
+        if path.is_file() and (differing := _differing(_recorded(path), work)):
             raise ConfigError(
                 f"An unfinished curation in {folder} was made with other inputs or settings ({differing}): "
                 "finish it with those, or delete that folder."
@@ -44,24 +46,24 @@ class RunStore:
 
     def open_folder(self, name: str) -> Path:
         """A subfolder for a run that keeps further state itself."""
-        write_json(self._folder / _IDENTITY_FILE, self._identity)
+        write_record(self._folder / _IDENTITY_FILE, self._identity)
         (self._folder / name).mkdir(exist_ok=True)
         return self._folder / name
 
     def load_round(self) -> RunState | None:
         """The last state that was kept; None if there is none."""
-        path = self._folder / "round.npz"
-        if not path.is_file():
+        tokens, removals = {f"tokens_{name}" for name in _TOKENS}, {f"removals_{name}" for name in _REMOVALS}
+        data = read_state_arrays(self._folder / "round.npz", {"plain", *tokens, *removals})
+        if data is None:
             return None
-        with np.load(path) as data:
-            plain = json.loads(str(data["plain"]))
-            return RunState(
-                next_round=plain["next_round"],
-                tokens=Tokens(**{name: data[f"tokens_{name}"] for name in _TOKENS}),
-                removals=Removals(**{name: data[f"removals_{name}"] for name in _REMOVALS}),
-                rounds=[RoundRecord(**record) for record in plain["rounds"]],
-                is_stuck=plain["is_stuck"],
-            )
+        plain = json.loads(str(data["plain"]))
+        return RunState(
+            next_round=plain["next_round"],
+            tokens=Tokens(**{name: data[f"tokens_{name}"] for name in _TOKENS}),
+            removals=Removals(**{name: data[f"removals_{name}"] for name in _REMOVALS}),
+            rounds=[RoundRecord(**record) for record in plain["rounds"]],
+            is_stuck=plain["is_stuck"],
+        )
 
     def save_round(self, state: RunState) -> None:
         """Keep the state if enough time has passed since anything was kept."""
@@ -79,11 +81,9 @@ class RunStore:
 
     def load_blocks(self, round_number: int, count: int) -> Candidates:
         """The finished candidates of a round with `count` sources; empty if those of another round were kept."""
-        path = self._folder / "blocks.npz"
-        if path.is_file():
-            with np.load(path) as data:
-                if data["round_and_count"].tolist() == [round_number, count]:
-                    return Candidates(data["target"], data["lead"])
+        data = read_state_arrays(self._folder / "blocks.npz", {"round_and_count", "target", "lead"})
+        if data is not None and data["round_and_count"].tolist() == [round_number, count]:
+            return Candidates(data["target"], data["lead"])
         return Candidates.join([])
 
     def save_blocks(self, round_number: int, candidates: Candidates, count: int) -> None:
@@ -100,7 +100,7 @@ class RunStore:
         return time.monotonic() - self._saved >= self._every_s
 
     def _save(self, name: str, **arrays: np.ndarray[Any, Any]) -> None:
-        write_json(self._folder / _IDENTITY_FILE, self._identity)
+        write_record(self._folder / _IDENTITY_FILE, self._identity)
         with atomic_path(self._folder / name) as temporary:
             np.savez(temporary, allow_pickle=False, **arrays)
         self._saved = time.monotonic()
@@ -120,6 +120,14 @@ class RoundBlocks:
     def save(self, candidates: Candidates, count: int) -> None:
         """Keep the candidates of the first rows."""
         self.store.save_blocks(self.round_number, candidates, count)
+
+
+def _recorded(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except DataError as error:
+        # Without the record, the state could be of other inputs. So it is not enough to delete only this file.
+        raise DataError(f"{path} is damaged: delete the folder {path.parent} and curate again.") from error
 
 
 def _differing(before: Any, work: Identity) -> str:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
+from sg.artefacts.checkpoint import check_stage_files
 from sg.core.errors import MissingInputError, ModelError
 from sg.core.files import read_json
 from sg.models.chat_univi.config import ChatUniViConfig
@@ -95,8 +96,10 @@ def load_checkpoint(name: str, dtype: str = "float32") -> ChatUniViForConditiona
     Raises:
         MissingInputError: it is neither on this machine nor on the hub.
         ModelError: a file is damaged, or weights are missing.
+        DataError: a file of a stage checkpoint differs from what was written.
     """
     path = local_path(name) or _download(name)
+    check_stage_files(path)
     model_type = read_json(path / "config.json").get("model_type") if (path / "config.json").is_file() else None
     if model_type == ChatUniViConfig.model_type:
         model: ChatUniViForConditionalGeneration = _pretrained(

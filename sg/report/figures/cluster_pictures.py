@@ -86,7 +86,7 @@ def draw_picture(picture: ClusterPicture) -> None:
         left += tile.width + GAP
     stream = io.BytesIO()
     sheet.save(stream, format="JPEG", quality=78)
-    with atomic_path(Path(picture.path)) as temporary:
+    with atomic_path(Path(picture.path), durable=False) as temporary:
         temporary.write_bytes(stream.getvalue())
 
 

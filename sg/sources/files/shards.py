@@ -77,7 +77,7 @@ def _copy(stream: BinaryIO, member: TarMember, target: Path) -> None:
     if target.is_file() and target.stat().st_size == member.size:
         return
     stream.seek(member.offset)
-    with atomic_path(target) as temporary, temporary.open("wb") as copy:
+    with atomic_path(target, durable=False) as temporary, temporary.open("wb") as copy:
         left = member.size
         while left:
             block = stream.read(min(left, _COPY_BYTES))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sg.artefacts.visual_tokens import INFO_FILE, VisualTokenStore
 from sg.core.content import file_content, file_stamp, file_state
-from sg.core.files import file_lock, read_json, write_json
+from sg.core.files import file_lock, read_record, write_record
 from sg.core.fingerprints import fingerprint
 from sg.core.identity import Identity
 from sg.train.data.samples import Clip
@@ -110,7 +110,7 @@ class ClipFiles:
         if not new:
             return
         with file_lock(self.path.with_suffix(".lock")):
-            write_json(self.path, {**self._recorded(), **new})
+            write_record(self.path, {**self._recorded(), **new})
 
     def _encoded(self) -> VisualTokenStore | None:
         """The visual tokens that exist by now."""
@@ -125,7 +125,7 @@ class ClipFiles:
         return {key: _OpenedFile(*values) for key, values in self._recorded().items()}
 
     def _recorded(self) -> dict[str, list[str]]:
-        return dict(read_json(self.path)) if self.path.is_file() else {}
+        return read_record(self.path)
 
 
 def _content(path: Path) -> str:

@@ -1,0 +1,46 @@
+"""Arrays of an unfinished curation on disk, as NumPy's zip archives, which keep a checksum of every array."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sg.core.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays in the file at `path`, by name.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    try:
+        with np.load(path) as data:
+            return {name: data[name] for name in data.files}
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{path} is damaged ({reason}): if curation stops here, delete its folder `unfinished` and run it again."
+        ) from error
+
+
+def read_state_arrays(path: Path, names: set[str]) -> dict[str, NDArray[Any]] | None:
+    """The arrays of a state; None if there is none, or a damaged one: the run then starts from an earlier state."""
+    if not path.is_file():
+        return None
+    try:
+        arrays = read_arrays(path)
+        if missing := names - arrays.keys():
+            raise DataError(f"{path} lacks {min(missing)}.")
+    except DataError as error:
+        log.warning("The curation resumes from an earlier state or from its beginning, because %s", error)
+        return None
+    return arrays
