@@ -1,10 +1,14 @@
 """How numbers and names are written: the same in the terminal, in Markdown and on the page."""
 
+from collections.abc import Sequence
+
 from sg.artefacts.predictions import BUCKETS, PROBES, SETTINGS
 from sg.report.numbers.estimates import Estimate
 
 SETTING_TITLES = {name: name.replace("_", " ").capitalize() for name in (*SETTINGS, *PROBES)}
 """`without_subtitles` -> `Without subtitles`, and so on."""
+NO_INTERVAL = "[no interval]"
+"""Written where the data carry none: all items are about one video, or every video has the same value."""
 BUCKET_TITLES = {name: name.capitalize() for name in BUCKETS}
 
 
@@ -21,6 +25,8 @@ def signed(value: float) -> str:
 
 def interval(estimate: Estimate) -> str:
     """`[+6.6, +11.5]`: the interval of a difference, with signs."""
+    if not estimate.has_interval:
+        return NO_INTERVAL
     return f"[{signed(estimate.low)}, {signed(estimate.high)}]"
 
 
@@ -31,12 +37,16 @@ def difference_text(estimate: Estimate) -> str:
 
 def size_text(estimate: Estimate) -> str:
     """`9.0 [6.6, 11.5]`: magnitude and interval without sign, for sentences that say the direction in words."""
+    if not estimate.has_interval:
+        return f"{abs(estimate.value):.1f} {NO_INTERVAL}"
     low, high = sorted((abs(estimate.low), abs(estimate.high)))
     return f"{abs(estimate.value):.1f} [{low:.1f}, {high:.1f}]"
 
 
 def accuracy_text(estimate: Estimate) -> str:
     """`38.0 [35.1, 40.9]`."""
+    if not estimate.has_interval:
+        return f"{estimate.value:.1f} {NO_INTERVAL}"
     return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
 
 
@@ -66,6 +76,11 @@ def hours_text(hours: float) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 seed`, `3 seeds`, `2,700 questions`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """`seed 0`, `seeds 0, 1 and 2`."""
+    return f"seed{'' if len(seeds) == 1 else 's'} {joined([str(seed) for seed in seeds])}"
 
 
 def joined(parts: list[str]) -> str:

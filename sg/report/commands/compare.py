@@ -26,7 +26,7 @@ from sg.report.numbers.statistics import (
     minimum_detectable_effect,
     wilson_interval,
 )
-from sg.report.wording import SETTING_TITLES, accuracy_text, difference_text, p_text, percent, signed
+from sg.report.wording import NO_INTERVAL, SETTING_TITLES, accuracy_text, difference_text, p_text, percent, signed
 
 RESAMPLES = 10_000
 LISTED = 10
@@ -167,7 +167,9 @@ def _comparison(setting: str, base: Side, new: Side) -> Comparison:
         )
     right, base_right = np.nan_to_num(new.correct), np.nan_to_num(base.correct)
     strict = clustered_difference(right - base_right, base.videos, resamples=RESAMPLES)
-    return Comparison(setting, base, new, difference(own, other), strict, mcnemar(right, base_right, base.videos))
+    official = difference(own, other)
+    assert official is not None  # each file is one run, so the two share their seed
+    return Comparison(setting, base, new, official, strict, mcnemar(right, base_right, base.videos))
 
 
 def _title(setting: str, sides: Sequence[Side]) -> str:
@@ -203,12 +205,14 @@ def _joint_text(sides: Sequence[Side]) -> list[str]:
 def _comparison_text(comparison: Comparison) -> list[str]:
     counts, strict = comparison.counts, comparison.strict
     smallest = 100 * minimum_detectable_effect(strict.standard_error) if strict.standard_error > 0 else None
-    low, high = 100 * strict.bootstrap.low, 100 * strict.bootstrap.high
+    bootstrap = f"[{signed(100 * strict.bootstrap.low)}, {signed(100 * strict.bootstrap.high)}]"
+    if not comparison.official.has_interval:
+        bootstrap = NO_INTERVAL
     lines = [
         f"{comparison.new.name} minus {comparison.base.name}",
         f"  difference: {difference_text(comparison.official)} points, {p_text(comparison.official.p)} "
-        "(95 % interval and p from t clustered by video); "
-        f"with unanswered questions as wrong {signed(100 * strict.difference)} [{signed(low)}, {signed(high)}] "
+        "(95 % interval and p from t clustered by video, for these two runs: other training seeds are not covered); "
+        f"with unanswered questions as wrong {signed(100 * strict.difference)} {bootstrap} "
         "(BCa bootstrap over videos)",
         f"  only {comparison.new.name} right: {counts.only_new} questions, only {comparison.base.name} right: "
         f"{counts.only_base}; they disagree on {100 * counts.discordance:.1f} % of the questions; McNemar exact "
@@ -219,8 +223,9 @@ def _comparison_text(comparison: Comparison) -> list[str]:
         lines.append(f"  smallest true difference that 80 % of such comparisons would detect: {smallest:.1f} points")
     for duration in dict.fromkeys(row.duration for row in comparison.new.rows):
         own, other = comparison.new.score(duration), comparison.base.score(duration)
-        if own is not None and other is not None:
-            lines.append(f"  {duration} videos (exploratory): {difference_text(difference(own, other))} points")
+        gap = None if own is None or other is None else difference(own, other)
+        if gap is not None:
+            lines.append(f"  {duration} videos (exploratory): {difference_text(gap)} points")
     return lines
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from sg.artefacts.arms import ARM_KINDS, STEPS
 from sg.artefacts.predictions import OVERALL, WITHOUT_SUBTITLES
 from sg.report.numbers.curve_fits import fit_curves
-from sg.report.numbers.estimates import ArmScore, Estimate, accuracy, difference
+from sg.report.numbers.estimates import accuracy, difference
 from sg.report.numbers.statistics import mcnemar
 from sg.report.numbers.study import Arm, Study
 from sg.report.numbers.summary import ControlRow, LetterRow, PairRow, ProbeRow, Shape, TableRow
@@ -37,11 +37,10 @@ def partner(study: Study, control: Arm) -> Arm | None:
 def compare_control(study: Study, control: Arm, setting: str) -> list[ControlRow]:
     """Compare `control` with its headline arm in one setting; empty if one of them has no answers in it."""
     headline = partner(study, control)
-    own = study.score(control, setting)
-    other = None if headline is None else study.score(headline, setting)
-    if headline is None or own is None or other is None:
+    scores = study.scores(setting, study.questions.mask(OVERALL))
+    gap = None if headline is None else scores.difference(headline, control)
+    if headline is None or gap is None:
         return []
-    base = None if study.baseline is None else study.score(study.baseline, setting)
     return [
         ControlRow(
             kind=control.control or "",
@@ -52,15 +51,11 @@ def compare_control(study: Study, control: Arm, setting: str) -> list[ControlRow
             headline_label=headline.scale_label,
             control_steps=control.caption_steps,
             headline_steps=headline.caption_steps,
-            control_gain=_gap(own, base),
-            headline_gain=_gap(other, base),
-            difference=difference(other, own),
+            control_gain=scores.difference(control, study.baseline),
+            headline_gain=scores.difference(headline, study.baseline),
+            difference=gap,
         )
     ]
-
-
-def _gap(arm: ArmScore, base: ArmScore | None) -> Estimate | None:
-    return None if base is None else difference(arm, base)
 
 
 def probe_rows(study: Study, arm: Arm, probe: str) -> list[ProbeRow]:
@@ -81,17 +76,14 @@ def count_pairs(study: Study, arm: Arm, setting: str) -> list[PairRow]:
     base = study.baseline
     if base is None or arm.is_baseline or setting not in arm.correct or setting not in base.correct:
         return []
-    # A run without answers has no row in `correct`, and then rows cannot be assigned to seeds.
-    if len(arm.runs) != len(arm.correct[setting]) or len(base.runs) != len(base.correct[setting]):
-        return []
     # McNemar's test needs one right or wrong answer per question, so an unanswered question counts as wrong here.
-    others = dict(zip((run.seed for run in base.runs), np.nan_to_num(base.correct[setting]), strict=True))
+    others = dict(zip(base.seeds[setting], np.nan_to_num(base.correct[setting]), strict=True))
     rows = []
-    for run, answers in zip(arm.runs, np.nan_to_num(arm.correct[setting]), strict=True):
-        if run.seed in others:
-            test = mcnemar(answers, others[run.seed], study.questions.videos)
+    for seed, answers in zip(arm.seeds[setting], np.nan_to_num(arm.correct[setting]), strict=True):
+        if seed in others:
+            test = mcnemar(answers, others[seed], study.questions.videos)
             counts = test.only_new, test.only_base, test.discordance
-            rows.append(PairRow(setting, arm.label, run.seed, *counts, test.exact_p, test.clustered_p))
+            rows.append(PairRow(setting, arm.label, seed, *counts, test.exact_p, test.clustered_p))
     return rows
 
 

@@ -17,10 +17,10 @@ from sg.report.numbers.comparisons import (
     probe_rows,
 )
 from sg.report.numbers.costs import cost_rows
-from sg.report.numbers.estimates import accuracy, difference, joint_p, spread
+from sg.report.numbers.estimates import ArmScore, accuracy, difference, joint_p, spread
 from sg.report.numbers.published import Key, PublishedCell, published_for
 from sg.report.numbers.statistics import holm
-from sg.report.numbers.study import Arm, Study
+from sg.report.numbers.study import Arm, ArmScores, Study
 from sg.report.numbers.summary import Cell, RunRow, Summary, Table, TableRow
 from sg.report.numbers.topics import topic_rows
 from sg.report.wording import accuracy_text, difference_text
@@ -55,13 +55,12 @@ def _shuffled_notes(study: Study) -> list[str]:
     """A note on the accuracy with shuffled options, for the largest arm that was asked this way."""
     for arm in reversed(study.finished):
         other, own = study.score(arm, SHUFFLED_OPTIONS), study.score(arm, WITHOUT_SUBTITLES)
-        if other is not None and own is not None:
+        change = None if other is None or own is None else difference(other, own)
+        if other is not None and change is not None:
             return [
                 f"With shuffled options, the accuracy of {arm.label} without subtitles is "
-                f"{accuracy_text(accuracy(other))} %, "
-                f"{difference_text(difference(other, own))} points compared with the original order (95 % intervals "
-                "over "
-                "videos)."
+                f"{accuracy_text(accuracy(other))} %, {difference_text(change)} points compared with the original "
+                "order (95 % intervals)."
             ]
     return []
 
@@ -70,8 +69,10 @@ def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -
     arms = (*study.headline, *study.controls)
     if not any(setting in arm.correct or setting in run.scores for arm in arms for run in arm.runs):
         return None
-    rows = [_row(study, arm, setting, published) for arm in arms]
-    trained = [item for arm in study.finished if arm.scale > 0 and (item := study.score(arm, setting)) is not None]
+    scores = {bucket: study.scores(setting, study.questions.mask(bucket)) for bucket in BUCKETS}
+    rows = [_row(study, arm, setting, scores, published) for arm in arms]
+    overall = scores[OVERALL]
+    trained = [arm for arm in study.finished if arm.scale > 0 and arm.name in overall.by_name]
     # Arms may have been asked different questions, for example when videos could not be decoded: count the union.
     asked = np.zeros(len(study.questions.ids), dtype=bool)
     for arm in arms:
@@ -82,14 +83,20 @@ def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -
         questions=int(asked.sum()),
         videos=len(np.unique(study.questions.videos[asked])),
         rows=rows,
-        growth=difference(trained[-1], trained[0]) if len(trained) > 1 else None,
-        joint_p=joint_p(trained),
+        growth=overall.difference(trained[-1], trained[0]) if len(trained) > 1 else None,
+        joint_p=joint_p([overall.by_name[arm.name] for arm in trained], overall.noise),
         shapes=fit_shapes(rows),
     )
 
 
-def _row(study: Study, arm: Arm, setting: str, published: Mapping[Key, PublishedCell]) -> TableRow:
-    cells = {bucket: _cell(study, arm, setting, bucket) for bucket in BUCKETS}
+def _row(
+    study: Study,
+    arm: Arm,
+    setting: str,
+    scores: Mapping[str, ArmScores],
+    published: Mapping[Key, PublishedCell],
+) -> TableRow:
+    cells = {bucket: _cell(study, arm, setting, bucket, scores[bucket]) for bucket in BUCKETS}
     if arm.control is None:
         cells = {bucket: _beside(cell, published.get((setting, arm.scale, bucket))) for bucket, cell in cells.items()}
     return TableRow(
@@ -107,35 +114,30 @@ def _row(study: Study, arm: Arm, setting: str, published: Mapping[Key, Published
     )
 
 
-def _cell(study: Study, arm: Arm, setting: str, bucket: str) -> Cell:
-    own = study.score(arm, setting, bucket)
+def _cell(study: Study, arm: Arm, setting: str, bucket: str, scores: ArmScores) -> Cell:
+    own = scores.by_name.get(arm.name)
     if own is None:  # No answers per question (their file is missing): the scores of the results have no interval.
-        scores = [run.scores[setting][bucket] for run in arm.runs if bucket in run.scores.get(setting, {})]
-        return Cell(score=float(np.mean(scores)), seed_scores=scores, seed_spread=spread(scores)) if scores else Cell()
+        known = [run.scores[setting][bucket] for run in arm.runs if bucket in run.scores.get(setting, {})]
+        return Cell(score=float(np.mean(known)), seed_scores=known, seed_spread=spread(known)) if known else Cell()
     answers = arm.correct[setting][:, study.questions.mask(bucket)]
-    scores = [float(score) for score in 100 * np.nanmean(answers, axis=1)]
-    base = None if arm.is_baseline or study.baseline is None else study.score(study.baseline, setting, bucket)
+    by_seed = [float(own.unit * mean) for mean in own.means]
+    delta = None if arm.is_baseline else scores.difference(arm, study.baseline)
     return Cell(
-        score=100 * own.accuracy,
+        score=own.value,
         accuracy=accuracy(own),
-        seed_scores=scores,
-        seed_spread=spread(scores),
-        delta=difference(own, base) if base is not None else None,
-        seed_deltas=_seed_deltas(study, arm, setting, bucket) if base is not None else [],
+        seed_scores=by_seed,
+        seed_spread=spread(by_seed),
+        delta=delta,
+        seed_deltas=_seed_deltas(own, scores.by_name.get(study.baseline.name)) if delta and study.baseline else [],
         questions=answers.shape[1],
         answered=float((~np.isnan(answers)).sum(axis=1).mean()),
     )
 
 
-def _seed_deltas(study: Study, arm: Arm, setting: str, bucket: str) -> list[float]:
-    """Differences from the baseline in points per seed, for the seeds that both have."""
-    base = study.baseline
-    if base is None or len(arm.runs) != len(arm.correct[setting]) or len(base.runs) != len(base.correct[setting]):
-        return []
-    mask = study.questions.mask(bucket)
-    scores = {run.seed: np.nanmean(row[mask]) for run, row in zip(base.runs, base.correct[setting], strict=True)}
-    pairs = zip(arm.runs, arm.correct[setting], strict=True)
-    return [float(100 * (np.nanmean(row[mask]) - scores[run.seed])) for run, row in pairs if run.seed in scores]
+def _seed_deltas(own: ArmScore, base: ArmScore | None) -> list[float]:
+    """Differences from the baseline per seed, for the seeds that both have."""
+    shared = [seed for seed in own.seeds if base is not None and seed in base.seeds]
+    return [] if base is None else [float(d) for d in own.unit * (own.over(shared).means - base.over(shared).means)]
 
 
 def _beside(cell: Cell, published: PublishedCell | None) -> Cell:

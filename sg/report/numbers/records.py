@@ -1,13 +1,27 @@
-"""Reading the JSON files that the report writes back into dataclasses."""
+"""The JSON files that the report writes, from dataclasses and back; null stands for NaN, which JSON does not have."""
 
+import math
 import types
 import typing
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from sg.core.errors import DataError
-from sg.core.files import read_json
+from sg.core.files import read_json, write_json
+
+
+def save_record(path: Path, record: Any) -> None:
+    """Write the dataclass `record` as JSON."""
+    write_json(path, _plain(asdict(record)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def load_record(kind: type, path: Path) -> Any:
@@ -37,4 +51,4 @@ def _load(kind: Any, value: Any) -> Any:
         hints = typing.get_type_hints(kind)
         known = [f for f in fields(kind) if f.name in value or (f.default is MISSING and f.default_factory is MISSING)]
         return typing.cast(Any, kind)(**{f.name: _load(hints[f.name], value[f.name]) for f in known})
-    return value
+    return math.nan if kind is float and value is None else value

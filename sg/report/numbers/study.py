@@ -12,7 +12,7 @@ from sg.artefacts.arms import ARM_KINDS, arm_label
 from sg.artefacts.predictions import OVERALL
 from sg.artefacts.result import FAILED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_answers_of, read_result
 from sg.core.errors import DataError, MissingInputError
-from sg.report.numbers.estimates import ArmScore, Floats, Ints, arm_score
+from sg.report.numbers.estimates import ArmScore, Estimate, Floats, Ints, arm_score, difference, seed_noise
 
 UNKNOWN_SCALE = "?"
 LOG_FILE = "run.log"
@@ -50,8 +50,8 @@ class Questions:
 class Arm:
     """Runs that differ in their seed only. `correct[setting]` is [seeds, n]: 1, 0, or NaN for an unanswered question.
 
-    `correct` has a row for each seed with answers in the setting (a probe may have been run for one seed only).
-    `letters[setting]` counts the answered letters over all seeds.
+    `correct` has a row for each seed with answers in the setting (a probe may have been run for one seed only);
+    `seeds[setting]` names them. `letters[setting]` counts the answered letters over all seeds.
     """
 
     scale: int
@@ -60,6 +60,7 @@ class Arm:
     runs: tuple[RunResult, ...]
     failed: tuple[RunResult, ...]
     correct: Mapping[str, Floats] = field(default_factory=dict)
+    seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     letters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
@@ -124,7 +125,26 @@ class Study:
         """Score the answers of `arm` in a setting to the questions where `mask` [n] is True; None if it has none."""
         if setting not in arm.correct:
             return None
-        return arm_score(arm.correct[setting][:, mask], self.questions.videos[mask])
+        return arm_score(arm.correct[setting][:, mask], self.questions.videos[mask], arm.seeds[setting])
+
+    def scores(self, setting: str, mask: NDArray[np.bool_]) -> "ArmScores":
+        """Score all arms on the questions where `mask` [n] is True."""
+        found = {arm.name: self.score_of(arm, setting, mask) for arm in (*self.headline, *self.controls)}
+        return ArmScores({name: score for name, score in found.items() if score is not None})
+
+
+class ArmScores:
+    """The scores of a study's arms on the same items in one metric, and the seed noise that all of them determine."""
+
+    def __init__(self, by_name: Mapping[str, ArmScore]) -> None:
+        self.by_name = by_name
+        self.noise = seed_noise(list(by_name.values()))
+
+    def difference(self, arm: Arm, other: Arm | None) -> Estimate | None:
+        """Return `arm` minus `other`; None if one of them has no score or they share no seed."""
+        if other is None or arm.name not in self.by_name or other.name not in self.by_name:
+            return None
+        return difference(self.by_name[arm.name], self.by_name[other.name], self.noise)
 
 
 def read_study(folder: Path) -> Study:
@@ -262,13 +282,15 @@ def _arms(runs: Iterable[RunResult], answers: Mapping[str, _Answers], questions:
 def _arm(members: list[RunResult], answers: Mapping[str, _Answers], index: Mapping[str, int]) -> Arm:
     finished = tuple(run for run in members if run.is_finished)
     correct: dict[str, Floats] = {}
+    seeds: dict[str, tuple[int, ...]] = {}
     letters: dict[str, Counter[str]] = {}
     for setting in sorted({setting for run in finished for setting in answers[run.run]}):
-        seeds = [answers[run.run][setting] for run in finished if setting in answers[run.run]]
-        correct[setting] = np.stack([_correct(seed, index) for seed in seeds])
-        letters[setting] = Counter(letter for seed in seeds for letter, _ in seed.values())
+        asked = [run for run in finished if setting in answers[run.run]]
+        seeds[setting] = tuple(run.seed for run in asked)
+        correct[setting] = np.stack([_correct(answers[run.run][setting], index) for run in asked])
+        letters[setting] = Counter(letter for run in asked for letter, _ in answers[run.run][setting].values())
     failed = tuple(run for run in members if not run.is_finished)
-    return Arm(members[0].scale, members[0].scale_label, members[0].control, finished, failed, correct, letters)
+    return Arm(members[0].scale, members[0].scale_label, members[0].control, finished, failed, correct, seeds, letters)
 
 
 def _correct(seed: Mapping[str, tuple[str, bool]], index: Mapping[str, int]) -> Floats:

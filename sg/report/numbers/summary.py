@@ -5,15 +5,14 @@ are in percent of the answered questions, differences in percentage points, and 
 videos.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from sg.artefacts.predictions import OVERALL
 from sg.core.errors import MissingInputError
-from sg.core.files import write_json
 from sg.report.numbers.estimates import Estimate
-from sg.report.numbers.records import load_record
+from sg.report.numbers.records import load_record, save_record
 
 SUMMARY_FILE = "summary.json"
 
@@ -243,7 +242,7 @@ def headline_rows(table: Table) -> list[TableRow]:
 
 def write_summary(path: Path, summary: Summary) -> None:
     """Write `summary` as JSON."""
-    write_json(path, asdict(summary))
+    save_record(path, summary)
 
 
 def read_summary(path: Path) -> Summary:

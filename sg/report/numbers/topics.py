@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from sg.report.numbers.estimates import difference
 from sg.report.numbers.study import Study
 from sg.report.numbers.summary import TopicRow
 
@@ -19,13 +18,12 @@ def _rows(study: Study, setting: str) -> Iterator[TopicRow]:
     for kind, labels in kinds.items():
         for name in sorted(set(labels.tolist()) - {""}):
             mask = labels == name
-            base = None if study.baseline is None else study.score_of(study.baseline, setting, mask)
+            scores = study.scores(setting, mask)
             for arm in (*study.finished, *study.controls):
-                own = study.score_of(arm, setting, mask)
+                own = scores.by_name.get(arm.name)
                 if own is None:
                     continue
-                delta = difference(own, base) if base is not None and not arm.is_baseline else None
+                delta = None if arm.is_baseline else scores.difference(arm, study.baseline)
                 yield TopicRow(
-                    kind, name, setting, arm.name, arm.label, arm.scale, arm.control, int(mask.sum()),
-                    100 * own.accuracy, delta,
-                )  # fmt: skip
+                    kind, name, setting, arm.name, arm.label, arm.scale, arm.control, int(mask.sum()), own.value, delta
+                )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from sg.artefacts.arms import ARM_KINDS
-from sg.artefacts.predictions import BUCKETS
+from sg.artefacts.predictions import BUCKETS, OVERALL
 from sg.report.numbers.summary import Cell, ControlRow, ProbeRow, RunRow, Summary, Table, TableRow
 from sg.report.pages.conclusion import LEVEL, Conclusion
 from sg.report.wording import (
@@ -14,6 +14,7 @@ from sg.report.wording import (
     p_text,
     percent,
     plural,
+    seeds_text,
     signed,
 )
 
@@ -31,10 +32,13 @@ def terminal_text(summary: Summary, conclusion: Conclusion) -> str:
 
 def legend(table: Table) -> str:
     """Return the explanation of a table's numbers: units, denominators and intervals."""
+    deltas = [cell.delta for row in table.rows if (cell := row.cells[OVERALL]).delta is not None]
+    covered = "videos and training seeds" if all(delta.covers_seeds for delta in deltas) else "videos, not over seeds"
     return (
         "accuracy in % of the answered questions, mean ± standard deviation over training seeds; difference from no "
-        f"captions in points with its 95 % interval over {plural(table.videos, 'video')}; * p < .05 after Holm's "
-        "correction (overall only; durations are exploratory)"
+        f"captions in points over the seeds that both have, with its 95 % interval over {covered} "
+        f"({plural(table.videos, 'video')}); * p < .05 after Holm's correction (overall only; durations are "
+        "exploratory)"
     )
 
 
@@ -62,11 +66,19 @@ def cell_delta(cell: Cell) -> str:
 
 
 def row_note(row: TableRow) -> str:
-    """Return the failed seeds of a row with their reasons; empty if none failed."""
-    if not row.failed_seeds:
-        return ""
-    which = "failed" if not row.seeds else f"{plural(len(row.failed_seeds), 'seed')} failed"
-    return f"{which}: {'; '.join(row.reasons)}"
+    """Return the failed seeds of a row with their reasons, and the seeds that its difference leaves out; or ""."""
+    notes = []
+    if row.failed_seeds:
+        which = "failed" if not row.seeds else f"{plural(len(row.failed_seeds), 'seed')} failed"
+        notes.append(f"{which}: {'; '.join(row.reasons)}")
+    delta = row.cells[OVERALL].delta
+    left_out = [] if delta is None else [seed for seed in row.seeds if seed not in delta.seeds]
+    if delta is not None and left_out:
+        verb = "is" if len(left_out) == 1 else "are"
+        notes.append(
+            f"difference over {seeds_text(delta.seeds)}: {seeds_text(left_out)} {verb} not shared with no captions"
+        )
+    return "; ".join(notes)
 
 
 def _table_text(table: Table) -> str:

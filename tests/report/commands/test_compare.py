@@ -84,7 +84,7 @@ def test_questions_of_one_file_only_and_unanswered_questions_are_left_out(tmp_pa
     new = write(tmp_path / "b.jsonl", answers("1-" * 15))
     text = compare_text([base, new])
     assert "(30 questions, 10 videos)" in text
-    assert "b.jsonl: 100.0 [100.0, 100.0] % of 15 answered questions" in text
+    assert "b.jsonl: 100.0 [no interval] % of 15 answered questions" in text
     assert "50.0 % of all 30" in text
     left_out = ", ".join(f"q{number}" for number in range(30, 40))
     assert f"left out, because b.jsonl lacks them: 30 of 60 questions ({left_out}, ...)" in text

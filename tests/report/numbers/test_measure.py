@@ -7,8 +7,9 @@ import pytest
 
 from sg.artefacts.predictions import BUCKETS
 from sg.report.numbers.comparisons import partner
+from sg.report.numbers.estimates import difference, seed_noise
 from sg.report.numbers.measure import measure
-from sg.report.numbers.statistics import clustered_difference, holm
+from sg.report.numbers.statistics import holm
 from sg.report.numbers.study import Study, read_study
 from sg.report.numbers.summary import Summary, Table, read_summary, write_summary
 from sg.report.pages.conclusion import conclude
@@ -32,17 +33,37 @@ def test_a_cell_is_the_mean_over_seeds_with_its_spread(study: Study, summary: Su
 
 
 @pytest.mark.parametrize("bucket", BUCKETS)
-def test_a_difference_is_that_of_the_seed_averaged_answers_clustered_by_video(
+def test_a_difference_is_that_of_the_shared_seeds_with_the_seed_noise_of_all_arms(
     study: Study, summary: Summary, bucket: str
 ) -> None:
     mask = study.questions.mask(bucket)
-    arms = [study.headline[place].correct["with_subtitles"][:, mask].mean(axis=0) for place in (3, 0)]
-    expected = clustered_difference(arms[0] - arms[1], study.questions.videos[mask], resamples=200)
-    delta = _table(summary, "with_subtitles").rows[3].cells[bucket].delta
-    assert delta is not None
-    assert (delta.value, delta.low, delta.high) == pytest.approx(
-        (100 * expected.difference, 100 * expected.interval.low, 100 * expected.interval.high)
-    )
+    scores = [
+        sample
+        for arm in (*study.headline, *study.controls)
+        if (sample := study.score_of(arm, "with_subtitles", mask)) is not None
+    ]
+    expected = difference(scores[4], scores[0], seed_noise(scores))
+    delta = _table(summary, "with_subtitles").rows[4].cells[bucket].delta
+    assert delta == expected
+    assert delta is not None and delta.seeds == [0, 2]  # seed 1 of 400k failed
+
+
+def test_differences_of_unequal_seeds_are_over_the_shared_ones_and_the_others_are_named(tmp_path: Path) -> None:
+    """Two good extra seeds of the largest scale must not count as an effect of its captions."""
+    for folder, extra in (("equal", ()), ("unequal", (3, 4))):
+        world = World(tmp_path / folder, videos=120)
+        for seed in (0, 1, 2):
+            world.run(0, seed)
+            world.run(530_000, seed, gain=0.1)
+        for seed in extra:
+            world.run(530_000, seed, gain=2.0)
+    equal, unequal = (measure(read_study(tmp_path / folder)) for folder in ("equal", "unequal"))
+    cells = [_table(summary).rows[1].cells["overall"] for summary in (equal, unequal)]
+    assert cells[0].delta is not None and cells[1].delta is not None
+    assert cells[1].delta.value == pytest.approx(cells[0].delta.value)
+    assert cells[1].delta.seeds == [0, 1, 2] and len(cells[1].seed_scores) == 5
+    text = terminal_text(unequal, conclude(unequal))
+    assert "difference over seeds 0, 1 and 2: seeds 3 and 4 are not shared with no captions" in text
 
 
 def test_the_baseline_has_no_difference_and_controls_have_one(summary: Summary) -> None:
@@ -165,5 +186,5 @@ def test_blind_answers_are_a_leak_probe_and_shuffled_options_a_note(tmp_path: Pa
     assert {(row.probe, row.chance) for row in summary.probes} >= {("no_video", 25.0)}
     assert "shuffled_options" not in {row.probe for row in summary.probes}
     (note,) = summary.notes
-    assert "shuffled options, the accuracy of 530k" in note and "0.0 [0.0, 0.0] points" in note
+    assert "shuffled options, the accuracy of 530k" in note and "0.0 [no interval] points" in note
     assert "No video" in terminal_text(summary, conclude(summary))
