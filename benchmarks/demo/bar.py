@@ -26,6 +26,7 @@ def gains(study: Study, baseline: Arm, largest: Arm) -> Iterator[Demand]:
         new, base = study.score(largest, setting), study.score(baseline, setting)
         assert new is not None and base is not None
         gain = difference(new, base)
+        assert gain is not None
         asked = f"gain of {largest.scale_label}, {setting}: 95 % interval above {least_bound:g}"
         asked += f", mean at least {least_gain:g}" if least_gain > 0 else ""
         shown = f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
@@ -55,6 +56,7 @@ def subtitles_and_probes(study: Study, baseline: Arm) -> Iterator[Demand]:
     with_subs, without = study.score(baseline, WITH_SUBTITLES), study.score(baseline, WITHOUT_SUBTITLES)
     assert with_subs is not None and without is not None
     gap = difference(with_subs, without)
+    assert gap is not None
     yield "no captions: subtitles are worth at least 8 points", f"{gap.value:+.1f}", gap.value >= 8
     for probe in (ZEROED_VIDEO, SWAPPED_VIDEO):
         for arm in study.finished:
@@ -73,8 +75,8 @@ def controls(study: Study, largest: Arm) -> Iterator[Demand]:
                 largest if arm.control == "equal_steps" else next(a for a in study.finished if a.scale == arm.scale)
             )
             new, base = study.score(against, setting), study.score(arm, setting)
-            if new is not None and base is not None:
-                gain = difference(new, base)
+            gain = None if new is None or base is None else difference(new, base)
+            if gain is not None:
                 shown = f"{gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
                 yield f"{against.scale_label} minus {arm.label}, {setting}", shown, None
 

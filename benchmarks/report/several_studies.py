@@ -8,7 +8,7 @@ from pathlib import Path
 from sg.artefacts.predictions import BUCKETS, SETTINGS
 from sg.core.errors import DataError
 from sg.core.files import atomic_path
-from sg.report.numbers.estimates import ArmScore, difference, spread
+from sg.report.numbers.estimates import ArmScore, Estimate, difference, spread
 from sg.report.numbers.statistics import holm
 from sg.report.numbers.study import Arm, Study, read_study
 from sg.report.wording import SETTING_TITLES, difference_text, p_text
@@ -32,11 +32,18 @@ class StudyArm:
     def accuracy(self, setting: str) -> str:
         """Mean accuracy over seeds in percent ± standard deviation over seeds: `30.1 ±1.2`."""
         over_seeds = [run.scores[setting]["overall"] for run in self.arm.runs]
-        return f"{100 * self.score(setting).accuracy:.1f} ±{spread(over_seeds) or 0:.1f}"
+        return f"{self.score(setting).value:.1f} ±{spread(over_seeds) or 0:.1f}"
 
     def against(self, other: "StudyArm | None", setting: str) -> str:
-        """Difference from `other` in points with its 95 % interval over videos; empty for None."""
-        return "" if other is None else difference_text(difference(self.score(setting), other.score(setting)))
+        """Difference from `other` in points with its 95 % interval; empty for None."""
+        return "" if other is None else difference_text(self.minus(other, setting))
+
+    def minus(self, other: "StudyArm", setting: str) -> Estimate:
+        """Difference from `other` over the seeds that both have; DataError if there are none."""
+        found = difference(self.score(setting), other.score(setting))
+        if found is None:
+            raise DataError(f"{self.label} and {other.label} share no training seed: run both with the same seeds.")
+        return found
 
 
 def read_studies(folders: Sequence[Path]) -> list[Study]:
@@ -59,7 +66,7 @@ def baseline_of(studies: Sequence[Study], label: str) -> StudyArm:
 def corrected_tests(pairs: Iterable[tuple[str, StudyArm, StudyArm]]) -> list[str]:
     """Return one line per (title, arm, other) and setting: p, and p after Holm's correction over all lines."""
     tests = [(title, arm, other, setting) for title, arm, other in pairs for setting in SETTINGS]
-    found = [difference(arm.score(name), other.score(name)).p for _, arm, other, name in tests]
+    found = [arm.minus(other, name).p for _, arm, other, name in tests]
     raw = [1.0 if p is None else p for p in found]
     return [
         f"{title}, {SETTING_TITLES[setting].lower()}: {p_text(p)}, corrected {p_text(adjusted)}"

@@ -27,9 +27,9 @@ from sg.report.numbers.statistics import LEVEL
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ENOUGH_DF = 4
-"""From this many degrees of freedom of the seeds, the sum of both variances covers 94 to 95 %; below, it covers less
-than 93 % where seeds dominate, and the widest of three intervals is taken."""
+ENOUGH_DF = 3
+"""From this many degrees of freedom of the seeds, the sum of both variances covers 93 to 95 %; below, it covers less
+where seeds dominate, and the wider of two intervals is taken."""
 
 NO_VARIANCE = 1e-20
 """A smaller variance is a rounding error. One answer of a million questions contributes 1e-12."""
@@ -175,19 +175,17 @@ def _with_seeds(videos: float, videos_df: float, noise: SeedNoise, share: float)
     """Candidates (variance, degrees of freedom) for an interval over videos and seeds; the widest one is taken.
 
     `videos` is the variance over videos of the mean over seeds, which includes the noise of single items of each seed.
-    The excess of the seeds adds to it. Satterthwaite's degrees of freedom belong to the sum. With few degrees of
-    freedom the sum is small by chance too often: then the interval is at least as wide as that over videos alone, and
-    as that over seeds alone where seeds show any excess.
+    The excess of the seeds adds to it; Satterthwaite's degrees of freedom belong to the sum. Where the seeds have few
+    degrees of freedom, the sum is too small by chance too often: then the interval is the wider one of that over videos
+    and that over seeds, if seeds show any excess (with one degree of freedom, this says nothing, and both are taken).
     """
     seeds = share * noise.mean_square
+    if noise.df < ENOUGH_DF:
+        over_seeds = [(seeds, float(noise.df))] if noise.excess > 0 or noise.df == 1 else []
+        return [(videos, videos_df), *over_seeds]
     both = max(videos + share * noise.excess, videos / 4)
     df = both**2 / (videos**2 / videos_df + seeds**2 / noise.df) if both > 0 else videos_df
-    candidates = [(both, max(df, 1.0))]
-    if noise.df < ENOUGH_DF:
-        candidates.append((videos, videos_df))
-        if noise.excess > 0 or noise.df == 1:
-            candidates.append((seeds, float(noise.df)))
-    return candidates
+    return [(both, df)]
 
 
 def seed_noise(arms: Sequence[ArmScore]) -> SeedNoise | None:
