@@ -71,10 +71,8 @@ def cells() -> Iterator[Cell]:
 
 
 def table(studies: int) -> Iterator[str]:
-    yield (
-        f"Coverage of the 95 % interval in %: {studies:,} studies per cell of two arms; {studies // 5:,} of seven arms, "
-        "with six differences each"
-    )
+    yield f"Coverage of the 95 % interval in %: {studies:,} studies per cell of two arms,"
+    yield f"{studies // 5:,} of seven arms with six differences each"
     yield "arms  seeds           arm-by-seed SD 0      SD 1 point      SD 2 points"
     rows: dict[tuple[int, bool, int], list[str]] = {}
     for cell in cells():
