@@ -1,7 +1,8 @@
 """Tracking: one Weights & Biases run and one CSV file for the numbers of a job.
 
-W&B is online when a key is configured. Otherwise it is offline, and one line explains how to sync. It never prompts and
-never waits. The CSV file is always written, so the numbers exist without an account.
+W&B is online when a key is configured and the service answers. Otherwise it is offline, and one line explains how to
+sync. It never prompts, and waits for seconds at most. The CSV file is always written, so the numbers exist without an
+account.
 """
 
 import csv
@@ -11,6 +12,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +24,8 @@ from sg.core.errors import ConfigError
 log = logging.getLogger(__name__)
 
 KINDS = ("wandb", "csv")
+INIT_TIMEOUT_S = 10
+"""Seconds until a run that W&B does not take is logged offline; W&B's own limit is 90."""
 MODES = ("auto", "online", "offline", "disabled")
 
 
@@ -112,8 +116,8 @@ class Tracker:
     ) -> Any:
         import wandb
 
-        mode = resolved_mode(config)
-        run = wandb.init(
+        begin = partial(
+            wandb.init,
             project=config.project,
             entity=config.entity,
             name=name,
@@ -122,13 +126,23 @@ class Tracker:
             tags=[tag[:64] for tag in tags],
             config=dict(settings),
             dir=str(self.folder),
-            mode=mode,
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=INIT_TIMEOUT_S),
         )
+        mode: Any = resolved_mode(config)
+        why = "the mode is offline" if _has_key() else "no key"
+        try:
+            run = begin(mode=mode)
+        except wandb.errors.Error as error:
+            # The service cannot be reached, or refuses the key. Later runs of this process do not wait for it again.
+            mode = os.environ["WANDB_MODE"] = "offline"
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            run = begin(mode=mode)
         for keys, axis in axes.items():
             run.define_metric(keys, step_metric=axis)
         if mode == "offline":
-            log.info("W&B: no key, so this run is logged offline; publish it with: wandb sync %s", Path(run.dir).parent)
+            log.info(
+                "W&B: %s, so this run is logged offline; publish it with: wandb sync %s", why, Path(run.dir).parent
+            )
         return run
 
     def log(self, values: Mapping[str, float]) -> None:

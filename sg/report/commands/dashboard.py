@@ -3,9 +3,10 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sg.core.commands import command, register
-from sg.core.errors import ConfigError, MissingInputError
+from sg.core.errors import ConfigError, MissingInputError, SgError
 from sg.core.tracking import LoggerConfig, resolved_mode
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def dashboard(config: DashboardConfig) -> None:
     Raises:
         MissingInputError: the extra `dashboard` is not installed, or the study does not exist.
         ConfigError: `publish` is true without a W&B key or an entity.
+        SgError: W&B cannot be reached, or refuses the key.
     """
     from sg.report.numbers.measure import measure
     from sg.report.numbers.study import check_study_folder, read_study
@@ -52,14 +54,26 @@ def dashboard(config: DashboardConfig) -> None:
     for path in write_specification(study / "report" / "dashboard", workspace, report):
         log.info("wrote %s", path)
     if config.publish:
-        workspace.save()
-        report.save()
+        _publish(workspace, report)
         log.info("published: %s and %s", workspace.url, report.url)
     else:
         log.info(
             "not published: sync the runs (wandb sync %s/*/wandb/offline-run-*), then add "
             "publish=true logger.entity=TEAM to this command", study,
         )  # fmt: skip
+
+
+def _publish(workspace: Any, report: Any) -> None:
+    import wandb
+
+    try:
+        workspace.save()
+        report.save()
+    except (wandb.errors.Error, OSError) as error:
+        raise SgError(
+            f"W&B did not take the dashboard ({(str(error).splitlines() or [type(error).__name__])[0]}): repeat the "
+            "command when the service can be reached; its specification is written already."
+        ) from error
 
 
 def _check(config: DashboardConfig) -> None:
