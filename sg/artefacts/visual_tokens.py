@@ -6,13 +6,14 @@ clip in the same order: key, number of tokens, CRC-32 of their bytes, stamp and 
 indices of the sampled frames.
 
 The Parquet file is written last, so a shard without one does not exist. Shards are only added, under a lock, so several
-processes can fill one store. A clip whose file was replaced is added again; its last shard counts.
+processes can fill one store. A key can have the tokens of several files: of a file before and after it was replaced, or
+of two demo worlds. A process reads those of the file content that it names; other processes do not change them.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -83,7 +84,8 @@ class VisualTokenStore:
             raise DataError(
                 f"{folder / INFO_FILE} does not describe a store of visual tokens; delete {folder}."
             ) from error
-        self._entries: dict[str, _StoredClip] = {}
+        self._entries: dict[str, dict[str, _StoredClip]] = {}  # by key and content, in the order of the shards
+        self._used: dict[str, str] = {}
         self._shards: list[Path] = []
         self._open: dict[int, Any] = {}
         self._tables: dict[int, pa.Table] = {}
@@ -133,16 +135,40 @@ class VisualTokenStore:
 
     def source(self, key: str) -> FileState | None:
         """The file that the tokens of `key` were made of, or None when the store has no tokens of it."""
-        return self._entries[key].source if key in self._entries else None
+        return self._entry(key).source if key in self._entries else None
 
-    def is_current(self, key: str, path: Path) -> bool:
-        """True when the tokens of `key` belong to the file at `path`, or when there is no such file any more.
+    def source_of(self, key: str, path: Path, stamp: str) -> FileState | None:
+        """The file at `path`, which has this stamp, as it was encoded for `key`; None when it was not.
 
         An equal stamp decides without reading the file. Otherwise the content decides: a copied or touched file keeps
         its tokens, and a replaced file of the same size does not.
         """
-        source, stamp = self._entry(key).source, file_stamp(path)
-        return stamp is None or stamp == source.stamp or file_content(path) == source.content
+        found = self._entries.get(key, {})
+        if not found:
+            return None
+        for entry in found.values():
+            if entry.source.stamp == stamp:
+                return entry.source
+        try:
+            content = file_content(path)
+        except OSError:
+            return None
+        return found[content].source if content in found else None
+
+    def is_current(self, key: str, path: Path) -> bool:
+        """True when the store has the tokens of the file at `path` for `key`, which it then returns.
+
+        It is also true when there is no such file any more: its last tokens stay valid.
+        """
+        stamp = file_stamp(path)
+        source = None if stamp is None else self.source_of(key, path, stamp)
+        if source is not None:
+            self._used[key] = source.content
+        return stamp is None or source is not None
+
+    def use(self, content: Mapping[str, str]) -> None:
+        """Return the tokens of files of this content from now on, by key; by default they are those added last."""
+        self._used |= content
 
     def frame_count(self, key: str) -> int:
         """Number of frames that the tokens of `key` were made of, which is the number of its placeholders."""
@@ -155,9 +181,11 @@ class VisualTokenStore:
             MissingInputError: the store does not hold the clip.
             DataError: the shard is gone or damaged; the message names it.
         """
+        return self._tokens(key, self._entry(key))
+
+    def _tokens(self, key: str, entry: _StoredClip) -> Tensor:
         from safetensors import SafetensorError
 
-        entry = self._entry(key)
         try:
             tokens: Tensor = self._shard(entry.shard).get_slice("tokens")[entry.start : entry.start + entry.count]
         except SafetensorError as error:
@@ -179,8 +207,9 @@ class VisualTokenStore:
         Raises:
             DataError: a shard is damaged.
         """
-        for key in self:
-            self.tokens(key)
+        for key, entries in self._entries.items():
+            for entry in entries.values():
+                self._tokens(key, entry)
         return len(self)
 
     def writer(self, shard_bytes: int = SHARD_BYTES) -> VisualTokenWriter:
@@ -192,11 +221,13 @@ class VisualTokenStore:
         return {**self.__dict__, "_open": {}, "_tables": {}}
 
     def _entry(self, key: str) -> _StoredClip:
-        if key not in self._entries:
+        found = self._entries.get(key, {})
+        content = self._used.get(key) or next(reversed(found), "")
+        if content not in found:
             raise MissingInputError(
                 f"There are no visual tokens of {key} in {self.folder}: run the stage again to add them."
             )
-        return self._entries[key]
+        return found[content]
 
     def _add_shard(self, index_path: Path) -> None:
         table = _read_index(index_path)
@@ -206,8 +237,8 @@ class VisualTokenStore:
         columns = (table[name].to_pylist() for name in ("key", "count", "crc32", "file_stamp", "file_content"))
         for row, (key, count, crc32, stamp, content) in enumerate(zip(*columns, strict=True)):
             source = FileState(stamp, content)
-            # A later shard replaces the entry of an earlier one: its file was replaced.
-            self._entries[key] = _StoredClip(shard, row, start, count, crc32, source, frame_counts[row])
+            entry = _StoredClip(shard, row, start, count, crc32, source, frame_counts[row])
+            self._entries.setdefault(key, {})[content] = entry
             start += count
         wanted = start * self.channels * BYTES_PER_VALUE[self.dtype]
         data = index_path.with_suffix(".safetensors")
@@ -281,18 +312,16 @@ class VisualTokenWriter:
         with file_lock(_lock_path(store.folder)):
             store.refresh()
             # Another process may have added some of these clips since: whoever holds the lock first keeps its tokens.
-            first = {row["key"]: position for position, row in reversed(list(enumerate(self._rows)))}
-            new = sorted(at for key, at in first.items() if not self._is_stored(key, self._rows[at]["file_content"]))
+            names = [(row["key"], row["file_content"]) for row in self._rows]
+            first = {name: position for position, name in reversed(list(enumerate(names)))}
+            new = sorted(at for (key, content), at in first.items() if content not in store._entries.get(key, {}))
             if new:
                 taken = [int(path.stem.removeprefix("part-")) for path in store.folder.glob("part-*.parquet")]
                 path = store.folder / f"part-{max(taken, default=-1) + 1:05d}.parquet"
                 _write_shard(path, [self._rows[at] for at in new], [self._tokens[at] for at in new])
                 store.refresh()
+        store.use(dict(names))
         self._rows, self._tokens, self._bytes = [], [], 0
-
-    def _is_stored(self, key: str, content: str) -> bool:
-        source = self._store.source(key)
-        return source is not None and source.content == content
 
 
 def _checksum(tokens: Tensor) -> int:

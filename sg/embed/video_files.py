@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,13 @@ class FileStamp:
         size: in bytes; -1 if there was no file.
         mtime_ns: time of the last change.
         digest: of its first and last MiB; empty if the file was not read.
+        ctime_ns: time of the last change of the inode, which a copy cannot set; 0 in older records.
     """
 
     size: int
     mtime_ns: int
     digest: str = ""
+    ctime_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +78,19 @@ def read_video(job: DecodeJob) -> DecodedVideo:
     # Stamp and digest are taken before the frames: if the file is replaced meanwhile, the next run finds that it
     # differs from the stamp, and reads it again.
     seen = stamp_of(path)
-    stamp = FileStamp(seen.size, seen.mtime_ns, digest(path))
+    stamp = replace(seen, digest=digest(path))
     frames = read_frames(path, MiddleOfSegments(wanted.num_frames), wanted.reader).frames
     pictures = resize(frames, wanted.image_size, wanted.image_size, wanted.antialias)
     return DecodedVideo(pictures, stamp)
 
 
 def stamp_of(path: Path) -> FileStamp:
-    """Size and time of a file, without reading it."""
+    """Size and times of a file, without reading it."""
     try:
         status = path.stat()
     except OSError:
         return FileStamp(-1, 0)
-    return FileStamp(status.st_size, status.st_mtime_ns)
+    return FileStamp(status.st_size, status.st_mtime_ns, ctime_ns=status.st_ctime_ns)
 
 
 def digest(path: Path) -> str:
@@ -111,10 +113,11 @@ def digest(path: Path) -> str:
 def is_replaced(path: Path, before: FileStamp, now: FileStamp) -> bool:
     """Whether the file differs from the one that was read; `now` is its present stamp.
 
-    A file of the same size and time is assumed to be the same. If only the time differs, as after a copy, the digest
+    A file of the same size and times is assumed to be the same. If only a time differs, as after a copy, the digest
     decides.
     """
-    if (before.size, before.mtime_ns) == (now.size, now.mtime_ns):
+    is_same_inode = before.ctime_ns in (0, now.ctime_ns)
+    if (before.size, before.mtime_ns) == (now.size, now.mtime_ns) and is_same_inode:
         return False
     return before.size != now.size or not before.digest or before.digest != digest(path)
 

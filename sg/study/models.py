@@ -130,6 +130,11 @@ class StudyModels:
         if self.trainer.visual_token_cache:
             self.__dict__.pop("_base", None)  # Free the base model before training.
 
+    def use(self, media: Media) -> None:
+        """Read the visual tokens of exactly these files: the stages are named by their content."""
+        if self.trainer.visual_token_cache:
+            self.store.use(media.content)
+
     def _encode_together(self, wanted: Sequence[Clip]) -> None:
         """Cache the visual tokens of the clips; every process of the team encodes its share of the missing ones."""
         with contextlib.ExitStack() as held:

@@ -193,6 +193,7 @@ def _named_jobs(
     if media.unknown:
         path = next(iter(media.unknown.values())).path
         raise DataError(f"{path} was replaced while it was read: run the same command again.")
+    models.use(media)
     return stage_jobs(config, data, media)
 
 

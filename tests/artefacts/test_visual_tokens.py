@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -83,6 +84,39 @@ def test_tokens_belong_to_the_content_of_a_file_not_to_its_size_or_place(tmp_pat
     (tmp_path / "other.mp4").write_bytes(b"5678")
     found = [store.is_current("a", tmp_path / name) for name in ("a.mp4", "moved.mp4", "other.mp4", "deleted.mp4")]
     assert found == [True, True, False, True]
+
+
+def test_a_file_of_the_same_size_and_time_is_another_file(tmp_path: Path) -> None:
+    store, file = make_store(tmp_path / "store"), tmp_path / "a.mp4"
+    file.write_bytes(b"1234")
+    look, state = file.stat(), file_state(file)
+    assert state is not None
+    with store.writer() as writer:
+        writer.add("a", VisualTokens(clip(0), [0], 1.0, 1), state)
+    file.write_bytes(b"5678")
+    os.utime(file, ns=(look.st_atime_ns, look.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (look.st_size, look.st_mtime_ns)
+    assert not store.is_current("a", file)
+
+
+def test_two_worlds_with_the_same_names_use_one_store_at_once(tmp_path: Path) -> None:
+    files = [tmp_path / name / "a.mp4" for name in ("one", "two")]
+    stores = [make_store(tmp_path / "store") for _ in files]
+    for number, (store, file) in enumerate(zip(stores, files, strict=True)):
+        file.parent.mkdir()
+        file.write_bytes(b"world %d" % number)
+        assert not store.is_current("a", file)
+        state = file_state(file)
+        assert state is not None
+        with store.writer() as writer:
+            writer.add("a", VisualTokens(clip(number), [number], 1.0, 1), state)
+    for number, (store, file) in enumerate(zip(stores, files, strict=True)):
+        store.refresh()
+        assert store.is_current("a", file)
+        assert torch.equal(pickle.loads(pickle.dumps(store)).tokens("a"), clip(number))
+        other = make_store(tmp_path / "store")
+        other.use({"a": store.source("a").content})
+        assert torch.equal(other.tokens("a"), clip(number))
 
 
 def test_an_error_in_the_middle_keeps_the_clips_before_it(tmp_path: Path) -> None:

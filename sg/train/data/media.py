@@ -20,6 +20,8 @@ from sg.core.identity import Identity
 from sg.train.data.samples import Clip
 
 MISSING = "there is no such file"
+_FILES_A_KEY = 4
+"""Number of files that are remembered for a key; the others are opened again."""
 LOOKS_AT_ONCE = 16
 """Number of files that are looked at in parallel: on a network file system one look takes a millisecond."""
 
@@ -78,18 +80,22 @@ class ClipFiles:
         return Media(content, problems, unknown)
 
     def _look(
-        self, clip: Clip, store: VisualTokenStore | None, opened: Mapping[str, _OpenedFile]
+        self, clip: Clip, store: VisualTokenStore | None, opened: Mapping[str, list[_OpenedFile]]
     ) -> tuple[str | None, str]:
         """(content, problem) of a clip; (None, "") when it is unknown."""
         stamp = file_stamp(clip.path)
         if stamp is None:
             return None, MISSING
-        source = None if store is None else store.source(clip.key)
         # A copied or touched file has another stamp but the same content: its tokens stay valid.
-        if source is not None and (stamp == source.stamp or _content(clip.path) == source.content):
+        source = None if store is None else store.source_of(clip.key, clip.path, stamp)
+        if source is not None:
             return source.content, ""
-        known = opened.get(clip.key)
-        if known is None or (stamp != known.stamp and _content(clip.path) != known.content):
+        files = opened.get(clip.key, [])
+        known = next((file for file in files if file.stamp == stamp), None)
+        if known is None and files:
+            content = _content(clip.path)
+            known = next((file for file in files if file.content == content), None)
+        if known is None:
             return None, ""
         if known.problem:
             return None, known.problem
@@ -110,7 +116,12 @@ class ClipFiles:
         if not new:
             return
         with file_lock(self.path.with_suffix(".lock")):
-            write_record(self.path, {**self._recorded(), **new})
+            recorded = self._recorded()
+            # A key can stand for several files, such as those of two demo worlds.
+            for key, file in new.items():
+                others = [other for other in recorded.get(key, []) if other[:2] != file[:2]]
+                recorded[key] = [*others, file][-_FILES_A_KEY:]
+            write_record(self.path, recorded)
 
     def _encoded(self) -> VisualTokenStore | None:
         """The visual tokens that exist by now."""
@@ -121,11 +132,13 @@ class ClipFiles:
         self._store.refresh()
         return self._store
 
-    def _opened(self) -> dict[str, _OpenedFile]:
-        return {key: _OpenedFile(*values) for key, values in self._recorded().items()}
+    def _opened(self) -> dict[str, list[_OpenedFile]]:
+        return {key: [_OpenedFile(*file) for file in files] for key, files in self._recorded().items()}
 
-    def _recorded(self) -> dict[str, list[str]]:
-        return read_record(self.path)
+    def _recorded(self) -> dict[str, list[list[str]]]:
+        found = read_record(self.path)
+        # Earlier versions recorded one file per key.
+        return {key: [files] if files and isinstance(files[0], str) else files for key, files in found.items()}
 
 
 def _content(path: Path) -> str:

@@ -101,7 +101,9 @@ def clips_to_encode(store: VisualTokenStore, clips: Iterable[Clip]) -> list[Clip
         replaced = {clip.key for clip, current in zip(known, is_current, strict=True) if not current}
     if replaced:
         log.info(
-            "visual tokens: %d files were replaced since they were encoded, first %s", len(replaced), min(replaced)
+            "visual tokens: %d files differ from those that were encoded under their names, first %s",
+            len(replaced),
+            min(replaced),
         )
     return [clip for clip in unique if clip.key not in store or clip.key in replaced]
 
