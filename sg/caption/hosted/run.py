@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import sg
+from sg.artefacts.captions import CAPTIONS_FILE, read_captions
 from sg.artefacts.manifest import hash_manifest, scan_manifest
+from sg.artefacts.tables import read_info
 from sg.caption.captioners import CAPTIONERS
 from sg.caption.hosted import pricing
 from sg.caption.hosted.engine.items import CaptionItem, item_of, new_tasks
@@ -26,6 +28,7 @@ from sg.caption.hosted.engine.outcomes import SCHEMA_VERSION, Outcomes
 from sg.caption.hosted.engine.pacing import CircuitBreaker, Pacer
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.engine.requests import RequestPipeline
+from sg.caption.hosted.engine.retries import PAUSE_JITTER
 from sg.caption.hosted.engine.run import CaptioningRun
 from sg.caption.hosted.engine.uploads import FileStore
 from sg.caption.hosted.prompting import read_prompt
@@ -162,15 +165,41 @@ def _prepare(
     manifest: Path,
 ) -> None:
     """Start a run in the ledger: its tasks are those of the manifest that have no result anywhere."""
-    if lost := ledger.start_run(_snapshot(config), _versions(service)):
+    longest_pause_s = PAUSE_JITTER * config.retry.max_wait_s
+    if lost := ledger.start_run(_snapshot(config), _versions(service), longest_pause_s):
         log.info("%d requests of an earlier run were lost in flight; each may have been billed", lost)
     record_recipe(ledger, recipe.identity)
     ledger.set_tasks(recipe.name, new_tasks(scan_manifest(manifest), recipe.name, config.shard_of))
     for other in _part_ledgers(data, config, recipe):
         if count := adopt(ledger, other, recipe.name):
             log.info("%s videos were captioned before and are not asked again: %s", f"{count:,}", other)
+    _check_nothing_is_bought_again(results_folder(data, config), recipe, ledger)
     if count := ledger.requeue(recipe.name, config.retry_states):
         log.info("%d videos are tried again", count)
+
+
+def _check_nothing_is_bought_again(folder: Path, recipe: Recipe, ledger: Ledger) -> None:
+    """Stop if captions of this recipe exist whose purchase the ledger does not know: it was deleted, or is older.
+
+    Raises:
+        DataError: the message names the captions and the ledger.
+    """
+    for path in (folder / CAPTIONS_FILE, *sorted(folder.glob(f"*/{CAPTIONS_FILE}"))):
+        info = read_info(path)
+        if path.is_file() and not info and not reading.states(ledger.connection, recipe.name).get(SUCCEEDED):
+            raise DataError(
+                f"{path} cannot be read, and the ledger {ledger.path} knows no caption of it, so all would be bought "
+                "again: restore the ledger from a backup, or move these captions away to buy them again."
+            )
+        if info.get("recipe_identity", {}).get("inputs", {}).get("answers") != recipe.identity.plain():
+            continue
+        again = reading.bought_again(ledger.connection, recipe.name, read_captions(path))
+        if again:
+            raise DataError(
+                f"{path} has captions of {len(again):,} videos ({again[0]}, ...) that the ledger {ledger.path} does "
+                "not know, so they would be bought again: restore the ledger from a backup, merge the ledgers of "
+                "shards (action=merge), or move these captions away to buy them again."
+            )
 
 
 def _part_ledgers(data: DataConfig, config: HostedCaptionerConfig, recipe: Recipe) -> list[Path]:

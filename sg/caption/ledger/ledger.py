@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import secrets
 import sqlite3
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.caption.hosted.services.records import Usage
+from sg.caption.ledger.reading import damaged
 from sg.caption.ledger.schema import MIGRATIONS, TABLES, VERSION
 from sg.core.errors import ConfigError, DataError
 
@@ -90,7 +92,7 @@ class Ledger:
 
     Raises:
         ConfigError: the folder lies on a network file system.
-        DataError: the file is not a ledger, or a newer version of the program wrote it.
+        DataError: the file is damaged, or a newer version of the program wrote it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,6 +100,7 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.run_id = ""
+        self.longest_pause_s = math.inf
         # Random upper bits keep attempt ids of different ledgers apart, so that merging them is a plain copy.
         self._next_attempt = secrets.randbits(30) << 32
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
@@ -108,7 +111,9 @@ class Ledger:
             with self.transaction():
                 self._migrate()
         except sqlite3.DatabaseError as error:
-            raise DataError(f"{path} is not a ledger: {error}; move it away to start a new one.") from error
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            raise damaged(path, str(error)) from error
 
     def _migrate(self) -> None:
         (version,) = self.connection.execute("PRAGMA user_version").fetchone()
@@ -137,12 +142,15 @@ class Ledger:
         """Close the file."""
         self.connection.close()
 
-    def start_run(self, config: str, versions: str) -> int:
+    def start_run(self, config: str, versions: str, longest_pause_s: float = math.inf) -> int:
         """Start a run: open tasks of an earlier one become pending again. Returns the number of lost requests.
+
+        If the clock was ahead, the ledger holds times in the future. Requests count as sent by now, and a task that
+        would wait for longer than `longest_pause_s` is due.
 
         A request in flight at a crash may have been billed: it counts as spent, at the price that was reserved for it.
         """
-        now = time.time()
+        now, self.longest_pause_s = time.time(), longest_pause_s
         self.run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}-{secrets.token_hex(4)}"
         with self.transaction() as db:
             db.execute("UPDATE run SET status='killed', ended=? WHERE status='running'", (now,))
@@ -152,6 +160,8 @@ class Ledger:
                 (now,),
             )
             db.execute("UPDATE task SET state='pending' WHERE state='leased'")
+            db.execute("UPDATE attempt SET started=? WHERE started>?", (now, now))
+            db.execute("UPDATE batch_job SET created=? WHERE created>?", (now, now))
             reset = "UPDATE task SET state='pending', attempts=0, first_try_at=NULL, next_try_at=0"
             db.execute(f"{reset} WHERE state='deferred'")
             values = (self.run_id, config, versions, now)
@@ -230,9 +240,9 @@ class Ledger:
     def claim(self, recipe: str, now: float, limit: int) -> list[Task]:
         """Lease the next tasks that are due, in the order of the manifest."""
         rows = self.connection.execute(
-            f"SELECT {TASK_COLUMNS} FROM task WHERE recipe=? AND state='pending' AND next_try_at<=? "
-            "ORDER BY position LIMIT ?",
-            (recipe, now, limit),
+            f"SELECT {TASK_COLUMNS} FROM task WHERE recipe=? AND state='pending' "
+            "AND (next_try_at<=? OR next_try_at>?) ORDER BY position LIMIT ?",
+            (recipe, now, now + self.longest_pause_s, limit),
         ).fetchall()
         self.connection.executemany("UPDATE task SET state='leased' WHERE task_key=?", [(row[0],) for row in rows])
         return [task_of(row) for row in rows]
@@ -247,8 +257,9 @@ class Ledger:
 
     def next_due(self, recipe: str) -> float | None:
         """When the next pending task is due; None if no task is pending."""
-        query = "SELECT MIN(next_try_at) FROM task WHERE recipe=? AND state='pending'"
-        (due,) = self.connection.execute(query, (recipe,)).fetchone()
+        due_at = "CASE WHEN next_try_at>? THEN 0 ELSE next_try_at END"
+        query = f"SELECT MIN({due_at}) FROM task WHERE recipe=? AND state='pending'"
+        (due,) = self.connection.execute(query, (time.time() + self.longest_pause_s, recipe)).fetchone()
         return None if due is None else float(due)
 
     def begin_attempt(self, task: Task, transport: str, tokens: int, usd: float) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sg.core.errors import MissingInputError
+from sg.core.errors import DataError, MissingInputError
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 
@@ -34,10 +34,38 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
     Raises:
         MissingInputError: the file does not exist.
+        DataError: it is damaged.
     """
     if not path.is_file():
         raise MissingInputError(f"There is no ledger {path}: python -m sg.caption data=… captioner=gemini makes one.")
-    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('task', 'result')").fetchone()
+    except sqlite3.OperationalError:  # such as a lock, or missing permissions: nothing is known about the content
+        raise
+    except sqlite3.DatabaseError as error:
+        found, tables = str(error), 0
+    if found != "ok" or tables != 2:
+        connection.close()
+        raise damaged(path, "it holds no tasks" if found == "ok" else found)
+    return connection
+
+
+def damaged(path: Path, reason: str) -> DataError:
+    """The error of a damaged ledger: a new one would buy all of its captions again."""
+    return DataError(
+        f"{path}, the ledger of what was bought, is damaged ({' '.join(reason.split())}): restore it from a backup. "
+        "The captions so far are in captions.parquet beside it. To buy everything again, move the ledger and these "
+        "captions away."
+    )
+
+
+def bought_again(db: sqlite3.Connection, recipe: str, video_ids: Iterable[str]) -> list[str]:
+    """Those of `video_ids` that will be asked, although they have captions: the ledger knows no answer for them."""
+    query = "SELECT video_id, MAX(state='succeeded'), MAX(state='pending') FROM task WHERE recipe=? GROUP BY video_id"
+    pending = {video_id for video_id, is_done, is_open in db.execute(query, (recipe,)) if is_open and not is_done}
+    return [video_id for video_id in video_ids if video_id in pending]
 
 
 def states(db: sqlite3.Connection, recipe: str) -> dict[str, int]:

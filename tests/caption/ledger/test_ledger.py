@@ -52,7 +52,7 @@ def test_a_result_is_recorded_once_and_attempts_of_a_killed_run_are_lost(tmp_pat
 
 def test_a_file_that_is_not_a_ledger_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.sqlite").write_bytes(b"not a database at all" * 100)
-    with pytest.raises(DataError, match="is not a ledger"):
+    with pytest.raises(DataError, match=r"is damaged \(file is not a database\)"):
         Ledger(tmp_path / "x.sqlite")
     with pytest.raises(MissingInputError, match="no ledger"):
         reading.open_for_reading(tmp_path / "none.sqlite")

@@ -119,8 +119,11 @@ class DailyQuota:
     def free_at(self) -> float:
         """When the next request may leave: 0 for now, else the end of the provider's day as a time stamp."""
         now = self._now()
+        next_day = pacific_midnight(now, 1)
         if now >= self._day_ends:
-            self._day_ends, self._used = pacific_midnight(now, 1), 0
+            self._day_ends, self._used = next_day, 0
+        # A clock that was ahead and was set back must not make the run wait for the day that it showed.
+        self._day_ends, self._suspended_until = min(self._day_ends, next_day), min(self._suspended_until, next_day)
         if now < self._suspended_until:
             return self._suspended_until
         if self._limit is not None and self._used >= self._limit:

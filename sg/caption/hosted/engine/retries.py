@@ -12,6 +12,8 @@ from sg.caption.ledger.ledger import BLOCKED, DEFERRED, FAILED, PENDING, REJECTE
 
 STRICT, PROXY, LONGER, RESEED, AGAIN = "strict", "proxy", "longer", "reseed", "reupload"
 """Special tries, each counted in `Task.tries`."""
+PAUSE_JITTER = 1.1
+"""An announced pause is prolonged by a random factor up to this one."""
 # What a second try changes, and the state of a video whose second try fails as well.
 _TRIES = {Kind.MEDIA: PROXY, Kind.UNCLEAR: PROXY, Kind.LOST_FILE: AGAIN, Kind.TRUNCATED: LONGER, Kind.ODD: RESEED}
 _ENDS = {
@@ -112,4 +114,4 @@ def announced_pause(retry_after_s: float | None, streak: int, config: RetryConfi
     """
     backoff = min(config.backoff_s * 2 ** min(streak, 20), config.max_wait_s)
     wanted = min(max(retry_after_s or 0.0, backoff), config.max_wait_s)
-    return float(wanted * draw.uniform(1.0, 1.1))
+    return float(wanted * draw.uniform(1.0, PAUSE_JITTER))
