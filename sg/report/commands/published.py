@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +14,14 @@ from sg.artefacts.predictions import DURATIONS, OVERALL
 from sg.core.scales import scale_label
 from sg.report.numbers.curve_fits import fit_curves
 from sg.report.numbers.load import DISCORDANCE
-from sg.report.numbers.published import Key, PublishedCell, read_published
+from sg.report.numbers.published import (
+    Key,
+    PublishedCell,
+    PublishedDelta,
+    published_deltas,
+    read_published,
+    sensitivity,
+)
 from sg.report.numbers.statistics import (
     benjamini_hochberg,
     holm,
@@ -28,19 +34,6 @@ from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, p_text, signed
 Cells = Mapping[Key, PublishedCell]
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedDelta:
-    """A published difference from the baseline in points, with its 95 % interval and p at an assumed discordance."""
-
-    setting: str
-    scale: int
-    bucket: str
-    value: float
-    low: float
-    high: float
-    p: float
-
-
 def published_text(discordance: float = DISCORDANCE) -> str:
     """Return the text that `published` prints: the tables, the misprints, and which claims the numbers support."""
     cells = read_published()
@@ -49,24 +42,6 @@ def published_text(discordance: float = DISCORDANCE) -> str:
     blocks = [_table(cells, deltas, setting) for setting in settings]
     blocks += [_misprints(cells), _verdict(cells, deltas, settings, discordance)]
     return "\n\n".join(blocks) + "\n"
-
-
-def published_deltas(cells: Cells, discordance: float) -> list[PublishedDelta]:
-    """Return every difference from the baseline, computed from the recovered counts."""
-    from scipy.stats import norm
-
-    found = []
-    for (setting, scale, bucket), cell in cells.items():
-        if scale == 0:
-            continue
-        value = (cell.correct - cells[setting, 0, bucket].correct) / cell.questions
-        # A question's difference d is -1, 0 or 1, so its variance E[d²] - E[d]² is the discordance minus the squared
-        # mean.
-        error = math.sqrt(max(discordance - value**2, 0.0) / cell.questions)
-        half = float(norm.ppf(0.975)) * error
-        p = float(2 * norm.sf(abs(value) / error))
-        found.append(PublishedDelta(setting, scale, bucket, 100 * value, 100 * (value - half), 100 * (value + half), p))
-    return found
 
 
 def _table(cells: Cells, deltas: Sequence[PublishedDelta], setting: str) -> str:
@@ -108,7 +83,7 @@ def _verdict(cells: Cells, deltas: Sequence[PublishedDelta], settings: Sequence[
         "questions "
         "(no answers were published; clustering by video and training variance are not included)"
     ]
-    lines += _claims_of_cells(deltas)
+    lines += [*_claims_of_cells(deltas), f"  - {sensitivity(cells)}"]
     for setting in settings:
         lines += _claims_of_scale(cells, setting, discordance)
     falling = sum(delta.value < 0 for delta in deltas if delta.bucket != OVERALL)
@@ -162,7 +137,7 @@ def _claims_of_scale(cells: Cells, setting: str, discordance: float) -> list[str
     ranks = [spearmanr(scales, [cells[setting, s, bucket].correct for s in scales]).statistic for bucket in DURATIONS]
     points = [100 * base.correct / questions, *(100 * shares)]
     fits = fit_curves([0, *scales], points, [100 * math.sqrt(one)] * len(points), resamples=2)
-    shapes = ", ".join(f"{fit.name} {fit.aicc:.1f}" for fit in fits)
+    shapes = ", ".join(f"{fit.name} {fit.aic:.1f} (chi-squared {p_text(fit.p)})" for fit in fits)
     p = p_text(float(2 * norm.sf(abs(z))))
     return [
         f"  - {SETTING_TITLES[setting]}: mean of all {len(scales)} caption runs minus no captions "
@@ -172,7 +147,7 @@ def _claims_of_scale(cells: Cells, setting: str, discordance: float) -> list[str
         f"(standard deviation {100 * shares.std(ddof=1):.2f} points, {100 * math.sqrt(one):.2f} expected by chance).",
         f"    Rank correlation of scale with accuracy on {', '.join(DURATIONS)} videos: "
         f"{', '.join(f'{rank:+.1f}' for rank in ranks)}; "
-        f"AICc of the fitted curves (lower is better): {shapes}.",
+        f"AIC of the fitted curves (lower is better): {shapes}.",
     ]
 
 

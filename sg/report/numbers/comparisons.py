@@ -1,19 +1,20 @@
 """What the report compares beside its tables: controls, leak probes, paired counts, letters, fitted curves."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from sg.artefacts.arms import ARM_KINDS, STEPS
-from sg.artefacts.predictions import OVERALL, WITHOUT_SUBTITLES
+from sg.artefacts.predictions import LEAK_PROBES, NO_VIDEO, OVERALL, WITHOUT_SUBTITLES
 from sg.report.numbers.curve_fits import fit_curves
-from sg.report.numbers.estimates import accuracy, difference
-from sg.report.numbers.statistics import mcnemar
-from sg.report.numbers.study import Arm, Study
-from sg.report.numbers.summary import ControlRow, LetterRow, PairRow, ProbeRow, Shape, TableRow
+from sg.report.numbers.estimates import Floats, accuracy, covariance, difference, same_seeds
+from sg.report.numbers.statistics import holm, mcnemar
+from sg.report.numbers.study import Arm, ArmScores, Study
+from sg.report.numbers.summary import ControlRow, LetterRow, PairRow, ProbeRow, Shape
 
-PROBE_TOLERANCE = 4.0
-"""A probe counts as at chance within this many points of it (`docs/reference/demo_world.md`, section 8, point 4)."""
+ABOVE, BELOW, NOT_RESOLVED = "above", "below", "not resolved"
+LEVEL = 0.05
 
 
 def partner(study: Study, control: Arm) -> Arm | None:
@@ -58,17 +59,31 @@ def compare_control(study: Study, control: Arm, setting: str) -> list[ControlRow
     ]
 
 
-def probe_rows(study: Study, arm: Arm, probe: str) -> list[ProbeRow]:
-    """Compare an arm's accuracy under a probe with chance and with the right video; empty if it was not probed."""
-    own, right = study.score(arm, probe), study.score(arm, WITHOUT_SUBTITLES)
+def probe_rows(study: Study) -> list[ProbeRow]:
+    """Compare the accuracy of every arm under every leak probe with guessing, the right video and the text alone."""
+    rows = [row for probe in LEAK_PROBES for arm in study.finished if (row := _probe_row(study, arm, probe))]
+    tested = [(place, p) for place, row in enumerate(rows) if (p := row.accuracy.p_against(row.chance)) is not None]
+    for (place, _), p in zip(tested, holm([p for _, p in tested]), strict=True):
+        row = rows[place]
+        apart = ABOVE if row.accuracy.value > row.chance else BELOW
+        rows[place] = replace(row, p_holm=p, against_chance=apart if p < LEVEL else NOT_RESOLVED)
+    return rows
+
+
+def _probe_row(study: Study, arm: Arm, probe: str) -> ProbeRow | None:
+    own, right, text = (study.score(arm, setting) for setting in (probe, WITHOUT_SUBTITLES, NO_VIDEO))
     if own is None:
-        return []
-    value = accuracy(own)
-    chance = study.questions.chance
-    at_chance = abs(value.value - chance) <= PROBE_TOLERANCE
-    seeds = len(arm.correct[probe])
-    drop = None if right is None else difference(right, own)
-    return [ProbeRow(probe, arm.name, arm.label, seeds, value, chance, at_chance, drop)]
+        return None
+    return ProbeRow(
+        probe=probe,
+        arm=arm.name,
+        label=arm.label,
+        seeds=len(own.seeds),
+        accuracy=accuracy(own),
+        chance=study.questions.chance,
+        drop=None if right is None else difference(right, own),
+        over_text=None if text is None or probe == NO_VIDEO else difference(own, text),
+    )
 
 
 def count_pairs(study: Study, arm: Arm, setting: str) -> list[PairRow]:
@@ -100,21 +115,26 @@ def letter_shares(counts: Mapping[str, int]) -> dict[str, float]:
     return {str(letter) or "none": 100 * int(counts[letter]) / total for letter in letters}
 
 
-def fit_shapes(rows: Sequence[TableRow]) -> list[Shape]:
-    """Fit a constant, a step and a saturating curve to the headline means, the best first; empty for fewer than 4
-    points.
+def fit_shapes(points: Sequence[tuple[int, float]], errors: Floats) -> list[Shape]:
+    """Fit a constant, a step and a saturating curve to (scale, mean) `points`, the best first.
 
-    The baseline must be among the points.
+    `errors` are standard errors [n] or a covariance [n, n], in the unit of the means. Empty for fewer than 4 points or
+    without the baseline among them.
     """
-    cells = [(row.scale, row.cells[OVERALL]) for row in rows if row.control is None]
-    points = [(scale, cell.score) for scale, cell in cells if cell.score is not None]
-    errors = [cell.delta.standard_error for _, cell in cells if cell.delta is not None]
-    if len(points) < 4 or points[0][0] != 0 or not errors or min(errors) <= 0:
+    if len(points) < 4 or points[0][0] != 0:
         return []
-    # A curve depends on differences between its points. All points are scored on the same questions, so the difficulty
-    # of the questions cancels in a difference. A difference has the errors of two points, hence the sqrt(2).
-    error = float(np.median(errors)) / np.sqrt(2)
-    fits = fit_curves(
-        [scale for scale, _ in points], [score for _, score in points], [error] * len(points), resamples=2
-    )
-    return [Shape(fit.name, dict(fit.parameters), fit.aicc if np.isfinite(fit.aicc) else None) for fit in fits]
+    fits = fit_curves([scale for scale, _ in points], [mean for _, mean in points], errors, resamples=2)
+    return [Shape(fit.name, dict(fit.parameters), fit.aic, fit.chi2, fit.degrees, fit.p) for fit in fits]
+
+
+def study_shapes(study: Study, scores: ArmScores) -> list[Shape]:
+    """Fit the curves to the headline arms, over the seeds that all of them have; empty if they carry no errors."""
+    arms = [arm for arm in study.finished if arm.name in scores.by_name]
+    samples = same_seeds([scores.by_name[arm.name] for arm in arms])
+    if not samples:
+        return []
+    # The arms saw the same questions, so their errors are correlated. What they share moves all points alike.
+    errors = samples[0].unit ** 2 * covariance(samples, scores.noise)[0]
+    if np.linalg.eigvalsh(errors).min() <= 1e-9 * np.trace(errors):  # two arms with the same answers
+        return []
+    return fit_shapes([(arm.scale, sample.value) for arm, sample in zip(arms, samples, strict=True)], errors)

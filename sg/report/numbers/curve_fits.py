@@ -1,18 +1,21 @@
-"""Does accuracy grow with scale? Three curves fitted to a study's points, compared by AICc.
+"""Does accuracy grow with scale? Three curves fitted to a study's points, tested by chi-squared, compared by AIC.
 
 Constant: captions have no effect. Step: captions help, but their number does not matter. Saturating power law: more
 captions help more, with diminishing returns. Six points hardly ever identify the last one, so it is reported beside the
 other two and with a confidence band (`docs/reference/video_mme.md`, section 6).
+
+The observations behind a point are thousands of questions, and their errors are known. So chi-squared measures whether
+a curve describes the points at all, and AIC is chi-squared plus twice the number of parameters. Its correction for few
+observations (AICc) does not apply: it would count the points, and punish the saturating curve for having six of them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sg.core.errors import DataError
 
@@ -30,9 +33,10 @@ class CurveFit:
     Attributes:
         name: the curve, one of `CONSTANT`, `STEP`, `SATURATING`.
         parameters: the fitted parameters by name.
-        chi2: sum of squared residuals in units of the points' standard errors.
+        chi2: sum of squared residuals in units of the points' errors.
+        degrees: degrees of freedom, points minus parameters.
+        p: p of chi-squared, that the curve describes the points; None without a degree of freedom.
         aic: Akaike's information criterion, chi2 + 2 * number of parameters; lower is better.
-        aicc: AIC corrected for few points; infinite if there are too few points for the correction.
         grid, curve, low, high: [g] scales, the curve at these scales, and its pointwise 95 % band (parametric
             bootstrap).
     """
@@ -40,8 +44,9 @@ class CurveFit:
     name: str
     parameters: dict[str, float]
     chi2: float
+    degrees: int
+    p: float | None
     aic: float
-    aicc: float
     grid: Floats
     curve: Floats
     low: Floats
@@ -49,29 +54,40 @@ class CurveFit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Curve:
-    """A curve: the names of its parameters, its formula, and how it is fitted to points [n] with standard errors.
+class _Points:
+    """Scales and values [n], and the matrix [n, n] that makes their errors independent and of size 1."""
 
-    `fit` takes scales, values, errors and the parameters to start from (None: several starts are tried).
+    scales: Floats
+    values: Floats
+    whitening: Floats
+
+    def residuals(self, fitted: Floats) -> Floats:
+        return np.asarray(self.whitening @ (self.values - fitted))
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """A curve: the names of its parameters, its formula, and how it is fitted.
+
+    `fit` takes points and the parameters to start from (None: several starts are tried).
     """
 
     parameters: tuple[str, ...]
     value: Callable[[Floats, Floats], Floats]
-    fit: Callable[[Floats, Floats, Floats, Floats | None], Floats]
+    fit: Callable[[_Points, Floats | None], Floats]
 
 
-def _weighted_mean(values: Floats, errors: Floats) -> float:
-    return float(np.average(values, weights=errors**-2))
+def _fit_linear(points: _Points, columns: Sequence[Floats]) -> Floats:
+    design = points.whitening @ np.stack(columns, axis=1)
+    return np.asarray(np.linalg.lstsq(design, points.whitening @ points.values, rcond=None)[0])
 
 
-def _fit_constant(scales: Floats, values: Floats, errors: Floats, start: Floats | None) -> Floats:
-    return np.array([_weighted_mean(values, errors)])
+def _fit_constant(points: _Points, start: Floats | None) -> Floats:
+    return _fit_linear(points, [np.ones_like(points.scales)])
 
 
-def _fit_step(scales: Floats, values: Floats, errors: Floats, start: Floats | None) -> Floats:
-    zero = scales == 0
-    parts = [_weighted_mean(values[part], errors[part]) for part in (zero, ~zero)]
-    return np.array([parts[0], parts[1] - parts[0]])
+def _fit_step(points: _Points, start: Floats | None) -> Floats:
+    return _fit_linear(points, [np.ones_like(points.scales), (points.scales > 0).astype(np.float64)])
 
 
 def _saturating(x: Floats, parameters: Floats) -> Floats:
@@ -79,7 +95,7 @@ def _saturating(x: Floats, parameters: Floats) -> Floats:
     return np.asarray(start + gain * (1 - (1 + x / np.exp(log_half_scale)) ** -exponent))
 
 
-def _fit_saturating(scales: Floats, values: Floats, errors: Floats, start: Floats | None) -> Floats:
+def _fit_saturating(points: _Points, start: Floats | None) -> Floats:
     """Bounded least squares; without a start, the best of three.
 
     The half scale and the exponent compensate each other along a long valley of the error, so one start often ends in a
@@ -88,9 +104,10 @@ def _fit_saturating(scales: Floats, values: Floats, errors: Floats, start: Float
     from scipy.optimize import least_squares
 
     def residuals(parameters: Floats) -> Floats:
-        return np.asarray((values - _saturating(scales, parameters)) / errors)
+        return points.residuals(_saturating(points.scales, parameters))
 
-    largest, spread = float(scales.max()), float(np.ptp(values)) or float(errors.mean())
+    values, largest = points.values, float(points.scales.max())
+    spread = float(np.ptp(values)) or 1 / float(np.abs(points.whitening).max())
     low = np.array([-np.inf, -20 * spread, np.log(largest / 1e4), 0.05])
     high = np.array([np.inf, 20 * spread, np.log(largest * 100), 5.0])
     gain = float(values[-1] - values[0])
@@ -115,28 +132,28 @@ _CURVES = {
 }
 
 
-def _fit(
-    name: str, scales: Floats, values: Floats, errors: Floats, grid: Floats, resamples: int, seed: int
-) -> CurveFit:
+def _fit(name: str, points: _Points, grid: Floats, resamples: int, seed: int) -> CurveFit:
+    from scipy.stats import chi2 as chi_squared
+
     curve = _CURVES[name]
-    best = curve.fit(scales, values, errors, None)
-    fitted = curve.value(scales, best)
-    chi2 = float((((values - fitted) / errors) ** 2).sum())
-    count, points = len(best), len(scales)
-    spare = points - count - 1  # the denominator of the AICc correction; 0 or less for four parameters and five points
-    aic = chi2 + 2 * count
+    best = curve.fit(points, None)
+    fitted = curve.value(points.scales, best)
+    chi2 = float((points.residuals(fitted) ** 2).sum())
+    degrees = len(points.scales) - len(best)
     # Parametric bootstrap: draw points around the fitted curve, fit each draw from the best parameters (one start is
     # enough near the optimum), and take percentiles of the curves. Resampling six points would repeat and lose scales.
     rng = np.random.default_rng(seed)
-    draws = fitted + errors * rng.standard_normal((resamples, points))
-    band = np.stack([curve.value(grid, curve.fit(scales, draw, errors, best)) for draw in draws])
+    errors = np.linalg.solve(points.whitening, rng.standard_normal((len(points.scales), resamples))).T
+    draws = [_Points(points.scales, fitted + error, points.whitening) for error in errors]
+    band = np.stack([curve.value(grid, curve.fit(draw, best)) for draw in draws])
     low, high = np.percentile(band, [2.5, 97.5], axis=0)
     return CurveFit(
         name=name,
         parameters=dict(zip(curve.parameters, (float(value) for value in best), strict=True)),
         chi2=chi2,
-        aic=aic,
-        aicc=aic + 2 * count * (count + 1) / spare if spare > 0 else math.inf,
+        degrees=degrees,
+        p=float(chi_squared.sf(chi2, degrees)) if degrees > 0 else None,
+        aic=chi2 + 2 * len(best),
         grid=grid,
         curve=curve.value(grid, best),
         low=low,
@@ -147,26 +164,32 @@ def _fit(
 def fit_curves(
     scales: Sequence[float],
     values: Sequence[float],
-    standard_errors: Sequence[float],
+    errors: ArrayLike,
     resamples: int = 200,
     seed: int = 0,
     grid_points: int = 101,
 ) -> list[CurveFit]:
-    """Fit the three curves to `values` at `scales` (0 = the baseline, which must be among them); best AICc first.
+    """Fit the curves to `values` at `scales` (0 = the baseline, which must be among them); best AIC first.
 
-    `standard_errors` are those of comparing points with each other, without the difficulty of the questions that all
-    runs share: for paired runs sqrt(discordance / 2 / questions).
+    Args:
+        errors: [n] standard errors of comparing points with each other, without the difficulty of the questions that
+            all runs share (for paired runs sqrt(discordance / 2 / questions)), or the points' covariance [n, n].
+
+    Returns:
+        The curves with at most as many parameters as there are points.
 
     Raises:
         DataError: there are fewer than three points, no baseline, no other scale, or an error is not positive.
     """
-    x, y, e = (np.asarray(item, dtype=np.float64) for item in (scales, values, standard_errors))
-    if not x.shape == y.shape == e.shape or len(x) < 3:
+    x, y, e = (np.asarray(item, dtype=np.float64) for item in (scales, values, errors))
+    if not x.shape == y.shape == e.shape[:1] or len(x) < 3:
         raise DataError(f"A curve needs three or more points with errors, got {len(x)}, {len(y)} and {len(e)} numbers.")
-    if not (x == 0).any() or not (x > 0).any() or not (e > 0).all():
+    variances = np.diag(e**2) if e.ndim == 1 else e
+    if not (x == 0).any() or not (x > 0).any() or not (np.linalg.eigvalsh(variances) > 0).all():
         raise DataError("A curve needs a baseline at scale 0, a point above it, and positive standard errors.")
     order = np.argsort(x, kind="stable")
-    x, y, e = x[order], y[order], e[order]
+    whitening = np.linalg.inv(np.linalg.cholesky(variances[np.ix_(order, order)]))
+    points = _Points(x[order], y[order], np.asarray(whitening))
     grid = np.linspace(0, float(x.max()), grid_points)
-    fits = [_fit(name, x, y, e, grid, resamples, seed) for name in _CURVES]
-    return sorted(fits, key=lambda fit: (fit.aicc, fit.aic))
+    fitted = [name for name, curve in _CURVES.items() if len(curve.parameters) <= len(x)]
+    return sorted((_fit(name, points, grid, resamples, seed) for name in fitted), key=lambda fit: fit.aic)

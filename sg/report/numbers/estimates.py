@@ -75,6 +75,15 @@ class Estimate:
         """The bound of an equivalence test at 5 %: the true value is within ± this (the ends of the 90 % interval)."""
         return abs(self.value) + _quantile(0.95, self.df) * self.standard_error
 
+    def p_against(self, value: float) -> float | None:
+        """Return p of "the true value is `value`"; None without an interval."""
+        from scipy.stats import norm, t
+
+        if not self.has_interval:
+            return None
+        size = abs(self.value - value) / self.standard_error
+        return float(2 * (norm.sf(size) if self.df is None else t.sf(size, self.df)))
+
     @property
     def detectable(self) -> float:
         """The smallest true value that 80 % of such studies find, at two-sided 5 %."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from math import sqrt
 from pathlib import Path
 
+import numpy as np
+
 from sg.artefacts.predictions import BUCKETS, OVERALL
 from sg.core.errors import MissingInputError
 from sg.core.scales import scale_label
@@ -11,7 +13,7 @@ from sg.report.numbers.comparisons import fit_shapes
 from sg.report.numbers.corpus import CORPUS_FILE, CorpusNumbers, read_corpus
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.measure import measure, with_holm
-from sg.report.numbers.published import PUBLISHED_BENCHMARK, Key, PublishedCell, read_published
+from sg.report.numbers.published import PUBLISHED_BENCHMARK, Key, PublishedCell, read_published, sensitivity
 from sg.report.numbers.statistics import paired_standard_error
 from sg.report.numbers.study import read_study
 from sg.report.numbers.summary import SUMMARY_FILE, Cell, Summary, Table, TableRow, read_summary
@@ -58,7 +60,7 @@ def published_summary(discordance: float = DISCORDANCE) -> Summary:
     """Return the published tables as a summary: exact counts, with intervals for an assumed discordance."""
     cells = read_published()
     settings = dict.fromkeys(setting for setting, _, _ in cells)
-    tables = with_holm([_table(cells, setting, discordance) for setting in settings])
+    tables, _ = with_holm([_table(cells, setting, discordance) for setting in settings], [])
     note = (
         "Published counts. No answers were published, so the 95 % intervals of differences assume that two models "
         f"disagree on {100 * discordance:.0f} % of the questions, and they are not clustered by video."
@@ -80,7 +82,7 @@ def published_summary(discordance: float = DISCORDANCE) -> Summary:
         letters=[],
         answers={},
         runs=[],
-        notes=[note, *(f"Misprint: {slip}" for slip in slips)],
+        notes=[note, sensitivity(cells), *(f"Misprint: {slip}" for slip in slips)],
     )
 
 
@@ -89,6 +91,8 @@ def _table(cells: Mapping[Key, PublishedCell], setting: str, discordance: float)
     first, last = (cells[setting, scale, OVERALL] for scale in (scales[1], scales[-1]))
     questions = cells[setting, 0, OVERALL].questions
     rows = [_row(cells, setting, scale, discordance) for scale in scales]
+    # A curve depends on differences between its points, each of which has the errors of two points.
+    error = 100 * paired_standard_error(discordance, questions) / sqrt(2)
     return Table(
         setting=setting,
         questions=questions,
@@ -96,7 +100,7 @@ def _table(cells: Mapping[Key, PublishedCell], setting: str, discordance: float)
         rows=rows,
         growth=_difference(last, first, discordance),
         joint_p=None,
-        shapes=fit_shapes(rows),
+        shapes=fit_shapes([(row.scale, row.cells[OVERALL].score or 0.0) for row in rows], np.full(len(rows), error)),
     )
 
 

@@ -5,23 +5,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from sg.artefacts.predictions import BUCKETS, LEAK_PROBES, OVERALL, SETTINGS, SHUFFLED_OPTIONS, WITHOUT_SUBTITLES
+from sg.artefacts.predictions import BUCKETS, OVERALL, SETTINGS, SHUFFLED_OPTIONS, WITHOUT_SUBTITLES
 from sg.artefacts.result import RunResult
 from sg.core.fingerprints import fingerprint
 from sg.report.numbers.comparisons import (
     compare_control,
     count_letters,
     count_pairs,
-    fit_shapes,
     letter_shares,
     probe_rows,
+    study_shapes,
 )
 from sg.report.numbers.costs import cost_rows
 from sg.report.numbers.estimates import ArmScore, accuracy, difference, joint_p, spread
 from sg.report.numbers.published import Key, PublishedCell, published_for
 from sg.report.numbers.statistics import holm
 from sg.report.numbers.study import Arm, ArmScores, Study
-from sg.report.numbers.summary import Cell, RunRow, Summary, Table, TableRow
+from sg.report.numbers.summary import Cell, ControlRow, RunRow, Summary, Table, TableRow
 from sg.report.numbers.topics import topic_rows
 from sg.report.wording import accuracy_text, difference_text
 
@@ -30,17 +30,18 @@ def measure(study: Study) -> Summary:
     """Compute every number of the report on `study`."""
     published = published_for(study.benchmark)
     arms = (*study.finished, *study.controls)
-    tables = with_holm([table for setting in SETTINGS if (table := _table(study, setting, published)) is not None])
+    tables, controls = with_holm(
+        [table for setting in SETTINGS if (table := _table(study, setting, published)) is not None],
+        [row for setting in SETTINGS for arm in study.controls for row in compare_control(study, arm, setting)],
+    )
     return Summary(
         study=study.name,
         benchmark=study.benchmark,
         commands=sorted({run.command for run in study.runs if run.command}),
         versions=_versions(study.runs),
         tables=tables,
-        controls=[
-            row for setting in SETTINGS for arm in study.controls for row in compare_control(study, arm, setting)
-        ],
-        probes=[row for probe in LEAK_PROBES for arm in study.finished for row in probe_rows(study, arm, probe)],
+        controls=controls,
+        probes=probe_rows(study),
         pairs=[row for setting in SETTINGS for arm in study.finished for row in count_pairs(study, arm, setting)],
         letters=[row for setting in SETTINGS for arm in arms for row in count_letters(arm, setting)],
         answers=letter_shares(dict(zip(*np.unique(study.questions.answers, return_counts=True), strict=True))),
@@ -85,7 +86,7 @@ def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -
         rows=rows,
         growth=overall.difference(trained[-1], trained[0]) if len(trained) > 1 else None,
         joint_p=joint_p([overall.by_name[arm.name] for arm in trained], overall.noise),
-        shapes=fit_shapes(rows),
+        shapes=study_shapes(study, overall),
     )
 
 
@@ -151,24 +152,30 @@ def _beside(cell: Cell, published: PublishedCell | None) -> Cell:
     )
 
 
-def with_holm(tables: list[Table]) -> list[Table]:
+def with_holm(tables: list[Table], controls: list[ControlRow]) -> tuple[list[Table], list[ControlRow]]:
     """Add p adjusted by Holm's method for the planned comparisons.
 
-    The family is every headline scale in every setting, over all questions. Durations, task types and controls are not
-    in it: they are exploratory, and a larger family would cost the planned comparisons power.
+    The family is every headline scale against no captions and every control against its headline arm, in every
+    setting, over all questions. Durations and task types are not in it: they are exploratory, and a larger family would
+    cost the planned comparisons power.
     """
-    family = [
+    cells = [
         (table.setting, row.arm, cell.delta.p)
         for table in tables
         for row in table.rows
         if row.control is None and (cell := row.cells[OVERALL]).delta is not None and cell.delta.p is not None
     ]
-    p_values = holm([p for _, _, p in family])
-    adjusted = {(setting, arm): p for (setting, arm, _), p in zip(family, p_values, strict=True)}
-    return [
-        replace(table, rows=[_row_with_holm(row, adjusted.get((table.setting, row.arm))) for row in table.rows])
-        for table in tables
-    ]
+    tested = [row for row in controls if row.difference.p is not None]
+    p_values = holm([*(p for *_, p in cells), *(row.difference.p or 0.0 for row in tested)])
+    by_cell = {(setting, arm): p for (setting, arm, _), p in zip(cells, p_values, strict=False)}
+    by_control = {(row.setting, row.control): p for row, p in zip(tested, p_values[len(cells) :], strict=True)}
+    return (
+        [
+            replace(table, rows=[_row_with_holm(row, by_cell.get((table.setting, row.arm))) for row in table.rows])
+            for table in tables
+        ],
+        [replace(row, p_holm=by_control.get((row.setting, row.control))) for row in controls],
+    )
 
 
 def _row_with_holm(row: TableRow, p_holm: float | None) -> TableRow:

@@ -15,6 +15,8 @@ from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.records import load_record, save_record
 
 SUMMARY_FILE = "summary.json"
+EQUIVALENCE = 1.0
+"""Bound of "equivalent" in points, unless the study registered another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,18 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A curve fitted to the means over scales; a lower `aicc` is better, None means too few points."""
+    """A curve fitted to the means over scales.
+
+    `p` is that of `chi2` on `degrees` degrees of freedom: a small one rejects the curve; None if it has as many
+    parameters as there are points. A lower `aic` is better. All are None in summaries of older versions.
+    """
 
     name: str
     parameters: dict[str, float]
-    aicc: float | None
+    aic: float | None = None
+    chi2: float | None = None
+    degrees: int = 0
+    p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,8 @@ class PairRow:
 class ControlRow:
     """A control and the headline arm it is compared with, on all questions of one setting.
 
-    `difference` is headline minus control; the gains are differences from no captions.
+    `difference` is headline minus control; the gains are differences from no captions. `p_holm` is p of `difference`
+    after Holm's correction over all planned comparisons.
     """
 
     kind: str
@@ -120,11 +130,17 @@ class ControlRow:
     control_gain: Estimate | None
     headline_gain: Estimate | None
     difference: Estimate
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRow:
-    """An arm asked without the right video. `drop` is its accuracy with the right video minus `accuracy`."""
+    """An arm asked without the right video, compared with guessing (`chance`) and with the text alone.
+
+    `drop` is its accuracy with the right video minus `accuracy`, `over_text` is `accuracy` minus that without a video.
+    `p_holm` is p of "the accuracy is `chance`" after Holm's correction over all probes. `against_chance` is "above",
+    "below" or "not resolved".
+    """
 
     probe: str
     arm: str
@@ -132,8 +148,10 @@ class ProbeRow:
     seeds: int
     accuracy: Estimate
     chance: float
-    at_chance: bool
     drop: Estimate | None
+    over_text: Estimate | None = None
+    p_holm: float | None = None
+    against_chance: str = "not resolved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +231,10 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A study in numbers. `answers` is how often each letter is the right answer, in percent of the questions."""
+    """A study in numbers. `answers` is how often each letter is the right answer, in percent of the questions.
+
+    Two arms are called equivalent only if their true difference is within ± `equivalence` points (two one-sided tests).
+    """
 
     study: str
     benchmark: str
@@ -229,6 +250,7 @@ class Summary:
     notes: list[str]
     topics: list[TopicRow] = field(default_factory=list)
     costs: list[CostRow] = field(default_factory=list)
+    equivalence: float = EQUIVALENCE
 
     def table(self, setting: str) -> Table | None:
         """Return the table of a setting; None if no run was asked in it."""

@@ -28,7 +28,7 @@ def markdown(summary: Summary, conclusion: Conclusion) -> str:
     for table in summary.tables:
         parts += [f"## {SETTING_TITLES[table.setting]}", _table_md(table), f"{legend(table)}."]
     if summary.controls:
-        header = ["Headline", "Control", "Setting", "Headline - control, points [95 % interval]", "p"]
+        header = ["Headline", "Control", "Setting", "Headline - control, points [95 % interval]", "p", "p (Holm)"]
         rows = [
             [
                 row.headline_label,
@@ -36,14 +36,15 @@ def markdown(summary: Summary, conclusion: Conclusion) -> str:
                 SETTING_TITLES[row.setting],
                 difference_text(row.difference),
                 p_text(row.difference.p),
+                p_text(row.p_holm),
             ]
             for row in summary.controls
         ]
         parts += ["## Controls", controls_legend(summary), _grid_md(header, rows)]
     if summary.probes:
-        header = ["Probe", "Captions", "Accuracy, % [95 % interval]", "At chance"]
+        header = ["Probe", "Captions", "Accuracy, % [95 % interval]", "Against chance"]
         cells = [
-            [SETTING_TITLES[row.probe], row.label, accuracy_text(row.accuracy), "yes" if row.at_chance else "no"]
+            [SETTING_TITLES[row.probe], row.label, accuracy_text(row.accuracy), row.against_chance]
             for row in summary.probes
         ]
         parts += ["## Leak probes", probes_legend(summary.probes), _grid_md(header, cells)]

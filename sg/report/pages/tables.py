@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from sg.artefacts.arms import ARM_KINDS
 from sg.artefacts.predictions import BUCKETS, OVERALL
+from sg.report.numbers.comparisons import ABOVE
 from sg.report.numbers.summary import Cell, ControlRow, ProbeRow, RunRow, Summary, Table, TableRow
-from sg.report.pages.conclusion import LEVEL, Conclusion
+from sg.report.pages.conclusion import Conclusion
+from sg.report.pages.verdict import LEVEL
 from sg.report.wording import (
     BUCKET_TITLES,
     SETTING_TITLES,
@@ -120,7 +122,8 @@ def _controls_text(summary: Summary) -> str:
     for row in summary.controls:
         setting = SETTING_TITLES[row.setting].lower()
         lines.append(
-            f"  {control_title(row)}, {setting}: {difference_text(row.difference)}, {p_text(row.difference.p)}"
+            f"  {control_title(row)}, {setting}: {difference_text(row.difference)}, {p_text(row.difference.p)} "
+            f"(Holm {p_text(row.p_holm)})"
         )
     return "\n".join(lines)
 
@@ -140,8 +143,8 @@ def _probes_text(probes: list[ProbeRow]) -> str:
         return ""
     lines = [f"Leak probes: {probes_legend(probes)[:1].lower()}{probes_legend(probes)[1:]}"]
     largest = {row.probe: row for row in probes}
-    for row in (row for row in probes if row is largest[row.probe] or not row.at_chance):
-        mark = "at chance" if row.at_chance else "NOT AT CHANCE"
+    for row in (row for row in probes if row is largest[row.probe] or row.against_chance == ABOVE):
+        mark = "ABOVE chance" if row.against_chance == ABOVE else f"against chance: {row.against_chance}"
         lines.append(f"  {SETTING_TITLES[row.probe]}, {row.label}: {accuracy_text(row.accuracy)} %, {mark}")
     return "\n".join(lines)
 

@@ -72,11 +72,12 @@ def test_the_baseline_has_no_difference_and_controls_have_one(summary: Summary) 
     assert rows["50k/equal_steps"] is not None
 
 
-def test_holm_covers_every_headline_scale_in_both_settings_and_nothing_else(summary: Summary) -> None:
+def test_holm_covers_every_headline_scale_and_every_control_in_both_settings(summary: Summary) -> None:
     cells = [row.cells["overall"] for table in summary.tables for row in table.rows if row.scale and not row.control]
     raw = [cell.delta.p for cell in cells if cell.delta is not None and cell.delta.p is not None]
-    assert len(raw) == 10
-    assert [cell.p_holm for cell in cells] == pytest.approx(holm(raw))
+    raw += [row.difference.p for row in summary.controls if row.difference.p is not None]
+    assert len(raw) == 10 + 4
+    assert [item.p_holm for item in (*cells, *summary.controls)] == pytest.approx(holm(raw))
     others = [row.cells["short"] for row in _table(summary).rows] + [_table(summary).rows[6].cells["overall"]]
     assert {cell.p_holm for cell in others} == {None}
 
@@ -98,7 +99,7 @@ def test_the_equal_step_control_is_compared_with_the_arm_with_as_many_steps(stud
 
 def test_probes_are_measured_against_chance_and_against_the_right_video(summary: Summary) -> None:
     last = next(row for row in summary.probes if (row.probe, row.arm) == ("zeroed_video", "530k"))
-    assert last.at_chance
+    assert last.against_chance == "not resolved"
     assert last.seeds == 3
     assert last.drop is not None and last.drop.is_positive
 
@@ -107,7 +108,7 @@ def test_a_probe_above_chance_is_detected(tmp_path: Path) -> None:
     path = World(tmp_path / "study", videos=60).run(50_000, gain=3.0) / "predictions.jsonl"
     answers = [line for line in path.read_text().splitlines() if "without_subtitles" in line]
     path.write_text("".join(line.replace("without_subtitles", "zeroed_video") + "\n" for line in answers))
-    assert not measure(read_study(tmp_path / "study")).probes[0].at_chance
+    assert measure(read_study(tmp_path / "study")).probes[0].against_chance == "above"
 
 
 def test_unreadable_answers_are_counted_as_a_letter_of_their_own(tmp_path: Path) -> None:
@@ -169,8 +170,9 @@ def test_each_seed_is_compared_with_the_baseline_of_its_own_seed(study: Study, s
 def test_curves_are_fitted_through_the_means(summary: Summary) -> None:
     shapes = _table(summary).shapes
     assert {shape.name for shape in shapes} == {"constant", "step", "saturating power law"}
-    known = [shape.aicc for shape in shapes if shape.aicc is not None]
-    assert known == sorted(known)
+    known = [shape.aic for shape in shapes if shape.aic is not None]
+    assert len(known) == 3 and known == sorted(known)
+    assert all(shape.p is not None and 0 <= shape.p <= 1 for shape in shapes)
 
 
 def test_blind_answers_are_a_leak_probe_and_shuffled_options_a_note(tmp_path: Path) -> None:

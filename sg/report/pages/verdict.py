@@ -1,0 +1,203 @@
+"""The verdict of a study: what the intervals support in each setting, and what its arms attribute it to."""
+
+from collections.abc import Sequence
+
+from sg.artefacts.arms import ARM_KINDS, CAPTIONS, EQUAL_STEPS, SHUFFLED_CAPTIONS, STEPS
+from sg.artefacts.predictions import OVERALL
+from sg.report.numbers.estimates import Estimate
+from sg.report.numbers.summary import ControlRow, Summary, Table, TableRow, headline_rows
+from sg.report.wording import SETTING_TITLES, difference_text, joined, size_text
+
+LEVEL = 0.05
+STEPS_ALIKE = 0.1
+"""Two arms have equal steps if their numbers of steps differ by at most this share of the larger number."""
+
+GAIN, UNCLEAR, LOSS = "gain", "unclear", "loss"
+HIGHER, LOWER, EQUIVALENT, OPEN = "higher", "lower", "equivalent", "open"
+
+
+def outcome(estimate: Estimate | None, p: float | None, bound: float) -> str:
+    """Return what an estimate shows, with its corrected `p`: a difference, none beyond ± `bound`, or neither."""
+    if estimate is None or not estimate.has_interval:
+        return OPEN
+    if p is not None and p < LEVEL and (estimate.is_positive or estimate.is_negative):
+        return HIGHER if estimate.is_positive else LOWER
+    return EQUIVALENT if estimate.largest_size <= bound else OPEN
+
+
+def control_outcome(row: ControlRow, bound: float) -> str:
+    """Return what the difference of a control shows."""
+    return outcome(row.difference, row.p_holm if row.p_holm is not None else row.difference.p, bound)
+
+
+def meaning(row: ControlRow, bound: float) -> str:
+    """Return in words what the difference of a control shows, with the bound of every "no difference"."""
+    asks = ARM_KINDS[row.kind].asks
+    found = control_outcome(row, bound)
+    if found in (HIGHER, LOWER):
+        return f"{asks} {'raise' if found == HIGHER else 'lower'} accuracy"
+    if found == EQUIVALENT:
+        return f"equivalent within ±{bound:g} points, so the effect of {asks} is smaller than that"
+    if not row.difference.has_interval:
+        return "the answers carry no interval"
+    return f"an effect of {asks} is neither resolved nor excluded ({bound_text(row.difference)})"
+
+
+def bound_text(estimate: Estimate) -> str:
+    """`the true difference is within ±2.4 points`: the bound of the equivalence test at 5 %."""
+    return f"the true difference is within ±{estimate.largest_size:.1f} points"
+
+
+def in_setting(setting: str) -> str:
+    """`without subtitles`."""
+    return SETTING_TITLES[setting].lower()
+
+
+def captions_of(row: TableRow) -> str:
+    """`530k captions`, with the number that was used where it differs: `530k captions (5,300 used)`."""
+    used = "" if row.num_captions in (0, row.scale) else f" ({row.num_captions:,} used)"
+    return f"{row.scale_label} captions{used}"
+
+
+def largest_rows(summary: Summary) -> list[tuple[Table, TableRow, Estimate]]:
+    """Return the largest scale that differs from no captions in any setting, in each setting that it was asked in."""
+    found = [
+        (table, row, delta)
+        for table in summary.tables
+        for row in headline_rows(table)
+        if row.scale > 0 and (delta := row.cells[OVERALL].delta) is not None
+    ]
+    largest = max((row.scale for _, row, _ in found), default=0)
+    return [item for item in found if item[1].scale == largest]
+
+
+def holding(summary: Summary, *fixed: str) -> list[ControlRow]:
+    """Return the controls that hold one of `fixed` as in their headline arm."""
+    return [row for row in summary.controls if ARM_KINDS[row.kind].fixed in fixed]
+
+
+def verdict(summary: Summary) -> tuple[str, str]:
+    """Return the answer to the study's question in words, and its tone."""
+    found = largest_rows(summary)
+    if not found:
+        return "No verdict: it needs a finished baseline (data.scale=0) and one finished run with captions.", UNCLEAR
+    if not any(delta.has_interval for *_, delta in found):
+        return (
+            "No verdict: the answers carry no interval, because they are about one video only, or differ in every "
+            "video by the same amount.",
+            UNCLEAR,
+        )
+    by_outcome: dict[str, list[tuple[str, Estimate]]] = {}
+    for table, row, delta in found:
+        shown = outcome(delta, row.cells[OVERALL].p_holm, summary.equivalence)
+        by_outcome.setdefault(shown, []).append((table.setting, delta))
+    gains, losses = by_outcome.get(HIGHER, []), by_outcome.get(LOWER, [])
+    sentences = [_changes(found, gains, losses), *_rest(summary, found, by_outcome)]
+    tone = LOSS if losses and not gains else UNCLEAR
+    if gains:
+        attributed, claim = _attribution(summary, [setting for setting, _ in gains])
+        sentences += attributed
+        tone = claim if not losses else UNCLEAR
+    if all(len(row.seeds) < 2 for _, row, _ in found) and not all(delta.covers_seeds for *_, delta in found):
+        sentences.append(
+            "Each scale was trained once: these intervals do not cover training again with another seed, and one seed "
+            "cannot show how much that changes."
+        )
+    return " ".join(sentences), tone
+
+
+def _changes(
+    found: Sequence[tuple[Table, TableRow, Estimate]],
+    gains: Sequence[tuple[str, Estimate]],
+    losses: Sequence[tuple[str, Estimate]],
+) -> str:
+    """The gains and the losses of all settings in one sentence, so that neither hides the other."""
+    captions = captions_of(found[0][1])
+    covered = "videos and training seeds" if all(delta.covers_seeds for *_, delta in found) else "videos"
+    unit = f"(percentage points of accuracy, 95 % intervals over {covered})"
+    if not gains and not losses:
+        parts = [f"{difference_text(delta)} points {in_setting(table.setting)}" for table, _, delta in found]
+        return f"No effect of caption training is resolved: {captions} minus no captions is {joined(parts)} {unit}."
+
+    def sizes(changes: Sequence[tuple[str, Estimate]]) -> str:
+        return joined([f"{size_text(delta)} points {in_setting(setting)}" for setting, delta in changes])
+
+    verbs = [f"raised accuracy by {sizes(gains)}"] if gains else []
+    verbs += [f"lowered {'it' if gains else 'accuracy'} by {sizes(losses)}"] if losses else []
+    return f"Training on {captions} {' and '.join(verbs)} {unit}."
+
+
+def _rest(
+    summary: Summary,
+    found: Sequence[tuple[Table, TableRow, Estimate]],
+    by_outcome: dict[str, list[tuple[str, Estimate]]],
+) -> list[str]:
+    """What the settings without a resolved change show, and the settings in which the scale was not asked."""
+    sentences = []
+    for setting, _ in by_outcome.get(EQUIVALENT, []):
+        bound = f"equivalent within ±{summary.equivalence:g} points"
+        sentences.append(f"{SETTING_TITLES[setting]}, {found[0][1].scale_label} and no captions are {bound}.")
+    is_listed = not (HIGHER in by_outcome or LOWER in by_outcome)  # then the first sentence has the differences already
+    for setting, delta in by_outcome.get(OPEN, []):
+        shown = "" if is_listed else f" ({difference_text(delta)})"
+        bound = f": {bound_text(delta)}" if delta.has_interval else ""
+        sentences.append(f"{SETTING_TITLES[setting]}, no change is resolved{shown}{bound}.")
+    asked = {table.setting for table, *_ in found}
+    absent = [in_setting(table.setting) for table in summary.tables if table.setting not in asked]
+    if absent:
+        sentences.append(f"{found[0][1].scale_label} has no answers {joined(absent)}, so nothing is claimed there.")
+    return sentences
+
+
+def _attribution(summary: Summary, settings: Sequence[str]) -> tuple[list[str], str]:
+    """What the arms of the study attribute the gains in `settings` to, and the tone of that."""
+    sentences, tone = _equal_steps(summary, settings)
+    others = [row for row in summary.controls if ARM_KINDS[row.kind].fixed not in (STEPS, CAPTIONS)]
+    for kind in dict.fromkeys(row.kind for row in others):
+        rows = [row for row in others if row.kind == kind and row.setting in settings]
+        sentences += [_compared(rows, f"Minus {rows[0].control_label}", summary.equivalence)] if rows else []
+    run = {row.kind for row in summary.controls}
+    missing = [kind for kind in (EQUAL_STEPS, SHUFFLED_CAPTIONS) if kind not in run]
+    if missing:
+        asks = joined([ARM_KINDS[kind].asks for kind in missing])
+        sentences.append(f"No arm tests {asks}: add controls=[{','.join(missing)}] to decide it.")
+    return sentences, tone
+
+
+def _equal_steps(summary: Summary, settings: Sequence[str]) -> tuple[list[str], str]:
+    """Whether distinct captions add to what more optimiser steps reach with the smallest core."""
+    rows = [
+        next(row for row in holding(summary, STEPS) if row.setting == setting)
+        for setting in settings
+        if any(row.setting == setting for row in holding(summary, STEPS))
+    ]
+    if not rows:
+        return [
+            "Larger scales also took more optimiser steps and no equal-step control finished, so this study cannot "
+            "separate the effect of more captions from that of more steps."
+        ], UNCLEAR
+    if not all(_has_equal_steps(row) for row in rows):
+        return [
+            "The equal-step control did not take the same number of steps, so the effects of captions and of steps are "
+            "not separated."
+        ], UNCLEAR
+    core = rows[0].control.partition("/")[0]
+    what = f"Minus {core} captions repeated to the same number of optimiser steps (equal-step control)"
+    shown = {control_outcome(row, summary.equivalence) for row in rows}
+    return [_compared(rows, what, summary.equivalence)], GAIN if shown == {HIGHER} else UNCLEAR
+
+
+def _compared(rows: Sequence[ControlRow], what: str, bound: float) -> str:
+    """One sentence: the differences in all settings, and what each shows."""
+    parts = [f"{difference_text(row.difference)} points {in_setting(row.setting)}" for row in rows]
+    meanings = dict.fromkeys(meaning(row, bound) for row in rows)
+    if len(meanings) == 1:
+        return f"{what}, it is {joined(parts)}: {next(iter(meanings))}."
+    shown = [f"{part} ({meaning(row, bound)})" for part, row in zip(parts, rows, strict=True)]
+    return f"{what}, it is {joined(shown)}."
+
+
+def _has_equal_steps(row: ControlRow) -> bool:
+    if row.control_steps is None or row.headline_steps is None:
+        return False
+    return abs(row.control_steps - row.headline_steps) <= STEPS_ALIKE * max(row.control_steps, row.headline_steps)
