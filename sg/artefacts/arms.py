@@ -75,7 +75,7 @@ ARM_KINDS = {
         at=LARGEST,
         label="instruct steps",
         legend="instruct steps instead",
-        meaning="no captions; the instruct stage takes the steps of the caption stage in addition to its own",
+        meaning="no captions, and the instruct stage takes the steps of the caption stage in addition to its own",
         asks="captions instead of further instruct steps",
     ),
 }

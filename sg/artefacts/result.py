@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.arms import ARM_KINDS
+from sg.artefacts.held_out import HeldOutLoss
 from sg.artefacts.predictions import AnswersRecord, Prediction, read_predictions, record_of
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json, write_record
@@ -37,6 +38,7 @@ class RunResult:
         control: None in the headline sweep.
         scores: percentages, {setting: {"overall" | "short" | "medium" | "long": accuracy}}.
         answers: the answers in the settings of `scores`, which `predictions.jsonl` holds; None in older results.
+        held_out: the loss on the captions that no run trains on; None if there are none.
         inputs: paths of the files that the run read ("manifest", "captions", "forest", "videos"), for the report.
         inputs_content: content hashes of the first three, so that the report reads no others.
         made_by, identity, code: what decided the result, and the version that made it; see `sg.core.identity`.
@@ -57,6 +59,7 @@ class RunResult:
     stages: dict[str, StageResult] = field(default_factory=dict)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     answers: AnswersRecord | None = None
+    held_out: HeldOutLoss | None = None
     timings: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
@@ -139,6 +142,8 @@ def result_from_dict(data: Any, origin: Path | str) -> RunResult:
         values["stages"] = {name: StageResult(**stage) for name, stage in values.get("stages", {}).items()}
         if values.get("answers") is not None:
             values["answers"] = AnswersRecord(**values["answers"])
+        if values.get("held_out") is not None:
+            values["held_out"] = HeldOutLoss(**values["held_out"])
         return RunResult(**values)
     except (TypeError, AttributeError) as error:
         raise DataError(f"{origin} is not a result of this program ({error})") from error

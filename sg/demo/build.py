@@ -1,9 +1,10 @@
 """Writes a demo world to disk: H.264 video files, manifest, dialogs and benchmark. It resumes after an interruption.
 
 FOLDER/manifest.parquet        the caption corpus; column `extra` holds what each video shows
-FOLDER/videos/ID.mp4           videos of the corpus, the align set and the instruct set
+FOLDER/videos/ID.mp4           videos of all sets except the benchmark
 FOLDER/align.json              dialogs of the align stage; their media are below videos/
 FOLDER/instruct.json           dialogs of the instruct stage; their media are below videos/
+FOLDER/held_out.json           captions that no run trains on; their media are below videos/
 FOLDER/benchmark/              a benchmark in Video-MME's format: table, videos/ID.mp4, subtitle/ID.srt
 FOLDER/world.json              identity of the world, and whether it is complete
 """
@@ -25,7 +26,15 @@ from sg.core.files import atomic_path, file_lock, read_json, write_record, write
 from sg.core.identity import Identity, identity, made_by
 from sg.core.progress import Progress
 from sg.demo.config import DemoWorldConfig
-from sg.demo.corpus import DemoBenchmarkVideo, DemoVideo, DemoWorld, align_dialog, instruct_dialog, make_world
+from sg.demo.corpus import (
+    DemoBenchmarkVideo,
+    DemoVideo,
+    DemoWorld,
+    align_dialog,
+    held_out_dialog,
+    instruct_dialog,
+    make_world,
+)
 from sg.demo.language import TASK_TYPES, alt_text, srt
 from sg.demo.render import FPS, FRAMES_PER_SCENE, SIZE, render
 
@@ -91,7 +100,8 @@ def _check_same_world(config: DemoWorldConfig, folder: Path) -> None:
 
 
 def _video_paths(world: DemoWorld, folder: Path) -> list[tuple[Path, DemoVideo]]:
-    videos = [(folder / "videos" / f"{video.video_id}.mp4", video) for video in world.training_videos]
+    others = [*world.training_videos, *world.held_out]
+    videos = [(folder / "videos" / f"{video.video_id}.mp4", video) for video in others]
     tests = [(folder / "benchmark" / "videos" / f"{item.video.video_id}.mp4", item.video) for item in world.benchmark]
     return videos + tests
 
@@ -133,6 +143,7 @@ def _write_tables(world: DemoWorld, config: DemoWorldConfig, folder: Path) -> No
     write_manifest(folder / "manifest.parquet", demo_records(world), {"source": "demo", **world_record(config)})
     write_dialogs(folder / "align.json", [align_dialog(video) for video in world.align])
     write_dialogs(folder / "instruct.json", [instruct_dialog(item) for item in world.instruct])
+    write_dialogs(folder / "held_out.json", [held_out_dialog(video) for video in world.held_out])
     for item in world.benchmark:
         if item.cues:
             write_text(folder / "benchmark" / "subtitle" / f"{item.video.video_id}.srt", srt(item.cues, FPS))

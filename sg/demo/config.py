@@ -20,6 +20,7 @@ class DemoWorldConfig:
         instruct_clips: videos with one dialog each, for the instruct stage.
         turns_per_dialog: pairs of question and answer per dialog.
         benchmark_videos: videos of each duration (short, medium, long) in the benchmark.
+        held_out_clips: videos with captions that no run trains on.
         questions_per_video: questions about each of them.
         workers: processes that render in parallel; the files do not depend on their number.
     """
@@ -31,6 +32,7 @@ class DemoWorldConfig:
     turns_per_dialog: int = 6
     benchmark_videos: int = 150
     questions_per_video: int = 3
+    held_out_clips: int = 150
     workers: int = field(default=2, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
@@ -41,6 +43,7 @@ class DemoWorldConfig:
             "turns_per_dialog": self.turns_per_dialog,
             "benchmark_videos": self.benchmark_videos,
             "questions_per_video": self.questions_per_video,
+            "held_out_clips": self.held_out_clips,
             "workers": self.workers,
         }
         for name, value in sizes.items():

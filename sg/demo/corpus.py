@@ -16,11 +16,13 @@ from sg.core.fingerprints import text_seed
 from sg.demo.config import DemoWorldConfig
 from sg.demo.language import (
     ALT_TEXT_REQUEST,
+    CAPTION_REQUEST,
     KINDS,
     DemoCue,
     DemoQuestion,
     alt_text,
     ask,
+    caption,
     subtitle_block,
     subtitles,
 )
@@ -83,6 +85,7 @@ class DemoWorld:
     align: tuple[DemoVideo, ...]
     instruct: tuple[InstructVideo, ...]
     benchmark: tuple[DemoBenchmarkVideo, ...]
+    held_out: tuple[DemoVideo, ...]
 
     @property
     def training_videos(self) -> list[DemoVideo]:
@@ -92,7 +95,7 @@ class DemoWorld:
     @property
     def videos(self) -> list[DemoVideo]:
         """All videos."""
-        return [*self.training_videos, *(item.video for item in self.benchmark)]
+        return [*self.training_videos, *(item.video for item in self.benchmark), *self.held_out]
 
 
 def make_world(config: DemoWorldConfig) -> DemoWorld:
@@ -103,7 +106,9 @@ def make_world(config: DemoWorldConfig) -> DemoWorld:
     instruct = _make_instruct(_generator(config, "instruct"), law, config)
     seen = scenes_of([*corpus, *align, *(item.video for item in instruct)])
     benchmark = _make_benchmark(_generator(config, "benchmark"), config, seen)
-    return DemoWorld(corpus, align, instruct, benchmark)
+    seen |= scenes_of(item.video for item in benchmark)
+    held_out = _make_held_out(_generator(config, "held out"), law, config.held_out_clips, seen)
+    return DemoWorld(corpus, align, instruct, benchmark, held_out)
 
 
 def scenes_of(videos: Iterable[DemoVideo]) -> set[Scene]:
@@ -114,6 +119,12 @@ def scenes_of(videos: Iterable[DemoVideo]) -> set[Scene]:
 def align_dialog(video: DemoVideo) -> Dialog:
     """The video's alt text as a dialog of one turn."""
     turns = (Turn("human", f"<video>\n{ALT_TEXT_REQUEST}"), Turn("gpt", alt_text(video.spec)))
+    return Dialog(video.video_id, "video", f"{video.video_id}.mp4", turns)
+
+
+def held_out_dialog(video: DemoVideo) -> Dialog:
+    """The video's caption as a sample of the caption stage."""
+    turns = (Turn("human", f"<video>\n{CAPTION_REQUEST}"), Turn("gpt", caption(video.spec)))
     return Dialog(video.video_id, "video", f"{video.video_id}.mp4", turns)
 
 
@@ -186,3 +197,14 @@ def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene
             )
             items.append(DemoBenchmarkVideo(video, questions, tuple(subtitles(rng, spec, FRAMES_PER_SCENE))))
     return tuple(items)
+
+
+def _make_held_out(rng: random.Random, law: Law, size: int, seen: set[Scene]) -> tuple[DemoVideo, ...]:
+    """Videos under the law of the corpus without a scene that another set shows."""
+    videos: list[DemoVideo] = []
+    while len(videos) < size:
+        spec = draw_video(rng, law, _draw_duration(rng, CORPUS_MIX))
+        if seen.isdisjoint(spec.scenes):
+            videos.append(DemoVideo(f"held-out-{len(videos):04d}", spec, Rendition.draw(rng)))
+            seen |= set(spec.scenes)
+    return tuple(videos)

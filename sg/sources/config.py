@@ -26,6 +26,28 @@ CAPTIONS_FOLDER = "captions"
 
 
 @dataclass
+class HeldOutConfig:
+    """The captions that no run trains on. Every run reports its loss on them.
+
+    Attributes:
+        videos: largest number of them, and at most 5 % of the captioned videos; 0 holds none out.
+        max_similarity: largest cosine similarity of a held-out video with any other one, in the embeddings of the run.
+        dialogs: a file of dialogs about videos below `data.videos`, instead of a draw from the captions.
+    """
+
+    videos: int = 2000
+    max_similarity: float = 0.95
+    dialogs: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.videos < 0 or not 0 < self.max_similarity <= 1:
+            raise ConfigError(
+                f"data.held_out.videos={self.videos} should be 0 or more, "
+                f"data.held_out.max_similarity={self.max_similarity} above 0 and at most 1."
+            )
+
+
+@dataclass
 class DataConfig:
     """The settings of every source, and the properties of a source that other steps use.
 
@@ -38,6 +60,7 @@ class DataConfig:
         scale: captions to train on: 0, 50k, 100000, all.
         control: the arm of the study, `none` or a name of `sg.artefacts.arms`, which says what each one is.
         control_scale: the scale whose number of steps `equal_steps` takes.
+        held_out: the captions that no run trains on.
         captions_per_k: videos that stand for a thousand captions of a scale; 1000 except in the demo world.
     """
 
@@ -48,6 +71,7 @@ class DataConfig:
     scale: str = field(default="all", metadata=NOT_IDENTITY)
     control: str = field(default=HEADLINE, metadata=NOT_IDENTITY)
     control_scale: str = field(default="all", metadata=NOT_IDENTITY)
+    held_out: HeldOutConfig = field(default_factory=HeldOutConfig, metadata=NOT_IDENTITY)
     captions_per_k: int = 1000
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ class CaptionPool:
     """What an arm draws from.
 
     Attributes:
-        core: videos of the run's core, at least one; `usable`: all videos with a caption.
+        core: videos of the run's core, at least one; `usable`: all videos with a caption that is not held out.
         captions: video id -> caption.
     """
 
@@ -81,7 +81,9 @@ def _equal_steps(pool: CaptionPool) -> ArmSamples:
     """The core, repeated until the stage has seen as many samples as a run at `data.control_scale` does."""
     draws = caption_draws(pool.config, len(pool.usable))
     assert draws is not None  # The number of usable videos is known.
-    return ArmSamples(pool.whole(pool.core).captions, draws)
+    # The largest scale trains on all videos but the held-out ones.
+    most = len(pool.usable) * pool.config.stage.caption.epochs
+    return ArmSamples(pool.whole(pool.core).captions, min(draws, most))
 
 
 def _random(pool: CaptionPool) -> ArmSamples:

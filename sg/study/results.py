@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from sg.artefacts.held_out import read_caption_losses
 from sg.artefacts.result import FINISHED, PREDICTIONS_FILE, RunResult, read_answers_of, read_result
 from sg.core.errors import DataError, MissingInputError
 from sg.core.identity import Identity, identity
+from sg.evaluate.answering import answers_identity
+from sg.evaluate.benchmark import Benchmark
 from sg.study.config import TrainConfig
+from sg.study.held_out import HeldOut, loss_identity
+from sg.study.stages import RunData, stage_jobs
+from sg.train.data.media import Media
 from sg.train.stage import StageJob
 
 log = logging.getLogger(__name__)
@@ -18,12 +24,34 @@ RESULT_VERSION = 1
 """Raise it when the same answers would give other scores or another `result.json`."""
 
 
-def result_identity(config: TrainConfig, scale: int, jobs: Sequence[StageJob], answers: Identity) -> Identity:
-    """What decides the result of a run: its stages and its answers. `scale` is the run's scale as a number."""
-    settings = {"scale": scale, "control": config.data.control, "seed": config.seed}
+@dataclass(frozen=True, slots=True)
+class RunWork:
+    """What a run makes, by identity: its stages, its answers, its losses on the held-out captions, its result."""
+
+    jobs: list[StageJob]
+    answers: Identity
+    held_out: HeldOut
+    losses: Identity
+    result: Identity
+
+
+def run_work(config: TrainConfig, data: RunData, media: Media, benchmark: Benchmark, is_plan: bool = False) -> RunWork:
+    """The work of a run on `data`; its names are provisional while `media.unknown` holds clips.
+
+    Raises:
+        MissingInputError: too many media are missing (except in a plan).
+    """
+    jobs = stage_jobs(config, data, media, is_plan)
+    last = jobs[-1].identity
+    answers = answers_identity(benchmark, config.benchmark, last)
+    held_out = data.caption.held_out.usable(media)
+    losses = loss_identity(config, held_out, media, last)
+    settings = {"scale": data.caption.scale, "control": config.data.control, "seed": config.seed}
     # The whole identity of the answers is kept for `why=true`, which compares fields; predictions record only its name.
-    inputs = {"stages": {job.stage.name: job.identity for job in jobs}, "answers": answers.plain()}
-    return identity("result", settings=settings, inputs=inputs, version=RESULT_VERSION)
+    stages = {job.stage.name: job.identity for job in jobs}
+    inputs = {"stages": stages, "answers": answers.plain(), "held_out": losses}
+    result = identity("result", settings=settings, inputs=inputs, version=RESULT_VERSION)
+    return RunWork(jobs, answers, held_out, losses, result)
 
 
 def finished_result(folder: Path, config: TrainConfig, work: Identity) -> RunResult | None:
@@ -37,6 +65,8 @@ def finished_result(folder: Path, config: TrainConfig, work: Identity) -> RunRes
         if result.status != FINISHED or result.made_by != work.name or not asked <= set(result.scores):
             return None
         read_answers_of(folder, result)
+        if result.held_out is not None:
+            read_caption_losses(folder, result.held_out)
     except (MissingInputError, DataError):
         return None
     return result

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sg.artefacts.arms import HEADLINE
 from sg.artefacts.checkpoint import StageInfo, check_stage_files, read_stage_info
 from sg.artefacts.forest import read_forest
+from sg.artefacts.held_out import HeldOutLoss, mean_loss, write_caption_losses
 from sg.artefacts.predictions import read_predictions
 from sg.artefacts.result import (
     FAILED,
@@ -28,14 +29,14 @@ from sg.core.files import file_lock
 from sg.core.identity import made_by
 from sg.core.scales import scale_label
 from sg.core.tracking import Tracker
-from sg.evaluate.answering import answers_identity
 from sg.evaluate.benchmark import Benchmark, read_askable_benchmark
 from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
+from sg.study.held_out import caption_losses
 from sg.study.inputs import make_inputs
-from sg.study.results import finished_result, result_identity, set_damaged_answers_aside
+from sg.study.results import RunWork, finished_result, run_work, set_damaged_answers_aside
 from sg.study.run_tracking import record_run
-from sg.study.stages import CaptionData, RunData, clip_files, read_data, stage_jobs
+from sg.study.stages import CaptionData, RunData, clip_files, read_data
 from sg.study.study_data import check_study_data, data_identity
 from sg.study.sweep import forget_failure, note_failed_run
 from sg.train.data.media import ClipFiles, Media
@@ -108,8 +109,8 @@ def _assist(run: StudyRun, team: Team) -> None:
     from sg.study.models import StudyModels
 
     models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team)
-    jobs = _named_jobs(config, data, files, media, models, read_askable_benchmark(config.benchmark))
-    _train(config, jobs, models, lambda values: None)
+    work = _named_work(config, data, files, media, models, read_askable_benchmark(config.benchmark))
+    _train(config, work.jobs, models, lambda values: None)
 
 
 def _make(run: StudyRun, started: float, team: Team) -> RunResult:
@@ -124,11 +125,10 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
         from sg.study.models import StudyModels
 
         models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team)
-        jobs = _named_jobs(config, data, files, media, models, benchmark)
-        stages = _train(config, jobs, models, tracker.log)
+        work = _named_work(config, data, files, media, models, benchmark)
+        stages = _train(config, work.jobs, models, tracker.log)
         trained = time.monotonic()
-        answers = answers_identity(benchmark, config.benchmark, jobs[-1].identity)
-        scores = _evaluate(run, models, jobs[-1], benchmark, answers.name)
+        scores, losses = _evaluate(run, models, work, benchmark)
         result = _result(
             run,
             data.caption.scale,
@@ -139,14 +139,15 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
             },
             scores=scores,
             answers=answers_record(read_predictions(run.folder / PREDICTIONS_FILE), scores),
+            held_out=losses,
             inputs=data.inputs.recorded(),
             inputs_content={**data.caption.content, "forest": read_forest(data.inputs.forest).content_hash},
             timings={"train_s": trained - started, "evaluate_s": time.monotonic() - trained},
-            versions={**stages["instruct"][0].versions, "evaluation": answers.name},
-            **made_by(result_identity(config, data.caption.scale, jobs, answers)),
+            versions={**stages["instruct"][0].versions, "evaluation": work.answers.name},
+            **made_by(work.result),
         )
         tracker.summary(_summary(result, stages))
-        record_run(tracker, result, run.folder, data.inputs, jobs, benchmark)
+        record_run(tracker, result, run.folder, data.inputs, work.jobs, benchmark)
     return result
 
 
@@ -159,13 +160,12 @@ def _reusable_result(run: StudyRun, data: RunData, media: Media, benchmark: Benc
     """
     config = run.config
     check_study_data(run.folder, data_identity(config, data, benchmark))
-    jobs = stage_jobs(config, data, media)
+    work = run_work(config, data, media, benchmark)
     if media.unknown:  # The names are provisional until all clips have been opened.
         return None
-    answers = answers_identity(benchmark, config.benchmark, jobs[-1].identity)
-    finished = finished_result(run.folder, config, result_identity(config, data.caption.scale, jobs, answers))
+    finished = finished_result(run.folder, config, work.result)
     if finished is not None:
-        for job in jobs:
+        for job in work.jobs:
             _warn_of_damage(job)
             log.info("stage %s: reused %s", job.stage.name, job.folder.name)
         log.info("run %s: finished before, its result is reused", run.name)
@@ -180,10 +180,10 @@ def _warn_of_damage(job: StageJob) -> None:
         log.warning("%s", error)
 
 
-def _named_jobs(
+def _named_work(
     config: TrainConfig, data: RunData, files: ClipFiles, media: Media, models: StudyModels, benchmark: Benchmark
-) -> list[StageJob]:
-    """The stages of the run, after all its clips were opened; every process of the team calls this.
+) -> RunWork:
+    """What the run makes, after all its clips were opened; every process of the team calls this.
 
     Raises:
         DataError: a file was replaced while it was read.
@@ -194,7 +194,7 @@ def _named_jobs(
         path = next(iter(media.unknown.values())).path
         raise DataError(f"{path} was replaced while it was read: run the same command again.")
     models.use(media)
-    return stage_jobs(config, data, media)
+    return run_work(config, data, media, benchmark)
 
 
 def _result(run: StudyRun, scale: int, **values: object) -> RunResult:
@@ -259,23 +259,37 @@ def _train(
 
 
 def _evaluate(
-    run: StudyRun, models: StudyModels, last: StageJob, benchmark: Benchmark, answers: str
-) -> dict[str, dict[str, float]]:
-    """Answer the benchmark in every setting and probe; return {setting: {bucket: percent}}."""
+    run: StudyRun, models: StudyModels, work: RunWork, benchmark: Benchmark
+) -> tuple[dict[str, dict[str, float]], HeldOutLoss | None]:
+    """Answer the benchmark in every setting and probe, and compute the losses on the held-out captions.
+
+    Returns:
+        ({setting: {bucket: percent}}, mean losses); the losses are None without held-out captions.
+    """
     from sg.evaluate.run import evaluate_model
 
     tokens, failures = models.benchmark_tokens(benchmark)
     set_damaged_answers_aside(run.folder)
-    return evaluate_model(
-        models.answering_model(str(last.folder)), models.encoder, benchmark, tokens, run.config.benchmark,
-        run.folder / PREDICTIONS_FILE, made_by=answers, failures=failures,
+    model = models.answering_model(str(work.jobs[-1].folder))
+    scores = evaluate_model(
+        model, models.encoder, benchmark, tokens, run.config.benchmark,
+        run.folder / PREDICTIONS_FILE, made_by=work.answers.name, failures=failures,
     )  # fmt: skip
+    rows = caption_losses(run.config, work.held_out, models, model) if work.held_out.items else []
+    if rows:
+        write_caption_losses(run.folder, rows, work.losses.name)
+    return scores, mean_loss(rows)
 
 
 def _summary(result: RunResult, stages: Mapping[str, tuple[StageInfo, bool]]) -> dict[str, float | str]:
     values: dict[str, float | str] = {"scale": result.scale, "num_captions": result.num_captions}
     for setting, buckets in result.scores.items():
         values |= {f"{result.benchmark}/{setting}/{bucket}": score for bucket, score in buckets.items()}
+    if result.held_out is not None:
+        values |= {
+            "held_out/loss_per_token": result.held_out.per_token,
+            "held_out/loss_per_caption": result.held_out.per_caption,
+        }
     for name, (info, _) in stages.items():
         values |= {f"train/{name}/steps": info.steps, f"train/{name}/seconds": info.seconds}
         if info.final_loss is not None:

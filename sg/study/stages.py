@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sg.artefacts.captions import read_captions
@@ -14,6 +14,7 @@ from sg.core.identity import Identity
 from sg.study.arms import CaptionPool, arm_samples
 from sg.study.config import TrainConfig
 from sg.study.core_counts import num_core_videos
+from sg.study.held_out import HeldOut, held_out_videos, own_held_out
 from sg.study.inputs import Inputs
 from sg.train.config import StageConfig
 from sg.train.data.media import ClipFiles, Media
@@ -30,6 +31,7 @@ class CaptionData:
         scale: the scale as a number; `num_draws`: samples that the stage sees over all its epochs.
         items: one sample per video and caption.
         instruct_steps: optimiser steps of the instruct stage in addition to its epochs.
+        held_out: captions of videos that are in no core.
         content: content hashes of the manifest and the captions, by name.
     """
 
@@ -38,22 +40,44 @@ class CaptionData:
     items: list[TrainingItem]
     content: Mapping[str, str]
     instruct_steps: int = 0
+    held_out: HeldOut = field(default_factory=HeldOut)
 
 
 def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
-    """The samples of the caption stage of the run's arm at its scale; empty at scale 0."""
+    """The samples of the caption stage of the run's arm at its scale (empty at scale 0), and the held-out captions.
+
+    A scale counts all captioned videos, but no core contains a held-out one.
+    """
     captions, manifest = read_captions(inputs.captions), read_manifest(inputs.manifest)
-    usable = [video_id for video_id in manifest.usable().video_ids if video_id in captions]
+    sources = {record.video_id: record for record in manifest.usable().records()}
+    usable = [video_id for video_id in sources if video_id in captions]
     content = {"manifest": manifest.content_hash, "captions": captions.content_hash}
     scale, num_videos = num_core_videos(config, str(config.data.scale), len(usable))
+    kept_out = held_out_videos(config, inputs, captions, usable, content)
+
+    def samples(texts: Mapping[str, str]) -> list[TrainingItem]:
+        paths = {video_id: sources[video_id].path for video_id in texts}
+        requests, source = config.stage.caption.requests, config.data.token_source
+        return caption_items(sorted(texts), texts, paths, Path(config.data.videos), requests, source)
+
+    if config.data.held_out.dialogs is not None:
+        held_out = own_held_out(config)
+    else:
+        items = samples({video_id: captions[video_id] for video_id in kept_out})
+        held_out = HeldOut(items, [sources[item.dialog.dialog_id].source for item in items])
     if num_videos == 0:
-        return CaptionData(0, 0, [], content)
-    core = usable if num_videos == len(usable) else read_forest(inputs.forest).core(num_videos)
-    chosen = arm_samples(CaptionPool(config, core, usable, captions))
-    paths = {record.video_id: record.path for record in manifest.usable().records()}
-    requests, source = config.stage.caption.requests, config.data.token_source
-    items = caption_items(sorted(chosen.captions), chosen.captions, paths, Path(config.data.videos), requests, source)
-    return CaptionData(scale, chosen.num_draws, items, content, chosen.instruct_steps)
+        return CaptionData(0, 0, [], content, held_out=held_out)
+    pool = [video_id for video_id in usable if video_id not in kept_out]
+    core = pool if num_videos >= len(pool) else _core(inputs, num_videos, kept_out)
+    chosen = arm_samples(CaptionPool(config, core, pool, captions))
+    return CaptionData(scale, chosen.num_draws, samples(chosen.captions), content, chosen.instruct_steps, held_out)
+
+
+def _core(inputs: Inputs, num_videos: int, kept_out: frozenset[str]) -> list[str]:
+    """The videos of a core without the held-out ones."""
+    forest = read_forest(inputs.forest)
+    largest = forest.core(min(len(forest), num_videos + len(kept_out)))
+    return [video_id for video_id in largest if video_id not in kept_out][:num_videos]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +95,9 @@ class RunData:
 
     @property
     def clips(self) -> list[Clip]:
-        """The distinct clips of all stages."""
-        return list(clips_of(item for items in self.samples.values() for item in items))
+        """The distinct clips of all stages and of the held-out captions."""
+        items = [item for items in self.samples.values() for item in items]
+        return list(clips_of([*items, *self.caption.held_out.items]))
 
 
 def read_data(config: TrainConfig, inputs: Inputs) -> RunData:
@@ -86,7 +111,7 @@ def read_data(config: TrainConfig, inputs: Inputs) -> RunData:
         stage.name: caption.items if stage is recipe.caption else mixed_items(stage, config.seed)
         for stage in recipe.stages
     }
-    check_clip_names([item for items in samples.values() for item in items])
+    check_clip_names([*(item for items in samples.values() for item in items), *caption.held_out.items])
     return RunData(inputs, caption, samples)
 
 

@@ -15,7 +15,6 @@ from sg.artefacts.result import PREDICTIONS_FILE, RESULT_FILE
 from sg.artefacts.visual_tokens import INFO_FILE as TOKENS_FILE
 from sg.core.identity import Identity, from_plain
 from sg.core.output import show
-from sg.evaluate.answering import answers_identity
 from sg.evaluate.benchmark import read_askable_benchmark
 from sg.study.config import TrainConfig, run_name, study_name
 from sg.study.inputs import locate_inputs, missing_inputs
@@ -30,8 +29,8 @@ from sg.study.planning.steps import (
     identities_in,
     text_of,
 )
-from sg.study.results import finished_result, result_identity
-from sg.study.stages import clip_files, read_data, stage_jobs
+from sg.study.results import finished_result, run_work
+from sg.study.stages import clip_files, read_data
 from sg.train.data.media import Media, cache_folder
 from sg.train.stage import StageJob
 
@@ -70,13 +69,10 @@ def explain_run(config: TrainConfig, folder: Path) -> list[StepReport]:
         return [*steps, *(StepReport(step, UNDECIDED, folder, note) for step in rest)]
     data = read_data(config, inputs)
     media = clip_files(config).look(data.clips)
-    jobs = stage_jobs(config, data, media, is_plan=True)
+    work = run_work(config, data, media, read_askable_benchmark(config.benchmark), is_plan=True)
     steps.append(_tokens_step(config, media))
-    steps += [_stage_step(config, job) for job in jobs]
-    benchmark = read_askable_benchmark(config.benchmark)
-    answers = answers_identity(benchmark, config.benchmark, jobs[-1].identity)
-    work = result_identity(config, data.caption.scale, jobs, answers)
-    return [*steps, *_result_steps(config, folder, work, answers)]
+    steps += [_stage_step(config, job) for job in work.jobs]
+    return [*steps, *_result_steps(config, folder, work.result, work.answers)]
 
 
 def _tokens_step(config: TrainConfig, media: Media) -> StepReport:
