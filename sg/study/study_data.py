@@ -26,11 +26,12 @@ _SHOWN = 3
 
 
 def data_identity(config: TrainConfig, data: RunData, benchmark: Benchmark) -> Identity:
-    """What the runs of a study share: its settings; manifest, captions, dialogs and questions by content."""
+    """What the runs of a study share: settings; manifest, captions, held-out captions, dialogs, questions by content."""
     dialogs = {
         stage.name: [file_content(Path(source.dialogs)) for source in stage.sources] for stage in config.stage.stages
     }
-    inputs = {**data.caption.content, "dialogs": dialogs, "questions": benchmark.content_hash}
+    held_out = data.caption.held_out.content
+    inputs = {**data.caption.content, "held_out": held_out, "dialogs": dialogs, "questions": benchmark.content_hash}
     study = study_identity(config)
     return identity(
         "study_data", settings=study.settings, inputs={**inputs, **study.inputs}, version=STUDY_DATA_VERSION

@@ -40,6 +40,14 @@ def test_the_benchmark_shows_no_scene_of_the_training_sets() -> None:
     assert scenes_of(world.training_videos).isdisjoint(scenes_of(item.video for item in world.benchmark))
 
 
+def test_no_other_set_shows_a_scene_of_the_held_out_videos() -> None:
+    world = make_world(SMALL)
+    others = [*world.training_videos, *(item.video for item in world.benchmark)]
+    assert scenes_of(others).isdisjoint(scenes_of(world.held_out))
+    specs = [video.spec for video in world.held_out]
+    assert len(set(specs)) == len(specs) == 150
+
+
 def test_the_kinds_of_questions_are_equally_frequent_in_the_benchmark() -> None:
     world = make_world(SMALL)
     kinds = Counter(question.kind for item in world.benchmark for question in item.questions)

@@ -17,6 +17,7 @@ SMALL_WORLD = [
     "data.world.align_clips=24",
     "data.world.instruct_clips=16",
     "data.world.benchmark_videos=4",
+    "data.world.held_out_clips=8",
 ]
 
 

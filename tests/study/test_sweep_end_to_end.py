@@ -54,6 +54,9 @@ def test_the_sweep_finishes_with_baseline_scales_and_control(
     assert results["100k-seed0"].num_captions == 100
     assert results["100k-equal_steps-530k-seed0"].steps["caption"] == results["530k-seed0"].steps["caption"]
     assert "caption" not in results["0-seed0"].stages
+    losses = {name: result.held_out for name, result in results.items()}
+    assert {loss.captions for loss in losses.values() if loss is not None} == {8}
+    assert len({loss.content for loss in losses.values() if loss is not None}) == len(RUNS)
     settings = {"without_subtitles", "with_subtitles", "zeroed_video", "swapped_video"}
     assert all(set(result.scores) == settings for result in results.values())
 
