@@ -26,7 +26,7 @@ _SHOWN = 3
 
 
 def data_identity(config: TrainConfig, data: RunData, benchmark: Benchmark) -> Identity:
-    """What the runs of a study share: settings; manifest, captions, held-out captions, dialogs, questions by content."""
+    """What the runs of a study share: settings, and the content of manifest, captions, dialogs and questions."""
     dialogs = {
         stage.name: [file_content(Path(source.dialogs)) for source in stage.sources] for stage in config.stage.stages
     }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sg.artefacts.captions import CaptionRecord, write_captions
-from sg.artefacts.forest import NO_ROUND, Forest, write_forest
+from sg.artefacts.forest import write_forest
 from sg.artefacts.held_out import HELD_OUT_FILE, CaptionLoss, mean_loss, read_caption_losses, write_caption_losses
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.artefacts.vectors import write_vectors_info, write_vectors_part
@@ -18,6 +18,7 @@ from sg.study.config import TrainConfig
 from sg.study.held_out import nearest_similarity
 from sg.study.inputs import Inputs
 from sg.study.stages import CaptionData, caption_data
+from tests.artefacts.builders import plain_forest
 from tests.repository.test_configs import composed
 
 NUMBER = 600
@@ -41,15 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
         rows = slice(part * 300, part * 300 + 300)
         write_vectors_part(folder / "vectors", part, IDS[rows], vectors[rows].astype(np.float32))
     write_vectors_info(folder / "vectors", {"dim": 32})
-    forest = Forest(
-        tuple(IDS),
-        np.full(NUMBER, -1),
-        np.full(NUMBER, np.nan),
-        np.full(NUMBER, NO_ROUND),
-        np.ones(NUMBER, np.int64),
-        np.full(NUMBER, np.nan),
-    )
-    write_forest(folder / "forest.parquet", forest)
+    write_forest(folder / "forest.parquet", plain_forest(IDS))
     return Inputs(
         folder / "manifest.parquet", folder / "captions.parquet", folder / "vectors", folder / "forest.parquet",
         folder, identity("base_model", settings={}, inputs={}, version=1),

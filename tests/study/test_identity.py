@@ -22,7 +22,7 @@ from sg.evaluate.benchmark import Benchmark
 from sg.study.config import TrainConfig, study_identity, study_name
 from sg.study.inputs import locate_inputs
 from sg.study.models import StudyModels
-from sg.study.run import _named_jobs, _train
+from sg.study.run import _named_work, _train
 from sg.study.stages import CaptionData, RunData, clip_files, stage_jobs
 from sg.study.study_data import check_study_data
 from sg.train.config import DialogSource, LoraConfig, RecipeConfig, StageConfig, TypicalSample
@@ -162,7 +162,7 @@ class Lab:
         media = files.look(data.clips)
         models = StudyModels(self.config.model, self.config.trainer, self.config.work_folder)
         benchmark = Benchmark("none", "", ())
-        jobs = _named_jobs(self.config, data, files, media, models, benchmark)
+        jobs = _named_work(self.config, data, files, media, models, benchmark).jobs
         done = _train(self.config, jobs, models, lambda values: None)
         return {name: (info.distinct_samples, reused) for name, (info, reused) in done.items()}
 

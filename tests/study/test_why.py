@@ -13,6 +13,7 @@ from PIL import Image
 import sg.train.stage
 from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.dialogs import Dialog, Turn, write_dialogs
+from sg.artefacts.forest import write_forest
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.artefacts.predictions import read_predictions
 from sg.artefacts.result import PREDICTIONS_FILE, read_result
@@ -26,6 +27,7 @@ from sg.study.planning.steps import StepReport
 from sg.study.planning.why import explain_run, print_why, run_folder
 from sg.study.run import StudyRun, run_study
 from sg.train.config import DialogSource
+from tests.artefacts.builders import plain_forest
 from tests.repository.test_configs import composed
 
 VIDEOS = 20
@@ -69,8 +71,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [VideoRecord(str(number), "webvid", f"{number}.png") for number in range(VIDEOS)],
     )
     write_texts(folder, "a red square")
-    for name in ("embeddings/demo/embeddings.json", "curation/tome/curation.json", "curation/tome/forest.parquet"):
+    for name in ("embeddings/demo/embeddings.json", "curation/tome/curation.json"):
         (folder / "data" / name).write_text("{}")
+    write_forest(folder / "data" / "curation/tome/forest.parquet", plain_forest(map(str, range(VIDEOS))))
     turns = (Turn("human", "<image>\nDescribe"), Turn("gpt", "a blue square"))
     write_dialogs(folder / "dialogs.json", [Dialog("0", "image", "0.png", turns), Dialog("1", "image", "1.png", turns)])
     world = make_world(DemoWorldConfig(videos_per_k=1, align_clips=1, instruct_clips=1, benchmark_videos=1))
