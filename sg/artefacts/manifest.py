@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,15 @@ from sg.artefacts.tables import (
     write_batches,
 )
 from sg.core.errors import DataError
+from sg.core.files import file_lock, write_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 OK = "ok"
+FORGOTTEN = "forgotten"
+FORGOTTEN_FILE = "forgotten.txt"
+"""Beside a manifest: the ids of the videos that every manifest written there leaves out."""
 KIND = "manifest"
 _REPEATED = "video id {!r} appears twice: ids of a manifest are unique"
 _ROWS_PER_SCAN = 1000
@@ -139,12 +143,37 @@ def video_path(videos: Path, record: VideoRecord) -> Path:
 def write_manifest(path: Path, records: Iterable[VideoRecord], info: Mapping[str, Any] | None = None) -> Path:
     """Write records in the given order, atomically; `info` is their provenance and is stored in the file.
 
+    Videos that `forget_in_manifest` made unusable stay unusable, also after a new scan.
+
     Raises:
         DataError: an id is unsafe or repeated, or a path is unsafe.
     """
-    schema = record_schema(VideoRecord)
+    schema, gone = record_schema(VideoRecord), forgotten_ids(path.parent)
+    records = (_emptied(record) if record.video_id in gone else record for record in records) if gone else records
     write_batches(path, record_batches(records, schema, _check_record, _REPEATED), schema, KIND, info or {})
     return path
+
+
+def forget_in_manifest(path: Path, video_ids: Iterable[str]) -> None:
+    """Make videos of the manifest at `path` unusable for good, and remove their texts."""
+    ids = forgotten_ids(path.parent) | set(video_ids)
+    write_text(path.with_name(FORGOTTEN_FILE), "".join(f"{video_id}\n" for video_id in sorted(ids)))
+    with file_lock(path.with_suffix(".lock")):
+        if not path.is_file():
+            return
+        manifest = read_manifest(path)
+        write_manifest(path, manifest.records(), manifest.info)
+
+
+def forgotten_ids(folder: Path) -> set[str]:
+    """The ids of the videos that were forgotten in the data of a folder."""
+    path = folder / FORGOTTEN_FILE
+    return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+
+
+def _emptied(record: VideoRecord) -> VideoRecord:
+    reason = "removed by `python -m sg.caption forget`"
+    return replace(record, original_caption="", status=FORGOTTEN, reason=reason, extra="{}")
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -13,7 +13,7 @@ of two demo worlds. A process reads those of the file content that it names; oth
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -212,6 +212,16 @@ class VisualTokenStore:
                 self._tokens(key, entry)
         return len(self)
 
+    def forget(self, keys: Collection[str]) -> int:
+        """Remove the tokens of the files behind `keys`, also under other keys; returns the number of removed clips."""
+        with file_lock(_lock_path(self.folder)):
+            self.refresh()
+            gone = {content for key in keys for content in self._entries.get(key, {})}
+            removed = sum(_forget_in_shard(path, gone) for path in self._shards)
+            self._entries, self._shards, self._open, self._tables, self._used = {}, [], {}, {}, {}
+            self.refresh()
+        return removed
+
     def writer(self, shard_bytes: int = SHARD_BYTES) -> VisualTokenWriter:
         """A context manager that adds clips in shards of about `shard_bytes`."""
         return VisualTokenWriter(self, shard_bytes)
@@ -340,6 +350,25 @@ def _index_schema() -> pa.Schema:
     columns = {"key": pa.string(), "count": pa.int32(), "crc32": pa.uint32()}
     columns |= {"file_stamp": pa.string(), "file_content": pa.string()}
     return pa.schema({**columns, "frame_indices": pa.list_(pa.int32()), "fps": pa.float64(), "num_frames": pa.int64()})
+
+
+def _forget_in_shard(index_path: Path, contents: Collection[str]) -> int:
+    """Write a shard again without the clips of these file contents; returns their number."""
+    from safetensors.torch import load_file
+
+    rows = _read_index(index_path).to_pylist()
+    if not any(row["file_content"] in contents for row in rows):
+        return 0
+    data = index_path.with_suffix(".safetensors")
+    counts = [row["count"] for row in rows]
+    parts = load_file(data)["tokens"].split(counts)  # type: ignore[no-untyped-call]  # PyTorch's
+    kept = [(row, part) for row, part in zip(rows, parts, strict=True) if row["file_content"] not in contents]
+    index_path.unlink()  # without its index, the shard does not exist
+    if kept:
+        _write_shard(index_path, [row for row, _ in kept], [part for _, part in kept])
+    else:
+        data.unlink()
+    return len(rows) - len(kept)
 
 
 def _write_shard(index_path: Path, rows: list[dict[str, Any]], tokens: list[Tensor]) -> None:

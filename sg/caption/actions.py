@@ -64,6 +64,7 @@ def _audit(config: CaptionConfig) -> None:
 
 
 def _export(config: CaptionConfig) -> None:
+    from sg.caption.exports.journal import record_export
     from sg.caption.exports.write import export
 
     if config.out is None:
@@ -72,8 +73,9 @@ def _export(config: CaptionConfig) -> None:
     captions = captioner.place(config.data)
     if not captions.is_file() and (others := captioner.others(config.data)):
         raise MissingInputError(f"There are no captions {captions} to export. {others}.")
-    ids, kind = _ids(config), config.format or EXPORT_FORMATS[0]
-    print(export(captions, _manifest(config), Path(config.data.videos), Path(config.out), kind, ids, config.videos))
+    ids, kind, out = _ids(config), config.format or EXPORT_FORMATS[0], Path(config.out)
+    print(export(captions, _manifest(config), Path(config.data.videos), out, kind, ids, config.videos))
+    record_export(Path(config.data.dir), captions, out, kind, ids, config.videos)
 
 
 def _import(config: CaptionConfig) -> None:
@@ -106,13 +108,12 @@ def _merge(config: CaptionConfig) -> None:
 
 
 def _forget(config: CaptionConfig) -> None:
-    from sg.caption.ledger.merge import forget
+    from sg.caption.forgetting import forget_videos
 
     ids = _ids(config)
     if ids is None:
         raise ConfigError("forget needs a file with one video id per line: ids=FILE.")
-    captioner = _hosted(config)
-    print(f"{forget(ledger_path(config.data, captioner), ids)} results were removed; run the export again.")
+    print(forget_videos(config.data, ids, config.paths))
 
 
 def _doctor(config: CaptionConfig) -> None:

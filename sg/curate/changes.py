@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sg.artefacts.forest import NO_ROUND, Forest, subtree_sizes
+from sg.artefacts.forgetting import without_videos
 from sg.artefacts.vectors import Vectors
 from sg.core.errors import ConfigError, DataError
 from sg.curate.matching.exact import ExactMatcher, match
@@ -103,71 +104,12 @@ def forget_videos(forest: Forest, video_ids: Collection[str], vectors: Vectors |
     Raises:
         ConfigError: a video is not in the forest.
     """
-    row_of = {video_id: row for row, video_id in enumerate(forest.video_ids)}
-    unknown = [video_id for video_id in video_ids if video_id not in row_of]
+    known = set(forest.video_ids)
+    unknown = [video_id for video_id in video_ids if video_id not in known]
     if unknown:
         raise ConfigError(f"{unknown[0]!r} is not a video of the merge forest: nothing was changed.")
-    editable = _EditableForest(forest)
-    for video_id in dict.fromkeys(video_ids):
-        editable.delete(row_of[video_id])
-    result = editable.forest()
+    result = without_videos(forest, video_ids)
     return result if vectors is None else _with_rep_similarity(result, vectors)
-
-
-class _EditableForest:
-    """A forest whose rows can be deleted; a place in the order of removals holds a row, or -1 if it was deleted."""
-
-    def __init__(self, forest: Forest) -> None:
-        self._forest = forest
-        self._row_at = np.arange(len(forest))
-        self._place_of = np.arange(len(forest))
-        self._parent = forest.parent.copy()
-        self._similarity, self._round = forest.similarity.copy(), forest.round.copy()
-        self._rep_similarity = forest.rep_similarity.copy()
-        self._children: dict[int, list[int]] = {}
-        for row, parent in enumerate(forest.parent.tolist()):
-            if parent >= 0:
-                self._children.setdefault(parent, []).append(row)
-
-    def delete(self, row: int) -> None:
-        """Delete `row`; its last child takes its place."""
-        place, parent = self._place_of[row], int(self._parent[row])
-        self._row_at[place] = -1
-        siblings = self._children.pop(row, [])
-        if parent >= 0:
-            self._children[parent].remove(row)
-        if not siblings:
-            return
-        successor = max(siblings, key=lambda child: int(self._place_of[child]))
-        self._row_at[self._place_of[successor]] = -1
-        self._row_at[place], self._place_of[successor] = successor, place
-        self._similarity[successor], self._round[successor] = self._similarity[row], self._round[row]
-        self._link(successor, parent)
-        for child in siblings:
-            if child != successor:
-                self._link(child, successor)
-
-    def _link(self, row: int, parent: int) -> None:
-        self._parent[row] = parent
-        self._rep_similarity[row] = np.nan
-        if parent >= 0:
-            self._children.setdefault(parent, []).append(row)
-
-    def forest(self) -> Forest:
-        """The forest of the remaining rows."""
-        rows = self._row_at[self._row_at >= 0]
-        place = np.full(len(self._forest), -1)
-        place[rows] = np.arange(len(rows))
-        parent = np.where(self._parent[rows] >= 0, place[self._parent[rows]], -1)
-        return Forest(
-            video_ids=[self._forest.video_ids[row] for row in rows.tolist()],
-            parent=parent,
-            similarity=self._similarity[rows],
-            round=self._round[rows],
-            size=subtree_sizes(parent),
-            rep_similarity=self._rep_similarity[rows],
-            info=dict(self._forest.info),
-        )
 
 
 def _with_rep_similarity(forest: Forest, vectors: Vectors) -> Forest:

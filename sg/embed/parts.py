@@ -13,7 +13,7 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from sg.artefacts.manifest import Manifest, VideoRecord
+from sg.artefacts.manifest import FORGOTTEN, OK, Manifest, VideoRecord
 from sg.artefacts.vectors import INFO_FILE, part_path, vector_parts, write_vectors_part
 from sg.core.files import read_record, write_record
 from sg.core.fingerprints import file_hash, fingerprint
@@ -68,10 +68,13 @@ def plan_parts(manifest: Manifest, videos: Path, embedding: Identity, rows_per_p
     A video counts by its id and the size of its file, never by the path of the file: a moved folder of videos gives the
     same parts. `part_state` detects a replaced file of the same size by its stamp.
     """
-    records = list(manifest.usable().records())
+    # Forgotten videos keep their place, so that only the part of such a video is made again.
+    records = [record for record in manifest.records() if record.status in (OK, FORGOTTEN)]
     parts = []
     for index, start in enumerate(range(0, len(records), rows_per_part)):
-        rows = tuple(records[start : start + rows_per_part])
+        rows = tuple(row for row in records[start : start + rows_per_part] if row.status == OK)
+        if not rows:
+            continue
         stamps = tuple(stamp_of(videos / row.path) for row in rows)
         files = [[row.video_id, stamp.size] for row, stamp in zip(rows, stamps, strict=True)]
         inputs = {**embedding.inputs, "videos": fingerprint(files)}

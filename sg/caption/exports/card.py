@@ -46,5 +46,5 @@ dataset accordingly; the captions of the ShareGemini release are CC BY-NC 4.0.
 ## Limits
 
 A model wrote the captions from the video alone. Automatic gates checked them, people did not. They can be wrong, and
-they describe people. Remove a video with `python -m sg.caption forget` and export again.
+they describe people. `python -m sg.caption forget` removes a video, here too.
 """

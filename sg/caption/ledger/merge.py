@@ -95,5 +95,5 @@ def _forget(ledger: Ledger, video_ids: Iterable[str]) -> int:
         db.executemany("INSERT OR IGNORE INTO tombstone VALUES (?)", ids)
         keys = "SELECT task_key FROM task WHERE video_id IN (SELECT video_id FROM tombstone)"
         removed = db.execute(f"DELETE FROM result WHERE task_key IN ({keys})").rowcount
-        db.execute("UPDATE task SET state='withdrawn' WHERE video_id IN (SELECT video_id FROM tombstone)")
+        db.execute("UPDATE task SET state='withdrawn', item='' WHERE video_id IN (SELECT video_id FROM tombstone)")
     return int(removed)
