@@ -33,7 +33,7 @@ _TEXTS = ("source", "split", "media_sha256", "finish_reason", "block_reason", "m
           "source_licence")  # fmt: skip
 _NUMBERS = ("clip_start_s", "clip_end_s", "duration_s", "cost_usd")
 _COUNTS = ("schema_version", "media_bytes", "attempts")
-_FLAGS = ("has_audio", "drifted")
+_FLAGS = ("has_audio", "drifted", "cost_estimated")
 _JSON = ("proxy", "structured", "gates", "sdk", "prompt", "params", "tokens", "price_row")
 
 

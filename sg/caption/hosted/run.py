@@ -38,7 +38,7 @@ from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.hosted.watch import Watch, share_of_budget
 from sg.caption.ledger import reading
 from sg.caption.ledger.journal import LedgerJournal
-from sg.caption.ledger.ledger import SUCCEEDED, TERMINAL, Ledger
+from sg.caption.ledger.ledger import BLOCKED, FAILED, REJECTED, SUCCEEDED, TERMINAL, Ledger
 from sg.caption.ledger.merge import adopt, answered_keys
 from sg.caption.ledger.recipes import other_recipes, record_recipe, rename_recipe, task_key
 from sg.core.errors import ConfigError, DataError
@@ -351,10 +351,21 @@ def _size(data: DataConfig, item: CaptionItem) -> int:
 
 
 def _log_result(ledger: Ledger, recipe: Recipe) -> None:
-    counts = reading.states(ledger.connection, recipe.name)
+    """Print the number of videos in each state, and why those without a caption have none."""
+    db = ledger.connection
+    counts = reading.states(db, recipe.name)
     text = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in counts.items())
-    log.info("videos: %s; $%.4f spent, %d requests lost in flight", text, reading.spent_usd(ledger.connection),
-             reading.lost_requests(ledger.connection))  # fmt: skip
+    log.info(
+        "videos: %s; $%.4f spent, %d requests lost in flight", text, reading.spent_usd(db), reading.lost_requests(db)
+    )
+    for state in (BLOCKED, REJECTED, FAILED):
+        if counts.get(state):
+            log.info("%s, most often: %s", state.replace("_", " "), reading.last_error(db, recipe.name, state))
+    if count := reading.estimated_costs(db, ledger.run_id):
+        log.warning(
+            "%s captions cost what was estimated: the service reported no token counts for them, or impossible ones",
+            f"{count:,}",
+        )
 
 
 def _snapshot(config: HostedCaptionerConfig) -> str:

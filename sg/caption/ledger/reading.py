@@ -75,10 +75,19 @@ def states(db: sqlite3.Connection, recipe: str) -> dict[str, int]:
 
 
 def last_error(db: sqlite3.Connection, recipe: str, state: str) -> str:
-    """The last error of a task in this state; empty if there is none."""
-    query = "SELECT last_error FROM task WHERE recipe=? AND state=? AND last_error!='' LIMIT 1"
+    """The most frequent last error of the tasks in this state; empty if there is none."""
+    query = (
+        "SELECT last_error FROM task WHERE recipe=? AND state=? AND last_error!='' "
+        "GROUP BY last_error ORDER BY COUNT(*) DESC, last_error LIMIT 1"
+    )
     row = db.execute(query, (recipe, state)).fetchone()
     return str(row[0]) if row else ""
+
+
+def estimated_costs(db: sqlite3.Connection, run_id: str) -> int:
+    """The number of captions of a run whose costs are estimated, because the service reported no usable counts."""
+    query = "SELECT COUNT(*) FROM attempt WHERE run_id=? AND http_code=200 AND error_class='' AND error!=''"
+    return int(db.execute(query, (run_id,)).fetchone()[0])
 
 
 def spent_usd(db: sqlite3.Connection) -> float:

@@ -23,9 +23,9 @@ from sg.caption.hosted.settings import (
 )
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
+from tests.caption.hosted.fake_gemini.forms import KEY as KEY
 from tests.study.commands import ROOT, environment
 
-KEY = "loopback-key"
 DURATION_S = 18.0
 
 

@@ -34,9 +34,9 @@ from tests.study.commands import ROOT
 CANARY = "AIza" + "CanaryKey_0123456789-abcdefghijklmn"
 
 
-def files_with_the_key(folder: Path) -> list[str]:
+def files_with_the_key(folder: Path, key: str = CANARY) -> list[str]:
     """Files that contain the key as it is, in base64, or in the compressed columns of a table."""
-    forms = [CANARY.encode(), *(base64.b64encode(b" " * shift + CANARY.encode())[4:-4] for shift in range(3))]
+    forms = [key.encode(), *(base64.b64encode(b" " * shift + key.encode())[4:-4] for shift in range(3))]
     return [path.name for path in folder.rglob("*") if path.is_file() and any(form in content(path) for form in forms)]
 
 

@@ -16,51 +16,31 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from sg.caption.hosted.engine.items import item_of_task
-from sg.caption.hosted.engine.limits import ServiceRefusedError, unreadable_job
-from sg.caption.hosted.engine.media import MediaFile, media_as_json, media_from_json
-from sg.caption.hosted.engine.outcomes import Sent, Settled
+from sg.caption.hosted.engine.job_results import JobResults
+from sg.caption.hosted.engine.limits import (
+    ServiceRefusedError,
+    ServiceUnavailableError,
+    daily_quota_used,
+    refusal,
+    unreadable_job,
+)
+from sg.caption.hosted.engine.outcomes import Settled
+from sg.caption.hosted.engine.packing import Packer
 from sg.caption.hosted.engine.requests import RequestPipeline
-from sg.caption.hosted.engine.retries import PROXY
-from sg.caption.hosted.engine.run import CLAIMED_AT_ONCE, CaptioningRun
-from sg.caption.hosted.services.records import ENDED, Answer, BatchJob, BatchService, Failure, Kind, StoredFile
+from sg.caption.hosted.engine.run import CaptioningRun
+from sg.caption.hosted.services.records import ENDED, BatchJob, BatchService, Failure, Kind, StoredFile
 from sg.caption.hosted.settings import BatchedCaptionerConfig
-from sg.caption.ledger import batch_jobs
+from sg.caption.ledger import batch_jobs, reading
 from sg.caption.ledger.batch_jobs import RecordedJob
-from sg.caption.ledger.ledger import Task
-from sg.caption.ledger.recipes import task_key
 
 log = logging.getLogger(__name__)
-_GONE = (Kind.CONFIG, Kind.LOST_FILE, Kind.UNCLEAR)
+_GONE = (Kind.CONFIG, Kind.LOST_FILE, Kind.UNCLEAR, Kind.ODD)
+_TEMPORARY = (Kind.TRANSIENT, Kind.BUG, Kind.QUOTA, Kind.QUOTA_DAY, Kind.STORAGE)
 _MAX_UNANSWERED_JOBS = 3
-_Waiting = dict[str, tuple[Task, str]]
-"""Tasks of a job, each with its media file as JSON, by the key that a line may have."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One task as a line of a job's input file, with the input tokens and the cost to reserve for it."""
-
-    task: Task
-    data: bytes
-    file: MediaFile
-    tokens: int
-    worst_usd: float
-
-
-@dataclass(slots=True)
-class _Pack:
-    """The tasks that are packed into one job: (task key, media file as JSON) each, and their sums."""
-
-    tasks: list[tuple[str, str]] = field(default_factory=list)
-    size: int = 0
-    tokens: int = 0
-    usd: float = 0.0
-    is_full: bool = False
+_LOOKS = 3
+"""Looks at the list of jobs for one without a confirmation; a job may be in the list later than it is created."""
 
 
 class BatchCaptioningRun(CaptioningRun):
@@ -73,12 +53,17 @@ class BatchCaptioningRun(CaptioningRun):
         self._config, self._store = config.batch, pipeline.store
         self._service: BatchService = pipeline.service  # type: ignore[assignment]  # these settings build no other
         self._ledger, self._journal = pipeline.ledger, pipeline.journal
-        self._unanswered_jobs = 0
+        self._unanswered_jobs = self._failed_submissions = 0
+        self._free_at = 0.0
+        """When jobs may be submitted again, after the service reported that the quota of the day is used up."""
+        self._reported = ""
         # Files of a killed process. Its unfinished jobs keep their input at the service, not here.
         self._folder = pipeline.ledger.path.parent / "batches"
         self._folder.mkdir(exist_ok=True)
         for stale in self._folder.iterdir():
             stale.unlink()
+        self._packer = Packer(self, self._service, self._store, self._config, watch)
+        self._results = JobResults(pipeline, self._service, self._folder, self._react)
 
     async def go(self) -> None:
         """Adopt the jobs of an earlier run, then submit, watch and read jobs until no task is left."""
@@ -104,25 +89,33 @@ class BatchCaptioningRun(CaptioningRun):
         The service has the job if the request arrived before the process ended. Only the service's list can tell:
         submitting such a job again could pay for it twice.
         """
-        unsure = [job for job in await self._jobs() if job.job_name is None]
-        if not unsure:
-            return
-        listed = await self._service.list_batches()
+        backoff_s = self.pipeline.recipe.config.retry.backoff_s
+        for look in range(_LOOKS):
+            unsure = [job for job in await self._jobs() if not job.job_name]
+            if not unsure:
+                return
+            if look:
+                await self._sleep(backoff_s * 2**look)
+            listed = await self._service.list_batches()
+            known = {} if isinstance(listed, Failure) else {job.display_name: job for job in listed if job.name}
+            for recorded in unsure:
+                if (job := known.get(recorded.display_name)) is not None:
+                    log.info("batch job %s was submitted, but not confirmed: adopted", job.name)
+                    await self._confirm(recorded.display_name, job.name)
         if isinstance(listed, Failure):
             raise ServiceRefusedError(f"The service's batch jobs cannot be listed ({listed.sentence()}): try again.")
-        known = {job.display_name: job for job in listed}
-        for recorded in unsure:
-            if (job := known.get(recorded.display_name)) is not None:
-                log.info("batch job %s was submitted before the last run ended: adopted", job.name)
-                await self._confirm(recorded.display_name, job.name)
-            else:
-                await self._close(recorded, "never submitted")
+        for recorded in [job for job in await self._jobs() if not job.job_name]:
+            await self._close(recorded, "never submitted")
 
     async def _submit_jobs(self) -> int:
-        """Submit as many jobs as tasks, allowances and budget permit; returns their number."""
+        """Submit as many jobs as tasks, allowances, quota and budget permit; returns their number."""
         count = 0
         while self.end is None:
             jobs = await self._jobs()
+            if self._free_at > time.time():
+                if not jobs and self.pipeline.recipe.config.quota.on_daily_quota == "stop":
+                    self.stop(daily_quota_used(self._free_at))
+                return count
             is_canary_open = await self.canary.missing() > 0
             if is_canary_open and jobs:
                 # The canary's job is unfinished: nothing else is submitted before it has been judged.
@@ -138,7 +131,7 @@ class BatchCaptioningRun(CaptioningRun):
         """Pack one job of at most `most` tasks and submit it; False if nothing fits or nothing is left."""
         name = uuid.uuid4().hex
         path = self._folder / f"{name}.jsonl"
-        packed = await self._pack(path, most, free_tokens, is_first)
+        packed = await self._packer.pack(path, most, free_tokens, is_first)
         if not packed.tasks:
             path.unlink(missing_ok=True)
             return False
@@ -148,100 +141,55 @@ class BatchCaptioningRun(CaptioningRun):
         await self._journal.write(lambda: batch_jobs.add_job(self._ledger, job, model, packed.tasks))
         stored = await self._upload(path, job)
         path.unlink()
-        made: StoredFile | BatchJob | Failure = stored
-        if not isinstance(stored, Failure):
-            made = await self._service.create_batch(model, stored.name, job.display_name)
+        if isinstance(stored, Failure):
+            await self._close(job, stored.sentence())
+            return await self._not_submitted(stored)
+        made = await self._service.create_batch(model, stored.name, job.display_name)
+        if isinstance(made, Failure) and made.kind in (Kind.TRANSIENT, Kind.BUG):
+            # The job may exist although its confirmation was lost: only the list of jobs can tell.
+            log.info("the batch job was not confirmed (%s): looking for it", made.sentence())
+            await self._sleep(self.pipeline.recipe.config.retry.backoff_s)
+            await self._recover()
+            if name in {known.display_name for known in await self._jobs()}:
+                return True
+            return await self._not_submitted(made)
         if isinstance(made, Failure):
-            retry = self.pipeline.recipe.config.retry
-            if not isinstance(stored, Failure) and made.kind in (Kind.TRANSIENT, Kind.BUG):
-                # The job may exist although its confirmation was lost: only the list of jobs can tell.
-                log.info("the batch job was not confirmed (%s): looking for it", made.sentence())
-                await self._sleep(retry.backoff_s)
-                await self._recover()
-                return False
             await self._close(job, made.sentence())
-            if made.kind in (Kind.CONFIG, Kind.UNCLEAR, Kind.TIER_CAP):
-                self.stop(ServiceRefusedError(f"The service refuses the batch job: {made.sentence()}"))
-            else:
-                await self._sleep(min(max(made.retry_after_s or 0.0, retry.backoff_s), retry.max_wait_s))
-            return False
-        assert isinstance(made, BatchJob)
+            return await self._not_submitted(made)
         log.info("batch job %s: %d videos submitted", made.name, len(packed.tasks))
+        self._failed_submissions = 0
         await self._confirm(name, made.name)
         return True
+
+    async def _not_submitted(self, failure: Failure) -> bool:
+        """Stop, or wait before the next job is submitted; always False."""
+        retry = self.pipeline.recipe.config.retry
+        if failure.kind not in _TEMPORARY:
+            self.stop(refusal(failure.kind, f"the batch job: {failure.sentence()}"))
+            return False
+        log.info("the service takes no batch job now (%s)", failure.sentence())
+        if failure.kind is Kind.QUOTA_DAY:
+            self._free_at = reading.pacific_midnight(time.time(), 1)
+            return False
+        if failure.kind is Kind.STORAGE:
+            await self._store.sweep()
+        if failure.kind in (Kind.TRANSIENT, Kind.BUG):
+            self._failed_submissions += 1
+            if self._failed_submissions >= retry.max_attempts:
+                self.stop(
+                    ServiceUnavailableError(
+                        f"The service has failed to take a batch job {self._failed_submissions} times "
+                        f"({failure.sentence()}): run the same command later, it continues."
+                    )
+                )
+        pause = min(retry.backoff_s * 2**self._failed_submissions, retry.max_wait_s)
+        await self._sleep(min(max(failure.retry_after_s or 0.0, pause), retry.max_wait_s))
+        return False
 
     async def _upload(self, path: Path, job: RecordedJob) -> StoredFile | Failure:
         assert job.input_file is not None
         self._store.hold(job.input_file, path.stat().st_size)
         return await self._service.upload(path, job.input_file.removeprefix("files/"), "jsonl")
-
-    async def _pack(self, path: Path, most: int, free_tokens: int, is_first: bool) -> _Pack:
-        """Write pending tasks into a job's file until a limit is reached: bytes, tasks, tokens, budget or store.
-
-        Tasks are claimed in small groups, because their number per job is only known once their files are encoded.
-        Claimed tasks that do not fit are released.
-        """
-        pipeline, packed = self.pipeline, _Pack()
-        left: list[Task] = []
-        with path.open("wb") as stream:
-            while len(packed.tasks) < most and not packed.is_full and self.end is None:
-                wanted = min(most - len(packed.tasks), CLAIMED_AT_ONCE)
-                claim = partial(self._ledger.claim, pipeline.recipe.name, time.time(), wanted)
-                claimed = await self._journal.write(claim)
-                if not claimed:
-                    break
-                for number, task in enumerate(claimed):
-                    line = await self._line(task)
-                    if line is None:
-                        continue
-                    if not await self._fits(line, packed, free_tokens, is_first):
-                        packed.is_full, left = True, claimed[number:]
-                        break
-                    stream.write(line.data)
-                    packed.tasks.append((task.task_key, media_as_json(line.file)))
-                    packed.size += len(line.data)
-                    packed.tokens += line.tokens
-                    packed.usd += line.worst_usd
-        release = partial(self._ledger.release, pipeline.recipe.name, [task.task_key for task in left])
-        await self._journal.write(release)
-        return packed
-
-    async def _fits(self, line: _Line, packed: _Pack, free_tokens: int, is_first: bool) -> bool:
-        """Whether a line fits into the job; its cost is then reserved.
-
-        `is_first`: no other job is unfinished. A first line that exceeds the limits of bytes or tokens is then sent
-        alone, since waiting would never make room for it. If the store or the budget has no room for it, nothing in
-        flight can make room, so the store is looked at again, and the run stops for the budget.
-        """
-        is_alone = is_first and not packed.tasks
-        size = packed.size + len(line.data)
-        if size > self._store.room_bytes:
-            if is_alone:
-                self._store.say_full()
-                await self._store.sweep()
-            return False
-        if (size > self._config.max_bytes or packed.tokens + line.tokens > free_tokens) and not is_alone:
-            return False
-        if not self.pipeline.budget.reserve(line.worst_usd):
-            if is_alone:
-                self.stop(self.pipeline.budget.exceeded())
-            return False
-        return True
-
-    async def _line(self, task: Task) -> _Line | None:
-        """A task's line of the input file; None if its video cannot be sent, which is recorded as its result."""
-        pipeline, tries = self.pipeline, dict(task.tries)
-        item = item_of_task(task)
-        file = await pipeline.media.prepare(item, force_proxy=bool(tries.get(PROXY)))
-        if isinstance(file, Failure):
-            settled = pipeline.outcomes.settle(Sent(task, item, None, "none", time.time()), file)
-            await self._journal.write(lambda: self._ledger.end_task(task, settled.task))
-            self._watch(settled, self)
-            return None
-        expected = pipeline.recipe.expected_tokens(item)
-        data = self._service.batch_line(task.task_key, pipeline.recipe.request(item, file, "", tries)) + b"\n"
-        worst = pipeline.forecast.worst_usd(expected, pipeline.recipe.longest(tries))
-        return _Line(task, data, file, pipeline.forecast.tokens(expected), worst)
 
     async def _read_finished(self) -> int:
         """Read the jobs that have ended, and cancel the ones that stall; returns their number."""
@@ -250,28 +198,46 @@ class BatchCaptioningRun(CaptioningRun):
             assert recorded.job_name is not None
             job = await self._service.get_batch(recorded.job_name)
             if isinstance(job, Failure):
-                # Other failures are temporary: the next look decides.
-                if job.kind in _GONE:
-                    self.stop(unreadable_job(recorded, job.sentence()))
-                continue
-            if job.state in ENDED:
-                await self._read(recorded, job)
-                count += 1
-            elif time.time() - recorded.created > self._config.stall_hours * 3600:
-                log.info("batch job %s is not done after %g hours: cancelled", job.name, self._config.stall_hours)
-                await self._service.cancel_batch(job.name)
-                # A cancelled job can have answers, and it may have ended before it was cancelled.
-                last = await self._service.get_batch(job.name)
-                if isinstance(last, BatchJob) and last.state in ENDED:
-                    await self._read(recorded, last)
-                else:
-                    await self._close(recorded, "stalled")
-                    self._note_answers(False)
-                count += 1
+                self._note_unreadable(recorded, job)
+            elif job.state in ENDED:
+                count += await self._read(recorded, job)
+            elif self._age(recorded) > 1:
+                count += await self._cancel(recorded, job)
         return count
 
-    async def _read(self, recorded: RecordedJob, job: BatchJob) -> None:
-        """Record the answers of an ended job; tasks without one become pending again.
+    def _age(self, job: RecordedJob) -> float:
+        """The age of a job as a multiple of the time after which it counts as stalled."""
+        return (time.time() - job.created) / (self._config.stall_hours * 3600)
+
+    def _note_unreadable(self, recorded: RecordedJob, failure: Failure) -> None:
+        """Stop if the service will not show a job; otherwise the next look decides, as long as jobs may take."""
+        if failure.kind in _GONE or self._age(recorded) > 2:
+            self.stop(unreadable_job(recorded, failure.sentence()))
+        elif failure.sentence() != self._reported:
+            self._reported = failure.sentence()
+            log.info("batch job %s cannot be read now (%s): looking again", recorded.job_name, self._reported)
+
+    async def _cancel(self, recorded: RecordedJob, job: BatchJob) -> bool:
+        """Cancel a job that stalls; returns whether its tasks may go into another one.
+
+        A cancelled job can have answers, and it may have ended before. A job whose cancellation the service has not
+        accepted may still be answered and paid for, so its tasks are not sent again.
+        """
+        log.info("batch job %s is not done after %g hours: cancelled", job.name, self._config.stall_hours)
+        failed = await self._service.cancel_batch(job.name)
+        last = await self._service.get_batch(job.name)
+        if isinstance(last, BatchJob) and last.state in ENDED:
+            return await self._read(recorded, last)
+        if failed is None and self._age(recorded) > 1.1:
+            await self._close(recorded, "stalled")
+            self._note_answers(False)
+            return True
+        if failed is not None and self._age(recorded) > 2:
+            self.stop(unreadable_job(recorded, f"it is {job.state or 'in no state'} and cannot be cancelled"))
+        return False
+
+    async def _read(self, recorded: RecordedJob, job: BatchJob) -> bool:
+        """Record the answers of an ended job; tasks without one become pending again. Returns whether it was read.
 
         Jobs that expired, failed or were cancelled may have the answers up to that moment. If a job that succeeded has
         no readable line at all, its answers are paid for: the run stops, and the job stays in the ledger.
@@ -279,56 +245,25 @@ class BatchCaptioningRun(CaptioningRun):
         if job.state != "SUCCEEDED":
             log.info("batch job %s ended as %s: %s", job.name, job.state.lower(), job.error or "no reason given")
         before = self.counts.requests
-        path = self._folder / f"{recorded.display_name}.results.jsonl"
-        if job.inline_results:
-            path.write_bytes(b"\n".join(job.inline_results))
-        elif job.result_file and (failed := await self._service.download(job.result_file, path)) is not None:
-            if failed.kind in _GONE:
-                self.stop(unreadable_job(recorded, failed.sentence()))
-            # The job stays unfinished in the ledger, so the next look tries again.
-            log.info("the results of %s cannot be downloaded yet: %s", job.name, failed.sentence())
-            return
-        waiting = await self._journal.write(lambda: self._unanswered(recorded.display_name))
-        unanswered = {found[0].task_key: found for found in waiting.values()}
-        is_unread = len(unanswered) == recorded.num_tasks
-        unknown = await self._ingest_file(path, waiting, unanswered, recorded) if path.exists() else 0
-        path.unlink(missing_ok=True)
-        if unknown:
-            log.info("batch job %s: %d lines with unknown or repeated keys were left out", job.name, unknown)
-        if job.state == "SUCCEEDED" and unanswered:
-            if is_unread and len(unanswered) == recorded.num_tasks:
+        path = await self._results.fetch(recorded, job)
+        if isinstance(path, Failure):
+            self._note_unreadable(recorded, path)
+            return False
+        useless, unanswered = await self._results.read(path, recorded)
+        if path is not None:
+            path.unlink()
+        if useless:
+            log.info("batch job %s: %d lines that are unreadable, unknown or repeated were left out", job.name, useless)
+        if job.state in ("SUCCEEDED", "PARTIALLY_SUCCEEDED") and unanswered:
+            if len(unanswered) == recorded.num_tasks:
                 self.stop(unreadable_job(recorded, "no line has the key of one of its videos"))
-                return
-            for found in unanswered.values():
-                missing = Failure(Kind.TRANSIENT, "the results of the batch job have no line for this video")
-                await self._settle(found, missing, recorded)
+                return False
+            if job.state == "SUCCEEDED":
+                await self._results.settle_missing(list(unanswered.values()), recorded)
         await self._close(recorded, job.state.lower())
         self._note_answers(self.counts.requests > before)
         await self._judge_canary()
-
-    async def _ingest_file(self, path: Path, waiting: _Waiting, unanswered: _Waiting, recorded: RecordedJob) -> int:
-        """Record the lines of a result file; returns the number of lines with unknown or repeated keys.
-
-        Services have returned lines of other jobs, and two lines for one video. Errors therefore come last: an answer
-        for the same video is paid for. One line is one transaction: a crash in the middle of a file repeats no line,
-        because the next process reads only the tasks that are still `submitted`.
-        """
-        unknown, errors = 0, dict[str, Failure]()
-        with path.open("rb") as stream:
-            for line in filter(bytes.strip, stream):
-                read = self._service.read_batch_line(line)
-                found = None if read is None else waiting.get(read[0])
-                if read is None or found is None or found[0].task_key not in unanswered:
-                    unknown += 1
-                elif isinstance(read[1], Failure):
-                    errors[read[0]] = read[1]
-                else:
-                    del unanswered[found[0].task_key]
-                    await self._settle(found, read[1], recorded)
-        for key, failure in errors.items():
-            if unanswered.pop(waiting[key][0].task_key, None) is not None:
-                await self._settle(waiting[key], failure, recorded)
-        return unknown
+        return True
 
     async def _judge_canary(self) -> None:
         """Stop if the canary is complete and differs from the estimate, unless no task is left."""
@@ -348,23 +283,6 @@ class BatchCaptioningRun(CaptioningRun):
                 )
             )
 
-    async def _settle(self, found: tuple[Task, str], outcome: Answer | Failure, recorded: RecordedJob) -> None:
-        """Record the outcome of one task of a job."""
-        pipeline, (task, media) = self.pipeline, found
-        item = item_of_task(task)
-        likely = pipeline.forecast.likely_usd(pipeline.recipe.expected_tokens(item))
-        sent = Sent(task, item, media_from_json(media), "batch", recorded.created, recorded.job_name, likely)
-
-        def write(settled: Settled) -> None:
-            # The cost was reserved with the job, so the attempt reserves nothing.
-            attempt = self._ledger.begin_attempt(task, "batch", 0, 0.0)
-            self._ledger.end_attempt(attempt, settled.attempt)
-            self._ledger.end_task(task, settled.task)
-
-        settled = await pipeline.commit(sent, outcome, pipeline.outcomes.settle(sent, outcome), write)
-        pipeline.budget.settle(0.0, settled.attempt.cost_usd)
-        self._react(settled)
-
     async def _close(self, job: RecordedJob, reason: str) -> None:
         """End a job: its unanswered tasks become pending, its reserved cost is free, its input file is deleted."""
         await self._journal.write(lambda: batch_jobs.close_job(self._ledger, job.display_name, reason))
@@ -377,17 +295,6 @@ class BatchCaptioningRun(CaptioningRun):
 
     async def _jobs(self) -> list[RecordedJob]:
         return await self._journal.write(lambda: batch_jobs.unfinished_jobs(self._ledger))
-
-    def _unanswered(self, display_name: str) -> _Waiting:
-        """The unanswered tasks of a job by the keys that its lines may have.
-
-        A job that was submitted before its recipe was renamed has the keys of the former name.
-        """
-        former = self.pipeline.recipe.former_name
-        found = {}
-        for task, media in batch_jobs.unanswered_tasks(self._ledger, display_name):
-            found[task.task_key] = found[task_key(task.item_key, former)] = task, media
-        return found
 
     async def _nothing_left(self) -> bool:
         name = self.pipeline.recipe.name

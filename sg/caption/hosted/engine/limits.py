@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from sg.caption.hosted.services.records import Kind
 from sg.caption.hosted.settings import QuotaConfig
 from sg.caption.ledger.batch_jobs import RecordedJob
 from sg.caption.ledger.reading import pacific_midnight
@@ -42,6 +43,24 @@ class ServiceUnavailableError(SgError):
 
 class CanaryError(SgError):
     """The first videos did not cost what was estimated, or too many of them have no caption."""
+
+
+def refusal(kind: Kind, message: str) -> SgError:
+    """The error of a run whose requests, or batch job, the service refuses; the message is the service's."""
+    if kind is Kind.TIER_CAP:
+        return QuotaExhaustedError(
+            f"The provider's spending cap is reached ({message}): raise it there, then run the same command."
+        )
+    return ServiceRefusedError(
+        f"The service refuses the requests ({message}): check the key, the project, captioner.model.name and "
+        "captioner.generation; nothing is lost, the same command continues."
+    )
+
+
+def daily_quota_used(free_at: float) -> QuotaExhaustedError:
+    """The error of a run that the quota of the day ends; `free_at` is a time stamp."""
+    until = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(free_at))
+    return QuotaExhaustedError(f"The daily quota is used up until {until}: run the same command then.")
 
 
 def unreadable_job(job: RecordedJob, reason: str) -> ServiceRefusedError:

@@ -23,6 +23,9 @@ from sg.caption.ledger.ledger import FAILED, SUCCEEDED, TERMINAL, AttemptEnd, Ta
 from sg.caption.quality.gates import REJECT, Judged, Verdict, judge, worst
 
 SCHEMA_VERSION = 1
+ESTIMATED = "the service reported no token counts, or impossible ones: the cost is estimated"
+MAX_TEXT = 100_000
+"""Characters of the longest text that is judged; checks of megabytes would hold up all other requests."""
 _NO_USAGE = Usage()
 _VARIANT = re.compile(r"-(\d{2,}.*|preview.*|exp.*|latest)")
 
@@ -72,6 +75,8 @@ class Outcomes:
             return self._failed(sent, outcome)
         self.quota_streak = 0
         try:
+            if len(outcome.text) > MAX_TEXT:
+                raise ValueError(f"it has {len(outcome.text):,} characters")
             return self._answered(sent, outcome)
         except Exception as error:  # noqa: BLE001 - a text of a service may raise anything
             return self.unusable(sent, outcome, error)
@@ -94,12 +99,11 @@ class Outcomes:
             kind = Kind.QUALITY if worst(verdicts) == REJECT else None
         cost = self._cost(sent, outcome)
         decision = (
-            self._decide(kind, sent, None, answered=True)
-            if kind
-            else Decision(SUCCEEDED, 0, sent.task.attempts, sent.task.tries)
+            self._decide(kind, sent, None) if kind else Decision(SUCCEEDED, 0, sent.task.attempts, sent.task.tries)
         )
         drift = drifted(outcome.model_version, self._recipe.config.model.name)
         message = "" if kind is None else _reason(kind, outcome, verdicts)
+        noted = message or ("" if outcome.is_counted else ESTIMATED)
         record = ""
         if decision.state in TERMINAL:
             record = self._record(sent, outcome, verdicts, form, cost, decision, drift)
@@ -108,7 +112,7 @@ class Outcomes:
             *(message, text if decision.state != FAILED else "", record),
         )
         attempt = AttemptEnd(
-            *(200, kind.value if kind else "", message, None, outcome.usage, cost),
+            *(200, kind.value if kind else "", noted, None, outcome.usage, cost),
             *(outcome.request_id, outcome.model_version),
         )
         return Settled(attempt, end, decision, kind, message, drift)
@@ -136,7 +140,7 @@ class Outcomes:
         attempt = AttemptEnd(failure.code, failure.kind.value, message, failure.retry_after_s, usage, cost)
         return Settled(attempt, end, decision, failure.kind, message, "")
 
-    def _decide(self, kind: Kind, sent: Sent, retry_after_s: float | None, *, answered: bool = False) -> Decision:
+    def _decide(self, kind: Kind, sent: Sent, retry_after_s: float | None) -> Decision:
         return decide(
             kind,
             sent.task,
@@ -144,7 +148,6 @@ class Outcomes:
             now=time.time(),
             retry_after_s=retry_after_s,
             streak=self.quota_streak,
-            answered=answered,
             can_proxy=not (sent.file and sent.file.proxy),
             draw=self._draw,
         )
@@ -155,8 +158,8 @@ class Outcomes:
             return answer.text.strip(), None
         try:
             form = json.loads(answer.text)
-            return str(form["caption"]).strip(), form
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return form["caption"].strip(), form
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return answer.text.strip(), {"refused": True, "refusal_reason": "the answer does not fit the form"}
 
     def _judged(self, sent: Sent, answer: Answer, text: str, form: Mapping[str, Any] | None) -> Judged:
@@ -168,7 +171,7 @@ class Outcomes:
             answer.finish_reason,
             self._recipe.config.language,
             None if form is None else str(form.get("audio", "unclear")),
-            bool(form and form.get("refused")),
+            form is not None and str(form.get("refused")).lower() == "true",
         )
 
     def _record(
@@ -208,6 +211,7 @@ class Outcomes:
             "attempts": decision.attempts + sum((decision.tries or {}).values()) + 1,
             "tokens": asdict(answer.usage),
             "cost_usd": cost,
+            "cost_estimated": not answer.is_counted,
             "started_at": _utc(sent.started),
             "finished_at": _utc(time.time()),
             "source_licence": item.licence,

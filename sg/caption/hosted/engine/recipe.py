@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,13 +15,15 @@ from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.retries import LONGER, RESEED, STRICT
 from sg.caption.hosted.pricing import video_tokens
 from sg.caption.hosted.prompting import CAPTION_SCHEMA, CaptionPrompt
-from sg.caption.hosted.services.records import Request, RequestMedia
+from sg.caption.hosted.services.records import Answer, Request, RequestMedia
 from sg.caption.hosted.settings import DEFAULT_MAX_OUTPUT_TOKENS, HostedCaptionerConfig
 from sg.core.errors import ConfigError
 from sg.core.identity import Identity, identity, settings_of
 
 RECIPE_VERSION = 1
 """Raise it when the same settings and prompt would send another request. Every answer is then paid for again."""
+_MOST_INPUT_PER_S, _MOST_INPUT_BESIDES = 2000, 20_000
+"""Input tokens that no model exceeds: per second of video and frame per second, and for the prompt and the rest."""
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "candidate_count")
 
 
@@ -115,6 +118,24 @@ class Recipe:
         """The maximum length of an answer of this try, in tokens."""
         doubled = self.max_output_tokens * (2 if tries.get(LONGER) else 1)
         return min(doubled, self.config.model.max_output_tokens)
+
+    def believed(self, answer: Answer, item: CaptionItem, tries: dict[str, int]) -> Answer:
+        """The answer without token counts that its request cannot have.
+
+        No request reads nothing, or much more than its video and its prompt, and no answer is much longer than it may
+        be. An answer that was counted wrongly costs what was estimated (`is_counted`).
+        """
+        usage = answer.usage
+        most_input = _MOST_INPUT_BESIDES + _MOST_INPUT_PER_S * math.ceil(item.duration_s * max(self.config.fps or 1, 1))
+        written = usage.output + usage.thinking
+        is_input_good = 0 < usage.input <= most_input
+        is_output_good = written <= 2 * self.longest(tries) and (written > 0 or not answer.text)
+        if is_input_good and is_output_good:
+            return answer
+        believed = usage if is_input_good else replace(usage, input=0, cached=0, video=0, audio=0)
+        if not is_output_good:
+            believed = replace(believed, output=0, thinking=0)
+        return replace(answer, usage=believed, is_counted=False)
 
     def expected_tokens(self, item: CaptionItem) -> int:
         """Input tokens of a video's request, by the rates of the model."""

@@ -17,6 +17,7 @@ from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.engine.retries import PROXY
 from sg.caption.hosted.engine.uploads import FileStore
 from sg.caption.hosted.pricing import Forecast
+from sg.caption.hosted.services.failures import UNREACHABLE
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, Service
 from sg.caption.ledger.journal import LedgerJournal
 from sg.caption.ledger.ledger import Ledger, Task
@@ -117,9 +118,9 @@ class RequestPipeline:
             started = time.monotonic()
             outcome = await self._generate(request)
             took = time.monotonic() - started
-            # No HTTP status means that the connection broke: the service may have answered, and billed.
-            unclear = isinstance(outcome, Failure) and outcome.kind is Kind.TRANSIENT and outcome.code == 0
-            settled = await self._record(attempt, sent, outcome, likely if unclear else None)
+            if isinstance(outcome, Answer):
+                outcome = self.recipe.believed(outcome, item, dict(task.tries))
+            settled = await self._record(attempt, sent, outcome, likely if _may_be_billed(outcome) else None)
             cost = settled.attempt.cost_usd
             place.settle(outcome.usage.input or tokens if isinstance(outcome, Answer) else tokens, cost)
             if isinstance(outcome, Answer) and outcome.is_counted:
@@ -178,3 +179,10 @@ class RequestPipeline:
             settled = self.outcomes.unusable(sent, outcome, error)
             await self.journal.write(lambda: write(settled))
         return settled
+
+
+def _may_be_billed(outcome: Answer | Failure) -> bool:
+    """Whether a request without a usable answer may have been billed: its connection broke, or its status was good."""
+    if isinstance(outcome, Answer) or outcome.kind is Kind.CONFIG or outcome.status == UNREACHABLE:
+        return False
+    return outcome.code in (0, 200)

@@ -49,7 +49,6 @@ def decide(
     now: float,
     retry_after_s: float | None = None,
     streak: int = 0,
-    answered: bool = False,
     can_proxy: bool = True,
     draw: random.Random,
 ) -> Decision:
@@ -62,7 +61,6 @@ def decide(
         now: the current time in seconds.
         retry_after_s: the pause that the service announced.
         streak: the number of quota errors in a row, over all tasks.
-        answered: whether the service sent a whole answer, which it may have charged for.
         can_proxy: whether the video was not sent as a proxy already.
         draw: for jitter.
     """
@@ -77,7 +75,7 @@ def decide(
         held = pause if kind is Kind.QUOTA else 0.0
         return Decision(PENDING, pause, task.attempts, tries, pause_s=held)
     if kind in (Kind.TRANSIENT, Kind.BUG):
-        return _after_transient(task, config, now, retry_after_s, FAILED if answered else DEFERRED, draw)
+        return _after_transient(task, config, now, retry_after_s, draw)
     if kind is Kind.BLOCKED:
         return Decision(BLOCKED, 0, task.attempts, tries)
     if kind is Kind.QUALITY:
@@ -91,17 +89,16 @@ def decide(
 
 
 def _after_transient(
-    task: Task, config: RetryConfig, now: float, retry_after_s: float | None, end: str, draw: random.Random
+    task: Task, config: RetryConfig, now: float, retry_after_s: float | None, draw: random.Random
 ) -> Decision:
     """Another attempt after a random share of an exponentially growing pause, as long as the limits permit.
 
-    Afterwards the task is in the state `end`. An outage says nothing about a video, so the next run asks again; an
-    unusable answer can cost money each time, so that is final.
+    Afterwards the next run asks again: an error of the service says nothing about a video.
     """
     attempts = task.attempts + 1
     late = task.first_try_at is not None and now - task.first_try_at > config.max_minutes * 60
     if attempts >= config.max_attempts or late:
-        return Decision(end, 0, attempts, task.tries)
+        return Decision(DEFERRED, 0, attempts, task.tries)
     longest = min(config.backoff_s * 2 ** (attempts - 1), config.max_wait_s)
     delay = max(draw.uniform(0, longest), min(retry_after_s or 0, config.max_wait_s))
     return Decision(PENDING, delay, attempts, task.tries)

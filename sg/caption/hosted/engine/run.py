@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from sg.caption.hosted.engine.canary import Canary
 from sg.caption.hosted.engine.limits import (
     ModelDriftError,
-    QuotaExhaustedError,
     ServiceRefusedError,
     ServiceUnavailableError,
+    daily_quota_used,
+    refusal,
 )
 from sg.caption.hosted.engine.outcomes import Settled
 from sg.caption.hosted.engine.pacing import Concurrency
@@ -163,7 +164,7 @@ class CaptioningRun:
         if decision.suspend:
             pipeline.day.suspend()
         if decision.stop:
-            self.stop(_refusal(settled))
+            self.stop(refusal(settled.kind or Kind.CONFIG, settled.message))
         self._note_refused(settled)
         if settled.kind is Kind.BUG:
             self._bugs += 1
@@ -219,12 +220,12 @@ class CaptioningRun:
         """While the daily quota is used up: wait for the provider's next day, or end the run, as configured."""
         pipeline = self.pipeline
         while (free := pipeline.day.free_at()) > 0 and self.end is None:
-            until = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(free))
             if pipeline.recipe.config.quota.on_daily_quota == "stop":
-                self.stop(QuotaExhaustedError(f"The daily quota is used up until {until}: run the same command then."))
+                self.stop(daily_quota_used(free))
                 return
             if free != self._announced_day:
                 self._announced_day = free
+                until = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(free))
                 pipeline.say(f"the daily quota is used up: waiting until {until} (midnight US Pacific)")
             await asyncio.sleep(min(max(free - time.time(), 0.01), 5.0))
 
@@ -273,14 +274,3 @@ class CaptioningRun:
         finally:
             for number in numbers:
                 loop.remove_signal_handler(number)
-
-
-def _refusal(settled: Settled) -> SgError:
-    if settled.kind is Kind.TIER_CAP:
-        return QuotaExhaustedError(
-            f"The provider's spending cap is reached ({settled.message}): raise it there, then run the same command."
-        )
-    return ServiceRefusedError(
-        f"The service refuses the requests ({settled.message}): check the key, the project, captioner.model.name and "
-        "captioner.generation; nothing is lost, the same command continues."
-    )

@@ -158,14 +158,18 @@ class FileStore:
                 return stored
             stored = await self._service.get_file(name)
         pause, until = self._poll_s, time.monotonic() + self._give_up_s
-        while isinstance(stored, StoredFile) and stored.state == "PROCESSING":
+        while isinstance(stored, StoredFile) and stored.state != "ACTIVE":
+            if stored.state == "FAILED":
+                # Under its name the next upload would find it again.
+                await self._service.delete_file(name)
+                if stored.problem is not None and stored.problem.kind in (Kind.TRANSIENT, Kind.QUOTA):
+                    return stored.problem
+                return Failure(Kind.MEDIA, "the service could not read the uploaded file")
             if time.monotonic() > until:
-                return Failure(Kind.TRANSIENT, "the uploaded file was not ready in time", 0, "TIMEOUT")
+                return Failure(Kind.TRANSIENT, f"the uploaded file stayed in state {stored.state}", 0, "TIMEOUT")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 5.0)
             stored = await self._service.get_file(name)
-        if isinstance(stored, StoredFile) and stored.state == "FAILED":
-            return Failure(Kind.MEDIA, "the service could not read the uploaded file")
         return stored
 
     async def _free(self, name: str) -> None:

@@ -9,10 +9,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sg.caption.hosted.services import wire
-from sg.caption.hosted.services.failures import from_exception, from_http, from_rpc
+from sg.caption.hosted.services.failures import (
+    block_reason,
+    finish_reason,
+    from_exception,
+    from_http,
+    from_rpc,
+    retry_after,
+)
 from sg.caption.hosted.services.http import open_session
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, RequestMedia, Usage
-from sg.caption.hosted.services.secrets import Secret
+from sg.caption.hosted.services.secrets import REDACTION, Secret
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -108,7 +115,8 @@ async def outcome_of(call: Awaitable[Result], *, used_file: bool = False) -> Res
     try:
         return await call
     except APIError as error:
-        return from_http(int(error.code or 0), error.details, used_file=used_file)
+        pause = retry_after(getattr(error.response, "headers", {}))
+        return from_http(int(error.code or 0), error.details, used_file=used_file, retry_after_s=pause)
     except Exception as error:  # noqa: BLE001 - SDKs raise many types; the failure names it, and bugs stop the run
         return from_exception(error)
 
@@ -136,13 +144,13 @@ def answer_from_json(document: Any) -> Answer | Failure:
     parts = map(wire.mapping, wire.items(wire.mapping(first.get("content")).get("parts")))
     usage, is_counted = _usage(wire.mapping(body.get("usageMetadata")))
     return Answer(
-        text="".join(wire.text(part.get("text")) for part in parts if not part.get("thought")),
-        finish_reason=wire.text(first.get("finishReason")),
-        block_reason=wire.text(wire.mapping(body.get("promptFeedback")).get("blockReason")),
+        text=REDACTION.clean_caption("".join(wire.text(part.get("text")) for part in parts if not part.get("thought"))),
+        finish_reason=finish_reason(first.get("finishReason")),
+        block_reason=block_reason(wire.mapping(body.get("promptFeedback")).get("blockReason")),
         usage=usage,
         is_counted=is_counted,
-        model_version=wire.text(body.get("modelVersion")),
-        request_id=wire.text(body.get("responseId")),
+        model_version=wire.name(body.get("modelVersion")),
+        request_id=wire.name(body.get("responseId")),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from sg.caption.hosted.services import wire
-from sg.caption.hosted.services.failures import from_rpc
+from sg.caption.hosted.services.failures import TooLargeError, from_rpc
 from sg.caption.hosted.services.gemini import Gemini, answer_from_json, outcome_of, wire_body
-from sg.caption.hosted.services.records import ENDED, Answer, BatchJob, Failure, Request, StoredFile
+from sg.caption.hosted.services.records import ENDED, Answer, BatchJob, Failure, Kind, Request, StoredFile
+
+_DOWNLOAD_MS = 3_600_000
+_MAX_FILE_BYTES = 2**41
 
 
 class GeminiJobs(Gemini):
@@ -25,11 +29,11 @@ class GeminiJobs(Gemini):
                     file=stream, config={"name": name, "mime_type": mime_type, "display_name": name}
                 )
             )
-        return stored if isinstance(stored, Failure) else _stored(stored)
+        return stored if isinstance(stored, Failure) else _stored(stored.model_dump(mode="json", by_alias=True))
 
     async def get_file(self, name: str) -> StoredFile | Failure:
         """The state of the file; an expired file is a LOST_FILE failure."""
-        found = await outcome_of(self.client.aio.files.get(name=name), used_file=True)
+        found = await self._get(name, used_file=True)
         return found if isinstance(found, Failure) else _stored(found)
 
     async def delete_file(self, name: str) -> Failure | None:
@@ -39,11 +43,8 @@ class GeminiJobs(Gemini):
 
     async def list_files(self) -> Sequence[StoredFile] | Failure:
         """All files of the project."""
-
-        async def read() -> list[StoredFile]:
-            return [_stored(file) async for file in await self.client.aio.files.list()]
-
-        return await outcome_of(read())
+        listed = await self._pages("files")
+        return listed if isinstance(listed, Failure) else [_stored(file) for file in listed]
 
     def batch_line(self, key: str, request: Request) -> bytes:
         """One JSON line `{"key", "request"}`, in the camelCase of the API."""
@@ -55,7 +56,11 @@ class GeminiJobs(Gemini):
         made = await outcome_of(
             self.client.aio.batches.create(model=model, src=file_name, config={"display_name": display_name})
         )
-        return made if isinstance(made, Failure) else _job(made)
+        if isinstance(made, Failure):
+            return made
+        if not made.name:
+            return Failure(Kind.TRANSIENT, "the service confirmed a batch job without its name", 200)
+        return BatchJob(made.name, display_name, "")
 
     async def get_batch(self, name: str) -> BatchJob | Failure:
         """The state of a job, read from the raw operation: the SDK drops the error of a failed job."""
@@ -64,26 +69,28 @@ class GeminiJobs(Gemini):
 
     async def list_batches(self) -> Sequence[BatchJob] | Failure:
         """All jobs of the project."""
-        jobs: list[BatchJob] = []
-        token, seen = "", set[str]()
-        while token not in seen:
-            seen |= {token, ""}
-            page = await self._get("batches?pageSize=100" + (f"&pageToken={quote(token)}" if token else ""))
-            if isinstance(page, Failure):
-                return page
-            jobs += [_operation(operation) for operation in wire.items(wire.mapping(page).get("operations"))]
-            token = wire.text(wire.mapping(page).get("nextPageToken"))
-        return jobs
+        listed = await self._pages("batches", "operations")
+        return listed if isinstance(listed, Failure) else [_operation(operation) for operation in listed]
 
     async def cancel_batch(self, name: str) -> Failure | None:
         """Cancel a job."""
         done = await outcome_of(self.client.aio.batches.cancel(name=name))
         return done if isinstance(done, Failure) else None
 
-    async def download(self, file_name: str, path: Path) -> Failure | None:
-        """Write a result file to `path`."""
-        done = await outcome_of(self.client.aio.files.download(file=file_name, destination=str(path)))
-        return done if isinstance(done, Failure) else None
+    async def download(self, file_name: str, path: Path, most_bytes: int) -> Failure | None:
+        """Write a result file to `path`; a file of more than `most_bytes` is a failure."""
+        with path.open("wb") as stream:
+            done = await outcome_of(
+                self.client.aio.files.download(
+                    file=file_name,
+                    destination=_BoundedFile(stream, most_bytes),
+                    config={"http_options": {"timeout": _DOWNLOAD_MS}},
+                )
+            )
+        if isinstance(done, Failure):
+            path.unlink()
+            return done
+        return None
 
     def read_batch_line(self, line: bytes) -> tuple[str, Answer | Failure] | None:
         """Key and outcome of a line; None if it is not a line of a result file."""
@@ -98,23 +105,49 @@ class GeminiJobs(Gemini):
             return key, answer_from_json(entry["response"])
         return key, from_rpc(entry.get("error"), used_file=True)
 
-    async def _get(self, path: str) -> Any:
+    async def _get(self, path: str, *, used_file: bool = False) -> Any:
         """The parsed document at a path, or a `Failure`."""
 
         async def read() -> Any:
             response = await self.client._api_client.async_request("get", path, {})
             return wire.document(response.body or "")
 
-        return await outcome_of(read())
+        return await outcome_of(read(), used_file=used_file)
+
+    async def _pages(self, path: str, name: str = "") -> list[Any] | Failure:
+        """All elements of a list that the service sends in pages; `name` is that of the list, if not the path."""
+        found: list[Any] = []
+        token, seen = "", set[str]()
+        while token not in seen:
+            seen |= {token, ""}
+            page = await self._get(f"{path}?pageSize=100" + (f"&pageToken={quote(token)}" if token else ""))
+            if isinstance(page, Failure):
+                return page
+            found += wire.items(wire.mapping(page).get(name or path))
+            token = wire.text(wire.mapping(page).get("nextPageToken"))
+        return found
 
 
-def _stored(file: Any) -> StoredFile:
-    state = str(getattr(file.state, "value", file.state) or "ACTIVE")
-    return StoredFile(file.name or "", file.uri or "", state, int(file.size_bytes or 0), file.display_name or "")
+class _BoundedFile(io.RawIOBase):
+    """A file that takes no more than a number of bytes."""
+
+    def __init__(self, stream: io.BufferedWriter, most_bytes: int) -> None:
+        self._stream, self._room = stream, most_bytes
+
+    def write(self, data: Any) -> int:
+        self._room -= len(data)
+        if self._room < 0:
+            raise TooLargeError("the result file has more bytes than the answers of its videos can have")
+        return self._stream.write(data)
 
 
-def _job(job: Any) -> BatchJob:
-    return BatchJob(job.name or "", job.display_name or "", "")
+def _stored(document: Any) -> StoredFile:
+    """A file from its document; a missing state is that of a file that was never processed."""
+    body = wire.mapping(document)
+    state = wire.name(body.get("state")).upper() or "ACTIVE"
+    size = wire.count(body.get("sizeBytes"), _MAX_FILE_BYTES) or 0
+    problem = from_rpc(body.get("error")) if state == "FAILED" and body.get("error") else None
+    return StoredFile(wire.text(body.get("name")), wire.text(body.get("uri")), state, size, problem)
 
 
 def _operation(document: Any) -> BatchJob:
@@ -122,7 +155,7 @@ def _operation(document: Any) -> BatchJob:
     body = wire.mapping(document)
     metadata, response = wire.mapping(body.get("metadata")), wire.mapping(body.get("response"))
     outputs = [wire.mapping(metadata.get("output")), response, wire.mapping(response.get("output"))]
-    state = wire.text(metadata.get("state")).removeprefix("BATCH_STATE_").removeprefix("JOB_STATE_")
+    state = wire.name(metadata.get("state")).upper().removeprefix("BATCH_STATE_").removeprefix("JOB_STATE_")
     if body.get("done") is True and state not in ENDED:
         state = "FAILED" if body.get("error") else "SUCCEEDED"
     return BatchJob(
@@ -130,7 +163,7 @@ def _operation(document: Any) -> BatchJob:
         display_name=wire.text(metadata.get("displayName")),
         state=state,
         result_file=next(filter(None, (wire.text(output.get("responsesFile")) for output in outputs)), ""),
-        error=wire.text(wire.mapping(body.get("error")).get("message")),
+        error=wire.name(wire.mapping(body.get("error")).get("message")),
         inline_results=next(filter(None, (_inline(output.get("inlinedResponses")) for output in outputs)), ()),
     )
 

@@ -11,23 +11,28 @@ import base64
 import contextlib
 import itertools
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sg.caption.hosted.services.failures import from_http
+from sg.caption.hosted.services import wire
+from sg.caption.hosted.services.failures import block_reason, finish_reason, from_http
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, Usage
-from sg.caption.hosted.services.secrets import Secret
+from sg.caption.hosted.services.secrets import REDACTION, Secret
 from sg.core.errors import ConfigError
 
 _WORKER = Path(__file__).with_name("legacy_worker.py")
+log = logging.getLogger(__name__)
 _LINE_LIMIT = 2**27
-# The SDK converts reasons to numbers, and a reason that it does not know to 0.
-_FINISH = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 5: "OTHER", 6: "LANGUAGE", 7: "BLOCKLIST",
-           8: "PROHIBITED_CONTENT", 9: "SPII", 10: "OTHER"}  # fmt: skip
-_BLOCK = {1: "SAFETY", 2: "OTHER", 3: "BLOCKLIST", 4: "PROHIBITED_CONTENT", 5: "IMAGE_SAFETY"}
+"""The worker reads at most 2**25 bytes (`legacy_worker.MAX_ANSWER_BYTES`), of which JSON writes two as six."""
+_NETWORK = (
+    *("ConnectionError", "ReadTimeout", "ConnectTimeout", "Timeout", "RetryError", "ChunkedEncodingError"),
+    *("ContentDecodingError", "ParseError", "JSONDecodeError", "DecodeError", "UnicodeDecodeError", "RecursionError"),
+)
+"""Errors of the network and of the SDK's parser."""
 
 
 class GeminiLegacy:
@@ -68,10 +73,8 @@ class GeminiLegacy:
         """End the process."""
         if self._start is not None and not self._start.done():
             self._start.cancel()
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+        if self._process is not None:
+            await _end(self._process)
         if self._reader is not None:
             await self._reader
 
@@ -99,37 +102,65 @@ class GeminiLegacy:
                 f"captioner=gemini_legacy: {self._python} cannot import google-generativeai: make an environment "
                 "with `pip install google-generativeai` and name its Python with captioner.python=PATH."
             )
-        self.sdk = ("google-generativeai", json.loads(greeting)["sdk_version"])
-        self._reader = asyncio.create_task(self._read(process.stdout))
+        self.sdk = ("google-generativeai", wire.name(_line(greeting).get("sdk_version")))
+        self._reader = asyncio.create_task(self._read(process, process.stdout))
         return process
 
-    async def _read(self, stream: asyncio.StreamReader) -> None:
-        while line := await stream.readline():
-            values = json.loads(line)
-            future = self._waiting.get(values["id"])
-            if future is not None and not future.done():
-                future.set_result(_outcome(values))
+    async def _read(self, process: asyncio.subprocess.Process, stream: asyncio.StreamReader) -> None:
+        """Give each line to the request that waits for it, until the process ends; then no request waits any longer."""
+        try:
+            while line := await stream.readline():
+                values = _line(line)
+                number = wire.count(values.get("id"), sys.maxsize)
+                future = None if number is None else self._waiting.get(number)
+                if future is not None and not future.done():
+                    future.set_result(_outcome(values))
+        except ValueError:  # a line above the limit: where the next one begins is unknown
+            log.warning(
+                "the process of the legacy SDK wrote a line of more than %d bytes: starting another", _LINE_LIMIT
+            )
+        await _end(process)
         for future in self._waiting.values():
             if not future.done():
                 future.set_result(_ENDED)
 
 
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
 _ENDED = Failure(Kind.TRANSIENT, "the process of the legacy SDK ended", 0, "NETWORK")
 
 
+def _line(line: bytes) -> Mapping[str, Any]:
+    """The object of a line; an empty one for anything else, such as a line that a library prints."""
+    try:
+        return wire.mapping(wire.document(line))
+    except ValueError:
+        return {}
+
+
 def _outcome(values: Mapping[str, Any]) -> Answer | Failure:
+    """The outcome of a line, in which anything may be missing or of another type."""
     if (error := values.get("error")) is not None:
-        if error["code"]:
-            return from_http(error["code"], error)
-        network = error["name"] in ("ConnectionError", "ReadTimeout", "ChunkedEncodingError", "Timeout", "RetryError")
-        parse = error["name"] in ("ParseError", "JSONDecodeError", "DecodeError")
-        return Failure(Kind.TRANSIENT if network or parse else Kind.BUG, f"{error['name']}: {error['message']}"[:300])
-    answer = values["answer"]
-    reason = answer["finish_reason"]
+        described = wire.mapping(error)
+        if code := wire.count(described.get("code"), 599):
+            return from_http(code, error)
+        name = wire.name(described.get("name"))
+        message = f"{name}: {wire.name(described.get('message'))}"[:300]
+        return Failure(Kind.TRANSIENT, message, 0, "NETWORK") if name in _NETWORK else Failure(Kind.BUG, message)
+    answer = wire.mapping(values.get("answer"))
+    counts = {name: wire.count(answer.get(name)) for name in ("input", "output", "thinking", "cached")}
+    # The SDK converts a reason that it does not know to 0, and only an answer without a candidate has none.
+    reason = answer.get("finish_reason")
     return Answer(
-        text=answer["text"],
-        finish_reason="" if reason is None else _FINISH.get(reason, "UNKNOWN"),
-        block_reason=_BLOCK.get(answer["block_reason"], "OTHER") if answer["block_reason"] else "",
-        usage=Usage(answer["input"], answer["output"], cached=answer["cached"]),
-        model_version=answer["model_version"],
+        text=REDACTION.clean_caption(wire.text(answer.get("text"))),
+        finish_reason="UNKNOWN" if reason == 0 else finish_reason(reason),
+        block_reason=block_reason(answer.get("block_reason")),
+        usage=Usage(counts["input"] or 0, counts["output"] or 0, counts["thinking"] or 0, counts["cached"] or 0),
+        is_counted=bool(counts["input"]) and counts["output"] is not None,
+        model_version=wire.name(answer.get("model_version")),
     )

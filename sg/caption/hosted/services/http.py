@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import aiohttp
 
-from sg.caption.hosted.services.failures import RedirectError
+from sg.caption.hosted.services import wire
+from sg.caption.hosted.services.failures import RedirectError, TooLargeError
 
 MAX_ANSWER_BYTES = 2**25
 """A caption has a few thousand bytes. A larger document, also after decompression, is not read to its end."""
@@ -23,9 +25,24 @@ class _BoundedResponse(aiohttp.ClientResponse):
                 size += len(part)
                 if size > MAX_ANSWER_BYTES:
                     self.close()
-                    raise aiohttp.ClientPayloadError(f"the answer has more than {MAX_ANSWER_BYTES:,} bytes")
+                    raise TooLargeError(f"the answer has more than {MAX_ANSWER_BYTES:,} bytes")
             self._body = b"".join(parts)
         return await super().read()
+
+    def get_encoding(self) -> str:
+        """JSON is UTF-8 whatever a relay's content type says; with another encoding its texts would be garbled."""
+        return "utf-8"
+
+    async def json(self, **options: Any) -> Any:
+        """The document of an error; its text where it is HTML or damaged, whatever its content type says.
+
+        The SDK reads errors with this, and an exception here would hide their status.
+        """
+        data = await self.read()
+        try:
+            return wire.document(data)
+        except ValueError:
+            return {"message": data[:2000].decode("utf-8", "replace")}
 
 
 async def _refuse_redirect(

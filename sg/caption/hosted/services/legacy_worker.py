@@ -11,9 +11,11 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+MAX_ANSWER_BYTES = 2**25
 FIELDS = ("max_output_tokens", "temperature", "top_p", "top_k", "response_mime_type", "stop_sequences")
 
 
@@ -23,9 +25,12 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     import google.generativeai as genai
     import requests
+    from google.api_core import exceptions
 
     # The key is in a header that `requests` would send to the address of a redirect, and to a proxy of plain http.
     requests.Session.get_redirect_target = lambda self, response: None  # type: ignore[method-assign, assignment]
+    exceptions.from_http_response = readable(exceptions)
+    requests.Response.iter_content = bounded(requests)  # type: ignore[method-assign]
     if (settings["base_url"] or "").startswith("http:"):
         os.environ["NO_PROXY"] = "*"
     options = {"api_endpoint": settings["base_url"]} if settings["base_url"] else None
@@ -44,6 +49,35 @@ def main() -> None:
     with ThreadPoolExecutor(settings["threads"]) as pool:
         for line in sys.stdin:
             pool.submit(serve, line)
+
+
+def readable(exceptions: Any) -> Any:
+    """The SDK's reader of error documents; where a document has another form, its status and its text count."""
+    strict = exceptions.from_http_response
+
+    def from_http_response(response: Any) -> Any:
+        try:
+            return strict(response)
+        except Exception:  # noqa: BLE001 - the reader raises many types, and the status is what matters
+            return exceptions.from_http_status(response.status_code, response.text[:500])
+
+    return from_http_response
+
+
+def bounded(requests: Any) -> Any:
+    """`Response.iter_content`, through which `requests` reads every answer, with a largest size when unpacked."""
+    whole = requests.Response.iter_content
+
+    def iter_content(self: Any, *arguments: Any, **options: Any) -> Iterator[bytes]:
+        size = 0
+        for part in whole(self, *arguments, **options):
+            size += len(part)
+            if size > MAX_ANSWER_BYTES:
+                self.close()
+                raise requests.exceptions.ContentDecodingError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+            yield part
+
+    return iter_content
 
 
 def answered(genai: Any, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
@@ -70,12 +104,15 @@ def plain(body: dict[str, Any]) -> dict[str, Any]:
     candidates = body.get("candidates") or []
     first = candidates[0] if candidates else {}
     counts = body.get("usage_metadata") or {}
+    read, written = counts.get("prompt_token_count", 0), counts.get("candidates_token_count", 0)
     return {
         "text": "".join(part.get("text", "") for part in (first.get("content") or {}).get("parts") or []),
         "finish_reason": first.get("finish_reason") if candidates else None,
         "block_reason": (body.get("prompt_feedback") or {}).get("block_reason") or 0,
-        "input": counts.get("prompt_token_count", 0),
-        "output": counts.get("candidates_token_count", 0),
+        "input": read,
+        "output": written,
+        # The SDK has no field for thinking tokens: they are the rest of the total.
+        "thinking": max(counts.get("total_token_count", 0) - read - written, 0),
         "cached": counts.get("cached_content_token_count", 0),
         "model_version": body.get("model_version", ""),
     }

@@ -7,15 +7,16 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from sg.caption.hosted.services import wire
-from sg.caption.hosted.services.failures import from_exception, from_http, from_rpc, seconds
+from sg.caption.hosted.services.failures import from_exception, from_http, from_rpc, retry_after
 from sg.caption.hosted.services.http import open_session
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, Usage
-from sg.caption.hosted.services.secrets import Secret
+from sg.caption.hosted.services.secrets import REDACTION, Secret
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-_REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "CONTENT_FILTER"}
+_REASONS = {"LENGTH": "MAX_TOKENS", "EOS": "STOP", "EOS_TOKEN": "STOP", "STOP_SEQUENCE": "STOP", "END_TURN": "STOP"}
+"""Names of finish reasons in capitals, where they differ from those of the Gemini API."""
 
 
 class OpenAICompatible:
@@ -35,8 +36,8 @@ class OpenAICompatible:
         """The answer to a request; failures of network and server are returned, not raised."""
         try:
             async with (await self._open()).post(self._url, json=_body(request)) as response:
-                code, pause = response.status, seconds(response.headers.get("Retry-After"))
-                body = await response.json(content_type=None) if code == 200 else _error_body(await response.text())
+                code, pause = response.status, retry_after(response.headers)
+                body = wire.document(await response.read()) if code == 200 else await response.json()
         except Exception as error:  # noqa: BLE001 - the network raises many types; the failure names it
             return from_exception(error)
         if code != 200:
@@ -54,14 +55,6 @@ class OpenAICompatible:
             headers = {} if self._key is None else {"Authorization": f"Bearer {self._key.reveal()}"}
             self._session = open_session(self._url, headers=headers, timeout_s=self._timeout_s)
         return self._session
-
-
-def _error_body(text: str) -> Any:
-    """The document of an error, which proxies send as HTML."""
-    try:
-        return wire.document(text)
-    except ValueError:
-        return None
 
 
 def _body(request: Request) -> dict[str, Any]:
@@ -84,15 +77,17 @@ def _answer(document: Any) -> Answer | Failure:
     if "choices" not in body:
         return from_rpc(body.get("error")) if body.get("error") else Failure(Kind.TRANSIENT, "an empty answer", 200)
     choice, counts = wire.first(body.get("choices")), wire.mapping(body.get("usage"))
+    if choice.get("error"):
+        return from_rpc(choice["error"])
     content = wire.mapping(choice.get("message")).get("content")
     parts = map(wire.mapping, wire.items(content))
-    reason = wire.text(choice.get("finish_reason"))
+    reason = wire.name(choice.get("finish_reason")).upper()
     prompt, output = wire.count(counts.get("prompt_tokens")), wire.count(counts.get("completion_tokens"))
     return Answer(
-        text=wire.text(content) or "".join(wire.text(part.get("text")) for part in parts),
-        finish_reason=_REASONS.get(reason, reason.upper()),
+        text=REDACTION.clean_caption(wire.text(content) or "".join(wire.text(part.get("text")) for part in parts)),
+        finish_reason=_REASONS.get(reason, reason),
         usage=Usage(prompt or 0, output or 0),
         is_counted=prompt is not None and output is not None,
-        model_version=wire.text(body.get("model")),
-        request_id=wire.text(body.get("id")),
+        model_version=wire.name(body.get("model")),
+        request_id=wire.name(body.get("id")),
     )

@@ -109,13 +109,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file at the service; `state` is PROCESSING, ACTIVE or FAILED."""
+    """A file at the service; `state` is PROCESSING, ACTIVE, FAILED (for the reason `problem`) or unknown."""
 
     name: str
     uri: str
     state: str
     size: int = 0
-    display_name: str = ""
+    problem: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +192,8 @@ class BatchService(FileService, Protocol):
     async def cancel_batch(self, name: str) -> Failure | None:
         """Cancel a job."""
 
-    async def download(self, file_name: str, path: Path) -> Failure | None:
-        """Write a result file to `path`."""
+    async def download(self, file_name: str, path: Path, most_bytes: int) -> Failure | None:
+        """Write a result file to `path`; a file of more than `most_bytes` is a failure."""
 
     def read_batch_line(self, line: bytes) -> tuple[str, Answer | Failure] | None:
         """Key and outcome of a line of a result file; None if it is not such a line."""

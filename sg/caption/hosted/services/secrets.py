@@ -12,7 +12,8 @@ from sg.core.errors import ConfigError
 
 GEMINI_KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 HIDDEN = "[key hidden]"
-_KEY_PATTERN = re.compile(r"AIza[0-9A-Za-z_-]{35}|sk-[0-9A-Za-z_-]{20,}")
+_MIN_HIDDEN = 8
+_KEY_PATTERN = re.compile(r"AIza[0-9A-Za-z_-]{35}|(?<![0-9A-Za-z])sk-[0-9A-Za-z_-]{20,}")
 
 
 class Secret:
@@ -71,15 +72,19 @@ class Redaction(logging.Filter):
         self._literal: set[str] = set()
 
     def add(self, value: str) -> None:
-        """Hide this text from now on."""
-        if value:
+        """Hide this text from now on, unless it is so short that captions may contain it, such as `EMPTY`."""
+        if len(value) >= _MIN_HIDDEN:
             self._literal.add(value)
 
     def clean(self, text: str) -> str:
-        """The text with every key replaced."""
+        """The text with every key replaced, and with everything that looks like one."""
+        return _KEY_PATTERN.sub(HIDDEN, self.clean_caption(text))
+
+    def clean_caption(self, text: str) -> str:
+        """The text with every known key replaced: a caption may have words that only look like a key."""
         for value in self._literal:
             text = text.replace(value, HIDDEN)
-        return _KEY_PATTERN.sub(HIDDEN, text)
+        return text
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record; no record is dropped."""

@@ -6,8 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sg.caption.hosted.services.secrets import REDACTION
+
 MAX_TOKENS = 2**22
-"""No model has a context of 4 M tokens. A larger count of one request is a mistake, and would be charged as one."""
+"""No model has a context of 4 M tokens. What one request can have is much less: see `Recipe.believed`."""
+_MAX_NAME = 300
 
 
 def document(data: str | bytes) -> Any:
@@ -17,7 +20,7 @@ def document(data: str | bytes) -> Any:
         ValueError: the data is not JSON, or it is nested too deeply to be read.
     """
     try:
-        return json.loads(data)
+        return json.loads(data.removeprefix("\ufeff") if isinstance(data, str) else data)
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
 
@@ -33,8 +36,8 @@ def items(value: Any) -> Sequence[Any]:
 
 
 def first(value: Any) -> Mapping[str, Any]:
-    """The first element of an array of objects, or an empty object."""
-    return mapping(next(iter(items(value)), None))
+    """The first object of an array, or an empty one."""
+    return next((element for element in items(value) if isinstance(element, Mapping)), {})
 
 
 def text(value: Any) -> str:
@@ -42,6 +45,11 @@ def text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+
+
+def name(value: Any) -> str:
+    """A short text, such as the name of a state or a model: at most 300 characters, without keys."""
+    return REDACTION.clean(text(value)[: 10 * _MAX_NAME])[:_MAX_NAME]
 
 
 def count(value: Any, largest: int = MAX_TOKENS) -> int | None:

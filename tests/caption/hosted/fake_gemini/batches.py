@@ -7,11 +7,19 @@ import uuid
 from typing import Any
 
 from tests.caption.hosted.fake_gemini import answers
+from tests.caption.hosted.fake_gemini.batch_forms import FILES, OPERATIONS
 from tests.caption.hosted.fake_gemini.faults import faulty, good_answer_is_sent
 from tests.caption.hosted.fake_gemini.http import Request, Response
 from tests.caption.hosted.fake_gemini.state import Batch, State, inline_bytes, media_item, part_value
 
 FINAL = ("BATCH_STATE_SUCCEEDED", "BATCH_STATE_FAILED", "BATCH_STATE_CANCELLED", "BATCH_STATE_EXPIRED")
+LOST = {
+    "create_reset": Response(),
+    "create_nameless": Response(200, b"{}"),
+    "create_html": Response(504, b"<html>Gateway Timeout</html>", content_type="text/html"),
+    "create_truncated": Response(200, b'{"name": "batches/'),
+}
+"""Answers to the creation of a job that was created, from which a client cannot know that."""
 
 
 def create(state: State, model: str, body: dict[str, Any]) -> Response:
@@ -25,13 +33,19 @@ def create(state: State, model: str, body: dict[str, Any]) -> Response:
     shown = part_value(wanted, "displayName", "display_name") or ""
     batch = Batch(f"batches/{uuid.uuid4().hex[:12]}", model, shown, lines)
     state.batches[batch.name] = batch
-    breakage = {"create": "silence", "create_reset": "reset"}.get(state.settings.held, "")
-    state.settings.held = state.settings.held.removesuffix("create_reset")
+    held, lost = state.settings.held, state.settings.held in LOST
+    state.settings.held = "" if lost else held
+    if held in LOST and held != "create_reset":
+        return LOST[held]
+    breakage = {"create": "silence", "create_reset": "reset"}.get(held, "")
     return Response(200, answers.encoded(_operation(batch)), breakage=breakage)
 
 
 def handle(state: State, request: Request) -> Response:
     if request.path.endswith("/batches"):
+        if state.settings.listed_after:
+            state.settings.listed_after -= 1
+            return Response(200, b"{}")
         operations = [_operation(batch) for batch in state.batches.values()]
         return Response(200, answers.encoded({"operations": operations}))
     name = "batches/" + request.path.split("/batches/")[1].split(":")[0]
@@ -40,7 +54,8 @@ def handle(state: State, request: Request) -> Response:
         batch.state = "BATCH_STATE_CANCELLED"
         return Response(200, b"{}")
     _advance(state, batch)
-    return Response(200, answers.encoded(_operation(batch)))
+    change = OPERATIONS.get(state.settings.batch_form, dict)
+    return Response(200, answers.encoded(change(_operation(batch))))
 
 
 def _operation(batch: Batch) -> dict[str, Any]:
@@ -99,6 +114,8 @@ def _advance(state: State, batch: Batch) -> None:
         return
     batch.result_file = f"files/batch-{uuid.uuid4().hex}{uuid.uuid4().hex}"
     state.results[batch.result_file] = b"\n".join(json.dumps(line).encode() for line in reversed(lines)) + b"\n"
+    if state.settings.batch_form in FILES and len(batch.lines) > 1:
+        state.results[batch.result_file] = FILES[state.settings.batch_form](state.results[batch.result_file])
     if fault == "gone":
         del state.results[batch.result_file]
 
@@ -126,10 +143,10 @@ def _answered(state: State, batch: Batch, line: dict[str, Any]) -> dict[str, Any
         made = faulty(fault, item, batch.model, 1250)
         try:
             body = json.loads(made.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = answers.error(503, "UNAVAILABLE", "The model is overloaded.")
-        if "error" in body:
-            return {"key": line["key"], "error": body["error"]}
+        if made.status != 200:
+            return {"key": line["key"], "error": body.get("error", body) if isinstance(body, dict) else body}
         if good_answer_is_sent(fault):
             state.paid[item] += 1
         return {"key": line["key"], "response": body}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.caption.hosted.fake_gemini import answers
+from tests.caption.hosted.fake_gemini.forms import FORMS
 from tests.caption.hosted.fake_gemini.http import BREAKAGES, Response
 
 INT64_MAX_SECONDS = "9223372036854775807s"
@@ -118,6 +119,8 @@ class FaultPlan:
 
 def faulty(name: str, item: str, model: str, prompt_tokens: int) -> Response:
     """The answer of a fault; answers that a service charges for count as such (`is_paid`)."""
+    if name in FORMS:
+        return FORMS[name](item, model)
     if name in ERRORS:
         code, body = ERRORS[name]
         return Response(code, answers.encoded(body))
@@ -146,9 +149,10 @@ def faulty(name: str, item: str, model: str, prompt_tokens: int) -> Response:
 
 def good_answer_is_sent(name: str) -> bool:
     """Whether a client that reads to the end receives a complete caption."""
-    return name in ("", "slow", "drip", "wrong_model")
+    return name in ("", "slow", "drip", "wrong_model") or "ok_" in name
 
 
 def plan_from_json(text: str) -> FaultPlan:
     values = json.loads(text)
-    return FaultPlan(values.get("script", {}), values.get("rate", 0.0), tuple(values.get("kinds", COMMON)))
+    kinds, tries = tuple(values.get("kinds", COMMON)), values.get("drawn_tries", 2)
+    return FaultPlan(values.get("script", {}), values.get("rate", 0.0), kinds, tries)

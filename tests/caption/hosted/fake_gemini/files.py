@@ -38,7 +38,8 @@ def handle(state: State, request: Request) -> Response:
         del state.files[name]
         return Response(200, b"{}")
     file.polls += 1
-    return Response(200, answers.encoded(_described(state, file, request.host)))
+    other = state.settings.file_states.pop(0) if state.settings.file_states else {}
+    return Response(200, answers.encoded(_described(state, file, request.host) | other))
 
 
 def discovery(request: Request) -> Response:

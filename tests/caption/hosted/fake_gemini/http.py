@@ -30,6 +30,8 @@ class Response:
     content_type: str = "application/json; charset=UTF-8"
     breakage: str = ""
     delay_s: float = 0.0
+    as_is: bool = False
+    """Whether the body is sent as it is by every route, also by one with another format."""
     sent: Callable[[], None] | None = None
     """Called after the whole answer was written to the socket."""
 

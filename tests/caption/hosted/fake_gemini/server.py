@@ -37,6 +37,8 @@ class FakeGemini:
             return await self._chat(request)
         route = re.sub(r"(files|batches|_upload)/.*", r"\1/*", path)
         state.routes[f"{request.method} {route}"] += 1
+        if faults := state.settings.route_faults.get(f"{request.method} {route}"):
+            return faulty(faults.pop(0), "", "", 0)
         if path == "/discovery":
             return files.discovery(request)
         if request.headers.get("x-goog-api-key", request.query.get("key", [""])[0]) != state.settings.key:
@@ -114,7 +116,13 @@ class FakeGemini:
             if url.startswith("data:") and not item:
                 item = media_item(inline_bytes({"data": url.split(",", 1)[1]}))
         made = await self._generate(item, body["model"], 1000)
-        if made.breakage or made.status != 200 or not made.body.startswith(b"{") or not made.body.endswith(b"}"):
+        if (
+            made.as_is
+            or made.breakage
+            or made.status != 200
+            or not made.body.startswith(b"{")
+            or not made.body.endswith(b"}")
+        ):
             return made
         values = json.loads(made.body)
         candidate = values.get("candidates", [{}])[0]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.caption.hosted.fake_gemini.faults import FaultPlan
+from tests.caption.hosted.fake_gemini.forms import KEY
 
 _MARK = re.compile(rb"clip:([A-Za-z0-9_@%.+-]+);")
 STORE_CAP = 20 * 2**30
@@ -49,7 +50,7 @@ class Batch:
 class Settings:
     """How the service behaves; tests change it while it runs."""
 
-    key: str = "loopback-key"
+    key: str = KEY
     plan: FaultPlan = field(default_factory=FaultPlan)
     latency_s: float = 0.0
     max_per_s: float = 2000.0
@@ -59,8 +60,17 @@ class Settings:
     batch_fault: str = ""
     """failed, expired, stuck, cancelled, missing, duplicate, foreign, inline, error_first, unreadable, no_results or
     gone: of the first job, or of all with `always_`."""
+    batch_form: str = ""
+    """A name of `batch_forms`: how operations, or result files, look on the wire."""
+    listed_after: int = 0
+    """The number of looks at the list of jobs that do not show them yet."""
+    route_faults: dict[str, list[str]] = field(default_factory=dict)
+    """By method and route, such as `GET /v1beta/batches/*`: the faults of its next requests."""
+    file_states: list[dict[str, Any]] = field(default_factory=list)
+    """What the next looks at a file return instead of its values."""
     held: str = ""
-    """`upload` or `create`: the request is processed but never answered, so that a test can kill the process then."""
+    """`upload` or `create`: the request is processed but never answered, so that a test can kill the process then; or a
+    name of `batches.LOST`: of the next job."""
     store_cap: int = STORE_CAP
     answered_model: str = ""
     redirect: tuple[int, str] | None = None
