@@ -18,8 +18,8 @@ from sg.caption.hosted.services.gemini_legacy import _outcome
 from sg.caption.hosted.services.records import Answer, Failure, Kind
 from sg.core.errors import SgError
 from tests.caption.hosted.builder import caption, data_folder, settings
-from tests.caption.hosted.fake_gemini.faults import FaultPlan
 from tests.caption.hosted.fake_gemini.answers import caption_text
+from tests.caption.hosted.fake_gemini.faults import FaultPlan
 from tests.caption.hosted.fake_gemini.forms import ANSWERS, ERRORS, USABLE
 from tests.caption.hosted.fake_gemini.state import State
 from tests.caption.hosted.test_run import states
