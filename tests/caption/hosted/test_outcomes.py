@@ -34,7 +34,7 @@ def test_token_counts_are_believed_as_far_as_the_request_can_have_them(usage: Us
     """18 s of video at one frame per second, and an answer of at most 600 tokens."""
     made = recipe_of(settings("http://x")).believed(Answer("A man.", "STOP", usage=usage), ITEM, {})
     assert made.usage == believed
-    assert made.is_counted == (usage == believed and usage.output > 0)
+    assert made.is_counted == (usage == believed and usage.input > 0 and usage.output > 0)
 
 
 def test_a_longer_second_try_and_more_frames_may_have_more_tokens() -> None:

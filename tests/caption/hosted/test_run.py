@@ -468,20 +468,3 @@ def test_an_outage_fails_no_video_for_good(tmp_path: Path, state: State, url: st
     assert ServiceUnavailableError.exit_code != 0
     state.settings.plan = FaultPlan()
     assert run(data, config) == {"a": "succeeded", "b": "succeeded"}
-
-
-def test_a_clock_that_was_ahead_delays_nothing(tmp_path: Path, state: State, url: str) -> None:
-    """Neither the videos that a run put back while it was ahead, nor the requests that it counted."""
-    state.settings.plan = FaultPlan({"b": ["429_day"] * 9})
-    data = data_folder(tmp_path, ["a", "b"])
-    quota = QuotaConfig(rpm=2, tpm=None, usd_per_10_min=None, safety_factor=1.0, on_daily_quota="stop")
-    with pytest.raises(QuotaExhaustedError):
-        run(data, settings(url, quota=quota))
-    with contextlib.closing(sqlite3.connect(ledger_path(data, settings(url)))) as db, db:
-        days = 2 * 86_400
-        db.execute("UPDATE task SET next_try_at=? WHERE state='pending'", (time.time() + days,))
-        db.execute("UPDATE attempt SET started=started+?", (days,))
-    state.settings.plan = FaultPlan()
-    pacer = hosted._pacer(settings(url, quota=quota), Ledger(ledger_path(data, settings(url))))
-    assert pacer._wait(1, 0.0)[0] < 70
-    assert run(data, settings(url)) == {"a": "succeeded", "b": "succeeded"}
