@@ -117,7 +117,7 @@ def test_a_usable_answer_is_taken_at_once_and_any_other_one_again(
 
 
 def test_forms_that_never_end_leave_the_other_videos_alone(tmp_path: Path, state: State, url: str) -> None:
-    """A temporary error is never a permanent failure, whatever its form; the exit code tells."""
+    """A temporary error is never a permanent failure, whatever its form, and the command fails."""
     names = [name for name in FORMS if name not in OWN and EXPECTED[name] not in (Kind.QUOTA, Kind.UNCLEAR, Kind.MEDIA)]
     state.settings.plan = FaultPlan({name: [name] * 99 for name in names})
     good = [f"good-{number}" for number in range(20)]

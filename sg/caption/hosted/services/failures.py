@@ -145,7 +145,7 @@ def _kind(code: int, status: str, message: str, quota_ids: Sequence[str], used_f
         return _quota_kind(quota_ids, message)
     if code == 402:
         return Kind.TIER_CAP
-    # Below 400: a success that is no answer, such as 204.
+    # Below 400: a success without an answer, such as 204.
     if code in (408, 409, 425, 499) or code >= 500 or code < 400:
         return Kind.TRANSIENT
     if used_file and re.search(r"not in an active state", message, re.IGNORECASE):
