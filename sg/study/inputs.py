@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sg.artefacts.manifest import hash_manifest, read_manifest
+from sg.artefacts.tables import read_info
+from sg.artefacts.vectors import INFO_FILE
 from sg.caption.captioners import CAPTIONERS, captioner_of
 from sg.core.errors import DataError, MissingInputError
-from sg.core.identity import Identity
+from sg.core.files import read_record
+from sg.core.identity import ABSENT, Identity, differences, recorded, settings_of
 from sg.demo.config import DemoWorldConfig
 from sg.sources.manifests import make_manifest
 from sg.sources.registry import SOURCES
@@ -72,11 +75,31 @@ def missing_inputs(config: TrainConfig) -> list[str]:
         inputs.forest: f"python -m sg.curate data={data} curator={config.curator.name}",
     }
     lines = [f"{path} (made by: {command})" for path, command in wanted.items() if not path.exists()]
+    if not config.data.is_made_on_the_way and (changes := _changed_curator(config, inputs.forest)):
+        lines.append(
+            f"{inputs.forest} (the existing one was made with other settings, {changes}: give these to train on it, "
+            f"or make another with a name of its own: {wanted[inputs.forest]} curator.name=NAME)"
+        )
     for stage in (config.stage.align, config.stage.instruct):
         for source in stage.sources:
             if not Path(source.dialogs).is_file():
                 lines.append(f"{source.dialogs} (dialogs of stage {stage.name}: stage.{stage.name}.sources)")
     return lines
+
+
+def _changed_curator(config: TrainConfig, forest: Path) -> str:
+    """In which settings the curator of an existing merge forest differs from that of the run; empty without any.
+
+    A setting that only one of the two versions of this program has does not count.
+    """
+    from sg.curate.pipeline import CURATION_FILE
+
+    work = recorded(read_record(forest.with_name(CURATION_FILE)))
+    if work is None or not forest.is_file():
+        return ""
+    now = dataclasses.replace(work, settings=settings_of(config.curator))
+    changes = [change for change in differences(work, now) if ABSENT not in (change.before, change.now)]
+    return ", ".join(map(str, changes))
 
 
 def missing_on_machine(config: TrainConfig) -> list[str]:
@@ -150,13 +173,21 @@ def make_inputs(config: TrainConfig) -> Inputs:
     # Captions of other settings may have come there since: these have another place then.
     inputs = dataclasses.replace(inputs, captions=caption_videos(config.data, config.captioner))
     embed_videos(config.data, config.embedder)
+    vectors = read_record(inputs.vectors / INFO_FILE)
     curate(config.curator, inputs.vectors, inputs.captions, inputs.forest.parent)
+    forest = read_info(inputs.forest)
     settings = StatisticsSettings(seed=config.curator.seed, device=getattr(config.curator, "device", "auto"))
     sizes = [scale * config.data.captions_per_k for scale in _DESCRIBED]
     describe_source(inputs.forest.parent, inputs.vectors, manifest, sizes, settings)
-    if hash_manifest(inputs.manifest) != manifest.content_hash:
+    made = {inputs.manifest: manifest.content_hash, inputs.vectors: vectors, inputs.forest: forest}
+    now = {
+        inputs.manifest: hash_manifest(inputs.manifest),
+        inputs.vectors: read_record(inputs.vectors / INFO_FILE),
+        inputs.forest: read_info(inputs.forest),
+    }
+    if changed := [path for path in made if made[path] != now[path]]:
         raise DataError(
-            f"{inputs.manifest} was replaced while this run prepared its data: run the same command again. Give data "
-            "of other settings or files a name of its own (data.name=NAME)."
+            f"{changed[0]} was replaced while this run prepared its data: run the same command again. Runs at once "
+            "with other settings need other names (data.name, embedder.name, curator.name)."
         )
     return inputs

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from sg.artefacts.forest import write_forest
+from sg.core.files import write_record
+from sg.core.identity import identity, made_by
 from sg.study.config import TrainConfig
+from sg.study.inputs import missing_inputs
 from sg.study.planning.estimate import (
     estimate_cache,
     estimate_stage,
@@ -20,6 +24,7 @@ from sg.study.planning.estimate import (
 from sg.study.planning.model_sizes import missing_weights, model_size
 from sg.study.planning.plan import plan_run, print_plan
 from sg.train.flops import ModelSize
+from tests.artefacts.builders import plain_forest
 from tests.repository.test_configs import composed
 
 
@@ -166,3 +171,18 @@ def test_sizes_of_models_on_this_machine_are_read_and_unknown_ones_are_not_guess
     assert missing_weights(strange) == [
         "nobody/has-this (weights: hf download nobody/has-this, or set model.language_model)"
     ]
+
+
+def test_a_forest_of_other_settings_is_not_taken(tmp_path: Path) -> None:
+    def missing(*overrides: str) -> list[str]:
+        config = composed("data=webvid", f"data.dir={tmp_path}", *overrides)
+        return [line for line in missing_inputs(config) if "forest.parquet" in line]
+
+    forest = tmp_path / "curation" / "tome" / "forest.parquet"
+    made = identity("curation", settings=composed("data=webvid", "curator.seed=1").curator, version=1)
+    write_forest(forest, plain_forest("abc"))
+    assert missing() == []  # nothing is recorded
+    write_record(forest.with_name("curation.json"), made_by(made))
+    (line,) = missing()
+    assert "made with other settings, settings.seed: 1 -> 0: give these" in line and "curator.name=NAME" in line
+    assert missing("curator.seed=1") == []
