@@ -50,6 +50,20 @@ def accuracy_text(estimate: Estimate) -> str:
     return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
 
 
+def loss_text(estimate: Estimate) -> str:
+    """`1.202 [1.151, 1.253]`: a loss in nats."""
+    if not estimate.has_interval:
+        return f"{estimate.value:.3f} {NO_INTERVAL}"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def loss_difference_text(estimate: Estimate) -> str:
+    """`-0.151 [-0.185, -0.117]`: a difference of losses in nats; below 0 is better."""
+    if not estimate.has_interval:
+        return f"{estimate.value:+.3f} {NO_INTERVAL}"
+    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+
+
 def p_text(p: float | None) -> str:
     """`p = .045`, `p < .001`."""
     if p is None:

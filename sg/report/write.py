@@ -10,6 +10,7 @@ from sg.core.tracking import Tracker
 from sg.report.figures.contact_sheets import ContactSheets, build_contact_sheets, write_sheets
 from sg.report.figures.corpus import draw_corpus
 from sg.report.figures.costs import draw_costs
+from sg.report.figures.held_out import draw_held_out
 from sg.report.figures.study import draw_all
 from sg.report.numbers.clusters import StudyInputs, recorded_inputs
 from sg.report.numbers.corpus import CORPUS_FILE, CorpusNumbers, describe_corpus, write_corpus
@@ -18,7 +19,7 @@ from sg.report.numbers.measure import measure
 from sg.report.numbers.study import Study, read_study
 from sg.report.numbers.summary import SUMMARY_FILE, Summary, write_summary
 from sg.report.pages.conclusion import Conclusion, conclude
-from sg.report.pages.exports import costs_csv, markdown, runs_csv, tables_csv, topics_csv
+from sg.report.pages.exports import costs_csv, losses_csv, markdown, runs_csv, tables_csv, topics_csv
 from sg.report.pages.gallery import write_gallery
 from sg.report.pages.study import write_page
 from sg.report.pages.tables import terminal_text
@@ -76,7 +77,8 @@ def write_report(
     folder = study_folder / REPORT_FOLDER
     text = terminal_text(summary, conclusion)
     tables = _write_tables(folder, summary, conclusion, text)
-    figures = draw_all(summary, folder / "figures") | draw_costs(summary, folder / "figures", usd_per_hour)
+    drawn = folder / "figures"
+    figures = draw_all(summary, drawn) | draw_held_out(summary, drawn) | draw_costs(summary, drawn, usd_per_hour)
     inputs = gallery.inputs or recorded_inputs(study)
     corpus = _corpus(study, inputs)
     if corpus is not None:
@@ -100,6 +102,7 @@ def _write_tables(folder: Path, summary: Summary, conclusion: Conclusion, text: 
         "runs.csv": runs_csv(summary),
         "topics.csv": topics_csv(summary),
         "costs.csv": costs_csv(summary),
+        "held_out.csv": losses_csv(summary),
         "report.md": markdown(summary, conclusion),
         "report.txt": text,
     }

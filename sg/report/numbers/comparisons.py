@@ -36,9 +36,13 @@ def partner(study: Study, control: Arm) -> Arm | None:
 
 
 def compare_control(study: Study, control: Arm, setting: str) -> list[ControlRow]:
-    """Compare `control` with its headline arm in one setting; empty if one of them has no answers in it."""
+    """Compare the accuracy of `control` with that of its headline arm; empty if one has no answers in the setting."""
+    return control_row(study, control, setting, study.scores(setting, study.questions.mask(OVERALL)))
+
+
+def control_row(study: Study, control: Arm, setting: str, scores: ArmScores) -> list[ControlRow]:
+    """Compare `control` with its headline arm in a metric, named `setting`; empty if one of them has no score."""
     headline = partner(study, control)
-    scores = study.scores(setting, study.questions.mask(OVERALL))
     gap = None if headline is None else scores.difference(headline, control)
     if headline is None or gap is None:
         return []

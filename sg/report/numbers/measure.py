@@ -18,6 +18,7 @@ from sg.report.numbers.comparisons import (
 )
 from sg.report.numbers.costs import cost_rows
 from sg.report.numbers.estimates import ArmScore, accuracy, difference, joint_p, spread
+from sg.report.numbers.held_out import held_out_table
 from sg.report.numbers.published import Key, PublishedCell, published_for
 from sg.report.numbers.statistics import holm
 from sg.report.numbers.study import Arm, ArmScores, Study
@@ -30,6 +31,7 @@ def measure(study: Study) -> Summary:
     """Compute every number of the report on `study`."""
     published = published_for(study.benchmark)
     arms = (*study.finished, *study.controls)
+    held_out, held_out_notes = held_out_table(study)
     tables, controls = with_holm(
         [table for setting in SETTINGS if (table := _table(study, setting, published)) is not None],
         [row for setting in SETTINGS for arm in study.controls for row in compare_control(study, arm, setting)],
@@ -46,7 +48,8 @@ def measure(study: Study) -> Summary:
         letters=[row for setting in SETTINGS for arm in arms for row in count_letters(arm, setting)],
         answers=letter_shares(dict(zip(*np.unique(study.questions.answers, return_counts=True), strict=True))),
         runs=[_run(run) for run in sorted(study.runs, key=_run_order)],
-        notes=[*study.notes, *_shuffled_notes(study)],
+        notes=[*study.notes, *held_out_notes, *_shuffled_notes(study)],
+        held_out=held_out,
         topics=[row for setting in SETTINGS for row in topic_rows(study, setting)],
         costs=cost_rows(study),
     )

@@ -134,6 +134,48 @@ class ControlRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LossRow:
+    """The loss of an arm on held-out captions, in nats; lower is better.
+
+    `loss` is per token and `delta` its difference from no captions; `per_caption` is the mean sum over a caption.
+    """
+
+    arm: str
+    label: str
+    scale: int
+    control: str | None
+    seeds: list[int]
+    loss: Estimate
+    per_caption: float
+    delta: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class LossGroup:
+    """The losses on a part of the held-out captions: one "source", or a third of them by "length"."""
+
+    kind: str
+    name: str
+    captions: int
+    rows: list[LossRow]
+
+
+@dataclass(frozen=True, slots=True)
+class LossTable:
+    """The losses of all arms on the same held-out captions. Groups are exploratory, p is not corrected.
+
+    The `difference` of a control row is headline minus control: below 0 if the headline predicts better.
+    """
+
+    captions: int
+    tokens: int
+    rows: list[LossRow]
+    controls: list[ControlRow]
+    shapes: list[Shape]
+    groups: list[LossGroup]
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeRow:
     """An arm asked without the right video, compared with guessing (`chance`) and with the text alone.
 
@@ -250,6 +292,7 @@ class Summary:
     notes: list[str]
     topics: list[TopicRow] = field(default_factory=list)
     costs: list[CostRow] = field(default_factory=list)
+    held_out: LossTable | None = None
     equivalence: float = EQUIVALENCE
 
     def table(self, setting: str) -> Table | None:

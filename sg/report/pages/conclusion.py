@@ -6,6 +6,7 @@ from sg.artefacts.arms import ARM_KINDS, CAPTIONS, LENGTH, STEPS, VIDEOS
 from sg.artefacts.predictions import NO_VIDEO, OVERALL
 from sg.report.numbers.comparisons import ABOVE
 from sg.report.numbers.summary import ProbeRow, Shape, Summary, TableRow, headline_rows
+from sg.report.pages.held_out import loss_sentences
 from sg.report.pages.verdict import (
     EQUIVALENT,
     HIGHER,
@@ -61,7 +62,7 @@ class Conclusion:
 def conclude(summary: Summary) -> Conclusion:
     """Return the verdict and the statements that `summary` supports."""
     text, tone = verdict(summary)
-    arms = (_equal_steps, _same_size, _other_arms)
+    arms = (_held_out, _equal_steps, _same_size, _other_arms)
     topics = (_scale, _shape, *arms, _durations, _seeds, _probes, _answered, _power, _failures)
     return Conclusion(text, tone, [statement for topic in topics for statement in topic(summary)])
 
@@ -120,6 +121,12 @@ def _chi2(shape: Shape) -> str:
     if shape.p is None or shape.chi2 is None:
         return "untested: as many parameters as points"
     return f"chi-squared {shape.chi2:.1f} on {shape.degrees} df, {p_text(shape.p)}"
+
+
+def _held_out(summary: Summary) -> list[Statement]:
+    """What the loss on held-out captions shows."""
+    sentences = [] if summary.held_out is None else loss_sentences(summary.held_out)
+    return [Statement("Held-out loss", text, caution=caution) for text, caution in sentences]
 
 
 def _equal_steps(summary: Summary) -> list[Statement]:

@@ -10,6 +10,7 @@ from sg.report.numbers.corpus import CorpusNumbers
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import RunRow, Summary, Table, TableRow
 from sg.report.pages.conclusion import Conclusion
+from sg.report.pages.held_out import COLUMNS, HEADINGS, control_text, loss_cells, loss_legend, loss_rows
 from sg.report.pages.tables import (
     cell_delta,
     cell_score,
@@ -27,6 +28,11 @@ def markdown(summary: Summary, conclusion: Conclusion) -> str:
     parts = [f"# {cell_text(summary.study)}", f"**{cell_text(conclusion.verdict)}**"]
     for table in summary.tables:
         parts += [f"## {SETTING_TITLES[table.setting]}", _table_md(table), f"{legend(table)}."]
+    if summary.held_out is not None:
+        rows = [loss_cells(row) for row in summary.held_out.rows]
+        controls = [f"- {control_text(row)}" for row in summary.held_out.controls]
+        parts += ["## Held-out captions", _grid_md(list(HEADINGS), rows), f"{loss_legend(summary.held_out)}."]
+        parts += ["\n".join(controls)] if controls else []
     if summary.controls:
         header = ["Headline", "Control", "Setting", "Headline - control, points [95 % interval]", "p", "p (Holm)"]
         rows = [
@@ -183,6 +189,11 @@ COST_COLUMNS = (
 def costs_csv(summary: Summary) -> str:
     """Return CSV with one row per arm: device hours per stage, and the price of its captions in US dollars."""
     return _csv(COST_COLUMNS, [[getattr(row, name) for name in COST_COLUMNS] for row in summary.costs])
+
+
+def losses_csv(summary: Summary) -> str:
+    """Return CSV with one row per arm and group of held-out captions; numbers are not rounded."""
+    return _csv(COLUMNS, loss_rows(summary))
 
 
 def runs_csv(summary: Summary) -> str:

@@ -9,6 +9,7 @@ from sg.report.figures.contact_sheets import ContactSheets
 from sg.report.figures.style import page_svg
 from sg.report.numbers.summary import Summary
 from sg.report.pages.conclusion import Conclusion
+from sg.report.pages.held_out import HEADINGS, loss_cells, loss_legend
 from sg.report.pages.tables import (
     cell_delta,
     cell_score,
@@ -32,6 +33,8 @@ from sg.report.wording import (
 
 PAGE_FILE = "index.html"
 FIGURE_CAPTIONS = {
+    "held_out_loss": "Loss on captions of videos that no run trained on, in nats per token (lower is better), against "
+    "the number of captions: mean over seeds with its 95 % interval over videos. Controls stand right of their scale.",
     "scaling": "Accuracy (% of answered questions) against the number of captions: mean over seeds with its 95 % "
     "interval over videos. Short dashes are single seeds, the dashed line is the baseline without captions.",
     "durations": "Difference from no captions by video duration, in points with 95 % intervals over videos "
@@ -52,7 +55,7 @@ FIGURE_CAPTIONS = {
 }
 SEVERAL = ("scaling", "durations", "differences", "tasks", "captions")
 """Figures with several panels. On a phone they keep a readable width and scroll sideways."""
-SCORE_FIGURES = ("scaling", "durations", "differences", "tasks", "controls")
+SCORE_FIGURES = ("scaling", "held_out_loss", "durations", "differences", "tasks", "controls")
 COST_FIGURES = ("costs",)
 CORPUS_FIGURES = ("captions", "clusters", "similarities", "map")
 
@@ -101,6 +104,8 @@ def page_html(
             {letter for row in summary.letters for letter in row.shares}, key=lambda name: (len(name), name)
         ),
         titles=SETTING_TITLES,
+        losses=summary.held_out,
+        loss_headings=HEADINGS,
         buckets=BUCKETS,
         bucket_titles=BUCKET_TITLES,
         **{function.__name__: function for function in _WRITERS},
@@ -108,8 +113,8 @@ def page_html(
 
 
 _WRITERS = (
-    accuracy_text, cell_delta, cell_score, controls_legend, difference_text, duration_text, hours_text, legend, p_text,
-    percent, plural, probes_legend, published_text, row_note,
+    accuracy_text, cell_delta, cell_score, controls_legend, difference_text, duration_text, hours_text, legend,
+    loss_cells, loss_legend, p_text, percent, plural, probes_legend, published_text, row_note,
 )  # fmt: skip
 
 
@@ -139,6 +144,7 @@ def _sections(
     """Anchors and titles of the sections that the page contains."""
     sections = [
         ("tables", "Scores", bool(summary.tables)),
+        ("held-out", "Held-out captions", summary.held_out is not None),
         ("figures", "Figures", any(name in figures for name in SCORE_FIGURES)),
         ("reading", "What the numbers support", True),
         ("controls", "Controls", bool(summary.controls)),

@@ -7,6 +7,7 @@ from sg.artefacts.predictions import BUCKETS, OVERALL
 from sg.report.numbers.comparisons import ABOVE
 from sg.report.numbers.summary import Cell, ControlRow, ProbeRow, RunRow, Summary, Table, TableRow
 from sg.report.pages.conclusion import Conclusion
+from sg.report.pages.held_out import loss_lines
 from sg.report.pages.verdict import LEVEL
 from sg.report.wording import (
     BUCKET_TITLES,
@@ -27,6 +28,7 @@ REASON_LENGTH = 96
 def terminal_text(summary: Summary, conclusion: Conclusion) -> str:
     """Return the report that is printed at the end of a sweep: tables, controls, probes, notes, verdict."""
     blocks = [_table_text(table) for table in summary.tables]
+    blocks += [loss_lines(summary.held_out)] if summary.held_out is not None else []
     blocks += [_controls_text(summary), _probes_text(summary.probes), _failed_text(summary.runs)]
     blocks += ["\n".join(summary.notes), _wrapped(conclusion.verdict)]
     return "\n\n".join(block for block in blocks if block) + "\n"

@@ -51,6 +51,9 @@ def _curve(summary: Summary) -> dict[int, dict[str, float]]:
                 if cell.delta is not None:
                     values |= {f"{key}/delta": cell.delta.value, f"{key}/delta_low": cell.delta.low}
                     values[f"{key}/delta_high"] = cell.delta.high
+    for loss in summary.held_out.rows if summary.held_out is not None else []:
+        if loss.control is None:
+            points.setdefault(loss.scale, {})["held_out/loss_per_token"] = loss.loss.value
     return points
 
 
