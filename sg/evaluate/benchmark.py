@@ -7,12 +7,13 @@ and know no file format.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from sg.artefacts.answers import LETTERS
+from sg.artefacts.names import check_relative_path
 from sg.core.errors import DataError, MissingInputError
 from sg.core.fingerprints import fingerprint
 from sg.core.registry import Registry
@@ -184,7 +185,32 @@ def duration_bucket(seconds: float) -> str:
     return "short" if seconds < SHORT_S else "medium" if seconds < MEDIUM_S else "long"
 
 
-def first_file(folder: Path, subfolders: Iterable[str], names: Iterable[str]) -> Path | None:
-    """The first existing file of `names` in `subfolders` of `folder`, or None."""
-    candidates = (folder / subfolder / name for subfolder in subfolders for name in names)
+def first_file(folder: Path, subfolders: Iterable[str], name: str) -> Path | None:
+    """The file `name`, a relative path of a table, in the first of the `subfolders` of `folder` that has it, or None.
+
+    Raises:
+        DataError: the name could lead out of the folder.
+    """
+    check_relative_path(name)
+    candidates = (folder / subfolder / name for subfolder in subfolders)
     return next((path for path in candidates if path.is_file()), None)
+
+
+def files_by_stem(folder: Path, subfolders: Iterable[str], suffixes: Collection[str]) -> dict[str, Path]:
+    """The files with one of `suffixes` (lower case) in the `subfolders` of `folder`, by name without suffix.
+
+    Where several files have the same name, that of the first subfolder counts, and in a subfolder the first suffix by
+    alphabet, `.mp4` before all others; the log names an example.
+    """
+    found: dict[str, Path] = {}
+    several = []
+    for subfolder in subfolders:
+        place = folder / subfolder
+        paths = sorted(place.iterdir()) if place.is_dir() else []
+        for path in sorted(paths, key=lambda path: path.suffix.lower() != ".mp4"):
+            if path.suffix.lower() in suffixes and path.is_file():
+                first = found.setdefault(path.stem, path)
+                several += [f"{first} and {path}"] if first != path else []
+    if several:
+        log.warning("%d files have the name of another one, such as %s: the first is used.", len(several), several[0])
+    return found

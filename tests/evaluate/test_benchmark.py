@@ -45,13 +45,38 @@ def test_questions_are_grouped_by_video_in_the_order_of_the_table(tmp_path: Path
     assert benchmark.videos[0].questions[0].options == tuple(OPTIONS)
 
 
-@pytest.mark.parametrize("place", ["videos/yt_001.mp4", "data/yt_001.MP4", "videos/yt_001.mkv"])
+PLACES = [
+    *("videos/yt_001.mp4", "data/yt_001.MP4", "videos/yt_001.mkv", "yt_001.webm", "videos/yt_001.mov"),
+    *(
+        "video/yt_001.avi",
+        "videos/data/yt_001.m4v",
+        "videos/short/yt_001.mp4",
+        "long/yt_001.MOV",
+        "data/medium/yt_001.mkv",
+    ),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_videos_and_subtitles_are_found_in_the_layouts_that_users_have(place: str, tmp_path: Path) -> None:
     folder = benchmark_folder(tmp_path, [table_row("001", 1), table_row("002", 1)])
     video, subtitle = touch(folder / place), touch(folder / "subtitle" / "yt_001.srt")
     first, second = read_benchmark(config(folder)).videos
     assert (first.path, first.subtitle_path) == (video, subtitle)
     assert (second.path, second.subtitle_path) == (None, None)
+
+
+def test_of_several_files_of_a_video_the_first_is_used_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = benchmark_folder(tmp_path, [table_row("001", 1)])
+    first = touch(folder / "videos" / "yt_001.mp4")
+    assert read_benchmark(config(folder)).videos[0].path == first
+    assert "first is used" not in caplog.text
+    touch(folder / "videos" / "yt_001.avi")
+    touch(folder / "data" / "yt_001.mp4")
+    assert read_benchmark(config(folder)).videos[0].path == first
+    assert f"2 files have the name of another one, such as {first} and {first.with_suffix('.avi')}" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["videomme/test-00000-of-00001.parquet", "benchmark.parquet"])

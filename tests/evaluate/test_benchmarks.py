@@ -1,11 +1,10 @@
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sg.core.errors import DataError, MissingInputError
+from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.evaluate.benchmark import read_benchmark
 from sg.evaluate.benchmarks.custom import CustomBenchmarkConfig
 from sg.evaluate.benchmarks.longvideobench import LongVideoBenchConfig
@@ -239,65 +238,6 @@ def test_a_missing_benchmark_names_the_setting_to_change(settings: type[Benchmar
         read_benchmark(settings("x", str(tmp_path / "nothing")))
 
 
-def hub_folder(folder: Path, videos: int = 3) -> Path:
-    benchmark_folder(folder, [table_row(f"{video:03d}", 1) for video in range(videos)])
-    with zipfile.ZipFile(folder / "videos_chunked_01.zip", "w") as archive:
-        archive.writestr("data/", "")
-        archive.writestr("data/yt_000.mp4", b"file 0" * 1000, zipfile.ZIP_DEFLATED)
-    with zipfile.ZipFile(folder / "videos_chunked_02.zip", "w") as archive:
-        archive.writestr("data/yt_001.MP4", b"file 1")
-        archive.writestr("data/other.mp4", b"not asked for")
-    with zipfile.ZipFile(folder / "subtitle.zip", "w") as archive:
-        archive.writestr("subtitle/", "")
-        archive.writestr("subtitle/yt_001.srt", b"1\n00:00:00,000 --> 00:00:01,000\nhello\n")
-    return folder
-
-
-def test_videos_and_subtitles_are_unpacked_once_from_the_archives_of_the_hub(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = hub_folder(tmp_path)
-    caplog.set_level("INFO")
-    first, second, third = read_benchmark(config(folder)).videos
-    assert first.path is not None and first.path.read_bytes() == b"file 0" * 1000
-    assert (second.path, second.subtitle_path) == (folder / "data/yt_001.MP4", folder / "subtitle/yt_001.srt")
-    assert (first.subtitle_path, third.path) == (None, None)
-    assert not (folder / "data" / "other.mp4").exists()
-    assert "GB free" in caplog.text
-    caplog.clear()
-    assert read_benchmark(config(folder)).videos == (first, second, third)
-    assert "unpacking" not in caplog.text
-
-
-def test_killed_unpacking_is_resumed(tmp_path: Path) -> None:
-    folder = hub_folder(tmp_path)
-    (folder / "data").mkdir()
-    (folder / "data" / ".yt_000.mp4.123.tmp.mp4").write_bytes(b"half")
-    (folder / "data" / "yt_001.MP4").write_bytes(b"file 1")
-    assert read_benchmark(config(folder)).videos[0].path is not None
-    assert sorted(path.name for path in (folder / "data").iterdir()) == [".unpack.lock", "yt_000.mp4", "yt_001.MP4"]
-
-
-def test_a_damaged_entry_of_an_archive_becomes_the_reason_of_its_video(tmp_path: Path) -> None:
-    folder = hub_folder(tmp_path)
-    path = folder / "videos_chunked_02.zip"
-    path.write_bytes(path.read_bytes().replace(b"file 1", b"file X"))
-    videos = read_benchmark(config(folder)).videos
-    assert videos[0].path is not None
-    assert (videos[1].path, "damaged" in videos[1].problem) == (None, True)
-
-
-def test_a_truncated_archive_and_a_full_disk_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = hub_folder(tmp_path)
-    monkeypatch.setattr("sg.evaluate.archives.RESERVE_BYTES", 10**18)
-    with pytest.raises(DataError, match="GB free: make room"):
-        read_benchmark(config(folder))
-    path = folder / "videos_chunked_01.zip"
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match="is not a complete zip archive"):
-        read_benchmark(config(folder))
-
-
 def test_the_revision_is_the_commit_that_the_download_recorded(tmp_path: Path) -> None:
     cached = tmp_path / "datasets--lmms-lab--Video-MME" / "snapshots" / "abc123"
     cached.mkdir(parents=True)
@@ -308,6 +248,35 @@ def test_the_revision_is_the_commit_that_the_download_recorded(tmp_path: Path) -
     record = touch(local / ".cache/huggingface/download/test-00000-of-00001.parquet.metadata")
     record.write_text("def456\netag\n123.0\n")
     assert read_benchmark(config(local)).revision == "def456"
+
+
+def test_revisions_in_the_cache_of_the_hub_are_told_apart(tmp_path: Path) -> None:
+    cached = tmp_path / "datasets--lmms-lab--Video-MME"
+    for name, answer in (("abc123", "A"), ("abd456", "B")):
+        (cached / "snapshots" / name).mkdir(parents=True)
+        benchmark_folder(cached / "snapshots" / name, [table_row("001", 1, answer=answer)])
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abd456")
+    for asked in ("local", "ab", "main2"):
+        with pytest.raises(ConfigError, match=r"holds the revisions abc123, abd456, and benchmark\.revision is"):
+            read_benchmark(config(cached, revision=asked))
+    found = {asked: read_benchmark(config(cached, revision=asked)) for asked in ("abc123", "abd", "main")}
+    assert [(one.revision, one.videos[0].questions[0].answer) for one in found.values()] == [
+        ("abc123", "A"), ("abd456", "B"), ("abd456", "B"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["../x.mp4", "/etc/passwd", "a/../../x.mp4", "C:\\x.mp4"])
+def test_a_video_of_a_table_stays_inside_the_folder(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "videos").mkdir(parents=True)
+    touch(tmp_path / "x.mp4")
+    with pytest.raises(DataError, match="not a plain relative path"):
+        read_benchmark(long_video(folder, video_path=name))
+    with pytest.raises(DataError, match="not a plain relative path"):
+        read_benchmark(long_video(folder, subtitle_path=name))
+    with pytest.raises(DataError, match="not a plain relative path"):
+        read_benchmark(mlvu(folder, video=name))
 
 
 def test_five_options_are_read(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def _video(folder: Path, table: Path, name: str, members: list[dict[str, Any]]) 
         domain=f"up to {item['duration_group']} s" if "duration_group" in item else "",
         sub_category=str(item.get("topic_category") or ""),
         questions=tuple(_question(member, table) for member in members),
-        path=first_file(folder, ("videos", "."), [name]),
-        subtitle_path=first_file(folder, ("subtitles", "."), [subtitle]) if subtitle else None,
+        path=first_file(folder, ("videos", "."), name),
+        subtitle_path=first_file(folder, ("subtitles", "."), subtitle) if subtitle else None,
         subtitle_span_s=(start, start + seconds),
     )
 

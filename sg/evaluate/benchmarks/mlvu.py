@@ -93,7 +93,7 @@ def _video(table: Path, name: str, members: list[tuple[int, dict[str, Any]]]) ->
         domain=kind,
         sub_category="",
         questions=tuple(_question(table, number, kind, item) for number, item in members),
-        path=first_file(root, [f"video/{task}", f"video/{kind}", "video", f"videos/{task}", "videos"], [name]),
+        path=first_file(root, [f"video/{task}", f"video/{kind}", "video", f"videos/{task}", "videos"], name),
     )
 
 

@@ -3,38 +3,47 @@
 See `docs/reference/video_mme.md`, section 1.
 
 The folder holds the Parquet table and either the hub's archives (`videos_chunked_01.zip` .., `subtitle.zip`), which are
-unpacked once, or videos and subtitles in one of the folders that known tools use.
+unpacked once, or videos and subtitles in one of the folders that known tools use, also divided by duration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sg.artefacts.names import check_video_id
-from sg.core.errors import DataError, MissingInputError
-from sg.evaluate.archives import Unpacked, unpack
-from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, check_options, checked, first_file
+from sg.artefacts.predictions import DURATIONS
+from sg.core.errors import ConfigError, DataError, MissingInputError
+from sg.core.identity import NOT_IDENTITY
+from sg.evaluate.archives import unpack
+from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, check_options, checked, files_by_stem
 from sg.evaluate.config import BenchmarkConfig
+from sg.sources.files.disk import VIDEO_SUFFIXES
 
 HUB_ID = "lmms-lab/Video-MME"
+LOCAL = "local"
 COLUMNS = (
     *("video_id", "duration", "domain", "sub_category", "videoID", "question_id", "task_type"),
     *("question", "options", "answer"),
 )
 TABLE_PLACES = ("videomme/test-00000-of-00001.parquet", "test-00000-of-00001.parquet")
 VIDEO_FOLDERS = ("videos", "data", "video", "videos/data", ".")
-VIDEO_SUFFIXES = (".mp4", ".MP4", ".mkv", ".webm")
 SUBTITLE_FOLDERS = ("subtitle", "subtitles", ".")
+SUBTITLE_SUFFIXES = (".srt",)
 VIDEO_ARCHIVES, UNPACKED_VIDEOS = "videos_chunked_*.zip", "data"
 SUBTITLE_ARCHIVES, UNPACKED_SUBTITLES = "subtitle*.zip", "subtitle"
 
 
 @dataclass
 class VideoMmeConfig(BenchmarkConfig):
-    """Video-MME, or a benchmark in its layout such as that of the demo."""
+    """Video-MME, or a benchmark in its layout such as that of the demo.
+
+    The files of archives are unpacked into `unpack_to` if `folder` cannot be written; empty makes that an error.
+    """
+
+    unpack_to: str = field(default="", metadata=NOT_IDENTITY)
 
 
 @BENCHMARKS.register("video_mme", VideoMmeConfig)
@@ -45,24 +54,43 @@ def read_video_mme(config: VideoMmeConfig) -> Benchmark:
 
     Raises:
         MissingInputError: there is no table.
+        ConfigError: the folder is the hub's cache with several revisions, or without the one that is asked for.
         DataError: the table has another schema, a question twice, options without letters, or rows that contradict each
             other; or the disk is too small to unpack the videos.
     """
-    folder = _snapshot(Path(config.folder).expanduser())
+    folder = _snapshot(config)
     path = _table_path(config, folder)
     rows_of: dict[str, list[dict[str, Any]]] = {}
     for row in _read_rows(path):
         rows_of.setdefault(row["video_id"], []).append(row)
     videos = tuple(_video(rows, path) for rows in rows_of.values())
-    revision = _revision(folder, path) if config.revision == "local" else config.revision
+    recorded = _revision(folder, path)
+    revision = recorded if config.revision == LOCAL or folder.parent.name == "snapshots" else config.revision
     benchmark = checked(Benchmark(config.name, revision, videos), path)
-    return replace(benchmark, videos=_with_files(videos, folder))
+    unpack_to = Path(config.unpack_to).expanduser() if config.unpack_to else None
+    return replace(benchmark, videos=_with_files(videos, folder, unpack_to))
 
 
-def _snapshot(folder: Path) -> Path:
-    """For a folder of the hub's cache with one revision that revision; otherwise `folder`."""
-    revisions = sorted((folder / "snapshots").glob("*")) if (folder / "snapshots").is_dir() else []
-    return revisions[0] if len(revisions) == 1 else folder
+def _snapshot(config: VideoMmeConfig) -> Path:
+    """The benchmark's folder; for one of the hub's cache its revision, which `config.revision` chooses from several.
+
+    Raises:
+        ConfigError: the cache has several revisions, or not the one that is asked for.
+    """
+    folder = Path(config.folder).expanduser()
+    revisions = sorted(path.name for path in (folder / "snapshots").glob("[!.]*") if path.is_dir())
+    if not revisions:
+        return folder
+    asked, reference = config.revision, folder / "refs" / config.revision
+    if asked != LOCAL and reference.is_file():
+        asked = reference.read_text(encoding="utf-8").strip()
+    fitting = [name for name in revisions if asked == LOCAL or name.startswith(asked)]
+    if len(fitting) != 1:
+        raise ConfigError(
+            f"{folder} holds the revisions {', '.join(revisions)}, and benchmark.revision is {config.revision!r}: set "
+            "it to one of them, because scores of different revisions are not comparable."
+        )
+    return folder / "snapshots" / fitting[0]
 
 
 def _table_path(config: VideoMmeConfig, folder: Path) -> Path:
@@ -87,7 +115,7 @@ def _revision(folder: Path, table: Path) -> str:
         return folder.name
     record = folder / ".cache" / "huggingface" / "download" / f"{table.relative_to(folder)}.metadata"
     words = record.read_text(encoding="utf-8").split() if record.is_file() else []
-    return words[0] if words else "local"
+    return words[0] if words else LOCAL
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
@@ -135,39 +163,30 @@ def _video(rows: list[dict[str, Any]], path: Path) -> BenchmarkVideo:
     )
 
 
-def _with_files(videos: tuple[BenchmarkVideo, ...], folder: Path) -> tuple[BenchmarkVideo, ...]:
+def _with_files(videos: tuple[BenchmarkVideo, ...], folder: Path, unpack_to: Path | None) -> tuple[BenchmarkVideo, ...]:
     """The videos with the paths of their files and subtitles, which are unpacked if only the archives hold them."""
-    files = {video.media_id: _video_file(folder, video.media_id) for video in videos}
-    subtitles = {video.media_id: _subtitle(folder, video.media_id) for video in videos}
+    files = files_by_stem(folder, _with_durations(VIDEO_FOLDERS), VIDEO_SUFFIXES)
+    subtitles = files_by_stem(folder, _with_durations(SUBTITLE_FOLDERS), SUBTITLE_SUFFIXES)
+    names = [video.media_id for video in videos]
     unpacked = unpack(
-        folder, VIDEO_ARCHIVES, VIDEO_SUFFIXES, folder / UNPACKED_VIDEOS, [name for name in files if not files[name]]
-    )
-    texts = unpack(
-        folder, SUBTITLE_ARCHIVES, (".srt",), folder / UNPACKED_SUBTITLES,
-        [name for name in subtitles if not subtitles[name]],
+        folder, VIDEO_ARCHIVES, VIDEO_SUFFIXES, folder / UNPACKED_VIDEOS,
+        [name for name in names if name not in files], unpack_to,
     )  # fmt: skip
-    return tuple(_with_file(video, files, subtitles, unpacked, texts) for video in videos)
-
-
-def _with_file(
-    video: BenchmarkVideo,
-    files: Mapping[str, Path | None],
-    subtitles: Mapping[str, Path | None],
-    unpacked: Unpacked,
-    texts: Unpacked,
-) -> BenchmarkVideo:
-    name = video.media_id
-    return replace(
-        video,
-        path=files[name] or unpacked.paths.get(name),
-        subtitle_path=subtitles[name] or texts.paths.get(name),
-        problem=unpacked.problems.get(name, ""),
+    texts = unpack(
+        folder, SUBTITLE_ARCHIVES, SUBTITLE_SUFFIXES, folder / UNPACKED_SUBTITLES,
+        [name for name in names if name not in subtitles], unpack_to,
+    )  # fmt: skip
+    return tuple(
+        replace(
+            video,
+            path=files.get(video.media_id) or unpacked.paths.get(video.media_id),
+            subtitle_path=subtitles.get(video.media_id) or texts.paths.get(video.media_id),
+            problem=unpacked.problems.get(video.media_id, ""),
+        )
+        for video in videos
     )
 
 
-def _video_file(folder: Path, media_id: str) -> Path | None:
-    return first_file(folder, VIDEO_FOLDERS, [media_id + suffix for suffix in VIDEO_SUFFIXES])
-
-
-def _subtitle(folder: Path, media_id: str) -> Path | None:
-    return first_file(folder, SUBTITLE_FOLDERS, [f"{media_id}.srt"])
+def _with_durations(folders: Sequence[str]) -> list[str]:
+    """The folders, and their subfolders by duration."""
+    return [f"{folder}/{part}" for part in (".", *DURATIONS) for folder in folders]
