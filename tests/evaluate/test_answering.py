@@ -251,7 +251,7 @@ def test_probes_that_are_added_later_do_not_change_the_other_answers(tmp_path: P
 def test_every_setting_of_a_benchmark_counts_for_the_answers_unless_its_field_is_marked(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=3)
     name = answers_identity(made.benchmark, made.config, "model 1").name
-    marked = {"folder", "table", "settings", "probes", "batch_size", "check_in_full"}
+    marked = {"folder", "table", "unpack_to", "settings", "probes", "batch_size", "check_in_full"}
     others = {"subtitles": "transcript", "answer_reader": "official_2024_06_18"}
     others |= {"empty_subtitles": "header", "sampling": "reference", "settings": [], "probes": []}
     for part in ("", "prompt", "answering"):

@@ -17,7 +17,7 @@ from sg.caption.cleaning import clean_caption
 from sg.caption.exports.card import dataset_card
 from sg.core.errors import DataError
 from sg.core.files import atomic_dir, atomic_path, write_json, write_text
-from sg.core.fingerprints import text_seed
+from sg.core.fingerprints import fingerprint, text_seed
 
 SHARD_BYTES = 1_000_000_000
 MEDIA_TOKEN = "<video>"
@@ -115,15 +115,31 @@ def _chat_univi(items: list[ExportItem], out: Path) -> None:
 
 def _webdataset(items: list[ExportItem], videos: Path, out: Path, with_files: bool) -> None:
     """Tar shards of about a gigabyte: `<key>.json` per video, and `<key>.mp4` if the files are included."""
+    keys = _keys(items)
     with atomic_dir(out) as folder:
         for number, shard in enumerate(_shards(items, videos, with_files)):
-            with tarfile.open(folder / f"{number:05d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+            # Names of more than 100 bytes need the extended headers of this format.
+            with tarfile.open(folder / f"{number:05d}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
                 for item in shard:
-                    key = f"{item.video.source}_{item.video.video_id}".replace(".", "_").replace("/", "_")
+                    key = keys[item.video.video_id]
                     _add(tar, f"{key}.json", json.dumps(_described(item), ensure_ascii=False, sort_keys=True).encode())
                     if with_files:
                         file = video_path(videos, item.video)
                         _add(tar, f"{key}{file.suffix.lower()}", file.read_bytes())
+
+
+def _keys(items: list[ExportItem]) -> dict[str, str]:
+    """The key of each video, by its id: without a point, where WebDataset ends a key, and different for all videos."""
+    keys: dict[str, str] = {}
+    taken: set[str] = set()
+    for item in items:
+        name = f"{item.video.source}_{item.video.video_id}"
+        key = name.replace(".", "_").replace("/", "_")
+        if key in taken:
+            key += f"-{fingerprint(name)}"
+        taken.add(key)
+        keys[item.video.video_id] = key
+    return keys
 
 
 def _shards(items: list[ExportItem], videos: Path, with_files: bool) -> Iterator[list[ExportItem]]:

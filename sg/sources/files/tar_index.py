@@ -1,23 +1,25 @@
 """Members of a tar file, with the position of their bytes. Headers are untrusted: every size and name is checked.
 
-Python's `tarfile` is not used, because it follows extended headers of any size and hides the position of the bytes.
-Only regular files with a plain name are returned. Links, devices, sparse files, long names and wrong sizes are counted
-and skipped.
+Python's `tarfile` is not used, because it follows extended headers of any size and trusts their content. Only regular
+files with a plain name are returned. Links, devices, sparse files, other names and wrong sizes are counted and skipped.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 _BLOCK = 512
 MAX_MEMBERS = 1_000_000
-_PLAIN_NAME = re.compile(r"(?:\./)?([A-Za-z0-9_][A-Za-z0-9_.@-]{0,150}\.[A-Za-z0-9]{1,8})", re.ASCII)
-_REGULAR, _EXTENDED = (b"0", b"\0", b"7"), (b"x", b"g")
+_PLAIN_NAME = re.compile(r"(?:\./)?([A-Za-z0-9_][A-Za-z0-9_.@-]{0,230}\.[A-Za-z0-9]{1,8})", re.ASCII)
+_REGULAR = (b"0", b"\0", b"7")
+_EXTENDED = (b"x", b"g", b"L", b"K")
+"""Headers about the next member: of POSIX for it and for all, and GNU's long name and long link."""
+_MAX_EXTENSION = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,12 @@ def tar_members(path: Path, problems: Counter[str]) -> Iterator[TarMember]:
     """Yield the usable members of an uncompressed tar file; all others are counted in `problems`."""
     length = path.stat().st_size
     seen: set[str] = set()
+    extended: dict[str, str] = {}
     with path.open("rb") as stream:
         place = number = 0
         while (header := _header_at(stream, place, problems)) is not None:
-            size = _number(header[124:136])
+            kind = header[156:157]
+            size = _number(header[124:136]) if kind in _EXTENDED else _stated_size(header, extended)
             place += _BLOCK
             number += 1
             if size is None or place + size > length:
@@ -45,13 +49,47 @@ def tar_members(path: Path, problems: Counter[str]) -> Iterator[TarMember]:
             if number > MAX_MEMBERS:
                 problems[f"more than {MAX_MEMBERS:,} members"] += 1
                 return
-            name = _usable_name(header, problems)
-            if name is not None and name in seen:
-                problems["a second member of the same name"] += 1
-            elif name is not None:
-                seen.add(name)
-                yield TarMember(name, place, size)
+            if kind in _EXTENDED:
+                extended |= _extension(kind, stream, size)
+            else:
+                name = _usable_name(header, extended, problems)
+                extended = {}
+                if name is not None and name in seen:
+                    problems["a second member of the same name"] += 1
+                elif name is not None:
+                    seen.add(name)
+                    yield TarMember(name, place, size)
             place += -(-size // _BLOCK) * _BLOCK
+
+
+def _extension(kind: bytes, stream: BinaryIO, size: int) -> dict[str, str]:
+    """What an extended header, which is at the position of `stream`, states about the next member.
+
+    Of GNU's long names and the POSIX headers of one member, `path` and `size` are read; an unknown path is "".
+    """
+    if kind not in (b"L", b"x"):
+        return {}
+    data = stream.read(size) if size <= _MAX_EXTENSION else b""
+    if kind == b"L":
+        return {"path": data.rstrip(b"\0").decode("utf-8", "replace")}
+    stated: dict[str, str] = {}
+    while data:
+        digits, _, _ = data.partition(b" ")
+        end = int(digits) if re.fullmatch(rb"[1-9][0-9]{0,6}", digits) else 0
+        key, equals, value = data[len(digits) + 1 : end].partition(b"=")
+        if not equals or not value.endswith(b"\n") or end > len(data):
+            return {"path": ""}
+        stated[key.decode("utf-8", "replace")] = value[:-1].decode("utf-8", "replace")
+        data = data[end:]
+    if size > _MAX_EXTENSION or any(key.startswith("GNU.sparse") for key in stated):
+        return {"path": ""}
+    return {key: stated[key] for key in ("path", "size") if key in stated}
+
+
+def _stated_size(header: bytes, extended: Mapping[str, str]) -> int | None:
+    if "size" in extended:
+        return int(extended["size"]) if re.fullmatch("[0-9]{1,15}", extended["size"], re.ASCII) else None
+    return _number(header[124:136])
 
 
 def _header_at(stream: BinaryIO, place: int, problems: Counter[str]) -> bytes | None:
@@ -69,16 +107,14 @@ def _header_at(stream: BinaryIO, place: int, problems: Counter[str]) -> bytes | 
     return header
 
 
-def _usable_name(header: bytes, problems: Counter[str]) -> str | None:
+def _usable_name(header: bytes, extended: Mapping[str, str], problems: Counter[str]) -> str | None:
     kind = header[156:157]
-    if kind in _EXTENDED:  # holds times and owners of the next member; Python's tarfile writes them
-        return None
     if kind not in _REGULAR:
         if kind != b"5":
             problems["a link, device, or other special member"] += 1
         return None
-    text = header[:100].partition(b"\0")[0].decode("utf-8", "replace")
-    prefix = header[345:500].partition(b"\0")[0] if header[257:262] == b"ustar" else b""
+    text = extended.get("path", header[:100].partition(b"\0")[0].decode("utf-8", "replace"))
+    prefix = header[345:500].partition(b"\0")[0] if header[257:262] == b"ustar" and "path" not in extended else b""
     found = None if prefix else _PLAIN_NAME.fullmatch(text)
     if found is None:
         problems["a member whose name is not a plain file name"] += 1

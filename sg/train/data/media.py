@@ -7,6 +7,7 @@ files that could not be read, and files that were opened for a run without the c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,6 +47,10 @@ class Media:
         return {"clips": len(content), "content": fingerprint(content)}
 
 
+_LEADS_OUT = re.compile(r"(^|/)\.\.(/|$)|^/|//|\0")
+"""In the key of a clip, which ends in its path: `..`, an absolute path (behind the name of its source), a zero byte."""
+
+
 @dataclass(frozen=True, slots=True)
 class _OpenedFile:
     """A file of `clips.json`; `problem` is empty if it could be read."""
@@ -83,6 +88,8 @@ class ClipFiles:
         self, clip: Clip, store: VisualTokenStore | None, opened: Mapping[str, list[_OpenedFile]]
     ) -> tuple[str | None, str]:
         """(content, problem) of a clip; (None, "") when it is unknown."""
+        if _LEADS_OUT.search(clip.key):
+            return None, "its path leads out of the folder of the media"
         stamp = file_stamp(clip.path)
         if stamp is None:
             return None, MISSING

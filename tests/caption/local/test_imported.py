@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sg.artefacts.manifest import VideoRecord, read_manifest, write_manifest
 from sg.caption.exports.write import export, question
 from sg.caption.local.imported import import_published
 from sg.core.errors import DataError, MissingInputError
+from sg.sources.files.tar_index import tar_members
 from sg.sources.scan.records import read_records
 from sg.sources.sets.sharegemini import PublishedCaption, published_caption
 from tests.caption.hosted.builder import data_folder
@@ -83,6 +85,21 @@ def test_two_exports_are_the_same_bytes_and_can_be_read_back(tmp_path: Path) -> 
     table = pq.read_table(tmp_path / "huggingface1" / "data" / "test" / "train-00000-of-00001.parquet")
     assert table["video_id"].to_pylist() == ["a", "b"]
     assert "config_name: test" in (tmp_path / "huggingface1" / "README.md").read_text(encoding="utf-8")
+
+
+def test_long_ids_and_ids_that_differ_by_a_point_have_their_own_keys_in_webdataset(tmp_path: Path) -> None:
+    ids = ["v" * 190, "a.b", "a_b"]
+    data = data_folder(tmp_path, ids)
+    path = write_captions(tmp_path / "captions.parquet", [CaptionRecord(i, f"A cat {i}.") for i in ids])
+    export(path, read_manifest(data.manifest_path), Path(data.videos), tmp_path / "out", "webdataset", with_files=True)
+    with tarfile.open(tmp_path / "out" / "00000.tar") as tar:
+        records = {name: json.load(tar.extractfile(name)) for name in tar.getnames() if name.endswith(".json")}  # type: ignore[arg-type]
+        assert len(tar.getnames()) == len(set(tar.getnames())) == 6
+    assert sorted(record["video_id"] for record in records.values()) == sorted(ids)
+    assert all(name.count(".") == 1 for name in records)
+    problems: Counter[str] = Counter()
+    found = [member.name for member in tar_members(tmp_path / "out" / "00000.tar", problems)]
+    assert (len(found), problems) == (6, Counter())
 
 
 def test_ids_select_a_core_for_an_export(tmp_path: Path) -> None:

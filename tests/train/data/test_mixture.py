@@ -117,6 +117,22 @@ def test_media_that_are_missing_or_unreadable_stop_a_run_unless_they_may_be_left
     assert broken.key not in files.look(clips_of(items)).problems
 
 
+@pytest.mark.parametrize("name", ["valley", ""])
+def test_media_outside_of_their_folder_are_not_opened(name: str, tmp_path: Path) -> None:
+    (tmp_path / "media").mkdir()
+    outside = tmp_path / "secret.mp4"
+    outside.touch()
+    (tmp_path / "media" / "..a.mp4").touch()
+    paths = ["../secret.mp4", str(outside), "a/../../secret.mp4", "\0.mp4", "./..a.mp4"]
+    dialogs = [Dialog(path, "video", path, (Turn("human", "<video>"), Turn("gpt", "A"))) for path in paths]
+    items = items_of(dialogs, tmp_path / "media", name)
+    media = ClipFiles(tmp_path, None).look(clips_of(items))
+    assert list(media.problems.values()) == ["its path leads out of the folder of the media"] * 4
+    assert [clip.path.name for clip in media.unknown.values()] == ["..a.mp4"]
+    with pytest.raises(MissingInputError, match=r"4 cannot be read, such as .*: its path leads out"):
+        usable_items(stage(source(tmp_path, "s", [])), items, media, 0.0)
+
+
 def test_equal_names_of_different_media_are_refused(tmp_path: Path) -> None:
     dialogs = [Dialog("1", "image", "1.jpg", (Turn("human", "<image>"), Turn("gpt", "A")))]
     coco, other = items_of(dialogs, tmp_path / "coco"), items_of(dialogs, tmp_path / "other")
