@@ -138,6 +138,13 @@ class DataConfig:
         """Overrides that select this data on a command line, if curation may caption and embed it first; else empty."""
         return ()
 
+    def check_place(self) -> None:
+        """Check before a run that the folder of artefacts does not hold other data.
+
+        Raises:
+            ConfigError: it does.
+        """
+
     def missing_files(self) -> Iterator[tuple[str, str]]:
         """Each file or folder of the user that does not exist, as a sentence, with the setting that names it."""
         if not Path(self.videos).is_dir():

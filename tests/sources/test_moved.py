@@ -123,6 +123,8 @@ def test_another_folder_or_caption_file_under_the_same_name_is_refused(home: Pat
         with pytest.raises(ConfigError, match=rf"data\.{key}=.*{place}: .*data\.name=NAME.*delete") as stop:
             scan(config)
         assert "\n" not in str(stop.value)
+        with pytest.raises(ConfigError, match=r"data\.name=NAME"):
+            config.check_place()
         assert path.read_bytes() == before
     with pytest.raises(ConfigError, match=r"data\.videos="):
         scan(replace(webvid(home), videos=str(home / "other")))

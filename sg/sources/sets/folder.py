@@ -75,6 +75,13 @@ class FolderDataConfig(ScannedDataConfig):
         """The identity of a scan of the folder as it is now."""
         return _identity(self, list_files(Path(self.videos)), self.captions_file)
 
+    def check_place(self) -> None:
+        """Check that an existing manifest is of this folder and caption file."""
+        captions = self.captions_file
+        if self.manifest_path.is_file() and Path(self.videos).is_dir() and (captions is None or captions.is_file()):
+            place = None if captions is None else str(captions)
+            check_same_data(self.manifest_path, Path(self.videos), self.manifest_identity(), captions=place)
+
     def missing_files(self) -> Iterator[tuple[str, str]]:
         """The folder of videos, and the caption file where one is named."""
         yield from super().missing_files()

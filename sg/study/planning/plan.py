@@ -52,13 +52,14 @@ def check_run(config: TrainConfig) -> None:
     """Refuse impossible settings before anything is loaded.
 
     Raises:
-        ConfigError: the scale, the control or the batch sizes are impossible.
+        ConfigError: the scale, the control or the batch sizes are impossible, or `data.dir` holds other data.
     """
     data = config.data
     caption_draws(config, data.expected_captions)
     if data.control != HEADLINE and parse_scale(str(data.scale)) == 0:
         raise ConfigError(f"data.control={data.control} needs captions to control for: give a data.scale above 0.")
     check_machine(config.stage, config.trainer)
+    data.check_place()
 
 
 def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
