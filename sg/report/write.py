@@ -102,10 +102,11 @@ def _write_tables(folder: Path, summary: Summary, conclusion: Conclusion, text: 
         "runs.csv": runs_csv(summary),
         "topics.csv": topics_csv(summary),
         "costs.csv": costs_csv(summary),
-        "held_out.csv": losses_csv(summary),
         "report.md": markdown(summary, conclusion),
         "report.txt": text,
     }
+    if summary.held_out is not None:
+        texts["held_out.csv"] = losses_csv(summary)
     for name, content in texts.items():
         write_text(folder / name, content)
     return [folder / name for name in texts]
