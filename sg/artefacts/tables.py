@@ -167,12 +167,13 @@ def num_rows(path: Path) -> int:
 
 
 def is_table(path: Path) -> bool:
-    """Whether there is a readable Parquet file at `path`; only its metadata is read."""
+    """Whether there is a readable, undamaged Parquet file at `path`; only its metadata is decoded."""
     import pyarrow as pa
 
     try:
-        return path.is_file() and num_rows(path) >= 0
-    except (pa.ArrowException, OSError):
+        check_file(path)
+        return num_rows(path) >= 0
+    except (DataError, pa.ArrowException, OSError):
         return False
 
 

@@ -6,6 +6,7 @@ The functions of the steps take dataclasses and know neither Hydra nor OmegaConf
 import contextlib
 import copy
 import dataclasses
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -125,8 +126,6 @@ def disk_problems_in_one_sentence() -> Iterator[None]:
     """Raise a DataError for any error of the block that a full disk or missing permissions are behind."""
     try:
         yield
-    except SgError:
-        raise
     except Exception as error:
         if sentence := disk_problem(error):
             raise DataError(sentence) from error
@@ -145,6 +144,8 @@ def one_sentence_errors() -> Iterator[None]:
         yield
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # On a full disk, `logging` would print a stack trace for every line that a log file misses.
+    logging.raiseExceptions = False
     try:
         with disk_problems_in_one_sentence():
             yield
@@ -156,6 +157,7 @@ def one_sentence_errors() -> Iterator[None]:
         cause = _user_error(error)
         sys.exit(ExitCode.USAGE if cause is None else cause.exit_code)
     finally:
+        logging.raiseExceptions = True
         del os.environ["HYDRA_FULL_ERROR"]
 
 

@@ -63,9 +63,14 @@ _CLOSED_WORDS = re.compile(r"os error (30|13)\b|read-?only (database|file system
 
 
 def disk_problem(error: BaseException) -> str | None:
-    """One sentence if a full disk, or a file or folder without permission, is behind `error`; None otherwise."""
+    """One sentence if a full disk, or a file or folder without permission, is behind `error`; None otherwise.
+
+    None also where an `SgError` is behind it, which is a sentence already.
+    """
     link: BaseException | None = error
     while link is not None:
+        if isinstance(link, SgError):
+            return None
         number, words = getattr(link, "errno", None), str(link)
         name = getattr(link, "filename", None)
         where = f"{name} cannot be" if name else "A file cannot be"
@@ -78,7 +83,7 @@ def disk_problem(error: BaseException) -> str | None:
         if number in _CLOSED or _CLOSED_WORDS.search(words):
             return (
                 f"{where} read or written ({reason}): change its permissions, or choose another folder (paths.work, "
-                "paths.runs), then run the same command again."
+                "paths.runs, paths.demo_world, data.dir), then run the same command again."
             )
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return None

@@ -48,6 +48,9 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
         if durable:
             _flush(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # The system names no file when a disk is full.
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,12 +1,18 @@
 """Commands: typed configs, and errors as one sentence."""
 
+import errno
+import sqlite3
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from sg.core.commands import one_sentence_errors, typed
-from sg.core.errors import ConfigError, ExitCode
+from sg.core.errors import ConfigError, DataError, ExitCode, disk_problem
+from sg.core.files import write_json
+from tests.core.disks import largest_file
 
 
 @dataclass
@@ -62,3 +68,42 @@ def test_a_stop_and_a_mistake_are_told_at_once_in_one_sentence(
         raise raised
     assert end.value.code == code
     assert capsys.readouterr().err.strip() == sentence
+
+
+def test_a_full_disk_is_one_sentence_with_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, one_sentence_errors(), largest_file(1000):
+        write_json(tmp_path / "big.json", "x" * 5000)
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / 'big.json'} cannot be written, because the disk is full")
+    assert "run the same command again" in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (sqlite3.OperationalError("database or disk is full"), "disk is full"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "permissions"),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "disk is full"),
+        (RuntimeError("PytorchStreamWriter failed writing file data/7: file write failed"), "disk is full"),
+        (OSError(errno.EROFS, "Read-only file system", "/data/a.txt"), "/data/a.txt cannot be read or written"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/a.txt"), "/data/a.txt cannot be read or written"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/data/a.txt"), "/data/a.txt cannot be written"),
+    ],
+)
+def test_troubles_of_a_disk_are_one_sentence_whatever_library_raises_them(
+    error: Exception, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit), one_sentence_errors():
+        try:
+            raise error
+        except Exception as cause:
+            raise HydraException("a job failed") from cause
+    assert words in capsys.readouterr().err
+
+
+def test_other_errors_keep_their_trace_and_sentences_are_not_wrapped_again() -> None:
+    with pytest.raises(KeyError), one_sentence_errors():
+        raise KeyError("a bug")
+    assert disk_problem(DataError("The vectors cannot be written (No space left on device): make room.")) is None

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,21 +18,11 @@ from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.embed.embedders.internvideo2 import InternVideo2Config
 from sg.embed.run import embed_videos
 from sg.embed.video_files import FileStamp, digest, is_replaced, stamp_of
+from tests.core.disks import largest_file
 from tests.embed.builders import contents, embedder, make_world
 from tests.models.internvideo2 import goldens
 
 NOBODY = 65534
-
-
-@contextlib.contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """A real error of the system for files above `size` bytes, like that of a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextlib.contextmanager

@@ -144,3 +144,21 @@ def test_damaged_rows_of_the_loss_curve_are_left_out(tmp_path: Path, stopped: Pa
     (folder / "loss.csv").write_bytes((folder / "loss.csv").read_bytes() + b"\0\0\xff\n5,garbage\n")
     train(folder)
     assert read_stage_info(folder) is not None
+
+
+def test_the_resume_folder_goes_only_after_the_finished_stage_is_on_the_disk(
+    tmp_path: Path, trained: Path, stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(stopped, tmp_path / "caption")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr("sg.artefacts.checkpoint.finish_file", full)
+        train(folder)
+    assert list((folder / "resume").glob("*.ckpt"))
+    assert read_stage_info(folder) is None
+    train(folder)
+    calm, again = weights(trained), weights(folder)
+    assert all(torch.equal(calm[key], again[key]) for key in calm)

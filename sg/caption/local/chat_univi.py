@@ -21,6 +21,7 @@ from sg.artefacts.manifest import Manifest, read_manifest, video_path
 from sg.artefacts.tables import read_info
 from sg.caption.captioners import CAPTIONERS, Captioner, CaptionerConfig, captions_info, of_manifest
 from sg.caption.local.chat_univi_answers import VideoAnswer, VideoAnswerer
+from sg.core.checksums import CHECKSUM_KEY, CHECKSUM_UNSET, is_intact, with_checksum
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
@@ -152,7 +153,7 @@ class ChatUniViCaptioner(Captioner):
         with file.open("a") as stream, Progress("captions", len(files), "videos", done_before=len(answers)) as bar:
             for start in range(0, len(missing), batch_size):
                 new = answerer.answer({name: files[name] for name in missing[start : start + batch_size]})
-                stream.write("".join(json.dumps({"made_by": made_by} | dataclasses.asdict(row)) + "\n" for row in new))
+                stream.write("".join(_line(row, made_by) for row in new))
                 stream.flush()
                 answers |= {answer.video_id: answer for answer in new}
                 bar.advance(sum(1 for answer in new if not answer.problem))
@@ -163,8 +164,13 @@ class ChatUniViCaptioner(Captioner):
         return answers
 
 
+def _line(answer: VideoAnswer, made_by: str) -> str:
+    values = {"made_by": made_by} | dataclasses.asdict(answer) | {CHECKSUM_KEY: CHECKSUM_UNSET}
+    return with_checksum(json.dumps(values)) + "\n"
+
+
 def _written(file: Path, made_by: str) -> dict[str, VideoAnswer]:
-    """Answers of an earlier run with the same identity; an incomplete last line is cut off."""
+    """Answers of an earlier run with the same identity, without damaged ones; an incomplete last line is cut off."""
     if not file.is_file():
         return {}
     content = file.read_bytes()
@@ -173,13 +179,19 @@ def _written(file: Path, made_by: str) -> dict[str, VideoAnswer]:
         # A killed run stopped inside this line; the next line would otherwise be appended to it.
         with file.open("r+b") as stream:
             stream.truncate(len(whole))
-    return {answer.video_id: answer for answer in _same(whole.decode().splitlines(), made_by)}
+    return {answer.video_id: answer for answer in _same(whole.splitlines(), made_by, file)}
 
 
-def _same(lines: Sequence[str], made_by: str) -> Iterator[VideoAnswer]:
-    for line in lines:
-        values = json.loads(line)
-        if values.pop("made_by") == made_by:
+def _same(lines: Sequence[bytes], made_by: str, file: Path) -> Iterator[VideoAnswer]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = json.loads(line) if is_intact(line) else {}
+        except ValueError:
+            values = {}
+        if not isinstance(values, dict) or "made_by" not in values:
+            log.warning("%s, line %d, is damaged: its video is captioned again", file, number)
+        elif values.pop("made_by") == made_by:
+            values.pop(CHECKSUM_KEY, None)
             yield VideoAnswer(**values | {"quality_flags": tuple(values["quality_flags"])})
 
 

@@ -1,8 +1,12 @@
-"""The results of an unfinished scan, kept in append-only JSON Lines, so that a scan after a kill can resume."""
+"""The results of an unfinished scan, kept in append-only JSON Lines, so that a scan after a kill can resume.
+
+A line is `[key, value, checksum]`, where the checksum is the CRC-32 of the line without it.
+"""
 
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -11,7 +15,7 @@ from typing import Any, Self, TextIO
 class ScanJournal:
     """A mapping from text keys to JSON values; an entry is on disk as soon as it is added.
 
-    A line that is incomplete because of a kill is ignored, and the next entry begins on a new line.
+    A line that is damaged, or incomplete because of a kill, is ignored, and the next entry begins on a new line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -22,10 +26,12 @@ class ScanJournal:
             with path.open(encoding="utf-8", errors="replace") as stream:
                 for line in stream:
                     try:
-                        key, value = json.loads(line)
+                        key, value, *checksum = json.loads(line)
                     except (ValueError, TypeError):
                         continue
-                    self.entries[key] = value
+                    # Earlier versions wrote no checksum.
+                    if checksum in ([], [_checksum(key, value)]):
+                        self.entries[key] = value
 
     def __enter__(self) -> Self:
         return self
@@ -44,8 +50,12 @@ class ScanJournal:
             if not _ends_a_line(self._path):
                 self._stream.write("\n")
         self.entries[key] = value
-        self._stream.write(json.dumps([key, value]) + "\n")
+        self._stream.write(json.dumps([key, value, _checksum(key, value)]) + "\n")
         self._stream.flush()
+
+
+def _checksum(key: Any, value: Any) -> int:
+    return zlib.crc32(json.dumps([key, value]).encode())
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -15,6 +15,7 @@ from sg.caption.config import CaptionConfig
 from sg.caption.local.chat_univi import ANSWERS_FILE, ChatUniViCaptioner, ChatUniViCaptionerConfig
 from sg.caption.local.given import GivenCaptionerConfig
 from sg.caption.run import caption_videos
+from sg.core.checksums import CHECKSUM_KEY
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.layout import project_folder
 from sg.models.chat_univi.build import build_model
@@ -77,7 +78,9 @@ def test_a_caption_does_not_depend_on_the_other_videos_of_its_batch(tmp_path: Pa
     assert sum(map(bool, problems)) == 1
 
 
-def test_a_killed_run_resumes_where_it_stopped(tmp_path: Path, checkpoint: str) -> None:
+def test_a_killed_run_resumes_where_it_stopped_and_answers_damaged_lines_again(
+    tmp_path: Path, checkpoint: str, caplog: pytest.LogCaptureFixture
+) -> None:
     data = source(tmp_path, {"a": 1, "b": 1, "c": 1})
     path = caption_videos(data, captioner(checkpoint))
     whole = dict(read_captions(path))
@@ -85,11 +88,14 @@ def test_a_killed_run_resumes_where_it_stopped(tmp_path: Path, checkpoint: str) 
     lines = ledger.read_text().splitlines(keepends=True)
     path.unlink()
     kept = json.loads(lines[1])
-    ledger.write_text(lines[0] + json.dumps(kept | {"caption": "kept from before"}) + "\n" + lines[2][:20])
+    del kept[CHECKSUM_KEY]  # as an earlier version wrote it
+    damaged = lines[0].replace('"caption": "', '"caption": "not ', 1)
+    ledger.write_text(damaged + json.dumps(kept | {"caption": "kept from before"}) + "\n" + lines[2][:20])
 
     again = dict(read_captions(caption_videos(data, captioner(checkpoint))))
 
     assert again == whole | {kept["video_id"]: "kept from before"}
+    assert f"{ledger}, line 1, is damaged" in caplog.text
     assert dict(read_captions(caption_videos(data, captioner(checkpoint, max_new_tokens=3)))) != again
 
 

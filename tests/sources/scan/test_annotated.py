@@ -175,3 +175,15 @@ def test_a_journal_cut_off_at_any_byte_keeps_its_whole_lines_and_accepts_more(
     with ScanJournal(path) as journal:
         assert journal.entries["new"] == "value"
         assert set(dict(entries[:whole])) <= set(journal.entries)
+
+
+def test_a_damaged_line_of_a_journal_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with ScanJournal(path) as journal:
+        journal.add("a.mp4", {"duration_s": 12.5})
+    whole = path.read_bytes()
+    for at in range(len(whole) - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 7)]) + whole[at + 1 :])
+        assert ScanJournal(path).entries == {}
+    path.write_text('["a.mp4", 1]\n')
+    assert ScanJournal(path).entries == {"a.mp4": 1}, "a line of an earlier version"
