@@ -80,6 +80,7 @@ def study_kinds(folder: Path) -> Iterator[Kind]:
 
     from sg.artefacts.captions import read_captions
     from sg.artefacts.checkpoint import read_stage_info
+    from sg.artefacts.held_out import HELD_OUT_FILE
     from sg.artefacts.manifest import read_manifest
     from sg.artefacts.result import read_answers_of, read_result
     from sg.artefacts.vectors import read_vectors, read_vectors_info
@@ -136,6 +137,7 @@ def study_kinds(folder: Path) -> Iterator[Kind]:
     yield Kind("visual tokens", sorted(tokens.glob("part-*.safetensors")), read_tokens)
     yield Kind("index of visual tokens", sorted([*tokens.glob("part-*.parquet"), *tokens.glob("*.json")]), read_tokens)
     yield Kind("predictions", [run / "predictions.jsonl"], lambda: bool(read_answers_of(run, read_result(run))))
+    yield Kind("held-out losses", [run / HELD_OUT_FILE], lambda: bool(read_json(run / HELD_OUT_FILE)["captions"]))
     yield Kind("result.json", [run / "result.json"], lambda: bool(read_result(run)))
     yield Kind("study.json", [study / "study.json"], lambda: bool(read_json(study / "study.json")))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.errors import DataError, MissingInputError
-from sg.core.files import read_json, write_json
+from sg.core.files import read_json, write_record
 from sg.core.fingerprints import fingerprint
 
 HELD_OUT_FILE = "held_out.json"
@@ -59,7 +59,7 @@ def mean_loss(rows: Sequence[CaptionLoss]) -> HeldOutLoss | None:
 
 def write_caption_losses(folder: Path, rows: Sequence[CaptionLoss], made_by: str) -> None:
     """Write the losses of a run to its folder, atomically; `made_by` names what decided them."""
-    write_json(folder / HELD_OUT_FILE, {"made_by": made_by, "captions": [asdict(row) for row in rows]})
+    write_record(folder / HELD_OUT_FILE, {"made_by": made_by, "captions": [asdict(row) for row in rows]})
 
 
 def read_caption_losses(folder: Path, expected: HeldOutLoss) -> list[CaptionLoss]:

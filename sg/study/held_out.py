@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sg.artefacts.dialogs import dialogs_hash, read_dialogs
 from sg.artefacts.held_out import CaptionLoss
 from sg.artefacts.vectors import read_part, vector_parts, vectors_fingerprint
-from sg.core.files import read_json, write_json
+from sg.core.files import read_json, write_record
 from sg.core.fingerprints import text_seed
 from sg.core.identity import Identity, identity, made_by
 from sg.study.config import TrainConfig
@@ -98,7 +98,7 @@ def held_out_videos(
     nearest = nearest_similarity(inputs.vectors, drawn)
     chosen = [video_id for video_id in drawn if nearest.get(video_id, 1.0) < settings.max_similarity]
     log.info("held out: %d of %d captions, which no run trains on (%s)", len(chosen), len(usable), path)
-    write_json(path, {**made_by(work), "videos": sorted(chosen)})
+    write_record(path, {**made_by(work), "videos": sorted(chosen)})
     return frozenset(chosen)
 
 
