@@ -41,8 +41,11 @@ def main() -> None:
     elif words[0] in COMMANDS:
         _run(words[0], words[1:])
     else:
-        names = ", ".join(COMMANDS)
-        print(f"error: sg has no command {words[0]!r}: choose one of {names}.", file=sys.stderr)
+        # Imported here, because it loads Hydra.
+        from sg.core.mistakes import nearest
+
+        names, hint = ", ".join(COMMANDS), nearest(words[0], COMMANDS)
+        print(f"error: sg has no command {words[0]!r}{hint}: choose one of {names}.", file=sys.stderr)
         sys.exit(USAGE)
 
 

@@ -2,17 +2,18 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from hydra.core.override_parser.types import Override, OverrideType
+from omegaconf import DictConfig, OmegaConf
 
-from sg.study.sweep import begin_sweep, complete_jobs, forget_folder
+from sg.core.errors import ConfigError
+from sg.study.sweep import begin_sweep, complete_jobs, forget_folder, settled_job
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class StudySweeperConf:
 
     _target_: str = "hydra_plugins.sg_launcher.study_sweeper.StudySweeper"
     max_batch_size: int | None = None
-    params: dict[str, str] | None = None
+    params: dict[str, str] = field(default_factory=dict)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="sharegemini")
@@ -36,10 +37,16 @@ class StudySweeper(BasicSweeper):
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
         """All jobs of the sweep as one batch: those of the user, and those that the study adds."""
-        jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
-        assert self.config is not None
-        complete = complete_jobs(jobs, list(self.config.controls), str(self.config.data.scale))
-        return list(self.split_overrides_to_chunks(complete, max_batch_size))
+        assert self.config is not None and self.hydra_context is not None
+        config, loader = self.config, self.hydra_context.config_loader
+        plain = [_without_plus(override, config) for override in overrides]
+        (every,) = BasicSweeper.split_arguments(plain, None)
+        # A pattern such as `curator=glob(tome*)` also finds the schemas that Hydra keeps beside the files of a group.
+        jobs = [job for job in every if not any(item.endswith("_schema") for item in job)]
+        if not jobs:
+            raise ConfigError("The sweep has no jobs: a pattern of the command line matches nothing.")
+        settled = [settled_job(job, loader.load_sweep_config(config, job)) for job in jobs]
+        return list(self.split_overrides_to_chunks(complete_jobs(settled, list(config.controls)), max_batch_size))
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep; with `dry_run=true` or `why=true` print and stop."""
@@ -61,6 +68,12 @@ class StudySweeper(BasicSweeper):
         finally:
             if not is_started:
                 forget_folder(Path(str(config.hydra.sweep.dir)), {"multirun.yaml"}, Path(str(config.paths.runs)))
+
+
+def _without_plus(override: Override, config: DictConfig) -> Override:
+    """`++key=value` of an existing key as `key=value`, so that it replaces the values that an experiment lists."""
+    exists = OmegaConf.select(config, override.key_or_group, default=_compose_once) is not _compose_once
+    return replace(override, type=OverrideType.CHANGE) if exists and override.is_force_add() else override
 
 
 def _compose_once(loader: ConfigLoader) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sg.core.errors import ConfigError
+from sg.core.mistakes import check_choice, nearest
 
 HEADLINE = "none"
 """`data.control` of the headline sweep."""
@@ -84,15 +85,16 @@ ARM_KINDS = {
 
 def check_control(control: str) -> None:
     """Raise ConfigError if `data.control` names no arm."""
-    if control not in (HEADLINE, *ARM_KINDS):
-        raise ConfigError(f"data.control={control!r} should be one of {HEADLINE}, {', '.join(ARM_KINDS)}.")
+    check_choice("data.control", control, (HEADLINE, *ARM_KINDS))
 
 
 def check_controls(controls: Sequence[str]) -> None:
     """Raise ConfigError if an entry of `controls`, the arms that a sweep adds, names none."""
     known = (*ARM_KINDS, EQUAL_STEPS_SERIES)
-    if any(control not in known for control in controls):
-        raise ConfigError(f"controls={list(controls)} should be a list of {', '.join(known)}.")
+    for control in controls:
+        if control not in known:
+            hint = nearest(control, known)
+            raise ConfigError(f"controls={list(controls)}{hint} should be a list of {', '.join(known)}.")
 
 
 def arm_label(scale_label: str, control: str) -> str:

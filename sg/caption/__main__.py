@@ -4,7 +4,8 @@ import sys
 
 import sg.models.config  # noqa: F401 - its schemas are needed to compose the config
 from sg.caption.config import ACTIONS, CaptionConfig
-from sg.core.commands import command
+from sg.core.commands import command, one_sentence_errors
+from sg.core.mistakes import first_action
 from sg.sources.registry import SOURCES
 
 SOURCES.load()
@@ -20,8 +21,10 @@ def _caption(config: CaptionConfig) -> None:
 
 def main() -> None:
     """Run the command line; its first word may be an action."""
-    if len(sys.argv) > 1 and sys.argv[1] in ACTIONS:
-        sys.argv[1] = f"action={sys.argv[1]}"
+    with one_sentence_errors():
+        action = first_action(sys.argv[1:], ACTIONS)
+    if action is not None:
+        sys.argv[1] = f"action={action}"
     _caption()
 
 

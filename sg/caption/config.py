@@ -6,6 +6,7 @@ from typing import Any
 from sg.caption.captioners import CAPTIONERS
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.core.mistakes import check_choice
 from sg.core.output import FORMATS
 from sg.core.paths import PathsConfig
 
@@ -50,11 +51,10 @@ class CaptionConfig:
     prompt: str | None = None
 
     def __post_init__(self) -> None:
-        if self.action not in ACTIONS:
-            raise ConfigError(f"action={self.action!r} should be one of {', '.join(ACTIONS)}.")
+        check_choice("action", self.action, ACTIONS)
         formats = EXPORT_FORMATS if self.action == "export" else FORMATS
-        if self.format is not None and self.format not in formats:
-            raise ConfigError(f"format={self.format!r} of {self.action} should be one of {', '.join(formats)}.")
+        if self.format is not None:
+            check_choice("format", self.format, formats)
         if self.calibrate < 0 or (self.calibrate and not self.dry_run):
             raise ConfigError(f"calibrate={self.calibrate} is a number of videos for the estimate: add dry_run=true.")
         if (self.video or self.prompt) and not CAPTIONERS.of(self.captioner).answers_prompts:

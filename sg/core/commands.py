@@ -10,19 +10,21 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from sg.core.errors import ConfigError, DataError, ExitCode, SgError, disk_problem
 from sg.core.help import help_text
 from sg.core.layout import CONFIG_FOLDER, as_typed, located
+from sg.core.mistakes import ordered, sentence, unknown_key, user_error
 from sg.core.output import json_alone
 from sg.core.plugins import load_plugins
 
@@ -30,6 +32,8 @@ Config = TypeVar("Config")
 
 # `${sg.path:work}` in a config is an absolute path: in a clone below the clone, elsewhere below the current folder.
 OmegaConf.register_new_resolver("sg.path", lambda path: str(located(path)), replace=True)
+# Hydra makes the folders of its own settings before `typed` reads a config.
+OmegaConf.register_new_resolver("sg.home", lambda path: expanded(str(path)), replace=True)
 
 
 def register(group: str | None, name: str, schema: type) -> None:
@@ -53,19 +57,30 @@ def _unknown_keys(node: Any, path: str = "") -> list[str]:
     return unknown
 
 
+def _expand_homes(node: Any) -> None:
+    """Replace `~` at the beginning of every path: a shell leaves it alone behind a key (`data.videos=~/clips`)."""
+    for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+            continue
+        if OmegaConf.is_config(node[key]):
+            _expand_homes(node[key])
+        elif isinstance(node[key], str) and node[key].startswith("~/"):
+            node[key] = expanded(node[key])
+
+
 def typed(config: DictConfig, root: type[Config]) -> Config:
     """Return the composed `config` as an instance of the dataclass `root`, with each group as its own schema.
 
     Raises:
         ConfigError: a key is unknown, a value is missing or of the wrong type, or a schema's own check fails.
     """
-    if "hydra" in config:
-        config = copy.deepcopy(config)
-        with flag_override(config, ["struct", "readonly"], False):
-            del config["hydra"]
+    config = copy.deepcopy(config)
+    with flag_override(config, ["struct", "readonly"], False):
+        config.pop("hydra", None)
+        _expand_homes(config)
     unknown = _unknown_keys(config)
     if unknown:
-        raise ConfigError(f"The config has no key {unknown[0]!r}: see the keys with `--cfg job`.")
+        raise ConfigError(unknown_key(unknown[0], config))
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigError(f"The config needs a value for {missing[0]}: give it as {missing[0]}=VALUE.")
@@ -81,17 +96,27 @@ def typed(config: DictConfig, root: type[Config]) -> Config:
     return value
 
 
-def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config], Any]], Callable[[], None]]:
+def expanded(path: str) -> str:
+    """The path with the home folder in place of `~`."""
+    return str(Path(path).expanduser()) if path.startswith("~/") else path
+
+
+def command(
+    config_name: str, root: type[Config], *, sweeps: bool = True
+) -> Callable[[Callable[[Config], Any]], Callable[[], None]]:
     """Decorator: turn a function of one typed config into a Hydra command whose config is `conf/<config_name>.yaml`.
 
     The command has the project's `--help`, loads plug-ins, prints errors as one sentence, and keeps stdout for the
-    JSON object under `format=json`.
+    JSON object under `format=json`. Without `sweeps` it refuses `-m`, because it only looks at things.
     """
 
     def decorate(function: Callable[[Config], Any]) -> Callable[[], None]:
         mistakes: list[SgError] = []
+        calls = 0
 
         def run(config: DictConfig) -> Any:
+            nonlocal calls
+            calls += 1
             try:
                 with disk_problems_in_one_sentence():
                     return function(typed(config, root))
@@ -111,10 +136,16 @@ def command(config_name: str, root: type[Config]) -> Callable[[Callable[[Config]
                 print(as_typed(help_text(CONFIG_FOLDER, config_name)), end="")
                 return
             with json_alone(sys.argv[1:]), one_sentence_errors():
+                sys.argv[1:] = ordered(sys.argv[1:])
+                is_sweep = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv[1:]))
+                if is_sweep and not sweeps:
+                    raise ConfigError(f"{config_name} takes one value per setting: leave out -m.")
                 load_plugins(sys.argv[1:])
                 cast(Callable[[], None], main)()
                 for mistake in mistakes:
                     raise mistake
+                if is_sweep and not calls and config_name != "train":
+                    raise ConfigError("The sweep has no jobs: a pattern of the command line matches nothing.")
 
         return guarded
 
@@ -153,8 +184,8 @@ def one_sentence_errors() -> Iterator[None]:
         _print_now("\nstopped: run the same command again to resume")
         sys.exit(ExitCode.INTERRUPTED)
     except (HydraException, OmegaConfBaseException) as error:
-        _print_now(f"error: {as_typed(_sentence(error))}")
-        cause = _user_error(error)
+        _print_now(f"error: {as_typed(sentence(error))}")
+        cause = user_error(error)
         sys.exit(ExitCode.USAGE if cause is None else cause.exit_code)
     finally:
         logging.raiseExceptions = True
@@ -164,34 +195,6 @@ def one_sentence_errors() -> Iterator[None]:
 def _print_now(sentence: str) -> None:
     """Print `sentence` to stderr before exiting; `sys.exit(sentence)` would print it after a sweep's report."""
     print(sentence, file=sys.stderr, flush=True)
-
-
-def _sentence(error: BaseException) -> str:
-    """Return `error` as one sentence for a user."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        options = sorted(name for name in error.options if not name.endswith("_schema"))
-        return f"There is no {group}={option}: choose one of {', '.join(options)}."
-    cause = _user_error(error) or _root_cause(error)
-    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
-        return f"The config has no key {cause.full_key!r}: see the keys with `--cfg job`."
-    first_line = str(cause).strip().splitlines()[0]
-    full_key = getattr(cause, "full_key", None)
-    return f"{full_key}: {first_line}" if full_key else first_line
-
-
-def _user_error(error: BaseException) -> SgError | None:
-    """Return the first error of this project in the chain of causes of `error`."""
-    link: BaseException | None = error
-    while link is not None and not isinstance(link, SgError):
-        link = link.__cause__ or link.__context__
-    return link
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def invocation() -> str:

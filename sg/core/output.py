@@ -10,14 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sg.core.errors import ConfigError
+from sg.core.mistakes import check_choice
 
 TEXT, JSON = "text", "json"
 FORMATS = (TEXT, JSON)
+
+_ASKS_FOR_JSON = re.compile(rf"\+{{0,2}}format=(['\"]?){JSON}\1")
 
 # Where the JSON object goes while `sys.stdout` is redirected to stderr.
 _stdout: list[Any] = []
@@ -25,14 +28,13 @@ _stdout: list[Any] = []
 
 def check_format(value: str) -> None:
     """Raise ConfigError unless `value` is a format."""
-    if value not in FORMATS:
-        raise ConfigError(f"format={value!r} should be one of {', '.join(FORMATS)}.")
+    check_choice("format", value, FORMATS)
 
 
 @contextlib.contextmanager
 def json_alone(arguments: Sequence[str]) -> Iterator[None]:
     """With `format=json` in `arguments`, redirect stdout to stderr inside the block, except what `show` prints."""
-    if f"format={JSON}" not in arguments:
+    if not any(_ASKS_FOR_JSON.fullmatch(word) for word in arguments):
         yield
         return
     _stdout.append(sys.stdout)

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from sg.core.commands import register as register_schema
 from sg.core.errors import ConfigError
+from sg.core.mistakes import nearest
 
 Part = TypeVar("Part")
 
@@ -89,7 +90,9 @@ class Registry(Generic[Part]):
         """
         self.load()
         if name not in self._by_name:
-            raise ConfigError(f"There is no {self.group}={name}: choose one of {', '.join(self)}.")
+            raise ConfigError(
+                f"There is no {self.group}={name}{nearest(name, list(self))}: choose one of {', '.join(self)}."
+            )
         return self._by_name[name][1]
 
     def __iter__(self) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import re
 
 from sg.core.errors import ConfigError
+from sg.core.mistakes import nearest
 
 _SCALE = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:e\+?\d+)?)(?P<unit>[km]?)", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
@@ -22,7 +23,11 @@ def parse_scale(text: str | int | float) -> int | None:
     match = _SCALE.fullmatch(written.replace("_", ""))
     value = float(match["number"]) * _UNITS[match["unit"].lower()] if match else -1.0
     if not 0 <= value < 1e15 or value != int(value):
-        raise ConfigError(f"data.scale={written!r} is not a scale: write a number such as 50k, 75000, 0 or all.")
+        start = _SCALE.match(written)
+        meant = nearest(written, ["all"])
+        if start and start["unit"] and written[start.end() :].isalpha():
+            meant = f" (did you mean {start[0]}?)"
+        raise ConfigError(f"data.scale={written!r} is not a scale{meant}: write a number such as 50k, 75000, 0 or all.")
     return int(value)
 
 

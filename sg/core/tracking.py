@@ -19,7 +19,7 @@ from typing import Any, Self
 from urllib.parse import urlparse
 
 from sg.core.commands import register
-from sg.core.errors import ConfigError
+from sg.core.mistakes import check_choice
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +50,8 @@ class LoggerConfig:
     show_frames: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(f"logger.kind={self.kind!r} should be one of {', '.join(KINDS)}.")
-        if self.mode not in MODES:
-            raise ConfigError(f"logger.mode={self.mode!r} should be one of {', '.join(MODES)}.")
+        check_choice("logger.kind", self.kind, KINDS)
+        check_choice("logger.mode", self.mode, MODES)
 
 
 register("logger", "logger_schema", LoggerConfig)

@@ -7,12 +7,6 @@ from sg.core.errors import ConfigError
 KEEPS = ("hard", "easy", "random")
 
 
-def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise ConfigError when `value` is not one of `choices`."""
-    if value not in choices:
-        raise ConfigError(f"curator.{key}={value!r} should be one of {', '.join(choices)}.")
-
-
 def check_seed(seed: int) -> None:
     """Raise ConfigError when `seed` does not fit into the 8 bytes that key the hash of ids."""
     if not 0 <= seed < 2**64:

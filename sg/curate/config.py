@@ -5,6 +5,7 @@ from typing import Any
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.core.mistakes import check_choice
 from sg.core.paths import PathsConfig
 from sg.core.scales import parse_scale
 
@@ -41,8 +42,7 @@ class CurateConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
-        if self.missing not in ("error", "skip"):
-            raise ConfigError(f"missing={self.missing!r} should be error or skip.")
+        check_choice("missing", self.missing, ("error", "skip"))
         if self.extend and self.forget:
             raise ConfigError("extend and forget change the merge forest in different ways: run one after the other.")
         for scale in (*self.scales, *self.export, *([self.extend] if self.extend else [])):

@@ -23,7 +23,7 @@ def doctor(config: TrainConfig) -> None:
         sys.exit(ExitCode.MISSING)
 
 
-main = command("doctor", TrainConfig)(doctor)
+main = command("doctor", TrainConfig, sweeps=False)(doctor)
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sg.core.commands import register
-from sg.core.errors import ConfigError
+from sg.core.mistakes import check_choice
 from sg.core.paths import PathsConfig
 
 ENGINES = ("local", "ray")
@@ -27,8 +27,7 @@ class EmbedConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
-            raise ConfigError(f"engine={self.engine!r} should be one of {', '.join(ENGINES)}.")
+        check_choice("engine", self.engine, ENGINES)
 
 
 register(None, "embed_schema", EmbedConfig)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
+from sg.core.mistakes import check_choice
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -88,7 +89,7 @@ class PublishedEmbedderConfig(EmbedderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "dtype", DTYPES)
+        check_choice("embedder.dtype", self.dtype, DTYPES)
 
     @property
     def protects_vectors(self) -> bool:
@@ -99,9 +100,3 @@ class PublishedEmbedderConfig(EmbedderConfig):
     def depends_on_machine(self) -> bool:
         """True for `dtype=auto`."""
         return self.dtype == "auto"
-
-
-def check_choice(config: EmbedderConfig, key: str, choices: tuple[str, ...]) -> None:
-    """Raise ConfigError when the field `key` is not one of `choices`."""
-    if getattr(config, key) not in choices:
-        raise ConfigError(f"embedder.{key}={getattr(config, key)!r} should be one of {', '.join(choices)}.")

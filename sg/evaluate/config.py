@@ -7,15 +7,11 @@ from dataclasses import dataclass, field
 from sg.artefacts.predictions import PROBES, SETTINGS, SWAPPED_VIDEO, ZEROED_VIDEO
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
+from sg.core.mistakes import check_choice
 
 SUBTITLE_RULES = ("at_frames", "transcript")
 EMPTY_SUBTITLES = ("leave_out", "header")
 SAMPLINGS = ("greedy", "reference")
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"benchmark.{key} is {value!r}, expected one of {', '.join(choices)}.")
 
 
 @dataclass
@@ -38,7 +34,7 @@ class PromptConfig:
 
     def __post_init__(self) -> None:
         """Refuse unknown choices."""
-        _check_choice("prompt.empty_subtitles", self.empty_subtitles, EMPTY_SUBTITLES)
+        check_choice("benchmark.prompt.empty_subtitles", self.empty_subtitles, EMPTY_SUBTITLES)
 
 
 @dataclass
@@ -64,10 +60,10 @@ class AnsweringConfig:
     def __post_init__(self) -> None:
         """Refuse unknown settings and sizes below one."""
         for name in self.settings:
-            _check_choice("answering.settings", name, SETTINGS)
+            check_choice("benchmark.answering.settings", name, SETTINGS)
         for name in self.probes:
-            _check_choice("answering.probes", name, PROBES)
-        _check_choice("answering.sampling", self.sampling, SAMPLINGS)
+            check_choice("benchmark.answering.probes", name, PROBES)
+        check_choice("benchmark.answering.sampling", self.sampling, SAMPLINGS)
         if self.check_in_full < 0:
             raise ConfigError(f"benchmark.answering.check_in_full is {self.check_in_full}, expected 0 or more.")
         for key in ("batch_size", "max_new_tokens"):
@@ -98,5 +94,5 @@ class BenchmarkConfig:
         """Refuse unknown choices."""
         from sg.artefacts.answers import answer_reader
 
-        _check_choice("subtitles", self.subtitles, SUBTITLE_RULES)
+        check_choice("benchmark.subtitles", self.subtitles, SUBTITLE_RULES)
         answer_reader(self.answer_reader)

@@ -6,6 +6,7 @@ from typing import Any
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
+from sg.core.mistakes import check_choice
 from sg.models.chat_univi.text.chat_formats import CHAT_FORMATS, VICUNA_V1
 from sg.models.chat_univi.text.template import VICUNA_SYSTEM_PROMPT
 
@@ -94,8 +95,7 @@ class ModelConfig:
             ("dtype", DTYPES),
             ("visual_token_dtype", DTYPES),
         ):
-            if getattr(self, key) not in allowed:
-                raise ConfigError(f"model.{key}={getattr(self, key)!r} should be one of {', '.join(allowed)}.")
+            check_choice(f"model.{key}", getattr(self, key), allowed)
 
 
 register("model", "chat_univi_schema", ModelConfig)

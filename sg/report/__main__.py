@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sg.core.commands import command, one_sentence_errors
 from sg.core.errors import ConfigError
+from sg.core.mistakes import first_action
 from sg.core.tracking import LoggerConfig, Tracker
 from sg.report.config import GalleryConfig, ReportConfig
 
@@ -46,7 +47,7 @@ def _gallery_choice(config: GalleryConfig) -> "GalleryChoice":
     return GalleryChoice(inputs, config.core_size, config.clusters_per_kind, config.members, config.pictures)
 
 
-report_command = command("report", ReportConfig)(report)
+report_command = command("report", ReportConfig, sweeps=False)(report)
 
 
 def compare(arguments: Sequence[str]) -> None:
@@ -70,15 +71,17 @@ SUBCOMMANDS = {"compare": compare, "published": published}
 
 def main() -> None:
     """The command line, whose first word may be a subcommand."""
-    if len(sys.argv) > 1 and sys.argv[1] in SUBCOMMANDS:
+    with one_sentence_errors():
+        action = first_action(sys.argv[1:], (*SUBCOMMANDS, "dashboard", "cards"))
+    if action in SUBCOMMANDS:
         with one_sentence_errors():
-            SUBCOMMANDS[sys.argv[1]](sys.argv[2:])
-    elif sys.argv[1:2] == ["dashboard"]:
+            SUBCOMMANDS[action](sys.argv[2:])
+    elif action == "dashboard":
         from sg.report.commands.dashboard import main as dashboard
 
         del sys.argv[1]
         dashboard()
-    elif sys.argv[1:2] == ["cards"]:
+    elif action == "cards":
         from sg.report.commands.cards import main as cards
 
         del sys.argv[1]

@@ -64,6 +64,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_format(self.format)
         check_controls(self.controls)
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed={self.seed} should be between 0 and 2**63 - 1.")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ConfigError(
                 f"name={self.name!r} should be letters, digits, dots, dashes: it names a folder of results."

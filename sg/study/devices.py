@@ -19,9 +19,12 @@ STARTED_BY_US = "SG_TEAM"
 
 def job_command(hydra: Any, overrides: Sequence[str], folder: Path) -> list[str]:
     """The command of one run in its `folder`, with the config folders and the config name of the `hydra` settings."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
     sources = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     options = [f"--config-dir={path}" for path in sources] + [f"--config-name={hydra.job.config_name}"]
-    return [*program("train"), *options, *overrides, "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
+    run_folder = QuotedString(str(folder), Quote.single).with_quotes()
+    return [*program("train"), *options, *overrides, "hydra.mode=RUN", f"hydra.run.dir={run_folder}"]
 
 
 def run_on_devices(run: StudyRun) -> None:

@@ -11,12 +11,12 @@ from omegaconf import DictConfig
 from sg.artefacts.arms import ARM_KINDS, EQUAL_STEPS, EQUAL_STEPS_SERIES, HEADLINE, LARGEST
 from sg.artefacts.result import FAILED, RESULT_FILE, RunResult, read_result, write_result
 from sg.core.commands import invocation, typed
-from sg.core.errors import DataError, MissingInputError
+from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
-from sg.study.config import TrainConfig, run_name, study_name
+from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
 
-SCALE, CONTROL, CONTROL_SCALE = "data.scale", "data.control", "data.control_scale"
+SCALE, CONTROL, CONTROL_SCALE, SEED = "data.scale", "data.control", "data.control_scale", "seed"
 
 _studies: list[Path] = []
 
@@ -36,12 +36,33 @@ def studies_of_this_process() -> list[Path]:
     return list(_studies)
 
 
-def complete_jobs(jobs: Sequence[Sequence[str]], controls: Sequence[str], default_scale: str) -> list[list[str]]:
+def settled_job(job: Sequence[str], config: DictConfig) -> list[str]:
+    """The overrides of a job with scale, control and seed as its composed `config` has them.
+
+    The same value can be written in many ways: `++data.scale=50k`, `data.scale="50k"`, `data={scale:50k}`, `seed=00`.
+
+    Raises:
+        ConfigError: the settings of the job are wrong.
+    """
+    typed(config, TrainConfig)
+    keys = [item.split("=", 1)[0].lstrip("+") for item in job]
+    values = {SCALE: config.data.scale, CONTROL: config.data.control}
+    values |= {CONTROL_SCALE: config.data.control_scale} if CONTROL_SCALE in keys else {}
+    settled = [
+        f"{key}={config.seed}" if key == SEED else item
+        for key, item in zip(keys, job, strict=True)
+        if key not in (SCALE, CONTROL, CONTROL_SCALE)
+    ]
+    return settled + [f"{key}={value}" for key, value in values.items()]
+
+
+def complete_jobs(jobs: Sequence[Sequence[str]], controls: Sequence[str]) -> list[list[str]]:
     """The jobs of a sweep without repetitions, together with the baseline and the control runs that a study needs.
 
-    Jobs are lists of `key=value`. Jobs that differ only in scale and control form a series. A series with a scale above
-    0 gets a job with scale 0, and the jobs of every control, unless it has them. `sg.artefacts.arms` says at which
-    scales a control is added. The equal-step control takes the steps of the series' largest scale.
+    Jobs are lists of `key=value`, as `settled_job` returns them. Jobs that differ only in scale and control form a
+    series. A series with a scale above 0 gets a job with scale 0, and the jobs of every control, unless it has them.
+    `sg.artefacts.arms` says at which scales a control is added. The equal-step control takes the steps of the series'
+    largest scale.
     """
     series: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for job in jobs:
@@ -50,9 +71,10 @@ def complete_jobs(jobs: Sequence[Sequence[str]], controls: Sequence[str], defaul
         series.setdefault(rest, []).append(settings)
     complete: list[list[str]] = []
     for rest, members in series.items():
-        listed = [(m.get(SCALE, default_scale), m.get(CONTROL, HEADLINE), m.get(CONTROL_SCALE)) for m in members]
+        listed = [(m[SCALE], m.get(CONTROL, HEADLINE), m.get(CONTROL_SCALE)) for m in members]
+        has_controls = any(control != HEADLINE for _, control, _ in listed)
         for scale, control, control_scale in _wanted(listed, controls):
-            extra = [f"{CONTROL}={control}"] if control != HEADLINE else []
+            extra = [f"{CONTROL}={control}"] if has_controls or control != HEADLINE else []
             extra += [f"{CONTROL_SCALE}={control_scale}"] if control_scale is not None else []
             complete.append([*rest, f"{SCALE}={scale}", *extra])
     return complete
@@ -96,11 +118,9 @@ def _scales_of(control: str, above: Sequence[float]) -> Sequence[float]:
 
 
 def planned_run(config: DictConfig, overrides: list[str]) -> PlannedRun:
-    """The run of one job, from its composed `config`."""
-    data = config.data
-    study = study_name(typed(config, TrainConfig))
-    name = run_name(str(data.scale), str(data.control), str(data.control_scale), int(config.seed))
-    return PlannedRun(study, name, Path(str(config.paths.runs)).absolute() / study / name, overrides)
+    """The run of one job, from its composed `config`, in the folder that `hydra.sweep` names."""
+    folder = (Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)).absolute()
+    return PlannedRun(folder.parent.name, folder.name, folder, overrides)
 
 
 def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -> bool:
@@ -119,17 +139,29 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
     checked = [typed(config, TrainConfig) for config in configs]
     for run in checked:
         check_run(run)
+    planned = [planned_run(config, job) for config, job in zip(configs, overrides, strict=True)]
+    _refuse_shared_folders(planned)
     if any(run.why for run in checked):
         print_why(checked)
         return False
     if any(run.dry_run for run in checked):
         refuse_missing(print_plan(checked))
         return False
-    for config, job in zip(configs, overrides, strict=True):
-        folder = planned_run(config, job).folder.parent
-        if folder not in _studies:
-            _studies.append(folder)
+    _studies.extend(dict.fromkeys(run.folder.parent for run in planned if run.folder.parent not in _studies))
     return True
+
+
+def _refuse_shared_folders(runs: Sequence[PlannedRun]) -> None:
+    """Raise ConfigError if two jobs have one folder, where each would take the other's result for its own."""
+    first: dict[Path, PlannedRun] = {}
+    for run in runs:
+        other = first.setdefault(run.folder, run)
+        if other is not run:
+            differing = ", ".join(sorted(set(other.overrides) ^ set(run.overrides)))
+            raise ConfigError(
+                f"Two jobs of this sweep have one folder, {run.folder}, and differ in {differing}: sweep over settings "
+                "that change a result, or give each job a name=NAME or a hydra.sweep.dir of its own."
+            )
 
 
 def forget_folder(folder: Path, written_by_hydra: set[str], runs: Path) -> None:

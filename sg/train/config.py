@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
+from sg.core.mistakes import check_choice
 from sg.train.schedule import SCHEDULES
 
 PARTS = ("projector", "language_model")
@@ -138,17 +139,14 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         where = f"stage.{self.name}"
-        if self.schedule not in SCHEDULES:
-            raise ConfigError(f"{where}.schedule={self.schedule!r} should be one of {', '.join(SCHEDULES)}.")
-        if self.peft not in PEFT:
-            raise ConfigError(f"{where}.peft={self.peft!r} should be one of {', '.join(PEFT)}.")
+        check_choice(f"{where}.schedule", self.schedule, SCHEDULES)
+        check_choice(f"{where}.peft", self.peft, PEFT)
         if self.loss_samples < 1:
             raise ConfigError(f"{where}.loss_samples={self.loss_samples} should be at least 1.")
         unknown = [part for part in self.trains if part not in PARTS]
         if unknown or not self.trains:
             raise ConfigError(f"{where}.trains={self.trains} should name parts of the model: {', '.join(PARTS)}.")
-        if self.samples not in SAMPLES:
-            raise ConfigError(f"{where}.samples={self.samples!r} should be one of {', '.join(SAMPLES)}.")
+        check_choice(f"{where}.samples", self.samples, SAMPLES)
         if self.samples == "captions" and not self.requests:
             raise ConfigError(
                 f"{where}.requests is empty: a caption stage needs at least one way to ask for a caption."
@@ -182,8 +180,8 @@ class RecipeConfig:
     max_missing: float = field(default=0.0, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
-        if self.peft is not None and self.peft not in PEFT:
-            raise ConfigError(f"stage.peft={self.peft!r} should be one of {', '.join(PEFT)}.")
+        if self.peft is not None:
+            check_choice("stage.peft", self.peft, PEFT)
         if not 0 <= self.max_missing <= 1:
             raise ConfigError(f"stage.max_missing={self.max_missing} is a share and should lie in [0, 1].")
         for stage in self.stages:
@@ -244,8 +242,7 @@ class TrainerConfig:
         if self.devices < 1 or self.num_threads < 1 or self.checkpoint_every_steps < 1 or self.decode_workers < 0:
             raise ConfigError("trainer.devices, num_threads and checkpoint_every_steps should be at least 1.")
         for key, allowed in (("strategy", STRATEGIES), ("precision", PRECISIONS)):
-            if getattr(self, key) not in allowed:
-                raise ConfigError(f"trainer.{key}={getattr(self, key)!r} should be one of {', '.join(allowed)}.")
+            check_choice(f"trainer.{key}", getattr(self, key), allowed)
         if self.peak_tflops is not None and self.peak_tflops <= 0:
             raise ConfigError(f"trainer.peak_tflops={self.peak_tflops} should be above 0, or null to look it up.")
         if not 0 < self.expected_mfu <= 1:

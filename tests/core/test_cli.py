@@ -24,7 +24,8 @@ def test_an_unknown_subcommand_is_one_sentence(
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == cli.USAGE == ExitCode.USAGE
-    assert capsys.readouterr().err.startswith("error: sg has no command 'trian': choose one of train, evaluate,")
+    shown = "error: sg has no command 'trian' (did you mean train?): choose one of train,"
+    assert capsys.readouterr().err.startswith(shown)
 
 
 def test_help_and_version_import_nothing_heavy() -> None:

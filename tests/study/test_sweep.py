@@ -13,20 +13,20 @@ def listed(*values: str, rest: tuple[str, ...] = ()) -> list[list[str]]:
 
 
 def test_a_sweep_gets_its_baseline_and_the_control_at_its_smallest_scale() -> None:
-    jobs = complete_jobs(listed("50k", "100k", "530k"), ["equal_steps"], "all")
+    jobs = complete_jobs(listed("50k", "100k", "530k"), ["equal_steps"])
     assert scales(jobs) == [
         "scale=0", "scale=50k", "scale=100k", "scale=530k", "scale=50k control=equal_steps control_scale=530k",
     ]  # fmt: skip
 
 
 def test_listed_runs_are_not_added_again() -> None:
-    jobs = complete_jobs(listed("0", "50k", "50000", "100k"), [], "all")
+    jobs = complete_jobs(listed("0", "50k", "50000", "100k"), [])
     assert scales(jobs) == ["scale=0", "scale=50k", "scale=100k"]
 
 
 def test_every_seed_gets_its_own_baseline_and_control() -> None:
     jobs = [[f"seed={seed}", f"data.scale={scale}"] for seed in (0, 1) for scale in ("50k", "100k")]
-    complete = complete_jobs(jobs, ["equal_steps"], "all")
+    complete = complete_jobs(jobs, ["equal_steps"])
     assert len(complete) == 8
     assert sum("data.scale=0" in job for job in complete) == 2
     assert sum("data.control=equal_steps" in job for job in complete) == 2
@@ -34,12 +34,12 @@ def test_every_seed_gets_its_own_baseline_and_control() -> None:
 
 
 def test_a_single_scale_gets_no_control() -> None:
-    assert scales(complete_jobs(listed("50k"), ["equal_steps"], "all")) == ["scale=0", "scale=50k"]
-    assert scales(complete_jobs(listed("0"), ["equal_steps"], "all")) == ["scale=0"]
+    assert scales(complete_jobs(listed("50k"), ["equal_steps"])) == ["scale=0", "scale=50k"]
+    assert scales(complete_jobs(listed("0"), ["equal_steps"])) == ["scale=0"]
 
 
-def test_a_sweep_over_something_else_keeps_the_default_scale() -> None:
-    jobs = complete_jobs([["seed=0"], ["seed=1"]], ["equal_steps"], "100k")
+def test_every_series_of_one_scale_gets_its_baseline() -> None:
+    jobs = complete_jobs([["seed=0", "data.scale=100k"], ["seed=1", "data.scale=100k"]], ["equal_steps"])
     assert scales(jobs) == ["seed=0 scale=0", "seed=0 scale=100k", "seed=1 scale=0", "seed=1 scale=100k"]
 
 
@@ -47,24 +47,23 @@ def test_listed_controls_stay_and_random_needs_no_target() -> None:
     jobs = complete_jobs(
         [["data.scale=50k", "data.control=random"], ["data.scale=50k"], ["data.scale=all"]],
         ["random", "equal_steps"],
-        "all",
     )
     assert scales(jobs) == [
-        "scale=0",
+        "scale=0 control=none",
         "scale=50k control=random",
-        "scale=50k",
-        "scale=all",
+        "scale=50k control=none",
+        "scale=all control=none",
         "scale=50k control=equal_steps control_scale=all",
     ]
 
 
 def test_arms_without_true_captions_are_added_at_the_largest_scale() -> None:
-    jobs = complete_jobs(listed("50k", "100k"), ["shuffled_captions", "instruct_steps"], "all")
+    jobs = complete_jobs(listed("50k", "100k"), ["shuffled_captions", "instruct_steps"])
     assert scales(jobs)[-2:] == ["scale=100k control=shuffled_captions", "scale=100k control=instruct_steps"]
 
 
 def test_the_equal_step_series_has_every_scale_below_the_largest_once() -> None:
-    jobs = complete_jobs(listed("50k", "100k", "200k"), ["equal_steps", "equal_steps_series"], "all")
+    jobs = complete_jobs(listed("50k", "100k", "200k"), ["equal_steps", "equal_steps_series"])
     assert [job for job in scales(jobs) if "control=" in job] == [
         "scale=50k control=equal_steps control_scale=200k",
         "scale=100k control=equal_steps control_scale=200k",

@@ -12,6 +12,7 @@ from sg.caption.hosted.services.secrets import looks_like_a_key
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
+from sg.core.mistakes import check_choice
 
 TRANSPORTS = ("auto", "inline", "upload", "proxy")
 ON_DRIFT = ("stop", "warn", "record")
@@ -83,7 +84,7 @@ class ServiceModelConfig:
     max_output_tokens: int = field(default=8192, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
-        _check_choice("model.media_resolution", self.media_resolution, RESOLUTIONS)
+        check_choice("captioner.model.media_resolution", self.media_resolution, RESOLUTIONS)
         if self.media_resolution not in self.tokens_per_frame:
             raise ConfigError(
                 f"captioner.model.tokens_per_frame of {self.name} has no number for {self.media_resolution}: add it."
@@ -122,7 +123,7 @@ class QuotaConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"captioner.quota.{name}={value} should be above 0, or null for no limit.")
-        _check_choice("quota.on_daily_quota", self.on_daily_quota, ON_DAILY_QUOTA)
+        check_choice("captioner.quota.on_daily_quota", self.on_daily_quota, ON_DAILY_QUOTA)
 
 
 @dataclass
@@ -249,8 +250,8 @@ class HostedCaptionerConfig(CaptionerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_choice("transport", self.transport, TRANSPORTS)
-        _check_choice("on_model_drift", self.on_model_drift, ON_DRIFT)
+        check_choice("captioner.transport", self.transport, TRANSPORTS)
+        check_choice("captioner.on_model_drift", self.on_model_drift, ON_DRIFT)
         if not 1 <= self.min_concurrency <= self.max_concurrency:
             raise ConfigError("captioner.min_concurrency should be from 1 to captioner.max_concurrency.")
         if self.budget_usd is not None and not self.budget_usd > 0:
@@ -312,11 +313,6 @@ def _check_address(url: str | None) -> None:
             "captioner.base_url should be an address such as https://host:8000/v1, without user name, password and "
             "query: keys belong into the environment or captioner.key_file."
         )
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"captioner.{key}={value!r} should be one of {', '.join(choices)}.")
 
 
 register("captioner/model", "model_schema", ServiceModelConfig)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sg.core.identity import NOT_IDENTITY
-from sg.curate.checks import KEEPS, check_choice, check_positive, check_share
+from sg.core.mistakes import check_choice
+from sg.curate.checks import KEEPS, check_positive, check_share
 from sg.curate.curators.semdedup import SemDedupConfig, split_after_dedup
 from sg.curate.curators.ssl_prototypes import PrototypesConfig, order_by_prototype
 from sg.curate.inputs import Curated, CuratorInputs
@@ -37,8 +38,8 @@ class D4Config(CuratorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("dedup_keep", self.dedup_keep, KEEPS)
-        check_choice("keep", self.keep, ("hard", "easy"))
+        check_choice("curator.dedup_keep", self.dedup_keep, KEEPS)
+        check_choice("curator.keep", self.keep, ("hard", "easy"))
         check_share("dedup_share", self.dedup_share)
         check_positive(cells=self.cells, steps=self.steps)
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg.core.identity import NOT_IDENTITY
-from sg.curate.checks import KEEPS, check_choice, check_positive, check_share
+from sg.core.mistakes import check_choice
+from sg.curate.checks import KEEPS, check_positive, check_share
 from sg.curate.clustering import Rows, nearest_centres, rank_in_group, spherical_kmeans
 from sg.curate.curators.semdedup import SemDedupConfig, cell_count, split_after_dedup
 from sg.curate.inputs import Curated, CuratorInputs
@@ -45,8 +46,8 @@ class DbpConfig(CuratorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("dedup_keep", self.dedup_keep, KEEPS)
-        check_choice("keep", self.keep, ("hard", "easy"))
+        check_choice("curator.dedup_keep", self.dedup_keep, KEEPS)
+        check_choice("curator.keep", self.keep, ("hard", "easy"))
         check_share("dedup_share", self.dedup_share)
         check_share("temperature", self.temperature)
         check_positive(cells=self.cells, neighbours=self.neighbours, steps=self.steps)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg.core.identity import NOT_IDENTITY
-from sg.curate.checks import check_choice, check_positive
+from sg.core.mistakes import check_choice
+from sg.curate.checks import check_positive
 from sg.curate.clustering import Rows, rank_in_group
 from sg.curate.curators.kmeans import KMeansConfig, cluster
 from sg.curate.inputs import Curated, CuratorInputs
@@ -37,7 +38,7 @@ class HierarchicalKMeansConfig(CuratorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("keep", self.keep, ("random", "easy"))
+        check_choice("curator.keep", self.keep, ("random", "easy"))
         check_positive(steps=self.steps, levels=min([len(self.levels), *self.levels]))
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from sg.artefacts.forest import NO_ROUND
 from sg.core.identity import NOT_IDENTITY
-from sg.curate.checks import KEEPS, check_choice, check_positive
+from sg.core.mistakes import check_choice
+from sg.curate.checks import KEEPS, check_positive
 from sg.curate.clustering import Rows, nearest_centres, spherical_kmeans
 from sg.curate.inputs import Curated, CuratorInputs
 from sg.curate.registry import CURATORS
@@ -43,7 +44,7 @@ class SemDedupConfig(CuratorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("keep", self.keep, KEEPS)
+        check_choice("curator.keep", self.keep, KEEPS)
         check_positive(cells=self.cells, steps=self.steps)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sg.core.identity import NOT_IDENTITY
-from sg.curate.checks import check_choice, check_positive
+from sg.core.mistakes import check_choice
+from sg.curate.checks import check_positive
 from sg.curate.clustering import Rows
 from sg.curate.curators.semdedup import cell_of_each
 from sg.curate.inputs import Curated, CuratorInputs
@@ -36,7 +37,7 @@ class PrototypesConfig(CuratorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("keep", self.keep, ("hard", "easy"))
+        check_choice("curator.keep", self.keep, ("hard", "easy"))
         check_positive(cells=self.cells, steps=self.steps)
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
-from sg.curate.checks import check_choice, check_positive
+from sg.core.mistakes import check_choice
+from sg.curate.checks import check_positive
 from sg.curate.tome.settings import TomeConfig
 
 ENGINES = ("local", "ray")
@@ -35,7 +36,7 @@ class ShardedTomeConfig(TomeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("engine", self.engine, ENGINES)
+        check_choice("curator.engine", self.engine, ENGINES)
         check_positive(
             rows_per_shard=self.rows_per_shard,
             probed_shards=self.probed_shards,

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
-from sg.curate.checks import check_choice, check_positive, check_rungs, check_share
+from sg.core.mistakes import check_choice
+from sg.curate.checks import check_positive, check_rungs, check_share
 from sg.curate.settings import CuratorConfig
 
 ORDERS = ("hashed", "reference", "shuffled")
@@ -93,7 +94,7 @@ class TomeConfig(CuratorConfig):
             ("dtype", self.dtype, DTYPES),
             ("device", self.device, DEVICES),
         ):
-            check_choice(key, value, choices)
+            check_choice(f"curator.{key}", value, choices)
         self._check_ranges()
         if self.order != "hashed" and self.collapse_exact:
             raise ConfigError(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sg.core.content import file_content
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
+from sg.core.mistakes import check_choice
 from sg.embed.registry import EMBEDDERS
-from sg.embed.settings import PublishedEmbedderConfig, check_choice
+from sg.embed.settings import PublishedEmbedderConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,9 +49,9 @@ class InternVideo2Config(PublishedEmbedderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "projection", ("vision_proj", "vision_align", "none"))
-        check_choice(self, "output", ("embedding", "pooled", "patches"))
-        check_choice(self, "gelu", ("tanh", "erf"))
+        check_choice("embedder.projection", self.projection, ("vision_proj", "vision_align", "none"))
+        check_choice("embedder.output", self.output, ("embedding", "pooled", "patches"))
+        check_choice("embedder.gelu", self.gelu, ("tanh", "erf"))
         for key in ("num_heads", "depth", "pool_heads", "trained_frames"):
             if getattr(self, key) is not None and getattr(self, key) < 1:
                 raise ConfigError(f"embedder.{key}={getattr(self, key)} should be at least 1.")

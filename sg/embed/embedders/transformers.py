@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sg.core.content import file_content
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
+from sg.core.mistakes import check_choice
 from sg.embed.registry import EMBEDDERS
-from sg.embed.settings import PublishedEmbedderConfig, check_choice
+from sg.embed.settings import PublishedEmbedderConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,7 @@ class TransformersEmbedderConfig(PublishedEmbedderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "family", tuple(POOLING))
+        check_choice("embedder.family", self.family, tuple(POOLING))
         if len(self.pixel_mean) != 3 or len(self.pixel_std) != 3 or min(self.pixel_std) <= 0:
             raise ConfigError("embedder.pixel_mean and embedder.pixel_std are three numbers each, the second above 0.")
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from sg.core.errors import ConfigError
+from sg.core.mistakes import check_choice
 from sg.models.config import ASPECTS
 from sg.models.pixels import CLIP_MEAN, CLIP_STD, SIGLIP_MEAN, SIGLIP_STD
 from sg.video.sampling import OneFps
@@ -43,8 +43,7 @@ class ChatUniViProcessor:
     frames: OneFps = field(default_factory=OneFps)
 
     def __post_init__(self) -> None:
-        if self.aspect not in ASPECTS:
-            raise ConfigError(f"model.image_aspect_ratio={self.aspect!r} should be one of {', '.join(ASPECTS)}.")
+        check_choice("model.image_aspect_ratio", self.aspect, ASPECTS)
         # One table entry per pixel value and channel: float32 steps in the order of the reference, so that the rounding
         # is the same.
         values = np.arange(256).astype(np.float64) * (1 / 255)

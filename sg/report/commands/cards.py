@@ -40,4 +40,4 @@ def cards(config: CardsConfig) -> None:
         log.info("wrote %s: complete the lines marked ✎", path)
 
 
-main = command("cards", CardsConfig)(cards)
+main = command("cards", CardsConfig, sweeps=False)(cards)

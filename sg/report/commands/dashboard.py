@@ -87,4 +87,4 @@ def _check(config: DashboardConfig) -> None:
         raise ConfigError("publish=true needs a W&B key: run `wandb login`, or remove publish=true.")
 
 
-main = command("dashboard", DashboardConfig)(dashboard)
+main = command("dashboard", DashboardConfig, sweeps=False)(dashboard)

@@ -1,0 +1,164 @@
+"""A user's mistakes as one sentence that names the nearest right word, and command lines in the order of Hydra.
+
+Hydra itself prints several lines for a wrong override and advises `+key`, which this project refuses.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+
+from sg.core.errors import ConfigError, SgError
+
+WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
+"""Options of Hydra whose value may be the next word."""
+_FOLDERS = re.compile(r"\+{0,2}(hydra\.(?:run\.dir|sweep\.dir|sweep\.subdir))=(['\"]?)(.*)\2")
+
+
+def nearest(written: str, options: Collection[str]) -> str:
+    """` (did you mean X?)` with the option that is most similar to `written`, or "" if none is similar."""
+    close = get_close_matches(written.lower(), sorted(options), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def check_choice(key: str, value: str, options: Collection[str]) -> None:
+    """Raise ConfigError unless `value` is one of `options`; `key` is the whole name of the setting."""
+    if value not in options:
+        hint = nearest(value, options)
+        raise ConfigError(f"{key}={value!r}{hint} should be one of {', '.join(options)}.")
+
+
+def first_action(arguments: Sequence[str], actions: Collection[str]) -> str | None:
+    """The first word of a command line if it is an action of the command; None if it is a setting or an option.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if not arguments or "=" in arguments[0] or arguments[0].startswith(("-", "+", "~")):
+        return None
+    if arguments[0] not in actions:
+        hint = nearest(arguments[0], actions)
+        raise ConfigError(f"There is no action {arguments[0]!r}{hint}: choose one of {', '.join(sorted(actions))}.")
+    return arguments[0]
+
+
+def ordered(arguments: Sequence[str]) -> list[str]:
+    """The words of a command line with Hydra's options first: it takes no option after a setting (`seed=1 -m`).
+
+    Raises:
+        ConfigError: a word removes a setting (`~seed`), or names no folder for the output.
+    """
+    options: list[str] = []
+    settings: list[str] = []
+    for index, word in enumerate(arguments):
+        follows = index > 0 and arguments[index - 1] in WITH_VALUE
+        (options if word.startswith("-") or follows else settings).append(word)
+    for word in settings:
+        if word.startswith("~"):
+            raise ConfigError(f"{word} would remove a setting: set another value instead, as KEY=VALUE.")
+        folder = _FOLDERS.fullmatch(word)
+        if folder and (not folder[3] or folder[3].startswith("~")):
+            raise ConfigError(f"{folder[1]}={folder[3]} is not a folder: write its whole path.")
+    return [*options, *settings]
+
+
+def sentence(error: BaseException) -> str:
+    """Return `error`, raised while a config was composed or by a command, as one sentence for a user."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = sorted(name for name in error.options if not name.endswith("_schema"))
+        return f"There is no {group}={option}{nearest(option, options)}: choose one of {', '.join(options)}."
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
+    cause = user_error(error) or _root_cause(error)
+    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
+        return unknown_key(cause.full_key, getattr(cause.parent_node, "_get_root", lambda: None)())
+    first_line = str(cause).strip().splitlines()[0]
+    full_key = getattr(cause, "full_key", None)
+    return f"{full_key}: {first_line}" if full_key else _of_hydra(first_line)
+
+
+def unknown_key(key: str, root: Any) -> str:
+    """The sentence about a `key` that the config `root` does not have, with the keys that may have been meant."""
+    keys = list(_keys(root)) if isinstance(root, DictConfig) else []
+    same = [known for known in keys if known.rpartition(".")[2] == key]
+    hint = f" (did you mean {' or '.join(same[:3])}?)" if same else nearest(key, keys)
+    return f"The config has no key {key!r}{hint}: see the keys with `--cfg job`."
+
+
+def user_error(error: BaseException) -> SgError | None:
+    """Return the first error of this project in the chain of causes of `error`."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, SgError):
+        link = link.__cause__ or link.__context__
+    return link
+
+
+def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all keys of a config, without Hydra's own."""
+    for key in node:
+        if not isinstance(key, str) or (not prefix and key == "hydra"):
+            continue
+        yield prefix + key
+        if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
+            child = node._get_node(key)
+            if isinstance(child, DictConfig) and not child._is_none():
+                yield from _keys(child, f"{prefix}{key}.")
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _unreadable(override: str) -> str:
+    """The sentence about a word that Hydra's grammar cannot read."""
+    key, has_value, value = override.partition("=")
+    if not has_value:
+        return f"{override!r} is not a setting: write KEY=VALUE."
+    typed = as_one_value(key, value)
+    advice = f": as one value, type {typed}" if typed else ", because Hydra's grammar for values cannot read it"
+    return f"{override!r} is not a setting that can be read{advice}."
+
+
+def as_one_value(key: str, value: str) -> str:
+    """The argument to type in a shell for a `value` that Hydra reads in another way; "" if there is none."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if value.startswith("~/"):
+        value = str(Path(value).expanduser())
+    for written in (value, *(QuotedString(value, quote).with_quotes() for quote in (Quote.double, Quote.single))):
+        try:
+            if OverridesParser.create().parse_override(f"{key}={written}").value() == value:
+                return shlex.quote(f"{key}={written}")
+        except HydraException:
+            continue
+    return ""
+
+
+def _of_hydra(line: str) -> str:
+    """The first line of a message of Hydra, in words that fit this project where Hydra's advice does not."""
+    found = re.fullmatch(r"Ambiguous value for argument '(?P<key>[^=]*)=(?P<value>.*)'", line)
+    if found:
+        typed = as_one_value(found["key"], found["value"])
+        return f"{found['key']}={found['value']} has several values: add -m to make a run for each, or type {typed}."
+    found = re.match(
+        r"Could not append to config\. An item is already at '(?P<key>[^']*)'"
+        r"|Multiple values for (?P<group>[^ ]*)\."
+        r"|force-add of config groups is not supported: '\+\+(?P<forced>[^=]*)=",
+        line,
+    )
+    if found:
+        key = next(name for name in found.groups() if name)
+        return f"+{key}=... adds a setting, but {key} exists: write {key}=VALUE without +."
+    return line

@@ -1,0 +1,143 @@
+"""Every form of an override means the same in a sweep, or is refused before anything starts."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
+from omegaconf.errors import OmegaConfBaseException
+
+from sg.artefacts.result import read_result
+from sg.core.commands import typed
+from sg.core.errors import ConfigError, ExitCode
+from sg.core.layout import CONFIG_FOLDER
+from sg.curate.__main__ import main as curate
+from sg.report.__main__ import main as report
+from sg.study.config import TrainConfig
+from sg.study.main import main as train
+from sg.study.sweep import begin_sweep, planned_run
+from tests.study.commands import SMALL_WORLD, run
+
+
+def swept(folder: Path, *words: str) -> list[str]:
+    """The runs of `train.py -m WORDS`, as their folders below `folder`, after the checks of the sweep."""
+    given = ["controls=[]", f"paths.work={folder / 'work'}", f"paths.runs={folder / 'runs'}"]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("train", given, run_mode=RunMode.MULTIRUN)
+        context = HydraContext(config_loader=loader, callbacks=Callbacks())
+        sweeper: Any = Plugins.instance().instantiate_sweeper(
+            hydra_context=context, task_function=lambda config: None, config=config
+        )
+        listed = OverridesParser.create(config_loader=loader).parse_overrides([*given, *words])
+        (jobs,) = sweeper.split_arguments(listed, None)
+        configs = [loader.load_sweep_config(config, job) for job in jobs]
+        begin_sweep(configs, jobs)
+        return [planned_run(each, job).name for each, job in zip(configs, jobs, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data.scale=50k,100k"],
+        ["++data.scale=50k,100k"],
+        ["data.scale='50k',\"100k\""],
+        ["data.scale=range(50000,150000,50000)"],
+        ["data.scale=5e4,100_000,50k"],
+        ["data.control_scale=100k", "data.scale=50k,${data.control_scale}"],
+        ["data.scale=75k", "++data.scale=choice(50k,100k)"],
+        ["seed=0,00", "data.scale=50k,100k"],
+    ],
+)
+def test_every_form_names_the_same_runs(words: list[str], tmp_path: Path) -> None:
+    assert swept(tmp_path, *words) == ["0-seed0", "50k-seed0", "100k-seed0"]
+
+
+@pytest.mark.parametrize("form", ["data.control=random", "++data.control='random'", "data={control:random}"])
+def test_every_form_of_a_control_is_recognised(form: str, tmp_path: Path) -> None:
+    assert swept(tmp_path, form, "data.scale=50k") == ["50k-random-seed0"]
+
+
+def test_a_pattern_finds_options_and_not_their_schemas(tmp_path: Path) -> None:
+    assert swept(tmp_path, "curator=glob(km*)", "data.scale=0") == ["0-seed0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["data.scale='50k,100k'"], "is not a scale"),
+        (["data.scale=[50k,100k]"], "Error merging override"),
+        (["data={scale:0},{scale:50k}"], "one folder"),
+        (["data.scale=glob(*)"], "no jobs"),
+        (["seed=12345678901234567890"], "seed="),
+        (["seed=-1"], "seed="),
+        (["trainer.num_threads=1,2"], "one folder"),
+        (["hydra.sweep.dir=somewhere", "curator=tome,random"], "one folder"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_the_first_run(words: list[str], reason: str, tmp_path: Path) -> None:
+    with pytest.raises((ConfigError, HydraException, OmegaConfBaseException), match=reason):
+        swept(tmp_path, "data.scale=0", *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_folder_is_expanded_in_every_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["data=folder", "data.videos='~/clips'", "paths.work='~/work'", "paths.runs='~/runs'"]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = GlobalHydra.instance().config_loader().load_configuration("train", words, run_mode=RunMode.RUN)
+        settings = typed(config, TrainConfig)
+        assert str(config.hydra.run.dir).startswith(f"{tmp_path}/runs/folder_scaling-")
+    assert (settings.data.videos, settings.data.dir) == (f"{tmp_path}/clips", f"{tmp_path}/work/folder")
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "sentence"),
+    [
+        (train, ["scale=50k"], "(did you mean data.scale?)"),
+        (train, ["daat=folder"], "(did you mean data?)"),
+        (train, ["stage.aling.epochs=2"], "(did you mean stage.align?)"),
+        (train, ["trainer.devics=2"], "(did you mean trainer.devices?)"),
+        (train, ["captioner=gemni"], "(did you mean gemini?)"),
+        (train, ["data.control=equal_step"], "(did you mean equal_steps?)"),
+        (train, ["+experiment=demo_scaling"], "write experiment=VALUE without +"),
+        (train, ["data.scale=50k,100k"], "add -m to make a run for each"),
+        (train, ["foo"], "write KEY=VALUE"),
+        (curate, ["curator=toem"], "(did you mean tome?)"),
+        (curate, ["missing=skp"], "(did you mean skip?)"),
+        (report, ["dashbord", "study=x"], "(did you mean dashboard?)"),
+        (report, ["stdy=x"], "(did you mean study?)"),
+        (report, ["study=x", "-m"], "leave out -m"),
+    ],
+)
+def test_a_command_names_what_was_meant(
+    command: Callable[[], None], words: list[str], sentence: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["command", *words])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as end:
+        command()
+    shown = capsys.readouterr().err
+    assert end.value.code == ExitCode.USAGE and sentence in shown and shown.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_runs_and_report_go_to_the_folder_that_hydra_is_given(tmp_path: Path) -> None:
+    out = tmp_path / "it's [é] = out"
+    words = ["train.py", "data.scale=0", "logger=csv", *SMALL_WORLD, f"paths.work={tmp_path / 'work'}", "-m"]
+    done = run([*words, 'hydra.sweep.dir="' + str(out) + '"'])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert read_result(out / "0-seed0").is_finished
+    assert (out / "report" / "tables.csv").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {out.name, "work"}
