@@ -6,6 +6,7 @@ Nothing heavy is imported before the subcommand is known, so that `sg --help` an
 import importlib
 import os
 import sys
+from difflib import get_close_matches
 
 import sg
 
@@ -41,10 +42,8 @@ def main() -> None:
     elif words[0] in COMMANDS:
         _run(words[0], words[1:])
     else:
-        # Imported here, because it loads Hydra.
-        from sg.core.mistakes import nearest
-
-        names, hint = ", ".join(COMMANDS), nearest(words[0], COMMANDS)
+        close = get_close_matches(words[0], COMMANDS, n=1)
+        names, hint = ", ".join(COMMANDS), f" (did you mean {close[0]}?)" if close else ""
         print(f"error: sg has no command {words[0]!r}{hint}: choose one of {names}.", file=sys.stderr)
         sys.exit(USAGE)
 

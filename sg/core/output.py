@@ -8,11 +8,14 @@ renamed, removed or changes its meaning, not when a key is added.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import logging
 import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sg.core.mistakes import check_choice
@@ -24,6 +27,14 @@ _ASKS_FOR_JSON = re.compile(rf"\+{{0,2}}format=(['\"]?){JSON}\1")
 
 # Where the JSON object goes while `sys.stdout` is redirected to stderr.
 _stdout: list[Any] = []
+
+
+class LogFile(logging.FileHandler):
+    """A log file whose folder is made with the first line, so that a refused command leaves nothing behind."""
+
+    def _open(self) -> io.TextIOWrapper:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()
 
 
 def check_format(value: str) -> None:

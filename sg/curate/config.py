@@ -11,14 +11,21 @@ from sg.core.scales import parse_scale
 
 
 @dataclass
+class ArtefactName:
+    """The `name` of the embedder or captioner that made an existing artefact; null takes the only one there is."""
+
+    name: str | None = None
+
+
+@dataclass
 class CurateConfig:
     """The settings of `python -m sg.curate`.
 
     Attributes:
         data: the source.
         curator: the method; its settings derive from `sg.curate.settings.CuratorConfig`.
-        embedder: name of the vectors to read; null takes the only ones there are.
-        captioner: name of the captions whose lengths break ties; null takes the only ones there are, if any.
+        embedder: the vectors to read.
+        captioner: the captions whose lengths break ties, if there are any.
         missing: what to do about a usable video without a vector: `error`, or `skip` it.
         scales: core sizes to describe in `statistics.json`, as in `data.scale`; sizes above the number of videos are
             left out.
@@ -31,8 +38,8 @@ class CurateConfig:
 
     data: Any = None
     curator: Any = None
-    embedder: str | None = None
-    captioner: str | None = None
+    embedder: ArtefactName = field(default_factory=ArtefactName)
+    captioner: ArtefactName = field(default_factory=ArtefactName)
     missing: str = "error"
     scales: list[str] = field(default_factory=list)
     export: list[str] = field(default_factory=list)

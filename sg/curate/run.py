@@ -14,6 +14,7 @@ from sg.artefacts.manifest import Manifest, read_manifest
 from sg.artefacts.vectors import INFO_FILE
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import read_json
+from sg.core.mistakes import nearest
 from sg.core.scales import parse_scale
 from sg.curate.config import CurateConfig
 from sg.curate.describe.export import export_core
@@ -68,22 +69,25 @@ def find_inputs(config: CurateConfig) -> SourceFiles:
     data: DataConfig = config.data
     manifest = read_manifest(make_manifest(data))
     embeddings, captions = Path(data.dir) / "embeddings", Path(data.dir) / "captions"
-    if data.command_words and not (config.embedder or any(embeddings.glob(f"*/{INFO_FILE}"))):
+    if data.command_words and not (config.embedder.name or any(embeddings.glob(f"*/{INFO_FILE}"))):
         _make_inputs(data)
-    vectors = _only(embeddings, INFO_FILE, config.embedder, "embedder")
+    vectors = _only(embeddings, INFO_FILE, config.embedder.name, "embedder")
     if vectors is None:
         raise MissingInputError(f"There are no vectors of data={data.name}: run `python -m sg.embed data={data.name}`.")
-    texts = _only(captions, "captions.parquet", config.captioner, "captioner")
+    texts = _only(captions, "captions.parquet", config.captioner.name, "captioner")
     return SourceFiles(manifest, vectors, texts / "captions.parquet" if texts else None)
 
 
 def _only(folder: Path, file: str, name: str | None, key: str) -> Path | None:
     """The folder called `name` in `folder`, or without a name the only one that holds `file`; None if none does."""
-    if name:
-        return folder / name
     found = sorted(path.parent for path in folder.glob(f"*/{file}"))
+    names = ", ".join(path.name for path in found)
+    if name:
+        if folder / name not in found:
+            hint = nearest(name, [path.name for path in found])
+            raise MissingInputError(f"There is no {folder / name / file}{hint}: {folder} holds {names or 'nothing'}.")
+        return folder / name
     if len(found) > 1:
-        names = ", ".join(path.name for path in found)
         raise ConfigError(f"{folder} holds several ({names}): choose one with {key}=NAME.")
     return found[0] if found else None
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from sg.core.errors import SgError
 from sg.core.layout import IS_CLONE, located
 from sg.core.tracking import LoggerConfig, resolved_mode
 from sg.doctor.findings import LACK, NOTE, OK, Finding
@@ -24,7 +25,6 @@ KEYS = {
     "OPENAI_COMPATIBLE_API_KEY": "captions by another service",
     "HF_TOKEN": "gated models and data of the Hugging Face hub",
 }
-DEMO_GB, REAL_GB = 3, 200
 GIB = 2**30
 
 
@@ -107,7 +107,9 @@ def _keys(logger: LoggerConfig) -> Iterator[Finding]:
 
 
 def _disk(config: TrainConfig) -> Iterator[Finding]:
-    wanted = DEMO_GB if config.data.name == "demo" else REAL_GB
+    from sg.train.data.visual_tokens import readable_size
+
+    wanted = _disk_of_plan(config)
     for name, folder in (("paths.work", config.paths.work), ("paths.runs", config.paths.runs)):
         place = _existing(Path(folder).absolute())
         free = shutil.disk_usage(place).free / GIB
@@ -116,8 +118,21 @@ def _disk(config: TrainConfig) -> Iterator[Finding]:
                 "Disk", LACK, f"{name}={folder} cannot be written", f"set {name} to a folder that you can write"
             )
         text = f"{name}={folder}: {free:,.0f} GiB free"
-        few = free < wanted
-        yield Finding("Disk", NOTE if few else OK, text, f"such a study needs {wanted} GiB" if few else "")
+        need = wanted if name == "paths.work" else 0.0
+        text += f"; a run with these settings needs {readable_size(need)}" if need else ""
+        few = shutil.disk_usage(place).free < need
+        yield Finding("Disk", NOTE if few else OK, text, f"set {name} to a larger disk" if few else "")
+
+
+def _disk_of_plan(config: TrainConfig) -> float:
+    """Bytes that the plan of a run (`dry_run=true`) expects on the disk of `paths.work`; 0 where it has no number."""
+    from sg.study.planning.plan import planned_work
+
+    try:
+        totals = planned_work([config])[1].totals([config])
+    except SgError:  # The part "Settings" of the findings has the sentence.
+        return 0.0
+    return 0.0 if totals is None else float(totals["disk_bytes"])
 
 
 def _existing(path: Path) -> Path:

@@ -188,6 +188,11 @@ class AnnotatedDataConfig(ScannedDataConfig):
     long_videos: str | None = field(default=None, metadata=NOT_IDENTITY)
     benchmark: str | None = field(default=None, metadata=NOT_IDENTITY)
 
+    def missing_files(self) -> Iterator[tuple[str, str]]:
+        """The folder of videos, unless the scan itself fills it from shards or whole videos."""
+        if not (self.shards or self.long_videos):
+            yield from super().missing_files()
+
     @property
     def further_files(self) -> tuple[str, ...]:
         """Files besides the annotations that the reader of the dataset takes rows or names from."""

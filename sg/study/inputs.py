@@ -103,10 +103,11 @@ def _changed_curator(config: TrainConfig, forest: Path) -> str:
 
 
 def missing_on_machine(config: TrainConfig) -> list[str]:
-    """Return what this machine lacks for the run, besides the inputs of the run: weights, benchmark, GPUs."""
+    """Return what this machine lacks besides the run's inputs: files of the user, weights, benchmark, GPUs."""
     from sg.study.planning.model_sizes import missing_weights
 
-    lines = missing_weights(config.model)
+    lines = [f"{sentence} ({setting})" for sentence, setting in config.data.missing_files()]
+    lines += missing_weights(config.model)
     folder = Path(config.benchmark.folder)
     if not folder.is_relative_to(config.paths.demo_world) and not folder.is_dir():
         lines.append(f"{config.benchmark.folder} (questions and videos of benchmark={config.benchmark.name})")

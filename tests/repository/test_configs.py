@@ -93,8 +93,9 @@ def test_commands_without_a_run_folder_append_to_one_log_each_in_work_logs(comma
     needed = ["predictions=answers.jsonl"] if command == "evaluate" else []
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         hydra = compose(command, [f"paths.work={tmp_path}", *needed], return_hydra_config=True).hydra
-    assert (hydra.run.dir, hydra.job.name, hydra.output_subdir) == (f"{tmp_path}/logs", command, None)
-    assert hydra.job_logging.handlers.file.delay
+    assert (hydra.run.dir, hydra.job.name, hydra.output_subdir) == (".", command, None)
+    assert hydra.job_logging.handlers.file.filename == f"{tmp_path}/logs/{command}.log"
+    assert hydra.sweep.dir == f"{tmp_path}/logs" and hydra.job_logging.handlers.file.delay
 
 
 @pytest.mark.parametrize("command", ["cards", "dashboard", "doctor", "report"])

@@ -16,12 +16,18 @@ from hydra.types import HydraContext, RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from sg.artefacts.result import read_result
+from sg.caption.__main__ import main as caption
 from sg.core.commands import typed
 from sg.core.errors import ConfigError, ExitCode
 from sg.core.layout import CONFIG_FOLDER
 from sg.curate.__main__ import main as curate
+from sg.doctor.__main__ import main as doctor
+from sg.embed.__main__ import main as embed
 from sg.report.__main__ import main as report
+from sg.sources.__main__ import main as scan
+from sg.sources.sets.mix import MixPart
 from sg.study.config import TrainConfig
+from sg.study.evaluation import main as evaluate
 from sg.study.main import main as train
 from sg.study.sweep import begin_sweep, planned_run
 from tests.study.commands import SMALL_WORLD, run
@@ -99,6 +105,45 @@ def test_a_home_folder_is_expanded_in_every_path(monkeypatch: pytest.MonkeyPatch
     assert (settings.data.videos, settings.data.dir) == (f"{tmp_path}/clips", f"{tmp_path}/work/folder")
 
 
+def composed(*words: str) -> TrainConfig:
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        return typed(loader.load_configuration("train", list(words), run_mode=RunMode.RUN), TrainConfig)
+
+
+def test_a_mix_takes_a_source_of_any_name_by_its_keys() -> None:
+    data = composed("data=mix", "+data.sources.mine.dir='~/a'").data
+    assert data.sources["mine"] == MixPart(str(Path("~/a").expanduser()))
+    weights = [f"data.sources.{name}.weight=1" for name in ("webvid", "kinetics400")]
+    data = composed("data=mix", *weights, "+data.sources.mine.dir=b", "+data.sources.mine.weight=2").data
+    assert data.sources["mine"] == MixPart("b", 2)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("+data.sources.mine.dirr=a", r"data\.sources\.mine has no key 'dirr' \(did you mean dir\?\)"),
+        ("+data.sources.mine.weight=2", r"data\.sources\.mine\.dir=DIR"),
+        ("data.sources.webvid.weight=much", r"data\.sources\.webvid\.weight='much' should be a number"),
+        ("+data.sources.mine=a", r"data\.sources\.mine='a' should be the settings"),
+    ],
+)
+def test_a_wrong_source_of_a_mix_is_one_sentence(word: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        composed("data=mix", word)
+
+
+@pytest.mark.parametrize("plus", ["", "++"])
+def test_curation_takes_the_names_of_embedder_and_captioner(
+    plus: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["data=demo", f"{plus}embedder=clip", f"{plus}captioner=gemini", "--cfg", "job"]
+    monkeypatch.setattr(sys, "argv", ["curate", *words])
+    curate()
+    shown = capsys.readouterr().out
+    assert "embedder:\n  name: clip\n" in shown and "captioner:\n  name: gemini\n" in shown
+
+
 @pytest.mark.parametrize(
     ("command", "words", "sentence"),
     [
@@ -116,6 +161,7 @@ def test_a_home_folder_is_expanded_in_every_path(monkeypatch: pytest.MonkeyPatch
         (report, ["dashbord", "study=x"], "(did you mean dashboard?)"),
         (report, ["stdy=x"], "(did you mean study?)"),
         (report, ["study=x", "-m"], "leave out -m"),
+        (doctor, ["-m", "data.scale=50k,100k"], "leave out -m"),
     ],
 )
 def test_a_command_names_what_was_meant(
@@ -130,6 +176,42 @@ def test_a_command_names_what_was_meant(
     shown = capsys.readouterr().err
     assert end.value.code == ExitCode.USAGE and sentence in shown and shown.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (train, ["data=folder", "data.videos=none", "dry_run=true"]),
+        (doctor, ["data=folder", "data.videos=none"]),
+        (scan, ["data=folder", "data.videos=none"]),
+        (scan, ["data=webvid", "data.videos=none", "data.annotations=none.csv"]),
+        (caption, ["data=folder", "data.videos=none"]),
+        (embed, ["data=folder", "data.videos=none"]),
+        (curate, ["data=folder", "data.videos=none"]),
+        (curate, ["data=webvid", "data.videos=none", "extend=100k"]),
+        (evaluate, ["checkpoint=none"]),
+        (evaluate, ["merge=none"]),
+        (evaluate, ["predictions=none.jsonl"]),
+        (report, ["study=none"]),
+        (report, ["cards", "study=none"]),
+        (report, ["dashboard", "study=none"]),
+        (report, ["compare", "none-a", "none-b"]),
+    ],
+)
+def test_a_command_without_its_input_says_so_and_makes_nothing(
+    command: Callable[[], None], words: list[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    places = [] if command is report else [f"paths.work={tmp_path / 'work'}", f"paths.runs={tmp_path / 'runs'}"]
+    monkeypatch.setattr(sys, "argv", ["command", *words, *places])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as end:
+        command()
+    shown = capsys.readouterr()
+    assert end.value.code == ExitCode.MISSING, shown.err
+    assert "none" in shown.out + shown.err or "no table" in shown.err
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == []
 
 
 @pytest.mark.slow

@@ -73,6 +73,8 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
         DataError: the annotations have another form, or no file belongs to them.
     """
     files, path, videos = ScanFiles(Path(config.dir)), config.manifest_path, Path(config.videos)
+    if not (config.shards or config.long_videos):
+        _check_folder(videos)
     with file_lock(path.with_suffix(".lock")):
         left_out = _unpack(config.shards, videos, files) if config.shards else Counter()
         listing = _video_files(videos, config)
@@ -120,18 +122,23 @@ def _unpack(shards: str, videos: Path, files: ScanFiles) -> Counter[str]:
 def _video_files(videos: Path, config: AnnotatedDataConfig) -> Listing:
     if config.long_videos:
         videos.mkdir(parents=True, exist_ok=True)
+    _check_folder(videos)
+    listing = list_files(videos)
+    if not listing.files and not config.long_videos:
+        frames = "; folders of frames are not read" if listing.frame_folders else ""
+        links = "".join(f"; the link {name} to a folder is not followed" for name in listing.linked_folders[:1])
+        raise MissingInputError(
+            f"The folder {videos} holds no video files (their names end in .mp4, .mkv, .webm, ...){frames}{links}."
+        )
+    return listing
+
+
+def _check_folder(videos: Path) -> None:
     if not videos.is_dir():
         raise MissingInputError(
             f"There is no folder {videos}: give the folder of the video files with data.videos=DIR (where to get them: "
             "docs/data_sources.md)."
         )
-    listing = list_files(videos)
-    if not listing.files and not config.long_videos:
-        frames = "; folders of frames are not read" if listing.frame_folders else ""
-        raise MissingInputError(
-            f"The folder {videos} holds no video files (their names end in .mp4, .mkv, .webm, ...){frames}."
-        )
-    return listing
 
 
 def _long_videos(config: AnnotatedDataConfig) -> Listing | None:

@@ -16,7 +16,7 @@ import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint, text_seed
 from sg.core.identity import NOT_IDENTITY, Identity, identity
+from sg.core.mistakes import nearest
 from sg.core.progress import track
 from sg.core.scales import parse_scale
 from sg.sources.config import DataConfig
@@ -67,13 +68,15 @@ class MixDataConfig(DataConfig):
         seed: of the draw.
     """
 
-    sources: dict[str, MixPart] = field(default_factory=dict)
+    # OmegaConf cannot add an entry of a declared type by its keys (`+data.sources.NAME.dir=DIR`).
+    sources: dict[str, Any] = field(default_factory=dict)
     size: str = field(default="all", metadata={"identity": parse_scale})
     seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_scale(self.size)
+        self.sources = {name: _part(name, part) for name, part in self.sources.items()}
         weights = [part.weight for part in self.sources.values()]
         if any(weight is not None and not 0 <= weight < 1e9 for weight in weights):
             raise ConfigError(f"data.sources has the weights {weights}: expected numbers of 0 or more.")
@@ -103,6 +106,29 @@ class MixDataConfig(DataConfig):
     def token_source(self) -> str:
         """Equal for all mixes of the same sources, so that mixes of other weights share their visual tokens."""
         return f"mix-{fingerprint(sorted(self.sources))}"
+
+
+def _part(name: str, part: Any) -> MixPart:
+    """The settings of one source, which a command line gives as a mapping.
+
+    Raises:
+        ConfigError: a key is unknown, or a value has the wrong type.
+    """
+    if isinstance(part, MixPart):
+        return part
+    known = [each.name for each in fields(MixPart)]
+    if not isinstance(part, Mapping):
+        raise ConfigError(f"data.sources.{name}={part!r} should be the settings of a source: {', '.join(known)}.")
+    for key in part:
+        if key not in known:
+            hint = nearest(str(key), known)
+            raise ConfigError(f"data.sources.{name} has no key {key!r}{hint}: there are {', '.join(known)}.")
+    folder, weight, videos = (part.get(key) for key in known)
+    if not isinstance(folder, str):
+        raise ConfigError(f"data.sources.{name} needs the folder of its manifest: give data.sources.{name}.dir=DIR.")
+    if isinstance(weight, bool) or not isinstance(weight, int | float | None):
+        raise ConfigError(f"data.sources.{name}.weight={weight!r} should be a number, or null.")
+    return MixPart(folder, weight, None if videos is None else str(videos))
 
 
 @dataclass(frozen=True, slots=True)

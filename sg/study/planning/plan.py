@@ -102,9 +102,8 @@ def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]
     return [(recipe.align, align), (recipe.caption, captions), (recipe.instruct, instruct)]
 
 
-def print_plan(configs: Sequence[TrainConfig]) -> list[str]:
-    """Print the stages, costs and missing things of the runs; return what is missing and not made by the run itself."""
-    from sg.study.inputs import missing_inputs, missing_on_machine, needs_demo_world
+def planned_work(configs: Sequence[TrainConfig]) -> tuple[list[dict[str, Any]], Costs]:
+    """The rows of the stages of the runs, and what they cost."""
     from sg.study.planning.model_sizes import model_size
 
     first = configs[0]
@@ -123,6 +122,15 @@ def print_plan(configs: Sequence[TrainConfig]) -> list[str]:
                     "steps": stage.steps, **cost, "action": action,
                 }
             )  # fmt: skip
+    return rows, costs
+
+
+def print_plan(configs: Sequence[TrainConfig]) -> list[str]:
+    """Print the stages, costs and missing things of the runs; return what is missing and not made by the run itself."""
+    from sg.study.inputs import missing_inputs, missing_on_machine, needs_demo_world
+
+    first = configs[0]
+    rows, costs = planned_work(configs)
     on_the_fly = first.data.is_made_on_the_way
     made: list[str] = []
     missing: list[str] = []
