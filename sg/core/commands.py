@@ -135,6 +135,7 @@ def command(
             if {"--help", "-h"} & set(sys.argv[1:]):
                 print(as_typed(help_text(CONFIG_FOLDER, config_name)), end="")
                 return
+            mistakes.clear()  # of an earlier call in this process
             with json_alone(sys.argv[1:]), one_sentence_errors():
                 sys.argv[1:] = ordered(sys.argv[1:])
                 is_sweep = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv[1:]))
