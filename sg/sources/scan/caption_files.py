@@ -25,6 +25,8 @@ VIDEO_KEYS = (
 CAPTION_KEYS = ("caption", "text", "description", "sentence", "title", "name", "original_caption")
 TURN_KEYS = ("conversations", "messages", "conversation")
 _NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
+_COUNTED = ("not an object", "not UTF-8 text", "a NUL character")
+"""Bad records of JSON files that are counted as rows; any other leaves open where the next record begins."""
 _EXAMPLES = 3
 
 
@@ -79,7 +81,7 @@ def read_caption_file(path: Path, video_key: str | None = None, caption_key: str
     check_suffix(path, "data.captions")
     result, columns = CaptionFile(), None
     for number, row in _rows(path):
-        if isinstance(row, BadRecord) and not (kind_of(path) in TABLES or row.kind.startswith("not an object")):
+        if isinstance(row, BadRecord) and not (kind_of(path) in TABLES or row.kind.startswith(_COUNTED)):
             raise DataError(f"{path.parent / place(path, number)} is {row.reason}.")
         columns = columns or (list(map(str, row)) if isinstance(row, Mapping) else None)
         entry = row.kind if isinstance(row, BadRecord) else _entry(row, video_key, caption_key)

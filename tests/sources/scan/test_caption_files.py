@@ -112,9 +112,15 @@ def test_texts_in_other_encodings_are_refused_with_their_line(tmp_path: Path) ->
     mixed = written(tmp_path / "c.csv", b"video,caption\na.mp4,caf\xe9\nb.mp4,A cat\nc.mp4,a\x00b\n")
     assert pairs(mixed) == [("b.mp4", "A cat")]
     assert problems(mixed) == {"not UTF-8 text": ["c.csv, line 2"], "a NUL character": ["c.csv, line 4"]}
-    for name, text in (("c.jsonl", b'{"video": "a", "caption": "caf\xe9"}'), ("c.json", b'[{"video": "caf\xe9"}]')):
-        with pytest.raises(DataError, match=r"(line|record) 1 is not UTF-8 text"):
-            read_caption_file(written(tmp_path / name, text))
+    bad, good = b'{"video": "a.mp4", "caption": "caf\xe9"}', b'{"video": "b.mp4", "caption": "A cat"}'
+    forms = {
+        "c.jsonl": (bad + b"\n" + good, "c.jsonl, line 1"),
+        "c.json": (b"[" + bad + b"," + good + b"]", "c.json, record 1"),
+        "map.json": (b'{"a.mp4": "caf\xe9", "b.mp4": "A cat"}', "map.json, record 1"),
+    }
+    for name, (text, where) in forms.items():
+        path = written(tmp_path / name, text)
+        assert (pairs(path), problems(path)) == ([("b.mp4", "A cat")], {"not UTF-8 text": [where]})
     with pytest.raises(DataError, match="the header holds not UTF-8 text"):
         read_caption_file(written(tmp_path / "c.csv", b"video,l\xe9gende\na,b\n"))
 
