@@ -95,10 +95,7 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
                 found = _match(config, annotations, listing, findings)
                 rows = _rows(config, source, found, listing, annotations, benchmark, files, findings)
             report = ScanReport.of(config, source, annotations, listing, rows, findings, benchmark, left_out)
-            info = {
-                **manifest_info(path, source.name, videos, work),
-                "licence": source.licence,
-            }
+            info = {**manifest_info(path, source.name, videos, work), "licence": source.licence}
             write_report(files.folder, report)
             if not rows:
                 raise DataError(
