@@ -7,6 +7,7 @@ and know no file format.
 from __future__ import annotations
 
 import logging
+import reprlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from sg.evaluate.config import BenchmarkConfig
 log = logging.getLogger(__name__)
 
 MAX_OPTIONS = 10
+LONGEST_S = 10**9
 SHORT_S, MEDIUM_S = 120, 900
 """Upper bounds of Video-MME's duration buckets; benchmarks with durations in seconds use the same buckets."""
 
@@ -160,6 +162,11 @@ def labelled(options: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
 
 
+def is_list_of_texts(value: Any) -> bool:
+    """True for a list whose members are all texts."""
+    return isinstance(value, list) and all(isinstance(member, str) for member in value)
+
+
 def unlabelled(option: str) -> str:
     """The text of an option without its letter."""
     return option[2:].removeprefix(" ")
@@ -174,10 +181,23 @@ def check_options(options: Sequence[str], answer: str, where: str) -> None:
     letters = LETTERS[: len(options)]
     if not 2 <= len(options) <= MAX_OPTIONS or [option[:2] for option in options] != [f"{one}." for one in letters]:
         raise DataError(
-            f"{where} has the options {list(options)!r}, expected 2 to {MAX_OPTIONS} beginning A. B. C. and so on."
+            f"{where} has the options {reprlib.repr(list(options))}, expected 2 to {MAX_OPTIONS} beginning A. B. C. "
+            "and so on."
         )
     if answer not in tuple(letters):
-        raise DataError(f"{where} has the answer {answer!r}, expected one of {', '.join(letters)}.")
+        raise DataError(f"{where} has the answer {reprlib.repr(answer)}, expected one of {', '.join(letters)}.")
+
+
+def checked_seconds(value: Any, key: str, where: str) -> float:
+    """A number of seconds, above 0 and below 32 years.
+
+    Raises:
+        DataError: `value` is not one; the message begins with `where`.
+    """
+    # NaN is not larger than 0.
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < LONGEST_S:
+        return float(value)
+    raise DataError(f"{where} has {reprlib.repr(value)} as {key!r}, expected seconds.")
 
 
 def duration_bucket(seconds: float) -> str:

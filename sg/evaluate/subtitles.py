@@ -108,7 +108,7 @@ def read_json_subtitles(path: Path) -> list[SubtitleCue]:
     data = read_json(path)
     try:
         return [_json_cue(item) for item in data]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path} is not a list of subtitles with text and times ({error!r}).") from error
 
 

@@ -106,6 +106,9 @@ def test_the_content_hash_names_the_questions_not_the_folder(tmp_path: Path) -> 
         ([table_row("001", 1), table_row("002", 1, videoID="yt_001")], "two videos the same file"),
         ([table_row("001", 1, videoID="../x")], "not safe as a file name"),
         ([{"video_id": "001", "question": "?"}], "has no column 'duration'"),
+        ([table_row("001", 1, video_id=1)], "question 001-1 has 1 as 'video_id', expected text"),
+        ([table_row("001", 1, video_id=["001"])], r"question 001-1 has \['001'\] as 'video_id', expected text"),
+        ([table_row("001", 1, duration="")], "holds an empty question id, video id or duration"),
     ],
 )
 def test_an_inconsistent_table_is_refused_in_one_sentence(

@@ -174,7 +174,7 @@ def mlvu(folder: Path, **changes: Any) -> BenchmarkConfig:
         "candidates": ["he", "she"],
         "answer": "she",
     }
-    (folder / "json").mkdir(parents=True)
+    (folder / "json").mkdir(parents=True, exist_ok=True)
     (folder / "json" / "1_plotQA.json").write_text(json.dumps([question | changes, question | {"question": "Why?"}]))
     open_item = {"video": "v.mp4", "duration": 10, "question": "Describe.", "answer": "A text."}
     (folder / "json" / "9_summary.json").write_text(json.dumps([open_item]))
@@ -219,6 +219,52 @@ def test_longvideobench_is_read_with_the_subtitles_of_the_cut(tmp_path: Path) ->
     assert transcript_lines(found) == ["first", "second"]
     assert (found[0].start_ms, found[1].start_ms, found[1].end_ms) == (1000, 20_500, 21_000)
     path.write_text('[{"text": "no time"}]')
+    with pytest.raises(DataError, match="is not a list of subtitles"):
+        read_cues(path)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "right", "answer"),
+    [
+        (["a", "b", "c", "N/A", "N/A"], 2, "C"),
+        (["N/A", "a", "b"], 1, "A"),
+        (["a", "N/A", "b"], 2, "B"),
+        (["a", "N/A", "b"], 1, None),
+        (["a", "b"], 2, None),
+        (["a", "b"], -1, None),
+        (["a", "b"], True, None),
+        (["a", 2], 0, None),
+        (["a", None], 0, None),
+    ],
+)
+def test_the_right_choice_is_counted_among_all_candidates(
+    candidates: list[Any], right: Any, answer: str | None, tmp_path: Path
+) -> None:
+    made = long_video(tmp_path, candidates=candidates, correct_choice=right)
+    if answer is not None:
+        assert read_benchmark(made).videos[0].questions[0].answer == answer
+        return
+    with pytest.raises(DataError, match="as 'correct_choice'"):
+        read_benchmark(made)
+
+
+@pytest.mark.parametrize("value", [None, "12", "", True, -1, 10**400, float("nan"), [1], "0:10"])
+def test_times_that_are_not_seconds_are_refused(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="as 'duration', expected seconds"):
+        read_benchmark(mlvu(tmp_path, duration=value))
+    with pytest.raises(DataError, match="as 'duration', expected seconds"):
+        read_benchmark(long_video(tmp_path, duration=value))
+    if value:
+        with pytest.raises(DataError, match="as 'starting_timestamp_for_subtitles', expected seconds"):
+            read_benchmark(long_video(tmp_path, starting_timestamp_for_subtitles=value))
+
+
+@pytest.mark.parametrize(
+    "cue", [{"start": 1, "end": 2, "line": "a"}, {"timestamp": [float("inf"), 1], "text": "a"}, None]
+)
+def test_subtitles_with_other_times_are_refused(cue: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps([cue]))
     with pytest.raises(DataError, match="is not a list of subtitles"):
         read_cues(path)
 

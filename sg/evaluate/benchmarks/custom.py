@@ -30,6 +30,7 @@ from sg.evaluate.benchmark import (
     Question,
     check_options,
     checked,
+    checked_seconds,
     duration_bucket,
     labelled,
     unlabelled,
@@ -39,8 +40,6 @@ from sg.evaluate.config import BenchmarkConfig
 TABLE = "questions.jsonl"
 NO_BUCKET = "all"
 OPTIONAL_TEXTS = ("domain", "sub_category", "task_type", "subtitles")
-LONGEST_S = 10**9
-"""Seconds; larger numbers are not durations."""
 
 
 @dataclass
@@ -140,10 +139,7 @@ def _bucket(value: Any, where: str) -> str:
         return NO_BUCKET
     if isinstance(value, str) and value.strip():
         return value
-    # NaN is not larger than 0.
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < LONGEST_S:
-        return duration_bucket(float(value))
-    raise DataError(f"{where} has {reprlib.repr(value)} as 'duration', expected seconds or the name of a bucket.")
+    return duration_bucket(checked_seconds(value, "duration", where))
 
 
 def _question(number: int, item: dict[str, Any], table: Path) -> Question:

@@ -7,10 +7,12 @@ An item has `id`, `video_path`, `question`, `candidates` (up to five), `correct_
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sg.artefacts.answers import LETTERS
 from sg.artefacts.names import safe_video_id
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json
@@ -21,8 +23,10 @@ from sg.evaluate.benchmark import (
     Question,
     check_options,
     checked,
+    checked_seconds,
     duration_bucket,
     first_file,
+    is_list_of_texts,
     labelled,
 )
 from sg.evaluate.config import BenchmarkConfig
@@ -69,8 +73,9 @@ def read_longvideobench(config: LongVideoBenchConfig) -> Benchmark:
 
 def _video(folder: Path, table: Path, name: str, members: list[dict[str, Any]]) -> BenchmarkVideo:
     item, where = members[0], f"{table}, video {name},"
-    seconds = float(_field(item, "duration", (int, float), where))
-    start = float(item.get("starting_timestamp_for_subtitles") or 0.0)
+    seconds = checked_seconds(item.get("duration"), "duration", where)
+    start_key = "starting_timestamp_for_subtitles"
+    start = checked_seconds(item[start_key], start_key, where) if item.get(start_key) else 0.0
     media_id = safe_video_id(Path(name).stem)
     subtitle = str(item.get("subtitle_path") or "")
     return BenchmarkVideo(
@@ -91,20 +96,25 @@ def _question(item: dict[str, Any], table: Path) -> Question:
     where = f"{table}, question {name},"
     if "correct_choice" not in item:
         raise DataError(f"{where} has no 'correct_choice': only the validation set ({TABLE}) has answers.")
-    right = _field(item, "correct_choice", int, where)
-    options = labelled([str(text) for text in _field(item, "candidates", list, where) if text != UNUSED_OPTION])
-    check_options(options, options[right][0] if 0 <= right < len(options) else str(right), where)
+    right, candidates = _field(item, "correct_choice", int, where), _field(item, "candidates", list, where)
+    if not is_list_of_texts(candidates) or not 0 <= right < len(candidates) or candidates[right] == UNUSED_OPTION:
+        raise DataError(
+            f"{where} has {right!r} as 'correct_choice', expected the index of one of {reprlib.repr(candidates)}."
+        )
+    options = labelled([text for text in candidates if text != UNUSED_OPTION])
+    letter = LETTERS[right - candidates[:right].count(UNUSED_OPTION)]
+    check_options(options, letter, where)
     return Question(
         question_id=name,
         task_type=str(item.get("question_category") or ""),
         text=_field(item, "question", str, where),
         options=options,
-        answer=options[right][0],
+        answer=letter,
     )
 
 
 def _field(item: dict[str, Any], key: str, kind: Any, where: str) -> Any:
     value = item.get(key)
-    if not isinstance(value, kind):
-        raise DataError(f"{where} has {value!r} as {key!r}: expected LongVideoBench's fields.")
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise DataError(f"{where} has {reprlib.repr(value)} as {key!r}: expected LongVideoBench's fields.")
     return value

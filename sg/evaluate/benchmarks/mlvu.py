@@ -6,6 +6,7 @@ The two tasks without candidates have open questions, which are not scored by le
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,10 @@ from sg.evaluate.benchmark import (
     Question,
     check_options,
     checked,
+    checked_seconds,
     duration_bucket,
     first_file,
+    is_list_of_texts,
     labelled,
 )
 from sg.evaluate.config import BenchmarkConfig
@@ -82,14 +85,12 @@ def _videos(table: Path) -> Iterator[BenchmarkVideo]:
 def _video(table: Path, name: str, members: list[tuple[int, dict[str, Any]]]) -> BenchmarkVideo:
     task, root = table.stem, table.parent.parent if table.parent.name == "json" else table.parent
     kind = task.split("_", 1)[1]
-    seconds = members[0][1].get("duration")
-    if not isinstance(seconds, (int, float)):
-        raise DataError(f"{table}, video {name}, has {seconds!r} as 'duration', expected seconds.")
+    seconds = checked_seconds(members[0][1].get("duration"), "duration", f"{table}, video {name},")
     media_id = safe_video_id(f"{task}-{Path(name).stem}")
     return BenchmarkVideo(
         video_id=media_id,
         media_id=media_id,
-        duration=duration_bucket(float(seconds)),
+        duration=duration_bucket(seconds),
         domain=kind,
         sub_category="",
         questions=tuple(_question(table, number, kind, item) for number, item in members),
@@ -100,9 +101,13 @@ def _video(table: Path, name: str, members: list[tuple[int, dict[str, Any]]]) ->
 def _question(table: Path, number: int, kind: str, item: dict[str, Any]) -> Question:
     where = f"{table}, item {number},"
     candidates, answer = item["candidates"], item.get("answer")
-    if not isinstance(candidates, list) or candidates.count(answer) != 1 or not isinstance(item.get("question"), str):
-        raise DataError(f"{where} has the answer {answer!r}, expected one of its candidates {candidates!r}.")
-    options = labelled([str(candidate) for candidate in candidates])
+    if not isinstance(item.get("question"), str):
+        raise DataError(f"{where} has {reprlib.repr(item.get('question'))} as 'question', expected a text.")
+    if not is_list_of_texts(candidates) or candidates.count(answer) != 1:
+        raise DataError(
+            f"{where} has the answer {reprlib.repr(answer)}, expected one of its candidates {reprlib.repr(candidates)}."
+        )
+    options = labelled(candidates)
     letter = options[candidates.index(answer)][0]
     check_options(options, letter, where)
     return Question(f"{table.stem}-{number}", kind, item["question"], options, letter)

@@ -62,6 +62,10 @@ def read_video_mme(config: VideoMmeConfig) -> Benchmark:
     path = _table_path(config, folder)
     rows_of: dict[str, list[dict[str, Any]]] = {}
     for row in _read_rows(path):
+        if not isinstance(row["video_id"], str):
+            raise DataError(
+                f"{path}: question {row['question_id']} has {row['video_id']!r} as 'video_id', expected text."
+            )
         rows_of.setdefault(row["video_id"], []).append(row)
     videos = tuple(_video(rows, path) for rows in rows_of.values())
     recorded = _revision(folder, path)
