@@ -32,12 +32,15 @@ class Recorded:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """The ledger at `path`, read-only.
 
+    A process that is killed while it creates the first ledger leaves a file without tables: that is not a ledger yet.
+
     Raises:
         MissingInputError: the file does not exist.
         DataError: it is damaged.
     """
+    missing = MissingInputError(f"There is no ledger {path}: python -m sg.caption data=… captioner=gemini makes one.")
     if not path.is_file():
-        raise MissingInputError(f"There is no ledger {path}: python -m sg.caption data=… captioner=gemini makes one.")
+        raise missing
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
     try:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -48,6 +51,9 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         found, tables = str(error), 0
     if found != "ok" or tables != 2:
         connection.close()
+        is_used = any(path.with_name(name).exists() for name in ("captions.parquet", "runs"))
+        if found == "ok" and not tables and not is_used:
+            raise missing
         raise damaged(path, "it holds no tasks" if found == "ok" else found)
     return connection
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sg.caption.ledger.ledger import SUCCEEDED, Ledger
 from sg.caption.ledger.reading import open_for_reading
+from sg.core.errors import MissingInputError
 from sg.core.identity import Identity, from_plain
 
 
@@ -57,9 +58,11 @@ def rename_recipe(path: Path, former: str, name: str) -> int:
 
     Earlier versions named the same recipe in another way. Without the renaming, its answers would be bought again.
     """
-    if not path.is_file():
+    try:
+        opened = open_for_reading(path)
+    except MissingInputError:
         return 0
-    with contextlib.closing(open_for_reading(path)) as db:
+    with contextlib.closing(opened) as db:
         if not db.execute("SELECT 1 FROM task WHERE recipe=? LIMIT 1", (former,)).fetchone():
             return 0
     with contextlib.closing(Ledger(path)) as ledger:

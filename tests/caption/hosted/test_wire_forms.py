@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,15 @@ def taken_for(outcome: Answer | Failure) -> Kind | None:
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["gemini", "openai_compatible"])
-def test_every_form_is_taken_for_what_it_is(state: State, url: str, own: bool) -> None:
+def test_every_form_is_taken_for_what_it_is(
+    state: State, url: str, own: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     names = [name for name in FORMS if name.startswith("own_") or name in ERRORS] if own else [*set(FORMS) - set(OWN)]
     state.settings.plan = FaultPlan({name: [name] for name in names})
     config = settings(f"{url}/v1", OpenAICompatibleCaptionerConfig, name="own") if own else settings(url)
     made = asyncio.run(outcomes(config.service(), names))
+    gc.collect()
+    assert "Unclosed" not in caplog.text, "no connection is left open"
     assert {name: taken_for(outcome) for name, outcome in made.items()} == {name: EXPECTED[name] for name in names}
     assert len(names) > 60
     for name, outcome in made.items():

@@ -139,3 +139,20 @@ def test_a_forgotten_video_leaves_no_text_and_is_not_asked_for_again(tmp_path: P
 def _spent(path: Path) -> float:
     with reading.open_for_reading(path) as db:
         return reading.spent_usd(db)
+
+
+@pytest.mark.parametrize("written", ["nothing", "header"])
+def test_a_kill_during_the_creation_of_the_first_ledger_does_not_damage_it(
+    tmp_path: Path, state: State, url: str, written: str
+) -> None:
+    data, config = data_folder(tmp_path, ["a"]), settings(url)
+    path = ledger_path(data, config)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    if written == "header":
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA journal_mode=WAL")
+    with pytest.raises(MissingInputError, match="There is no ledger"):
+        reading.open_for_reading(path)
+    caption(data, config)
+    assert state.paid["a"] == 1

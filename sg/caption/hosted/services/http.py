@@ -20,12 +20,15 @@ class _BoundedResponse(aiohttp.ClientResponse):
     async def read(self) -> bytes:
         if self._body is None:
             parts, size = [], 0
-            async for part in self.content.iter_any():
-                parts.append(part)
-                size += len(part)
-                if size > MAX_ANSWER_BYTES:
-                    self.close()
-                    raise TooLargeError(f"the answer has more than {MAX_ANSWER_BYTES:,} bytes")
+            try:
+                async for part in self.content.iter_any():
+                    parts.append(part)
+                    size += len(part)
+                    if size > MAX_ANSWER_BYTES:
+                        raise TooLargeError(f"the answer has more than {MAX_ANSWER_BYTES:,} bytes")
+            except BaseException:  # a connection with the rest of an answer in it is of no use to another request
+                self.close()
+                raise
             self._body = b"".join(parts)
         return await super().read()
 
