@@ -21,6 +21,7 @@ from tests.caption.hosted.builder import caption, data_folder, settings
 from tests.caption.hosted.fake_gemini.answers import caption_text
 from tests.caption.hosted.fake_gemini.faults import FaultPlan
 from tests.caption.hosted.fake_gemini.forms import ANSWERS, ERRORS, USABLE
+from tests.caption.hosted.fake_gemini.running import in_thread
 from tests.caption.hosted.fake_gemini.state import State
 from tests.caption.hosted.test_run import states
 from tests.caption.hosted.test_wire import variants
@@ -59,6 +60,18 @@ def test_the_legacy_sdk_ends_no_run_whatever_the_form_of_an_answer(tmp_path: Pat
     found = states(data, config)
     assert {name for name in names if found[name] != "succeeded"} <= blocked
     assert max(state.requests.values()) == 2
+
+
+@pytest.mark.skipif(PYTHON is None, reason="SG_LEGACY_PYTHON names no Python with google-generativeai")
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_the_legacy_sdk_follows_no_redirect(tmp_path: Path, state: State, url: str, code: int) -> None:
+    other = State()
+    with in_thread(other) as elsewhere:
+        state.settings.redirect = (code, elsewhere)
+        config = settings(url, GeminiLegacyCaptionerConfig, python=PYTHON, max_concurrency=1, transport="inline")
+        with pytest.raises(SgError, match="redirects to http"):
+            caption(data_folder(tmp_path, ["a"]), config)
+    assert not other.routes and not other.requests, "the other host was never asked"
 
 
 STUB = """

@@ -151,6 +151,8 @@ def _outcome(values: Mapping[str, Any]) -> Answer | Failure:
             return from_http(code, error)
         name = wire.name(described.get("name"))
         message = f"{name}: {wire.name(described.get('message'))}"[:300]
+        if name == "TooManyRedirects":
+            return Failure(Kind.CONFIG, f"{message}: keys and videos follow no redirect, set captioner.base_url to it")
         return Failure(Kind.TRANSIENT, message, 0, "NETWORK") if name in _NETWORK else Failure(Kind.BUG, message)
     answer = wire.mapping(values.get("answer"))
     counts = {name: wire.count(answer.get(name)) for name in ("input", "output", "thinking", "cached")}

@@ -70,6 +70,8 @@ def bounded(requests: Any) -> Any:
 
     def iter_content(self: Any, *arguments: Any, **options: Any) -> Iterator[bytes]:
         size = 0
+        if self.is_redirect:
+            raise requests.exceptions.TooManyRedirects(f"the service redirects to {self.headers['location'][:100]}")
         for part in whole(self, *arguments, **options):
             size += len(part)
             if size > MAX_ANSWER_BYTES:
