@@ -16,7 +16,8 @@ from sg.artefacts.captions import CAPTIONS_FILE, read_captions
 from sg.artefacts.forest import FOREST_FILE
 from sg.artefacts.forgetting import drop_lines, drop_rows, forget_in_forest, forget_vectors
 from sg.artefacts.manifest import VideoRecord, forget_in_manifest, read_manifest
-from sg.artefacts.result import PREDICTIONS_FILE, RESULT_FILE, read_result
+from sg.artefacts.predictions import read_predictions
+from sg.artefacts.result import PREDICTIONS_FILE, RESULT_FILE, RunResult, read_result
 from sg.artefacts.visual_tokens import INFO_FILE, VisualTokenStore
 from sg.caption.exports.journal import forget_in_exports
 from sg.caption.hosted.run import _only_one
@@ -123,10 +124,16 @@ def _holders(data: DataConfig, known: Sequence[VideoRecord], paths: PathsConfig)
     for other in sorted(Path(paths.work).glob("*/manifest.parquet")):
         if other.resolve() != data.manifest_path.resolve() and (found := _mixed(other, ids)):
             yield f"{other} ({found:,} rows of a mix: forget the videos of that data too)"
+    studies: dict[Path, None] = {}
     for file in sorted(Path(paths.runs).glob(f"*/*/{RESULT_FILE}")):
-        yield from _held_by_run(file, data, Path(paths.work))
-    for study in sorted(Path(paths.runs).glob("*/")):
-        yield from _held_by_texts(study, ids)
+        if (result := _run_on(file, data)) is not None:
+            studies[file.parent.parent] = None
+            yield from _checkpoints(result, Path(paths.work))
+        if _is_asked_about(file.with_name(PREDICTIONS_FILE), ids):
+            yield f"{file.with_name(PREDICTIONS_FILE)} (answers to questions about it)"
+    for study in studies:
+        if ids and _is_shown(study / "report", ids):
+            yield f"{study / 'report'} (a report: delete it and run python -m sg.report study={study})"
 
 
 def _mixed(path: Path, ids: Collection[str]) -> int:
@@ -142,34 +149,37 @@ def _mixed(path: Path, ids: Collection[str]) -> int:
     )
 
 
-def _held_by_run(file: Path, data: DataConfig, work: Path) -> Iterator[str]:
-    """The checkpoints of a run that read this data."""
+def _run_on(file: Path, data: DataConfig) -> RunResult | None:
+    """The result at `file` if its run read this data."""
     try:
         result = read_result(file)
     except (DataError, MissingInputError):
-        return
+        return None
     read = result.inputs.get("manifest")
-    if result.scale == 0 or read is None or Path(read).resolve() != data.manifest_path.resolve():
-        return
+    return result if read is not None and Path(read).resolve() == data.manifest_path.resolve() else None
+
+
+def _checkpoints(result: RunResult, work: Path) -> Iterator[str]:
     for name, stage in result.stages.items():
         folder = work / "stages" / f"{name}-{stage.fingerprint}"
-        if name != "align" and folder.is_dir():
+        if result.scale > 0 and name != "align" and folder.is_dir():
             yield f"{folder} (a checkpoint of run {result.study}/{result.run}, which may have been trained on it)"
 
 
-def _held_by_texts(study: Path, ids: Collection[str]) -> Iterator[str]:
-    """The report and the predictions of a study that name one of the videos."""
-    report = study / "report"
-    texts = [path for path in sorted(report.rglob("*")) if path.suffix in _TEXT_FILES and path.is_file()]
-    if any(_names(path, ids) for path in texts):
-        yield f"{report} (a report: delete it and run python -m sg.report study={study})"
-    for path in sorted(study.glob(f"*/{PREDICTIONS_FILE}")):
-        if _names(path, ids):
-            yield f"{path} (answers to questions about it)"
+def _is_asked_about(predictions: Path, ids: Collection[str]) -> bool:
+    try:
+        return any(row.video_id in ids or row.tokens_of in ids for row in read_predictions(predictions))
+    except (DataError, MissingInputError):
+        return False
 
 
-def _names(path: Path, ids: Collection[str]) -> bool:
-    """Whether a text holds one of the ids as a whole word."""
-    text = path.read_text(encoding="utf-8", errors="replace").replace("\\n", "\n")
+def _is_shown(report: Path, ids: Collection[str]) -> bool:
+    """Whether a text of the report holds one of the ids as a whole word."""
     words = "|".join(map(re.escape, sorted(ids)))
-    return bool(ids) and re.search(rf"(?<![\w.@%+-])({words})(?![\w@%+-])", text) is not None
+    pattern = re.compile(rf"(?<![\w.@%+-])({words})(?![\w@%+-])")
+    for path in sorted(report.rglob("*")):
+        if path.suffix in _TEXT_FILES and path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace").replace("\\n", "\n")
+            if pattern.search(text):
+                return True
+    return False

@@ -13,6 +13,7 @@ from sg.artefacts.captions import read_captions
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
 from sg.artefacts.forgetting import forget_vectors
 from sg.artefacts.manifest import FORGOTTEN, read_manifest, write_manifest
+from sg.artefacts.predictions import Prediction
 from sg.artefacts.result import RunResult, StageResult, write_result
 from sg.artefacts.vectors import read_vectors, write_vectors_info, write_vectors_part
 from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
@@ -126,7 +127,8 @@ def test_what_holds_a_forgotten_video_still_is_listed(
     write_result(run, RunResult("50k-seed0", "study-1", 50_000, "50k", 0, stages=stages, inputs=inputs))
     (run.parent / "report").mkdir()
     (run.parent / "report" / "clusters.js").write_text(f'["other\\n{GONE}\\nx"]')
-    (run / "predictions.jsonl").write_text('{"video_id": "clip-bb"}\n')
+    row = Prediction("q", "with_subtitles", "clip-a", "short", "A", response=f"as in {GONE}", letter="A")
+    (run / "predictions.jsonl").write_text(row.to_json() + "\n")
     with (tmp_path / "given.json").open("a") as stream:
         stream.write("\n")  # somebody changed the export
 
@@ -141,6 +143,15 @@ def test_what_holds_a_forgotten_video_still_is_listed(
     assert f"{run.parent / 'report'} (a report" in shown
     assert "predictions.jsonl" not in shown
     assert GONE in (tmp_path / "given.json").read_text()
+
+
+def test_an_export_without_a_remaining_video_is_deleted(tmp_path: Path, data: DataConfig) -> None:
+    out = tmp_path / "one.json"
+    bought = Path(data.dir) / "captions" / "gemini" / "captions.parquet"
+    export(bought, read_manifest(data.manifest_path), Path(data.videos), out, "sharegemini", [GONE])
+    record_export(Path(data.dir), bought, out, "sharegemini", [GONE], False)
+    forget(tmp_path, data, GONE)
+    assert not list(tmp_path.glob("one*"))
 
 
 def test_the_last_vector_of_a_part_can_be_forgotten(tmp_path: Path) -> None:

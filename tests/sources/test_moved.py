@@ -151,3 +151,5 @@ def test_a_command_without_captions_takes_those_of_the_last_scan(home: Path) -> 
     (home / "texts.csv").unlink()
     with pytest.raises(MissingInputError, match=r"no caption file .*texts\.csv.*data\.captions=FILE"):
         scan(without)
+    with pytest.raises(MissingInputError, match=r"data\.captions=FILE"):
+        without.manifest_identity()

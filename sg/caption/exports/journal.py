@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sg.artefacts.manifest import read_manifest
-from sg.caption.exports.write import export
-from sg.core.errors import SgError
+from sg.caption.exports.write import delete_export, export
+from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock, read_record, write_record
 from sg.core.fingerprints import fingerprint
 
@@ -40,7 +40,8 @@ def record_export(
 def forget_in_exports(data_folder: Path, videos: Path, video_ids: Collection[str]) -> tuple[list[str], list[str]]:
     """Write the recorded exports again without these videos; returns (those written, those that were changed since).
 
-    An export that another program has changed or moved is not touched. Call it after the videos left the captions.
+    An export without a remaining video is deleted. One that another program has changed or moved is not touched. Call
+    this after the videos left the captions.
     """
     path, done, left = data_folder / JOURNAL_FILE, [], []
     with file_lock(path.with_suffix(".lock")):
@@ -54,10 +55,9 @@ def forget_in_exports(data_folder: Path, videos: Path, video_ids: Collection[str
         manifest = read_manifest(data_folder / "manifest.parquet")
         try:
             export(Path(made.captions), manifest, videos, out, made.kind, ids, made.with_files)
-        except SgError:
-            left.append(place)
-            continue
-        record_export(data_folder, Path(made.captions), out, made.kind, ids, made.with_files)
+            record_export(data_folder, Path(made.captions), out, made.kind, ids, made.with_files)
+        except (DataError, MissingInputError):  # no caption remains
+            delete_export(out)
         done.append(place)
     return done, left
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,20 @@ def _sharegemini(items: list[ExportItem], out: Path) -> None:
     entries = (_conversation(item, **({"set": "webvid"} if item.video.source == "webvid" else {})) for item in items)
     _write_array(out, entries)
     names = {Path(item.video.path).stem: item.video.video_id for item in items}
-    write_json(out.with_name(f"{out.stem}_videoname2id.json"), names)
+    write_json(_name_map(out), names)
+
+
+def _name_map(out: Path) -> Path:
+    return out.with_name(f"{out.stem}_videoname2id.json")
+
+
+def delete_export(out: Path) -> None:
+    """Delete what `export` wrote."""
+    if out.is_dir():
+        shutil.rmtree(out)
+    else:
+        out.unlink()
+        _name_map(out).unlink(missing_ok=True)
 
 
 def _chat_univi(items: list[ExportItem], out: Path) -> None:

@@ -72,8 +72,12 @@ class FolderDataConfig(ScannedDataConfig):
         return None if known is None else Path(known)
 
     def manifest_identity(self) -> Identity:
-        """The identity of a scan of the folder as it is now."""
-        return _identity(self, list_files(Path(self.videos)), self.captions_file)
+        """The identity of a scan of the folder as it is now.
+
+        Raises:
+            MissingInputError: the caption file does not exist.
+        """
+        return _identity(self, list_files(Path(self.videos)), _existing_captions(self))
 
     def check_place(self) -> None:
         """Check that an existing manifest is of this folder and caption file."""
@@ -104,9 +108,7 @@ def scan_folder(config: FolderDataConfig) -> Path:
     videos, path = Path(config.videos), config.manifest_path
     if not videos.is_dir():
         raise MissingInputError(f"There is no folder {videos}: give the folder of your videos with data.videos=DIR.")
-    captions = config.captions_file
-    if captions and not captions.is_file():
-        raise MissingInputError(f"There is no caption file {captions}: give an existing one with data.captions=FILE.")
+    captions = _existing_captions(config)
     listing = list_files(videos)
     if not listing.files:
         links = "".join(f"; the link {name} to a folder is not followed" for name in listing.linked_folders[:1])
@@ -128,6 +130,13 @@ def scan_folder(config: FolderDataConfig) -> Path:
             write_manifest(path, chain(rows, map(_row_without_file, matches.unmatched)), info)
     _log_report(read_info(path)["report"])
     return path
+
+
+def _existing_captions(config: FolderDataConfig) -> Path | None:
+    captions = config.captions_file
+    if captions and not captions.is_file():
+        raise MissingInputError(f"There is no caption file {captions}: give an existing one with data.captions=FILE.")
+    return captions
 
 
 def _identity(config: FolderDataConfig, listing: Listing, captions: Path | None) -> Identity:
