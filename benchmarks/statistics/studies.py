@@ -1,10 +1,10 @@
 """Studies drawn at random, with a known true difference: what the simulations of this folder analyse.
 
 A question is answered correctly if a latent normal variable is above 0. It is the sum of the question's difficulty, of
-what the arm adds on the video and on the question (the same in all seeds), of what one training run adds on the
-question, and of one shift of the whole run. The shares are chosen so that two arms with the same seed disagree on 22 %
-of the questions, two seeds of one arm on 18 %, and the differences within a video correlate by .05: the assumptions of
-`sg.report.numbers.power`.
+what the arm adds on the video and on the question (the same in all seeds), of what one training run adds on the video
+and on the question, and of one shift of the whole run. The shares are chosen so that two arms with the same seed
+disagree on 22 % of the questions, two seeds of one arm on 18 %, and the differences within a video correlate by .05:
+the assumptions of `sg.report.numbers.power`.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ from scipy.stats import norm
 
 from sg.report.numbers.estimates import ArmScore, Floats, arm_score
 
-RUN, ARM_ON_VIDEO, ARM_ON_QUESTION = 0.156, 0.036, 0.037
+ARM, RUN = 0.073, 0.156
 """Shares of the latent variance; the rest is the difficulty of the questions, which cancels in a difference."""
+ARM_ON_VIDEO, RUN_ON_VIDEO = 0.069, 0.19
+"""Shares of these that all questions about a video have in common."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,17 @@ def draw(design: Design, generator: np.random.Generator) -> list[ArmScore]:
     """Draw the answers of one study and score its arms."""
     videos = np.repeat(np.arange(design.videos), design.questions_per_video)
     count = len(videos)
-    difficulty = generator.normal(0, np.sqrt(1 - RUN - ARM_ON_VIDEO - ARM_ON_QUESTION), count)
+    difficulty = generator.normal(0, np.sqrt(1 - ARM - RUN), count)
+
+    def part(rows: int, share: float, on_video: float) -> Floats:
+        """[rows, questions] normal numbers of variance `share`, of which `on_video` is common to a video."""
+        common = generator.normal(0, np.sqrt(share * on_video), (rows, design.videos))[:, videos]
+        return np.asarray(common + generator.normal(0, np.sqrt(share * (1 - on_video)), (rows, count)))
+
     arms = []
     for place, seeds in enumerate(design.seeds):
         sd = design.seed_sd if isinstance(design.seed_sd, float) else design.seed_sd[place]
-        arm = generator.normal(0, np.sqrt(ARM_ON_VIDEO), design.videos)[videos]
-        arm = arm + generator.normal(0, np.sqrt(ARM_ON_QUESTION), count)
-        own = generator.normal(0, np.sqrt(RUN), (len(seeds), count))
+        arm, own = part(1, ARM, ARM_ON_VIDEO), part(len(seeds), RUN, RUN_ON_VIDEO)
         # The latent variable has variance 1 and the chance of a right answer is one half, so this shift is in points.
         points = generator.normal(0, sd, len(seeds)) + (design.gain if place == 0 else 0.0)
         shift = norm.ppf(np.clip(0.5 + points / 100, 0.01, 0.99))[:, None]

@@ -1,13 +1,20 @@
-"""The arms of a study besides its headline sweep: what each one holds fixed, and how the report names it.
+"""The arms of a study: what each control holds fixed, how the report names it, and what a study registered.
 
 The difference between a headline run and a control answers one question, which depends on what both have in common.
 `sg.study.arms` holds the functions that draw the samples of an arm.
+
+`registration.json` of a study says what it set out to show. It is written before the first run and never changed. A
+contrast that was chosen before the first run is tested at 5 % by itself. Everything else that a report shows is
+corrected for the number of comparisons, or exploratory.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, DataError
+from sg.core.files import read_json, write_json
 from sg.core.mistakes import check_choice, nearest
 
 HEADLINE = "none"
@@ -100,3 +107,74 @@ def check_controls(controls: Sequence[str]) -> None:
 def arm_label(scale_label: str, control: str) -> str:
     """Name of an arm in tables: `50k equal-step`, `100k random`."""
     return f"{scale_label} {ARM_KINDS[control].label}"
+
+
+REGISTRATION_FILE = "registration.json"
+
+CAPTION_EFFECT, SCALE_EFFECT, CONTROL = "caption effect", "scale effect", "control"
+CONTRASTS = {
+    CAPTION_EFFECT: "largest scale minus no captions",
+    SCALE_EFFECT: "largest minus smallest scale",
+    CONTROL: "largest scale minus its equal-step control",
+}
+"""The planned contrasts of a scaling study, and the arms that each one subtracts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a study registered.
+
+    Attributes:
+        contrast: the primary contrast, one of `CONTRASTS`.
+        metric, benchmark, setting: what it is measured on.
+        arms: names of all registered arms, such as `0`, `50k`, `50k/equal_steps`.
+        seeds: the training seeds of every arm.
+        equivalence_points: "no difference" means a true difference within ± this.
+        rule: when the contrast counts as found, in words.
+        date: day of registration, in UTC.
+        code: version of `sg`, and in a clone the commit.
+    """
+
+    contrast: str
+    metric: str
+    benchmark: str
+    setting: str
+    arms: list[str]
+    seeds: list[int]
+    equivalence_points: float
+    rule: str
+    date: str = ""
+    code: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What must not change: everything but date and code."""
+        return {key: value for key, value in asdict(self).items() if key not in ("date", "code")}
+
+
+def write_registration(folder: Path, registration: Registration) -> Path:
+    """Write the registration to the study's folder, and return its file."""
+    path = folder / REGISTRATION_FILE
+    write_json(path, asdict(registration))
+    return path
+
+
+def read_registration(folder: Path) -> Registration | None:
+    """Read the registration in the study's folder; None if there is none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / REGISTRATION_FILE
+    if not path.is_file():
+        return None
+    data = read_json(path)
+    known = {item.name for item in fields(Registration)}
+    try:
+        if not isinstance(data, Mapping):
+            raise TypeError(f"it holds a {type(data).__name__}")
+        return Registration(**{key: value for key, value in data.items() if key in known})
+    except TypeError as error:
+        raise DataError(
+            f"{path} is not a registration ({error}): restore it, or register a study of another name."
+        ) from error

@@ -2,14 +2,16 @@
 
 `python -m sg.report published` prints the published study's tables and which of its claims they support,
 `python -m sg.report compare A B` compares two or more files of answers,
+`python -m sg.report power` prints what a study would resolve, before it is run,
 `python -m sg.report dashboard study=FOLDER` builds the W&B workspace and report, and
 `python -m sg.report cards study=FOLDER` writes the data card and the model card.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sg.core.commands import command, one_sentence_errors
 from sg.core.errors import ConfigError
@@ -69,23 +71,24 @@ def published(arguments: Sequence[str]) -> None:
 SUBCOMMANDS = {"compare": compare, "published": published}
 
 
+def _hydra_command(name: str) -> Callable[[], None]:
+    """The Hydra command behind a subcommand with settings."""
+    return cast(Callable[[], None], import_module(f"sg.report.commands.{name}").main)
+
+
+HYDRA_SUBCOMMANDS = ("dashboard", "cards", "power")
+
+
 def main() -> None:
     """The command line, whose first word may be a subcommand."""
     with one_sentence_errors():
-        action = first_action(sys.argv[1:], (*SUBCOMMANDS, "dashboard", "cards"))
+        action = first_action(sys.argv[1:], (*SUBCOMMANDS, *HYDRA_SUBCOMMANDS))
     if action in SUBCOMMANDS:
         with one_sentence_errors():
             SUBCOMMANDS[action](sys.argv[2:])
-    elif action == "dashboard":
-        from sg.report.commands.dashboard import main as dashboard
-
+    elif action in HYDRA_SUBCOMMANDS:
         del sys.argv[1]
-        dashboard()
-    elif action == "cards":
-        from sg.report.commands.cards import main as cards
-
-        del sys.argv[1]
-        cards()
+        _hydra_command(action)()
     else:
         report_command()
 

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
 import sg.caption.config
 import sg.models.config  # noqa: F401
-from sg.artefacts.arms import EQUAL_STEPS, HEADLINE, check_controls
+from sg.artefacts.arms import CONTRASTS, EQUAL_STEPS, HEADLINE, check_controls
+from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES
 from sg.core.commands import register, typed
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity, identity
@@ -36,6 +37,31 @@ STUDY_VERSION = 1
 
 
 @dataclass
+class PrimaryConfig:
+    """The primary contrast that `register=true` writes down.
+
+    Attributes:
+        contrast: caption_effect (largest scale minus none), scale_effect (largest minus smallest), or control (largest
+            scale minus its equal-step control).
+        setting: without_subtitles or with_subtitles.
+        equivalence_points: "no difference" means a true difference within ± this many points.
+    """
+
+    contrast: str = "caption_effect"
+    setting: str = WITHOUT_SUBTITLES
+    equivalence_points: float = 1.0
+
+    def __post_init__(self) -> None:
+        names = [name.replace(" ", "_") for name in CONTRASTS]
+        if self.contrast not in names:
+            raise ConfigError(f"primary.contrast={self.contrast!r} should be one of {', '.join(names)}.")
+        if self.setting not in SETTINGS:
+            raise ConfigError(f"primary.setting={self.setting!r} should be one of {', '.join(SETTINGS)}.")
+        if self.equivalence_points <= 0:
+            raise ConfigError(f"primary.equivalence_points={self.equivalence_points} should be above 0.")
+
+
+@dataclass
 class TrainConfig:
     """One run: a model taken through the stages at one scale with one seed, then evaluated.
 
@@ -49,6 +75,10 @@ class TrainConfig:
     dry_run: bool = field(default=False, metadata=NOT_IDENTITY)
     why: bool = field(default=False, metadata=NOT_IDENTITY)
     format: str = field(default=TEXT, metadata=NOT_IDENTITY)
+    wanted_points: float | None = field(default=None, metadata=NOT_IDENTITY)
+    usd_per_hour: float | None = field(default=None, metadata=NOT_IDENTITY)
+    register: bool = field(default=False, metadata=NOT_IDENTITY)
+    primary: PrimaryConfig = field(default_factory=PrimaryConfig, metadata=NOT_IDENTITY)
     data: Any = None
     captioner: Any = None
     embedder: Any = None
@@ -66,6 +96,10 @@ class TrainConfig:
         check_controls(self.controls)
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed={self.seed} should be between 0 and 2**63 - 1.")
+        for name in ("wanted_points", "usd_per_hour"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name}={value} should be above 0, or null.")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ConfigError(
                 f"name={self.name!r} should be letters, digits, dots, dashes: it names a folder of results."

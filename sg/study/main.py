@@ -13,6 +13,7 @@ from sg.core.commands import command
 from sg.core.errors import SgError
 from sg.study.config import TrainConfig
 from sg.study.devices import STARTED_BY_US, run_on_devices
+from sg.study.registration import check_registered
 from sg.study.sweep import forget_folder, studies_of_this_process
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def _train(config: TrainConfig) -> None:
             print_why([config])
         elif config.dry_run:
             refuse_missing(print_plan([config]))
+        elif config.register:
+            check_registered(config, folder.parent)
     except SgError:
         forget_folder(folder, {".hydra", "run.log"}, Path(config.paths.runs))
         raise

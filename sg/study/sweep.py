@@ -15,6 +15,7 @@ from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
 from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
+from sg.study.registration import register_studies
 
 SCALE, CONTROL, CONTROL_SCALE, SEED = "data.scale", "data.control", "data.control_scale", "seed"
 
@@ -130,7 +131,7 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
         False after a plan (`dry_run=true`) or an explanation (`why=true`): there is nothing to run.
 
     Raises:
-        ConfigError: a job's settings are wrong; nothing has been started.
+        ConfigError: a job's settings are wrong, or the study cannot be registered; nothing has been started.
         MissingInputError: the plan of a dry run names something that does not exist.
     """
     from sg.study.planning.plan import check_run, print_plan, refuse_missing
@@ -147,7 +148,12 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
     if any(run.dry_run for run in checked):
         refuse_missing(print_plan(checked))
         return False
-    _studies.extend(dict.fromkeys(run.folder.parent for run in planned if run.folder.parent not in _studies))
+    runs: dict[Path, list[TrainConfig]] = {}
+    for plan, run in zip(planned, checked, strict=True):
+        runs.setdefault(plan.folder.parent, []).append(run)
+    if any(run.register for run in checked):
+        register_studies(runs)
+    _studies.extend(folder for folder in runs if folder not in _studies)
     return True
 
 

@@ -162,6 +162,31 @@ def test_a_plan_on_a_cpu_prints_no_gpu_hours(tmp_path: Path, capsys: pytest.Capt
     assert "GPU" not in capsys.readouterr().out
 
 
+def test_the_plan_of_a_sweep_says_what_it_resolves_and_what_another_seed_buys(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    priced = [
+        replace(config, wanted_points=2.0, usd_per_hour=2.5)
+        for config in (at_scale("0"), at_scale("50k"), study(), replace(study(), data=equal_steps(study())))
+    ]
+    print_plan(priced)  # 6.9 h of align, 4 times 25.4 of instruct, 0.6 + 6.1 + 6.1 of captions
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("of 4 arms find, in points of accuracy", "seeds caption effect scale effect control",
+                  "video_mme 1 2.7 2.7 2.7", "video_mme 10 1.4 1.4 1.4",
+                  "one more seed (2 instead of 1) for 4 runs, 121 GPU-hours, $303: caption effect 2.7 -> 2.5",
+                  "of 2 points, cheapest design: "):  # fmt: skip
+        assert words in text, words
+
+
+def test_a_plan_of_one_run_compares_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan([study()])
+    assert "power:" not in capsys.readouterr().out
+
+
+def equal_steps(config: TrainConfig) -> Any:
+    return replace(config.data, scale="50k", control="equal_steps", control_scale="530k")
+
+
 def test_sizes_of_models_on_this_machine_are_read_and_unknown_ones_are_not_guessed() -> None:
     tiny = composed()
     assert size_of(tiny).hidden == 64

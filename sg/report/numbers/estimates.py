@@ -15,6 +15,7 @@ official scorer. An item contributes `(value - mean) / items` to the error of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -176,11 +177,11 @@ def difference(arm: ArmScore, other: ArmScore, noise: SeedNoise | None = None) -
     value = float((arm.means - other.means).mean())
     by_videos = float(_variance(sums)), float(len(sums) - 1)
     noise = noise or seed_noise([arm, other])
-    candidates = [by_videos] if noise is None else _with_seeds(*by_videos, noise, 2 / len(shared))
+    candidates = [by_videos] if noise is None else interval_candidates(*by_videos, noise, 2 / len(shared))
     return _estimate(arm, value, candidates, noise, test=True)
 
 
-def _with_seeds(videos: float, videos_df: float, noise: SeedNoise, share: float) -> list[tuple[float, float]]:
+def interval_candidates(videos: float, videos_df: float, noise: SeedNoise, share: float) -> list[tuple[float, float]]:
     """Candidates (variance, degrees of freedom) for an interval over videos and seeds; the widest one is taken.
 
     `videos` is the variance over videos of the mean over seeds, which includes the noise of single items of each seed.
@@ -195,6 +196,27 @@ def _with_seeds(videos: float, videos_df: float, noise: SeedNoise, share: float)
     both = max(videos + share * noise.excess, videos / 4)
     df = both**2 / (videos**2 / videos_df + seeds**2 / noise.df) if both > 0 else videos_df
     return [(both, df)]
+
+
+def half_widths(studies: Sequence[Sequence[tuple[float, float]]]) -> Floats:
+    """Return the half width of the interval of each study, from its candidates (variance, degrees of freedom)."""
+    from scipy.stats import t
+
+    variances, df = np.array([candidate for candidates in studies for candidate in candidates]).T
+    starts = np.cumsum([0, *(len(candidates) for candidates in studies[:-1])])
+    return np.asarray(np.maximum.reduceat(t.ppf((1 + LEVEL) / 2, df) * np.sqrt(variances), starts))
+
+
+def item_noise(arm: ArmScore, other: ArmScore) -> tuple[float, float]:
+    """Return the variance over videos of `arm` minus `other`: of the mean over seeds, and of what is one seed's own.
+
+    Both arms have the same seeds; with a single one, the second number is NaN.
+    """
+    gaps = arm.influence - other.influence
+    sums = _per_video(gaps - gaps.mean(axis=0), arm.videos)
+    both = _per_video(gaps.mean(axis=0), arm.videos)
+    own = float(_variance(sums).sum()) / (len(gaps) - 1) if len(gaps) > 1 else np.nan
+    return float(_variance(both)), own
 
 
 def seed_noise(arms: Sequence[ArmScore]) -> SeedNoise | None:
@@ -290,7 +312,7 @@ def _estimate(
     # No variance between videos: one video, or the same value in every video. Such data say nothing about other videos,
     # so there is no interval, rather than one of width 0.
     if candidates[0][0] <= NO_VARIANCE:
-        return Estimate(unit * value, np.nan, np.nan, np.nan, None, None, seeds)
+        return Estimate(unit * value, math.nan, math.nan, math.nan, None, None, seeds)
     half, error, df = max(
         (_quantile((1 + LEVEL) / 2, df) * variance**0.5, variance**0.5, df) for variance, df in candidates
     )

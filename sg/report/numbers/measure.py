@@ -20,9 +20,10 @@ from sg.report.numbers.costs import cost_rows
 from sg.report.numbers.estimates import ArmScore, accuracy, difference, joint_p, spread
 from sg.report.numbers.held_out import held_out_table
 from sg.report.numbers.published import Key, PublishedCell, published_for
+from sg.report.numbers.registered import registered_result
 from sg.report.numbers.statistics import holm
 from sg.report.numbers.study import Arm, ArmScores, Study
-from sg.report.numbers.summary import Cell, ControlRow, RunRow, Summary, Table, TableRow
+from sg.report.numbers.summary import EQUIVALENCE, Cell, ControlRow, RunRow, Summary, Table, TableRow
 from sg.report.numbers.topics import topic_rows
 from sg.report.wording import accuracy_text, difference_text
 
@@ -32,6 +33,7 @@ def measure(study: Study) -> Summary:
     published = published_for(study.benchmark)
     arms = (*study.finished, *study.controls)
     held_out, held_out_notes = held_out_table(study)
+    registered = registered_result(study)
     tables, controls = with_holm(
         [table for setting in SETTINGS if (table := _table(study, setting, published)) is not None],
         [row for setting in SETTINGS for arm in study.controls for row in compare_control(study, arm, setting)],
@@ -52,6 +54,8 @@ def measure(study: Study) -> Summary:
         held_out=held_out,
         topics=[row for setting in SETTINGS for row in topic_rows(study, setting)],
         costs=cost_rows(study),
+        equivalence=EQUIVALENCE if registered is None else registered.registration.equivalence_points,
+        registered=registered,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sg.artefacts.arms import ARM_KINDS, arm_label
+from sg.artefacts.arms import ARM_KINDS, CAPTION_EFFECT, CONTROL, EQUAL_STEPS, SCALE_EFFECT, arm_label
 from sg.artefacts.predictions import OVERALL
 from sg.artefacts.result import FAILED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_answers_of, read_result
 from sg.core.errors import DataError, MissingInputError
@@ -145,6 +145,20 @@ class ArmScores:
         if other is None or arm.name not in self.by_name or other.name not in self.by_name:
             return None
         return difference(self.by_name[arm.name], self.by_name[other.name], self.noise)
+
+
+def contrast_arms(study: Study) -> dict[str, tuple[Arm, Arm]]:
+    """The two arms of each planned contrast (`sg.artefacts.arms`) that the study has finished."""
+    trained = [arm for arm in study.finished if arm.scale > 0]
+    found: dict[str, tuple[Arm, Arm]] = {}
+    if trained and study.baseline is not None:
+        found[CAPTION_EFFECT] = trained[-1], study.baseline
+    if len(trained) > 1:
+        found[SCALE_EFFECT] = trained[-1], trained[0]
+    control = next((arm for arm in study.controls if arm.control == EQUAL_STEPS and arm.runs), None)
+    if trained and control is not None:
+        found[CONTROL] = trained[-1], control
+    return found
 
 
 def read_study(folder: Path) -> Study:

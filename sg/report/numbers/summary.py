@@ -13,6 +13,7 @@ from sg.artefacts.predictions import OVERALL
 from sg.core.errors import MissingInputError
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.records import load_record, save_record
+from sg.report.numbers.registered import RegisteredResult
 
 SUMMARY_FILE = "summary.json"
 EQUIVALENCE = 1.0
@@ -294,6 +295,7 @@ class Summary:
     costs: list[CostRow] = field(default_factory=list)
     held_out: LossTable | None = None
     equivalence: float = EQUIVALENCE
+    registered: RegisteredResult | None = None
 
     def table(self, setting: str) -> Table | None:
         """Return the table of a setting; None if no run was asked in it."""

@@ -17,6 +17,7 @@ from sg.report.pages.verdict import (
     in_setting,
     largest_rows,
     meaning,
+    registered_sentence,
     verdict,
 )
 from sg.report.wording import (
@@ -63,8 +64,29 @@ def conclude(summary: Summary) -> Conclusion:
     """Return the verdict and the statements that `summary` supports."""
     text, tone = verdict(summary)
     arms = (_held_out, _equal_steps, _same_size, _other_arms)
-    topics = (_scale, _shape, *arms, _durations, _seeds, _probes, _answered, _power, _failures)
+    topics = (_registered, _scale, _shape, *arms, _durations, _seeds, _probes, _answered, _power, _failures)
     return Conclusion(text, tone, [statement for topic in topics for statement in topic(summary)])
+
+
+def _registered(summary: Summary) -> list[Statement]:
+    """What was registered before the first run, its result, and what was added afterwards."""
+    result = summary.registered
+    if result is None:
+        return []
+    plan = result.registration
+    text = (
+        f"Registered on {plan.date}, before the first run: {plan.contrast} in {plan.metric} on {plan.benchmark}, "
+        f"{in_setting(plan.setting)}; arms {joined(plan.arms)}; {seeds_text(plan.seeds)}; {plan.rule}. "
+    )
+    text += " ".join(registered_sentence(summary)) or "Its runs are not finished, so it has no result yet."
+    statements = [Statement("Registered", text, caution=result.difference is None)]
+    if result.added:
+        text = f"Added after the registration, and therefore exploratory: {joined(result.added)}."
+        statements.append(Statement("Registered", text, caution=True))
+    if result.missing:
+        text = f"Registered, but without a result: {joined(result.missing)}."
+        statements.append(Statement("Registered", text, caution=True))
+    return statements
 
 
 def _scale(summary: Summary) -> list[Statement]:

@@ -92,7 +92,7 @@ def verdict(summary: Summary) -> tuple[str, str]:
         shown = outcome(delta, row.cells[OVERALL].p_holm, summary.equivalence)
         by_outcome.setdefault(shown, []).append((table.setting, delta))
     gains, losses = by_outcome.get(HIGHER, []), by_outcome.get(LOWER, [])
-    sentences = [_changes(found, gains, losses), *_rest(summary, found, by_outcome)]
+    sentences = [*registered_sentence(summary), _changes(found, gains, losses), *_rest(summary, found, by_outcome)]
     tone = LOSS if losses and not gains else UNCLEAR
     if gains:
         attributed, claim = _attribution(summary, [setting for setting, _ in gains])
@@ -104,6 +104,24 @@ def verdict(summary: Summary) -> tuple[str, str]:
             "cannot show how much that changes."
         )
     return " ".join(sentences), tone
+
+
+def registered_sentence(summary: Summary) -> list[str]:
+    """The result of the registered contrast by its own rule, as one sentence; empty if there is none."""
+    result = summary.registered
+    if result is None or result.difference is None:
+        return []
+    bound = result.registration.equivalence_points
+    shown = {
+        HIGHER: "found",
+        LOWER: "found, in the direction of a loss",
+        EQUIVALENT: f"equivalent within ±{bound:g} points",
+    }.get(outcome(result.difference, result.difference.p, bound), "neither found nor excluded")
+    plan = result.registration
+    pair = f"{result.pair[0]} minus {result.pair[1]}, {in_setting(plan.setting)}"
+    return [
+        f"The registered contrast ({plan.contrast}: {pair}) is {difference_text(result.difference)} points: {shown}."
+    ]
 
 
 def _changes(

@@ -68,6 +68,7 @@ class Costs:
         return {
             "flops": total,
             "gpu_hours": gpu_hours(total, trainer),
+            "usd": None if config.usd_per_hour is None else config.usd_per_hour * gpu_hours(total, trainer),
             "gpus": trainer.devices,
             "tflops_per_gpu": peak_tflops(trainer),
             "mfu": trainer.expected_mfu,
@@ -92,10 +93,12 @@ class Costs:
                 f"visual tokens, once: {cache['clips']:,.0f} clips, {cache['flops']:.2e} FLOPs, "
                 f"{cache['gpu_hours']:,.0f} GPU-hours, {readable_size(cache['bytes'])}"
             )
+        dollars = "" if totals["usd"] is None else f" (${totals['usd']:,.0f})"
         speed = f"{totals['tflops_per_gpu']:,.0f} TFLOP/s and {100 * totals['mfu']:.0f} % MFU"
         lines.append(
-            f"in all: {totals['flops']:.2e} FLOPs, {hours:,.0f} GPU-hours, {hours / totals['gpus']:,.0f} hours on "
-            f"{totals['gpus']} GPUs (at {speed}: trainer.peak_tflops, trainer.expected_mfu); evaluation not counted"
+            f"in all: {totals['flops']:.2e} FLOPs, {hours:,.0f} GPU-hours{dollars}, "
+            f"{hours / totals['gpus']:,.0f} hours on {totals['gpus']} GPUs (at {speed}: trainer.peak_tflops, "
+            "trainer.expected_mfu); evaluation not counted"
         )
         memory = ", ".join(f"{name} {readable_size(size)}" for name, size in totals["memory_bytes"].items())
         lines.append(f"memory per GPU, about: {memory}")

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sg.artefacts.arms import INSTRUCT_STEPS
 from sg.artefacts.visual_tokens import BYTES_PER_VALUE
 from sg.study.config import TrainConfig
-from sg.train.config import StageConfig, TrainerConfig, micro_batches
+from sg.study.core_counts import caption_draws
+from sg.study.inputs import demo_dialogs
+from sg.train.config import StageConfig, TrainerConfig, micro_batches, num_steps
 from sg.train.flops import PEAK_TFLOPS, ModelSize, training_flops
 
 # Assumed if neither the config nor this machine names the GPU.
@@ -64,6 +67,22 @@ def expected_samples(stage: StageConfig) -> int | None:
         return None
     total = sum(round((source.samples or 0) * source.weight) for source in stage.sources)
     return total if stage.max_samples is None else min(total, stage.max_samples)
+
+
+def expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]:
+    """(stage, samples) of every stage before the data exists; None if the number depends on the data."""
+    recipe, data = config.stage, config.data
+    dialogs = [demo_dialogs(config, stage) or expected_samples(stage) for stage in (recipe.align, recipe.instruct)]
+    align, instruct = (
+        None if count is None else count * stage.epochs
+        for stage, count in zip((recipe.align, recipe.instruct), dialogs, strict=True)
+    )
+    captions = caption_draws(config, data.expected_captions)
+    if data.control == INSTRUCT_STEPS:
+        steps = None if captions is None else num_steps(captions, recipe.caption.batch_size)
+        instruct = None if instruct is None or steps is None else instruct + steps * recipe.instruct.batch_size
+        captions = 0
+    return [(recipe.align, align), (recipe.caption, captions), (recipe.instruct, instruct)]
 
 
 def estimate_stage(config: TrainConfig, size: ModelSize, stage: StageConfig, draws: float) -> StageEstimate:

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sg.artefacts.arms import HEADLINE, INSTRUCT_STEPS
+from sg.artefacts.arms import HEADLINE
 from sg.artefacts.checkpoint import read_stage_info
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.output import show
 from sg.core.scales import parse_scale
 from sg.study.config import TrainConfig, run_name
 from sg.study.core_counts import caption_draws
-from sg.study.inputs import demo_dialogs
 from sg.study.planning.costs import Costs
-from sg.study.planning.estimate import expected_samples
+from sg.study.planning.estimate import expected_draws
+from sg.study.planning.power import plan_power
 from sg.train.config import StageConfig, check_machine, num_steps
 from sg.train.stage import StageJob
 
@@ -76,7 +76,7 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
         PlannedStage(
             run, stage, count, TO_TRAIN, f"{stage.name} {config.seed if stage is recipe.align else f'{run}{core}'}"
         )
-        for stage, count in _expected_draws(config)
+        for stage, count in expected_draws(config)
         if count != 0
     ]
 
@@ -84,22 +84,6 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
 def _planned(run: str, job: StageJob) -> PlannedStage:
     action = TO_TRAIN if read_stage_info(job.folder) is None else REUSED
     return PlannedStage(run, job.stage, job.num_draws, action, job.fingerprint)
-
-
-def _expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]:
-    """(stage, samples) of every stage before the data exists; None if the number depends on the data."""
-    recipe, data = config.stage, config.data
-    dialogs = [demo_dialogs(config, stage) or expected_samples(stage) for stage in (recipe.align, recipe.instruct)]
-    align, instruct = (
-        None if count is None else count * stage.epochs
-        for stage, count in zip((recipe.align, recipe.instruct), dialogs, strict=True)
-    )
-    captions = caption_draws(config, data.expected_captions)
-    if data.control == INSTRUCT_STEPS:
-        steps = None if captions is None else num_steps(captions, recipe.caption.batch_size)
-        instruct = None if instruct is None or steps is None else instruct + steps * recipe.instruct.batch_size
-        captions = 0
-    return [(recipe.align, align), (recipe.caption, captions), (recipe.instruct, instruct)]
 
 
 def planned_work(configs: Sequence[TrainConfig]) -> tuple[list[dict[str, Any]], Costs]:
@@ -141,7 +125,7 @@ def print_plan(configs: Sequence[TrainConfig]) -> list[str]:
     missing += missing_on_machine(first)
     record = {
         "stages": rows, "totals": costs.totals(configs), "made_on_the_way": made, "missing": missing,
-        "notes": _notes(first),
+        "notes": _notes(first), "power": plan_power(configs, costs.size),
     }  # fmt: skip
     show("plan", PLAN_SCHEMA, record, lambda: _plan_text(record, costs), first.format)
     return missing
@@ -167,6 +151,8 @@ def _plan_text(record: Mapping[str, Any], costs: Costs) -> str:
     from rich.console import Console
     from rich.table import Table
 
+    from sg.report.pages.power import power_text
+
     cost_columns = ["FLOPs", "GPU-hours"] if costs.size is not None else []
     table = Table("run", "stage", "samples", "steps", *cost_columns, "what happens", title="Plan")
     for row in record["stages"]:
@@ -180,5 +166,6 @@ def _plan_text(record: Mapping[str, Any], costs: Costs) -> str:
         *(f"the run makes: {line}" for line in record["made_on_the_way"]),
         *(f"missing: {line}" for line in record["missing"]),
         *(f"note: {line}" for line in record["notes"]),
+        *([power_text(record["power"])] if record["power"] else []),
     ]
     return stream.getvalue() + "\n".join(lines)

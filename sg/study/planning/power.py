@@ -1,0 +1,99 @@
+"""What a planned sweep can resolve, in its plan: by number of seeds, with the price of another seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sg.artefacts.arms import EQUAL_STEPS, HEADLINE
+from sg.core.errors import SgError
+from sg.core.scales import parse_scale
+from sg.study.config import TrainConfig
+
+if TYPE_CHECKING:
+    from sg.report.numbers.power import BenchmarkSize, Noises
+    from sg.train.flops import ModelSize
+
+SEEDS = (1, 2, 3, 5, 10)
+
+
+def plan_power(configs: Sequence[TrainConfig], size: ModelSize | None) -> dict[str, Any] | None:
+    """Return what the sweep of `configs` resolves, as plain data; None if it compares nothing, or the benchmark is new.
+
+    Args:
+        size: of the model, for hours; None if they are not estimated.
+    """
+    from sg.artefacts.arms import CAPTION_EFFECT, CONTROL, SCALE_EFFECT
+    from sg.report.commands.power import assumed_text, wanted_designs
+    from sg.report.numbers.power import ArmsPrice, Assumptions, assumed_noise, power_rows, resolution
+
+    first = configs[0]
+    arms = {(str(run.data.scale), run.data.control): run for run in configs}
+    scales = {parse_scale(scale) for scale, control in arms if control == HEADLINE}
+    benchmark = _benchmark_size(first)
+    asked = {
+        CAPTION_EFFECT: 0 in scales and len(scales) > 1,
+        SCALE_EFFECT: len(scales - {0}) > 1,
+        CONTROL: any(control == EQUAL_STEPS for _, control in arms),
+    }
+    contrasts = [contrast for contrast, is_asked in asked.items() if is_asked]
+    if benchmark is None or not contrasts:
+        return None
+    noise = assumed_noise([benchmark], Assumptions())
+    noises: dict[tuple[str, ...], Noises] = {(benchmark.name,): dict.fromkeys(contrasts, noise)}
+    planned = len({run.seed for run in configs})
+    hours = None if size is None else [_hours(run, size) for run in arms.values()]
+    all_arms = ArmsPrice(len(arms), None if hours is None else hours[0][0] + sum(own for _, own in hours))
+    usd = first.usd_per_hour
+    record: dict[str, Any] = {
+        "arms": len(arms),
+        "basis": assumed_text(Assumptions()),
+        "rows": [asdict(row) for row in power_rows(noises, sorted({*SEEDS, planned, planned + 1}), len(arms))],
+        "another_seed": {
+            "seeds": planned + 1, "runs": len(arms), "hours": all_arms.hours,
+            "usd": None if usd is None or all_arms.hours is None else usd * all_arms.hours,
+            "before": dict.fromkeys(contrasts, resolution(noise, planned, len(arms))),
+            "after": dict.fromkeys(contrasts, resolution(noise, planned + 1, len(arms))),
+        },
+    }  # fmt: skip
+    # Two arms suffice for a contrast. Which ones differs by contrast, so the dearest two are priced.
+    pair = None if hours is None else hours[0][0] + sum(sorted(own for _, own in hours)[-2:])
+    prices = [ArmsPrice(2, pair), all_arms] if len(arms) > 2 else [all_arms]
+    record["wanted"] = wanted_designs(noises, first.wanted_points, prices, benchmark.questions, usd)
+    return record
+
+
+def _hours(config: TrainConfig, size: ModelSize) -> tuple[float, float]:
+    """GPU-hours of the align stage, which the arms of a seed share, and of the other stages of a run.
+
+    Stages that exist already count too: this is the price of another seed.
+    """
+    from sg.study.planning.estimate import estimate_stage, expected_draws, gpu_hours
+
+    hours = {
+        stage.name: gpu_hours(estimate_stage(config, size, stage, draws).flops, config.trainer)
+        for stage, draws in expected_draws(config)
+        if draws
+    }
+    align = hours.pop(config.stage.align.name, 0.0)
+    return align, sum(hours.values())
+
+
+def _benchmark_size(config: TrainConfig) -> BenchmarkSize | None:
+    """The number of questions and videos: known, of the demo world's settings, or of the benchmark's files."""
+    from sg.evaluate.benchmark import read_benchmark
+    from sg.report.numbers.power import SIZES, BenchmarkSize
+
+    name = str(config.benchmark.name)
+    if name in SIZES:
+        return SIZES[name]
+    if name == "demo":
+        world = getattr(config.data, "world", None) or config.demo_world
+        videos = 3 * world.benchmark_videos
+        return BenchmarkSize(name, videos * world.questions_per_video, videos)
+    try:
+        benchmark = read_benchmark(config.benchmark)
+    except SgError:
+        return None
+    return BenchmarkSize(name, benchmark.num_questions, len(benchmark.videos))
