@@ -49,7 +49,9 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
         if durable:
             _flush(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # The system names no file when a disk is full.
+        if error.filename is None:  # The system names no file when a disk is full. PyAV's errors cannot be changed.
+            with contextlib.suppress(AttributeError):
+                error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)

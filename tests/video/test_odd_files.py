@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from sg.caption.hosted.engine.proxies import make_proxy
+from sg.core.errors import DataError
 from sg.video.cutting import cut_clip
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import AllFrames, ByClock, OneFps, Timeline
+from tests.core.disks import largest_file
 from tests.video.test_file_zoo import numbers
 from tests.video.zoo import B_FRAMES, NUM_FRAMES, make_held, make_video, with_avi_count, with_still_first
 
@@ -149,3 +151,9 @@ def test_h264_with_b_frames_in_an_avi_is_cut(tmp_path: Path) -> None:
     cut = cut_clip(CASES / "h264_bframes.avi", tmp_path / "cut" / "clip.mp4", 400, 1200)
     assert probe(cut).num_frames == 20
     assert [file.name for file in cut.parent.iterdir()] == ["clip.mp4"]
+
+
+def test_a_full_disk_is_no_fault_of_the_video(tmp_path: Path) -> None:
+    with largest_file(300), pytest.raises(DataError, match=r"because the disk is full \(.*File too large"):
+        make_proxy(CASES / "slides.mkv", tmp_path, 60)
+    assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 from sg.caption.hosted.services.records import Failure, Kind
-from sg.core.errors import SgError
+from sg.core.errors import DataError, SgError, disk_problem
 from sg.video.workers import KillableWorker
 
 FPS = 1.0
@@ -21,7 +21,11 @@ MAX_FRAMES = 3600
 
 
 def make_proxy(video: Path, folder: Path, timeout_s: float) -> Path | Failure:
-    """Write the proxy of a video file into `folder`, in a child process, which is killed if the file makes it hang."""
+    """Write the proxy of a video file into `folder`, in a child process, which is killed if the file makes it hang.
+
+    Raises:
+        DataError: the disk is full; that says nothing about the video.
+    """
     target = folder / f"{uuid.uuid4().hex}.mp4"
     worker = KillableWorker()
     try:
@@ -29,6 +33,8 @@ def make_proxy(video: Path, folder: Path, timeout_s: float) -> Path | Failure:
     except (SgError, RuntimeError) as error:
         with contextlib.suppress(OSError):
             target.unlink()
+        if sentence := disk_problem(error):
+            raise DataError(sentence) from error
         return Failure(Kind.MEDIA, f"no proxy can be made of the video file: {str(error).splitlines()[0]}"[:300])
     finally:
         worker.close()
