@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,7 @@ def test_a_longer_second_try_and_more_frames_may_have_more_tokens() -> None:
     assert recipe_of(settings("http://x")).believed(longer, ITEM, {"longer": 1}).is_counted
     many = Answer("A man.", "STOP", usage=Usage(500_000, 150))
     assert recipe_of(settings("http://x", fps=24.0)).believed(many, ITEM, {}).is_counted
+    assert recipe_of(settings("http://x")).believed(many, replace(ITEM, duration_s=0.0), {}).is_counted
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,9 @@ class Recipe:
         be. An answer that was counted wrongly costs what was estimated (`is_counted`).
         """
         usage = answer.usage
-        most_input = _MOST_INPUT_BESIDES + _MOST_INPUT_PER_S * math.ceil(item.duration_s * max(self.config.fps or 1, 1))
+        frames = item.duration_s * max(self.config.fps or 1, 1)
+        # Nothing is known about a video of unknown duration.
+        most_input = _MOST_INPUT_BESIDES + _MOST_INPUT_PER_S * frames if frames > 0 else math.inf
         written = usage.output + usage.thinking
         is_input_good = 0 < usage.input <= most_input
         is_output_good = written <= 2 * self.longest(tries) and (written > 0 or not answer.text)
