@@ -134,8 +134,9 @@ def read_json(path: Path) -> Any:
     """
     data = path.read_bytes()
     try:
-        value = json.loads(data.decode("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        value = json.loads(data.decode("utf-8-sig"))
+    # Bytes that are not UTF-8 and integers of thousands of digits raise other kinds of ValueError.
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path} should hold JSON, but does not ({error}); delete it and run its step again."
         ) from error

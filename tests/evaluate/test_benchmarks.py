@@ -189,6 +189,16 @@ def test_the_choice_tasks_of_mlvu_are_read_and_its_open_ones_are_not(tmp_path: P
     assert (video.questions[0].options, video.questions[0].answer) == (("A. he", "B. she"), "B")
 
 
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[" + b"9" * 5000 + b"]", b"\xff\xfe", b""])
+def test_a_table_that_no_parser_reads_is_refused(content: bytes, tmp_path: Path) -> None:
+    made, table = mlvu(tmp_path), tmp_path / "json" / "1_plotQA.json"
+    table.write_text(table.read_text(), encoding="utf-8-sig")
+    assert len(read_benchmark(made).videos) == 1
+    table.write_bytes(content)
+    with pytest.raises(DataError, match=r"1_plotQA\.json should hold JSON, but does not"):
+        read_benchmark(made)
+
+
 def test_an_answer_that_is_not_a_candidate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has the answer 'it', expected one of its candidates"):
         read_benchmark(mlvu(tmp_path, answer="it"))
