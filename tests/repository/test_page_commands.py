@@ -1,0 +1,136 @@
+"""Every command of the pages, and of the heads of the configs, runs on real files.
+
+`test_readme.py` makes the plan of every `train.py` command, and `test_extending.py` runs the commands of its page. Here
+a command ends with 0, or with the sentence about what only a user has: a key, weights, a published dataset.
+"""
+
+import importlib
+import os
+import re
+import shlex
+import sys
+
+import numpy as np
+import pytest
+
+from sg.artefacts.result import PREDICTIONS_FILE
+from sg.cli import COMMANDS
+from sg.core.errors import ExitCode
+from sg.demo.build import build_demo_world
+from sg.demo.config import DemoWorldConfig
+from sg.models.chat_univi.build import build_model
+from sg.models.config import ModelConfig
+from sg.video.writer import write_video
+from tests.report.study_builder import write_study
+from tests.repository.test_readme import ALL
+from tests.study.commands import ROOT, SMALL_WORLD
+
+CONFIGS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "conf").rglob("*.yaml")))
+HEADS = re.findall(r"^# +(python .*)$", re.sub(r"\\\n# *", "", CONFIGS), flags=re.MULTILINE)
+OF_CONFIGS = {" ".join(re.split(r"  +", line)[0].split()) for line in HEADS}
+PROGRAMS = {f"python -m {module.removesuffix('.__main__')}": module for module, _ in COMMANDS.values()}
+PROGRAMS |= {"python evaluate.py": "sg.study.evaluation"}
+RUN = sorted(
+    command
+    for command in {re.split(r" \| ", line)[0] for line in {*ALL, *OF_CONFIGS}}
+    if re.match(r"python (-m sg\.|evaluate\.py)", command) and "--config-dir" not in command
+)
+
+LACKING = {
+    r"caption (status|audit|forget) ": (ExitCode.MISSING, "There is no ledger"),
+    r"caption export ": (ExitCode.MISSING, "no captions at"),
+    r"caption import ": (ExitCode.MISSING, "There is no published caption file"),
+    r"caption doctor |i_have_rights=true": (ExitCode.USAGE, "GEMINI_API_KEY"),
+    r"captioner=openai_compatible": (ExitCode.USAGE, "captioner.i_have_rights"),
+    r"curate data=webvid ": (ExitCode.MISSING, "data.videos=DIR"),
+    r"curate data=folder ": (ExitCode.MISSING, "There are no vectors"),
+    r"embedder=internvideo2_clip_s": (ExitCode.MISSING, "could not be obtained"),
+    r"embedder=efficientnet_lite0": (ExitCode.MISSING, "real-clips"),
+    r"doctor model=chat_univi_7b_v15": (ExitCode.MISSING, "missing for a study with these settings"),
+    r"report cards .*run=": (ExitCode.USAGE, "is not a finished run"),
+    r"report dashboard .*publish=true": (ExitCode.USAGE, "W&B key"),
+    r"report dashboard ": (ExitCode.USAGE, "logged nothing that a dashboard shows"),
+    r"sources data=(hdvila|internvid|kinetics400) ": (ExitCode.FAILED, "belongs to an annotated video"),
+    r"sources data=mix ": (ExitCode.MISSING, "scan data.sources."),
+    r"sources data=sharegemini ": (ExitCode.MISSING, "There is no name map"),
+    r"benchmark=video_mme": (ExitCode.MISSING, "hf download"),
+    r"evaluate\.py merge=": (ExitCode.MISSING, "There are no answers of shards"),
+}
+"""How a command may end where its user has more than this test: a key, weights, a published dataset, a W&B account."""
+ONLY_COMPOSED = r"engine=ray|shards=|data=demo_mix"
+"""Commands that take minutes or start a cluster; the tests of their steps run them."""
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the capitals of a command stand for, by the setting in front of them."""
+    folder = tmp_path_factory.mktemp("pages")
+    clips = folder / "clips"
+    clips.mkdir()
+    for number in range(3):
+        write_video(clips / f"{number}.mp4", np.full((8, 64, 64, 3), 80 * number, np.uint8), 1)
+    model = ModelConfig(
+        name="tiny", language_model="sg/demo/assets/language_model", vision_tower="sg/demo/assets/vision_tower",
+        system_prompt="", spatial_clusters=[8, 4, 2], temporal_cluster_rate=1 / 8,
+    )  # fmt: skip
+    build_model(model).save_pretrained(folder / "checkpoint")
+    write_study(folder / "study", videos=12, seeds=2)
+    answers = [folder / "A.jsonl", folder / "B.jsonl"]
+    for found, copy in zip(sorted((folder / "study").glob(f"*/{PREDICTIONS_FILE}")), answers, strict=False):
+        copy.write_bytes(found.read_bytes())
+    rows = "".join(f"{number},{number}.mp4,A grey clip {number}\n" for number in range(3))
+    (folder / "captions.csv").write_text(f"videoid,video,name\n{rows}", encoding="utf-8")
+    (folder / "empty").mkdir()
+    world = DemoWorldConfig(videos_per_k=1, align_clips=24, instruct_clips=16, benchmark_videos=4)  # as SMALL_WORLD
+    build_demo_world(world, folder / "work" / "demo-w0-1")
+    names = {
+        "data.videos": "clips", "data.captions": "captions.csv", "data.annotations": "captions.csv",
+        "ids": "captions.csv",
+        "checkpoint": "checkpoint", "captioner.checkpoint": "checkpoint", "video": "clips/1.mp4", "study": "study",
+        "predictions": "A.jsonl", "A.jsonl": "A.jsonl", "B.jsonl": "B.jsonl", "output": "output", "merge": "empty",
+        "data.shards": "empty", "data.long_videos": "empty", "data.name_map": "none", "": "",
+    }  # fmt: skip
+    return {key: str(folder / name) for key, name in names.items()}
+
+
+def filled(command: str, places: dict[str, str]) -> list[str]:
+    """The words of a command after `python`, with the user's files and folders, and a small demo world."""
+    words = shlex.split(command.removesuffix("\\"))[1:]
+    for index, word in enumerate(words):
+        key, has_value, value = word.partition("=")
+        if word in places:
+            words[index] = places[word]
+        elif key in places and has_value and value != "null":
+            words[index] = f"{key}={places[key]}"
+    if "sg.report" not in words:
+        words += [f"paths.work={places['']}/work", f"paths.runs={places['']}/runs"]
+        words += SMALL_WORLD if "data=demo" in words else []
+    return words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", RUN)
+def test_a_command_of_the_pages_runs(
+    command: str, places: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = filled(command, places)
+    program = " ".join(["python", *words[: 2 if words[0] == "-m" else 1]])
+    words = words[len(program.split()) - 1 :] + (["--cfg", "job"] if re.search(ONLY_COMPOSED, command) else [])
+    monkeypatch.setattr(sys, "argv", ["sg", *words])
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    for name in [name for name in os.environ if name.endswith("_API_KEY")]:
+        monkeypatch.delenv(name)
+    code: object = ExitCode.OK
+    try:
+        importlib.import_module(PROGRAMS[program]).main()
+    except SystemExit as end:
+        code = end.code
+    shown = capsys.readouterr()
+    wanted, sentence = next((end for pattern, end in LACKING.items() if re.search(pattern, command)), (ExitCode.OK, ""))
+    assert code in (ExitCode.OK, wanted), shown.err
+    assert code == ExitCode.OK or sentence in shown.out + shown.err
+
+
+def test_every_sentence_about_what_a_user_lacks_belongs_to_a_command() -> None:
+    assert [pattern for pattern in LACKING if not any(re.search(pattern, command) for command in RUN)] == []
