@@ -26,6 +26,7 @@ class DialogSource:
         weight: how often an epoch contains each dialog; 0.5 takes a seeded half of the dialogs, 2 takes each one twice.
         samples: number of dialogs in the file, for plans that are made before the file exists.
         frames: frames of a typical clip of the source, for plans: 1 for images, 0 for text only.
+        mixed_frames: frames of a clip -> number of dialogs, for the plans of a file that mixes images and videos.
     """
 
     dialogs: str = field(default="???", metadata=NOT_IDENTITY)
@@ -34,10 +35,16 @@ class DialogSource:
     weight: float = 1.0
     samples: int | None = field(default=None, metadata=NOT_IDENTITY)
     frames: int = field(default=1, metadata=NOT_IDENTITY)
+    mixed_frames: dict[int, int] = field(default_factory=dict, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         if self.weight <= 0:
             raise ConfigError(f"The weight {self.weight} of {self.dialogs} should be above 0; leave the source out.")
+        if self.mixed_frames and sum(self.mixed_frames.values()) != self.samples:
+            counted = sum(self.mixed_frames.values())
+            raise ConfigError(
+                f"The mixed_frames of {self.dialogs} count {counted} dialogs, not samples={self.samples}."
+            )
 
 
 @dataclass
@@ -234,7 +241,7 @@ class TrainerConfig:
     packed: bool = False
     gradient_checkpointing: bool = False
     peak_tflops: float | None = field(default=None, metadata=NOT_IDENTITY)
-    expected_mfu: float = field(default=0.4, metadata=NOT_IDENTITY)
+    expected_mfu: float = field(default=0.25, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         if self.accelerator not in ("cpu", "gpu"):

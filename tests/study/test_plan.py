@@ -85,7 +85,7 @@ def test_operations_of_the_caption_stage() -> None:
     expected = 50_000 * (3 * (linear + attention) + 2 * connector)
     estimate = estimate_stage(real, size_of(real), real.stage.caption, 50_000)
     assert estimate.flops == pytest.approx(expected, rel=1e-12)
-    assert gpu_hours(estimate.flops, real.trainer) == pytest.approx(expected / (989e12 * 0.4 * 3600))
+    assert gpu_hours(estimate.flops, real.trainer) == pytest.approx(expected / (989e12 * 0.25 * 3600))
 
 
 def test_without_the_cache_every_draw_includes_the_cost_of_the_tower() -> None:
@@ -98,7 +98,7 @@ def test_without_the_cache_every_draw_includes_the_cost_of_the_tower() -> None:
 def test_size_of_the_visual_tokens() -> None:
     real = study()
     pictures, clips = 595_000 + 150_000 + 665_000, 530_000
-    tokens = 112 * (pictures + 1_260_000) + 448 * 100_000 + 224 * clips  # 11 frames: one event; 64: four
+    tokens = 112 * (pictures + 558_000) + 448 * 100_000 + 224 * (702_000 + clips)  # 18 frames: two events; 64: four
     cache = estimate_cache(real, size_of(real), clips)
     assert cache.clips == pictures + 1_260_000 + 100_000 + clips
     assert cache.size == tokens * 1024 * 2

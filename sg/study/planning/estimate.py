@@ -14,7 +14,7 @@ from sg.artefacts.visual_tokens import BYTES_PER_VALUE
 from sg.study.config import TrainConfig
 from sg.study.core_counts import caption_draws
 from sg.study.inputs import demo_dialogs
-from sg.train.config import StageConfig, TrainerConfig, micro_batches, num_steps
+from sg.train.config import DialogSource, StageConfig, TrainerConfig, micro_batches, num_steps
 from sg.train.flops import PEAK_TFLOPS, ModelSize, training_flops
 
 # Assumed if neither the config nor this machine names the GPU.
@@ -55,10 +55,17 @@ def stage_media(stage: StageConfig, draws: float) -> list[Medium]:
     if not sum(known):
         return [Medium(draws, stage.typical.frames)]
     return [
-        Medium(draws * share / sum(known), source.frames)
+        Medium(draws * share / sum(known) * medium.samples / (source.samples or 1), medium.frames)
         for source, share in zip(stage.sources, known, strict=True)
         if share
+        for medium in _source_media(source)
     ]
+
+
+def _source_media(source: DialogSource) -> list[Medium]:
+    """The clips of one pass over a source."""
+    mixed = [Medium(samples, frames) for frames, samples in source.mixed_frames.items()]
+    return mixed or [Medium(source.samples or 0, source.frames)]
 
 
 def expected_samples(stage: StageConfig) -> int | None:
@@ -109,7 +116,7 @@ def estimate_cache(config: TrainConfig, size: ModelSize, captioned: float) -> Ca
     """The visual tokens of `captioned` clips and of all media of the stages' sources, whatever their weights."""
     media = [Medium(captioned, config.stage.caption.typical.frames)]
     for stage in (config.stage.align, config.stage.instruct):
-        media += [Medium(source.samples or 0, source.frames) for source in stage.sources if source.frames]
+        media += [medium for source in stage.sources for medium in _source_media(source) if medium.frames]
     width = size.tower_hidden * BYTES_PER_VALUE[config.model.visual_token_dtype]
     return CacheEstimate(
         clips=sum(medium.samples for medium in media),
