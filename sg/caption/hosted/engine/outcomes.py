@@ -231,7 +231,8 @@ def drifted(answered: str, asked: str) -> str:
 
 def _reason(kind: Kind, answer: Answer, verdicts: tuple[Verdict, ...]) -> str:
     gates = ", ".join(v.gate for v in verdicts if v.verdict == REJECT)
-    return f"{kind.value}: {gates or answer.block_reason or answer.finish_reason or 'an empty answer'}"
+    without = "a text without a finish reason" if answer.text.strip() else "an empty answer"
+    return f"{kind.value}: {gates or answer.block_reason or answer.finish_reason or without}"
 
 
 def _seconds(milliseconds: int | None) -> float | None:
