@@ -20,7 +20,7 @@ COMMANDS = {
     "embed": ("sg.embed.__main__", "compute a vector for every video of a source"),
     "curate": ("sg.curate.__main__", "order the videos of a source, so that a subset of any size is ready"),
     "sources": ("sg.sources.__main__", "scan a source and write its manifest"),
-    "report": ("sg.report.__main__", "report on a study; compare, published, dashboard, cards"),
+    "report": ("sg.report.__main__", "report on a study; compare, published, dashboard, cards, gallery"),
     "doctor": ("sg.doctor.__main__", "examine this machine and what a study with the given settings lacks"),
 }
 USAGE = 2

@@ -1,6 +1,8 @@
 """Settings of the whole suite: one thread, no network services, W&B offline."""
 
 import os
+import shutil
+from collections.abc import Iterator
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
@@ -10,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+from tests.browser import Browser, chromium
 from tests.skips import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401  # hooks of pytest
 
 torch.set_num_threads(1)
@@ -21,3 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the longest files first, so that no worker starts a long one at the end."""
     order = {name: place for place, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if shutil.which("chromium") is None:
+        pytest.skip("needs chromium")
+    with chromium(tmp_path_factory.mktemp("chromium")) as running:
+        yield running

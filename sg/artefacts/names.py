@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from sg.core.errors import DataError
 
@@ -63,6 +63,11 @@ def safe_video_id(text: str) -> str:
     if not encoded:
         raise DataError("a video id is empty: expected at least one character (check the id column of the data)")
     return encoded
+
+
+def shown_id(video_id: str) -> str:
+    """Return an id for people to read: `my%20clip` is `my clip`. Characters that cannot be printed are replaced."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in unquote(video_id))
 
 
 def check_relative_path(path: str) -> str:

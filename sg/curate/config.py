@@ -33,6 +33,7 @@ class CurateConfig:
         benchmark_vectors: folder with vectors of a benchmark's videos, which are searched for in the cores.
         extend: core size at which videos that are new since the last run are added to the merge forest.
         forget: ids of videos to remove from the merge forest.
+        gallery: write a page of the clusters of the smallest core in `scales`, with pictures, beside the forest.
         paths: folders of this machine.
     """
 
@@ -46,6 +47,7 @@ class CurateConfig:
     benchmark_vectors: str | None = None
     extend: str | None = None
     forget: list[str] = field(default_factory=list)
+    gallery: bool = False
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class SourceFiles:
     """The files of a source that its curation reads: manifest, vectors, and captions if there are any."""
 
     manifest: Manifest
+    manifest_path: Path
     vectors: Path
     captions: Path | None
 
@@ -61,13 +63,15 @@ def curate_data(config: CurateConfig) -> Path:
     else:
         path = curate(*where, wanted=inputs.wanted, missing=missing)
     _describe(config, inputs, folder)
+    if config.gallery:
+        write_gallery(config, inputs, path)
     return path
 
 
 def find_inputs(config: CurateConfig) -> SourceFiles:
     """The inputs of the curation; those of the demo world are made if they are missing."""
     data: DataConfig = config.data
-    manifest = read_manifest(make_manifest(data))
+    manifest = make_manifest(data)
     embeddings, captions = Path(data.dir) / "embeddings", Path(data.dir) / "captions"
     if data.command_words and not (config.embedder.name or any(embeddings.glob(f"*/{INFO_FILE}"))):
         _make_inputs(data)
@@ -75,7 +79,7 @@ def find_inputs(config: CurateConfig) -> SourceFiles:
     if vectors is None:
         raise MissingInputError(f"There are no vectors of data={data.name}: run `python -m sg.embed data={data.name}`.")
     texts = _only(captions, "captions.parquet", config.captioner.name, "captioner")
-    return SourceFiles(manifest, vectors, texts / "captions.parquet" if texts else None)
+    return SourceFiles(read_manifest(manifest), manifest, vectors, texts / "captions.parquet" if texts else None)
 
 
 def _only(folder: Path, file: str, name: str | None, key: str) -> Path | None:
@@ -122,6 +126,24 @@ def _describe(config: CurateConfig, inputs: SourceFiles, folder: Path) -> None:
         coverage, random = core["coverage"]["mean"], core["random"]["coverage"]["mean"]
         log.info("core %d: %scoverage %.3f (random draw %.3f)", core["size"], cut, coverage, random)
     _export(config, forest, folder)
+
+
+def write_gallery(config: CurateConfig, inputs: SourceFiles, forest: Path) -> None:
+    """Show the clusters by running the report's command: a step does not import another."""
+    count = len(read_forest(forest))
+    fitting = [size for size in _sizes(config.scales, config.data, count) if 0 < size < count]
+    files = {"forest": forest, "manifest": inputs.manifest_path, "videos": Path(config.data.videos)}
+    files |= {} if inputs.captions is None else {"captions": inputs.captions}
+    words = [f"{key}={_quoted(path)}" for key, path in files.items()]
+    words.append(f"core_size={min(fitting, default=max(1, count // 2))}")
+    if subprocess.run([sys.executable, "-m", "sg.report", "gallery", *words], check=False).returncode:
+        raise MissingInputError(f"The gallery of {forest} could not be written (see above); the forest is complete.")
+
+
+def _quoted(path: Path) -> str:
+    """The path as a text in Hydra's grammar, in which a backslash matters only before a quote and at the end."""
+    text = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (r"\'" if found[2] else ""), str(path.absolute()))
+    return f"'{text}'"
 
 
 def _export(config: CurateConfig, forest: Forest, folder: Path) -> None:

@@ -22,7 +22,7 @@ from sg.curate.videos import choose_ids, select_vectors
 
 log = logging.getLogger(__name__)
 
-STATISTICS_VERSION = 3
+STATISTICS_VERSION = 4
 """To be raised when the same forest and settings give other numbers than before."""
 
 

@@ -3,8 +3,9 @@
 `python -m sg.report published` prints the published study's tables and which of its claims they support,
 `python -m sg.report compare A B` compares two or more files of answers,
 `python -m sg.report power` prints what a study would resolve, before it is run,
-`python -m sg.report dashboard study=FOLDER` builds the W&B workspace and report, and
-`python -m sg.report cards study=FOLDER` writes the data card and the model card.
+`python -m sg.report dashboard study=FOLDER` builds the W&B workspace and report,
+`python -m sg.report cards study=FOLDER` writes the data card and the model card, and
+`python -m sg.report gallery forest=FILE manifest=FILE videos=DIR core_size=N` shows the clusters without a study.
 """
 
 import sys
@@ -76,7 +77,7 @@ def _hydra_command(name: str) -> Callable[[], None]:
     return cast(Callable[[], None], import_module(f"sg.report.commands.{name}").main)
 
 
-HYDRA_SUBCOMMANDS = ("dashboard", "cards", "power")
+HYDRA_SUBCOMMANDS = ("dashboard", "cards", "gallery", "power")
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
 """How numbers and names are written: the same in the terminal, in Markdown and on the page."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from sg.artefacts.predictions import BUCKETS, PROBES, SETTINGS
 from sg.report.numbers.estimates import Estimate
+from sg.report.numbers.summary import Summary, TableRow
 
 SETTING_TITLES = {name: name.replace("_", " ").capitalize() for name in (*SETTINGS, *PROBES)}
 """`without_subtitles` -> `Without subtitles`, and so on."""
@@ -100,3 +102,43 @@ def seeds_text(seeds: Sequence[int]) -> str:
 def joined(parts: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1] if parts else ""
+
+
+def captions_text(num_captions: int, scale: int, scale_label: str) -> str:
+    """`530k captions`; in the demo `5,300 captions (standing for 530k)`; if few lack `530k captions (529,990 used)`."""
+    if num_captions in (0, scale):
+        return f"{scale_label} captions"
+    if is_stand_in(num_captions, scale):
+        return f"{num_captions:,} captions (standing for {scale_label})"
+    return f"{scale_label} captions ({num_captions:,} used)"
+
+
+def is_stand_in(num_captions: int, scale: int) -> bool:
+    """True if a run used so few captions that they only stand for its scale, as in the demo world."""
+    return 0 < 2 * num_captions < scale
+
+
+def captions_axis(rows: Iterable[TableRow]) -> str:
+    """Name of the axis of scales; in the demo it says for how many captions its largest label stands."""
+    largest = max(rows, key=lambda row: row.scale, default=None)
+    if largest is None or not is_stand_in(largest.num_captions, largest.scale):
+        return "number of captions"
+    return f"number of captions ({largest.scale_label} stands for {largest.num_captions:,})"
+
+
+def stand_in_note(summary: Summary) -> str:
+    """A sentence that says for how many captions those of the demo stand; empty for other data."""
+    rows = [row for table in summary.tables for row in table.rows if is_stand_in(row.num_captions, row.scale)]
+    if not rows:
+        return ""
+    largest = max(rows, key=lambda row: row.scale)
+    return (
+        f"One caption stands for {largest.scale / largest.num_captions:,.0f} here: the scale {largest.scale_label} is "
+        f"{largest.num_captions:,} captions, standing for {largest.scale_label}."
+    )
+
+
+def study_title(name: str) -> str:
+    """Title of a study from the name of its folder: `demo_scaling-2e0ceb93` is `Demo scaling`."""
+    words = re.sub(r"-[0-9a-f]{8}$", "", name).replace("_", " ").strip() or name
+    return words[:1].upper() + words[1:]

@@ -18,6 +18,7 @@ from sg.core.commands import typed
 from sg.core.errors import ConfigError, MissingInputError, SgError
 from sg.core.layout import CONFIG_FOLDER
 from sg.video.writer import write_video
+from tests.browser import Browser, check_look
 from tests.caption.hosted.builder import caption, data_folder
 from tests.caption.hosted.fake_gemini.faults import FaultPlan
 from tests.caption.hosted.fake_gemini.state import State
@@ -111,11 +112,23 @@ def test_the_audit_shows_frames_beside_captions_and_escapes_everything(
     numbers = json.loads((folder / "captions" / "gemini" / "audit" / "audit.json").read_text(encoding="utf-8"))
     assert "<script" not in page and "<img src=x" not in page and "&lt;script&gt;" in page
     assert page.count("data:image/jpeg;base64,") == 4
+    assert page.count('aria-label="enlarge frame') == 4 and 'alt="frame 4 of 4 of a"' in page
     assert numbers["gates"]["meta/reject"] == 1 and numbers["audio"] == {
         "sound in a silent video": 1,
         "silent videos": 2,
     }
     assert "blocked: PROHIBITED_CONTENT" in shown and "words of the captions" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 420])
+def test_the_audit_can_be_read_on_every_screen(folder: Path, url: str, browser: Browser, width: int) -> None:
+    import sqlite3
+
+    with sqlite3.connect(folder / "captions" / "gemini" / "ledger.sqlite") as db:
+        db.execute("UPDATE result SET text=? WHERE status='succeeded'", ("A-word-that-has-no-end " + "long" * 99,))
+    act(composed(folder, url, "action=audit"))
+    check_look(browser, folder / "captions" / "gemini" / "audit" / "index.html", width)
 
 
 def test_an_export_can_be_imported(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:

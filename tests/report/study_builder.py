@@ -1,12 +1,12 @@
 """Builders of synthetic study folders: answers drawn from a model of questions and gains, in the real file formats."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from sg.artefacts.predictions import Prediction
-from sg.artefacts.result import FAILED, RunResult, StageResult, write_result
+from sg.artefacts.result import FAILED, RunResult, StageResult, read_result, write_result
 from sg.core.scales import scale_label
 
 DURATIONS = ("short", "medium", "long")
@@ -133,6 +133,13 @@ def write_study(
             world.run(50_000, seed, "equal_steps", gain=0.9, steps=331)
             world.run(100_000, seed, "random", gain=0.65)
     return world
+
+
+def record_inputs(study: Path, inputs: dict[str, str]) -> None:
+    """Record `inputs`, those of a core of 8 videos, in every run of a study."""
+    for file in study.glob("*/result.json"):
+        result = read_result(file)
+        write_result(file.parent, replace(result, inputs=inputs, num_captions=8 if result.scale else 0))
 
 
 def write_corpus(folder: Path, videos: int = 24) -> dict[str, str]:

@@ -1,5 +1,4 @@
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from sg.report.numbers.summary import Summary, read_summary
 from sg.report.pages.conclusion import Conclusion, conclude
 from sg.report.write import GalleryChoice, ReportPaths, log_report, write_report
 
-from .study_builder import World, write_corpus, write_study
+from .study_builder import World, record_inputs, write_corpus, write_study
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "demo_scaling"
     write_study(path, videos=15, seeds=1)
     inputs = write_corpus(path.parent / "corpus")
-    for file in path.glob("*/result.json"):
-        result = json.loads(file.read_text())
-        file.write_text(json.dumps(result | {"inputs": inputs, "num_captions": 8 if result["scale"] else 0}))
+    record_inputs(path, inputs)
     return path
 
 

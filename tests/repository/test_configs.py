@@ -11,6 +11,7 @@ import sg.embed.__main__
 import sg.report.__main__
 import sg.report.commands.cards
 import sg.report.commands.dashboard
+import sg.report.commands.gallery
 import sg.study.config
 import sg.study.evaluation  # noqa: F401
 from sg.core.commands import typed
@@ -98,9 +99,11 @@ def test_commands_without_a_run_folder_append_to_one_log_each_in_work_logs(comma
     assert hydra.sweep.dir == f"{tmp_path}/logs" and hydra.job_logging.handlers.file.delay
 
 
-@pytest.mark.parametrize("command", ["cards", "dashboard", "doctor", "report"])
+@pytest.mark.parametrize("command", ["cards", "dashboard", "doctor", "gallery", "report"])
 def test_commands_that_only_print_write_nothing_in_the_current_folder(command: str) -> None:
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        hydra = compose(command, ["study=x"] if command != "doctor" else [], return_hydra_config=True).hydra
+        hydra = compose(
+            command, ["study=x"] if command not in ("doctor", "gallery") else [], return_hydra_config=True
+        ).hydra
     assert hydra.output_subdir is None
     assert "file" not in (hydra.job_logging.root or {}).get("handlers", [])

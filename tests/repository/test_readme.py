@@ -73,6 +73,16 @@ def test_the_two_commands_of_the_readme_are_the_make_targets() -> None:
     assert {"make demo", "make test"} <= set(ALL)
 
 
+def test_the_readme_names_the_environment_before_the_first_command_that_needs_it() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert 0 < readme.index("source .venv/bin/activate") < readme.index("\n    python ")
+
+
+def test_no_page_trains_all_weights_of_the_7b_model_without_sharding() -> None:
+    large = [command for command in ALL if re.search(r"model=chat_univi_(7b|13b)|experiment=scaling_webvid", command)]
+    assert large and [command for command in large if "trainer=ddp" in command and "peft=" not in command] == []
+
+
 def test_the_readme_names_every_guide() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     guides = [path.relative_to(ROOT) for path in (ROOT / "docs").glob("*.md")]

@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sg.artefacts.manifest import Manifest, VideoRecord, video_path
+from sg.artefacts.names import shown_id
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import SUCCEEDED
 from sg.caption.quality.duplicates import Repeated, near_duplicates
-from sg.caption.quality.gates import GATES, PASS, REJECT, Judged, Verdict, judge, worst
+from sg.caption.quality.gates import PASS, REJECT, Judged, Verdict, judge, worst
 from sg.core.errors import DataError
 from sg.core.files import write_json, write_text
 
-FRAMES, FRAME_WIDTH = 4, 160
+FRAMES, FRAME_WIDTH = 4, 400
 _LENGTH_STEP = 25
 
 
@@ -39,19 +40,34 @@ class Audit:
     cost_usd: float = 0.0
     examples: dict[str, list[reading.Recorded]] = field(default_factory=dict)
 
+    def state_rows(self) -> list[tuple[str, int]]:
+        """Number of videos by state."""
+        return [(state.replace("_", " "), count) for state, count in self.states.items()]
+
+    def gate_rows(self) -> list[tuple[str, int, int, int]]:
+        """Each gate with the number of answers that it passes, warns about and rejects."""
+        names = sorted({gate for gate, _ in self.gates})
+        return [
+            (name, self.gates[name, "pass"], self.gates[name, "warn"], self.gates[name, "reject"]) for name in names
+        ]
+
+    def finding_rows(self) -> list[tuple[str, int]]:
+        """What was found by comparing texts with each other and with the sound of their videos."""
+        return [
+            ("text shared by too many videos", self.repeated),
+            ("nearly equal texts (pairs)", len(self.near)),
+            ("silent videos", self.audio["silent videos"]),
+            ("of them with sound in the caption", self.audio["sound in a silent video"]),
+        ]
+
     def text(self) -> str:
         """The numbers, for a terminal."""
-        lines = [f"  {state.replace('_', ' '):<20}{count:>9,}" for state, count in self.states.items()]
+        lines = [f"  {state:<20}{count:>9,}" for state, count in self.state_rows()]
         lines.append(f"\n  {'gate':<14}{'pass':>9}{'warn':>9}{'reject':>9}")
-        for gate in sorted({gate for gate, _ in self.gates}):
-            row = "".join(f"{self.gates[gate, verdict]:>9,}" for verdict in ("pass", "warn", "reject"))
-            lines.append(f"  {gate:<14}{row}")
+        lines += [f"  {gate:<14}" + "".join(f"{count:>9,}" for count in counts) for gate, *counts in self.gate_rows()]
         lines.append("")
         lines += [f"  {'ended as ' + reason:<34}{count:>9,}" for reason, count in self.reasons.most_common(12)]
-        lines.append(f"  {'text shared by too many videos':<34}{self.repeated:>9,}")
-        lines.append(f"  {'nearly equal texts (pairs)':<34}{len(self.near):>9,}")
-        silent = f"{self.audio['sound in a silent video']:,} of {self.audio['silent videos']:,}"
-        lines.append(f"  {'sound mentioned in silent videos':<34}{silent:>9}")
+        lines += [f"  {name:<34}{count:>9,}" for name, count in self.finding_rows()]
         lines.append("\n  words of the captions")
         most = max(self.lengths.values(), default=1)
         for start in sorted(self.lengths):
@@ -163,8 +179,19 @@ def page(found: Audit, records: dict[str, VideoRecord], videos: Path) -> str:
         kind: [(row, pictures(records.get(row.video_id), videos), _facts(row)) for row in rows]
         for kind, rows in sorted(found.examples.items())
     }
-    gates = [gate.__name__ for gate in GATES]
-    return environment.from_string(template).render(numbers=found.text(), kinds=kinds, gates=gates)
+    most = max(found.lengths.values(), default=1)
+    return environment.from_string(template).render(
+        kinds=kinds,
+        states=found.state_rows(),
+        gates=found.gate_rows(),
+        reasons=found.reasons.most_common(12),
+        findings=found.finding_rows(),
+        lengths=[
+            (f"{start}–{start + _LENGTH_STEP - 1}", count, round(100 * count / most, 1))
+            for start, count in sorted(found.lengths.items())
+        ],
+        shown_id=shown_id,
+    )
 
 
 def _facts(row: reading.Recorded) -> str:

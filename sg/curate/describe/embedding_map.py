@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,14 @@ from sg.artefacts.forest import Forest
 _ROWS_AT_ONCE = 4096
 
 
-def embedding_map(
-    forest: Forest, unit: NDArray[np.floating], sizes: Sequence[int], sample: NDArray[np.int64]
-) -> dict[str, Any]:
-    """`points` [x, y, smallest of `sizes` whose core holds the video, or 0] for the rows `sample`, and a `note`.
+def embedding_map(forest: Forest, unit: NDArray[np.floating], sample: NDArray[np.int64]) -> dict[str, Any]:
+    """`points` [x, y, size of the smallest core that contains the video] for the rows `sample`, and a `note`.
 
     `unit` are [N, d] unit vectors of the rows of the forest. The components are computed once from the sample, so that
     all cores share one map; their sign makes the largest weight positive.
     """
     place, explained = principal_plane(unit[sample])
-    bounds = np.array(sorted(sizes), dtype=np.int64)
-    rank = len(forest) - sample  # a row is in the core of size n when its rank from the end is at most n
-    smallest = np.append(bounds, 0)[np.searchsorted(bounds, rank)]
+    smallest = len(forest) - sample  # a row is in the core of size n when its rank from the end is at most n
     points = [[round(x, 4), round(y, 4), core] for (x, y), core in zip(place.tolist(), smallest.tolist(), strict=True)]
     first, second = (round(100 * share) for share in explained)
     note = f"two principal components, {first} % and {second} % of the variance"

@@ -93,7 +93,7 @@ def core_statistics(
         "families": None if labels is None else len(set(labels)),
         "removal_curve": removal_curve(forest),
         "merge_similarity": _shares_of(forest.similarity[~np.isnan(forest.similarity)]),
-        "map": embedding_map(forest, unit, sizes, on_map),
+        "map": embedding_map(forest, unit, on_map),
         "cores": cores,
     }
 

@@ -1,4 +1,4 @@
-"""Pictures of clusters: a few frames of each shown member, drawn in processes that a damaged video file may crash."""
+"""Pictures of the members of clusters: frames of a video, drawn in processes that a damaged video file may crash."""
 
 import io
 import logging
@@ -18,24 +18,23 @@ from sg.core.progress import Progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
 
 log = logging.getLogger(__name__)
 
 GRID = 3
 """A member is shown as GRID x GRID frames."""
-TILE = 144
-"""Pixels of the longer side of a member."""
-GAP = 6
+TILE = 384
+"""Pixels of the longer side of a member, which the gallery shows small and enlarges."""
 TIMEOUT_S = 300.0
 GREY, INK = (190, 193, 198), (60, 62, 66)
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterPicture:
-    """A picture to draw at `path`: for each shown member its video file, or an empty path and the reason for it."""
+    """The pictures to draw of a cluster: path, and video file of a member, or an empty file and the reason for it."""
 
-    path: str
-    files: tuple[tuple[str, str], ...]
+    members: tuple[tuple[str, str, str], ...]
 
 
 def video_records(manifest: Manifest, videos: Sequence[str]) -> dict[str, VideoRecord]:
@@ -46,10 +45,11 @@ def video_records(manifest: Manifest, videos: Sequence[str]) -> dict[str, VideoR
 
 
 def plan_picture(
-    path: Path, members: Sequence[str], records: Mapping[str, VideoRecord], videos: Path
+    paths: Sequence[Path], members: Sequence[str], records: Mapping[str, VideoRecord], videos: Path
 ) -> ClusterPicture:
-    """Return the picture of the cluster with these members, to be written to `path`."""
-    return ClusterPicture(str(path), tuple(_file(records.get(member), videos) for member in members))
+    """Return the pictures of a cluster with these members, to be written to `paths`."""
+    pairs = zip(paths, members, strict=True)
+    return ClusterPicture(tuple((str(path), *_file(records.get(member), videos)) for path, member in pairs))
 
 
 def _file(record: VideoRecord | None, videos: Path) -> tuple[str, str]:
@@ -67,27 +67,19 @@ def draw_pictures(pictures: Iterable[ClusterPicture], total: int) -> int:
     with WorkerPool(draw_picture, workers, TIMEOUT_S) as pool, Progress("gallery", total, "clusters") as bar:
         for picture, outcome in pool.map(pictures):
             if isinstance(outcome, SgError):
-                log.warning("gallery: %s has no picture: %s", Path(picture.path).name, outcome)
+                log.warning("gallery: %s has no pictures: %s", Path(picture.members[0][0]).name, outcome)
                 failed += 1
             bar.advance()
     return failed
 
 
 def draw_picture(picture: ClusterPicture) -> None:
-    """Write the members side by side as JPEG; a member that cannot be shown is a grey tile with the reason."""
-    from PIL import Image
-
-    tiles = [_tile(file, reason) for file, reason in picture.files]
-    width = sum(tile.width for tile in tiles) + GAP * (len(tiles) - 1)
-    sheet = Image.new("RGB", (width, max(tile.height for tile in tiles)), (255, 255, 255))
-    left = 0
-    for tile in tiles:
-        sheet.paste(tile, (left, 0))
-        left += tile.width + GAP
-    stream = io.BytesIO()
-    sheet.save(stream, format="JPEG", quality=78)
-    with atomic_path(Path(picture.path), durable=False) as temporary:
-        temporary.write_bytes(stream.getvalue())
+    """Write a JPEG of each member; one that cannot be shown is a grey tile with the reason."""
+    for path, file, reason in picture.members:
+        stream = io.BytesIO()
+        _tile(file, reason).save(stream, format="JPEG", quality=78)
+        with atomic_path(Path(path), durable=False) as temporary:
+            temporary.write_bytes(stream.getvalue())
 
 
 def _tile(file: str, reason: str) -> "Image":
@@ -101,11 +93,26 @@ def _tile(file: str, reason: str) -> "Image":
             return frame_grid(read_frames(Path(file), MiddleOfSegments(GRID * GRID)).frames, TILE // GRID)
         except UnreadableVideoError as error:
             reason = f"{error.status} video"
+    return grey_tile(TILE, reason)
+
+
+def grey_tile(size: int, reason: str) -> "Image":
+    """Return a grey square with the reason why a video cannot be shown."""
     from PIL import Image, ImageDraw
 
-    tile = Image.new("RGB", (TILE, TILE), GREY)
-    ImageDraw.Draw(tile).text((8, TILE // 2 - 6), reason, fill=INK)
+    tile = Image.new("RGB", (size, size), GREY)
+    font = text_font(size // 14)
+    ImageDraw.Draw(tile).text((size / 2, size / 2), reason, fill=INK, font=font, anchor="mm")
     return tile
+
+
+def text_font(pixels: int, bold: bool = False) -> "FreeTypeFont":
+    """Return the font of all pictures, which matplotlib brings along: it has Latin, Greek and Cyrillic letters."""
+    import matplotlib
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), pixels)
 
 
 def frame_grid(frames: NDArray[np.uint8], longest: int) -> "Image":

@@ -3,6 +3,7 @@
 import base64
 import io
 import logging
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from sg.artefacts.captions import read_captions
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import VideoRecord, read_manifest, video_path
+from sg.artefacts.names import shown_id
 from sg.core.files import atomic_path
 from sg.core.scales import scale_label
-from sg.report.figures.cluster_pictures import GREY, GRID, frame_grid, video_records
+from sg.report.figures.cluster_pictures import GRID, INK, frame_grid, grey_tile, text_font, video_records
 from sg.report.numbers.clusters import ClusterList, StudyInputs
 
 if TYPE_CHECKING:
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FRAME_WIDTH = 96
-GAP = 12
+FRAME_WIDTH = 160
+GAP = 16
 CAPTION_LENGTH = 600
+CAPTION_LINES = 8
+TEXT = 14
+"""Height of the text on a contact sheet, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,9 @@ class ContactSheets:
     def note(self) -> str:
         """A sentence that describes what is shown."""
         return (
-            f"{len(self.clusters)} of the {self.core_size:,} clusters of a core of {self.core_size:,} out of "
+            f"{len(self.clusters)} of the {self.core_size:,} clusters in a core of {self.core_size:,} out of "
             f"{self.num_videos:,} videos. Each picture shows {GRID * GRID} frames of one video; the first video of a "
-            "cluster stays in the core."
+            "cluster stays in the core. A click enlarges a picture."
         )
 
 
@@ -104,7 +109,7 @@ def build_contact_sheets(inputs: StudyInputs, core_size: int, per_kind: int = 2,
 
 
 def write_sheets(gallery: ContactSheets, folder: Path) -> list[Path]:
-    """Write each cluster as one PNG to `folder`: its members side by side, a grey tile for one that cannot be shown."""
+    """Write each cluster as one PNG to `folder`: its members side by side, with their ids and captions."""
     paths = []
     for number, cluster in enumerate(gallery.clusters, start=1):
         path = folder / f"core-{scale_label(gallery.core_size)}-{number:02d}.png"
@@ -139,16 +144,40 @@ def _grid_jpeg(frames: NDArray[np.uint8]) -> bytes:
 
 
 def _sheet(cluster: SheetCluster) -> "Image":
-    from PIL import Image
+    """The title of a cluster above its members; below each picture the id, the note and the caption of the member."""
+    from PIL import Image, ImageDraw
 
+    side = GRID * FRAME_WIDTH
     pictures = [
-        Image.open(io.BytesIO(member.jpeg)) if member.jpeg else Image.new("RGB", (GRID * FRAME_WIDTH,) * 2, GREY)
+        _fitted(Image.open(io.BytesIO(member.jpeg)), side) if member.jpeg else grey_tile(side, member.reason)
         for member in cluster.members
     ]
-    width = sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1)
-    sheet = Image.new("RGB", (width, max(picture.height for picture in pictures)), (255, 255, 255))
-    left = 0
-    for picture in pictures:
-        sheet.paste(picture, (left, 0))
-        left += picture.width + GAP
+    texts = [_member_text(member, side) for member in cluster.members]
+    line, top = round(1.4 * TEXT), 3 * TEXT
+    tallest, lines = max(picture.height for picture in pictures), max(len(text) for text in texts)
+    size = (side + GAP) * len(pictures) + GAP, top + tallest + (lines + 1) * line
+    sheet = Image.new("RGB", size, (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP, TEXT), cluster.title, fill=INK, font=text_font(TEXT + 3, bold=True))
+    for number, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
+        left = GAP + number * (side + GAP)
+        sheet.paste(picture, (left, top))
+        for place, words in enumerate(text):
+            below = top + tallest + line // 2 + place * line
+            pen.text((left, below), words, fill=INK, font=text_font(TEXT, bold=place == 0))
     return sheet
+
+
+def _fitted(picture: "Image", side: int) -> "Image":
+    """The picture with a longer side of `side` pixels: small videos are enlarged, so that no column is half empty."""
+    factor = side / max(picture.size)
+    return picture.resize((round(picture.width * factor), round(picture.height * factor)))
+
+
+def _member_text(member: SheetMember, width: int) -> list[str]:
+    """The lines below a picture: id, note, and the beginning of the caption, none wider than `width` pixels."""
+    font = text_font(TEXT)
+    columns = int(width / font.getlength("x"))
+    caption = textwrap.wrap(member.caption, columns, max_lines=CAPTION_LINES, placeholder=" …")
+    name = textwrap.shorten(shown_id(member.video_id), columns, placeholder="…") or member.video_id[:columns]
+    return [name, *([member.note] if member.note else []), *caption]

@@ -1,13 +1,28 @@
 """Figures of what a study trained on: captions, cluster sizes, similarities of merges, map of the embedding space."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sg.report.figures.style import BLUE, GREY, INK, ORANGE, SCALE_COLOURS, figure_style, new_figure, save
-from sg.report.numbers.corpus import CORE, CaptionGroup, CoreClusters, CorpusNumbers
+from sg.report.figures.style import (
+    BLUE,
+    GREY,
+    HALF,
+    INK,
+    ORANGE,
+    SCALE_COLOURS,
+    WIDE,
+    Layout,
+    figure_style,
+    legend_below,
+    new_figure,
+    save,
+    turn_crowded_ticks,
+)
+from sg.report.numbers.corpus import CORE, MERGE_BIN, CaptionGroup, CoreClusters, CorpusNumbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,23 +30,23 @@ if TYPE_CHECKING:
 
 
 def draw_corpus(corpus: CorpusNumbers, folder: Path) -> dict[str, list[Path]]:
-    """Draw every figure that the corpus has numbers for; return name -> files (PNG, SVG) in `folder`."""
-    figures: dict[str, Any] = {}
+    """Draw every figure that the corpus has numbers for; return name -> files (PNG, two SVG) in `folder`."""
+    figures: dict[str, tuple[Callable[[Layout], Figure], Layout]] = {}
     if corpus.captions:
-        figures["captions"] = captions_figure(corpus.captions)
+        figures["captions"] = (lambda layout: captions_figure(corpus.captions, layout)), WIDE
     if any(core.histogram for core in corpus.cores):
-        figures["clusters"] = clusters_figure(corpus.cores)
-    if corpus.similarities:
-        figures["similarities"] = similarities_figure(corpus)
+        figures["clusters"] = (lambda layout: clusters_figure(corpus.cores, layout)), HALF
+    if corpus.merges:
+        figures["similarities"] = (lambda layout: similarities_figure(corpus, layout)), HALF
     if corpus.points:
-        figures["map"] = map_figure(corpus)
-    return {name: save(figure, folder, name) for name, figure in figures.items()}
+        figures["map"] = (lambda layout: map_figure(corpus, layout)), WIDE
+    return {name: save(draw, folder, name, layout) for name, (draw, layout) in figures.items()}
 
 
-def captions_figure(groups: Sequence[CaptionGroup]) -> "Figure":
+def captions_figure(groups: Sequence[CaptionGroup], layout: Layout = WIDE) -> "Figure":
     """Words per caption (5th to 95th percentile), and distinct words, by core and by source."""
     with figure_style():
-        figure, (left, right) = new_figure(2, (9.2, 1.3 + 0.36 * len(groups)), share="y")
+        figure, (left, right) = new_figure(2, 1.0 + 0.36 * len(groups), layout)
         places = list(range(len(groups)))[::-1]
         for place, group in zip(places, groups, strict=True):
             low, first, middle, third, high = group.words
@@ -39,9 +54,13 @@ def captions_figure(groups: Sequence[CaptionGroup]) -> "Figure":
             left.barh(place, third - first, left=first, height=0.5, color=BLUE if group.kind == CORE else ORANGE)
             left.plot([middle, middle], [place - 0.25, place + 0.25], color=INK, linewidth=2.0, zorder=3)
         left.set_yticks(places, [f"{group.name} ({group.kind})" for group in groups])
-        left.set_xlabel("words per caption (5th, 25th, 50th, 75th, 95th percentile)")
+        left.set_xlabel("words per caption")
         left.set_xlim(left=0)
+        left.grid(axis="x")
+        left.grid(visible=False, axis="y")
         _vocabulary_panel(right, places, groups)
+        if right.get_legend_handles_labels()[0]:
+            legend_below(figure, layout, *right.get_legend_handles_labels())
     return figure
 
 
@@ -55,19 +74,18 @@ def _vocabulary_panel(axes: "Axes", places: Sequence[int], groups: Sequence[Capt
     ]
     if drawn:
         x, y = zip(*drawn, strict=True)
-        axes.plot(x, y, linestyle="none", marker="|", markersize=14, markeredgewidth=2, color=INK, label="random draw")
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0)
+        axes.plot(x, y, linestyle="none", marker="|", markersize=14, markeredgewidth=2, color=INK,
+                  label="random draw of as many captions")  # fmt: skip
     axes.set_xlabel("distinct words in the captions")
-    for axis in (axes,):
-        axis.grid(axis="x")
-        axis.grid(visible=False, axis="y")
+    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")
 
 
-def clusters_figure(cores: Sequence[CoreClusters]) -> "Figure":
+def clusters_figure(cores: Sequence[CoreClusters], layout: Layout = HALF) -> "Figure":
     """Number of clusters by size in each core, both axes logarithmic."""
     with figure_style():
-        figure, (axes,) = new_figure(1, (6.4, 3.6))
-        for core, (colour, marker) in zip(cores, SCALE_COLOURS, strict=False):
+        figure, (axes,) = new_figure(1, 3.9, layout)
+        for core, (colour, marker) in zip(cores, itertools.cycle(SCALE_COLOURS)):
             points = [(low, count) for low, count in core.histogram if count]
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, label=f"core {core.name}")
         axes.set_xscale("log", base=2)
@@ -75,51 +93,50 @@ def clusters_figure(cores: Sequence[CoreClusters]) -> "Figure":
         axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
         largest = max(low for core in cores for low, count in core.histogram if count)
         ticks = [2**power for power in range(int(np.log2(largest)) + 1)]
-        axes.set_xticks(
-            ticks, ["1", *(f"{low}–{2 * low - 1}" for low in ticks[1:])], rotation=0 if len(ticks) < 9 else 45
-        )
+        axes.set_xticks(ticks, ["1", *(f"{low:,}–{2 * low - 1:,}" for low in ticks[1:])])
         axes.minorticks_off()
         axes.set_xlabel("videos per cluster")
         axes.set_ylabel("number of clusters")
-        axes.legend()
+        legend_below(figure, layout, *axes.get_legend_handles_labels())
+        turn_crowded_ticks(figure, layout)
     return figure
 
 
-def similarities_figure(corpus: CorpusNumbers) -> "Figure":
-    """Histogram of the similarities of the merges, with the similarity at which each core was cut."""
+def similarities_figure(corpus: CorpusNumbers, layout: Layout = HALF) -> "Figure":
+    """Histogram of the similarities of all merges, with the similarity at which each core was cut."""
+    total = sum(count for _, count in corpus.merges)
     with figure_style():
-        figure, (axes,) = new_figure(1, (6.4, 3.6))
-        axes.hist(corpus.similarities, bins=40, color=GREY, alpha=0.55, weights=_shares(corpus.similarities))
-        for core, (colour, _) in zip(corpus.cores, SCALE_COLOURS, strict=False):
+        figure, (axes,) = new_figure(1, 3.9, layout)
+        axes.bar([low for low, _ in corpus.merges], [100 * count / total for _, count in corpus.merges],
+                 width=MERGE_BIN, align="edge", color=GREY, alpha=0.55)  # fmt: skip
+        for core, (colour, _) in zip(corpus.cores, itertools.cycle(SCALE_COLOURS)):
             if core.cut is not None:
                 axes.axvline(core.cut, color=colour, linewidth=2, label=f"core {core.name}: cut at {core.cut:.3f}")
         axes.set_xlabel("cosine similarity of the merge")
-        axes.set_ylabel("% of all merges")
+        axes.set_ylabel(f"% of all {total:,} merges")
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="upper left")
+            legend_below(figure, layout, *axes.get_legend_handles_labels())
+        turn_crowded_ticks(figure, layout)
     return figure
 
 
-def _shares(values: Sequence[float]) -> list[float]:
-    return [100 / len(values)] * len(values)
-
-
-def map_figure(corpus: CorpusNumbers) -> "Figure":
+def map_figure(corpus: CorpusNumbers, layout: Layout = WIDE) -> "Figure":
     """The embedding space in two dimensions; colour and marker show the smallest core that contains a video."""
-    names = {core.size: core.name for core in corpus.cores}
+    names = {core.size: f"core {core.name}" for core in corpus.cores} | {0: "only in the whole corpus"}
     with figure_style():
-        figure, (axes,) = new_figure(1, (6.4, 5.0))
+        figure, (axes,) = new_figure(1, 4.0 if layout.stacked else 5.2, layout)
         sizes = sorted({point.core for point in corpus.points} - {0})
-        outside = [point for point in corpus.points if point.core == 0]
-        axes.scatter([p.x for p in outside], [p.y for p in outside], s=6, color=GREY, alpha=0.35, linewidths=0,
-                     label="in no core")  # fmt: skip
-        for size, (colour, marker) in reversed(list(zip(sizes, SCALE_COLOURS, strict=False))):
+        looks = {0: (GREY, ".")} | dict(zip(sizes, itertools.cycle(SCALE_COLOURS)))
+        for size in (0, *reversed(sizes)):
             points = [point for point in corpus.points if point.core == size]
-            axes.scatter([p.x for p in points], [p.y for p in points], s=12, color=colour, marker=marker, alpha=0.8,
-                         linewidths=0, label=f"core {names.get(size, f'{size:,}')}")  # fmt: skip
+            colour, marker = looks[size]
+            if points:
+                axes.scatter([p.x for p in points], [p.y for p in points], s=12 if size else 16, color=colour,
+                             marker=marker, alpha=0.8 if size else 0.6, linewidths=0,
+                             label=names.get(size, f"core of {size:,}"))  # fmt: skip
         axes.set_xticks([])
         axes.set_yticks([])
         axes.grid(visible=False)
-        axes.set_xlabel(corpus.map_note or "two principal components")
-        figure.legend(loc="outside lower center", ncols=min(5, len(sizes) + 1), markerscale=1.8)
+        axes.set_xlabel(corpus.map_note or "two principal components", wrap=True)
+        legend_below(figure, layout, *axes.get_legend_handles_labels(), markerscale=1.8)
     return figure

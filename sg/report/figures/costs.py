@@ -1,20 +1,28 @@
 """Figures of the gain against its cost (device hours, US dollars) and by task type."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sg.artefacts.arms import ARM_KINDS
 from sg.artefacts.predictions import OVERALL
 from sg.report.figures.style import (
+    GREY,
     INK,
     SETTING_COLOURS,
+    WIDE,
+    Layout,
     control_style,
     figure_style,
+    grow,
+    legend_below,
     new_figure,
+    overlapping,
     save,
+    turn_crowded_ticks,
 )
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import CostRow, Summary, TopicRow
@@ -24,20 +32,23 @@ from sg.report.wording import SETTING_TITLES, signed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
+LINE = 10
+"""Distance of the lines of names above a panel, in points."""
 PALE, DARK = "#fefefe", "#1b1c20"
 """Text colours on the cells of a heat map. The cells have fixed colours, so the text must not follow the page's light
 or dark scheme, as `PAPER` and `INK` do."""
 
 
 def draw_costs(summary: Summary, folder: Path, usd_per_hour: float | None = None) -> dict[str, list[Path]]:
-    """Draw the figures that the summary has numbers for; return name -> files (PNG, SVG) in `folder`."""
-    figures: dict[str, Any] = {}
+    """Draw the figures that the summary has numbers for; return name -> files (PNG, two SVG) in `folder`."""
+    figures: dict[str, Callable[[Layout], Figure]] = {}
     if gains(summary) and summary.costs:
-        figures["costs"] = costs_figure(summary, usd_per_hour)
+        figures["costs"] = lambda layout: costs_figure(summary, usd_per_hour, layout)
     if any(row.kind == TASK_TYPE and row.delta is not None for row in summary.topics):
-        figures["tasks"] = tasks_figure(summary.topics)
-    return {name: save(figure, folder, name) for name, figure in figures.items()}
+        figures["tasks"] = lambda layout: tasks_figure(summary.topics, layout)
+    return {name: save(draw, folder, name) for name, draw in figures.items()}
 
 
 def gains(summary: Summary) -> dict[tuple[str, str], Estimate]:
@@ -46,7 +57,7 @@ def gains(summary: Summary) -> dict[tuple[str, str], Estimate]:
     return {(setting, arm): delta for setting, arm, delta in rows if delta is not None}
 
 
-def costs_figure(summary: Summary, usd_per_hour: float | None = None) -> "Figure":
+def costs_figure(summary: Summary, usd_per_hour: float | None = None, layout: Layout = WIDE) -> "Figure":
     """Difference from no captions against device hours of a run and, if there are prices, against US dollars."""
     device = summary.costs[0].device.upper()
     unit, factor = _time_unit(max(row.hours for row in summary.costs))
@@ -55,15 +66,45 @@ def costs_figure(summary: Summary, usd_per_hour: float | None = None) -> "Figure
     ]
     if usd_per_hour or any(row.caption_usd for row in summary.costs):
         panels.append(("US dollars per run: captions and hours", lambda row: row.usd(usd_per_hour or 0.0)))
+    titles = SETTING_TITLES.values()
     with figure_style():
-        figure, axes = new_figure(len(panels), (1.6 + 4.6 * len(panels), 3.6), share="y")
+        figure, axes = new_figure(len(panels), 3.9, layout)
         for panel, (label, cost) in zip(axes, panels, strict=True):
             _cost_panel(panel, summary, cost)
             panel.set_xlabel(label)
-        axes[0].set_ylabel("difference from no captions, points")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)))
+            if layout.stacked or panel is axes[0]:
+                panel.set_ylabel("difference from no captions, points")
+        entries = sorted(
+            zip(*axes[0].get_legend_handles_labels(), strict=True), key=lambda entry: entry[1] not in titles
+        )
+        legend_below(figure, layout, *zip(*entries, strict=True))
+        turn_crowded_ticks(figure, layout)
+        arms = {arm for _, arm in gains(summary)}
+        lines = [
+            _name_above(panel, [(cost(row), arm_name(row)) for row in summary.costs if row.arm in arms])
+            for panel, (_, cost) in zip(axes, panels, strict=True)
+        ]
+        grow(figure, layout, LINE / 72 * max(lines))
     return figure
+
+
+def arm_name(row: CostRow) -> str:
+    """Name of an arm without the number of its captions: `50k`, `50k equal-step`."""
+    return row.label.partition(" (")[0]
+
+
+def _name_above(axes: "Axes", names: Sequence[tuple[float, str]]) -> int:
+    """Write names above the panel at their places on the x axis, in as many lines as they need; return the lines."""
+    ends: list[Bbox] = []  # the last box in each line
+    for place, name in sorted(names):
+        axes.axvline(place, color=GREY, linewidth=0.6, linestyle=":", zorder=1)
+        text = axes.annotate(name, (place, 1.0), xycoords=("data", "axes fraction"), textcoords="offset points",
+                             xytext=(0, 3), ha="center", va="bottom", fontsize=7.5)  # fmt: skip
+        box = text.get_window_extent()
+        line = next((number for number, end in enumerate(ends) if not overlapping([end, box], gap=8)), len(ends))
+        ends[line : line + 1] = [box]
+        text.set_position((0, 3 + LINE * line))
+    return len(ends)
 
 
 def _time_unit(hours: float) -> tuple[str, float]:
@@ -75,25 +116,27 @@ def _time_unit(hours: float) -> tuple[str, float]:
 
 def _cost_panel(axes: "Axes", summary: Summary, cost: Callable[[CostRow], float]) -> None:
     found = gains(summary)
-    for number, setting in enumerate(dict.fromkeys(setting for setting, _ in found)):
+    settings = list(dict.fromkeys(setting for setting, _ in found))
+    # The points of two settings stand a little apart, because the intervals of one would cover those of the other.
+    beside = 0.004 * max(cost(row) for row in summary.costs)
+    for number, setting in enumerate(settings):
+        shift = beside * (2 * number - len(settings) + 1)
         rows = sorted((row for row in summary.costs if (setting, row.arm) in found), key=cost)
         headline = [row for row in rows if row.control is None]
-        _points(axes, headline, found, setting, cost, SETTING_COLOURS[setting], "o", SETTING_TITLES[setting])
-        axes.plot([cost(row) for row in headline], [found[setting, row.arm].value for row in headline],
+
+        def at(row: CostRow, shift: float = shift) -> float:
+            return cost(row) + shift
+
+        _points(axes, headline, found, setting, at, SETTING_COLOURS[setting], "o", SETTING_TITLES[setting])
+        axes.plot([at(row) for row in headline], [found[setting, row.arm].value for row in headline],
                   color=SETTING_COLOURS[setting], linewidth=1.0, alpha=0.6)  # fmt: skip
-        for row in rows:
-            axes.annotate(
-                row.label.split(" ")[0], (cost(row), found[setting, row.arm].value), textcoords="offset points",
-                xytext=(-4, 6) if number == 0 else (4, -11), ha="right" if number == 0 else "left", fontsize=7.5,
-            )  # fmt: skip
         for control in dict.fromkeys(row.control for row in rows if row.control):
             name = ARM_KINDS[control].legend
             chosen = [row for row in rows if row.control == control]
-            label = name if setting == next(iter(found))[0] else None
-            _points(axes, chosen, found, setting, cost, *control_style(control), label)
+            label = name if number == 0 else None
+            _points(axes, chosen, found, setting, at, *control_style(control), label)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_xlim(left=0)
-    axes.grid(axis="x")
 
 
 def _points(
@@ -114,7 +157,7 @@ def _points(
                   marker=marker, markersize=5.5, elinewidth=1.1, linestyle="none", label=label, zorder=3)  # fmt: skip
 
 
-def tasks_figure(topics: Sequence[TopicRow]) -> "Figure":
+def tasks_figure(topics: Sequence[TopicRow], layout: Layout = WIDE) -> "Figure":
     """Heat map of the difference from no captions by task type and scale, one panel per setting; exploratory."""
     rows = [row for row in topics if row.kind == TASK_TYPE and row.control is None and row.delta is not None]
     settings, names = list(dict.fromkeys(row.setting for row in rows)), sorted({row.name for row in rows})
@@ -122,20 +165,26 @@ def tasks_figure(topics: Sequence[TopicRow]) -> "Figure":
     values = {(row.setting, row.name, row.arm): row.delta.value for row in rows if row.delta is not None}
     limit = max(1.0, max(abs(value) for value in values.values()))
     with figure_style():
-        figure, axes = new_figure(
-            len(settings), (3.0 + 0.8 * len(arms) * len(settings), 1.3 + 0.36 * len(names)), share="y"
-        )
+        figure, axes = new_figure(len(settings), 1.1 + 0.36 * len(names), layout)
         for panel, setting in zip(axes, settings, strict=True):
             grid = np.array([[values.get((setting, name, arm), np.nan) for arm, _ in arms] for name in names])
             panel.imshow(grid, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
+            upright = layout.width / (len(arms) * (1 if layout.stacked else len(settings))) < 0.5
             for (down, across), value in np.ndenumerate(grid):
                 if not np.isnan(value):
                     colour = PALE if abs(value) > 0.7 * limit else DARK
-                    panel.text(across, down, signed(float(value)), ha="center", va="center", fontsize=7.5, color=colour)
+                    panel.text(across, down, signed(float(value)), ha="center", va="center", fontsize=7.5, color=colour,
+                               rotation=90 if upright else 0)  # fmt: skip
             panel.set_xticks(range(len(arms)), [label.split(" ")[0] for _, label in arms])
             panel.set_xlabel("number of captions")
             panel.set_title(SETTING_TITLES[setting])
             panel.grid(visible=False)
         counts = {row.name: row.questions for row in rows}
-        axes[0].set_yticks(range(len(names)), [f"{name} ({counts[name]})" for name in names])
+        axes[0].set_yticks(range(len(names)), [_two_lines(f"{name} ({counts[name]})", layout) for name in names])
+        turn_crowded_ticks(figure, layout)
     return figure
+
+
+def _two_lines(label: str, layout: Layout) -> str:
+    """Wrap a long label where panels are stacked, because it would take the width of the panel."""
+    return "\n".join(textwrap.wrap(label, 18)) if layout.stacked else label

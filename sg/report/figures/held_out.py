@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sg.artefacts.arms import ARM_KINDS
-from sg.report.figures.style import BLUE, GREY, control_style, figure_style, new_figure, save
+from sg.report.figures.style import (
+    BLUE,
+    WIDE,
+    Layout,
+    control_style,
+    figure_style,
+    legend_below,
+    new_figure,
+    save,
+    turn_crowded_ticks,
+)
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import LossTable, Summary
 
@@ -20,36 +31,29 @@ def draw_held_out(summary: Summary, folder: Path) -> dict[str, list[Path]]:
     """Write the figure to `folder`, if the study has held-out captions; return its files by name."""
     if summary.held_out is None:
         return {}
+    return {NAME: save(partial(held_out_figure, summary.held_out), folder, NAME)}
+
+
+def held_out_figure(table: LossTable, layout: Layout = WIDE) -> Figure:
+    """Losses of the headline arms as a line, controls as points at the right; intervals are 95 %."""
+    arms = [row for row in table.rows if row.control is None] + [row for row in table.rows if row.control]
     with figure_style():
-        return {NAME: save(held_out_figure(summary.held_out), folder, NAME)}
-
-
-def held_out_figure(table: LossTable) -> Figure:
-    """Losses of the headline arms as a line, controls as points beside them; intervals are 95 % over videos."""
-    figure, (axes,) = new_figure(1, (6.4, 3.6))
-    scales = sorted({row.scale for row in table.rows})
-    places = {scale: place for place, scale in enumerate(scales)}
-    headline = [row for row in table.rows if row.control is None]
-    axes.errorbar(
-        [places[row.scale] for row in headline], [row.loss.value for row in headline],
-        yerr=_errors([row.loss for row in headline]), color=BLUE, marker="o", label="one pass over the captions",
-    )  # fmt: skip
-    controls = list(dict.fromkeys(row.control for row in table.rows if row.control))
-    for number, control in enumerate(controls):
-        colour, marker = control_style(control)
-        rows = [row for row in table.rows if row.control == control]
-        axes.errorbar(
-            [places[row.scale] + 0.12 * (number + 1) for row in rows], [row.loss.value for row in rows],
-            yerr=_errors([row.loss for row in rows]), color=colour, marker=marker, linestyle="none",
-            label=ARM_KINDS[control].legend,
-        )  # fmt: skip
-    labels = {row.scale: "none" if row.scale == 0 else row.label.split(" ")[0] for row in headline}
-    axes.set_xticks(range(len(scales)), [labels.get(scale, f"{scale:,}") for scale in scales])
-    axes.set_xlabel("captions")
-    axes.set_ylabel("loss, nats per token (lower is better)")
-    axes.set_title(f"Loss on {table.captions:,} held-out captions")
-    axes.grid(axis="y", color=GREY, alpha=0.2)
-    axes.legend(frameon=False)
+        figure, (axes,) = new_figure(1, 3.6, layout)
+        for control in dict.fromkeys(row.control for row in arms):
+            found = [(place, row.loss) for place, row in enumerate(arms) if row.control == control]
+            colour, marker = control_style(control) if control else (BLUE, "o")
+            axes.errorbar(
+                [place for place, _ in found], [loss.value for _, loss in found],
+                yerr=_errors([loss for _, loss in found]), color=colour, marker=marker, elinewidth=1.1,
+                linestyle="none" if control else "-",
+                label=ARM_KINDS[control].legend if control else "one pass over the captions",
+            )  # fmt: skip
+        axes.set_xticks(range(len(arms)), [row.label.partition(" (")[0] for row in arms])
+        axes.set_xlabel("number of captions")
+        axes.set_ylabel("loss, nats per token (lower is better)")
+        axes.set_title(f"Loss on {table.captions:,} held-out captions")
+        legend_below(figure, layout, *axes.get_legend_handles_labels())
+        turn_crowded_ticks(figure, layout)
     return figure
 
 

@@ -33,7 +33,7 @@ _OF_SUMMARY: dict[str, tuple[Callable[[Summary], "Figure"], Callable[[Summary], 
 _OF_CORPUS: dict[str, tuple[Callable[[CorpusNumbers], "Figure"], Callable[[CorpusNumbers], bool]]] = {
     "captions": (lambda corpus: captions_figure(corpus.captions), lambda corpus: bool(corpus.captions)),
     "clusters": (lambda corpus: clusters_figure(corpus.cores), lambda corpus: bool(corpus.cores)),
-    "similarities": (similarities_figure, lambda corpus: bool(corpus.similarities)),
+    "similarities": (similarities_figure, lambda corpus: bool(corpus.merges)),
     "map": (map_figure, lambda corpus: bool(corpus.points)),
 }
 

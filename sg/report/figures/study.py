@@ -1,6 +1,6 @@
 """The figures of a study, drawn from its summary: scaling curve, durations, differences, controls."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,18 @@ from sg.report.figures.style import (
     INK,
     PAPER,
     SETTING_COLOURS,
+    WIDE,
+    Layout,
     control_style,
     figure_style,
+    legend_below,
     new_figure,
     save,
+    turn_crowded_ticks,
 )
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import Cell, ControlRow, Summary, Table, TableRow, headline_rows
-from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, difference_text
+from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, captions_axis, difference_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,17 +35,17 @@ SMALLEST_STEP = 0.75
 
 
 def draw_all(summary: Summary, folder: Path) -> dict[str, list[Path]]:
-    """Draw every figure that the summary has data for; return name -> files (PNG, SVG) in `folder`."""
+    """Draw every figure that the summary has data for; return name -> files (PNG, two SVG) in `folder`."""
     tables = [table for table in summary.tables if headline_rows(table)]
     if not tables:
         return {}
-    figures: dict[str, Any] = {"scaling": scaling_figure(tables)}
+    figures: dict[str, Callable[[Layout], Figure]] = {"scaling": lambda layout: scaling_figure(tables, layout)}
     if any(row.cells[OVERALL].delta for table in tables for row in table.rows):
-        figures["durations"] = durations_figure(tables)
-        figures["differences"] = differences_figure(tables)
+        figures["durations"] = lambda layout: durations_figure(tables, layout)
+        figures["differences"] = lambda layout: differences_figure(tables, layout)
     if any(row.control_gain is not None for row in summary.controls):
-        figures["controls"] = controls_figure(summary.controls)
-    return {name: save(figure, folder, name) for name, figure in figures.items()}
+        figures["controls"] = lambda layout: controls_figure(summary.controls, layout)
+    return {name: save(draw, folder, name) for name, draw in figures.items()}
 
 
 def scale_positions(scales: Sequence[int]) -> dict[int, float]:
@@ -56,12 +60,19 @@ def scale_positions(scales: Sequence[int]) -> dict[int, float]:
     return positions
 
 
-def _scale_axis(axes: "Axes", tables: Sequence[Table]) -> dict[int, float]:
-    labels = {row.scale: "none" if row.scale == 0 else row.scale_label for table in tables for row in table.rows}
-    positions = scale_positions(list(labels))
-    axes.set_xticks(list(positions.values()), [labels[scale] for scale in positions])
-    axes.set_xlim(-0.4, max(positions.values()) + 0.4)
-    axes.set_xlabel("number of captions")
+def _scale_axis(axes: "Axes", tables: Sequence[Table], controls: bool = False) -> dict[str, float]:
+    """Label the x axis with the scales and then, if wanted, the controls; return arm -> position."""
+    rows = {row.arm: row for table in tables for row in table.rows}
+    scales = scale_positions([row.scale for row in rows.values()])
+    positions = {arm: scales[row.scale] for arm, row in rows.items() if row.control is None}
+    labels = {arm: "none" if row.scale == 0 else row.scale_label for arm, row in rows.items() if arm in positions}
+    last = max(scales.values())
+    for place, row in enumerate(row for row in rows.values() if row.control and controls):
+        positions[row.arm] = last + 0.9 * (place + 1)
+        labels[row.arm] = f"{row.scale_label}\n{ARM_KINDS[row.control or ''].label}"
+    axes.set_xticks([positions[arm] for arm in labels], list(labels.values()))
+    axes.set_xlim(-0.4, max(positions.values(), default=0.0) + 0.4)
+    axes.set_xlabel(captions_axis(rows.values()))
     return positions
 
 
@@ -75,17 +86,20 @@ def _bounds(value: float, estimate: Estimate | None) -> tuple[float, float]:
     return (value, value) if estimate is None else (estimate.low, estimate.high)
 
 
-def scaling_figure(tables: Sequence[Table]) -> "Figure":
+def scaling_figure(tables: Sequence[Table], layout: Layout = WIDE) -> "Figure":
     """Accuracy against captions, one panel per setting: mean over seeds, 95 % interval, seeds, controls, published."""
     with figure_style():
-        figure, panels = new_figure(len(tables), (1.2 + 3.7 * len(tables), 3.5), share="")
+        figure, panels = new_figure(len(tables), 3.6, layout)
         for axes, table in zip(panels, tables, strict=True):
-            _scaling_panel(axes, table, _scale_axis(axes, tables))
-        panels[0].set_ylabel("accuracy, % of answered questions")
-        handles = {"mean over seeds, 95 % interval over videos": _ink_line()}
+            _scaling_panel(axes, table, _scale_axis(axes, tables, controls=True))
+            if layout.stacked or axes is panels[0]:
+                axes.set_ylabel("accuracy, % of answered questions")
+        several = any(len(row.seeds) > 1 for table in tables for row in table.rows)
+        handles = {f"{'mean over seeds' if several else 'accuracy'}, 95 % interval": _ink_line()}
         for axes in panels:
             handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)))
+        legend_below(figure, layout, list(handles.values()), list(handles))
+        turn_crowded_ticks(figure, layout)
     return figure
 
 
@@ -96,10 +110,10 @@ def _ink_line() -> Any:
     return Line2D([], [], color=INK, marker="o", markersize=5)
 
 
-def _scaling_panel(axes: "Axes", table: Table, positions: dict[int, float]) -> None:
+def _scaling_panel(axes: "Axes", table: Table, positions: dict[str, float]) -> None:
     colour = SETTING_COLOURS[table.setting]
     points = _points(headline_rows(table), OVERALL)
-    x = [positions[row.scale] for row, _, _ in points]
+    x = [positions[row.arm] for row, _, _ in points]
     y = [score for _, _, score in points]
     bounds = [_bounds(score, cell.accuracy) for _, cell, score in points]
     axes.fill_between(
@@ -110,7 +124,7 @@ def _scaling_panel(axes: "Axes", table: Table, positions: dict[int, float]) -> N
         if len(cell.seed_scores) > 1:
             _seed_dots(axes, place, cell.seed_scores)
     _control_points(axes, table, positions)
-    published = [(positions[row.scale], cell.published) for row, cell, _ in points if cell.published is not None]
+    published = [(positions[row.arm], cell.published) for row, cell, _ in points if cell.published is not None]
     if published:
         axes.plot(
             *zip(*published, strict=True),
@@ -121,7 +135,7 @@ def _scaling_panel(axes: "Axes", table: Table, positions: dict[int, float]) -> N
             label="published",
         )
     if points and points[0][0].scale == 0:
-        axes.axhline(y[0], color=GREY, linewidth=0.9, linestyle="--", zorder=1)
+        axes.axhline(y[0], color=GREY, linewidth=0.9, linestyle="--", zorder=1, label="baseline without captions")
     axes.set_title(SETTING_TITLES[table.setting])
 
 
@@ -138,12 +152,12 @@ def _seed_dots(axes: "Axes", place: float, scores: Sequence[float]) -> None:
     )
 
 
-def _control_points(axes: "Axes", table: Table, positions: dict[int, float]) -> None:
+def _control_points(axes: "Axes", table: Table, positions: dict[str, float]) -> None:
     for row, cell, score in _points([row for row in table.rows if row.control], OVERALL):
         colour, marker = control_style(row.control or "")
         low, high = _bounds(score, cell.accuracy)
         axes.errorbar(
-            positions[row.scale] + 0.16,
+            positions[row.arm],
             score,
             yerr=[[score - low], [high - score]],
             color=colour,
@@ -156,29 +170,36 @@ def _control_points(axes: "Axes", table: Table, positions: dict[int, float]) -> 
         )
 
 
-def durations_figure(tables: Sequence[Table]) -> "Figure":
+def durations_figure(tables: Sequence[Table], layout: Layout = WIDE) -> "Figure":
     """Difference from no captions by duration, one panel per duration, both settings as lines with intervals."""
     with figure_style():
-        figure, panels = new_figure(len(DURATIONS), (9.2, 3.1))
+        figure, panels = new_figure(len(DURATIONS), 3.2, layout)
         for axes, bucket in zip(panels, DURATIONS, strict=True):
             positions = _scale_axis(axes, tables)
             for shift, table in enumerate(tables):
                 _difference_line(axes, table, bucket, positions, 0.1 * (shift - (len(tables) - 1) / 2))
             axes.axhline(0, color=INK, linewidth=0.8)
             axes.set_title(BUCKET_TITLES[bucket])
-        panels[0].set_ylabel("difference from no captions, points")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+            if layout.stacked or axes is panels[0]:
+                axes.set_ylabel("difference from no captions, points")
+        legend_below(figure, layout, *panels[0].get_legend_handles_labels())
+        turn_crowded_ticks(figure, layout)
     return figure
 
 
-def _difference_line(axes: "Axes", table: Table, bucket: str, positions: dict[int, float], shift: float) -> None:
-    found = [(row.scale, delta) for row in headline_rows(table) if (delta := row.cells[bucket].delta) is not None]
-    points = [(0, Estimate(0.0, 0.0, 0.0, 0.0)), *found] if 0 in positions else found
+def _difference_line(axes: "Axes", table: Table, bucket: str, positions: dict[str, float], shift: float) -> None:
+    points = [
+        (
+            positions[row.arm] + shift,
+            row.cells[bucket].delta or (Estimate(0.0, 0.0, 0.0, 0.0) if not row.scale else None),
+        )
+        for row in headline_rows(table)
+    ]
+    known = [(place, delta) for place, delta in points if delta is not None]
     axes.errorbar(
-        [positions[scale] + shift for scale, _ in points],
-        [delta.value for _, delta in points],
-        yerr=_errors([delta for _, delta in points]),
+        [place for place, _ in known],
+        [delta.value for _, delta in known],
+        yerr=_errors([delta for _, delta in known]),
         color=SETTING_COLOURS[table.setting],
         marker="o",
         markersize=4.5,
@@ -192,11 +213,11 @@ def _errors(estimates: Sequence[Estimate]) -> list[list[float]]:
     return [[item.value - item.low for item in estimates], [item.high - item.value for item in estimates]]
 
 
-def differences_figure(tables: Sequence[Table]) -> "Figure":
+def differences_figure(tables: Sequence[Table], layout: Layout = WIDE) -> "Figure":
     """Forest plot of the overall difference from no captions of every arm, with its interval in numbers."""
     arms = [row for row in tables[0].rows if row.cells[OVERALL].delta is not None][::-1]
     with figure_style():
-        figure, panels = new_figure(len(tables), (1.2 + 3.9 * len(tables), 1.1 + 0.34 * len(arms)), share="xy")
+        figure, panels = new_figure(len(tables), 1.0 + 0.32 * len(arms), layout, share="xy")
         for axes, table in zip(panels, tables, strict=True):
             _forest_panel(axes, table, [row.arm for row in arms])
         panels[0].set_yticks(range(len(arms)), [row.label for row in arms])
@@ -208,47 +229,56 @@ def _forest_panel(axes: "Axes", table: Table, arms: Sequence[str]) -> None:
     rows = [(row, delta) for row in table.rows if row.arm in places and (delta := row.cells[OVERALL].delta) is not None]
     for row, delta in rows:
         colour, marker = control_style(row.control) if row.control else (SETTING_COLOURS[table.setting], "o")
-        axes.errorbar(
-            delta.value, places[row.arm], xerr=_errors([delta]), color=colour, marker=marker, linestyle="none"
-        )
         p_holm = row.cells[OVERALL].p_holm
-        text = difference_text(delta) + ("*" if p_holm is not None and p_holm < 0.05 else "")
-        axes.annotate(text, (1.02, places[row.arm]), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+        star = "*" if p_holm is not None and p_holm < 0.05 else ""
+        _forest_row(axes, places[row.arm], delta, colour, marker)
+        _beside(axes, places[row.arm], difference_text(delta) + star)
+    _forest_axes(axes, table.setting, len(arms))
+
+
+def _forest_row(axes: "Axes", place: float, delta: Estimate, colour: str, marker: str) -> None:
+    axes.errorbar(delta.value, place, xerr=_errors([delta]), color=colour, marker=marker, linestyle="none")
+
+
+def _beside(axes: "Axes", place: float, text: str) -> None:
+    """Write `text` right of the panel."""
+    axes.annotate(text, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+
+
+def _forest_axes(axes: "Axes", setting: str, rows: int) -> None:
     axes.axvline(0, color=INK, linewidth=0.8)
+    axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="x")
     axes.grid(visible=False, axis="y")
-    axes.set_ylim(-0.6, len(arms) - 0.4)
-    axes.set_xlabel("difference from no captions, points")
-    axes.set_title(SETTING_TITLES[table.setting])
+    axes.set_ylim(-0.6, rows - 0.4)
+    axes.set_xlabel("difference from no captions, points", loc="left")
+    axes.set_title(SETTING_TITLES[setting])
 
 
-def controls_figure(controls: Sequence[ControlRow]) -> "Figure":
-    """Difference from no captions of each control and its headline arm, and the difference between the two."""
+def controls_figure(controls: Sequence[ControlRow], layout: Layout = WIDE) -> "Figure":
+    """Difference from no captions of each control and its headline arm, and the difference between the two.
+
+    One panel per setting; each pair of rows is one control.
+    """
     rows = [row for row in controls if row.control_gain is not None and row.headline_gain is not None]
+    settings, pairs = list(dict.fromkeys(row.setting for row in rows)), list(dict.fromkeys(row.control for row in rows))
+    labels = {row.control: (row.headline_label, row.control_label) for row in rows}
     with figure_style():
-        figure, (axes,) = new_figure(1, (7.6, 1.0 + 0.85 * len(rows)))
-        ticks: list[tuple[float, str]] = []
-        for number, row in enumerate(rows):
-            _control_pair(axes, row, -3.0 * number, ticks)
-        axes.set_yticks([place for place, _ in ticks], [label for _, label in ticks])
-        axes.axvline(0, color=INK, linewidth=0.8)
-        axes.grid(axis="x")
-        axes.grid(visible=False, axis="y")
-        axes.set_xlabel("difference from no captions, points (95 % interval over videos)")
+        figure, panels = new_figure(len(settings), 1.0 + 0.85 * len(pairs), layout, share="xy")
+        top = 3 * len(pairs) - 2
+        tops = {control: top - 3 * number for number, control in enumerate(pairs)}
+        for axes, setting in zip(panels, settings, strict=True):
+            for row in rows:
+                if row.setting == setting:
+                    _control_pair(axes, row, tops[row.control])
+            _forest_axes(axes, setting, top + 1)
+        ticks = [(place - step, labels[pair][step]) for pair, place in tops.items() for step in (0, 1)]
+        panels[0].set_yticks([place for place, _ in ticks], [label for _, label in ticks])
     return figure
 
 
-def _control_pair(axes: "Axes", row: ControlRow, top: float, ticks: list[tuple[float, str]]) -> None:
+def _control_pair(axes: "Axes", row: ControlRow, top: int) -> None:
     assert row.headline_gain is not None and row.control_gain is not None
-    headline = (
-        row.headline_gain,
-        SETTING_COLOURS[row.setting],
-        "o",
-        f"{row.headline_label}, {SETTING_TITLES[row.setting].lower()}",
-    )
-    control = (row.control_gain, *control_style(row.kind), row.control_label)
-    for place, (gain, colour, marker, label) in zip((top, top - 1), (headline, control), strict=True):
-        axes.errorbar(gain.value, place, xerr=_errors([gain]), color=colour, marker=marker, linestyle="none")
-        ticks.append((place, label))
-    text = f"difference {difference_text(row.difference)}"
-    axes.annotate(text, (1.02, top - 0.5), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    _forest_row(axes, top, row.headline_gain, SETTING_COLOURS[row.setting], "o")
+    _forest_row(axes, top - 1, row.control_gain, *control_style(row.kind))
+    _beside(axes, top - 0.5, f"difference\n{difference_text(row.difference)}")

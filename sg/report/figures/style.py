@@ -1,8 +1,11 @@
 """The style of all figures: colours for the colour-blind (Okabe and Ito) that work in print, light and dark mode."""
 
 import contextlib
+import itertools
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from sg.core.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 INK = "#1b1c1f"
 GRID = "#d4d7dc"
@@ -93,36 +97,124 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-def new_figure(columns: int, size: tuple[float, float], share: str = "y") -> "tuple[Figure, list[Axes]]":
-    """Return a figure with `columns` panels in one row. Without pyplot it needs no display and no closing."""
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a figure is shown: its `width` in inches, and whether its panels stand below each other."""
+
+    width: float
+    stacked: bool = False
+
+
+WIDE = Layout(10.5)
+"""A card of the page."""
+HALF = Layout(5.0)
+"""Two cards beside each other."""
+NARROW = Layout(3.7, stacked=True)
+"""A card on a phone."""
+
+TITLES = {
+    "scaling": "Accuracy by number of captions",
+    "held_out_loss": "Loss on held-out captions",
+    "durations": "Difference from no captions by video duration",
+    "differences": "Difference from no captions over all questions",
+    "tasks": "Difference from no captions by task type",
+    "controls": "Controls beside the scale that they are compared with",
+    "costs": "Difference from no captions by cost",
+    "captions": "Words in the captions",
+    "clusters": "Sizes of the clusters",
+    "similarities": "Similarity of the merges",
+    "map": "Map of the embedding space",
+}
+"""Figure -> its title: the heading of its card, and what a screen reader says."""
+
+
+def new_figure(panels: int, height: float, layout: Layout, share: str = "y") -> "tuple[Figure, list[Axes]]":
+    """Return a figure with panels of `height` inches, in one row or stacked; `share` names the shared axes.
+
+    Without pyplot a figure needs no display and no closing.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
+    rows, columns = (panels, 1) if layout.stacked else (1, panels)
+    figure = Figure(figsize=(layout.width, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns, sharex="x" in share, sharey="y" in share, squeeze=False)[0]
-    return figure, list(axes)
+    axes = figure.subplots(rows, columns, sharex="x" in share, sharey="y" in share, squeeze=False)
+    for panel in axes.flat:
+        panel.tick_params(labelbottom=True)
+    return figure, list(axes.flat)
 
 
-def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
-    """Write `name`.png (on white) and `name`.svg to `folder`; the same figure gives the same bytes."""
-    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+def legend_below(figure: "Figure", layout: Layout, handles: Sequence[Any], labels: Sequence[str], **style: Any) -> None:
+    """Add a legend below the panels, with as many columns as the width allows."""
+    longest = max((len(label) for label in labels), default=1)
+    columns = max(1, int(layout.width / (0.5 + 0.063 * longest)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, max(1, len(labels))), **style)
+
+
+def overlapping(boxes: "Sequence[Bbox]", gap: float = 2.0) -> bool:
+    """True if two of the boxes are closer than `gap` pixels."""
+    grown = [box.padded(gap / 2) for box in boxes]
+    return any(one.overlaps(other) for place, one in enumerate(grown) for other in grown[:place])
+
+
+def grow(figure: "Figure", layout: Layout, inches: float) -> None:
+    """Make every row of panels higher, so that what was added above or below a panel does not make it lower."""
+    figure.set_figheight(figure.get_figheight() + inches * (len(figure.axes) if layout.stacked else 1))
+
+
+def turn_crowded_ticks(figure: "Figure", layout: Layout) -> None:
+    """Turn the tick labels of every x axis on which they would overlap: by 40 degrees, or upright if there are many."""
+    figure.canvas.draw()
+    added = 0.0
+    for axes in figure.axes:
+        labels = [label for label in axes.get_xticklabels() if label.get_text()]
+        boxes = [label.get_window_extent() for label in labels]
+        if not overlapping(boxes):
+            continue
+        centres = sorted((box.x0 + box.x1) / 2 for box in boxes)
+        closest = min(after - before for before, after in itertools.pairwise(centres))
+        upright = closest * math.sin(math.radians(40)) < min(box.height for box in boxes) + 2
+        if any("\n" in label.get_text() for label in labels):
+            axes.set_xticks(axes.get_xticks(), [label.get_text().replace("\n", " ") for label in labels])
+        for label in axes.get_xticklabels():
+            label.set(rotation=90 if upright else 40, rotation_mode="anchor", ha="right")
+            label.set(va="center" if upright else "top")
+        longest = max(label.get_window_extent().height for label in axes.get_xticklabels())
+        added = max(added, longest - max(box.height for box in boxes))
+    grow(figure, layout, added / figure.dpi)
+
+
+def save(draw: "Callable[[Layout], Figure]", folder: Path, name: str, layout: Layout = WIDE) -> list[Path]:
+    """Write `name`.png (on white), `name`.svg and, for phones, `name`-narrow.svg; the same numbers give the same bytes.
+
+    `draw` returns the figure for a layout, and `layout` is the one of the first two files.
+    """
+    png, svg, narrow = (folder / f"{name}{end}" for end in (".png", ".svg", "-narrow.svg"))
     with figure_style():
+        figure = draw(layout)
         with atomic_path(png) as path:
-            figure.savefig(path, format="png", facecolor=PAPER, metadata={"Software": None})
-        with atomic_path(svg) as path:
-            figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
-    return [png, svg]
+            figure.savefig(path, format="png", facecolor=PAPER, metadata={"Software": None, "Title": TITLES[name]})
+        for file, shown in ((svg, figure), (narrow, draw(NARROW))):
+            with atomic_path(file) as path:
+                shown.savefig(path, format="svg", metadata={"Date": None, "Creator": None, "Title": TITLES[name]})
+    return [png, svg, narrow]
 
 
 def page_svg(path: Path, prefix: str) -> str:
-    """Return the SVG file at `path` for use inside a page: with page colours, and ids that start with `prefix`."""
+    """Return the SVG file at `path` for use inside a page: with page colours, and ids that start with `prefix`.
+
+    It is as wide as the page allows, and its title is its name for screen readers.
+    """
     text = path.read_text(encoding="utf-8")
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = text.replace("<svg", '<svg role="img" aria-labelledby="title"', 1).replace(
+        "<title>", '<title id="title">', 1
+    )
+    text = re.sub(r'\b(id|aria-labelledby)="', rf'\1="{prefix}-', text)
     text = text.replace('xlink:href="#', f'xlink:href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
-    text = re.sub(r'(<svg[^>]*?) width="([^"]*)"', r'\1 style="max-width: \2"', text, count=1)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     for colour, name in PAGE_COLOURS.items():
         text = text.replace(colour, name)

@@ -29,6 +29,8 @@ CORE, SOURCE = "core", "source"
 MOST_CAPTIONS = 100_000
 """Of a larger corpus only every second, third, ... caption is read, for the core and for the random draw."""
 QUANTILES = (5, 25, 50, 75, 95)
+MERGE_BIN = 0.01
+"""Width of the bins of the histogram of similarities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,10 @@ class CoreClusters:
 
 @dataclass(frozen=True, slots=True)
 class MapPoint:
-    """A video on the map of the embedding space; `core` is the size of the smallest described core with it, or 0."""
+    """A video on the map of the embedding space.
+
+    `core` is the size of the study's smallest core that contains it, or 0 if it is in the whole corpus only.
+    """
 
     x: float
     y: float
@@ -75,14 +80,15 @@ class MapPoint:
 class CorpusNumbers:
     """Numbers about captions and clusters; a list is empty if the files for it are missing.
 
-    `similarities` are the cosines of an evenly spaced sample of all merges. `map_note` describes how the map was made.
+    `merges` counts all merges by their cosine: [lower end of a bin of width `MERGE_BIN`, number of merges]. `map_note`
+    describes how the map was made.
     """
 
     curator: str = ""
     videos: int = 0
     captions: list[CaptionGroup] = field(default_factory=list)
     cores: list[CoreClusters] = field(default_factory=list)
-    similarities: list[float] = field(default_factory=list)
+    merges: list[list[float]] = field(default_factory=list)
     points: list[MapPoint] = field(default_factory=list)
     map_note: str = ""
 
@@ -117,8 +123,8 @@ def describe_corpus(inputs: StudyInputs, cores: Mapping[int, str]) -> CorpusNumb
         videos=len(forest),
         captions=[] if captions is None else _caption_groups(forest, captions, inputs.manifest, cores),
         cores=_core_clusters(forest, statistics, cores),
-        similarities=[value for _, value in statistics.get("removal_curve", [])] or _similarities(forest),
-        points=[MapPoint(float(x), float(y), int(core)) for x, y, core in points.get("points", [])],
+        merges=_merges(forest),
+        points=_map_points(points.get("points", []), sorted(size for size in cores if 0 < size < len(forest))),
         map_note=str(points.get("note", "")),
     )
 
@@ -155,10 +161,24 @@ def _histogram(forest: Forest, size: int) -> list[list[int]]:
     return [[2**power, int(number)] for power, number in enumerate(bins.tolist())]
 
 
-def _similarities(forest: Forest) -> list[float]:
-    """An evenly spaced sample of the merges' similarities."""
-    known = forest.similarity[~np.isnan(forest.similarity)]
-    return [float(value) for value in known[:: max(1, len(known) // 400)]]
+def _merges(forest: Forest) -> list[list[float]]:
+    """[lower end of a bin, number of merges] over the similarities of all merges."""
+    known = forest.similarity[~np.isnan(forest.similarity)].astype(np.float64)
+    # Rounding keeps a similarity that lies on the edge of a bin, such as 0.29, in the bin above it.
+    bins = np.minimum(np.floor(np.round(known / MERGE_BIN, 6)), round(1 / MERGE_BIN) - 1).astype(int)
+    return [
+        [round(int(low) * MERGE_BIN, 6), int(count)]
+        for low, count in zip(*np.unique(bins, return_counts=True), strict=True)
+    ]
+
+
+def _map_points(points: Sequence[Sequence[float]], sizes: Sequence[int]) -> list[MapPoint]:
+    """The points of the map. Curation states the size of the smallest core of all that contains a video; 0: unknown."""
+    found = []
+    for x, y, smallest in points:
+        size = next((size for size in sizes if 0 < smallest <= size), 0)
+        found.append(MapPoint(float(x), float(y), size))
+    return found
 
 
 def _caption_groups(forest: Forest, captions: Captions, manifest: Path, cores: Mapping[int, str]) -> list[CaptionGroup]:

@@ -13,6 +13,7 @@ from sg.report.pages.verdict import (
     LOWER,
     bound_text,
     control_outcome,
+    headline,
     holding,
     in_setting,
     largest_rows,
@@ -58,6 +59,7 @@ class Conclusion:
     verdict: str
     tone: str
     statements: list[Statement]
+    headline: str = ""
 
 
 def conclude(summary: Summary) -> Conclusion:
@@ -65,7 +67,8 @@ def conclude(summary: Summary) -> Conclusion:
     text, tone = verdict(summary)
     arms = (_held_out, _equal_steps, _same_size, _other_arms)
     topics = (_registered, _scale, _shape, *arms, _durations, _seeds, _probes, _answered, _power, _failures)
-    return Conclusion(text, tone, [statement for topic in topics for statement in topic(summary)])
+    statements = [statement for topic in topics for statement in topic(summary)]
+    return Conclusion(text, tone, statements, headline(summary, tone))
 
 
 def _registered(summary: Summary) -> list[Statement]:

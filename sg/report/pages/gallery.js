@@ -13,7 +13,7 @@ function sgClusters(index) {
   const drawn = index.pictures === null ? null : new Set(index.pictures);
   data = {
     ...index, ids, words,
-    text: ids.map((id, number) => (id + " " + words[number]).toLowerCase()),
+    text: ids.map((id, number) => `${id} ${shownId(id)} ${words[number]}`.toLowerCase()),
     hasPicture: (number) => drawn === null || drawn.has(number),
   };
   element("title").textContent =
@@ -23,7 +23,7 @@ function sgClusters(index) {
 
 function sgMembers(file, members) {
   chunks.set(file, members);
-  for (const [place, row] of rows) fillCaption(row, shown[place]);
+  for (const [place, row] of rows) fillRow(row, shown[place]);
   const open = element("detail");
   if (open.open) fillDetail(Number(open.dataset.number));
 }
@@ -71,7 +71,7 @@ function refresh() {
 }
 
 function rowHeight() {
-  return (matchMedia("(max-width: 640px)").matches ? 300 : 164) + GAP;
+  return (matchMedia("(max-width: 640px)").matches ? 236 : 164) + GAP;
 }
 
 function draw() {
@@ -110,33 +110,51 @@ function title(number) {
   return videos + (similarity === null ? "" : `, lowest cosine similarity ${(similarity / 1000).toFixed(2)}`);
 }
 
-function strip(number) {
-  const box = make("div", "strip");
-  if (!data.hasPicture(number)) {
-    box.append(make("span", "muted", "no picture"));
-    return box;
+// The id as people wrote it: `my%20clip` is `my clip`. What cannot be printed is replaced.
+function shownId(id) {
+  try {
+    return decodeURIComponent(id).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\ufffd");
+  } catch {
+    return id;
   }
-  const picture = make("img", "");
-  picture.loading = "lazy";
-  picture.alt = `frames of ${data.ids[number]} and other members`;
-  const folder = String(Math.floor(number / 500)).padStart(3, "0");
-  picture.src = `pictures/${folder}/${String(number).padStart(6, "0")}.jpg`;
-  box.append(picture);
-  return box;
+}
+
+function picture(number, member, video) {
+  const made = make("img", ""), folder = String(Math.floor(number / 500)).padStart(3, "0");
+  made.loading = "lazy";
+  made.alt = `frames of ${shownId(video)}`;
+  made.src = `pictures/${folder}/${String(number).padStart(6, "0")}-${member}.jpg`;
+  return made;
+}
+
+function fillStrip(row, number) {
+  const box = row.querySelector(".strip"), members = membersOf(number);
+  if (!data.hasPicture(number)) {
+    box.replaceChildren(make("span", "muted", "no picture"));
+  } else if (members) {
+    box.replaceChildren(...members.map(([video], member) => {
+      const open = make("button", "");
+      open.type = "button";
+      open.append(picture(number, member, video));
+      open.addEventListener("click", () => showDetail(number));
+      return open;
+    }));
+  }
 }
 
 function makeRow(number) {
-  const row = make("section", "row"), text = make("div", "text"), open = make("button", "", data.ids[number]);
+  const row = make("section", "row"), text = make("div", "text"), open = make("button", "", shownId(data.ids[number]));
   open.type = "button";
   open.addEventListener("click", () => showDetail(number));
   text.append(open, make("p", "", title(number)), make("p", "caption"), make("p", "words", data.words[number]));
-  row.append(strip(number), text);
-  fillCaption(row, number);
+  row.append(make("div", "strip"), text);
+  fillRow(row, number);
   return row;
 }
 
-function fillCaption(row, number) {
+function fillRow(row, number) {
   const members = membersOf(number);
+  fillStrip(row, number);
   if (members) row.querySelector(".caption").textContent = members[0][2];
 }
 
@@ -149,14 +167,23 @@ function showDetail(number) {
 
 function fillDetail(number) {
   const dialog = element("detail"), list = dialog.querySelector("ol");
-  dialog.querySelector("h2").textContent = `${data.ids[number]}: ${title(number)}`;
-  dialog.querySelector(".strip").replaceWith(strip(number));
+  dialog.querySelector("h2").textContent = `${shownId(data.ids[number])}: ${title(number)}`;
   list.replaceChildren();
-  for (const [video, note, caption] of membersOf(number) ?? []) {
-    const item = make("li", ""), name = make("b", "", video);
+  for (const [member, [video, note, caption]] of (membersOf(number) ?? []).entries()) {
+    const item = make("li", ""), name = make("b", "", shownId(video));
+    name.title = video;
+    if (data.hasPicture(number)) item.append(enlargeable(picture(number, member, video)));
     item.append(name, make("span", "muted", note ? ` ${note}` : ""), make("p", "", caption));
     list.append(item);
   }
+}
+
+function enlargeable(image) {
+  const label = make("label", "zoom"), box = document.createElement("input");
+  box.type = "checkbox";
+  box.setAttribute("aria-label", `enlarge the ${image.alt}`);
+  label.append(box, image);
+  return label;
 }
 
 element("filters").addEventListener("input", () => data && refresh());

@@ -1,7 +1,7 @@
 """The gallery page: every cluster of a core in static files that open from disk, usable with 50,000 clusters.
 
 `index.html` and `gallery.js` draw only the visible rows. `clusters.js` contains what is sorted, searched and filtered.
-Captions (`members/NNN.js`) and pictures (`pictures/NNN/NNNNNN.jpg`) are loaded when their rows become visible.
+Captions (`members/NNN.js`) and pictures (`pictures/NNN/NNNNNN-M.jpg`) are loaded when their rows become visible.
 """
 
 import json
@@ -29,7 +29,7 @@ MOST_WORDS = 400
 CAPTION_LENGTH = 600
 TEMPLATES = Path(__file__).parent
 MADE_FROM = "made_from.json"
-GALLERY_VERSION = 1
+GALLERY_VERSION = 2
 """Raise it when the same clusters would get other pictures or member files."""
 
 
@@ -61,7 +61,7 @@ def write_gallery(
     picks = [clusters.pick(row, members) for row in clusters.rows]
     pictured = _pictured(clusters, pictures)
     _draw(folder, inputs, picks, pictured)
-    drawn = [number for number in pictured if picture_path(folder, number).is_file()]
+    drawn = [number for number in pictured if _is_drawn(folder, number, picks[number])]
     _write_members(folder, picks, captions)
     _write_index(folder, clusters, captions, drawn)
     for name in ("gallery.html", "gallery.js"):
@@ -70,9 +70,14 @@ def write_gallery(
     return GalleryPage(folder / GALLERY_PAGE, len(clusters.rows), len(drawn))
 
 
-def picture_path(folder: Path, number: int) -> Path:
-    """Return the path of the picture of the cluster with this number."""
-    return folder / "pictures" / f"{number // 500:03d}" / f"{number:06d}.jpg"
+def picture_path(folder: Path, number: int, member: int = 0) -> Path:
+    """Return the path of the picture of a member of the cluster with this number; the survivor is member 0."""
+    return folder / "pictures" / f"{number // 500:03d}" / f"{number:06d}-{member}.jpg"
+
+
+def _is_drawn(folder: Path, number: int, picks: Sequence[Pick]) -> bool:
+    """True if the pictures of all members exist: they are written in order."""
+    return picture_path(folder, number, len(picks) - 1).is_file()
 
 
 def _identity(inputs: StudyInputs, forest: Forest, core_size: int, members: int) -> Identity:
@@ -110,15 +115,18 @@ def _pictured(clusters: ClusterList, pictures: int | None) -> list[int]:
 
 
 def _draw(folder: Path, inputs: StudyInputs, picks: Sequence[Sequence[Pick]], pictured: Sequence[int]) -> None:
-    wanted = [number for number in pictured if not picture_path(folder, number).is_file()]
+    wanted = [number for number in pictured if not _is_drawn(folder, number, picks[number])]
     if not wanted:
         return
     videos = [video for number in wanted for video, _ in picks[number]]
     records = video_records(read_manifest(inputs.manifest), videos)
     planned = (
-        plan_picture(picture_path(folder, number), [video for video, _ in picks[number]], records, inputs.videos)
+        plan_picture(
+            [picture_path(folder, number, member) for member in range(len(picks[number]))],
+            [video for video, _ in picks[number]], records, inputs.videos,
+        )
         for number in wanted
-    )
+    )  # fmt: skip
     draw_pictures(planned, len(wanted))
 
 

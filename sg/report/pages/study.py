@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sg.artefacts.names import shown_id
 from sg.artefacts.predictions import BUCKETS
 from sg.core.files import write_text
 from sg.report.figures.contact_sheets import ContactSheets
-from sg.report.figures.style import page_svg
+from sg.report.figures.style import TITLES, page_svg
 from sg.report.numbers.summary import Summary
 from sg.report.pages.conclusion import Conclusion
 from sg.report.pages.held_out import HEADINGS, loss_cells, loss_legend
@@ -29,32 +30,28 @@ from sg.report.wording import (
     p_text,
     percent,
     plural,
+    stand_in_note,
+    study_title,
 )
 
 PAGE_FILE = "index.html"
 FIGURE_CAPTIONS = {
-    "held_out_loss": "Loss on captions of videos that no run trained on, in nats per token (lower is better), against "
-    "the number of captions: mean over seeds with its 95 % interval over videos. Controls stand right of their scale.",
-    "scaling": "Accuracy (% of answered questions) against the number of captions: mean over seeds with its 95 % "
-    "interval over videos. Short dashes are single seeds, the dashed line is the baseline without captions.",
-    "durations": "Difference from no captions by video duration, in points with 95 % intervals over videos "
-    "(exploratory, not corrected).",
-    "differences": "Difference from no captions over all questions, in points with 95 % intervals over videos; "
-    "* p < .05 after Holm's correction.",
-    "controls": "Difference from no captions of each control and of the arm it is compared with, and the difference "
-    "between the two, in points with 95 % intervals over videos.",
-    "tasks": "Difference from no captions by task type, in points; the number of questions is in brackets "
-    "(exploratory, not corrected).",
-    "costs": "Difference from no captions over all questions, in points with 95 % intervals over videos, against the "
-    "cost of a run.",
-    "captions": "Words per caption, and distinct words, by core and by source; the mark is a random draw of as many "
-    "captions.",
+    "held_out_loss": "In nats per token (lower is better), on captions of videos that no run trained on, with 95 % "
+    "intervals. Controls are at the right.",
+    "scaling": "In % of the answered questions, with 95 % intervals. Controls are at the right.",
+    "durations": "In points, with 95 % intervals (exploratory, not corrected).",
+    "differences": "In points, with 95 % intervals; * p < .05 after Holm's correction.",
+    "controls": "Difference from no captions of each control and of the scale that it is compared with, and the "
+    "difference between the two, in points with 95 % intervals.",
+    "tasks": "In points; the number of questions is in brackets (exploratory, not corrected).",
+    "costs": "Difference over all questions, in points with 95 % intervals. A name belongs to the points below it.",
+    "captions": "Words per caption (line: 5th to 95th percentile, bar: 25th to 75th, mark: median) and distinct words.",
     "clusters": "Number of clusters by size (videos per cluster) in each core; both axes are logarithmic.",
-    "similarities": "Cosine similarity of the merges, and the similarity at which each core was cut.",
-    "map": "The embedding space; the colour of a video is that of the smallest core that contains it.",
+    "similarities": "Cosine similarity of all merges, and the similarity at which each core was cut.",
+    "map": "A point is a video; its colour and marker are those of the smallest core of this study that contains it.",
 }
-SEVERAL = ("scaling", "durations", "differences", "tasks", "captions")
-"""Figures with several panels. On a phone they keep a readable width and scroll sideways."""
+HALF_WIDTH = ("clusters", "similarities")
+"""Figures of which two stand beside each other."""
 SCORE_FIGURES = ("scaling", "held_out_loss", "durations", "differences", "tasks", "controls")
 COST_FIGURES = ("costs",)
 CORPUS_FIGURES = ("captions", "clusters", "similarities", "map")
@@ -100,6 +97,9 @@ def page_html(
         files=files,
         counts=_counts(summary),
         sections=_sections(summary, figures, gallery),
+        stand_in=(stand_in := stand_in_note(summary)),
+        scale_header="Captions (used)" if stand_in else "Captions",
+        cautions=bool(summary.notes) or any(statement.caution for statement in conclusion.statements),
         letters=sorted(
             {letter for row in summary.letters for letter in row.shares}, key=lambda name: (len(name), name)
         ),
@@ -114,21 +114,21 @@ def page_html(
 
 _WRITERS = (
     accuracy_text, cell_delta, cell_score, controls_legend, difference_text, duration_text, hours_text, legend,
-    loss_cells, loss_legend, p_text, percent, plural, probes_legend, published_text, row_note,
+    loss_cells, loss_legend, p_text, percent, plural, probes_legend, published_text, row_note, shown_id, study_title,
 )  # fmt: skip
 
 
 def _figures(figures: Mapping[str, Sequence[Path]], names: Sequence[str]) -> list[dict[str, str]]:
-    return [
-        {
-            "svg": page_svg(file, name),
-            "caption": FIGURE_CAPTIONS[name],
-            "shape": "several" if name in SEVERAL else "one",
-        }
-        for name in names
-        for file in figures.get(name, ())
-        if file.suffix == ".svg"
-    ]
+    shown = []
+    for name in names:
+        files = [file for file in figures.get(name, ()) if file.suffix == ".svg"]
+        if files:
+            wide, narrow = (page_svg(file, file.stem) for file in files)
+            shown.append({
+                "title": TITLES[name], "wide": wide, "narrow": narrow, "caption": FIGURE_CAPTIONS[name],
+                "width": "half" if name in HALF_WIDTH else "full",
+            })  # fmt: skip
+    return shown
 
 
 def _counts(summary: Summary) -> str:

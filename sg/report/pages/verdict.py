@@ -6,7 +6,7 @@ from sg.artefacts.arms import ARM_KINDS, CAPTIONS, EQUAL_STEPS, SHUFFLED_CAPTION
 from sg.artefacts.predictions import OVERALL
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import ControlRow, Summary, Table, TableRow, headline_rows
-from sg.report.wording import SETTING_TITLES, difference_text, joined, size_text
+from sg.report.wording import SETTING_TITLES, captions_text, difference_text, joined, size_text
 
 LEVEL = 0.05
 STEPS_ALIKE = 0.1
@@ -51,12 +51,6 @@ def bound_text(estimate: Estimate) -> str:
 def in_setting(setting: str) -> str:
     """`without subtitles`."""
     return SETTING_TITLES[setting].lower()
-
-
-def captions_of(row: TableRow) -> str:
-    """`530k captions`, with the number that was used where it differs: `530k captions (5,300 used)`."""
-    used = "" if row.num_captions in (0, row.scale) else f" ({row.num_captions:,} used)"
-    return f"{row.scale_label} captions{used}"
 
 
 def largest_rows(summary: Summary) -> list[tuple[Table, TableRow, Estimate]]:
@@ -124,13 +118,39 @@ def registered_sentence(summary: Summary) -> list[str]:
     ]
 
 
+def headline(summary: Summary, tone: str) -> str:
+    """Return the verdict as one plain sentence without numbers."""
+    found = largest_rows(summary)
+    if not any(delta.has_interval for *_, delta in found):
+        return "There is no verdict yet."
+    shown = {
+        table.setting: outcome(delta, row.cells[OVERALL].p_holm, summary.equivalence) for table, row, delta in found
+    }
+    outcomes = set(shown.values())
+    if outcomes >= {HIGHER, LOWER}:
+        return "Training on captions raised accuracy in one setting and lowered it in another."
+    if LOWER in outcomes:
+        return "Training on captions lowered accuracy."
+    if HIGHER not in outcomes:
+        return "No effect of the captions on accuracy is resolved."
+    if tone == GAIN:
+        return "More captions raised accuracy, and more training steps alone do not reach the same."
+    controls = [row for row in holding(summary, STEPS) if shown.get(row.setting) == HIGHER]
+    if not controls:
+        return "Accuracy rose, but without a control it may be due to more training steps rather than more captions."
+    if {control_outcome(row, summary.equivalence) for row in controls} <= {EQUIVALENT, LOWER}:
+        return "Accuracy rose, but few captions that are repeated for as many training steps raise it as much."
+    return "Accuracy rose, but whether by more captions or by more training steps is not resolved."
+
+
 def _changes(
     found: Sequence[tuple[Table, TableRow, Estimate]],
     gains: Sequence[tuple[str, Estimate]],
     losses: Sequence[tuple[str, Estimate]],
 ) -> str:
     """The gains and the losses of all settings in one sentence, so that neither hides the other."""
-    captions = captions_of(found[0][1])
+    row = found[0][1]
+    captions = captions_text(row.num_captions, row.scale, row.scale_label)
     covered = "videos and training seeds" if all(delta.covers_seeds for *_, delta in found) else "videos"
     unit = f"(percentage points of accuracy, 95 % intervals over {covered})"
     if not gains and not losses:

@@ -2,12 +2,19 @@ import io
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from sg.artefacts.forest import read_forest
 from sg.core.errors import ConfigError, MissingInputError
-from sg.report.figures.contact_sheets import ContactSheets, build_contact_sheets, write_sheets
+from sg.report.figures.contact_sheets import (
+    ContactSheets,
+    SheetCluster,
+    SheetMember,
+    build_contact_sheets,
+    write_sheets,
+)
 from sg.report.numbers.clusters import StudyInputs
 
 from ..study_builder import write_corpus
@@ -95,3 +102,21 @@ def test_a_video_that_left_the_manifest_is_a_tile(tmp_path: Path, caplog: pytest
         found = build_contact_sheets(StudyInputs(paths["manifest"], paths["forest"], paths["videos"]), 4, per_kind=4)
     reasons = {member.video_id: member.reason for cluster in found.clusters for member in cluster.members}
     assert reasons["clip11"] == "not in the manifest"
+
+
+def test_a_sheet_has_its_title_ids_and_captions_below_the_pictures(tmp_path: Path) -> None:
+    def sheet(video_id: str, caption: str, title: str = "Largest") -> np.ndarray:
+        member = SheetMember(video_id, caption, "similarity 0.90", None, "missing video")
+        cluster = SheetCluster(title, video_id, 2, 0.9, [member, member])
+        (path,) = write_sheets(ContactSheets(8, 24, [cluster]), tmp_path)
+        return np.asarray(Image.open(path).convert("L"), dtype=int)
+
+    plain, other = sheet("clip-a", "one line"), sheet("clip-b", "one line")
+    changed = np.argwhere(plain != other)
+    assert len(changed), "the id is on the sheet"
+    assert changed[:, 0].min() > plain.shape[0] / 2, "and it stands below the picture"
+    assert (plain[:40] < 100).any(), "the title stands above it"
+    assert (sheet("clip-a", "one line", "Random")[:40] != plain[:40]).any()
+    assert (sheet("clip%2Da", "one line") == plain).all(), "an id is shown as people wrote it"
+    long = sheet("clip-a", "many words " * 200)
+    assert plain.shape[0] < long.shape[0] < 800, "a long caption is cut"

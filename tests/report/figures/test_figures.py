@@ -1,7 +1,14 @@
+import math
+import re
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from matplotlib.text import Text
 
+from sg.artefacts.arms import ARM_KINDS
 from sg.report.figures.costs import costs_figure, tasks_figure
 from sg.report.figures.study import (
     controls_figure,
@@ -11,12 +18,15 @@ from sg.report.figures.study import (
     scale_positions,
     scaling_figure,
 )
-from sg.report.figures.style import figure_style, page_svg
+from sg.report.figures.style import NARROW, WIDE, Layout, figure_style, page_svg, save
 from sg.report.numbers.measure import measure
 from sg.report.numbers.study import read_study
 from sg.report.numbers.summary import Summary
 
 from ..study_builder import World
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def test_a_whole_study_has_every_figure_as_png_and_svg(tmp_path: Path, summary: Summary) -> None:
@@ -26,29 +36,124 @@ def test_a_whole_study_has_every_figure_as_png_and_svg(tmp_path: Path, summary: 
 
 
 def test_the_same_summary_gives_the_same_bytes(tmp_path: Path, summary: Summary) -> None:
-    first, second = (scaling_figure(summary.tables) for _ in range(2))
-    from sg.report.figures.style import save
-
-    files = [save(figure, tmp_path / name, "scaling") for figure, name in ((first, "a"), (second, "b"))]
+    files = [save(partial(scaling_figure, summary.tables), tmp_path / name, "scaling") for name in "ab"]
     assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
 
 
-@pytest.mark.parametrize("name", ["scaling", "durations", "differences", "controls", "costs", "tasks"])
-def test_no_label_is_clipped(summary: Summary, name: str) -> None:
-    draw = {
-        "scaling": lambda: scaling_figure(summary.tables),
-        "durations": lambda: durations_figure(summary.tables),
-        "differences": lambda: differences_figure(summary.tables),
-        "controls": lambda: controls_figure(summary.controls),
-        "costs": lambda: costs_figure(summary, usd_per_hour=2.0),
-        "tasks": lambda: tasks_figure(summary.topics),
-    }
+FIGURES = {
+    "scaling": lambda summary, layout: scaling_figure(summary.tables, layout),
+    "durations": lambda summary, layout: durations_figure(summary.tables, layout),
+    "differences": lambda summary, layout: differences_figure(summary.tables, layout),
+    "controls": lambda summary, layout: controls_figure(summary.controls, layout),
+    "costs": lambda summary, layout: costs_figure(summary, 2.0, layout),
+    "tasks": lambda summary, layout: tasks_figure(summary.topics, layout),
+}
+
+
+def drawn(name: str, summary: Summary, layout: Layout) -> "Figure":
     with figure_style():
-        figure = draw[name]()
+        figure = FIGURES[name](summary, layout)
         figure.canvas.draw()
+    return figure
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """Twelve scales close to each other, every kind of control, and costs that differ by little or not at all."""
+    world = World(tmp_path_factory.mktemp("runs") / "study", videos=15)
+    for scale in (0, *range(450_000, 560_000, 10_000)):
+        world.run(scale, gain=scale / 500_000)
+    for place, control in enumerate(ARM_KINDS):
+        world.run(450_000 + 10_000 * place, 0, control, gain=1.0, steps=331)
+    return measure(read_study(world.folder))
+
+
+@pytest.mark.parametrize("layout", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_label_is_clipped_or_printed_over_another(
+    summary: Summary, crowded: Summary, name: str, layout: Layout
+) -> None:
+    for study in (summary, crowded):
+        figure = drawn(name, study, layout)
         box = figure.get_tightbbox()
-    width, height = figure.get_size_inches()
-    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+        width, height = figure.get_size_inches()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+        assert crossing_labels(figure) == []
+
+
+def crossing_labels(figure: "Figure") -> list[tuple[str, str]]:
+    """Pairs of texts that are printed over each other, compared as turned rectangles."""
+    shapes = [(text.get_text(), _corners(text)) for text in _shown_texts(figure) if text.get_text().strip()]
+    return [(one, other) for place, (one, a) in enumerate(shapes) for other, b in shapes[:place] if _cross(a, b)]
+
+
+def _shown_texts(figure: "Figure") -> list[Text]:
+    """Every text that is drawn: no tick labels beyond the limits of their axis."""
+    texts = [text for legend in figure.legends for text in legend.get_texts()]
+    for panel in figure.axes:
+        texts += [panel.title, panel._left_title, panel.xaxis.label, panel.yaxis.label, *panel.texts]
+        for axis in (panel.xaxis, panel.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            texts += [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [text for text in texts if text.get_visible()]
+
+
+def _corners(text: Text) -> np.ndarray:
+    """[4, 2] corners of a text, without the empty ends of its line."""
+    angle, turned = math.radians(text.get_rotation()), text.get_rotation()
+    text.set_rotation(0)
+    flat = text.get_window_extent()
+    text.set_rotation(turned)
+    half = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [flat.width / 2, flat.height / 2 - 1]
+    box = text.get_window_extent()
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    return half @ turn + [(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2]
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> bool:
+    """True if two convex shapes overlap: no edge of either separates them."""
+    for shape in (a, b):
+        for edge in np.roll(shape, -1, axis=0) - shape:
+            axis = np.array([-edge[1], edge[0]])
+            first, second = a @ axis, b @ axis
+            if first.max() <= second.min() or second.max() <= first.min():
+                return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["scaling", "durations", "costs", "differences", "controls"])
+@pytest.mark.parametrize("layout", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_panels_of_one_unit_have_the_same_axis(summary: Summary, name: str, layout: Layout) -> None:
+    panels = drawn(name, summary, layout).axes
+    assert len(panels) > 1 and len({panel.get_ylim() for panel in panels}) == 1
+    if name in ("differences", "controls"):
+        assert len({panel.get_xlim() for panel in panels}) == 1
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_two_ticks_have_the_same_name_and_no_two_arms_the_same_tick(crowded: Summary, name: str) -> None:
+    for panel in drawn(name, crowded, WIDE).axes:
+        for labels in (panel.get_xticklabels(), panel.get_yticklabels()):
+            names = [label.get_text() for label in labels if label.get_text()]
+            assert len(names) == len(set(names))
+    ticks = [label.get_text() for label in drawn("scaling", crowded, WIDE).axes[0].get_xticklabels()]
+    assert "450k" in ticks and "450k equal-step" in ticks
+
+
+def test_every_arm_of_the_costs_is_named_once(crowded: Summary) -> None:
+    figure = drawn("costs", crowded, WIDE)
+    names = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(names) == sorted(row.label.partition(" (")[0] for row in crowded.costs if row.scale)
+
+
+def test_a_demo_says_on_its_axis_what_the_scales_stand_for(summary: Summary) -> None:
+    assert drawn("scaling", summary, WIDE).axes[0].get_xlabel() == "number of captions (530k stands for 5,300)"
+
+
+def test_files_of_figures_have_a_title(tmp_path: Path, summary: Summary) -> None:
+    for png, wide, narrow in draw_all(summary, tmp_path).values():
+        assert all(re.search(r"<title>[A-Z][a-z ]{8,}</title>", file.read_text()) for file in (wide, narrow))
+        assert narrow.name == f"{wide.stem}-narrow.svg" and png.suffix == ".png"
 
 
 def test_no_panel_is_empty(summary: Summary) -> None:

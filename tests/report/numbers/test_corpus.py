@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
-from sg.artefacts.forest import read_forest
+from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
 from sg.artefacts.manifest import VideoRecord, hash_manifest, write_manifest
 from sg.artefacts.result import read_result, write_result
 from sg.core.errors import MissingInputError
 from sg.core.files import write_json
-from sg.report.figures.corpus import draw_corpus
+from sg.report.figures.corpus import draw_corpus, map_figure, similarities_figure
 from sg.report.numbers.clusters import StudyInputs, recorded_inputs
 from sg.report.numbers.corpus import CorpusNumbers, MapPoint, describe_corpus, read_corpus, write_corpus
 from sg.report.numbers.study import read_study
@@ -57,14 +57,31 @@ def test_cluster_sizes_add_up_to_the_core_and_the_whole_corpus_is_left_out(
 
 def test_statistics_of_curation_are_read(corpus: CorpusNumbers, inputs: StudyInputs) -> None:
     file = inputs.forest.parent / "statistics.json"
-    points = {"note": "two axes", "points": [[0.1, 0.2, 8], [0.3, 0.4, 0]]}
+    points = {"note": "two axes", "points": [[0.1, 0.2, 3], [0.3, 0.4, 20]]}
     cores = [{"size": 8, "clusters": {"histogram": [[1, 5], [2, 3]]}}]
     write_json(file, {"cores": cores, "removal_curve": [[23, 0.9], [22, 0.8]], "map": points})
-    found = describe_corpus(inputs, {8: "50k"})
+    found, own = describe_corpus(inputs, {8: "50k"}), describe_corpus(inputs, {4: "25k", 21: "131k", 24: "150k"})
     file.unlink()
     assert found.cores[0].histogram == [[1, 5], [2, 3]]
-    assert found.similarities == [0.9, 0.8]
     assert found.points == [MapPoint(0.1, 0.2, 8), MapPoint(0.3, 0.4, 0)] and found.map_note == "two axes"
+    assert [point.core for point in own.points] == [4, 21], "scales that curation did not describe are on the map too"
+
+
+def test_the_histogram_of_similarities_counts_all_merges(tmp_path: Path) -> None:
+    count = 1501
+    parent = np.append(np.full(count - 1, count - 1), -1)
+    similarity = np.append(np.linspace(1.0, -0.2, count - 1), np.nan).astype(np.float32)
+    ids = [f"clip{number:04d}" for number in range(count)]
+    forest = Forest(ids, parent, similarity, np.zeros(count, np.int32), subtree_sizes(parent), similarity)
+    write_forest(tmp_path / "forest.parquet", forest)
+    found = describe_corpus(StudyInputs(tmp_path / "none", tmp_path / "forest.parquet", tmp_path), {8: "50k"})
+    assert sum(number for _, number in found.merges) == 1500
+    bars = dict(found.merges)
+    assert max(bars) == 0.99 and min(bars) == pytest.approx(-0.2)
+    assert all(number in (12, 13, 14) for low, number in found.merges if -0.19 < low < 0.98)
+    figure = similarities_figure(found)
+    assert figure.axes[0].get_ylabel() == "% of all 1,500 merges"
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == pytest.approx(100)
 
 
 def test_a_corpus_is_read_back_as_it_was_written(corpus: CorpusNumbers, tmp_path: Path) -> None:
@@ -81,6 +98,12 @@ def test_every_figure_is_drawn_for_which_there_are_numbers(corpus: CorpusNumbers
     figures = draw_corpus(replace(corpus, points=points), tmp_path)
     assert list(figures) == ["captions", "clusters", "similarities", "map"]
     assert list(draw_corpus(CorpusNumbers(), tmp_path)) == []
+
+
+def test_the_map_names_the_cores_of_the_study(corpus: CorpusNumbers) -> None:
+    own = replace(corpus, points=[MapPoint(0, 0, 8), MapPoint(1, 1, 0)])
+    texts = [text.get_text() for text in map_figure(own).legends[0].get_texts()]
+    assert texts == ["only in the whole corpus", "core 50k"]
 
 
 def test_captions_may_be_missing(inputs: StudyInputs) -> None:

@@ -36,8 +36,10 @@ def _texts(conclusion: Conclusion, topic: str) -> str:
 def test_a_gain_over_the_equal_step_control_is_attributed_to_captions(tmp_path: Path) -> None:
     conclusion = _conclusion(tmp_path, gain=2.5, control_gain=0.3)
     assert conclusion.tone == "gain"
-    assert "530k captions (5,300 used) raised accuracy" in conclusion.verdict
+    assert "5,300 captions (standing for 530k) raised accuracy" in conclusion.verdict
+    assert conclusion.headline == "More captions raised accuracy, and more training steps do not explain it."
     assert "more distinct captions raise accuracy" in conclusion.verdict
+    assert conclusion.headline == "More captions raised accuracy, and more training steps alone do not reach the same."
 
 
 def test_a_gain_that_the_equal_step_control_reaches_is_not_attributed_to_captions(tmp_path: Path) -> None:
@@ -53,11 +55,15 @@ def test_no_difference_is_only_claimed_within_a_bound_that_is_shown(summary: Sum
     """A control within ±1 point of its headline arm explains the gain; a wide interval around 0 explains nothing."""
     gains = _with_deltas(summary, (9.0, 1.0), (9.0, 1.0))
     narrow = [replace(row, difference=_estimate(0.1, 0.3), p_holm=0.7) for row in summary.controls]
-    verdict = conclude(replace(gains, controls=narrow)).verdict
+    equivalent = conclude(replace(gains, controls=narrow))
+    verdict = equivalent.verdict
+    assert equivalent.headline.endswith("repeated for as many training steps raise it as much.")
     assert "equivalent within ±1 points, so the effect of more distinct captions is smaller than that" in verdict
     wide = [replace(row, difference=_estimate(0.1, 1.2), p_holm=0.9) for row in summary.controls]
     conclusion = conclude(replace(gains, controls=wide))
     assert "equivalent" not in conclusion.verdict and "explain" not in conclusion.verdict
+    assert conclusion.headline == "Accuracy rose, but whether by more captions or by more training steps is not resolved."
+    assert conclude(replace(gains, controls=[])).headline.startswith("Accuracy rose, but without a control")
     assert "within ±2.1 points" in conclusion.verdict
 
 
@@ -127,7 +133,7 @@ def test_a_scale_that_was_asked_in_one_setting_only_is_claimed_there_only(tmp_pa
         world.run(50_000, seed, gain=2.0)
         world.run(530_000, seed, gain=3.0, settings=("without_subtitles",))
     verdict = conclude(measure(read_study(tmp_path / "study"))).verdict
-    assert "Training on 530k captions (5,300 used) raised accuracy by" in verdict
+    assert "Training on 5,300 captions (standing for 530k) raised accuracy by" in verdict
     assert "points with subtitles" not in verdict
     assert "530k has no answers with subtitles, so nothing is claimed there." in verdict
 
@@ -167,6 +173,7 @@ def test_without_an_equal_step_control_captions_and_steps_are_not_separated(tmp_
     conclusion = _conclusion(tmp_path, gain=2.5)
     assert conclusion.tone == "unclear"
     assert "no equal-step control" in conclusion.verdict
+    assert conclusion.headline.startswith("Accuracy rose, but without a control")
     assert "data.control=equal_steps" in _texts(conclusion, "Equal steps")
 
 

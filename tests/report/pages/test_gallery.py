@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
 from sg.artefacts.manifest import read_manifest, write_manifest
 from sg.report.numbers.clusters import ClusterList, StudyInputs, distinctive_words
 from sg.report.pages.gallery import WORDS_BUDGET, picture_path, write_gallery
+from tests.browser import CUT, Browser, check_look
 
-from ..browser import console, page_text
 from ..study_builder import write_corpus
 
 
@@ -64,7 +63,9 @@ def test_no_data_file_can_end_a_script(folder: Path) -> None:
 def test_an_unreadable_video_does_not_prevent_the_picture_of_its_cluster(inputs: StudyInputs, tmp_path: Path) -> None:
     everything = write_gallery(tmp_path, inputs, core_size=8, members=24, pictures=None)
     assert everything.pictures == 8
-    assert Image.open(picture_path(tmp_path, 0)).height <= 144
+    drawn = sorted((tmp_path / "pictures").rglob("*.jpg"))
+    assert len(drawn) == 24, "a picture of every video, also of the missing and the damaged one"
+    assert Image.open(picture_path(tmp_path, 0)).size == (3 * 64, 3 * 48)
 
 
 def test_existing_pictures_are_kept_until_the_clusters_change(inputs: StudyInputs, tmp_path: Path) -> None:
@@ -74,14 +75,14 @@ def test_existing_pictures_are_kept_until_the_clusters_change(inputs: StudyInput
     write_gallery(tmp_path, inputs, core_size=8, members=2, pictures=4)
     assert drawn[0].read_bytes() == b"kept"
     write_gallery(tmp_path, inputs, core_size=6, members=2, pictures=1)
-    assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 1
+    assert len(list((tmp_path / "pictures").rglob("*.jpg"))) == 2
 
 
 def test_pictures_are_drawn_again_when_the_manifest_or_the_version_changes(
     inputs: StudyInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def redrawn() -> bool:
-        (picture,) = (tmp_path / "pictures").rglob("*.jpg")
+        picture = picture_path(tmp_path, 0)
         picture.write_bytes(b"old")
         write_gallery(tmp_path, changed, core_size=8, members=2, pictures=1)
         return picture.read_bytes() != b"old"
@@ -93,7 +94,7 @@ def test_pictures_are_drawn_again_when_the_manifest_or_the_version_changes(
     assert not redrawn()
     write_manifest(changed.manifest, [replace(record, duration_s=9.0) for record in records])
     assert redrawn()
-    monkeypatch.setattr("sg.report.pages.gallery.GALLERY_VERSION", 2)
+    monkeypatch.setattr("sg.report.pages.gallery.GALLERY_VERSION", 99)
     assert redrawn()
 
 
@@ -128,11 +129,51 @@ def test_a_gallery_of_many_clusters_stays_small(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-def test_the_gallery_opens_from_disk_and_shows_hostile_captions_as_text(folder: Path, tmp_path: Path) -> None:
-    shown = page_text(folder / "index.html", tmp_path)
+def test_the_gallery_opens_from_disk_and_shows_hostile_captions_as_text(folder: Path, browser: Browser) -> None:
+    tab = browser.open(folder / "index.html")
+    shown = tab.run("document.documentElement.outerHTML")
     assert "8 of 8 clusters" in shown
     assert "&lt;script&gt;alert(" in shown
     assert not re.search(r"<script>alert\(", shown)
     assert 'src="pictures/000/' in shown
-    assert console(folder / "index.html", tmp_path) == []
+    assert tab.messages == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 420])
+def test_the_gallery_can_be_read_on_every_screen(folder: Path, browser: Browser, width: int) -> None:
+    check_look(browser, folder / "index.html", width)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 420])
+def test_every_member_of_a_cluster_is_shown_with_its_text_and_is_enlarged_by_a_click(
+    folder: Path, browser: Browser, width: int
+) -> None:
+    tab = browser.open(folder / "index.html", width)
+    tab.run("document.querySelector('.strip button').click()")
+    tab.run("new Promise((done) => setTimeout(done, 500))")
+    texts = tab.run("[...document.querySelectorAll('dialog li')].map((one) => one.textContent)")
+    alts = tab.run("[...document.querySelectorAll('dialog li img')].map((one) => one.alt)")
+    assert len(texts) == len(alts) == 3 and all(
+        alt.removeprefix("frames of ") in text for alt, text in zip(alts, texts, strict=True)
+    )
+    assert tab.run(CUT) == []
+    tab.run("document.querySelector('dialog .zoom img').click()")
+    assert tab.run("document.querySelector('dialog .zoom img').getBoundingClientRect().width") == width
+
+
+@pytest.mark.slow
+def test_ids_are_shown_and_found_as_people_wrote_them(tmp_path: Path, browser: Browser) -> None:
+    parent = np.array([2, 3, -1, -1])
+    similarity = np.array([0.9, 0.8, np.nan, np.nan], dtype=np.float32)
+    ids = ["a", "b", "my%20clip%C3%A9", "100%"]
+    rounds, size = np.array([0, 0, -2, -2]), subtree_sizes(parent)
+    write_forest(tmp_path / "forest.parquet", Forest(ids, parent, similarity, rounds, size, similarity))
+    write_gallery(tmp_path, StudyInputs(tmp_path / "none", tmp_path / "forest.parquet", tmp_path), 2, pictures=0)
+    tab = browser.open(tmp_path / "index.html")
+    shown = "[...document.querySelectorAll('.text button')].map((one) => one.textContent).sort()"
+    assert tab.run(shown) == ["100%", "my clip\u00e9"]
+    tab.run("document.querySelector('#search').value = 'my clip'")
+    tab.run("document.querySelector('#search').dispatchEvent(new Event('input', {bubbles: true}))")
+    assert tab.run(shown) == ["my clip\u00e9"]
