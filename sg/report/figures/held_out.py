@@ -48,7 +48,8 @@ def held_out_figure(table: LossTable, layout: Layout = WIDE) -> Figure:
                 linestyle="none" if control else "-",
                 label=ARM_KINDS[control].legend if control else "one pass over the captions",
             )  # fmt: skip
-        axes.set_xticks(range(len(arms)), [row.label.partition(" (")[0] for row in arms])
+        names = ["none" if row.scale == 0 and not row.control else row.label.partition(" (")[0] for row in arms]
+        axes.set_xticks(range(len(arms)), names)
         axes.set_xlabel("number of captions")
         axes.set_ylabel("loss, nats per token (lower is better)")
         axes.set_title(f"Loss on {table.captions:,} held-out captions")

@@ -117,8 +117,9 @@ def test_the_figure_shows_the_sweep_and_its_controls(study: Path, tmp_path: Path
     assert all(path.stat().st_size > 0 for path in paths)
     figure = held_out_figure(table(study))
     (axes,) = figure.axes
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["none", "50k", "100k", "200k", "530k"]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+    names = [text.get_text() for text in axes.get_xticklabels()]
+    assert names == ["none", "50k", "100k", "200k", "530k", "50k equal-step"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "one pass over the captions",
         "equal-step control",
     ]
