@@ -37,7 +37,6 @@ def test_a_gain_over_the_equal_step_control_is_attributed_to_captions(tmp_path: 
     conclusion = _conclusion(tmp_path, gain=2.5, control_gain=0.3)
     assert conclusion.tone == "gain"
     assert "5,300 captions (standing for 530k) raised accuracy" in conclusion.verdict
-    assert conclusion.headline == "More captions raised accuracy, and more training steps do not explain it."
     assert "more distinct captions raise accuracy" in conclusion.verdict
     assert conclusion.headline == "More captions raised accuracy, and more training steps alone do not reach the same."
 
