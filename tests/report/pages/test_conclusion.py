@@ -61,7 +61,9 @@ def test_no_difference_is_only_claimed_within_a_bound_that_is_shown(summary: Sum
     wide = [replace(row, difference=_estimate(0.1, 1.2), p_holm=0.9) for row in summary.controls]
     conclusion = conclude(replace(gains, controls=wide))
     assert "equivalent" not in conclusion.verdict and "explain" not in conclusion.verdict
-    assert conclusion.headline == "Accuracy rose, but whether by more captions or by more training steps is not resolved."
+    assert (
+        conclusion.headline == "Accuracy rose, but whether by more captions or by more training steps is not resolved."
+    )
     assert conclude(replace(gains, controls=[])).headline.startswith("Accuracy rose, but without a control")
     assert "within ±2.1 points" in conclusion.verdict
 
