@@ -169,11 +169,11 @@ def test_the_plan_of_a_sweep_says_what_it_resolves_and_what_another_seed_buys(
         replace(config, wanted_points=2.0, usd_per_hour=2.5)
         for config in (at_scale("0"), at_scale("50k"), study(), replace(study(), data=equal_steps(study())))
     ]
-    print_plan(priced)  # 6.9 h of align, 4 times 25.4 of instruct, 0.6 + 6.1 + 6.1 of captions
+    print_plan(priced)  # 13.3 h of align, 4 times 40.6 of instruct, 0.9 + 9.7 + 9.7 of captions
     text = " ".join(capsys.readouterr().out.split())
     for words in ("of 4 arms find, in points of accuracy", "seeds caption effect scale effect control",
                   "video_mme 1 2.7 2.7 2.7", "video_mme 10 1.4 1.4 1.4",
-                  "one more seed (2 instead of 1) for 4 runs, 121 GPU-hours, $303: caption effect 2.7 -> 2.5",
+                  "one more seed (2 instead of 1) for 4 runs, 196 GPU-hours, $490: caption effect 2.7 -> 2.5",
                   "of 2 points, cheapest design: "):  # fmt: skip
         assert words in text, words
 
