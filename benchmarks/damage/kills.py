@@ -103,8 +103,8 @@ class Outcome:
         code = sweep.run()
         same = code == 0 and sweep.tables() == expected
         self.rounds, self.equal, self.traces = self.rounds + 1, self.equal + same, self.traces + sweep.traces
-        if not same:
-            print(f"{self.name}: DIFFERS, exit {code}; see {sweep.folder}", flush=True)
+        how = "equal" if same else f"DIFFERS, exit {code}; see {sweep.folder}"
+        print(f"{self.name}: {self.faults} faults, sweep {self.rounds} ended: {how}", flush=True)
         if sweep.traces:
             print(next(text for text in sweep.texts if "Traceback" in text)[-3000:], flush=True)
 
