@@ -18,9 +18,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sg.core.errors import SgError
-from sg.study.devices import job_command
-from sg.study.sweep import PlannedRun, note_failure, planned_run
+from sg.core.errors import JobTerminatedError, SgError
+from sg.study.devices import is_termination, job_command
+from sg.study.sweep import PlannedRun, has_result, note_failure, planned_run
 from sg.train.processes import die_with_parent
 
 log = logging.getLogger(__name__)
@@ -81,10 +81,15 @@ class ProcessLauncher(Launcher):
     def _run(self, run: PlannedRun, config: DictConfig) -> JobReturn:
         job = JobReturn(overrides=run.overrides, working_dir=str(run.folder), task_name=config.hydra.job.name)
         code = self._run_child(run, config)
-        job.status = JobStatus.COMPLETED if code == 0 else JobStatus.FAILED
-        if code != 0:
-            reason = note_failure(run, config, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
-            job.return_value = SgError(f"Run {run.name} failed ({reason}); its log is {run.folder / 'job.log'}.")
+        is_complete = code == 0 and has_result(run)
+        job.status = JobStatus.COMPLETED if is_complete else JobStatus.FAILED
+        if not is_complete:
+            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+            reason = note_failure(run, config, how if code else "it ended without a result")
+            failed = f"Run {run.name} failed ({reason}); its log is {run.folder / 'job.log'}."
+            if is_termination(code):
+                failed = f"Run {run.name} was ended by SIGTERM: run the same command again to resume."
+            job.return_value = (JobTerminatedError if is_termination(code) else SgError)(failed)
         return job
 
     def _command(self, run: PlannedRun) -> list[str]:

@@ -90,7 +90,7 @@ def _json(text: str, where: str) -> Any:
 
 def _dialog(entry: Any, where: str) -> Dialog:
     if isinstance(entry, dict) and {"q", "a", "video_id"} <= entry.keys():
-        return _question(entry)
+        return _question(entry, where)
     if not isinstance(entry, dict) or not isinstance(entry.get("conversations"), list):
         raise DataError(f"{where} is not a conversation: expected an object with a list `conversations`.")
     turns = []
@@ -109,8 +109,11 @@ def _dialog(entry: Any, where: str) -> Dialog:
     return Dialog(str(entry.get("id", media or where)), kind, media, tuple(turns))
 
 
-def _question(entry: dict[str, Any]) -> Dialog:
+def _question(entry: dict[str, Any], where: str) -> Dialog:
     """A question and its answer about a video, as Video-ChatGPT publishes them; a name without suffix is an mp4."""
+    empty = [key for key in ("q", "a", "video_id") if not isinstance(entry[key], (str, int, float))]
+    if empty:
+        raise DataError(f"{where} has {entry[empty[0]]!r} as {empty[0]!r}: expected text.")
     media = str(entry["video_id"])
     media = media if Path(media).suffix else f"{media}.mp4"
     turns = (Turn("human", f"<video>\n{entry['q']}"), Turn("gpt", str(entry["a"])))

@@ -8,9 +8,12 @@ import copy
 import dataclasses
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar, cast
 
 import hydra
@@ -21,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from sg.core.errors import ConfigError, DataError, ExitCode, SgError, disk_problem
+from sg.core.errors import ConfigError, DataError, ExitCode, SgError, Terminated, disk_problem
 from sg.core.help import help_text
 from sg.core.layout import CONFIG_FOLDER, as_typed, located
 from sg.core.mistakes import ordered, sentence, unknown_key, user_error
@@ -179,11 +182,11 @@ def one_sentence_errors() -> Iterator[None]:
     # On a full disk, `logging` would print a stack trace for every line that a log file misses.
     logging.raiseExceptions = False
     try:
-        with disk_problems_in_one_sentence():
+        with sigterm_raises(), disk_problems_in_one_sentence():
             yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         _print_now("\nstopped: run the same command again to resume")
-        sys.exit(ExitCode.INTERRUPTED)
+        sys.exit(ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED)
     except (HydraException, OmegaConfBaseException) as error:
         _print_now(f"error: {as_typed(sentence(error))}")
         cause = user_error(error)
@@ -191,6 +194,27 @@ def one_sentence_errors() -> Iterator[None]:
     finally:
         logging.raiseExceptions = True
         del os.environ["HYDRA_FULL_ERROR"]
+
+
+@contextlib.contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Raise `Terminated` in the block when this process gets SIGTERM.
+
+    A process of a team (`WORLD_SIZE`) keeps the system's reaction: while it waits for the others inside PyTorch, no
+    Python code runs.
+    """
+    if threading.current_thread() is not threading.main_thread() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _print_now(sentence: str) -> None:

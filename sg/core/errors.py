@@ -25,6 +25,10 @@ class ExitCode(IntEnum):
     TERMINATED = 143  # SIGTERM, as a shell reports it
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised like Ctrl-C: everything that ends in order on Ctrl-C also does on SIGTERM."""
+
+
 class SgError(CompactHydraException):
     """An error that a user can fix; the message says how, in one sentence."""
 
@@ -49,6 +53,12 @@ class DataError(SgError):
 
 class ModelError(SgError):
     """A checkpoint or a model cannot be loaded or used as asked."""
+
+
+class JobTerminatedError(SgError):
+    """A job of a sweep was ended by SIGTERM."""
+
+    exit_code = ExitCode.TERMINATED
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

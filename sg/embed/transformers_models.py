@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sg.core.errors import ConfigError, ModelError
+from sg.models.untrusted import check_config, check_size
 
 _MODEL_TYPES = {
     "clip": ("clip", "clip_vision_model"),
@@ -80,10 +81,11 @@ VECTORS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 
 def _settings(folder: Path, family: str) -> Any:
     """The config of the model; of its vision part only, if it also has a text part."""
-    from transformers import AutoConfig
+    from transformers import AutoConfig, PreTrainedConfig
 
     try:
-        settings: Any = AutoConfig.from_pretrained(folder)
+        check_config(PreTrainedConfig.get_config_dict(folder)[0], str(folder))
+        settings: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{folder} does not hold a model of the transformers library: {str(error).splitlines()[0]}"
@@ -115,6 +117,7 @@ def _load(folder: Path, settings: Any) -> Any:
         "vjepa2": "VJEPA2Model",
     }
     loader: Any = getattr(transformers, classes[settings.model_type])
+    check_size(lambda: loader(settings), settings.to_dict(), folder, str(folder))
     try:
         model, report = loader.from_pretrained(folder, config=settings, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.result import FAILED, read_result
-from sg.core.errors import DataError, MissingInputError, SgError
+from sg.core.errors import DataError, ExitCode, MissingInputError, SgError, Terminated
 from sg.core.layout import program
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def run_on_devices(run: StudyRun) -> None:
 
     Raises:
         SgError: the run failed; its result records the reason.
+        KeyboardInterrupt, Terminated: a signal ended a process.
     """
     from hydra.core.hydra_config import HydraConfig
 
@@ -44,9 +46,18 @@ def run_on_devices(run: StudyRun) -> None:
     code = run_together(command, trainer.devices, os.environ | threads)
     if code == 0:
         return
+    if code == ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     note_reason(run, f"a training process ended with {how}")
+    if is_termination(code):
+        raise Terminated
     raise SgError(_reason(run.folder))
+
+
+def is_termination(code: int) -> bool:
+    """True for the exit code of a process that SIGTERM has ended."""
+    return code in (ExitCode.TERMINATED, -signal.SIGTERM)
 
 
 def _reason(folder: Path) -> str:

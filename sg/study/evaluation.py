@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import sg.models.config  # registers the schema of the model
 from sg.artefacts.result import PREDICTIONS_FILE
 from sg.core.commands import command, register
-from sg.core.errors import ConfigError, DataError
+from sg.core.errors import ConfigError, DataError, Terminated
 from sg.core.identity import code_version, made_by
 from sg.core.layout import program
 from sg.core.paths import PathsConfig
 from sg.evaluate.benchmark import BENCHMARKS
+from sg.study.devices import is_termination
+from sg.study.planning.machine import check_devices
 from sg.train.config import TrainerConfig
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     from sg.models.chat_univi.identity import checkpoint_identity
 
     assert config.checkpoint is not None
+    check_devices(config.trainer.accelerator, devices=1)
     benchmark = read_askable_benchmark(config.benchmark)
     model = checkpoint_identity(config.model, config.checkpoint)
     answers = answers_identity(benchmark, config.benchmark, model)
@@ -156,11 +159,14 @@ def run_shards(count: int, on_gpus: bool) -> None:
         environment = os.environ | ({"CUDA_VISIBLE_DEVICES": _device(index)} if on_gpus else {})
         children.append(subprocess.Popen([*program("evaluate"), *sys.argv[1:], f"shard={index}"], env=environment))
     try:
-        failed = [str(index) for index, child in enumerate(children) if child.wait() != 0]
+        codes = [child.wait() for child in children]
     except BaseException:
         for child in children:
             child.terminate()
         raise
+    if any(is_termination(code) for code in codes):
+        raise Terminated
+    failed = [str(index) for index, code in enumerate(codes) if code != 0]
     if failed:
         raise DataError(
             f"Shard {', '.join(failed)} of {count} failed (see above): run the same command again to resume."

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 
 from sg.core.commands import command
-from sg.core.errors import SgError
+from sg.core.errors import ExitCode, SgError
 from sg.study.config import TrainConfig
 from sg.study.devices import STARTED_BY_US, run_on_devices
+from sg.study.planning.machine import check_devices
 from sg.study.registration import check_registered
 from sg.study.sweep import forget_folder, studies_of_this_process
 
@@ -32,8 +33,10 @@ def _train(config: TrainConfig) -> None:
             print_why([config])
         elif config.dry_run:
             refuse_missing(print_plan([config]))
-        elif config.register:
-            check_registered(config, folder.parent)
+        else:
+            check_devices(config.trainer.accelerator, config.trainer.devices)
+            if config.register:
+                check_registered(config, folder.parent)
     except SgError:
         forget_folder(folder, {".hydra", "run.log"}, Path(config.paths.runs))
         raise
@@ -56,9 +59,9 @@ def _run_as_member(run: StudyRun) -> None:
 
     try:
         run_study(run)
-    except SgError:
+    except (SgError, KeyboardInterrupt) as error:
         if STARTED_BY_US in os.environ:
-            sys.exit(1)
+            sys.exit(error.exit_code if isinstance(error, SgError) else ExitCode.INTERRUPTED)
         raise
 
 

@@ -24,7 +24,7 @@ from sg.artefacts.result import (
     write_result,
 )
 from sg.core.commands import invocation
-from sg.core.errors import DataError, disk_problem
+from sg.core.errors import DataError, Terminated, disk_problem
 from sg.core.files import file_lock
 from sg.core.identity import made_by
 from sg.core.scales import scale_label
@@ -78,14 +78,18 @@ def run_study(run: StudyRun) -> RunResult | None:
         try:
             result = _make(run, started, team)
         except BaseException as error:
-            # Lightning turns Ctrl-C into SystemExit.
-            stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-            first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            reason = "stopped by the user" if stopped else disk_problem(error) or first_line
-            note_reason(run, reason)
+            note_reason(run, _reason(error))
             raise
         write_result(run.folder, result)
     return result
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, Terminated):
+        return "ended by SIGTERM"
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return "stopped by the user"
+    return disk_problem(error) or (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def note_reason(run: StudyRun, reason: str) -> None:

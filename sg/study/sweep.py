@@ -15,6 +15,7 @@ from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
 from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
+from sg.study.planning.machine import check_devices, check_launcher
 from sg.study.registration import register_studies
 
 SCALE, CONTROL, CONTROL_SCALE, SEED = "data.scale", "data.control", "data.control_scale", "seed"
@@ -131,7 +132,8 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
         False after a plan (`dry_run=true`) or an explanation (`why=true`): there is nothing to run.
 
     Raises:
-        ConfigError: a job's settings are wrong, or the study cannot be registered; nothing has been started.
+        ConfigError: a job's settings are wrong, this machine lacks its devices, or the study cannot be registered;
+            nothing has been started.
         MissingInputError: the plan of a dry run names something that does not exist.
     """
     from sg.study.planning.plan import check_run, print_plan, refuse_missing
@@ -148,6 +150,11 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
     if any(run.dry_run for run in checked):
         refuse_missing(print_plan(checked))
         return False
+    for config, run in zip(configs, checked, strict=True):
+        launcher = str(config.hydra.launcher._target_)
+        check_launcher(launcher)
+        if "submitit" not in launcher:  # jobs on a cluster look for their devices themselves
+            check_devices(run.trainer.accelerator, run.trainer.devices)
     runs: dict[Path, list[TrainConfig]] = {}
     for plan, run in zip(planned, checked, strict=True):
         runs.setdefault(plan.folder.parent, []).append(run)
@@ -199,6 +206,14 @@ def note_failed_run(folder: Path, failed: RunResult) -> RunResult:
     except (MissingInputError, DataError):
         write_result(folder, failed)
         return failed
+
+
+def has_result(run: PlannedRun) -> bool:
+    """True if the folder of the run holds a finished result."""
+    try:
+        return read_result(run.folder).is_finished
+    except (MissingInputError, DataError):
+        return False
 
 
 def note_failure(run: PlannedRun, config: DictConfig, reason: str) -> str:

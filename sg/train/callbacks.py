@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -142,6 +144,19 @@ class LossCurve(Callback):
         """Close the bar."""
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
+
+
+class OwnSignals(Callback):
+    """Keeps the reaction of the process to SIGTERM: that of Lightning exits with code 0, and waits in a team."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Lightning's hook, before it replaces the handler."""
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning's hook, after it has replaced the handler; its teardown restores it once more."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)
 
 
 def keep_rows(path: Path, steps: int) -> None:

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
     from sg.models.chat_univi.text.conversation import DialogEncoder
     from sg.train.callbacks import LossCurve
-    from sg.train.data.loading import ClipReader, SampleSet
+    from sg.train.data.loading import ClipReader, SampleSet, StageData
+    from sg.train.module import StageModule
 
 log = logging.getLogger(__name__)
 
@@ -182,9 +183,8 @@ def _train(
     trainer = _lightning_trainer(job, config, accumulate, curve)
     module = StageModule(model, stage, job.steps, job.seed, config)
     before = weight_sums(trained_weights(model), dtype) if team.leads else {}
-    trainer.fit(module, datamodule=data, ckpt_path=team.agreed(lambda: resume_from(job.folder, stage.name)))
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    resumed = team.agreed(lambda: resume_from(job.folder, stage.name))
+    _fit(trainer, module, data, resumed)
     state = full_state(model) if config.shards else None
 
     def finish() -> StageInfo:
@@ -197,6 +197,13 @@ def _train(
         return info
 
     return team.agreed(finish)
+
+
+def _fit(trainer: Trainer, module: StageModule, data: StageData, resumed: Path | None) -> None:
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resumed)
+    except SystemExit as end:  # Lightning turns Ctrl-C into SystemExit
+        raise (end.__context__ if isinstance(end.__context__, KeyboardInterrupt) else end) from None
 
 
 def _plan(job: StageJob, samples: SampleSet, config: TrainerConfig) -> list[MicroBatch]:
@@ -251,6 +258,7 @@ def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, cu
     from pytorch_lightning import Trainer
     from pytorch_lightning.callbacks import ModelCheckpoint
 
+    from sg.train.callbacks import OwnSignals
     from sg.train.strategy import lightning_strategy
 
     # A stage has no validation and few workers by design: hide Lightning's advice on both.
@@ -273,7 +281,7 @@ def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, cu
         max_epochs=1,
         accumulate_grad_batches=accumulate,
         gradient_clip_val=job.stage.gradient_clip,
-        callbacks=[saver, curve],
+        callbacks=[saver, curve, OwnSignals()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

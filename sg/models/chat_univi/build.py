@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from sg.artefacts.checkpoint import check_stage_files
 from sg.core.errors import MissingInputError, ModelError
@@ -23,6 +24,7 @@ from sg.models.chat_univi.text.chat_conversation import ChatDialogEncoder
 from sg.models.chat_univi.text.chat_formats import VICUNA_V1
 from sg.models.chat_univi.text.conversation import DialogEncoder
 from sg.models.config import ModelConfig
+from sg.models.untrusted import check_config, check_size
 from sg.video.sampling import OneFps
 
 TOKENIZER_FILES = ["tokenizer.model", "tokenizer.json", "tokenizer_config.json"]
@@ -136,9 +138,14 @@ def build_processor(config: ModelConfig, model: ChatUniViForConditionalGeneratio
 
 def _pretrained(loader: Any, name: str, key: str, dtype: torch.dtype) -> Any:
     """`loader.from_pretrained` of a local folder or hub id, with one-sentence errors."""
-    path = local_path(name)
+    path, label = local_path(name), f"{key}={name}"
+    source = str(path or name)
     try:
-        model, info = loader.from_pretrained(str(path or name), dtype=dtype, output_loading_info=True)
+        settings, _ = PreTrainedConfig.get_config_dict(source)
+        check_config(settings, label)
+        if path is not None:
+            check_size(partial(_skeleton, loader, source), settings, path, label)
+        model, info = loader.from_pretrained(source, dtype=dtype, output_loading_info=True, trust_remote_code=False)
     except OSError as error:
         raise MissingInputError(
             f"{key}={name} is neither a model on this machine nor one that can be downloaded."
@@ -150,6 +157,14 @@ def _pretrained(loader: Any, name: str, key: str, dtype: torch.dtype) -> Any:
         missing = sorted(info["missing_keys"])
         raise ModelError(f"{key}={name} lacks {len(missing)} of the model's weights, first {missing[0]}.")
     return model
+
+
+def _skeleton(loader: Any, source: str) -> nn.Module:
+    if loader is ChatUniViForConditionalGeneration:
+        return ChatUniViForConditionalGeneration(ChatUniViConfig.from_pretrained(source))
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    skeleton: nn.Module = loader.from_config(config, trust_remote_code=False)
+    return skeleton
 
 
 def _greedy(language_model: PreTrainedModel) -> Any:

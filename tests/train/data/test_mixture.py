@@ -72,6 +72,8 @@ def test_a_weight_of_zero_is_refused() -> None:
         (["human:<image> or <image>?", "gpt:A"], "a.jpg", "not exactly one"),
         (["human:Q", "human:Q", "gpt:A"], None, "do not alternate"),
         (["human:Q"], None, "do not alternate"),
+        (["human:<video>", "gpt:<image> <video>"], "a.mp4", None),
+        (["human:<video>", "gpt:\ud83d"], "a.mp4", "not Unicode"),
     ],
 )
 def test_dialogs_that_cannot_be_trained_on_have_a_reason(

@@ -90,6 +90,14 @@ def test_line_separators_inside_a_text_do_not_end_its_line(tmp_path: Path) -> No
     assert [dialog.turns[1].text for dialog in read_dialogs(path)] == ["a\u2028b\x85c"] * 2
 
 
+@pytest.mark.parametrize("key", ["q", "a", "video_id"])
+def test_a_question_without_text_is_refused(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps([{"q": "Why?", "a": "So.", "video_id": "v"} | {key: None}]))
+    with pytest.raises(DataError, match=rf"questions\.json, entry 0 has None as '{key}': expected text"):
+        read_dialogs(path)
+
+
 @pytest.mark.parametrize("form", ["array", "lines"])
 def test_dialogs_nested_too_deeply_or_in_another_encoding_are_one_sentence(form: str, tmp_path: Path) -> None:
     path = tmp_path / "dialogs.json"

@@ -24,7 +24,7 @@ from sg.caption.hosted.engine.requests import NotToday, OutOfBudget, RequestPipe
 from sg.caption.hosted.services.records import Kind
 from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import DEFERRED, PENDING, SUCCEEDED, Task
-from sg.core.errors import SgError
+from sg.core.errors import SgError, Terminated
 
 CLAIMED_AT_ONCE = 256
 _OVERLOAD = (Kind.QUOTA, Kind.TRANSIENT)
@@ -249,23 +249,24 @@ class CaptioningRun:
             await asyncio.wait(self._tasks)
         await self.pipeline.journal.write(lambda: self.pipeline.ledger.release(self.pipeline.recipe.name))
 
-    def interrupt(self) -> None:
-        """First time: finish the requests in flight. Second time: cancel them."""
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        """First time: finish the requests in flight. Second time: cancel them. `number` is that of the signal."""
         if isinstance(self.end, KeyboardInterrupt):
             for task in self._tasks:
                 task.cancel()
         else:
             count = len(self.pipeline.sending)
             self.pipeline.say(f"stopping after the {count} requests in flight (interrupt again to cancel them)")
-            self.stop(KeyboardInterrupt())
+            self.stop(Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """Route SIGINT and SIGTERM to `interrupt`, where this is the main thread."""
         loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in numbers}
         try:
             for number in numbers:
-                loop.add_signal_handler(number, self.interrupt)
+                loop.add_signal_handler(number, self.interrupt, number)
         except (RuntimeError, ValueError):  # not the main thread: signals belong to somebody else
             yield
             return
@@ -274,3 +275,4 @@ class CaptioningRun:
         finally:
             for number in numbers:
                 loop.remove_signal_handler(number)
+                signal.signal(number, before[number])

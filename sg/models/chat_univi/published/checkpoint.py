@@ -32,8 +32,10 @@ from sg.models.chat_univi.published.keys import (
     to_reference_key,
 )
 from sg.models.chat_univi.published.weight_files import PROJECTOR_FILE, iterate_weights, read_weights
+from sg.models.untrusted import check_config, check_layers
 
 _NAMED_IN_ERRORS = 3
+_EMBEDDINGS, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def load_reference_checkpoint(
@@ -52,8 +54,15 @@ def load_reference_checkpoint(
     """
     if not (folder / "config.json").is_file():
         raise MissingInputError(f"{folder} has no config.json: give the folder of a published Chat-UniVi checkpoint.")
-    config = config_from_reference(read_json(folder / "config.json"), _tower_config(folder, tower))
+    vision = _tower_config(folder, tower)
+    check_config(vision or {}, str(folder))
+    config = config_from_reference(read_json(folder / "config.json"), vision)
     weights = _our_weights(folder, tower, projector)
+    if config.tie_word_embeddings:  # files may hold the shared weights under one of their names
+        for one, other in ((_EMBEDDINGS, _HEAD), (_HEAD, _EMBEDDINGS)):
+            if one in weights:
+                weights.setdefault(other, weights[one])
+    check_layers(config.to_dict(), len(weights), str(folder))
     check_weights(config, weights, folder)
     kind = dtype or next(iter(weights.values())).dtype
     model: ChatUniViForConditionalGeneration = ChatUniViForConditionalGeneration.from_pretrained(

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sg.core.errors import MissingInputError, ModelError
-from sg.models.chat_univi.build import load_checkpoint
+from sg.models.chat_univi.build import build_model, load_checkpoint
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.published.checkpoint import (
     export_projector,
@@ -21,6 +21,7 @@ from sg.models.chat_univi.published.checkpoint import (
     load_reference_checkpoint,
 )
 from tests.models.chat_univi.goldens import GOLDENS, model_inputs, read_json, shared_model, tensors
+from tests.models.chat_univi.test_build import parts
 
 LAYOUTS = [(size, safetensors) for size in ("10MB", "300KB") for safetensors in (True, False)]
 
@@ -55,6 +56,17 @@ def test_a_round_trip_returns_all_tensors_bit_for_bit(tmp_path: Path, shard_size
     assert {key: exported.get(key) for key in original} == original
     again = load_reference_checkpoint(tmp_path / "out")
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("safetensors", [True, False])
+def test_a_model_with_tied_embeddings_is_read_back(tmp_path: Path, safetensors: bool) -> None:
+    model = build_model(parts(tmp_path, tied=True))
+    model.save_pretrained(tmp_path / "ours")
+    export_reference_checkpoint(model, tmp_path / "out", "10MB", safetensors, tower_name="openai_tiny")
+    for folder in ("ours", "out"):
+        again = load_checkpoint(str(tmp_path / folder))
+        assert again.lm_head.weight is again.model.embed_tokens.weight
+        assert all(torch.equal(value, again.state_dict()[key]) for key, value in model.state_dict().items())
 
 
 def test_a_loaded_checkpoint_gives_the_golden_logits(tmp_path: Path) -> None:
