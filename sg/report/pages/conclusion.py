@@ -221,7 +221,7 @@ def _durations(summary: Summary) -> list[Statement]:
 def _seeds(summary: Summary) -> list[Statement]:
     found = largest_rows(summary)
     statements = []
-    if found and not all(delta.covers_seeds for *_, delta in found):
+    if any(not delta.covers_seeds and len(delta.seeds or row.seeds) < 2 for _, row, delta in found):
         text = (
             "Intervals cover the choice of videos, not the variance across training seeds. With one seed per arm that "
             "variance is unknown; a second seed of two or more arms (seed=0,1) shows it."

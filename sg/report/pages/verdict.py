@@ -40,7 +40,7 @@ def meaning(row: ControlRow, bound: float) -> str:
         return f"equivalent within ±{bound:g} points, so the effect of {asks} is smaller than that"
     if not row.difference.has_interval:
         return "the answers carry no interval"
-    return f"an effect of {asks} is neither resolved nor excluded ({bound_text(row.difference)})"
+    return f"an effect of {asks} is neither resolved nor excluded; {bound_text(row.difference)}"
 
 
 def bound_text(estimate: Estimate) -> str:

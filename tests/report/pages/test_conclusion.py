@@ -44,7 +44,7 @@ def test_a_gain_over_the_equal_step_control_is_attributed_to_captions(tmp_path: 
 def test_a_gain_that_the_equal_step_control_reaches_is_not_attributed_to_captions(tmp_path: Path) -> None:
     conclusion = _conclusion(tmp_path, gain=2.5, control_gain=2.6)
     assert conclusion.tone == "unclear"
-    assert "an effect of more distinct captions is neither resolved nor excluded (the true difference is within ±" in (
+    assert "an effect of more distinct captions is neither resolved nor excluded; the true difference is within ±" in (
         conclusion.verdict
     )
     assert "distinct captions raise" not in conclusion.verdict
