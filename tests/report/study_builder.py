@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -135,11 +136,12 @@ def write_study(
     return world
 
 
-def record_inputs(study: Path, inputs: dict[str, str]) -> None:
-    """Record `inputs`, those of a core of 8 videos, in every run of a study."""
+def record_inputs(study: Path, inputs: dict[str, str], config: dict[str, Any] | None = None) -> None:
+    """Record `inputs`, those of a core of 8 videos, and `config` in every run of a study."""
     for file in study.glob("*/result.json"):
         result = read_result(file)
-        write_result(file.parent, replace(result, inputs=inputs, num_captions=8 if result.scale else 0))
+        changed = replace(result, inputs=inputs, num_captions=8 if result.scale else 0)
+        write_result(file.parent, replace(changed, config=config) if config else changed)
 
 
 def write_corpus(folder: Path, videos: int = 24) -> dict[str, str]:

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from sg.core.errors import ConfigError
 from sg.report.cards.fill import DATA_CARD, MODEL_CARD, write_cards
 from sg.report.numbers.study import Study, read_study
 
-from ..study_builder import write_corpus, write_study
+from ..study_builder import record_inputs, write_corpus, write_study
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -25,10 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": {"name": "demo"},
         "stage": {"align": recipe},
     }
-    for file in path.glob("*/result.json"):
-        result = json.loads(file.read_text())
-        changed = {"inputs": inputs, "num_captions": 8 if result["scale"] else 0, "config": config}
-        file.write_text(json.dumps(result | changed))
+    record_inputs(path, inputs, config)
     return path
 
 
