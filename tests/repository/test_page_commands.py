@@ -17,11 +17,11 @@ from sg.artefacts.result import PREDICTIONS_FILE
 from sg.cli import COMMANDS
 from sg.core.errors import ExitCode
 from sg.demo.build import build_demo_world
-from sg.demo.config import DemoWorldConfig
 from sg.models.chat_univi.build import build_model
 from sg.models.config import ModelConfig
 from sg.video.writer import write_video
 from tests.report.study_builder import write_study
+from tests.repository.test_configs import composed
 from tests.repository.test_readme import ALL
 from tests.study.commands import ROOT, SMALL_WORLD
 
@@ -41,7 +41,6 @@ LACKING = {
     r"caption export ": (ExitCode.MISSING, "no captions at"),
     r"caption import ": (ExitCode.MISSING, "There is no published caption file"),
     r"caption doctor |i_have_rights=true": (ExitCode.USAGE, "GEMINI_API_KEY"),
-    r"captioner=openai_compatible": (ExitCode.USAGE, "captioner.i_have_rights"),
     r"curate data=webvid ": (ExitCode.MISSING, "data.videos=DIR"),
     r"curate data=folder ": (ExitCode.MISSING, "There are no vectors"),
     r"embedder=internvideo2_clip_s": (ExitCode.MISSING, "could not be obtained"),
@@ -81,11 +80,11 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     rows = "".join(f"{number},{number}.mp4,A grey clip {number}\n" for number in range(3))
     (folder / "captions.csv").write_text(f"videoid,video,name\n{rows}", encoding="utf-8")
     (folder / "empty").mkdir()
-    world = DemoWorldConfig(videos_per_k=1, align_clips=24, instruct_clips=16, benchmark_videos=4)  # as SMALL_WORLD
-    build_demo_world(world, folder / "work" / "demo-w0-1")
+    (folder / "ids.txt").write_text("other\n", encoding="utf-8")
+    build_demo_world(composed("data=demo", *SMALL_WORLD).data.world, folder / "work" / "demo-w0-1")
     names = {
         "data.videos": "clips", "data.captions": "captions.csv", "data.annotations": "captions.csv",
-        "ids": "captions.csv",
+        "ids": "ids.txt",
         "checkpoint": "checkpoint", "captioner.checkpoint": "checkpoint", "video": "clips/1.mp4", "study": "study",
         "predictions": "A.jsonl", "A.jsonl": "A.jsonl", "B.jsonl": "B.jsonl", "output": "output", "merge": "empty",
         "data.shards": "empty", "data.long_videos": "empty", "data.name_map": "none", "": "",
@@ -102,6 +101,8 @@ def filled(command: str, places: dict[str, str]) -> list[str]:
             words[index] = places[word]
         elif key in places and has_value and value != "null":
             words[index] = f"{key}={places[key]}"
+    if "captioner.base_url" in command:
+        words.append("dry_run=true")  # there is no server
     if "sg.report" not in words:
         words += [f"paths.work={places['']}/work", f"paths.runs={places['']}/runs"]
         words += SMALL_WORLD if "data=demo" in words else []
