@@ -14,7 +14,7 @@ from sg.artefacts.vectors import Vectors, part_path
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import read_json
 from sg.core.identity import NOT_IDENTITY, code_version, differences, identity, recorded
-from sg.curate.config import CurateConfig
+from sg.curate.config import ArtefactName, CurateConfig
 from sg.curate.curators.kmeans import KMeansConfig
 from sg.curate.curators.random import RandomConfig
 from sg.curate.pipeline import curate
@@ -266,7 +266,7 @@ def test_one_of_several_sets_of_vectors_must_be_chosen(tmp_path):
     write_vectors(tmp_path / "embeddings" / "other", clumpy_vectors(400, seed=5))
     with pytest.raises(ConfigError, match=r"several \(other, tower\).*embedder=NAME"):
         curate_data(config)
-    assert curate_data(replace(config, embedder="tower")).is_file()
+    assert curate_data(replace(config, embedder=ArtefactName("tower"))).is_file()
 
 
 def test_missing_vectors_name_the_command_that_makes_them(tmp_path):
