@@ -47,6 +47,7 @@ LACKING = {
     r"embedder=efficientnet_lite0": (ExitCode.MISSING, "real-clips"),
     r"doctor model=chat_univi_7b_v15": (ExitCode.MISSING, "missing for a study with these settings"),
     r"report cards .*run=": (ExitCode.USAGE, "is not a finished run"),
+    r"report gallery ": (ExitCode.MISSING, "There is no merge forest"),
     r"report dashboard .*publish=true": (ExitCode.USAGE, "W&B key"),
     r"report dashboard ": (ExitCode.USAGE, "logged nothing that a dashboard shows"),
     r"sources data=(hdvila|internvid|kinetics400) ": (ExitCode.FAILED, "belongs to an annotated video"),
