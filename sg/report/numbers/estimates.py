@@ -177,7 +177,9 @@ def difference(arm: ArmScore, other: ArmScore, noise: SeedNoise | None = None) -
     value = float((arm.means - other.means).mean())
     by_videos = float(_variance(sums)), float(len(sums) - 1)
     noise = noise or seed_noise([arm, other])
-    candidates = [by_videos] if noise is None else interval_candidates(*by_videos, noise, 2 / len(shared))
+    candidates = [by_videos]
+    if noise is not None and by_videos[0] > NO_VARIANCE:
+        candidates = interval_candidates(*by_videos, noise, 2 / len(shared))
     return _estimate(arm, value, candidates, noise, test=True)
 
 
@@ -195,7 +197,9 @@ def interval_candidates(videos: float, videos_df: float, noise: SeedNoise, share
         return [(videos, videos_df), *over_seeds]
     both = max(videos + share * noise.excess, videos / 4)
     df = both**2 / (videos**2 / videos_df + seeds**2 / noise.df) if both > 0 else videos_df
-    return [(both, df)]
+    # Of two nearly equal arms, the excess may be most of the sum and far smaller than the noise that it was taken from.
+    # Then the formula falls towards 0, where a quantile has no bound. No variance is estimated from less than one.
+    return [(both, max(df, 1.0))]
 
 
 def half_widths(studies: Sequence[Sequence[tuple[float, float]]]) -> Floats:

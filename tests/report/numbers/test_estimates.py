@@ -95,6 +95,29 @@ def test_seeds_that_differ_by_more_than_their_questions_widen_the_interval() -> 
     assert loud.high - loud.low > 1.5 * (quiet.high - quiet.low)
 
 
+def test_equal_arms_have_no_interval_whatever_the_noise_of_the_study() -> None:
+    """Satterthwaite's formula fell to 0 here, and the interval was ± 1e28."""
+    same = _difference(_sample(_answers(1, seeds=3)), _sample(_answers(1, seeds=3)), SeedNoise(1e-4, 1e-6, 8))
+    assert same.value == 0 and not same.has_interval and same.p is None
+
+
+def test_nearly_equal_arms_have_an_interval_of_at_least_one_degree_of_freedom() -> None:
+    rows = _answers(1, seeds=3)
+    changed = rows.copy()
+    changed[0, 0] = 1 - changed[0, 0]
+    found = _difference(_sample(changed), _sample(rows), SeedNoise(1e-4, 1e-8, 8))
+    assert found.df == 1
+    assert found.high - found.low < 2 * 12.8 * found.standard_error
+
+
+def test_one_video_has_no_interval_although_seeds_differ() -> None:
+    videos = np.zeros(3, dtype=np.int64)
+    new, base = (arm_score(np.array(rows, dtype=float), videos) for rows in ([[1, 1, 0], [1, 1, 1]], [[0, 1, 0]] * 2))
+    assert new is not None and base is not None
+    found = difference(new, base, SeedNoise(0.02, 0.02, 8))
+    assert found is not None and not found.has_interval
+
+
 def test_the_seed_noise_of_many_arms_is_that_of_their_runs() -> None:
     """Arms and seeds may differ in any way; the noise of single runs is found without the effect of the questions."""
     generator = np.random.default_rng(0)
