@@ -19,10 +19,10 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def signed(value: float) -> str:
+def signed(value: float, decimals: int = 1) -> str:
     """One decimal with its sign; a value that rounds to zero is `0.0`, without a sign."""
-    text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
+    text = f"{value:+.{decimals}f}"
+    return text if float(text) else text[1:]
 
 
 def interval(estimate: Estimate) -> str:
@@ -62,8 +62,8 @@ def loss_text(estimate: Estimate) -> str:
 def loss_difference_text(estimate: Estimate) -> str:
     """`-0.151 [-0.185, -0.117]`: a difference of losses in nats; below 0 is better."""
     if not estimate.has_interval:
-        return f"{estimate.value:+.3f} {NO_INTERVAL}"
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+        return f"{signed(estimate.value, 3)} {NO_INTERVAL}"
+    return f"{signed(estimate.value, 3)} [{signed(estimate.low, 3)}, {signed(estimate.high, 3)}]"
 
 
 def p_text(p: float | None) -> str:
@@ -71,6 +71,11 @@ def p_text(p: float | None) -> str:
     if p is None:
         return "p unknown"
     return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
+
+
+def holm_text(p: float | None) -> str:
+    """`p = .045 after Holm`: p after Holm's correction."""
+    return "p unknown" if p is None else f"{p_text(p)} after Holm"
 
 
 def duration_text(seconds: float) -> str:

@@ -7,6 +7,7 @@ those of accuracy (`sg.report.numbers.estimates`): every caption is an item of i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from sg.artefacts.result import RunResult
 from sg.core.errors import DataError, MissingInputError
 from sg.report.numbers.comparisons import control_row, study_shapes
 from sg.report.numbers.estimates import ArmScore, Floats, Ints, accuracy
+from sg.report.numbers.statistics import holm
 from sg.report.numbers.study import Arm, ArmScores, Study
-from sg.report.numbers.summary import LossGroup, LossRow, LossTable
+from sg.report.numbers.summary import ControlRow, LossGroup, LossRow, LossTable
 
 HELD_OUT = "held_out"
 """The name of the metric where accuracies have the name of their setting."""
@@ -40,17 +42,32 @@ def held_out_table(study: Study) -> tuple[LossTable | None, list[str]]:
     any_run = runs[0]
     tokens = np.array([any_run[video].tokens for video in videos])
     scores = _scores(found, videos)
+    rows, controls = _with_holm(
+        _rows(study, arms, scores, found, videos),
+        [row for arm in study.controls for row in control_row(study, arm, HELD_OUT, scores)],
+    )
     return LossTable(
         captions=len(videos),
         tokens=int(tokens.sum()),
-        rows=_rows(study, arms, scores, found, videos),
-        controls=[row for arm in study.controls for row in control_row(study, arm, HELD_OUT, scores)],
+        rows=rows,
+        controls=controls,
         shapes=study_shapes(study, scores),
         groups=[
             LossGroup(kind, name, len(members), _rows(study, arms, _scores(found, members), found, members))
             for kind, name, members in _groups([any_run[video] for video in videos])
         ],
     ), notes
+
+
+def _with_holm(rows: list[LossRow], controls: list[ControlRow]) -> tuple[list[LossRow], list[ControlRow]]:
+    """Add p adjusted by Holm's method: the family is every scale against no captions and every control."""
+    tested = {row.arm: row.delta.p for row in rows if row.control is None and row.delta and row.delta.p is not None}
+    tested |= {row.control: row.difference.p for row in controls if row.difference.p is not None}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return (
+        [replace(row, p_holm=adjusted.get(row.arm)) if row.control is None else row for row in rows],
+        [replace(row, p_holm=adjusted.get(row.control)) for row in controls],
+    )
 
 
 def _losses(study: Study, runs: Sequence[RunResult], notes: list[str]) -> _Losses:

@@ -139,6 +139,7 @@ class LossRow:
     """The loss of an arm on held-out captions, in nats; lower is better.
 
     `loss` is per token and `delta` its difference from no captions; `per_caption` is the mean sum over a caption.
+    `p_holm` is p of `delta` after Holm's correction, for the scales on all captions only.
     """
 
     arm: str
@@ -149,6 +150,7 @@ class LossRow:
     loss: Estimate
     per_caption: float
     delta: Estimate | None
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,15 @@ from sg.report.pages.held_out import loss_sentences
 from sg.report.pages.verdict import (
     EQUIVALENT,
     HIGHER,
+    LEVEL,
     LOWER,
     bound_text,
     control_outcome,
+    equivalent_text,
     headline,
     holding,
     in_setting,
+    is_fair,
     largest_rows,
     meaning,
     registered_sentence,
@@ -25,6 +28,7 @@ from sg.report.wording import (
     SETTING_TITLES,
     accuracy_text,
     difference_text,
+    holm_text,
     joined,
     p_text,
     plural,
@@ -104,11 +108,15 @@ def _scale(summary: Summary) -> list[Statement]:
             f"{difference_text(table.growth)} points"
         )
         joint = f" (test that all {len(rows)} caption scales are equally accurate: {p_text(table.joint_p)})"
+        is_tested = table.joint_p is not None and table.joint_p < LEVEL  # or the end points are one of several pairs
+        more = (
+            f"with {rows[-1].scale_label}, and the training steps that come with them, than with {rows[0].scale_label}"
+        )
         meaning = {
-            (True, False): "accuracy rises with scale and with the steps that come with it",
-            (False, True): "accuracy falls with scale and with the steps that come with it",
-            (False, False): "the number of captions that is needed is not resolved",
-        }[table.growth.is_positive, table.growth.is_negative]
+            (True, False): f"accuracy is higher {more}",
+            (False, True): f"accuracy is lower {more}",
+            (False, False): "whether accuracy changes with scale is not resolved",
+        }[is_tested and table.growth.is_positive, is_tested and table.growth.is_negative]
         tested = "" if table.joint_p is None else joint
         statements.append(Statement("Scale", f"{SETTING_TITLES[table.setting]}, {change}{tested}: {meaning}."))
     return statements
@@ -123,7 +131,7 @@ def _shape(summary: Summary) -> list[Statement]:
         rejected = [shape for shape in shapes if shape not in fitting]
         if len(shapes) < 2:
             continue
-        parts = [_best_shape(fitting)] if fitting else ["none of the curves describes the means"]
+        parts = [_best_shape(fitting)] if fitting else ["chi-squared rejects all curves that it can test"]
         if rejected:
             tests = joined([f"a {shape.name} ({_chi2(shape)})" for shape in rejected])
             parts.append(f"rejected by chi-squared: {tests}")
@@ -134,10 +142,11 @@ def _shape(summary: Summary) -> list[Statement]:
 
 def _best_shape(fitting: list[Shape]) -> str:
     best, *others = fitting
-    text = f"a {best.name} describes the means ({_chi2(best)})"
+    state = f"is not rejected ({_chi2(best)})" if best.p is not None else f"is {_chi2(best)}"
+    text = f"a {best.name} {state}"
     for other in others:
         gap = (other.aic or 0) - (best.aic or 0)
-        apart = "clearly better" if gap > SHAPES_ALIKE else "hardly better"
+        apart = "better by AIC" if gap > SHAPES_ALIKE else "hardly better"
         text += f", {apart} than a {other.name} ({_chi2(other)}, AIC higher by {gap:.1f})"
     return text
 
@@ -159,15 +168,16 @@ def _equal_steps(summary: Summary) -> list[Statement]:
     for row in holding(summary, STEPS):
         gains = ""
         if row.headline_gain is not None and row.control_gain is not None:
-            reached, gained = signed(row.control_gain.value), signed(row.headline_gain.value)
-            gains = f"; the control reaches {reached} of the {gained} points gained over no captions"
+            reached, gained = difference_text(row.control_gain), difference_text(row.headline_gain)
+            gains = f"; over no captions, the control has {reached} and {row.headline_label} {gained} points"
         steps = f"{_steps(row.headline_steps)} against {_steps(row.control_steps)}"
         text = (
             f"{SETTING_TITLES[row.setting]}, {row.headline_label} minus {row.control_label}: "
-            f"{difference_text(row.difference)} points, {p_text(row.difference.p)} ({steps}){gains}: "
+            f"{difference_text(row.difference)} points, {holm_text(row.p_holm)} ({steps}){gains}: "
             f"{meaning(row, summary.equivalence)}."
         )
-        statements.append(Statement("Equal steps", text, caution=control_outcome(row, summary.equivalence) != HIGHER))
+        is_gain = is_fair(row) and control_outcome(row, summary.equivalence) == HIGHER
+        statements.append(Statement("Equal steps", text, caution=not is_gain))
     if not statements:
         text = "No equal-step control finished: add one with data.control=equal_steps."
         statements.append(Statement("Equal steps", text, caution=True))
@@ -187,10 +197,10 @@ def _same_size(summary: Summary) -> list[Statement]:
         result = {
             HIGHER: f"the curated core is better than {other}",
             LOWER: f"the curated core is worse than {other}",
-            EQUIVALENT: f"the curated core and {other} are equivalent within ±{summary.equivalence:g} points",
+            EQUIVALENT: f"the curated core and {other} are {equivalent_text(summary.equivalence)}",
         }.get(shown, f"neither is resolved to be better ({bound_text(row.difference)})")
         pair = f"{SETTING_TITLES[row.setting]}, {row.headline_label} minus {row.control_label}"
-        text = f"{pair}: {difference_text(row.difference)} points: {result}."
+        text = f"{pair}: {difference_text(row.difference)} points, {holm_text(row.p_holm)}: {result}."
         statements.append(Statement("Curation", text, caution=shown != HIGHER))
     return statements
 
@@ -200,7 +210,7 @@ def _other_arms(summary: Summary) -> list[Statement]:
     statements = []
     for row in holding(summary, VIDEOS, LENGTH):
         pair = f"{SETTING_TITLES[row.setting]}, {row.headline_label} minus {row.control_label}"
-        text = f"{pair}: {difference_text(row.difference)} points, {p_text(row.difference.p)}: "
+        text = f"{pair}: {difference_text(row.difference)} points, {holm_text(row.p_holm)}: "
         text += f"{meaning(row, summary.equivalence)}."
         statements.append(Statement("Other arms", text, caution=control_outcome(row, summary.equivalence) != HIGHER))
     return statements
@@ -300,7 +310,7 @@ def _text_alone(rows: list[ProbeRow]) -> list[Statement]:
     parts = [f"{name} {difference_text(gap)}" for name, gap in added if gap is not None]
     leaks = [name for name, gap in added[1:] if gap is not None and gap.is_positive]
     text = f"{blind.label} minus its answers without any video: {joined(parts)} points."
-    text += f" Above text alone although the video is wrong: {joined(leaks)}." if leaks else ""
+    text += f" Above text alone although the video is wrong (not corrected): {joined(leaks)}." if leaks else ""
     return [Statement("Text alone", text, caution=bool(leaks) or blind.drop is None or not blind.drop.is_positive)]
 
 
@@ -326,7 +336,10 @@ def _power(summary: Summary) -> list[Statement]:
     ]
     if not parts:
         return []
-    text = f"Smallest true difference from the baseline that 80 % of such studies would detect: {joined(parts)}."
+    text = (
+        "Smallest true difference from the baseline that 80 % of such studies would detect (two-sided test at 5 %, "
+        f"before Holm's correction): {joined(parts)}."
+    )
     return [Statement("Resolution", text)]
 
 

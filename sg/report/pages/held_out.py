@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from sg.artefacts.arms import ARM_KINDS
-from sg.report.numbers.summary import ControlRow, LossRow, LossTable, Summary
-from sg.report.wording import joined, loss_difference_text, loss_text, p_text, plural
+from sg.artefacts.arms import ARM_KINDS, CAPTIONS
+from sg.report.numbers.summary import ControlRow, LossRow, LossTable, Shape, Summary
+from sg.report.pages.verdict import LEVEL, is_fair
+from sg.report.wording import holm_text, joined, loss_difference_text, loss_text, p_text, plural
 
-LEVEL = 0.05
 COLUMNS = (
     "group", "name", "captions", "arm", "scale", "control", "seeds", "loss", "loss_low", "loss_high", "per_caption",
     "delta", "delta_low", "delta_high", "delta_p",
@@ -21,21 +21,23 @@ def loss_legend(table: LossTable) -> str:
     """Explain the numbers of the table: unit, denominator, direction, intervals."""
     return (
         f"mean negative log-likelihood in nats per token over {plural(table.captions, 'caption')} "
-        f"({plural(table.tokens, 'token')}) of videos that no run trained on; lower is better; differences over the "
-        "seeds that both have, 95 % intervals over videos and, with several seeds, over training seeds"
+        f"({plural(table.tokens, 'token')}) of videos that no run trained on; lower is better; 95 % intervals of "
+        "losses over videos, those of differences (over the seeds that both have) also over training seeds if there "
+        "are several; p after Holm's correction over scales and controls"
     )
 
 
 def loss_cells(row: LossRow) -> list[str]:
     """One row of the table, under `HEADINGS`."""
-    delta = "" if row.delta is None else f"{loss_difference_text(row.delta)}, {p_text(row.delta.p)}"
+    delta = "" if row.delta is None else loss_difference_text(row.delta)
+    delta += "" if row.p_holm is None else f", {p_text(row.p_holm)}"
     return [row.label, str(len(row.seeds)), loss_text(row.loss), delta, f"{row.per_caption:.2f}"]
 
 
 def control_text(row: ControlRow) -> str:
-    """`530k - 50k equal-step: -0.151 [-0.185, -0.117], p < .001`."""
+    """`530k - 50k equal-step: -0.151 [-0.185, -0.117] nats per token, p < .001 after Holm`."""
     pair = f"{row.headline_label} - {row.control_label}"
-    return f"{pair}: {loss_difference_text(row.difference)}, {p_text(row.difference.p)}"
+    return f"{pair}: {loss_difference_text(row.difference)} nats per token, {holm_text(row.p_holm)}"
 
 
 def loss_lines(table: LossTable) -> str:
@@ -70,17 +72,41 @@ def loss_sentences(table: LossTable) -> list[tuple[str, bool]]:
     if largest is not None and largest.delta is not None:
         change = f"{largest.label} minus no captions is {loss_difference_text(largest.delta)} nats per token"
         where = f"on {plural(table.captions, 'held-out caption')}"
-        sentences.append((f"{change} {where}, {p_text(largest.delta.p)}.", False))
+        is_lower = largest.delta.is_negative and largest.p_holm is not None and largest.p_holm < LEVEL
+        sentences.append((f"{change} {where}, {holm_text(largest.p_holm)}.", not is_lower))
     for row in table.controls:
-        asks, p = ARM_KINDS[row.kind].asks, row.difference.p
-        if p is None or p >= LEVEL:
-            meaning = f"an effect of {asks} on the loss is not resolved"
-        else:
-            meaning = f"{asks} {'lower' if row.difference.is_negative else 'raise'} the loss"
-        sentences.append((f"{control_text(row)}: {meaning}.", not row.difference.is_negative))
-    fitting = [shape for shape in table.shapes if shape.p is None or shape.p >= LEVEL]
+        meaning, is_lower = _meaning(row)
+        sentences.append((f"{control_text(row)}: {meaning}.", not is_lower))
     if table.shapes:
-        names = joined([f"a {shape.name}" for shape in fitting])
-        fit = f"is described by {names} (chi-squared)" if fitting else "is described by none of the fitted curves"
-        sentences.append((f"The loss over the number of captions {fit}.", not fitting))
+        sentences.append(_shapes(table.shapes))
     return sentences
+
+
+def _meaning(row: ControlRow) -> tuple[str, bool]:
+    """What the difference of a control in the loss shows, and whether it is a resolved gain that an arm carries."""
+    kind = ARM_KINDS[row.kind]
+    if not is_fair(row):
+        return "the steps differ, so the effects of captions and of steps are not separated", False
+    if not row.difference.has_interval:
+        return "the losses carry no interval", False
+    if row.p_holm is None or row.p_holm >= LEVEL:
+        return f"an effect of {kind.asks} on the loss is neither resolved nor excluded", False
+    change = "lower" if row.difference.is_negative else "higher"
+    if kind.fixed == CAPTIONS:
+        return (
+            f"the loss is {change} with the curated core than with a {kind.legend} of the same size",
+            change == "lower",
+        )
+    return f"the loss is {change} with {kind.asks}", change == "lower"
+
+
+def _shapes(shapes: list[Shape]) -> tuple[str, bool]:
+    """Which curves chi-squared rejects as descriptions of the losses; whether it rejects all that it can test."""
+    tested = [shape for shape in shapes if shape.p is not None]
+    kept = [f"a {shape.name}" for shape in tested if (shape.p or 0.0) >= LEVEL]
+    rejected = [f"a {shape.name}" for shape in tested if (shape.p or 0.0) < LEVEL]
+    untested = [f"a {shape.name}" for shape in shapes if shape.p is None]
+    parts = [f"rejects {joined(rejected)}"] if rejected else []
+    parts += [f"does not reject {joined(kept)}"] if kept else []
+    parts += [f"cannot test {joined(untested)}, which has as many parameters as points"] if untested else []
+    return f"As the curve of the loss over the number of captions, chi-squared {joined(parts)}.", not kept

@@ -14,6 +14,7 @@ from sg.report.pages.held_out import HEADINGS, loss_cells, loss_legend
 from sg.report.pages.tables import (
     cell_delta,
     cell_score,
+    controls_intervals,
     controls_legend,
     legend,
     probes_legend,
@@ -37,10 +38,10 @@ from sg.report.wording import (
 PAGE_FILE = "index.html"
 FIGURE_CAPTIONS = {
     "held_out_loss": "In nats per token (lower is better), on captions of videos that no run trained on, with 95 % "
-    "intervals. Controls are at the right.",
-    "scaling": "In % of the answered questions, with 95 % intervals. Controls are at the right.",
+    "intervals over videos. Controls are at the right.",
+    "scaling": "In % of the answered questions, with 95 % intervals over videos. Controls are at the right.",
     "durations": "In points, with 95 % intervals (exploratory, not corrected).",
-    "differences": "In points, with 95 % intervals; * p < .05 after Holm's correction.",
+    "differences": "In points, with 95 % intervals (not corrected); * p < .05 after Holm's correction.",
     "controls": "Difference from no captions of each control and of the scale that it is compared with, and the "
     "difference between the two, in points with 95 % intervals.",
     "tasks": "In points; the number of questions is in brackets (exploratory, not corrected).",
@@ -113,8 +114,9 @@ def page_html(
 
 
 _WRITERS = (
-    accuracy_text, cell_delta, cell_score, controls_legend, difference_text, duration_text, hours_text, legend,
-    loss_cells, loss_legend, p_text, percent, plural, probes_legend, published_text, row_note, shown_id, study_title,
+    accuracy_text, cell_delta, cell_score, controls_intervals, controls_legend, difference_text, duration_text,
+    hours_text, legend, loss_cells, loss_legend, p_text, percent, plural, probes_legend, published_text, row_note,
+    shown_id, study_title,
 )  # fmt: skip
 
 

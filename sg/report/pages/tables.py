@@ -52,9 +52,18 @@ def controls_legend(summary: Summary) -> str:
     return "; ".join(f"{ARM_KINDS[kind].label}: {ARM_KINDS[kind].meaning}" for kind in kinds)
 
 
+def controls_intervals(summary: Summary) -> str:
+    """Return what the intervals of the controls cover."""
+    covered = all(row.difference.covers_seeds for row in summary.controls if row.difference.has_interval)
+    return f"95 % intervals over {'videos and training seeds' if covered else 'videos, not over seeds'}"
+
+
 def probes_legend(probes: Sequence[ProbeRow]) -> str:
     """Return what the leak probes measure, with the accuracy of guessing."""
-    return f"Accuracy in % without the right video and without subtitles; guessing reaches {probes[0].chance:.0f} %."
+    return (
+        "Accuracy in % without the right video and without subtitles, with 95 % intervals over videos; guessing "
+        f"reaches {probes[0].chance:.0f} %."
+    )
 
 
 def cell_score(cell: Cell) -> str:
@@ -119,7 +128,7 @@ def published_text(cell: Cell) -> str:
 def _controls_text(summary: Summary) -> str:
     if not summary.controls:
         return ""
-    title = "Controls (headline minus control in points of overall accuracy, 95 % interval over videos)"
+    title = f"Controls (headline minus control, points of overall accuracy, {controls_intervals(summary)})"
     lines = [title, *(f"  {line}" for line in controls_legend(summary).split("; "))]
     for row in summary.controls:
         setting = SETTING_TITLES[row.setting].lower()
@@ -143,7 +152,7 @@ def control_title(row: ControlRow) -> str:
 def _probes_text(probes: list[ProbeRow]) -> str:
     if not probes:
         return ""
-    lines = [f"Leak probes: {probes_legend(probes)[:1].lower()}{probes_legend(probes)[1:]}"]
+    lines = [_wrapped(f"Leak probes: {probes_legend(probes)[:1].lower()}{probes_legend(probes)[1:]}")]
     largest = {row.probe: row for row in probes}
     for row in (row for row in probes if row is largest[row.probe] or row.against_chance == ABOVE):
         mark = "ABOVE chance" if row.against_chance == ABOVE else f"against chance: {row.against_chance}"

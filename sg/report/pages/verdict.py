@@ -6,7 +6,7 @@ from sg.artefacts.arms import ARM_KINDS, CAPTIONS, EQUAL_STEPS, SHUFFLED_CAPTION
 from sg.artefacts.predictions import OVERALL
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import ControlRow, Summary, Table, TableRow, headline_rows
-from sg.report.wording import SETTING_TITLES, captions_text, difference_text, joined, size_text
+from sg.report.wording import SETTING_TITLES, captions_text, difference_text, joined, p_text, size_text
 
 LEVEL = 0.05
 STEPS_ALIKE = 0.1
@@ -32,20 +32,32 @@ def control_outcome(row: ControlRow, bound: float) -> str:
 
 def meaning(row: ControlRow, bound: float) -> str:
     """Return in words what the difference of a control shows, with the bound of every "no difference"."""
+    if not is_fair(row):
+        return "the steps differ, so the effects of captions and of steps are not separated"
     asks = ARM_KINDS[row.kind].asks
     found = control_outcome(row, bound)
     if found in (HIGHER, LOWER):
         return f"{asks} {'raise' if found == HIGHER else 'lower'} accuracy"
     if found == EQUIVALENT:
-        return f"equivalent within ±{bound:g} points, so the effect of {asks} is smaller than that"
+        return f"{equivalent_text(bound)}, so the effect of {asks} is smaller than that"
     if not row.difference.has_interval:
         return "the answers carry no interval"
     return f"an effect of {asks} is neither resolved nor excluded; {bound_text(row.difference)}"
 
 
 def bound_text(estimate: Estimate) -> str:
-    """`the true difference is within ±2.4 points`: the bound of the equivalence test at 5 %."""
-    return f"the true difference is within ±{estimate.largest_size:.1f} points"
+    """`the true difference is within ±2.4 points by an equivalence test at 5 %`."""
+    return f"the true difference is within ±{estimate.largest_size:.1f} points by an equivalence test at 5 %"
+
+
+def equivalent_text(bound: float) -> str:
+    """`equivalent within ±1 point by a test at 5 %`."""
+    return f"equivalent within ±{bound:g} point{'' if bound == 1 else 's'} by a test at 5 %"
+
+
+def is_fair(row: ControlRow) -> bool:
+    """Whether a control that holds the steps fixed did take the steps of its headline arm; True for other controls."""
+    return ARM_KINDS[row.kind].fixed != STEPS or _has_equal_steps(row)
 
 
 def in_setting(setting: str) -> str:
@@ -63,6 +75,11 @@ def largest_rows(summary: Summary) -> list[tuple[Table, TableRow, Estimate]]:
     ]
     largest = max((row.scale for _, row, _ in found), default=0)
     return [item for item in found if item[1].scale == largest]
+
+
+def trained_once(found: Sequence[tuple[Table, TableRow, Estimate]]) -> bool:
+    """Whether the rows have one seed each, so that an interval does not cover training again."""
+    return all(len(row.seeds) < 2 for _, row, _ in found) and not all(delta.covers_seeds for *_, delta in found)
 
 
 def holding(summary: Summary, *fixed: str) -> list[ControlRow]:
@@ -92,7 +109,7 @@ def verdict(summary: Summary) -> tuple[str, str]:
         attributed, claim = _attribution(summary, [setting for setting, _ in gains])
         sentences += attributed
         tone = claim if not losses else UNCLEAR
-    if all(len(row.seeds) < 2 for _, row, _ in found) and not all(delta.covers_seeds for *_, delta in found):
+    if trained_once(found):
         sentences.append(
             "Each scale was trained once: these intervals do not cover training again with another seed, and one seed "
             "cannot show how much that changes."
@@ -109,7 +126,7 @@ def registered_sentence(summary: Summary) -> list[str]:
     shown = {
         HIGHER: "found",
         LOWER: "found, in the direction of a loss",
-        EQUIVALENT: f"equivalent within ±{bound:g} points",
+        EQUIVALENT: equivalent_text(bound),
     }.get(outcome(result.difference, result.difference.p, bound), "neither found nor excluded")
     plan = result.registration
     pair = f"{result.pair[0]} minus {result.pair[1]}, {in_setting(plan.setting)}"
@@ -129,18 +146,32 @@ def headline(summary: Summary, tone: str) -> str:
     outcomes = set(shown.values())
     if outcomes >= {HIGHER, LOWER}:
         return "Training on captions raised accuracy in one setting and lowered it in another."
+    where = _where(summary, [setting for setting, found_there in shown.items() if found_there in (HIGHER, LOWER)])
+    where += " (one training seed)" if trained_once(found) else ""
     if LOWER in outcomes:
-        return "Training on captions lowered accuracy."
+        return f"Training on captions lowered accuracy{where}."
     if HIGHER not in outcomes:
         return "No effect of the captions on accuracy is resolved."
     if tone == GAIN:
-        return "More captions raised accuracy, and more training steps alone do not reach the same."
+        return f"More captions raised accuracy{where}, and more training steps alone do not reach the same."
     controls = [row for row in holding(summary, STEPS) if shown.get(row.setting) == HIGHER]
     if not controls:
-        return "Accuracy rose, but without a control it may be due to more training steps rather than more captions."
-    if {control_outcome(row, summary.equivalence) for row in controls} <= {EQUIVALENT, LOWER}:
-        return "Accuracy rose, but few captions that are repeated for as many training steps raise it as much."
-    return "Accuracy rose, but whether by more captions or by more training steps is not resolved."
+        return (
+            f"Accuracy rose{where}, but without an equal-step control it may be due to more training steps rather than "
+            "more captions."
+        )
+    reached = {control_outcome(row, summary.equivalence) for row in controls}
+    if all(is_fair(row) for row in controls) and reached <= {EQUIVALENT, LOWER}:
+        size = "at least as much" if len(reached) > 1 else "by more" if LOWER in reached else "as much"
+        return (
+            f"Accuracy rose{where}, but a small set of captions, repeated for as many training steps, raises it {size}."
+        )
+    return f"Accuracy rose{where}, but whether by more captions or by more training steps is not resolved."
+
+
+def _where(summary: Summary, settings: Sequence[str]) -> str:
+    """` without subtitles`: the settings of a change; empty if they are all settings of the study."""
+    return "" if len(settings) == len(summary.tables) else " " + joined([in_setting(setting) for setting in settings])
 
 
 def _changes(
@@ -173,11 +204,14 @@ def _rest(
     """What the settings without a resolved change show, and the settings in which the scale was not asked."""
     sentences = []
     for setting, _ in by_outcome.get(EQUIVALENT, []):
-        bound = f"equivalent within ±{summary.equivalence:g} points"
+        bound = equivalent_text(summary.equivalence)
         sentences.append(f"{SETTING_TITLES[setting]}, {found[0][1].scale_label} and no captions are {bound}.")
     is_listed = not (HIGHER in by_outcome or LOWER in by_outcome)  # then the first sentence has the differences already
+    p_holm = {table.setting: row.cells[OVERALL].p_holm for table, row, _ in found}
     for setting, delta in by_outcome.get(OPEN, []):
-        shown = "" if is_listed else f" ({difference_text(delta)})"
+        shown = "" if is_listed else f" ({difference_text(delta)} points)"
+        if delta.is_positive or delta.is_negative:  # The interval alone would say that a change is resolved.
+            shown += f" after Holm's correction for several comparisons ({p_text(p_holm[setting])})"
         bound = f": {bound_text(delta)}" if delta.has_interval else ""
         sentences.append(f"{SETTING_TITLES[setting]}, no change is resolved{shown}{bound}.")
     asked = {table.setting for table, *_ in found}
@@ -193,12 +227,12 @@ def _attribution(summary: Summary, settings: Sequence[str]) -> tuple[list[str], 
     others = [row for row in summary.controls if ARM_KINDS[row.kind].fixed not in (STEPS, CAPTIONS)]
     for kind in dict.fromkeys(row.kind for row in others):
         rows = [row for row in others if row.kind == kind and row.setting in settings]
-        sentences += [_compared(rows, f"Minus {rows[0].control_label}", summary.equivalence)] if rows else []
+        sentences += [_compared(rows, rows[0].control_label, summary.equivalence)] if rows else []
     run = {row.kind for row in summary.controls}
     missing = [kind for kind in (EQUAL_STEPS, SHUFFLED_CAPTIONS) if kind not in run]
     if missing:
         asks = joined([ARM_KINDS[kind].asks for kind in missing])
-        sentences.append(f"No arm tests {asks}: add controls=[{','.join(missing)}] to decide it.")
+        sentences.append(f"No arm tests {asks}: add controls=[{','.join(missing)}] to test it.")
     return sentences, tone
 
 
@@ -220,9 +254,9 @@ def _equal_steps(summary: Summary, settings: Sequence[str]) -> tuple[list[str], 
             "not separated."
         ], UNCLEAR
     core = rows[0].control.partition("/")[0]
-    what = f"Minus {core} captions repeated to the same number of optimiser steps (equal-step control)"
-    shown = {control_outcome(row, summary.equivalence) for row in rows}
-    return [_compared(rows, what, summary.equivalence)], GAIN if shown == {HIGHER} else UNCLEAR
+    what = f"{core} captions repeated to the same number of optimiser steps (equal-step control)"
+    is_gain = len(rows) == len(settings) and {control_outcome(row, summary.equivalence) for row in rows} == {HIGHER}
+    return [_compared(rows, what, summary.equivalence)], GAIN if is_gain else UNCLEAR
 
 
 def _compared(rows: Sequence[ControlRow], what: str, bound: float) -> str:
@@ -230,9 +264,9 @@ def _compared(rows: Sequence[ControlRow], what: str, bound: float) -> str:
     parts = [f"{difference_text(row.difference)} points {in_setting(row.setting)}" for row in rows]
     meanings = dict.fromkeys(meaning(row, bound) for row in rows)
     if len(meanings) == 1:
-        return f"{what}, it is {joined(parts)}: {next(iter(meanings))}."
+        return f"The difference from {what} is {joined(parts)}: {next(iter(meanings))}."
     shown = [f"{part} ({meaning(row, bound)})" for part, row in zip(parts, rows, strict=True)]
-    return f"{what}, it is {joined(shown)}."
+    return f"The difference from {what} is {joined(shown)}."
 
 
 def _has_equal_steps(row: ControlRow) -> bool:

@@ -84,9 +84,7 @@ def _scaling(benchmark: str) -> list[PanelPlan]:
     gains = [f"{key}/{end}" for key in keys[OVERALL] for end in ("delta_low", "delta", "delta_high")]
     return [
         PanelPlan(LINE, "Accuracy (%) against number of captions", keys[OVERALL], CAPTIONS_AXIS),
-        PanelPlan(
-            LINE, "Difference from no captions (points) with 95 % interval over videos", tuple(gains), CAPTIONS_AXIS
-        ),
+        PanelPlan(LINE, "Difference from no captions (points) with 95 % interval", tuple(gains), CAPTIONS_AXIS),
         *(
             PanelPlan(LINE, f"{bucket.title()} videos: accuracy (%)", keys[bucket], CAPTIONS_AXIS)
             for bucket in DURATIONS

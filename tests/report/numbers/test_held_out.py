@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sg.artefacts.arms import EQUAL_STEPS
+from sg.artefacts.arms import EQUAL_STEPS, RANDOM
 from sg.artefacts.held_out import CaptionLoss, mean_loss, write_caption_losses
 from sg.artefacts.result import read_result, write_result
 from sg.report.figures.held_out import draw_held_out, held_out_figure
 from sg.report.numbers.held_out import held_out_table, loss_score
 from sg.report.numbers.measure import measure
+from sg.report.numbers.statistics import holm
 from sg.report.numbers.study import read_study
-from sg.report.numbers.summary import LossTable, Summary, read_summary, write_summary
+from sg.report.numbers.summary import ControlRow, LossTable, Summary, read_summary, write_summary
 from sg.report.pages.conclusion import conclude
 from sg.report.pages.exports import losses_csv, markdown
+from sg.report.pages.held_out import loss_sentences
 from sg.report.pages.study import page_html
 from sg.report.pages.tables import terminal_text
 
@@ -100,7 +102,7 @@ def test_every_form_of_the_report_shows_the_losses(study: Path, tmp_path: Path) 
     summary = measure(read_study(study))
     conclusion = conclude(summary)
     sentences = [item.text for item in conclusion.statements if item.topic == "Held-out loss"]
-    assert any("more distinct captions lower the loss" in text for text in sentences)
+    assert any("the loss is lower with more distinct captions" in text for text in sentences)
     text = terminal_text(summary, conclusion)
     assert "Held-out captions" in text
     assert "530k - 50k equal-step: -0.1" in text
@@ -109,6 +111,31 @@ def test_every_form_of_the_report_shows_the_losses(study: Path, tmp_path: Path) 
     assert 'id="held-out"' in page_html(summary, conclusion, {})
     write_summary(tmp_path / "summary.json", summary)
     assert read_summary(tmp_path).held_out == summary.held_out
+
+
+def test_p_of_scales_and_controls_is_corrected_together(study: Path) -> None:
+    found = table(study)
+    (control,) = found.controls
+    deltas = [row.delta for row in found.rows if row.control is None and row.delta is not None]
+    family = [*(delta.p or 0.0 for delta in deltas), control.difference.p or 0.0]
+    assert control.p_holm == pytest.approx(holm(family)[-1])
+    assert [row.p_holm is None for row in found.rows] == [True, False, False, False, False, True]
+
+
+def test_a_loss_is_attributed_only_as_far_as_the_control_carries_it(study: Path) -> None:
+    found = table(study)
+    (control,) = found.controls
+
+    def text(row: ControlRow) -> str:
+        return " ".join(text for text, _ in loss_sentences(replace(found, controls=[row])))
+
+    assert "nats per token, p < .001 after Holm: the loss is lower with more distinct captions." in text(control)
+    assert "more distinct captions." not in text(replace(control, p_holm=0.06))
+    assert "neither resolved nor excluded" in text(replace(control, p_holm=0.06))
+    assert "the steps differ" in text(replace(control, control_steps=100))
+    random = text(replace(control, kind=RANDOM))
+    assert "lower with the curated core than with a random subset of the same size" in random
+    assert "described" not in random
 
 
 def test_the_figure_shows_the_sweep_and_its_controls(study: Path, tmp_path: Path) -> None:

@@ -56,15 +56,15 @@ def test_no_difference_is_only_claimed_within_a_bound_that_is_shown(summary: Sum
     narrow = [replace(row, difference=_estimate(0.1, 0.3), p_holm=0.7) for row in summary.controls]
     equivalent = conclude(replace(gains, controls=narrow))
     verdict = equivalent.verdict
-    assert equivalent.headline.endswith("repeated for as many training steps raise it as much.")
-    assert "equivalent within ±1 points, so the effect of more distinct captions is smaller than that" in verdict
+    assert equivalent.headline.endswith("repeated for as many training steps, raises it as much.")
+    assert "equivalent within ±1 point by a test at 5 %, so the effect of more distinct captions is smaller" in verdict
     wide = [replace(row, difference=_estimate(0.1, 1.2), p_holm=0.9) for row in summary.controls]
     conclusion = conclude(replace(gains, controls=wide))
     assert "equivalent" not in conclusion.verdict and "explain" not in conclusion.verdict
     assert (
         conclusion.headline == "Accuracy rose, but whether by more captions or by more training steps is not resolved."
     )
-    assert conclude(replace(gains, controls=[])).headline.startswith("Accuracy rose, but without a control")
+    assert conclude(replace(gains, controls=[])).headline.startswith("Accuracy rose, but without an equal-step control")
     assert "within ±2.1 points" in conclusion.verdict
 
 
@@ -76,9 +76,65 @@ def test_a_loss_in_one_setting_does_not_hide_a_gain_in_the_other(summary: Summar
     assert conclusion.tone == "unclear"
 
 
+def test_the_headline_names_the_setting_of_a_change_that_is_not_in_all(summary: Summary) -> None:
+    """A loss of 1.0 points with subtitles was "lowered accuracy", beside +0.5 points without."""
+    assert conclude(_with_deltas(summary, (0.5, 0.6), (-3.0, 0.6))).headline == (
+        "Training on captions lowered accuracy with subtitles."
+    )
+    assert (
+        conclude(_with_deltas(summary, (-3.0, 0.6), (-3.0, 0.6))).headline == "Training on captions lowered accuracy."
+    )
+
+
+def test_the_headline_says_that_each_scale_was_trained_once(tmp_path: Path) -> None:
+    assert "(one training seed)" in _conclusion(tmp_path, gain=2.5, control_gain=0.3, seeds=1).headline
+
+
+def test_a_control_that_is_better_than_the_headline_arm_is_not_called_equal(summary: Summary) -> None:
+    gains = _with_deltas(summary, (9.0, 1.0), (9.0, 1.0))
+    rows = [replace(row, difference=_estimate(-10.8, 1.6), p_holm=0.001) for row in summary.controls]
+    assert conclude(replace(gains, controls=rows)).headline.endswith("for as many training steps, raises it by more.")
+
+
+def test_a_gain_in_a_setting_without_its_control_is_not_attributed_to_captions(summary: Summary) -> None:
+    gains = _with_deltas(summary, (9.0, 1.0), (9.0, 1.0))
+    rows = [replace(row, difference=_estimate(5.0, 1.0), p_holm=0.001) for row in gains.controls]
+    assert conclude(replace(gains, controls=rows)).tone == "gain"
+    one = conclude(replace(gains, controls=[row for row in rows if row.setting == "without_subtitles"]))
+    assert one.tone == "unclear" and one.headline.endswith("is not resolved.")
+
+
+def test_a_difference_that_only_the_correction_leaves_open_says_so(summary: Summary) -> None:
+    """`+8.1 [+1.2, +14.9]: no change is resolved` contradicts itself without the corrected p."""
+    changed = _with_deltas(summary, (9.0, 1.0), (8.1, 3.4))
+    table = changed.tables[1]
+    rows = [
+        replace(row, cells=row.cells | {"overall": replace(row.cells["overall"], p_holm=0.228)}) for row in table.rows
+    ]
+    verdict = conclude(replace(changed, tables=[changed.tables[0], replace(table, rows=rows)])).verdict
+    assert (
+        "no change is resolved (+8.1 [+1.4, +14.8] points) after Holm's correction for several comparisons" in verdict
+    )
+    assert "(p = .228)" in verdict
+
+
+def test_scale_is_claimed_only_if_the_test_of_all_scales_agrees(summary: Summary) -> None:
+    """-0.7 [-1.4, -0.1] points from end to end with a joint p of .053 was "accuracy falls with scale"."""
+    tables = [replace(table, growth=_estimate(-0.7, 0.33), joint_p=0.053) for table in summary.tables]
+    text = _texts(conclude(replace(summary, tables=tables)), "Scale")
+    assert "whether accuracy changes with scale is not resolved" in text and "lower" not in text
+
+
+def test_a_curve_with_as_many_parameters_as_points_is_called_untested(summary: Summary) -> None:
+    points = [(0, 39.5), (50_000, 41.5), (100_000, 43.2), (530_000, 45.4)]
+    table = replace(summary.tables[1], shapes=fit_shapes(points, np.full(4, 0.3)))
+    text = _texts(conclude(replace(summary, tables=[table])), "Shape")
+    assert "a saturating power law is untested: as many parameters as points" in text
+
+
 def test_missing_arms_that_would_decide_are_named(tmp_path: Path) -> None:
     verdict = _conclusion(tmp_path, gain=2.5, control_gain=0.3).verdict
-    assert "add controls=[shuffled_captions] to decide it" in verdict
+    assert "add controls=[shuffled_captions] to test it" in verdict
     assert "captions that describe their video" in verdict
 
 
@@ -89,7 +145,7 @@ def test_a_curve_that_chi_squared_rejects_is_never_called_better(summary: Summar
     step = next(shape for shape in table.shapes if shape.name == "step")
     assert step.p is not None and step.p < 0.001
     text = _texts(conclude(replace(summary, tables=[table])), "Shape")
-    assert "a saturating power law describes the means (chi-squared" in text
+    assert "a saturating power law is not rejected (chi-squared" in text
     assert "rejected by chi-squared: a step (chi-squared" in text and "better than a step" not in text
 
 
@@ -97,7 +153,7 @@ def test_without_a_curve_that_fits_none_is_called_best(summary: Summary) -> None
     points = [(0, 40.0), (50_000, 48.0), (100_000, 40.0), (200_000, 48.0), (400_000, 40.0), (530_000, 48.0)]
     table = replace(summary.tables[1], shapes=fit_shapes(points, np.full(6, 0.5)))
     text = _texts(conclude(replace(summary, tables=[table])), "Shape")
-    assert "none of the curves describes the means" in text and "better" not in text
+    assert "chi-squared rejects all curves that it can test" in text and "better" not in text
 
 
 def test_a_probe_of_28_percent_is_above_chance_if_its_interval_is(tmp_path: Path) -> None:
@@ -107,7 +163,9 @@ def test_a_probe_of_28_percent_is_above_chance_if_its_interval_is(tmp_path: Path
     assert (rows["zeroed_video"].against_chance, rows["no_video"].against_chance) == ("above", "not resolved")
     conclusion = conclude(measure(study))
     assert "is above it by +3.5 points (zeroed video, 28.5 [" in _texts(conclusion, "Leak probes")
-    assert "Above text alone although the video is wrong: zeroed video." in _texts(conclusion, "Text alone")
+    assert "Above text alone although the video is wrong (not corrected): zeroed video." in _texts(
+        conclusion, "Text alone"
+    )
 
 
 @pytest.mark.parametrize("videos", [1, 2])
@@ -174,7 +232,7 @@ def test_without_an_equal_step_control_captions_and_steps_are_not_separated(tmp_
     conclusion = _conclusion(tmp_path, gain=2.5)
     assert conclusion.tone == "unclear"
     assert "no equal-step control" in conclusion.verdict
-    assert conclusion.headline.startswith("Accuracy rose, but without a control")
+    assert conclusion.headline.startswith("Accuracy rose, but without an equal-step control")
     assert "data.control=equal_steps" in _texts(conclusion, "Equal steps")
 
 
@@ -182,6 +240,9 @@ def test_a_control_with_other_steps_does_not_support_the_claim(tmp_path: Path) -
     conclusion = _conclusion(tmp_path, gain=2.5, control_gain=0.3, control_steps=100)
     assert conclusion.tone == "unclear"
     assert "did not take the same number of steps" in conclusion.verdict
+    text = _texts(conclusion, "Equal steps")
+    assert "the steps differ, so the effects of captions and of steps are not separated" in text
+    assert "raise accuracy" not in text
 
 
 def test_no_effect_is_called_unresolved_with_the_detectable_difference(tmp_path: Path) -> None:
