@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.sources.scan.items import is_nothing, text_of
+from sg.sources.scan.items import MAX_CAPTION, is_nothing, text_of
 from sg.sources.scan.records import JsonScanner, check_suffix, holds_lines, numbered_records, place
 from sg.sources.scan.texts import TABLES, BadRecord, first_character, kind_of
 
@@ -95,7 +95,7 @@ def read_caption_file(path: Path, video_key: str | None = None, caption_key: str
             raise ConfigError(
                 f"{path} has no column for the {kind} (it has {names}): name it with data.{kind}_column=NAME."
             )
-    if not result.entries and result.rows:
+    if not result.entries:
         raise DataError(f"{path} has no usable caption: {result.summary()}.")
     return result
 
@@ -118,17 +118,23 @@ def _entry(row: Mapping[str, Any], video_key: str | None, caption_key: str | Non
         return "caption is not text"
     if is_nothing(caption):
         return "empty caption"
+    if len(caption) > MAX_CAPTION:
+        return f"caption longer than {MAX_CAPTION:,} characters"
     stored = text_of(caption)
     return CaptionEntry(video.strip(), stored) if stored else "caption holds halves of characters"
 
 
 @lru_cache(maxsize=256)
 def _columns(columns: tuple[str, ...], video_key: str | None, caption_key: str | None) -> tuple[Any, Any]:
-    """The columns of the video and of the caption, ignoring case; None for each that is not there."""
+    """The columns of the video and of the caption; None for each that is not there.
+
+    Case is ignored, except where two columns differ in case only: then the one that is spelled as wanted is meant.
+    """
     names = {str(name).strip().casefold(): name for name in reversed(columns)}
+    exact = {str(name).strip(): name for name in reversed(columns)}
 
     def first(wanted: Iterable[str]) -> Any:
-        return next((names[name.casefold()] for name in wanted if name.casefold() in names), None)
+        return next((exact.get(name, names[name.casefold()]) for name in wanted if name.casefold() in names), None)
 
     key = first([video_key] if video_key else VIDEO_KEYS)
     return key, first([caption_key] if caption_key else [name for name in CAPTION_KEYS if name != key])

@@ -8,7 +8,7 @@ read again as one line in which quotes are ordinary characters.
 from __future__ import annotations
 
 import csv
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TextIO
@@ -136,9 +136,9 @@ def _delimiter(lines: _Lines, path: Path) -> str:
 def _header(names: list[str], taken: Sequence[str], path: Path) -> list[str]:
     if bad := next(filter(None, map(damage, taken)), None):
         raise DataError(f"{path}: the header holds {bad.reason}.")
-    named = [name.strip() for name in names if name.strip()]
-    for name in named:
-        if named.count(name) > 1:
+    named = Counter(name.strip() for name in names if name.strip())
+    for name, count in named.most_common(1):
+        if count > 1:
             raise DataError(f"{path}: two columns are called {name!r}; rename one of them.")
     return names
 

@@ -7,6 +7,7 @@ never become part of a path: all paths come from the walk through the folder.
 from __future__ import annotations
 
 import re
+import string
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from urllib.parse import unquote
 from sg.sources.scan.timestamps import parse_range_ms, parse_time_ms
 
 MAX_CAPTION = 20_000
-"""Characters kept of one caption."""
+"""Characters kept of one text of an annotation."""
 _YOUTUBE_LENGTH = 11
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
 _IN_URL = re.compile(r"(?:[?&]v=|youtu\.be/|/(?:embed|shorts|v|live)/)([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])", re.ASCII)
@@ -58,6 +59,8 @@ _NOTHING = frozenset(
         ),
     )
 )
+_BLANK = string.whitespace + "\xa0\u2028\u2029\u3000\u200b\u200c\u200d\u2060\ufeff"
+"""White space and characters of no width, which text copied from web pages holds."""
 _SPLIT = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
 
 
@@ -140,7 +143,7 @@ def text_of(value: Any) -> str:
 
 def is_nothing(text: str) -> bool:
     """Whether a text is blank, or what pandas, SQL and spreadsheets write for a missing value or an error."""
-    return text.strip().casefold() in _NOTHING
+    return text.strip(_BLANK).casefold() in _NOTHING
 
 
 def shown(value: Any) -> str:

@@ -30,7 +30,7 @@ from sg.sources.scan.items import shown
 
 log = logging.getLogger(__name__)
 
-FOLDER_VERSION = 4
+FOLDER_VERSION = 5
 """Raise it when the same folder would give other rows."""
 UNSAFE_PATH = "unsafe_path"
 AMBIGUOUS = "ambiguous"

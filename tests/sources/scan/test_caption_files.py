@@ -125,7 +125,9 @@ def test_texts_in_other_encodings_are_refused_with_their_line(tmp_path: Path) ->
         read_caption_file(written(tmp_path / "c.csv", b"video,l\xe9gende\na,b\n"))
 
 
-@pytest.mark.parametrize("text", ["NaN", "nan", "None", "null", "NULL", "N/A", "#N/A", "<NA>", " ", "#REF!", "nan "])
+@pytest.mark.parametrize(
+    "text", ["NaN", "nan", "None", "null", "NULL", "N/A", "#N/A", "<NA>", " ", "#REF!", "nan ", "\u200b", "\ufeff "]
+)
 def test_what_other_programs_write_for_nothing_is_not_a_caption(tmp_path: Path, text: str) -> None:
     path = written(tmp_path / "c.csv", f"video,caption\na,{text}\nb,A cat\n")
     assert pairs(path) == [("b", "A cat")]
@@ -234,11 +236,36 @@ def test_unusable_entries_are_counted(tmp_path: Path) -> None:
     assert file.problems["empty caption"] == 1
 
 
-def test_very_long_captions_are_shortened(tmp_path: Path) -> None:
-    path = written(tmp_path / "captions.json", [{"video": "a", "caption": "x" * 2_000_000}])
-    assert [len(caption) for _, caption in pairs(path)] == [MAX_CAPTION]
-    table = written(tmp_path / "captions.csv", "video,caption\na," + "x" * 2_000_000 + "\n")
-    assert [len(caption) for _, caption in pairs(table)] == [MAX_CAPTION]
+def test_a_very_long_caption_is_a_problem_and_not_shortened(tmp_path: Path) -> None:
+    longest, too_long = "x" * MAX_CAPTION, "x" * (MAX_CAPTION + 1)
+    path = written(tmp_path / "c.json", [{"video": "a", "caption": too_long}, {"video": "b", "caption": longest}])
+    assert pairs(path) == [("b", longest)]
+    assert problems(path) == {"caption longer than 20,000 characters": ["c.json, record 1"]}
+    table = written(tmp_path / "c.csv", f"video,caption\na,{too_long}\nb,A cat\n")
+    assert pairs(table) == [("b", "A cat")]
+    assert problems(table) == {"caption longer than 20,000 characters": ["c.csv, line 2"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.csv", ""),
+        ("c.csv", "video,caption\n"),
+        ("c.csv", "<!DOCTYPE html><html>Not found</html>"),
+        ("c.json", "[]"),
+        ("c.jsonl", "\n"),
+    ],
+)
+def test_a_file_without_a_row_is_an_error(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(DataError, match="has no usable caption: 0 rows read"):
+        read_caption_file(written(tmp_path / name, text))
+
+
+def test_columns_that_differ_in_case_only_are_told_apart(tmp_path: Path) -> None:
+    path = written(tmp_path / "c.csv", "video,Caption,caption,TEXT\na,upper,lower,other\n")
+    assert pairs(path) == [("a", "lower")]
+    assert pairs(path, caption_key="Caption") == [("a", "upper")]
+    assert pairs(path, caption_key="text") == [("a", "other")]
 
 
 @pytest.mark.parametrize(
