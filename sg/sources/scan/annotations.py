@@ -49,6 +49,7 @@ class Annotations:
             for number, record in numbered_records(path):
                 self.rows[path.name] += 1
                 if isinstance(record, BadRecord):
+                    self._source.record_lost()
                     yield Problem(record.kind, record.reason), place(path, number)
                     continue
                 for item in self._source.items(record, path.name):

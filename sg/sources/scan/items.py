@@ -112,6 +112,9 @@ class SetReader(ABC):
         """Every key under which a file of this name (relative path) may be looked up."""
         return name_keys(name.rpartition("/")[2].rpartition(".")[0])
 
+    def record_lost(self) -> None:  # noqa: B027 - most datasets do not count their records
+        """A record before the next one could not be read."""
+
     def lacks_time_range(self, name: str) -> bool:
         """Whether a file's name does not tell its time range, so that its duration has to agree with a caption's."""
         return False

@@ -52,6 +52,13 @@ class Numbering:
             return ()
         return (number_key(youtube, ranges.setdefault(range_ms, self.first + len(ranges))),)
 
+    def lose_count(self, youtube: str | None) -> None:
+        """A record could not be read: the numbers after it are unknown, of this YouTube video or of any (None)."""
+        if youtube is None:
+            self.ranges.clear()
+        else:
+            self.ranges.pop(youtube, None)
+
 
 def is_as_long(item: AnnotatedVideo, duration_s: float) -> bool:
     """Whether a duration agrees with the time range of `item`: within one second plus a tenth of the range."""

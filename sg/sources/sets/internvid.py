@@ -22,9 +22,11 @@ from sg.sources.scan.items import (
     rounded_key,
     text_of,
     video_part,
+    youtube_id,
 )
 from sg.sources.scan.numbered import Numbering, number_key, numbered_clip
 
+_ID_COLUMNS = ("YoutubeID", "youtube_id", "url")
 _SCORES = {"UMT_Score": "umt_score", "CLIP_Score": "clip_score", "Aesthetic_Score": "aesthetic_score"}
 
 
@@ -70,15 +72,20 @@ class InternVid(SetReader):
         """Whether the file is named `<YouTube id>/<n>`."""
         return numbered_clip(name) is not None
 
+    def record_lost(self) -> None:
+        """The record may have been a clip of any video."""
+        self._numbering.lose_count(None)
+
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The clip of a line."""
         part = video_part(
             record,
-            ("YoutubeID", "youtube_id", "url"),
+            _ID_COLUMNS,
             ("Start_timestamp", "start_timestamp", "clip_start"),
             ("End_timestamp", "end_timestamp", "clip_end"),
         )
         if isinstance(part, Problem):
+            self._numbering.lose_count(youtube_id(first_of(record, *_ID_COLUMNS)))
             yield part
             return
         scores = {key: _number(record.get(column)) for column, key in _SCORES.items()}

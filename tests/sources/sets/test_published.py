@@ -220,6 +220,27 @@ def test_numbered_internvid_files_are_time_ranges_in_order(tmp_path: Path, write
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("lost", "kept"),
+    [
+        ("{broken", {"aaaaaaaaaaa/0.mp4": "A0"}),
+        ({"YoutubeID": "aaaaaaaaaaa", "Start_timestamp": "x"}, {"aaaaaaaaaaa/0.mp4": "A0", "bbbbbbbbbbb/0.mp4": "B0"}),
+    ],
+)
+def test_after_a_lost_record_no_numbered_clip_gets_the_caption_of_another(
+    tmp_path: Path, write_file: WriteFile, lost: Any, kept: dict[str, str]
+) -> None:
+    def row(name: str, start: int, caption: str) -> dict[str, Any]:
+        return {"YoutubeID": name, "Start_timestamp": start, "End_timestamp": start + 2, "Caption": caption}
+
+    for name in ("aaaaaaaaaaa/0", "aaaaaaaaaaa/1", "aaaaaaaaaaa/2", "bbbbbbbbbbb/0"):
+        write_file(tmp_path / "videos" / f"{name}.mp4")
+    first, third, other = row("aaaaaaaaaaa", 0, "A0"), row("aaaaaaaaaaa", 20, "A2"), row("bbbbbbbbbbb", 0, "B0")
+    lines(tmp_path / "notes" / "InternVid-10M-flt.jsonl", first, lost, third, other)
+    found = scanned(settings(InternVidDataConfig, tmp_path))
+    assert {row.path: row.original_caption for row in found.values()} == kept
+
+
 def test_gzip_annotations_are_read_and_an_incomplete_file_is_an_error(tmp_path: Path, write_file: WriteFile) -> None:
     notes = tmp_path / "notes"
     write_file(tmp_path / "videos" / "aaaaaaaaaaa_000030_000040.mp4")
