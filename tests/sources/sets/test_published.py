@@ -88,7 +88,7 @@ def test_webvid_files_are_found_by_page_number_url_or_json(tmp_path: Path, write
         "webvid-106": ("00000/000000007.mp4", "in a shard"),
         "webvid-102": ("102.mp4", 'a "quoted"\nname, with comma'),
         "webvid-103": ("stock-footage-a-red-ball.mp4", "red ball"),
-        "webvid-101": ("videos/000051_000100/101.mp4", ""),  # what Python writes for nothing is no caption
+        "webvid-101": ("videos/000051_000100/101.mp4", ""),  # Python writes "None" for nothing
     }
     assert {(row.split, row.source, row.status) for row in found.values()} == {("train", "webvid", "ok")}
     numbers = report(tmp_path)
