@@ -27,7 +27,7 @@ from sg.sources.files.probing import Outcome, probe_files
 from sg.sources.scan.annotations import Annotations
 from sg.sources.scan.current import check_same_data, is_current, manifest_info, rows_settings
 from sg.sources.scan.findings import AMBIGUOUS, BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
-from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, is_nothing
+from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader
 from sg.sources.scan.journal import ScanJournal
 from sg.sources.scan.matching import FileMatcher
 from sg.sources.scan.numbered import is_as_long
@@ -284,7 +284,7 @@ def _row(source: str, item: AnnotatedVideo, file: VideoFile, outcome: Outcome) -
         video_id=item.video_id,
         source=source,
         path=file.path,
-        original_caption="" if is_nothing(item.caption) else item.caption,
+        original_caption=item.caption,
         split=item.split,
         status=status,
         reason=reason,

@@ -88,7 +88,7 @@ def test_webvid_files_are_found_by_page_number_url_or_json(tmp_path: Path, write
         "webvid-106": ("00000/000000007.mp4", "in a shard"),
         "webvid-102": ("102.mp4", 'a "quoted"\nname, with comma'),
         "webvid-103": ("stock-footage-a-red-ball.mp4", "red ball"),
-        "webvid-101": ("videos/000051_000100/101.mp4", ""),  # Python writes "None" for nothing
+        "webvid-101": ("videos/000051_000100/101.mp4", "None"),
     }
     assert {(row.split, row.source, row.status) for row in found.values()} == {("train", "webvid", "ok")}
     numbers = report(tmp_path)
@@ -98,7 +98,7 @@ def test_webvid_files_are_found_by_page_number_url_or_json(tmp_path: Path, write
     assert numbers["examples"]["extra"] == ["holiday.mp4 no video of the annotations has this file"]
     assert numbers["length_differs_from_annotation"] == 1
     text = (tmp_path / "work" / "scan_report.txt").read_text()
-    assert "webvid: 4 usable of 4 videos with a file (7 files on disk), 3 with a caption" in text
+    assert "webvid: 4 usable of 4 videos with a file (7 files on disk), 4 with a caption" in text
     assert "withdrawn by the authors" in text
 
 
