@@ -45,10 +45,10 @@ def test_empty_wording_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PromptConfig(empty_subtitles="no"), "benchmark.prompt.empty_subtitles is 'no'"),
-        (lambda: AnsweringConfig(settings=["subs"]), "expected one of without_subtitles, with_subtitles"),
+        (lambda: PromptConfig(empty_subtitles="no"), "benchmark.prompt.empty_subtitles='no' should be one of"),
+        (lambda: AnsweringConfig(settings=["subs"]), "should be one of without_subtitles, with_subtitles"),
         (lambda: AnsweringConfig(batch_size=0), "benchmark.answering.batch_size is 0, expected 1 or more"),
-        (lambda: BenchmarkConfig("b", "f", subtitles="all"), "benchmark.subtitles is 'all'"),
+        (lambda: BenchmarkConfig("b", "f", subtitles="all"), "benchmark.subtitles='all' should be one of"),
         (lambda: BenchmarkConfig("b", "f", answer_reader="x"), "benchmark.answer_reader is 'x'"),
     ],
 )

