@@ -35,6 +35,11 @@ class RunWork:
     result: Identity
 
 
+def captioning_job(jobs: list[StageJob]) -> StageJob:
+    """The stage whose model predicts the held-out captions: the one before instruct, which makes it forget captions."""
+    return jobs[-2] if len(jobs) > 1 else jobs[-1]
+
+
 def run_work(config: TrainConfig, data: RunData, media: Media, benchmark: Benchmark, is_plan: bool = False) -> RunWork:
     """The work of a run on `data`; its names are provisional while `media.unknown` holds clips.
 
@@ -45,7 +50,7 @@ def run_work(config: TrainConfig, data: RunData, media: Media, benchmark: Benchm
     last = jobs[-1].identity
     answers = answers_identity(benchmark, config.benchmark, last)
     held_out = data.caption.held_out.usable(media)
-    losses = loss_identity(config, held_out, media, last)
+    losses = loss_identity(config, held_out, media, captioning_job(jobs).identity)
     settings = {"scale": data.caption.scale, "control": config.data.control, "seed": config.seed}
     # The whole identity of the answers is kept for `why=true`, which compares fields; predictions record only its name.
     stages = {job.stage.name: job.identity for job in jobs}

@@ -34,7 +34,7 @@ from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
 from sg.study.held_out import caption_losses
 from sg.study.inputs import make_inputs
-from sg.study.results import RunWork, finished_result, run_work, set_damaged_answers_aside
+from sg.study.results import RunWork, captioning_job, finished_result, run_work, set_damaged_answers_aside
 from sg.study.run_tracking import record_run
 from sg.study.stages import CaptionData, RunData, clip_files, read_data
 from sg.study.study_data import check_study_data, data_identity
@@ -279,7 +279,11 @@ def _evaluate(
         model, models.encoder, benchmark, tokens, run.config.benchmark,
         run.folder / PREDICTIONS_FILE, made_by=work.answers.name, failures=failures,
     )  # fmt: skip
-    rows = caption_losses(run.config, work.held_out, models, model) if work.held_out.items else []
+    rows = []
+    if work.held_out.items:
+        del model
+        captioning = models.answering_model(str(captioning_job(work.jobs).folder))
+        rows = caption_losses(run.config, work.held_out, models, captioning)
     if rows:
         write_caption_losses(run.folder, rows, work.losses.name)
     return scores, mean_loss(rows)
