@@ -3,7 +3,7 @@
     python benchmarks/damage/kills.py --kills 20 --child-kills 5 --disks 4,10,24
 
 A sweep on a small demo world gets SIGKILL, with all its processes, after a random number of printed lines, and is
-started again; after `MOST_KILLS` kills it runs to its end. Then single children get SIGKILL while the sweep goes on.
+started again; after `MOST_KILLS` kills it runs to its end. Then single children get SIGKILL while the sweep continues.
 Then the sweep writes to a memory disk that is too small, which grows afterwards; this part needs the right to mount.
 """
 
@@ -126,7 +126,7 @@ def kill_sweeps(folder: Path, kills: int, lines: int, draw: random.Random, expec
 
 
 def kill_children(folder: Path, kills: int, lines: int, draw: random.Random, expected: dict[str, bytes]) -> Outcome:
-    """SIGKILL to single runs of a sweep, which reports them as failed and goes on."""
+    """SIGKILL to single runs of a sweep, which reports them as failed and continues."""
     outcome, sweep = Outcome("SIGKILL of a child"), Sweep(folder / "children")
     for _ in range(kills):
         code = sweep.run(draw.randint(lines // 4, lines // 2), draw.random(), only_a_child=True)

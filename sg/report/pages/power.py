@@ -17,7 +17,7 @@ def power_text(record: Mapping[str, Any]) -> str:
         *_table(record["rows"]),
     ]
     if any(points is None for row in record["rows"] for points in row["points"].values()):
-        lines.append("  -: cannot be had; with one seed nothing shows how much a run differs from its repetition")
+        lines.append("  -: cannot be obtained; with one seed nothing shows how much a run differs from its repetition")
     if any(row["seeds"] == 1 and None not in row["points"].values() for row in record["rows"]):
         lines.append("  1 seed: if training again changes no more than single answers; its interval covers videos only")
     if record.get("another_seed"):

@@ -34,7 +34,7 @@ def test_a_difference_that_no_design_resolves_says_how_many_questions_would() ->
 def test_one_seed_with_noise_of_training_says_that_it_cannot_be_had() -> None:
     text = power_text(power_record(PowerConfig(seeds=[1, 3], seed_sd=1.0)))
     assert "video_mme   1      -               -               -" in text
-    assert "-: cannot be had; with one seed nothing shows how much a run differs from its repetition" in text
+    assert "-: cannot be obtained; with one seed nothing shows how much a run differs from its repetition" in text
 
 
 def test_a_study_with_two_seeds_is_measured(tmp_path: Path) -> None:
