@@ -84,7 +84,7 @@ def study_kinds(folder: Path) -> Iterator[Kind]:
     from sg.artefacts.manifest import read_manifest
     from sg.artefacts.result import read_answers_of, read_result
     from sg.artefacts.vectors import read_vectors, read_vectors_info
-    from sg.artefacts.visual_tokens import VisualTokenStore
+    from sg.artefacts.visual_tokens.store import VisualTokenStore
     from sg.core.commands import typed
     from sg.core.files import read_json
     from sg.curate.pipeline import captions_for, curation_identity, is_curated

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from shared_work import MODEL, Bench
 
-from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.evaluate.answering import evaluate
 from sg.models.chat_univi.identity import visual_token_identity
 from sg.train.data.visual_tokens import fill_cache

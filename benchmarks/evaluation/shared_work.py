@@ -19,7 +19,7 @@ from unittest.mock import patch
 import torch
 
 from sg.artefacts.predictions import read_predictions
-from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.demo.build import build_demo_world
 from sg.demo.config import DemoWorldConfig
 from sg.evaluate.answering import evaluate

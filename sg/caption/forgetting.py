@@ -18,7 +18,7 @@ from sg.artefacts.forgetting import drop_lines, drop_rows, forget_in_forest, for
 from sg.artefacts.manifest import VideoRecord, forget_in_manifest, read_manifest
 from sg.artefacts.predictions import read_predictions
 from sg.artefacts.result import PREDICTIONS_FILE, RESULT_FILE, RunResult, read_result
-from sg.artefacts.visual_tokens import INFO_FILE, VisualTokenStore
+from sg.artefacts.visual_tokens.store import INFO_FILE, VisualTokenStore
 from sg.caption.exports.journal import forget_in_exports
 from sg.caption.hosted.run import _only_one
 from sg.caption.ledger.merge import forget

@@ -104,7 +104,7 @@ def _changed_curator(config: TrainConfig, forest: Path) -> str:
 
 def missing_on_machine(config: TrainConfig) -> list[str]:
     """Return what this machine lacks besides the run's inputs: files of the user, weights, benchmark, GPUs."""
-    from sg.study.planning.model_sizes import missing_weights
+    from sg.models.chat_univi.sizes import missing_weights
 
     lines = [f"{sentence} ({setting})" for sentence, setting in config.data.missing_files()]
     lines += missing_weights(config.model)

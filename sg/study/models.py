@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from transformers.utils import logging as transformers_logging
 
-from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens.store import VisualTokens, VisualTokenStore
 from sg.core.content import file_stamp
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import file_lock

@@ -8,21 +8,18 @@ from typing import Any
 from torch import Tensor
 
 from sg.models.chat_univi.config import ChatUniViConfig
+from sg.models.chat_univi.sizes import composite_size
 from sg.models.chat_univi.splice import run_starts
 from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
 from sg.train.callbacks import Work
 from sg.train.config import StageConfig
-from sg.train.flops import ModelSize, training_flops
-
-
-def model_size(config: ChatUniViConfig) -> ModelSize:
-    """The sizes of a loaded model."""
-    return ModelSize.of(config.text_config.to_dict(), config.vision_config.to_dict())
+from sg.train.flops import training_flops
 
 
 def workload(config: ChatUniViConfig, stage: StageConfig) -> Callable[[Mapping[str, Any]], Work]:
     """A function that measures a micro-batch of `collate`, with visual tokens or with frames."""
-    size, merging, select_layer = model_size(config), config.merging, config.vision_select_layer
+    merging, text, tower = config.merging, config.text_config.to_dict(), config.vision_config.to_dict()
+    size = composite_size(text, tower, merging, config.vision_select_layer)
 
     def measure(batch: Mapping[str, Any]) -> Work:
         ids: Tensor = batch["input_ids"]
@@ -36,6 +33,6 @@ def workload(config: ChatUniViConfig, stage: StageConfig) -> Callable[[Mapping[s
             start += own_runs
         supervised = int((batch["labels"][:, 1:] != IGNORED_LABEL).sum())
         flops = training_flops(size, stage, positions, supervised, sum(visual))
-        return Work(len(ids), sum(positions), flops + size.tower_flops(sum(frames), select_layer))
+        return Work(len(ids), sum(positions), flops + sum(frames) * size.frame_flops)
 
     return measure

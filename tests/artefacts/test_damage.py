@@ -22,7 +22,7 @@ from sg.artefacts.vectors import (
     write_vectors_info,
     write_vectors_part,
 )
-from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens.store import VisualTokens, VisualTokenStore
 from sg.core.content import file_state
 from sg.core.identity import identity
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens.store import VisualTokens, VisualTokenStore
 from sg.core.content import FileState, file_state
 from sg.core.errors import DataError, MissingInputError
 from sg.core.identity import identity
@@ -196,5 +196,6 @@ def test_other_settings_wrong_widths_and_overflow_are_refused(tmp_path: Path) ->
 
 
 def test_importing_the_module_does_not_import_torch() -> None:
-    code = "import sys, sg.artefacts.visual_tokens; assert not {'torch', 'pyarrow', 'safetensors'} & set(sys.modules)"
+    code = "import sys, sg.artefacts.visual_tokens.store"
+    code += "; assert not {'torch', 'pyarrow', 'safetensors'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,7 +16,7 @@ from sg.artefacts.manifest import FORGOTTEN, read_manifest, write_manifest
 from sg.artefacts.predictions import Prediction
 from sg.artefacts.result import RunResult, StageResult, write_result
 from sg.artefacts.vectors import read_vectors, write_vectors_info, write_vectors_part
-from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens.store import VisualTokens, VisualTokenStore
 from sg.caption.actions import act
 from sg.caption.config import CaptionConfig
 from sg.caption.exports.journal import record_export

@@ -306,7 +306,7 @@ def test_one_call_gives_scores_and_official_files(tmp_path: Path, caplog: pytest
 
 
 def test_tokens_are_read_from_a_store_on_disk(tmp_path: Path) -> None:
-    from sg.artefacts.visual_tokens import VisualTokens, VisualTokenStore
+    from sg.artefacts.visual_tokens.store import VisualTokens, VisualTokenStore
 
     made = world(tmp_path / "benchmark")
     store = VisualTokenStore.create(tmp_path / "store", identity("tokens", settings={}, version=1), 16, "float32")

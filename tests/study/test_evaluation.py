@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sg.artefacts.predictions import WITH_SUBTITLES, read_predictions
-from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.errors import DataError, MissingInputError
 from sg.core.paths import PathsConfig
 from sg.demo.build import FPS, benchmark_rows, srt, write_demo_video

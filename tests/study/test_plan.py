@@ -11,6 +11,8 @@ import pytest
 from sg.artefacts.forest import write_forest
 from sg.core.files import write_record
 from sg.core.identity import identity, made_by
+from sg.models.chat_univi.sizes import missing_weights, model_size
+from sg.models.sizes import ModelSize
 from sg.study.config import TrainConfig
 from sg.study.inputs import missing_inputs
 from sg.study.planning.estimate import (
@@ -19,11 +21,8 @@ from sg.study.planning.estimate import (
     expected_samples,
     gpu_hours,
     stage_media,
-    visual_tokens,
 )
-from sg.study.planning.model_sizes import missing_weights, model_size
 from sg.study.planning.plan import plan_run, print_plan
-from sg.train.flops import ModelSize
 from tests.artefacts.builders import plain_forest
 from tests.repository.test_configs import composed
 
@@ -102,7 +101,15 @@ def test_size_of_the_visual_tokens() -> None:
     cache = estimate_cache(real, size_of(real), clips)
     assert cache.clips == pictures + 1_260_000 + 100_000 + clips
     assert cache.size == tokens * 1024 * 2
-    assert [visual_tokens(real, frames) for frames in (0, 1, 2, 3, 17, 64, 500)] == [0, 112, 224, 112, 224, 448, 448]
+    assert [size_of(real).visual_tokens(frames) for frames in (0, 1, 2, 3, 17, 64, 500)] == [
+        0,
+        112,
+        224,
+        112,
+        224,
+        448,
+        448,
+    ]
 
 
 def test_memory_and_checkpoints_of_the_whole_model_and_of_adapters() -> None:

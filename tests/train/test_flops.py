@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from sg.models.chat_univi.abstractor import MergeSettings
 from sg.models.chat_univi.collate import Sample, collate
+from sg.models.chat_univi.sizes import composite_size
 from sg.train.callbacks import LossCurve, Work
 from sg.train.config import LoraConfig, StageConfig
-from sg.train.flops import ModelSize, device_peak_tflops, training_flops
+from sg.train.flops import device_peak_tflops, training_flops
 from sg.train.stage import train_stage
 from sg.train.workload import workload
 from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
@@ -16,7 +18,7 @@ from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, tr
 TEXT = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 3, "num_attention_heads": 4,
         "num_key_value_heads": 2, "vocab_size": 50}  # fmt: skip
 TOWER = {"hidden_size": 6, "intermediate_size": 10, "num_hidden_layers": 4, "image_size": 8, "patch_size": 4}
-SIZE = ModelSize.of(TEXT, TOWER)
+SIZE = composite_size(TEXT, TOWER, MergeSettings())
 PER_LAYER = 8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 12  # queries, keys and values of two heads of width 2, output, MLP
 
 
@@ -28,26 +30,26 @@ def stage(**settings: object) -> StageConfig:
 def test_weights_are_counted() -> None:
     assert SIZE.linear_weights == 3 * PER_LAYER
     assert SIZE.language_model_weights == 3 * PER_LAYER + 7 * 8 + 2 * 50 * 8
-    assert SIZE.projector_weights == 6 * 8 + 8
+    assert SIZE.connector_weights == 6 * 8 + 8
     assert SIZE.adapter_weights(2) == 3 * 2 * (16 + 12 + 12 + 16 + 20 + 20 + 20)
 
 
 def test_the_7b_model_has_its_published_sizes() -> None:
     from sg.models.chat_univi.config import CLIP_VIT_L_14_336, VICUNA_7B_V15
 
-    size = ModelSize.of(VICUNA_7B_V15, CLIP_VIT_L_14_336)
+    size = composite_size(VICUNA_7B_V15, CLIP_VIT_L_14_336, MergeSettings())
     assert size.language_model_weights == 6_738_415_616
-    assert size.projector_weights == 4_198_400
+    assert size.connector_weights == 4_198_400
     assert size.tower_flops(1) == pytest.approx(0.38e12, rel=0.05)  # docs/reference/chat_univi.md, section 15
     assert 2 * (size.linear_weights + size.hidden * size.vocabulary) == pytest.approx(13e9, rel=0.03)
 
 
 def test_the_number_of_weights_is_that_of_the_model() -> None:
     model = tiny_model()
-    size = ModelSize.of(model.config.text_config.to_dict(), model.config.vision_config.to_dict())
+    size = composite_size(model.config.text_config.to_dict(), model.config.vision_config.to_dict(), model.merging)
     language_model = [*model.model.parameters(), *model.lm_head.parameters()]
     assert size.language_model_weights == sum(value.numel() for value in language_model)
-    assert size.projector_weights == sum(value.numel() for value in model.mm_projector.parameters())
+    assert size.connector_weights == sum(value.numel() for value in model.mm_projector.parameters())
 
 
 def test_operations_of_a_step_are_those_counted_by_hand() -> None:
@@ -79,7 +81,7 @@ def test_a_batch_s_work_is_its_samples_text_ids_and_visual_tokens() -> None:
     measure = workload(model.config, stage())
     with_text = len(dialog.input_ids) - 20 + len(plain.input_ids)
     assert (measure(cached).samples, measure(cached).tokens) == (2, with_text + 42)
-    size = ModelSize.of(model.config.text_config.to_dict(), model.config.vision_config.to_dict())
+    size = composite_size(model.config.text_config.to_dict(), model.config.vision_config.to_dict(), model.merging)
     assert measure(decoded).flops - measure(cached).flops == pytest.approx(size.tower_flops(20))
 
 

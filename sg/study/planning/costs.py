@@ -12,8 +12,8 @@ from sg.study.config import TrainConfig
 from sg.train.config import StageConfig
 
 if TYPE_CHECKING:
+    from sg.models.sizes import ModelSize
     from sg.study.planning.estimate import StageEstimate
-    from sg.train.flops import ModelSize
 
 
 class Costs:

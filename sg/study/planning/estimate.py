@@ -10,16 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sg.artefacts.arms import INSTRUCT_STEPS
-from sg.artefacts.visual_tokens import BYTES_PER_VALUE
+from sg.models.sizes import ModelSize
 from sg.study.config import TrainConfig
 from sg.study.core_counts import caption_draws
 from sg.study.inputs import demo_dialogs
 from sg.train.config import DialogSource, StageConfig, TrainerConfig, micro_batches, num_steps
-from sg.train.flops import PEAK_TFLOPS, ModelSize, training_flops
+from sg.train.flops import PEAK_TFLOPS, training_flops
 
 # Assumed if neither the config nor this machine names the GPU.
 USUAL_GPU = "H100"
-BYTES_OF_DTYPE = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +95,17 @@ def estimate_stage(config: TrainConfig, size: ModelSize, stage: StageConfig, dra
     """The cost of `draws` samples of `stage`."""
     flops = 0.0
     for medium in stage_media(stage, draws):
-        visual = visual_tokens(config, medium.frames)
+        visual = size.visual_tokens(medium.frames)
         positions = stage.typical.text_tokens + visual
         one = training_flops(size, stage, [positions], stage.typical.answer_tokens, visual)
-        tower = 0.0 if config.trainer.visual_token_cache else _tower_flops(config, size, medium.frames)
+        tower = 0.0 if config.trainer.visual_token_cache else size.tower_flops(medium.frames)
         flops += medium.samples * (one + tower)
     trained = _trained_weights(size, stage)
-    whole = size.language_model_weights + size.projector_weights + size.tower_weights
     per_weight = 6 if config.trainer.precision == "bf16-true" else 12
     return StageEstimate(
         flops=flops,
         memory=_memory(config, size, stage),
-        checkpoint=whole * BYTES_OF_DTYPE[config.model.dtype],
+        checkpoint=size.weights * size.weight_bytes,
         resume=trained * per_weight,
     )
 
@@ -117,21 +115,11 @@ def estimate_cache(config: TrainConfig, size: ModelSize, captioned: float) -> Ca
     media = [Medium(captioned, config.stage.caption.typical.frames)]
     for stage in (config.stage.align, config.stage.instruct):
         media += [medium for source in stage.sources for medium in _source_media(source) if medium.frames]
-    width = size.tower_hidden * BYTES_PER_VALUE[config.model.visual_token_dtype]
     return CacheEstimate(
         clips=sum(medium.samples for medium in media),
-        size=sum(medium.samples * visual_tokens(config, medium.frames) for medium in media) * width,
-        flops=sum(medium.samples * _tower_flops(config, size, medium.frames) for medium in media),
+        size=sum(medium.samples * size.visual_tokens(medium.frames) for medium in media) * size.token_bytes,
+        flops=sum(medium.samples * size.tower_flops(medium.frames) for medium in media),
     )
-
-
-def visual_tokens(config: TrainConfig, frames: int) -> int:
-    """Number of visual tokens of a clip with that many frames."""
-    from sg.models.chat_univi.abstractor import MergeSettings
-
-    model = config.model
-    merging = MergeSettings(clusters=tuple(model.spatial_clusters), temporal_rate=model.temporal_cluster_rate)
-    return merging.num_tokens(min(frames, model.max_frames))
 
 
 def peak_tflops(trainer: TrainerConfig) -> float:
@@ -151,15 +139,11 @@ def gpu_hours(flops: float, trainer: TrainerConfig) -> float:
     return flops / (peak_tflops(trainer) * 1e12 * trainer.expected_mfu) / 3600
 
 
-def _tower_flops(config: TrainConfig, size: ModelSize, frames: int) -> float:
-    return size.tower_flops(min(frames, config.model.max_frames), config.model.select_layer)
-
-
 def _trained_weights(size: ModelSize, stage: StageConfig) -> float:
     """Number of trained weights of a stage."""
     trained = 0.0
     if "projector" in stage.trains:
-        trained += size.projector_weights
+        trained += size.connector_weights
     if "language_model" in stage.trains_whole:
         trained += size.language_model_weights
     return trained + (size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0)
@@ -172,10 +156,10 @@ def _memory(config: TrainConfig, size: ModelSize, stage: StageConfig) -> float:
     """
     trainer = config.trainer
     halves = trainer.precision != "32-true"
-    own_type = BYTES_OF_DTYPE[config.model.dtype]
+    own_type = size.weight_bytes
     trained = _trained_weights(size, stage)
     adapters = size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0
-    frozen = size.language_model_weights + size.projector_weights - (trained - adapters)
+    frozen = size.language_model_weights + size.connector_weights - (trained - adapters)
     layer = size.linear_weights / size.layers
     if trainer.precision == "bf16-true":
         state, frozen_bytes, copies = 8 * trained, 2 * frozen, 0.0
@@ -193,7 +177,7 @@ def _memory(config: TrainConfig, size: ModelSize, stage: StageConfig) -> float:
 def _activations(config: TrainConfig, size: ModelSize, stage: StageConfig, value_bytes: int) -> float:
     samples = micro_batches(stage, config.trainer.devices)[0]
     media = stage_media(stage, 1.0)
-    visual = sum(medium.samples * visual_tokens(config, medium.frames) for medium in media)
+    visual = sum(medium.samples * size.visual_tokens(medium.frames) for medium in media)
     positions = samples * (stage.typical.text_tokens + visual)
     inside = positions * (10 * size.hidden + 3 * size.intermediate) * value_bytes
     between = size.layers * positions * size.hidden * value_bytes

@@ -88,7 +88,7 @@ def _planned(run: str, job: StageJob) -> PlannedStage:
 
 def planned_work(configs: Sequence[TrainConfig]) -> tuple[list[dict[str, Any]], Costs]:
     """The rows of the stages of the runs, and what they cost."""
-    from sg.study.planning.model_sizes import model_size
+    from sg.models.chat_univi.sizes import model_size
 
     first = configs[0]
     size = model_size(first.model) if first.trainer.accelerator == "gpu" else None

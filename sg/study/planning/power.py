@@ -12,8 +12,8 @@ from sg.core.scales import parse_scale
 from sg.study.config import TrainConfig
 
 if TYPE_CHECKING:
+    from sg.models.sizes import ModelSize
     from sg.report.numbers.power import BenchmarkSize, Noises
-    from sg.train.flops import ModelSize
 
 SEEDS = (1, 2, 3, 5, 10)
 

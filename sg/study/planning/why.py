@@ -12,7 +12,7 @@ from pathlib import Path
 from sg.artefacts.checkpoint import INFO_FILE, read_stage_info, resume_points
 from sg.artefacts.predictions import read_predictions
 from sg.artefacts.result import PREDICTIONS_FILE, RESULT_FILE
-from sg.artefacts.visual_tokens import INFO_FILE as TOKENS_FILE
+from sg.artefacts.visual_tokens.store import INFO_FILE as TOKENS_FILE
 from sg.core.identity import Identity, from_plain
 from sg.core.output import show
 from sg.evaluate.benchmark import read_askable_benchmark

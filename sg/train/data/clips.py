@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.errors import DataError
 from sg.train.data.samples import Clip
 from sg.video.frames import UNREADABLE, UnreadableVideoError

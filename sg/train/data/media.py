@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sg.artefacts.visual_tokens import INFO_FILE, VisualTokenStore
+from sg.artefacts.visual_tokens.store import INFO_FILE, VisualTokenStore
 from sg.core.content import file_content, file_stamp, file_state
 from sg.core.files import file_lock, read_record, write_record
 from sg.core.fingerprints import fingerprint

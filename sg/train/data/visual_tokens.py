@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sg.artefacts.visual_tokens import BYTES_PER_VALUE, VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens.store import BYTES_PER_VALUE, VisualTokens, VisualTokenStore
 from sg.core.content import FileState, file_state
 from sg.core.errors import DataError
 from sg.core.progress import Progress

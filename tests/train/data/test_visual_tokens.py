@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sg.artefacts.visual_tokens import VisualTokenStore
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.errors import DataError
 from sg.core.identity import identity
 from sg.models.chat_univi.processor import ChatUniViProcessor
