@@ -28,7 +28,7 @@ def act(config: CaptionConfig) -> None:
         handler.addFilter(REDACTION)
     actions = {
         "caption": _caption, "status": _status, "audit": _audit, "export": _export,
-        "import": _import, "merge": _merge, "forget": _forget, "doctor": _doctor,
+        "import": _import, "merge": _merge, "forget": _forget, "doctor": _doctor, "prices": _prices,
     }  # fmt: skip
     actions[config.action](config)
 
@@ -120,6 +120,14 @@ def _doctor(config: CaptionConfig) -> None:
     from sg.caption.hosted.status import doctor
 
     print(doctor(config.data, _hosted(config)))
+
+
+def _prices(config: CaptionConfig) -> None:
+    from sg.caption.hosted.price_list import compare_prices
+
+    if config.source is None:
+        raise ConfigError("prices needs a price list to compare with: source=litellm-VERSION.whl, or its JSON file.")
+    print(compare_prices(Path(config.source), None if config.out is None else Path(config.out)))
 
 
 def _hosted(config: CaptionConfig) -> HostedCaptionerConfig:

@@ -10,7 +10,7 @@ from sg.core.mistakes import check_choice
 from sg.core.output import FORMATS
 from sg.core.paths import PathsConfig
 
-ACTIONS = ("caption", "status", "audit", "export", "import", "merge", "forget", "doctor")
+ACTIONS = ("caption", "status", "audit", "export", "import", "merge", "forget", "doctor", "prices")
 EXPORT_FORMATS = ("sharegemini", "chat_univi", "webdataset", "huggingface")
 
 
@@ -23,9 +23,9 @@ class CaptionConfig:
         dry_run: only print what captioning would cost and take.
         calibrate: with dry_run: the number of videos whose tokens the service counts first, free of charge.
         format: of an export one of EXPORT_FORMATS, null for sharegemini; of every other action text (null) or json.
-        out: the file or folder that an export writes.
+        out: the file or folder that an export writes; of prices: the file of the new copy.
         videos: of an export: whether video files go into the shards.
-        source: a published caption file to import, or the other ledgers of a merge, separated by commas.
+        source: a published caption file to import, the other ledgers of a merge, separated by commas, or a price list.
         ids: a file with one video id per line: the videos to forget, or the only ones to export.
         name_map: the published map between file names and WebVid's numbers.
         samples: the number of videos per kind that the audit shows with their frames.

@@ -59,7 +59,7 @@ def test_the_estimate_needs_neither_key_nor_permission(
     data_folder(tmp_path, [f"v{i}" for i in range(100)])
     act(composed(tmp_path, "http://127.0.0.1:9", "dry_run=true", "captioner.i_have_rights=false"))
     shown = capsys.readouterr().out
-    assert "100 (0.5 h)" in shown and "gemini-3.5-flash-lite" in shown and "cost, batch jobs" in shown
+    assert "100 (0.5 h)" in shown and "gemini-3.5-flash-lite" in shown and "cost, tier batch" in shown
 
 
 def test_the_count_of_the_service_corrects_the_estimate_free_of_charge(

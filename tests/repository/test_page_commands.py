@@ -40,6 +40,7 @@ LACKING = {
     r"caption (status|audit|forget) ": (ExitCode.MISSING, "There is no ledger"),
     r"caption export ": (ExitCode.MISSING, "no captions at"),
     r"caption import ": (ExitCode.MISSING, "There is no published caption file"),
+    r"caption prices ": (ExitCode.USAGE, "should be litellm's price list"),
     r"caption doctor |i_have_rights=true": (ExitCode.USAGE, "GEMINI_API_KEY"),
     r"curate data=webvid ": (ExitCode.MISSING, "data.videos=DIR"),
     r"curate data=folder ": (ExitCode.MISSING, "There are no vectors"),

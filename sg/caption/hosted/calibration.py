@@ -109,7 +109,7 @@ async def _count(
                     continue
                 raise ServiceRefusedError(f"The service counts no tokens ({tokens.sentence()}): leave calibrate= out.")
             counted.append(tokens)
-            expected.append(recipe.expected_tokens(item))
+            expected.append(recipe.expected(item).input)
     finally:
         await service.close()
     if not counted:

@@ -1,67 +1,33 @@
-"""Costs: price rows with days of validity, tokens of a video, and the estimate for a whole manifest."""
+"""Costs: tokens of a video, the estimate for a whole manifest, and the reservation of a request's cost."""
 
 from __future__ import annotations
 
 import datetime
 import math
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
+from sg.caption.hosted.prices import Price, price_on
 from sg.caption.hosted.services.records import Usage
-from sg.caption.hosted.settings import HostedCaptionerConfig, PriceConfig, ServiceModelConfig
-from sg.core.errors import ConfigError
+from sg.caption.hosted.settings import HostedCaptionerConfig
 
 FILE_STORE_BYTES = 20 * 2**30
-_MILLION = 1e6
+THINKING_TOKENS = 500
+"""Of the estimate's second figure, per video."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """A valid price row with the batch discount; `expired` if no row is valid and the last one is used instead."""
+def expected_usage(config: HostedCaptionerConfig, duration_s: float, has_audio: bool | None) -> Usage:
+    """Tokens of a request and its answer by the rates of the model and the assumed lengths of prompt and answer.
 
-    input: float
-    output: float
-    valid_from: str
-    expired: bool = False
-
-    def cost(self, usage: Usage) -> float:
-        """USD of one request; thinking tokens are charged as output."""
-        return (usage.input * self.input + (usage.output + usage.thinking) * self.output) / _MILLION
-
-
-def price_on(
-    model: ServiceModelConfig, day: datetime.date, *, batch: bool = False, allow_expired: bool = False
-) -> Price:
-    """The price of a model on a day.
-
-    Raises:
-        ConfigError: no row is valid on that day, and `allow_expired` is off.
+    A video whose sound is unknown counts as one with sound.
     """
-    rows = sorted(model.prices, key=lambda row: row.valid_from)
-    share = model.batch_discount if batch else 1.0
-    valid = [row for row in rows if _is_valid(row, day)]
-    if valid:
-        return Price(valid[-1].input * share, valid[-1].output * share, valid[-1].valid_from)
-    if allow_expired and rows:
-        return Price(rows[-1].input * share, rows[-1].output * share, rows[-1].valid_from, expired=True)
-    raise ConfigError(
-        f"conf/captioner/model has no price of {model.name} for {day}: add a row with valid_from and valid_to, or set "
-        "captioner.allow_expired_price=true."
-    )
-
-
-def _is_valid(row: PriceConfig, day: datetime.date) -> bool:
-    after = datetime.date.fromisoformat(row.valid_from) <= day
-    return after and (row.valid_to is None or day <= datetime.date.fromisoformat(row.valid_to))
-
-
-def video_tokens(model: ServiceModelConfig, duration_s: float, has_audio: bool | None, fps: float | None = None) -> int:
-    """Tokens of a video as the model counts them; a video whose sound is unknown counts as one with sound."""
-    seconds = math.ceil(duration_s)
-    frames = math.ceil(duration_s * (fps or 1.0)) * model.tokens_per_frame[model.media_resolution]
-    audio = 0.0 if has_audio is False else seconds * model.audio_tokens_per_s
-    return math.ceil(frames + audio + seconds * model.timestamp_tokens_per_s)
+    model, seconds = config.model, math.ceil(duration_s)
+    frames = math.ceil(duration_s * (config.fps or 1.0)) * model.tokens_per_frame[model.media_resolution]
+    audio = 0 if has_audio is False else math.ceil(seconds * model.audio_tokens_per_s)
+    pictures = math.ceil(frames + seconds * model.timestamp_tokens_per_s)
+    tokens = config.assumed_prompt_tokens + pictures + audio
+    return Usage(tokens, config.assumed_output_tokens, video=pictures, audio=audio)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +41,7 @@ class EstimatedVideo:
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """What a run will take, `hours` by the configured quotas (None without quotas)."""
+    """What a run will take: `usd` by tier, `hours` by the configured quotas (None without quotas)."""
 
     model: str
     day: datetime.date
@@ -83,9 +49,8 @@ class CostEstimate:
     seconds: float
     input_tokens: int
     output_tokens: int
-    sync_usd: float
-    batch_usd: float
-    sync_usd_thinking: float
+    usd: Mapping[str, float]
+    thinking_usd: float
     hours: float | None
     media_bytes: int
     price: Price
@@ -110,17 +75,18 @@ class CostEstimate:
             if self.media_bytes
             else "unknown"
         )
-        price = f"{self.price.input:g} in, {self.price.output:g} out per million tokens, from {self.price.valid_from}"
+        row = self.price.row
+        price = (
+            f"{row['input']:g} in, {row['audio']:g} sound, {row['output']:g} out per million tokens, "
+            f"tier {row['tier']} ({self.price.source}, from {self.price.valid_from})"
+        )
         rows = [
             ("videos", f"{self.videos:,} ({self.seconds / 3600:,.1f} h)"),
             ("model", f"{self.model} on {self.day}"),
             ("price", price + (" (EXPIRED)" if self.price.expired else "")),
             ("tokens", f"{self.input_tokens:,} in, {self.output_tokens:,} out"),
-            (
-                "cost, single requests",
-                f"${self.sync_usd:,.2f} (${self.sync_usd_thinking:,.2f} with 500 thinking tokens per video)",
-            ),
-            ("cost, batch jobs", f"${self.batch_usd:,.2f}"),
+            *((f"cost, tier {tier}", f"${usd:,.2f}") for tier, usd in self.usd.items()),
+            ("cost, and thinking", f"${self.thinking_usd:,.2f} with {THINKING_TOKENS} thinking tokens per video"),
             ("time at the quotas", hours),
             ("bytes", size),
             ("uploads, if all are", f"{raw} times the file store (20 GiB), {encoded} times in base64"),
@@ -135,29 +101,41 @@ def estimate(
 
     `input_ratio`: the ratio of actual to expected input tokens, if the service has counted some.
     """
-    model = config.model
-    count, seconds, tokens, size = 0, 0.0, 0, 0
+    price = price_of(config, day)
+    usd, thinking_usd = dict.fromkeys(price.rates, 0.0), 0.0
+    count, seconds, tokens, size = 0, 0.0, 0.0, 0
     for video in videos:
         count, seconds, size = count + 1, seconds + video.duration_s, size + video.size
-        tokens += video_tokens(model, video.duration_s, video.has_audio, config.fps) + config.assumed_prompt_tokens
-    tokens = round(tokens * input_ratio)
-    output = count * config.assumed_output_tokens
-    price = price_on(model, day, allow_expired=config.allow_expired_price)
-    batch = price_on(model, day, batch=True, allow_expired=config.allow_expired_price)
+        one = _scaled(expected_usage(config, video.duration_s, video.has_audio), input_ratio)
+        tokens += one.input
+        # One request at a time: the price of a token depends on the length of its prompt.
+        for tier in usd:
+            usd[tier] += price.cost(one, tier)
+        thinking_usd += price.cost(replace(one, thinking=THINKING_TOKENS))
     return CostEstimate(
-        model=model.name,
+        model=config.model.name,
         day=day,
         videos=count,
         seconds=seconds,
-        input_tokens=tokens,
-        output_tokens=output,
-        sync_usd=price.cost(Usage(tokens, output)),
-        batch_usd=batch.cost(Usage(tokens, output)),
-        sync_usd_thinking=price.cost(Usage(tokens, output, 500 * count)),
-        hours=_hours(config, count, tokens, price.cost(Usage(tokens, output))),
+        input_tokens=round(tokens),
+        output_tokens=count * config.assumed_output_tokens,
+        usd=usd,
+        thinking_usd=thinking_usd,
+        hours=_hours(config, count, round(tokens), usd[price.tier]),
         media_bytes=size,
         price=price,
     )
+
+
+def price_of(config: HostedCaptionerConfig, day: datetime.date) -> Price:
+    """The price of a captioner's model and tier on a day; see `price_on`."""
+    model = config.model
+    return price_on(model.name, model.prices, day, config.tier, allow_expired=config.allow_expired_price)
+
+
+def _scaled(usage: Usage, ratio: float) -> Usage:
+    """The usage with `ratio` times the input tokens of each kind."""
+    return replace(usage, **{name: math.ceil(getattr(usage, name) * ratio) for name in ("input", "video", "audio")})
 
 
 def _hours(config: HostedCaptionerConfig, requests: int, tokens: int, usd: float) -> float | None:
@@ -185,32 +163,26 @@ class Forecast:
         self._outputs: deque[int] = deque(maxlen=200)
         self._seen, self._ratio, self._longest = 0, 1.0, max_output_tokens
 
-    def tokens(self, expected: int) -> int:
-        """Input tokens to reserve for a request with `expected` tokens."""
-        return math.ceil(expected * self._ratio)
+    def tokens(self, expected: Usage) -> int:
+        """Input tokens to reserve for a request that should have `expected`."""
+        return self._input(expected).input
 
-    def worst_usd(self, expected: int, max_output_tokens: int | None = None) -> float:
+    def worst_usd(self, expected: Usage, max_output_tokens: int | None = None) -> float:
         """The maximum cost of a request in USD: its input as forecast, and the longest answer that it allows."""
-        longest = max_output_tokens or self._max_output
-        return self._price.cost(Usage(self.tokens(expected), longest))
+        return self._price.cost(replace(self._input(expected), output=max_output_tokens or self._max_output))
 
-    def likely_usd(self, expected: int) -> float:
+    def likely_usd(self, expected: Usage) -> float:
         """The probable cost of a request in USD, for the spend limit."""
-        return self._price.cost(Usage(self.tokens(expected), self._longest))
+        return self._price.cost(replace(self._input(expected), output=self._longest))
 
-    def estimated_usd(self, durations_s: list[float], config: HostedCaptionerConfig, audio: list[bool | None]) -> float:
-        """The cost of these videos in USD by the assumptions of the estimate alone."""
-        tokens = sum(
-            video_tokens(config.model, duration, sound, config.fps) + config.assumed_prompt_tokens
-            for duration, sound in zip(durations_s, audio, strict=True)
-        )
-        return self._price.cost(Usage(tokens, len(durations_s) * config.assumed_output_tokens))
+    def _input(self, expected: Usage) -> Usage:
+        return _scaled(expected, self._ratio)
 
-    def learn(self, expected: int, usage: Usage) -> None:
+    def learn(self, expected: Usage, usage: Usage) -> None:
         """Take an answer into account."""
-        if not usage.input or not expected:
+        if not usage.input or not expected.input:
             return
-        self._ratios.append(usage.input / expected)
+        self._ratios.append(usage.input / expected.input)
         self._outputs.append(usage.output + usage.thinking)
         self._seen += 1
         # The maxima are passes over 200 values: often enough at first, then every 20 answers.

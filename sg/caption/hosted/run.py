@@ -31,6 +31,7 @@ from sg.caption.hosted.engine.requests import RequestPipeline
 from sg.caption.hosted.engine.retries import PAUSE_JITTER
 from sg.caption.hosted.engine.run import CaptioningRun
 from sg.caption.hosted.engine.uploads import FileStore
+from sg.caption.hosted.prices import Price
 from sg.caption.hosted.prompting import read_prompt
 from sg.caption.hosted.records import write_results
 from sg.caption.hosted.services.records import Service
@@ -264,13 +265,14 @@ def make_pipeline(
 ) -> RequestPipeline:
     """Everything that requests need, with what earlier runs have used of quotas and budget."""
     today = datetime.datetime.now(datetime.UTC).date()
-    price = pricing.price_on(config.model, today, batch=config.in_batches, allow_expired=config.allow_expired_price)
+    price = pricing.price_of(config, today)
     quota, db = config.quota, ledger.connection
     store = None
     if config.has_file_store:
         store = FileStore(service, log.info)  # type: ignore[arg-type]  # `has_file_store` says so
     proxies = data.captions_path(config.name).parent / "proxies"
-    media = MediaFiles(Path(data.videos), config.transport, proxies, can_upload=config.uploads_videos, timeout_s=300)
+    can_upload = config.uploads_videos and not config.in_batches
+    media = MediaFiles(Path(data.videos), config.transport, proxies, can_upload=can_upload, timeout_s=300)
     return RequestPipeline(
         recipe=recipe,
         num_videos=num_videos,
@@ -315,7 +317,7 @@ def _check_permissions(config: HostedCaptionerConfig, estimate: pricing.CostEsti
             "Captioning sends your videos to a service: check that their licence and the people in them allow it, then "
             "set captioner.i_have_rights=true."
         )
-    usd = estimate.batch_usd if config.in_batches else estimate.sync_usd
+    usd = estimate.usd[config.tier]
     if config.budget_usd is None and usd > config.free_without_asking_usd:
         raise ConfigError(
             f"Captioning these {estimate.videos:,} videos costs about ${usd:,.2f}: see dry_run=true, then set "
@@ -376,7 +378,7 @@ def _versions(service: Service) -> str:
     return json.dumps({"sg": sg.__version__, "python": platform.python_version(), service.sdk[0]: service.sdk[1]})
 
 
-def _origin(recipe: Recipe, service: Service, run_id: str, price: pricing.Price) -> dict[str, Any]:
+def _origin(recipe: Recipe, service: Service, run_id: str, price: Price) -> dict[str, Any]:
     """The values of a run that every record repeats."""
     config, prompt = recipe.config, recipe.prompt
     return {
@@ -387,6 +389,6 @@ def _origin(recipe: Recipe, service: Service, run_id: str, price: pricing.Price)
         "api_version": config.api_version,
         "prompt": {"id": prompt.prompt_id, "version": prompt.version, "hash": prompt.content_hash},
         "params_hash": recipe.params_hash,
-        "price_row": {"input": price.input, "output": price.output, "valid_from": price.valid_from},
+        "price_row": price.row,
         "run_id": run_id,
     }

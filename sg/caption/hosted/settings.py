@@ -1,12 +1,12 @@
 """Settings that all captioners that ask a service share, and the models and prices of services."""
 
-import datetime
 import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from sg.caption.captioners import CaptionerConfig
+from sg.caption.hosted.prices import BATCH, FLEX, STANDARD, TIERS, PriceConfig
 from sg.caption.hosted.services.records import Service
 from sg.caption.hosted.services.secrets import looks_like_a_key
 from sg.core.commands import register
@@ -19,38 +19,7 @@ ON_DRIFT = ("stop", "warn", "record")
 ON_DAILY_QUOTA = ("wait", "stop")
 RESOLUTIONS = ("unspecified", "low", "medium", "high")
 DEFAULT_MAX_OUTPUT_TOKENS = 1024
-
-
-@dataclass
-class PriceConfig:
-    """One row of a price list, in USD per million tokens; thinking tokens are charged as output.
-
-    Attributes:
-        input: price of input tokens.
-        output: price of output tokens.
-        valid_from: first day of the price, YYYY-MM-DD.
-        valid_to: last day; null while no end is known.
-        source: where the price was read.
-        read_on: the day on which it was read.
-    """
-
-    input: float = 0.0
-    output: float = 0.0
-    valid_from: str = "2000-01-01"
-    valid_to: str | None = None
-    source: str = ""
-    read_on: str = ""
-
-    def __post_init__(self) -> None:
-        if self.input < 0 or self.output < 0:
-            raise ConfigError(f"A price of {self.input} and {self.output} USD per million tokens is negative.")
-        for day in (self.valid_from, self.valid_to):
-            try:
-                _ = day and datetime.date.fromisoformat(day)
-            except ValueError:
-                raise ConfigError(
-                    f"valid_from and valid_to of a price should be days (2026-12-31), not {day!r}."
-                ) from None
+FLEX_DEADLINE_S = 900.0
 
 
 @dataclass
@@ -59,8 +28,8 @@ class ServiceModelConfig:
 
     Attributes:
         name: the model's name at the service.
-        prices: price rows with their days of validity.
-        batch_discount: the share of the price that batch jobs pay.
+        announced: the day on which the model was announced, YYYY-MM-DD: no price can have been read before.
+        prices: rows that come before those of the price table (`sg/caption/hosted/prices.json`) where they are valid.
         tokens_per_frame: by media resolution.
         audio_tokens_per_s: for a video with sound, or whose sound is unknown.
         timestamp_tokens_per_s: tokens that the service adds for its time stamps.
@@ -72,8 +41,8 @@ class ServiceModelConfig:
     """
 
     name: str = "???"
+    announced: str | None = field(default=None, metadata=NOT_IDENTITY)
     prices: list[PriceConfig] = field(default_factory=list, metadata=NOT_IDENTITY)
-    batch_discount: float = field(default=0.5, metadata=NOT_IDENTITY)
     tokens_per_frame: dict[str, float] = field(default_factory=lambda: {"unspecified": 0.0}, metadata=NOT_IDENTITY)
     audio_tokens_per_s: float = field(default=0.0, metadata=NOT_IDENTITY)
     timestamp_tokens_per_s: float = field(default=0.0, metadata=NOT_IDENTITY)
@@ -158,6 +127,7 @@ class RetryConfig:
         max_minutes: time after the first attempt of a video in which transient errors are retried.
         backoff_s: the first pause between attempts.
         max_wait_s: the longest pause; a pause that the service announces is respected up to this.
+        max_shed: how often the service may shed one request of `captioner.tier=flex`; that is no failed attempt.
         quality_retries: tries with the stricter prompt for a caption that a gate rejected.
         max_unknown_errors: the number of errors of no known kind after which the run stops.
     """
@@ -167,6 +137,7 @@ class RetryConfig:
     max_minutes: float = 30.0
     backoff_s: float = 2.0
     max_wait_s: float = 300.0
+    max_shed: int = 100
     quality_retries: int = 1
     max_unknown_errors: int = 3
 
@@ -184,6 +155,9 @@ class HostedCaptionerConfig(CaptionerConfig):
 
     Attributes:
         model: a file of conf/captioner/model.
+        tier: `standard`; `batch` (jobs, answers within a day) and `flex` (within minutes, may be shed) at about half
+            the price; `priority` (first served) at about 1.8 times the price.
+        batch: sizes and times of the jobs of `tier=batch`.
         prompt: the name of a prompt of the package, or the path of a prompt file.
         base_url: another address of the service; null takes the provider's.
         api_version: the version in the paths of the address.
@@ -211,8 +185,8 @@ class HostedCaptionerConfig(CaptionerConfig):
         i_have_rights: that you may send these videos to the service.
     """
 
-    in_batches: ClassVar[bool] = False
-    """Whether requests go out in batch jobs, at the discount of the model."""
+    tiers: ClassVar[tuple[str, ...]] = (STANDARD,)
+    """The tiers that the service offers."""
     has_file_store: ClassVar[bool] = False
     """Whether the service keeps files: its `service()` is a `FileService`."""
     uploads_videos: ClassVar[bool] = False
@@ -221,6 +195,8 @@ class HostedCaptionerConfig(CaptionerConfig):
     """Whether the service counts the tokens of a request free of charge: its `service()` is a `CountingService`."""
 
     model: ServiceModelConfig = field(default_factory=ServiceModelConfig)
+    tier: str = field(default=STANDARD, metadata=NOT_IDENTITY)
+    batch: BatchConfig = field(default_factory=BatchConfig, metadata=NOT_IDENTITY)
     prompt: str = field(default="dense_en", metadata=NOT_IDENTITY)  # its text is an input of the identity
     base_url: str | None = field(default=None, metadata=NOT_IDENTITY)
     api_version: str = field(default="v1beta", metadata=NOT_IDENTITY)
@@ -250,6 +226,11 @@ class HostedCaptionerConfig(CaptionerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("captioner.tier", self.tier, TIERS)
+        if self.tier not in self.tiers:
+            raise ConfigError(
+                f"captioner.tier={self.tier} is not offered by this service: it has {', '.join(self.tiers)}."
+            )
         check_choice("captioner.transport", self.transport, TRANSPORTS)
         check_choice("captioner.on_model_drift", self.on_model_drift, ON_DRIFT)
         if not 1 <= self.min_concurrency <= self.max_concurrency:
@@ -269,26 +250,22 @@ class HostedCaptionerConfig(CaptionerConfig):
         raise NotImplementedError
 
     @property
+    def in_batches(self) -> bool:
+        """Whether requests go out in batch jobs."""
+        return self.tier == BATCH
+
+    @property
+    def deadline_s(self) -> float:
+        """The maximum duration of one request in seconds; a request of the flex tier may wait for 15 minutes."""
+        return max(self.retry.deadline_s, FLEX_DEADLINE_S if self.tier == FLEX else 0.0)
+
+    @property
     def shard_of(self) -> tuple[int, int]:
         """The number of this shard, from 0, and the number of shards."""
         match = re.fullmatch(r"(\d+)/(\d+)", self.shard)
         if not match or not int(match[1]) < int(match[2]):
             raise ConfigError(f"captioner.shard={self.shard!r} should be k/n with k below n, such as 0/4.")
         return int(match[1]), int(match[2])
-
-
-@dataclass
-class BatchedCaptionerConfig(HostedCaptionerConfig):
-    """What the settings of a captioner have whose requests go out in batch jobs.
-
-    Attributes:
-        batch: sizes and times of the jobs.
-    """
-
-    in_batches = True
-    uploads_videos = False
-
-    batch: BatchConfig = field(default_factory=BatchConfig, metadata=NOT_IDENTITY)
 
 
 def _check_no_key(config: HostedCaptionerConfig) -> None:

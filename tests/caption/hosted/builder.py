@@ -11,12 +11,11 @@ from typing import Any
 
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.caption.hosted.captioners.gemini import GeminiCaptionerConfig
-from sg.caption.hosted.captioners.gemini_batch import GeminiBatchCaptionerConfig
+from sg.caption.hosted.prices import PriceConfig
 from sg.caption.hosted.run import caption_with_service
 from sg.caption.hosted.settings import (
     BatchConfig,
     HostedCaptionerConfig,
-    PriceConfig,
     QuotaConfig,
     RetryConfig,
     ServiceModelConfig,
@@ -29,17 +28,24 @@ from tests.study.commands import ROOT, environment
 DURATION_S = 18.0
 
 
-def data_folder(folder: Path, ids: Sequence[str], *, size: int = 0, names: dict[str, str] | None = None) -> DataConfig:
+def data_folder(
+    folder: Path,
+    ids: Sequence[str],
+    *,
+    size: int = 0,
+    names: dict[str, str] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> DataConfig:
     """Files of a few bytes that contain their id; the fake service reads it back."""
     videos = folder / "videos"
     videos.mkdir(parents=True, exist_ok=True)
     records = []
-    extra = json.dumps({"has_audio": False})
+    described = json.dumps({"has_audio": False} | (extra or {}))
     for video_id in ids:
         name = (names or {}).get(video_id, f"{video_id}.mp4")
         data = b"clip:%s;" % video_id.encode()
         (videos / name).write_bytes(data + b"\0" * (size - len(data)))
-        records.append(VideoRecord(video_id, "test", name, DURATION_S, 64, 48, 25.0, 450, extra=extra))
+        records.append(VideoRecord(video_id, "test", name, DURATION_S, 64, 48, 25.0, 450, extra=described))
     write_manifest(folder / "manifest.parquet", records)
     return DataConfig(name="clips", dir=str(folder), videos=str(videos))
 
@@ -76,7 +82,7 @@ def caption(data: DataConfig, config: HostedCaptionerConfig) -> Path:
 
 def batch_settings(url: str, **values: Any) -> HostedCaptionerConfig:
     """The same in batch jobs that are polled without a pause; `values` are settings of the batches."""
-    return settings(url, GeminiBatchCaptionerConfig, batch=BatchConfig(poll_s=0.02, max_poll_s=0.05, **values))
+    return settings(url, tier="batch", batch=BatchConfig(poll_s=0.02, max_poll_s=0.05, **values))
 
 
 def start_worker(folder: Path, url: str, concurrency: int, kind: str = "gemini") -> subprocess.Popen[str]:

@@ -12,9 +12,9 @@ import pytest
 from sg.artefacts.captions import read_captions
 from sg.caption.captioners import captioner_of
 from sg.caption.hosted.captioners.gemini import GeminiCaptionerConfig
-from sg.caption.hosted.captioners.gemini_batch import GeminiBatchCaptionerConfig
+from sg.caption.hosted.prices import PriceConfig
 from sg.caption.hosted.run import estimate_run, ledger_path, recipe_of
-from sg.caption.hosted.settings import PriceConfig, RetryConfig
+from sg.caption.hosted.settings import RetryConfig
 from sg.caption.ledger import reading
 from sg.caption.ledger.recipes import rename_recipe
 from sg.core.errors import DataError, MissingInputError
@@ -56,7 +56,7 @@ def test_what_does_not_reach_the_service_leaves_the_name() -> None:
     same = [
         name(base_url=None, budget_usd=1.0, transport="upload", retry=RetryConfig(max_attempts=2), shard="1/2"),
         name(model=replace(model, prices=[PriceConfig(9.0, 9.0)])),
-        recipe_of(settings(URL, GeminiBatchCaptionerConfig)).name,
+        *(name(tier=tier) for tier in ("batch", "flex", "priority")),
     ]
     assert set(same) == {NAME}
     assert name(generation={}) == name(generation={"max_output_tokens": 1024})

@@ -1,4 +1,4 @@
-"""captioner=gemini: the Gemini API, one request per video, through google-genai."""
+"""captioner=gemini: the Gemini API, through google-genai: one request per video, or batch jobs (`tier=batch`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sg.caption.captioners import CAPTIONERS
 from sg.caption.hosted.hosted_captioner import HostedCaptioner
+from sg.caption.hosted.prices import TIERS
 from sg.caption.hosted.services.secrets import GEMINI_KEY_VARIABLES, read_key
 from sg.caption.hosted.settings import HostedCaptionerConfig
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 class GeminiCaptionerConfig(HostedCaptionerConfig):
     """The settings of captioner=gemini."""
 
+    tiers = TIERS
     has_file_store = True
     uploads_videos = True
     counts_tokens = True
@@ -30,7 +32,7 @@ class GeminiCaptionerConfig(HostedCaptionerConfig):
             read_key(GEMINI_KEY_VARIABLES, self.key_file),
             base_url=self.base_url,
             api_version=self.api_version,
-            timeout_s=self.retry.deadline_s,
+            timeout_s=self.deadline_s,
         )
 
 

@@ -31,7 +31,6 @@ from sg.caption.hosted.engine.packing import Packer
 from sg.caption.hosted.engine.requests import RequestPipeline
 from sg.caption.hosted.engine.run import CaptioningRun
 from sg.caption.hosted.services.records import ENDED, BatchJob, BatchService, Failure, Kind, StoredFile
-from sg.caption.hosted.settings import BatchedCaptionerConfig
 from sg.caption.ledger import batch_jobs, reading
 from sg.caption.ledger.batch_jobs import RecordedJob
 
@@ -48,9 +47,8 @@ class BatchCaptioningRun(CaptioningRun):
 
     def __init__(self, pipeline: RequestPipeline, watch: Callable[[Settled, CaptioningRun], None]) -> None:
         super().__init__(pipeline, watch)
-        config = pipeline.recipe.config
-        assert isinstance(config, BatchedCaptionerConfig) and pipeline.store is not None
-        self._config, self._store = config.batch, pipeline.store
+        assert pipeline.store is not None
+        self._config, self._store = pipeline.recipe.config.batch, pipeline.store
         self._service: BatchService = pipeline.service  # type: ignore[assignment]  # these settings build no other
         self._ledger, self._journal = pipeline.ledger, pipeline.journal
         self._unanswered_jobs = self._failed_submissions = 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sg.caption.hosted.engine.limits import CanaryError
 from sg.caption.hosted.engine.requests import RequestPipeline
+from sg.caption.hosted.pricing import expected_usage
 from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import SUCCEEDED
 
@@ -76,9 +77,8 @@ def canary_report(pipeline: RequestPipeline, first: list[reading.Recorded]) -> C
     used = [row.record for row in good]
     count = max(len(good), 1)
     usage = [(row["tokens"]["input"], row["tokens"]["output"] + row["tokens"]["thinking"]) for row in used]
-    estimated = pipeline.forecast.estimated_usd(
-        [float(row["duration_s"]) for row in used], recipe.config, [row["has_audio"] for row in used]
-    )
+    expected = (expected_usage(recipe.config, float(row["duration_s"]), row["has_audio"]) for row in used)
+    estimated = sum(map(pipeline.outcomes.price.cost, expected))
     return CanaryReport(
         videos=len(first),
         mean_usd=sum(float(row["cost_usd"]) for row in used) / count,

@@ -76,8 +76,7 @@ class JobResults:
         pipeline, (task, media) = self._pipeline, found
         ledger: Ledger = pipeline.ledger
         item = item_of_task(task)
-        likely = pipeline.forecast.likely_usd(pipeline.recipe.expected_tokens(item))
-        sent = Sent(task, item, media_from_json(media), "batch", recorded.created, recorded.job_name, likely)
+        sent = Sent(task, item, media_from_json(media), "batch", recorded.created, recorded.job_name)
         if isinstance(outcome, Answer):
             outcome = pipeline.recipe.believed(outcome, item, dict(task.tries))
 

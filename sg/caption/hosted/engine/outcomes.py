@@ -7,7 +7,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from sg.caption.hosted.engine.items import CaptionItem
 from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.engine.retries import PROXY, Decision, decide
-from sg.caption.hosted.pricing import Price
+from sg.caption.hosted.prices import FLEX, Price
 from sg.caption.hosted.services.failures import answer_kind
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Usage
 from sg.caption.ledger.ledger import FAILED, SUCCEEDED, TERMINAL, AttemptEnd, Task, TaskEnd
@@ -32,10 +32,7 @@ _VARIANT = re.compile(r"-(\d{2,}.*|preview.*|exp.*|latest)")
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One request that left: its task, its video, what was sent, how and when.
-
-    `likely_usd` is its cost as estimated, for answers that do not report their tokens.
-    """
+    """One request that left: its task, its video, what was sent, how and when."""
 
     task: Task
     item: CaptionItem
@@ -43,7 +40,6 @@ class Sent:
     transport: str
     started: float
     batch_job: str | None = None
-    likely_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ class Outcomes:
     """Settles outcomes for one recipe; `origin` are the values of the run that every record repeats."""
 
     def __init__(self, recipe: Recipe, price: Price, origin: Mapping[str, Any], *, draw: random.Random) -> None:
-        self._recipe, self._price, self._origin, self._draw = recipe, price, dict(origin), draw
+        self._recipe, self.price, self._origin, self._draw = recipe, price, dict(origin), draw
         self.quota_streak = 0
 
     def settle(self, sent: Sent, outcome: Answer | Failure) -> Settled:
@@ -87,8 +83,7 @@ class Outcomes:
         return self._failed(sent, failure, answer.usage, self._cost(sent, answer))
 
     def _cost(self, sent: Sent, answer: Answer) -> float:
-        cost = self._price.cost(answer.usage)
-        return cost if answer.is_counted else max(cost, sent.likely_usd)
+        return self.price.cost(self._recipe.charged(answer, sent.item), answer.tier)
 
     def _answered(self, sent: Sent, outcome: Answer) -> Settled:
         kind, text, form = answer_kind(outcome), outcome.text, None
@@ -124,6 +119,8 @@ class Outcomes:
         usage: Usage = _NO_USAGE,
         cost: float = 0.0,
     ) -> Settled:
+        if failure.code == 503 and self._recipe.config.tier == FLEX:
+            failure = replace(failure, kind=Kind.SHED)
         if failure.kind is Kind.QUOTA:
             self.quota_streak += 1
         decision = self._decide(failure.kind, sent, failure.retry_after_s)

@@ -119,7 +119,7 @@ class Packer:
             await pipeline.journal.write(lambda: pipeline.ledger.end_task(task, settled.task))
             self._watch(settled, self._run)
             return None
-        expected = pipeline.recipe.expected_tokens(item)
+        expected = pipeline.recipe.expected(item)
         data = self._service.batch_line(task.task_key, pipeline.recipe.request(item, file, "", tries)) + b"\n"
         worst = pipeline.forecast.worst_usd(expected, pipeline.recipe.longest(tries))
         return _Line(task, data, file, pipeline.forecast.tokens(expected), worst)

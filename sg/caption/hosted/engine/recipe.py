@@ -13,9 +13,10 @@ from sg.caption.hosted.engine import proxies
 from sg.caption.hosted.engine.items import CaptionItem
 from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.retries import LONGER, RESEED, STRICT
-from sg.caption.hosted.pricing import video_tokens
+from sg.caption.hosted.prices import FLEX, PRIORITY
+from sg.caption.hosted.pricing import expected_usage
 from sg.caption.hosted.prompting import CAPTION_SCHEMA, CaptionPrompt
-from sg.caption.hosted.services.records import Answer, Request, RequestMedia
+from sg.caption.hosted.services.records import Answer, Request, RequestMedia, Usage
 from sg.caption.hosted.settings import DEFAULT_MAX_OUTPUT_TOKENS, HostedCaptionerConfig
 from sg.core.errors import ConfigError
 from sg.core.identity import Identity, identity, settings_of
@@ -112,7 +113,8 @@ class Recipe:
         stricter = bool(tries.get(STRICT) or tries.get(RESEED))
         media = RequestMedia(file.mime_type, file.data, uri, fps=self.config.fps)
         user = self.prompt.user(item.duration_s, has_audio, stricter)
-        return Request(self.config.model.name, self.prompt.system, user, media, generation)
+        tier = self.config.tier if self.config.tier in (FLEX, PRIORITY) else ""
+        return Request(self.config.model.name, self.prompt.system, user, media, generation, tier)
 
     def longest(self, tries: dict[str, int]) -> int:
         """The maximum length of an answer of this try, in tokens."""
@@ -134,12 +136,25 @@ class Recipe:
         is_output_good = written <= 2 * self.longest(tries) and (written > 0 or not answer.text)
         if is_input_good and is_output_good:
             return answer
-        believed = usage if is_input_good else replace(usage, input=0, cached=0, video=0, audio=0)
+        believed = usage if is_input_good else replace(usage, input=0, cached=0, video=0, audio=0, cached_audio=0)
         if not is_output_good:
             believed = replace(believed, output=0, thinking=0)
         return replace(answer, usage=believed, is_counted=False)
 
-    def expected_tokens(self, item: CaptionItem) -> int:
-        """Input tokens of a video's request, by the rates of the model."""
-        tokens = video_tokens(self.config.model, item.duration_s, item.has_audio, self.config.fps)
-        return tokens + self.config.assumed_prompt_tokens
+    def expected(self, item: CaptionItem) -> Usage:
+        """Tokens of a video's request and answer, as the estimate assumes them."""
+        return expected_usage(self.config, item.duration_s, item.has_audio)
+
+    def charged(self, answer: Answer, item: CaptionItem) -> Usage:
+        """The tokens that are charged: those of the estimate where the service reported none.
+
+        A request has a video. A prompt without a split by kind therefore has the expected sound.
+        """
+        usage, expected = answer.usage, self.expected(item)
+        if not usage.input:
+            usage = replace(usage, input=expected.input, video=expected.video, audio=expected.audio, cached=0)
+        elif not usage.video and not usage.audio:
+            usage = replace(usage, audio=min(expected.audio, usage.input))
+        if answer.is_counted or usage.output or usage.thinking:
+            return usage
+        return replace(usage, output=expected.output)

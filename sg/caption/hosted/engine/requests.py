@@ -95,7 +95,7 @@ class RequestPipeline:
     async def _ask(
         self, task: Task, item: CaptionItem, file: MediaFile, uri: str, transport: str
     ) -> tuple[Settled, float]:
-        expected = self.recipe.expected_tokens(item)
+        expected = self.recipe.expected(item)
         request = self.recipe.request(item, file, uri, dict(task.tries))
         worst = self.forecast.worst_usd(expected, self.recipe.longest(dict(task.tries)))
         if not await self.budget.reserve_when_free(worst):
@@ -114,7 +114,7 @@ class RequestPipeline:
             # process that follows a kill.
             attempt = await self.journal.write(lambda: self.ledger.begin_attempt(task, transport, tokens, worst))
             cost = worst
-            sent = Sent(task, item, file, transport, time.time(), likely_usd=likely)
+            sent = Sent(task, item, file, transport, time.time())
             started = time.monotonic()
             outcome = await self._generate(request)
             took = time.monotonic() - started
@@ -136,7 +136,7 @@ class RequestPipeline:
         A time-out of the client restarts with every byte, so a server that sends one byte now and then would hold a
         request forever; this deadline covers the whole request.
         """
-        deadline = self.recipe.config.retry.deadline_s
+        deadline = self.recipe.config.deadline_s
         try:
             async with asyncio.timeout(deadline):
                 return await self.service.generate(request)

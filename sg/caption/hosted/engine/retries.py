@@ -10,7 +10,7 @@ from sg.caption.hosted.services.records import Kind
 from sg.caption.hosted.settings import RetryConfig
 from sg.caption.ledger.ledger import BLOCKED, DEFERRED, FAILED, PENDING, REJECTED, Task
 
-STRICT, PROXY, LONGER, RESEED, AGAIN = "strict", "proxy", "longer", "reseed", "reupload"
+STRICT, PROXY, LONGER, RESEED, AGAIN, SHED = "strict", "proxy", "longer", "reseed", "reupload", "shed"
 """Special tries, each counted in `Task.tries`."""
 PAUSE_JITTER = 1.1
 """An announced pause is prolonged by a random factor up to this one."""
@@ -64,7 +64,7 @@ def decide(
         can_proxy: whether the video was not sent as a proxy already.
         draw: for jitter.
     """
-    tries = dict(task.tries)
+    tries, announced = dict(task.tries), min(retry_after_s or 0.0, config.max_wait_s)
     if kind in (Kind.CONFIG, Kind.TIER_CAP):
         return Decision(PENDING, 0, task.attempts, tries, stop=True)
     if kind is Kind.QUOTA_DAY:
@@ -74,7 +74,12 @@ def decide(
         pause = announced_pause(retry_after_s, streak, config, draw)
         held = pause if kind is Kind.QUOTA else 0.0
         return Decision(PENDING, pause, task.attempts, tries, pause_s=held)
-    if kind in (Kind.TRANSIENT, Kind.BUG):
+    if kind is Kind.SHED and tries.get(SHED, 0) < config.max_shed:
+        # Not counted as an attempt: the tier has no room now, and says nothing about this video or the other ones.
+        tries[SHED] = tries.get(SHED, 0) + 1
+        longest = min(config.backoff_s * 2 ** min(tries[SHED], 20), config.max_wait_s)
+        return Decision(PENDING, max(draw.uniform(0, longest), announced), task.attempts, tries)
+    if kind in (Kind.TRANSIENT, Kind.BUG, Kind.SHED):
         return _after_transient(task, config, now, retry_after_s, draw)
     if kind is Kind.BLOCKED:
         return Decision(BLOCKED, 0, task.attempts, tries)

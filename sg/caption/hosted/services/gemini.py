@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from google.genai import Client
 
 Result = TypeVar("Result")
+TIER_HEADER = "x-gemini-service-tier"
 
 
 class Gemini:
@@ -55,17 +57,20 @@ class Gemini:
 
     async def generate(self, request: Request) -> Answer | Failure:
         """The answer to a request; failures of network and service are returned, not raised."""
-        body = await self._post(f"models/{request.model}:generateContent", wire_body(request), request)
-        return body if isinstance(body, Failure) else answer_from_json(body)
+        response = await self._post(f"models/{request.model}:generateContent", wire_body(request), request)
+        if isinstance(response, Failure):
+            return response
+        answer = answer_from_json(response[0])
+        return answer if isinstance(answer, Failure) else replace(answer, tier=response[1])
 
     async def count_tokens(self, request: Request) -> int | Failure:
         """Input tokens of the request as the service counts them, at the request's resolution; free of charge."""
         model = f"models/{request.model}"
         whole = {"generateContentRequest": {"model": model, **wire_body(request)}}
-        body = await self._post(f"{model}:countTokens", whole, request)
-        if isinstance(body, Failure):
-            return body
-        total = wire.count(wire.mapping(body).get("totalTokens"))
+        response = await self._post(f"{model}:countTokens", whole, request)
+        if isinstance(response, Failure):
+            return response
+        total = wire.count(wire.mapping(response[0]).get("totalTokens"))
         return Failure(Kind.TRANSIENT, "the service returned no number of tokens", 200) if total is None else total
 
     async def close(self) -> None:
@@ -74,12 +79,13 @@ class Gemini:
             await self.client.aio.aclose()
             await self._session.close()
 
-    async def _post(self, path: str, body: dict[str, Any], request: Request) -> Any:
-        """The parsed document, or a `Failure`."""
+    async def _post(self, path: str, body: dict[str, Any], request: Request) -> tuple[Any, str] | Failure:
+        """The parsed document and the tier that answered (empty if the service names none), or a `Failure`."""
 
-        async def call() -> Any:
+        async def call() -> tuple[Any, str]:
             response = await self.client._api_client.async_request("post", path, body)
-            return wire.document(response.body or "")
+            headers = {name.lower(): value for name, value in (response.headers or {}).items()}
+            return wire.document(response.body or ""), wire.name(headers.get(TIER_HEADER)).lower()
 
         return await outcome_of(call(), used_file=request.media is not None and request.media.data is None)
 
@@ -128,10 +134,12 @@ def wire_body(request: Request) -> dict[str, Any]:
     thinking = {name: generation.pop(name) for name in ("thinkingLevel", "thinkingBudget") if name in generation}
     if thinking:
         generation["thinkingConfig"] = thinking
+    tier = {"serviceTier": request.tier} if request.tier else {}
     return {
         "contents": [{"role": "user", "parts": [*parts, {"text": request.user}]}],
         "systemInstruction": {"parts": [{"text": request.system}]},
         "generationConfig": generation,
+        **tier,
     }
 
 
@@ -160,8 +168,11 @@ def _usage(counts: Mapping[str, Any]) -> tuple[Usage, bool]:
     def number(name: str) -> int | None:
         return wire.count(counts.get(name))
 
-    details = map(wire.mapping, wire.items(counts.get("promptTokensDetails")))
-    by_kind = {wire.text(d.get("modality")): wire.count(d.get("tokenCount")) or 0 for d in details}
+    def by_kind(name: str) -> dict[str, int]:
+        details = map(wire.mapping, wire.items(counts.get(name)))
+        return {wire.text(d.get("modality")): wire.count(d.get("tokenCount")) or 0 for d in details}
+
+    sent, kept = by_kind("promptTokensDetails"), by_kind("cacheTokensDetails")
     thinking, total = number("thoughtsTokenCount") or 0, number("totalTokenCount")
     prompt, output = number("promptTokenCount"), number("candidatesTokenCount")
     if output is None and prompt is not None and total is not None:
@@ -169,7 +180,8 @@ def _usage(counts: Mapping[str, Any]) -> tuple[Usage, bool]:
     elif prompt is None and output is not None and total is not None:
         prompt = max(total - output - thinking, 0)
     cached = number("cachedContentTokenCount") or 0
-    usage = Usage(prompt or 0, output or 0, thinking, cached, by_kind.get("VIDEO", 0), by_kind.get("AUDIO", 0))
+    video, audio = sent.get("VIDEO", 0), sent.get("AUDIO", 0)
+    usage = Usage(prompt or 0, output or 0, thinking, cached, video, audio, kept.get("AUDIO", 0))
     return usage, prompt is not None and output is not None
 
 

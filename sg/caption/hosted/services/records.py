@@ -19,6 +19,8 @@ class Kind(StrEnum):
     """Classes of errors; each has its own treatment (`sg.caption.hosted.engine.retries`)."""
 
     TRANSIENT = "transient"
+    SHED = "shed"
+    """The service has no room for a request of its cheap tier now."""
     QUOTA = "quota"
     QUOTA_DAY = "quota_day"
     TIER_CAP = "tier_cap"
@@ -38,7 +40,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request as the service counted them; video and audio are parts of `input`."""
+    """Tokens of one request as the service counted them; cached, video and audio are parts of `input`."""
 
     input: int = 0
     output: int = 0
@@ -46,6 +48,7 @@ class Usage:
     cached: int = 0
     video: int = 0
     audio: int = 0
+    cached_audio: int = 0
 
     @property
     def total(self) -> int:
@@ -57,7 +60,8 @@ class Usage:
 class Answer:
     """A complete HTTP answer; `finish_reason` and `block_reason` say whether it is usable.
 
-    `is_counted` is False if the service did not report its tokens, or reported impossible numbers.
+    `is_counted` is False if the service did not report its tokens, or reported impossible numbers. `tier` is the tier
+    that answered, if the service named one: it may serve a request in a lower tier than the one that was asked for.
     """
 
     text: str
@@ -67,6 +71,7 @@ class Answer:
     is_counted: bool = True
     model_version: str = ""
     request_id: str = ""
+    tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +103,14 @@ class RequestMedia:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request for a caption. `generation` becomes the service's generation config."""
+    """One request for a caption. `generation` becomes the service's generation config; `tier` is sent beside it."""
 
     model: str
     system: str
     user: str
     media: RequestMedia | None
     generation: Mapping[str, Any] = field(default_factory=dict)
+    tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
