@@ -127,7 +127,7 @@ class RetryConfig:
         max_minutes: time after the first attempt of a video in which transient errors are retried.
         backoff_s: the first pause between attempts.
         max_wait_s: the longest pause; a pause that the service announces is respected up to this.
-        max_shed: how often the service may shed one request of `captioner.tier=flex`; that is no failed attempt.
+        max_shed: how often the service may shed one request of `captioner.tier=flex`; no attempt is counted.
         quality_retries: tries with the stricter prompt for a caption that a gate rejected.
         max_unknown_errors: the number of errors of no known kind after which the run stops.
     """

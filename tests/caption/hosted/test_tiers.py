@@ -51,7 +51,7 @@ def test_flex_with_three_in_ten_requests_shed_finishes(tmp_path: Path, state: St
     with reading.open_for_reading(ledger_path(data, config)) as db:
         assert reading.states(db, recipe_of(config).name) == {"succeeded": 100}
         assert reading.errors(db)["shed"] > 40
-        # Shedding is no error of the service: it opened no circuit breaker, and counted as no attempt.
+        # Shedding opened no circuit breaker, and counted as no attempt.
         assert db.execute("SELECT MAX(attempts) FROM task").fetchone() == (0,)
 
 
