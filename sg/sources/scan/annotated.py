@@ -26,17 +26,25 @@ from sg.sources.files.duplicates import Digests, also_in, same_bytes
 from sg.sources.files.probing import Outcome, probe_files
 from sg.sources.scan.annotations import Annotations
 from sg.sources.scan.current import check_same_data, is_current, manifest_info, rows_settings
-from sg.sources.scan.findings import AMBIGUOUS, BAD_RECORD, DUPLICATE, IN_BENCHMARK, MISSING, OTHER_SPLIT, Findings
+from sg.sources.scan.findings import (
+    AMBIGUOUS,
+    BAD_CAPTION,
+    BAD_RECORD,
+    DUPLICATE,
+    IN_BENCHMARK,
+    MISSING,
+    OTHER_SPLIT,
+    Findings,
+)
 from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader
 from sg.sources.scan.journal import ScanJournal
 from sg.sources.scan.matching import FileMatcher
-from sg.sources.scan.numbered import is_as_long
 from sg.sources.scan.overlap import BenchmarkVideos, benchmark_videos
 from sg.sources.scan.report import ScanReport, write_report
 
 log = logging.getLogger(__name__)
 
-SCAN_VERSION = 5
+SCAN_VERSION = 6
 """Raise it when the same files and settings would give other rows."""
 
 
@@ -184,6 +192,8 @@ def _wanted(
                 if findings is not None:
                     findings.add(OTHER_SPLIT, item.video_id, "", item.split)
             else:
+                if item.caption_problem and findings is not None:
+                    findings.add(BAD_CAPTION, item.video_id, where, item.caption_problem, item.caption_problem)
                 yield item
 
 
@@ -240,7 +250,7 @@ def _rows(
     for place, item in found.items():
         outcome, file = outcomes[place], chosen[place]
         is_assumed = source.lacks_time_range(file.name) and not annotations.sidecar_ids(file)
-        if is_assumed and outcome[0] == OK and not is_as_long(item, outcome[2]["duration_s"]):
+        if is_assumed and outcome[0] == OK and not item.is_as_long(outcome[2]["duration_s"]):
             detail = "its id or number is that of this clip, but the durations differ"
             findings.add(AMBIGUOUS, item.video_id, file.name, detail)
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -13,8 +12,8 @@ from sg.core.content import file_content
 from sg.core.errors import MissingInputError
 from sg.core.progress import Progress
 from sg.sources.files.disk import Listing, VideoFile
-from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, sidecar_record
-from sg.sources.scan.records import annotation_files, numbered_records, place
+from sg.sources.scan.items import CONTRADICTION, AnnotatedVideo, Problem, SetReader, shown, sidecar_record, youtube_id
+from sg.sources.scan.records import KEY_OF_MAP, JsonDecoder, annotation_files, numbered_records, place
 from sg.sources.scan.texts import BadRecord
 
 _MAX_SIDECAR = 2**24
@@ -53,7 +52,8 @@ class Annotations:
                     yield Problem(record.kind, record.reason), place(path, number)
                     continue
                 for item in self._source.items(record, path.name):
-                    yield item, place(path, number)
+                    is_other = isinstance(item, AnnotatedVideo) and _contradicts(record.get(KEY_OF_MAP), item)
+                    yield Problem(CONTRADICTION, shown(record[KEY_OF_MAP])) if is_other else item, place(path, number)
         if not self.files:
             for file in self._listing.files:
                 for item in self._beside.get(file.name, ()):
@@ -87,10 +87,18 @@ class Annotations:
 
     def _read(self, path: Path) -> Iterator[AnnotatedVideo | Problem]:
         try:
-            value: Any = json.loads(path.read_bytes()) if path.stat().st_size <= _MAX_SIDECAR else None
-        except (OSError, ValueError, RecursionError):
-            value = None
+            text = path.read_text(encoding="utf-8-sig") if path.stat().st_size <= _MAX_SIDECAR else ""
+        except (OSError, ValueError):
+            text = ""
+        value = JsonDecoder().whole(text)
         if not isinstance(value, Mapping):
-            yield Problem("no JSON object beside the file", path.name)
+            detail = f": {value.reason}" if isinstance(value, BadRecord) else ""
+            yield Problem("no JSON object beside the file", path.name + detail)
             return
         yield from self._source.items(sidecar_record(value), path.parent.name)
+
+
+def _contradicts(key: Any, item: AnnotatedVideo) -> bool:
+    """Whether the key of a record in a map is the YouTube id of another video than the record."""
+    named = youtube_id(key)
+    return named is not None and item.youtube_id not in ("", named)

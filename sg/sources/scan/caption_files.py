@@ -14,28 +14,32 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.sources.scan.items import MAX_CAPTION, is_nothing, text_of
-from sg.sources.scan.records import JsonScanner, check_suffix, holds_lines, numbered_records, place
+from sg.sources.files.normal_names import is_end, normal_parts
+from sg.sources.scan.items import BLANK, CONTRADICTION, caption_problem
+from sg.sources.scan.parts import VideoPart, part_of
+from sg.sources.scan.records import KEY_OF_MAP, JsonScanner, check_suffix, holds_lines, numbered_records, place
 from sg.sources.scan.texts import TABLES, BadRecord, first_character, kind_of
 
 VIDEO_KEYS = (
     *("video", "video_path", "path", "file", "file_name", "filename", "video_file", "clip", "clip_path", "media"),
     *("video_id", "videoid", "videoID", "youtube_id", "clip_id", "uid", "id"),
+    KEY_OF_MAP,
 )
 CAPTION_KEYS = ("caption", "text", "description", "sentence", "title", "name", "original_caption")
 TURN_KEYS = ("conversations", "messages", "conversation")
 _NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
-_COUNTED = ("not an object", "not UTF-8 text", "a NUL character")
+_COUNTED = ("not an object", "not UTF-8 text", "a NUL character", "a key that is there twice")
 """Bad records of JSON files that are counted as rows; any other leaves open where the next record begins."""
 _EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionEntry:
-    """One caption: the name of the video as the file has it, and the unchanged text."""
+    """One caption: the name of the video as the file has it, the unchanged text, and the part that it is about."""
 
     video: str
     caption: str
+    part: VideoPart | None = None
 
 
 @dataclass(slots=True)
@@ -84,7 +88,7 @@ def read_caption_file(path: Path, video_key: str | None = None, caption_key: str
         if isinstance(row, BadRecord) and not (kind_of(path) in TABLES or row.kind.startswith(_COUNTED)):
             raise DataError(f"{path.parent / place(path, number)} is {row.reason}.")
         columns = columns or (list(map(str, row)) if isinstance(row, Mapping) else None)
-        entry = row.kind if isinstance(row, BadRecord) else _entry(row, video_key, caption_key)
+        entry = row.kind if isinstance(row, BadRecord) else _entry(row, number, video_key, caption_key)
         if isinstance(entry, CaptionEntry):
             result.entries.append(entry)
         else:
@@ -100,28 +104,34 @@ def read_caption_file(path: Path, video_key: str | None = None, caption_key: str
     return result
 
 
-def _entry(row: Mapping[str, Any], video_key: str | None, caption_key: str | None) -> CaptionEntry | str:
+def _entry(row: Mapping[str, Any], number: int, video_key: str | None, caption_key: str | None) -> CaptionEntry | str:
     """The caption of a row, or the reason why it has none."""
     key, text_key = _columns(tuple(row), video_key, caption_key)
     if key is None:
         return _NO_VIDEO
-    video = row[key]
-    if isinstance(video, int) and not isinstance(video, bool):
-        video = str(video)
-    if not isinstance(video, str) or not video.strip():
+    video = _name(row[key])
+    if not video:
         return "video is not text"
+    outer = row.get(KEY_OF_MAP)
+    if outer is not None and not video_key and outer not in (str(number), str(number - 1)):  # not a row number
+        if not is_end(normal_parts(outer), normal_parts(video)):
+            return CONTRADICTION
+        video = max(outer, video, key=len)
     turns = None if caption_key else turns_of(row)
     if turns is None and text_key is None:
         return _NO_CAPTION
     caption = row[text_key] if turns is None else first_answer(turns)
-    if not isinstance(caption, str):
-        return "caption is not text"
-    if is_nothing(caption):
-        return "empty caption"
-    if len(caption) > MAX_CAPTION:
-        return f"caption longer than {MAX_CAPTION:,} characters"
-    stored = text_of(caption)
-    return CaptionEntry(video.strip(), stored) if stored else "caption holds halves of characters"
+    part = part_of(row)
+    if isinstance(part, str):
+        return part
+    return caption_problem(caption) or CaptionEntry(video, caption, part)
+
+
+def _name(value: Any) -> str:
+    """The name of a video; "" where the value is not one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value.strip(BLANK) if isinstance(value, str) else ""
 
 
 @lru_cache(maxsize=256)
@@ -130,8 +140,8 @@ def _columns(columns: tuple[str, ...], video_key: str | None, caption_key: str |
 
     Case is ignored, except where two columns differ in case only: then the one that is spelled as wanted is meant.
     """
-    names = {str(name).strip().casefold(): name for name in reversed(columns)}
-    exact = {str(name).strip(): name for name in reversed(columns)}
+    names = {str(name).strip(BLANK).casefold(): name for name in reversed(columns)}
+    exact = {str(name).strip(BLANK): name for name in reversed(columns)}
 
     def first(wanted: Iterable[str]) -> Any:
         return next((exact.get(name, names[name.casefold()]) for name in wanted if name.casefold() in names), None)

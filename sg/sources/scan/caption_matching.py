@@ -9,16 +9,15 @@ several captions, are ambiguous.
 from __future__ import annotations
 
 import operator
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from itertools import chain
-from urllib.parse import unquote
 
-from sg.sources.files.disk import VIDEO_SUFFIXES, VideoFile
+from sg.sources.files.disk import VideoFile
+from sg.sources.files.normal_names import is_end, normal_parts
 from sg.sources.scan.caption_files import CaptionEntry
 
 _MOST_COMPARED = 5_000
@@ -43,10 +42,21 @@ class Unmatched:
 class CaptionMatches:
     """Captions by file name, captions without a file (the first of each name), and the number of further captions."""
 
-    captions: dict[str, str] = field(default_factory=dict)
+    captions: dict[str, CaptionEntry] = field(default_factory=dict)
     unmatched: list[Unmatched] = field(default_factory=list)
     num_second: int = 0
     """Captions that were left out because an earlier row has the same video."""
+
+    def leave_out_parts(self, name: str, duration_s: float, num_frames: int) -> None:
+        """Leave the caption of a file out if it is about a part of it; the file has this length."""
+        entry = self.captions.get(name)
+        if entry is not None and entry.part is not None and not entry.part.is_whole(duration_s, num_frames):
+            del self.captions[name]
+            reason = (
+                f"the file {name[:80]!r} lasts {duration_s:.1f} s, but its caption is about {entry.part.text}: cut it, "
+                "or remove the columns of times if the file is this part"
+            )
+            self.unmatched.append(Unmatched(entry, True, reason))
 
 
 def match_captions(entries: Sequence[CaptionEntry], files: Sequence[VideoFile]) -> CaptionMatches:
@@ -58,24 +68,6 @@ def nearest_name(name: str, files: Sequence[VideoFile]) -> str | None:
     """The most similar file name; None where no name is similar."""
     names = [file.name for file in files[:_MOST_COMPARED]]
     return next(iter(get_close_matches(name, names, 1)), None)
-
-
-def normal_parts(name: str) -> tuple[str, ...]:
-    """The parts of a path in a form in which usual spellings agree.
-
-    Ignores case, the form of accents, `%20`, backslashes, the suffix of a video, and parts that name no folder.
-
-    >>> normal_parts("~/Clips%20A\\\\B.MP4") == normal_parts("./clips a/b.webm") == ("clips a", "b")
-    True
-    """
-    text = unquote(name) if "%" in name else name
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    parts = [part for part in text.replace("\\", "/").casefold().split("/") if part not in ("", ".", "..", "~")]
-    if parts:
-        stem, dot, ending = parts[-1].rpartition(".")
-        parts[-1] = stem if stem and dot + ending in VIDEO_SUFFIXES else parts[-1]
-    return tuple(parts)
 
 
 class _Matcher:
@@ -100,7 +92,7 @@ class _Matcher:
             parts = normal_parts(entry.video)
             (plausible if parts and parts[-1] in self._last else hopeless).append(entry)
         left = self._step(plausible, partial(self._near, operator.eq))
-        left = self._step(left, partial(self._near, _is_end))
+        left = self._step(left, partial(self._near, is_end))
         seen: dict[str, Unmatched] = {one.entry.video: one for one in reversed(self._result.unmatched)}
         self._result.num_second += len(self._result.unmatched) - len(seen)
         self._result.unmatched = list(reversed(seen.values()))
@@ -130,13 +122,23 @@ class _Matcher:
             else:
                 left.append(entry)
         for name, rivals in wanted.items():
+            parts = {entry.part: entry for entry in rivals if entry.part}
+            if len(parts) > 1:
+                texts = " and ".join(part.text for part in list(parts)[:2] if part)
+                reason = f"the file {name[:80]!r} has captions of {len(parts)} parts, e.g. {texts}: cut it into files"
+                for entry in rivals:
+                    if entry.part:
+                        self._ambiguous(entry, reason)
+                rivals = [entry for entry in rivals if not entry.part]
+                if not rivals:
+                    continue
             others = {entry.video for entry in rivals} - {rivals[0].video}
             if others and not is_certain:
                 for entry in rivals:
                     other = min(others - {entry.video} or {rivals[0].video})
                     self._ambiguous(entry, f"the file {name[:80]!r} fits {entry.video[:80]!r} and {other[:80]!r}")
                 continue
-            self._result.captions[name] = rivals[0].caption
+            self._result.captions[name] = rivals[0]
             self._result.num_second += len(rivals) - 1
         return left
 
@@ -150,9 +152,3 @@ class _Matcher:
     def _near(self, fits: Callable[[tuple[str, ...], tuple[str, ...]], bool], name: str) -> Sequence[str]:
         parts = normal_parts(name)
         return [file for other, file in self._last.get(parts[-1], ()) if fits(parts, other)] if parts else ()
-
-
-def _is_end(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether the shorter path is the end of the longer one."""
-    length = min(len(one), len(other))
-    return one[-length:] == other[-length:]

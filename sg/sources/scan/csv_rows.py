@@ -1,15 +1,18 @@
 """Rows of CSV and TSV files: every row is a record or a bad record with its line, never part of another row.
 
 Python's `csv` reads a field that begins with a quote up to the next quote, over any number of lines. A caption such as
-`"Hello world` thus swallows the rows after it. A strict reader finds most of these places. A record that it refuses is
-read again as one line in which quotes are ordinary characters.
+`"Hello world` thus swallows the rows after it. A strict reader finds most of these places. The first line of a record
+that it refuses is read again alone, in the styles of other programs: a quote or a delimiter behind a backslash, spaces
+around a quoted field, and quotes that are ordinary characters.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -19,6 +22,8 @@ from sg.sources.scan.texts import MAX_LINE, BadRecord, damage, kind_of, open_tex
 _MAX_RECORD_LINES = 1000
 """A quoted field with more lines is a quote that does not close."""
 _DELIMITERS = (",", "\t", ";", "|")
+_BARE_QUOTE = re.compile(r'\\"(?!")')
+"""A quote behind a backslash that is not also doubled, as in `a \\"red\\" ball`."""
 _OPEN_QUOTE = BadRecord("a quote that may not close in its row (write a quote within a quoted field twice)")
 
 
@@ -70,8 +75,8 @@ class _Lines:
 def csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
     """Yield the rows of a CSV or TSV file by its header, with their line. All values stay text.
 
-    Ids must not become numbers. The delimiter is the one that divides the header into most columns. Empty fields behind
-    the last column are ignored, because spreadsheets write them.
+    Ids must not become numbers. The delimiter is the one that divides the header into most columns. Spaces before a
+    field, and empty fields behind the last column, are ignored: people and spreadsheets write them.
 
     Raises:
         DataError: the header is damaged or names a column twice.
@@ -80,7 +85,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
     with open_text(path, newline="") as stream:
         lines = _Lines(stream)
         delimiter = _delimiter(lines, path)
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
         header: list[str] = []
         while True:
             lines.begin()
@@ -93,33 +98,43 @@ def csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
             if fields == []:
                 continue
             if not header:
-                header = _header(fields or _literal(lines.keep_first(), delimiter), lines.taken, path)
+                header = _header(fields or _fields(lines.keep_first(), delimiter), lines.taken, path)
                 continue
             yield from _records(fields, lines, header, delimiter)
 
 
 def _records(
-    fields: list[str] | None, lines: _Lines, header: Sequence[str], delimiter: str
+    fields: list[str] | None, lines: _Lines, header: list[str], delimiter: str
 ) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
     """Yield what the lines of one record hold; `fields` is None where the strict reader refused them."""
+    first, several, num_columns = lines.taken[0], len(lines.taken) > 1, len(header)
     if fields is not None:
-        while len(fields) > len(header) and not fields[-1].strip():
-            fields.pop()
-    several = len(lines.taken) > 1
-    if fields is not None and several and len(fields) == len(header) and _may_be_rows(fields, lines.taken, delimiter):
-        # Both readings are possible, and one of them gives a video the caption of another.
-        yield from ((lines.number + place, _OPEN_QUOTE) for place in range(len(lines.taken)))
-        return
-    if fields is None or (several and len(fields) != len(header)):
-        fields = _literal(lines.keep_first(), delimiter)
-        following = lines.following()
-        if len(fields) == len(header) and following and not _is_row(following, len(header), delimiter):
-            yield lines.number, _OPEN_QUOTE  # the next line seems to continue this one
-            return
+        fields = _without_empty_end(fields, num_columns)
+        if several and len(fields) == num_columns and not _is_escaped_row(first, num_columns, delimiter):
+            if _may_be_rows(fields, lines.taken, delimiter):
+                # Both readings are possible, and one of them gives a video the caption of another.
+                yield from ((lines.number + place, _OPEN_QUOTE) for place in range(len(lines.taken)))
+                return
+            several = False
+    if fields is None or several or len(fields) != num_columns:
+        alone, is_doubtful = _read_alone(first, delimiter)
+        alone = _without_empty_end(alone, num_columns)
+        if fields is None or several or len(alone) == num_columns:
+            fields = alone
+            lines.keep_first()
+            following = lines.following()
+            continues = following and not _is_row(following, num_columns, delimiter)
+            if is_doubtful and continues and len(fields) == num_columns:
+                yield lines.number, _OPEN_QUOTE  # the next line seems to continue this one
+                return
+    elif _BARE_QUOTE.search(first):
+        fields = [field.replace('\\"', '"') for field in fields]
     bad = next(filter(None, map(damage, lines.taken)), None)
-    if bad is None and len(fields) != len(header):
-        kind = "more fields than the header" if len(fields) > len(header) else "fewer fields than the header"
-        bad = BadRecord(f"{kind} ({len(fields)} instead of {len(header)})")
+    if bad is None and len(fields) != num_columns:
+        kind = "more fields than the header" if len(fields) > num_columns else "fewer fields than the header"
+        bad = BadRecord(f"{kind} ({len(fields)} instead of {num_columns})")
+    elif [fields[0].lstrip("\ufeff"), *fields[1:]] == header:
+        bad = BadRecord("the header again")
     yield lines.number, bad or dict(zip(header, fields, strict=True))
 
 
@@ -130,7 +145,7 @@ def _delimiter(lines: _Lines, path: Path) -> str:
         next(lines)
         return first[4:5].strip("\r\n") or "\t"
     usual = "\t" if kind_of(path) == ".tsv" else ","
-    return max((usual, *_DELIMITERS), key=lambda delimiter: len(_literal(first, delimiter)))
+    return max((usual, *_DELIMITERS), key=lambda delimiter: len(_fields(first, delimiter)))
 
 
 def _header(names: list[str], taken: Sequence[str], path: Path) -> list[str]:
@@ -143,20 +158,61 @@ def _header(names: list[str], taken: Sequence[str], path: Path) -> list[str]:
     return names
 
 
-def _literal(line: str, delimiter: str) -> list[str]:
-    """The fields of a line in which quotes are ordinary characters; a field that is quoted as a whole loses its own."""
-    fields = line.rstrip("\r\n").split(delimiter)
-    return [field[1:-1] if len(field) > 1 and field[0] == field[-1] == '"' else field for field in fields]
+def _without_empty_end(fields: list[str], num_columns: int) -> list[str]:
+    while len(fields) > num_columns and not fields[-1].strip():
+        fields = fields[:-1]
+    return fields
+
+
+@cache
+def _field_pattern(delimiter: str) -> re.Pattern[str]:
+    """A field that is quoted (group 1) or plain (group 2), and the delimiter after it (group 3)."""
+    end = re.escape(delimiter)
+    return re.compile(rf' *(?:"((?:\\"|""|[^"])*+)" *|((?:\\{end}|[^{end}])*+))({end}|$)')
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return _read_alone(line, delimiter)[0]
+
+
+def _read_alone(line: str, delimiter: str) -> tuple[list[str], bool]:
+    """The fields of a line alone, in the styles of other programs, and whether one holds a quote of unclear meaning.
+
+    A plain field may hold quotes, also at its start. Where it begins and ends with one, they are its own and are
+    removed, unless they belong to words within: `"Hello" she says "bye"`.
+    """
+    line, place, is_doubtful, fields = line.rstrip("\r\n"), 0, False, []
+    while True:
+        found = _field_pattern(delimiter).match(line, place)
+        assert found is not None  # a plain field may be empty
+        quoted, plain, end = found.groups()
+        if quoted is not None:
+            fields.append(re.sub(r'\\"|""', '"', quoted))
+        else:
+            is_doubtful = is_doubtful or '"' in plain.replace('\\"', "")
+            text = plain.replace('\\"', '"').replace(f"\\{delimiter}", delimiter)
+            ends = text.rstrip(" ")
+            is_whole = len(ends) > 1 and ends[0] == ends[-1] == '"' and not _closes_within(ends[1:-1])
+            fields.append(ends[1:-1] if is_whole else text)
+        if not end:
+            return fields, is_doubtful
+        place = found.end()
+
+
+def _closes_within(inner: str) -> bool:
+    """Whether the first of an even number of quotes follows a word, as in `Hello" she says "bye`."""
+    before, quote, _ = inner.partition('"')
+    return bool(quote and before) and not inner.count('"') % 2 and not before[-1].isspace()
 
 
 def _is_row(line: str, num_columns: int, delimiter: str) -> bool:
-    """Whether a line alone has the columns of the header, in one of the two readings."""
-    if len(_literal(line, delimiter)) == num_columns:
-        return True
-    try:
-        return len(next(csv.reader([line], delimiter=delimiter, strict=True))) == num_columns
-    except csv.Error:
-        return False
+    """Whether a line alone has the columns of the header."""
+    return len(_fields(line, delimiter)) == num_columns
+
+
+def _is_escaped_row(line: str, num_columns: int, delimiter: str) -> bool:
+    """Whether a line has quotes behind backslashes, and with these the columns of the header."""
+    return '\\"' in line and _is_row(line, num_columns, delimiter)
 
 
 def _may_be_rows(fields: Sequence[str], taken: Sequence[str], delimiter: str) -> bool:
@@ -164,7 +220,7 @@ def _may_be_rows(fields: Sequence[str], taken: Sequence[str], delimiter: str) ->
 
     The column is another one than that with the line break. Names of videos are such words, parts of a caption rarely.
     """
-    rows = [_literal(line, delimiter) for line in taken if line.strip()]
+    rows = [_fields(line, delimiter) for line in taken if line.strip()]
     if any(len(row) != len(fields) for row in rows):
         return False
     others = [place for place, field in enumerate(fields) if "\n" not in field and "\r" not in field]

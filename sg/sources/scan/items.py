@@ -15,8 +15,11 @@ from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
+from sg.sources.scan.parts import is_as_long
 from sg.sources.scan.timestamps import parse_range_ms, parse_time_ms
 
+CONTRADICTION = "a key and a value that name different videos"
+EMPTY_CAPTION = "empty caption"
 MAX_CAPTION = 20_000
 """Characters kept of one text of an annotation."""
 _YOUTUBE_LENGTH = 11
@@ -59,7 +62,7 @@ _NOTHING = frozenset(
         ),
     )
 )
-_BLANK = string.whitespace + "\xa0\u2028\u2029\u3000\u200b\u200c\u200d\u2060\ufeff"
+BLANK = string.whitespace + "\xa0\u2028\u2029\u3000\u200b\u200c\u200d\u2060\ufeff"
 """White space and characters of no width, which text copied from web pages holds."""
 _SPLIT = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
 
@@ -73,7 +76,9 @@ class AnnotatedVideo:
         keys: names that belong to this video alone.
         weak_keys: names that are used only if exactly one file and one video of the annotations have them.
         hints: names of folders; of several files with the same key, the one in such a folder is used.
+        caption_problem: why the caption of the annotation cannot be used.
         range_ms: start and end within the YouTube video, in milliseconds.
+        is_named_only: the id is only a name, which two videos of the dataset may have.
         extra: further values for the manifest's column `extra`.
     """
 
@@ -82,10 +87,21 @@ class AnnotatedVideo:
     weak_keys: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     caption: str = ""
+    caption_problem: str = ""
     split: str = ""
     youtube_id: str = ""
     range_ms: tuple[int, int] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    is_named_only: bool = False
+
+    @property
+    def same_video(self) -> tuple[str, str]:
+        """Equal for two records that are certainly of one video."""
+        return self.video_id, self.caption if self.is_named_only else ""
+
+    def is_as_long(self, duration_s: float) -> bool:
+        """Whether a duration agrees with the time range."""
+        return self.range_ms is None or is_as_long((self.range_ms[1] - self.range_ms[0]) / 1000, duration_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +160,33 @@ def text_of(value: Any) -> str:
     return value[:MAX_CAPTION]
 
 
+def caption_problem(value: Any) -> str:
+    """Why a value of an annotation cannot be a caption; "" if it can be one."""
+    if not isinstance(value, str):
+        return "caption is not text"
+    if is_nothing(value):
+        return EMPTY_CAPTION
+    if len(value) > MAX_CAPTION:
+        return f"caption longer than {MAX_CAPTION:,} characters"
+    if "\ufffd" in value:
+        return "caption holds replacement characters"  # an earlier program could not decode it
+    return "" if text_of(value) else "caption holds halves of characters"
+
+
+def caption_of(value: Any) -> tuple[str, str]:
+    """The caption of a published dataset, and the problem with it if there is one.
+
+    A text such as `None` is kept, because it may be meant.
+    """
+    problem = "" if value is None else caption_problem(value)
+    if problem and problem != EMPTY_CAPTION:
+        return "", problem
+    return text_of(value), ""
+
+
 def is_nothing(text: str) -> bool:
     """Whether a text is blank, or what pandas, SQL and spreadsheets write for a missing value or an error."""
-    return text.strip(_BLANK).casefold() in _NOTHING
+    return text.strip(BLANK).casefold() in _NOTHING
 
 
 def shown(value: Any) -> str:

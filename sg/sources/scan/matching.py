@@ -13,6 +13,8 @@ from sg.sources.files.disk import VideoFile
 from sg.sources.scan.findings import AMBIGUOUS, EXTRA, REPEATED_ID, SECOND_FILE, Findings
 from sg.sources.scan.items import AnnotatedVideo
 
+_SEVERAL = "several videos fit this file"
+
 
 class FileMatcher:
     """Takes the videos of the annotations one by one. Its memory grows with the files, not with the annotations,
@@ -30,7 +32,8 @@ class FileMatcher:
         self._found: dict[int, AnnotatedVideo] = {}
         self._weak: dict[int, list[AnnotatedVideo]] = defaultdict(list)
         self._spare: dict[int, str] = {}
-        self._taken: set[str] = set()
+        self._taken: dict[str, AnnotatedVideo] = {}
+        self._withdrawn: set[int] = set()
 
     def take(self, item: AnnotatedVideo) -> bool:
         """Match a video; return whether a file belongs to it, or may belong to it (by a weak key)."""
@@ -41,8 +44,7 @@ class FileMatcher:
         for key in item.weak_keys:
             places = self._places.get(key, [])
             if len(places) > 1:
-                detail = f"{len(places)} files have the name {key!r}"
-                self._findings.add(AMBIGUOUS, item.video_id, self._files[places[0]].name, detail)
+                self._ambiguous(item, places[0], f"{len(places)} files have the name {key!r}")
                 return True
             if places:
                 self._weak[places[0]].append(item)
@@ -55,16 +57,30 @@ class FileMatcher:
         place = places[0]
         if len(places) > 1:
             place = min(places, key=lambda place: (_preference(self._files[place], item.hints), place))
-        holder = self._found.get(place)
-        if item.video_id in self._taken:
-            self._findings.add(REPEATED_ID, item.video_id, self._files[place].name, "a second row of this video")
+        holder, first = self._found.get(place), self._taken.get(item.video_id)
+        if first is not None and first.same_video == item.same_video:
+            self._repeated(item, first, place)
+        elif place in self._withdrawn or (first is not None and holder is first):
+            self._ambiguous(item, place, _SEVERAL)
+            if self._found.pop(place, None):
+                self._withdrawn.add(place)
+                self._ambiguous(item, place, _SEVERAL)
         elif holder is not None:
-            detail = f"its file is already that of {holder.video_id}"
-            self._findings.add(AMBIGUOUS, item.video_id, self._files[place].name, detail)
+            self._ambiguous(item, place, f"its file is already that of {holder.video_id}")
         else:
             self._found[place] = item
-            self._taken.add(item.video_id)
+            self._taken[item.video_id] = item
             self._spare.update((other, item.video_id) for other in places if other != place)
+
+    def _repeated(self, item: AnnotatedVideo, first: AnnotatedVideo, place: int) -> None:
+        kind = "the same caption" if item.caption == first.caption else "another caption"
+        if item.range_ms != first.range_ms:
+            kind = "another time range"
+        detail = f"a second row of this video, with {kind}"
+        self._findings.add(REPEATED_ID, item.video_id, self._files[place].name, detail, kind)
+
+    def _ambiguous(self, item: AnnotatedVideo, place: int, detail: str) -> None:
+        self._findings.add(AMBIGUOUS, item.video_id, self._files[place].name, detail)
 
     def result(self) -> dict[int, AnnotatedVideo]:
         """Videos by the place of their file, in the order of the files; records what could not be matched.
@@ -73,9 +89,9 @@ class FileMatcher:
         file.
         """
         for place, items in self._weak.items():
-            self._settle(place, {item.video_id: item for item in reversed(items)})
+            self._settle(place, items)
         for place, file in enumerate(self._files):
-            if place in self._found:
+            if place in self._found or place in self._withdrawn:
                 continue
             owner = self._spare.get(place)
             if owner:
@@ -84,16 +100,19 @@ class FileMatcher:
                 self._findings.add(EXTRA, "", file.name, "no video of the annotations has this file")
         return dict(sorted(self._found.items()))
 
-    def _settle(self, place: int, items: dict[str, AnnotatedVideo]) -> None:
-        name = self._files[place].name
-        unmatched = [item for video_id, item in items.items() if video_id not in self._taken]
-        if len(unmatched) == 1 and len(items) == 1 and place not in self._found:
+    def _settle(self, place: int, items: list[AnnotatedVideo]) -> None:
+        different: dict[tuple[str, str], AnnotatedVideo] = {}
+        for item in items:
+            first = different.setdefault(item.same_video, self._taken.get(item.video_id, item))
+            if first is not item:
+                self._repeated(item, first, place)
+        unmatched = [item for item in different.values() if item.video_id not in self._taken]
+        if len(unmatched) == len(different) == 1 and place not in self._found and place not in self._withdrawn:
             self._found[place] = unmatched[0]
-            self._taken.add(unmatched[0].video_id)
+            self._taken[unmatched[0].video_id] = unmatched[0]
             return
         for item in unmatched:
-            detail = "its file belongs to another video" if place in self._found else "several videos fit this file"
-            self._findings.add(AMBIGUOUS, item.video_id, name, detail)
+            self._ambiguous(item, place, "its file belongs to another video" if place in self._found else _SEVERAL)
 
 
 def _preference(file: VideoFile, hints: tuple[str, ...]) -> int:

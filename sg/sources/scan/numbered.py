@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sg.sources.files.disk import VideoFile
-from sg.sources.scan.items import AnnotatedVideo, youtube_id
+from sg.sources.scan.items import youtube_id
 
 _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
-_SLACK_S, _SLACK = 1.0, 0.1
 
 
 def numbered_clip(name: str) -> tuple[str, int] | None:
@@ -37,6 +36,8 @@ class Numbering:
 
     first: int
     ranges: dict[str, dict[tuple[int, int], int]] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+    """Videos of which no further time range gets a number."""
 
     @classmethod
     def of(cls, files: Iterable[VideoFile]) -> Numbering:
@@ -46,23 +47,19 @@ class Numbering:
         return cls(first, {youtube: {} for youtube, _ in found})
 
     def keys(self, youtube: str, range_ms: tuple[int, int]) -> tuple[str, ...]:
-        """The key of a time range by its number; empty for videos without numbered files. A range keeps its number."""
+        """The key of a time range by its number; empty where the number is unknown. A range keeps its number.
+
+        After a range that is there twice the numbers are unknown: the files may have been numbered by range or by row.
+        """
         ranges = self.ranges.get(youtube)
         if ranges is None:
             return ()
-        return (number_key(youtube, ranges.setdefault(range_ms, self.first + len(ranges))),)
+        if range_ms in ranges:
+            self.closed.add(youtube)
+        elif youtube not in self.closed:
+            ranges[range_ms] = self.first + len(ranges)
+        return (number_key(youtube, ranges[range_ms]),) if range_ms in ranges else ()
 
     def lose_count(self, youtube: str | None) -> None:
         """A record could not be read: the numbers after it are unknown, of this YouTube video or of any (None)."""
-        if youtube is None:
-            self.ranges.clear()
-        else:
-            self.ranges.pop(youtube, None)
-
-
-def is_as_long(item: AnnotatedVideo, duration_s: float) -> bool:
-    """Whether a duration agrees with the time range of `item`: within one second plus a tenth of the range."""
-    if item.range_ms is None:
-        return True
-    seconds = (item.range_ms[1] - item.range_ms[0]) / 1000
-    return abs(duration_s - seconds) <= _SLACK_S + _SLACK * seconds
+        self.closed.update(self.ranges if youtube is None else [youtube])

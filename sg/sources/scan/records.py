@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ from sg.sources.scan.texts import (
     open_text,
 )
 
+KEY_OF_MAP = "key of the map"
+"""The column of a record of an object {id: {...}} that holds the id."""
 _MAX_LITERAL = 2**20
 _ROWS_PER_BATCH = 2_000
 _SPACE = " \t\r\n"
+_TWICE = BadRecord("a key that is there twice (with different values)")
 
 
 def annotation_files(pattern: str) -> list[Path]:
@@ -113,8 +117,8 @@ def holds_lines(path: Path) -> bool:
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Any | BadRecord]]:
     """Yield one value per line. Lines in the form of a Python dict are read too, with the parser for literals only."""
+    decoder, number = JsonDecoder(), 0
     with open_text(path) as stream:
-        number = 0
         while line := stream.readline(MAX_LINE + 1):
             number += 1
             if len(line) > MAX_LINE:
@@ -122,43 +126,84 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Any | BadRecord]]:
                     line = stream.readline(MAX_LINE)
                 yield number, BadRecord(f"longer than {MAX_LINE:,} characters")
             elif line.strip():
-                yield number, damage(line) or _value(line)
+                yield number, damage(line) or decoder.whole(line)
 
 
-def _value(line: str) -> Any | BadRecord:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-    if line.lstrip().startswith("{'") and len(line) <= _MAX_LITERAL:
+class JsonDecoder:
+    """Decodes JSON. Python's decoder takes the last of two values of one key, and the first is gone."""
+
+    def __init__(self) -> None:
+        self._json = json.JSONDecoder(object_pairs_hook=self._object)
+        self._is_twice = False
+
+    def first(self, text: str, place: int) -> tuple[Any | BadRecord, int]:
+        """The value that begins at `place`, and the place after it.
+
+        Raises:
+            ValueError: it is not JSON.
+            RecursionError: it is nested too deeply.
+        """
+        self._is_twice = False
+        value, after = self._json.raw_decode(text, place)
+        return _TWICE if self._is_twice else value, after
+
+    def whole(self, text: str) -> Any | BadRecord:
+        """The value of a whole text in JSON, or in the form of a Python dict."""
+        start = len(text) - len(text.lstrip())
         try:
-            return ast.literal_eval(line.strip())
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            reason = "neither JSON nor a Python literal"
-    return BadRecord(f"not JSON ({reason})")
+            value, after = self.first(text, start)
+        except RecursionError:
+            return BadRecord("not JSON (nested too deeply)")
+        except ValueError as error:
+            return _literal(text) if text[start : start + 2] == "{'" else BadRecord(f"not JSON ({error})")
+        behind = text[after:].strip()
+        return BadRecord(f"not JSON (text follows its end: {behind[:20]!r})") if behind else value
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) != len(pairs):
+            self._is_twice = self._is_twice or any(value[key] != other for key, other in pairs)
+        return value
+
+
+def _literal(text: str) -> Any | BadRecord:
+    try:
+        tree = ast.parse(text.strip() if len(text) <= _MAX_LITERAL else "", mode="eval")
+        value = ast.literal_eval(tree)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return BadRecord("not JSON (and not a Python literal)")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            pairs = [(ast.dump(key), ast.dump(item)) for key, item in zip(node.keys, node.values, strict=True) if key]
+            if len(dict(pairs)) != len(set(pairs)):
+                return _TWICE
+    return value
 
 
 def _json_values(path: Path) -> Iterator[Any]:
     """Yield the elements of a JSON array, or the record or records of a JSON object; nothing is loaded whole.
 
     An object whose first value is not an object is one record. Others map ids to records, as Kinetics publishes them:
-    {id: {...}} yields {"id": id, ...}.
+    {id: {...}} yields {KEY_OF_MAP: id, ...}.
     """
     scanner = JsonScanner(path)
     if first_character(path) == "[":
         yield from scanner.elements()
         return
     members = scanner.members()
-    first = next(members, None)
-    if first is None or not isinstance(first[1], Mapping):
-        values = dict([first, *members] if first else [])
-        yield next((value for value in values.values() if isinstance(value, BadRecord)), values)
+    begin: list[tuple[str, Any]] = []
+    for name, value in members:
+        begin.append((name, value))
+        if not isinstance(value, BadRecord):
+            break
+    if begin and isinstance(begin[-1][1], Mapping):
+        for name, value in chain(begin, members):
+            yield {**value, KEY_OF_MAP: name} if isinstance(value, Mapping) else value
         return
-    yield from (value if isinstance(value, BadRecord) else _of_map(name, value) for name, value in (first, *members))
-
-
-def _of_map(name: str, value: Any) -> Any:
-    return {"id": name, **value} if isinstance(value, Mapping) else value
+    pairs = [*begin, *members]
+    values = dict(pairs)
+    bad = next((value for _, value in pairs if isinstance(value, BadRecord)), None)
+    yield bad or (_TWICE if any(values[name] != value for name, value in pairs) else values)
 
 
 class JsonScanner:
@@ -170,7 +215,7 @@ class JsonScanner:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._decoder = json.JSONDecoder()
+        self._decoder = JsonDecoder()
         self._buffer, self._place, self._ended = "", 0, False
 
     def elements(self) -> Iterator[Any | BadRecord]:
@@ -224,7 +269,7 @@ class JsonScanner:
     def _next(self) -> Any | BadRecord:
         while True:
             try:
-                value, after = self._decoder.raw_decode(self._buffer, self._place)
+                value, after = self._decoder.first(self._buffer, self._place)
                 # A number at the end of the buffer may continue in the next chunk: "12" of "123" parses as well.
                 if after == len(self._buffer) and not self._ended:
                     raise json.JSONDecodeError("may continue", self._buffer, after)

@@ -17,6 +17,7 @@ from sg.sources.files.disk import Listing
 from sg.sources.scan.annotations import Annotations
 from sg.sources.scan.findings import (
     AMBIGUOUS,
+    BAD_CAPTION,
     BAD_RECORD,
     DUPLICATE,
     EXTRA,
@@ -43,6 +44,7 @@ _MEANINGS = {
     IN_BENCHMARK: "videos that are part of the benchmark (left out)",
     OTHER_SPLIT: "videos of other splits",
     BAD_RECORD: "records without a usable video",
+    BAD_CAPTION: "captions that cannot be used (their videos are kept without)",
     NOT_CUT: "clips that could not be cut from their whole video",
 }
 _LENGTH_SLACK_S = 2.0

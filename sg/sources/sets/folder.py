@@ -30,7 +30,7 @@ from sg.sources.scan.items import shown
 
 log = logging.getLogger(__name__)
 
-FOLDER_VERSION = 5
+FOLDER_VERSION = 6
 """Raise it when the same folder would give other rows."""
 UNSAFE_PATH = "unsafe_path"
 AMBIGUOUS = "ambiguous"
@@ -169,12 +169,15 @@ def _file_rows(
     outcomes = probe_files(videos, files, Path(config.dir) / "scan.jsonl", config.workers, config.timeout_s)
     for file, (status, reason, values) in zip(files, outcomes, strict=True):
         stem = Path(file.name).with_suffix("").as_posix()
+        if status == OK:
+            matches.leave_out_parts(file.name, values["duration_s"], values["num_frames"])
+        entry = matches.captions.get(file.name)
         name = stem if stems[stem] == 1 else file.name
         yield VideoRecord(
             video_id=safe_video_id(name),
             source="folder",
             path=file.path,
-            original_caption=matches.captions.get(file.name, ""),
+            original_caption=entry.caption if entry else "",
             status=status,
             reason=reason,
             extra=json.dumps({"bytes": file.size}),

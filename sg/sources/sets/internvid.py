@@ -16,11 +16,11 @@ from sg.sources.scan.items import (
     AnnotatedVideo,
     Problem,
     SetReader,
+    caption_of,
     first_of,
     name_keys,
     range_key,
     rounded_key,
-    text_of,
     video_part,
     youtube_id,
 )
@@ -89,11 +89,13 @@ class InternVid(SetReader):
             yield part
             return
         scores = {key: _number(record.get(column)) for column, key in _SCORES.items()}
+        caption, problem = caption_of(first_of(record, "Caption", "caption"))
         yield AnnotatedVideo(
             video_id=f"internvid-{range_key(*part)}",
             keys=(range_key(*part), *self._numbering.keys(*part)),
             weak_keys=(rounded_key(*part),),
-            caption=text_of(first_of(record, "Caption", "caption")),
+            caption=caption,
+            caption_problem=problem,
             youtube_id=part[0],
             range_ms=part[1],
             extra={key: score for key, score in scores.items() if score is not None},

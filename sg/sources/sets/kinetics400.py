@@ -21,6 +21,7 @@ from sg.sources.scan.items import (
     text_of,
     video_part,
 )
+from sg.sources.scan.records import KEY_OF_MAP
 
 REPLACEMENTS = "replacement_for_corrupted_k400"
 """Folder of the mirror with good copies of files that are corrupt in the main folders."""
@@ -61,9 +62,8 @@ class Kinetics400(SetReader):
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The video of a row, or of an entry of the official JSON."""
         record = _as_row(record)
-        part = video_part(
-            record, ("youtube_id", "YoutubeID", "url", "id"), ("time_start", "clip_start"), ("time_end", "clip_end")
-        )
+        ids = ("youtube_id", "YoutubeID", "url", "id", KEY_OF_MAP)
+        part = video_part(record, ids, ("time_start", "clip_start"), ("time_end", "clip_end"))
         if isinstance(part, Problem):
             yield part
             return

@@ -7,14 +7,13 @@ number of the video: `webvid_videoname2id.json` of the release maps names to num
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sg.artefacts.names import safe_video_id
 from sg.core.errors import DataError, MissingInputError
-from sg.core.files import read_json
 from sg.core.identity import NOT_IDENTITY
 from sg.sources.config import AnnotatedDataConfig
 from sg.sources.registry import SOURCES
@@ -24,6 +23,7 @@ from sg.sources.scan.items import (
     AnnotatedVideo,
     Problem,
     SetReader,
+    caption_problem,
     first_of,
     is_nothing,
     named_range,
@@ -33,6 +33,8 @@ from sg.sources.scan.items import (
     url_stem,
     youtube_id,
 )
+from sg.sources.scan.records import JsonScanner
+from sg.sources.scan.texts import first_character
 from sg.sources.sets.kinetics400 import kinetics_item
 
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
@@ -70,17 +72,23 @@ class PublishedCaption:
         """The file name of the video without folders and suffix."""
         return url_stem(self.video)
 
+    @property
+    def path(self) -> str:
+        """The name with its folders, without suffix; of a URL the last part only."""
+        folders, slash, _ = self.video.replace("\\", "/").rstrip("/").rpartition("/")
+        return self.stem if "://" in self.video[:10] else f"{folders.strip('/')}{slash}{self.stem}"
+
 
 def published_caption(record: Mapping[str, Any]) -> PublishedCaption | Problem:
     """The content of a record of the release, or the problem with it."""
     value, record_id = first_of(record, "video", "id"), record.get("id")
     video = str(value) if isinstance(value, int) else text_of(value).strip()
     turns = turns_of(record) or []
-    caption = text_of(first_answer(turns))
+    caption = first_answer(turns)
     if not url_stem(video) or "\0" in video:
         return Problem("no video", shown(value))
-    if is_nothing(caption):
-        return Problem("no caption", shown(value))
+    if problem := caption_problem(caption):
+        return Problem("no caption" if not isinstance(caption, str) or is_nothing(caption) else problem, shown(value))
     asked = (text for who, text in map(turn_of, turns) if who in ("human", "user"))
     return PublishedCaption(
         record_id=str(record_id) if isinstance(record_id, int) else text_of(record_id),
@@ -113,6 +121,12 @@ class ShareGemini(SetReader):
         else:
             yield self._webvid(published)
 
+    def file_keys(self, name: str) -> Iterable[str]:
+        """The keys of the file's own name, and its ends of two or more parts."""
+        yield from super().file_keys(name)
+        parts = name.rpartition(".")[0].split("/")
+        yield from ("/".join(parts[-length:]) for length in range(2, len(parts) + 1))
+
     def lacks_time_range(self, name: str) -> bool:
         """Whether the file is named by the YouTube id alone."""
         return youtube_id(url_stem(name)) is not None
@@ -122,7 +136,15 @@ class ShareGemini(SetReader):
         number = stem if _NUMBER.fullmatch(stem) else self._numbers.get(stem)
         extra = {"set": published.folder_key} if published.folder_key else {}
         if number is None:
-            return AnnotatedVideo(safe_video_id(f"sharegemini-{stem}"), (stem,), caption=caption, extra=extra)
+            path = published.path
+            return AnnotatedVideo(
+                safe_video_id(f"sharegemini-{path}"),
+                (path,) if "/" in path else (),
+                (stem,),
+                caption=caption,
+                extra=extra,
+                is_named_only=True,
+            )
         return AnnotatedVideo(
             f"webvid-{number}", (number,), (stem,) if stem != number else (), caption=caption, extra=extra
         )
@@ -142,8 +164,9 @@ def read_name_map(path: Path) -> dict[str, str]:
         raise MissingInputError(
             f"There is no name map {path}: give webvid_videoname2id.json of the release with data.name_map=FILE."
         )
-    raw = read_json(path)
-    pairs = list(raw.items()) if isinstance(raw, dict) else raw if isinstance(raw, list) else []
+    # Names may be there twice, with two numbers: a dict would take the last one.
+    scanner = JsonScanner(path)
+    pairs = scanner.members() if first_character(path) == "{" else scanner.elements()
     numbers: dict[str, str] = {}
     shared: set[str] = set()
     for pair in pairs:

@@ -11,7 +11,7 @@ from typing import Any
 from sg.sources.config import AnnotatedDataConfig
 from sg.sources.registry import SOURCES
 from sg.sources.scan.annotated import scan_annotated
-from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, first_of, shown, split_of, text_of, url_stem
+from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, caption_of, first_of, shown, split_of, url_stem
 from sg.sources.scan.timestamps import parse_time_ms
 
 _NUMBER = re.compile(r"([0-9]{1,20})(?:\.0)?", re.ASCII)
@@ -44,12 +44,14 @@ class WebVid(SetReader):
         page = page if isinstance(page, str) and _PAGE.fullmatch(page) else None
         seconds = parse_time_ms(first_of(record, "duration"))
         slug = url_stem(url)
+        caption, problem = caption_of(first_of(record, "name", "caption"))
         yield AnnotatedVideo(
             video_id=f"webvid-{found[1]}",
             keys=(found[1],),
             weak_keys=(slug,) if _SLUG.fullmatch(slug) else (),
             hints=(page,) if page else (),
-            caption=text_of(first_of(record, "name", "caption")),
+            caption=caption,
+            caption_problem=problem,
             split=split_of(origin),
             extra={"declared_ms": seconds} if seconds else {},
         )

@@ -87,6 +87,62 @@ def test_every_row_of_a_table_is_a_caption_or_a_problem_with_its_line(
     assert problems(path) == {kind: [f"c.csv, line {line}" for line in lines] for kind, lines in kinds.items()}
 
 
+@pytest.mark.parametrize(
+    ("row", "caption"),
+    [
+        # A quote that a backslash escapes: in a quoted field, before its end, beside a delimiter, and in a plain field.
+        (r'a.mp4,"a \"red\" ball"', 'a "red" ball'),
+        (r'a.mp4,"a ball called \"red\""', 'a ball called "red"'),
+        (r'a.mp4,"\"Red\", a ball, and \"blue\", a cube"', '"Red", a ball, and "blue", a cube'),
+        (r"a.mp4,a \"red\" ball", 'a "red" ball'),
+        (r"a.mp4,A man\, a dog\, and a ball", "A man, a dog, and a ball"),
+        # Quotes that were doubled keep a backslash before them.
+        (r'a.mp4,"a \""red\"" ball"', r'a \"red\" ball'),
+        (r'a.mp4,"C:\"', "C:\\"),
+        # Spaces around a quoted field.
+        ('a.mp4, "a man, a dog"', "a man, a dog"),
+        ('a.mp4,   "a ""red"" ball" ', 'a "red" ball'),
+        ('"a.mp4" , "a man, a dog"', "a man, a dog"),
+        ("a.mp4, a man and a dog", "a man and a dog"),
+        (r'"a.mp4", "a \"red\", round ball" ', 'a "red", round ball'),
+        ('a.mp4, "Hello" she says', '"Hello" she says'),
+    ],
+)  # fmt: skip
+def test_quotes_in_the_styles_of_other_programs_are_read(tmp_path: Path, row: str, caption: str) -> None:
+    for after in ("", '\nb.mp4,"A cow, asleep"\n'):
+        path = written(tmp_path / "c.csv", f"video,caption\n{row}{after}")
+        assert pairs(path) == [("a.mp4", caption), ("b.mp4", "A cow, asleep")][: 1 + bool(after)]
+    path = written(tmp_path / "c.csv", f"note,video,caption\n,{row}\nx,b.mp4,A cow\n")
+    assert pairs(path) == [("a.mp4", caption), ("b.mp4", "A cow")]
+
+
+def test_a_quoted_field_behind_a_space_is_not_divided_to_fit_the_header(tmp_path: Path) -> None:
+    path = written(tmp_path / "c.csv", 'video,caption,note\na.mp4, "A man, a dog"\nb.mp4,A cow,x\n')
+    assert pairs(path) == [("b.mp4", "A cow")]
+    assert problems(path) == {"fewer fields than the header": ["c.csv, line 2"]}
+
+
+def test_a_header_that_is_repeated_is_a_problem_and_no_caption(tmp_path: Path) -> None:
+    text = "\ufeffvideo,caption\na.mp4,A cat\n"
+    path = written(tmp_path / "c.csv", text + text)
+    assert pairs(path) == [("a.mp4", "A cat")] * 2
+    assert problems(path) == {"the header again": ["c.csv, line 3"]}
+
+
+def test_a_text_that_was_decoded_wrongly_before_is_a_problem(tmp_path: Path) -> None:
+    rows = [{"video": "a", "caption": "caf\ufffd"}, {"video": "b", "caption": "A cat"}]
+    forms = {
+        "c.csv": "video,caption\na,caf\ufffd\nb,A cat\n",
+        "c.jsonl": "\n".join(map(json.dumps, rows)),
+        "c.json": json.dumps(rows),
+    }
+    for name, text in forms.items():
+        path = written(tmp_path / name, text)
+        assert pairs(path) == [("b", "A cat")]
+        place = {"c.csv": "line 2", "c.jsonl": "line 1", "c.json": "record 1"}[name]
+        assert problems(path) == {"caption holds replacement characters": [f"{name}, {place}"]}
+
+
 def test_the_summary_counts_rows_captions_and_problems_with_their_lines() -> None:
     assert read_caption_file(CASES / "commas.csv").summary() == (
         "2 rows read = 1 captions + 1 problems (1 more fields than the header, e.g. commas.csv, line 2)"
@@ -178,6 +234,43 @@ def test_json_objects_are_records_or_maps_from_videos(tmp_path: Path) -> None:
     assert problems(twice) == {"caption is not text": ["twice.json, record 3"]}
     records = written(tmp_path / "records.json", '{"a": {"caption": "a cat"}, "b": {"caption": "a dog"}}')
     assert pairs(records) == [("a", "a cat"), ("b", "a dog")]
+
+
+@pytest.mark.parametrize("name", ["c.json", "c.jsonl", "python.jsonl"])
+def test_a_record_that_has_a_key_twice_is_a_problem_unless_both_values_are_equal(tmp_path: Path, name: str) -> None:
+    rows = [
+        '{"video": "a", "caption": "x", "caption": "y"}',
+        '{"video": "b", "caption": "A cat", "video": "b"}',
+        '{"video": "c", "conversations": [{"from": "gpt", "value": "x", "value": "y"}]}',
+        '{"video": "d", "caption": "A dog"}',
+    ]
+    if name == "python.jsonl":
+        rows = [row.replace('"', "'") for row in rows]
+    path = written(tmp_path / name, f"[{','.join(rows)}]" if name.endswith("n") else "\n".join(rows))
+    assert pairs(path) == [("b", "A cat"), ("d", "A dog")]
+    kind = "line" if name.endswith("l") else "record"
+    assert problems(path) == {"a key that is there twice": [f"{name}, {kind} {number}" for number in (1, 3)]}
+
+
+def test_a_map_of_videos_takes_no_name_that_contradicts_its_key(tmp_path: Path) -> None:
+    records = {
+        "a.mp4": {"video": "b.mp4", "caption": "x"},
+        "c.mp4": {"video_id": "c", "caption": "A cat"},
+        "clips/d.mp4": {"path": "d.mp4", "id": 7, "caption": "A dog"},
+        "e": {"id": 3, "caption": "x"},
+        "f": {"caption": "A cow"},
+    }
+    path = written(tmp_path / "c.json", json.dumps(records))
+    assert pairs(path) == [("c.mp4", "A cat"), ("clips/d.mp4", "A dog"), ("f", "A cow")]
+    kind = "a key and a value that name different videos"
+    assert problems(path) == {kind: ["c.json, record 1", "c.json, record 4"]}
+
+
+def test_a_map_of_row_numbers_takes_the_names_in_its_records(tmp_path: Path) -> None:
+    for first in (0, 1):
+        rows = {str(first + number): {"video": f"{name}.mp4", "caption": name} for number, name in enumerate("abc")}
+        path = written(tmp_path / "c.json", json.dumps(rows))
+        assert pairs(path) == [("a.mp4", "a"), ("b.mp4", "b"), ("c.mp4", "c")]
 
 
 @pytest.mark.parametrize("behind", ['[{"video": "b", "caption": "y"}]', "x", '{"a": 1}'])

@@ -109,7 +109,7 @@ def matched(captions: list[str], files: list[str]) -> tuple[dict[str, str], list
     entries = [CaptionEntry(name, name) for name in captions]
     found = match_captions(entries, [VideoFile(name, name, 1, 1) for name in files])
     names = [[one.entry.video for one in found.unmatched if one.is_ambiguous is kind] for kind in (False, True)]
-    return found.captions, names[0], names[1], found.num_second
+    return {name: entry.caption for name, entry in found.captions.items()}, names[0], names[1], found.num_second
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,46 @@ def test_further_captions_of_a_video_are_counted() -> None:
         [],
         3,
     )
+
+
+@pytest.mark.usefixtures("no_processes")
+@pytest.mark.parametrize(
+    ("columns", "ranges"),
+    [
+        (("start", "end"), [("0", "5"), ("5", "10"), ("0", "2.0"), ("30", "40"), ("", "")]),
+        (
+            ("Start time", "End time"),
+            [("0:00", "0:05"), ("0:05", "0:10"), ("1:00", "1:02"), ("0:30", "0:40"), ("", "")],
+        ),
+        (("clip_start_ms", "clip_end_ms"), [(0, 5000), (5000, 10_000), (100_000, 102_000), (30_000, 40_000), (0, 0)]),
+        (("start_frame", "end_frame"), [(0, 10), (10, 20), (60, 64), (60, 80), (0, -1)]),
+        (("timestamp", "note"), [("[0, 5]", ""), ("[5, 10]", ""), ("0.5-2.5", ""), ("00:30 - 00:40", ""), ("", "x")]),
+        (("begin", "note"), [(0, ""), (5, ""), (60, ""), ("", ""), ("", "")]),
+    ],
+)
+def test_a_caption_of_a_part_of_a_video_is_not_one_of_the_whole_file(
+    tmp_path: Path, columns: tuple[str, str], ranges: list[tuple[Any, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "part", "long", "whole"):
+        write_file(tmp_path / "clips" / f"{name}.mp4")  # of 2 s and 4 frames
+    names = ["a.mp4", "a.mp4", "part.mp4", "long.mp4", "whole.mp4"]
+    with (tmp_path / "c.csv").open("w", newline="") as stream:
+        rows = [(name, *span, f"caption {place}") for place, (name, span) in enumerate(zip(names, ranges, strict=True))]
+        csv.writer(stream).writerows([("video", *columns, "caption"), *rows])
+
+    with caplog.at_level(logging.INFO):
+        rows_by_id = by_id(scanned(config(tmp_path, captions=str(tmp_path / "c.csv"))))
+
+    is_part = columns[0] != "begin"  # a start alone does not say where the part ends
+    assert {name: row.original_caption for name, row in rows_by_id.items() if row.status == "ok"} == {
+        "a": "", "part": "caption 2", "long": "" if is_part else "caption 3", "whole": "caption 4",
+    }  # fmt: skip
+    ambiguous = {name: row.reason for name, row in rows_by_id.items() if row.status == "ambiguous"}
+    assert set(ambiguous) == {"missing%3Aa.mp4", *(["missing%3Along.mp4"] if is_part else [])}
+    assert "the file 'a.mp4' has captions of 2 parts, e.g. " in ambiguous["missing%3Aa.mp4"]
+    assert "captions left out: 1 second caption of a video" in caplog.text
+    if is_part:
+        assert "the file 'long.mp4' lasts 2.0 s, but its caption is about" in ambiguous["missing%3Along.mp4"]
 
 
 @pytest.mark.usefixtures("no_processes")

@@ -220,6 +220,115 @@ def test_numbered_internvid_files_are_time_ranges_in_order(tmp_path: Path, write
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("caption", ["A0", "another"])
+def test_a_doubled_row_shifts_no_numbered_clip_and_is_counted(
+    tmp_path: Path, write_file: WriteFile, caption: str
+) -> None:
+    def row(start: int, caption: str, name: str = "aaaaaaaaaaa") -> dict[str, Any]:
+        return {"YoutubeID": name, "Start_timestamp": start, "End_timestamp": start + 2, "Caption": caption}
+
+    for name in ("aaaaaaaaaaa/0", "aaaaaaaaaaa/1", "aaaaaaaaaaa/2", "bbbbbbbbbbb/0", "ccccccccccc_0.5_2.5"):
+        write_file(tmp_path / "videos" / f"{name}.mp4")
+    rounded = row(0, "C0", "ccccccccccc") | {"Start_timestamp": 0.5, "End_timestamp": 2.5}
+    rows = [row(0, "A0"), row(0, caption), row(10, "A1"), row(0, "B0", "bbbbbbbbbbb"), rounded]
+    lines(tmp_path / "notes" / "InternVid-10M-flt.jsonl", *rows, rounded | {"Caption": caption.replace("A", "C")})
+    found = scanned(settings(InternVidDataConfig, tmp_path))
+    assert {row.path: row.original_caption for row in found.values()} == {
+        "aaaaaaaaaaa/0.mp4": "A0", "bbbbbbbbbbb/0.mp4": "B0", "ccccccccccc_0.5_2.5.mp4": "C0",
+    }  # fmt: skip
+    numbers = report(tmp_path)
+    assert numbers["counts"] == {"extra": 2, "missing": 1, "repeated_id": 2}
+    kind = "the same caption" if caption == "A0" else "another caption"
+    assert numbers["reasons"]["repeated_id"] == {kind: 2}
+
+
+def test_every_row_is_a_video_or_a_finding(tmp_path: Path, write_file: WriteFile) -> None:
+    """A row that is found by a weak key only is counted too."""
+    write_file(tmp_path / "videos" / "ccccccccccc_00_00_01_00_00_03.mp4")
+    row = {"YoutubeID": "c" * 11, "Start_timestamp": 1.0, "End_timestamp": 3.2, "Caption": "C0"}
+    lines(tmp_path / "notes" / "InternVid-10M-flt.jsonl", row, row, row | {"Caption": "other"})
+    assert [row.original_caption for row in scanned(settings(InternVidDataConfig, tmp_path)).values()] == ["C0"]
+    assert report(tmp_path)["reasons"]["repeated_id"] == {"the same caption": 1, "another caption": 1}
+
+
+@pytest.mark.parametrize(
+    ("names", "files", "kept", "counts"),
+    [
+        # The names of WebVid are not unique: two records of one name may be two videos.
+        (["x.mp4", "x.mp4"], ["x.mp4"], {}, {"ambiguous": 2}),
+        (["x.mp4", "x.mp4", "x.mp4"], ["x.mp4"], {}, {"ambiguous": 3}),
+        (["a/x.mp4", "a/x.mp4"], ["a/x.mp4"], {}, {"ambiguous": 2}),
+        (["a/x.mp4", "b/x.mp4"], ["x.mp4"], {}, {"ambiguous": 2}),
+        (["a/x.mp4", "b/x.mp4"], ["a/x.mp4", "b/x.mp4"], {"a/x.mp4": 0, "b/x.mp4": 1}, {}),
+        (["a/x.mp4", "b/x.mp4"], ["v/b/x.mp4"], {"v/b/x.mp4": 1}, {"ambiguous": 1}),
+        (["a/x.mp4", "y.mp4"], ["v/x.mp4", "w/y.mp4"], {"v/x.mp4": 0, "w/y.mp4": 1}, {}),
+        (["x.mp4"], ["a/x.mp4", "b/x.mp4"], {}, {"ambiguous": 1, "extra": 2}),
+        # A number is that of one video.
+        (["77.mp4", "77.mp4"], ["77.mp4"], {"77.mp4": 0}, {"repeated_id": 1}),
+    ],
+)
+def test_sharegemini_records_of_one_name_are_ambiguous_unless_a_folder_or_number_decides(
+    tmp_path: Path, write_file: WriteFile, names: list[str], files: list[str], kept: dict[str, int], counts: Any
+) -> None:
+    for file in (*files, "1.mp4"):
+        write_file(tmp_path / "videos" / file)
+
+    def record(name: str, caption: str) -> dict[str, Any]:
+        return {"id": caption, "video": name, "conversations": [{"from": "gpt", "value": caption}]}
+
+    records = [record(name, f"caption {number}") for number, name in enumerate(names)]
+    (tmp_path / "notes").mkdir()
+    for rows in (records, [*records, records[0]]):
+        (tmp_path / "notes" / "a.json").write_text(json.dumps([*rows, record("1.mp4", "one")]))
+        found = scanned(settings(ShareGeminiDataConfig, tmp_path))
+        assert {row.path: row.original_caption for row in found.values()} == {
+            "1.mp4": "one",
+            **{name: f"caption {number}" for name, number in kept.items()},
+        }
+        counted = report(tmp_path)["counts"]
+        counted.pop("extra", None)
+        assert sum(counted.values()) == len(rows) - len(kept)
+        if rows is records:
+            assert counted == {key: count for key, count in counts.items() if key != "extra"}
+
+
+def test_captions_that_cannot_be_used_are_counted_and_their_videos_are_kept(
+    tmp_path: Path, write_file: WriteFile
+) -> None:
+    captions = {"101": "x" * 20_001, "102": "caf\ufffd", "103": "a cat", "104": "NaN"}
+    for number in captions:
+        write_file(tmp_path / "videos" / f"{number}.mp4")
+    rows = [(number, caption, 0, "", "", "") for number, caption in captions.items()]
+    table(tmp_path / "notes" / "results_2M_train.csv", WEBVID, *rows)
+    found = scanned(settings(WebVidDataConfig, tmp_path))
+    assert [row.original_caption for row in found.values()] == ["", "", "a cat", "NaN"]
+    numbers = report(tmp_path)
+    assert numbers["counts"] == {"bad_caption": 2}
+    assert numbers["reasons"]["bad_caption"] == {
+        "caption longer than 20,000 characters": 1, "caption holds replacement characters": 1,
+    }  # fmt: skip
+    assert "2 captions that cannot be used" in (tmp_path / "work" / "scan_report.txt").read_text()
+
+
+def test_a_record_with_a_key_twice_or_under_the_key_of_another_video_is_a_problem(
+    tmp_path: Path, write_file: WriteFile
+) -> None:
+    names = ["aaaaaaaaaaa", "bbbbbbbbbbb", "ccccccccccc"]
+    for name in names:
+        write_file(tmp_path / "videos" / f"{name}_000030_000040.mp4")
+    notes = {"annotations": {"segment": [30.0, 40.0], "label": "yawning"}, "subset": "train"}
+    urls = [f"https://www.youtube.com/watch?v={name}" for name in (names[0], names[2], names[2])]
+    texts = [json.dumps({**notes, "url": url}) for url in urls]
+    texts[2] = texts[2][:-1] + ', "url": "https://www.youtube.com/watch?v=aaaaaaaaaaa"}'
+    (tmp_path / "notes").mkdir()
+    pairs = zip(names, texts, strict=True)
+    (tmp_path / "notes" / "train.json").write_text("{" + ",".join(f'"{name}": {text}' for name, text in pairs) + "}")
+    assert list(scanned(settings(Kinetics400DataConfig, tmp_path))) == ["kinetics400-aaaaaaaaaaa@30000-40000"]
+    assert report(tmp_path)["reasons"]["bad_record"] == {
+        "a key and a value that name different videos": 1, "a key that is there twice": 1,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("lost", "kept"),
     [

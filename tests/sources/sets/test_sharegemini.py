@@ -40,6 +40,8 @@ def test_the_name_map_is_read_in_either_direction(tmp_path: Path, raw: Any) -> N
     assert read_name_map(path) == {SLUG: "1053841541"}
     path.write_text(json.dumps([[SLUG, "1"], [SLUG, "2"], ["b", "3"]]), encoding="utf-8")
     assert read_name_map(path) == {"b": "3"}
+    path.write_text(f'{{"{SLUG}": 1, "b": 3, "{SLUG}": 2}}', encoding="utf-8")
+    assert read_name_map(path) == {"b": "3"}
     path.write_text('{"a": "b"}', encoding="utf-8")
     with pytest.raises(DataError, match="maps no names of videos to numbers"):
         read_name_map(path)

@@ -1,0 +1,110 @@
+"""Which part of its video a caption is about, where a caption file has columns of times or frames for it.
+
+A caption of seconds 0 to 5 is not one of the whole file. `data=folder` takes it where the file is as long as the part.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sg.sources.scan.timestamps import parse_range_ms
+
+_SLACK_S, _SLACK = 1.0, 0.1
+_WHAT = r"(?:clip|time|segment|seg|scene|shot|event|frame|video|caption|t)?"
+_UNIT = r"(?:time|timestamp|timecode|stamp|frame|position|t)?(?:in)?(?P<unit>ms|msec|milliseconds|s|secs?|seconds)?"
+_START = re.compile(rf"(?P<what>{_WHAT})(?:start|begin|from|onset)(?P<kind>{_UNIT})")
+_ENDS = ("end", "stop", "to", "until", "finish", "offset")
+_RANGE = re.compile("(?:time|timestamp|segment|span|interval|range|timerange|timespan|clipspan)s?")
+_UNKNOWN = object()
+_PAIR = re.compile(r"\s*([0-9:.]+)\s*(?:-|–|,|to|~|_)\s*([0-9:.]+)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPart:
+    """A part of a video: `text` for people, and its length where the values give one."""
+
+    text: str
+    duration_s: float | None = None
+    num_frames: int | None = None
+
+    def is_whole(self, duration_s: float, num_frames: int) -> bool:
+        """Whether a file of this length can be the part: within one second (or frame) plus a tenth of the part."""
+        if self.duration_s is not None:
+            return is_as_long(self.duration_s, duration_s)
+        return self.num_frames is None or is_as_long(self.num_frames, num_frames)
+
+
+def is_as_long(wanted: float, found: float) -> bool:
+    """Whether two lengths agree, in seconds: within one second plus a tenth of the first."""
+    return abs(found - wanted) <= _SLACK_S + _SLACK * wanted
+
+
+def part_of(row: Mapping[str, Any]) -> VideoPart | str | None:
+    """The part that a row of a caption file is about; None for the whole video; a text for several parts at once."""
+    for start, end in _part_columns(tuple(row)):
+        found = _of_value(row[start]) if start == end else _of_pair(row[start], row.get(end, _UNKNOWN), start)
+        if found is not None:
+            return found
+    return None
+
+
+@lru_cache(maxsize=256)
+def _part_columns(columns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The columns of start and end, such as `time_start` and `time_end`; twice the same one if it may hold both."""
+    names = {_plain(column): column for column in columns}
+    found: list[tuple[str, str]] = []
+    for name, column in names.items():
+        if start := _START.fullmatch(name):
+            ends = [f"{start['what']}{word}{start['kind']}" for word in _ENDS]
+            known = [(column, names[end]) for end in ends if end in names]
+            found += known or ([] if "from" in name else [(column, "")])
+    return (*found, *((column, column) for name, column in names.items() if _RANGE.fullmatch(name)))
+
+
+def _plain(column: object) -> str:
+    return re.sub(r"[^a-z]", "", str(column).casefold())
+
+
+def _of_pair(first: Any, last: Any, column: str) -> VideoPart | None:
+    """The part between two values; None where they are those of nothing, such as 0 and 0, or -1 for the end."""
+    start = None if first in ("", None) or first != first else first
+    if last is _UNKNOWN:
+        return None if start is None else VideoPart(f"{start}")
+    if last in ("", None, 0, "0", "0.0") or last != last or str(last).lstrip().startswith("-"):
+        return None
+    name, text = _plain(column), f"{start or 0} to {last}"
+    unit = _START.fullmatch(name)
+    try:
+        if "frame" in name:
+            return VideoPart(text, num_frames=int(float(last)) - int(float(start or 0)))
+        if unit and (unit["unit"] or "").startswith("m"):
+            return VideoPart(text, duration_s=(float(last) - float(start or 0)) / 1000)
+    except (TypeError, ValueError, OverflowError):
+        return VideoPart(text)
+    span = parse_range_ms(start or 0, last)
+    return VideoPart(text, duration_s=(span[1] - span[0]) / 1000) if span else VideoPart(text)
+
+
+def _of_value(value: Any) -> VideoPart | str | None:
+    """The part that one value holds, such as `[0.5, 3]` or `00:01-00:05`."""
+    if isinstance(value, str):
+        if pair := _PAIR.fullmatch(value):
+            value = list(pair.groups())
+        else:
+            try:
+                value = ast.literal_eval(value) if value.lstrip()[:1] in "[(" and len(value) < 10_000 else None
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                return None
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
+        return None
+    values = list(value)
+    if len(values) > 1 and all(isinstance(one, (list, tuple)) for one in values):
+        return f"captions of {len(values)} time ranges in one row"
+    if len(values) == 1 and isinstance(values[0], (list, tuple)):
+        values = list(values[0])
+    return _of_pair(values[0], values[1], "time") if len(values) == 2 else None
