@@ -54,6 +54,49 @@ def test_core_100k_becomes_captions_of_the_existing_videos(tmp_path: Path) -> No
         import_published(source, None, read_manifest(tmp_path / "manifest.parquet"), tmp_path / "captions.parquet")
 
 
+def test_a_published_caption_goes_to_its_own_video_or_to_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    videos = [
+        VideoRecord("a", "folder", "val/0001.mp4"),
+        VideoRecord("7", "folder", "y/7.mp4"),
+        VideoRecord("webvid-105", "webvid", "x/105.mp4"),
+        VideoRecord("kinetics400-aaaaaaaaaaa@1000-11000", "kinetics400", "k/aaaaaaaaaaa_000001_000011.mp4"),
+        VideoRecord("webvid-106", "webvid", "stock-footage-two.mp4"),
+        VideoRecord("webvid-107", "webvid", "stock-footage-mapped.mp4"),
+        VideoRecord("kinetics400-bbbbbbbbbbb@1000-11000", "kinetics400", "k/bbbbbbbbbbb.mp4"),
+    ]
+    write_manifest(tmp_path / "manifest.parquet", videos)
+    rows = [
+        record("train/0001", "another folder"),
+        record("x/7", "another folder", id="a"),
+        record("clips/105", "by number"),
+        record("k400/aaaaaaaaaaa_000001_000011", "by time range"),
+        record("stock-footage-two", "one of two"),
+        record("stock-footage-two", "the other one"),
+        record("stock-footage-mapped", "first"),
+        record("stock-footage-mapped", "second"),
+        record("bbbbbbbbbbb_000090_000100", "another part"),
+        record("val/0001", "its own"),
+        {"id": "x", "video": "y", "video ": 1, "conversations": [{"from": "gpt", "value": "caf\ufffd"}]},
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8")
+    (tmp_path / "map.json").write_text('{"stock-footage-mapped": "107"}', encoding="utf-8")
+    with caplog.at_level("INFO"):
+        out = import_published(
+            tmp_path / "a.json",
+            tmp_path / "map.json",
+            read_manifest(tmp_path / "manifest.parquet"),
+            tmp_path / "captions.parquet",
+        )
+    assert dict(read_captions(out)) == {
+        "webvid-105": "by number",
+        "kinetics400-aaaaaaaaaaa@1000-11000": "by time range",
+        "webvid-107": "first",
+        "a": "its own",
+    }
+    for count in ("3 missing", "2 ambiguous", "1 second captions of a video", "1 caption holds replacement characters"):
+        assert count in caplog.text
+
+
 def test_two_exports_are_the_same_bytes_and_can_be_read_back(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
