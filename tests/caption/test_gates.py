@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.caption.openings import LISTS, is_rejected, openings
 from sg.caption.hosted.prompting import FOLDER, read_prompt, word_window
 from sg.caption.quality.duplicates import Repeated, near_duplicates
-from sg.caption.quality.gates import PASS, Judged, judge, worst
+from sg.caption.quality.gates import PASS, Judged, judge, lexicon, worst
 from sg.core.errors import ConfigError
 from tests.caption.hosted.fake_gemini.answers import caption_text
 
@@ -34,13 +35,13 @@ def test_a_good_caption_passes_every_gate() -> None:
     [
         (GOOD[:-1], "finish"),
         ("A man walks.", "length"),
-        ("I'm sorry, but I cannot describe this. " + GOOD, "refusal"),
+        ("I'm sorry, but I cannot describe this. " + GOOD, "chat"),
         (GOOD + " No video was provided.", "refusal"),
         ("As an AI language model I see this. " + GOOD, "refusal"),
         (GOOD + " A Shutterstock watermark is visible.", "meta"),
         (GOOD + " See https://example.com for more.", "meta"),
         (GOOD + " <b>Bold</b>.", "meta"),
-        ("```json\n" + GOOD, "meta"),
+        ("```json\n" + GOOD, "chat"),
         (GOOD + " In frame 12 he stops.", "meta"),
         (GOOD + " <video>.", "tokens"),
         (GOOD + " <Image>.", "tokens"),
@@ -61,6 +62,27 @@ def test_gates_accept_what_is_not_a_fault() -> None:
     assert "audio" not in failing(GOOD + " Music is heard.", has_audio=True)
     assert "finish" in failing(GOOD, finish_reason="MAX_TOKENS")
     assert "audio" in failing(GOOD, audio_field="music") and "refusal" in failing(GOOD, refused_field=True)
+
+
+@pytest.mark.parametrize(("name", "count"), [("openings.tsv", 300), ("openings_second.tsv", 60)])
+def test_openings_of_chat_are_rejected_and_good_openings_are_not(name: str, count: int) -> None:
+    """Preambles, labels, thoughts, markdown and refusals in twelve languages (`benchmarks/caption/openings.py`)."""
+    rows = list(openings(LISTS / name))
+    assert len(rows) == count and len({language for _, language, _, _ in rows}) == 12
+    assert [text for is_bad, _, _, text in rows if is_rejected(text) and not is_bad] == []
+    assert [text for is_bad, _, _, text in rows if not is_rejected(text) and is_bad] == []
+
+
+def test_each_language_has_its_openings_in_the_lexicon() -> None:
+    languages = lexicon()["openings"]
+    assert sorted(languages) == ["ar", "bn", "de", "en", "es", "fr", "hi", "id", "ja", "pt", "ru", "zh"]
+
+
+@pytest.mark.parametrize(
+    "end", ["Let me know if you need more.", "I hope this helps!", "Would you like me to shorten it?"]
+)
+def test_a_caption_does_not_end_with_chat(end: str) -> None:
+    assert "chat" in failing(f"{GOOD} {end}")
 
 
 def test_texts_that_many_videos_share_are_found_and_nearly_equal_texts_too() -> None:

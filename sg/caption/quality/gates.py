@@ -14,10 +14,13 @@ from typing import Any
 
 from sg.caption.hosted.prompting import word_window
 
-VERSION = 1
+VERSION = 2
 PASS, WARN, REJECT = "pass", "warn", "reject"
 MAX_CHARACTERS = 6000
 _END = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
+_OPENING = 400
+"""Characters in which a text shows that it begins with chat."""
+_DECORATION = re.compile(r"^[\s*_#>`~¡-]+")
 _ODD_CHARACTERS = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200e\u200f\ue000-\uf8ff\ufffd]"
 )
@@ -77,6 +80,16 @@ def length(caption: Judged) -> Verdict:
     if len(caption.text) > MAX_CHARACTERS or words < 0.6 * low:
         return Verdict("length", REJECT, float(words))
     return Verdict("length", PASS if words <= 1.6 * high else WARN, float(words))
+
+
+def chat(caption: Judged) -> Verdict:
+    """The text is the caption alone: no preamble, label, thought, refusal in its opening, and no markdown.
+
+    Openings are known in the twelve commonest languages, whatever the language of the caption.
+    """
+    bare = _DECORATION.sub("", _lowered(caption.text)[:_OPENING])
+    hits = sum(pattern.match(bare) is not None for pattern in _openings()) + _hits("chat", caption.text)
+    return Verdict("chat", REJECT if hits else PASS, float(hits))
 
 
 def refusal(caption: Judged) -> Verdict:
@@ -155,14 +168,17 @@ def characters(caption: Judged) -> Verdict:
 
 
 GATES: tuple[Callable[[Judged], Verdict], ...] = (
-    finish, length, refusal, meta, tokens, language, repetition, audio, time_stamps, characters,
+    finish, length, chat, refusal, meta, tokens, language, repetition, audio, time_stamps, characters,
 )  # fmt: skip
 
 
 @cache
-def lexicon() -> dict[str, list[str]]:
-    """Phrases by gate, in lower case; phrases that begin with `re:` are regular expressions."""
-    value: dict[str, list[str]] = json.loads(Path(__file__).with_name("lexicon.json").read_text(encoding="utf-8"))
+def lexicon() -> dict[str, Any]:
+    """Phrases by gate, in lower case; phrases that begin with `re:` are regular expressions.
+
+    `openings` are regular expressions by language, for the beginning of a text without quotes and markup.
+    """
+    value: dict[str, Any] = json.loads(Path(__file__).with_name("lexicon.json").read_text(encoding="utf-8"))
     return value
 
 
@@ -173,8 +189,17 @@ def _phrases(gate: str) -> tuple[list[str], list[re.Pattern[str]]]:
     return phrases, [re.compile(pattern, re.MULTILINE) for pattern in patterns]
 
 
+@cache
+def _openings() -> list[re.Pattern[str]]:
+    return [re.compile("|".join(patterns)) for patterns in lexicon()["openings"].values()]
+
+
+def _lowered(text: str) -> str:
+    return text.strip().lower().replace("’", "'")
+
+
 def _hits(gate: str, text: str) -> int:
-    lowered = text.strip().lower().replace("’", "'")
+    lowered = _lowered(text)
     phrases, patterns = _phrases(gate)
     return sum(phrase in lowered for phrase in phrases) + sum(bool(pattern.search(lowered)) for pattern in patterns)
 
