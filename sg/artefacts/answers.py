@@ -1,25 +1,19 @@
-"""Extracts the letter from a response, exactly as the official Video-MME scorers do.
+"""Extracts the letter from a response, exactly as the official scorers of Video-MME and Video-MME-v2 do.
 
-See `docs/reference/video_mme.md`, section 4.
+See `docs/reference/video_mme.md`, section 4, and `docs/reference/benchmarks.md`, section 1.
 
-The rule is deliberately crude, so that scores stay comparable. Known quirks (`Best answer: D` is read as B) are kept,
+The rules are deliberately crude, so that scores stay comparable. Known quirks (`Best answer: D` is read as B) are kept,
 because all published scores have them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from string import ascii_uppercase
-
-from sg.core.errors import ConfigError
 
 LETTERS = ascii_uppercase
 OFFICIAL_LETTERS = LETTERS[:4]
 """Video-MME's questions have four options; those of other benchmarks may have more or fewer."""
 UNANSWERED = ""
-
-AnswerReader = Callable[[str, str], str]
-"""(response, letters of the question's options) -> the letter read, or ""."""
 
 # The order matters: "The answer" must not remove the beginning of "The answer is" first. Entries five and six are two
 # phrases each, joined by missing commas in the scorer of 2024-06-23, so they never match.
@@ -32,6 +26,16 @@ _LITERALS_2024_06_18 = (
     "Best answer:Best option:",
 )
 _LITERALS_OFFICIAL = (*_LITERALS_2024_06_18, "Answer:", "Option:", "The correct answer", "The correct option")
+_LITERALS_V2 = (
+    *("Final Answer:", "The best answer is", "The correct answer is", "The answer is", "The answer"),
+    *("The best option is", "The correct option is", "Best answer:", "Best option:", "Answer:", "Option:"),
+)
+
+MISSING_CELLS = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
+    *("NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+"""Cells of a table that pandas reads as missing. Scorers that read answers from a table count them as unanswered."""
 
 
 def _first_letter_after(literals: tuple[str, ...], response: str, letters: str) -> str:
@@ -51,18 +55,6 @@ def read_letter_2024_06_18(response: str, letters: str = OFFICIAL_LETTERS) -> st
     return _first_letter_after(_LITERALS_2024_06_18, response, letters)
 
 
-ANSWER_READERS: dict[str, AnswerReader] = {
-    "official": read_letter,
-    "official_2024_06_18": read_letter_2024_06_18,
-}
-
-
-def answer_reader(name: str) -> AnswerReader:
-    """The reader called `name`.
-
-    Raises:
-        ConfigError: there is no such reader.
-    """
-    if name not in ANSWER_READERS:
-        raise ConfigError(f"benchmark.answer_reader is {name!r}, expected {' or '.join(ANSWER_READERS)}.")
-    return ANSWER_READERS[name]
+def read_letter_v2(response: str, letters: str = LETTERS[:8]) -> str:
+    """The letter that the scorer of Video-MME-v2 reads."""
+    return _first_letter_after(_LITERALS_V2, response, letters)

@@ -45,6 +45,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_integer(value) and 2 <= value <= len(LETTERS),
         f"an integer from 2 to {len(LETTERS)}",
     ),
+    "score": (lambda value: value is None or (_is_integer(value) and -1 <= value <= 1), "1, 0, -1 or null"),
     "fps": (_is_number, "a number"),
     "frames": (_is_list_of(_is_integer), "a list of integers"),
     "letter_logits": (_is_list_of(_is_number), "a list of numbers"),
@@ -72,7 +73,9 @@ def checked_values(data: Mapping[str, Any], origin: str) -> dict[str, Any]:
     letters = LETTERS[: values.get("num_options", len(OFFICIAL_LETTERS))]
     if "letter" not in values:
         values["letter"] = _letter_of_response(values, letters, origin)
-    for name, allowed in (("answer", (*letters,)), ("letter", (*letters, ""))):
+    # The rules that give a score may read a letter that the question does not have: a wrong answer.
+    readable = letters if values.get("score") is None else LETTERS
+    for name, allowed in (("answer", (*letters,)), ("letter", (*readable, ""))):
         if values[name] not in allowed:
             more = ' or "" for no answer' if name == "letter" else ""
             raise DataError(

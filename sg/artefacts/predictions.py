@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from sg.artefacts.answer_rules.question import UNANSWERED_SCORE
 from sg.artefacts.prediction_values import checked_values
 from sg.core.checksums import CHECKSUM_KEY, CHECKSUM_UNSET, is_intact, with_checksum
 from sg.core.errors import DataError, MissingInputError
@@ -60,6 +61,8 @@ class Prediction:
             error text is never read as an answer.
         response: the text that the model wrote.
         letter: the letter that the answer reader found in `response`; "" for an unanswered question.
+        score: the official score of the answer where the benchmark's rule does not follow from `letter` alone: 1 right,
+            0 wrong, -1 unanswered. None: -1 without a letter, else whether the letter is the right one.
         tokens_of: the video whose visual tokens the model saw.
         frames: indices of the frames that it saw; `fps`: frame rate of the video.
         subtitles: state of the subtitles: "ok", "missing" or "unreadable"; "" in a setting without them.
@@ -100,6 +103,7 @@ class Prediction:
     batch: int = -1
     made_by: str = ""
     code: str = ""
+    score: int | None = None
 
     def __post_init__(self) -> None:
         """Check that a row without an answer cannot count as one."""
@@ -107,9 +111,9 @@ class Prediction:
             raise DataError(
                 f"question {self.question_id}: status is {self.status!r}, expected one of {', '.join(STATUSES)}."
             )
-        if self.status != OK and (self.letter or self.response):
+        if self.status != OK and (self.letter or self.response or self.score is not None):
             raise DataError(
-                f"question {self.question_id}: status is {self.status} but there is a response or a letter."
+                f"question {self.question_id}: status is {self.status} but there is a response, a letter or a score."
             )
 
     @property
@@ -118,18 +122,32 @@ class Prediction:
         return self.question_id, self.setting
 
     @property
+    def official_score(self) -> int:
+        """1 right, 0 wrong, -1 unanswered, by the benchmark's own rule."""
+        if self.score is not None:
+            return self.score
+        return int(self.letter == self.answer) if self.letter else UNANSWERED_SCORE
+
+    @property
     def is_answered(self) -> bool:
-        """True when a letter was read. The official accuracy divides by the number of such rows."""
-        return self.letter != ""
+        """True when the official accuracy counts the question: it divides by the number of such rows."""
+        return self.official_score != UNANSWERED_SCORE
 
     @property
     def is_correct(self) -> bool:
-        """True when that letter is the right one."""
-        return self.is_answered and self.letter == self.answer
+        """True when the official accuracy counts the answer as right."""
+        return self.official_score == 1
+
+    @property
+    def is_strictly_correct(self) -> bool:
+        """True when the response chooses the right option. MVBench's rule counts an empty response as right too."""
+        return self.is_correct and self.letter != ""
 
     def to_json(self) -> str:
         """The row as one line of JSON without a newline."""
         row = {name: getattr(self, name) for name in _FIELDS} | {"correct": self.is_correct}
+        if self.score is None:  # Rows that follow from their letter keep the form, and the hash, of earlier versions.
+            del row["score"]
         return json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -268,8 +286,8 @@ def paired_outcomes(new: Sequence[Prediction], base: Sequence[Prediction]) -> tu
                 f"{other.video_id} and {other.answer} in the other: compare predictions of the same benchmark."
             )
     return (
-        [row.is_correct for row, _ in pairs],
-        [other.is_correct for _, other in pairs],
+        [row.is_strictly_correct for row, _ in pairs],
+        [other.is_strictly_correct for _, other in pairs],
         [row.video_id for row, _ in pairs],
     )
 

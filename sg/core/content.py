@@ -28,11 +28,13 @@ class FileState:
 
 
 def file_stamp(path: Path) -> str | None:
-    """Size, times and inode of the file at `path`, or None when it is not there.
+    """Size, times and inode of the file at `path`, or None when it is not there; for a folder, of all files in it.
 
     Tools that copy can set the time of the last change (mtime), but not that of the inode's (ctime).
     """
     try:
+        if path.is_dir():
+            return fingerprint([[file.name, file_stamp(file)] for file in sorted(path.iterdir())])
         look = path.stat()
     except OSError:
         return None
@@ -43,17 +45,19 @@ def file_state(path: Path) -> FileState | None:
     """Stamp and content of the file at `path`, or None when it cannot be read. Reads the file; keeps no cache."""
     stamp = file_stamp(path)
     try:
-        return None if stamp is None else FileState(stamp, file_hash(path))
+        return None if stamp is None else FileState(stamp, _content(path))
     except OSError:
         return None
 
 
 def file_content(path: Path) -> str:
-    """16 hex digits over all bytes of the file at `path`.
+    """16 hex digits over all bytes of the file at `path`; for a folder, over the names and bytes of all files in it.
 
     Raises:
         OSError: it cannot be read.
     """
+    if path.is_dir():
+        return _content(path)
     look = path.stat()
     stamp = [look.st_size, look.st_mtime_ns, look.st_ctime_ns, look.st_ino, look.st_dev]
     kept = _cache_folder() / f"{fingerprint([str(path.resolve()), *stamp])}.json"
@@ -65,6 +69,12 @@ def file_content(path: Path) -> str:
     if time.time() - after.st_mtime > _SETTLED_S and [after.st_size, after.st_mtime_ns] == stamp[:2]:
         _keep(kept, content)
     return content
+
+
+def _content(path: Path) -> str:
+    if path.is_dir():
+        return fingerprint([[file.name, file_content(file)] for file in sorted(path.iterdir())])
+    return file_hash(path)
 
 
 def _cache_folder() -> Path:

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg.artefacts.answers import LETTERS, answer_reader
+from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import ZEROED_VIDEO, Key, Prediction, PredictionWriter
 from sg.core.content import file_content
 from sg.core.fingerprints import fingerprint, text_seed
@@ -113,7 +113,7 @@ class _AskingModel:
         from sg.evaluate.generation import REFERENCE_SAMPLING, Answerer
 
         self._encoder, self._clip = encoder, lru_cache(maxsize=CACHED_CLIPS)(visual_tokens.__getitem__)
-        self._read, self._answering = answer_reader(config.answer_reader), config.answering
+        self._read, self._answering = config.rule, config.answering
         self._positions = model.config.get_text_config().max_position_embeddings
         self._width = model.config.vision_config.hidden_size
         self._sampling = REFERENCE_SAMPLING if config.answering.sampling == "reference" else None
@@ -162,14 +162,16 @@ class _AskingModel:
     def _row(self, ask: Ask, answer: Generated) -> Prediction:
         row, response = ask.row, self._encoder.decode(answer.ids)
         letters = LETTERS[: row.num_options]
-        letter, logits = self._read(response, letters), [round(score, 4) for score in answer.letter_logits]
+        reading, logits = self._read(ask.question, response), [round(score, 4) for score in answer.letter_logits]
+        letter, official = reading.letter, reading.score
         if row.option_order:
             # The options were shuffled: translate from the letters in the prompt to the letters of the benchmark.
-            letter = letter and row.option_order[letters.index(letter)]
+            letter, official = row.option_order[letters.index(letter)] if letter in (*letters,) else "", None
             logits = [logits[row.option_order.index(one)] for one in letters] if logits else []
         return replace(
-            row, response=response, letter=letter, num_new_tokens=len(answer.ids), letter_logits=tuple(logits)
-        )
+            row, response=response, letter=letter, num_new_tokens=len(answer.ids), letter_logits=tuple(logits),
+            score=official,
+        )  # fmt: skip
 
 
 def evaluate(

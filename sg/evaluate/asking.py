@@ -30,8 +30,8 @@ from sg.core.fingerprints import fingerprint, is_unicode, text_seed
 from sg.core.identity import code_version
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question, labelled, unlabelled
 from sg.evaluate.config import BenchmarkConfig
-from sg.evaluate.prompts import build_prompt
-from sg.evaluate.subtitles import SubtitleCue, lines_at_frames, read_cues, transcript_lines
+from sg.evaluate.prompts import Prompt
+from sg.evaluate.subtitles import SubtitleCue, covering_lines, lines_at_frames, read_cues, transcript_lines
 from sg.models.chat_univi.text.template import as_text
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class PromptEncoder(Protocol):
         """Size of the vocabulary."""
         ...
 
-    def encode_prompt(self, text: str, frame_count: int = 0) -> list[int]:
-        """Ids of a question about a clip; `frame_count` times -200 stands for the frames."""
+    def encode_prompt(self, text: str, frame_count: int = 0, reply: str = "") -> list[int]:
+        """Ids of a question about a clip, up to the reply that `reply` begins; `frame_count` times -200 is the clip."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -97,10 +97,12 @@ class Ask:
     """One question in one setting.
 
     `row` is the prediction without its answer. If its status is not "ok", the question is not asked and `ids` is empty.
-    `length` is the number of positions of the prompt, visual tokens included.
+    `length` is the number of positions of the prompt, visual tokens included. `question` is as it is shown: its options
+    may be shuffled.
     """
 
     row: Prediction
+    question: Question
     ids: tuple[int, ...] = ()
     length: int = 0
 
@@ -165,7 +167,7 @@ class Asker:
         self._clip = lru_cache(maxsize=CACHED_CLIPS)(visual_tokens.__getitem__)
         self._encode = lru_cache(maxsize=CACHED_CLIPS)(
             # All of a prompt is text, also where a question spells a control token such as <image>.
-            lambda prompt, frames: encoder.encode_prompt(as_text(prompt), frames)
+            lambda prompt, frames: encoder.encode_prompt(as_text(prompt.text), frames, prompt.reply)
         )
         self._max_length = max_positions - config.answering.max_new_tokens
         self._made_by, self._failures = made_by, failures or {}
@@ -181,8 +183,11 @@ class Asker:
         settings = [*self._config.answering.settings, *self._config.answering.probes]
         status, reason = self._problem(video)
         if status:
-            rows = [self._row(video, question, setting) for setting in settings for question in video.questions]
-            return [Ask(replace(row, status=status, reason=reason)) for row in rows]
+            return [
+                Ask(replace(self._row(video, question, setting), status=status, reason=reason), question)
+                for setting in settings
+                for question in video.questions
+            ]
         cues, subtitles = self._subtitles(video) if WITH_SUBTITLES in settings else ([], "")
         asks = []
         for setting in settings:
@@ -202,7 +207,7 @@ class Asker:
             partner = self._partners.get(video.media_id)
             if partner is None:
                 reason = f"no other video of duration {row.duration} has visual tokens"
-                return Ask(replace(row, status=MISSING_VIDEO, reason=reason))
+                return Ask(replace(row, status=MISSING_VIDEO, reason=reason), question)
             return self._ask(question, row, partner, lines)
         if setting == SHUFFLED_OPTIONS:
             question, order = shuffled(question, self._config.answering.seed)
@@ -230,7 +235,8 @@ class Asker:
         if self._config.subtitles == "transcript":
             return transcript_lines(cues)
         clip = self._clip(video.media_id)
-        return lines_at_frames(cues, clip.frame_indices, clip.fps)
+        choose = covering_lines if self._config.subtitles == "covering" else lines_at_frames
+        return choose(cues, clip.frame_indices, clip.fps)
 
     def _row(self, video: BenchmarkVideo, question: Question, setting: str, subtitles: str = "") -> Prediction:
         return Prediction(
@@ -239,8 +245,8 @@ class Asker:
             video_id=video.video_id,
             duration=video.duration,
             answer=question.answer,
-            domain=video.domain,
-            sub_category=video.sub_category,
+            domain=question.domain or video.domain,
+            sub_category=question.sub_category or video.sub_category,
             task_type=question.task_type,
             subtitles=subtitles,
             num_options=len(question.options),
@@ -251,18 +257,19 @@ class Asker:
     def _ask(self, question: Question, row: Prediction, shown: str | None, lines: list[str] | None) -> Ask:
         """The question about the video `shown` (None for no video), with as many subtitle lines as fit."""
         if not is_unicode("\n".join([question.text, *question.options])):
-            return Ask(replace(row, status=ERROR, reason="its text is not Unicode (half of a surrogate pair)"))
+            reason = "its text is not Unicode (half of a surrogate pair)"
+            return Ask(replace(row, status=ERROR, reason=reason), question)
         clip = None if shown is None else self._clip(shown)
         frames = 0 if clip is None else len(clip.frame_indices)
         extra = 0 if clip is None else len(clip.tokens) - frames
         kept = self._lines_that_fit(question, lines, frames, extra)
-        prompt = build_prompt(question.text, question.options, self._config.prompt, kept)
+        prompt: Prompt = self._config.prompt.prompt(question, kept)
         ids = self._encode(prompt, frames)
         if len(ids) + extra > self._max_length:
             reason = (
                 f"{len(ids) + extra} positions without subtitles, but the model has {self._max_length} for a prompt"
             )
-            return Ask(replace(row, status=TOO_LONG, reason=reason))
+            return Ask(replace(row, status=TOO_LONG, reason=reason), question)
         row = replace(
             row,
             tokens_of=shown or "",
@@ -271,10 +278,10 @@ class Asker:
             subtitle_lines=len(kept or ()),
             subtitle_lines_cut=len(lines or ()) - len(kept or ()),
             subtitle_hash=fingerprint(kept) if kept else "",
-            prompt_hash=fingerprint(prompt),
+            prompt_hash=fingerprint(prompt.text + prompt.reply),
             num_prompt_tokens=len(ids) + extra,
         )
-        return Ask(row, tuple(ids), len(ids) + extra)
+        return Ask(row, question, tuple(ids), len(ids) + extra)
 
     def _lines_that_fit(self, question: Question, lines: list[str] | None, frames: int, extra: int) -> list[str] | None:
         """As many of the first `lines` as fit beside the question, which is never cut."""
@@ -282,8 +289,7 @@ class Asker:
             return lines
 
         def length(count: int) -> int:
-            prompt = build_prompt(question.text, question.options, self._config.prompt, lines[:count])
-            return len(self._encode(prompt, frames)) + extra
+            return len(self._encode(self._config.prompt.prompt(question, lines[:count]), frames)) + extra
 
         if length(len(lines)) <= self._max_length:
             return lines

@@ -6,42 +6,23 @@ and know no file format.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import reprlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from sg.artefacts.answers import LETTERS
-from sg.artefacts.names import check_relative_path
+from sg.artefacts.answer_rules.question import Question as Question
+from sg.artefacts.answer_rules.question import labelled as labelled
+from sg.artefacts.answer_rules.question import unlabelled as unlabelled
 from sg.core.errors import DataError, MissingInputError
 from sg.core.fingerprints import fingerprint
 from sg.core.registry import Registry
 from sg.evaluate.config import BenchmarkConfig
+from sg.video.sampling import FramePolicy
 
 log = logging.getLogger(__name__)
-
-MAX_OPTIONS = 10
-LONGEST_S = 10**9
-SHORT_S, MEDIUM_S = 120, 900
-"""Upper bounds of Video-MME's duration buckets; benchmarks with durations in seconds use the same buckets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One question; its options begin with "A. ", "B. " and so on, `answer` is the right letter."""
-
-    question_id: str
-    task_type: str
-    text: str
-    options: tuple[str, ...]
-    answer: str
-
-    @property
-    def letters(self) -> str:
-        """The letters of the options: "ABCD"."""
-        return LETTERS[: len(self.options)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +35,7 @@ class BenchmarkVideo:
         path: its file, or None when it is missing; `problem` may explain why.
         subtitle_path: its subtitle file, or None.
         subtitle_span_s: for a video that was cut from a longer one, its start and end in the subtitles, in seconds.
+        frames: the frames that the benchmark prescribes; None leaves them to the model.
     """
 
     video_id: str
@@ -66,6 +48,7 @@ class BenchmarkVideo:
     subtitle_path: Path | None = None
     subtitle_span_s: tuple[float, float] | None = None
     problem: str = ""
+    frames: FramePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +60,30 @@ class Benchmark:
     videos: tuple[BenchmarkVideo, ...]
 
     @property
+    def questions(self) -> list[Question]:
+        """The questions in the order of the videos."""
+        return [question for video in self.videos for question in video.questions]
+
+    @property
     def num_questions(self) -> int:
         """Number of questions."""
-        return sum(len(video.questions) for video in self.videos)
+        return len(self.questions)
 
     @property
     def content_hash(self) -> str:
         """16 hex digits over the questions, independent of the folder."""
-        return fingerprint([[video.media_id, video.duration, video.questions] for video in self.videos])
+        # Without fields that are not in use, so that questions of earlier versions keep their hash.
+        return fingerprint(
+            [
+                [video.media_id, video.duration, [_in_use(question) for question in video.questions]]
+                for video in self.videos
+            ]
+        )
+
+
+def _in_use(question: Question) -> dict[str, Any]:
+    fields = dataclasses.asdict(question)
+    return {name: value for name, value in fields.items() if value or name not in ("domain", "sub_category")}
 
 
 class BenchmarkReader(Protocol):
@@ -155,82 +154,3 @@ def checked(benchmark: Benchmark, origin: Path) -> Benchmark:
 def _first_repeated(names: Iterable[str]) -> str | None:
     seen: set[str] = set()
     return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
-
-
-def labelled(options: Sequence[str]) -> tuple[str, ...]:
-    """The options with their letters: "A. red", "B. blue"."""
-    return tuple(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-
-
-def is_list_of_texts(value: Any) -> bool:
-    """True for a list whose members are all texts."""
-    return isinstance(value, list) and all(isinstance(member, str) for member in value)
-
-
-def unlabelled(option: str) -> str:
-    """The text of an option without its letter."""
-    return option[2:].removeprefix(" ")
-
-
-def check_options(options: Sequence[str], answer: str, where: str) -> None:
-    """Check that there are 2 to 10 options with letters in order, and that the answer is one of the letters.
-
-    Raises:
-        DataError: they are not; the message begins with `where`.
-    """
-    letters = LETTERS[: len(options)]
-    if not 2 <= len(options) <= MAX_OPTIONS or [option[:2] for option in options] != [f"{one}." for one in letters]:
-        raise DataError(
-            f"{where} has the options {reprlib.repr(list(options))}, expected 2 to {MAX_OPTIONS} beginning A. B. C. "
-            "and so on."
-        )
-    if answer not in tuple(letters):
-        raise DataError(f"{where} has the answer {reprlib.repr(answer)}, expected one of {', '.join(letters)}.")
-
-
-def checked_seconds(value: Any, key: str, where: str) -> float:
-    """A number of seconds, above 0 and below 32 years.
-
-    Raises:
-        DataError: `value` is not one; the message begins with `where`.
-    """
-    # NaN is not larger than 0.
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < LONGEST_S:
-        return float(value)
-    raise DataError(f"{where} has {reprlib.repr(value)} as {key!r}, expected seconds.")
-
-
-def duration_bucket(seconds: float) -> str:
-    """The bucket of a duration, "short", "medium" or "long", by Video-MME's bounds."""
-    return "short" if seconds < SHORT_S else "medium" if seconds < MEDIUM_S else "long"
-
-
-def first_file(folder: Path, subfolders: Iterable[str], name: str) -> Path | None:
-    """The file `name`, a relative path of a table, in the first of the `subfolders` of `folder` that has it, or None.
-
-    Raises:
-        DataError: the name could lead out of the folder.
-    """
-    check_relative_path(name)
-    candidates = (folder / subfolder / name for subfolder in subfolders)
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def files_by_stem(folder: Path, subfolders: Iterable[str], suffixes: Collection[str]) -> dict[str, Path]:
-    """The files with one of `suffixes` (lower case) in the `subfolders` of `folder`, by name without suffix.
-
-    Where several files have the same name, that of the first subfolder counts, and in a subfolder the first suffix by
-    alphabet, `.mp4` before all others; the log names an example.
-    """
-    found: dict[str, Path] = {}
-    several = []
-    for subfolder in subfolders:
-        place = folder / subfolder
-        paths = sorted(place.iterdir()) if place.is_dir() else []
-        for path in sorted(paths, key=lambda path: path.suffix.lower() != ".mp4"):
-            if path.suffix.lower() in suffixes and path.is_file():
-                first = found.setdefault(path.stem, path)
-                several += [f"{first} and {path}"] if first != path else []
-    if several:
-        log.warning("%d files have the name of another one, such as %s: the first is used.", len(several), several[0])
-    return found

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar
 
+from sg.artefacts.answer_rules.question import AnswerRule
+from sg.artefacts.answer_rules.rules import DECIDED_BY_FIRST_LETTER, OFFICIAL, answer_rule
 from sg.artefacts.predictions import PROBES, SETTINGS, SWAPPED_VIDEO, ZEROED_VIDEO
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
 from sg.core.mistakes import check_choice
+from sg.evaluate.official.plain import video_mme_result
+from sg.evaluate.official.result import OfficialForms
+from sg.evaluate.prompts import AuthorsWording
+from sg.evaluate.prompts import PromptConfig as PromptConfig
 
-SUBTITLE_RULES = ("at_frames", "transcript")
-EMPTY_SUBTITLES = ("leave_out", "header")
+SUBTITLE_RULES = ("at_frames", "transcript", "covering")
+FRAME_RULES = ("model", "official")
 SAMPLINGS = ("greedy", "reference")
-
-
-@dataclass
-class PromptConfig:
-    """The wording around a question; the defaults are the official text of Video-MME.
-
-    `{letters}` in the instruction becomes the letters of the question's options: "A, B, C, or D".
-    """
-
-    subtitle_header: str = "This video's subtitles are listed below:"
-    instruction: str = (
-        "Select the best answer to the following multiple-choice question based on the video. "
-        "Respond with only the letter ({letters}) of the correct option."
-    )
-    last_line: str = "The best answer is:"
-    # The published template has a space after the subtitles and the instruction; the published examples have none.
-    trailing_blank: bool = False
-    # With subtitles, but without a line on screen: leave the part out, or keep its header over an empty line.
-    empty_subtitles: str = "leave_out"
-
-    def __post_init__(self) -> None:
-        """Refuse unknown choices."""
-        check_choice("benchmark.prompt.empty_subtitles", self.empty_subtitles, EMPTY_SUBTITLES)
 
 
 @dataclass
@@ -71,12 +56,19 @@ class AnsweringConfig:
                 raise ConfigError(f"benchmark.answering.{key} is {getattr(self, key)}, expected 1 or more.")
 
 
+def whole_answers() -> AnsweringConfig:
+    """The default of benchmarks whose rule also reads the text behind a first letter."""
+    return AnsweringConfig(stop_at_first_letter=False)
+
+
 @dataclass
 class BenchmarkConfig:
     """A benchmark on this machine; each file of `sg/evaluate/benchmarks` derives its own settings from this class.
 
     `folder` holds its table, videos and subtitles in the layout of the benchmark; `table` is the path of the table
     in it; empty searches the usual places. Neither counts in the identity of answers: their content does.
+
+    `prompt` is one of the class's `wordings` by name, or your own words as the keys of `PromptConfig`.
     """
 
     name: str
@@ -86,13 +78,47 @@ class BenchmarkConfig:
     revision: str = "local"
     table: str = field(default="", metadata=NOT_IDENTITY)
     subtitles: str = "at_frames"
-    answer_reader: str = "official"
-    prompt: PromptConfig = field(default_factory=PromptConfig)
+    answer_reader: str = OFFICIAL
+    prompt: Any = OFFICIAL
     answering: AnsweringConfig = field(default_factory=AnsweringConfig)
 
-    def __post_init__(self) -> None:
-        """Refuse unknown choices."""
-        from sg.artefacts.answers import answer_reader
+    wordings: ClassVar[Mapping[str, PromptConfig | AuthorsWording]] = {OFFICIAL: PromptConfig()}
+    """The wordings that `prompt` can name. A class that replaces this one gives at least "official"."""
+    official: ClassVar[OfficialForms] = OfficialForms(video_mme_result)
+    """The forms of results that the authors use."""
 
+    def __post_init__(self) -> None:
+        """Refuse unknown choices; replace the name of a wording by the wording."""
         check_choice("benchmark.subtitles", self.subtitles, SUBTITLE_RULES)
-        answer_reader(self.answer_reader)
+        self.prompt = self._wording()
+        self.rule  # noqa: B018  # raises for an unknown reader
+        if self.answering.stop_at_first_letter and self.rule_name not in DECIDED_BY_FIRST_LETTER:
+            raise ConfigError(
+                f"benchmark.answering.stop_at_first_letter=true would change the scores of {self.name}, because its "
+                "rule also reads the text behind a letter: set it to false."
+            )
+
+    def _wording(self) -> PromptConfig | AuthorsWording:
+        if isinstance(self.prompt, (PromptConfig, AuthorsWording)):
+            return self.prompt
+        keys = [item.name for item in fields(PromptConfig)]
+        if isinstance(self.prompt, Mapping):
+            for key in self.prompt:
+                check_choice("benchmark.prompt", str(key), keys)
+            return PromptConfig(**{str(key): value for key, value in self.prompt.items()})
+        check_choice("benchmark.prompt", str(self.prompt), [*self.wordings])
+        return replace(self.wordings[self.prompt])
+
+    @property
+    def rule_name(self) -> str:
+        """Name of the rule that reads the answers; "official" means the one of the wording."""
+        return str(self.prompt.rule) if self.answer_reader == OFFICIAL else self.answer_reader
+
+    @property
+    def rule(self) -> AnswerRule:
+        """The rule that reads the answers.
+
+        Raises:
+            ConfigError: there is no such rule.
+        """
+        return answer_rule(self.answer_reader, self.prompt.rule)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sg.artefacts.predictions import OK, OVERALL, read_predictions
+from sg.artefacts.predictions import OK, OVERALL, SETTINGS, Prediction, read_predictions
 from sg.core.errors import DataError
+from sg.core.files import write_text
 from sg.evaluate.answering import evaluate
 from sg.evaluate.asking import SUBTITLES_OK, PromptEncoder, TokenSource
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.official.result import OfficialResult
 from sg.evaluate.scoring import Count, Scores, SettingScores, score
 from sg.evaluate.submission import write_submissions
 
@@ -55,7 +57,21 @@ def publish(benchmark: Benchmark, config: BenchmarkConfig, path: Path) -> Scores
     scores = score(rows)
     for line in score_lines(scores):
         log.info(line)
+    for setting, results in official_results(benchmark, config, rows).items():
+        write_text(path.parent / f"official_{setting}.txt", "\n".join(result.text for result in results))
+        for result in results:
+            log.info("%s, %s, official: %s", benchmark.name, setting, result.headline)
     return scores
+
+
+def official_results(
+    benchmark: Benchmark, config: BenchmarkConfig, rows: Iterable[Prediction]
+) -> dict[str, Sequence[OfficialResult]]:
+    """The official results by setting, without probes, from rows in the order of the benchmark."""
+    places = {question.question_id: at for at, question in enumerate(benchmark.questions)}
+    ordered = sorted((row for row in rows if row.question_id in places), key=lambda row: places[row.question_id])
+    chosen = {name: [row for row in ordered if row.setting == name] for name in SETTINGS}
+    return {name: config.official.table(members) for name, members in chosen.items() if members}
 
 
 def score_lines(scores: Scores) -> list[str]:

@@ -19,11 +19,15 @@ from sg.core.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Number of questions: answered correctly, answered, and asked."""
+    """Number of questions: answered correctly, answered, and asked, by the official rule of the benchmark.
+
+    `silent` of the correct answers choose no option: the rule of MVBench counts an empty response as right.
+    """
 
     correct: int = 0
     answered: int = 0
     total: int = 0
+    silent: int = 0
 
     @property
     def accuracy(self) -> float:
@@ -32,18 +36,19 @@ class Count:
 
     @property
     def strict_accuracy(self) -> float:
-        """Correct answers in percent of all questions."""
-        return 100 * self.correct / self.total if self.total else 0.0
+        """Correct answers that choose an option, in percent of all questions."""
+        return 100 * (self.correct - self.silent) / self.total if self.total else 0.0
 
 
 def count(rows: Iterable[Prediction]) -> Count:
     """The counts of `rows`; a row with a status other than "ok" counts as unanswered."""
-    correct = answered = total = 0
+    correct = answered = total = silent = 0
     for row in rows:
         correct += row.is_correct
         answered += row.is_answered
+        silent += row.is_correct and not row.is_strictly_correct
         total += 1
-    return Count(correct, answered, total)
+    return Count(correct, answered, total, silent)
 
 
 @dataclass(frozen=True, slots=True)

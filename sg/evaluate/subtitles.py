@@ -8,7 +8,9 @@ slicer's parser: style tags become `{\\i1}` codes and other tags are removed.
 from __future__ import annotations
 
 import io
+import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +114,22 @@ def read_json_subtitles(path: Path) -> list[SubtitleCue]:
         raise DataError(f"{path} is not a list of subtitles with text and times ({error!r}).") from error
 
 
+def read_words(path: Path) -> list[SubtitleCue]:
+    """The words of a JSONL file of Video-MME-v2, `{"text": word, "start_time": s, "end_time": s}` per line, as cues.
+
+    Raises:
+        DataError: a line is not a word with its times.
+    """
+    try:
+        words = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+        return [
+            SubtitleCue(round(1000 * word["start_time"]), round(1000 * word["end_time"]), str(word["text"]))
+            for word in words
+        ]
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise DataError(f"{path} is not a list of words with text, start_time and end_time ({error!r}).") from error
+
+
 def _json_cue(item: dict[str, Any]) -> SubtitleCue:
     if "timestamp" in item:
         start, end = item["timestamp"]
@@ -126,12 +144,12 @@ def _clock_ms(text: str) -> int:
 
 
 def read_cues(path: Path, span_s: tuple[float, float] | None = None) -> list[SubtitleCue]:
-    """The cues of a `.srt` or `.json` file; for a video that was cut from a longer one, those in `span_s` (seconds).
+    """The cues of a `.srt`, `.json` or `.jsonl` file; for a video cut from a longer one, those in `span_s` (seconds).
 
     Raises:
         DataError: the file cannot be read.
     """
-    cues = read_json_subtitles(path) if path.suffix == ".json" else read_srt(path)
+    cues = {".json": read_json_subtitles, ".jsonl": read_words}.get(path.suffix, read_srt)(path)
     if span_s is None:
         return cues
     start, end = (round(1000 * second) for second in span_s)
@@ -154,6 +172,23 @@ def lines_at_frames(cues: Sequence[SubtitleCue], frame_indices: Sequence[int], f
         time_ms = frame_time_ms(index, fps)
         cue = next((cue for cue in cues if cue.start_ms < time_ms < cue.end_ms), None)
         if cue is not None and cue.line.strip():
+            lines.append(cue.line)
+    return lines
+
+
+def covering_lines(cues: Sequence[SubtitleCue], frame_indices: Sequence[int], fps: float) -> list[str]:
+    """Each cue once that has a frame strictly inside it, in file order: LongVideoBench's rule.
+
+    A cue shorter than a second is widened to one second around its middle.
+    """
+    times = sorted(1000 * index / fps for index in frame_indices)
+    lines = []
+    for cue in cues:
+        # A cue without an end lasts to the end of the video; its last frame lies inside it.
+        start, end = float(cue.start_ms), float(cue.end_ms)
+        if end - start < 1000:
+            start, end = (start + end) / 2 - 500, (start + end) / 2 + 500
+        if cue.line.strip() and bisect_right(times, start) < bisect_left(times, end):
             lines.append(cue.line)
     return lines
 

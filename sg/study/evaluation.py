@@ -85,8 +85,8 @@ def score_file(path: Path, output: Path | None = None) -> dict[str, dict[str, fl
 
     For an official file the official script's table is printed as well; `output` is a folder for `scores.json`.
     """
-    from sg.artefacts.official_results import read_answers
-    from sg.evaluate.official_table import official_table
+    from sg.artefacts.answer_files.official import read_answers
+    from sg.evaluate.official.video_mme import official_table
     from sg.evaluate.run import score_lines
     from sg.evaluate.scoring import score
 

@@ -18,7 +18,7 @@ from sg.core.content import file_stamp
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
-from sg.evaluate.benchmark import Benchmark
+from sg.evaluate.benchmark import Benchmark, BenchmarkVideo
 from sg.evaluate.shards import WHOLE, EvaluationShard
 from sg.models.chat_univi.build import build_encoder, build_model, build_processor, load_checkpoint
 from sg.models.chat_univi.identity import visual_token_identity
@@ -224,7 +224,12 @@ def training_device(trainer: TrainerConfig) -> torch.device:
 def _benchmark_clips(benchmark: Benchmark) -> dict[str, Clip]:
     """The existing video files of the benchmark, by media id; their keys in the cache start with its name."""
     return {
-        video.media_id: Clip(f"{benchmark.name}/{video.media_id}", video.path)
+        video.media_id: Clip(f"{benchmark.name}/{video.media_id}{_frames_suffix(video)}", video.path, video.frames)
         for video in benchmark.videos
         if video.path is not None
     }
+
+
+def _frames_suffix(video: BenchmarkVideo) -> str:
+    """Prescribed frames as a part of the key, because other frames of the same file have other tokens."""
+    return "" if video.frames is None else f"@{fingerprint([type(video.frames).__name__, video.frames])}"

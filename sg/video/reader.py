@@ -28,6 +28,8 @@ def read_frames(
 ) -> Frames:
     """Decode frames of the video file at `path`: those at given indices, or those that a sampling policy picks.
 
+    A folder is a video of pictures (`sg.video.pictures`), which no backend decodes.
+
     `auto` is PyAV. A backend is never silently replaced by another one: decord and torchcodec refuse the files that
     they would read wrongly. A file that blocks its decoder can be ended only in a `WorkerPool`.
 
@@ -37,7 +39,12 @@ def read_frames(
         DataError: an index is outside of the video.
         ConfigError: there is no such backend.
     """
-    if check_backend(backend) == "decord":
+    check_backend(backend)
+    if path.is_dir():
+        from sg.video import pictures
+
+        return pictures.read(path, _choice(select), limits)
+    if backend == "decord":
         from sg.video import decord_reader
 
         return decord_reader.read(path, _choice(select), limits)
@@ -52,8 +59,10 @@ def read_frames(
 
 def probe(path: Path, limits: ReaderLimits = DEFAULT_LIMITS) -> VideoInfo:
     """Count the frames of a video file and decode its first one, with PyAV. Raises the errors of `read_frames`."""
-    from sg.video import pyav_reader
+    from sg.video import pictures, pyav_reader
 
+    if path.is_dir():
+        return pictures.probe(path, limits)
     return pyav_reader.probe(path, limits)
 
 

@@ -178,3 +178,60 @@ class AllFrames:
     def __call__(self, timeline: Timeline, /) -> list[int]:
         """Indices of the wanted frames."""
         return list(range(timeline.num_frames))
+
+
+def interior(count: int, num_frames: int, fps: float = 1.0, target_fps: float = 0.0) -> list[int]:
+    """The `count` inner borders of `count` + 1 equal parts (Video-MME-v2); with `target_fps` all frames at that rate.
+
+    >>> interior(4, 100)
+    [20, 40, 60, 80]
+    """
+    _check_count(num_frames)
+    if target_fps > 0:
+        return [int(place * fps / target_fps) for place in range(int(num_frames / fps * target_fps))]
+    step = num_frames / (count + 1)
+    return [int(place * step) for place in range(1, count + 1)]
+
+
+def middles_between(
+    count: int, num_frames: int, fps: float, start_s: float | None = None, end_s: float | None = None, first: int = 0
+) -> list[int]:
+    """`count` frames between two times (MVBench); `first` is the number of the first frame, 1 in folders of pictures.
+
+    If the times lie beyond the end, the indices run backwards or past the end, as officially.
+
+    >>> middles_between(4, 101, 25.0)
+    [12, 37, 62, 87]
+    """
+    _check_count(num_frames)
+    low = max(first, round((-1e5 if start_s is None else start_s) * fps))
+    high = min(round((1e5 if end_s is None else end_s) * fps), num_frames - 1 + first)
+    part = (high - low) / count
+    return [int(low + part / 2 + np.round(part * place)) for place in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Interior:
+    """`interior` as a policy: the frames that Video-MME-v2 shows."""
+
+    count: int
+
+    def __call__(self, timeline: Timeline, /) -> list[int]:
+        """Indices of the wanted frames."""
+        return interior(self.count, timeline.num_frames)
+
+
+@dataclass(frozen=True, slots=True)
+class MiddlesBetween:
+    """`middles_between` as a policy: the frames that MVBench shows of a video, or of a folder of pictures."""
+
+    count: int
+    start_s: float | None = None
+    end_s: float | None = None
+    first: int = 0
+
+    def __call__(self, timeline: Timeline, /) -> list[int]:
+        """Indices of the wanted frames, counted from 0. Those outside of the video become its first or last frame."""
+        last = timeline.num_frames - 1
+        found = middles_between(self.count, timeline.num_frames, timeline.fps, self.start_s, self.end_s, self.first)
+        return sorted(min(max(index - self.first, 0), last) for index in found)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sg.artefacts.answers import answer_reader, read_letter, read_letter_2024_06_18
+from sg.artefacts.answer_rules.rules import answer_rule
+from sg.artefacts.answers import read_letter, read_letter_2024_06_18
 from sg.core.errors import ConfigError
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "video_mme"
@@ -52,5 +53,5 @@ def test_any_text_gives_a_letter_or_nothing(response: str) -> None:
 
 
 def test_an_unknown_reader_is_refused_with_the_names_that_exist() -> None:
-    with pytest.raises(ConfigError, match="expected official or official_2024_06_18"):
-        answer_reader("oficial")
+    with pytest.raises(ConfigError, match="expected official, video_mme, official_2024_06_18"):
+        answer_rule("oficial")

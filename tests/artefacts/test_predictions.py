@@ -255,7 +255,7 @@ def test_answers_of_two_models_in_one_file_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_error_text_can_never_be_an_answer() -> None:
-    with pytest.raises(DataError, match="there is a response or a letter"):
+    with pytest.raises(DataError, match="there is a response, a letter or a score"):
         row("1", status=ERROR, response="CUDA out of memory")
 
 

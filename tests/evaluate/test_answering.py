@@ -25,7 +25,6 @@ from sg.evaluate.answering import answers_identity, batches, evaluate, letter_id
 from sg.evaluate.asking import Asker, swap_partners
 from sg.evaluate.benchmark import read_benchmark
 from sg.evaluate.config import BenchmarkConfig
-from sg.evaluate.prompts import build_prompt
 from sg.evaluate.run import evaluate_model
 from sg.evaluate.subtitles import lines_at_frames, read_srt
 from tests.evaluate.evaluation_builder import Clip, World, world
@@ -49,7 +48,7 @@ def naive_response(made: World, row: Prediction) -> str:
         lines = lines_at_frames(read_srt(video.subtitle_path), row.frames, 1.0) if video.subtitle_path else []
     clip = made.tokens[row.tokens_of]
     tokens = torch.zeros_like(clip.tokens) if row.setting == ZEROED_VIDEO else clip.tokens
-    prompt = build_prompt(question.text, question.options, made.config.prompt, lines)
+    prompt = made.config.prompt.prompt(question, lines).text
     ids = torch.tensor([made.encoder.encode_prompt(prompt, len(clip.frame_indices))])
     limit = made.config.answering.max_new_tokens
     new = made.model.generate(ids, visual_tokens=tokens, visual_counts=[len(tokens)], max_new_tokens=limit)
@@ -300,7 +299,10 @@ def test_one_call_gives_scores_and_official_files(tmp_path: Path, caplog: pytest
     assert list(scores) == [WITHOUT_SUBTITLES, WITH_SUBTITLES, ZEROED_VIDEO, SWAPPED_VIDEO]
     assert set(scores[WITHOUT_SUBTITLES]) == {"overall", "short", "medium", "long"}
     names = sorted(file.name for file in path.parent.iterdir())
-    assert names == ["official_with_subtitles.json", "official_without_subtitles.json", "predictions.jsonl"]
+    assert names == [
+        *("official_with_subtitles.json", "official_with_subtitles.txt"),
+        *("official_without_subtitles.json", "official_without_subtitles.txt", "predictions.jsonl"),
+    ]
     assert "with_subtitles: " in caplog.text
     assert "9 missing_video" in caplog.text
 

@@ -14,7 +14,6 @@ from sg.artefacts.predictions import (
 )
 from sg.evaluate.asking import shuffled
 from sg.evaluate.benchmark import Question, labelled, unlabelled
-from sg.evaluate.prompts import build_prompt
 from sg.evaluate.run import publish
 from tests.evaluate.evaluation_builder import World, world
 from tests.evaluate.test_answering import ask_all, with_answering
@@ -25,7 +24,7 @@ def test_without_a_video_only_the_text_is_asked(tmp_path: Path) -> None:
     rows = ask_all(made, tmp_path / "a.jsonl")
     for row in rows:
         question = next(q for v in made.benchmark.videos for q in v.questions if q.question_id == row.question_id)
-        ids = made.encoder.encode_prompt(build_prompt(question.text, question.options, made.config.prompt))
+        ids = made.encoder.encode_prompt(made.config.prompt.prompt(question).text)
         new = made.model.generate(torch.tensor([ids]), max_new_tokens=made.config.answering.max_new_tokens)
         assert row.response == made.encoder.decode(new[0].tolist())
         assert (row.tokens_of, row.frames, row.num_prompt_tokens) == ("", (), len(ids))

@@ -1,19 +1,25 @@
+from collections.abc import Sequence
+
 import pytest
 from omegaconf import OmegaConf
 
 from sg.core.errors import ConfigError
 from sg.core.layout import CONFIG_FOLDER
 from sg.demo import language
+from sg.evaluate.benchmark import Question
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
-from sg.evaluate.prompts import build_prompt
 
-OPTIONS = ["A. red", "B. blue", "C. green", "D. black"]
+OPTIONS = ("A. red", "B. blue", "C. green", "D. black")
 INSTRUCTION = (
     "Select the best answer to the following multiple-choice question based on the video. "
     "Respond with only the letter (A, B, C, or D) of the correct option."
 )
 QUESTION = "Which colour?\nA. red\nB. blue\nC. green\nD. black\nThe best answer is:"
 SUBTITLES = "This video's subtitles are listed below:\nhello\nhello"
+
+
+def build_prompt(text: str, options: Sequence[str], config: PromptConfig, lines: list[str] | None = None) -> str:
+    return config.prompt(Question("1", "", text, tuple(options), "A"), lines).text
 
 
 def test_without_subtitles_the_prompt_is_the_instruction_and_the_question() -> None:

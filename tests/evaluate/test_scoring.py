@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sg.artefacts.official_results import read_submission
+from sg.artefacts.answer_files.official import read_submission
 from sg.artefacts.predictions import UNDECODABLE, Prediction
 from sg.core.errors import DataError
-from sg.evaluate.official_table import official_table
+from sg.evaluate.official.video_mme import official_table
 from sg.evaluate.scoring import score, score_setting
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "video_mme"

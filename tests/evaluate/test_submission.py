@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sg.artefacts.official_results import read_submission
+from sg.artefacts.answer_files.official import read_submission
 from sg.artefacts.predictions import UNDECODABLE, Prediction
 from sg.core.errors import DataError
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question

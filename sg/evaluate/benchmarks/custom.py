@@ -23,22 +23,11 @@ from sg.artefacts.answers import LETTERS
 from sg.artefacts.names import resolve_inside, safe_video_id
 from sg.core.content import file_content
 from sg.core.errors import DataError, MissingInputError
-from sg.evaluate.benchmark import (
-    BENCHMARKS,
-    Benchmark,
-    BenchmarkVideo,
-    Question,
-    check_options,
-    checked,
-    checked_seconds,
-    duration_bucket,
-    labelled,
-    unlabelled,
-)
+from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, checked, labelled, unlabelled
 from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.layouts import NO_BUCKET, check_options, checked_seconds, duration_bucket
 
 TABLE = "questions.jsonl"
-NO_BUCKET = "all"
 OPTIONAL_TEXTS = ("domain", "sub_category", "task_type", "subtitles")
 
 

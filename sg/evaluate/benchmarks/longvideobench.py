@@ -1,35 +1,36 @@
 """LongVideoBench's validation set: `lvb_val.json`, `videos/<video_path>`, `subtitles/<subtitle_path>`.
 
-An item has `id`, `video_path`, `question`, `candidates` (up to five), `correct_choice` (index), `duration` (seconds),
-`duration_group` (15, 60, 600, 3600), `topic_category`, `question_category`, `subtitle_path` and
-`starting_timestamp_for_subtitles`. Videos are cut from longer ones, and the subtitle file is that of the longer one.
+See `docs/reference/benchmarks.md`, section 5. An item has `id`, `video_path`, `question`, `candidates` (up to five),
+`correct_choice` (index), `duration` (seconds), `duration_group` (15, 60, 600, 3600), `topic_category`,
+`question_category`, `subtitle_path` and `starting_timestamp_for_subtitles`. Videos are cut from longer ones, and the
+subtitle file is that of the longer one.
 """
 
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.names import safe_video_id
 from sg.core.errors import DataError, MissingInputError
-from sg.core.files import read_json
-from sg.evaluate.benchmark import (
-    BENCHMARKS,
-    Benchmark,
-    BenchmarkVideo,
-    Question,
+from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, checked, labelled
+from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.layouts import (
     check_options,
-    checked,
     checked_seconds,
     duration_bucket,
     first_file,
     is_list_of_texts,
-    labelled,
+    read_items,
+    value_of,
 )
-from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.official.plain import group_accuracies
+from sg.evaluate.official.result import OfficialForms
+from sg.evaluate.prompts import AuthorsWording, PromptConfig
 
 HUB_ID = "longvideobench/LongVideoBench"
 TABLE = "lvb_val.json"
@@ -39,6 +40,18 @@ UNUSED_OPTION = "N/A"
 @dataclass
 class LongVideoBenchConfig(BenchmarkConfig):
     """LongVideoBench's validation set."""
+
+    subtitles: str = "covering"
+
+    wordings: ClassVar[Mapping[str, PromptConfig | AuthorsWording]] = {
+        "official": AuthorsWording(
+            rule="longvideobench",
+            question="Question: {question}",
+            after="Answer with the option's letter from the given choices directly.",
+        ),
+        "video_mme": PromptConfig(),
+    }
+    official: ClassVar[OfficialForms] = OfficialForms(group_accuracies)
 
 
 @BENCHMARKS.register("longvideobench", LongVideoBenchConfig)
@@ -59,14 +72,9 @@ def read_longvideobench(config: LongVideoBenchConfig) -> Benchmark:
             f"There is no {path}: set benchmark.folder, or get it with `hf download {HUB_ID} --repo-type dataset "
             f"--local-dir {folder}` and unpack its archives there."
         )
-    items = read_json(path)
-    if not isinstance(items, list):
-        raise DataError(f"{path} holds a {type(items).__name__}, expected a list of questions.")
     grouped: dict[str, list[dict[str, Any]]] = {}
-    for number, item in enumerate(items):
-        if not isinstance(item, dict):
-            raise DataError(f"{path}, item {number}, is a {type(item).__name__}, expected an object.")
-        grouped.setdefault(_field(item, "video_path", str, f"{path}, item {number},"), []).append(item)
+    for number, item in enumerate(read_items(path)):
+        grouped.setdefault(value_of(item, "video_path", str, f"{path}, item {number},"), []).append(item)
     videos = tuple(_video(folder, path, name, members) for name, members in grouped.items())
     return checked(Benchmark(config.name, config.revision, videos), path)
 
@@ -92,11 +100,11 @@ def _video(folder: Path, table: Path, name: str, members: list[dict[str, Any]]) 
 
 
 def _question(item: dict[str, Any], table: Path) -> Question:
-    name = str(_field(item, "id", (str, int), f"{table}, video {item['video_path']},"))
+    name = str(value_of(item, "id", (str, int), f"{table}, video {item['video_path']},"))
     where = f"{table}, question {name},"
     if "correct_choice" not in item:
         raise DataError(f"{where} has no 'correct_choice': only the validation set ({TABLE}) has answers.")
-    right, candidates = _field(item, "correct_choice", int, where), _field(item, "candidates", list, where)
+    right, candidates = value_of(item, "correct_choice", int, where), value_of(item, "candidates", list, where)
     if not is_list_of_texts(candidates) or not 0 <= right < len(candidates) or candidates[right] == UNUSED_OPTION:
         raise DataError(
             f"{where} has {right!r} as 'correct_choice', expected the index of one of {reprlib.repr(candidates)}."
@@ -107,14 +115,7 @@ def _question(item: dict[str, Any], table: Path) -> Question:
     return Question(
         question_id=name,
         task_type=str(item.get("question_category") or ""),
-        text=_field(item, "question", str, where),
+        text=value_of(item, "question", str, where),
         options=options,
         answer=letter,
     )
-
-
-def _field(item: dict[str, Any], key: str, kind: Any, where: str) -> Any:
-    value = item.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise DataError(f"{where} has {reprlib.repr(value)} as {key!r}: expected LongVideoBench's fields.")
-    return value

@@ -1,34 +1,34 @@
 """MLVU's choice tasks (dev set): `json/1_plotQA.json` .. `json/7_topic_reasoning.json` with one folder of videos each.
 
-An item has `video`, `duration` (seconds), `question`, `candidates` (texts) and `answer` (the text of the right one).
-The two tasks without candidates have open questions, which are not scored by letters, and are left out.
+See `docs/reference/benchmarks.md`, section 5. An item has `video`, `duration` (seconds), `question`, `candidates`
+(texts) and `answer` (the text of the right one). The two tasks without candidates have open questions, which are not
+scored by letters, and are left out.
 """
 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sg.artefacts.names import safe_video_id
 from sg.core.errors import DataError, MissingInputError
-from sg.core.files import read_json
-from sg.evaluate.benchmark import (
-    BENCHMARKS,
-    Benchmark,
-    BenchmarkVideo,
-    Question,
+from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, checked, labelled
+from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, whole_answers
+from sg.evaluate.layouts import (
     check_options,
-    checked,
     checked_seconds,
     duration_bucket,
     first_file,
     is_list_of_texts,
-    labelled,
+    read_items,
+    value_of,
 )
-from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.official.mvbench import task_mean_table
+from sg.evaluate.official.result import OfficialForms
+from sg.evaluate.prompts import AuthorsWording, PromptConfig
 
 HUB_ID = "MLVU/MVLU"
 TABLE_FOLDERS = ("json", "MLVU/json", ".")
@@ -38,6 +38,23 @@ TABLE_FOLDERS = ("json", "MLVU/json", ".")
 class MlvuConfig(BenchmarkConfig):
     """The choice tasks of MLVU's dev set."""
 
+    answering: AnsweringConfig = field(default_factory=whole_answers)
+
+    wordings: ClassVar[Mapping[str, PromptConfig | AuthorsWording]] = {
+        "official": AuthorsWording(
+            rule="mlvu",
+            before="Carefully watch this video and pay attention to every detail. Based on your observations, select "
+            "the best option that accurately addresses the question.",
+            question="Question: {question}",
+            options="Options:",
+            option="({letter}) {text}",
+            after="Only give the best option.",
+            reply="Best option:(",
+        ),
+        "video_mme": PromptConfig(),
+    }
+    official: ClassVar[OfficialForms] = OfficialForms(task_mean_table)
+
 
 @BENCHMARKS.register("mlvu", MlvuConfig)
 def read_mlvu(config: MlvuConfig) -> Benchmark:
@@ -45,7 +62,7 @@ def read_mlvu(config: MlvuConfig) -> Benchmark:
 
     Raises:
         MissingInputError: there are no tables.
-        DataError: a table has another format, or an answer is not one of its candidates.
+        DataError: a table has another format.
     """
     folder = Path(config.folder).expanduser()
     tables = _tables(folder)
@@ -69,15 +86,10 @@ def _tables(folder: Path) -> list[Path]:
 
 def _videos(table: Path) -> Iterator[BenchmarkVideo]:
     """The videos of one task with their questions, in the order of the table."""
-    items = read_json(table)
-    if not isinstance(items, list):
-        raise DataError(f"{table} holds a {type(items).__name__}, expected a list of questions.")
     grouped: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-    for number, item in enumerate(items):
-        if not isinstance(item, dict) or not isinstance(item.get("video"), str):
-            raise DataError(f"{table}, item {number}, has no 'video': expected an object with MLVU's fields.")
+    for number, item in enumerate(read_items(table)):
         if item.get("candidates"):
-            grouped.setdefault(item["video"], []).append((number, item))
+            grouped.setdefault(value_of(item, "video", str, f"{table}, item {number},"), []).append((number, item))
     for name, members in grouped.items():
         yield _video(table, name, members)
 
@@ -101,8 +113,7 @@ def _video(table: Path, name: str, members: list[tuple[int, dict[str, Any]]]) ->
 def _question(table: Path, number: int, kind: str, item: dict[str, Any]) -> Question:
     where = f"{table}, item {number},"
     candidates, answer = item["candidates"], item.get("answer")
-    if not isinstance(item.get("question"), str):
-        raise DataError(f"{where} has {reprlib.repr(item.get('question'))} as 'question', expected a text.")
+    text = value_of(item, "question", str, where)
     if not is_list_of_texts(candidates) or candidates.count(answer) != 1:
         raise DataError(
             f"{where} has the answer {reprlib.repr(answer)}, expected one of its candidates {reprlib.repr(candidates)}."
@@ -110,4 +121,4 @@ def _question(table: Path, number: int, kind: str, item: dict[str, Any]) -> Ques
     options = labelled(candidates)
     letter = options[candidates.index(answer)][0]
     check_options(options, letter, where)
-    return Question(f"{table.stem}-{number}", kind, item["question"], options, letter)
+    return Question(f"{table.stem}-{number}", kind, text, options, letter)

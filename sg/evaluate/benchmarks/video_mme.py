@@ -18,8 +18,9 @@ from sg.artefacts.predictions import DURATIONS
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.identity import NOT_IDENTITY
 from sg.evaluate.archives import unpack
-from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, check_options, checked, files_by_stem
+from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, checked
 from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.layouts import check_options, files_by_stem
 from sg.sources.files.disk import VIDEO_SUFFIXES
 
 HUB_ID = "lmms-lab/Video-MME"
@@ -31,9 +32,17 @@ COLUMNS = (
 TABLE_PLACES = ("videomme/test-00000-of-00001.parquet", "test-00000-of-00001.parquet")
 VIDEO_FOLDERS = ("videos", "data", "video", "videos/data", ".")
 SUBTITLE_FOLDERS = ("subtitle", "subtitles", ".")
-SUBTITLE_SUFFIXES = (".srt",)
-VIDEO_ARCHIVES, UNPACKED_VIDEOS = "videos_chunked_*.zip", "data"
-SUBTITLE_ARCHIVES, UNPACKED_SUBTITLES = "subtitle*.zip", "subtitle"
+
+
+@dataclass(frozen=True, slots=True)
+class FileLayout:
+    """Where a benchmark of the hub keeps its files: patterns of its archives, and the folders that they unpack to."""
+
+    video_archives: str = "videos_chunked_*.zip"
+    unpacked_videos: str = "data"
+    subtitle_archives: str = "subtitle*.zip"
+    unpacked_subtitles: str = "subtitle"
+    subtitle_suffixes: tuple[str, ...] = (".srt",)
 
 
 @dataclass
@@ -58,21 +67,45 @@ def read_video_mme(config: VideoMmeConfig) -> Benchmark:
         DataError: the table has another schema, a question twice, options without letters, or rows that contradict each
             other; or the disk is too small to unpack the videos.
     """
+    hub_id = HUB_ID if config.name == "video_mme" else ""
+    folder, path, rows_of = read_hub_table(config, TABLE_PLACES, hub_id, COLUMNS)
+    videos = tuple(_video(rows, path) for rows in rows_of.values())
+    return hub_benchmark(config, folder, path, videos, FileLayout())
+
+
+def read_hub_table(
+    config: VideoMmeConfig, places: Sequence[str], hub_id: str, columns: Sequence[str]
+) -> tuple[Path, Path, dict[str, list[dict[str, Any]]]]:
+    """The folder, the table's path, and the rows of a Parquet table by `video_id`, in their order.
+
+    Raises:
+        MissingInputError, ConfigError, DataError: see `read_video_mme`.
+    """
     folder = _snapshot(config)
-    path = _table_path(config, folder)
+    path = _table_path(config, folder, places, hub_id)
     rows_of: dict[str, list[dict[str, Any]]] = {}
-    for row in _read_rows(path):
+    for row in _read_rows(path, columns):
         if not isinstance(row["video_id"], str):
             raise DataError(
                 f"{path}: question {row['question_id']} has {row['video_id']!r} as 'video_id', expected text."
             )
         rows_of.setdefault(row["video_id"], []).append(row)
-    videos = tuple(_video(rows, path) for rows in rows_of.values())
+    return folder, path, rows_of
+
+
+def hub_benchmark(
+    config: VideoMmeConfig, folder: Path, path: Path, videos: tuple[BenchmarkVideo, ...], layout: FileLayout
+) -> Benchmark:
+    """The benchmark of these videos with their files, which are unpacked if only the archives hold them.
+
+    Raises:
+        DataError: two questions or videos have one name, or the disk is too small to unpack the videos.
+    """
     recorded = _revision(folder, path)
     revision = recorded if config.revision == LOCAL or folder.parent.name == "snapshots" else config.revision
     benchmark = checked(Benchmark(config.name, revision, videos), path)
     unpack_to = Path(config.unpack_to).expanduser() if config.unpack_to else None
-    return replace(benchmark, videos=_with_files(videos, folder, unpack_to))
+    return replace(benchmark, videos=_with_files(videos, folder, unpack_to, layout))
 
 
 def _snapshot(config: VideoMmeConfig) -> Path:
@@ -97,8 +130,8 @@ def _snapshot(config: VideoMmeConfig) -> Path:
     return folder / "snapshots" / fitting[0]
 
 
-def _table_path(config: VideoMmeConfig, folder: Path) -> Path:
-    places = [config.table] if config.table else TABLE_PLACES
+def _table_path(config: VideoMmeConfig, folder: Path, usual: Sequence[str], hub_id: str) -> Path:
+    places = [config.table] if config.table else usual
     for place in places:
         if (folder / place).is_file():
             return folder / place
@@ -108,9 +141,8 @@ def _table_path(config: VideoMmeConfig, folder: Path) -> Path:
     problem = f"{len(found)} Parquet files" if found else f"no table ({', '.join(places)})"
     raise MissingInputError(
         f"The folder of benchmark {config.name!r}, {folder}, has {problem}: set benchmark.folder and benchmark.table"
-        + (f", or get it with `hf download {HUB_ID} --repo-type dataset --local-dir {folder}`."
-           if config.name == "video_mme" else ".")
-    )  # fmt: skip
+        + (f", or get it with `hf download {hub_id} --repo-type dataset --local-dir {folder}`." if hub_id else ".")
+    )
 
 
 def _revision(folder: Path, table: Path) -> str:
@@ -122,19 +154,20 @@ def _revision(folder: Path, table: Path) -> str:
     return words[0] if words else LOCAL
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
+def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         names = pq.read_schema(path).names
-        missing = [name for name in COLUMNS if name not in names]
+        missing = [name for name in columns if name not in names]
         if missing:
+            since = "a table of Video-MME since June 2024" if columns is COLUMNS else "the table of this benchmark"
             raise DataError(
-                f"{path} has no column {missing[0]!r}, so it is not a table of Video-MME since June 2024 "
-                f"(which has {', '.join(COLUMNS)}); it has {', '.join(names)}."
+                f"{path} has no column {missing[0]!r}, so it is not {since} (which has {', '.join(columns)}); it has "
+                f"{', '.join(names)}."
             )
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(COLUMNS)).to_pylist()
+        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns)).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}).") from error
     if not rows:
@@ -167,17 +200,19 @@ def _video(rows: list[dict[str, Any]], path: Path) -> BenchmarkVideo:
     )
 
 
-def _with_files(videos: tuple[BenchmarkVideo, ...], folder: Path, unpack_to: Path | None) -> tuple[BenchmarkVideo, ...]:
+def _with_files(
+    videos: tuple[BenchmarkVideo, ...], folder: Path, unpack_to: Path | None, layout: FileLayout
+) -> tuple[BenchmarkVideo, ...]:
     """The videos with the paths of their files and subtitles, which are unpacked if only the archives hold them."""
     files = files_by_stem(folder, _with_durations(VIDEO_FOLDERS), VIDEO_SUFFIXES)
-    subtitles = files_by_stem(folder, _with_durations(SUBTITLE_FOLDERS), SUBTITLE_SUFFIXES)
+    subtitles = files_by_stem(folder, _with_durations(SUBTITLE_FOLDERS), layout.subtitle_suffixes)
     names = [video.media_id for video in videos]
     unpacked = unpack(
-        folder, VIDEO_ARCHIVES, VIDEO_SUFFIXES, folder / UNPACKED_VIDEOS,
+        folder, layout.video_archives, VIDEO_SUFFIXES, folder / layout.unpacked_videos,
         [name for name in names if name not in files], unpack_to,
     )  # fmt: skip
     texts = unpack(
-        folder, SUBTITLE_ARCHIVES, SUBTITLE_SUFFIXES, folder / UNPACKED_SUBTITLES,
+        folder, layout.subtitle_archives, layout.subtitle_suffixes, folder / layout.unpacked_subtitles,
         [name for name in names if name not in subtitles], unpack_to,
     )  # fmt: skip
     return tuple(

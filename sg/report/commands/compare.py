@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sg.artefacts.official_results import read_answers
+from sg.artefacts.answer_files.official import read_answers
 from sg.artefacts.predictions import PROBES, SETTINGS, Prediction, paired_outcomes
 from sg.core.errors import DataError
 from sg.report.numbers.estimates import ArmScore, Estimate, Floats, Ints, accuracy, arm_score, difference, joint_p

@@ -58,16 +58,16 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise UnreadableVideoError(UNREADABLE, f"{path.name}: not a readable image ({error})") from error
 
 
-def count_frames(path: Path, processor: ChatUniViProcessor) -> int:
-    """Number of frames that are sampled from the file at `path`, without decoding it.
+def count_frames(clip: Clip, processor: ChatUniViProcessor) -> int:
+    """Number of frames that are sampled from the file of `clip`, without decoding it.
 
     Raises:
         UnreadableVideoError: it cannot be read.
     """
-    if is_image(path):
+    if is_image(clip.path):
         return 1
-    info = probe(path)
-    return len(processor.frames(Timeline(info.num_frames, info.fps)))
+    info = probe(clip.path)
+    return len((clip.frames or processor.frames)(Timeline(info.num_frames, info.fps)))
 
 
 def unreadable_clips(clips: Iterable[Clip]) -> dict[str, str]:
@@ -90,7 +90,7 @@ def decode_clip(clip: Clip, processor: ChatUniViProcessor) -> DecodedClip:
     try:
         if is_image(clip.path):
             return DecodedClip(clip.key, processor.pixel_values(read_image(clip.path)), (0,), 0.0, 1)
-        frames = read_frames(clip.path, processor.frames)
+        frames = read_frames(clip.path, clip.frames or processor.frames)
     except UnreadableVideoError as error:
         return DecodedClip(clip.key, None, problem=str(error))
     pixels = processor.pixel_values(frames.frames)
@@ -126,7 +126,7 @@ class DecodedClips:
     def frame_count(self, clip: Clip) -> int:
         """Number of frames that are sampled from the clip."""
         if clip.key not in self._frame_counts:
-            self._frame_counts[clip.key] = count_frames(clip.path, self.processor)
+            self._frame_counts[clip.key] = count_frames(clip, self.processor)
         return self._frame_counts[clip.key]
 
     def read(self, clip: Clip) -> Tensor:

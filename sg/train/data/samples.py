@@ -8,16 +8,21 @@ import numpy as np
 
 from sg.artefacts.dialogs import Dialog, Turn
 from sg.core.fingerprints import text_seed
+from sg.video.sampling import FramePolicy
 
 VIDEO_PLACEHOLDER = "<video>"
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A video or image file that samples are about. `key` names it in the visual-token cache and seeds its noise."""
+    """A video or image file that samples are about. `key` names it in the visual-token cache and seeds its noise.
+
+    `frames` are the frames that a benchmark prescribes; None leaves them to the model.
+    """
 
     key: str
     path: Path
+    frames: FramePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def announce_cache(
     tokens = 0
     for clip in chosen:
         try:
-            tokens += merging.num_tokens(count_frames(clip.path, processor))
+            tokens += merging.num_tokens(count_frames(clip, processor))
         except UnreadableVideoError:
             continue
     size = tokens * len(clips) // max(1, len(chosen)) * store.channels * BYTES_PER_VALUE[store.dtype]

@@ -106,9 +106,10 @@ class ChatDialogEncoder(DialogEncoder):
         kept = len(ids) if frame_count else min(len(ids), max_length or self.max_length)
         return EncodedDialog(ids[:kept], labels[:kept], problem, masked_id=NO_ID, num_cut=len(ids) - kept)
 
-    def encode_messages(self, messages: Sequence[str | None]) -> list[int]:
-        """Ids of a conversation of several turns; None as the last message opens the answer."""
-        return [*self._start, *(token for segment, _ in self._segments(messages, True) for token in segment)]
+    def encode_messages(self, messages: Sequence[str | None], reply: str = "") -> list[int]:
+        """Ids of a conversation of several turns; None as the last message opens the answer, which `reply` begins."""
+        ids = [*self._start, *(token for segment, _ in self._segments(messages, True) for token in segment)]
+        return [*ids, *self.encode_text(self._format.before_answer + reply)] if reply else ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids up to the end of the turn or text, stripped, without special tokens."""

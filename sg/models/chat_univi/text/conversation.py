@@ -195,8 +195,10 @@ class DialogEncoder:
             counted += len(ids) + 1
         return spans, counted
 
-    def encode_prompt(self, text: str, frame_count: int = 0) -> list[int]:
+    def encode_prompt(self, text: str, frame_count: int = 0, reply: str = "") -> list[int]:
         """Ids of a prompt with the question `text` about a clip of `frame_count` frames, up to the answer.
+
+        `reply` is the beginning of the answer, which the model continues.
 
         The frames replace `<video>` or `<image>` in `text`; without these they come first, followed by a newline.
         Without frames, `<image>` and `<video>` are text.
@@ -208,11 +210,11 @@ class DialogEncoder:
             text = text.replace(VIDEO, frames, 1)
         elif frame_count and IMAGE not in text:
             text = f"{frames}\n{text}"
-        return self.encode_messages([text, None])
+        return self.encode_messages([text, None], reply)
 
-    def encode_messages(self, messages: Sequence[str | None]) -> list[int]:
-        """Ids of a conversation of several turns; None as the last message opens the answer."""
-        return [BOS_ID, *self.encode_text(self.template.text(messages))]
+    def encode_messages(self, messages: Sequence[str | None], reply: str = "") -> list[int]:
+        """Ids of a conversation of several turns; None as the last message opens the answer, which `reply` begins."""
+        return [BOS_ID, *self.encode_text(self.template.text(messages) + (f" {reply}" if reply else ""))]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids up to the first `</s>`, stripped, without special tokens."""

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sg.artefacts.answers import LETTERS, OFFICIAL_LETTERS, answer_reader
+from sg.artefacts.answer_rules.question import Question
+from sg.artefacts.answer_rules.rules import answer_rule
+from sg.artefacts.answers import LETTERS, OFFICIAL_LETTERS
 from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES, Prediction, read_predictions
 from sg.core.errors import DataError, MissingInputError
 
@@ -47,13 +49,15 @@ def _question(question: dict[str, Any], video: dict[str, Any], setting: str, rea
     letters = LETTERS[: len(options)]
     if answer not in tuple(letters):
         raise DataError(f"{where} has the answer {answer!r}, expected one of {', '.join(letters)}.")
+    name, task_type = _text(question, "question_id", where), _text(question, "task_type", where)
+    asked = Question(name, task_type, "", tuple(options), answer)
     return Prediction(
-        question_id=_text(question, "question_id", where),
+        question_id=name,
         setting=setting,
         answer=answer,
-        task_type=_text(question, "task_type", where),
+        task_type=task_type,
         response=response,
-        letter=answer_reader(reader)(response, letters),
+        letter=answer_rule(reader)(asked, response).letter,
         num_options=len(letters),
         **video,
     )

@@ -1,0 +1,1 @@
+"""Files of answers: ours, official result files, and those of other evaluation programs."""

@@ -1,0 +1,1 @@
+"""How the authors of each benchmark turn a response into a letter and a score."""

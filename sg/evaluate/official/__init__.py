@@ -1,0 +1,1 @@
+"""The tables that the authors' scripts print, text for text, with the headline number of each benchmark."""
