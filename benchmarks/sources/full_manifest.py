@@ -27,10 +27,10 @@ from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
 from sg.artefacts.manifest import OK, VideoRecord, read_manifest, write_manifest
 from sg.sources.files.disk import VideoFile
+from sg.sources.records.reading import read_records
 from sg.sources.scan.findings import MISSING, Findings
 from sg.sources.scan.items import AnnotatedVideo, name_keys
 from sg.sources.scan.matching import FileMatcher
-from sg.sources.scan.records import read_records
 from sg.sources.sets.webvid import WebVid
 
 WORDS = (

@@ -18,11 +18,11 @@ from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.identity import NOT_IDENTITY, identity
 from sg.sources.config import DataConfig
 from sg.sources.files.disk import VideoFile
+from sg.sources.records.reading import read_records
+from sg.sources.records.texts import BadRecord
 from sg.sources.scan.caption_files import CaptionEntry
 from sg.sources.scan.caption_matching import match_captions
 from sg.sources.scan.items import Problem, named_range, range_key
-from sg.sources.scan.records import read_records
-from sg.sources.scan.texts import BadRecord
 from sg.sources.sets.sharegemini import PublishedCaption, published_caption, read_name_map
 
 log = logging.getLogger(__name__)

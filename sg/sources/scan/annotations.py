@@ -12,9 +12,11 @@ from sg.core.content import file_content
 from sg.core.errors import MissingInputError
 from sg.core.progress import Progress
 from sg.sources.files.disk import Listing, VideoFile
+from sg.sources.records.columns import KEY_OF_MAP
+from sg.sources.records.json_values import JsonDecoder
+from sg.sources.records.reading import RecordFile, annotation_files
+from sg.sources.records.texts import BadRecord
 from sg.sources.scan.items import CONTRADICTION, AnnotatedVideo, Problem, SetReader, shown, sidecar_record, youtube_id
-from sg.sources.scan.records import KEY_OF_MAP, JsonDecoder, annotation_files, numbered_records, place
-from sg.sources.scan.texts import BadRecord
 
 _MAX_SIDECAR = 2**24
 
@@ -45,15 +47,16 @@ class Annotations:
         """Yield every video of the annotations, or the problem of a record, with its place in the file."""
         self.rows.clear()
         for path in self.files:
-            for number, record in numbered_records(path):
+            source = RecordFile(path)
+            for number, record in source.records():
                 self.rows[path.name] += 1
                 if isinstance(record, BadRecord):
                     self._source.record_lost()
-                    yield Problem(record.kind, record.reason), place(path, number)
+                    yield Problem(record.kind, record.reason), source.place(number)
                     continue
                 for item in self._source.items(record, path.name):
                     is_other = isinstance(item, AnnotatedVideo) and _contradicts(record.get(KEY_OF_MAP), item)
-                    yield Problem(CONTRADICTION, shown(record[KEY_OF_MAP])) if is_other else item, place(path, number)
+                    yield Problem(CONTRADICTION, shown(record[KEY_OF_MAP])) if is_other else item, source.place(number)
         if not self.files:
             for file in self._listing.files:
                 for item in self._beside.get(file.name, ()):

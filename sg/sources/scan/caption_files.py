@@ -1,4 +1,4 @@
-"""Caption files of users: CSV, TSV, JSON Lines, JSON (also with gzip), Parquet, and conversations of video models.
+"""Caption files of users: CSV, TSV, JSON Lines, JSON, Parquet, and conversations of video models.
 
 The files are untrusted: a row without a usable caption is counted as a problem with its place, and no content is
 executed. Ids stay text, also a spreadsheet's `1053841541.0`, and keep their case.
@@ -6,35 +6,32 @@ executed. Ids stay text, also a spreadsheet's `1053841541.0`, and keep their cas
 
 from __future__ import annotations
 
+import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.sources.files.normal_names import is_end, normal_parts
+from sg.sources.records.columns import CAPTION_KEYS, KEY_OF_MAP, VIDEO_KEYS
+from sg.sources.records.reading import RecordFile, check_suffix
+from sg.sources.records.texts import TABLES, BadRecord, kind_of
+from sg.sources.records.turns import first_answer, turns_of
 from sg.sources.scan.items import BLANK, CONTRADICTION, caption_problem
 from sg.sources.scan.parts import VideoPart, part_of
-from sg.sources.scan.records import KEY_OF_MAP, JsonScanner, check_suffix, holds_lines, numbered_records, place
-from sg.sources.scan.texts import TABLES, BadRecord, first_character, kind_of
 
-VIDEO_KEYS = (
-    *("video", "video_path", "path", "file", "file_name", "filename", "video_file", "clip", "clip_path", "media"),
-    *("video_id", "videoid", "videoID", "youtube_id", "clip_id", "uid", "id"),
-    KEY_OF_MAP,
-)
-CAPTION_KEYS = ("caption", "text", "description", "sentence", "title", "name", "original_caption")
-TURN_KEYS = ("conversations", "messages", "conversation")
 _NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
 _COUNTED = ("not an object", "not UTF-8 text", "a NUL character", "a key that is there twice")
 """Bad records of JSON files that are counted as rows; any other leaves open where the next record begins."""
 _EXAMPLES = 3
+_MAX_EXACT = 2**53
+"""Above it a floating-point number has lost digits of an id."""
 
 
-@dataclass(frozen=True, slots=True)
-class CaptionEntry:
+class CaptionEntry(NamedTuple):
     """One caption: the name of the video as the file has it, the unchanged text, and the part that it is about."""
 
     video: str
@@ -42,24 +39,35 @@ class CaptionEntry:
     part: VideoPart | None = None
 
 
-@dataclass(slots=True)
 class CaptionFile:
-    """The usable entries of a caption file, and the unusable rows by reason: their number, and places of the first."""
+    """A caption file, read one caption at a time, and counts of what was read so far.
 
-    entries: list[CaptionEntry] = field(default_factory=list)
-    problems: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    Read by its suffix: .csv .tsv .json .jsonl .ndjson, each also compressed, and .parquet.
+
+    Args:
+        path: the file.
+        video_key: the column of the videos; None finds one of the usual names.
+        caption_key: the column of the captions; None finds one of the usual names.
+
+    Raises:
+        MissingInputError: there is no such file.
+        ConfigError: the suffix is unknown.
+    """
+
+    def __init__(self, path: Path, video_key: str | None = None, caption_key: str | None = None) -> None:
+        if not path.is_file():
+            raise MissingInputError(f"There is no caption file {path}: give an existing one with data.captions=FILE.")
+        check_suffix(path, "data.captions")
+        self._path, self._video_key, self._caption_key = path, video_key, caption_key
+        self.num_captions = 0
+        self.problems: Counter[str] = Counter()
+        self.examples: dict[str, list[str]] = defaultdict(list)
+        """Unusable rows by reason: their number, and places of the first."""
 
     @property
     def rows(self) -> int:
-        """Rows read."""
-        return len(self.entries) + self.problems.total()
-
-    def add_problem(self, reason: str, where: str) -> None:
-        """Count an unusable row."""
-        self.problems[reason] += 1
-        if len(self.examples[reason]) < _EXAMPLES:
-            self.examples[reason].append(where)
+        """Rows read; a row with several captions counts as several."""
+        return self.num_captions + self.problems.total()
 
     def summary(self) -> str:
         """Rows read = captions + problems, with the place of the first problem of each kind."""
@@ -67,71 +75,100 @@ class CaptionFile:
             f"{count:,} {kind}, e.g. {self.examples[kind][0]}" for kind, count in self.problems.most_common()
         )
         problems = f"{self.problems.total():,} problems ({kinds})" if kinds else "0 problems"
-        return f"{self.rows:,} rows read = {len(self.entries):,} captions + {problems}"
+        return f"{self.rows:,} rows read = {self.num_captions:,} captions + {problems}"
 
+    def entries(self) -> Iterator[CaptionEntry]:
+        """Yield the captions in the order of the file.
 
-def read_caption_file(path: Path, video_key: str | None = None, caption_key: str | None = None) -> CaptionFile:
-    """Read a caption file by its suffix: .csv .tsv .json .jsonl .ndjson, each also with .gz, and .parquet.
+        Raises:
+            ConfigError: at the end, if no column for the videos or the captions was found.
+            DataError: the content does not have the form that the suffix names, or no row has a caption.
+        """
+        file, columns = RecordFile(self._path), None
+        is_table = kind_of(self._path) in TABLES
+        for number, row in file.records():
+            if isinstance(row, BadRecord):
+                if not is_table and not row.kind.startswith(_COUNTED):
+                    raise DataError(f"{self._path.parent / file.place(number)} is {row.reason}.")
+                self._add_problem(row.kind, file.place(number))
+                continue
+            if columns is None:
+                columns = list(map(str, row))
+            for entry in self._of_row(row, number):
+                if isinstance(entry, str):
+                    self._add_problem(entry, file.place(number))
+                else:
+                    self.num_captions += 1
+                    yield entry
+        self._check(columns or [])
 
-    `video_key` and `caption_key` name the columns; None finds one of the usual names.
+    def _add_problem(self, reason: str, where: str) -> None:
+        self.problems[reason] += 1
+        if len(self.examples[reason]) < _EXAMPLES:
+            self.examples[reason].append(where)
 
-    Raises:
-        MissingInputError: there is no such file.
-        ConfigError: the suffix is unknown, or no column for the videos or the captions is found.
-        DataError: the content does not have the form that the suffix names, or no row has a caption.
-    """
-    if not path.is_file():
-        raise MissingInputError(f"There is no caption file {path}: give an existing one with data.captions=FILE.")
-    check_suffix(path, "data.captions")
-    result, columns = CaptionFile(), None
-    for number, row in _rows(path):
-        if isinstance(row, BadRecord) and not (kind_of(path) in TABLES or row.kind.startswith(_COUNTED)):
-            raise DataError(f"{path.parent / place(path, number)} is {row.reason}.")
-        columns = columns or (list(map(str, row)) if isinstance(row, Mapping) else None)
-        entry = row.kind if isinstance(row, BadRecord) else _entry(row, number, video_key, caption_key)
-        if isinstance(entry, CaptionEntry):
-            result.entries.append(entry)
+    def _check(self, columns: list[str]) -> None:
+        if self.num_captions:
+            return
+        for kind, problem in (("video", _NO_VIDEO), ("caption", _NO_CAPTION)):
+            if self.problems[problem]:
+                names = ", ".join(columns[:12])
+                header = " (or add the header line, if it has none)" if kind_of(self._path) in TABLES else ""
+                raise ConfigError(
+                    f"{self._path} has no column for the {kind} (it has {names}): name it with "
+                    f"data.{kind}_column=NAME{header}."
+                )
+        raise DataError(f"{self._path} has no usable caption: {self.summary()}.")
+
+    def _of_row(self, row: Mapping[str, Any], number: int) -> Iterator[CaptionEntry | str]:
+        """The captions of a row, or the reasons why it has none."""
+        key, text_key = _columns(tuple(row), self._video_key, self._caption_key)
+        if key is None:
+            yield _NO_VIDEO
+            return
+        video, problem = _name(row[key])
+        outer = None if self._video_key else row.get(KEY_OF_MAP)
+        if outer is not None and outer not in (str(number), str(number - 1)) and not problem:  # not a row number
+            if not is_end(normal_parts(outer), normal_parts(video)):
+                problem = CONTRADICTION
+            video = max(outer, video, key=len)
+        turns = None if self._caption_key else turns_of(row)
+        part = part_of(row)
+        if problem:
+            yield problem
+        elif turns is None and text_key is None:
+            yield _NO_CAPTION
+        elif isinstance(part, str):
+            yield part
         else:
-            result.add_problem(entry, place(path, number))
-    for kind, problem in (("video", _NO_VIDEO), ("caption", _NO_CAPTION)):
-        if not result.entries and result.problems[problem]:
-            names = ", ".join((columns or [])[:12])
-            raise ConfigError(
-                f"{path} has no column for the {kind} (it has {names}): name it with data.{kind}_column=NAME."
-            )
-    if not result.entries:
-        raise DataError(f"{path} has no usable caption: {result.summary()}.")
-    return result
+            for caption in _texts(row[text_key] if turns is None else first_answer(turns)):
+                yield caption_problem(caption) or CaptionEntry(video, caption, part)
 
 
-def _entry(row: Mapping[str, Any], number: int, video_key: str | None, caption_key: str | None) -> CaptionEntry | str:
-    """The caption of a row, or the reason why it has none."""
-    key, text_key = _columns(tuple(row), video_key, caption_key)
-    if key is None:
-        return _NO_VIDEO
-    video = _name(row[key])
-    if not video:
-        return "video is not text"
-    outer = row.get(KEY_OF_MAP)
-    if outer is not None and not video_key and outer not in (str(number), str(number - 1)):  # not a row number
-        if not is_end(normal_parts(outer), normal_parts(video)):
-            return CONTRADICTION
-        video = max(outer, video, key=len)
-    turns = None if caption_key else turns_of(row)
-    if turns is None and text_key is None:
-        return _NO_CAPTION
-    caption = row[text_key] if turns is None else first_answer(turns)
-    part = part_of(row)
-    if isinstance(part, str):
-        return part
-    return caption_problem(caption) or CaptionEntry(video, caption, part)
-
-
-def _name(value: Any) -> str:
-    """The name of a video; "" where the value is not one."""
+def _name(cell: Any) -> tuple[str, str]:
+    """The name of a video in a row, or the reason why it has none."""
+    value: Any = cell.get("path") if isinstance(cell, Mapping) else cell  # data sets of the hub hold {bytes, path}
+    if isinstance(value, str):
+        name = value.strip(BLANK)
+        return name, "" if name else "video is not text"
+    if isinstance(value, (float, Decimal)) and abs(float(value)) < _MAX_EXACT and float(value).is_integer():
+        value = int(value)  # a column of numbers with an empty cell is one of floating-point numbers
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return value.strip(BLANK) if isinstance(value, str) else ""
+        return str(value), ""
+    if isinstance(value, (float, Decimal)):
+        return "", "video is a number that is not a whole one"
+    return "", "video is bytes that are not UTF-8" if isinstance(value, bytes) else "video is not text"
+
+
+def _texts(value: Any) -> list[Any]:
+    """The captions in a value: itself, those of a list, or those of a list in the notation of Python or JSON."""
+    if isinstance(value, str) and value[:2] in ("['", '["') and value.rstrip().endswith("]"):
+        try:
+            found = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return [value]
+        return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else [value]
+    return value if isinstance(value, list) and value else [value]
 
 
 @lru_cache(maxsize=256)
@@ -146,42 +183,5 @@ def _columns(columns: tuple[str, ...], video_key: str | None, caption_key: str |
     def first(wanted: Iterable[str]) -> Any:
         return next((exact.get(name, names[name.casefold()]) for name in wanted if name.casefold() in names), None)
 
-    key = first([video_key] if video_key else VIDEO_KEYS)
+    key = first([video_key] if video_key else (*VIDEO_KEYS, KEY_OF_MAP))
     return key, first([caption_key] if caption_key else [name for name in CAPTION_KEYS if name != key])
-
-
-def turns_of(row: Mapping[str, Any]) -> list[Any] | None:
-    """The conversation of a record; None where it has none."""
-    return next((row[key] for key in TURN_KEYS if isinstance(row.get(key), list)), None)
-
-
-def turn_of(turn: Any) -> tuple[str, Any]:
-    """Speaker and message of a turn: `from` and `value` as in LLaVA, or `role` and `content` as in chat services.
-
-    The texts of a `content` in parts are joined.
-    """
-    if not isinstance(turn, Mapping):
-        return "", None
-    value = turn.get("value", turn.get("content"))
-    if isinstance(value, list) and all(isinstance(part, Mapping) for part in value):
-        texts = [part["text"] for part in value if isinstance(part.get("text"), str)]
-        value = "\n".join(texts) if texts else None
-    return str(turn.get("from", turn.get("role", ""))).casefold(), value
-
-
-def first_answer(turns: Iterable[Any]) -> Any:
-    """The first message of the model in a conversation."""
-    return next((text for who, text in map(turn_of, turns) if who in ("gpt", "assistant", "model")), None)
-
-
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | BadRecord]]:
-    """Yield every row with its number; the members of an object {video: caption} are rows."""
-    if kind_of(path) == ".json" and first_character(path) == "{" and not holds_lines(path):
-        members = list(JsonScanner(path).members())
-        names = {name.casefold() for name, _ in members}
-        is_record = names.intersection(VIDEO_KEYS) and names.intersection((*CAPTION_KEYS, *TURN_KEYS))
-        if not is_record and not any(isinstance(value, Mapping) for _, value in members):
-            for number, (name, value) in enumerate(members, 1):
-                yield number, value if isinstance(value, BadRecord) else {"id": name, "caption": value}
-            return
-    yield from numbered_records(path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
@@ -59,7 +59,7 @@ class CaptionMatches:
             self.unmatched.append(Unmatched(entry, True, reason))
 
 
-def match_captions(entries: Sequence[CaptionEntry], files: Sequence[VideoFile]) -> CaptionMatches:
+def match_captions(entries: Iterable[CaptionEntry], files: Sequence[VideoFile]) -> CaptionMatches:
     """Find the file of each caption."""
     return _Matcher(files).match(entries)
 
@@ -83,7 +83,7 @@ class _Matcher:
                 self._last[parts[-1]].append((parts, file.name))
         self._result = CaptionMatches()
 
-    def match(self, entries: Sequence[CaptionEntry]) -> CaptionMatches:
+    def match(self, entries: Iterable[CaptionEntry]) -> CaptionMatches:
         left = self._step(entries, self._same_path, is_certain=True)
         # Most captions of a large file may have no video on disk: they are set aside at the first look.
         hopeless: list[CaptionEntry] = []
@@ -105,7 +105,7 @@ class _Matcher:
         return self._result
 
     def _step(
-        self, entries: Sequence[CaptionEntry], found: Callable[[str], Sequence[str]], is_certain: bool = False
+        self, entries: Iterable[CaptionEntry], found: Callable[[str], Sequence[str]], is_certain: bool = False
     ) -> list[CaptionEntry]:
         """Match what one comparison decides; returns the captions that it finds no file for.
 

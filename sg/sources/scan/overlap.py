@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sg.sources.files.disk import Listing, list_files
+from sg.sources.records.reading import read_records
+from sg.sources.records.texts import SUFFIXES, BadRecord
 from sg.sources.scan.items import youtube_id
-from sg.sources.scan.records import read_records
-from sg.sources.scan.texts import SUFFIXES, BadRecord
 
 _ID_COLUMNS = ("videoID", "youtube_id", "YoutubeID", "video_id", "url")
 

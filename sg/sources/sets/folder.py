@@ -23,7 +23,7 @@ from sg.sources.config import ScannedDataConfig
 from sg.sources.files.disk import Listing, VideoFile, list_files
 from sg.sources.files.probing import probe_files
 from sg.sources.registry import SOURCES
-from sg.sources.scan.caption_files import CaptionFile, read_caption_file
+from sg.sources.scan.caption_files import CaptionFile
 from sg.sources.scan.caption_matching import CaptionMatches, Unmatched, match_captions, nearest_name
 from sg.sources.scan.current import check_same_data, is_current, manifest_info, rows_settings
 from sg.sources.scan.items import shown
@@ -120,10 +120,8 @@ def scan_folder(config: FolderDataConfig) -> Path:
         place = None if captions is None else str(captions)
         check_same_data(path, videos, work, captions=place)
         if not is_current(path, videos, work, captions=place):
-            texts = (
-                read_caption_file(captions, config.video_column, config.caption_column) if captions else CaptionFile()
-            )
-            matches = match_captions(texts.entries, listing.files)
+            texts = CaptionFile(captions, config.video_column, config.caption_column) if captions else None
+            matches = match_captions(texts.entries() if texts else (), listing.files)
             rows = list(_file_rows(videos, listing.files, matches, config))
             report = _report(rows, matches, texts, listing)
             info = {**manifest_info(path, "folder", videos, work, captions=place), "report": report}
@@ -185,18 +183,20 @@ def _file_rows(
         )
 
 
-def _report(rows: list[VideoRecord], matches: CaptionMatches, texts: CaptionFile, listing: Listing) -> dict[str, Any]:
+def _report(
+    rows: list[VideoRecord], matches: CaptionMatches, texts: CaptionFile | None, listing: Listing
+) -> dict[str, Any]:
     folded = Counter(row.video_id.casefold() for row in rows)
-    left_out = Counter(texts.problems)
+    left_out = Counter(texts.problems if texts else ())
     left_out["second caption of a video"] += matches.num_second
     unusable = Counter(row.status for row in rows if row.status != OK) + Counter(map(_status, matches.unmatched))
     return {
         "videos": sum(row.status == OK for row in rows),
         "captioned": sum(row.status == OK and bool(row.original_caption) for row in rows),
         "unusable": dict(unusable),
-        "caption_rows": texts.rows,
-        "captions_read": len(texts.entries),
-        "captions": texts.summary() if texts.rows else "",
+        "caption_rows": texts.rows if texts else 0,
+        "captions_read": texts.num_captions if texts else 0,
+        "captions": texts.summary() if texts else "",
         "captions_left_out": {key: count for key, count in left_out.items() if count},
         "examples": _examples(matches, listing),
         "linked_folders": [shown(name) for name in listing.linked_folders],

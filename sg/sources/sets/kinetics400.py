@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.sources.config import AnnotatedDataConfig
+from sg.sources.records.columns import KEY_OF_MAP
 from sg.sources.registry import SOURCES
 from sg.sources.scan.annotated import scan_annotated
 from sg.sources.scan.items import (
@@ -21,7 +22,6 @@ from sg.sources.scan.items import (
     text_of,
     video_part,
 )
-from sg.sources.scan.records import KEY_OF_MAP
 
 REPLACEMENTS = "replacement_for_corrupted_k400"
 """Folder of the mirror with good copies of files that are corrupt in the main folders."""

@@ -16,9 +16,11 @@ from sg.artefacts.names import safe_video_id
 from sg.core.errors import DataError, MissingInputError
 from sg.core.identity import NOT_IDENTITY
 from sg.sources.config import AnnotatedDataConfig
+from sg.sources.records.json_values import JsonScanner
+from sg.sources.records.texts import first_character
+from sg.sources.records.turns import first_answer, turn_of, turns_of
 from sg.sources.registry import SOURCES
 from sg.sources.scan.annotated import scan_annotated
-from sg.sources.scan.caption_files import first_answer, turn_of, turns_of
 from sg.sources.scan.items import (
     AnnotatedVideo,
     Problem,
@@ -33,8 +35,6 @@ from sg.sources.scan.items import (
     url_stem,
     youtube_id,
 )
-from sg.sources.scan.records import JsonScanner
-from sg.sources.scan.texts import first_character
 from sg.sources.sets.kinetics400 import kinetics_item
 
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
@@ -166,7 +166,8 @@ def read_name_map(path: Path) -> dict[str, str]:
         )
     # Names may be there twice, with two numbers: a dict would take the last one.
     scanner = JsonScanner(path)
-    pairs = scanner.members() if first_character(path) == "{" else scanner.elements()
+    is_object = first_character(path) == "{"
+    pairs = ((name, value) for name, value, _ in scanner.members()) if is_object else scanner.elements()
     numbers: dict[str, str] = {}
     shared: set[str] = set()
     for pair in pairs:

@@ -15,7 +15,7 @@ from sg.caption.exports.write import export, question
 from sg.caption.local.imported import import_published
 from sg.core.errors import DataError, MissingInputError
 from sg.sources.files.tar_index import tar_members
-from sg.sources.scan.records import read_records
+from sg.sources.records.reading import read_records
 from sg.sources.sets.sharegemini import PublishedCaption, published_caption
 from tests.caption.hosted.builder import data_folder
 

@@ -364,12 +364,12 @@ def test_gzip_annotations_are_read_and_an_incomplete_file_is_an_error(tmp_path: 
     assert report(tmp_path)["annotations"] == {"train.csv.gz": 1}
     (notes / "part_0.tar.gz").write_bytes(b"no annotations")
     assert len(scanned(config)) == 1
-    packed.write_bytes(packed.read_bytes()[:-12])
-    with pytest.raises(DataError, match="is not a complete gzip file"):
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[:-12])
+    with pytest.raises(DataError, match="is a compressed file that is damaged or cut off"):
         scan(config)
-    packed.write_text("not packed at all")
-    with pytest.raises(DataError, match="is not a complete gzip file"):
-        scan(config)
+    packed.write_bytes(gzip.decompress(whole))  # by a program that unpacks what it downloads
+    assert len(scanned(config)) == 1
     packed.unlink()
     record = {"YoutubeID": "a" * 11, "Start_timestamp": 30, "End_timestamp": 40, "Caption": "a cat"}
     for name, text in (("a.jsonl.gz", json.dumps(record)), ("a.json.gz", json.dumps([record]))):

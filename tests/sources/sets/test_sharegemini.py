@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sg.core.errors import DataError
+from sg.sources.records.reading import read_records
 from sg.sources.scan.items import Problem
-from sg.sources.scan.records import read_records
 from sg.sources.sets.sharegemini import PublishedCaption, published_caption, read_name_map
 
 SLUG = "stock-footage-a-dog-runs"

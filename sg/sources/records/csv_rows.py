@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import csv
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Self, TextIO
 
 from sg.core.errors import DataError
-from sg.sources.scan.texts import MAX_LINE, BadRecord, damage, kind_of, open_text
+from sg.sources.records.columns import check_columns
+from sg.sources.records.texts import MAX_LINE, BadRecord, damage, kind_of, open_text
 
 _MAX_RECORD_LINES = 1000
 """A quoted field with more lines is a quote that does not close."""
@@ -151,10 +152,8 @@ def _delimiter(lines: _Lines, path: Path) -> str:
 def _header(names: list[str], taken: Sequence[str], path: Path) -> list[str]:
     if bad := next(filter(None, map(damage, taken)), None):
         raise DataError(f"{path}: the header holds {bad.reason}.")
-    named = Counter(name.strip() for name in names if name.strip())
-    for name, count in named.most_common(1):
-        if count > 1:
-            raise DataError(f"{path}: two columns are called {name!r}; rename one of them.")
+    names = [name.strip("\ufeff") for name in names]
+    check_columns(path, names)
     return names
 
 

@@ -1,0 +1,1 @@
+"""Annotation and caption files of other people as streams of records."""

@@ -1,0 +1,130 @@
+"""JSON files whose value is an object: the record or records that it holds, in the layouts that are published.
+
+* one record: `{"video": ..., "caption": ...}`
+* records by id (Kinetics): `{"<id>": {...}}`
+* captions by video: `{"a.mp4": "...", "b.mp4": ["...", "..."]}`
+* lists of records (MSR-VTT, COCO): `{"info": ..., "videos": [...], "sentences": [...]}`, `{"annotations": [...]}`
+* columns (pandas): `{"video": {"0": ...}, "caption": {"0": ...}}`, or `{"columns": [...], "data": [[...]]}`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from sg.core.errors import DataError
+from sg.sources.records.columns import CAPTION_KEYS, KEY_OF_MAP, VIDEO_KEYS, folded
+from sg.sources.records.json_values import TWICE, JsonScanner
+from sg.sources.records.texts import BadRecord
+
+_VIDEO_LISTS = frozenset(("videos", "images", "clips", "media"))
+_RECORD_LISTS = frozenset(
+    ("annotations", "sentences", "captions", "data", "records", "samples", "items", "rows", "entries", "examples")
+)
+_LISTS = _VIDEO_LISTS | _RECORD_LISTS
+_HEAD = 1000
+"""Members by which the layout is recognised; an object with more is a map."""
+_RECORD_NAMES = folded((*VIDEO_KEYS, "YoutubeID", "url"))
+_Member = tuple[str, Any, bool]
+
+
+def object_records(path: Path) -> Iterator[Any | BadRecord]:
+    """Yield the records of a JSON file that begins with `{`.
+
+    A record of a map has the column `KEY_OF_MAP`, and a text of a map is its column `caption`.
+
+    Raises:
+        DataError: it is not JSON, or has members of different kinds.
+    """
+    members = JsonScanner(path).members(_LISTS)
+    head = list(islice(members, _HEAD))
+    good = [(name, value, is_element) for name, value, is_element in head if not isinstance(value, BadRecord)]
+    names = folded(name for name, _, _ in good)
+    if any(is_element and isinstance(value, Mapping) for _, value, is_element in good):
+        yield from _listed(path)
+    elif names >= {"columns", "data"}:
+        yield from _split(chain(head, members))
+    elif names & folded(VIDEO_KEYS) and names & folded(CAPTION_KEYS) and _are(Mapping, good):
+        yield from _transposed({name: value for name, value, _ in chain(head, members) if isinstance(value, Mapping)})
+    elif len(head) < _HEAD and names & _RECORD_NAMES and not _are(Mapping, good):
+        yield _one(head)
+    else:
+        if _are(Mapping, good, any) and _are(str, good, any):
+            other = next(name for name, value, _ in good if isinstance(value, str))
+            raise DataError(
+                f"{path} is an object with records and texts side by side, such as {other[:40]!r}: write a "
+                'list of records with a video and a caption each, [{"video": ..., "caption": ...}, ...].'
+            )
+        for name, value, _ in chain(head, members):
+            yield from _of_map(name, value)
+
+
+def _are(kind: type, members: Sequence[_Member], how: Any = all) -> bool:
+    return bool(members) and bool(how(isinstance(value, kind) for _, value, _ in members))
+
+
+def _one(members: Sequence[_Member]) -> Any | BadRecord:
+    """The record that the members are; the elements of an opened list belong together."""
+    record: dict[str, Any] = {}
+    is_twice = False
+    for name, value, is_element in members:
+        if isinstance(value, BadRecord):
+            return value
+        if is_element:
+            record.setdefault(name, []).append(value)
+        else:
+            is_twice = is_twice or record.setdefault(name, value) != value
+    return TWICE if is_twice else record
+
+
+def _of_map(name: str, value: Any) -> Iterator[Any | BadRecord]:
+    if isinstance(value, BadRecord):
+        yield value
+    elif isinstance(value, Mapping):
+        yield {**value, KEY_OF_MAP: name}
+    elif isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+        yield from ({**one, KEY_OF_MAP: name} for one in value)
+    else:
+        yield {KEY_OF_MAP: name, "caption": value}
+
+
+def _listed(path: Path) -> Iterator[Any | BadRecord]:
+    """The records of the lists. A record that names its video by a number gets the file name of this video."""
+    files: dict[str, Any] = {}
+    lists: set[str] = set()
+    for name, value, is_element in JsonScanner(path).members(_LISTS):
+        if is_element:
+            lists.add(name.casefold())
+            if name.casefold() in _VIDEO_LISTS and isinstance(value, Mapping):
+                file = next((value[key] for key in ("file_name", "filename", "path", "video") if key in value), None)
+                if file and "id" in value:
+                    files[str(value["id"])] = file
+    of_videos = _VIDEO_LISTS if lists & _RECORD_LISTS else frozenset()
+    for name, value, is_element in JsonScanner(path).members(_LISTS):
+        if is_element and name.casefold() not in of_videos:
+            number = value.get("video_id", value.get("image_id")) if isinstance(value, Mapping) else None
+            file = files.get(str(number))
+            yield {"video": file, **value} if file and isinstance(value, Mapping) else value
+
+
+def _split(members: Iterator[_Member]) -> Iterator[Any]:
+    """The rows of a table that pandas wrote with orient="split"."""
+    columns: list[str] = []
+    rows = []
+    for name, value, _ in members:
+        if name == "columns":
+            columns = value if isinstance(value, list) else []
+        elif name == "data":
+            rows.append(value)
+    for row in rows:
+        is_row = isinstance(row, list) and len(row) == len(columns)
+        yield dict(zip(map(str, columns), row, strict=True)) if is_row else row
+
+
+def _transposed(columns: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows of a table that pandas wrote column by column."""
+    keys = dict.fromkeys(key for column in columns.values() for key in column)
+    for key in keys:
+        yield {name: column.get(key) for name, column in columns.items()}
