@@ -156,7 +156,7 @@ def test_byte_order_marks_are_read_also_where_there_are_several(tmp_path: Path, 
         (b"SQLite format 3\0", "is an SQLite database"),
         (b"\n<!DOCTYPE html><html>", "is a web page, but its name ends in .csv: download the file itself"),
         (b"<html><body>404", "is a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS.*git lfs pull"),
+        (b"version https://git-lfs.github.com/v1\noid sha256:0\n", "is a pointer of Git LFS.*git lfs pull"),
         (b"\x28\xb5\x2f\xfd\x04", "is compressed with zstd"),
     ],
 )
