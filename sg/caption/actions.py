@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sg.artefacts.manifest import Manifest, hash_manifest, read_manifest
-from sg.caption.captioners import captioner_of
+from sg.caption.captioners import CaptionerConfig, captioner_of
 from sg.caption.config import EXPORT_FORMATS, CaptionConfig
 from sg.caption.hosted.run import bring_up_to_date, ledger_path, recipe_of, results_folder
 from sg.caption.hosted.services.secrets import REDACTION
@@ -27,7 +27,7 @@ def act(config: CaptionConfig) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(REDACTION)
     actions = {
-        "caption": _caption, "status": _status, "audit": _audit, "export": _export,
+        "caption": _caption, "status": _status, "audit": _audit, "export": _export, "judge": _judge, "sheet": _sheet,
         "import": _import, "merge": _merge, "forget": _forget, "doctor": _doctor, "prices": _prices,
     }  # fmt: skip
     actions[config.action](config)
@@ -120,6 +120,27 @@ def _doctor(config: CaptionConfig) -> None:
     from sg.caption.hosted.status import doctor
 
     print(doctor(config.data, _hosted(config)))
+
+
+def _judge(config: CaptionConfig) -> None:
+    from sg.caption.judge.run import judge_captions
+
+    print(judge_captions(config.data, config.captioner))
+
+
+def _sheet(config: CaptionConfig) -> None:
+    from sg.caption.judge.facts import NAME
+    from sg.caption.judge.sheet import compare_answers, make_sheet
+
+    if config.out is None:
+        raise ConfigError("sheet needs the page to write, or that was answered: out=sheet.html.")
+    if config.source is not None:
+        answers = [Path(name) for name in config.source.split(",")]
+        print(compare_answers(Path(config.out), answers, NAME))
+    elif not isinstance(config.other, CaptionerConfig):
+        raise ConfigError("sheet shows two captioners side by side: name the second one with captioner@other=NAME.")
+    else:
+        print(make_sheet(config.data, config.captioner, config.other, config.samples, Path(config.out)))
 
 
 def _prices(config: CaptionConfig) -> None:

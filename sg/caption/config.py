@@ -10,7 +10,7 @@ from sg.core.mistakes import check_choice
 from sg.core.output import FORMATS
 from sg.core.paths import PathsConfig
 
-ACTIONS = ("caption", "status", "audit", "export", "import", "merge", "forget", "doctor", "prices")
+ACTIONS = ("caption", "status", "audit", "export", "import", "merge", "forget", "doctor", "prices", "judge", "sheet")
 EXPORT_FORMATS = ("sharegemini", "chat_univi", "webdataset", "huggingface")
 
 
@@ -28,13 +28,15 @@ class CaptionConfig:
         source: a published caption file to import, the other ledgers of a merge, separated by commas, or a price list.
         ids: a file with one video id per line: the videos to forget, or the only ones to export.
         name_map: the published map between file names and WebVid's numbers.
-        samples: the number of videos per kind that the audit shows with their frames.
+        samples: the number of videos that the sheet shows, or per kind the audit.
+        other: the second captioner of a sheet, `captioner@other=NAME`.
         video: one video file to caption instead of the data; its caption is printed. For captioner=chat_univi.
         prompt: the prompt of captioner=chat_univi; null takes `captioner.prompt`.
     """
 
     data: Any = None
     captioner: Any = None
+    other: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
     logger: Any = None
     action: str = "caption"

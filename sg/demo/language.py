@@ -57,9 +57,20 @@ def caption(spec: VideoSpec) -> str:
     return " then ".join(scene_phrase(scene) for scene in spec.scenes)
 
 
-def caption_from_extra(extra: str) -> str:
-    """The full caption of a manifest row, from its `extra` column."""
-    return caption(VideoSpec.from_json(extra))
+def caption_scenes(text: str) -> VideoSpec:
+    """What a full caption describes; its words for the number of actors are not compared with the actors.
+
+    Raises:
+        ValueError: the text is not in the language of `caption`.
+    """
+    scenes = []
+    for phrase in text.split(" then "):
+        head, colon, rest = phrase.strip().removesuffix(" .").partition(" : ")
+        actors = [actor.split() for actor in rest.split(" , ")]
+        if not colon or len(head.split()) != 2 or any(len(words) != 5 for words in actors):
+            raise ValueError(f"not a caption of the demo world: {phrase[:100]!r}")
+        scenes.append(Scene(head.split()[0], tuple(Actor(*words) for words in actors)))
+    return VideoSpec(tuple(scenes))
 
 
 def alt_text(spec: VideoSpec) -> str:

@@ -56,7 +56,8 @@ class DataConfig:
     Attributes:
         name: names the data in folders and tables.
         dir: folder of its artefacts: manifest, captions, vectors, merge forest.
-        videos: folder of its video files.
+        videos: folder of its video files; where a scan was made before, also an address that a captioning service
+            reads, such as gs://bucket/folder.
         scale: captions to train on: 0, 50k, 100000, all.
         control: the arm of the study, `none` or a name of `sg.artefacts.arms`, which says what each one is.
         control_scale: the scale whose number of steps `equal_steps` takes.
@@ -87,6 +88,11 @@ class DataConfig:
     def manifest_path(self) -> Path:
         """The manifest of this data."""
         return Path(self.dir) / "manifest.parquet"
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether `videos` is an address instead of a folder."""
+        return "://" in self.videos
 
     def captions_path(self, captioner: str) -> Path:
         """The captions that the captioner of this name wrote."""

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from sg.core.errors import DataError
 from sg.core.files import atomic_path
 
+_SOUND_RATE, _SOUND_BITS = 24_000, 48_000
+"""Samples and bits per second of the sound of a video: enough for speech."""
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -23,11 +26,14 @@ def write_video(
     codec: str = "libx264",
     pixel_format: str = "yuv420p",
     options: Mapping[str, str] | None = None,
+    sound_of: Path | None = None,
 ) -> Path:
     """Write `frames` (uint8 [T, H, W, 3], RGB) as a video of `fps` frames per second, whole or not at all.
 
     `options` are passed to the encoder (default: x264 preset ultrafast, crf 18). The suffix of `path` decides the
-    container. The encoder has one thread, so that the same frames give the same bytes.
+    container. The encoder has one thread, so that the same frames give the same bytes. `sound_of` is a video whose
+    first sound track is written as well, as AAC in mono up to the end of the frames; a track that cannot be decoded is
+    left out.
 
     Raises:
         DataError: `frames` have another shape or dtype, or an odd width or height with yuv420p.
@@ -42,7 +48,13 @@ def write_video(
     default = {"preset": "ultrafast", "crf": "18"} if codec == "libx264" else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, durable=False) as temporary:
-        _encode(av, temporary, path.suffix.lstrip("."), frames, fps, codec, pixel_format, dict(options or default))
+        suffix, encoder = path.suffix.lstrip("."), dict(options or default)
+        try:
+            _encode(av, temporary, suffix, frames, fps, codec, pixel_format, encoder, sound_of)
+        except av.FFmpegError:
+            if sound_of is None:
+                raise
+            _encode(av, temporary, suffix, frames, fps, codec, pixel_format, encoder, None)
     return path
 
 
@@ -55,6 +67,7 @@ def _encode(
     codec: str,
     pixel_format: str,
     options: dict[str, str],
+    sound_of: Path | None,
 ) -> None:
     container_format = {"mkv": "matroska", "ts": "mpegts", "mpg": "mpeg", "m4v": "mp4"}.get(suffix, suffix)
     with av.open(str(path), "w", format=container_format) as container:
@@ -62,6 +75,21 @@ def _encode(
         stream.height, stream.width = frames.shape[1], frames.shape[2]
         stream.pix_fmt = pixel_format
         stream.thread_count = 1
+        if sound_of is not None:
+            _encode_sound(av, container, sound_of, len(frames) / fps)
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
+
+
+def _encode_sound(av: Any, container: Any, source: Path, seconds: float) -> None:
+    with av.open(str(source)) as video:
+        tracks = video.streams.audio
+        if not tracks:
+            return
+        sound = container.add_stream("aac", rate=_SOUND_RATE, layout="mono", bit_rate=_SOUND_BITS)
+        for frame in video.decode(tracks[0]):
+            if frame.time is not None and frame.time >= seconds:
+                break
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode())

@@ -15,7 +15,7 @@ from sg.core.errors import ConfigError
 from sg.demo.build import build_demo_world, world_identity
 from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import make_world
-from sg.demo.language import caption, caption_from_extra
+from sg.demo.world import VideoSpec
 from sg.evaluate.benchmark import read_benchmark
 from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
 
@@ -40,7 +40,7 @@ def test_every_video_of_the_manifest_exists_and_its_row_holds_its_caption(folder
     world = make_world(TINY)
     assert [record.video_id for record in records] == [video.video_id for video in world.corpus]
     assert all((folder / "videos" / record.path).is_file() for record in records)
-    assert [caption_from_extra(record.extra) for record in records] == [caption(video.spec) for video in world.corpus]
+    assert [VideoSpec.from_json(record.extra) for record in records] == [video.spec for video in world.corpus]
 
 
 def test_dialogs_name_existing_videos(folder: Path) -> None:

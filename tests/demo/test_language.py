@@ -16,7 +16,6 @@ from sg.demo.language import (
     alt_text,
     ask,
     caption,
-    caption_from_extra,
     srt,
     subtitle_block,
     subtitles,
@@ -43,7 +42,7 @@ def test_a_caption_describes_all_scenes_in_order() -> None:
         "meadow two : dotted blue kite falls topright , striped lime box rests bottomleft ."
     )
     assert alt_text(SPEC) == "red ball ."
-    assert caption_from_extra('{"family":3,' + SPEC.to_json()[1:]) == caption(SPEC)
+    assert caption(VideoSpec.from_json('{"family":3,' + SPEC.to_json()[1:])) == caption(SPEC)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -40,6 +40,7 @@ LACKING = {
     r"caption (status|audit|forget) ": (ExitCode.MISSING, "There is no ledger"),
     r"caption export ": (ExitCode.MISSING, "no captions at"),
     r"caption import ": (ExitCode.MISSING, "There is no published caption file"),
+    r"caption sheet .*source=": (ExitCode.USAGE, "cannot be read"),
     r"caption prices ": (ExitCode.USAGE, "should be litellm's price list"),
     r"caption doctor |i_have_rights=true": (ExitCode.USAGE, "GEMINI_API_KEY"),
     r"curate data=webvid ": (ExitCode.MISSING, "data.videos=DIR"),
@@ -86,7 +87,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     build_demo_world(composed("data=demo", *SMALL_WORLD).data.world, folder / "work" / "demo-w0-1")
     names = {
         "data.videos": "clips", "data.captions": "captions.csv", "data.annotations": "captions.csv",
-        "ids": "ids.txt",
+        "ids": "ids.txt", "out": "sheet.html",
         "checkpoint": "checkpoint", "captioner.checkpoint": "checkpoint", "video": "clips/1.mp4", "study": "study",
         "predictions": "A.jsonl", "A.jsonl": "A.jsonl", "B.jsonl": "B.jsonl", "output": "output", "merge": "empty",
         "data.shards": "empty", "data.long_videos": "empty", "data.name_map": "none", "": "",

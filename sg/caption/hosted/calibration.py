@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sg.artefacts.manifest import scan_manifest
 from sg.caption.captioners import CAPTIONERS
+from sg.caption.hosted.engine.addresses import media_of
 from sg.caption.hosted.engine.items import CaptionItem, item_of
 from sg.caption.hosted.engine.limits import ServiceRefusedError
-from sg.caption.hosted.engine.media import INLINE_LIMIT, MediaFiles
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.services.records import CountingService, Failure, Kind
 from sg.caption.hosted.settings import HostedCaptionerConfig
@@ -93,17 +93,16 @@ async def _count(
     items: Sequence[CaptionItem],
     service: CountingService,
 ) -> Calibration:
-    proxies = data.captions_path(config.name).parent / "proxies"
     # A file that a run would upload is left out: it is not uploaded for a count.
-    transport = "proxy" if config.transport == "proxy" else "auto"
-    media = MediaFiles(Path(data.videos), transport, proxies, can_upload=True, timeout_s=300)
+    media = media_of(data, config, "proxy" if config.transport == "proxy" else "auto")
     counted, expected = [], []
     try:
         for item in items:
             file = await media.prepare(item)
-            if isinstance(file, Failure) or file.data is None:
+            if isinstance(file, Failure) or (file.data is None and not file.uri.startswith("http")):
                 continue
-            tokens = await service.count_tokens(recipe.request(item, file, "", {}))
+            tokens = await service.count_tokens(recipe.request(item, file, file.uri, {}))
+            await media.let_go(file)
             if isinstance(tokens, Failure):
                 if tokens.kind is Kind.MEDIA:
                     continue
@@ -115,6 +114,6 @@ async def _count(
     if not counted:
         raise DataError(
             f"None of the {len(items)} videos drawn for calibrate= can be counted: they are unreadable, or larger than "
-            f"the {INLINE_LIMIT * 3 // 4 / 1e6:.0f} MB that fit into a request."
+            f"the {config.inline_bytes * 3 // 4 / 1e6:.0f} MB that fit into a request."
         )
     return Calibration(counted, expected, len(items) - len(counted), config.assumed_prompt_tokens)

@@ -21,9 +21,9 @@ from sg.artefacts.manifest import hash_manifest, scan_manifest
 from sg.artefacts.tables import read_info
 from sg.caption.captioners import CAPTIONERS
 from sg.caption.hosted import pricing
+from sg.caption.hosted.engine.addresses import media_of
 from sg.caption.hosted.engine.items import CaptionItem, item_of, new_tasks
 from sg.caption.hosted.engine.limits import Budget, DailyQuota
-from sg.caption.hosted.engine.media import MediaFiles
 from sg.caption.hosted.engine.outcomes import SCHEMA_VERSION, Outcomes
 from sg.caption.hosted.engine.pacing import CircuitBreaker, Pacer
 from sg.caption.hosted.engine.recipe import Recipe
@@ -270,16 +270,13 @@ def make_pipeline(
     store = None
     if config.has_file_store:
         store = FileStore(service, log.info)  # type: ignore[arg-type]  # `has_file_store` says so
-    proxies = data.captions_path(config.name).parent / "proxies"
-    can_upload = config.uploads_videos and not config.in_batches
-    media = MediaFiles(Path(data.videos), config.transport, proxies, can_upload=can_upload, timeout_s=300)
     return RequestPipeline(
         recipe=recipe,
         num_videos=num_videos,
         ledger=ledger,
         journal=journal,
         service=service,
-        media=media,
+        media=media_of(data, config),
         store=store,
         pacer=_pacer(config, ledger),
         breaker=CircuitBreaker(),

@@ -101,6 +101,7 @@ class BatchConfig:
 
     Attributes:
         max_bytes: the maximum size of a job's input file.
+        inline_mb: the largest request inside a job, in MB; it is not documented whether a line may have 100 MB.
         max_tasks: the maximum number of videos of a job.
         enqueued_tokens: the project's limit of tokens in unfinished jobs.
         max_jobs: the maximum number of unfinished jobs.
@@ -109,6 +110,7 @@ class BatchConfig:
     """
 
     max_bytes: int = 1_900_000_000
+    inline_mb: float = 20.0
     max_tasks: int = 50_000
     enqueued_tokens: int = 10_000_000
     max_jobs: int = 100
@@ -164,6 +166,9 @@ class HostedCaptionerConfig(CaptionerConfig):
         key_file: a file with the key (mode 0600); null takes the environment.
         transport: `auto` sends small files inside the request, uploads larger ones, and makes a proxy of what does not
             fit.
+        inline_mb: the largest request that the service takes, in MB: 100 since 2026-01-08 (before, 20).
+        urls: a file with one video id and its URL per line, separated by a space or a tab, for signed URLs, which the
+            service reads itself; null sends files, or what `data.videos=gs://...` or `https://...` names.
         fps: frames per second that the service samples; null leaves its default of 1.
         generation: parameters that are sent as they are: max_output_tokens, temperature, seed, ...
         quota: limits of the provider.
@@ -191,6 +196,8 @@ class HostedCaptionerConfig(CaptionerConfig):
     """Whether the service keeps files: its `service()` is a `FileService`."""
     uploads_videos: ClassVar[bool] = False
     """Whether a video that is too large for a request is uploaded; otherwise a proxy is made."""
+    reads_addresses: ClassVar[bool] = False
+    """Whether the service reads videos at their URLs."""
     counts_tokens: ClassVar[bool] = False
     """Whether the service counts the tokens of a request free of charge: its `service()` is a `CountingService`."""
 
@@ -202,6 +209,8 @@ class HostedCaptionerConfig(CaptionerConfig):
     api_version: str = field(default="v1beta", metadata=NOT_IDENTITY)
     key_file: str | None = field(default=None, metadata=NOT_IDENTITY)
     transport: str = field(default="auto", metadata={"identity": lambda transport: transport == "proxy"})
+    inline_mb: float = field(default=100.0, metadata=NOT_IDENTITY)
+    urls: str | None = field(default=None, metadata=NOT_IDENTITY)
     fps: float | None = None
     generation: dict[str, Any] = field(
         default_factory=dict,
@@ -233,6 +242,8 @@ class HostedCaptionerConfig(CaptionerConfig):
             )
         check_choice("captioner.transport", self.transport, TRANSPORTS)
         check_choice("captioner.on_model_drift", self.on_model_drift, ON_DRIFT)
+        if not (self.inline_mb > 0 and self.batch.inline_mb > 0):
+            raise ConfigError("captioner.inline_mb and captioner.batch.inline_mb should be above 0.")
         if not 1 <= self.min_concurrency <= self.max_concurrency:
             raise ConfigError("captioner.min_concurrency should be from 1 to captioner.max_concurrency.")
         if self.budget_usd is not None and not self.budget_usd > 0:
@@ -253,6 +264,11 @@ class HostedCaptionerConfig(CaptionerConfig):
     def in_batches(self) -> bool:
         """Whether requests go out in batch jobs."""
         return self.tier == BATCH
+
+    @property
+    def inline_bytes(self) -> int:
+        """The largest request in bytes, with a tenth of the limit in reserve for what surrounds the video."""
+        return int(0.9e6 * (self.batch.inline_mb if self.in_batches else self.inline_mb))
 
     @property
     def deadline_s(self) -> float:

@@ -75,10 +75,13 @@ def doctor(data: DataConfig, config: HostedCaptionerConfig) -> str:
             await service.close()
         return f"FAILS: {answer.sentence()}" if isinstance(answer, Failure) else f"{answer.model_version} answers"
 
+    place = f"{'found' if Path(data.videos).is_dir() else 'NOT FOUND'} in {data.videos}"
+    if config.urls or data.is_remote:
+        place = f"the service reads them at {config.urls or data.videos}"
     lines = [
         f"  {'model':<12}{asyncio.run(ask())}",
         f"  {'prompt':<12}{recipe.prompt.prompt_id} version {recipe.prompt.version}",
         f"  {'disk':<12}{free / 1e9:,.1f} GB free for the ledger in {folder}",
-        f"  {'videos':<12}{'found' if Path(data.videos).is_dir() else 'NOT FOUND'} in {data.videos}",
+        f"  {'videos':<12}{place}",
     ]
     return "\n".join(lines)

@@ -59,8 +59,8 @@ class FolderDataConfig(ScannedDataConfig):
 
     @property
     def has_current_manifest(self) -> bool:
-        """Never: the folder is compared with the manifest each time."""
-        return False
+        """Only of an address: a folder is compared with the manifest each time."""
+        return self.is_remote and self.manifest_path.is_file()
 
     @property
     def captions_file(self) -> Path | None:
@@ -106,6 +106,11 @@ def scan_folder(config: FolderDataConfig) -> Path:
         DataError: the caption file has another form.
     """
     videos, path = Path(config.videos), config.manifest_path
+    if config.is_remote:
+        raise MissingInputError(
+            f"There is no list of the videos at {config.videos}: scan a copy of them first (python -m sg.sources "
+            f"data=folder data.name={config.name} data.videos=DIR), then name the address."
+        )
     if not videos.is_dir():
         raise MissingInputError(f"There is no folder {videos}: give the folder of your videos with data.videos=DIR.")
     captions = _existing_captions(config)

@@ -177,7 +177,7 @@ def test_every_class_ends_after_finitely_many_tries_and_no_pause_is_above_the_ca
     kind: Kind, streak: int, announced: float
 ) -> None:
     config, task, draw = RetryConfig(), Task("k", "i", "v", 0), random.Random(0)
-    for _ in range(40):
+    for _ in range(config.max_shed + 40):
         made = decide(kind, task, config, now=0.0, retry_after_s=announced, streak=streak, draw=draw)
         assert made.delay_s <= config.max_wait_s * 1.1 and made.pause_s <= config.max_wait_s * 1.1
         if made.state != "pending" or made.stop or made.suspend or kind in (Kind.QUOTA, Kind.STORAGE):

@@ -214,7 +214,7 @@ def test_an_unreadable_video_is_tried_once_more_as_a_proxy(tmp_path: Path, state
     assert run(data, config) == {"a": "succeeded", "b": "failed_permanent"}  # b is not a video, so it has no proxy
     with ledger(data, config) as db:
         rows = {row.video_id: row.record for row in reading.results(db, recipe_of(config).name)}
-    assert rows["a"]["proxy"] == {"fps": 1.0, "short_side": 480, "codec": "h264"}
+    assert rows["a"]["proxy"] == {"fps": 1.0, "short_side": 480, "codec": "h264", "sound": None}
     assert rows["b"]["proxy"] is None
 
 

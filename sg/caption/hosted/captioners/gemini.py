@@ -22,6 +22,7 @@ class GeminiCaptionerConfig(HostedCaptionerConfig):
     tiers = TIERS
     has_file_store = True
     uploads_videos = True
+    reads_addresses = True
     counts_tokens = True
 
     def service(self) -> GeminiJobs:

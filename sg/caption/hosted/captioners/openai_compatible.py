@@ -23,6 +23,8 @@ KEY_VARIABLES = ("OPENAI_COMPATIBLE_API_KEY",)
 class OpenAICompatibleCaptionerConfig(HostedCaptionerConfig):
     """The settings of captioner=openai_compatible."""
 
+    reads_addresses = True
+
     api_version: str = field(default="", metadata=NOT_IDENTITY)
 
     def service(self) -> OpenAICompatible:

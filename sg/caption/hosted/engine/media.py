@@ -1,4 +1,7 @@
-"""Video files on their way to a service: inside the request, uploaded, or as a small proxy at one frame per second."""
+"""Video files on their way to a service: inside the request, uploaded, or as a small proxy at one frame per second.
+
+`VideoAddresses` (`addresses.py`) is for videos that the service reads itself.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sg.artefacts.names import resolve_inside
@@ -15,12 +18,12 @@ from sg.caption.hosted.engine.proxies import make_proxy
 from sg.caption.hosted.services.records import Failure, Kind
 from sg.core.errors import DataError
 
-INLINE_LIMIT = 18_000_000
-"""The maximum number of bytes of an encoded request; the service takes 20 MB."""
+MAX_HELD = 200_000_000
+"""Bytes of video files that wait in memory for their requests, whose encoded copies take three times as much more."""
 UPLOAD_LIMIT = 2_000_000_000
 _SMALL = 2**16
 """Files below this are read on the event loop: a thread would cost more than the reading."""
-_MIME = {
+MIME_TYPES = {
     "mp4": "video/mp4", "m4v": "video/mp4", "mpeg": "video/mpeg", "mpg": "video/mpg", "mov": "video/mov",
     "avi": "video/avi", "flv": "video/x-flv", "webm": "video/webm", "wmv": "video/wmv", "3gp": "video/3gpp",
 }  # fmt: skip
@@ -30,9 +33,10 @@ _SOUND_WEBM = re.compile(rb"A_(?:OPUS|VORBIS|AAC|MPEG)")
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """A file that is ready to be sent: `data` if inside the request, else the `path` to upload.
+    """A file that is ready to be sent: `data` if inside the request, `uri` if the service reads it, else uploaded.
 
-    `size` (bytes) and `media_sha256` are those of what is sent, which may be a proxy.
+    `size` (bytes), `media_sha256` and `has_audio` are those of what is sent, which may be a proxy; 0 and empty for a
+    video that the service reads itself.
     """
 
     mime_type: str
@@ -42,6 +46,11 @@ class MediaFile:
     media_sha256: str
     has_audio: bool | None
     proxy: bool = False
+    uri: str = ""
+
+    def sound(self, item: CaptionItem) -> bool | None:
+        """Whether what is sent has sound: of a proxy the file says so, of other files the manifest, if it knows."""
+        return self.has_audio if self.proxy or item.has_audio is None else item.has_audio
 
 
 class MediaFiles:
@@ -51,18 +60,22 @@ class MediaFiles:
         videos: the folder of the video files.
         transport: `captioner.transport`.
         proxies: the folder in which proxies are made.
+        inline_bytes: the largest encoded file inside a request.
         can_upload: whether files that are too large for a request may be uploaded.
         timeout_s: the maximum time to make one proxy.
     """
 
-    def __init__(self, videos: Path, transport: str, proxies: Path, *, can_upload: bool, timeout_s: float) -> None:
-        self._videos, self._transport, self._proxies = videos, transport, proxies
+    def __init__(
+        self, videos: Path, transport: str, proxies: Path, *, inline_bytes: int, can_upload: bool, timeout_s: float
+    ) -> None:
+        self._videos, self._transport, self._proxies, self._inline_bytes = videos, transport, proxies, inline_bytes
+        self._held, self._let_go = 0, asyncio.Condition()
         self._can_upload, self._timeout_s = can_upload, timeout_s
         # One proxy at a time: decoding and encoding use all cores by themselves.
         self._making = asyncio.Semaphore(1)
 
     async def prepare(self, item: CaptionItem, *, force_proxy: bool = False) -> MediaFile | Failure:
-        """The file of a video; a file that cannot be read is a MEDIA failure."""
+        """The file of a video; a file that cannot be read is a MEDIA failure. Call `let_go` when it is sent."""
         try:
             path = resolve_inside(self._videos, item.path)
             size = path.stat().st_size
@@ -70,31 +83,46 @@ class MediaFiles:
             return Failure(Kind.MEDIA, f"the video file cannot be read: {error}"[:300])
         if not size:
             return Failure(Kind.MEDIA, "the video file is empty")
-        mime = _MIME.get(path.suffix.lower().lstrip("."))
+        mime = MIME_TYPES.get(path.suffix.lower().lstrip("."))
         how = self._choose(size, mime)
         if how == "proxy" or force_proxy:
             async with self._making:
                 made = await asyncio.to_thread(make_proxy, path, self._proxies, self._timeout_s)
             if isinstance(made, Failure):
                 return made
-            proxy = await asyncio.to_thread(_read, made, "video/mp4", made.stat().st_size * 4 // 3 < INLINE_LIMIT)
+            size = made.stat().st_size
+            proxy = await self._hold(made, "video/mp4", size, self._fits(size))
             made.unlink()
-            # A proxy has no sound track, which says nothing about the sound of the video.
-            return MediaFile(
-                proxy.mime_type, proxy.path, proxy.size, proxy.data, proxy.media_sha256, item.has_audio, proxy=True
-            )
+            return replace(proxy, proxy=True)
         assert mime is not None
+        return await self._hold(path, mime, size, how == "inline")
+
+    async def _hold(self, path: Path, mime: str, size: int, inline: bool) -> MediaFile:
+        """Read a file as soon as memory has room for it; one file always has."""
+        if inline:
+            async with self._let_go:
+                await self._let_go.wait_for(lambda: not self._held or self._held + size <= MAX_HELD)
+                self._held += size
         if size < _SMALL:
-            return _read(path, mime, how == "inline")
-        return await asyncio.to_thread(_read, path, mime, how == "inline")
+            return _read(path, mime, inline)
+        return await asyncio.to_thread(_read, path, mime, inline)
+
+    async def let_go(self, file: MediaFile) -> None:
+        """Make room for the next files: the data of this one is no longer needed."""
+        if file.data is not None:
+            async with self._let_go:
+                self._held -= file.size
+                self._let_go.notify_all()
+
+    def _fits(self, size: int) -> bool:
+        return size * 4 // 3 <= self._inline_bytes  # base64 makes four bytes of three
 
     def _choose(self, size: int, mime: str | None) -> str:
         if mime is None or self._transport == "proxy":
             return "proxy"
-        fits = size * 4 // 3 <= INLINE_LIMIT  # base64 makes four bytes of three
         if self._transport == "inline":
-            return "inline" if fits else "proxy"
-        if self._transport == "upload" or not fits:
+            return "inline" if self._fits(size) else "proxy"
+        if self._transport == "upload" or not self._fits(size):
             return "upload" if self._can_upload and size <= UPLOAD_LIMIT else "proxy"
         return "inline"
 

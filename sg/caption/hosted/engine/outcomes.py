@@ -164,7 +164,7 @@ class Outcomes:
         return Judged(
             text,
             item.duration_s,
-            item.has_audio if item.has_audio is not None else (file.has_audio if file else None),
+            file.sound(item) if file else item.has_audio,
             answer.finish_reason,
             self._recipe.config.language,
             None if form is None else str(form.get("audio", "unclear")),
@@ -183,7 +183,8 @@ class Outcomes:
     ) -> str:
         """The provenance of a result as JSON, without the caption and the keys, which have columns of their own."""
         item, file, recipe = sent.item, sent.file, self._recipe
-        proxy = {"fps": proxies.FPS, "short_side": proxies.SHORT_SIDE, "codec": proxies.CODEC}
+        sound = proxies.SOUND if file and file.has_audio else None
+        proxy = {"fps": proxies.FPS, "short_side": proxies.SHORT_SIDE, "codec": proxies.CODEC, "sound": sound}
         values = {
             **self._origin,
             "source": item.source,
@@ -191,7 +192,7 @@ class Outcomes:
             "clip_start_s": _seconds(item.start_ms),
             "clip_end_s": _seconds(item.end_ms),
             "duration_s": item.duration_s,
-            "has_audio": item.has_audio if item.has_audio is not None else (file.has_audio if file else None),
+            "has_audio": file.sound(item) if file else item.has_audio,
             "media_sha256": file.media_sha256 if file else "",
             "media_bytes": file.size if file else 0,
             "proxy": proxy if file and file.proxy else None,

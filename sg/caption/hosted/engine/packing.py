@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from sg.caption.hosted.engine.items import item_of_task
 from sg.caption.hosted.engine.media import MediaFile, media_as_json
@@ -114,12 +115,15 @@ class Packer:
         pipeline, tries = self._pipeline, dict(task.tries)
         item = item_of_task(task)
         file = await pipeline.media.prepare(item, force_proxy=bool(tries.get(PROXY)))
-        if isinstance(file, Failure):
-            settled = pipeline.outcomes.settle(Sent(task, item, None, "none", time.time()), file)
+        uri = file if isinstance(file, Failure) else await pipeline.located(file)
+        if isinstance(file, Failure) or isinstance(uri, Failure):
+            failure = file if isinstance(file, Failure) else cast(Failure, uri)
+            settled = pipeline.outcomes.settle(Sent(task, item, None, "none", time.time()), failure)
             await pipeline.journal.write(lambda: pipeline.ledger.end_task(task, settled.task))
             self._watch(settled, self._run)
             return None
         expected = pipeline.recipe.expected(item)
-        data = self._service.batch_line(task.task_key, pipeline.recipe.request(item, file, "", tries)) + b"\n"
+        data = self._service.batch_line(task.task_key, pipeline.recipe.request(item, file, uri, tries)) + b"\n"
+        await pipeline.media.let_go(file)
         worst = pipeline.forecast.worst_usd(expected, pipeline.recipe.longest(tries))
-        return _Line(task, data, file, pipeline.forecast.tokens(expected), worst)
+        return _Line(task, data, replace(file, data=None), pipeline.forecast.tokens(expected), worst)

@@ -1,7 +1,7 @@
 """Proxies: small copies of video files, H.264 at one frame per second with a short side of at most 480 pixels.
 
-Services sample one frame per second by default, so a proxy loses no frame that they would see. Each caption records
-whether it was written from a proxy.
+Services sample one frame per second by default, so a proxy loses no frame that they would see. It keeps the sound, in
+mono. Each caption records whether it was written from a proxy.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sg.video.workers import KillableWorker
 FPS = 1.0
 SHORT_SIDE = 480
 CODEC = "h264"
+SOUND = "aac"
 MAX_FRAMES = 3600
 
 
@@ -52,4 +53,4 @@ def _encode(video: Path, target: Path) -> None:
     scale = min(1.0, SHORT_SIDE / min(height, width))
     # H.264 in yuv420p needs even sides.
     smaller = resize(frames, max(2, round(height * scale) // 2 * 2), max(2, round(width * scale) // 2 * 2))
-    write_video(target, smaller, FPS, options={"preset": "veryfast", "crf": "23"})
+    write_video(target, smaller, FPS, options={"preset": "veryfast", "crf": "23"}, sound_of=video)

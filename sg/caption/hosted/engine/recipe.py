@@ -85,7 +85,7 @@ class Recipe:
         """
         settings = settings_of(self.config)
         del settings["class"]
-        proxy = {"fps": proxies.FPS, "short_side": proxies.SHORT_SIDE, "codec": proxies.CODEC}
+        proxy = {"fps": proxies.FPS, "short_side": proxies.SHORT_SIDE, "codec": proxies.CODEC, "sound": proxies.SOUND}
         inputs = {"prompt": self.prompt.content_hash, "proxy": proxy if self.config.transport == "proxy" else None}
         return identity("caption_answers", settings=settings, inputs=inputs, version=RECIPE_VERSION)
 
@@ -109,10 +109,9 @@ class Recipe:
             generation["max_output_tokens"] = self.longest(tries)
         if tries.get(RESEED):
             generation["seed"] = int(generation.get("seed", 0)) + tries[RESEED]
-        has_audio = item.has_audio if item.has_audio is not None else file.has_audio
         stricter = bool(tries.get(STRICT) or tries.get(RESEED))
         media = RequestMedia(file.mime_type, file.data, uri, fps=self.config.fps)
-        user = self.prompt.user(item.duration_s, has_audio, stricter)
+        user = self.prompt.user(item.duration_s, file.sound(item), stricter)
         tier = self.config.tier if self.config.tier in (FLEX, PRIORITY) else ""
         return Request(self.config.model.name, self.prompt.system, user, media, generation, tier)
 

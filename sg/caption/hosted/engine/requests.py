@@ -7,7 +7,9 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import cast
 
+from sg.caption.hosted.engine.addresses import CLOUD_STORAGE, VideoAddresses
 from sg.caption.hosted.engine.items import CaptionItem, item_of_task
 from sg.caption.hosted.engine.limits import Budget, DailyQuota
 from sg.caption.hosted.engine.media import MediaFile, MediaFiles
@@ -18,7 +20,7 @@ from sg.caption.hosted.engine.retries import PROXY
 from sg.caption.hosted.engine.uploads import FileStore
 from sg.caption.hosted.pricing import Forecast
 from sg.caption.hosted.services.failures import UNREACHABLE
-from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, Service
+from sg.caption.hosted.services.records import Answer, Failure, FileService, Kind, Request, Service
 from sg.caption.ledger.journal import LedgerJournal
 from sg.caption.ledger.ledger import Ledger, Task
 
@@ -47,7 +49,7 @@ class RequestPipeline:
     ledger: Ledger
     journal: LedgerJournal
     service: Service
-    media: MediaFiles
+    media: MediaFiles | VideoAddresses
     store: FileStore | None
     pacer: Pacer
     breaker: CircuitBreaker
@@ -69,9 +71,27 @@ class RequestPipeline:
         if isinstance(file, Failure):
             sent = Sent(task, item, None, "none", time.time())
             return await self._record(None, sent, file), 0.0
-        if file.data is not None:
-            return await self._ask(task, item, file, "", "inline")
-        return await self._ask_about_upload(task, item, file)
+        try:
+            if file.data is not None:
+                return await self._ask(task, item, file, "", "inline")
+            if file.uri:
+                return await self._ask_about_address(task, item, file)
+            return await self._ask_about_upload(task, item, file)
+        finally:
+            await self.media.let_go(file)
+
+    async def located(self, file: MediaFile) -> str | Failure:
+        """The uri that a request has for a file that the service reads itself; Cloud Storage objects are registered."""
+        if not file.uri.startswith(CLOUD_STORAGE):
+            return file.uri
+        stored = await cast(FileService, self.service).register(file.uri)
+        return stored if isinstance(stored, Failure) else stored.uri
+
+    async def _ask_about_address(self, task: Task, item: CaptionItem, file: MediaFile) -> tuple[Settled, float]:
+        uri = await self.located(file)
+        if isinstance(uri, Failure):
+            return await self._record(None, Sent(task, item, file, "url", time.time()), uri), 0.0
+        return await self._ask(task, item, file, uri, "url")
 
     async def _ask_about_upload(self, task: Task, item: CaptionItem, file: MediaFile) -> tuple[Settled, float]:
         assert self.store is not None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +18,7 @@ from sg.caption.hosted.services.records import ENDED, Answer, BatchJob, Failure,
 
 _DOWNLOAD_MS = 3_600_000
 _MAX_FILE_BYTES = 2**41
+_CLOUD_SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
 
 
 class GeminiJobs(Gemini):
@@ -30,6 +33,24 @@ class GeminiJobs(Gemini):
                 )
             )
         return stored if isinstance(stored, Failure) else _stored(stored.model_dump(mode="json", by_alias=True))
+
+    async def register(self, uri: str) -> StoredFile | Failure:
+        """Let the service read a Cloud Storage object, with the machine's Google credentials: a key is not enough."""
+
+        async def call() -> Any:
+            import google.auth
+
+            # A lookup can read files and ask the metadata server of a cloud machine.
+            credentials, _ = await asyncio.to_thread(google.auth.default, scopes=_CLOUD_SCOPES)
+            return await self.client.aio.files.register_files(auth=credentials, uris=[uri])
+
+        made = await outcome_of(call())
+        if isinstance(made, Failure):
+            if "DefaultCredentialsError" in made.message:
+                return replace(made, kind=Kind.CONFIG)
+            return made
+        files = made.model_dump(mode="json", by_alias=True).get("files")
+        return _stored(wire.first(files)) if files else Failure(Kind.TRANSIENT, "no file was registered", 200)
 
     async def get_file(self, name: str) -> StoredFile | Failure:
         """The state of the file; an expired file is a LOST_FILE failure."""
@@ -145,7 +166,9 @@ def _stored(document: Any) -> StoredFile:
     """A file from its document; a missing state is that of a file that was never processed."""
     body = wire.mapping(document)
     state = wire.name(body.get("state")).upper() or "ACTIVE"
-    size = wire.count(body.get("sizeBytes"), _MAX_FILE_BYTES) or 0
+    # A registered object lies in the user's bucket and takes no space in the store.
+    is_registered = wire.name(body.get("source")).upper() == "REGISTERED"
+    size = 0 if is_registered else wire.count(body.get("sizeBytes"), _MAX_FILE_BYTES) or 0
     problem = from_rpc(body.get("error")) if state == "FAILED" and body.get("error") else None
     return StoredFile(wire.text(body.get("name")), wire.text(body.get("uri")), state, size, problem)
 

@@ -59,9 +59,11 @@ class OpenAICompatible:
 
 def _body(request: Request) -> dict[str, Any]:
     content: list[dict[str, Any]] = []
-    if request.media is not None and request.media.data is not None:
-        data = base64.b64encode(request.media.data).decode()
-        content.append({"type": "video_url", "video_url": {"url": f"data:{request.media.mime_type};base64,{data}"}})
+    if (media := request.media) is not None:
+        url = media.uri
+        if media.data is not None:
+            url = f"data:{media.mime_type};base64,{base64.b64encode(media.data).decode()}"
+        content.append({"type": "video_url", "video_url": {"url": url}})
     content.append({"type": "text", "text": request.user})
     settings = {"max_tokens" if key == "max_output_tokens" else key: v for key, v in request.generation.items()}
     return {

@@ -170,6 +170,9 @@ class FileService(Protocol):
     async def upload(self, path: Path, name: str, mime_type: str) -> StoredFile | Failure:
         """Upload the file under the generated `name` (at most 40 of a-z, 0-9 and -)."""
 
+    async def register(self, uri: str) -> StoredFile | Failure:
+        """Let the service read a Cloud Storage object (`gs://bucket/name`), which takes no space in its store."""
+
     async def get_file(self, name: str) -> StoredFile | Failure:
         """The state of the file."""
 

@@ -13,7 +13,11 @@ from sg.core.errors import ConfigError
 GEMINI_KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 HIDDEN = "[key hidden]"
 _MIN_HIDDEN = 8
-_KEY_PATTERN = re.compile(r"AIza[0-9A-Za-z_-]{35}|(?<![0-9A-Za-z])sk-[0-9A-Za-z_-]{20,}")
+_KEY_PATTERN = re.compile(
+    r"AIza[0-9A-Za-z_-]{35}|(?<![0-9A-Za-z])sk-[0-9A-Za-z_-]{20,}"
+    r"|(?<=[?&])(?:X-(?:Goog|Amz)-(?:Signature|Credential|Security-Token)|sig|Signature)=[^&\s\"']+"
+)
+"""API keys, and what makes a signed URL valid."""
 
 
 class Secret:

@@ -126,7 +126,7 @@ def _answered(state: State, batch: Batch, line: dict[str, Any]) -> dict[str, Any
         if (blob := part_value(part, "inlineData", "inline_data")) is not None:
             item = media_item(inline_bytes(blob))
         elif (file := part_value(part, "fileData", "file_data")) is not None:
-            stored = state.files.get("files/" + part_value(file, "fileUri", "file_uri").rsplit("/", 1)[-1])
+            stored = state.file_at(part_value(file, "fileUri", "file_uri"))
             if stored is None:
                 return {
                     "key": line["key"],

@@ -14,6 +14,22 @@ from tests.caption.hosted.fake_gemini.http import Request, Response
 from tests.caption.hosted.fake_gemini.state import State, StoredFile
 
 
+def register(state: State, request: Request) -> Response:
+    """Cloud Storage objects, named after their item; a key alone may not register them."""
+    if request.headers.get("authorization") != "Bearer cloud-token":
+        return Response(401, answers.encoded(answers.error(401, "UNAUTHENTICATED", "An OAuth token is needed.")))
+    made = []
+    for uri in json.loads(request.body)["uris"]:
+        state.addresses[uri] += 1
+        item = uri.rsplit("/", 1)[-1].partition(".")[0]
+        name = "files/reg-" + hashlib.sha256(uri.encode()).hexdigest()[:16]
+        made_file = StoredFile(name, "video/mp4", "", b"clip:%s;" % item.encode(), declared_size=10**9)
+        made_file.source, made_file.uri = "REGISTERED", uri
+        state.files[name] = made_file
+        made.append(_described(state, state.files[name], request.host))
+    return Response(200, answers.encoded({"files": made}))
+
+
 def handle(state: State, request: Request) -> Response:
     path = request.path
     if path.startswith("/upload/"):
@@ -124,6 +140,7 @@ def _described(state: State, file: StoredFile, host: str) -> dict[str, Any]:
         "updateTime": now.isoformat(),
         "expirationTime": (now + timedelta(hours=48)).isoformat(),
         "sha256Hash": hashlib.sha256(file.data).hexdigest(),
-        "uri": f"http://{host}/v1beta/{file.name}",
+        "uri": file.uri or f"http://{host}/v1beta/{file.name}",
+        "source": file.source,
         "state": "FAILED" if file.failed else ("ACTIVE" if ready else "PROCESSING"),
     }

@@ -47,6 +47,8 @@ class FakeGemini:
             return Response(body["error"]["code"], answers.encoded(body))
         if (match := _MODEL.match(path)) is not None:
             return await self._model(request, match[1], match[2])
+        if path.endswith("/files:register"):
+            return files.register(state, request)
         if re.search(r"/files(/|$)", path) or path.startswith("/_upload"):
             return files.handle(state, request)
         if re.search(r"/batches(/|$)", path):
@@ -101,7 +103,7 @@ class FakeGemini:
                     item, tokens = media_item(data), tokens + 1000
                 elif (file := part_value(part, "fileData", "file_data")) is not None:
                     uri = part_value(file, "fileUri", "file_uri")
-                    stored = self.state.files.get("files/" + uri.rsplit("/", 1)[-1])
+                    stored = self.state.file_at(uri)
                     if stored is None or stored.expired:
                         return faulty("file_gone", "", "", 0)
                     item, tokens = media_item(stored.data), tokens + 1000
@@ -113,6 +115,8 @@ class FakeGemini:
         item = ""
         for part in body["messages"][-1]["content"]:
             url = (part.get("video_url") or part.get("image_url") or {}).get("url", "")
+            if url.startswith("https://") and (file := self.state.file_at(url)):
+                item = media_item(file.data)
             if url.startswith("data:") and not item:
                 item = media_item(inline_bytes({"data": url.split(",", 1)[1]}))
         made = await self._generate(item, body["model"], 1000)

@@ -28,6 +28,8 @@ class StoredFile:
     failed: bool = False
     gone: bool = False
     declared_size: int = 0
+    source: str = "UPLOADED"
+    uri: str = ""
 
     @property
     def size(self) -> int:
@@ -92,14 +94,25 @@ class State:
     uploads: dict[str, StoredFile] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
     results: dict[str, bytes] = field(default_factory=dict)
+    addresses: Counter[str] = field(default_factory=Counter)
+    """How often each Cloud Storage object was registered, and each URL was read."""
     peak_bytes: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     """The first bodies of generateContent, for tests of the wire format (without inline data)."""
     next_slot: float = 0.0
 
+    def file_at(self, uri: str) -> StoredFile | None:
+        """The file of a request, uploaded, registered, or at a public or signed URL, whose name is its item."""
+        if uri.startswith("https://"):
+            self.addresses[uri] += 1
+            item = uri.partition("?")[0].rsplit("/", 1)[-1].partition(".")[0]
+            return StoredFile("", "video/mp4", "", b"clip:%s;" % item.encode())
+        registered = [file for file in self.files.values() if file.uri == uri]
+        return registered[0] if registered else self.files.get("files/" + uri.rsplit("/", 1)[-1])
+
     def stored_bytes(self) -> int:
         live = [*self.files.values(), *self.uploads.values()]
-        return sum(f.size for f in live if not f.gone)
+        return sum(f.size for f in live if not f.gone and f.source == "UPLOADED")
 
     def slot_delay(self) -> float:
         """Seconds until the next answer may leave."""
