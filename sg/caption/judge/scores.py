@@ -1,4 +1,4 @@
-"""Scores of judged captions, and how well a judge tells false claims and faulty captions apart."""
+"""Scores of judged captions, and how well a judge finds false claims and faulty captions."""
 
 from __future__ import annotations
 
