@@ -43,8 +43,11 @@ def _caption(config: CaptionConfig) -> None:
     elif config.video is not None:
         print(captioner.caption_file(Path(config.video)))
     else:
-        logger = config.logger if isinstance(config.logger, LoggerConfig) else LoggerConfig(kind="csv")
-        print(captioner.caption(config.data, logger))
+        print(captioner.caption(config.data, _logger(config)))
+
+
+def _logger(config: CaptionConfig) -> LoggerConfig:
+    return config.logger if isinstance(config.logger, LoggerConfig) else LoggerConfig(kind="csv")
 
 
 def _status(config: CaptionConfig) -> None:
@@ -125,7 +128,9 @@ def _doctor(config: CaptionConfig) -> None:
 def _judge(config: CaptionConfig) -> None:
     from sg.caption.judge.run import judge_captions
 
-    print(judge_captions(config.data, config.captioner))
+    if config.judge is not None and not isinstance(config.judge, CaptionerConfig):
+        raise ConfigError(f"judge={config.judge} should be a captioner: captioner@judge=gemini.")
+    print(judge_captions(config.data, config.captioner, config.judge, _logger(config)))
 
 
 def _sheet(config: CaptionConfig) -> None:
@@ -136,7 +141,7 @@ def _sheet(config: CaptionConfig) -> None:
         raise ConfigError("sheet needs the page to write, or that was answered: out=sheet.html.")
     if config.source is not None:
         answers = [Path(name) for name in config.source.split(",")]
-        print(compare_answers(Path(config.out), answers, NAME))
+        print(compare_answers(Path(config.out), answers, config.judge.name if config.judge else NAME))
     elif not isinstance(config.other, CaptionerConfig):
         raise ConfigError("sheet shows two captioners side by side: name the second one with captioner@other=NAME.")
     else:

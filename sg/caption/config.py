@@ -30,6 +30,7 @@ class CaptionConfig:
         name_map: the published map between file names and WebVid's numbers.
         samples: the number of videos that the sheet shows, or per kind the audit.
         other: the second captioner of a sheet, `captioner@other=NAME`.
+        judge: the captioner that judges, `captioner@judge=NAME`; null: the facts of the demo world.
         video: one video file to caption instead of the data; its caption is printed. For captioner=chat_univi.
         prompt: the prompt of captioner=chat_univi; null takes `captioner.prompt`.
     """
@@ -37,6 +38,7 @@ class CaptionConfig:
     data: Any = None
     captioner: Any = None
     other: Any = None
+    judge: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
     logger: Any = None
     action: str = "caption"

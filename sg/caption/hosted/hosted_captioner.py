@@ -51,9 +51,10 @@ class HostedCaptioner(Captioner):
     def estimate(self, data: DataConfig, calibrate: int) -> str:
         """What captioning the data costs and takes; with `calibrate`, corrected by the service's own count."""
         from sg.caption.hosted.calibration import calibrate as count
-        from sg.caption.hosted.run import estimate_run, other_captions, recipe_of
+        from sg.caption.hosted.run import estimate_run, ledger_path, other_captions, recipe_of
 
-        manifest, ratio, notes = make_manifest(data), 1.0, [other_captions(data, self.config)]
+        others = other_captions(ledger_path(data, self.config), recipe_of(self.config))
+        manifest, ratio, notes = make_manifest(data), 1.0, [others]
         if calibrate:
             counted = count(data, self.config, recipe_of(self.config), manifest, calibrate)
             ratio, notes = counted.ratio, [counted.text(), *notes]

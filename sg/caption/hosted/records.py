@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.captions import CaptionRecord, captions_place, write_captions
 from sg.artefacts.tables import num_rows, parquet_writer
-from sg.caption.captioners import captions_info, of_manifest
+from sg.caption.captioners import CAPTIONERS, captions_info, of_manifest
 from sg.caption.cleaning import clean_caption
+from sg.caption.hosted.engine.outcomes import SCHEMA_VERSION
 from sg.caption.hosted.engine.recipe import Recipe
+from sg.caption.hosted.prices import Price
+from sg.caption.hosted.services.records import Service
 from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import SUCCEEDED
 from sg.caption.quality.duplicates import Repeated
@@ -127,3 +130,19 @@ def _flat(row: reading.Recorded) -> Mapping[str, Any]:
     values |= {"status": row.status, "caption": row.text}
     values |= {name: row.record.get(name) for name in (*_TEXTS, *_NUMBERS, *_COUNTS, *_FLAGS)}
     return values | {name: json.dumps(row.record.get(name), ensure_ascii=False) for name in _JSON}
+
+
+def origin(recipe: Recipe, service: Service, run_id: str, price: Price) -> dict[str, Any]:
+    """The values of a run that every record repeats."""
+    config, prompt = recipe.config, recipe.prompt
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": config.model.name,
+        "backend": CAPTIONERS.name_of(config),
+        "sdk": {"name": service.sdk[0], "version": service.sdk[1]},
+        "api_version": config.api_version,
+        "prompt": {"id": prompt.prompt_id, "version": prompt.version, "hash": prompt.content_hash},
+        "params_hash": recipe.params_hash,
+        "price_row": price.row,
+        "run_id": run_id,
+    }

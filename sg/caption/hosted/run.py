@@ -10,30 +10,28 @@ import logging
 import platform
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import sg
 from sg.artefacts.captions import CAPTIONS_FILE, read_captions
 from sg.artefacts.manifest import hash_manifest, scan_manifest
 from sg.artefacts.tables import read_info
-from sg.caption.captioners import CAPTIONERS
 from sg.caption.hosted import pricing
 from sg.caption.hosted.engine.addresses import media_of
-from sg.caption.hosted.engine.items import CaptionItem, item_of, new_tasks
+from sg.caption.hosted.engine.items import CaptionItem, new_tasks
 from sg.caption.hosted.engine.limits import Budget, DailyQuota
-from sg.caption.hosted.engine.outcomes import SCHEMA_VERSION, Outcomes
+from sg.caption.hosted.engine.outcomes import Outcomes
 from sg.caption.hosted.engine.pacing import CircuitBreaker, Pacer
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.engine.requests import RequestPipeline
 from sg.caption.hosted.engine.retries import PAUSE_JITTER
 from sg.caption.hosted.engine.run import CaptioningRun
 from sg.caption.hosted.engine.uploads import FileStore
-from sg.caption.hosted.prices import Price
 from sg.caption.hosted.prompting import read_prompt
-from sg.caption.hosted.records import write_results
+from sg.caption.hosted.records import origin, write_results
 from sg.caption.hosted.services.records import Service
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.hosted.watch import Watch, share_of_budget
@@ -49,6 +47,7 @@ from sg.core.tracking import LoggerConfig, Tracker
 from sg.sources.config import CAPTIONS_FOLDER, DataConfig
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 def recipe_of(config: HostedCaptionerConfig) -> Recipe:
@@ -77,24 +76,29 @@ def bring_up_to_date(path: Path, recipe: Recipe) -> None:
 
 
 def estimate_run(
-    data: DataConfig, config: HostedCaptionerConfig, manifest: Path, input_ratio: float = 1.0
+    data: DataConfig,
+    config: HostedCaptionerConfig,
+    manifest: Path,
+    input_ratio: float = 1.0,
+    recipe: Recipe | None = None,
 ) -> pricing.CostEstimate:
     """What captioning the data takes, without a request; `input_ratio` as in `pricing.estimate`.
 
     Videos whose captions a mix copies from the ledgers of its sources are not counted.
     """
-    recipe = recipe_of(config)
+    recipe = recipe or recipe_of(config)
     known = {key for path in _part_ledgers(data, config, recipe) for key in answered_keys(path, recipe.name)}
-    items = (
-        item for item in map(item_of, scan_manifest(manifest)) if task_key(item.item_key, recipe.name) not in known
-    )
+    items = (item for item in _items(recipe, manifest) if task_key(item.item_key, recipe.name) not in known)
     videos = (pricing.EstimatedVideo(item.duration_s, item.has_audio, _size(data, item)) for item in items)
     return pricing.estimate(config, videos, datetime.datetime.now(datetime.UTC).date(), input_ratio)
 
 
-def other_captions(data: DataConfig, config: HostedCaptionerConfig) -> str:
+def _items(recipe: Recipe, manifest: Path) -> Iterator[CaptionItem]:
+    return (item for record in scan_manifest(manifest) if (item := recipe.item(record)) is not None)
+
+
+def other_captions(path: Path, recipe: Recipe) -> str:
     """A warning if the ledger has captions, but none of this recipe, so that all videos would be paid for again."""
-    path, recipe = ledger_path(data, config), recipe_of(config)
     bring_up_to_date(path, recipe)
     lines = []
     for other in other_recipes(path, recipe.name):
@@ -112,24 +116,43 @@ def other_captions(data: DataConfig, config: HostedCaptionerConfig) -> str:
 def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manifest: Path, logger: LoggerConfig) -> Path:
     """Caption the videos of the manifest, or continue an earlier run; returns the path of the captions.
 
+    Raises:
+        ConfigError, SgError, KeyboardInterrupt: see `ask_service`; the captions so far are written.
+    """
+    recipe, folder, manifest_hash = recipe_of(config), results_folder(data, config), hash_manifest(manifest)
+
+    def write(ledger: Ledger) -> Path:
+        return write_results(ledger.connection, recipe, folder, manifest_hash)
+
+    return ask_service(data, recipe, ledger_path(data, config), manifest, logger, write)
+
+
+def ask_service(
+    data: DataConfig,
+    recipe: Recipe,
+    path: Path,
+    manifest: Path,
+    logger: LoggerConfig,
+    write: Callable[[Ledger], Result],
+) -> Result:
+    """Ask a service about the videos of the manifest, or continue an earlier run, with the ledger at `path`.
+
     The manifest is read in parts and its videos are kept in the ledger, so memory does not grow with their number.
+    `write` is called with the ledger at the end of the run, however it ends; its value is returned.
 
     Raises:
         ConfigError: a setting, the key, the budget or the permission is missing.
-        SgError: a limit ended the run; the captions so far are written, and the same command continues.
+        SgError: a limit ended the run; the same command continues.
         KeyboardInterrupt: the user ended it; the same holds.
     """
-    recipe = recipe_of(config)
-    estimate = estimate_run(data, config, manifest)
-    _check_permissions(config, estimate)
+    config = recipe.config
+    _check_permissions(config, estimate_run(data, config, manifest, recipe=recipe))
     service = config.service()
-    manifest_hash = hash_manifest(manifest)
-    path = ledger_path(data, config)
     with _only_one(path):
-        if warning := other_captions(data, config):
+        if warning := other_captions(path, recipe):
             log.warning("%s", warning)
         with contextlib.closing(Ledger(path)) as ledger:
-            _prepare(data, config, recipe, ledger, service, manifest)
+            _prepare(data, recipe, ledger, service, manifest)
             status = "failed"
             try:
                 asyncio.run(_work(data, config, recipe, ledger, service, logger))
@@ -140,9 +163,9 @@ def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manife
             finally:
                 ledger.end_run(status)
                 _log_result(ledger, recipe)
-                captions = write_results(ledger.connection, recipe, results_folder(data, config), manifest_hash)
+                written = write(ledger)
             _check_captions(ledger, recipe)
-    return captions
+    return written
 
 
 def _check_captions(ledger: Ledger, recipe: Recipe) -> None:
@@ -159,22 +182,22 @@ def _check_captions(ledger: Ledger, recipe: Recipe) -> None:
 
 def _prepare(
     data: DataConfig,
-    config: HostedCaptionerConfig,
     recipe: Recipe,
     ledger: Ledger,
     service: Service,
     manifest: Path,
 ) -> None:
     """Start a run in the ledger: its tasks are those of the manifest that have no result anywhere."""
+    config = recipe.config
     longest_pause_s = PAUSE_JITTER * config.retry.max_wait_s
     if lost := ledger.start_run(_snapshot(config), _versions(service), longest_pause_s):
         log.info("%d requests of an earlier run were lost in flight; each may have been billed", lost)
     record_recipe(ledger, recipe.identity)
-    ledger.set_tasks(recipe.name, new_tasks(scan_manifest(manifest), recipe.name, config.shard_of))
+    ledger.set_tasks(recipe.name, new_tasks(_items(recipe, manifest), recipe.name, config.shard_of))
     for other in _part_ledgers(data, config, recipe):
         if count := adopt(ledger, other, recipe.name):
             log.info("%s videos were captioned before and are not asked again: %s", f"{count:,}", other)
-    _check_nothing_is_bought_again(results_folder(data, config), recipe, ledger)
+    _check_nothing_is_bought_again(ledger.path.parent, recipe, ledger)
     if count := ledger.requeue(recipe.name, config.retry_states):
         log.info("%d videos are tried again", count)
 
@@ -282,7 +305,7 @@ def make_pipeline(
         breaker=CircuitBreaker(),
         budget=Budget(_budget(config), reading.spent_usd(db)),
         day=DailyQuota(quota, lambda since: reading.requests_since(db, since)),
-        outcomes=Outcomes(recipe, price, _origin(recipe, service, ledger.run_id, price), draw=random.Random()),
+        outcomes=Outcomes(recipe, price, origin(recipe, service, ledger.run_id, price), draw=random.Random()),
         forecast=pricing.Forecast(price, recipe.max_output_tokens),
         say=log.info,
     )
@@ -373,19 +396,3 @@ def _snapshot(config: HostedCaptionerConfig) -> str:
 
 def _versions(service: Service) -> str:
     return json.dumps({"sg": sg.__version__, "python": platform.python_version(), service.sdk[0]: service.sdk[1]})
-
-
-def _origin(recipe: Recipe, service: Service, run_id: str, price: Price) -> dict[str, Any]:
-    """The values of a run that every record repeats."""
-    config, prompt = recipe.config, recipe.prompt
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "model": config.model.name,
-        "backend": CAPTIONERS.name_of(config),
-        "sdk": {"name": service.sdk[0], "version": service.sdk[1]},
-        "api_version": config.api_version,
-        "prompt": {"id": prompt.prompt_id, "version": prompt.version, "hash": prompt.content_hash},
-        "params_hash": recipe.params_hash,
-        "price_row": price.row,
-        "run_id": run_id,
-    }

@@ -18,11 +18,13 @@ from sg.caption.judge.scores import agreement, auc, means
 from sg.caption.local.demo import DemoCaptionerConfig
 from sg.caption.local.given import GivenCaptionerConfig
 from sg.core.errors import ConfigError, DataError
+from sg.core.tracking import LoggerConfig
 from sg.demo.caption_noise import FAULTS, with_fault
 from sg.demo.language import caption, caption_scenes
 from sg.demo.world import UNIFORM, VideoSpec, draw_video
 from sg.sources.config import DataConfig
 
+CSV = LoggerConfig(kind="csv")
 NIGHT = "night two : striped red ball rests topleft , plain blue box spins bottomright ."
 SEA = "sea one : dotted green ring falls topright ."
 TRUTH = f"{NIGHT} then {SEA}"
@@ -150,7 +152,7 @@ def test_the_scores_are_columns_beside_the_captions(tmp_path: Path) -> None:
     specs = drawn(60)
     data = data_with(tmp_path, specs)
     config = DemoCaptionerConfig(noise="wrong_attribute", noise_rate=0.1)
-    text = judge_captions(data, config)
+    text = judge_captions(data, config, None, CSV)
     captions = captioner_of(config).captions(data)
     path = judged_path(captions, "facts")
     rows = list(read_judged(path))
@@ -161,7 +163,7 @@ def test_the_scores_are_columns_beside_the_captions(tmp_path: Path) -> None:
     assert f"precision   {means(rows)['precision']:.4f}" in text and "AUC         1.0000" in text and str(path) in text
     assert 0.85 < means(rows)["precision"] < 0.95
 
-    clean = judge_captions(data, DemoCaptionerConfig())
+    clean = judge_captions(data, DemoCaptionerConfig(), None, CSV)
     assert "precision   1.0000" in clean and "0 of 60 captions" in clean and "AUC" not in clean
 
 
@@ -177,11 +179,13 @@ def test_captions_with_different_faults_are_different_captions(tmp_path: Path) -
 
 def test_what_the_facts_cannot_judge_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"The caption of video 'v0' is not a caption of the demo world"):
-        judge_captions(data_with(tmp_path, drawn(2)), GivenCaptionerConfig())
+        judge_captions(data_with(tmp_path, drawn(2)), GivenCaptionerConfig(), None, CSV)
     rows = [VideoRecord("a", "x", "a.mp4", 8.0, 64, 64, 2.0, 16, original_caption="A man walks.")]
     write_manifest(tmp_path / "other" / "manifest.parquet", rows)
-    with pytest.raises(ConfigError, match="only captions of the demo world"):
-        judge_captions(DataConfig(name="x", dir=str(tmp_path / "other"), videos=str(tmp_path)), GivenCaptionerConfig())
+    with pytest.raises(ConfigError, match="a captioner has to watch them"):
+        judge_captions(
+            DataConfig(name="x", dir=str(tmp_path / "other"), videos=str(tmp_path)), GivenCaptionerConfig(), None, CSV
+        )
     with pytest.raises(ConfigError, match=r"captioner\.noise_rate=0\.5 should be from 0 to 1, and needs"):
         DemoCaptionerConfig(noise_rate=0.5)
     with pytest.raises(ConfigError, match="wrong_atribute"):

@@ -16,11 +16,13 @@ from sg.caption.judge.run import judge_captions
 from sg.caption.judge.sheet import compare_answers, key_path, make_sheet
 from sg.caption.local.demo import DemoCaptionerConfig
 from sg.core.errors import ConfigError, DataError
+from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
 from sg.video.writer import write_video
 from tests.browser import Browser, check_look
 from tests.caption.judge.test_facts import drawn
 
+CSV = LoggerConfig(kind="csv")
 EXACT = DemoCaptionerConfig()
 GENERIC = DemoCaptionerConfig(noise="generic_text", noise_rate=1.0)
 
@@ -97,7 +99,7 @@ def test_people_and_judge_are_compared(page: Path, data: DataConfig, tmp_path: P
     assert "Ada (a.json): captioner 6, other 0, equal 0 of 6 videos" in text
     assert "no verdicts of judge facts on both" in text
     for config in (EXACT, GENERIC):
-        judge_captions(data, config)
+        judge_captions(data, config, None, CSV)
     text = compare_answers(page, [exact, wrong], "facts")
     assert (
         "Ada (a.json) and judge facts, which is better: kappa 1.000 [1.000, 1.000] (95 % over 6 videos), 100.0%" in text

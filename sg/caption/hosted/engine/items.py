@@ -51,10 +51,10 @@ def item_of(record: VideoRecord) -> CaptionItem:
     )
 
 
-def new_tasks(records: Iterable[VideoRecord], recipe: str, shard: tuple[int, int]) -> Iterator[NewTask]:
+def new_tasks(items: Iterable[CaptionItem], recipe: str, shard: tuple[int, int]) -> Iterator[NewTask]:
     """The tasks of one shard; a video belongs to the same shard on every machine."""
     which, count = shard
-    for position, item in enumerate(map(item_of, records)):
+    for position, item in enumerate(items):
         if int(item.item_key[:15], 16) % count == which:
             described = json.dumps(astuple(item)[2:], ensure_ascii=False, separators=(",", ":"))
             yield NewTask(task_key(item.item_key, recipe), item.item_key, item.video_id, position, described)

@@ -20,7 +20,7 @@ from sg.caption.hosted.prices import FLEX, Price
 from sg.caption.hosted.services.failures import answer_kind
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Usage
 from sg.caption.ledger.ledger import FAILED, SUCCEEDED, TERMINAL, AttemptEnd, Task, TaskEnd
-from sg.caption.quality.gates import REJECT, Judged, Verdict, judge, worst
+from sg.caption.quality.gates import REJECT, Verdict, worst
 
 SCHEMA_VERSION = 1
 ESTIMATED = "the service reported no token counts, or impossible ones: the cost is estimated"
@@ -89,8 +89,7 @@ class Outcomes:
         kind, text, form = answer_kind(outcome), outcome.text, None
         verdicts: tuple[Verdict, ...] = ()
         if kind is None:
-            text, form = self._caption(outcome)
-            verdicts = judge(self._judged(sent, outcome, text, form))
+            text, form, verdicts = self._recipe.examine(outcome, sent.item, sent.file)
             kind = Kind.QUALITY if worst(verdicts) == REJECT else None
         cost = self._cost(sent, outcome)
         decision = (
@@ -147,28 +146,6 @@ class Outcomes:
             streak=self.quota_streak,
             can_proxy=not (sent.file and sent.file.proxy),
             draw=self._draw,
-        )
-
-    def _caption(self, answer: Answer) -> tuple[str, dict[str, Any] | None]:
-        """The caption of an answer, and the whole form if the prompt asks for one."""
-        if not self._recipe.prompt.schema:
-            return answer.text.strip(), None
-        try:
-            form = json.loads(answer.text)
-            return form["caption"].strip(), form
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return answer.text.strip(), {"refused": True, "refusal_reason": "the answer does not fit the form"}
-
-    def _judged(self, sent: Sent, answer: Answer, text: str, form: Mapping[str, Any] | None) -> Judged:
-        item, file = sent.item, sent.file
-        return Judged(
-            text,
-            item.duration_s,
-            file.sound(item) if file else item.has_audio,
-            answer.finish_reason,
-            self._recipe.config.language,
-            None if form is None else str(form.get("audio", "unclear")),
-            form is not None and str(form.get("refused")).lower() == "true",
         )
 
     def _record(

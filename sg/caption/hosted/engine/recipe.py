@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from sg.artefacts.manifest import VideoRecord
 from sg.caption.hosted.engine import proxies
-from sg.caption.hosted.engine.items import CaptionItem
+from sg.caption.hosted.engine.items import CaptionItem, item_of
 from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.retries import LONGER, RESEED, STRICT
 from sg.caption.hosted.prices import FLEX, PRIORITY
@@ -18,6 +19,7 @@ from sg.caption.hosted.pricing import expected_usage
 from sg.caption.hosted.prompting import CAPTION_SCHEMA, CaptionPrompt
 from sg.caption.hosted.services.records import Answer, Request, RequestMedia, Usage
 from sg.caption.hosted.settings import DEFAULT_MAX_OUTPUT_TOKENS, HostedCaptionerConfig
+from sg.caption.quality.gates import Judged, Verdict, judge
 from sg.core.errors import ConfigError
 from sg.core.identity import Identity, identity, settings_of
 
@@ -114,6 +116,36 @@ class Recipe:
         user = self.prompt.user(item.duration_s, file.sound(item), stricter)
         tier = self.config.tier if self.config.tier in (FLEX, PRIORITY) else ""
         return Request(self.config.model.name, self.prompt.system, user, media, generation, tier)
+
+    def item(self, record: VideoRecord) -> CaptionItem | None:
+        """What is asked about a video; None if nothing is."""
+        return item_of(record)
+
+    def examine(
+        self, answer: Answer, item: CaptionItem, file: MediaFile | None
+    ) -> tuple[str, dict[str, Any] | None, tuple[Verdict, ...]]:
+        """The caption of a complete answer, its form if the prompt asks for one, and the verdicts of the gates."""
+        text, form = self._caption(answer)
+        judged = Judged(
+            text,
+            item.duration_s,
+            file.sound(item) if file else item.has_audio,
+            answer.finish_reason,
+            self.config.language,
+            None if form is None else str(form.get("audio", "unclear")),
+            form is not None and str(form.get("refused")).lower() == "true",
+        )
+        return text, form, judge(judged)
+
+    def _caption(self, answer: Answer) -> tuple[str, dict[str, Any] | None]:
+        """The caption of an answer, and the whole form if the prompt asks for one."""
+        if not self.prompt.schema:
+            return answer.text.strip(), None
+        try:
+            form = json.loads(answer.text)
+            return form["caption"].strip(), form
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return answer.text.strip(), {"refused": True, "refusal_reason": "the answer does not fit the form"}
 
     def longest(self, tries: dict[str, int]) -> int:
         """The maximum length of an answer of this try, in tokens."""
