@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
-import random
 from dataclasses import replace
 
 import pytest
 
 from sg.caption.hosted.engine.items import CaptionItem
-from sg.caption.hosted.engine.outcomes import Outcomes
-from sg.caption.hosted.pricing import price_of
 from sg.caption.hosted.run import recipe_of
 from sg.caption.hosted.services.records import Answer, Usage
 from tests.caption.hosted.builder import settings
@@ -64,7 +60,6 @@ def test_a_longer_second_try_and_more_frames_may_have_more_tokens() -> None:
 )
 def test_a_form_is_a_caption_only_with_a_text_in_it(text: str, caption: str, refused: bool) -> None:
     recipe = recipe_of(settings("http://x", prompt="dense_en_structured"))
-    outcomes = Outcomes(recipe, price_of(recipe.config, datetime.date(2026, 11, 29)), {}, draw=random.Random(0))
-    found, form = outcomes._caption(Answer(text, "STOP"))
+    found, form = recipe._caption(Answer(text, "STOP"))
     assert found == caption
     assert form is not None and (str(form.get("refused")).lower() == "true") == refused
