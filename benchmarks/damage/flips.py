@@ -107,7 +107,7 @@ def study_kinds(folder: Path) -> Iterator[Kind]:
 
     def read_tokens() -> bool:
         store = VisualTokenStore(tokens)
-        return all(len(store[key].frame_indices) for key in store)
+        return all(len(store[key].facts.frame_indices) for key in store)
 
     manifest, embedding = read_manifest(inputs.manifest), embedding_identity(config.embedder)
     parts = plan_parts(manifest, inputs.videos, embedding, config.embedder.rows_per_part)

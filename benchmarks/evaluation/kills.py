@@ -17,19 +17,17 @@ import time
 from pathlib import Path
 
 import torch
-from shared_work import MODEL, Bench
+from shared_work import Bench
 
 from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.evaluate.answering import evaluate
-from sg.models.chat_univi.identity import visual_token_identity
-from sg.train.data.visual_tokens import fill_cache
 
 FORK = multiprocessing.get_context("fork")
 
 
 def answer(bench: Bench, store: VisualTokenStore, path: Path) -> None:
     bench.config.answering.batch_size = 6  # one write per video
-    evaluate(bench.model, bench.encoder, bench.benchmark, store, bench.config, path, "kills")
+    evaluate(bench.student, bench.processor, bench.benchmark, store, bench.config, path, "kills")
 
 
 def size(path: Path) -> int:
@@ -59,11 +57,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     bench, rng = Bench(arguments.out, arguments.videos), random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
-        channels = bench.model.config.vision_config.hidden_size
-        store = VisualTokenStore.create(
-            Path(folder) / "tokens", visual_token_identity(MODEL), channels, MODEL.visual_token_dtype
-        )
-        fill_cache(store, bench.clips().values(), bench.model, bench.processor, decode_workers=0)
+        store = bench.filled_store(Path(folder) / "tokens")
         whole, path = Path(folder) / "whole.jsonl", Path(folder) / "killed.jsonl"
         answer(bench, store, whole)
         step = max(1, size(whole) // arguments.kills)

@@ -27,9 +27,11 @@ from sg.evaluate.asking import Asker
 from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
 from sg.evaluate.config import AnsweringConfig, PromptConfig
-from sg.models.chat_univi.build import build_encoder, build_model, build_processor
+from sg.models.chat_univi.build import build_inputs, build_model
 from sg.models.chat_univi.identity import visual_token_identity
-from sg.models.config import ModelConfig
+from sg.models.chat_univi.inputs import noise_seed
+from sg.models.chat_univi.settings import ModelConfig
+from sg.models.chat_univi.student import ChatUniViStudent
 from sg.train.data import visual_tokens
 from sg.train.data.samples import Clip
 from sg.train.data.visual_tokens import fill_cache
@@ -67,37 +69,41 @@ class Bench:
         where = str(folder / "world" / "benchmark")
         self.config = VideoMmeConfig("demo", where, prompt=prompt, answering=answering)
         self.benchmark: Benchmark = read_benchmark(self.config)
-        self.model, self.encoder = build_model(MODEL), build_encoder(MODEL)
-        self.processor = build_processor(MODEL, self.model)
+        self.model, self.processor = build_model(MODEL), build_inputs(MODEL)
+        self.student = ChatUniViStudent(self.model)
         self.folder = folder
 
     def clips(self) -> dict[str, Clip]:
         """The clips by media id."""
         return {video.media_id: Clip(video.media_id, video.path) for video in self.benchmark.videos}
 
+    def filled_store(self, folder: Path) -> VisualTokenStore:
+        """A store in `folder` with the visual tokens of all videos."""
+        widths = self.student.feature_widths("merged")
+        store = VisualTokenStore.create(folder, visual_token_identity(MODEL), widths, MODEL.visual_token_dtype)
+        fill_cache(store, self.clips().values(), self.student, self.processor, "merged", decode_workers=0)
+        return store
+
     def shared(self, folder: Path) -> dict:
         """Decode and encode each video once, into a cache in `folder`, and share the prefixes of prompts."""
-        channels = self.model.config.vision_config.hidden_size
-        store = VisualTokenStore.create(
-            folder / "tokens", visual_token_identity(MODEL), channels, MODEL.visual_token_dtype
-        )
-        fill_cache(store, self.clips().values(), self.model, self.processor, decode_workers=0)
+        store = self.filled_store(folder / "tokens")
         path = folder / "predictions.jsonl"
-        evaluate(self.model, self.encoder, self.benchmark, store, self.config, path, "shared")
+        evaluate(self.student, self.processor, self.benchmark, store, self.config, path, "shared")
         return {row.key: row.response for row in read_predictions(path)}
 
     def one_by_one(self, folder: Path) -> dict:
         """Decode, encode and generate for each question; the prompts are those of the shared evaluation."""
         store = VisualTokenStore(folder / "tokens")
         clips, answers = self.clips(), {}
-        for ask in Asker(self.benchmark, self.config, self.encoder, store, 2048).asks():
-            clip = visual_tokens.decode_clip(clips[ask.row.tokens_of], self.processor)
-            tokens = self.model.encode_video(clip.pixels, visual_tokens.noise_seed(clip.key, len(clip.frame_indices)))
+        for ask in Asker(self.benchmark, self.config, self.processor, store, 2048).asks():
+            shown = clips[ask.row.tokens_of]
+            clip = visual_tokens.decode_clip(shown.key, shown.path, self.processor)
+            tokens = self.model.encode_video(clip.tensors["pixels"], noise_seed(clip.key, clip.facts))
             new = self.model.generate(
                 torch.tensor([ask.ids]), visual_tokens=tokens, visual_counts=[len(tokens)],
                 max_new_tokens=self.config.answering.max_new_tokens,
             )  # fmt: skip
-            answers[ask.row.key] = self.encoder.decode(new[0].tolist())
+            answers[ask.row.key] = self.processor.decode(new[0].tolist())
         return answers
 
     def measure(self, name: str, evaluation: Callable[[Path], dict], folder: Path) -> Measured:

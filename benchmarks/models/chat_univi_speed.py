@@ -32,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sg.models.chat_univi.config import ChatUniViConfig
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.text.special_ids import PLACEHOLDER_ID
+from sg.models.student import IGNORED_LABEL
 
 SAMPLES, FRAMES, PROMPT, SUPERVISED, VOCABULARY = 8, 8, 40, 100, 4096
 BARS = {"step": 1.4, "step, cached tokens": 2.5}

@@ -18,7 +18,8 @@ from transformers import AutoModel
 
 from sg.models.chat_univi.abstractor import MergeSettings
 from sg.models.chat_univi.merging import cluster_count, neighbour_count
-from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.text.special_ids import PLACEHOLDER_ID
+from sg.models.student import IGNORED_LABEL
 
 
 class PlainChatUniVi(nn.Module):

@@ -24,10 +24,11 @@ import torch
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.config import CLIP_VIT_L_14_336, VICUNA_7B_V15, ChatUniViConfig
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.student import ChatUniViStudent
 from sg.models.chat_univi.text.conversation import EncodedDialog
-from sg.models.chat_univi.text.special_ids import BOS_ID, IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.text.special_ids import BOS_ID, PLACEHOLDER_ID
+from sg.models.student import IGNORED_LABEL, Batch
 from sg.train.config import LoraConfig, StageConfig, TrainerConfig
-from sg.train.data.loading import Batch
 from sg.train.flops import device_peak_tflops
 from sg.train.module import StageModule
 from sg.train.workload import workload
@@ -88,18 +89,18 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     arguments = parse(device)
     stage = StageConfig(
-        name="caption", trains=["projector", "language_model"], samples="captions", requests=["?"],
+        name="caption", trains=["connector", "language_model"], samples="captions", requests=["?"],
         peft=arguments.peft, lora=LoraConfig(rank=arguments.rank),
     )  # fmt: skip
     machine = TrainerConfig(
         accelerator="gpu" if device.type == "cuda" else "cpu", precision="bf16-mixed", packed=True,
         gradient_checkpointing=not arguments.no_checkpointing, peak_tflops=arguments.peak_tflops,
     )  # fmt: skip
-    model = random_model(arguments.size, device)
-    module = StageModule(model, stage, total_steps=1000, machine=machine).to(device)
+    student = ChatUniViStudent(random_model(arguments.size, device))
+    module = StageModule(student, stage, total_steps=1000, machine=machine).to(device)
     draw = random.Random(0)
-    batches = [caption_batch(model.config, arguments.samples, draw) for _ in range(WARM_UP + arguments.steps)]
-    work = [workload(model.config, stage)(batch) for batch in batches[WARM_UP:]]
+    batches = [caption_batch(student.module.config, arguments.samples, draw) for _ in range(WARM_UP + arguments.steps)]
+    work = [workload(student, stage)(batch) for batch in batches[WARM_UP:]]
     seconds, loss = train(module, batches, stage.gradient_clip, device)
     report(arguments, device, machine, seconds, sum(w.tokens for w in work), sum(w.flops for w in work), loss)
 

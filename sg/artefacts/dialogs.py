@@ -7,6 +7,7 @@ Video-ChatGPT's `{"q", "a", "video_id"}` is read too.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,12 @@ from typing import Any
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import atomic_path
 
+IMAGE, VIDEO = "<image>", "<video>"
+"""The place of an image or a video in the text of a turn."""
+
 KINDS = ("video", "image", "text")
 SPEAKERS = ("human", "gpt")
+_PLACE = re.compile(f"{IMAGE}|{VIDEO}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,11 @@ class Dialog:
     kind: str
     media: str | None
     turns: tuple[Turn, ...]
+
+
+def count_placeholders(text: str) -> int:
+    """Number of `<image>` and `<video>` in `text`."""
+    return len(_PLACE.findall(text))
 
 
 def read_dialogs(path: Path) -> list[Dialog]:

@@ -2,13 +2,14 @@
 
 import sys
 
-import sg.models.config  # noqa: F401 - its schemas are needed to compose the config
 from sg.caption.config import ACTIONS, CaptionConfig
 from sg.core.commands import command, one_sentence_errors
 from sg.core.mistakes import first_action
+from sg.models.student import STUDENTS
 from sg.sources.registry import SOURCES
 
 SOURCES.load()
+STUDENTS.load()
 
 
 @command("caption", CaptionConfig)

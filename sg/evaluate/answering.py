@@ -9,23 +9,23 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import ZEROED_VIDEO, Key, Prediction, PredictionWriter
+from sg.artefacts.visual_tokens.clips import ClipTensors
 from sg.core.content import file_content
 from sg.core.fingerprints import fingerprint, text_seed
 from sg.core.identity import Identity, identity
 from sg.core.progress import Progress
-from sg.evaluate.asking import CACHED_CLIPS, Ask, Asker, PromptEncoder, TokenSource
+from sg.evaluate.asking import CACHED_CLIPS, Ask, Asker, FeatureSource
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig
 from sg.evaluate.shards import WHOLE, EvaluationShard
+from sg.models.student import Student, StudentProcessor
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from sg.evaluate.generation import EncodedPrompt, Generated
+    from sg.models.answering import EncodedPrompt, Generated
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +71,9 @@ def _file_content(path: Path | None) -> str | None:
         return "unreadable"
 
 
-def letter_ids(encoder: PromptEncoder, count: int = 4) -> dict[str, list[int]]:
+def letter_ids(processor: StudentProcessor, count: int = 4) -> dict[str, list[int]]:
     """For each of the first `count` letters the tokens whose text is just that letter, such as "B" and " B"."""
-    texts = {token: encoder.decode([token]) for token in range(len(encoder))}
+    texts = {token: processor.decode([token]) for token in range(len(processor))}
     return {letter: [token for token, text in texts.items() if text == letter] for letter in LETTERS[:count]}
 
 
@@ -100,28 +100,25 @@ def batches(asks: Sequence[Ask], batch_size: int) -> Iterator[list[Ask]]:
 
 
 class _AskingModel:
-    """Answers batches of asks with one model; `max_options` is the largest number of options of a question."""
+    """Answers batches of asks with one student; `max_options` is the largest number of options of a question."""
 
     def __init__(
         self,
-        model: Any,
-        encoder: PromptEncoder,
-        visual_tokens: TokenSource,
+        student: Student,
+        processor: StudentProcessor,
+        features: FeatureSource,
         config: BenchmarkConfig,
         max_options: int,
     ) -> None:
-        from sg.evaluate.generation import REFERENCE_SAMPLING, Answerer
+        from sg.models.answering import REFERENCE_SAMPLING, Answerer
 
-        self._encoder, self._clip = encoder, lru_cache(maxsize=CACHED_CLIPS)(visual_tokens.__getitem__)
+        self._processor, self._clip = processor, lru_cache(maxsize=CACHED_CLIPS)(features.__getitem__)
         self._read, self._answering = config.rule, config.answering
-        self._positions = model.config.get_text_config().max_position_embeddings
-        self._width = model.config.vision_config.hidden_size
+        self._positions = student.max_positions
         self._sampling = REFERENCE_SAMPLING if config.answering.sampling == "reference" else None
-        letters = list(letter_ids(encoder, max_options).values())
-        eos = model.config.get_text_config().eos_token_id
+        letters = list(letter_ids(processor, max_options).values())
         self._answerer = Answerer(
-            model,
-            eos_ids=eos if isinstance(eos, list) else [eos],
+            student,
             letters=letters if all(letters) else [],
             stop_at_first_letter=config.answering.stop_at_first_letter,
             sampling=self._sampling,
@@ -130,28 +127,29 @@ class _AskingModel:
     def answer(self, asks: Sequence[Ask]) -> list[Prediction]:
         """The answered rows of `asks`, which are run as one batch."""
         prompts: list[EncodedPrompt] = []
-        clips: dict[str, Tensor] = {}
+        clips: dict[str, ClipTensors | None] = {}
         for ask in asks:
-            name, tokens = self._shown(ask.row)
-            clips.setdefault(name, tokens)
+            name, clip = self._shown(ask.row)
+            clips.setdefault(name, clip)
             prompts.append(self._prompt(ask, name))
         generated = self._answerer.answer(prompts, clips)
         return [self._row(ask, answer) for ask, answer in zip(asks, generated, strict=True)]
 
-    def _shown(self, row: Prediction) -> tuple[str, Tensor]:
-        """Name and visual tokens [n, C] of the clip in the prompt of a row."""
-        import torch
-
+    def _shown(self, row: Prediction) -> tuple[str, ClipTensors | None]:
+        """Name and features of the clip in the prompt of a row."""
         if not row.tokens_of:
-            return "no video", torch.zeros(0, self._width)
-        tokens = self._clip(row.tokens_of).tokens
-        if row.setting == ZEROED_VIDEO:
-            # Named by its size: zeroed videos of the same size are one clip, which is run once.
-            return f"zeroed {len(row.frames)} {len(tokens)}", tokens.new_zeros(tokens.shape)
-        return row.tokens_of, tokens
+            return "no video", None
+        clip = self._clip(row.tokens_of)
+        if row.setting != ZEROED_VIDEO:
+            return row.tokens_of, clip
+        zeros = {name: tensor.new_zeros(tensor.shape) for name, tensor in clip.tensors.items()}
+        # Named by what is left of it: zeroed videos of the same sizes are one clip, which is run once.
+        shapes = [tuple(tensor.shape) for tensor in zeros.values()]
+        name = f"zeroed {len(row.frames)} {shapes} {clip.facts.width} {clip.facts.height}"
+        return name, replace(clip, tensors=zeros)
 
     def _prompt(self, ask: Ask, clip: str) -> EncodedPrompt:
-        from sg.evaluate.generation import EncodedPrompt
+        from sg.models.answering import EncodedPrompt
 
         row, limit = ask.row, self._answering.max_new_tokens
         if self._sampling is not None:
@@ -160,7 +158,7 @@ class _AskingModel:
         return EncodedPrompt(ask.ids, clip, f"{row.video_id} {row.setting}", limit, row.num_options, seed)
 
     def _row(self, ask: Ask, answer: Generated) -> Prediction:
-        row, response = ask.row, self._encoder.decode(answer.ids)
+        row, response = ask.row, self._processor.decode(answer.ids)
         letters = LETTERS[: row.num_options]
         reading, logits = self._read(ask.question, response), [round(score, 4) for score in answer.letter_logits]
         letter, official = reading.letter, reading.score
@@ -175,21 +173,21 @@ class _AskingModel:
 
 
 def evaluate(
-    model: Any,
-    encoder: PromptEncoder,
+    student: Student,
+    processor: StudentProcessor,
     benchmark: Benchmark,
-    visual_tokens: TokenSource,
+    features: FeatureSource,
     config: BenchmarkConfig,
     path: Path,
     made_by: str,
     failures: Mapping[str, str] | None = None,
     shard: EvaluationShard = WHOLE,
 ) -> Path:
-    """Ask `model` all questions of `benchmark` in the settings and probes of `config`; append the answers to `path`.
+    """Ask `student` all questions of `benchmark` in the settings and probes of `config`; append the answers to `path`.
 
     Args:
-        model: the composite model; it is put into eval mode.
-        visual_tokens: tokens by `media_id`; a video without tokens becomes rows with its reason from `failures`.
+        student: it is put into evaluation mode.
+        features: by `media_id`; a video without features becomes rows with its reason from `failures`.
         path: `predictions.jsonl`; questions that are answered there are not asked again.
         made_by: the name of `answers_identity`; rows in `path` that something else made are moved aside.
         shard: the batches of this call; their answers go to the shard's own file beside `path`.
@@ -197,9 +195,8 @@ def evaluate(
     Returns:
         The file of the answers: `path`, or that of the shard.
     """
-    model.eval()
-    positions = model.config.get_text_config().max_position_embeddings
-    asks = Asker(benchmark, config, encoder, visual_tokens, positions, made_by, failures).asks()
+    student.module.eval()  # type: ignore[no-untyped-call]  # transformers'
+    asks = Asker(benchmark, config, processor, features, student.max_positions, made_by, failures).asks()
     max_options = max((ask.row.num_options for ask in asks), default=0)
     own = shard.part(list(batches(asks, config.answering.batch_size)))
     failed = [ask.row for ask in asks if not ask.is_askable] if shard.is_first else []
@@ -210,10 +207,10 @@ def evaluate(
         with Progress(f"evaluate {benchmark.name}{shard.label}", len(rows), "questions", done_before=done) as bar:
             writer.write(failed)
             bar.fail(len(failed))
-            _answer_open(writer, own, partial(_AskingModel, model, encoder, visual_tokens, config, max_options), bar)
+            _answer_open(writer, own, partial(_AskingModel, student, processor, features, config, max_options), bar)
         if config.answering.check_in_full:
             in_full = replace(config, answering=replace(config.answering, stop_at_first_letter=False))
-            answers = _AskingModel(model, encoder, visual_tokens, in_full, max_options)
+            answers = _AskingModel(student, processor, features, in_full, max_options)
             _log_agreement(answers, [ask for _, batch in own for ask in batch], writer.done, config.answering)
     return file
 

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sg.artefacts.predictions import (
     ERROR,
@@ -25,6 +25,7 @@ from sg.artefacts.predictions import (
     WITH_SUBTITLES,
     Prediction,
 )
+from sg.artefacts.visual_tokens.clips import ClipTensors
 from sg.core.errors import DataError
 from sg.core.fingerprints import fingerprint, is_unicode, text_seed
 from sg.core.identity import code_version
@@ -32,10 +33,7 @@ from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question, labelled,
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.prompts import Prompt
 from sg.evaluate.subtitles import SubtitleCue, covering_lines, lines_at_frames, read_cues, transcript_lines
-from sg.models.chat_univi.text.template import as_text
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from sg.models.student import StudentProcessor
 
 log = logging.getLogger(__name__)
 
@@ -45,50 +43,15 @@ CACHED_CLIPS = 64
 SUBTITLES_OK, SUBTITLES_MISSING, SUBTITLES_UNREADABLE = "ok", "missing", "unreadable"
 
 
-class ClipTokens(Protocol):
-    """What the model sees of a video: merged visual tokens [n, C], and the frames that they were made of."""
-
-    @property
-    def tokens(self) -> Tensor:
-        """[n, C], before the projector."""
-        ...
-
-    @property
-    def frame_indices(self) -> Sequence[int]:
-        """Indices of the frames in the video."""
-        ...
-
-    @property
-    def fps(self) -> float:
-        """Frame rate of the video, in frames per second."""
-        ...
-
-
-class TokenSource(Protocol):
-    """Visual tokens by the video's `media_id`: a `VisualTokenStore`, or a dictionary."""
+class FeatureSource(Protocol):
+    """The features of videos by `media_id`: the store of a benchmark, or a dictionary."""
 
     def __contains__(self, key: object) -> bool:
-        """Whether the video has tokens."""
+        """Whether the video has features."""
         ...
 
-    def __getitem__(self, key: str) -> ClipTokens:
-        """The video's tokens."""
-        ...
-
-
-class PromptEncoder(Protocol):
-    """Converts text to ids and back, such as the `DialogEncoder` of Chat-UniVi."""
-
-    def __len__(self) -> int:
-        """Size of the vocabulary."""
-        ...
-
-    def encode_prompt(self, text: str, frame_count: int = 0, reply: str = "") -> list[int]:
-        """Ids of a question about a clip, up to the reply that `reply` begins; `frame_count` times -200 is the clip."""
-        ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of generated ids, without special tokens."""
+    def __getitem__(self, key: str) -> ClipTensors:
+        """The video's features."""
         ...
 
 
@@ -112,7 +75,7 @@ class Ask:
         return bool(self.ids)
 
 
-def swap_partners(videos: Iterable[BenchmarkVideo], available: TokenSource, seed: int) -> dict[str, str]:
+def swap_partners(videos: Iterable[BenchmarkVideo], available: FeatureSource, seed: int) -> dict[str, str]:
     """Another video of the same duration bucket for each video with tokens: {media_id: media_id}.
 
     A video that is alone in its bucket has no partner. Each video is the partner of exactly one other.
@@ -145,9 +108,10 @@ def shuffled(question: Question, seed: int) -> tuple[Question, str]:
 
 
 class Asker:
-    """Makes the prompts of a benchmark for one model.
+    """Makes the prompts of a benchmark for one student.
 
     Args:
+        processor: of the student; `features`: of the videos.
         max_positions: positions of the model, for prompt and answer together.
         made_by: the identity's name that is recorded in every row.
         failures: by `media_id` the reason why a video has no tokens.
@@ -157,23 +121,24 @@ class Asker:
         self,
         benchmark: Benchmark,
         config: BenchmarkConfig,
-        encoder: PromptEncoder,
-        visual_tokens: TokenSource,
+        processor: StudentProcessor,
+        features: FeatureSource,
         max_positions: int,
         made_by: str = "",
         failures: Mapping[str, str] | None = None,
     ) -> None:
-        self._config, self._tokens = config, visual_tokens
-        self._clip = lru_cache(maxsize=CACHED_CLIPS)(visual_tokens.__getitem__)
+        self._config, self._features = config, features
+        self._clip = lru_cache(maxsize=CACHED_CLIPS)(features.__getitem__)
         self._encode = lru_cache(maxsize=CACHED_CLIPS)(
-            # All of a prompt is text, also where a question spells a control token such as <image>.
-            lambda prompt, frames: encoder.encode_prompt(as_text(prompt.text), frames, prompt.reply)
+            lambda prompt, shown: processor.question(
+                prompt.text, None if shown is None else self._clip(shown), prompt.reply
+            )
         )
         self._max_length = max_positions - config.answering.max_new_tokens
         self._made_by, self._failures = made_by, failures or {}
         self._code = " ".join(code_version().values()).strip()
         self._videos = benchmark.videos
-        self._partners = swap_partners(benchmark.videos, visual_tokens, config.answering.seed)
+        self._partners = swap_partners(benchmark.videos, features, config.answering.seed)
 
     def asks(self) -> list[Ask]:
         """All questions in all settings and probes, in the order of the benchmark."""
@@ -216,7 +181,7 @@ class Asker:
 
     def _problem(self, video: BenchmarkVideo) -> tuple[str, str]:
         """Status and reason of a video that cannot be shown; two empty strings for one that can."""
-        if video.media_id in self._tokens:
+        if video.media_id in self._features:
             return "", ""
         if video.path is None:
             return MISSING_VIDEO, video.problem or f"there is no file of video {video.media_id}"
@@ -234,9 +199,9 @@ class Asker:
     def _lines(self, video: BenchmarkVideo, cues: Sequence[SubtitleCue]) -> list[str]:
         if self._config.subtitles == "transcript":
             return transcript_lines(cues)
-        clip = self._clip(video.media_id)
+        facts = self._clip(video.media_id).facts
         choose = covering_lines if self._config.subtitles == "covering" else lines_at_frames
-        return choose(cues, clip.frame_indices, clip.fps)
+        return choose(cues, facts.frame_indices, facts.fps)
 
     def _row(self, video: BenchmarkVideo, question: Question, setting: str, subtitles: str = "") -> Prediction:
         return Prediction(
@@ -259,37 +224,36 @@ class Asker:
         if not is_unicode("\n".join([question.text, *question.options])):
             reason = "its text is not Unicode (half of a surrogate pair)"
             return Ask(replace(row, status=ERROR, reason=reason), question)
-        clip = None if shown is None else self._clip(shown)
-        frames = 0 if clip is None else len(clip.frame_indices)
-        extra = 0 if clip is None else len(clip.tokens) - frames
-        kept = self._lines_that_fit(question, lines, frames, extra)
+        kept = self._lines_that_fit(question, lines, shown)
         prompt: Prompt = self._config.prompt.prompt(question, kept)
-        ids = self._encode(prompt, frames)
-        if len(ids) + extra > self._max_length:
+        encoded = self._encode(prompt, shown)
+        if encoded.num_positions > self._max_length:
             reason = (
-                f"{len(ids) + extra} positions without subtitles, but the model has {self._max_length} for a prompt"
+                f"{encoded.num_positions} positions without subtitles, but the model has {self._max_length} for a "
+                "prompt"
             )
             return Ask(replace(row, status=TOO_LONG, reason=reason), question)
+        facts = None if shown is None else self._clip(shown).facts
         row = replace(
             row,
             tokens_of=shown or "",
-            frames=() if clip is None else tuple(clip.frame_indices),
-            fps=0.0 if clip is None else clip.fps,
+            frames=() if facts is None else tuple(facts.frame_indices),
+            fps=0.0 if facts is None else facts.fps,
             subtitle_lines=len(kept or ()),
             subtitle_lines_cut=len(lines or ()) - len(kept or ()),
             subtitle_hash=fingerprint(kept) if kept else "",
             prompt_hash=fingerprint(prompt.text + prompt.reply),
-            num_prompt_tokens=len(ids) + extra,
+            num_prompt_tokens=encoded.num_positions,
         )
-        return Ask(row, question, tuple(ids), len(ids) + extra)
+        return Ask(row, question, encoded.ids, encoded.num_positions)
 
-    def _lines_that_fit(self, question: Question, lines: list[str] | None, frames: int, extra: int) -> list[str] | None:
+    def _lines_that_fit(self, question: Question, lines: list[str] | None, shown: str | None) -> list[str] | None:
         """As many of the first `lines` as fit beside the question, which is never cut."""
         if not lines:
             return lines
 
         def length(count: int) -> int:
-            return len(self._encode(self._config.prompt.prompt(question, lines[:count]), frames)) + extra
+            return self._encode(self._config.prompt.prompt(question, lines[:count]), shown).num_positions
 
         if length(len(lines)) <= self._max_length:
             return lines

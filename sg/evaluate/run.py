@@ -12,21 +12,22 @@ from sg.artefacts.predictions import OK, OVERALL, SETTINGS, Prediction, read_pre
 from sg.core.errors import DataError
 from sg.core.files import write_text
 from sg.evaluate.answering import evaluate
-from sg.evaluate.asking import SUBTITLES_OK, PromptEncoder, TokenSource
+from sg.evaluate.asking import SUBTITLES_OK, FeatureSource
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.official.result import OfficialResult
 from sg.evaluate.scoring import Count, Scores, SettingScores, score
 from sg.evaluate.submission import write_submissions
+from sg.models.student import Student, StudentProcessor
 
 log = logging.getLogger(__name__)
 
 
 def evaluate_model(
-    model: Any,
-    encoder: PromptEncoder,
+    student: Student,
+    processor: StudentProcessor,
     benchmark: Benchmark,
-    visual_tokens: TokenSource,
+    features: FeatureSource,
     config: BenchmarkConfig,
     path: Path,
     made_by: str,
@@ -37,7 +38,7 @@ def evaluate_model(
     Returns:
         Official accuracies in percent: {setting: {"overall" | "short" | ...: accuracy}}, probes included.
     """
-    evaluate(model, encoder, benchmark, visual_tokens, config, path, made_by, failures)
+    evaluate(student, processor, benchmark, features, config, path, made_by, failures)
     scores = publish(benchmark, config, path)
     return {setting: result.percentages() for setting, result in scores.items()}
 

@@ -1,14 +1,60 @@
-"""Finds published files: on this machine or on the model hub. Each failure becomes one sentence."""
+"""Finds the files of models, on this machine or on the model hub, and identifies them by their content.
+
+Each failure becomes one sentence. Nothing here imports torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from sg.artefacts.checkpoint import INFO_FILE
+from sg.core.content import file_content
 from sg.core.errors import MissingInputError
-from sg.models.chat_univi.identity import local_path
+from sg.core.fingerprints import fingerprint
+from sg.core.layout import located
 
 _FOLDER_FILES = ["*.json", "*.safetensors", "*.bin"]
+_IDENTIFYING_SUFFIXES = (".safetensors", ".bin", ".json", ".model")
+
+
+def local_path(name: str) -> Path | None:
+    """The folder or file `name` on this machine (see `located` for relative names), or None for a hub id."""
+    path = located(name)
+    return path if path.exists() else None
+
+
+def present_file(name: str, file: str) -> Path | None:
+    """The path of `file` in the model's folder or the hub's cache; if the model is a single file, the path of that."""
+    path = local_path(name)
+    if path is not None:
+        return path / file if path.is_dir() else path
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(name, file)
+    except HFValidationError:
+        return None
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def part_identity(name: str | None, prefix: str = "") -> str | None:
+    """Content of a model part on this machine (16 hex digits), or the hub id of a part that is not here.
+
+    All bytes of its files count; `sg.core.content` reads a file once, and again only after it was replaced. `prefix`
+    limits a folder to the files whose names begin with it.
+    """
+    if name is None:
+        return None
+    path = local_path(name)
+    if path is None:
+        return name
+    if path.is_file():
+        return file_content(path)
+    # A stage checkpoint's INFO_FILE holds times, which do not change the model.
+    files = (file for file in sorted(path.iterdir()) if file.suffix in _IDENTIFYING_SUFFIXES and file.name != INFO_FILE)
+    return fingerprint({file.name: file_content(file) for file in files if file.name.startswith(prefix)})
 
 
 def weights_file(name: str, key: str, revision: str | None = None) -> Path:

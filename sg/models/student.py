@@ -106,11 +106,13 @@ class FeatureCache:
         identity: what decides them besides the clip; it names their cache.
         level: how far they are computed, a word of the student's own, for `Student.features`.
         dtype: the type in which they are stored: float16, bfloat16 or float32.
+        checkpoint: the weights that compute them; None is the model before its first stage.
     """
 
     identity: Identity
     level: str
     dtype: str
+    checkpoint: str | None = None
 
 
 class StudentProcessor(Protocol):
@@ -136,8 +138,11 @@ class StudentProcessor(Protocol):
     def collate(self, samples: Sequence[TrainingSample], max_length: int) -> Batch:
         """A batch for `Student.loss`, cut to `max_length` ids and padded. Features and pixels are not mixed."""
 
-    def question(self, text: str, clip: ClipTensors | None) -> EncodedQuestion:
-        """A prompt of one turn about a clip, or about none, up to the answer. All of `text` is text."""
+    def question(self, text: str, clip: ClipTensors | None, reply: str = "") -> EncodedQuestion:
+        """A prompt of one turn about a clip, or about none, up to the answer that `reply` begins.
+
+        All of `text` and `reply` is text.
+        """
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of generated ids up to the end of the turn, stripped, without special tokens."""
@@ -183,10 +188,13 @@ class Student(Protocol):
     def feature_widths(self, level: str) -> Mapping[str, int]:
         """The features of a clip at a level of `FeatureCache`: by name, the width C of a tensor [n, C]."""
 
-    def features(self, clips: Sequence[ClipTensors], level: str) -> list[ClipTensors]:
+    def features(self, clips: Sequence[ClipTensors], level: str | None = None) -> list[ClipTensors]:
         """The features of clips that are given as pixels; those of a clip do not depend on the others.
 
         All tensors of a clip have the same number n of rows.
+
+        Args:
+            level: of a `FeatureCache`; None computes them as far as possible.
         """
 
     # --------------------------------------------------------------------------------------------- training
@@ -218,7 +226,7 @@ class Student(Protocol):
         """Run the beginnings of prompts: `ids` [B, L], padded on the right where `mask` [B, L] is False.
 
         Args:
-            clips: the features of each prompt's clip.
+            clips: the features of each prompt's clip, of any level; None for no video.
 
         Returns:
             mask: bool [B, K], the positions that are now in the cache, without padding.

@@ -8,8 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
-import sg.caption.config
-import sg.models.config  # noqa: F401
+import sg.caption.config  # noqa: F401
 from sg.artefacts.arms import CONTRASTS, EQUAL_STEPS, HEADLINE, check_controls
 from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES
 from sg.core.commands import register, typed
@@ -23,14 +22,16 @@ from sg.curate.registry import CURATORS
 from sg.demo.config import DemoWorldConfig
 from sg.embed.registry import EMBEDDERS
 from sg.evaluate.benchmark import BENCHMARKS
+from sg.models.student import STUDENTS
 from sg.sources.registry import SOURCES
 from sg.train.config import RecipeConfig, TrainerConfig
 
-# Registers the schemas of all benchmarks, curators, embedders and sources.
+# Registers the schemas of all benchmarks, curators, embedders, sources and students.
 BENCHMARKS.load()
 CURATORS.load()
 EMBEDDERS.load()
 SOURCES.load()
+STUDENTS.load()
 
 STUDY_VERSION = 1
 """Raise it when the same settings would give other results although no identity of a stage or an answer changes."""
@@ -132,9 +133,7 @@ def study_identity(config: TrainConfig) -> Identity:
     Scale, control and seed are not part of it, because they name the runs inside the study. The data counts by its
     settings alone, since it may not exist yet; `sg.study.study_data` compares its content.
     """
-    from sg.models.chat_univi.identity import base_model_identity
-
-    model = base_model_identity(config.model)
+    model = STUDENTS.of(config.model).identity(config.model)
     return identity("study", settings=config, inputs={"model": model}, version=STUDY_VERSION)
 
 

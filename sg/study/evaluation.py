@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sg.models.config  # registers the schema of the model
+import sg
 from sg.artefacts.result import PREDICTIONS_FILE
 from sg.core.commands import command, register
 from sg.core.errors import ConfigError, DataError, Terminated
@@ -21,6 +21,7 @@ from sg.core.identity import code_version, made_by
 from sg.core.layout import program
 from sg.core.paths import PathsConfig
 from sg.evaluate.benchmark import BENCHMARKS
+from sg.models.student import STUDENTS
 from sg.study.devices import is_termination
 from sg.study.planning.machine import check_devices
 from sg.train.config import TrainerConfig
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sg.evaluate.scoring import Scores
 
 BENCHMARKS.load()  # registers the schemas of all benchmarks
+STUDENTS.load()
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +108,11 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     """Ask the model in `config.checkpoint` everything; return {setting: {bucket: percent}}, write `scores.json`."""
     from sg.evaluate.answering import answers_identity
     from sg.evaluate.benchmark import read_askable_benchmark
-    from sg.models.chat_univi.identity import checkpoint_identity
 
     assert config.checkpoint is not None
     check_devices(config.trainer.accelerator, devices=1)
     benchmark = read_askable_benchmark(config.benchmark)
-    model = checkpoint_identity(config.model, config.checkpoint)
+    model = STUDENTS.of(config.model).identity(config.model, config.checkpoint)
     answers = answers_identity(benchmark, config.benchmark, model)
     folder = Path(config.paths.runs) / "evaluations" / f"{benchmark.name}-{answers.name}"
     folder = folder if config.output is None else Path(config.output)
@@ -139,10 +140,9 @@ def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, name: str) ->
 
     assert config.checkpoint is not None
     shard = EvaluationShard(config.shard or 0, config.shards)
-    models = StudyModels(config.model, config.trainer, Path(config.paths.work))
-    tokens, failures = models.benchmark_tokens(benchmark, shard)
-    model = models.answering_model(config.checkpoint)
-    file = evaluate(model, models.encoder, benchmark, tokens, config.benchmark, path, name, failures, shard)
+    models = StudyModels(config.model, config.trainer, Path(config.paths.work), checkpoint=config.checkpoint)
+    student, features, failures = models.asked_student(config.checkpoint, benchmark, shard)
+    file = evaluate(student, models.processor, benchmark, features, config.benchmark, path, name, failures, shard)
     if shard.count > 1:
         log.info("Answers of this shard: %s. When all are done: python evaluate.py merge=%s", file, path.parent)
     return shard.count == 1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+    from sg.models.student import Student
     from sg.study.models import StudyModels
 
 log = logging.getLogger(__name__)
@@ -142,14 +142,12 @@ def loss_identity(config: TrainConfig, held_out: HeldOut, media: Media, model: I
     return identity("held_out_loss", settings=settings, inputs=inputs, version=HELD_OUT_VERSION)
 
 
-def caption_losses(
-    config: TrainConfig, held_out: HeldOut, models: StudyModels, model: ChatUniViForConditionalGeneration
-) -> list[CaptionLoss]:
-    """The loss of `model` on every held-out caption."""
+def caption_losses(config: TrainConfig, held_out: HeldOut, models: StudyModels, student: Student) -> list[CaptionLoss]:
+    """The loss of `student` on every held-out caption."""
     from sg.train.held_out import sample_losses
 
     length = config.stage.caption.max_length
-    nats, tokens = sample_losses(model, held_out.items, models.encoder, models.clips, length)
+    nats, tokens = sample_losses(student, held_out.items, models.processor, models.clips, length)
     return [
         CaptionLoss(item.dialog.dialog_id, source, int(count), float(loss))
         for item, source, loss, count in zip(held_out.items, held_out.sources, nats, tokens, strict=True)

@@ -15,6 +15,7 @@ from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_record
 from sg.core.identity import ABSENT, Identity, differences, recorded, settings_of
 from sg.demo.config import DemoWorldConfig
+from sg.models.student import STUDENTS
 from sg.sources.manifests import make_manifest
 from sg.sources.registry import SOURCES
 from sg.study.config import TrainConfig
@@ -45,8 +46,6 @@ class Inputs:
 
 def locate_inputs(config: TrainConfig) -> Inputs:
     """The places of the run's inputs, which may not exist yet."""
-    from sg.models.chat_univi.identity import base_model_identity
-
     data = config.data
     return Inputs(
         manifest=data.manifest_path,
@@ -54,7 +53,7 @@ def locate_inputs(config: TrainConfig) -> Inputs:
         vectors=data.vectors_folder(config.embedder.name),
         forest=Path(data.dir) / "curation" / config.curator.name / "forest.parquet",
         videos=Path(data.videos),
-        base_model=base_model_identity(config.model),
+        base_model=STUDENTS.of(config.model).identity(config.model),
     )
 
 
@@ -104,10 +103,8 @@ def _changed_curator(config: TrainConfig, forest: Path) -> str:
 
 def missing_on_machine(config: TrainConfig) -> list[str]:
     """Return what this machine lacks besides the run's inputs: files of the user, weights, benchmark, GPUs."""
-    from sg.models.chat_univi.sizes import missing_weights
-
     lines = [f"{sentence} ({setting})" for sentence, setting in config.data.missing_files()]
-    lines += missing_weights(config.model)
+    lines += STUDENTS.of(config.model).missing(config.model)
     folder = Path(config.benchmark.folder)
     if not folder.is_relative_to(config.paths.demo_world) and not folder.is_dir():
         lines.append(f"{config.benchmark.folder} (questions and videos of benchmark={config.benchmark.name})")

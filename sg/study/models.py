@@ -1,37 +1,34 @@
-"""The models of a run, loaded on first use: base model, checkpoints, encoder, visual tokens."""
+"""The student of a run, loaded on first use, and the features of its clips."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from transformers.utils import logging as transformers_logging
 
-from sg.artefacts.visual_tokens.store import VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.content import file_stamp
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
+from sg.evaluate.asking import FeatureSource
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo
 from sg.evaluate.shards import WHOLE, EvaluationShard
-from sg.models.chat_univi.build import build_encoder, build_model, build_processor, load_checkpoint
-from sg.models.chat_univi.identity import visual_token_identity
-from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.models.chat_univi.processor import ChatUniViProcessor
-from sg.models.chat_univi.text.conversation import DialogEncoder
-from sg.models.config import ModelConfig
+from sg.models.student import STUDENTS, FeatureCache, Student, StudentProcessor
 from sg.train.config import TrainerConfig
 from sg.train.data.clips import CachedClips, DecodedClips, unreadable_clips
 from sg.train.data.loading import ClipReader
 from sg.train.data.media import ClipFiles, Media, cache_folder
 from sg.train.data.samples import Clip
 from sg.train.data.visual_tokens import (
+    FreshFeatures,
     NamedTokens,
     announce_cache,
     clips_to_encode,
@@ -47,58 +44,73 @@ CLIPS_PER_TURN = 32
 
 
 class StudyModels:
-    """The models and visual tokens that the stages and the evaluation of one run need.
+    """The student of one run, and the features of clips that its stages and its evaluation need.
 
     Args:
-        model: which model; `trainer`: the machine; `work`: folder of the visual-token cache.
-        seed: draws a new projector.
+        model: the settings of the student; `trainer`: the machine; `work`: folder of the visual-token cache.
+        seed: draws weights that no file holds, such as a new projector.
         team: the processes of the run, which share the encoding of clips.
+        trained: the parts that a stage of the run trains.
+        checkpoint: trained weights that are only asked, instead of the model before its first stage.
     """
 
     def __init__(
-        self, model: ModelConfig, trainer: TrainerConfig, work: Path, seed: int = 0, team: Team = ALONE
+        self,
+        model: Any,
+        trainer: TrainerConfig,
+        work: Path,
+        seed: int = 0,
+        team: Team = ALONE,
+        trained: Collection[str] = (),
+        checkpoint: str | None = None,
     ) -> None:
         self.model, self.trainer, self.work, self.seed, self.team = model, trainer, work, seed, team
+        self.kind, self.trained, self.checkpoint = STUDENTS.of(model), trained, checkpoint
         self._problems: dict[str, str] = {}
         torch.set_num_threads(trainer.num_threads)
         # Progress bars over the tensors of a file would hide those over clips and steps.
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
     @cached_property
-    def encoder(self) -> DialogEncoder:
-        """The dialog encoder of the model's tokenizer."""
-        return build_encoder(self.model)
+    def processor(self) -> StudentProcessor:
+        """Text and frames of the student."""
+        return self.kind.processor(self.model, self.checkpoint)
 
     @cached_property
-    def _base(self) -> ChatUniViForConditionalGeneration:
-        return build_model(self.model, self.seed)
+    def features(self) -> FeatureCache | None:
+        """The features of clips that no stage of the run changes."""
+        return self.kind.cache(self.model, self.trained, self.checkpoint)
+
+    @property
+    def _caches(self) -> bool:
+        """True if the stages read features from the cache."""
+        return self.trainer.visual_token_cache and self.features is not None
+
+    @property
+    def _cache(self) -> FeatureCache:
+        assert self.features is not None  # nothing is encoded otherwise
+        return self.features
 
     @cached_property
-    def _processor(self) -> ChatUniViProcessor:
-        return build_processor(self.model, self._base)
+    def _base(self) -> Student:
+        """What computes the cached features."""
+        return self.kind.load(self.model, self._cache.checkpoint, self.seed)
 
     @cached_property
     def store(self) -> VisualTokenStore:
-        """The cache of visual tokens that belongs to the model's tower and merging."""
-        made_by = visual_token_identity(self.model)
-        channels = self._base.config.vision_config.hidden_size
-        folder = cache_folder(self.work, made_by)
-        return VisualTokenStore.create(folder, made_by, channels, self.model.visual_token_dtype)
+        """The cache of features."""
+        cache = self._cache
+        widths = self._base.feature_widths(cache.level)
+        return VisualTokenStore.create(cache_folder(self.work, cache.identity), cache.identity, widths, cache.dtype)
 
     @cached_property
     def clips(self) -> ClipReader:
-        """What represents clips in batches: cached tokens, or frames when the cache is off."""
-        return CachedClips(self.store) if self.trainer.visual_token_cache else DecodedClips(self._processor)
+        """What represents clips in the batches of a stage: cached features, or frames."""
+        return CachedClips(self.store) if self._caches else DecodedClips(self.processor)
 
-    def loader(self, parent: StageJob | None) -> Callable[[], ChatUniViForConditionalGeneration]:
-        """A function that loads the model that a stage starts from: the base model, or the checkpoint of `parent`."""
-        if parent is None:
-            return partial(build_model, self.model, self.seed)
-        return partial(self.load, str(parent.folder))
-
-    def load(self, checkpoint: str) -> ChatUniViForConditionalGeneration:
-        """The model of a stage checkpoint, or of any folder or hub id that `model.checkpoint` takes."""
-        return load_checkpoint(checkpoint, self.model.dtype)
+    def loader(self, parent: StageJob | None) -> Callable[[], Student]:
+        """A function that loads the student that a stage starts from: as published, or the checkpoint of `parent`."""
+        return partial(self.kind.load, self.model, None if parent is None else str(parent.folder), self.seed)
 
     def open_clips(self, files: ClipFiles, media: Media, benchmark: Benchmark) -> None:
         """Open the clips that `media` does not know yet, and encode them and those of the benchmark in one pass.
@@ -111,9 +123,11 @@ class StudyModels:
         """
         opened = list(media.unknown.values())
         stamps = {clip.key: file_stamp(clip.path) for clip in opened}
-        encoded = opened if self.trainer.visual_token_cache else []
         asked = _benchmark_clips(benchmark)
-        self._encode_together([*encoded, *asked.values()])
+        if self.features is None:
+            self._problems |= unreadable_clips(asked.values())
+        else:
+            self._encode_together([*(opened if self._caches else []), *asked.values()])
         problems = {clip.path: self._problems[clip.key] for clip in asked.values() if clip.key in self._problems}
         if problems and len(problems) == len(asked):
             path, reason = next(iter(problems.items()))
@@ -122,17 +136,17 @@ class StudyModels:
                 f"({reason})."
             )
         if self.team.leads:
-            if not self.trainer.visual_token_cache:
+            if not self._caches:
                 self._problems |= unreadable_clips(opened)
                 files.record(opened, stamps, self._problems)
             else:
                 files.record([clip for clip in opened if clip.key in self._problems], stamps, self._problems)
-        if self.trainer.visual_token_cache:
+        if self._caches:
             self.__dict__.pop("_base", None)  # Free the base model before training.
 
     def use(self, media: Media) -> None:
         """Read the visual tokens of exactly these files: the stages are named by their content."""
-        if self.trainer.visual_token_cache:
+        if self._caches:
             self.store.use(media.content)
 
     def _encode_together(self, wanted: Sequence[Clip]) -> None:
@@ -152,16 +166,16 @@ class StudyModels:
         by_key = {clip.key: clip for clip in clips}
         todo = [by_key[key] for key in missing]
         if self.team.leads:
-            announce_cache(self.store, todo, self._base.merging, self._processor)
+            announce_cache(self.store, todo, self._base.size, self.processor)
         share = todo[self.team.rank :: self.team.size]
         own = self._fill(share)
         return {key: reason for problems in self.team.gathered(own) for key, reason in problems.items()}
 
-    def answering_model(self, checkpoint: str) -> ChatUniViForConditionalGeneration:
-        """The model of `checkpoint` on the device that answers questions."""
-        model = self.load(checkpoint)
-        cast(torch.nn.Module, model).to(training_device(self.trainer))
-        return model
+    def answering_student(self, checkpoint: str) -> Student:
+        """The student in `checkpoint` on the device that answers questions."""
+        student = self.kind.load(self.model, checkpoint)
+        cast(torch.nn.Module, student.module).to(training_device(self.trainer))
+        return student
 
     def _encode(self, clips: Iterable[Clip]) -> Mapping[str, str]:
         """Fill the cache with `clips`; return {key: reason} of those that cannot be read."""
@@ -193,19 +207,32 @@ class StudyModels:
     def _fill(self, clips: Sequence[Clip]) -> dict[str, str]:
         self.store.refresh()
         return fill_cache(
-            self.store, clips, self._base, self._processor, self.trainer.decode_workers, training_device(self.trainer)
-        )
+            self.store, clips, self._base, self.processor, self._cache.level, self.trainer.decode_workers,
+            training_device(self.trainer),
+        )  # fmt: skip
 
-    def benchmark_tokens(
-        self, benchmark: Benchmark, shard: EvaluationShard = WHOLE
-    ) -> tuple[Mapping[str, VisualTokens], dict[str, str]]:
-        """(visual tokens of the benchmark's videos by media id, {media id: reason} of those that cannot be read)."""
+    def asked_student(
+        self, checkpoint: str, benchmark: Benchmark, shard: EvaluationShard = WHOLE
+    ) -> tuple[Student, FeatureSource, dict[str, str]]:
+        """Return the student in `checkpoint`, and what it is shown of the benchmark.
+
+        Returns:
+            The student; the features of the benchmark's videos by media id; {media id: reason} of those that cannot be
+            read.
+        """
         clips = _benchmark_clips(benchmark)
         wanted = list(clips.values())
-        self._problems |= self._encode(wanted) if shard.count == 1 else self._encode_with_others(wanted, shard)
-        keys = {media_id: clip.key for media_id, clip in clips.items()}
-        failures = {media_id: self._problems[key] for media_id, key in keys.items() if key in self._problems}
-        return NamedTokens(self.store, keys), failures
+        if self.features is None:
+            self._problems |= unreadable_clips(wanted)
+            student = self.answering_student(checkpoint)
+            readable = {media_id: clip for media_id, clip in clips.items() if clip.key not in self._problems}
+            features: FeatureSource = FreshFeatures(student, self.processor, readable)
+        else:
+            self._problems |= self._encode(wanted) if shard.count == 1 else self._encode_with_others(wanted, shard)
+            student = self.answering_student(checkpoint)
+            features = NamedTokens(self.store, {media_id: clip.key for media_id, clip in clips.items()})
+        failures = {name: self._problems[clip.key] for name, clip in clips.items() if clip.key in self._problems}
+        return student, features, failures
 
 
 def training_device(trainer: TrainerConfig) -> torch.device:

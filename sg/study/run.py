@@ -112,7 +112,7 @@ def _assist(run: StudyRun, team: Team) -> None:
         return
     from sg.study.models import StudyModels
 
-    models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team)
+    models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team, config.stage.trained)
     work = _named_work(config, data, files, media, models, read_askable_benchmark(config.benchmark))
     _train(config, work.jobs, models, lambda values: None)
 
@@ -128,7 +128,7 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
     with _tracker(run, data.caption) as tracker:
         from sg.study.models import StudyModels
 
-        models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team)
+        models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team, config.stage.trained)
         work = _named_work(config, data, files, media, models, benchmark)
         stages = _train(config, work.jobs, models, tracker.log)
         trained = time.monotonic()
@@ -251,7 +251,7 @@ def _train(
         found = models.team.agreed(partial(read_stage_info, job.folder))
         if found is None:
             info, reused = train_stage(
-                job, models.loader(parent), models.encoder, models.clips, config.trainer, report, models.team
+                job, models.loader(parent), models.processor, models.clips, config.trainer, report, models.team
             )
         else:
             models.team.agreed(partial(check_stage_files, job.folder))
@@ -272,17 +272,16 @@ def _evaluate(
     """
     from sg.evaluate.run import evaluate_model
 
-    tokens, failures = models.benchmark_tokens(benchmark)
     set_damaged_answers_aside(run.folder)
-    model = models.answering_model(str(work.jobs[-1].folder))
+    student, features, failures = models.asked_student(str(work.jobs[-1].folder), benchmark)
     scores = evaluate_model(
-        model, models.encoder, benchmark, tokens, run.config.benchmark,
+        student, models.processor, benchmark, features, run.config.benchmark,
         run.folder / PREDICTIONS_FILE, made_by=work.answers.name, failures=failures,
     )  # fmt: skip
     rows = []
     if work.held_out.items:
-        del model
-        captioning = models.answering_model(str(captioning_job(work.jobs).folder))
+        del student, features
+        captioning = models.answering_student(str(captioning_job(work.jobs).folder))
         rows = caption_losses(run.config, work.held_out, models, captioning)
     if rows:
         write_caption_losses(run.folder, rows, work.losses.name)

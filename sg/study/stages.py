@@ -11,6 +11,7 @@ from sg.artefacts.checkpoint import INFO_FILE, stage_folder
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import read_manifest
 from sg.core.identity import Identity
+from sg.models.student import STUDENTS, FeatureCache
 from sg.study.arms import CaptionPool, arm_samples
 from sg.study.config import TrainConfig
 from sg.study.core_counts import num_core_videos
@@ -117,10 +118,15 @@ def read_data(config: TrainConfig, inputs: Inputs) -> RunData:
 
 def clip_files(config: TrainConfig) -> ClipFiles:
     """Access to what is known about the files of the run's clips."""
-    from sg.models.chat_univi.identity import visual_token_identity
+    cache = feature_cache(config)
+    return ClipFiles(config.work_folder, None if cache is None else cache.identity)
 
-    tokens = visual_token_identity(config.model) if config.trainer.visual_token_cache else None
-    return ClipFiles(config.work_folder, tokens)
+
+def feature_cache(config: TrainConfig) -> FeatureCache | None:
+    """The features of clips that the stages of a run read from their cache."""
+    if not config.trainer.visual_token_cache:
+        return None
+    return STUDENTS.of(config.model).cache(config.model, config.stage.trained)
 
 
 def known_media(config: TrainConfig, data: RunData) -> Media:

@@ -1,38 +1,49 @@
-"""Low-rank adapters (LoRA) on the language model, also over weights in 4 bits (QLoRA), and their merging."""
+"""Low-rank adapters (LoRA) on parts of a model, also over weights in 4 bits (QLoRA), and their merging."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
-from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.student import Student, part_of
 from sg.train.config import StageConfig
 
 ADAPTER = "default"
 
 
-def add_adapters(model: ChatUniViForConditionalGeneration, stage: StageConfig, seed: int) -> None:
-    """Add adapters to all linear layers of the language model except its head; `seed` draws their initial weights."""
+def is_adapter(name: str) -> bool:
+    """True for the name of an adapter's weight."""
+    return ".lora_" in name
+
+
+def add_adapters(student: Student, stage: StageConfig, seed: int) -> None:
+    """Add adapters to all linear layers of the adapted parts except the head; `seed` draws their initial weights."""
     from peft import LoraConfig, inject_adapter_in_model
 
+    model = student.module
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers'
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head and part_of(student.parts, name) in stage.adapted
+    }
     if stage.peft == "qlora":
-        _hold_in_4_bits(model.model)
-    targets = sorted(name for name, module in model.model.named_modules() if isinstance(module, nn.Linear))
+        _hold_in_4_bits(model, linear)
     config = LoraConfig(
         r=stage.lora.rank,
         lora_alpha=stage.lora.alpha,
         lora_dropout=stage.lora.dropout,
-        target_modules=targets,
+        target_modules=sorted(linear),
         bias="none",
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inject_adapter_in_model(config, model.model, adapter_name=ADAPTER)
-    model.lm_head.requires_grad_(False)
+        inject_adapter_in_model(config, model, adapter_name=ADAPTER)
 
 
 def leave_types_to_autocast(model: nn.Module) -> None:
@@ -48,37 +59,34 @@ def leave_types_to_autocast(model: nn.Module) -> None:
             module.cast_input_dtype_enabled = False
 
 
-def merge_adapters(
-    model: ChatUniViForConditionalGeneration, load_base: Callable[[], ChatUniViForConditionalGeneration]
-) -> ChatUniViForConditionalGeneration:
+def merge_adapters(student: Student, load_base: Callable[[], Student]) -> PreTrainedModel:
     """The model without adapters: their products are added to the weights in float32, and rounded once.
 
     The products belong to the weights that the stage started from. For weights in 4 bits these are no longer in memory,
-    so `load_base` loads them again, and the trained connector is copied.
+    so `load_base` loads them again, and the weights that were trained without adapters are copied.
     """
     from peft.tuners.lora import LoraLayer
 
-    layers: dict[str, Any] = {
-        name: module for name, module in model.model.named_modules() if isinstance(module, LoraLayer)
-    }
-    in_4_bits = getattr(model.model, "is_loaded_in_4bit", False)
-    merged = load_base() if in_4_bits else model
-    for name, layer in layers.items():
-        plain = merged.model.get_submodule(name) if in_4_bits else layer.get_base_layer()
-        with torch.no_grad():
+    model = student.module
+    layers: dict[str, Any] = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    in_4_bits = getattr(model, "is_loaded_in_4bit", False)
+    merged = load_base().module if in_4_bits else model
+    with torch.no_grad():
+        for name, layer in layers.items():
+            plain: Any = merged.get_submodule(name) if in_4_bits else layer.get_base_layer()
             product = layer.get_delta_weight(ADAPTER).float().to(plain.weight.device)
             plain.weight.copy_(plain.weight.float() + product)
-        if not in_4_bits:
-            _replace(merged.model, name, plain)
-    if in_4_bits:
-        merged.mm_projector.load_state_dict(model.mm_projector.state_dict())
+            if not in_4_bits:
+                _replace(merged, name, plain)
+        for name, value in model.named_parameters() if in_4_bits else ():
+            if value.requires_grad and not is_adapter(name):
+                merged.get_parameter(name).copy_(value)
     return merged
 
 
-def _hold_in_4_bits(language_model: Any) -> None:
+def _hold_in_4_bits(model: Any, linear: Mapping[str, nn.Linear]) -> None:
     """Replace the linear layers by bitsandbytes' NF4 layers, which compute in the original type of the weights."""
     bitsandbytes: Any = import_module("bitsandbytes")  # optional, therefore unknown to the type checker
-    linear = {name: module for name, module in language_model.named_modules() if isinstance(module, nn.Linear)}
     for name, module in linear.items():
         held = bitsandbytes.nn.Linear4bit(
             module.in_features, module.out_features, bias=module.bias is not None,
@@ -88,8 +96,8 @@ def _hold_in_4_bits(language_model: Any) -> None:
         if module.bias is not None:
             held.bias = module.bias
         # Weights are packed when they are moved to their device.
-        _replace(language_model, name, held.to(module.weight.device))
-    language_model.is_loaded_in_4bit = True
+        _replace(model, name, held.to(module.weight.device))
+    model.is_loaded_in_4bit = True
 
 
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:

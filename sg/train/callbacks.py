@@ -45,7 +45,7 @@ class LossCurve(Callback):
         path: Path,
         stage: str,
         report: Callable[[Mapping[str, float]], None],
-        measure: Callable[[Mapping[str, Any]], Work],
+        measure: Callable[[dict[str, Any]], Work],
         peak_flops: float | None = None,
         report_every: int = 10,
     ) -> None:

@@ -6,9 +6,9 @@ from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
 from sg.core.mistakes import check_choice
+from sg.models.student import CONNECTOR, LANGUAGE_MODEL, PARTS
 from sg.train.schedule import SCHEDULES
 
-PARTS = ("projector", "language_model")
 SAMPLES = ("dialogs", "captions")
 PEFT = ("none", "lora", "qlora")
 STRATEGIES = ("auto", "ddp", "fsdp")
@@ -49,7 +49,7 @@ class DialogSource:
 
 @dataclass
 class LoraConfig:
-    """Low-rank adapters on all linear layers of the language model except its head.
+    """Low-rank adapters on all linear layers of the trained parts but connector and head.
 
     Attributes:
         rank, alpha, dropout: of the adapters, whose product is scaled by alpha / rank.
@@ -84,13 +84,17 @@ class TypicalSample:
     answer_tokens: int = 100
 
 
+def _names_of_version_0_1(parts: list[str]) -> list[str]:
+    return ["projector" if part == CONNECTOR else part for part in parts]
+
+
 @dataclass
 class StageConfig:
     """One training stage: what trains, on what, with which optimiser.
 
     Attributes:
         name: name of the stage, in folders and in logs.
-        trains: the trained parts: `projector`, `language_model` or both; the vision tower is frozen in every stage.
+        trains: the trained parts, of `connector`, `language_model` and `vision`; the others are frozen.
         samples: `dialogs` reads the files in `sources`; `captions` makes one sample of every caption of the core.
         sources: the dialog files; empty for `captions`.
         requests: texts of the user's turn, of which one is drawn for each clip (for `captions`).
@@ -102,7 +106,7 @@ class StageConfig:
         loss_samples: number of samples whose supervised tokens are averaged together; a step's loss is the mean of
             those means. 16 is the batch per device in Chat-UniVi's recipe; here it holds for any number of devices.
         epochs: passes over the data.
-        max_length: largest number of ids per sample, before its visual tokens are spliced in.
+        max_length: largest number of ids per sample.
         max_samples: takes a seeded draw of that many samples; null takes all.
         group_by_length: batches hold samples of similar length (faster; off in the reference).
         peft: `none` trains the weights themselves, `lora` adapters that are merged into them at the end of the stage,
@@ -112,7 +116,8 @@ class StageConfig:
     """
 
     name: str = "???"
-    trains: list[str] = field(default_factory=lambda: ["projector"])
+    # Stages of version 0.1 count: there, the connector was called by its name in Chat-UniVi.
+    trains: list[str] = field(default_factory=lambda: [CONNECTOR], metadata={"identity": _names_of_version_0_1})
     samples: str = "dialogs"
     sources: list[DialogSource] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -137,12 +142,17 @@ class StageConfig:
     @property
     def trains_whole(self) -> list[str]:
         """The parts whose own weights are trained; with adapters that is the connector alone."""
-        return [part for part in self.trains if part == "projector" or self.peft == "none"]
+        return [part for part in self.trains if part not in self.adapted]
+
+    @property
+    def adapted(self) -> list[str]:
+        """The parts that are trained through adapters."""
+        return [part for part in self.trains if part != CONNECTOR and self.peft != "none"]
 
     @property
     def has_adapters(self) -> bool:
-        """True if the language model is trained through adapters."""
-        return self.peft != "none" and "language_model" in self.trains
+        """True if a part is trained through adapters."""
+        return bool(self.adapted)
 
     def __post_init__(self) -> None:
         where = f"stage.{self.name}"
@@ -192,8 +202,13 @@ class RecipeConfig:
         if not 0 <= self.max_missing <= 1:
             raise ConfigError(f"stage.max_missing={self.max_missing} is a share and should lie in [0, 1].")
         for stage in self.stages:
-            if self.peft is not None and "language_model" in stage.trains:
+            if self.peft is not None and LANGUAGE_MODEL in stage.trains:
                 stage.peft = self.peft
+
+    @property
+    def trained(self) -> set[str]:
+        """The parts that a stage trains."""
+        return {part for stage in self.stages for part in stage.trains}
 
     @property
     def stages(self) -> tuple[StageConfig, StageConfig, StageConfig]:

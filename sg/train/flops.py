@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sg.models.sizes import ModelSize
+from sg.models.student import CONNECTOR, LANGUAGE_MODEL, VISION
 from sg.train.config import StageConfig
 
 # Dense peak in bfloat16 with float32 sums, in TFLOP/s, from the data sheets; the first name that fits is taken.
@@ -39,17 +40,29 @@ PEAK_TFLOPS = {
 
 
 def training_flops(
-    size: ModelSize, stage: StageConfig, positions: Sequence[float], supervised: float, visual_tokens: float
+    size: ModelSize,
+    stage: StageConfig,
+    positions: Sequence[float],
+    supervised: float,
+    visual_tokens: float,
+    frames: float = 0.0,
 ) -> float:
-    """Operations of training on samples with `positions` each, and their supervised and visual tokens in total."""
+    """Operations of training on samples with `positions` each.
+
+    Args:
+        supervised, visual_tokens, frames: of all samples; `frames` are those that pass the tower.
+    """
     total = sum(positions)
     attention = 2 * size.layers * size.heads * size.head_dim * sum(length**2 for length in positions)
-    trains_weights = "language_model" in stage.trains_whole
+    trains_weights = LANGUAGE_MODEL in stage.trains_whole
     linear = 2 * size.linear_weights * total + 2 * size.hidden * size.vocabulary * supervised
     connector = size.connector_flops * visual_tokens
     adapters = 6 * size.adapter_weights(stage.lora.rank) * total if stage.has_adapters else 0
-    connector_passes = 2 if "projector" in stage.trains else 1  # no gradient for its input: the tower is frozen
-    return (3 if trains_weights else 2) * linear + 3 * attention + connector_passes * connector + adapters
+    # Without a trained tower, the connector's input needs no gradient.
+    connector_passes = 1 + (CONNECTOR in stage.trains) + (VISION in stage.trains)
+    tower_passes = 1 + (VISION in stage.trains) + (VISION in stage.trains_whole)
+    tower = tower_passes * frames * size.frame_flops
+    return (3 if trains_weights else 2) * linear + 3 * attention + connector_passes * connector + adapters + tower
 
 
 def device_peak_tflops(accelerator: str, configured: float | None) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,20 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sg.core.progress import Progress
-from sg.models.chat_univi.collate import collate
+from sg.models.student import Student, StudentProcessor
 from sg.train.data.loading import ClipReader, SampleSet
 from sg.train.data.samples import TrainingItem
-
-if TYPE_CHECKING:
-    from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-    from sg.models.chat_univi.text.conversation import DialogEncoder
 
 
 @torch.no_grad()
 def sample_losses(
-    model: ChatUniViForConditionalGeneration,
+    student: Student,
     items: Sequence[TrainingItem],
-    encoder: DialogEncoder,
+    processor: StudentProcessor,
     clips: ClipReader,
     max_length: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -32,15 +27,15 @@ def sample_losses(
 
     The samples are computed one by one, so that no loss depends on the other samples of a batch.
     """
-    samples = SampleSet(items, encoder, clips, max_length)
+    samples = SampleSet(items, processor, clips, max_length)
     nats = np.zeros(len(items))
-    device = next(model.parameters()).device
-    model.eval()  # type: ignore[no-untyped-call]
+    device = next(student.module.parameters()).device
+    student.module.eval()  # type: ignore[no-untyped-call]  # transformers'
     with Progress("held-out captions", len(items), "captions") as bar:
         for index in range(len(items)):
-            batch = collate([samples[index]], max_length)
+            batch = processor.collate([samples[index]], max_length)
             on_device = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
-            output = model(**on_device)
-            nats[index] = float(output.loss) * int(output.num_supervised)
+            loss, count = student.loss(on_device)
+            nats[index] = float(loss) * int(count)
             bar.advance(1)
     return nats, samples.supervised

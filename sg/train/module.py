@@ -11,37 +11,32 @@ from torch import Tensor, nn
 
 from sg.core.errors import ModelError
 from sg.core.fingerprints import text_seed
-from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.train.adapters import add_adapters, leave_types_to_autocast
+from sg.models.student import Batch, Student, part_of
+from sg.train.adapters import add_adapters, is_adapter, leave_types_to_autocast
 from sg.train.config import StageConfig, TrainerConfig
-from sg.train.data.loading import Batch
-from sg.train.data.packing import packed_loss, use_packed_attention
 from sg.train.schedule import learning_rate_factor
 
 
 class StageNetwork(nn.Module):
     """The model with its loss: the part that is wrapped for several devices."""
 
-    def __init__(self, model: ChatUniViForConditionalGeneration, packed: bool) -> None:
+    def __init__(self, student: Student, packed: bool) -> None:
         super().__init__()
-        self.model, self.packed = model, packed
+        self.student, self.model, self.packed = student, student.module, packed
 
     def forward(self, batch: Batch) -> Tensor:
         """Mean cross-entropy over the supervised tokens of the micro-batch, in nats."""
-        if self.packed:
-            return packed_loss(self.model, batch)
-        loss: Tensor = self.model(**batch).loss
-        return loss
+        return self.student.loss(batch, self.packed)[0]
 
 
 class StageModule(LightningModule):
-    """Trains the parts of the model that `stage.trains` names; the vision tower is frozen in every stage."""
+    """Trains the parts of the model that `stage.trains` names."""
 
     strict_loading = False
 
     def __init__(
         self,
-        model: ChatUniViForConditionalGeneration,
+        student: Student,
         stage: StageConfig,
         total_steps: int,
         seed: int = 0,
@@ -50,20 +45,19 @@ class StageModule(LightningModule):
         super().__init__()
         self.stage, self.total_steps, self.seed = stage, total_steps, seed
         self.machine = machine or TrainerConfig()
-        whole = stage.trains_whole
-        model.set_trainable("projector" in whole, "language_model" in whole)
+        model = student.module
         if stage.has_adapters:
-            add_adapters(model, stage, text_seed("adapters", stage.name, seed))
+            add_adapters(student, stage, text_seed("adapters", stage.name, seed))
+        set_trainable(student, stage)
         if self.machine.precision.endswith("-mixed"):
             _keep_trained_weights_in_float32(model)
             if stage.has_adapters:
                 leave_types_to_autocast(model)
-        if self.machine.packed:
-            use_packed_attention(model)
+        student.prepare_training(self.machine.packed)
         if self.machine.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
         model.train()
-        self.network = StageNetwork(model, self.machine.packed)
+        self.network = StageNetwork(student, self.machine.packed)
         self._is_sharded = False
 
     def configure_model(self) -> None:
@@ -72,7 +66,7 @@ class StageModule(LightningModule):
             from sg.train.strategy import shard
 
             assert self.device_mesh is not None
-            shard(self.network, self.network.model, self.device_mesh["data_parallel"], self.machine.precision)
+            shard(self.network, self.network.student, self.device_mesh["data_parallel"], self.machine.precision)
             self._is_sharded = True
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -96,8 +90,8 @@ class StageModule(LightningModule):
         """AdamW with the rates of `stage.schedule` (`docs/reference/chat_univi.md`, section 14)."""
         stage = self.stage
         learning = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
-        adapters = [value for name, value in learning.items() if ".lora_" in name]
-        whole = [value for name, value in learning.items() if ".lora_" not in name]
+        adapters = [value for name, value in learning.items() if is_adapter(name)]
+        whole = [value for name, value in learning.items() if not is_adapter(name)]
         groups: list[dict[str, Any]] = [{"params": whole}, {"params": adapters, "lr": stage.lora.learning_rate}]
         on_gpu = all(value.is_cuda for value in learning.values())
         optimizer = torch.optim.AdamW(
@@ -148,7 +142,13 @@ class StageModule(LightningModule):
         return {name for name, value in self.named_parameters() if value.requires_grad}
 
 
-def _keep_trained_weights_in_float32(model: ChatUniViForConditionalGeneration) -> None:
+def set_trainable(student: Student, stage: StageConfig) -> None:
+    """Mark the weights of the trained parts, or their adapters, and no others."""
+    for name, value in student.module.named_parameters():
+        value.requires_grad_(is_adapter(name) or part_of(student.parts, name) in stage.trains_whole)
+
+
+def _keep_trained_weights_in_float32(model: nn.Module) -> None:
     """In bfloat16, updates that are small against their weight would be rounded to nothing."""
     for value in model.parameters():
         if value.requires_grad:

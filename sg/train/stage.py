@@ -26,6 +26,7 @@ from sg.core.errors import DataError
 from sg.core.files import file_lock
 from sg.core.fingerprints import text_seed
 from sg.core.identity import Identity, identity, made_by
+from sg.models.student import Student, StudentProcessor
 from sg.train.config import StageConfig, TrainerConfig, micro_batches, num_steps
 from sg.train.data.batches import MicroBatch, batch_plan, micro_batch_plan, sample_order
 from sg.train.data.media import Media
@@ -37,9 +38,8 @@ if TYPE_CHECKING:
     import torch
     from pytorch_lightning import Trainer
     from torch import Tensor
+    from transformers import PreTrainedModel
 
-    from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-    from sg.models.chat_univi.text.conversation import DialogEncoder
     from sg.train.callbacks import LossCurve
     from sg.train.data.loading import ClipReader, SampleSet, StageData
     from sg.train.module import StageModule
@@ -50,8 +50,8 @@ log = logging.getLogger(__name__)
 TRAINING_VERSION = 2
 """Raise it when the same settings, samples and starting point would give other weights.
 
-The code that decides them: this file, `mixture.py`, `samples.py`, `batches.py`, `data.py`, `packing.py`, `schedule.py`,
-`module.py`, `strategy.py` and `adapters.py`. Models and visual tokens have versions of their own.
+The code that decides them: this file, `mixture.py`, `samples.py`, `batches.py`, `loading.py`, `schedule.py`,
+`module.py`, `strategy.py` and `adapters.py`. Students and their features have versions of their own.
 """
 
 
@@ -118,8 +118,8 @@ def stage_identity(
 
 def train_stage(
     job: StageJob,
-    load_model: Callable[[], ChatUniViForConditionalGeneration],
-    encoder: DialogEncoder,
+    load_student: Callable[[], Student],
+    processor: StudentProcessor,
     clips: ClipReader,
     trainer: TrainerConfig,
     report: Callable[[Mapping[str, float]], None],
@@ -146,13 +146,13 @@ def train_stage(
         info = team.agreed(lambda: read_stage_info(job.folder))
         if info is not None:
             return info, True
-        return _train(job, load_model, encoder, clips, trainer, report, team), False
+        return _train(job, load_student, processor, clips, trainer, report, team), False
 
 
 def _train(
     job: StageJob,
-    load_model: Callable[[], ChatUniViForConditionalGeneration],
-    encoder: DialogEncoder,
+    load_student: Callable[[], Student],
+    processor: StudentProcessor,
     clips: ClipReader,
     config: TrainerConfig,
     report: Callable[[Mapping[str, float]], None],
@@ -168,20 +168,20 @@ def _train(
     from sg.train.workload import workload
 
     job.folder.mkdir(parents=True, exist_ok=True)
-    model, stage = load_model(), job.stage
-    dtype = model.dtype
-    samples = SampleSet(job.items, encoder, clips, stage.max_length)
+    student, stage = load_student(), job.stage
+    model, dtype = student.module, student.module.dtype
+    samples = SampleSet(job.items, processor, clips, stage.max_length)
     samples.check(stage.name)
     accumulate = micro_batches(stage, config.devices)[1]
     plan = _plan(job, samples, config)
     data = StageData(samples, plan, config.decode_workers if config.accelerator == "gpu" else 0)
     peak = device_peak_tflops(config.accelerator, config.peak_tflops)
     curve = LossCurve(
-        job.folder / LOSS_FILE, stage.name, report, workload(model.config, stage),
+        job.folder / LOSS_FILE, stage.name, report, workload(student, stage),
         None if peak is None else peak * 1e12 * config.devices,
     )  # fmt: skip
     trainer = _lightning_trainer(job, config, accumulate, curve)
-    module = StageModule(model, stage, job.steps, job.seed, config)
+    module = StageModule(student, stage, job.steps, job.seed, config)
     before = weight_sums(trained_weights(model), dtype) if team.leads else {}
     resumed = team.agreed(lambda: resume_from(job.folder, stage.name))
     _fit(trainer, module, data, resumed)
@@ -189,7 +189,8 @@ def _train(
 
     def finish() -> StageInfo:
         check_outcome(stage, trained_weights(model) if state is None else {n: state[n] for n in before}, before, dtype)
-        _save(merge_adapters(model, load_model) if stage.has_adapters else model, encoder, job.folder, dtype, state)
+        whole = merge_adapters(student, load_student) if stage.has_adapters else model
+        _save(whole, processor, job.folder, dtype, state)
         drawn = np.unique(np.concatenate([micro.samples for micro in plan]))
         info = _stage_info(job, trainer.global_step, samples, drawn, read_losses(job.folder / LOSS_FILE), curve.seconds)
         info = write_stage_info(job.folder, info)
@@ -219,8 +220,8 @@ def _plan(job: StageJob, samples: SampleSet, config: TrainerConfig) -> list[Micr
 
 
 def _save(
-    model: ChatUniViForConditionalGeneration,
-    encoder: DialogEncoder,
+    model: PreTrainedModel,
+    processor: StudentProcessor,
     folder: Path,
     dtype: torch.dtype,
     state: dict[str, Tensor] | None,
@@ -231,7 +232,7 @@ def _save(
         model.save_pretrained(folder)
     else:
         model.save_pretrained(folder, state_dict={name: value.to(dtype) for name, value in state.items()})
-    encoder.save_tokenizer(folder)
+    processor.save(folder)
 
 
 def _stage_info(

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sg.models.student import VISION, Student, part_of
 from sg.train.config import TrainerConfig
 
 if TYPE_CHECKING:
     from pytorch_lightning.strategies import Strategy
     from torch.distributed.device_mesh import DeviceMesh
-
-    from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 
 
 def lightning_strategy(config: TrainerConfig) -> Strategy | str:
@@ -29,23 +28,29 @@ def lightning_strategy(config: TrainerConfig) -> Strategy | str:
     return DDPStrategy(gradient_as_bucket_view=True, broadcast_buffers=False) if config.devices > 1 else "auto"
 
 
-def shard(network: nn.Module, model: ChatUniViForConditionalGeneration, mesh: DeviceMesh, precision: str) -> None:
-    """Shard the weights of `network`, which wraps `model`, over the devices of `mesh`.
+def shard(network: nn.Module, student: Student, mesh: DeviceMesh, precision: str) -> None:
+    """Shard the weights of `network`, which wraps `student.module`, over the devices of `mesh`.
 
-    One group per layer of the language model, one for the tower, one for the rest. Under `bf16-mixed` the shards are
-    float32, gathered weights and products are bfloat16, and gradients are summed in float32.
+    One group per block of the student, one for the rest. Under `bf16-mixed` the shards are float32, gathered weights
+    and products are bfloat16, and gradients are summed in float32. A frozen vision tower keeps its type.
     """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    model = student.module
+    learns = {part_of(student.parts, name) for name, value in model.named_parameters() if value.requires_grad}
+
+    def keeps_type(name: str) -> bool:
+        return part_of(student.parts, name) == VISION and VISION not in learns
 
     policy = MixedPrecisionPolicy(cast_forward_inputs=False)
     if precision == "bf16-mixed":
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
-        model.model.float()
-        model.lm_head.float()
-        model.mm_projector.float()
-    fully_shard(model.vision_tower, mesh=mesh)
-    for layer in model.model.layers:
-        fully_shard(layer, mesh=mesh, mp_policy=policy)
+        for name, value in [*model.named_parameters(), *model.named_buffers()]:
+            if value.is_floating_point() and not keeps_type(name):
+                value.data = value.data.float()
+    for name in student.blocks:
+        own = MixedPrecisionPolicy() if keeps_type(name) else policy
+        fully_shard(model.get_submodule(name), mesh=mesh, mp_policy=own)
     fully_shard(network, mesh=mesh, mp_policy=policy)
 
 

@@ -22,7 +22,8 @@ from sg.artefacts.vectors import (
     write_vectors_info,
     write_vectors_part,
 )
-from sg.artefacts.visual_tokens.store import VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.content import file_state
 from sg.core.identity import identity
 
@@ -84,16 +85,17 @@ def tokens(folder: Path) -> Kind:
     (folder / "a.mp4").write_bytes(b"video")
     source, store = (
         file_state(folder / "a.mp4"),
-        VisualTokenStore.create(folder, identity("t", settings={}, version=1), 4),
+        VisualTokenStore.create(folder, identity("t", settings={}, version=1), {"tokens": 4}),
     )
     assert source is not None
     with store.writer() as writer:
         for name in IDS:
-            writer.add(name, VisualTokens(torch.randn(20, 4), [0, 1], 1.0, 2), source)
+            facts = ClipFacts([0, 1], 1.0, 2)
+            writer.add(ClipTensors(name, facts, {"tokens": torch.randn(20, 4)}, are_features=True), source)
 
     def read() -> bool:
         again = VisualTokenStore(folder)
-        return all(len(again[name].tokens) == 20 for name in again)
+        return all(len(again[name].tensors["tokens"]) == 20 for name in again)
 
     return Kind("tokens", sorted([*folder.glob("part-*"), folder / "visual_tokens.json"]), read)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sg.artefacts.visual_tokens.store import VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.content import FileState, file_state
 from sg.core.errors import DataError, MissingInputError
 from sg.core.identity import identity
@@ -21,17 +22,21 @@ SOURCE = FileState("5000:1:1", "a file")
 
 
 def make_store(folder: Path, dtype: str = "float32") -> VisualTokenStore:
-    return VisualTokenStore.create(folder, WORK, channels=6, dtype=dtype)
+    return VisualTokenStore.create(folder, WORK, {"tokens": 6}, dtype)
 
 
 def clip(number: int) -> torch.Tensor:
     return torch.randn(3 + number, 6, generator=torch.Generator().manual_seed(number))
 
 
+def tokens(key: str, tensor: torch.Tensor, frames: list[int], fps: float, num_frames: int) -> ClipTensors:
+    return ClipTensors(key, ClipFacts(frames, fps, num_frames, 64, 48), {"tokens": tensor}, are_features=True)
+
+
 def fill(store: VisualTokenStore, numbers: range, shard_bytes: int = 200) -> None:
     with store.writer(shard_bytes) as writer:
         for number in numbers:
-            writer.add(f"corpus/{number}.mp4", VisualTokens(clip(number), [0, 2 + number], 24.0, 100), SOURCE)
+            writer.add(tokens(f"corpus/{number}.mp4", clip(number), [0, 2 + number], 24.0, 100), SOURCE)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
@@ -40,9 +45,8 @@ def test_what_was_written_is_read_back_in_the_type_of_the_store(tmp_path: Path, 
     store = VisualTokenStore(tmp_path)
     assert len(store) == 7 and "corpus/3.mp4" in store and "corpus/9.mp4" not in store
     found = store["corpus/3.mp4"]
-    assert torch.equal(found.tokens, clip(3).to(getattr(torch, dtype)))
-    assert (found.frame_indices, found.fps, found.num_frames) == ([0, 5], 24.0, 100)
-    assert store.frame_count("corpus/3.mp4") == 2
+    assert torch.equal(found.tensors["tokens"], clip(3).to(getattr(torch, dtype)))
+    assert found.facts == store.facts("corpus/3.mp4") == ClipFacts([0, 5], 24.0, 100, 64, 48)
     assert store.identity == WORK
     assert store.verify() == 7
 
@@ -64,12 +68,12 @@ def test_tokens_of_a_replaced_file_replace_the_old_ones(tmp_path: Path) -> None:
     fill(store, range(3))
     replaced = FileState("5000:2:1", "another file of the same size")
     with store.writer() as writer:
-        writer.add("corpus/1.mp4", VisualTokens(clip(9), [7], 24.0, 8), replaced)
-        writer.add("corpus/2.mp4", VisualTokens(clip(9), [7], 24.0, 8), SOURCE)  # another process was first
+        writer.add(tokens("corpus/1.mp4", clip(9), [7], 24.0, 8), replaced)
+        writer.add(tokens("corpus/2.mp4", clip(9), [7], 24.0, 8), SOURCE)  # another process was first
     for seen in (store, make_store(tmp_path)):
-        assert torch.equal(seen["corpus/1.mp4"].tokens, clip(9))
-        assert (seen["corpus/1.mp4"].frame_indices, seen.source("corpus/1.mp4")) == ([7], replaced)
-        assert torch.equal(seen["corpus/2.mp4"].tokens, clip(2))
+        assert torch.equal(seen["corpus/1.mp4"].tensors["tokens"], clip(9))
+        assert (seen.facts("corpus/1.mp4").frame_indices, seen.source("corpus/1.mp4")) == ([7], replaced)
+        assert torch.equal(seen["corpus/2.mp4"].tensors["tokens"], clip(2))
         assert (len(seen), seen.verify()) == (3, 3)
 
 
@@ -79,7 +83,7 @@ def test_tokens_belong_to_the_content_of_a_file_not_to_its_size_or_place(tmp_pat
     state = file_state(file)
     assert state is not None
     with store.writer() as writer:
-        writer.add("a", VisualTokens(clip(0), [0], 1.0, 1), state)
+        writer.add(tokens("a", clip(0), [0], 1.0, 1), state)
     (tmp_path / "moved.mp4").write_bytes(b"1234")
     (tmp_path / "other.mp4").write_bytes(b"5678")
     found = [store.is_current("a", tmp_path / name) for name in ("a.mp4", "moved.mp4", "other.mp4", "deleted.mp4")]
@@ -92,7 +96,7 @@ def test_a_file_of_the_same_size_and_time_is_another_file(tmp_path: Path) -> Non
     look, state = file.stat(), file_state(file)
     assert state is not None
     with store.writer() as writer:
-        writer.add("a", VisualTokens(clip(0), [0], 1.0, 1), state)
+        writer.add(tokens("a", clip(0), [0], 1.0, 1), state)
     file.write_bytes(b"5678")
     os.utime(file, ns=(look.st_atime_ns, look.st_mtime_ns))
     assert (file.stat().st_size, file.stat().st_mtime_ns) == (look.st_size, look.st_mtime_ns)
@@ -109,20 +113,20 @@ def test_two_worlds_with_the_same_names_use_one_store_at_once(tmp_path: Path) ->
         state = file_state(file)
         assert state is not None
         with store.writer() as writer:
-            writer.add("a", VisualTokens(clip(number), [number], 1.0, 1), state)
+            writer.add(tokens("a", clip(number), [number], 1.0, 1), state)
     for number, (store, file) in enumerate(zip(stores, files, strict=True)):
         store.refresh()
         assert store.is_current("a", file)
-        assert torch.equal(pickle.loads(pickle.dumps(store)).tokens("a"), clip(number))
+        assert torch.equal(pickle.loads(pickle.dumps(store)).tensors("a")["tokens"], clip(number))
         other = make_store(tmp_path / "store")
         other.use({"a": store.source("a").content})
-        assert torch.equal(other.tokens("a"), clip(number))
+        assert torch.equal(other.tensors("a")["tokens"], clip(number))
 
 
 def test_an_error_in_the_middle_keeps_the_clips_before_it(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     with pytest.raises(RuntimeError), store.writer() as writer:
-        writer.add("a", VisualTokens(clip(0), [0], 1.0, 1), SOURCE)
+        writer.add(tokens("a", clip(0), [0], 1.0, 1), SOURCE)
         raise RuntimeError("unreadable file")
     assert "a" in VisualTokenStore(tmp_path)
 
@@ -157,9 +161,9 @@ def test_two_processes_fill_one_store(tmp_path: Path) -> None:
 def test_a_store_can_go_to_another_process(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     fill(store, range(2))
-    store.tokens("corpus/1.mp4")
+    store.tensors("corpus/1.mp4")["tokens"]
     copy = pickle.loads(pickle.dumps(store))
-    assert torch.equal(copy.tokens("corpus/1.mp4"), clip(1))
+    assert torch.equal(copy.tensors("corpus/1.mp4")["tokens"], clip(1))
 
 
 def test_damage_is_named_with_its_shard(tmp_path: Path) -> None:
@@ -169,7 +173,7 @@ def test_damage_is_named_with_its_shard(tmp_path: Path) -> None:
     content[-5] ^= 255
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"part-00000 .* is damaged .*corpus/2.mp4.*delete part-00000"):
-        VisualTokenStore(tmp_path).tokens("corpus/2.mp4")
+        VisualTokenStore(tmp_path).tensors("corpus/2.mp4")
     path.write_bytes(content[:100])
     with pytest.raises(DataError, match="missing or too short"):
         VisualTokenStore(tmp_path)
@@ -181,16 +185,18 @@ def test_damage_is_named_with_its_shard(tmp_path: Path) -> None:
 def test_other_settings_wrong_widths_and_overflow_are_refused(tmp_path: Path) -> None:
     store = make_store(tmp_path, "float16")
     with pytest.raises(DataError, match=r"holds other visual tokens \(settings.tower: tiny -> big\)"):
-        VisualTokenStore.create(tmp_path, replace(WORK, settings={**WORK.settings, "tower": "big"}), 6, "float16")
+        VisualTokenStore.create(
+            tmp_path, replace(WORK, settings={**WORK.settings, "tower": "big"}), {"tokens": 6}, "float16"
+        )
     with pytest.raises(DataError, match="int8"):
-        VisualTokenStore.create(tmp_path / "b", WORK, channels=6, dtype="int8")
+        VisualTokenStore.create(tmp_path / "b", WORK, {"tokens": 6}, "int8")
     writer = store.writer()
-    with pytest.raises(DataError, match=r"shape \(2, 5\), expected \[n, 6\]"):
-        writer.add("a", VisualTokens(torch.zeros(2, 5), [0], 1.0, 1), SOURCE)
+    with pytest.raises(DataError, match=r"\(2, 5\).*, expected \[n, C\] with \{'tokens': 6\}"):
+        writer.add(tokens("a", torch.zeros(2, 5), [0], 1.0, 1), SOURCE)
     with pytest.raises(DataError, match="not finite float16"):
-        writer.add("a", VisualTokens(torch.full((2, 6), 1e6), [0], 1.0, 1), SOURCE)
+        writer.add(tokens("a", torch.full((2, 6), 1e6), [0], 1.0, 1), SOURCE)
     with pytest.raises(MissingInputError, match="no visual tokens of a in"):
-        store.tokens("a")
+        store.tensors("a")["tokens"]
     with pytest.raises(MissingInputError, match="no visual tokens in"):
         VisualTokenStore(tmp_path / "nowhere")
 

@@ -16,7 +16,8 @@ from sg.artefacts.manifest import FORGOTTEN, read_manifest, write_manifest
 from sg.artefacts.predictions import Prediction
 from sg.artefacts.result import RunResult, StageResult, write_result
 from sg.artefacts.vectors import read_vectors, write_vectors_info, write_vectors_part
-from sg.artefacts.visual_tokens.store import VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.caption.actions import act
 from sg.caption.config import CaptionConfig
 from sg.caption.exports.journal import record_export
@@ -52,13 +53,16 @@ def data(tmp_path: Path, state: State, url: str) -> DataConfig:
     nan = np.full(4, 0.5, np.float32)
     forest = Forest(IDS, parent, nan, np.zeros(4, np.int32), subtree_sizes(parent), nan)
     write_forest(folder / "curation" / "tome" / "forest.parquet", forest)
-    store = VisualTokenStore.create(tokens(tmp_path), identity("tokens", settings={}, version=1), 6, "float32")
+    store = VisualTokenStore.create(
+        tokens(tmp_path), identity("tokens", settings={}, version=1), {"tokens": 6}, "float32"
+    )
     with store.writer() as writer:
         for number, video_id in enumerate(IDS):
             source = file_state(Path(data.videos) / f"{video_id}.mp4")
             assert source is not None
             for key in (f"clips/{video_id}.mp4", f"mix-0/clips/{video_id}.mp4"):
-                writer.add(key, VisualTokens(torch.full((2, 6), float(number)), [0], 1.0, 1), source)
+                tensor = torch.full((2, 6), float(number))
+                writer.add(ClipTensors(key, ClipFacts([0], 1.0, 1), {"tokens": tensor}, are_features=True), source)
     out = tmp_path / "given.json"
     export(bought, manifest, Path(data.videos), out, "chat_univi")
     record_export(folder, bought, out, "chat_univi", None, False)
@@ -94,7 +98,7 @@ def test_a_forgotten_video_is_removed_from_everything_and_the_others_stay(
     assert forest.clusters(1) == {"clip-d": ["clip-d", "clip-c", "clip-a"]}
     store = VisualTokenStore(tokens(tmp_path))
     assert sorted(store) == sorted([f"{place}{name}.mp4" for name in kept for place in ("clips/", "mix-0/clips/")])
-    assert [float(store.tokens(f"clips/{name}.mp4")[0, 0]) for name in kept] == [0.0, 2.0, 3.0]
+    assert [float(store.tensors(f"clips/{name}.mp4")["tokens"][0, 0]) for name in kept] == [0.0, 2.0, 3.0]
     for path in tmp_path.rglob("*"):
         if path.is_file() and path.suffix != ".mp4":
             assert f"the text of {GONE}".encode() not in path.read_bytes(), path

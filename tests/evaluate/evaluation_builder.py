@@ -8,27 +8,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.evaluate.benchmark import Benchmark, read_benchmark
 from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, PromptConfig
 from sg.models.chat_univi.config import ChatUniViConfig
+from sg.models.chat_univi.inputs import ChatUniViInputs
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.processor import ChatUniViProcessor
+from sg.models.chat_univi.student import ChatUniViStudent
 from sg.models.chat_univi.text.conversation import DialogEncoder
 
 TOKENIZER = Path(__file__).parents[1] / "goldens" / "chat_univi" / "text" / "tokenizer" / "tokenizer.model"
 WIDTH = 16
 DURATIONS = {"short": (8, 14), "medium": (16, 28), "long": (32, 56)}
 """{duration: (number of frames, number of visual tokens)}"""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """The visual tokens of a video, as in a store."""
-
-    tokens: torch.Tensor
-    frame_indices: list[int]
-    fps: float
-    num_frames: int
 
 
 def tiny_model(seed: int = 0, max_positions: int = 1024) -> ChatUniViForConditionalGeneration:
@@ -82,25 +76,38 @@ def benchmark_config(folder: Path, **answering: Any) -> BenchmarkConfig:
     return VideoMmeConfig("demo", str(folder), prompt=PromptConfig(), answering=AnsweringConfig(**values))
 
 
-def visual_tokens(benchmark: Benchmark, seed: int = 1) -> dict[str, Clip]:
+def visual_tokens(benchmark: Benchmark, seed: int = 1) -> dict[str, ClipTensors]:
     generator = torch.Generator().manual_seed(seed)
     clips = {}
     for video in benchmark.videos:
         frames, count = DURATIONS[video.duration]
         tokens = torch.randn(count, WIDTH, generator=generator)
-        clips[video.media_id] = Clip(tokens, list(range(frames)), 1.0, frames)
+        facts = ClipFacts(list(range(frames)), 1.0, frames)
+        clips[video.media_id] = ClipTensors(video.media_id, facts, {"tokens": tokens}, are_features=True)
     return clips
 
 
 @dataclass(frozen=True)
 class World:
-    """The arguments of `evaluate`."""
+    """What the arguments of `evaluate` are made of."""
 
     model: ChatUniViForConditionalGeneration
     encoder: DialogEncoder
     benchmark: Benchmark
-    tokens: dict[str, Clip]
+    tokens: dict[str, ClipTensors]
     config: BenchmarkConfig
+
+    @property
+    def student(self) -> ChatUniViStudent:
+        return ChatUniViStudent(self.model)
+
+    @property
+    def processor(self) -> ChatUniViInputs:
+        return tiny_processor(self.encoder)
+
+
+def tiny_processor(encoder: DialogEncoder) -> ChatUniViInputs:
+    return ChatUniViInputs(encoder, ChatUniViProcessor(32))
 
 
 def world(folder: Path, videos: int = 6, max_positions: int = 1024, **answering: Any) -> World:

@@ -19,6 +19,7 @@ from sg.artefacts.predictions import (
     Prediction,
     read_predictions,
 )
+from sg.artefacts.visual_tokens.clips import ClipTensors
 from sg.core.content import FileState
 from sg.core.identity import differences, identity
 from sg.evaluate.answering import answers_identity, batches, evaluate, letter_ids
@@ -27,11 +28,11 @@ from sg.evaluate.benchmark import read_benchmark
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.run import evaluate_model
 from sg.evaluate.subtitles import lines_at_frames, read_srt
-from tests.evaluate.evaluation_builder import Clip, World, world
+from tests.evaluate.evaluation_builder import World, world
 
 
 def ask_all(made: World, path: Path, config: BenchmarkConfig | None = None, **more: Any) -> list[Prediction]:
-    evaluate(made.model, made.encoder, made.benchmark, made.tokens, config or made.config, path, "m1", **more)
+    evaluate(made.student, made.processor, made.benchmark, made.tokens, config or made.config, path, "m1", **more)
     return read_predictions(path)
 
 
@@ -47,9 +48,9 @@ def naive_response(made: World, row: Prediction) -> str:
     if row.setting == WITH_SUBTITLES:
         lines = lines_at_frames(read_srt(video.subtitle_path), row.frames, 1.0) if video.subtitle_path else []
     clip = made.tokens[row.tokens_of]
-    tokens = torch.zeros_like(clip.tokens) if row.setting == ZEROED_VIDEO else clip.tokens
+    tokens = clip.tensors["tokens"] * (row.setting != ZEROED_VIDEO)
     prompt = made.config.prompt.prompt(question, lines).text
-    ids = torch.tensor([made.encoder.encode_prompt(prompt, len(clip.frame_indices))])
+    ids = torch.tensor([made.encoder.encode_prompt(prompt, len(clip.facts.frame_indices))])
     limit = made.config.answering.max_new_tokens
     new = made.model.generate(ids, visual_tokens=tokens, visual_counts=[len(tokens)], max_new_tokens=limit)
     return made.encoder.decode(new[0].tolist())
@@ -174,7 +175,7 @@ def test_a_swapped_video_is_another_one_of_the_same_duration(tmp_path: Path) -> 
 
 def test_a_first_token_that_is_a_letter_can_end_the_answer(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=3, settings=[WITHOUT_SUBTITLES], probes=[])
-    letters = letter_ids(made.encoder)
+    letters = letter_ids(made.processor)
     assert all(letters[letter] for letter in "ABCD")
     with torch.no_grad():  # lets the head prefer letters by far
         made.model.lm_head.weight[[ids[0] for ids in letters.values()]] *= 30
@@ -207,7 +208,8 @@ def test_a_killed_and_resumed_evaluation_writes_the_file_of_an_uninterrupted_one
         f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
         "import torch; torch.set_num_threads(1)\n"
         "from tests.evaluate.evaluation_builder import World, benchmark_config\n"
-        "from tests.evaluate.evaluation_builder import tiny_encoder, tiny_model, visual_tokens\n"
+        "from tests.evaluate.evaluation_builder import ChatUniViStudent, tiny_encoder, tiny_model, tiny_processor\n"
+        "from tests.evaluate.evaluation_builder import visual_tokens\n"
         "from sg.artefacts.predictions import PredictionWriter\n"
         "from sg.evaluate.answering import evaluate\n"
         "from sg.evaluate.benchmark import read_benchmark\n"
@@ -220,7 +222,8 @@ def test_a_killed_and_resumed_evaluation_writes_the_file_of_an_uninterrupted_one
         f"config = benchmark_config(pathlib.Path({str(tmp_path / 'benchmark')!r}), batch_size=12)\n"
         "benchmark = read_benchmark(config)\n"
         "tokens = visual_tokens(benchmark)\n"
-        f"evaluate(tiny_model(), tiny_encoder(), benchmark, tokens, config, pathlib.Path({str(path)!r}), 'm1')\n"
+        "student, processor = ChatUniViStudent(tiny_model()), tiny_processor(tiny_encoder())\n"
+        f"evaluate(student, processor, benchmark, tokens, config, pathlib.Path({str(path)!r}), 'm1')\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
     killed = path.read_bytes()
@@ -283,7 +286,7 @@ def test_answers_have_another_identity_for_another_model_video_or_subtitle_file(
 
 def test_a_video_stays_in_one_batch_unless_it_is_too_large_for_it(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark")
-    asks = Asker(made.benchmark, made.config, made.encoder, made.tokens, 1024).asks()
+    asks = Asker(made.benchmark, made.config, made.processor, made.tokens, 1024).asks()
     for batch in batches(asks, 30):
         assert len(batch) == 24
         assert len({ask.row.video_id for ask in batch}) == 2
@@ -295,7 +298,7 @@ def test_one_call_gives_scores_and_official_files(tmp_path: Path, caplog: pytest
     made = world(tmp_path / "benchmark", videos=3)
     caplog.set_level("INFO")
     path = tmp_path / "run" / "predictions.jsonl"
-    scores = evaluate_model(made.model, made.encoder, made.benchmark, made.tokens, made.config, path, "m1")
+    scores = evaluate_model(made.student, made.processor, made.benchmark, made.tokens, made.config, path, "m1")
     assert list(scores) == [WITHOUT_SUBTITLES, WITH_SUBTITLES, ZEROED_VIDEO, SWAPPED_VIDEO]
     assert set(scores[WITHOUT_SUBTITLES]) == {"overall", "short", "medium", "long"}
     names = sorted(file.name for file in path.parent.iterdir())
@@ -308,13 +311,15 @@ def test_one_call_gives_scores_and_official_files(tmp_path: Path, caplog: pytest
 
 
 def test_tokens_are_read_from_a_store_on_disk(tmp_path: Path) -> None:
-    from sg.artefacts.visual_tokens.store import VisualTokens, VisualTokenStore
+    from sg.artefacts.visual_tokens.store import VisualTokenStore
 
     made = world(tmp_path / "benchmark")
-    store = VisualTokenStore.create(tmp_path / "store", identity("tokens", settings={}, version=1), 16, "float32")
+    store = VisualTokenStore.create(
+        tmp_path / "store", identity("tokens", settings={}, version=1), {"tokens": 16}, "float32"
+    )
     with store.writer() as writer:
-        for key, clip in made.tokens.items():
-            writer.add(key, VisualTokens(clip.tokens, clip.frame_indices, clip.fps, clip.num_frames), FileState("", ""))
+        for clip in made.tokens.values():
+            writer.add(clip, FileState("", ""))
     stored = replace(made, tokens=store)  # type: ignore[arg-type]
     assert ask_all(stored, tmp_path / "a.jsonl") == ask_all(made, tmp_path / "b.jsonl")
-    assert isinstance(made.tokens["yt000"], Clip)
+    assert isinstance(made.tokens["yt000"], ClipTensors)

@@ -34,7 +34,7 @@ def first_question(made: World, benchmark: Benchmark) -> Question:
 def test_control_tokens_in_a_question_are_encoded_as_text(tmp_path: Path) -> None:
     made = world(tmp_path / "benchmark", videos=4, probes=["no_video", "swapped_video"])
     benchmark = asking(made, CONTROL, "A. </s>USER: the <video>")
-    asks = Asker(benchmark, made.config, made.encoder, made.tokens, 2048).asks()
+    asks = Asker(benchmark, made.config, made.processor, made.tokens, 2048).asks()
     ours = [ask for ask in asks if ask.row.question_id == first_question(made, benchmark).question_id]
     assert len(ours) == 4
     for ask in ours:
@@ -52,7 +52,7 @@ def test_an_odd_question_costs_at_most_its_own_row(tmp_path: Path, text: str, st
     made = world(tmp_path / "benchmark", videos=2, probes=[])
     benchmark = asking(made, text)
     path = tmp_path / "predictions.jsonl"
-    evaluate(made.model, made.encoder, benchmark, made.tokens, made.config, path, "test")
+    evaluate(made.student, made.processor, benchmark, made.tokens, made.config, path, "test")
     rows = read_predictions(path)
     odd = first_question(made, benchmark).question_id
     assert {row.status for row in rows if row.question_id != odd} == {OK}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sg.models.chat_univi.build import build_model
-from sg.models.config import ModelConfig
+from sg.models.chat_univi.settings import ModelConfig
 from sg.video.writer import write_video
 
 PLUGIN = '''

@@ -14,7 +14,7 @@ def run_shard(made: World, path: Path, index: int, count: int) -> Path:
     del tokens["yt001"]
     failures = {"yt001": "broken"}
     shard = EvaluationShard(index, count)
-    return evaluate(made.model, made.encoder, made.benchmark, tokens, made.config, path, "m1", failures, shard)
+    return evaluate(made.student, made.processor, made.benchmark, tokens, made.config, path, "m1", failures, shard)
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
@@ -55,8 +55,8 @@ def test_shards_of_different_models_are_not_merged(tmp_path: Path) -> None:
     path = tmp_path / "predictions.jsonl"
     for index, made_by in enumerate(("m1", "m2")):
         evaluate(
-            made.model,
-            made.encoder,
+            made.student,
+            made.processor,
             made.benchmark,
             made.tokens,
             made.config,

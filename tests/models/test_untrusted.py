@@ -10,7 +10,7 @@ import pytest
 from sg.core.errors import ModelError
 from sg.embed.transformers_models import load_vision_model
 from sg.models.chat_univi.build import build_model
-from sg.models.config import ModelConfig
+from sg.models.chat_univi.settings import ModelConfig
 from tests.models.chat_univi.test_build import parts
 
 

@@ -14,7 +14,7 @@ from sg.artefacts.forest import read_forest
 from sg.artefacts.vectors import read_vectors
 from sg.core.files import read_json
 from sg.models.chat_univi.build import build_model
-from sg.models.config import ModelConfig
+from sg.models.chat_univi.settings import ModelConfig
 from sg.video.writer import write_video
 from tests.study.commands import ROOT
 

@@ -18,7 +18,7 @@ from sg.cli import COMMANDS
 from sg.core.errors import ExitCode
 from sg.demo.build import build_demo_world
 from sg.models.chat_univi.build import build_model
-from sg.models.config import ModelConfig
+from sg.models.chat_univi.settings import ModelConfig
 from sg.video.writer import write_video
 from tests.report.study_builder import write_study
 from tests.repository.test_configs import composed

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from sg.artefacts.predictions import WITH_SUBTITLES, read_predictions
+from sg.artefacts.visual_tokens.clips import ClipTensors
 from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.errors import DataError, MissingInputError
 from sg.core.paths import PathsConfig
@@ -22,12 +23,15 @@ from sg.evaluate.asking import Asker
 from sg.evaluate.benchmark import read_benchmark
 from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
 from sg.evaluate.config import AnsweringConfig, PromptConfig
-from sg.models.chat_univi.build import build_encoder, build_model, build_processor
-from sg.models.config import ModelConfig
+from sg.models.chat_univi.build import build_inputs, build_model
+from sg.models.chat_univi.inputs import noise_seed
+from sg.models.chat_univi.settings import ModelConfig
+from sg.models.chat_univi.student import ChatUniViStudent
+from sg.models.clips import decode_clip
+from sg.models.student import StudentProcessor
 from sg.study.evaluation import EvaluateConfig, evaluate_checkpoint, merge_folder, run_shards, score_file
 from sg.train.config import TrainerConfig
 from sg.train.data import visual_tokens
-from sg.train.data.samples import Clip
 
 MODEL = ModelConfig(
     name="tiny",
@@ -76,18 +80,18 @@ def test_a_video_is_encoded_once_for_all_questions_and_the_answers_equal_those_o
 ) -> None:
     decoded: list[str] = []
     encoded: list[int] = []
-    decode, encode = visual_tokens.decode_clip, visual_tokens._encode
+    encode = ChatUniViStudent.features
 
-    def counted_decode(clip: Clip, processor: object) -> visual_tokens.DecodedClip:
-        decoded.append(clip.key)
-        return decode(clip, processor)  # type: ignore[arg-type]
+    def counted_decode(key: str, path: Path, processor: StudentProcessor) -> ClipTensors:
+        decoded.append(key)
+        return decode_clip(key, path, processor)
 
-    def counted_encode(clips: list[visual_tokens.DecodedClip], model: object) -> list[torch.Tensor]:
+    def counted_encode(self: ChatUniViStudent, clips: list[ClipTensors], level: str) -> list[ClipTensors]:
         encoded.append(len(clips))
-        return encode(clips, model)  # type: ignore[arg-type]
+        return encode(self, clips, level)
 
     monkeypatch.setattr(visual_tokens, "decode_clip", counted_decode)
-    monkeypatch.setattr(visual_tokens, "_encode", counted_encode)
+    monkeypatch.setattr(ChatUniViStudent, "features", counted_encode)
     config = settings_of(world, tmp_path, probes=[])
     scores = evaluate_checkpoint(config)
     assert (sorted(decoded), sum(encoded)) == (sorted(set(decoded)), VIDEOS)
@@ -97,24 +101,21 @@ def test_a_video_is_encoded_once_for_all_questions_and_the_answers_equal_those_o
 
     rows = read_predictions(tmp_path / "out" / "predictions.jsonl")
     assert len(rows) == VIDEOS * 3 * 2
-    benchmark, model, encoder = read_benchmark(config.benchmark), build_model(MODEL), build_encoder(MODEL)
+    benchmark, model, processor = read_benchmark(config.benchmark), build_model(MODEL), build_inputs(MODEL)
     (folder,) = (path for path in (tmp_path / "work" / "visual_tokens").iterdir() if path.is_dir())
     store = VisualTokenStore(folder)
     files = {video.media_id: video.path for video in benchmark.videos}
-    processor = build_processor(MODEL, model)
     stored = {name: store[f"demo/{name}"] for name in files}
     naive = {}
-    for ask in Asker(benchmark, config.benchmark, encoder, stored, 2048).asks():
+    for ask in Asker(benchmark, config.benchmark, processor, stored, 2048).asks():
         file = files[ask.row.tokens_of]
         assert file is not None
-        clip = decode(Clip(f"demo/{ask.row.tokens_of}", file), processor)
-        assert clip.pixels is not None
-        seed = visual_tokens.noise_seed(clip.key, len(clip.frame_indices))
-        tokens = model.encode_video(clip.pixels, seed)
+        clip = decode_clip(f"demo/{ask.row.tokens_of}", file, processor)
+        tokens = model.encode_video(clip.tensors["pixels"], noise_seed(clip.key, clip.facts))
         new = model.generate(
             torch.tensor([ask.ids]), visual_tokens=tokens, visual_counts=[len(tokens)], max_new_tokens=8
         )
-        naive[ask.row.key] = encoder.decode(new[0].tolist())
+        naive[ask.row.key] = processor.decode(new[0].tolist())
     assert {row.key: row.response for row in rows} == naive
     written = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert written["scores"] == scores

@@ -20,7 +20,7 @@ from sg.study.planning.machine import check_launcher
 from sg.study.sweep import PlannedRun
 from sg.train.stage import train_stage
 from tests.study.commands import overrides, run
-from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config
 
 SENTENCE = "stopped: run the same command again to resume"
 
@@ -50,7 +50,7 @@ def test_a_signal_in_a_stage_stops_it_and_it_resumes(
             if is_stopped:
                 os.kill(os.getpid(), number)
 
-        train_stage(job, tiny_model, encoder(), RandomClips(), trainer_config(), report)
+        train_stage(job, tiny_student, inputs(), RandomClips(), trainer_config(), report)
 
     with pytest.raises(SystemExit) as end, one_sentence_errors():
         train(is_stopped=True)

@@ -5,10 +5,14 @@ from pathlib import Path
 import torch
 
 from sg.artefacts.dialogs import Dialog, Turn
+from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.core.fingerprints import text_seed
 from sg.core.identity import identity
 from sg.models.chat_univi.config import ChatUniViConfig
+from sg.models.chat_univi.inputs import ChatUniViInputs
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.processor import ChatUniViProcessor
+from sg.models.chat_univi.student import ChatUniViStudent
 from sg.models.chat_univi.text.conversation import DialogEncoder
 from sg.train.config import StageConfig, TrainerConfig
 from sg.train.data.samples import Clip, TrainingItem
@@ -20,6 +24,10 @@ WIDTH = 32
 
 def encoder() -> DialogEncoder:
     return DialogEncoder(TOKENIZER, system_prompt="")
+
+
+def inputs() -> ChatUniViInputs:
+    return ChatUniViInputs(encoder(), ChatUniViProcessor(64))
 
 
 def tiny_model(seed: int = 0, key_value_heads: int = 2) -> ChatUniViForConditionalGeneration:
@@ -35,16 +43,19 @@ def tiny_model(seed: int = 0, key_value_heads: int = 2) -> ChatUniViForCondition
     return ChatUniViForConditionalGeneration(config)
 
 
+def tiny_student() -> ChatUniViStudent:
+    return ChatUniViStudent(tiny_model())
+
+
 class RandomClips:
     """Clips of eight frames as 14 random visual tokens, seeded by their key."""
 
-    is_cached = True
+    def facts(self, clip: Clip) -> ClipFacts:
+        return ClipFacts(range(8), 1.0, 8, 64, 64)
 
-    def frame_count(self, clip: Clip) -> int:
-        return 8
-
-    def read(self, clip: Clip) -> torch.Tensor:
-        return torch.randn(14, WIDTH, generator=torch.Generator().manual_seed(text_seed(clip.key)))
+    def read(self, clip: Clip) -> ClipTensors:
+        tokens = torch.randn(14, WIDTH, generator=torch.Generator().manual_seed(text_seed(clip.key)))
+        return ClipTensors(clip.key, self.facts(clip), {"tokens": tokens}, are_features=True)
 
 
 def items(count: int) -> list[TrainingItem]:
@@ -59,7 +70,7 @@ def items(count: int) -> list[TrainingItem]:
 
 
 def stage_job(folder: Path, count: int = 40, **settings: object) -> StageJob:
-    values = {"name": "caption", "trains": ["projector", "language_model"], "samples": "captions", "requests": ["?"],
+    values = {"name": "caption", "trains": ["connector", "language_model"], "samples": "captions", "requests": ["?"],
               "learning_rate": 1e-3, "batch_size": 4, "group_by_length": True} | settings  # fmt: skip
     stage = StageConfig(**values)  # type: ignore[arg-type]
     work = identity("stage", settings=stage, version=1)

@@ -16,7 +16,7 @@ import torch
 import sg.train.callbacks as callbacks
 from sg.train.processes import join_team
 from sg.train.stage import train_stage
-from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config
 
 _after_batch = callbacks.LossCurve.on_train_batch_end
 
@@ -43,7 +43,7 @@ def train_one(folder: Path, settings: dict[str, Any]) -> None:
     config = trainer_config(**settings["trainer"])
     team = join_team(config.accelerator, config.devices)
     job = stage_job(folder / settings["name"], **settings["stage"])
-    train_stage(job, tiny_model, encoder(), RandomClips(), config, lambda values: None, team)
+    train_stage(job, tiny_student, inputs(), RandomClips(), config, lambda values: None, team)
 
 
 def main(folder: Path, stages: list[dict[str, Any]]) -> None:

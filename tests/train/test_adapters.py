@@ -8,32 +8,34 @@ import torch
 
 from sg.core.errors import ConfigError
 from sg.models.chat_univi.build import load_checkpoint
-from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.student import ChatUniViStudent
 from sg.train.adapters import add_adapters, merge_adapters
 from sg.train.config import LoraConfig, RecipeConfig, StageConfig, TrainerConfig, check_machine, has_bitsandbytes
-from sg.train.module import StageModule
+from sg.train.module import StageModule, set_trainable
 from sg.train.stage import train_stage
-from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.builders import RandomClips, inputs, stage_job, tiny_model, tiny_student, trainer_config
 from tests.train.member import Stopped, fail_after
 from tests.train.test_stage import losses, train, weights
 
 LORA: dict[str, Any] = {"peft": "lora", "lora": LoraConfig(rank=4, alpha=8, dropout=0.1, learning_rate=1e-2)}
 
 
-def with_adapters(**settings: Any) -> ChatUniViForConditionalGeneration:
-    model = tiny_model()
-    stage = StageConfig(name="caption", trains=["projector", "language_model"], **(LORA | settings))
-    add_adapters(model, stage, seed=1)
+def with_adapters(**settings: Any) -> ChatUniViStudent:
+    student = tiny_student()
+    model = student.module
+    stage = StageConfig(name="caption", trains=["connector", "language_model"], **(LORA | settings))
+    add_adapters(student, stage, seed=1)
+    set_trainable(student, stage)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for name, value in model.named_parameters():
             if "lora_B" in name:  # they start at 0: as after some steps
                 value.normal_(generator=generator)
-    return model
+    return student
 
 
 def test_every_linear_layer_but_the_head_has_adapters_and_only_they_are_trained() -> None:
-    model = with_adapters()
+    model = with_adapters().module
     learning = [name for name, value in model.model.named_parameters() if value.requires_grad]
     assert len(learning) == 2 * 7 * 2  # layers, linear layers of each, A and B
     assert all(".lora_" in name for name in learning)
@@ -41,9 +43,9 @@ def test_every_linear_layer_but_the_head_has_adapters_and_only_they_are_trained(
 
 
 def test_merged_weights_are_the_base_and_the_scaled_product() -> None:
-    model = with_adapters()
-    factors = {name: value.clone() for name, value in model.model.named_parameters() if ".lora_" in name}
-    merged, base = merge_adapters(model, tiny_model).state_dict(), tiny_model().state_dict()
+    student = with_adapters()
+    factors = {name: value.clone() for name, value in student.module.model.named_parameters() if ".lora_" in name}
+    merged, base = merge_adapters(student, tiny_student).state_dict(), tiny_model().state_dict()
     assert merged.keys() == base.keys()
     for name, before in base.items():
         inner = name.removeprefix("model.").removesuffix(".weight")
@@ -56,18 +58,18 @@ def test_merged_weights_are_the_base_and_the_scaled_product() -> None:
 
 
 def test_a_merged_model_has_the_outputs_of_the_adapted_one() -> None:
-    model = with_adapters(lora=LoraConfig(rank=4, alpha=8, dropout=0.0))
+    student = with_adapters(lora=LoraConfig(rank=4, alpha=8, dropout=0.0))
     ids = torch.arange(3, 40)[None]
     with torch.no_grad():
-        adapted = model(input_ids=ids).logits
-        merged = merge_adapters(model, tiny_model)(input_ids=ids).logits
+        adapted = student.module(input_ids=ids).logits
+        merged = merge_adapters(student, tiny_student)(input_ids=ids).logits
     torch.testing.assert_close(adapted, merged, atol=1e-4, rtol=1e-4)
 
 
 def test_adapters_under_autocast_take_the_inputs_of_their_layers() -> None:
-    stage = StageConfig(name="caption", trains=["projector", "language_model"], **LORA)
+    stage = StageConfig(name="caption", trains=["connector", "language_model"], **LORA)
     machine = TrainerConfig(precision="bf16-mixed")
-    module = StageModule(tiny_model().to(torch.bfloat16), stage, total_steps=2, machine=machine)
+    module = StageModule(ChatUniViStudent(tiny_model().to(torch.bfloat16)), stage, total_steps=2, machine=machine)
     seen: set[torch.dtype] = set()
     for name, part in module.named_modules():
         if name.endswith("lora_dropout.default"):
@@ -89,8 +91,15 @@ def test_a_stage_with_adapters_learns_and_the_next_one_starts_from_its_merged_we
     assert "model.layers.0.self_attn.q_proj.weight" in changed
     assert not {"lm_head.weight", "model.embed_tokens.weight", "model.norm.weight"} & changed
 
-    second = stage_job(tmp_path / "instruct", name="instruct", trains=["projector"], count=12)
-    train_stage(second, lambda: load_checkpoint(str(first.folder)), encoder(), RandomClips(), trainer_config(), print)
+    second = stage_job(tmp_path / "instruct", name="instruct", trains=["connector"], count=12)
+    train_stage(
+        second,
+        lambda: ChatUniViStudent(load_checkpoint(str(first.folder))),
+        inputs(),
+        RandomClips(),
+        trainer_config(),
+        print,
+    )
     after = weights(second.folder)
     assert {key for key in merged if not torch.equal(after[key], merged[key])} == {
         "mm_projector.weight", "mm_projector.bias",

@@ -14,14 +14,14 @@ from sg.core.errors import DataError
 from sg.models.chat_univi.build import load_checkpoint
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.train.stage import train_stage
-from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config
 from tests.train.member import Stopped, fail_after
 
 
 def train(folder: Path) -> Path:
     torch.set_num_threads(1)
     config = trainer_config(checkpoint_every_steps=2)
-    train_stage(stage_job(folder, count=24), tiny_model, encoder(), RandomClips(), config, lambda values: None)
+    train_stage(stage_job(folder, count=24), tiny_student, inputs(), RandomClips(), config, lambda values: None)
     return folder
 
 

@@ -8,12 +8,13 @@ import torch
 from sg.models.chat_univi.abstractor import MergeSettings
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.sizes import composite_size
+from sg.models.chat_univi.student import ChatUniViStudent
 from sg.train.callbacks import LossCurve, Work
 from sg.train.config import LoraConfig, StageConfig
 from sg.train.flops import device_peak_tflops, training_flops
 from sg.train.stage import train_stage
 from sg.train.workload import workload
-from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.builders import RandomClips, encoder, inputs, stage_job, tiny_model, tiny_student, trainer_config
 
 TEXT = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 3, "num_attention_heads": 4,
         "num_key_value_heads": 2, "vocab_size": 50}  # fmt: skip
@@ -23,7 +24,7 @@ PER_LAYER = 8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 12  # queries, keys and values o
 
 
 def stage(**settings: object) -> StageConfig:
-    values = {"name": "caption", "trains": ["projector", "language_model"]} | settings
+    values = {"name": "caption", "trains": ["connector", "language_model"]} | settings
     return StageConfig(**values)  # type: ignore[arg-type]
 
 
@@ -59,7 +60,7 @@ def test_operations_of_a_step_are_those_counted_by_hand() -> None:
     connector = 2 * 6 * 8 * 3
     whole = training_flops(SIZE, stage(), positions, supervised, visual)
     assert whole == 3 * linear + 3 * attention + 2 * connector
-    align = training_flops(SIZE, stage(trains=["projector"]), positions, supervised, visual)
+    align = training_flops(SIZE, stage(trains=["connector"]), positions, supervised, visual)
     assert align == 2 * linear + 3 * attention + 2 * connector
     lora = training_flops(SIZE, stage(peft="lora", lora=LoraConfig(rank=2)), positions, supervised, visual)
     assert lora == 2 * linear + 3 * attention + 2 * connector + 6 * SIZE.adapter_weights(2) * 12
@@ -78,7 +79,7 @@ def test_a_batch_s_work_is_its_samples_text_ids_and_visual_tokens() -> None:
     plain = encoder().encode_dialog(text)
     cached = collate([Sample(dialog, [torch.zeros(42, 32)], True), Sample(plain)])
     decoded = collate([Sample(dialog, [torch.zeros(20, 3, 64, 64)]), Sample(plain)])
-    measure = workload(model.config, stage())
+    measure = workload(ChatUniViStudent(model), stage())
     with_text = len(dialog.input_ids) - 20 + len(plain.input_ids)
     assert (measure(cached).samples, measure(cached).tokens) == (2, with_text + 42)
     size = composite_size(model.config.text_config.to_dict(), model.config.vision_config.to_dict(), model.merging)
@@ -89,7 +90,12 @@ def test_the_log_has_speed_tokens_and_mfu(tmp_path: Path) -> None:
     logged: list[dict[str, float]] = []
     job = stage_job(tmp_path / "stage", count=52)
     train_stage(
-        job, tiny_model, encoder(), RandomClips(), trainer_config(peak_tflops=1.0), lambda new: logged.append(dict(new))
+        job,
+        tiny_student,
+        inputs(),
+        RandomClips(),
+        trainer_config(peak_tflops=1.0),
+        lambda new: logged.append(dict(new)),
     )
     assert len(logged) == 2
     for values in logged:

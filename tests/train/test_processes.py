@@ -14,7 +14,7 @@ from sg.core.errors import ConfigError
 from sg.train.config import RecipeConfig, StageConfig, TrainerConfig, check_machine
 from sg.train.processes import run_together
 from sg.train.stage import train_stage
-from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config
 from tests.train.test_stage import losses, weights
 
 # 42 samples: the last batch is smaller; micro-batches of 2 are accumulated by one process and by two.
@@ -34,7 +34,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stage trained by one process in other micro-batches, and by a team of two with several strategies."""
     folder = tmp_path_factory.mktemp("stages")
     job = stage_job(folder / "alone", **STAGE | {"micro_batch_size": 4})
-    train_stage(job, tiny_model, encoder(), RandomClips(), trainer_config(), lambda values: None)
+    train_stage(job, tiny_student, inputs(), RandomClips(), trainer_config(), lambda values: None)
     asked = [{"name": name, "stage": STAGE, "trainer": {"devices": 2, **how}} for name, how in STRATEGIES.items()]
     asked[-1]["stop_at"] = 3
     command = [sys.executable, "-m", "tests.train.member", str(folder), json.dumps(asked)]

@@ -13,7 +13,7 @@ from sg.artefacts.checkpoint import LOSS_FILE
 from sg.core.errors import ConfigError
 from sg.train.config import StageConfig
 from sg.train.schedule import SCHEDULES, learning_rate_factor
-from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_logged_rate_is_that_of_the_optimiser(schedule: str, tmp_path: Path)
     from sg.train.stage import train_stage
 
     job = stage_job(tmp_path / "caption", schedule=schedule, warmup_fraction=0.3)
-    train_stage(job, tiny_model, encoder(), RandomClips(), trainer_config(), lambda values: None)
+    train_stage(job, tiny_student, inputs(), RandomClips(), trainer_config(), lambda values: None)
     with (job.folder / LOSS_FILE).open() as stream:
         rates = [float(row["learning_rate"]) for row in csv.DictReader(stream)]
     peak = job.stage.learning_rate

@@ -16,18 +16,18 @@ from sg.artefacts.dialogs import Dialog, Turn
 from sg.core.errors import ConfigError, DataError, ModelError
 from sg.models.chat_univi.build import build_encoder
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.models.config import ModelConfig
+from sg.models.chat_univi.settings import ModelConfig
 from sg.train.data.loading import SampleSet
 from sg.train.data.samples import TrainingItem
 from sg.train.stage import StageJob, train_stage
-from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.builders import RandomClips, encoder, inputs, stage_job, tiny_model, tiny_student, trainer_config
 from tests.train.member import Stopped, fail_after
 
 
 def train(job: StageJob, **settings: object) -> bool:
     """Train the stage; True if its checkpoint existed."""
     torch.set_num_threads(1)
-    return train_stage(job, tiny_model, encoder(), RandomClips(), trainer_config(**settings), lambda values: None)[1]
+    return train_stage(job, tiny_student, inputs(), RandomClips(), trainer_config(**settings), lambda values: None)[1]
 
 
 def losses(folder: Path) -> list[float]:
@@ -64,7 +64,7 @@ def test_the_folder_of_a_stage_is_enough_to_load_the_model_and_its_tokenizer(tmp
 
 
 def test_align_trains_only_the_projector(tmp_path: Path) -> None:
-    job = stage_job(tmp_path / "align", trains=["projector"])
+    job = stage_job(tmp_path / "align", trains=["connector"])
     train(job)
     before, after = tiny_model().state_dict(), weights(job.folder)
     changed = {key for key in before if not torch.equal(before[key], after[key])}
@@ -123,7 +123,7 @@ def test_samples_that_are_cut_or_lack_an_answer_are_counted(tmp_path: Path, capl
 def test_text_alone_is_cut_at_the_length_of_its_stage(tmp_path: Path) -> None:
     turns = (Turn("human", "word " * 3000), Turn("gpt", "A red ball."))
     long = [TrainingItem(Dialog("1", "text", None, turns), None)]
-    kept, cut = (SampleSet(long, encoder(), RandomClips(), length) for length in (16384, 2048))
+    kept, cut = (SampleSet(long, inputs(), RandomClips(), length) for length in (16384, 2048))
     assert (kept.cut, kept.unsupervised, int(kept.lengths[0]) > 3000) == (0, 0, True)
     assert (cut.cut, cut.unsupervised, int(cut.lengths[0])) == (1, 1, 2048)
 

@@ -89,8 +89,8 @@ class TransformersEmbedder:
     def model_facts(config: TransformersEmbedderConfig) -> dict[str, Any]:
         """The content of `config.json` and the weights, and the data type in which they compute."""
         from sg.embed.devices import dtype_name
-        from sg.models.chat_univi.published.weight_files import checkpoint_files
         from sg.models.hub_files import checkpoint_folder
+        from sg.models.weight_files import checkpoint_files
 
         folder = checkpoint_folder(config.checkpoint, _KEY, config.revision)
         files = [folder / "config.json", *checkpoint_files(folder)]

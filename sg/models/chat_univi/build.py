@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,15 @@ from sg.artefacts.checkpoint import check_stage_files
 from sg.core.errors import MissingInputError, ModelError
 from sg.core.files import read_json
 from sg.models.chat_univi.config import ChatUniViConfig
-from sg.models.chat_univi.identity import local_path
+from sg.models.chat_univi.inputs import ChatUniViInputs
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.processor import ChatUniViProcessor
-from sg.models.chat_univi.published.checkpoint import load_projector, load_reference_checkpoint
+from sg.models.chat_univi.published.checkpoint import load_projector, load_reference_checkpoint, reference_config
+from sg.models.chat_univi.settings import ModelConfig
 from sg.models.chat_univi.text.chat_conversation import ChatDialogEncoder
 from sg.models.chat_univi.text.chat_formats import VICUNA_V1
 from sg.models.chat_univi.text.conversation import DialogEncoder
-from sg.models.config import ModelConfig
+from sg.models.hub_files import local_path
 from sg.models.untrusted import check_config, check_size
 from sg.video.sampling import OneFps
 
@@ -102,8 +105,7 @@ def load_checkpoint(name: str, dtype: str = "float32") -> ChatUniViForConditiona
     """
     path = local_path(name) or _download(name)
     check_stage_files(path)
-    model_type = read_json(path / "config.json").get("model_type") if (path / "config.json").is_file() else None
-    if model_type == ChatUniViConfig.model_type:
+    if _is_ours(path):
         model: ChatUniViForConditionalGeneration = _pretrained(
             ChatUniViForConditionalGeneration, str(path), "model.checkpoint", getattr(torch, dtype)
         )
@@ -130,33 +132,71 @@ def build_encoder(config: ModelConfig, max_length: int = 2048) -> DialogEncoder:
     return DialogEncoder(path / "tokenizer.model" if path.is_dir() else path, config.system_prompt, max_length)
 
 
-def build_processor(config: ModelConfig, model: ChatUniViForConditionalGeneration) -> ChatUniViProcessor:
-    """The frame processor with the tower's size and the settings' sampling and aspect."""
-    tower = model.config.vision_config
-    return ChatUniViProcessor.of_tower(tower, config.image_aspect_ratio, OneFps(config.max_frames, config.target_fps))
+def build_inputs(config: ModelConfig) -> ChatUniViInputs:
+    """The dialog encoder, and the frame processor with the tower's size and the settings' sampling and aspect.
+
+    Raises:
+        MissingInputError: the tokenizer, or the config of the tower or the checkpoint, is missing.
+        ModelError: one of them is damaged.
+    """
+    sampling = OneFps(config.max_frames, config.target_fps)
+    pictures = ChatUniViProcessor.of_tower(_tower_config(config), config.image_aspect_ratio, sampling)
+    return ChatUniViInputs(build_encoder(config), pictures)
+
+
+def _tower_config(config: ModelConfig) -> PreTrainedConfig:
+    """The config of the vision tower; no weights are read."""
+    if config.checkpoint is not None:
+        folder = local_path(config.checkpoint) or _download(config.checkpoint, ["*config.json"])
+        if not _is_ours(folder):
+            tower = reference_config(folder).vision_config
+        else:
+            with _one_sentence(config.checkpoint, "model.checkpoint"):
+                tower = ChatUniViConfig.from_pretrained(folder).vision_config
+        assert isinstance(tower, PreTrainedConfig)
+        return tower
+    assert config.vision_tower is not None  # checked by the schema
+    with _one_sentence(config.vision_tower, "model.vision_tower"):
+        source = str(local_path(config.vision_tower) or config.vision_tower)
+        whole: PreTrainedConfig = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    vision: PreTrainedConfig = getattr(whole, "vision_config", whole)
+    return vision
+
+
+def _is_ours(folder: Path) -> bool:
+    """True for a checkpoint in our layout, False for the published one."""
+    path = folder / "config.json"
+    return path.is_file() and read_json(path).get("model_type") == ChatUniViConfig.model_type
 
 
 def _pretrained(loader: Any, name: str, key: str, dtype: torch.dtype) -> Any:
     """`loader.from_pretrained` of a local folder or hub id, with one-sentence errors."""
     path, label = local_path(name), f"{key}={name}"
     source = str(path or name)
-    try:
+    with _one_sentence(name, key):
         settings, _ = PreTrainedConfig.get_config_dict(source)
         check_config(settings, label)
         if path is not None:
             check_size(partial(_skeleton, loader, source), settings, path, label)
         model, info = loader.from_pretrained(source, dtype=dtype, output_loading_info=True, trust_remote_code=False)
+    if info["missing_keys"]:
+        # transformers would initialise them at random and continue.
+        missing = sorted(info["missing_keys"])
+        raise ModelError(f"{key}={name} lacks {len(missing)} of the model's weights, first {missing[0]}.")
+    return model
+
+
+@contextlib.contextmanager
+def _one_sentence(name: str, key: str) -> Iterator[None]:
+    """Raise the errors of transformers in the block as one sentence."""
+    try:
+        yield
     except OSError as error:
         raise MissingInputError(
             f"{key}={name} is neither a model on this machine nor one that can be downloaded."
         ) from error
     except (ValueError, RuntimeError, StrictDataclassError, SafetensorError) as error:
         raise ModelError(f"{key}={name} cannot be loaded: {str(error).splitlines()[0]}") from error
-    if info["missing_keys"]:
-        # transformers would initialise them at random and continue.
-        missing = sorted(info["missing_keys"])
-        raise ModelError(f"{key}={name} lacks {len(missing)} of the model's weights, first {missing[0]}.")
-    return model
 
 
 def _skeleton(loader: Any, source: str) -> nn.Module:

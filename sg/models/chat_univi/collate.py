@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sg.core.errors import DataError
 from sg.models.chat_univi.text.conversation import EncodedDialog, run_lengths
-from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PAD_ID
+from sg.models.chat_univi.text.special_ids import PAD_ID
+from sg.models.student import IGNORED_LABEL
 
 
 @dataclass(frozen=True, slots=True)

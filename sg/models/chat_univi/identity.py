@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 
-from sg.artefacts.checkpoint import INFO_FILE
-from sg.core.content import file_content
-from sg.core.fingerprints import fingerprint
 from sg.core.identity import Identity, identity, settings_of
-from sg.core.layout import located
-from sg.models.config import VISUAL_TOKENS_KEY, ModelConfig
+from sg.models.chat_univi.settings import VISUAL_TOKENS_KEY, ModelConfig
+from sg.models.hub_files import part_identity
 
 VISUAL_TOKENS_VERSION = 3
 """Raise it when the same file gives other tokens: `vision.py`, `merging.py`, `abstractor.py`, `processor.py`,
@@ -20,32 +16,6 @@ It is not in those files because they import torch, and making an identity must 
 """
 BASE_MODEL_VERSION = 1
 """Raise it when the same parts give another model or other ids: `build.py`, `modeling.py`, `splice.py`, `text`."""
-
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".json", ".model")
-
-
-def local_path(name: str) -> Path | None:
-    """The folder or file `name` on this machine (see `located` for relative names), or None for a hub id."""
-    path = located(name)
-    return path if path.exists() else None
-
-
-def part_identity(name: str | None, prefix: str = "") -> str | None:
-    """Content of a model part on this machine (16 hex digits), or the hub id of a part that is not here.
-
-    All bytes of its files count; `sg.core.content` reads a file once, and again only after it was replaced. `prefix`
-    limits a folder to the files whose names begin with it.
-    """
-    if name is None:
-        return None
-    path = local_path(name)
-    if path is None:
-        return name
-    if path.is_file():
-        return file_content(path)
-    # A stage checkpoint's INFO_FILE holds times, which do not change the model.
-    files = (file for file in sorted(path.iterdir()) if file.suffix in _WEIGHT_SUFFIXES and file.name != INFO_FILE)
-    return fingerprint({file.name: file_content(file) for file in files if file.name.startswith(prefix)})
 
 
 def visual_token_identity(config: ModelConfig) -> Identity:

@@ -29,8 +29,9 @@ from sg.models.chat_univi.fast.last_layer import (
 )
 from sg.models.chat_univi.fast.layers import fuse_layers
 from sg.models.chat_univi.splice import Spliced, run_lengths, splice_visual_tokens
-from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.text.special_ids import PLACEHOLDER_ID
 from sg.models.chat_univi.vision import PatchEncoder
+from sg.models.student import IGNORED_LABEL
 
 
 @dataclass
@@ -86,13 +87,6 @@ class ChatUniViForConditionalGeneration(PreTrainedModel, GenerationMixin):  # ty
         """The word embeddings of the language model."""
         embeddings: nn.Module = self.model.embed_tokens
         return embeddings
-
-    def set_trainable(self, connector: bool, language_model: bool) -> None:
-        """Set what is trained: the projector, and the language model with embeddings and head. The tower is frozen."""
-        self.model.requires_grad_(language_model)
-        self.lm_head.requires_grad_(language_model)
-        self.mm_projector.requires_grad_(connector)
-        self.vision_tower.requires_grad_(False)
 
     # ---------------------------------------------------------------------------------------------- vision
     @torch.no_grad()

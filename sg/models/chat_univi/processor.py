@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from sg.core.mistakes import check_choice
-from sg.models.config import ASPECTS
+from sg.models.chat_univi.settings import ASPECTS
 from sg.models.pixels import CLIP_MEAN, CLIP_STD, SIGLIP_MEAN, SIGLIP_STD
 from sg.video.sampling import OneFps
 

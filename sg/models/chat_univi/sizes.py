@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.visual_tokens.store import BYTES_PER_VALUE
-from sg.models.chat_univi.identity import local_path
-from sg.models.config import ModelConfig
+from sg.models.chat_univi.settings import ModelConfig
+from sg.models.hub_files import present_file
 from sg.models.sizes import ModelSize, language_model_sizes
 
 if TYPE_CHECKING:
@@ -83,13 +82,13 @@ def missing_weights(config: ModelConfig) -> list[str]:
     return [
         f"{name} (weights: hf download {name}, or set model.{key})"
         for key, name in parts.items()
-        if name is not None and _file(name, "config.json") is None
+        if name is not None and present_file(name, "config.json") is None
     ]
 
 
 def _config(name: str) -> dict[str, Any] | None:
     """The plain config of a model on this machine, or of a well-known one by its name on the hub."""
-    path = _file(name, "config.json")
+    path = present_file(name, "config.json")
     if path is not None and path.is_file():
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return config
@@ -105,18 +104,3 @@ def _known() -> dict[str, dict[str, Any]]:
         "openai/clip-vit-large-patch14-336": CLIP_VIT_L_14_336,
         "openai/clip-vit-large-patch14": CLIP_VIT_L_14_336 | CLIP_VIT_L_14,
     }
-
-
-def _file(name: str, file: str) -> Path | None:
-    """The path of `file` in the model's folder or the hub's cache; if the model is a single file, the path of that."""
-    path = local_path(name)
-    if path is not None:
-        return path / file if path.is_dir() else path
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        cached = try_to_load_from_cache(name, file)
-    except HFValidationError:
-        return None
-    return Path(cached) if isinstance(cached, str) else None

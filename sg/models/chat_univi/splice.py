@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from sg.core.errors import ModelError
-from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, PLACEHOLDER_ID
+from sg.models.chat_univi.text.special_ids import PLACEHOLDER_ID
+from sg.models.student import IGNORED_LABEL
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from sg.core.errors import ModelError
-from sg.models.chat_univi.published.weight_files import open_weights
+from sg.models.weight_files import open_weights
 
 TOWER = "vision_encoder."
 _PROJECTIONS = ("vision_proj.", "vision_align.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sg.artefacts.arms import INSTRUCT_STEPS
 from sg.models.sizes import ModelSize
+from sg.models.student import CONNECTOR, LANGUAGE_MODEL, VISION
 from sg.study.config import TrainConfig
 from sg.study.core_counts import caption_draws
 from sg.study.inputs import demo_dialogs
@@ -97,9 +98,9 @@ def estimate_stage(config: TrainConfig, size: ModelSize, stage: StageConfig, dra
     for medium in stage_media(stage, draws):
         visual = size.visual_tokens(medium.frames)
         positions = stage.typical.text_tokens + visual
-        one = training_flops(size, stage, [positions], stage.typical.answer_tokens, visual)
-        tower = 0.0 if config.trainer.visual_token_cache else size.tower_flops(medium.frames)
-        flops += medium.samples * (one + tower)
+        frames = 0 if config.trainer.visual_token_cache else min(medium.frames, size.max_frames)
+        one = training_flops(size, stage, [positions], stage.typical.answer_tokens, visual, frames)
+        flops += medium.samples * one
     trained = _trained_weights(size, stage)
     per_weight = 6 if config.trainer.precision == "bf16-true" else 12
     return StageEstimate(
@@ -141,11 +142,10 @@ def gpu_hours(flops: float, trainer: TrainerConfig) -> float:
 
 def _trained_weights(size: ModelSize, stage: StageConfig) -> float:
     """Number of trained weights of a stage."""
-    trained = 0.0
-    if "projector" in stage.trains:
-        trained += size.connector_weights
-    if "language_model" in stage.trains_whole:
-        trained += size.language_model_weights
+    weights = {
+        CONNECTOR: size.connector_weights, LANGUAGE_MODEL: size.language_model_weights, VISION: size.tower_weights,
+    }  # fmt: skip
+    trained = float(sum(weights[part] for part in stage.trains_whole))
     return trained + (size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0)
 
 

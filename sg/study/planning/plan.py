@@ -12,6 +12,7 @@ from sg.artefacts.checkpoint import read_stage_info
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.output import show
 from sg.core.scales import parse_scale
+from sg.models.student import STUDENTS
 from sg.study.config import TrainConfig, run_name
 from sg.study.core_counts import caption_draws
 from sg.study.planning.costs import Costs
@@ -88,10 +89,8 @@ def _planned(run: str, job: StageJob) -> PlannedStage:
 
 def planned_work(configs: Sequence[TrainConfig]) -> tuple[list[dict[str, Any]], Costs]:
     """The rows of the stages of the runs, and what they cost."""
-    from sg.models.chat_univi.sizes import model_size
-
     first = configs[0]
-    size = model_size(first.model) if first.trainer.accelerator == "gpu" else None
+    size = STUDENTS.of(first.model).describe(first.model) if first.trainer.accelerator == "gpu" else None
     costs = Costs(first, size)
     rows: list[dict[str, Any]] = []
     for config in configs:

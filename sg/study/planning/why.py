@@ -30,7 +30,7 @@ from sg.study.planning.steps import (
     text_of,
 )
 from sg.study.results import finished_result, run_work
-from sg.study.stages import clip_files, read_data
+from sg.study.stages import clip_files, feature_cache, read_data
 from sg.train.data.media import Media, cache_folder
 from sg.train.stage import StageJob
 
@@ -76,13 +76,12 @@ def explain_run(config: TrainConfig, folder: Path) -> list[StepReport]:
 
 
 def _tokens_step(config: TrainConfig, media: Media) -> StepReport:
-    from sg.models.chat_univi.identity import visual_token_identity
-
-    work = visual_token_identity(config.model)
+    cache = feature_cache(config)
+    if cache is None:
+        off = "trainer.visual_token_cache=false" if not config.trainer.visual_token_cache else "stages change them"
+        return StepReport("visual tokens", MADE, config.work_folder / "visual_tokens", f"{off}: computed in every step")
+    work = cache.identity
     folder = cache_folder(config.work_folder, work)
-    if not config.trainer.visual_token_cache:
-        note = "trainer.visual_token_cache=false: computed in every step"
-        return StepReport("visual tokens", MADE, folder, note)
     if (folder / TOKENS_FILE).is_file():
         note = ""
         if media.unknown:

@@ -9,61 +9,47 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from pytorch_lightning import LightningDataModule
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sg.artefacts.dialogs import Dialog
+from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.core.errors import ConfigError, DataError
-from sg.models.chat_univi.collate import Sample, collate
-from sg.models.chat_univi.text.conversation import EncodedDialog
-from sg.models.chat_univi.text.special_ids import IGNORED_LABEL
-from sg.models.chat_univi.text.template import as_text, as_text_around_clip, count_placeholders
+from sg.models.student import IGNORED_LABEL, Batch, EncodedSample, StudentProcessor, TrainingSample
 from sg.train.data.batches import MicroBatch
-from sg.train.data.samples import Clip, TrainingItem, noise_seed
-
-if TYPE_CHECKING:
-    from sg.models.chat_univi.text.conversation import DialogEncoder
+from sg.train.data.samples import Clip, TrainingItem
 
 log = logging.getLogger(__name__)
-
-Batch = dict[str, Any]
 
 
 class ClipReader(Protocol):
     """Returns what represents a clip in a batch."""
 
-    def frame_count(self, clip: Clip) -> int:
-        """Number of frames sampled from the clip, which is the number of placeholders in its dialogs."""
+    def facts(self, clip: Clip) -> ClipFacts:
+        """The frames that are sampled from the clip, which decide its place in a dialog."""
 
-    def read(self, clip: Clip) -> Tensor:
-        """Merged visual tokens [n, C], or pixel values [T, 3, H, W] if `is_cached` is False."""
-
-    @property
-    def is_cached(self) -> bool:
-        """True if `read` returns visual tokens."""
-        ...
+    def read(self, clip: Clip) -> ClipTensors:
+        """Features or pixel values of the clip."""
 
 
-class SampleSet(Dataset[Sample]):
+class SampleSet(Dataset[TrainingSample]):
     """The items of a stage, cut to `max_length` ids when they are collated.
 
     All dialogs are encoded once for their sizes, and again when a batch needs them: the ids of a million dialogs would
     not fit into memory beside the model, in every process.
 
     Attributes:
-        lengths: number of ids of each sample before its visual tokens are spliced in, int64 [samples].
+        lengths: number of ids of each sample, int64 [samples].
         supervised: number of supervised tokens of each sample within `max_length` ids, int64 [samples].
         cut: number of samples with more than `max_length` ids.
     """
 
     def __init__(
-        self, items: Sequence[TrainingItem], encoder: DialogEncoder, clips: ClipReader, max_length: int
+        self, items: Sequence[TrainingItem], processor: StudentProcessor, clips: ClipReader, max_length: int
     ) -> None:
-        self.items, self.encoder, self.clips, self.max_length = items, encoder, clips, max_length
+        self.items, self.processor, self.clips, self.max_length = items, processor, clips, max_length
         self.lengths = np.zeros(len(items), dtype=np.int64)
         self.supervised = np.zeros(len(items), dtype=np.int64)
         self.cut = 0
@@ -72,7 +58,7 @@ class SampleSet(Dataset[Sample]):
             dialog = self._encode(item)
             labels = dialog.labels[1:max_length]  # the first id is never predicted
             self.lengths[index] = len(dialog.input_ids)
-            self.supervised[index] = len(labels) - labels.count(IGNORED_LABEL)
+            self.supervised[index] = len(labels) - list(labels).count(IGNORED_LABEL)
             is_cut = dialog.num_cut > 0 or len(dialog.input_ids) > max_length
             self.cut += is_cut
             if not self.supervised[index]:
@@ -104,32 +90,16 @@ class SampleSet(Dataset[Sample]):
                 f"and stage.{stage}.max_length={self.max_length}."
             )
 
-    def _encode(self, item: TrainingItem) -> EncodedDialog:
-        frames = 0 if item.clip is None else self.clips.frame_count(item.clip)
-        conversations = encoded_turns(item.dialog)
-        return self.encoder.encode_dialog(conversations, frames, self.max_length)
+    def _encode(self, item: TrainingItem) -> EncodedSample:
+        facts = None if item.clip is None else self.clips.facts(item.clip)
+        return self.processor.encode(item.dialog, facts, self.max_length)
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> TrainingSample:
         dialog, clip = self._encode(self.items[index]), self.items[index].clip
-        if clip is None:
-            return Sample(dialog)
-        seed = noise_seed(clip.key, self.clips.frame_count(clip))
-        return Sample(dialog, [self.clips.read(clip)], self.clips.is_cached, [seed])
-
-
-def encoded_turns(dialog: Dialog) -> list[dict[str, str]]:
-    """The messages of `dialog` for an encoder: the placeholder of its clip is a control token, all else is text."""
-    turns: list[dict[str, str]] = []
-    has_place = dialog.media is None
-    for turn in dialog.turns:
-        is_place = not has_place and turn.speaker == "human" and count_placeholders(turn.text) > 0
-        has_place = has_place or is_place
-        text = as_text_around_clip(turn.text) if is_place else as_text(turn.text)
-        turns.append({"from": turn.speaker, "value": text})
-    return turns
+        return TrainingSample(dialog, None if clip is None else self.clips.read(clip))
 
 
 class PlannedBatches(Dataset[Batch]):
@@ -144,7 +114,7 @@ class PlannedBatches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         micro = self.plan[index]
         chosen = [self.samples[int(sample)] for sample in micro.samples]
-        return collate(chosen, self.samples.max_length) | {"share": micro.share}
+        return self.samples.processor.collate(chosen, self.samples.max_length) | {"share": micro.share}
 
 
 class RemainingBatches(Sampler[int]):

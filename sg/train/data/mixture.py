@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sg.artefacts.dialogs import Dialog, read_dialogs
+from sg.artefacts.dialogs import Dialog, count_placeholders, read_dialogs
 from sg.core.errors import DataError, MissingInputError
 from sg.core.fingerprints import is_unicode, text_seed
-from sg.models.chat_univi.text.template import count_placeholders
 from sg.train.config import StageConfig
 from sg.train.data.media import MISSING, Media
 from sg.train.data.samples import TrainingItem, clips_of, drawn_items, items_of

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from sg.artefacts.dialogs import Dialog, Turn
+from sg.artefacts.dialogs import VIDEO, Dialog, Turn
 from sg.core.fingerprints import text_seed
 from sg.video.sampling import FramePolicy
-
-VIDEO_PLACEHOLDER = "<video>"
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A video or image file that samples are about. `key` names it in the visual-token cache and seeds its noise.
+    """A video or image file that samples are about. `key` names it in the visual-token cache.
 
-    `frames` are the frames that a benchmark prescribes; None leaves them to the model.
+    `frames` are the frames that a benchmark prescribes; None leaves them to the student.
     """
 
     key: str
@@ -31,11 +29,6 @@ class TrainingItem:
 
     dialog: Dialog
     clip: Clip | None
-
-
-def noise_seed(key: str, frame_count: int) -> int:
-    """Seed of the noise in token merging: equal on every machine and in every run, cached or not."""
-    return text_seed("merging noise", key, frame_count)
 
 
 def items_of(dialogs: Iterable[Dialog], media_root: Path, name: str = "") -> list[TrainingItem]:
@@ -80,7 +73,7 @@ def caption_items(
 
 def _caption_dialog(video_id: str, caption: str, path: str, requests: Sequence[str]) -> Dialog:
     request = requests[text_seed("caption request", video_id) % len(requests)]
-    turns = (Turn("human", f"{VIDEO_PLACEHOLDER}\n{request}"), Turn("gpt", caption))
+    turns = (Turn("human", f"{VIDEO}\n{request}"), Turn("gpt", caption))
     return Dialog(video_id, "video", path, turns)
 
 

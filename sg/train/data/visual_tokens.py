@@ -1,8 +1,4 @@
-"""Fill the cache of visual tokens.
-
-Everything before the projector is frozen, and token merging has no parameters. So the merged tokens of a clip are the
-same for every stage, scale, epoch, seed and checkpoint.
-"""
+"""Fill the cache of visual tokens: the features of clips that no stage changes."""
 
 from __future__ import annotations
 
@@ -10,25 +6,21 @@ import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sg.artefacts.visual_tokens.store import BYTES_PER_VALUE, VisualTokens, VisualTokenStore
+from sg.artefacts.visual_tokens.clips import ClipTensors
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.content import FileState, file_state
 from sg.core.errors import DataError
 from sg.core.progress import Progress
-from sg.train.data.clips import DecodedClip, count_frames, decode_clip
+from sg.models.clips import clip_facts, decode_clip
+from sg.models.sizes import ModelSize
+from sg.models.student import CONNECTOR, VISION, Student, StudentProcessor
 from sg.train.data.media import LOOKS_AT_ONCE
-from sg.train.data.samples import Clip, noise_seed
+from sg.train.data.samples import Clip
 from sg.video.frames import UnreadableVideoError
-
-if TYPE_CHECKING:
-    from sg.models.chat_univi.abstractor import MergeSettings
-    from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-    from sg.models.chat_univi.processor import ChatUniViProcessor
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +30,7 @@ SHARD_BYTES = 64 * 1024**2
 PROBED_CLIPS = 200
 
 
-def announce_cache(
-    store: VisualTokenStore, clips: Sequence[Clip], merging: MergeSettings, processor: ChatUniViProcessor
-) -> int:
+def announce_cache(store: VisualTokenStore, clips: Sequence[Clip], size: ModelSize, processor: StudentProcessor) -> int:
     """Log and return the predicted size of the tokens of `clips` in bytes, before any is computed.
 
     The prediction comes from at most about `PROBED_CLIPS` evenly spaced clips.
@@ -52,18 +42,18 @@ def announce_cache(
     tokens = 0
     for clip in chosen:
         try:
-            tokens += merging.num_tokens(count_frames(clip, processor))
+            tokens += size.visual_tokens(len(clip_facts(clip.path, clip.frames or processor.frames).frame_indices))
         except UnreadableVideoError:
             continue
-    size = tokens * len(clips) // max(1, len(chosen)) * store.channels * BYTES_PER_VALUE[store.dtype]
-    log.info("visual tokens: about %s for %d clips, into %s", readable_size(size), len(clips), store.folder)
+    needed = tokens * len(clips) // max(1, len(chosen)) * store.bytes_per_row
+    log.info("visual tokens: about %s for %d clips, into %s", readable_size(needed), len(clips), store.folder)
     free = shutil.disk_usage(store.folder).free
-    if size > free:
+    if needed > free:
         raise DataError(
-            f"The visual tokens will take about {readable_size(size)}, but {store.folder} has {readable_size(free)} "
+            f"The visual tokens will take about {readable_size(needed)}, but {store.folder} has {readable_size(free)} "
             "free: set paths.work to a larger disk, or trainer.visual_token_cache=false."
         )
-    return size
+    return needed
 
 
 def readable_size(size: float) -> str:
@@ -75,18 +65,23 @@ def readable_size(size: float) -> str:
     return f"{size:.3g} TB"
 
 
-class _ClipsToDecode(Dataset[tuple[FileState | None, DecodedClip]]):
-    def __init__(self, clips: Sequence[Clip], processor: ChatUniViProcessor) -> None:
+class _ClipsToDecode(Dataset[tuple[Clip, FileState | None, ClipTensors | str]]):
+    """Clips as pixels, or the reason why they have none."""
+
+    def __init__(self, clips: Sequence[Clip], processor: StudentProcessor) -> None:
         self.clips, self.processor = clips, processor
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> tuple[FileState | None, DecodedClip]:
+    def __getitem__(self, index: int) -> tuple[Clip, FileState | None, ClipTensors | str]:
         clip = self.clips[index]
         # Before decoding: if the file is replaced meanwhile, the next run sees that it differs and encodes it again.
         state = file_state(clip.path)
-        return state, decode_clip(clip, self.processor)
+        try:
+            return clip, state, decode_clip(clip.key, clip.path, self.processor, clip.frames)
+        except UnreadableVideoError as error:
+            return clip, state, str(error)
 
 
 def clips_to_encode(store: VisualTokenStore, clips: Iterable[Clip]) -> list[Clip]:
@@ -111,8 +106,9 @@ def clips_to_encode(store: VisualTokenStore, clips: Iterable[Clip]) -> list[Clip
 def fill_cache(
     store: VisualTokenStore,
     clips: Iterable[Clip],
-    model: ChatUniViForConditionalGeneration,
-    processor: ChatUniViProcessor,
+    student: Student,
+    processor: StudentProcessor,
+    level: str,
     decode_workers: int,
     device: torch.device | str = "cpu",
 ) -> dict[str, str]:
@@ -131,42 +127,57 @@ def fill_cache(
         num_workers=decode_workers,
         collate_fn=list,
     )
-    model.vision_tower.to(device)
+    _move(student, device)
     try:
         with Progress("visual tokens", len(missing), "clips") as bar, store.writer(SHARD_BYTES) as writer:
             for batch in loader:
-                readable = [(state, clip) for state, clip in batch if state is not None and clip.pixels is not None]
-                problems |= {clip.key: clip.problem for _, clip in batch if clip.pixels is None}
-                encoded = _encode([clip for _, clip in readable], model)
-                for (state, clip), tokens in zip(readable, encoded, strict=True):
-                    writer.add(clip.key, VisualTokens(tokens, clip.frame_indices, clip.fps, clip.num_frames), state)
+                problems |= {clip.key: found for clip, _, found in batch if isinstance(found, str)}
+                readable = [(state, found) for _, state, found in batch if state and isinstance(found, ClipTensors)]
+                features = student.features([found for _, found in readable], level)
+                for (state, _), clip in zip(readable, features, strict=True):
+                    writer.add(clip, state)
                 bar.advance(len(readable))
                 bar.fail(len(batch) - len(readable))
     finally:  # Free the device's memory for the stage.
-        model.vision_tower.to("cpu")
+        _move(student, "cpu")
     for key, reason in problems.items():
         log.warning("visual tokens: %s cannot be read: %s", key, reason)
     return problems
 
 
-def _encode(clips: Sequence[DecodedClip], model: ChatUniViForConditionalGeneration) -> list[Tensor]:
-    if not clips:
-        return []
-    device = next(model.vision_tower.parameters()).device
-    pixels = torch.cat([clip.pixels for clip in clips if clip.pixels is not None]).to(device)
-    counts = [len(clip.frame_indices) for clip in clips]
-    seeds = [noise_seed(clip.key, count) for clip, count in zip(clips, counts, strict=True)]
-    return [tokens.cpu() for tokens in model.encode_clips(pixels, counts, seeds)]
+def _move(student: Student, device: torch.device | str) -> None:
+    """Move what makes features to a device; the language model stays where it is."""
+    for part in (VISION, CONNECTOR):
+        for name in student.parts[part]:
+            student.module.get_submodule(name).to(device)
 
 
-class NamedTokens(Mapping[str, VisualTokens]):
+class FreshFeatures:
+    """Features that are computed whenever they are asked for: those of a student whose tower was trained.
+
+    Args:
+        clips: by the names under which they are asked for; all can be read.
+    """
+
+    def __init__(self, student: Student, processor: StudentProcessor, clips: Mapping[str, Clip]) -> None:
+        self.student, self.processor, self.clips = student, processor, clips
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.clips
+
+    def __getitem__(self, name: str) -> ClipTensors:
+        clip = self.clips[name]
+        return self.student.features([decode_clip(clip.key, clip.path, self.processor, clip.frames)])[0]
+
+
+class NamedTokens(Mapping[str, ClipTensors]):
     """The tokens of a store under other names: `names` maps each name to a key of the store."""
 
     def __init__(self, store: VisualTokenStore, names: Mapping[str, str]) -> None:
         self.store = store
         self.names = {name: key for name, key in names.items() if key in store}
 
-    def __getitem__(self, name: str) -> VisualTokens:
+    def __getitem__(self, name: str) -> ClipTensors:
         return self.store[self.names[name]]
 
     def __contains__(self, name: object) -> bool:

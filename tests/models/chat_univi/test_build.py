@@ -11,10 +11,10 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaFo
 
 from sg.core.errors import ConfigError, MissingInputError, ModelError
 from sg.core.identity import differences
-from sg.models.chat_univi.build import build_encoder, build_model, build_processor
+from sg.models.chat_univi.build import build_inputs, build_model
 from sg.models.chat_univi.identity import base_model_identity, checkpoint_identity, visual_token_identity
 from sg.models.chat_univi.processor import ChatUniViProcessor
-from sg.models.config import ModelConfig
+from sg.models.chat_univi.settings import ModelConfig
 from tests.models.chat_univi.goldens import GOLDENS
 
 TEXT = {"vocab_size": 700, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -77,11 +77,12 @@ def test_a_saved_model_is_loaded_as_a_checkpoint(tmp_path: Path) -> None:
 
 def test_encoder_and_processor_fit_the_model(tmp_path: Path) -> None:
     config = parts(tmp_path)
-    encoder, processor = build_encoder(config), build_processor(config, build_model(config))
+    inputs = build_inputs(config)
+    encoder, processor = inputs.encoder, inputs.pictures
     assert encoder.decode(encoder.encode_prompt("Why?", 3)).endswith("ASSISTANT:")
     assert processor.size == 64 and processor.frames.max_frames == 64
     fewer = dataclasses.replace(config, max_frames=8, image_aspect_ratio="pad")
-    processor = build_processor(fewer, build_model(config))
+    processor = build_inputs(fewer).pictures
     assert (processor.frames.max_frames, processor.aspect) == (8, "pad")
 
 

@@ -12,6 +12,9 @@ from sg.core.errors import ModelError
 from sg.models.chat_univi.abstractor import MergeSettings, find_events
 from sg.models.chat_univi.config import ChatUniViConfig
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.student import ChatUniViStudent
+from sg.train.config import StageConfig
+from sg.train.module import set_trainable
 
 TEXT = {
     "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48,
@@ -181,12 +184,12 @@ def test_other_backbones_train_generate_and_round_trip(text: str, vision: str, t
 
 def test_only_the_selected_parts_are_trained() -> None:
     model = tiny()
-    model.set_trainable(connector=True, language_model=False)
+    set_trainable(ChatUniViStudent(model), StageConfig(trains=["connector"]))
     assert {name for name, p in model.named_parameters() if p.requires_grad} == {
         "mm_projector.weight",
         "mm_projector.bias",
     }
-    model.set_trainable(connector=False, language_model=True)
+    set_trainable(ChatUniViStudent(model), StageConfig(trains=["language_model"]))
     learning = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
     assert learning == {"model", "lm_head"}
 

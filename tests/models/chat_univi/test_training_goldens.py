@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sg.models.chat_univi.student import ChatUniViStudent
+from sg.models.student import CONNECTOR, LANGUAGE_MODEL
+from sg.train.config import StageConfig
+from sg.train.module import set_trainable
 from tests.models.chat_univi.goldens import build_model, model_inputs, read_json, tensors
 
 
@@ -13,7 +17,8 @@ from tests.models.chat_univi.goldens import build_model, model_inputs, read_json
 def test_eight_training_steps_follow_the_reference(stage: str, cached: bool) -> None:
     recipe, final = read_json(f"model_a/train_{stage}.json"), tensors(f"model_a/train_{stage}.safetensors")
     network = build_model("model_a").train()
-    network.set_trainable(connector=True, language_model=stage == "stage2")
+    trains = [CONNECTOR, LANGUAGE_MODEL] if stage == "stage2" else [CONNECTOR]
+    set_trainable(ChatUniViStudent(network), StageConfig(trains=trains))
     trainable = [p for p in network.parameters() if p.requires_grad]
     assert sum(p.numel() for p in trainable) == recipe["trainable_count"]
     optimizer = torch.optim.AdamW(trainable, lr=0.0, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)

@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "demo_scaling"
     write_study(path, videos=15, seeds=1)
     inputs = write_corpus(path.parent / "corpus")
-    recipe = {"learning_rate": 0.002, "batch_size": 16, "trains": ["projector"]}
+    recipe = {"learning_rate": 0.002, "batch_size": 16, "trains": ["connector"]}
     config = {
         "model": {"name": "tiny", "language_model": HOSTILE},
         "data": {"name": "demo"},

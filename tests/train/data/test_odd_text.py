@@ -9,16 +9,17 @@ import torch
 from sg.artefacts.checkpoint import read_stage_info
 from sg.artefacts.dialogs import Dialog, Turn, dialogs_hash, read_dialogs
 from sg.core.errors import DataError
-from sg.models.chat_univi.collate import collate
+from sg.models.chat_univi.inputs import ChatUniViInputs, encoded_turns
+from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.models.chat_univi.text.chat_conversation import ChatDialogEncoder
 from sg.models.chat_univi.text.conversation import DialogEncoder
 from sg.train.config import DialogSource, StageConfig
-from sg.train.data.loading import SampleSet, encoded_turns
+from sg.train.data.loading import SampleSet
 from sg.train.data.mixture import mixed_items
 from sg.train.data.samples import TrainingItem, caption_items
 from sg.train.stage import train_stage
 from tests.models.chat_univi.text.test_chat_conversation import tokenizer_folder
-from tests.train.builders import RandomClips, encoder, stage_job, tiny_model, trainer_config
+from tests.train.builders import RandomClips, encoder, inputs, stage_job, tiny_student, trainer_config
 
 ODD = [
     "A sign reads <image>.", "<video>", "Ends </s> in the middle</s>", "<s>[INST] ignore [/INST]", "<unk><unk>",
@@ -33,7 +34,7 @@ def captioned(text: str) -> TrainingItem:
 
 @pytest.mark.parametrize("text", ODD)
 def test_a_caption_is_supervised_as_its_own_characters(text: str) -> None:
-    sample = SampleSet([captioned(text)], encoder(), RandomClips(), 2048)
+    sample = SampleSet([captioned(text)], inputs(), RandomClips(), 2048)
     dialog = sample[0].dialog
     supervised = [token for token in dialog.labels if token != -100]
     assert (dialog.problem, dialog.frame_counts, sample.unsupervised) == (None, [8], 0)
@@ -42,13 +43,13 @@ def test_a_caption_is_supervised_as_its_own_characters(text: str) -> None:
     assert encoder()._pieces.decode(supervised[:-1]) == text
     asked = [token for token, label in zip(dialog.input_ids, dialog.labels, strict=True) if label == -100 and token > 2]
     assert "What is <video>?" in encoder()._pieces.decode(asked)
-    assert collate([sample[0]])["visual_counts"] == [14]
+    assert inputs().collate([sample[0]], 2048)["visual_counts"] == [14]
 
 
 @pytest.mark.parametrize("text", ODD)
 def test_so_it_is_in_a_chat_format(text: str, tmp_path: Path) -> None:
     chat: DialogEncoder = ChatDialogEncoder(tokenizer_folder(tmp_path, "chatml"), "chatml", "")
-    dialog = SampleSet([captioned(text)], chat, RandomClips(), 2048)[0].dialog
+    dialog = SampleSet([captioned(text)], ChatUniViInputs(chat, ChatUniViProcessor(64)), RandomClips(), 2048)[0].dialog
     supervised = [token for token in dialog.labels if token != -100]
     assert (dialog.problem, dialog.frame_counts) == (None, [8])
     assert supervised[-1] == chat.eos_id
@@ -120,7 +121,7 @@ def test_a_stage_trains_on_odd_captions(tmp_path: Path) -> None:
         for item in caption_items([str(number)], {str(number): text}, {str(number): f"{number}.mp4"}, Path("v"), ["?"])
     ]
     job = type(job)(job.stage, items, len(items), 0, job.identity, None, job.folder)
-    train_stage(job, tiny_model, encoder(), RandomClips(), trainer_config(), lambda values: None)
+    train_stage(job, tiny_student, inputs(), RandomClips(), trainer_config(), lambda values: None)
     info = read_stage_info(job.folder)
     assert info is not None
     assert (info.distinct_samples, info.cut_samples, info.unsupervised_samples) == (10, 2, 0)

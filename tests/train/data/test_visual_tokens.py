@@ -1,6 +1,7 @@
 """The cache of visual tokens: its size is logged before it is built; images, broken clips, full disks."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,6 @@ from PIL import Image
 from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.errors import DataError
 from sg.core.identity import identity
-from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.train.data.clips import CachedClips, DecodedClips, unreadable_clips
 from sg.train.data.samples import Clip
 from sg.train.data.visual_tokens import (
@@ -22,7 +22,7 @@ from sg.train.data.visual_tokens import (
     readable_size,
 )
 from sg.video.writer import write_video
-from tests.train.builders import WIDTH, tiny_model
+from tests.train.builders import WIDTH, inputs, tiny_student
 
 
 def media(folder: Path) -> list[Clip]:
@@ -36,57 +36,65 @@ def media(folder: Path) -> list[Clip]:
 
 
 def store(folder: Path, dtype: str = "float16") -> VisualTokenStore:
-    return VisualTokenStore.create(folder / "store", identity("visual_tokens", settings={}, version=1), WIDTH, dtype)
+    return VisualTokenStore.create(
+        folder / "store", identity("visual_tokens", settings={}, version=1), {"tokens": WIDTH}, dtype
+    )
+
+
+def tokens(cache: VisualTokenStore, key: str) -> torch.Tensor:
+    return cache.tensors(key)["tokens"]
 
 
 def test_the_size_of_the_cache_is_logged_before_it_is_built(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    model, processor, clips, cache = tiny_model(), ChatUniViProcessor(64), media(tmp_path), store(tmp_path)
-    predicted = announce_cache(cache, clips, model.merging, processor)
+    student, processor, clips, cache = tiny_student(), inputs(), media(tmp_path), store(tmp_path)
+    predicted = announce_cache(cache, clips, student.size, processor)
     assert "visual tokens: about 4.48 kB for 4 clips" in caplog.text
-    problems = fill_cache(cache, clips, model, processor, decode_workers=0)
+    problems = fill_cache(cache, clips, student, processor, "merged", decode_workers=0)
     assert problems.keys() == {"broken.mp4"}
-    assert predicted == sum(cache.tokens(key).nbytes for key in cache) == (3 + 1 + 1) * 14 * WIDTH * 2
+    assert predicted == sum(tokens(cache, key).nbytes for key in cache) == (3 + 1 + 1) * 14 * WIDTH * 2
     assert cache.verify() == 3
 
 
 def test_images_and_videos_are_the_same_cached_or_not(tmp_path: Path) -> None:
-    model, processor, clips = tiny_model(), ChatUniViProcessor(64), media(tmp_path)[:3]
+    student, processor, clips = tiny_student(), inputs(), media(tmp_path)[:3]
     cache = store(tmp_path, "float32")
-    fill_cache(cache, clips, model, processor, decode_workers=0)
+    fill_cache(cache, clips, student, processor, "merged", decode_workers=0)
     cached, decoded = CachedClips(cache), DecodedClips(processor)
     for clip, frames in zip(clips, (20, 1, 1), strict=True):
-        assert cached.frame_count(clip) == decoded.frame_count(clip) == frames
+        facts = decoded.facts(clip)
+        assert (list(facts.frame_indices), facts.is_image) == (list(range(frames)), frames == 1)
+        assert replace(cached.facts(clip), frame_indices=facts.frame_indices) == facts
     picture = torch.as_tensor(np.asarray(Image.open(clips[1].path).convert("RGB")).copy())
-    assert torch.equal(decoded.read(clips[1]), processor.pixel_values(picture.numpy()))
+    assert torch.equal(decoded.read(clips[1]).tensors["pixels"], processor.pictures.pixel_values(picture.numpy()))
 
 
 def test_a_replaced_file_is_encoded_again_and_a_missing_one_is_not(tmp_path: Path) -> None:
-    model, processor, clips, cache = tiny_model(), ChatUniViProcessor(64), media(tmp_path)[:3], store(tmp_path)
-    fill_cache(cache, clips, model, processor, decode_workers=0)
-    before = cache.tokens("video.mp4")
+    student, processor, clips, cache = tiny_student(), inputs(), media(tmp_path)[:3], store(tmp_path)
+    fill_cache(cache, clips, student, processor, "merged", decode_workers=0)
+    before = tokens(cache, "video.mp4")
     noise = np.random.default_rng(1).integers(0, 255, (30, 64, 64, 3), dtype=np.uint8)
     write_video(tmp_path / "video.mp4", noise, 1)
     (tmp_path / "one.jpg").unlink()
 
     assert [clip.key for clip in clips_to_encode(cache, [*clips, *clips])] == ["video.mp4"]
-    fill_cache(cache, clips, model, processor, decode_workers=0)
+    fill_cache(cache, clips, student, processor, "merged", decode_workers=0)
 
-    assert cache.frame_count("video.mp4") == 30
-    assert not torch.equal(cache.tokens("video.mp4"), before)
+    assert len(cache.facts("video.mp4").frame_indices) == 30
+    assert not torch.equal(tokens(cache, "video.mp4"), before)
     assert clips_to_encode(VisualTokenStore(cache.folder), clips) == []
 
 
 def test_processes_with_their_shares_fill_one_store(tmp_path: Path) -> None:
-    model, processor, clips = tiny_model(), ChatUniViProcessor(64), media(tmp_path)[:3]
+    student, processor, clips = tiny_student(), inputs(), media(tmp_path)[:3]
     shared, whole = store(tmp_path / "shared"), store(tmp_path / "whole")
     for rank in range(2):
         own = VisualTokenStore(shared.folder)
-        fill_cache(own, clips[rank::2], model, processor, decode_workers=0)
+        fill_cache(own, clips[rank::2], student, processor, "merged", decode_workers=0)
     shared.refresh()
-    fill_cache(whole, clips, model, processor, decode_workers=0)
+    fill_cache(whole, clips, student, processor, "merged", decode_workers=0)
     assert set(shared) == set(whole)
-    assert all(torch.equal(shared.tokens(key), whole.tokens(key)) for key in whole)
+    assert all(torch.equal(tokens(shared, key), tokens(whole, key)) for key in whole)
 
 
 def test_a_disk_that_is_too_small_is_reported_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +105,7 @@ def test_a_disk_that_is_too_small_is_reported_before_the_work(tmp_path: Path, mo
 
     monkeypatch.setattr("shutil.disk_usage", lambda folder: Usage())
     with pytest.raises(DataError, match=r"will take about 4\.48 kB.*has 10 B free.*visual_token_cache=false"):
-        announce_cache(store(tmp_path), media(tmp_path), tiny_model().merging, ChatUniViProcessor(64))
+        announce_cache(store(tmp_path), media(tmp_path), tiny_student().size, inputs())
 
 
 def test_without_the_cache_broken_media_are_found_before_training(tmp_path: Path) -> None:

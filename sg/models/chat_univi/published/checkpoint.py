@@ -31,8 +31,8 @@ from sg.models.chat_univi.published.keys import (
     rotary_buffers,
     to_reference_key,
 )
-from sg.models.chat_univi.published.weight_files import PROJECTOR_FILE, iterate_weights, read_weights
 from sg.models.untrusted import check_config, check_layers
+from sg.models.weight_files import PROJECTOR_FILE, iterate_weights, read_weights
 
 _NAMED_IN_ERRORS = 3
 _EMBEDDINGS, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -52,11 +52,7 @@ def load_reference_checkpoint(
         MissingInputError: a file is missing.
         ModelError: a file is damaged, or keys are missing, unexpected or misshaped.
     """
-    if not (folder / "config.json").is_file():
-        raise MissingInputError(f"{folder} has no config.json: give the folder of a published Chat-UniVi checkpoint.")
-    vision = _tower_config(folder, tower)
-    check_config(vision or {}, str(folder))
-    config = config_from_reference(read_json(folder / "config.json"), vision)
+    config = reference_config(folder, tower)
     weights = _our_weights(folder, tower, projector)
     if config.tie_word_embeddings:  # files may hold the shared weights under one of their names
         for one, other in ((_EMBEDDINGS, _HEAD), (_HEAD, _EMBEDDINGS)):
@@ -69,6 +65,20 @@ def load_reference_checkpoint(
         None, config=config, state_dict=weights, dtype=kind
     )
     return model  # from_pretrained leaves it in evaluation mode
+
+
+def reference_config(folder: Path, tower: Path | None = None) -> ChatUniViConfig:
+    """Our config of a published checkpoint folder.
+
+    Raises:
+        MissingInputError: it has no `config.json`.
+        ModelError: a setting has no counterpart here, or the tower's sizes are unknown.
+    """
+    if not (folder / "config.json").is_file():
+        raise MissingInputError(f"{folder} has no config.json: give the folder of a published Chat-UniVi checkpoint.")
+    vision = _tower_config(folder, tower)
+    check_config(vision or {}, str(folder))
+    return config_from_reference(read_json(folder / "config.json"), vision)
 
 
 def export_reference_checkpoint(

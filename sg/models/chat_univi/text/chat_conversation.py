@@ -13,19 +13,20 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from sg.artefacts.dialogs import IMAGE
 from sg.core.errors import MissingInputError, ModelError
 from sg.core.files import read_json
 from sg.models.chat_univi.text.chat_formats import CHAT_FORMATS, EOS, ChatFormat
 from sg.models.chat_univi.text.conversation import DialogEncoder, EncodedDialog
-from sg.models.chat_univi.text.special_ids import IGNORED_LABEL, NO_ID, PLACEHOLDER_ID
+from sg.models.chat_univi.text.special_ids import NO_ID, PLACEHOLDER_ID
 from sg.models.chat_univi.text.template import (
-    IMAGE,
     VICUNA_SYSTEM_PROMPT,
     Conversations,
     alternating_messages,
     rewrite_placeholders,
     without_marks,
 )
+from sg.models.student import IGNORED_LABEL
 
 Segment = tuple[list[int], bool]
 """(ids, True if they are supervised)"""

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sg.artefacts.dialogs import IMAGE, VIDEO
 from sg.core.errors import MissingInputError, ModelError
 from sg.core.files import write_json
-from sg.models.chat_univi.text.special_ids import BOS_ID, EOS_ID, IGNORED_LABEL, PAD_ID, PLACEHOLDER_ID
+from sg.models.chat_univi.text.special_ids import BOS_ID, EOS_ID, PAD_ID, PLACEHOLDER_ID
 from sg.models.chat_univi.text.template import (
     END,
-    IMAGE,
     VICUNA_SYSTEM_PROMPT,
-    VIDEO,
     Conversations,
     ConversationTemplate,
     alternating_messages,
@@ -29,6 +28,7 @@ from sg.models.chat_univi.text.template import (
     vicuna_v1,
     without_marks,
 )
+from sg.models.student import IGNORED_LABEL
 
 LLAMA_TOKENIZER = {
     "tokenizer_class": "LlamaTokenizer",

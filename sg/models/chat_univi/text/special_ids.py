@@ -6,9 +6,6 @@ See `docs/reference/chat_univi.md`, section 2.
 PLACEHOLDER_ID = -200
 """Placeholder of one frame in the ids; a maximal run of them is one clip."""
 
-IGNORED_LABEL = -100
-"""Positions with this label do not count in the loss."""
-
 PAD_ID, BOS_ID, EOS_ID = 0, 1, 2
 """In all Llama vocabularies; unk has the id of pad."""
 

@@ -9,10 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sg.artefacts.dialogs import IMAGE, VIDEO
 from sg.core.errors import DataError
 
-IMAGE = "<image>"
-VIDEO = "<video>"
 END = "</s>"
 CONTROL_TOKENS = ("<s>", END, "<unk>", IMAGE, VIDEO)
 MAX_FRAMES = 64
@@ -83,11 +82,6 @@ def as_text(text: str) -> str:
 def without_marks(text: str) -> str:
     """`text` as it was before `as_text`."""
     return text.replace(_TEXT_MARK, "")
-
-
-def count_placeholders(text: str) -> int:
-    """Number of `<image>` and `<video>` in `text`."""
-    return len(_PLACEHOLDER.findall(text))
 
 
 def as_text_around_clip(text: str) -> str:

@@ -15,9 +15,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, Qwen2Config, Qwen2Fo
 from sg.core.errors import ConfigError, MissingInputError, ModelError
 from sg.models.chat_univi.build import build_encoder, build_model
 from sg.models.chat_univi.collate import Sample, collate
+from sg.models.chat_univi.settings import ModelConfig
 from sg.models.chat_univi.text.chat_conversation import ChatDialogEncoder
 from sg.models.chat_univi.text.conversation import DialogEncoder, EncodedDialog
-from sg.models.config import ModelConfig
 
 SPECIALS = {
     "chatml": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],

@@ -23,7 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from sg.models.chat_univi.fast.last_layer import can_skip_positions, hidden_at
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.splice import Spliced
-from sg.models.chat_univi.text.special_ids import IGNORED_LABEL
+from sg.models.student import IGNORED_LABEL
 
 ATTENTION = "sg_packed"
 
@@ -54,16 +54,16 @@ def use_packed_attention(model: ChatUniViForConditionalGeneration) -> None:
         model.model.config._attn_implementation = ATTENTION
 
 
-def packed_loss(model: ChatUniViForConditionalGeneration, batch: dict[str, Any]) -> Tensor:
-    """Mean cross-entropy over the supervised tokens of the batch, as the model's own loss, from one packed row."""
+def packed_loss(model: ChatUniViForConditionalGeneration, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """(mean cross-entropy over the supervised tokens, their number), as of the padded batch, from one packed row."""
     spliced = model.prepare_inputs(**batch)
     lengths = _lengths(spliced)
     kept = torch.arange(spliced.embeds.shape[1], device=lengths.device) < lengths[:, None]
     if not bool(kept.any()) or bool((kept & ~spliced.attention_mask).any()):
         # Rare cases: nothing is supervised, or a position inside a sample is masked (an unknown character has the id of
         # the padding). The padded batch handles both.
-        loss: Tensor = model(**batch).loss
-        return loss
+        output = model(**batch)
+        return output.loss, output.num_supervised
     assert spliced.labels is not None
     targets = F.pad(spliced.labels[:, 1:], (0, 1), value=IGNORED_LABEL)[kept]
     supervised = targets != IGNORED_LABEL
@@ -75,7 +75,7 @@ def packed_loss(model: ChatUniViForConditionalGeneration, batch: dict[str, Any])
     else:
         outputs = model.model(inputs_embeds=embeds, position_ids=positions, use_cache=False)
         hidden = outputs.last_hidden_state[0, supervised]
-    return model._loss(hidden, targets[supervised])[0]
+    return model._loss(hidden, targets[supervised])
 
 
 def _lengths(spliced: Spliced) -> Tensor:

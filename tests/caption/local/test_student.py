@@ -12,14 +12,14 @@ import pytest
 from sg.artefacts.captions import read_captions
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.caption.config import CaptionConfig
-from sg.caption.local.chat_univi import ANSWERS_FILE, ChatUniViCaptioner, ChatUniViCaptionerConfig
 from sg.caption.local.given import GivenCaptionerConfig
+from sg.caption.local.student import ANSWERS_FILE, ChatUniViCaptionerConfig, StudentCaptioner
 from sg.caption.run import caption_videos
 from sg.core.checksums import CHECKSUM_KEY
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.layout import project_folder
 from sg.models.chat_univi.build import build_model
-from sg.models.config import ModelConfig
+from sg.models.chat_univi.settings import ModelConfig
 from sg.sources.config import DataConfig
 from sg.video.writer import write_video
 
@@ -68,7 +68,7 @@ def test_a_caption_does_not_depend_on_the_other_videos_of_its_batch(tmp_path: Pa
     captions = read_captions(path)
     assert list(captions) == ["a", "b", "c"] and all(captions.values())
     alone = {
-        name: ChatUniViCaptioner(captioner(checkpoint)).caption_file(tmp_path / "videos" / f"{name}.mp4")
+        name: StudentCaptioner(captioner(checkpoint)).caption_file(tmp_path / "videos" / f"{name}.mp4")
         for name in "abc"
     }
     assert dict(captions) == alone
@@ -112,15 +112,15 @@ def test_the_command_prints_the_answer_about_one_file(tmp_path: Path, checkpoint
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == ChatUniViCaptioner(captioner(checkpoint, max_new_tokens=8)).caption_file(file)
+    assert done.stdout.strip() == StudentCaptioner(captioner(checkpoint, max_new_tokens=8)).caption_file(file)
 
 
 def test_a_missing_or_impossible_setting_is_an_error(tmp_path: Path, checkpoint: str) -> None:
     with pytest.raises(MissingInputError, match="There is no video file"):
-        ChatUniViCaptioner(captioner(checkpoint)).caption_file(tmp_path / "none.mp4")
+        StudentCaptioner(captioner(checkpoint)).caption_file(tmp_path / "none.mp4")
     (tmp_path / "bad.mp4").write_bytes(b"not a video")
     with pytest.raises(DataError, match=r"bad\.mp4"):
-        ChatUniViCaptioner(captioner(checkpoint)).caption_file(tmp_path / "bad.mp4")
+        StudentCaptioner(captioner(checkpoint)).caption_file(tmp_path / "bad.mp4")
     with pytest.raises(ConfigError, match=r"needs a trained model: give captioner\.checkpoint=FOLDER"):
         caption_videos(source(tmp_path, {"a": 1}), captioner(None))
     with pytest.raises(ConfigError, match="need a model that answers"):

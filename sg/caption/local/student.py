@@ -1,4 +1,4 @@
-"""captioner=chat_univi: captions written by a trained checkpoint of this project, about one file or about a data set.
+"""Captions that a student writes, about one file or about a data set: `captioner=chat_univi`.
 
 Decoding is greedy, so a caption depends on the checkpoint, the prompt and the video only, up to the rounding that the
 other videos of its batch cause. Answers are appended to `written.jsonl` beside the captions, batch by batch, so that a
@@ -20,29 +20,30 @@ from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.manifest import Manifest, read_manifest, video_path
 from sg.artefacts.tables import read_info
 from sg.caption.captioners import CAPTIONERS, Captioner, CaptionerConfig, captions_info, of_manifest
-from sg.caption.local.chat_univi_answers import VideoAnswer, VideoAnswerer
+from sg.caption.student_answers import VideoAnswer, VideoAnswerer
 from sg.core.checksums import CHECKSUM_KEY, CHECKSUM_UNSET, is_intact, with_checksum
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
 from sg.core.identity import NOT_IDENTITY, Identity, identity
 from sg.core.progress import Progress
+from sg.models.student import STUDENTS
 from sg.sources.config import DataConfig
 from sg.sources.manifests import make_manifest
 
 log = logging.getLogger(__name__)
 
 ANSWERS_FILE = "written.jsonl"
-CHAT_UNIVI_CAPTIONS_VERSION = 1
+STUDENT_CAPTIONS_VERSION = 1
 """Raised when the same checkpoint, prompt and videos would give other captions."""
 
 
 @dataclass
-class ChatUniViCaptionerConfig(CaptionerConfig):
-    """A trained checkpoint of this project writes the captions.
+class StudentCaptionerConfig(CaptionerConfig):
+    """A trained student writes the captions.
 
     Attributes:
-        checkpoint: the folder of a stage, or any model that `model.checkpoint` takes.
+        checkpoint: the folder of a stage, or any model of the kind of `model`.
         model: how frames are sampled and prompts are worded, and the tokenizer where the checkpoint has none: the
             settings of the model that the checkpoint was made from.
         prompt: the question about every video; `prompt="..."` of the command sets it, too.
@@ -50,7 +51,6 @@ class ChatUniViCaptionerConfig(CaptionerConfig):
         batch_size: videos that are answered together.
     """
 
-    name: str = field(default="chat_univi", metadata=NOT_IDENTITY)
     checkpoint: str | None = field(default=None, metadata=NOT_IDENTITY)  # its content is an input of the identity
     model: Any = None
     prompt: str = "Describe this video in detail."
@@ -66,12 +66,19 @@ class ChatUniViCaptionerConfig(CaptionerConfig):
             )
 
 
+@dataclass
+class ChatUniViCaptionerConfig(StudentCaptionerConfig):
+    """A Chat-UniVi writes the captions."""
+
+    name: str = field(default="chat_univi", metadata=NOT_IDENTITY)
+
+
 @CAPTIONERS.register("chat_univi", ChatUniViCaptionerConfig)
-class ChatUniViCaptioner(Captioner):
+class StudentCaptioner(Captioner):
     """Lets a checkpoint answer one prompt about every video."""
 
     answers_prompts = True
-    config: ChatUniViCaptionerConfig
+    config: StudentCaptionerConfig
 
     def captions(self, data: DataConfig) -> Path:
         """Write the checkpoint's caption of every usable video, unless the existing captions have the same identity.
@@ -98,7 +105,8 @@ class ChatUniViCaptioner(Captioner):
                     f"{folder / ANSWERS_FILE}."
                 )
             info = captions_info(work, answerer, config.name, manifest.content_hash)
-            write_captions(path, (_record(answer, answerer) for answer in captioned), info)
+            kind = CAPTIONERS.name_of(config)
+            write_captions(path, (_record(answer, answerer, kind) for answer in captioned), info)
         log.info("captions: %d of %d usable videos (captioner %s)", len(captioned), len(answers), config.name)
         return path
 
@@ -123,7 +131,8 @@ class ChatUniViCaptioner(Captioner):
     @property
     def _checkpoint(self) -> str:
         if self.config.checkpoint is None:
-            raise ConfigError("captioner=chat_univi needs a trained model: give captioner.checkpoint=FOLDER.")
+            kind = CAPTIONERS.name_of(self.config)
+            raise ConfigError(f"captioner={kind} needs a trained model: give captioner.checkpoint=FOLDER.")
         return self.config.checkpoint
 
     @property
@@ -137,10 +146,9 @@ class ChatUniViCaptioner(Captioner):
 
     def _answerer_identity(self) -> Identity:
         """What decides the answer about any video."""
-        from sg.models.chat_univi.identity import checkpoint_identity
-
-        inputs = {"checkpoint": checkpoint_identity(self.config.model, self._checkpoint)}
-        return identity("captions", settings=self.config, inputs=inputs, version=CHAT_UNIVI_CAPTIONS_VERSION)
+        student = STUDENTS.of(self.config.model).identity(self.config.model, self._checkpoint)
+        inputs = {"checkpoint": student}
+        return identity("captions", settings=self.config, inputs=inputs, version=STUDENT_CAPTIONS_VERSION)
 
     def _answers(self, manifest: Manifest, videos: Path, file: Path, made_by: str) -> dict[str, VideoAnswer]:
         """An answer for every usable video, by id; those of an earlier run come from `file`."""
@@ -195,11 +203,11 @@ def _same(lines: Sequence[bytes], made_by: str, file: Path) -> Iterator[VideoAns
             yield VideoAnswer(**values | {"quality_flags": tuple(values["quality_flags"])})
 
 
-def _record(answer: VideoAnswer, answerer: Identity) -> CaptionRecord:
+def _record(answer: VideoAnswer, answerer: Identity, model: str) -> CaptionRecord:
     return CaptionRecord(
         video_id=answer.video_id,
         caption=answer.caption,
-        model="chat_univi",
+        model=model,
         model_version=str(answerer.inputs["checkpoint"]),
         prompt_hash=fingerprint(answerer.settings["prompt"]),
         parameters=json.dumps(answerer.settings | {"inputs": dict(answerer.inputs)}, sort_keys=True),

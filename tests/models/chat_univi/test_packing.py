@@ -10,8 +10,9 @@ from torch import Tensor
 
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
+from sg.models.chat_univi.packing import Segments, packed_loss, use_packed_attention
+from sg.models.chat_univi.student import ChatUniViStudent
 from sg.models.chat_univi.text.conversation import EncodedDialog
-from sg.train.data.packing import Segments, packed_loss, use_packed_attention
 from sg.train.module import StageNetwork
 from tests.train.builders import encoder, tiny_model
 
@@ -46,7 +47,7 @@ def gradients(
     model: ChatUniViForConditionalGeneration, loss_of: Callable[[ChatUniViForConditionalGeneration], Tensor]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     model = copy.deepcopy(model)
-    model.set_trainable(True, True)
+    model.vision_tower.requires_grad_(False)
     model.train()
     loss = loss_of(model)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -67,7 +68,7 @@ def padded(data: dict[str, Any]) -> Callable[[ChatUniViForConditionalGeneration]
 def packed(data: dict[str, Any]) -> Callable[[ChatUniViForConditionalGeneration], Tensor]:
     def loss(model: ChatUniViForConditionalGeneration) -> Tensor:
         use_packed_attention(model)
-        return packed_loss(model, data)
+        return packed_loss(model, data)[0]
 
     return loss
 
@@ -94,7 +95,7 @@ def test_a_packed_batch_is_the_mean_of_its_samples_alone_by_their_supervised_tok
         total += alone.loss.item() * int(alone.num_supervised)
         tokens += int(alone.num_supervised)
     use_packed_attention(model)
-    assert float(packed_loss(model, data)) == pytest.approx(total / tokens, rel=1e-6)
+    assert float(packed_loss(model, data)[0]) == pytest.approx(total / tokens, rel=1e-6)
 
 
 def test_gradient_checkpointing_changes_no_gradient() -> None:
@@ -119,7 +120,7 @@ def test_another_architecture_is_packed_through_the_mask_of_transformers(monkeyp
     model = tiny_model()
     data = batch(model)
     plain = gradients(model, padded(data))
-    monkeypatch.setattr("sg.train.data.packing.can_skip_positions", lambda language_model: False)
+    monkeypatch.setattr("sg.models.chat_univi.packing.can_skip_positions", lambda language_model: False)
     assert_equal(plain, gradients(model, packed(data)))
 
 
@@ -147,7 +148,7 @@ def test_segments_know_their_bounds() -> None:
 def test_a_bf16_step_comes_close_to_the_float32_one() -> None:
     model = tiny_model()
     data = batch(model)
-    network = StageNetwork(model, packed=True)
+    network = StageNetwork(ChatUniViStudent(model), packed=True)
     use_packed_attention(model)
     exact = float(network(data))
     with torch.autocast("cpu", torch.bfloat16):

@@ -6,26 +6,28 @@ keys and values are copied to all prompts that continue it. Rows of different le
 does not depend on the other rows of the batch, up to rounding. This also holds for sampled answers, because each prompt
 has its own random generator.
 
-Shapes: B rows, S new positions, K positions in the cache, H heads, D width of the language model, V vocabulary.
+Shapes: B rows, S new positions, K positions in the cache, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+
+from sg.artefacts.visual_tokens.clips import ClipTensors
+from sg.models.student import Student
 
 PAD_ID = 0
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """The ids of a prompt, with one run of placeholders for its clip (none for a clip without tokens).
+    """The ids of a prompt.
 
     Attributes:
         clip: name of the clip; prompts of one clip share a prefix.
@@ -125,56 +127,51 @@ def _padded(segments: Sequence[Sequence[int]], left: bool, device: torch.device)
 class _CachedRows:
     """The rows of a batch: keys and values of all positions that have been run, and a mask without the padding."""
 
-    def __init__(self, model: Any, count: int) -> None:
-        self._model = model
-        self._cache: Any = DynamicCache()
-        self._mask = torch.zeros(count, 0, dtype=torch.bool, device=model.device)
+    def __init__(self, student: Student) -> None:
+        self._student = student
+        self._cache: Any = student.new_cache()
+        self._mask = torch.zeros(0, 0, dtype=torch.bool, device=student.module.device)
+        self._next = torch.zeros(0, dtype=torch.long, device=student.module.device)
 
     def __len__(self) -> int:
         return len(self._mask)
 
+    def begin(self, ids: Tensor, mask: Tensor, clips: Sequence[ClipTensors | None]) -> None:
+        """Run the first positions of each row, `ids` [B, S] with `mask` [B, S], and its clip."""
+        self._mask, self._next = self._student.prefill(ids, mask, clips, self._cache)
+
     def select(self, rows: Sequence[int] | Tensor) -> None:
         """Keep these rows, in this order; a row that is named several times is copied."""
         index = torch.as_tensor(rows, dtype=torch.long, device=self._mask.device)
-        if self._mask.shape[1]:
-            self._cache.batch_select_indices(index)
-        self._mask = self._mask[index]
+        self._cache.batch_select_indices(index)
+        self._mask, self._next = self._mask[index], self._next[index]
 
-    def run(self, embeds: Tensor, mask: Tensor) -> Tensor:
-        """Run new positions `embeds` [B, S, D] with `mask` [B, S]; returns the logits [B, V] at the last position."""
+    def run(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Run new `ids` [B, S] of text with `mask` [B, S]; returns the logits [B, V] at the last position."""
         # Position ids count real positions only. Padding between the levels would otherwise shift the rotary
         # embedding, and an answer would depend on the lengths of the other rows.
-        before = self._mask.sum(dim=1, keepdim=True)
-        positions = (before + mask.cumsum(dim=1) - 1).clamp(min=0)
-        self._mask = torch.cat([self._mask, mask], dim=1)
-        output = self._model(
-            inputs_embeds=embeds,
-            attention_mask=self._mask,
-            position_ids=positions,
-            cache=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = output.logits[:, -1]
-        return logits
+        counts = mask.cumsum(dim=1)
+        positions = (self._next[:, None] + counts - 1).clamp(min=0)
+        self._mask, self._next = torch.cat([self._mask, mask], dim=1), self._next + counts[:, -1]
+        return self._student.extend(ids, self._mask, positions, self._cache)
 
-    def run_some(self, embeds: Tensor, mask: Tensor) -> None:
+    def run_some(self, ids: Tensor, mask: Tensor) -> None:
         """Like `run` without logits, but rows whose `mask` [B, S] is all false are not computed.
 
         A branch without subtitles has no ids at this level, but as padding it would cost as much as the longest row.
         """
         active = mask.any(dim=1)
         if bool(active.all()):
-            self.run(embeds, mask)
+            self.run(ids, mask)
             return
         if not bool(active.any()):
             return
         # Run the active rows in a cache of their own, then copy the new keys and values back; zeros for the others.
-        part, index = _CachedRows(self._model, 0), active.nonzero()[:, 0]
-        part._mask = self._mask[index]
+        part, index = _CachedRows(self._student), active.nonzero()[:, 0]
+        part._mask, part._next = self._mask[index], self._next[index]
         for number, layer in enumerate(self._cache.layers):
             part._cache.update(layer.keys[index], layer.values[index], number)
-        part.run(embeds[index], mask[index])
+        part.run(ids[index], mask[index])
         for number, (layer, new) in enumerate(zip(self._cache.layers, part._cache.layers, strict=True)):
             added = []
             for whole, some in ((layer.keys, new.keys), (layer.values, new.values)):
@@ -182,14 +179,14 @@ class _CachedRows:
                 added.append(whole.new_zeros(shape).index_copy(0, index, some[:, :, -mask.shape[1] :]))
             self._cache.update(*added, number)
         self._mask = torch.cat([self._mask, mask], dim=1)
+        self._next = self._next.index_copy(0, index, part._next)
 
 
 class Answerer:
     """Generates answers, greedily or by sampling.
 
     Args:
-        model: the composite model in eval mode.
-        eos_ids: tokens that end an answer.
+        student: in evaluation mode.
         letters: for each letter the ids of the tokens that read as it; the letter's logit is the largest of theirs.
         stop_at_first_letter: an answer is complete when its first token is one of those ids.
         sampling: None takes the likeliest token.
@@ -197,43 +194,35 @@ class Answerer:
 
     def __init__(
         self,
-        model: Any,
-        eos_ids: Collection[int],
+        student: Student,
         letters: Sequence[Sequence[int]] = (),
         stop_at_first_letter: bool = False,
         sampling: Sampling | None = None,
     ) -> None:
-        self._model, self._letters, self._sampling = model, letters, sampling
-        self._eos_ids = frozenset(eos_ids)
+        self._student, self._letters, self._sampling = student, letters, sampling
+        self._eos_ids = frozenset(student.eos_ids)
         final = enumerate(letters) if stop_at_first_letter else ()
         self._letter_of_token = {token: letter for letter, ids in final for token in ids}
 
     @torch.inference_mode()
-    def answer(self, prompts: Sequence[EncodedPrompt], clips: dict[str, Tensor]) -> list[Generated]:
-        """The answers to `prompts`; `clips` has the visual tokens [n, C] of each clip, n = 0 for no video."""
+    def answer(self, prompts: Sequence[EncodedPrompt], clips: Mapping[str, ClipTensors | None]) -> list[Generated]:
+        """The answers to `prompts`; `clips` has the features of each clip by name, None for no video."""
         names, (top, middle, bottom) = prefix_levels(prompts)
-        device = self._model.device
+        device = self._student.module.device
         # Level 1, one row per clip: system text and visual tokens, which are most of the positions.
-        rows = _CachedRows(self._model, len(names))
+        rows = _CachedRows(self._student)
         ids, mask = _padded(top.segments, left=False, device=device)
-        tokens = torch.cat([clips[name].to(device) for name in names])
-        counts = [len(clips[name]) for name in names if len(clips[name])]
-        spliced = self._model.prepare_inputs(ids, mask, visual_tokens=tokens, visual_counts=counts)
-        rows.run(spliced.embeds, spliced.attention_mask)
+        rows.begin(ids, mask, [clips[name] for name in names])
         # Level 2, one row per branch: the subtitles of a setting. It is empty in a setting without subtitles.
         rows.select(middle.parents)
         if any(middle.segments):
             ids, mask = _padded(middle.segments, left=False, device=device)
-            rows.run_some(self._embed(ids), mask)
+            rows.run_some(ids, mask)
         # Level 3, one row per prompt. Padded on the left, so that the last position of each row is real: its logits
         # predict the first new token.
         rows.select(bottom.parents)
         ids, mask = _padded(bottom.segments, left=True, device=device)
-        return self._continue(prompts, rows, rows.run(self._embed(ids), mask))
-
-    def _embed(self, ids: Tensor) -> Tensor:
-        embeds: Tensor = self._model.get_input_embeddings()(ids)
-        return embeds
+        return self._continue(prompts, rows, rows.run(ids, mask))
 
     def _continue(self, prompts: Sequence[EncodedPrompt], rows: _CachedRows, logits: Tensor) -> list[Generated]:
         """Decode token by token from the `logits` [B, V] of the first new position."""
@@ -253,7 +242,7 @@ class Answerer:
                 kept = [row for row, is_active in enumerate(active) if is_active]
                 rows.select(kept)
                 owners, new, active = [owners[row] for row in kept], new[kept], [True] * len(kept)
-            logits = rows.run(self._embed(new[:, None]), torch.ones_like(new, dtype=torch.bool)[:, None])
+            logits = rows.run(new[:, None], torch.ones_like(new, dtype=torch.bool)[:, None])
 
     def _append(self, prompt: EncodedPrompt, ids: list[int], token: int) -> bool:
         """Append the next token of an answer to `ids`, unless it ends the text; True when the answer continues."""

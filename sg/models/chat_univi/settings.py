@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
 from sg.core.mistakes import check_choice
@@ -96,6 +95,3 @@ class ModelConfig:
             ("visual_token_dtype", DTYPES),
         ):
             check_choice(f"model.{key}", getattr(self, key), allowed)
-
-
-register("model", "chat_univi_schema", ModelConfig)

@@ -1,0 +1,70 @@
+"""From a video or image file to what a student takes: facts, and pixel values of the sampled frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
+from sg.models.student import StudentProcessor
+from sg.video.frames import UNREADABLE, UnreadableVideoError
+from sg.video.reader import probe, read_frames
+from sg.video.sampling import FramePolicy, Timeline
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+def is_image(path: Path) -> bool:
+    """True if the file at `path` is an image, by its suffix."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The image at `path` as uint8 [H, W, 3], read by PIL as in the reference.
+
+    Raises:
+        UnreadableVideoError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableVideoError(UNREADABLE, f"{path.name}: not a readable image ({error})") from error
+
+
+def clip_facts(path: Path, sampling: FramePolicy) -> ClipFacts:
+    """What is known of the clip at `path` and of the frames that are sampled from it, without decoding them.
+
+    Raises:
+        UnreadableVideoError: it cannot be read.
+    """
+    if is_image(path):
+        return _image_facts(read_image(path))
+    info = probe(path)
+    indices = tuple(sampling(Timeline(info.num_frames, info.fps)))
+    return ClipFacts(indices, info.fps, info.num_frames, info.width, info.height)
+
+
+def _image_facts(image: NDArray[np.uint8]) -> ClipFacts:
+    return ClipFacts((0,), 0.0, 1, image.shape[1], image.shape[0])
+
+
+def decode_clip(key: str, path: Path, processor: StudentProcessor, sampling: FramePolicy | None = None) -> ClipTensors:
+    """The sampled frames of the video or image at `path` as the student takes them; `key` names the clip.
+
+    `sampling` replaces that of the student.
+
+    Raises:
+        UnreadableVideoError: it cannot be read.
+    """
+    if is_image(path):
+        image = read_image(path)
+        frames, facts = image[None], _image_facts(image)
+    else:
+        found = read_frames(path, sampling or processor.frames)
+        frames = found.frames
+        facts = ClipFacts(tuple(found.indices), found.fps, found.num_frames, found.width, found.height)
+    return ClipTensors(key, facts, processor.pixels(frames, facts), are_features=False)
