@@ -25,7 +25,7 @@ def load_plugins(arguments: list[str]) -> None:
         ConfigError: a plug-in cannot be imported; the message names it.
     """
     modules = {point.name: point.value for point in entry_points(group=GROUP)}
-    folder = _config_dir(arguments)
+    folder = config_dir(arguments)
     if folder is not None and (folder / FOLDER).is_dir():
         # At the end, so that no file there hides an installed module; child processes inherit the path.
         sys.path.append(str((folder / FOLDER).resolve()))
@@ -37,8 +37,8 @@ def load_plugins(arguments: list[str]) -> None:
             raise ConfigError(f"The plug-in {name} cannot be imported: {type(error).__name__}: {error}.") from error
 
 
-def _config_dir(arguments: list[str]) -> Path | None:
-    """Return the folder after `--config-dir` or `-cd`, as Hydra reads it."""
+def config_dir(arguments: list[str]) -> Path | None:
+    """Return the folder after `--config-dir` or `-cd` of a command line, as Hydra reads it."""
     for index, word in enumerate(arguments):
         flag, has_value, value = word.partition("=")
         if flag in ("--config-dir", "-cd"):

@@ -18,6 +18,7 @@ from sg.artefacts.arms import (
     SHUFFLED_CAPTIONS,
     ArmKind,
 )
+from sg.core.errors import ConfigError
 from sg.core.fingerprints import text_seed
 from sg.study.config import TrainConfig
 from sg.study.core_counts import caption_draws
@@ -63,8 +64,24 @@ DrawSamples = Callable[[CaptionPool], ArmSamples]
 
 
 def arm_samples(pool: CaptionPool) -> ArmSamples:
-    """The samples of the run's arm, `data.control`."""
-    return _DRAWS[pool.config.data.control](pool)
+    """The samples of the run's arm, `data.control`.
+
+    Raises:
+        ConfigError: the arm adds steps to the stage instruct, which the recipe lacks.
+    """
+    samples = _DRAWS[pool.config.data.control](pool)
+    if samples.instruct_steps:
+        check_instruct_steps(pool.config)
+    return samples
+
+
+def check_instruct_steps(config: TrainConfig) -> None:
+    """Raise ConfigError if the recipe lacks the stage instruct, to which the run's arm adds steps."""
+    if config.stage.instruct is None:
+        raise ConfigError(
+            f"data.control={config.data.control} adds steps to the stage instruct, which is not in "
+            f"stages=[{','.join(config.stages or ())}]: leave out this control, or add the stage."
+        )
 
 
 def register_arm(name: str, kind: ArmKind, draw: DrawSamples) -> None:

@@ -1,10 +1,13 @@
 """The settings of a run of the study, the names of its folders, and the checks that need several groups at once."""
 
 import re
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 # Importing these modules puts the schemas of the config groups into Hydra's config store.
@@ -14,8 +17,10 @@ from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES
 from sg.core.commands import register, typed
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity, identity
+from sg.core.layout import CONFIG_FOLDER
 from sg.core.output import TEXT, check_format
 from sg.core.paths import PathsConfig
+from sg.core.plugins import config_dir
 from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import LoggerConfig
 from sg.curate.registry import CURATORS
@@ -24,7 +29,7 @@ from sg.embed.registry import EMBEDDERS
 from sg.evaluate.benchmark import BENCHMARKS
 from sg.models.student import STUDENTS
 from sg.sources.registry import SOURCES
-from sg.train.config import RecipeConfig, TrainerConfig
+from sg.train.config import STAGES, RecipeConfig, TrainerConfig
 
 # Registers the schemas of all benchmarks, curators, embedders, sources and students.
 BENCHMARKS.load()
@@ -64,7 +69,9 @@ class PrimaryConfig:
 
 @dataclass
 class TrainConfig:
-    """One run: a model taken through the stages at one scale with one seed, then evaluated.
+    """One run: a student taken through the stages at one scale with one seed, then evaluated.
+
+    `stages` is the recipe; null is that of the student's kind. Stages that it lacks have no settings in `stage`.
 
     Fields with NOT_IDENTITY do not change the identity of a study. `name` and `seed` are parts of folder names, and
     the seed is part of the identity of every stage. `controls` only adds runs.
@@ -72,6 +79,7 @@ class TrainConfig:
 
     name: str = field(default="???", metadata=NOT_IDENTITY)
     seed: int = field(default=0, metadata=NOT_IDENTITY)
+    stages: list[str] | None = field(default=None, metadata=NOT_IDENTITY)
     controls: list[str] = field(default_factory=list, metadata=NOT_IDENTITY)
     dry_run: bool = field(default=False, metadata=NOT_IDENTITY)
     why: bool = field(default=False, metadata=NOT_IDENTITY)
@@ -93,6 +101,8 @@ class TrainConfig:
     paths: PathsConfig = field(default_factory=PathsConfig, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
+        self.stages = list(STUDENTS.of(self.model).default_stages if self.stages is None else self.stages)
+        self.stage = self.stage.of(self.stages, self.model.name)
         check_format(self.format)
         check_controls(self.controls)
         if not 0 <= self.seed < 2**63:
@@ -142,6 +152,41 @@ def study_name(config: TrainConfig) -> str:
     return f"{config.name}-{study_identity(config).name[:8]}"
 
 
+def inherit_stages(folders: Sequence[Path]) -> None:
+    """Store the stages of every model of these config folders that has no folder of its own in `stage/`.
+
+    `stage@stage.caption: ${model}/caption` in `conf/train.yaml` reads `conf/stage/<model>/caption.yaml`. A model without
+    that folder has the stages of the model that its file derives from: `conf/model/<model>.yaml` with
+    `defaults: [tiny, _self_]` those of `conf/stage/tiny`.
+    """
+    names = {path.stem for folder in folders for path in folder.glob("model/*.yaml")}
+    for name in sorted(name for name in names if not _found(folders, f"stage/{name}")):
+        ancestor = next((one for one in _ancestors(folders, name) if _found(folders, f"stage/{one}")), None)
+        for stage in STAGES if ancestor is not None else ():
+            if _found(folders, f"stage/{ancestor}/{stage}.yaml"):
+                node = {"defaults": [f"/stage/{ancestor}/{stage}@_here_", "_self_"]}
+                ConfigStore.instance().store(group=f"stage/{name}", name=stage, node=node)
+
+
+def _ancestors(folders: Sequence[Path], name: str) -> Iterator[str]:
+    """The models that the file of a model derives from, the nearest first."""
+    seen = {name}
+    while (file := _found(folders, f"model/{name}.yaml")) is not None:
+        content: Any = OmegaConf.load(file)
+        bases = [entry for entry in content.get("defaults", []) if isinstance(entry, str)]
+        bases = [base for base in bases if base != "_self_" and not base.endswith("_schema") and base not in seen]
+        if not bases:
+            return
+        name = bases[0]
+        seen.add(name)
+        yield name
+
+
+def _found(folders: Sequence[Path], path: str) -> Path | None:
+    return next((folder / path for folder in folders if (folder / path).exists()), None)
+
+
+inherit_stages([folder for folder in (config_dir(sys.argv[1:]), CONFIG_FOLDER) if folder is not None])
 register(None, "train_schema", TrainConfig)
 OmegaConf.register_new_resolver("sg.study", lambda *, _root_: study_name(typed(_root_, TrainConfig)), replace=True)
 OmegaConf.register_new_resolver("sg.run", run_name, replace=True)

@@ -79,7 +79,7 @@ def missing_inputs(config: TrainConfig) -> list[str]:
             f"{inputs.forest} (the existing one was made with other settings, {changes}: give these to train on it, "
             f"or make another with a name of its own: {wanted[inputs.forest]} curator.name=NAME)"
         )
-    for stage in (config.stage.align, config.stage.instruct):
+    for stage in config.stage.others:
         for source in stage.sources:
             if not Path(source.dialogs).is_file():
                 lines.append(f"{source.dialogs} (dialogs of stage {stage.name}: stage.{stage.name}.sources)")
@@ -119,8 +119,7 @@ def missing_on_machine(config: TrainConfig) -> list[str]:
 
 def needs_demo_world(config: TrainConfig) -> bool:
     """True if the run reads the demo world: as its data, as dialogs of the tiny model, or as its benchmark."""
-    stages = (config.stage.align, config.stage.instruct)
-    if any(_reads_demo_world(config, stage) for stage in stages):
+    if any(_reads_demo_world(config, stage) for stage in config.stage.others):
         return True
     folders = (config.data.dir, config.benchmark.folder)
     return any(Path(folder).is_relative_to(config.paths.demo_world) for folder in folders)

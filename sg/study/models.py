@@ -35,7 +35,7 @@ from sg.train.data.visual_tokens import (
     fill_cache,
 )
 from sg.train.processes import ALONE, Team
-from sg.train.stage import StageJob
+from sg.train.stage import StageJob, checkpoint_of
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class StudyModels:
 
     def loader(self, parent: StageJob | None) -> Callable[[], Student]:
         """A function that loads the student that a stage starts from: as published, or the checkpoint of `parent`."""
-        return partial(self.kind.load, self.model, None if parent is None else str(parent.folder), self.seed)
+        return partial(self.kind.load, self.model, checkpoint_of(parent), self.seed)
 
     def open_clips(self, files: ClipFiles, media: Media, benchmark: Benchmark) -> None:
         """Open the clips that `media` does not know yet, and encode them and those of the benchmark in one pass.
@@ -171,9 +171,9 @@ class StudyModels:
         own = self._fill(share)
         return {key: reason for problems in self.team.gathered(own) for key, reason in problems.items()}
 
-    def answering_student(self, checkpoint: str) -> Student:
-        """The student in `checkpoint` on the device that answers questions."""
-        student = self.kind.load(self.model, checkpoint)
+    def answering_student(self, checkpoint: str | None) -> Student:
+        """The student in `checkpoint` (None: as published) on the device that answers questions."""
+        student = self.kind.load(self.model, checkpoint, self.seed)
         cast(torch.nn.Module, student.module).to(training_device(self.trainer))
         return student
 
@@ -212,9 +212,9 @@ class StudyModels:
         )  # fmt: skip
 
     def asked_student(
-        self, checkpoint: str, benchmark: Benchmark, shard: EvaluationShard = WHOLE
+        self, checkpoint: str | None, benchmark: Benchmark, shard: EvaluationShard = WHOLE
     ) -> tuple[Student, FeatureSource, dict[str, str]]:
-        """Return the student in `checkpoint`, and what it is shown of the benchmark.
+        """Return the student in `checkpoint` (None: as published), and what it is shown of the benchmark.
 
         Returns:
             The student; the features of the benchmark's videos by media id; {media id: reason} of those that cannot be

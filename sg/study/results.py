@@ -15,6 +15,7 @@ from sg.evaluate.benchmark import Benchmark
 from sg.study.config import TrainConfig
 from sg.study.held_out import HeldOut, loss_identity
 from sg.study.stages import RunData, stage_jobs
+from sg.train.config import RecipeConfig
 from sg.train.data.media import Media
 from sg.train.stage import StageJob
 
@@ -35,9 +36,13 @@ class RunWork:
     result: Identity
 
 
-def captioning_job(jobs: list[StageJob]) -> StageJob:
-    """The stage whose model predicts the held-out captions: the one before instruct, which makes it forget captions."""
-    return jobs[-2] if len(jobs) > 1 else jobs[-1]
+def captioning_job(jobs: list[StageJob], recipe: RecipeConfig) -> StageJob | None:
+    """The stage whose student predicts the held-out captions: the last one before instruct, which makes it forget them.
+
+    None is the student as published.
+    """
+    before = [job for job in jobs if job.stage is not recipe.instruct]
+    return before[-1] if before else None
 
 
 def run_work(config: TrainConfig, data: RunData, media: Media, benchmark: Benchmark, is_plan: bool = False) -> RunWork:
@@ -46,11 +51,11 @@ def run_work(config: TrainConfig, data: RunData, media: Media, benchmark: Benchm
     Raises:
         MissingInputError: too many media are missing (except in a plan).
     """
-    jobs = stage_jobs(config, data, media, is_plan)
-    last = jobs[-1].identity
-    answers = answers_identity(benchmark, config.benchmark, last)
+    jobs, published = stage_jobs(config, data, media, is_plan), data.inputs.base_model
+    answers = answers_identity(benchmark, config.benchmark, jobs[-1].identity if jobs else published)
     held_out = data.caption.held_out.usable(media)
-    losses = loss_identity(config, held_out, media, captioning_job(jobs).identity)
+    captioning = captioning_job(jobs, config.stage)
+    losses = loss_identity(config, held_out, media, published if captioning is None else captioning.identity)
     settings = {"scale": data.caption.scale, "control": config.data.control, "seed": config.seed}
     # The whole identity of the answers is kept for `why=true`, which compares fields; predictions record only its name.
     stages = {job.stage.name: job.identity for job in jobs}

@@ -127,6 +127,7 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
         return finished
     with _tracker(run, data.caption) as tracker:
         from sg.study.models import StudyModels
+        from sg.train.stage import library_versions
 
         models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team, config.stage.trained)
         work = _named_work(config, data, files, media, models, benchmark)
@@ -147,7 +148,7 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
             inputs=data.inputs.recorded(),
             inputs_content={**data.caption.content, "forest": read_forest(data.inputs.forest).content_hash},
             timings={"train_s": trained - started, "evaluate_s": time.monotonic() - trained},
-            versions={**stages["instruct"][0].versions, "evaluation": work.answers.name},
+            versions={**library_versions(), "evaluation": work.answers.name},
             **made_by(work.result),
         )
         tracker.summary(_summary(result, stages))
@@ -225,7 +226,7 @@ def _tracker(run: StudyRun, caption: CaptionData) -> Tracker:
         name=run.name,
         group=run.study,
         job_type="train",
-        axes={f"train/{stage}/*": f"train/{stage}/samples" for stage in ("align", "caption", "instruct")},
+        axes={f"train/{stage.name}/*": f"train/{stage.name}/samples" for stage in config.stage.stages},
         settings={**asdict(config), "scale": caption.scale},
         tags=[
             config.data.name,
@@ -271,9 +272,10 @@ def _evaluate(
         ({setting: {bucket: percent}}, mean losses); the losses are None without held-out captions.
     """
     from sg.evaluate.run import evaluate_model
+    from sg.train.stage import checkpoint_of
 
     set_damaged_answers_aside(run.folder)
-    student, features, failures = models.asked_student(str(work.jobs[-1].folder), benchmark)
+    student, features, failures = models.asked_student(checkpoint_of(work.jobs[-1] if work.jobs else None), benchmark)
     scores = evaluate_model(
         student, models.processor, benchmark, features, run.config.benchmark,
         run.folder / PREDICTIONS_FILE, made_by=work.answers.name, failures=failures,
@@ -281,7 +283,8 @@ def _evaluate(
     rows = []
     if work.held_out.items:
         del student, features
-        captioning = models.answering_student(str(captioning_job(work.jobs).folder))
+        job = captioning_job(work.jobs, run.config.stage)
+        captioning = models.answering_student(checkpoint_of(job))
         rows = caption_losses(run.config, work.held_out, models, captioning)
     if rows:
         write_caption_losses(run.folder, rows, work.losses.name)

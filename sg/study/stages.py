@@ -141,7 +141,7 @@ def known_media(config: TrainConfig, data: RunData) -> Media:
 
 
 def stage_jobs(config: TrainConfig, data: RunData, media: Media, is_plan: bool = False) -> list[StageJob]:
-    """The stages of a run in order: align, caption (unless the scale is 0), instruct; each starts from the last.
+    """The stages of a run in the order of its recipe, without `caption` at scale 0; each starts from the last.
 
     Samples whose media are missing or cannot be read are left out before a stage is named, so the name stands for the
     samples that are really trained on. While `media.unknown` holds clips, the names are provisional and match no stage.

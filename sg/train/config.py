@@ -1,6 +1,8 @@
 """Settings of the training stages, of the machine that trains, and their checks."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
@@ -10,6 +12,9 @@ from sg.models.student import CONNECTOR, LANGUAGE_MODEL, PARTS
 from sg.train.schedule import SCHEDULES
 
 SAMPLES = ("dialogs", "captions")
+CAPTION = "caption"
+STAGES = ("align", CAPTION, "instruct")
+"""What a recipe is made of, in its order."""
 PEFT = ("none", "lora", "qlora")
 STRATEGIES = ("auto", "ddp", "fsdp")
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
@@ -179,9 +184,10 @@ class StageConfig:
 
 @dataclass
 class RecipeConfig:
-    """The three stages in their order; `caption` is the one that the study adds.
+    """The settings of the stages; `caption` is the one that the study adds.
 
     Attributes:
+        align, instruct: None for a recipe without them.
         peft: `lora` or `qlora` for every stage that trains the language model; null leaves it to the stages.
         max_missing: largest share of a stage's samples that may be left out because their media are missing or cannot
             be read; 0 stops before training at the first one.
@@ -190,9 +196,9 @@ class RecipeConfig:
     # Both count in the identities of the stages: `peft` is copied into the settings of the stages, and the samples that
     # `max_missing` leaves out are absent from their inputs.
 
-    align: StageConfig = field(default_factory=lambda: StageConfig(name="align"))
-    caption: StageConfig = field(default_factory=lambda: StageConfig(name="caption"))
-    instruct: StageConfig = field(default_factory=lambda: StageConfig(name="instruct"))
+    align: StageConfig | None = None
+    caption: StageConfig = field(default_factory=lambda: StageConfig(name=CAPTION))
+    instruct: StageConfig | None = None
     peft: str | None = field(default=None, metadata=NOT_IDENTITY)
     max_missing: float = field(default=0.0, metadata=NOT_IDENTITY)
 
@@ -211,9 +217,35 @@ class RecipeConfig:
         return {part for stage in self.stages for part in stage.trains}
 
     @property
-    def stages(self) -> tuple[StageConfig, StageConfig, StageConfig]:
-        """align, caption, instruct."""
-        return self.align, self.caption, self.instruct
+    def stages(self) -> tuple[StageConfig, ...]:
+        """The stages of the recipe in their order."""
+        return tuple(stage for stage in (self.align, self.caption, self.instruct) if stage is not None)
+
+    @property
+    def others(self) -> tuple[StageConfig, ...]:
+        """The stages that train on dialogs."""
+        return tuple(stage for stage in self.stages if stage is not self.caption)
+
+    def of(self, names: Sequence[str], model: str) -> Self:
+        """The recipe of these stages; `model` has their settings.
+
+        Raises:
+            ConfigError: the names are no recipe, or the model has no settings of a stage.
+        """
+        if CAPTION not in names or list(names) != [name for name in STAGES if name in names]:
+            raise ConfigError(
+                f"stages=[{','.join(names)}] should list some of {', '.join(STAGES)} in this order, with {CAPTION}: "
+                "the study inserts data.scale there."
+            )
+        for name in names:
+            stage = getattr(self, name)
+            if stage is None or (name == CAPTION and stage.samples != "captions"):
+                raise ConfigError(
+                    f"stages=[{','.join(names)}] has the stage {name}, but model={model} has no settings of it: leave "
+                    f"it out, or take those of another model, such as stage@stage.{name}=chat_univi_7b_v15/{name}."
+                )
+        left_out: dict[str, Any] = {name: None for name in STAGES if name not in names}
+        return replace(self, **left_out)
 
 
 def _is_sharded(strategy: str) -> bool:

@@ -85,6 +85,11 @@ class StageJob:
         return num_steps(self.num_draws, self.stage.batch_size)
 
 
+def checkpoint_of(job: StageJob | None) -> str | None:
+    """The checkpoint of a stage; None for the student before its first one."""
+    return None if job is None else str(job.folder)
+
+
 def stage_identity(
     stage: StageConfig,
     trainer: TrainerConfig,
@@ -250,7 +255,7 @@ def _stage_info(
         unsupervised_samples=samples.unsupervised,
         final_loss=sum(tail) / len(tail) if tail else None,
         seconds=seconds,
-        versions=_versions(),
+        versions=library_versions(),
         **made_by(job.identity),
     )
 
@@ -292,7 +297,8 @@ def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, cu
     )
 
 
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that decide rounding."""
     from importlib.metadata import version
 
     return {name: version(name) for name in ("torch", "transformers", "pytorch-lightning")}

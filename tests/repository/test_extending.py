@@ -25,7 +25,7 @@ COMMANDS = re.findall(r"^    (python .*)$", PAGE, flags=re.MULTILINE)
 
 def test_every_kind_has_a_recipe_with_both_files() -> None:
     names = {name for name, _ in FILES}
-    for group in ("data", "captioner", "embedder", "curator", "benchmark"):
+    for group in ("data", "captioner", "embedder", "curator", "model", "benchmark"):
         assert any(f"plugins/{Path(name).stem}.py" in names for name in names if name.startswith(f"{group}/"))
 
 
@@ -33,7 +33,7 @@ def test_the_registries_and_folders_of_the_page_exist() -> None:
     rows = re.findall(
         r"^\| \w+ \| `(\w+)` \| `(\w+)` in `([\w/.]+)` \| `([\w/]+)` \| `([\w/]+)` \|", PAGE, re.MULTILINE
     )
-    assert len(rows) == 5
+    assert len(rows) == 6
     for group, registry, module, folder, tests in rows:
         assert f"{registry}: Registry" in (ROOT / module).read_text(encoding="utf-8")
         assert all((ROOT / name).is_dir() for name in (f"conf/{group}", folder, tests))

@@ -130,7 +130,7 @@ class Lab:
 
     def use(self, *overrides: str) -> None:
         self.config: TrainConfig = composed(f"paths.work={self.folder / 'work'}", "logger=csv", *overrides)
-        for stage in (self.config.stage.align, self.config.stage.instruct):
+        for stage in self.config.stage.others:
             stage.sources = [DialogSource(str(self.folder / f"{stage.name}.json"), str(self.media), "pictures")]
 
     def write_dialogs(self, answer: str) -> None:

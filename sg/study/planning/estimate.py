@@ -78,18 +78,19 @@ def expected_samples(stage: StageConfig) -> int | None:
 
 def expected_draws(config: TrainConfig) -> list[tuple[StageConfig, int | None]]:
     """(stage, samples) of every stage before the data exists; None if the number depends on the data."""
-    recipe, data = config.stage, config.data
-    dialogs = [demo_dialogs(config, stage) or expected_samples(stage) for stage in (recipe.align, recipe.instruct)]
-    align, instruct = (
-        None if count is None else count * stage.epochs
-        for stage, count in zip((recipe.align, recipe.instruct), dialogs, strict=True)
-    )
-    captions = caption_draws(config, data.expected_captions)
-    if data.control == INSTRUCT_STEPS:
-        steps = None if captions is None else num_steps(captions, recipe.caption.batch_size)
-        instruct = None if instruct is None or steps is None else instruct + steps * recipe.instruct.batch_size
-        captions = 0
-    return [(recipe.align, align), (recipe.caption, captions), (recipe.instruct, instruct)]
+    recipe, captions = config.stage, caption_draws(config, config.data.expected_captions)
+    draws: list[tuple[StageConfig, int | None]] = []
+    for stage in recipe.stages:
+        if stage is recipe.caption:
+            draws.append((stage, 0 if config.data.control == INSTRUCT_STEPS else captions))
+            continue
+        dialogs = demo_dialogs(config, stage) or expected_samples(stage)
+        count = None if dialogs is None else dialogs * stage.epochs
+        if stage is recipe.instruct and config.data.control == INSTRUCT_STEPS:
+            steps = None if captions is None else num_steps(captions, recipe.caption.batch_size)
+            count = None if count is None or steps is None else count + steps * stage.batch_size
+        draws.append((stage, count))
+    return draws
 
 
 def estimate_stage(config: TrainConfig, size: ModelSize, stage: StageConfig, draws: float) -> StageEstimate:
@@ -114,7 +115,7 @@ def estimate_stage(config: TrainConfig, size: ModelSize, stage: StageConfig, dra
 def estimate_cache(config: TrainConfig, size: ModelSize, captioned: float) -> CacheEstimate:
     """The visual tokens of `captioned` clips and of all media of the stages' sources, whatever their weights."""
     media = [Medium(captioned, config.stage.caption.typical.frames)]
-    for stage in (config.stage.align, config.stage.instruct):
+    for stage in config.stage.others:
         media += [medium for source in stage.sources for medium in _source_media(source) if medium.frames]
     return CacheEstimate(
         clips=sum(medium.samples for medium in media),

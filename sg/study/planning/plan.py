@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sg.artefacts.arms import HEADLINE
+from sg.artefacts.arms import HEADLINE, INSTRUCT_STEPS
 from sg.artefacts.checkpoint import read_stage_info
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.output import show
 from sg.core.scales import parse_scale
 from sg.models.student import STUDENTS
+from sg.study.arms import check_instruct_steps
 from sg.study.config import TrainConfig, run_name
 from sg.study.core_counts import caption_draws
 from sg.study.planning.costs import Costs
@@ -59,8 +60,22 @@ def check_run(config: TrainConfig) -> None:
     caption_draws(config, data.expected_captions)
     if data.control != HEADLINE and parse_scale(str(data.scale)) == 0:
         raise ConfigError(f"data.control={data.control} needs captions to control for: give a data.scale above 0.")
+    if data.control == INSTRUCT_STEPS:
+        check_instruct_steps(config)
+    check_parts(config)
     check_machine(config.stage, config.trainer)
     data.check_place()
+
+
+def check_parts(config: TrainConfig) -> None:
+    """Raise ConfigError if a stage trains a part of the student that cannot be trained."""
+    trainable = STUDENTS.of(config.model).trainable
+    for stage in config.stage.stages:
+        if frozen := [part for part in stage.trains if part not in trainable]:
+            raise ConfigError(
+                f"stage.{stage.name}.trains={stage.trains}, but {frozen[0]} of model={config.model.name} is always "
+                f"frozen: it has {', '.join(trainable)} to train."
+            )
 
 
 def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:

@@ -65,7 +65,7 @@ def plan_power(configs: Sequence[TrainConfig], size: ModelSize | None) -> dict[s
 
 
 def _hours(config: TrainConfig, size: ModelSize) -> tuple[float, float]:
-    """GPU-hours of the align stage, which the arms of a seed share, and of the other stages of a run.
+    """GPU-hours of the stages before the captions, which the arms of a seed share, and of the others of a run.
 
     Stages that exist already count too: this is the price of another seed.
     """
@@ -76,8 +76,8 @@ def _hours(config: TrainConfig, size: ModelSize) -> tuple[float, float]:
         for stage, draws in expected_draws(config)
         if draws
     }
-    align = hours.pop(config.stage.align.name, 0.0)
-    return align, sum(hours.values())
+    shared = hours.pop(config.stage.align.name, 0.0) if config.stage.align is not None else 0.0
+    return shared, sum(hours.values())
 
 
 def _benchmark_size(config: TrainConfig) -> BenchmarkSize | None:
