@@ -155,8 +155,8 @@ def study_name(config: TrainConfig) -> str:
 def inherit_stages(folders: Sequence[Path]) -> None:
     """Store the stages of every model of these config folders that has no folder of its own in `stage/`.
 
-    `stage@stage.caption: ${model}/caption` in `conf/train.yaml` reads `conf/stage/<model>/caption.yaml`. A model without
-    that folder has the stages of the model that its file derives from: `conf/model/<model>.yaml` with
+    `stage@stage.caption: ${model}/caption` in `conf/train.yaml` reads `conf/stage/<model>/caption.yaml`. A model that
+    has no such folder has the stages of the model that its file derives from: `conf/model/<model>.yaml` with
     `defaults: [tiny, _self_]` those of `conf/stage/tiny`.
     """
     names = {path.stem for folder in folders for path in folder.glob("model/*.yaml")}

@@ -32,6 +32,7 @@ from sg.models.student import StudentProcessor
 from sg.study.evaluation import EvaluateConfig, evaluate_checkpoint, merge_folder, run_shards, score_file
 from sg.train.config import TrainerConfig
 from sg.train.data import visual_tokens
+from sg.video.sampling import FramePolicy
 
 MODEL = ModelConfig(
     name="tiny",
@@ -82,9 +83,9 @@ def test_a_video_is_encoded_once_for_all_questions_and_the_answers_equal_those_o
     encoded: list[int] = []
     encode = ChatUniViStudent.features
 
-    def counted_decode(key: str, path: Path, processor: StudentProcessor) -> ClipTensors:
+    def counted_decode(key: str, path: Path, processor: StudentProcessor, sampling: FramePolicy | None) -> ClipTensors:
         decoded.append(key)
-        return decode_clip(key, path, processor)
+        return decode_clip(key, path, processor, sampling)
 
     def counted_encode(self: ChatUniViStudent, clips: list[ClipTensors], level: str) -> list[ClipTensors]:
         encoded.append(len(clips))
