@@ -230,7 +230,7 @@ class RecipeConfig:
         """The recipe of these stages; `model` has their settings.
 
         Raises:
-            ConfigError: the names are no recipe, or the model has no settings of a stage.
+            ConfigError: the names are not a recipe, or the model has no settings of a stage.
         """
         if CAPTION not in names or list(names) != [name for name in STAGES if name in names]:
             raise ConfigError(

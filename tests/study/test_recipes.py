@@ -144,7 +144,7 @@ def test_a_control_that_adds_instruct_steps_needs_that_stage(published: Path) ->
         ("[]", "in this order"),
     ],
 )
-def test_a_list_that_is_no_recipe_is_refused(recipe: str, sentence: str) -> None:
+def test_a_list_that_is_not_a_recipe_is_refused(recipe: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         composed(f"stages={recipe}")
 
