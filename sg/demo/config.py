@@ -22,6 +22,8 @@ class DemoWorldConfig:
         benchmark_videos: videos of each duration (short, medium, long) in the benchmark.
         held_out_clips: videos with captions that no run trains on.
         questions_per_video: questions about each of them.
+        zipf: exponent of the frequencies of colours, shapes and actions in all sets but the benchmark; textures and
+            backgrounds have half of it. The larger, the more of the values are rare.
         workers: processes that render in parallel; the files do not depend on their number.
     """
 
@@ -33,6 +35,7 @@ class DemoWorldConfig:
     benchmark_videos: int = 150
     questions_per_video: int = 3
     held_out_clips: int = 150
+    zipf: float = 1.0
     workers: int = field(default=2, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
@@ -51,6 +54,8 @@ class DemoWorldConfig:
                 raise ConfigError(f"The demo world's {name}={value} should be at least 1.")
         if self.world_seed < 0:
             raise ConfigError(f"The demo world's world_seed={self.world_seed} should be 0 or more.")
+        if not 0 <= self.zipf <= 4:
+            raise ConfigError(f"The demo world's zipf={self.zipf} should be between 0 (all values equally frequent) and 4.")
         if max(self.questions_per_video, self.turns_per_dialog) > 8:
             raise ConfigError(
                 "The demo world has 8 kinds of questions: questions_per_video="

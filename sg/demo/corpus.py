@@ -100,7 +100,7 @@ class DemoWorld:
 
 def make_world(config: DemoWorldConfig) -> DemoWorld:
     """Draw a world; the same config always returns the same world."""
-    law = zipf_law(config.world_seed)
+    law = zipf_law(config.world_seed, config.zipf)
     corpus = _make_corpus(_generator(config, "corpus"), law, config.corpus_videos)
     align = _make_align(_generator(config, "align"), law, config.align_clips)
     instruct = _make_instruct(_generator(config, "instruct"), law, config)

@@ -168,9 +168,10 @@ class Law:
 UNIFORM = Law()
 
 
-def zipf_law(world_seed: int) -> Law:
+def zipf_law(world_seed: int, exponent: float) -> Law:
     """The law of the caption corpus of one world: a few values are common, most are rare."""
-    exponents = {"colour": 1.0, "shape": 1.0, "action": 1.0, "texture": 0.5, "background": 0.5}
+    exponents = dict.fromkeys(("colour", "shape", "action"), exponent)
+    exponents |= dict.fromkeys(("texture", "background"), exponent / 2)
     return Law(exponents, random.Random(world_seed), count_weights=(0.3, 0.4, 0.2, 0.1))
 
 

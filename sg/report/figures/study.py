@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sg.artefacts.arms import ARM_KINDS
+from sg.artefacts.arms import ARM_KINDS, STEPS
 from sg.artefacts.predictions import DURATIONS, OVERALL
 from sg.report.figures.style import (
     GREY,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SMALLEST_STEP = 0.75
 """Smallest distance between two scales on the axis, in doublings, so that their labels do not overlap."""
+EQUAL_STEP_SHIFT = 0.1
+"""Distance of an equal-step control from the headline point of its scale, so that their intervals can be told apart."""
 
 
 def draw_all(summary: Summary, folder: Path) -> dict[str, list[Path]]:
@@ -61,19 +63,28 @@ def scale_positions(scales: Sequence[int]) -> dict[int, float]:
 
 
 def _scale_axis(axes: "Axes", tables: Sequence[Table], controls: bool = False) -> dict[str, float]:
-    """Label the x axis with the scales and then, if wanted, the controls; return arm -> position."""
+    """Label the x axis with the scales and then, if wanted, the controls; return arm -> position.
+
+    Equal-step controls stand at their own scale: both curves then have the number of distinct captions as their axis.
+    """
     rows = {row.arm: row for table in tables for row in table.rows}
     scales = scale_positions([row.scale for row in rows.values()])
     positions = {arm: scales[row.scale] for arm, row in rows.items() if row.control is None}
     labels = {arm: "none" if row.scale == 0 else row.scale_label for arm, row in rows.items() if arm in positions}
     last = max(scales.values())
-    for place, row in enumerate(row for row in rows.values() if row.control and controls):
+    shown = [row for row in rows.values() if row.control and controls]
+    positions |= {row.arm: scales[row.scale] + EQUAL_STEP_SHIFT for row in shown if _has_equal_steps(row)}
+    for place, row in enumerate(row for row in shown if not _has_equal_steps(row)):
         positions[row.arm] = last + 0.9 * (place + 1)
         labels[row.arm] = f"{row.scale_label}\n{ARM_KINDS[row.control or ''].label}"
     axes.set_xticks([positions[arm] for arm in labels], list(labels.values()))
     axes.set_xlim(-0.4, max(positions.values(), default=0.0) + 0.4)
     axes.set_xlabel(captions_axis(rows.values()))
     return positions
+
+
+def _has_equal_steps(row: TableRow) -> bool:
+    return row.control is not None and ARM_KINDS[row.control].fixed == STEPS
 
 
 def _points(rows: Sequence[TableRow], bucket: str) -> list[tuple[TableRow, Cell, float]]:
@@ -87,7 +98,11 @@ def _bounds(value: float, estimate: Estimate | None) -> tuple[float, float]:
 
 
 def scaling_figure(tables: Sequence[Table], layout: Layout = WIDE) -> "Figure":
-    """Accuracy against captions, one panel per setting: mean over seeds, 95 % interval, seeds, controls, published."""
+    """Accuracy against captions, one panel per setting: mean over seeds, 95 % interval, seeds, controls, published.
+
+    The equal-step controls are a second curve, which ends at the scale whose steps they have: where it is flat, more
+    distinct captions add nothing to more steps.
+    """
     with figure_style():
         figure, panels = new_figure(len(tables), 3.6, layout)
         for axes, table in zip(panels, tables, strict=True):
@@ -153,7 +168,9 @@ def _seed_dots(axes: "Axes", place: float, scores: Sequence[float]) -> None:
 
 
 def _control_points(axes: "Axes", table: Table, positions: dict[str, float]) -> None:
-    for row, cell, score in _points([row for row in table.rows if row.control], OVERALL):
+    controls = _points([row for row in table.rows if row.control], OVERALL)
+    _equal_step_curve(axes, table, [(row, score) for row, _, score in controls if _has_equal_steps(row)], positions)
+    for row, cell, score in controls:
         colour, marker = control_style(row.control or "")
         low, high = _bounds(score, cell.accuracy)
         axes.errorbar(
@@ -168,6 +185,20 @@ def _control_points(axes: "Axes", table: Table, positions: dict[str, float]) -> 
             label=ARM_KINDS[row.control or ""].legend,
             zorder=4,
         )
+
+
+def _equal_step_curve(
+    axes: "Axes", table: Table, controls: Sequence[tuple[TableRow, float]], positions: dict[str, float]
+) -> None:
+    """Join the equal-step controls with the headline arm that has their number of steps."""
+    headline = [(row, score) for row, _, score in _points(headline_rows(table), OVERALL) if row.caption_steps]
+    if not controls or not headline:
+        return
+    steps = controls[0][0].caption_steps or 0
+    same = min(headline, key=lambda point: abs((point[0].caption_steps or 0) - steps))
+    joined = sorted((positions[row.arm], score) for row, score in (*controls, same))
+    colour, _ = control_style(controls[0][0].control or "")
+    axes.plot(*zip(*joined, strict=True), color=colour, linewidth=1.2, linestyle="--", zorder=2)
 
 
 def durations_figure(tables: Sequence[Table], layout: Layout = WIDE) -> "Figure":

@@ -39,7 +39,9 @@ PAGE_FILE = "index.html"
 FIGURE_CAPTIONS = {
     "held_out_loss": "In nats per token (lower is better), on captions of videos that no run trained on, with 95 % "
     "intervals over videos. Controls are at the right.",
-    "scaling": "In % of the answered questions, with 95 % intervals over videos. Controls are at the right.",
+    "scaling": "In % of the answered questions, with 95 % intervals over videos. One curve is one pass over more and "
+    "more captions. The dashed curve has the same number of steps at every scale (equal-step control). Other controls "
+    "are at the right.",
     "durations": "In points, with 95 % intervals (exploratory, not corrected).",
     "differences": "In points, with 95 % intervals (not corrected); * p < .05 after Holm's correction.",
     "controls": "Difference from no captions of each control and of the scale that it is compared with, and the "
@@ -53,7 +55,9 @@ FIGURE_CAPTIONS = {
 }
 HALF_WIDTH = ("clusters", "similarities")
 """Figures of which two stand beside each other."""
-SCORE_FIGURES = ("scaling", "held_out_loss", "durations", "differences", "tasks", "controls")
+FIRST_FIGURE = ("scaling",)
+"""Stands under the headline, on the first screen: the effect and the control that says what it is due to."""
+SCORE_FIGURES = ("held_out_loss", "durations", "differences", "tasks", "controls")
 COST_FIGURES = ("costs",)
 CORPUS_FIGURES = ("captions", "clusters", "similarities", "map")
 
@@ -90,6 +94,7 @@ def page_html(
     return environment.get_template("study.html").render(
         summary=summary,
         conclusion=conclusion,
+        first_figure=_figures(figures, FIRST_FIGURE),
         figures=_figures(figures, SCORE_FIGURES),
         cost_figures=_figures(figures, COST_FIGURES),
         corpus_figures=_figures(figures, CORPUS_FIGURES),

@@ -137,7 +137,23 @@ def test_no_two_ticks_have_the_same_name_and_no_two_arms_the_same_tick(crowded: 
             names = [label.get_text() for label in labels if label.get_text()]
             assert len(names) == len(set(names))
     ticks = [label.get_text() for label in drawn("scaling", crowded, WIDE).axes[0].get_xticklabels()]
-    assert "450k" in ticks and "450k equal-step" in ticks
+    assert "450k" in ticks and "460k random" in ticks
+
+
+def test_an_equal_step_control_stands_at_its_own_scale_on_a_curve_to_the_scale_with_its_steps(tmp_path: Path) -> None:
+    world = World(tmp_path / "study", videos=9)
+    for scale, steps in ((0, 0), (50_000, 31), (530_000, 332)):
+        world.run(scale, steps=steps)
+    world.run(50_000, 0, "equal_steps", gain=0.5, steps=331)
+    summary = measure(read_study(tmp_path / "study"))
+    panel = drawn("scaling", summary, WIDE).axes[0]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["none", "50k", "530k"]
+    scores = {row.arm: row.cells["overall"].score for row in summary.tables[0].rows}
+    places = scale_positions([0, 50_000, 530_000])
+    (curve,) = [line for line in panel.lines if line.get_linestyle() == "--" and np.min(line.get_xdata()) > 0]
+    x, y = np.asarray(curve.get_xdata()), np.asarray(curve.get_ydata())
+    assert x == pytest.approx([places[50_000], places[530_000]], abs=0.2)
+    assert y == pytest.approx([scores["50k/equal_steps"], scores["530k"]])
 
 
 def test_every_arm_of_the_costs_is_named_once(crowded: Summary) -> None:
