@@ -2,7 +2,7 @@
 
     python benchmarks/demo/bar.py runs/demo_scaling-<hash>
 
-The requirements are in `experiments/demo_scaling/README.md`. The exit code is 1 where one of them is not met.
+The requirements are in `experiments/demo_null/README.md`. The exit code is 1 where one of them is not met.
 """
 
 import sys

@@ -55,7 +55,9 @@ class DemoWorldConfig:
         if self.world_seed < 0:
             raise ConfigError(f"The demo world's world_seed={self.world_seed} should be 0 or more.")
         if not 0 <= self.zipf <= 4:
-            raise ConfigError(f"The demo world's zipf={self.zipf} should be between 0 (all values equally frequent) and 4.")
+            raise ConfigError(
+                f"The demo world's zipf={self.zipf} should be between 0 (all values equally frequent) and 4."
+            )
         if max(self.questions_per_video, self.turns_per_dialog) > 8:
             raise ConfigError(
                 "The demo world has 8 kinds of questions: questions_per_video="

@@ -168,7 +168,7 @@ class Law:
 UNIFORM = Law()
 
 
-def zipf_law(world_seed: int, exponent: float) -> Law:
+def zipf_law(world_seed: int, exponent: float = 1.0) -> Law:
     """The law of the caption corpus of one world: a few values are common, most are rare."""
     exponents = dict.fromkeys(("colour", "shape", "action"), exponent)
     exponents |= dict.fromkeys(("texture", "background"), exponent / 2)

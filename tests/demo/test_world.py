@@ -53,6 +53,13 @@ def test_a_varied_copy_differs_in_one_action_or_texture_at_most(seed: int) -> No
     assert changed in ([], ["action"], ["texture"])
 
 
+def test_a_larger_exponent_makes_most_values_rare_and_0_all_equal() -> None:
+    for name, values in (("colour", 12), ("shape", 16), ("action", 10)):
+        rare = sum(weight < 0.02 for weight in zipf_law(3, 2.2).weights[name].values())
+        assert rare >= values / 2 > sum(weight < 0.02 for weight in zipf_law(3).weights[name].values())
+    assert len(set(zipf_law(3, 0.0).weights["shape"].values())) == 1
+
+
 def test_values_follow_their_law() -> None:
     law, rng = zipf_law(7), random.Random(0)
     drawn = Counter(law.draw(rng, "colour") for _ in range(20_000))

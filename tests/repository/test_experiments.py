@@ -10,7 +10,7 @@ import pytest
 from sg.report.numbers.load import load_summary
 from tests.study.commands import ROOT
 
-DEMO = ROOT / "experiments" / "demo_scaling"
+DEMO = ROOT / "experiments" / "demo_null"
 
 
 def test_every_row_of_the_demo_table_is_the_committed_summary_s() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import sg
 from sg.cli import COMMANDS
-from tests.study.commands import ROOT, SMALL_WORLD, environment
+from tests.study.commands import ROOT, SMALL_STUDY, environment
 
 pytestmark = pytest.mark.slow
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -95,7 +95,7 @@ def test_an_installed_package_knows_the_commit_that_it_was_built_from(installed:
 
 
 def test_a_sweep_runs_its_children_in_an_empty_folder_and_writes_there(installed: Path, tmp_path: Path) -> None:
-    run_in(tmp_path, installed / "sg", "train", "-m", "data.scale=0", "logger=csv", *SMALL_WORLD)
+    run_in(tmp_path, installed / "sg", "train", "-m", "data.scale=0", "logger=csv", *SMALL_STUDY)
     (result,) = (tmp_path / "runs").glob("*/*/result.json")
     content = json.loads(result.read_text(encoding="utf-8"))
     assert content["status"] == "finished"

@@ -19,6 +19,8 @@ SMALL_WORLD = [
     "data.world.benchmark_videos=4",
     "data.world.held_out_clips=8",
 ]
+# Fewer epochs than the demo, for tests that train.
+SMALL_STUDY = [*SMALL_WORLD, "stage.caption.epochs=1", "stage.instruct.epochs=2"]
 
 
 def overrides(folder: Path) -> list[str]:

@@ -30,7 +30,7 @@ from sg.study.config import TrainConfig
 from sg.study.evaluation import main as evaluate
 from sg.study.main import main as train
 from sg.study.sweep import begin_sweep, planned_run
-from tests.study.commands import SMALL_WORLD, run
+from tests.study.commands import SMALL_STUDY, run
 
 
 def swept(folder: Path, *words: str) -> list[str]:
@@ -217,7 +217,7 @@ def test_a_command_without_its_input_says_so_and_makes_nothing(
 @pytest.mark.slow
 def test_runs_and_report_go_to_the_folder_that_hydra_is_given(tmp_path: Path) -> None:
     out = tmp_path / "it's [é] = out"
-    words = ["train.py", "data.scale=0", "logger=csv", *SMALL_WORLD, f"paths.work={tmp_path / 'work'}", "-m"]
+    words = ["train.py", "data.scale=0", "logger=csv", *SMALL_STUDY, f"paths.work={tmp_path / 'work'}", "-m"]
     done = run([*words, 'hydra.sweep.dir="' + str(out) + '"'])
     assert done.returncode == 0, done.stdout + done.stderr
     assert read_result(out / "0-seed0").is_finished

@@ -13,7 +13,7 @@ from sg.artefacts.manifest import read_manifest
 from sg.artefacts.result import read_result
 from sg.caption.run import caption_videos
 from tests.repository.test_configs import composed
-from tests.study.commands import SMALL_WORLD, overrides, run, study_folder
+from tests.study.commands import SMALL_STUDY, overrides, run, study_folder
 
 CAPTIONS = {
     "bigbuckbunny": "A big grey rabbit stands before its burrow under a tree.",
@@ -69,7 +69,7 @@ def test_a_folder_of_real_videos_trains_the_tiny_model(tmp_path: Path) -> None:
         "data=folder",
         f"data.videos={tmp_path / 'clips'}",
         f"data.captions={captions}",
-        *(setting.replace("data.world", "demo_world") for setting in SMALL_WORLD),
+        *(setting.replace("data.world", "demo_world") for setting in SMALL_STUDY),
     ]
     done = run([*program, *overrides(tmp_path)])
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,9 +11,9 @@ import pytest
 
 from sg.artefacts.result import read_result
 from sg.report.wandb.panels import available_sections, keys_of, logged_keys, plan_sections
-from tests.study.commands import SMALL_WORLD, overrides, run, run_until, study_folder
+from tests.study.commands import SMALL_STUDY, overrides, run, run_until, study_folder
 
-SWEEP = ["train.py", "-m", "data.scale=100k,530k", *SMALL_WORLD]
+SWEEP = ["train.py", "-m", "data.scale=100k,530k", *SMALL_STUDY]
 RUNS = ["0-seed0", "100k-equal_steps-530k-seed0", "100k-seed0", "530k-seed0"]
 
 pytestmark = pytest.mark.slow
@@ -116,7 +116,7 @@ def test_another_scale_joins_the_study_and_a_dry_run_prints_its_stages(
     calm: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, _ = calm
-    plan = run(["train.py", "data.scale=75k", "dry_run=true", *SMALL_WORLD, *overrides(folder)])
+    plan = run(["train.py", "data.scale=75k", "dry_run=true", *SMALL_STUDY, *overrides(folder)])
     assert plan.returncode == 0, plan.stderr
     assert plan.stdout.count("75k-seed0") == 3
     assert "reuse" in plan.stdout
@@ -128,7 +128,7 @@ def test_a_sweep_that_is_interrupted_several_times_has_the_table_of_an_undisturb
     calm: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     folder, _ = calm
-    command = ["train.py", "-m", "data.scale=530k", *SMALL_WORLD, *overrides(tmp_path)]
+    command = ["train.py", "-m", "data.scale=530k", *SMALL_STUDY, *overrides(tmp_path)]
     run_until(command, "visual tokens")
     run_until(command, r"stage caption: \d+ steps")
     run_until(command, r"\[530k-seed0\] stage instruct: \d+ steps", stop=signal.SIGINT)
@@ -183,7 +183,7 @@ def test_the_dashboard_reads_only_keys_that_the_sweep_logged(
 
 def test_slurm_jobs_run_through_submitit_s_local_executor(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    program = ["train.py", "-m", "launcher=slurm", "hydra/launcher=submitit_local", "data.scale=50k", *SMALL_WORLD]
+    program = ["train.py", "-m", "launcher=slurm", "hydra/launcher=submitit_local", "data.scale=50k", *SMALL_STUDY]
     done = run([*program, *overrides(tmp_path)])
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.parent.name for path in study_folder(tmp_path).glob("*/result.json")) == [

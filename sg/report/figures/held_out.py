@@ -46,7 +46,7 @@ def held_out_figure(table: LossTable, layout: Layout = WIDE) -> Figure:
                 [place for place, _ in found], [loss.value for _, loss in found],
                 yerr=_errors([loss for _, loss in found]), color=colour, marker=marker, elinewidth=1.1,
                 linestyle="none" if control else "-",
-                label=ARM_KINDS[control].legend if control else "one pass over the captions",
+                label=ARM_KINDS[control].legend if control else "as many passes over every subset",
             )  # fmt: skip
         names = ["none" if row.scale == 0 and not row.control else row.label.partition(" (")[0] for row in arms]
         axes.set_xticks(range(len(arms)), names)

@@ -55,7 +55,7 @@ def test_a_source_without_numbers_shows_a_sentence() -> None:
     published = load_summary(source_path(PUBLISHED))
     assert "no numbers" in show("tasks", published).data and "no numbers" in show("costs", published).data
     assert "no numbers" in show("map", CorpusNumbers()).data
-    assert "no numbers" in show_sheet("experiments/demo_scaling", 99).data
+    assert "no numbers" in show_sheet("experiments/demo_null", 99).data
 
 
 def test_a_hostile_name_of_a_source_is_text_in_a_notebook() -> None:

@@ -147,7 +147,7 @@ def test_the_figure_shows_the_sweep_and_its_controls(study: Path, tmp_path: Path
     names = [text.get_text() for text in axes.get_xticklabels()]
     assert names == ["none", "50k", "100k", "200k", "530k", "50k equal-step"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "one pass over the captions",
+        "as many passes over every subset",
         "equal-step control",
     ]
 

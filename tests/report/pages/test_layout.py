@@ -15,6 +15,12 @@ NARROW_FIGURES = """[...document.querySelectorAll("figure")].map((figure) => {
   const [shown, ...others] = [...figure.querySelectorAll("svg")].filter((svg) => svg.checkVisibility());
   return [others.length, shown.getBoundingClientRect().width / figure.clientWidth];
 })"""
+FIRST_FIGURE = """(() => {
+  const figure = document.querySelector("figure");
+  const box = [...figure.querySelectorAll("svg")].find((svg) => svg.checkVisibility()).getBoundingClientRect();
+  const title = figure.querySelector("h3").textContent;
+  return { title, top: box.top, panel: box.top + box.height / 2, bottom: box.bottom };
+})()"""
 TEXT_HEIGHT = """Math.min(...[...document.querySelectorAll("figure svg")].filter((svg) => svg.checkVisibility())
   .map((svg) => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width))"""
 
@@ -48,6 +54,9 @@ def test_every_figure_fills_its_card_and_its_text_can_be_read(page: Path, browse
     found = tab.run(NARROW_FIGURES)
     assert len(found) >= 8
     assert all(others == 0 and filled > 0.99 for others, filled in found)
+    first = tab.run(FIRST_FIGURE)  # effect and control are on the first screen
+    assert first["title"] == "Accuracy by number of captions"
+    assert first[{1280: "bottom", 860: "bottom", 420: "panel"}.get(width, "top")] < 900
     # Labels have 7.5 points or more, and a point of a figure is at least this many pixels.
     assert tab.run(TEXT_HEIGHT) * 7.5 >= (7.5 if width >= 420 else 6.0)
 
