@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from sg.artefacts.arms import ARM_KINDS, CAPTIONS
+from sg.artefacts.arms import ARM_KINDS, CAPTIONS, STEPS
 from sg.report.numbers.summary import ControlRow, LossRow, LossTable, Shape, Summary
 from sg.report.pages.verdict import LEVEL, is_fair
 from sg.report.wording import holm_text, joined, loss_difference_text, loss_text, p_text, plural
@@ -77,9 +77,24 @@ def loss_sentences(table: LossTable) -> list[tuple[str, bool]]:
     for row in table.controls:
         meaning, is_lower = _meaning(row)
         sentences.append((f"{control_text(row)}: {meaning}.", not is_lower))
+    sentences += [(text, True) for text in _overfitted(table)]
     if table.shapes:
         sentences.append(_shapes(table.shapes))
     return sentences
+
+
+def _overfitted(table: LossTable) -> Iterator[str]:
+    """The equal-step controls whose loss is above that of their captions with fewer steps."""
+    once = {row.scale: row for row in table.rows if row.control is None}
+    for row in table.rows:
+        fewer = once.get(row.scale)
+        is_repeated = row.control is not None and ARM_KINDS[row.control].fixed == STEPS
+        if is_repeated and fewer is not None and row.loss.low > fewer.loss.high:
+            yield (
+                f"{row.label} has a loss of {loss_text(row.loss)} nats per token, {fewer.label} with fewer steps "
+                f"{loss_text(fewer.loss)}: repetition overfits these captions. A difference from this control compares "
+                "new captions with repeated ones; it does not show that fewer passes over few captions are as bad."
+            )
 
 
 def _meaning(row: ControlRow) -> tuple[str, bool]:

@@ -138,6 +138,18 @@ def test_a_loss_is_attributed_only_as_far_as_the_control_carries_it(study: Path)
     assert "described" not in random
 
 
+def test_a_control_that_overfits_its_captions_is_named(study: Path) -> None:
+    found = table(study)
+    assert "overfits" not in " ".join(text for text, _ in loss_sentences(found))
+    rows = [
+        replace(row, loss=replace(row.loss, value=2.6, low=2.5, high=2.7)) if row.control else row for row in found.rows
+    ]
+    sentences = [(text, limits) for text, limits in loss_sentences(replace(found, rows=rows)) if "overfits" in text]
+    ((text, limits),) = sentences
+    shown = "50k equal-step has a loss of 2.600 [2.500, 2.700] nats per token, 50k (500) with fewer steps 1.557"
+    assert text.startswith(shown) and limits
+
+
 def test_the_figure_shows_the_sweep_and_its_controls(study: Path, tmp_path: Path) -> None:
     summary = measure(read_study(study))
     (paths,) = draw_held_out(summary, tmp_path).values()
