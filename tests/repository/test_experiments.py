@@ -10,23 +10,30 @@ import pytest
 from sg.report.numbers.load import load_summary
 from tests.study.commands import ROOT
 
-DEMO = ROOT / "experiments" / "demo_null"
+EXPERIMENTS = ROOT / "experiments"
+RECORDED = {"demo_null": ["."], "demo_scaling": ["world2", "world3"], "demo_tail": ["."]}
+"""Page -> the folders of the summaries that its tables show, in their order."""
 
 
-def test_every_row_of_the_demo_table_is_the_committed_summary_s() -> None:
-    page = (DEMO / "README.md").read_text(encoding="utf-8")
-    summary = load_summary(DEMO)
-    shown = re.findall(r"^\| ([^|]+) \| (\d\d\.\d) ±(\d\.\d)(?:, ([+-]\d+\.\d))?", page, flags=re.MULTILINE)
-    (table,) = [table for table in summary.tables if table.setting == "without_subtitles"]
-    cells = [row.cells["overall"] for row in table.rows]
-    wanted = [
-        (f"{cell.score:.1f}", "" if cell.delta is None else f"{cell.delta.value:+.1f}") for cell in cells if cell.score
-    ]
-    assert [(score, delta) for _, score, _, delta in shown] == wanted
+@pytest.mark.parametrize("name", RECORDED)
+def test_every_row_of_a_demo_table_is_the_committed_summary_s(name: str) -> None:
+    page = (EXPERIMENTS / name / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| [^|]+ \| (\d\d\.\d) ±\d\.\d(?:, ([+-]\d+\.\d))?", page, flags=re.MULTILINE)
+    wanted = []
+    for folder in RECORDED[name]:
+        tables = load_summary(EXPERIMENTS / name / folder).tables
+        (table,) = [table for table in tables if table.setting == "without_subtitles"]
+        cells = [row.cells["overall"] for row in table.rows]
+        wanted += [
+            (f"{cell.score:.1f}", "" if cell.delta is None else f"{cell.delta.value:+.1f}")
+            for cell in cells
+            if cell.score
+        ]
+    assert shown == wanted
 
 
 def test_the_recorded_bar_is_met() -> None:
-    lines = (DEMO / "bar.txt").read_text(encoding="utf-8").splitlines()
+    lines = (EXPERIMENTS / "demo_null" / "bar.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) > 20
     assert not [line for line in lines if line.startswith("NOT MET")]
 
