@@ -82,6 +82,15 @@ class Registry(Generic[Part]):
                 return names[candidate]
         raise ConfigError(f"{self.group}: {type(settings).__name__} is not registered; there are {', '.join(self)}.")
 
+    def settings(self, name: str) -> type:
+        """The settings class that is registered under `name`.
+
+        Raises:
+            ConfigError: nothing is.
+        """
+        self[name]
+        return self._by_name[name][0]
+
     def __getitem__(self, name: str) -> Part:
         """What is registered under `name`.
 

@@ -6,12 +6,15 @@ import dataclasses
 import logging
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
 
 import sg
 from sg.artefacts.result import PREDICTIONS_FILE
@@ -29,6 +32,7 @@ from sg.train.config import TrainerConfig
 if TYPE_CHECKING:
     from sg.artefacts.predictions import Prediction
     from sg.evaluate.benchmark import Benchmark
+    from sg.evaluate.config import BenchmarkConfig
     from sg.evaluate.scoring import Scores
 
 BENCHMARKS.load()  # registers the schemas of all benchmarks
@@ -75,33 +79,45 @@ class EvaluateConfig:
 def main(config: EvaluateConfig) -> None:
     """Run the command."""
     if config.predictions is not None:
-        score_file(Path(config.predictions), None if config.output is None else Path(config.output))
+        output = None if config.output is None else Path(config.output)
+        score_file(Path(config.predictions), output, config.benchmark if _is_benchmark_given() else None)
     elif config.merge is not None:
         merge_folder(config, Path(config.merge))
     else:
         evaluate_checkpoint(config)
 
 
-def score_file(path: Path, output: Path | None = None) -> dict[str, dict[str, float]]:
-    """Score the answers in `path`, predictions or an official result file; return {setting: {bucket: percent}}.
+def _is_benchmark_given() -> bool:
+    """Whether the command line chooses a benchmark: a file of answers is then matched to its questions."""
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return any(re.match(r"\+*benchmark[.=@]", word) for word in given)
 
-    For an official file the official script's table is printed as well; `output` is a folder for `scores.json`.
+
+def score_file(
+    path: Path, output: Path | None = None, benchmark: BenchmarkConfig | None = None
+) -> dict[str, dict[str, float]]:
+    """Score the answers in the file or folder `path`; return {setting: {bucket: percent}}.
+
+    Prints the official table, and for the file of another program its own score and where the two differ. With
+    `benchmark` the answers are matched to its questions. `output` is a folder for `scores.json`.
     """
-    from sg.artefacts.answer_files.official import read_answers
-    from sg.evaluate.official.video_mme import official_table
+    from sg.evaluate.file_report import read_and_report
     from sg.evaluate.run import score_lines
     from sg.evaluate.scoring import score
 
-    rows = read_answers(path)
-    if path.suffix != ".jsonl" and rows:
-        print(official_table(rows))
-    scores = score(rows)
-    for line in score_lines(scores):
-        log.info(line)
-    _log_uncertainty(rows)
-    if output is not None:
-        _write_scores(output, scores, rows, {"predictions": str(path)})
-    return {setting: result.percentages() for setting, result in scores.items()}
+    percentages: dict[str, dict[str, float]] = {}
+    reports = read_and_report(path, benchmark)
+    for report in reports:
+        print(report.text, end="")
+        scores = score(report.rows)
+        for line in score_lines(scores):
+            log.info(line)
+        _log_uncertainty(report.rows)
+        if output is not None:
+            place = output if len(reports) == 1 else output / report.name
+            _write_scores(place, scores, report.rows, {"predictions": str(path)})
+        percentages |= {setting: result.percentages() for setting, result in scores.items()}
+    return percentages
 
 
 def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:

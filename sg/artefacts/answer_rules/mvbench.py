@@ -11,6 +11,11 @@ PREFILL = "("
 """The end of the text that the model continues; the rule of MVBench puts it before the response."""
 
 
+def task_file(task: str) -> str:
+    """The name of a task in files: `Fine-grained Pose` is `fine_grained_pose`."""
+    return task.lower().replace(" ", "_").replace("-", "_")
+
+
 def _accepts(reply: str, letter: str) -> bool:
     """Whether `reply` counts as the option `letter`: the first word of one is a part of that of the other."""
     word, right = reply.lower().split(" ")[0], f"({letter.lower()})"

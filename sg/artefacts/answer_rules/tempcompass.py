@@ -6,8 +6,8 @@ match.
 
 from __future__ import annotations
 
-from sg.artefacts.answer_rules.question import Question, Reading
-from sg.artefacts.answers import OFFICIAL_LETTERS
+from sg.artefacts.answer_rules.question import Question, Reading, labelled
+from sg.artefacts.answers import LETTERS, OFFICIAL_LETTERS
 
 MULTI_CHOICE, YES_NO, CAPTION_MATCHING = "multi-choice", "yes_no", "caption_matching"
 TASKS = (MULTI_CHOICE, YES_NO, CAPTION_MATCHING)
@@ -22,6 +22,19 @@ def read_tempcompass(question: Question, response: str) -> Reading:
     if question.domain == YES_NO:
         return _yes_no(question, reply)
     return (_caption if question.domain == CAPTION_MATCHING else _choice)(question, reply)
+
+
+def parts_of(task: str, question: str, answer: str) -> tuple[str, tuple[str, ...], str]:
+    """The text, the labelled options and the right letter of a stored question; "" where the answer is none of them."""
+    if task == YES_NO:
+        return question, labelled(["yes", "no"]), {"yes": "A", "no": "B"}.get(answer, "")
+    lines = question.split("\n")
+    first = next((at for at, line in enumerate(lines) if line.startswith("A. ")), len(lines))
+    first = first if task == MULTI_CHOICE else 1
+    stored = lines[first:]
+    options = tuple(stored) if task == MULTI_CHOICE else labelled(stored)
+    letter = LETTERS[stored.index(answer)] if answer in stored else ""
+    return "\n".join(lines[:first]), options, letter
 
 
 def _choice(question: Question, reply: str) -> Reading:

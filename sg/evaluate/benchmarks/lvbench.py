@@ -46,7 +46,7 @@ class LvbenchConfig(BenchmarkConfig):
         ),
         "video_mme": PromptConfig(),
     }
-    official: ClassVar[OfficialForms] = OfficialForms(type_table)
+    official: ClassVar[OfficialForms] = OfficialForms(type_table, file_rule="lvbench_exact")
 
 
 @BENCHMARKS.register("lvbench", LvbenchConfig)

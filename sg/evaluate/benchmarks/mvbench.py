@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
+from sg.artefacts.answer_rules.mvbench import task_file
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.names import check_relative_path, safe_video_id
 from sg.core.errors import ConfigError, DataError, MissingInputError
@@ -48,11 +49,6 @@ TASKS = {
     "Counterfactual Inference": "clevrer/video_validation",
 }
 """The tasks in the official order, and the folder of each one's videos."""
-
-
-def task_file(task: str) -> str:
-    """The name of a task in files: `Fine-grained Pose` is `fine_grained_pose`."""
-    return task.lower().replace(" ", "_").replace("-", "_")
 
 
 @dataclass

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sg.artefacts.answer_rules.tempcompass import CAPTION_MATCHING, MULTI_CHOICE, TASKS, YES_NO
-from sg.artefacts.answers import LETTERS
+from sg.artefacts.answer_rules.tempcompass import CAPTION_MATCHING, TASKS, YES_NO, parts_of
 from sg.artefacts.names import safe_video_id
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json
 from sg.core.mistakes import check_choice
 from sg.evaluate.archives import unpack
-from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, checked, labelled
+from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, checked
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, whole_answers
 from sg.evaluate.layouts import NO_BUCKET, check_options, files_by_stem, value_of
 from sg.evaluate.official.result import OfficialForms
@@ -142,19 +141,6 @@ def _question(task: str, dim: str, name: str, kind: str, item: dict[str, Any], w
         raise DataError(f"{where} has the answer {reprlib.repr(answer)}, which is none of its options.")
     check_options(options, letter, where)
     return Question(name, dim, text, options, letter, domain=task, sub_category=kind)
-
-
-def parts_of(task: str, question: str, answer: str) -> tuple[str, tuple[str, ...], str]:
-    """The text, the labelled options and the right letter of a stored question; "" where the answer is none of them."""
-    if task == YES_NO:
-        return question, labelled(["yes", "no"]), {"yes": "A", "no": "B"}.get(answer, "")
-    lines = question.split("\n")
-    first = next((at for at, line in enumerate(lines) if line.startswith("A. ")), len(lines))
-    first = first if task == MULTI_CHOICE else 1
-    stored = lines[first:]
-    options = tuple(stored) if task == MULTI_CHOICE else labelled(stored)
-    letter = LETTERS[stored.index(answer)] if answer in stored else ""
-    return "\n".join(lines[:first]), options, letter
 
 
 def _with_files(videos: tuple[BenchmarkVideo, ...], folder: Path) -> tuple[BenchmarkVideo, ...]:

@@ -63,7 +63,7 @@ class VideoMmeV2Config(VideoMmeConfig):
         "reasoning": _wording(REASONING),
         "video_mme": PromptConfig(),
     }
-    official: ClassVar[OfficialForms] = OfficialForms(group_table)
+    official: ClassVar[OfficialForms] = OfficialForms(group_table, has_groups=True)
 
     def __post_init__(self) -> None:
         """Refuse impossible settings."""

@@ -40,8 +40,10 @@ class OfficialResult:
         line = f"{name}{self.metric} {self.value:.2f} %"
         if abs(self.value - self.strict) < 5e-3:
             return line
-        lucky = f", of which the official rule counts {self.lucky} as right" if self.lucky else ""
-        return f"{line}; {self.strict:.2f} % if the {self.unanswered} unanswered questions count as wrong{lucky}"
+        lucky = f", {self.lucky} of which count as right officially" if self.lucky else ""
+        return (
+            f"{line}; {self.strict:.2f} % if answers that choose no option count as wrong ({self.unanswered:,}{lucky})"
+        )
 
 
 OfficialTable = Callable[[Sequence[Prediction]], Sequence[OfficialResult]]
@@ -50,9 +52,17 @@ OfficialTable = Callable[[Sequence[Prediction]], Sequence[OfficialResult]]
 
 @dataclass(frozen=True, slots=True)
 class OfficialForms:
-    """The forms of results that the authors of a benchmark use."""
+    """The forms of results that the authors of a benchmark use.
+
+    Attributes:
+        table: what their script prints.
+        file_rule: name of the rule by which it reads a file of answers, if it reads less there than a response needs.
+        has_groups: True if it scores groups of consecutive questions, so that none may be missing.
+    """
 
     table: OfficialTable
+    file_rule: str = ""
+    has_groups: bool = False
 
 
 def percent(right: int, total: int) -> float:

@@ -29,14 +29,7 @@ def group_table(rows: Sequence[Prediction], output: Path | None = None) -> list[
         DataError: the number of rows is not a multiple of four (three are left: they form a group, as officially), or a
             task type is not a kind of groups.
     """
-    groups = [list(rows[at : at + SIZE]) for at in range(0, len(rows), SIZE)]
-    if len(rows) % SIZE in (1, 2):
-        raise DataError(f"Video-MME-v2 scores groups of {SIZE} questions, but there are {len(rows)}: answer all.")
-    for row in rows:
-        if row.task_type not in GROUPS:
-            raise DataError(
-                f"question {row.question_id} has the task type {row.task_type!r}, expected one of {', '.join(GROUPS)}."
-            )
+    groups = _checked_groups(rows)
     final = _aggregates(groups)
     second = _means(groups, lambda row: row.domain)
     third = _means(groups, lambda row: row.sub_category)
@@ -68,6 +61,24 @@ def group_table(rows: Sequence[Prediction], output: Path | None = None) -> list[
             files={"rating.json": rating},
         )
     ]
+
+
+def _checked_groups(rows: Sequence[Prediction]) -> Groups:
+    groups = [list(rows[at : at + SIZE]) for at in range(0, len(rows), SIZE)]
+    if len(rows) % SIZE in (1, 2):
+        raise DataError(f"Video-MME-v2 scores groups of {SIZE} questions, but there are {len(rows)}: answer all.")
+    for group in groups:
+        if len({row.video_id for row in group}) > 1:
+            raise DataError(
+                f"The answers {', '.join(row.question_id for row in group)} are not a group, because they are of "
+                "several videos: answer all questions, or give benchmark=video_mme_v2 benchmark.folder=DIR."
+            )
+    for row in rows:
+        if row.task_type not in GROUPS:
+            raise DataError(
+                f"question {row.question_id} has the task type {row.task_type!r}, expected one of {', '.join(GROUPS)}."
+            )
+    return groups
 
 
 def _score(group: Sequence[Prediction], strict: bool = False) -> float:

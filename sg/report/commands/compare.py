@@ -1,7 +1,8 @@
 """`python -m sg.report compare A B [C ...]`: compare two or more files of answers to the same questions.
 
-A file is our `predictions.jsonl` or an official result file. All others are compared with the first. Accuracies are
-official (correct / answered). McNemar's counts, the bootstrap and the joint test count an unanswered question as wrong.
+A file is of any kind that `python evaluate.py predictions=FILE` reads. All others are compared with the first.
+Accuracies are official (correct / answered). McNemar's counts, the bootstrap and the joint test count an unanswered
+question as wrong.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sg.artefacts.answer_files.official import read_answers
+from sg.artefacts.answer_files.look import read_answers
 from sg.artefacts.predictions import PROBES, SETTINGS, Prediction, paired_outcomes
 from sg.core.errors import DataError
 from sg.report.numbers.estimates import ArmScore, Estimate, Floats, Ints, accuracy, arm_score, difference, joint_p

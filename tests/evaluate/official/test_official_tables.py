@@ -9,12 +9,12 @@ import pytest
 
 from sg.artefacts.answer_rules.question import Question, labelled
 from sg.artefacts.answer_rules.rules import RULES
-from sg.artefacts.answer_rules.tempcompass import TASKS
+from sg.artefacts.answer_rules.tempcompass import TASKS, parts_of
 from sg.artefacts.answers import read_letter_v2
 from sg.artefacts.predictions import Prediction
 from sg.core.errors import DataError
 from sg.evaluate.benchmarks.lvbench import text_and_options
-from sg.evaluate.benchmarks.tempcompass import fine_type, parts_of
+from sg.evaluate.benchmarks.tempcompass import fine_type
 from sg.evaluate.official.lvbench import type_table
 from sg.evaluate.official.mvbench import task_mean_table, task_table
 from sg.evaluate.official.tempcompass import dimension_tables
@@ -84,7 +84,7 @@ def test_every_quirk_of_video_mme_v2_gives_the_official_numbers_or_says_that_the
 def test_a_model_that_answers_nothing_gets_its_strict_score_beside_the_official_one() -> None:
     rows = group_answers(group_questions("dataset"), [""] * 3200)
     (result,) = group_table(rows)
-    assert result.headline == "group score 43.25 %; 0.00 % if the 3200 unanswered questions count as wrong"
+    assert result.headline == ("group score 43.25 %; 0.00 % if answers that choose no option count as wrong (3,200)")
 
 
 @pytest.mark.parametrize("name", golden("mvbench/results_full.expected.json"))
