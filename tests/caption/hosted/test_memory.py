@@ -15,7 +15,7 @@ import pytest
 
 from sg.artefacts.manifest import VideoRecord, hash_manifest, read_manifest, scan_manifest, write_manifest
 from sg.caption.hosted import run as hosted
-from sg.caption.hosted.engine.items import new_tasks
+from sg.caption.hosted.engine.items import item_of, new_tasks
 from sg.caption.hosted.engine.run import CaptioningRun
 from sg.caption.hosted.records import write_results
 from sg.caption.hosted.run import recipe_of
@@ -87,7 +87,7 @@ def peak_bytes(folder: Path, videos: int, record: str, url: str) -> tuple[int, i
     manifest = write_manifest(folder / "manifest.parquet", rows)
     with contextlib.closing(Ledger(folder / "ledger.sqlite")) as ledger:
         before = _from_here()
-        ledger.set_tasks(recipe.name, new_tasks(scan_manifest(manifest), recipe.name, (0, 1)))
+        ledger.set_tasks(recipe.name, new_tasks(map(item_of, scan_manifest(manifest)), recipe.name, (0, 1)))
         begin = tracemalloc.get_traced_memory()[1] - before
         with ledger.transaction():
             while claimed := ledger.claim(recipe.name, 0.0, 100):
