@@ -3,8 +3,9 @@
     python benchmarks/damage/kills.py --kills 20 --child-kills 5 --disks 4,10,24
 
 A sweep on a small demo world gets SIGKILL, with all its processes, after a random number of printed lines, and is
-started again; after `MOST_KILLS` kills it runs to its end. Then single children get SIGKILL while the sweep continues.
-Then the sweep writes to a memory disk that is too small, which grows afterwards; this part needs the right to mount.
+started again; each start prints less than the one before, so the number is at most a quarter of the lines of an
+undisturbed sweep. After `MOST_KILLS` kills, or when it ends before a kill, the sweep runs to its end. Then single
+children get SIGKILL while the sweep continues. Then the sweep writes to a memory disk that is too small, which grows afterwards; this part needs the right to mount.
 """
 
 import argparse
@@ -115,7 +116,7 @@ def kill_sweeps(folder: Path, kills: int, lines: int, draw: random.Random, expec
     while outcome.faults < kills:
         sweep = Sweep(folder / f"killed-{outcome.rounds}")
         for _ in range(min(MOST_KILLS, kills - outcome.faults)):
-            code = sweep.run(draw.randint(1, max(2, lines - 3)), draw.random() * 2)
+            code = sweep.run(draw.randint(1, max(2, lines // 4)), draw.random() * 4)
             outcome.faults += code == -signal.SIGKILL
             if code == 0:
                 break
@@ -128,8 +129,8 @@ def kill_sweeps(folder: Path, kills: int, lines: int, draw: random.Random, expec
 def kill_children(folder: Path, kills: int, lines: int, draw: random.Random, expected: dict[str, bytes]) -> Outcome:
     """SIGKILL to single runs of a sweep, which reports them as failed and continues."""
     outcome, sweep = Outcome("SIGKILL of a child"), Sweep(folder / "children")
-    for _ in range(kills):
-        code = sweep.run(draw.randint(lines // 4, lines // 2), draw.random(), only_a_child=True)
+    while outcome.faults < kills:
+        code = sweep.run(draw.randint(1, lines // 4), draw.random() * 4, only_a_child=True)
         outcome.faults += code != 0 and "killed by signal 9" in sweep.texts[-1]
         if code == 0:  # everything is finished: begin again
             outcome.add(sweep, expected)
@@ -171,6 +172,7 @@ def main() -> None:
     if calm.run() != 0:
         sys.exit(calm.texts[0])
     expected = calm.tables()
+    print(f"an undisturbed sweep prints {calm.lines} lines", flush=True)
     outcomes = []
     if options.kills:
         outcomes.append(kill_sweeps(folder, options.kills, calm.lines, draw, expected))

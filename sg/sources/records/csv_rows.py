@@ -77,7 +77,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
     """Yield the rows of a CSV or TSV file by its header, with their line. All values stay text.
 
     Ids must not become numbers. The delimiter is the one that divides the header into most columns. Spaces before a
-    field, and empty fields behind the last column, are ignored: people and spreadsheets write them.
+    field are ignored, and in a table of two columns also empty fields behind the last: people and programs write them.
 
     Raises:
         DataError: the header is damaged or names a column twice.
@@ -158,7 +158,12 @@ def _header(names: list[str], taken: Sequence[str], path: Path) -> list[str]:
 
 
 def _without_empty_end(fields: list[str], num_columns: int) -> list[str]:
-    while len(fields) > num_columns and not fields[-1].strip():
+    """The fields without the empty ones behind the last column.
+
+    In a table of more than two columns they stay surplus, which is a problem of the row: in `a.mp4,A man, a dog,` of the
+    columns video, caption and note, the comma of the caption may have moved `a dog` into the note.
+    """
+    while num_columns <= 2 and len(fields) > num_columns and not fields[-1].strip():
         fields = fields[:-1]
     return fields
 

@@ -148,6 +148,12 @@ def test_a_text_that_was_decoded_wrongly_before_is_a_problem(tmp_path: Path) -> 
         assert problems(path) == {"caption holds replacement characters": [f"{name}, {place}"]}
 
 
+def test_a_comma_of_a_caption_never_moves_its_end_into_an_empty_column(tmp_path: Path) -> None:
+    path = written(tmp_path / "c.csv", "video,caption,note\na.mp4,A man, a dog,\nb.mp4,A cow,\n")
+    assert pairs(path) == [("b.mp4", "A cow")]
+    assert problems(path) == {"more fields than the header": ["c.csv, line 2"]}
+
+
 def test_the_summary_counts_rows_captions_and_problems_with_their_lines() -> None:
     assert read(CASES / "commas.csv")[1].summary() == (
         "2 rows read = 1 captions + 1 problems (1 more fields than the header, e.g. commas.csv, line 2)"
