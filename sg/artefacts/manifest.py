@@ -171,6 +171,11 @@ def forgotten_ids(folder: Path) -> set[str]:
     return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
 
 
+def recorded_videos(path: Path, info: Mapping[str, Any]) -> Path:
+    """The folder of the video files of the manifest at `path`; beside the manifest where nothing is recorded."""
+    return (path.parent / str(info.get("videos") or "videos")).resolve()
+
+
 def _emptied(record: VideoRecord) -> VideoRecord:
     reason = "removed by `python -m sg.caption forget`"
     return replace(record, original_caption="", status=FORGOTTEN, reason=reason, extra="{}")

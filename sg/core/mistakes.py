@@ -91,7 +91,9 @@ def unknown_key(key: str, root: Any) -> str:
     keys = list(_keys(root)) if isinstance(root, DictConfig) else []
     same = [known for known in keys if known.rpartition(".")[2] == key]
     hint = f" (did you mean {' or '.join(same[:3])}?)" if same else nearest(key, keys)
-    return f"The config has no key {key!r}{hint}: see the keys with `--cfg job`."
+    parent = OmegaConf.select(root, key.rpartition(".")[0]) if "." in key and keys else None
+    adding = " To add it, put + before the setting." if OmegaConf.get_type(parent) is dict else ""
+    return f"The config has no key {key!r}{hint}: see the keys with `--cfg job`.{adding}"
 
 
 def user_error(error: BaseException) -> SgError | None:

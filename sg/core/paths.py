@@ -13,12 +13,17 @@ class PathsConfig:
         work: artefacts that runs share: manifests, captions, vectors, forests, visual tokens, stage checkpoints; and
             `logs`, with one file per command that has no run folder.
         runs: results: one folder per study, and in it one folder per run.
-        demo_world: the demo world: videos of `data=demo`, dialogs of the tiny model, `benchmark=demo`.
+        demo_world: the demo world: videos of `data=demo`, dialogs of the tiny model, `benchmark=demo`; one folder per
+            world.
     """
 
-    work: str = "work"
-    runs: str = "runs"
-    demo_world: str = "work/demo"
+    work: str = "${sg.path:work}"
+    runs: str = "${sg.path:runs}"
+    demo_world: str = (
+        "${paths.work}/demo"
+        "-w${oc.select:data.world.world_seed,${oc.select:demo_world.world_seed,0}}"
+        "-${oc.select:data.world.videos_per_k,${oc.select:demo_world.videos_per_k,1}}"
+    )
 
 
 register("paths", "paths_schema", PathsConfig)

@@ -1,7 +1,7 @@
 """Tracking: one Weights & Biases run and one CSV file for the numbers of a job.
 
 W&B is online when a key is configured and the service answers. Otherwise it is offline, and one line explains how to
-sync. It never prompts, and waits for seconds at most. The CSV file is always written, so the numbers exist without an
+sync. It never prompts, and waits for seconds at most, at the end of an online run for two minutes. The CSV file is always written, so the numbers exist without an
 account.
 """
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 KINDS = ("wandb", "csv")
 INIT_TIMEOUT_S = 10
 """Seconds until a run that W&B does not take is logged offline; W&B's own limit is 90."""
+FINISH_TIMEOUT_S = 120
+"""Seconds that the end of a run waits for its upload; without a limit, W&B waits for hours if the network is gone."""
 MODES = ("auto", "online", "offline", "disabled")
 
 
@@ -124,7 +126,10 @@ class Tracker:
             tags=[tag[:64] for tag in tags],
             config=dict(settings),
             dir=str(self.folder),
-            settings=wandb.Settings(silent=True, console="off", init_timeout=INIT_TIMEOUT_S),
+            settings=wandb.Settings(
+                silent=True, console="off", init_timeout=INIT_TIMEOUT_S,
+                finish_timeout=FINISH_TIMEOUT_S, finish_timeout_raises=True,
+            ),
         )
         mode: Any = resolved_mode(config)
         why = "the mode is offline" if _has_key() else "no key"
@@ -217,5 +222,12 @@ class Tracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._csv.close()
-        if self._run is not None:
+        if self._run is None:
+            return
+        try:
             self._run.finish(exit_code=0 if error is None else 1)
+        except TimeoutError:
+            log.warning(
+                "W&B: the upload of this run did not end within %d s; complete it with: wandb sync %s",
+                FINISH_TIMEOUT_S, Path(self._run.dir).parent,
+            )  # fmt: skip

@@ -24,6 +24,7 @@ from sg.curate.pipeline import curate
 from sg.curate.upkeep import describe_source, extend_curation, forget_in_curation
 from sg.sources.config import DataConfig
 from sg.sources.manifests import make_manifest
+from sg.sources.registry import data_words
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def find_inputs(config: CurateConfig) -> SourceFiles:
         _make_inputs(data)
     vectors = _only(embeddings, INFO_FILE, config.embedder.name, "embedder")
     if vectors is None:
-        raise MissingInputError(f"There are no vectors of data={data.name}: run `python -m sg.embed data={data.name}`.")
+        raise MissingInputError(f"There are no vectors of data={data.name}: run `python -m sg.embed {data_words(data)}`.")
     texts = _only(captions, "captions.parquet", config.captioner.name, "captioner")
     return SourceFiles(read_manifest(manifest), manifest, vectors, texts / "captions.parquet" if texts else None)
 

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,9 +28,17 @@ KEYS = {
 GIB = 2**30
 
 
-def examine_machine(config: TrainConfig) -> list[Finding]:
-    """Findings about the machine for a study with this config."""
-    return [*_python(), *_packages(), *_device(config), *_decoders(), *_keys(config.logger), *_disk(config)]
+def examine_machine(
+    config: TrainConfig, runs: Sequence[TrainConfig] = (), on_cluster: bool = False
+) -> list[Finding]:
+    """Findings about the machine for a study with this config.
+
+    Args:
+        runs: the runs of a sweep; without them the study is one run.
+        on_cluster: whether its jobs run on other machines.
+    """
+    disk = _disk(config, runs or [config])
+    return [*_python(), *_packages(), *_device(config, on_cluster), *_decoders(), *_keys(config.logger), *disk]
 
 
 def _python() -> Iterator[Finding]:
@@ -65,7 +73,7 @@ def _pinned() -> dict[str, str]:
     return dict(line.split("==", 1) for line in lines if line.count("==") == 1)
 
 
-def _device(config: TrainConfig) -> Iterator[Finding]:
+def _device(config: TrainConfig, on_cluster: bool) -> Iterator[Finding]:
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -75,6 +83,10 @@ def _device(config: TrainConfig) -> Iterator[Finding]:
     if not count:
         yield Finding("Devices", NOTE, "no CUDA device; the demo does not need one")
     if config.trainer.accelerator == "gpu" and count < config.trainer.devices:
+        if on_cluster:
+            needed = config.trainer.devices
+            yield Finding("Devices", NOTE, f"each job needs a node with {needed} GPU(s) (trainer.devices)")
+            return
         text = f"trainer.devices={config.trainer.devices}, but this machine has {count} GPUs"
         yield Finding("Devices", LACK, text, "choose trainer=cpu, or set trainer.devices")
 
@@ -106,10 +118,10 @@ def _keys(logger: LoggerConfig) -> Iterator[Finding]:
         yield Finding("Keys", OK if is_set else NOTE, f"{name} is {'set' if is_set else 'not set'} ({use})")
 
 
-def _disk(config: TrainConfig) -> Iterator[Finding]:
+def _disk(config: TrainConfig, runs: Sequence[TrainConfig]) -> Iterator[Finding]:
     from sg.train.data.visual_tokens import readable_size
 
-    wanted = _disk_of_plan(config)
+    wanted, whole = _disk_of_plan(runs), "a run" if len(runs) == 1 else f"the sweep of {len(runs)} runs"
     for name, folder in (("paths.work", config.paths.work), ("paths.runs", config.paths.runs)):
         place = _existing(Path(folder).absolute())
         free = shutil.disk_usage(place).free / GIB
@@ -119,17 +131,17 @@ def _disk(config: TrainConfig) -> Iterator[Finding]:
             )
         text = f"{name}={folder}: {free:,.0f} GiB free"
         need = wanted if name == "paths.work" else 0.0
-        text += f"; a run with these settings needs {readable_size(need)}" if need else ""
+        text += f"; {whole} with these settings needs {readable_size(need)}" if need else ""
         few = shutil.disk_usage(place).free < need
         yield Finding("Disk", NOTE if few else OK, text, f"set {name} to a larger disk" if few else "")
 
 
-def _disk_of_plan(config: TrainConfig) -> float:
-    """Bytes that the plan of a run (`dry_run=true`) expects on the disk of `paths.work`; 0 where it has no number."""
+def _disk_of_plan(runs: Sequence[TrainConfig]) -> float:
+    """Bytes that the plan of the runs (`dry_run=true`) expects on the disk of `paths.work`; 0 where it has no number."""
     from sg.study.planning.plan import planned_work
 
     try:
-        totals = planned_work([config])[1].totals([config])
+        totals = planned_work(runs)[1].totals(runs)
     except SgError:  # The part "Settings" of the findings has the sentence.
         return 0.0
     return 0.0 if totals is None else float(totals["disk_bytes"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from sg.core.errors import SgError
@@ -10,6 +12,25 @@ from sg.core.layout import located
 from sg.doctor.findings import LACK, NOTE, OK, Finding
 from sg.study.config import TrainConfig
 from sg.study.inputs import missing_inputs, needs_demo_world
+from sg.study.sweep import SCALE, SEED, complete_jobs
+
+
+def runs_of_study(config: TrainConfig, params: Mapping[str, str]) -> list[TrainConfig]:
+    """The runs of a sweep over `params` (`{"data.scale": "50k,100k", "seed": "0,1"}`), with baseline and controls.
+
+    One run with `config` itself without `params`, or if the sweep changes other settings than scale and seed.
+    """
+    if not params or not set(params) <= {SCALE, SEED}:
+        return [config]
+    values = [[f"{key}={value.strip()}" for value in text.split(",")] for key, text in params.items()]
+    fixed = [] if SCALE in params else [f"{SCALE}={config.data.scale}"]
+    runs = []
+    for job in complete_jobs([[*fixed, *job] for job in product(*values)], list(config.controls)):
+        settings = dict(item.split("=", 1) for item in job)
+        seed = int(settings.pop(SEED, config.seed))
+        data = replace(config.data, **{key.removeprefix("data."): value for key, value in settings.items()})
+        runs.append(replace(config, seed=seed, data=data))
+    return runs
 
 
 def examine_study(config: TrainConfig) -> list[Finding]:

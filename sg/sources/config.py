@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.arms import HEADLINE, check_control
+from sg.artefacts.manifest import recorded_videos
+from sg.artefacts.tables import read_info
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity
@@ -56,8 +58,8 @@ class DataConfig:
     Attributes:
         name: names the data in folders and tables.
         dir: folder of its artefacts: manifest, captions, vectors, merge forest.
-        videos: folder of its video files; where a scan was made before, also an address that a captioning service
-            reads, such as gs://bucket/folder.
+        videos: folder of its video files; "" takes that of the last scan, or without a scan `videos` in `dir`. After a
+            scan also an address that a captioning service reads, such as gs://bucket/folder.
         scale: captions to train on: 0, 50k, 100000, all.
         control: the arm of the study, `none` or a name of `sg.artefacts.arms`, which says what each one is.
         control_scale: the scale whose number of steps `equal_steps` takes.
@@ -83,6 +85,8 @@ class DataConfig:
             raise ConfigError(f"data.captions_per_k={self.captions_per_k} should be at least 1.")
         parse_scale(self.scale)
         parse_scale(self.control_scale)
+        if not self.videos:
+            self.videos = str(recorded_videos(self.manifest_path, read_info(self.manifest_path)))
 
     @property
     def manifest_path(self) -> Path:

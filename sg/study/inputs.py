@@ -17,7 +17,7 @@ from sg.core.identity import ABSENT, Identity, differences, recorded, settings_o
 from sg.demo.config import DemoWorldConfig
 from sg.models.student import STUDENTS
 from sg.sources.manifests import make_manifest
-from sg.sources.registry import SOURCES
+from sg.sources.registry import data_words
 from sg.study.config import TrainConfig
 from sg.train.config import StageConfig
 
@@ -59,19 +59,17 @@ def locate_inputs(config: TrainConfig) -> Inputs:
 
 def missing_inputs(config: TrainConfig) -> list[str]:
     """The missing inputs of a run, including those that the run makes itself, each with the command that makes it."""
-    inputs, data = locate_inputs(config), SOURCES.name_of(config.data)
-    if config.data.name != data:
-        data += f" data.name={config.data.name}"
+    inputs, data = locate_inputs(config), data_words(config.data)
     captioner = CAPTIONERS.name_of(config.captioner)
     if config.captioner.name != captioner:
         captioner += f" captioner.name={config.captioner.name}"
     if others := captioner_of(config.captioner).others(config.data):
         captioner += f"; {others}"
     wanted = {
-        inputs.manifest: f"python -m sg.sources data={data}",
-        inputs.captions: f"python -m sg.caption data={data} captioner={captioner}",
-        inputs.vectors: f"python -m sg.embed data={data} embedder={config.embedder.name}",
-        inputs.forest: f"python -m sg.curate data={data} curator={config.curator.name}",
+        inputs.manifest: f"python -m sg.sources {data}",
+        inputs.captions: f"python -m sg.caption {data} captioner={captioner}",
+        inputs.vectors: f"python -m sg.embed {data} embedder={config.embedder.name}",
+        inputs.forest: f"python -m sg.curate {data} curator={config.curator.name}",
     }
     lines = [f"{path} (made by: {command})" for path, command in wanted.items() if not path.exists()]
     if not config.data.is_made_on_the_way and (changes := _changed_curator(config, inputs.forest)):
@@ -101,14 +99,17 @@ def _changed_curator(config: TrainConfig, forest: Path) -> str:
     return ", ".join(map(str, changes))
 
 
-def missing_on_machine(config: TrainConfig) -> list[str]:
-    """Return what this machine lacks besides the run's inputs: files of the user, weights, benchmark, GPUs."""
+def missing_on_machine(config: TrainConfig, on_cluster: bool) -> list[str]:
+    """Return what this machine lacks besides the run's inputs: files of the user, weights, benchmark, GPUs.
+
+    The GPUs of a cluster are in other machines.
+    """
     lines = [f"{sentence} ({setting})" for sentence, setting in config.data.missing_files()]
     lines += STUDENTS.of(config.model).missing(config.model)
     folder = Path(config.benchmark.folder)
     if not folder.is_relative_to(config.paths.demo_world) and not folder.is_dir():
         lines.append(f"{config.benchmark.folder} (questions and videos of benchmark={config.benchmark.name})")
-    if config.trainer.accelerator == "gpu":
+    if config.trainer.accelerator == "gpu" and not on_cluster:
         import torch
 
         found = torch.cuda.device_count()

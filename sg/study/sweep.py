@@ -15,7 +15,7 @@ from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
 from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
-from sg.study.planning.machine import check_devices, check_launcher
+from sg.study.planning.machine import check_devices, check_launcher, is_cluster
 from sg.study.registration import register_studies
 
 SCALE, CONTROL, CONTROL_SCALE, SEED = "data.scale", "data.control", "data.control_scale", "seed"
@@ -148,12 +148,12 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
         print_why(checked)
         return False
     if any(run.dry_run for run in checked):
-        refuse_missing(print_plan(checked))
+        refuse_missing(print_plan(checked, is_cluster(str(configs[0].hydra.launcher._target_))))
         return False
     for config, run in zip(configs, checked, strict=True):
         launcher = str(config.hydra.launcher._target_)
         check_launcher(launcher)
-        if "submitit" not in launcher:  # jobs on a cluster look for their devices themselves
+        if not is_cluster(launcher):  # jobs on a cluster look for their devices themselves
             check_devices(run.trainer.accelerator, run.trainer.devices)
     runs: dict[Path, list[TrainConfig]] = {}
     for plan, run in zip(planned, checked, strict=True):

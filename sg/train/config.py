@@ -207,7 +207,11 @@ class RecipeConfig:
             check_choice("stage.peft", self.peft, PEFT)
         if not 0 <= self.max_missing <= 1:
             raise ConfigError(f"stage.max_missing={self.max_missing} is a share and should lie in [0, 1].")
-        for stage in self.stages:
+        for slot, stage in zip(STAGES, (self.align, self.caption, self.instruct), strict=True):
+            if stage is None:
+                continue
+            if stage.name != slot:
+                raise ConfigError(f"stage.{slot}.name={stage.name!r} should be {slot!r}: results name a stage by its key.")
             if self.peft is not None and LANGUAGE_MODEL in stage.trains:
                 stage.peft = self.peft
 

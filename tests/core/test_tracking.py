@@ -1,6 +1,7 @@
 """A run is logged offline when W&B cannot be reached or refuses the key."""
 
 import http.server
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sg.core.tracking import INIT_TIMEOUT_S
+from sg.core import tracking
+from sg.core.tracking import FINISH_TIMEOUT_S, INIT_TIMEOUT_S, LoggerConfig, Tracker
 
 PROGRAM = """
 import logging, pathlib, sys
@@ -26,21 +28,35 @@ for name in ("first", "second"):
 """
 
 
+class Service(http.server.BaseHTTPRequestHandler):
+    """A service that refuses every key; with `takes_runs` one that takes runs."""
+
+    takes_runs = False
+
+    def do_POST(self) -> None:
+        asked = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if not self.takes_runs:
+            self.send_error(401)
+            return
+        project = {"id": "p", "name": "sharegemini", "entity": {"id": "e", "name": "me"}}
+        name = json.loads(asked)["variables"].get("name", "r") if self.path == "/graphql" else "r"
+        bucket = {"id": "b", "name": name, "displayName": "r", "config": "{}", "historyLineCount": 0, "project": project}
+        answer = json.dumps({"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST
+
+    def log_message(self, *args: object) -> None:
+        """Print nothing."""
+
+
 @pytest.fixture
 def refusing() -> Iterator[str]:
-    """A service that refuses every key."""
-
-    class Refuses(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_error(401)
-
-        do_GET = do_POST
-
-        def log_message(self, *args: object) -> None:
-            """Print nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+    """The address of a service that refuses every key."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -76,3 +92,27 @@ def test_a_run_with_a_key_is_logged_offline_if_the_service_does_not_take_it(
     # The second run does not wait for the service again, and runs wait for seconds.
     assert not list((tmp_path / "second" / "wandb").glob("run-*"))
     assert INIT_TIMEOUT_S <= 15
+
+
+def test_a_run_ends_within_its_limit_if_the_network_goes_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert FINISH_TIMEOUT_S <= 300
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(Service, "takes_runs", True)
+    monkeypatch.setattr(tracking, "FINISH_TIMEOUT_S", 2)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    with Tracker(LoggerConfig(), tmp_path, name="n", group="g", job_type="train", settings={}) as tracker:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        tracker.log({"train/loss": 1.5})
+    (folder,) = (tmp_path / "wandb").glob("run-*")
+    assert f"did not end within 2 s; complete it with: wandb sync {folder}" in caplog.text
+    assert list(folder.glob("*.wandb"))
+    assert "train/loss,1.5" in (tmp_path / "metrics.csv").read_text()

@@ -13,8 +13,10 @@ from sg.core.commands import typed
 from sg.core.layout import CONFIG_FOLDER
 from sg.doctor.findings import LACK, NOTE, OK, Finding, lines
 from sg.doctor.machine import examine_machine
-from sg.doctor.study import examine_study
+from sg.doctor.study import examine_study, runs_of_study
 from sg.study.config import TrainConfig
+from sg.study.planning.plan import planned_work
+from sg.train.data.visual_tokens import readable_size
 from tests.study.commands import ROOT
 
 
@@ -60,6 +62,29 @@ def test_missing_gpus_are_reported(tmp_path: Path) -> None:
         pytest.skip("this machine has a GPU")
     reported = lacking(examine_machine(composed(tmp_path, "trainer=gpu")))
     assert reported and "trainer=cpu" in reported[0]
+
+
+def test_the_gpus_of_a_cluster_are_not_searched_on_this_machine(tmp_path: Path) -> None:
+    config = composed(tmp_path, "trainer=ddp")
+    findings = examine_machine(config, on_cluster=True)
+    assert not lacking(findings)
+    assert any("each job needs a node with 8 GPU(s)" in finding.text for finding in findings)
+
+
+def test_the_disk_of_a_sweep_is_that_of_its_plan(tmp_path: Path) -> None:
+    """The number of the finding is the number of `train.py experiment=scaling_webvid dry_run=true`."""
+    config = composed(tmp_path, "experiment=scaling_webvid")
+    runs = runs_of_study(config, {"data.scale": "50k,100k,200k,400k,530k"})
+    assert [(str(run.data.scale), run.data.control) for run in runs] == [
+        ("0", "none"), ("50k", "none"), ("100k", "none"), ("200k", "none"), ("400k", "none"), ("530k", "none"),
+        ("50k", "equal_steps"),
+    ]  # fmt: skip
+    (disk,) = [one.text for one in examine_machine(config, runs) if "needs" in one.text]
+    needed = planned_work(runs)[1].totals(runs)
+    assert needed is not None and readable_size(needed["disk_bytes"]) == "1.47 TB"
+    assert disk.endswith("the sweep of 7 runs with these settings needs 1.47 TB")
+    assert [run.seed for run in runs_of_study(config, {"seed": "0, 1", "data.scale": "0"})] == [0, 1]
+    assert runs_of_study(config, {"curator": "tome,random"}) == [config]
 
 
 def test_the_command_shows_that_a_key_is_set_and_never_the_key(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ MISTAKES = {
     "+data.foo=1": "The config has no key 'data.foo'",
     "data.control=nope": "data.control='nope'",
     "seed=x": "seed",
+    "stage.instruct.name=x": "stage.instruct.name='x' should be 'instruct'",
     "stage.caption.batch_size=7 stage.caption.micro_batch_size=4": "stage.caption.batch_size=7 cannot be split",
 }
 

@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sg.artefacts.result import read_result
@@ -126,11 +127,34 @@ def test_a_mix_takes_a_source_of_any_name_by_its_keys() -> None:
         ("+data.sources.mine.weight=2", r"data\.sources\.mine\.dir=DIR"),
         ("data.sources.webvid.weight=much", r"data\.sources\.webvid\.weight='much' should be a number"),
         ("+data.sources.mine=a", r"data\.sources\.mine='a' should be the settings"),
+        ("data.sources.webvid.weight=3", r"weights webvid: 3, kinetics400: null: give one to every source with data\.s"),
     ],
 )
 def test_a_wrong_source_of_a_mix_is_one_sentence(word: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         composed("data=mix", word)
+
+
+def test_a_source_that_a_mix_lacks_is_added_with_a_plus(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key in ("data.sources.mine.dir", "data.sources.webvid.wight"):
+        monkeypatch.setattr("sys.argv", ["train.py", "data=mix", f"{key}=a"])
+        with pytest.raises(SystemExit):
+            train()
+        assert "To add it, put + before the setting." in capsys.readouterr().err
+
+
+def test_a_file_of_paths_may_leave_out_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "paths").mkdir()
+    (tmp_path / "paths" / "mine.yaml").write_text("defaults: [paths_schema, _self_]\nwork: /scratch\n")
+    words = ["--config-dir", str(tmp_path), "paths=mine", "data.world.world_seed=3", "--cfg", "job", "--resolve"]
+    monkeypatch.setattr("sys.argv", ["train.py", *words])
+    train()
+    paths = OmegaConf.create(capsys.readouterr().out).paths
+    assert paths == {"work": "/scratch", "runs": str(CONFIG_FOLDER.parent / "runs"), "demo_world": "/scratch/demo-w3-10"}
 
 
 @pytest.mark.parametrize("plus", ["", "++"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sg.artefacts.forest import write_forest
 from sg.core.files import write_record
@@ -162,6 +163,14 @@ def test_commands_for_missing_inputs_name_the_kind_of_the_data_and_its_own_name(
     real = composed(*folders, "data=webvid", "data.name=ours", f"data.videos={tmp_path}")
     assert any("python -m sg.embed data=webvid data.name=ours " in line for line in print_plan([real]))
     assert not any("dialogs of stage" in line for line in print_plan([real]))
+
+
+def test_the_plan_of_jobs_on_a_cluster_does_not_search_gpus_on_this_machine(tmp_path: Path) -> None:
+    if torch.cuda.device_count() >= 8:
+        pytest.skip("this machine has the GPUs")
+    run = composed(f"paths.work={tmp_path / 'work'}", f"paths.demo_world={tmp_path / 'demo'}", "trainer=ddp")
+    assert print_plan([run]) == ["GPUs: 0 of 8 (trainer.devices)"]
+    assert print_plan([run], on_cluster=True) == []
 
 
 def test_a_plan_on_a_cpu_prints_no_gpu_hours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from sg.core.identity import Identity
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
 from sg.sources.manifests import make_manifest
+from sg.sources.registry import data_words
 
 
 class HostedCaptioner(Captioner):
@@ -37,7 +38,7 @@ class HostedCaptioner(Captioner):
             name = CAPTIONERS.name_of(self.config)
             others = self.others(data)
             raise MissingInputError(
-                f"There are no captions {path}: python -m sg.caption data={data.name} captioner={name} buys them "
+                f"There are no captions {path}: python -m sg.caption {data_words(data)} captioner={name} buys them "
                 f"(dry_run=true prints their cost first).{f' {others}.' if others else ''}"
             )
         return path

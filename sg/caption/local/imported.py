@@ -20,6 +20,7 @@ from sg.sources.config import DataConfig
 from sg.sources.files.disk import VideoFile
 from sg.sources.records.reading import read_records
 from sg.sources.records.texts import BadRecord
+from sg.sources.registry import data_words
 from sg.sources.scan.caption_files import CaptionEntry
 from sg.sources.scan.caption_matching import match_captions
 from sg.sources.scan.items import Problem, named_range, range_key
@@ -53,8 +54,8 @@ class ImportedCaptioner(Captioner):
         path = data.captions_path(self.config.name)
         if not path.is_file():
             raise MissingInputError(
-                f"There are no captions {path}: python -m sg.caption import data={data.name} source=FILE reads a "
-                "published file."
+                f"There are no captions {path}: python -m sg.caption import {data_words(data)} source=FILE reads "
+                "a published file."
             )
         return path
 

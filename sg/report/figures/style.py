@@ -43,6 +43,8 @@ PAGE_COLOURS = {
     ORANGE: "var(--orange)",
     GREEN: "var(--green)",
     PURPLE: "var(--purple)",
+    SKY: "var(--sky)",
+    YELLOW: "var(--yellow)",
     GREY: "var(--muted)",
     PAPER: "var(--paper)",
 }

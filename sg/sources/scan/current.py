@@ -58,11 +58,6 @@ def check_same_data(path: Path, videos: Path, work: Identity, **texts: str | Non
             )
 
 
-def recorded_videos(path: Path, info: dict[str, Any]) -> Path:
-    """The folder of the video files of the manifest at `path`; beside the manifest where nothing is recorded."""
-    return (path.parent / str(info.get("videos") or "videos")).resolve()
-
-
 def is_current(path: Path, videos: Path, work: Identity, **texts: str | None) -> bool:
     """Whether the manifest at `path` is the result of `work`.
 

@@ -16,7 +16,7 @@ from sg.artefacts.manifest import OK, VideoRecord, write_manifest
 from sg.artefacts.names import UNSAFE_PATH_PATTERN, safe_video_id
 from sg.artefacts.tables import read_info
 from sg.core.content import file_content
-from sg.core.errors import MissingInputError
+from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.identity import NOT_IDENTITY, Identity, identity
 from sg.sources.config import ScannedDataConfig
@@ -51,6 +51,14 @@ class FolderDataConfig(ScannedDataConfig):
     captions: str | None = field(default=None, metadata=NOT_IDENTITY)
     video_column: str | None = None
     caption_column: str | None = None
+
+    logged = ""
+    """The last report of a scan with these settings in this process, so that the steps of a run print it once."""
+
+    def __post_init__(self) -> None:
+        if not (self.videos or self.manifest_path.is_file()):
+            raise ConfigError("data=folder needs a value for data.videos: give it as data.videos=DIR.")
+        super().__post_init__()
 
     @property
     def is_made_on_the_way(self) -> bool:
@@ -131,7 +139,9 @@ def scan_folder(config: FolderDataConfig) -> Path:
             report = _report(rows, matches, texts, listing)
             info = {**manifest_info(path, "folder", videos, work, captions=place), "report": report}
             write_manifest(path, chain(rows, map(_row_without_file, matches.unmatched)), info)
-    _log_report(read_info(path)["report"])
+    if (text := _shown_report(read_info(path)["report"])) != config.logged:
+        log.info(text)
+        config.logged = text
     return path
 
 
@@ -220,7 +230,7 @@ def _examples(matches: CaptionMatches, listing: Listing) -> list[str]:
     return examples
 
 
-def _log_report(report: dict[str, Any]) -> None:
+def _shown_report(report: dict[str, Any]) -> str:
     def listed(counts: dict[str, int]) -> str:
         return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
@@ -234,4 +244,4 @@ def _log_report(report: dict[str, Any]) -> None:
         f"link to a folder, not followed: {name} (give the folder itself with data.videos, or copy its files)"
         for name in report["linked_folders"][:_EXAMPLES]
     ]
-    log.info("\n  ".join(lines))
+    return "\n  ".join(lines)

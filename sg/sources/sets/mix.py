@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest, write_manifest
+from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest, recorded_videos, write_manifest
 from sg.artefacts.names import MAX_ID_BYTES, safe_video_id
 from sg.artefacts.tables import read_info
 from sg.core.errors import ConfigError, MissingInputError
@@ -32,7 +32,7 @@ from sg.core.progress import track
 from sg.core.scales import parse_scale
 from sg.sources.config import DataConfig
 from sg.sources.registry import SOURCES
-from sg.sources.scan.current import is_current, manifest_info, recorded_videos, rows_settings
+from sg.sources.scan.current import is_current, manifest_info, rows_settings
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +78,14 @@ class MixDataConfig(DataConfig):
         parse_scale(self.size)
         self.sources = {name: _part(name, part) for name, part in self.sources.items()}
         weights = [part.weight for part in self.sources.values()]
+        shown = ", ".join(f"{name}: {'null' if part.weight is None else part.weight}" for name, part in self.sources.items())
         if any(weight is not None and not 0 <= weight < 1e9 for weight in weights):
-            raise ConfigError(f"data.sources has the weights {weights}: expected numbers of 0 or more.")
+            raise ConfigError(f"data.sources has the weights {shown}: expected numbers of 0 or more.")
         if None in weights and any(weights):
-            raise ConfigError(f"data.sources has the weights {weights}: give one to every source, or to none.")
+            raise ConfigError(
+                f"data.sources has the weights {shown}: give one to every source with data.sources.NAME.weight=NUMBER "
+                "(+data.sources.NAME.weight=NUMBER for a source that you added), or to none."
+            )
         for name in self.sources:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", name):
                 raise ConfigError(f"data.sources.{name} names videos: expected up to 40 letters, digits and dashes.")

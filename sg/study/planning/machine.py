@@ -26,6 +26,11 @@ def check_devices(accelerator: str, devices: int) -> None:
         )
 
 
+def is_cluster(launcher: str) -> bool:
+    """Whether the jobs of the launcher of this class run on other machines, which have devices of their own."""
+    return "submitit" in launcher
+
+
 def check_launcher(launcher: str) -> None:
     """Refuse Slurm where there is none; `launcher` is the name of the launcher's class.
 

@@ -123,8 +123,11 @@ def planned_work(configs: Sequence[TrainConfig]) -> tuple[list[dict[str, Any]], 
     return rows, costs
 
 
-def print_plan(configs: Sequence[TrainConfig]) -> list[str]:
-    """Print the stages, costs and missing things of the runs; return what is missing and not made by the run itself."""
+def print_plan(configs: Sequence[TrainConfig], on_cluster: bool = False) -> list[str]:
+    """Print the stages, costs and missing things of the runs; return what is missing and not made by the run itself.
+
+    The GPUs of this machine do not count if the runs are jobs of a cluster.
+    """
     from sg.study.inputs import missing_inputs, missing_on_machine, needs_demo_world
 
     first = configs[0]
@@ -136,7 +139,7 @@ def print_plan(configs: Sequence[TrainConfig]) -> list[str]:
         # The demo world is built for any data, before the run checks for inputs that it cannot make.
         is_made = on_the_fly if "(made by:" in line else needs_demo_world(first)
         (made if is_made else missing).append(line)
-    missing += missing_on_machine(first)
+    missing += missing_on_machine(first, on_cluster)
     record = {
         "stages": rows, "totals": costs.totals(configs), "made_on_the_way": made, "missing": missing,
         "notes": _notes(first), "power": plan_power(configs, costs.size),

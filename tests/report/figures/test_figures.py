@@ -1,6 +1,8 @@
+import itertools
 import math
 import re
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,17 @@ from sg.report.figures.study import (
     scale_positions,
     scaling_figure,
 )
-from sg.report.figures.style import NARROW, WIDE, Layout, figure_style, page_svg, save
+from sg.report.figures.style import (
+    CONTROL_STYLES,
+    NARROW,
+    PAGE_COLOURS,
+    SCALE_COLOURS,
+    WIDE,
+    Layout,
+    figure_style,
+    page_svg,
+    save,
+)
 from sg.report.numbers.measure import measure
 from sg.report.numbers.study import read_study
 from sg.report.numbers.summary import Summary
@@ -199,6 +211,17 @@ def test_published_points_are_drawn_for_video_mme(tmp_path: Path) -> None:
     world.run(50_000)
     figure = scaling_figure(measure(read_study(tmp_path / "study")).tables)
     assert "published" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_cores_and_controls_have_different_colours_in_a_light_and_in_a_dark_page() -> None:
+    """Okabe and Ito's sky blue is the dark page's blue, unless it has a colour of its own there."""
+    page = resources.files("sg.report.pages").joinpath("study.html").read_text(encoding="utf-8")
+    for scheme in (page[: page.index("prefers-color-scheme")], page[page.index("prefers-color-scheme") :]):
+        values = {name: value for name, value in re.findall(r"(--\w+): (#\w{6})", scheme)}
+        for styles in (SCALE_COLOURS, CONTROL_STYLES):
+            used = [values[PAGE_COLOURS[colour][4:-1]] for colour, _ in styles]
+            channels = [[int(value[place : place + 2], 16) for place in (1, 3, 5)] for value in used]
+            assert all(math.dist(one, other) > 60 for one, other in itertools.combinations(channels, 2)), used
 
 
 def test_figures_inside_a_page_use_its_colours_and_unique_ids(tmp_path: Path, summary: Summary) -> None:

@@ -264,6 +264,21 @@ def test_files_that_differ_in_the_suffix_only_keep_it_in_their_id(tmp_path: Path
 
 
 @pytest.mark.usefixtures("no_processes")
+def test_later_commands_know_the_folder_of_the_last_scan_and_a_run_prints_its_report_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ConfigError, match=r"needs a value for data\.videos: give it as data\.videos=DIR"):
+        config(tmp_path, videos="")
+    write_file(tmp_path / "clips" / "a.mp4")
+    settings = config(tmp_path)
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            make_manifest(settings)
+    assert caplog.text.count("1 usable videos") == 1
+    assert config(tmp_path, videos="").videos == str(tmp_path / "clips")
+
+
+@pytest.mark.usefixtures("no_processes")
 def test_a_finished_scan_is_kept_and_after_a_change_only_changed_files_are_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
