@@ -4,8 +4,10 @@
 
 A sweep on a small demo world gets SIGKILL, with all its processes, after a random number of printed lines, and is
 started again; each start prints less than the one before, so the number is at most a quarter of the lines of an
-undisturbed sweep. After `MOST_KILLS` kills, or when it ends before a kill, the sweep runs to its end. Then single
-children get SIGKILL while the sweep continues. Then the sweep writes to a memory disk that is too small, which grows afterwards; this part needs the right to mount.
+undisturbed sweep. After `MOST_KILLS` kills, or when it ends before a kill, the sweep runs to its end. The first killed
+sweep begins with nothing; the others begin with the demo world of the undisturbed sweep (videos, captions, vectors,
+merge forest), because they take too long otherwise. Then single children get SIGKILL while the sweep continues. Then
+the sweep writes to a memory disk that is too small, which grows afterwards; this part needs the right to mount.
 """
 
 import argparse
@@ -115,9 +117,12 @@ def kill_sweeps(folder: Path, kills: int, lines: int, draw: random.Random, expec
     outcome = Outcome("SIGKILL of the sweep")
     while outcome.faults < kills:
         sweep = Sweep(folder / f"killed-{outcome.rounds}")
+        if outcome.rounds:
+            shutil.copytree(folder / "calm" / "world", sweep.folder / "world")
         for _ in range(min(MOST_KILLS, kills - outcome.faults)):
             code = sweep.run(draw.randint(1, max(2, lines // 4)), draw.random() * 4)
             outcome.faults += code == -signal.SIGKILL
+            print(f"  exit {code} after {sweep.lines} lines", flush=True)
             if code == 0:
                 break
         outcome.add(sweep, expected)
@@ -129,12 +134,14 @@ def kill_sweeps(folder: Path, kills: int, lines: int, draw: random.Random, expec
 def kill_children(folder: Path, kills: int, lines: int, draw: random.Random, expected: dict[str, bytes]) -> Outcome:
     """SIGKILL to single runs of a sweep, which reports them as failed and continues."""
     outcome, sweep = Outcome("SIGKILL of a child"), Sweep(folder / "children")
+    shutil.copytree(folder / "calm" / "world", sweep.folder / "world")
     while outcome.faults < kills:
         code = sweep.run(draw.randint(1, lines // 4), draw.random() * 4, only_a_child=True)
         outcome.faults += code != 0 and "killed by signal 9" in sweep.texts[-1]
         if code == 0:  # everything is finished: begin again
             outcome.add(sweep, expected)
             shutil.rmtree(sweep.folder)
+            shutil.copytree(folder / "calm" / "world", sweep.folder / "world")
     outcome.add(sweep, expected)
     return outcome
 
