@@ -1,8 +1,8 @@
 """Tracking: one Weights & Biases run and one CSV file for the numbers of a job.
 
 W&B is online when a key is configured and the service answers. Otherwise it is offline, and one line explains how to
-sync. It never prompts, and waits for seconds at most, at the end of an online run for two minutes. The CSV file is always written, so the numbers exist without an
-account.
+sync. It never prompts, and waits for seconds at most; the end of an online run waits for two minutes. The CSV file is
+always written, so the numbers exist without an account.
 """
 
 import csv
@@ -127,8 +127,11 @@ class Tracker:
             config=dict(settings),
             dir=str(self.folder),
             settings=wandb.Settings(
-                silent=True, console="off", init_timeout=INIT_TIMEOUT_S,
-                finish_timeout=FINISH_TIMEOUT_S, finish_timeout_raises=True,
+                silent=True,
+                console="off",
+                init_timeout=INIT_TIMEOUT_S,
+                finish_timeout=FINISH_TIMEOUT_S,
+                finish_timeout_raises=True,
             ),
         )
         mode: Any = resolved_mode(config)

@@ -78,7 +78,7 @@ def find_inputs(config: CurateConfig) -> SourceFiles:
         _make_inputs(data)
     vectors = _only(embeddings, INFO_FILE, config.embedder.name, "embedder")
     if vectors is None:
-        raise MissingInputError(f"There are no vectors of data={data.name}: run `python -m sg.embed {data_words(data)}`.")
+        raise MissingInputError(f"There are no vectors of {data.name}: run `python -m sg.embed {data_words(data)}`.")
     texts = _only(captions, "captions.parquet", config.captioner.name, "captioner")
     return SourceFiles(read_manifest(manifest), manifest, vectors, texts / "captions.parquet" if texts else None)
 

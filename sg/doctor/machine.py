@@ -28,9 +28,7 @@ KEYS = {
 GIB = 2**30
 
 
-def examine_machine(
-    config: TrainConfig, runs: Sequence[TrainConfig] = (), on_cluster: bool = False
-) -> list[Finding]:
+def examine_machine(config: TrainConfig, runs: Sequence[TrainConfig] = (), on_cluster: bool = False) -> list[Finding]:
     """Findings about the machine for a study with this config.
 
     Args:
@@ -137,7 +135,7 @@ def _disk(config: TrainConfig, runs: Sequence[TrainConfig]) -> Iterator[Finding]
 
 
 def _disk_of_plan(runs: Sequence[TrainConfig]) -> float:
-    """Bytes that the plan of the runs (`dry_run=true`) expects on the disk of `paths.work`; 0 where it has no number."""
+    """Bytes that the plan of the runs (`dry_run=true`) expects on the disk of `paths.work`; 0 without a number."""
     from sg.study.planning.plan import planned_work
 
     try:

@@ -211,7 +211,7 @@ class RecipeConfig:
             if stage is None:
                 continue
             if stage.name != slot:
-                raise ConfigError(f"stage.{slot}.name={stage.name!r} should be {slot!r}: results name a stage by its key.")
+                raise ConfigError(f"stage.{slot}.name={stage.name!r} should be {slot!r}, its key in `stage`.")
             if self.peft is not None and LANGUAGE_MODEL in stage.trains:
                 stage.peft = self.peft
 

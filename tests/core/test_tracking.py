@@ -40,7 +40,7 @@ class Service(http.server.BaseHTTPRequestHandler):
             return
         project = {"id": "p", "name": "sharegemini", "entity": {"id": "e", "name": "me"}}
         name = json.loads(asked)["variables"].get("name", "r") if self.path == "/graphql" else "r"
-        bucket = {"id": "b", "name": name, "displayName": "r", "config": "{}", "historyLineCount": 0, "project": project}
+        bucket = {"id": "b", "name": name, "displayName": "r", "config": "{}", "project": project}
         answer = json.dumps({"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))

@@ -127,12 +127,39 @@ def test_a_mix_takes_a_source_of_any_name_by_its_keys() -> None:
         ("+data.sources.mine.weight=2", r"data\.sources\.mine\.dir=DIR"),
         ("data.sources.webvid.weight=much", r"data\.sources\.webvid\.weight='much' should be a number"),
         ("+data.sources.mine=a", r"data\.sources\.mine='a' should be the settings"),
-        ("data.sources.webvid.weight=3", r"weights webvid: 3, kinetics400: null: give one to every source with data\.s"),
+        (
+            "data.sources.webvid.weight=3",
+            r"weights webvid: 3, kinetics400: null: give one to every source",
+        ),
     ],
 )
 def test_a_wrong_source_of_a_mix_is_one_sentence(word: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         composed("data=mix", word)
+
+
+def test_the_mix_in_a_file_of_its_own_composes_as_its_page_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (CONFIG_FOLDER.parent / "docs" / "data_sources.md").read_text(encoding="utf-8")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "my_mix.yaml").write_text(page.split("# conf/data/my_mix.yaml\n")[1].split("```")[0])
+    words = [
+        "--config-dir",
+        str(tmp_path),
+        "data=my_mix",
+        "captioner=mix",
+        "paths.work=/w",
+        "--cfg",
+        "job",
+        "--resolve",
+    ]
+    monkeypatch.setattr("sys.argv", ["train.py", *words])
+    train()
+    data = OmegaConf.create(capsys.readouterr().out).data
+    sources = {name: (part.dir, part.weight) for name, part in data.sources.items()}
+    assert sources == {"webvid": ("/w/webvid", 3), "kinetics400": ("/w/kinetics400", 0), "clips": ("/w/folder", 1)}
+    assert (data.name, data.videos, data.size) == ("my_mix", "/data", "200k")
 
 
 def test_a_source_that_a_mix_lacks_is_added_with_a_plus(
@@ -154,7 +181,11 @@ def test_a_file_of_paths_may_leave_out_keys(
     monkeypatch.setattr("sys.argv", ["train.py", *words])
     train()
     paths = OmegaConf.create(capsys.readouterr().out).paths
-    assert paths == {"work": "/scratch", "runs": str(CONFIG_FOLDER.parent / "runs"), "demo_world": "/scratch/demo-w3-10"}
+    assert paths == {
+        "work": "/scratch",
+        "runs": str(CONFIG_FOLDER.parent / "runs"),
+        "demo_world": "/scratch/demo-w3-10",
+    }
 
 
 @pytest.mark.parametrize("plus", ["", "++"])

@@ -15,10 +15,10 @@ from sg.artefacts.manifest import Manifest, VideoRecord, video_path
 from sg.core.errors import SgError
 from sg.core.files import atomic_path
 from sg.core.progress import Progress
+from sg.report.figures.fonts import text_font
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont
 
 log = logging.getLogger(__name__)
 
@@ -104,15 +104,6 @@ def grey_tile(size: int, reason: str) -> "Image":
     font = text_font(size // 14)
     ImageDraw.Draw(tile).text((size / 2, size / 2), reason, fill=INK, font=font, anchor="mm")
     return tile
-
-
-def text_font(pixels: int, bold: bool = False) -> "FreeTypeFont":
-    """Return the font of all pictures, which matplotlib brings along: it has Latin, Greek and Cyrillic letters."""
-    import matplotlib
-    from PIL import ImageFont
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), pixels)
 
 
 def frame_grid(frames: NDArray[np.uint8], longest: int) -> "Image":

@@ -17,7 +17,8 @@ from sg.artefacts.manifest import VideoRecord, read_manifest, video_path
 from sg.artefacts.names import shown_id
 from sg.core.files import atomic_path
 from sg.core.scales import scale_label
-from sg.report.figures.cluster_pictures import GRID, INK, frame_grid, grey_tile, text_font, video_records
+from sg.report.figures.cluster_pictures import GRID, INK, frame_grid, grey_tile, video_records
+from sg.report.figures.fonts import text_font, writable
 from sg.report.numbers.clusters import ClusterList, StudyInputs
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _sheet(cluster: SheetCluster) -> "Image":
         sheet.paste(picture, (left, top))
         for place, words in enumerate(text):
             below = top + tallest + line // 2 + place * line
-            pen.text((left, below), words, fill=INK, font=text_font(TEXT, bold=place == 0))
+            pen.text((left, below), words, fill=INK, font=text_font(TEXT, bold=place == 0, text=words))
     return sheet
 
 
@@ -176,8 +177,13 @@ def _fitted(picture: "Image", side: int) -> "Image":
 
 def _member_text(member: SheetMember, width: int) -> list[str]:
     """The lines below a picture: id, note, and the beginning of the caption, none wider than `width` pixels."""
-    font = text_font(TEXT)
-    columns = int(width / font.getlength("x"))
-    caption = textwrap.wrap(member.caption, columns, max_lines=CAPTION_LINES, placeholder=" …")
-    name = textwrap.shorten(shown_id(member.video_id), columns, placeholder="…") or member.video_id[:columns]
-    return [name, *([member.note] if member.note else []), *caption]
+
+    def columns(text: str) -> int:
+        """Letters that fit; those of `text` may be wider than Latin ones."""
+        font = text_font(TEXT, text=text)
+        return int(width / max(font.getlength("x"), font.getlength(text) / max(1, len(text))))
+
+    caption, name = writable(member.caption), writable(shown_id(member.video_id))
+    lines = textwrap.wrap(caption, columns(caption), max_lines=CAPTION_LINES, placeholder=" …")
+    shown = textwrap.shorten(name, columns(name), placeholder="…") or name[: columns(name)]
+    return [shown, *([member.note] if member.note else []), *lines]

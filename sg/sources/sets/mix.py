@@ -77,8 +77,9 @@ class MixDataConfig(DataConfig):
         super().__post_init__()
         parse_scale(self.size)
         self.sources = {name: _part(name, part) for name, part in self.sources.items()}
-        weights = [part.weight for part in self.sources.values()]
-        shown = ", ".join(f"{name}: {'null' if part.weight is None else part.weight}" for name, part in self.sources.items())
+        by_name = {name: part.weight for name, part in self.sources.items()}
+        weights = list(by_name.values())
+        shown = ", ".join(f"{name}: {'null' if weight is None else weight}" for name, weight in by_name.items())
         if any(weight is not None and not 0 <= weight < 1e9 for weight in weights):
             raise ConfigError(f"data.sources has the weights {shown}: expected numbers of 0 or more.")
         if None in weights and any(weights):

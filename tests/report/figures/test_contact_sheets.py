@@ -1,5 +1,6 @@
 import io
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from sg.artefacts.forest import read_forest
 from sg.core.errors import ConfigError, MissingInputError
+from sg.report.figures import fonts
 from sg.report.figures.contact_sheets import (
     ContactSheets,
     SheetCluster,
@@ -120,3 +122,57 @@ def test_a_sheet_has_its_title_ids_and_captions_below_the_pictures(tmp_path: Pat
     assert (sheet("clip%2Da", "one line") == plain).all(), "an id is shown as people wrote it"
     long = sheet("clip-a", "many words " * 200)
     assert plain.shape[0] < long.shape[0] < 800, "a long caption is cut"
+
+
+@pytest.fixture
+def chinese_font(tmp_path: Path) -> Iterator[Path]:
+    """A font with four Chinese letters, all of them full squares."""
+    from fontTools.fontBuilder import FontBuilder
+    from fontTools.pens.ttGlyphPen import TTGlyphPen
+
+    names = {ord(letter): f"u{number}" for number, letter in enumerate("猫在睡觉")}
+    pen = TTGlyphPen(None)
+    for move, point in zip((pen.moveTo, pen.lineTo, pen.lineTo), ((0, 0), (0, 900), (900, 0)), strict=True):
+        move(point)
+    pen.closePath()
+    glyphs = dict.fromkeys((".notdef", *names.values()), pen.glyph())
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(list(glyphs))
+    builder.setupCharacterMap(names)
+    builder.setupGlyf(glyphs)
+    builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (1000, 0)))
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": "Test", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "chinese.ttf")
+    yield tmp_path / "chinese.ttf"
+    fonts._best.cache_clear()
+
+
+def test_letters_that_the_usual_font_lacks_are_written_with_another_font_or_replaced_by_a_note(
+    chinese_font: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fonts, "installed_fonts", list)
+    fonts._best.cache_clear()
+    assert fonts.writable("猫在睡觉。") == fonts.NO_FONT
+    assert fonts.writable("Ein Bär, кот, γάτα") == "Ein Bär, кот, γάτα"
+    assert fonts.writable("a cat 🐈 sleeps") == "a cat ? sleeps"
+
+    monkeypatch.setattr(fonts, "installed_fonts", lambda: [str(chinese_font.with_name("no.ttf")), str(chinese_font)])
+    fonts._best.cache_clear()
+    assert fonts.writable("猫在睡觉") == "猫在睡觉"
+    assert Path(str(fonts.text_font(14, text="猫在睡觉").path)) == chinese_font
+    assert Path(str(fonts.text_font(14, text="a cat").path)).name == "DejaVuSans.ttf"
+
+
+def test_wide_letters_stay_below_their_picture(
+    tmp_path: Path, chinese_font: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fonts, "installed_fonts", lambda: [str(chinese_font)])
+    fonts._best.cache_clear()
+    member = SheetMember("clip", "猫在睡觉" * 100, "", None, "missing video")
+    (path,) = write_sheets(ContactSheets(8, 24, [SheetCluster("Largest", "clip", 1, None, [member])]), tmp_path)
+    sheet = np.asarray(Image.open(path).convert("L"), dtype=int)
+    below = np.argwhere(sheet[550:] < 200)
+    assert len(below) > 1000 and below[:, 1].max() < sheet.shape[1] - 16

@@ -217,7 +217,7 @@ def test_cores_and_controls_have_different_colours_in_a_light_and_in_a_dark_page
     """Okabe and Ito's sky blue is the dark page's blue, unless it has a colour of its own there."""
     page = resources.files("sg.report.pages").joinpath("study.html").read_text(encoding="utf-8")
     for scheme in (page[: page.index("prefers-color-scheme")], page[page.index("prefers-color-scheme") :]):
-        values = {name: value for name, value in re.findall(r"(--\w+): (#\w{6})", scheme)}
+        values = dict(re.findall(r"(--\w+): (#\w{6})", scheme))
         for styles in (SCALE_COLOURS, CONTROL_STYLES):
             used = [values[PAGE_COLOURS[colour][4:-1]] for colour, _ in styles]
             channels = [[int(value[place : place + 2], 16) for place in (1, 3, 5)] for value in used]
