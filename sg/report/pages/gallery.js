@@ -71,7 +71,7 @@ function refresh() {
 }
 
 function rowHeight() {
-  return (matchMedia("(max-width: 640px)").matches ? 236 : 164) + GAP;
+  return (matchMedia("(max-width: 640px)").matches ? 258 : 164) + GAP;
 }
 
 function draw() {

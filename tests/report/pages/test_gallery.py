@@ -143,6 +143,11 @@ def test_the_gallery_opens_from_disk_and_shows_hostile_captions_as_text(folder: 
 @pytest.mark.parametrize("width", [1280, 420])
 def test_the_gallery_can_be_read_on_every_screen(folder: Path, browser: Browser, width: int) -> None:
     check_look(browser, folder / "index.html", width)
+    tab = browser.open(folder / "index.html", width)
+    texts = "document.querySelectorAll('.text button, .caption, .words')"
+    tab.run(f"{texts}.forEach((one) => {{ one.textContent = 'many words '.repeat(40); }})")
+    cut = "[...document.querySelectorAll('.text')].filter((one) => one.scrollHeight > one.clientHeight + 1).length"
+    assert tab.run(cut) == 0, "a row has room for its id, numbers, and two lines each of caption and words"
 
 
 @pytest.mark.slow
