@@ -158,7 +158,7 @@ def command(
 
 @contextlib.contextmanager
 def disk_problems_in_one_sentence() -> Iterator[None]:
-    """Raise a DataError for any error of the block that a full disk or missing permissions are behind."""
+    """Raise a DataError for any error of the block that a full disk, missing permissions or a bad path are behind."""
     try:
         yield
     except Exception as error:

@@ -63,6 +63,8 @@ class JobTerminatedError(SgError):
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_ODD_PLACE = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE}
+"""A folder where a file should be and the reverse, a path that leads nowhere, a disk or network disk that fails."""
 # Words of the errors of SQLite, safetensors and PyTorch, which carry no number.
 _FULL_WORDS = re.compile(
     r"no space left on device|os error (28|27|122)\b|disk is full|disk quota exceeded|file too large"
@@ -73,7 +75,7 @@ _CLOSED_WORDS = re.compile(r"os error (30|13)\b|read-?only (database|file system
 
 
 def disk_problem(error: BaseException) -> str | None:
-    """One sentence if a full disk, or a file or folder without permission, is behind `error`; None otherwise.
+    """One sentence if a full disk, a lack of permission or an unusable path is behind `error`; None otherwise.
 
     None also where an `SgError` is behind it, which is a sentence already.
     """
@@ -95,5 +97,7 @@ def disk_problem(error: BaseException) -> str | None:
                 f"{where} read or written ({reason}): change its permissions, or choose another folder (paths.work, "
                 "paths.runs, paths.demo_world, data.dir), then run the same command again."
             )
+        if isinstance(link, OSError) and number in _ODD_PLACE and name:
+            return f"{where} read or written ({reason}): check this path and its disk, then run the same command again."
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return None

@@ -90,6 +90,12 @@ def test_a_full_disk_is_one_sentence_with_the_file(tmp_path: Path, capsys: pytes
         (OSError(errno.EROFS, "Read-only file system", "/data/a.txt"), "/data/a.txt cannot be read or written"),
         (PermissionError(errno.EACCES, "Permission denied", "/data/a.txt"), "/data/a.txt cannot be read or written"),
         (OSError(errno.EDQUOT, "Disk quota exceeded", "/data/a.txt"), "/data/a.txt cannot be written"),
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory", "/data/a.txt"),
+            "/data/a.txt cannot be read or written (Is a",
+        ),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/file/work"), "check this path and its disk"),
+        (OSError(errno.ESTALE, "Stale file handle", "/nfs/a.txt"), "(Stale file handle): check this path"),
     ],
 )
 def test_troubles_of_a_disk_are_one_sentence_whatever_library_raises_them(

@@ -1,7 +1,8 @@
 """Every command of the pages, and of the heads of the configs, runs on real files.
 
 `test_readme.py` makes the plan of every `train.py` command, and `test_extending.py` runs the commands of its page. Here
-a command ends with 0, or with the sentence about what only a user has: a key, weights, a published dataset.
+the cheap `train.py` commands run, and a command ends with 0, or with the sentence about what only a user has: a key,
+weights, a published dataset.
 """
 
 import importlib
@@ -9,21 +10,23 @@ import os
 import re
 import shlex
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sg.artefacts.result import PREDICTIONS_FILE
+from sg.artefacts.result import PREDICTIONS_FILE, read_result
 from sg.cli import COMMANDS
 from sg.core.errors import ExitCode
 from sg.demo.build import build_demo_world
 from sg.models.chat_univi.build import build_model
 from sg.models.chat_univi.settings import ModelConfig
+from sg.study.main import main as train
 from sg.video.writer import write_video
 from tests.report.study_builder import write_study
 from tests.repository.test_configs import composed
-from tests.repository.test_readme import ALL
-from tests.study.commands import ROOT, SMALL_WORLD
+from tests.repository.test_readme import ALL, TRAIN
+from tests.study.commands import ROOT, SMALL_WORLD, overrides
 
 CONFIGS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "conf").rglob("*.yaml")))
 HEADS = re.findall(r"^# +(python .*)$", re.sub(r"\\\n# *", "", CONFIGS), flags=re.MULTILINE)
@@ -134,6 +137,41 @@ def test_a_command_of_the_pages_runs(
     wanted, sentence = next((end for pattern, end in LACKING.items() if re.search(pattern, command)), (ExitCode.OK, ""))
     assert code in (ExitCode.OK, wanted), shown.err
     assert code == ExitCode.OK or sentence in shown.out + shown.err
+
+
+@pytest.fixture(scope="module")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the training commands keep their files, so that they share a world and stages."""
+    return tmp_path_factory.mktemp("training")
+
+
+CHEAP = {
+    "python train.py": {"530k-seed0"},
+    "python train.py data.scale=75k seed=1": {"75k-seed1"},
+    "python train.py -m curator=random data.scale=50k,530k": {
+        "0-seed0",
+        "50k-seed0",
+        "530k-seed0",
+        "50k-equal_steps-530k-seed0",
+    },
+}
+"""Training commands of the pages, and the runs that they make: one run, another seed, and a sweep in one process."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", CHEAP)
+def test_a_cheap_training_command_of_the_pages_runs(
+    command: str, small_study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command in TRAIN
+    words = [*command.split()[2:], *SMALL_WORLD, *overrides(small_study), "logger=csv", "launcher=local"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    known = set((small_study / "runs").glob("*/*/result.json"))
+    train()
+    made = set((small_study / "runs").glob("*/*/result.json")) - known
+    assert {path.parent.name for path in made} == CHEAP[command]
+    assert all(read_result(path.parent).is_finished for path in made)
+    assert ("Report: " in capsys.readouterr().out) is ("-m" in words)
 
 
 def test_every_sentence_about_what_a_user_lacks_belongs_to_a_command() -> None:

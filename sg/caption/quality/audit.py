@@ -196,7 +196,10 @@ def page(found: Audit, records: dict[str, VideoRecord], videos: Path) -> str:
 
 def _facts(row: reading.Recorded) -> str:
     tokens = row.record.get("tokens") or {}
-    parts = [f"{row.record.get('duration_s') or 0:.0f} s", f"{(words := len(row.text.split()))} word{'s' * (words != 1)}"]
+    parts = [
+        f"{row.record.get('duration_s') or 0:.0f} s",
+        f"{(words := len(row.text.split()))} word{'s' * (words != 1)}",
+    ]
     parts += [
         f"{tokens.get('input', 0)} + {tokens.get('output', 0)} tokens",
         str(row.record.get("model_version") or ""),
