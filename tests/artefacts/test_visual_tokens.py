@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.content import FileState, file_state
 from sg.core.errors import DataError, MissingInputError
+from sg.core.files import read_json, write_json
 from sg.core.identity import identity
 
 WORK = identity("visual_tokens", settings={"tower": "tiny", "clusters": [8, 4, 2]}, version=1)
@@ -199,6 +201,42 @@ def test_other_settings_wrong_widths_and_overflow_are_refused(tmp_path: Path) ->
         store.tensors("a")["tokens"]
     with pytest.raises(MissingInputError, match="no visual tokens in"):
         VisualTokenStore(tmp_path / "nowhere")
+
+
+def test_a_clip_can_have_several_named_tensors(tmp_path: Path) -> None:
+    widths = {"embeds": 6, "level_0": 4}
+    store = VisualTokenStore.create(tmp_path, WORK, widths, "float32")
+    made = [{name: torch.randn(2 + at, width) for name, width in widths.items()} for at in range(3)]
+    facts = ClipFacts([0], 1.0, 1)
+    with store.writer() as writer:
+        for at, tensors in enumerate(made):
+            writer.add(ClipTensors(str(at), facts, tensors, are_features=True), FileState("", f"file {at}"))
+        with pytest.raises(DataError, match=r"visual tokens of a have shapes .*, expected"):
+            writer.add(ClipTensors("a", facts, {"embeds": torch.zeros(2, 6)}, are_features=True), SOURCE)
+        with pytest.raises(DataError, match=r"visual tokens of b have shapes .*, expected"):
+            uneven = {"embeds": torch.zeros(2, 6), "level_0": torch.zeros(3, 4)}
+            writer.add(ClipTensors("b", facts, uneven, are_features=True), SOURCE)
+    assert store.forget(["0"]) == 1
+    again = VisualTokenStore(tmp_path)
+    for at in (1, 2):
+        found = again.tensors(str(at))
+        assert found.keys() == widths.keys()
+        assert all(torch.equal(found[name], made[at][name]) for name in widths)
+    assert again.verify() == 2
+
+
+def test_a_store_of_version_0_1_is_read(tmp_path: Path) -> None:
+    fill(make_store(tmp_path), range(3), shard_bytes=10**9)
+    info, index = tmp_path / "visual_tokens.json", tmp_path / "part-00000.parquet"
+    values = {key: value for key, value in read_json(info).items() if key not in ("widths", "checksum")}
+    write_json(info, values | {"channels": 6})
+    table = pq.read_table(index).drop_columns(["width", "height"])
+    pq.write_table(table.replace_schema_metadata(None), index)
+    store = make_store(tmp_path)
+    assert torch.equal(store.tensors("corpus/2.mp4")["tokens"], clip(2))
+    assert store.facts("corpus/2.mp4") == ClipFacts([0, 4], 24.0, 100, 0, 0)
+    fill(store, range(4))
+    assert (len(store), store.verify()) == (4, 4)
 
 
 def test_importing_the_module_does_not_import_torch() -> None:

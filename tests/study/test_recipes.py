@@ -1,6 +1,7 @@
 """Recipes are lists of stages: what each trains, what scale 0 is, and that everything downstream works with it."""
 
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from sg.artefacts.result import PREDICTIONS_FILE, RunResult, read_result
 from sg.core.commands import typed
 from sg.core.errors import ConfigError
 from sg.core.layout import CONFIG_FOLDER
+from sg.models.chat_univi.settings import ModelConfig
 from sg.models.student import STUDENTS
+from sg.models.students.chat_univi import ChatUniViKind
 from sg.report.write import write_report
 from sg.study.config import TrainConfig, inherit_stages, study_name
 from sg.study.planning.plan import check_run, plan_run
@@ -22,6 +25,17 @@ from sg.study.planning.why import explain_run, run_folder
 from sg.study.registration import registration_of
 from tests.repository.test_configs import composed
 from tests.study.pictures import config_of, run, write_data
+
+
+@dataclass
+class UncachedConfig(ModelConfig):
+    """A Chat-UniVi whose features are never cached, as if its tower were trained."""
+
+
+class UncachedKind(ChatUniViKind):
+    def cache(self, config: ModelConfig, trained: Collection[str], checkpoint: str | None = None) -> None:  # type: ignore[override]
+        return None
+
 
 CAPTION, LATER = ["stages=[caption]"], ["stages=[caption,instruct]"]
 SCALE = "10"
@@ -133,6 +147,21 @@ def test_a_control_that_adds_instruct_steps_needs_that_stage(published: Path) ->
     with pytest.raises(ConfigError, match=r"control=instruct_steps adds steps to the stage instruct.*stages=\[caption"):
         check_run(config)
     check_run(started(published, *LATER, f"data.scale={SCALE}", "data.control=instruct_steps"))
+
+
+def test_a_student_without_features_to_cache_is_trained_and_asked_from_files(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STUDENTS._by_name, "uncached", (UncachedConfig, UncachedKind()))
+    exact = ["model.visual_token_dtype=float32", f"paths.work={published / 'exact'}", f"data.scale={SCALE}"]
+    cached = with_held_out(published, *exact)
+    fresh = with_held_out(published, *exact)
+    fresh = replace(fresh, model=UncachedConfig(**vars(fresh.model)))
+    first, second = result_of(cached), result_of(fresh)
+    assert len(list((published / "exact" / "visual_tokens").glob("*/visual_tokens.json"))) == 1
+    assert first.held_out is not None and second.held_out is not None
+    assert second.held_out.per_token == pytest.approx(first.held_out.per_token, abs=1e-5)
+    assert responses(fresh) == responses(cached)
 
 
 @pytest.mark.parametrize(

@@ -89,10 +89,7 @@ class DialogEncoder:
         max_length: limit of text-only dialogs. Dialogs with media are cut when they are collated.
     """
 
-    pad_id = PAD_ID
     eos_id = EOS_ID
-    ignored_label = IGNORED_LABEL
-    placeholder_id = PLACEHOLDER_ID
 
     def __init__(
         self,
