@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+import sg  # noqa: F401  # before any import of transformers, which imports torchvision
 from tests.browser import Browser, chromium
 from tests.skips import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401  # hooks of pytest
 

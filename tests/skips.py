@@ -13,6 +13,7 @@ HOW = {
     "(?i)chromium": "install Chromium (Debian: apt-get install chromium)",
     "SG_LEGACY_PYTHON": "python -m venv legacy && legacy/bin/pip install 'google-generativeai>=0.8.6,<0.9', "
     "then SG_LEGACY_PYTHON=$PWD/legacy/bin/python make test",
+    "torchvision|num2words": ".venv/bin/pip install -c constraints.txt -e '.[hf]'",
     "bitsandbytes": ".venv/bin/pip install -c constraints.txt -e '.[qlora]'",
     "real-clips": ".venv/bin/pip install -c constraints.txt -e '.[real-clips]'",
     "torchcodec cannot be loaded": "install a system FFmpeg that this torchcodec supports",
