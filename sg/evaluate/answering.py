@@ -143,9 +143,9 @@ class _AskingModel:
         if row.setting != ZEROED_VIDEO:
             return row.tokens_of, clip
         zeros = {name: tensor.new_zeros(tensor.shape) for name, tensor in clip.tensors.items()}
-        # Named by what is left of it: zeroed videos of the same sizes are one clip, which is run once.
+        # Named by what is left of it: zeroed videos of the same sizes and times are one clip, which is run once.
         shapes = [tuple(tensor.shape) for tensor in zeros.values()]
-        name = f"zeroed {len(row.frames)} {shapes} {clip.facts.width} {clip.facts.height}"
+        name = f"zeroed {shapes} {replace(clip.facts, frame_indices=tuple(clip.facts.frame_indices))}"
         return name, replace(clip, tensors=zeros)
 
     def _prompt(self, ask: Ask, clip: str) -> EncodedPrompt:

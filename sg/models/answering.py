@@ -140,8 +140,10 @@ class _CachedRows:
         """Run the first positions of each row, `ids` [B, S] with `mask` [B, S], and its clip."""
         self._mask, self._next = self._student.prefill(ids, mask, clips, self._cache)
 
-    def select(self, rows: Sequence[int] | Tensor) -> None:
+    def select(self, rows: Sequence[int]) -> None:
         """Keep these rows, in this order; a row that is named several times is copied."""
+        if list(rows) == list(range(len(self))):
+            return
         index = torch.as_tensor(rows, dtype=torch.long, device=self._mask.device)
         self._cache.batch_select_indices(index)
         self._mask, self._next = self._mask[index], self._next[index]
@@ -207,6 +209,8 @@ class Answerer:
     @torch.inference_mode()
     def answer(self, prompts: Sequence[EncodedPrompt], clips: Mapping[str, ClipTensors | None]) -> list[Generated]:
         """The answers to `prompts`; `clips` has the features of each clip by name, None for no video."""
+        if not self._student.shares_prefixes and len(prompts) > 1:
+            return [answer for prompt in prompts for answer in self.answer([prompt], clips)]
         names, (top, middle, bottom) = prefix_levels(prompts)
         device = self._student.module.device
         # Level 1, one row per clip: system text and visual tokens, which are most of the positions.

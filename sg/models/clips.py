@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
-from sg.models.student import StudentProcessor
+from sg.models.student import TEXT, StudentProcessor
 from sg.video.frames import UNREADABLE, UnreadableVideoError
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import FramePolicy, Timeline
@@ -35,16 +36,20 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise UnreadableVideoError(UNREADABLE, f"{path.name}: not a readable image ({error})") from error
 
 
-def clip_facts(path: Path, sampling: FramePolicy) -> ClipFacts:
-    """What is known of the clip at `path` and of the frames that are sampled from it, without decoding them.
+def clip_facts(path: Path, processor: StudentProcessor, sampling: FramePolicy | None = None) -> ClipFacts:
+    """What the student must know of the clip at `path` to encode a dialog; its frames are decoded only if they count.
+
+    `sampling` replaces that of the student.
 
     Raises:
         UnreadableVideoError: it cannot be read.
     """
     if is_image(path):
         return _image_facts(read_image(path))
+    if processor.needs_frames:
+        return decode_clip("", path, processor, sampling).facts
     info = probe(path)
-    indices = tuple(sampling(Timeline(info.num_frames, info.fps)))
+    indices = tuple((sampling or processor.frames)(Timeline(info.num_frames, info.fps)))
     return ClipFacts(indices, info.fps, info.num_frames, info.width, info.height)
 
 
@@ -67,4 +72,7 @@ def decode_clip(key: str, path: Path, processor: StudentProcessor, sampling: Fra
         found = read_frames(path, sampling or processor.frames)
         frames = found.frames
         facts = ClipFacts(tuple(found.indices), found.fps, found.num_frames, found.width, found.height)
-    return ClipTensors(key, facts, processor.pixels(frames, facts), are_features=False)
+    tensors = processor.pixels(frames, facts)
+    if TEXT in tensors:
+        facts = replace(facts, text=bytes(tensors.pop(TEXT).tolist()).decode())
+    return ClipTensors(key, facts, tensors, are_features=False)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 CONNECTOR, LANGUAGE_MODEL, VISION = PARTS = ("connector", "language_model", "vision")
 """The parts of a model that a stage can train: `stage.<name>.trains`."""
 
+TEXT = "text"
+
 IGNORED_LABEL = -100
 """Positions with this label do not count in the loss."""
 
@@ -122,8 +124,15 @@ class StudentProcessor(Protocol):
     def frames(self) -> FramePolicy:
         """The student's sampling of frames: it maps frame count and frame rate of a file to frame indices."""
 
+    @property
+    def needs_frames(self) -> bool:
+        """True if the ids of a clip depend on what its frames show: `encode` then needs `ClipFacts.text`."""
+
     def pixels(self, frames: NDArray[np.uint8], facts: ClipFacts) -> dict[str, Tensor]:
-        """What the student computes features from, by name, for the sampled frames [T, H, W, 3] of a clip."""
+        """What the student computes features from, by name, for the sampled frames [T, H, W, 3] of a clip.
+
+        If `needs_frames`, a tensor `TEXT` holds the text that stands for the clip, in UTF-8.
+        """
 
     def encode(self, dialog: Dialog, facts: ClipFacts | None, max_length: int) -> EncodedSample:
         """Ids and labels of a training dialog about a clip, or about none.
@@ -183,6 +192,10 @@ class Student(Protocol):
     @property
     def eos_ids(self) -> Collection[int]:
         """Tokens that end an answer."""
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """True if rows of the cache can be padded, copied and continued; otherwise every prompt is answered alone."""
 
     # ------------------------------------------------------------------------------------------------ clips
     def feature_widths(self, level: str) -> Mapping[str, int]:

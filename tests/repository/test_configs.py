@@ -40,6 +40,7 @@ CHOICES = [
 # What a user of the option has to say besides.
 NEEDED = {
     ("data", "folder"): ["data.videos=clips", "data.captions=captions.csv"],
+    ("model", "hf"): ["model.checkpoint=OWNER/NAME"],
     ("captioner", "openai_compatible"): ["captioner.model.name=some-model"],
 }
 

@@ -19,6 +19,7 @@ class ClipFacts:
         fps: frame rate of the file, in frames per second; 0 for an image.
         num_frames: frames of the whole file; 1 for an image.
         width, height: of a frame as shown, in pixels; 0 where visual tokens of earlier versions do not record them.
+        text: what stands for the clip in a prompt, where that depends on what the frames show; otherwise empty.
     """
 
     frame_indices: Sequence[int]
@@ -26,6 +27,7 @@ class ClipFacts:
     num_frames: int
     width: int = 0
     height: int = 0
+    text: str = ""
 
     @property
     def is_image(self) -> bool:

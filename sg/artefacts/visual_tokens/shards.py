@@ -1,7 +1,8 @@
 """One shard of a store of visual tokens: its tensors, and the index of its clips.
 
 A row of the index holds the key of a clip, its number of tokens, the CRC-32 of their bytes, stamp and content of the
-clip's file, the indices of the sampled frames, and the size of a frame. Versions before 0.2 recorded no size.
+clip's file, the indices of the sampled frames, the size of a frame, and a text that stands for the clip where the
+frames decide it. Versions before 0.2 recorded neither size nor text.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class ShardIndex:
         self._fps, self._num_frames, self._width, self._height = (
             table[name].fill_null(0).to_numpy() for name in columns
         )
+        self._texts = table["text"]
 
     def rows(self) -> Iterable[tuple[str, int, int, str, str]]:
         """(key, number of tokens, CRC-32, stamp and content of the file) of every clip."""
@@ -51,7 +53,8 @@ class ShardIndex:
         """The frames of the clip in this row."""
         frames = self._frames[self._bounds[row] - self._bounds[0] : self._bounds[row + 1] - self._bounds[0]]
         size = int(self._width[row]), int(self._height[row])
-        return ClipFacts(frames.tolist(), float(self._fps[row]), int(self._num_frames[row]), *size)
+        text = self._texts[row].as_py() or ""
+        return ClipFacts(frames.tolist(), float(self._fps[row]), int(self._num_frames[row]), *size, text)
 
 
 def row_of(key: str, facts: ClipFacts, count: int, crc32: int, source: FileState) -> dict[str, Any]:
@@ -67,6 +70,7 @@ def row_of(key: str, facts: ClipFacts, count: int, crc32: int, source: FileState
         "num_frames": int(facts.num_frames),
         "width": facts.width,
         "height": facts.height,
+        "text": facts.text,
     }
 
 
@@ -120,7 +124,7 @@ def _index_schema() -> pa.Schema:
     columns = {"key": pa.string(), "count": pa.int32(), "crc32": pa.uint32()}
     columns |= {"file_stamp": pa.string(), "file_content": pa.string()}
     columns |= {"frame_indices": pa.list_(pa.int32()), "fps": pa.float64(), "num_frames": pa.int64()}
-    return pa.schema(columns | {"width": pa.int32(), "height": pa.int32()})
+    return pa.schema(columns | {"width": pa.int32(), "height": pa.int32(), "text": pa.string()})
 
 
 def _read_index(path: Path) -> pa.Table:

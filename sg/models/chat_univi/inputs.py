@@ -28,6 +28,8 @@ PIXELS = "pixels"
 class ChatUniViInputs:
     """The dialog encoder and the frame processor of a Chat-UniVi: a `StudentProcessor`."""
 
+    needs_frames = False
+
     def __init__(self, encoder: DialogEncoder, pictures: ChatUniViProcessor) -> None:
         self.encoder, self.pictures = encoder, pictures
 

@@ -12,7 +12,7 @@ from sg.artefacts.visual_tokens.clips import ClipTensors
 from sg.artefacts.visual_tokens.store import TOKENS
 from sg.models.chat_univi.inputs import PIXELS, noise_seed
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
-from sg.models.chat_univi.packing import packed_loss, use_packed_attention
+from sg.models.chat_univi.packing import let_pack, packed_loss
 from sg.models.chat_univi.sizes import composite_size
 from sg.models.chat_univi.splice import run_starts
 from sg.models.chat_univi.text.special_ids import PLACEHOLDER_ID
@@ -51,6 +51,8 @@ class ChatUniViStudent:
         eos = self.module.config.text_config.eos_token_id
         return eos if isinstance(eos, list) else [eos]
 
+    shares_prefixes = True
+
     # ------------------------------------------------------------------------------------------------ clips
     def feature_widths(self, level: str) -> dict[str, int]:
         """Merged visual tokens of the tower's width."""
@@ -74,7 +76,7 @@ class ChatUniViStudent:
     def prepare_training(self, packed: bool) -> None:
         """Let attention keep the samples of a packed row apart."""
         if packed:
-            use_packed_attention(self.module)
+            let_pack(self.module)
 
     def loss(self, batch: Batch, packed: bool = False) -> tuple[Tensor, Tensor]:
         """(mean cross-entropy over the supervised tokens in nats, their number)."""

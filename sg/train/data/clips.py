@@ -57,7 +57,7 @@ class DecodedClips:
     def facts(self, clip: Clip) -> ClipFacts:
         """The frames that are sampled from the clip."""
         if clip.key not in self._facts:
-            self._facts[clip.key] = clip_facts(clip.path, clip.frames or self.processor.frames)
+            self._facts[clip.key] = clip_facts(clip.path, self.processor, clip.frames)
         return self._facts[clip.key]
 
     def read(self, clip: Clip) -> ClipTensors:

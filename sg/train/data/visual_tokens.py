@@ -17,7 +17,7 @@ from sg.core.errors import DataError
 from sg.core.progress import Progress
 from sg.models.clips import clip_facts, decode_clip
 from sg.models.sizes import ModelSize
-from sg.models.student import CONNECTOR, VISION, Student, StudentProcessor
+from sg.models.student import CONNECTOR, VISION, Student, StudentProcessor, part_of
 from sg.train.data.media import LOOKS_AT_ONCE
 from sg.train.data.samples import Clip
 from sg.video.frames import UnreadableVideoError
@@ -42,7 +42,7 @@ def announce_cache(store: VisualTokenStore, clips: Sequence[Clip], size: ModelSi
     tokens = 0
     for clip in chosen:
         try:
-            tokens += size.visual_tokens(len(clip_facts(clip.path, clip.frames or processor.frames).frame_indices))
+            tokens += size.visual_tokens(len(clip_facts(clip.path, processor, clip.frames).frame_indices))
         except UnreadableVideoError:
             continue
     needed = tokens * len(clips) // max(1, len(chosen)) * store.bytes_per_row
@@ -147,9 +147,9 @@ def fill_cache(
 
 def _move(student: Student, device: torch.device | str) -> None:
     """Move what makes features to a device; the language model stays where it is."""
-    for part in (VISION, CONNECTOR):
-        for name in student.parts[part]:
-            student.module.get_submodule(name).to(device)
+    for name, value in [*student.module.named_parameters(), *student.module.named_buffers()]:
+        if part_of(student.parts, name) in (VISION, CONNECTOR):
+            value.data = value.data.to(device)
 
 
 class FreshFeatures:

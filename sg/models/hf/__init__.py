@@ -1,0 +1,1 @@
+"""Any video language model of transformers: `model=hf`. Model, preprocessing and chat template are transformers'."""

@@ -1,0 +1,80 @@
+"""Samples as one batch for the language model: padded, or packed into one row where none sees another.
+
+Whether a language model can be packed is tried out once: two short texts in one row must give what each gives alone.
+Layers that carry a state from one position to the next would mix them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sg.models.hf.language import LanguageInputs, LanguageModel, joined, padded, same_axes
+from sg.models.packed_attention import Segments
+
+_TRIED_LENGTHS = (3, 5)
+_TOLERANCE = 0.05
+"""Of a packed output, relative to the largest one. Rounding in bfloat16 is below it, mixed samples far above."""
+
+
+def padded_arguments(samples: Sequence[LanguageInputs]) -> dict[str, Any]:
+    """Arguments of the language model for samples as rows [B, S], padded on the right."""
+    length = max(len(sample) for sample in samples)
+    positions = torch.stack([F.pad(value, (0, length - value.shape[1])) for value in same_axes(samples)], dim=1)
+    real = padded([torch.ones(len(s), dtype=torch.bool, device=s.embeds.device) for s in samples], length)
+    return joined(samples, length) | {
+        "inputs_embeds": padded([sample.embeds for sample in samples], length),
+        "position_ids": positions[0] if len(positions) == 1 else positions,
+        "attention_mask": _mask(samples, real),
+    }
+
+
+def packed_arguments(samples: Sequence[LanguageInputs]) -> dict[str, Any]:
+    """Arguments of the language model for samples as one row [1, sum of S]; needs `sg.models.packed_attention`."""
+    positions = torch.cat(same_axes(samples), dim=1)[:, None]
+    embeds = torch.cat([sample.embeds for sample in samples])[None]
+    masks = {number: sample.allowed for number, sample in enumerate(samples) if sample.allowed is not None}
+    return joined(samples) | {
+        "inputs_embeds": embeds,
+        "position_ids": positions[0] if len(positions) == 1 else positions,
+        # Masks of four dimensions are taken as they are; the attention below ignores this one.
+        "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=embeds.device),
+        "segments": Segments.of([len(sample) for sample in samples], embeds.device, masks),
+    }
+
+
+def _mask(samples: Sequence[LanguageInputs], real: Tensor) -> Tensor:
+    """bool [B, S], or [B, 1, S, S] if a sample has a mask of its own; padding attends to itself only."""
+    if all(sample.allowed is None for sample in samples):
+        return real
+    length = real.shape[1]
+    masks = torch.eye(length, dtype=torch.bool, device=real.device).repeat(len(samples), 1, 1)
+    for row, sample in enumerate(samples):
+        size = len(sample)
+        own = sample.allowed
+        masks[row, :size, :size] = masks.new_ones(size, size).tril() if own is None else own
+    return masks[:, None]
+
+
+@torch.no_grad()
+def can_pack(language: LanguageModel) -> bool:
+    """Whether the samples of a packed row stay apart in this language model, with `sg.models.packed_attention`."""
+    generator = torch.Generator().manual_seed(0)
+    table = language.embeddings
+    texts = [torch.randint(len(table), (n,), generator=generator).to(table.device) for n in _TRIED_LENGTHS]
+    was_training = language.model.training
+    language.model.train(False)
+    try:
+        samples = [language.inputs(text) for text in texts]
+        alone = [language.run(**padded_arguments([sample]), use_cache=False)[0] for sample in samples]
+        packed = language.run(**packed_arguments(samples), use_cache=False)[0]
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        return False
+    finally:
+        language.model.train(was_training)
+    expected = torch.cat(alone)
+    return bool((packed - expected).abs().max() <= _TOLERANCE * expected.abs().max())

@@ -1,0 +1,215 @@
+"""Frames as the processor of a model takes them: sampling, pixel values, and the text that stands for a clip."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.video_utils import VideoMetadata
+
+from sg.artefacts.visual_tokens.clips import ClipFacts
+from sg.core.errors import ConfigError, ModelError
+from sg.video.sampling import Timeline
+
+TEXT_OUTPUTS = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids", "text_replacement_offsets")
+"""Outputs of a processor that belong to the text."""
+PIXELS = "pixel"
+"""Begins the names of outputs that only the vision tower reads."""
+TRIED_CLIP = ClipFacts((0, 1), 1.0, 2, 64, 64)
+"""A clip of two small frames, to try things out."""
+_REMEMBERED_CLIPS = 4096
+
+
+@dataclass(frozen=True)
+class ModelSampling:
+    """The sampling of frames of a video processor of transformers, as a frame policy.
+
+    Attributes:
+        video_processor: of transformers; it computes the indices.
+        settings: changed settings of it, such as `fps` or `num_frames`.
+    """
+
+    video_processor: Any
+    settings: Mapping[str, Any]
+
+    def __call__(self, timeline: Timeline, /) -> list[int]:
+        """Indices of the frames; all frames of a video that has too few for the processor.
+
+        Raises:
+            ConfigError: the processor needs another setting to choose frames.
+        """
+        total, kind = timeline.num_frames, type(self.video_processor)
+        settings: dict[str, Any] = {
+            name: getattr(self.video_processor, name, None) for name in kind.valid_kwargs.__annotations__
+        }
+        settings |= self.settings
+        if settings.get("num_frames") is None and settings.get("fps") is None:
+            raise ConfigError(
+                "The video processor of the model names neither fps nor num_frames: set model.video.fps or "
+                "model.video.num_frames."
+            )
+        if wanted := settings.get("num_frames"):
+            settings["num_frames"] = min(wanted, total)
+        indices = self._sampled(timeline, settings) or list(range(total))
+        # A model that merges frames in time needs at least so many.
+        return indices + indices[-1:] * (int(getattr(self.video_processor, "temporal_patch_size", 1)) - len(indices))
+
+    def _sampled(self, timeline: Timeline, settings: Mapping[str, Any]) -> list[int]:
+        """Indices, or [] where the processor refuses the video or takes no frame of it."""
+        tried = [settings]
+        changed = [name for name in ("fps", "num_frames") if self.settings.get(name) is not None]
+        if len(changed) == 1:  # most processors take one of the two, some need both
+            tried.insert(0, {**settings, "fps": None, "num_frames": None, changed[0]: settings[changed[0]]})
+        for chosen in tried:
+            total = timeline.num_frames
+            metadata = VideoMetadata(total_num_frames=total, fps=timeline.fps, duration=total / timeline.fps)
+            sampler = copy.copy(self.video_processor)  # some read a value that is None from the processor itself
+            sampler.fps, sampler.num_frames = chosen.get("fps"), chosen.get("num_frames")
+            try:
+                found = sampler.sample_frames(metadata, **chosen)
+            except (ValueError, TypeError, ZeroDivisionError, RuntimeError):
+                continue
+            return [int(index) for index in found]
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedClip:
+    """What a processor returns for a clip: the text in its place, and named tensors.
+
+    The tensors have no dimension for clips where the processor gives them none.
+    """
+
+    text: str
+    tensors: dict[str, Tensor]
+
+
+@dataclass
+class ClipProcessor:
+    """Gives clips to the processor of a model, with everything it needs to sample nothing itself.
+
+    Attributes:
+        processor: of transformers.
+        label: names the model in errors.
+        video: changed settings of its video processor, such as `size` or `fps`.
+        image: changed settings of its image processor.
+    """
+
+    processor: Any
+    label: str
+    video: Mapping[str, Any] = field(default_factory=dict)
+    image: Mapping[str, Any] = field(default_factory=dict)
+    _described: dict[tuple[Any, ...], ProcessedClip] = field(default_factory=dict, repr=False)
+    _without_data: dict[bool, bool] = field(default_factory=dict, repr=False)
+
+    @property
+    def sampling(self) -> ModelSampling:
+        """The model's sampling of frames."""
+        return ModelSampling(self.processor.video_processor, self.video)
+
+    def process(self, frames: Tensor, facts: ClipFacts) -> ProcessedClip:
+        """The text and the tensors of `frames`, uint8 [T, 3, H, W].
+
+        Raises:
+            ModelError: the processor refuses them.
+        """
+        kind = "image" if facts.is_image else "video"
+        token = getattr(self.processor, f"{kind}_token", None)
+        if token is None:
+            raise ModelError(f"{self.label} has a processor without a token for a clip of the kind {kind}.")
+        clip = {"images": [frames[0]]} if facts.is_image else {"videos": [frames], "video_metadata": [metadata(facts)]}
+        settings = dict(self.image if facts.is_image else self.video)
+        if facts.is_image:
+            settings["input_data_format"] = "channels_first"
+        else:
+            settings |= {"do_sample_frames": False, "input_data_format": "channels_first"}
+            settings |= {"video_metadata": clip.pop("video_metadata")}
+        try:
+            output = self.processor(
+                text=[token],
+                return_tensors="pt",
+                return_text_replacement_offsets=True,
+                **clip,
+                **{f"{kind}s_kwargs": settings},
+            )
+        except (ValueError, TypeError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{self.label} cannot process a clip of the kind {kind}: {reason}") from error
+        replaced = output["text_replacement_offsets"][0]
+        tensors = {name: value for name, value in output.items() if name not in TEXT_OUTPUTS}
+        return ProcessedClip(replaced[0]["replacement"], tensors)
+
+    def describe(self, facts: ClipFacts) -> ProcessedClip:
+        """The text of a clip, and the tensors besides pixel values, from its facts alone.
+
+        The processor runs without data, on PyTorch's meta device, or on black frames if it reads values.
+
+        Raises:
+            ModelError: the text depends on what the frames show, and `facts` do not record it.
+        """
+        if facts.text:
+            return ProcessedClip(facts.text, {})
+        key = (tuple(facts.frame_indices), facts.fps, facts.num_frames, facts.width, facts.height)
+        if key not in self._described:
+            if len(self._described) >= _REMEMBERED_CLIPS:
+                self._described.clear()
+            self._described[key] = self._from_shapes(facts)
+        return self._described[key]
+
+    @cached_property
+    def needs_frames(self) -> bool:
+        """Whether the text of a video depends on what its frames show, as where a processor drops still patches."""
+        return not self._runs_without_data(False) and self._depends_on_data
+
+    @cached_property
+    def _depends_on_data(self) -> bool:
+        shape = (len(TRIED_CLIP.frame_indices), 3, TRIED_CLIP.height, TRIED_CLIP.width)
+        noise = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        texts = [self.process(frames, TRIED_CLIP).text for frames in (torch.zeros_like(noise), noise)]
+        return texts[0] != texts[1]
+
+    def _runs_without_data(self, is_image: bool) -> bool:
+        if is_image not in self._without_data:
+            facts = replace(TRIED_CLIP, frame_indices=(0,), fps=0.0, num_frames=1) if is_image else TRIED_CLIP
+            try:
+                self.process(_empty(facts, "meta"), facts)
+            except ModelError:
+                self._without_data[is_image] = False
+            else:
+                self._without_data[is_image] = True
+        return self._without_data[is_image]
+
+    def _from_shapes(self, facts: ClipFacts) -> ProcessedClip:
+        if not facts.is_image and self.needs_frames:
+            raise ModelError(
+                f"{self.label} chooses visual tokens by what the frames show, and the frames are not known here."
+            )
+        clip = self.process(_empty(facts, "meta" if self._runs_without_data(facts.is_image) else "cpu"), facts)
+        known = {
+            name: value
+            for name, value in clip.tensors.items()
+            if not name.startswith(PIXELS) and not (isinstance(value, Tensor) and value.is_meta)
+        }
+        return ProcessedClip(clip.text, known)
+
+
+def _empty(facts: ClipFacts, device: str) -> Tensor:
+    """Black frames [T, 3, H, W], or frames without data."""
+    return torch.zeros(len(facts.frame_indices), 3, facts.height, facts.width, dtype=torch.uint8, device=device)
+
+
+def metadata(facts: ClipFacts) -> VideoMetadata:
+    """The facts of a video as transformers' processors take them; they change it, so each call needs its own."""
+    return VideoMetadata(
+        total_num_frames=facts.num_frames,
+        fps=facts.fps,
+        width=facts.width,
+        height=facts.height,
+        duration=facts.num_frames / facts.fps,
+        frames_indices=[int(index) for index in facts.frame_indices],
+    )

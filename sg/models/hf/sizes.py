@@ -1,0 +1,109 @@
+"""Sizes of a model for plans: from its config, and from its processor where that is on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig
+
+from sg.artefacts.visual_tokens.clips import ClipFacts
+from sg.models.hf.checkpoint import skeleton
+from sg.models.hf.language import LanguageModel
+from sg.models.hf.media import PIXELS, ClipProcessor
+from sg.models.hf.parts import find_parts
+from sg.models.sizes import ModelSize, language_model_sizes
+from sg.models.student import CONNECTOR, LANGUAGE_MODEL, VISION, part_of
+from sg.video.sampling import Timeline
+
+TYPICAL_FRAME = (640, 360)
+"""Width and height in pixels that a plan assumes."""
+_FPS = 25.0
+_LONG_S = 24 * 3600
+
+
+def model_size(
+    config: PreTrainedConfig, label: str, dtype: str, feature_dtype: str, clips: ClipProcessor | PlannedClips,
+    parts: Mapping[str, Any] | None = None,
+) -> ModelSize:  # fmt: skip
+    """The sizes of a model; nothing is loaded."""
+    model = skeleton(config)
+    names = find_parts(LanguageModel(model, label), parts)
+    weights = dict.fromkeys((VISION, CONNECTOR, LANGUAGE_MODEL), 0)
+    for name, value in model.named_parameters():
+        weights[part_of(names, name)] += value.numel()
+    text, vision = config.get_text_config().to_dict(), getattr(config, "vision_config", None)
+    planned = clips if isinstance(clips, PlannedClips) else PlannedClips.of(clips, config)
+    levels = 1 + len(getattr(vision, "deepstack_visual_indexes", None) or ())
+    text["tie_word_embeddings"] = config.tie_word_embeddings
+    sizes: dict[str, Any] = language_model_sizes(text)
+    return ModelSize(
+        **sizes,
+        connector_weights=weights[CONNECTOR],
+        connector_flops=2.0 * weights[CONNECTOR],
+        tower_weights=weights[VISION],
+        frame_flops=planned.patches_per_frame * _per_patch(weights[VISION], vision, planned.patches_per_frame),
+        visual_tokens=planned.visual_tokens,
+        max_frames=planned.max_frames,
+        weight_bytes=getattr(torch, dtype).itemsize,
+        token_bytes=levels * text["hidden_size"] * getattr(torch, feature_dtype).itemsize,
+    )
+
+
+def _per_patch(weights: int, vision: Any, patches: float) -> float:
+    """Operations of the tower per patch: its weights, and attention to the other patches of the frame."""
+    layers = getattr(vision, "num_hidden_layers", 0)
+    return 2.0 * weights + 4.0 * layers * getattr(vision, "hidden_size", 0) * patches
+
+
+class PlannedClips:
+    """How many frames, patches and visual tokens a clip has.
+
+    Args:
+        max_frames: most frames of a clip; `tokens_per_frame`, `patches_per_frame`: means, of frames of a usual size.
+    """
+
+    def __init__(self, max_frames: float = 64, tokens_per_frame: float = 128, patches_per_frame: float = 512) -> None:
+        self.max_frames, self.tokens_per_frame = int(max_frames), tokens_per_frame
+        self.patches_per_frame = patches_per_frame
+
+    @classmethod
+    def of(cls, clips: ClipProcessor, config: PreTrainedConfig) -> PlannedClips:
+        """Counted from what the processor makes of a clip without data."""
+        max_frames = len(clips.sampling(Timeline(int(_LONG_S * _FPS), _FPS)))
+        return _CountedClips(max_frames, clips, config)
+
+    def visual_tokens(self, frames: int) -> int:
+        """Visual tokens of a clip of that many frames."""
+        return round(min(frames, self.max_frames) * self.tokens_per_frame)
+
+
+class _CountedClips(PlannedClips):
+    def __init__(self, max_frames: int, clips: ClipProcessor, config: PreTrainedConfig) -> None:
+        self._clips, self._config = clips, config
+        self._count = lru_cache(maxsize=1024)(self._counted)
+        frames = min(max_frames, 16)
+        tokens, patches = self._count(frames)
+        super().__init__(max_frames, tokens / frames, patches / frames)
+
+    def visual_tokens(self, frames: int) -> int:
+        return self._count(max(1, min(frames, self.max_frames)))[0]
+
+    def _counted(self, frames: int) -> tuple[int, float]:
+        """(visual tokens, positions in the tower) of a clip."""
+        width, height = TYPICAL_FRAME
+        facts = ClipFacts(tuple(range(frames)), 1.0, frames, width, height)
+        shape = (frames, 3, height, width)
+        if self._clips.needs_frames:  # noise keeps all tokens
+            pixels = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        else:
+            pixels = torch.empty(shape, dtype=torch.uint8, device="meta")
+        clip = self._clips.process(pixels, facts)
+        ids = self._clips.processor.tokenizer(clip.text, add_special_tokens=False)["input_ids"]
+        tokens = {getattr(self._config, f"{kind}_token_id", None) for kind in ("image", "video")}
+        values = max(value.numel() for name, value in clip.tensors.items() if name.startswith(PIXELS))
+        vision = self._config.vision_config
+        side = vision.patch_size[0] if isinstance(vision.patch_size, (list, tuple)) else vision.patch_size
+        return sum(token in tokens for token in ids), values / (3 * side**2 * getattr(vision, "temporal_patch_size", 1))

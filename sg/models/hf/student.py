@@ -1,0 +1,264 @@
+"""A loaded model of transformers as a `Student`: loss, cached features, and prefixes for answering.
+
+Shapes: B samples, L ids, S new positions, K positions in a cache, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from sg.artefacts.visual_tokens.clips import ClipTensors
+from sg.core.errors import ConfigError
+from sg.models.hf import features
+from sg.models.hf.batching import can_pack, packed_arguments, padded_arguments
+from sg.models.hf.features import Features
+from sg.models.hf.language import LanguageInputs, LanguageModel
+from sg.models.hf.media import TRIED_CLIP
+from sg.models.hf.parts import find_blocks, find_parts
+from sg.models.hf.processor import MASK, HfProcessor
+from sg.models.packed_attention import use_packed_attention
+from sg.models.sizes import ModelSize
+from sg.models.student import CONNECTOR, IGNORED_LABEL, TEXT, VISION, Batch, BatchSize, part_of
+
+LOGITS_AT_ONCE = 1024
+"""Rows of logits that are in memory at a time: a vocabulary of 150,000 tokens takes 0.6 MB per row in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UnpaddedSample:
+    """A sample of a batch without padding."""
+
+    ids: Tensor
+    labels: Tensor
+    token_types: Tensor | None
+    clip: Mapping[str, Tensor]
+    sides: Mapping[str, Tensor]
+    is_features: bool
+
+
+class HfStudent:
+    """A model of `AutoModelForImageTextToText`.
+
+    Args:
+        model: in evaluation mode.
+        processor: of the same checkpoint.
+        parts: modules by part that replace those that are found.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: HfProcessor,
+        label: str,
+        size: ModelSize,
+        parts: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.module, self.processor, self.size, self._label = model, processor, size, label
+        self.language = LanguageModel(model, label)
+        self.parts = find_parts(self.language, parts)
+        self.blocks = find_blocks(model)
+
+    @property
+    def max_positions(self) -> int:
+        """Largest number of positions of prompt and answer."""
+        return int(self.language.decoder.config.max_position_embeddings)
+
+    @cached_property
+    def eos_ids(self) -> frozenset[int]:
+        """Tokens that end an answer: those of the model's settings, and the one that closes a turn of its template."""
+        found = self.module.generation_config.eos_token_id if self.module.generation_config else None
+        found = found if found is not None else getattr(self.module.config.get_text_config(), "eos_token_id", None)
+        ends = found if isinstance(found, list) else [] if found is None else [found]
+        return frozenset([*ends, *self.processor.wording.closing_ids])
+
+    @cached_property
+    def shares_prefixes(self) -> bool:
+        """Whether all layers keep all keys and values; windows and recurrent states would mix with padding."""
+        return all(type(layer) is DynamicLayer for layer in self.new_cache().layers)
+
+    # ------------------------------------------------------------------------------------------------ clips
+    def feature_widths(self, level: str) -> Mapping[str, int]:
+        """By name the width of the features; they are computed once, for a clip of two grey frames."""
+        frames = torch.full((2, 64, 64, 3), 128, dtype=torch.uint8).numpy()
+        tensors = self.processor.pixels(frames, TRIED_CLIP)
+        tensors.pop(TEXT, None)
+        clip = ClipTensors("", TRIED_CLIP, tensors, False)
+        return {name: value.shape[1] for name, value in self.features([clip], level)[0].tensors.items()}
+
+    @torch.no_grad()
+    def features(self, clips: Sequence[ClipTensors], level: str | None = None) -> list[ClipTensors]:
+        """The features of clips, each computed on its own."""
+        del level  # there is one: everything that enters the language model
+        found = []
+        for clip in clips:
+            tensors = features.flattened(features.encode(self.module, clip.tensors), self._label)
+            if self.processor.needs_frames:
+                rows = len(next(iter(tensors.values())))
+                for name, value in self.processor.sides(clip).items():
+                    if value.dtype == torch.bool and value.shape == (rows,):
+                        tensors[f"{MASK}{name}"] = value[:, None].to(next(iter(tensors.values())))
+            found.append(ClipTensors(clip.key, clip.facts, tensors, True))
+        return found
+
+    # --------------------------------------------------------------------------------------------- training
+    def prepare_training(self, packed: bool) -> None:
+        """Switch to packed attention.
+
+        Raises:
+            ConfigError: samples of a packed row would see one another in this model.
+        """
+        if packed:
+            own = self.language.decoder.config._attn_implementation
+            use_packed_attention(self.language.decoder)
+            if not can_pack(self.language):
+                self.language.decoder.config._attn_implementation = own
+                raise ConfigError(
+                    f"trainer.packed=true puts several samples into one row, which {self._label} cannot keep apart: "
+                    "set trainer.packed=false and stage.<name>.group_by_length=true."
+                )
+
+    def loss(self, batch: Batch, packed: bool = False) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy of the supervised tokens, and their number."""
+        samples, targets = [], []
+        for row in _rows(batch):
+            supervised = (row.labels[1:] != IGNORED_LABEL).nonzero()[:, 0]
+            if len(supervised):
+                length = int(supervised[-1]) + 1  # the last position that predicts a supervised token
+                samples.append((self._inputs(row).cut(length), supervised))
+                targets.append(row.labels[1:][supervised])
+        rest = self._touch_all(batch["input_ids"].device)
+        if not samples:
+            return rest, torch.zeros((), dtype=torch.long, device=rest.device)
+        hidden = self._hidden(samples, packed)
+        wanted = torch.cat(targets)
+        return self._cross_entropy(hidden, wanted) + rest, torch.tensor(len(wanted), device=rest.device)
+
+    def _inputs(self, row: _UnpaddedSample) -> LanguageInputs:
+        types = {} if row.token_types is None else {"mm_token_type_ids": row.token_types[None]}
+        sides = {name: value for name, value in row.sides.items() if name in self.language.takes}
+        arguments: dict[str, Any] = {**types, **sides} if row.clip else types
+        if row.clip and row.is_features:
+            arguments["mm_encoder_outputs"] = self._restored(row.clip)
+        elif row.clip and features.can_take_features(self.module):
+            arguments["mm_encoder_outputs"] = features.encode(self.module, row.clip)
+        elif row.clip:
+            arguments |= {name: value for name, value in row.clip.items() if name in self.language.takes}
+        arguments = {name: value for name, value in arguments.items() if name in self.language.takes}
+        return self.language.inputs(row.ids, **arguments)
+
+    def _restored(self, clip: Mapping[str, Tensor]) -> Features:
+        table = self.language.embeddings
+        return features.restored(
+            {name: value for name, value in clip.items() if not name.startswith(MASK)}, table.device, table.dtype
+        )
+
+    def _hidden(self, samples: Sequence[tuple[LanguageInputs, Tensor]], packed: bool) -> Tensor:
+        """Outputs of the language model at the positions that predict supervised tokens, [n, D]."""
+        inputs = [sample for sample, _ in samples]
+        if packed:
+            row = self.language.run(**packed_arguments(inputs), use_cache=False)[0]
+            starts = torch.tensor([0, *[len(sample) for sample in inputs[:-1]]]).cumsum(0).tolist()
+            return row[torch.cat([at + start for (_, at), start in zip(samples, starts, strict=True)])]
+        rows = self.language.run(**padded_arguments(inputs), use_cache=False)
+        return torch.cat([row[at] for row, (_, at) in zip(rows, samples, strict=True)])
+
+    def _cross_entropy(self, hidden: Tensor, wanted: Tensor) -> Tensor:
+        """Mean over the tokens; logits are computed again in the backward pass where they do not fit at once."""
+
+        def nats(states: Tensor, ids: Tensor) -> Tensor:
+            return F.cross_entropy(self.language.logits(states).float(), ids, reduction="sum")
+
+        total = hidden.new_zeros((), dtype=torch.float32)
+        for start in range(0, len(hidden), LOGITS_AT_ONCE):
+            part = hidden[start : start + LOGITS_AT_ONCE], wanted[start : start + LOGITS_AT_ONCE]
+            is_all = len(hidden) <= LOGITS_AT_ONCE
+            total = total + (nats(*part) if is_all else checkpoint(nats, *part, use_reentrant=False))
+        return total / len(wanted)
+
+    def _touch_all(self, device: torch.device) -> Tensor:
+        """0, with gradients of 0 for all trained weights of tower and connector.
+
+        Not every batch uses them all: text has no clip, and some towers hold weights that nothing reads. Strategies for
+        several devices wait for every gradient.
+        """
+        total = torch.zeros((), device=device)
+        for name, value in self.module.named_parameters():
+            if value.requires_grad and part_of(self.parts, name.replace(".base_layer", "")) in (VISION, CONNECTOR):
+                total = total + 0.0 * value.sum()
+        return total
+
+    def measure(self, batch: Batch) -> BatchSize:
+        """The work in a batch."""
+        ids = batch["input_ids"]
+        tokens = [getattr(self.module.config, f"{kind}_token_id", None) for kind in ("image", "video")]
+        visual = sum(int((ids == token).sum()) for token in {token for token in tokens if token is not None})
+        supervised = int((batch["labels"][:, 1:] != IGNORED_LABEL).sum())
+        return BatchSize(list(batch["lengths"]), supervised, visual, sum(batch["frames"]))
+
+    # -------------------------------------------------------------------------------------------- answering
+    def new_cache(self) -> DynamicCache:
+        """An empty cache for the layers of the language model."""
+        return DynamicCache(config=self.language.decoder.config)
+
+    def prefill(
+        self, ids: Tensor, mask: Tensor, clips: Sequence[ClipTensors | None], cache: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Run the beginnings of prompts with their clips; see `Student.prefill`.
+
+        Raises:
+            DataError: a clip is not whole in its row.
+        """
+        samples, following = [], []
+        for row, clip in zip(range(len(ids)), clips, strict=True):
+            length = int(mask[row].sum())
+            # One more id of text: its position is the next one, which the last position does not show on all axes.
+            asked = torch.cat([ids[row, :length], ids.new_tensor(self.processor.wording.some_text_ids[:1])])
+            inputs = self._inputs(self._prompt(asked, clip))
+            following.append(int(inputs.positions[:, -1].max()))
+            samples.append(inputs.cut(length))
+        arguments = padded_arguments(samples)
+        self.language.run(**arguments, cache=cache, use_cache=True)
+        return mask.clone(), ids.new_tensor(following)
+
+    def _prompt(self, ids: Tensor, clip: ClipTensors | None) -> _UnpaddedSample:
+        types = self.processor.token_types(ids[None])
+        types = None if types is None else types[0].to(ids.device)
+        if clip is None:
+            return _UnpaddedSample(ids, ids, types, {}, {}, False)
+        tensors = {name: value.to(ids.device) for name, value in clip.tensors.items()}
+        sides = {name: torch.as_tensor(value).to(ids.device) for name, value in self.processor.sides(clip).items()}
+        return _UnpaddedSample(ids, ids, types, tensors, sides, clip.are_features)
+
+    def extend(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
+        """Run further ids of text; see `Student.extend`."""
+        arguments = self.language.arguments(ids, positions)
+        arguments |= {"attention_mask": mask, "cache": cache, "use_cache": True}
+        hidden = self.language.run(**arguments)
+        return self.language.logits(hidden[:, -1])
+
+
+def _rows(batch: Batch) -> list[_UnpaddedSample]:
+    found = []
+    types = batch["token_types"]
+    for row, length in enumerate(batch["lengths"]):
+        found.append(
+            _UnpaddedSample(
+                batch["input_ids"][row, :length],
+                batch["labels"][row, :length],
+                None if types is None else types[row, :length],
+                batch["clips"][row],
+                batch["sides"][row],
+                batch["are_features"],
+            )
+        )
+    return found

@@ -1,0 +1,180 @@
+"""The video language models of transformers: `model=hf model.checkpoint=...`, `model=qwen3_vl_4b`, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sg.core.content import file_content
+from sg.core.errors import ConfigError
+from sg.core.fingerprints import fingerprint
+from sg.core.identity import NOT_IDENTITY, Identity, identity
+from sg.core.mistakes import check_choice
+from sg.models.hub_files import checkpoint_folder, local_path, part_identity, present_file
+from sg.models.sizes import ModelSize
+from sg.models.student import CONNECTOR, PARTS, STUDENTS, VISION, FeatureCache
+
+if TYPE_CHECKING:
+    from sg.models.hf.media import ClipProcessor
+    from sg.models.hf.processor import HfProcessor
+    from sg.models.hf.student import HfStudent
+
+DTYPES = ("float32", "bfloat16", "float16")
+CONNECTOR_OUTPUT = "connector"
+"""The level of cached features: everything that enters the language model."""
+MODEL_VERSION = 1
+"""Raise it when the same checkpoint gives another model, other ids or other labels: `sg.models.hf`."""
+FEATURES_VERSION = 1
+"""Raise it when the same file gives other features: `media.py`, `features.py`, `sg.video`."""
+_TEXT_FILES = (".jinja", ".txt")
+"""Suffixes of files that decide ids besides those that `part_identity` counts."""
+
+
+def set_values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that are null, which are the processor's own."""
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+@dataclass
+class HfConfig:
+    """Any video language model that transformers loads with `AutoModelForImageTextToText`.
+
+    Attributes:
+        name: name in folders, tags and tables.
+        checkpoint: a folder of `save_pretrained`, or OWNER/NAME on the model hub.
+        system_prompt: text of the system message; null leaves it to the model's chat template.
+        video: changed settings of the model's video processor: `fps` or `num_frames`, `max_frames`, `size`, ...
+        image: changed settings of its image processor.
+        parts: module names by part (connector, language_model, vision) that replace those that are found.
+        dtype: type of the weights. Weights that learn are kept in float32 under `trainer.precision=bf16-mixed`.
+        feature_dtype: type of the cached features.
+        architecture: values of the checkpoint's config.json, for plans without a download.
+        planned: for plans without a download: `max_frames`, the most frames of a clip, and the mean numbers of
+            `tokens_per_frame` (visual tokens) and `patches_per_frame` (positions in the tower).
+    """
+
+    name: str = field(default="???", metadata=NOT_IDENTITY)
+    checkpoint: str | None = field(default=None, metadata=NOT_IDENTITY)
+    system_prompt: str | None = None
+    video: dict[str, Any] = field(default_factory=dict, metadata={"identity": set_values})
+    image: dict[str, Any] = field(default_factory=dict, metadata={"identity": set_values})
+    parts: dict[str, list[str]] = field(default_factory=dict)
+    dtype: str = "float32"
+    feature_dtype: str = "bfloat16"
+    architecture: dict[str, Any] = field(default_factory=dict, metadata=NOT_IDENTITY)
+    planned: dict[str, float] = field(default_factory=dict, metadata=NOT_IDENTITY)
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is None:
+            raise ConfigError(
+                "model.checkpoint is not set: give the folder of a video language model, or OWNER/NAME on the hub."
+            )
+        check_choice("model.dtype", self.dtype, DTYPES)
+        check_choice("model.feature_dtype", self.feature_dtype, DTYPES)
+        for part in self.parts:
+            check_choice("A part in model.parts", part, PARTS)
+
+    @property
+    def label(self) -> str:
+        """How errors name the model."""
+        return f"model.checkpoint={self.checkpoint}"
+
+
+class HfKind:
+    """Models of transformers; see `sg.models.hf`."""
+
+    default_stages = ("caption",)
+    trainable = PARTS
+
+    def identity(self, config: HfConfig, checkpoint: str | None = None) -> Identity:
+        """What decides the model: its files, and the settings of wording and frames."""
+        return identity(
+            "base_model" if checkpoint is None else "checkpoint",
+            settings=config,
+            inputs={"weights": _content(checkpoint or config.checkpoint)},
+            version=MODEL_VERSION,
+        )
+
+    def cache(self, config: HfConfig, trained: Collection[str], checkpoint: str | None = None) -> FeatureCache | None:
+        """Everything that enters the language model, unless tower or connector learn."""
+        if VISION in trained or CONNECTOR in trained:
+            return None
+        settings = {"video": set_values(config.video), "image": set_values(config.image), "dtype": config.dtype}
+        work = identity(
+            "visual_tokens",
+            settings={**settings, "level": CONNECTOR_OUTPUT},
+            inputs={"weights": _content(checkpoint or config.checkpoint)},
+            version=FEATURES_VERSION,
+        )
+        return FeatureCache(work, CONNECTOR_OUTPUT, config.feature_dtype)
+
+    def describe(self, config: HfConfig) -> ModelSize | None:
+        """Sizes from the checkpoint's config, or from `model.architecture` where that is not on this machine."""
+        from sg.models.hf.checkpoint import described_config, load_config
+        from sg.models.hf.sizes import PlannedClips, model_size
+
+        path = present_file(config.checkpoint or "", "config.json")
+        clips: ClipProcessor | PlannedClips
+        clips = PlannedClips(**config.planned)
+        if path is not None and path.is_file():
+            found = load_config(path.parent, config.label)
+            if (path.parent / "tokenizer_config.json").is_file():
+                clips = _clips(config, path.parent)
+        elif config.architecture:
+            found = described_config(config.architecture, "model.architecture")
+        else:
+            return None
+        return model_size(found, config.label, config.dtype, config.feature_dtype, clips, config.parts)
+
+    def missing(self, config: HfConfig) -> list[str]:
+        """The checkpoint, if it is not on this machine."""
+        name = config.checkpoint or ""
+        if local_path(name) is not None or present_file(name, "config.json") is not None:
+            return []
+        return [f"{name} (weights: hf download {name}, or set model.checkpoint)"]
+
+    def processor(self, config: HfConfig, checkpoint: str | None = None) -> HfProcessor:
+        """Text and frames of the checkpoint."""
+        from sg.models.hf.processor import HfProcessor
+        from sg.models.hf.wording import Wording
+
+        clips = _clips(config, _folder(config, checkpoint))
+        return HfProcessor(clips, Wording(clips.processor, config.label, config.system_prompt))
+
+    def load(self, config: HfConfig, checkpoint: str | None = None, seed: int = 0) -> HfStudent:
+        """The model of the checkpoint; `seed` is not used, as all weights are in files."""
+        from sg.models.hf.checkpoint import load_model
+        from sg.models.hf.sizes import model_size
+        from sg.models.hf.student import HfStudent
+
+        model = load_model(_folder(config, checkpoint), config.dtype, config.label)
+        processor = self.processor(config, checkpoint)
+        size = model_size(model.config, config.label, config.dtype, config.feature_dtype, processor.clips, config.parts)
+        return HfStudent(model, processor, config.label, size, config.parts)
+
+
+def _folder(config: HfConfig, checkpoint: str | None) -> Path:
+    return checkpoint_folder(checkpoint or config.checkpoint or "", "model.checkpoint")
+
+
+def _clips(config: HfConfig, folder: Path) -> ClipProcessor:
+    from sg.models.hf.checkpoint import load_config, load_processor
+    from sg.models.hf.media import ClipProcessor
+
+    load_config(folder, config.label)
+    video, image = set_values(config.video), set_values(config.image)
+    return ClipProcessor(load_processor(folder, config.label), config.label, video, image)
+
+
+def _content(name: str | None) -> str | None:
+    """The content of all files of a checkpoint that decide it, or its name where it is not on this machine."""
+    path = None if name is None else local_path(name)
+    if path is None:
+        return name
+    texts = {file.name: file_content(file) for file in sorted(path.iterdir()) if file.suffix in _TEXT_FILES}
+    return fingerprint({"weights": part_identity(name), "texts": texts})
+
+
+STUDENTS.register("hf", HfConfig)(HfKind())

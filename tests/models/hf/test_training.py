@@ -1,0 +1,145 @@
+"""Stages of `sg.train` train students of transformers: parts, adapters, resuming, several processes, saving."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForImageTextToText
+
+from sg.artefacts.checkpoint import LOSS_FILE
+from sg.models.student import PARTS, part_of
+from tests.models.hf.builders import stage_job, train
+from tests.models.hf.families import FAMILIES
+from tests.models.hf.samples import student_of
+from tests.train.member import Stopped, fail_after
+
+RESUMED = 1e-6
+"""Of the loss and of every weight."""
+
+
+def losses(folder: Path) -> list[float]:
+    with (folder / LOSS_FILE).open() as stream:
+        return [float(row["loss"]) for row in csv.DictReader(stream)]
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a stage, read by transformers alone."""
+    return AutoModelForImageTextToText.from_pretrained(folder).state_dict()
+
+
+def changed_parts(family: str, folder: Path) -> set[str]:
+    student, after = student_of(family), weights(folder)
+    before = student.module.state_dict()
+    return {part_of(student.parts, name) for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_stage_learns_and_changes_only_the_language_model(family: str, tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "caption", epochs=3, learning_rate=1e-2)
+    train(family, job, packed=True, gradient_checkpointing=True)
+    curve = losses(job.folder)
+    assert sum(curve[-4:]) < 0.9 * sum(curve[:4])
+    assert changed_parts(family, job.folder) == {"language_model"}
+
+
+@pytest.mark.parametrize("parts", [["connector"], ["vision"], list(PARTS)], ids=",".join)
+def test_any_parts_can_learn_from_pixels(parts: list[str], tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "stage", count=8, trains=parts)
+    train("qwen3_vl", job, are_features=False)
+    assert changed_parts("qwen3_vl", job.folder) == set(parts)
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl", "molmo2"])
+def test_cached_features_and_packing_do_not_change_a_stage(family: str, tmp_path: Path) -> None:
+    trained = {}
+    for name, are_features, packed in (("pixels", False, False), ("cached", True, False), ("packed", True, True)):
+        job = stage_job(tmp_path / name)
+        train(family, job, are_features, packed=packed)
+        trained[name] = (losses(job.folder), weights(job.folder))
+    for name in ("cached", "packed"):
+        assert trained[name][0] == pytest.approx(trained["pixels"][0], abs=1e-5)
+        for key, value in trained["pixels"][1].items():
+            torch.testing.assert_close(trained[name][1][key], value, rtol=0, atol=1e-4)  # Adam magnifies rounding
+
+
+def test_merged_adapters_are_the_model_that_was_trained(tmp_path: Path) -> None:
+    from sg.train.adapters import add_adapters, merge_adapters
+    from tests.models.hf.samples import LONG, samples_of
+
+    for family in ("qwen3_vl", "smolvlm"):
+        student = student_of(family)
+        stage = stage_job(tmp_path, peft="lora", trains=["language_model"]).stage
+        add_adapters(student, stage, seed=1)
+        student.module.eval()  # new layers begin with dropout
+        for name, value in student.module.named_parameters():
+            if "lora_B" in name:
+                value.data.normal_(std=0.1)
+        adapted = {name for name, _ in student.module.named_parameters() if ".lora_" in name}
+        assert adapted and all(part_of(student.parts, name) == "language_model" for name in adapted)
+        batch = student.processor.collate(samples_of(student), LONG)
+        expected = student.loss(batch)[0]
+        merge_adapters(student, lambda family=family: student_of(family))
+        assert not any(".lora_" in name for name, _ in student.module.named_parameters())
+        torch.testing.assert_close(student.loss(batch)[0], expected, rtol=0, atol=1e-5)
+
+
+def test_a_stage_with_adapters_is_saved_as_an_ordinary_model(tmp_path: Path) -> None:
+    job = stage_job(tmp_path / "caption", peft="lora", epochs=2)
+    train("qwen2_5_vl", job)
+    assert changed_parts("qwen2_5_vl", job.folder) == {"language_model"}
+    assert not list(job.folder.glob("adapter*"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"peft": "lora"}], ids=["full", "lora"])
+def test_a_killed_stage_resumes_to_the_same_weights(settings: dict[str, Any], tmp_path: Path) -> None:
+    undisturbed, killed = (stage_job(tmp_path / name, epochs=2, **settings) for name in ("undisturbed", "killed"))
+    train("qwen3_vl", undisturbed, packed=True)
+    fail_after(5)
+    try:
+        with pytest.raises(Stopped):
+            train("qwen3_vl", killed, packed=True)
+    finally:
+        fail_after(None)
+    train("qwen3_vl", killed, packed=True)
+    assert losses(killed.folder) == pytest.approx(losses(undisturbed.folder), abs=RESUMED)
+    expected = weights(undisturbed.folder)
+    for name, value in weights(killed.folder).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=RESUMED)
+
+
+@pytest.mark.slow
+def test_two_processes_train_to_the_loss_and_weights_of_one(tmp_path: Path) -> None:
+    stages = []
+    for family in ("qwen3_vl", "llava_onevision"):
+        for strategy, trains, are_features in (
+            ("ddp", ["language_model"], True),
+            ("ddp", list(PARTS), False),
+            ("fsdp", ["language_model"], True),
+            ("fsdp", list(PARTS), False),
+        ):
+            name = f"{family}-{strategy}-{len(trains)}"
+            stage = {"trains": trains, "count": 8}
+            stages.append({"name": name, "family": family, "stage": stage, "are_features": are_features,
+                           "trainer": {"devices": 2, "strategy": strategy, "packed": True}})  # fmt: skip
+    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533", "WORLD_SIZE": "2"}
+    command = [sys.executable, "-m", "tests.models.hf.member", str(tmp_path), json.dumps(stages)]
+    team = [
+        subprocess.Popen(command, env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)
+    ]
+    assert [member.wait(timeout=900) for member in team] == [0, 0]
+    for stage in stages:
+        alone = stage_job(tmp_path / f"alone-{stage['name']}", **stage["stage"])
+        train(stage["family"], alone, stage["are_features"], packed=True)
+        assert losses(tmp_path / stage["name"]) == pytest.approx(losses(alone.folder), abs=1e-5)
+        expected = weights(alone.folder)
+        for key, value in weights(tmp_path / stage["name"]).items():
+            torch.testing.assert_close(value, expected[key], rtol=0, atol=2e-4)  # Adam magnifies rounding
