@@ -15,6 +15,7 @@ from typing import Any
 
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import read_json, write_json
+from sg.core.fingerprints import fingerprint
 from sg.core.mistakes import check_choice, nearest
 
 HEADLINE = "none"
@@ -150,6 +151,11 @@ class Registration:
     def content(self) -> dict[str, Any]:
         """What must not change: everything but date and code."""
         return {key: value for key, value in asdict(self).items() if key not in ("date", "code")}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over all of it, which every run records when it begins."""
+        return fingerprint(asdict(self))
 
 
 def write_registration(folder: Path, registration: Registration) -> Path:

@@ -13,6 +13,8 @@ from sg.core.files import read_json, write_record
 
 RESULT_FILE = "result.json"
 PREDICTIONS_FILE = "predictions.jsonl"
+STUDY_FILE = "study.json"
+"""In the folder of a study: the settings that its runs share, and the content of their data."""
 
 FINISHED = "finished"
 FAILED = "failed"
@@ -39,6 +41,8 @@ class RunResult:
         scores: percentages, {setting: {"overall" | "short" | "medium" | "long": accuracy}}.
         answers: the answers in the settings of `scores`, which `predictions.jsonl` holds; None in older results.
         held_out: the loss on the captions that no run trains on; None if there are none.
+        weights: number of weights of the connector and the language model; None in older results.
+        registration: content of the study's registration when the run began; "" without one, or in older results.
         inputs: paths of the files that the run read ("manifest", "captions", "forest", "videos"), for the report.
         inputs_content: content hashes of the first three, so that the report reads no others.
         made_by, identity, code: what decided the result, and the version that made it; see `sg.core.identity`.
@@ -60,6 +64,8 @@ class RunResult:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     answers: AnswersRecord | None = None
     held_out: HeldOutLoss | None = None
+    weights: int | None = None
+    registration: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
@@ -77,6 +83,11 @@ class RunResult:
             raise DataError(f"run {self.run}: control is {self.control!r}, expected null, {' or '.join(ARM_KINDS)}")
         if self.status not in (FINISHED, FAILED):
             raise DataError(f"run {self.run}: status is {self.status!r}, expected {FINISHED} or {FAILED}")
+
+    @property
+    def model(self) -> str:
+        """Name of the model under study; "" in results without settings."""
+        return str((self.config.get("model") or {}).get("name", ""))
 
     @property
     def is_finished(self) -> bool:

@@ -2,6 +2,7 @@
 
 `python -m sg.report published` prints the published study's tables and which of its claims they support,
 `python -m sg.report compare A B` compares two or more files of answers,
+`python -m sg.report ladder STUDY STUDY` compares studies of several models, or with several choices of data,
 `python -m sg.report power` prints what a study would resolve, before it is run,
 `python -m sg.report dashboard study=FOLDER` builds the W&B workspace and report,
 `python -m sg.report cards study=FOLDER` writes the data card and the model card, and
@@ -60,6 +61,13 @@ def compare(arguments: Sequence[str]) -> None:
     print(compare_text([Path(argument) for argument in arguments]), end="")
 
 
+def ladder(arguments: Sequence[str]) -> None:
+    """Compare the studies in two or more folders over model size and captions."""
+    from sg.report.ladder.write import write_ladder
+
+    print(write_ladder([Path(argument) for argument in arguments]))
+
+
 def published(arguments: Sequence[str]) -> None:
     """Print the published study's tables and which of its claims they support."""
     from sg.report.commands.published import published_text
@@ -69,7 +77,7 @@ def published(arguments: Sequence[str]) -> None:
     print(published_text(), end="")
 
 
-SUBCOMMANDS = {"compare": compare, "published": published}
+SUBCOMMANDS = {"compare": compare, "ladder": ladder, "published": published}
 
 
 def _hydra_command(name: str) -> Callable[[], None]:

@@ -66,6 +66,27 @@ def loss_difference_text(estimate: Estimate) -> str:
     return f"{signed(estimate.value, 3)} [{signed(estimate.low, 3)}, {signed(estimate.high, 3)}]"
 
 
+EQUAL_NOISE = (
+    "seeds are assumed to be about equally noisy in all arms; if one arm of seven alone was noisy, its simulated "
+    "intervals covered 83 to 88 %"
+)
+"""What an interval over seeds assumes, and its coverage where that is wrong (`benchmarks/statistics`)."""
+
+
+def covered_text(estimates: Iterable[Estimate | None]) -> str:
+    """What the intervals are over: `videos and training seeds`, `videos, not over seeds`, or both kinds."""
+    kinds = {one.covers_seeds for one in estimates if one is not None and one.has_interval}
+    if kinds == {True, False}:
+        return "videos, and over training seeds where there are several"
+    return "videos and training seeds" if kinds == {True} else "videos, not over seeds"
+
+
+def once_text(estimate: Estimate) -> str:
+    """` (one training seed: over videos only)` behind a claim whose interval does not cover training again, or ""."""
+    is_once = len(estimate.seeds) == 1 and not estimate.covers_seeds
+    return " (one training seed: over videos only)" if is_once else ""
+
+
 def p_text(p: float | None) -> str:
     """`p = .045`, `p < .001`."""
     if p is None:
@@ -141,6 +162,12 @@ def stand_in_note(summary: Summary) -> str:
         f"One caption stands for {largest.scale / largest.num_captions:,.0f} here: the scale {largest.scale_label} is "
         f"{largest.num_captions:,} captions, standing for {largest.scale_label}."
     )
+
+
+def model_text(summary: Summary) -> str:
+    """`Model tiny (249,504 weights in connector and language model)`; empty if no run recorded it."""
+    weights = "" if summary.weights is None else f" ({summary.weights:,} weights in connector and language model)"
+    return f"Model {summary.model}{weights}" if summary.model else ""
 
 
 def study_title(name: str) -> str:

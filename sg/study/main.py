@@ -70,7 +70,9 @@ def main() -> None:
     try:
         _train()
     finally:
-        for folder in studies_of_this_process():
-            from sg.study.sweep_report import report_study
+        if studies := studies_of_this_process():
+            from sg.study.sweep_report import report_ladder, report_study
 
-            report_study(folder)
+            for folder in studies:
+                report_study(folder)
+            report_ladder(studies)

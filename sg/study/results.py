@@ -21,7 +21,7 @@ from sg.train.stage import StageJob
 
 log = logging.getLogger(__name__)
 
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 """Raise it when the same answers would give other scores or another `result.json`."""
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sg.artefacts.arms import HEADLINE
+from sg.artefacts.arms import HEADLINE, read_registration
 from sg.artefacts.checkpoint import StageInfo, check_stage_files, read_stage_info
 from sg.artefacts.forest import read_forest
 from sg.artefacts.held_out import HeldOutLoss, mean_loss, write_caption_losses
@@ -118,7 +118,7 @@ def _assist(run: StudyRun, team: Team) -> None:
 
 
 def _make(run: StudyRun, started: float, team: Team) -> RunResult:
-    config = run.config
+    config, registration = run.config, read_registration(run.folder.parent)
     data = read_data(config, team.agreed(lambda: make_inputs(config)))
     files, benchmark = clip_files(config), read_askable_benchmark(config.benchmark)
     media = team.agreed(lambda: files.look(data.clips))
@@ -133,7 +133,7 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
         work = _named_work(config, data, files, media, models, benchmark)
         stages = _train(config, work.jobs, models, tracker.log)
         trained = time.monotonic()
-        scores, losses = _evaluate(run, models, work, benchmark)
+        scores, losses, weights = _evaluate(run, models, work, benchmark)
         result = _result(
             run,
             data.caption.scale,
@@ -145,6 +145,8 @@ def _make(run: StudyRun, started: float, team: Team) -> RunResult:
             scores=scores,
             answers=answers_record(read_predictions(run.folder / PREDICTIONS_FILE), scores),
             held_out=losses,
+            weights=weights,
+            registration="" if registration is None else registration.fingerprint,
             inputs=data.inputs.recorded(),
             inputs_content={**data.caption.content, "forest": read_forest(data.inputs.forest).content_hash},
             timings={"train_s": trained - started, "evaluate_s": time.monotonic() - trained},
@@ -265,11 +267,11 @@ def _train(
 
 def _evaluate(
     run: StudyRun, models: StudyModels, work: RunWork, benchmark: Benchmark
-) -> tuple[dict[str, dict[str, float]], HeldOutLoss | None]:
+) -> tuple[dict[str, dict[str, float]], HeldOutLoss | None, int]:
     """Answer the benchmark in every setting and probe, and compute the losses on the held-out captions.
 
     Returns:
-        ({setting: {bucket: percent}}, mean losses); the losses are None without held-out captions.
+        ({setting: {bucket: percent}}, mean losses, number of weights); the losses are None without held-out captions.
     """
     from sg.evaluate.run import evaluate_model
     from sg.train.stage import checkpoint_of
@@ -280,7 +282,7 @@ def _evaluate(
         student, models.processor, benchmark, features, run.config.benchmark,
         run.folder / PREDICTIONS_FILE, made_by=work.answers.name, failures=failures,
     )  # fmt: skip
-    rows = []
+    rows, weights = [], student.size.language_model_weights + student.size.connector_weights
     if work.held_out.items:
         del student, features
         job = captioning_job(work.jobs, run.config.stage)
@@ -288,7 +290,7 @@ def _evaluate(
         rows = caption_losses(run.config, work.held_out, models, captioning)
     if rows:
         write_caption_losses(run.folder, rows, work.losses.name)
-    return scores, mean_loss(rows)
+    return scores, mean_loss(rows), weights
 
 
 def _summary(result: RunResult, stages: Mapping[str, tuple[StageInfo, bool]]) -> dict[str, float | str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from sg.artefacts.result import FINISHED, RESULT_FILE, read_result
+from sg.artefacts.result import FINISHED, RESULT_FILE, STUDY_FILE, read_result
 from sg.core.content import file_content
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import file_lock, read_json, write_record
@@ -19,7 +19,6 @@ from sg.evaluate.benchmark import Benchmark
 from sg.study.config import TrainConfig, study_identity
 from sg.study.stages import RunData
 
-STUDY_FILE = "study.json"
 STUDY_DATA_VERSION = 2
 """Raise it when the inputs below change: every study then records its data again."""
 _SHOWN = 3

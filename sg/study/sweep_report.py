@@ -1,6 +1,7 @@
-"""The end of a sweep: the study's report, built from the run folders whatever happened to the jobs."""
+"""The end of a sweep: the reports of its studies, built from the run folders whatever happened to the jobs."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from sg.artefacts.result import RESULT_FILE, read_result
@@ -39,6 +40,20 @@ def report_study(folder: Path) -> None:
             print(write_report(folder, tracker).text, flush=True)
     except SgError as error:
         log.error("The report of %s could not be made: %s", folder, error)
+
+
+def report_ladder(folders: Sequence[Path]) -> None:
+    """Compare the studies of a sweep over models or choices; studies that do not compare are reported in one line."""
+    studies = [folder for folder in folders if any(folder.glob(f"*/{RESULT_FILE}"))]
+    if len(studies) < 2:
+        return
+    from sg.report.ladder.write import write_ladder
+
+    try:
+        with disk_problems_in_one_sentence():
+            print(write_ladder(studies), flush=True)
+    except SgError as error:
+        log.info("The %d studies of this sweep make no ladder: %s", len(studies), error)
 
 
 def _logger(result: Path) -> LoggerConfig:

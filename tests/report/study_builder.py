@@ -24,6 +24,7 @@ class World:
     seed: int = 0
     probes: bool = True
     silent: float = 0.0
+    registration: str = ""
     answers: np.ndarray = field(init=False)
     skill: np.ndarray = field(init=False)
 
@@ -87,6 +88,7 @@ class World:
             versions={"sharegemini": "0.1.0", "torch": "2.13.0"},
             timings={"evaluate": 4.0},
             scores={} if reason else {"without_subtitles": {"overall": 40.0}},
+            registration=self.registration,
         )
 
     def _predictions(

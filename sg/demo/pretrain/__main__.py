@@ -1,6 +1,6 @@
 """Trains the demo's assets from scratch, in about 15 CPU minutes:
 
-    python -m sg.demo.pretrain [--folder FOLDER] [--only tokenizer vision_tower language_model]
+    python -m sg.demo.pretrain [--folder FOLDER] [--only tokenizer vision_tower language_model ...]
 
 The same machine gives the same weights: seeds are fixed and one thread computes. Each asset appears whole or not at
 all; after an interruption, build the missing ones with `--only`.
@@ -12,6 +12,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,13 @@ def build_tower(folder: Path) -> dict[str, Any]:
     return {"recipe": asdict(recipe), "held_out_patch_accuracy": _rounded(accuracies)}
 
 
-def build_language_model(folder: Path) -> dict[str, Any]:
-    """Train the language model into `folder`, beside the existing tokenizer."""
+def build_language_model(folder: Path, name: str = "language_model", **changes: Any) -> dict[str, Any]:
+    """Train a language model into the folder `name`, with the existing tokenizer; `changes` are of its recipe."""
     from sg.demo.pretrain.language_model import LanguageModelRecipe, train_language_model
 
-    recipe = LanguageModelRecipe()
+    recipe = LanguageModelRecipe(**changes)
     tokenizer = (folder / "language_model" / TOKENIZER_FILE).read_bytes()
-    with atomic_dir(folder / "language_model") as temporary:
+    with atomic_dir(folder / name) as temporary:
         (temporary / TOKENIZER_FILE).write_bytes(tokenizer)
         accuracies = train_language_model(temporary / TOKENIZER_FILE, temporary, recipe)
     return {"recipe": asdict(recipe), "held_out_accuracy": _rounded(accuracies)}
@@ -57,6 +58,10 @@ BUILDERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "tokenizer": build_tokenizer,
     "vision_tower": build_tower,
     "language_model": build_language_model,
+    **{
+        name: partial(build_language_model, name=name, width=width, dtype="float16")
+        for name, width in (("language_model_narrow", 32), ("language_model_wide", 96))
+    },
 }
 
 

@@ -26,22 +26,20 @@ HELD_OUT = "held_out"
 LENGTHS = ("short captions", "medium captions", "long captions")
 """Thirds of the held-out captions by number of tokens."""
 
-_Losses = Mapping[int, Mapping[str, CaptionLoss]]
+Losses = Mapping[int, Mapping[str, CaptionLoss]]
 """Seed -> video -> loss."""
 
 
 def held_out_table(study: Study) -> tuple[LossTable | None, list[str]]:
     """The losses of all arms on the captions that all runs have, and notes on runs without readable losses."""
-    notes: list[str] = []
     arms = [arm for arm in (*study.finished, *study.controls) if arm.runs]
-    found = {arm.name: _losses(study, arm.runs, notes) for arm in arms}
-    runs = [losses for by_seed in found.values() for losses in by_seed.values()]
-    videos = sorted(set.intersection(*(set(losses) for losses in runs))) if runs else []
+    found, notes = read_losses(study)
+    videos = shared_videos([found])
     if not videos:
         return None, notes
-    any_run = runs[0]
+    any_run = next(losses for by_seed in found.values() for losses in by_seed.values())
     tokens = np.array([any_run[video].tokens for video in videos])
-    scores = _scores(found, videos)
+    scores = loss_scores(found, videos)
     rows, controls = _with_holm(
         _rows(study, arms, scores, found, videos),
         [row for arm in study.controls for row in control_row(study, arm, HELD_OUT, scores)],
@@ -53,10 +51,22 @@ def held_out_table(study: Study) -> tuple[LossTable | None, list[str]]:
         controls=controls,
         shapes=study_shapes(study, scores),
         groups=[
-            LossGroup(kind, name, len(members), _rows(study, arms, _scores(found, members), found, members))
+            LossGroup(kind, name, len(members), _rows(study, arms, loss_scores(found, members), found, members))
             for kind, name, members in _groups([any_run[video] for video in videos])
         ],
     ), notes
+
+
+def read_losses(study: Study) -> tuple[dict[str, Losses], list[str]]:
+    """The losses of all finished arms by name, and notes on runs without readable losses."""
+    notes: list[str] = []
+    return {arm.name: _losses(study, arm.runs, notes) for arm in (*study.finished, *study.controls) if arm.runs}, notes
+
+
+def shared_videos(studies: Sequence[Mapping[str, Losses]]) -> list[str]:
+    """The videos whose captions all runs of the studies have; empty if there are no runs."""
+    runs = [set(losses) for found in studies for by_seed in found.values() for losses in by_seed.values()]
+    return sorted(set.intersection(*runs)) if runs else []
 
 
 def _with_holm(rows: list[LossRow], controls: list[ControlRow]) -> tuple[list[LossRow], list[ControlRow]]:
@@ -70,7 +80,7 @@ def _with_holm(rows: list[LossRow], controls: list[ControlRow]) -> tuple[list[Lo
     )
 
 
-def _losses(study: Study, runs: Sequence[RunResult], notes: list[str]) -> _Losses:
+def _losses(study: Study, runs: Sequence[RunResult], notes: list[str]) -> Losses:
     losses = {}
     for run in runs:
         if run.held_out is None:
@@ -100,7 +110,8 @@ def _groups(rows: Sequence[CaptionLoss]) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-def _scores(found: Mapping[str, _Losses], videos: Sequence[str]) -> ArmScores:
+def loss_scores(found: Mapping[str, Losses], videos: Sequence[str]) -> ArmScores:
+    """Score the arms with losses on the captions of `videos`, which all of their runs have."""
     arms = {}
     for name, by_seed in found.items():
         if by_seed:
@@ -119,7 +130,7 @@ def loss_score(nats: Floats, tokens: NDArray[np.int64], videos: Ints, seeds: tup
 
 
 def _rows(
-    study: Study, arms: Sequence[Arm], scores: ArmScores, found: Mapping[str, _Losses], videos: Sequence[str]
+    study: Study, arms: Sequence[Arm], scores: ArmScores, found: Mapping[str, Losses], videos: Sequence[str]
 ) -> list[LossRow]:
     return [
         LossRow(

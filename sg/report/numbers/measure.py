@@ -20,7 +20,7 @@ from sg.report.numbers.costs import cost_rows
 from sg.report.numbers.estimates import ArmScore, accuracy, difference, joint_p, spread
 from sg.report.numbers.held_out import held_out_table
 from sg.report.numbers.published import Key, PublishedCell, published_for
-from sg.report.numbers.registered import registered_result
+from sg.report.numbers.registered import lost_registration, registered_result
 from sg.report.numbers.statistics import holm
 from sg.report.numbers.study import Arm, ArmScores, Study
 from sg.report.numbers.summary import EQUIVALENCE, Cell, ControlRow, RunRow, Summary, Table, TableRow
@@ -41,6 +41,8 @@ def measure(study: Study) -> Summary:
     return Summary(
         study=study.name,
         benchmark=study.benchmark,
+        model=study.model,
+        weights=study.weights,
         commands=sorted({run.command for run in study.runs if run.command}),
         versions=_versions(study.runs),
         tables=tables,
@@ -50,11 +52,13 @@ def measure(study: Study) -> Summary:
         letters=[row for setting in SETTINGS for arm in arms for row in count_letters(arm, setting)],
         answers=letter_shares(dict(zip(*np.unique(study.questions.answers, return_counts=True), strict=True))),
         runs=[_run(run) for run in sorted(study.runs, key=_run_order)],
-        notes=[*study.notes, *held_out_notes, *_shuffled_notes(study)],
+        notes=[*study.notes, *held_out_notes, *lost_registration(study), *_shuffled_notes(study)],
         held_out=held_out,
         topics=[row for setting in SETTINGS for row in topic_rows(study, setting)],
         costs=cost_rows(study),
-        equivalence=EQUIVALENCE if registered is None else registered.registration.equivalence_points,
+        equivalence=(
+            EQUIVALENCE if registered is None or registered.changed else registered.registration.equivalence_points
+        ),
         registered=registered,
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from sg.artefacts.arms import Registration, read_registration
+from sg.artefacts.arms import REGISTRATION_FILE, Registration, read_registration
 from sg.report.numbers.estimates import Estimate, difference, seed_noise
 from sg.report.numbers.study import Arm, Study, contrast_arms
 
@@ -18,6 +18,8 @@ class RegisteredResult:
         pair: labels of its two arms.
         added: finished runs that were not registered, as `ARM seed N`.
         missing: registered runs without a result.
+        changed: finished runs that recorded another registration when they began, and registered runs that recorded
+            none: the file was written or changed afterwards, so nothing counts as registered.
     """
 
     registration: Registration
@@ -25,6 +27,7 @@ class RegisteredResult:
     pair: list[str]
     added: list[str]
     missing: list[str]
+    changed: list[str] = field(default_factory=list)
 
 
 def registered_result(study: Study) -> RegisteredResult | None:
@@ -37,7 +40,8 @@ def registered_result(study: Study) -> RegisteredResult | None:
     if registration is None:
         return None
     arms = {arm.name: arm for arm in (*study.headline, *study.controls)}
-    finished = {(name, run.seed) for name, arm in arms.items() for run in arm.runs}
+    recorded = {(name, run.seed): run.registration for name, arm in arms.items() for run in arm.runs}
+    finished = set(recorded)
     planned = {(name, seed) for name in registration.arms for seed in registration.seeds}
     order = {name: place for place, name in enumerate([*registration.arms, *arms])}
 
@@ -52,7 +56,18 @@ def registered_result(study: Study) -> RegisteredResult | None:
         pair=[] if pair is None else [arm.label for arm in pair],
         added=names(finished - planned),
         missing=names(planned - finished),
+        changed=names(
+            {run for run, own in recorded.items() if own != registration.fingerprint and (own or run in planned)}
+        ),
     )
+
+
+def lost_registration(study: Study) -> list[str]:
+    """A note if runs recorded a registration that does not exist any more."""
+    runs = [run.run for run in study.runs if run.registration]
+    if not runs or read_registration(study.folder) is not None:
+        return []
+    return [f"{REGISTRATION_FILE}, which {len(runs)} runs such as {runs[0]} recorded when they began, is missing."]
 
 
 def _registered_part(study: Study, registration: Registration) -> Study:

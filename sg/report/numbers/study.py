@@ -108,6 +108,16 @@ class Study:
     notes: tuple[str, ...]
 
     @property
+    def model(self) -> str:
+        """Name of the model that all runs train; "" if no run recorded it."""
+        return next((run.model for run in self.runs if run.model), "")
+
+    @property
+    def weights(self) -> int | None:
+        """Number of weights of its connector and language model; None if no run recorded it."""
+        return next((run.weights for run in self.runs if run.weights is not None), None)
+
+    @property
     def baseline(self) -> Arm | None:
         """The arm without captions, if at least one of its runs finished."""
         return next((arm for arm in self.headline if arm.is_baseline and arm.runs), None)
@@ -166,18 +176,15 @@ def read_study(folder: Path) -> Study:
 
     Raises:
         MissingInputError: the folder does not exist or contains no run.
-        DataError: the runs used different benchmarks, or runs contradict each other about a question.
+        DataError: the runs used different benchmarks or models, or contradict each other about a question.
     """
     check_study_folder(folder)
     notes: list[str] = []
     runs = _without_repeats([_read_run(path) for path in _run_folders(folder)], notes)
     if not runs:
         raise MissingInputError(f"{folder} contains no runs: run `python train.py -m data.scale=50k,100k` first.")
-    benchmarks = sorted({run.benchmark for run in runs if run.is_finished and run.benchmark})
-    if len(benchmarks) > 1:
-        raise DataError(
-            f"{folder} mixes the benchmarks {', '.join(benchmarks)}: put the runs of each into a folder of their own."
-        )
+    benchmarks = _only("benchmarks", folder, [run.benchmark for run in runs if run.is_finished])
+    _only("models", folder, [run.model for run in runs if run.is_finished])
     known: dict[str, _Facts] = {}
     answers = {run.run: _read_answers(folder / run.run, run, known, notes) for run in runs if run.is_finished}
     questions = _questions(known)
@@ -192,6 +199,16 @@ def read_study(folder: Path) -> Study:
         runs=tuple(runs),
         notes=tuple(notes),
     )
+
+
+def _only(kind: str, folder: Path, names: Iterable[str]) -> list[str]:
+    """The one name among `names`; empty without any. Runs of several must not be averaged as seeds of one arm."""
+    found = sorted(set(names) - {""})
+    if len(found) > 1:
+        raise DataError(
+            f"{folder} mixes the {kind} {', '.join(found)}: put the runs of each into a folder of their own."
+        )
+    return found
 
 
 def check_study_folder(folder: Path) -> None:

@@ -276,7 +276,9 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A study in numbers. `answers` is how often each letter is the right answer, in percent of the questions.
+    """A study in numbers. All runs train `model`; `weights` counts its connector and its language model.
+
+    `answers` is how often each letter is the right answer, in percent of the questions.
 
     Two arms are called equivalent only if their true difference is within ± `equivalence` points (two one-sided tests).
     """
@@ -298,6 +300,8 @@ class Summary:
     held_out: LossTable | None = None
     equivalence: float = EQUIVALENCE
     registered: RegisteredResult | None = None
+    model: str = ""
+    weights: int | None = None
 
     def table(self, setting: str) -> Table | None:
         """Return the table of a setting; None if no run was asked in it."""

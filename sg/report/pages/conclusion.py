@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sg.artefacts.arms import ARM_KINDS, CAPTIONS, LENGTH, STEPS, VIDEOS
+from sg.artefacts.arms import ARM_KINDS, CAPTIONS, LENGTH, REGISTRATION_FILE, STEPS, VIDEOS
 from sg.artefacts.predictions import NO_VIDEO, OVERALL
 from sg.report.numbers.comparisons import ABOVE
 from sg.report.numbers.summary import ProbeRow, Shape, Summary, TableRow, headline_rows
@@ -15,6 +15,7 @@ from sg.report.pages.verdict import (
     bound_text,
     control_outcome,
     equivalent_text,
+    excludes_zero,
     headline,
     holding,
     in_setting,
@@ -30,6 +31,7 @@ from sg.report.wording import (
     difference_text,
     holm_text,
     joined,
+    once_text,
     p_text,
     plural,
     seeds_text,
@@ -81,6 +83,12 @@ def _registered(summary: Summary) -> list[Statement]:
     if result is None:
         return []
     plan = result.registration
+    if result.changed:
+        text = (
+            f"{REGISTRATION_FILE} is not the one that {joined(result.changed)} recorded when they began. It was "
+            "written or changed afterwards, so this report treats no contrast as registered."
+        )
+        return [Statement("Registered", text, caution=True)]
     text = (
         f"Registered on {plan.date}, before the first run: {plan.contrast} in {plan.metric} on {plan.benchmark}, "
         f"{in_setting(plan.setting)}; arms {joined(plan.arms)}; {seeds_text(plan.seeds)}; {plan.rule}. "
@@ -107,7 +115,9 @@ def _scale(summary: Summary) -> list[Statement]:
             f"from {rows[0].scale_label} to {rows[-1].scale_label} captions, accuracy changes by "
             f"{difference_text(table.growth)} points"
         )
-        joint = f" (test that all {len(rows)} caption scales are equally accurate: {p_text(table.joint_p)})"
+        joint = (
+            f" (test that all {len(rows)} caption scales are equally accurate: {p_text(table.joint_p)}, not corrected)"
+        )
         is_tested = table.joint_p is not None and table.joint_p < LEVEL  # or the end points are one of several pairs
         more = (
             f"with {rows[-1].scale_label}, and the training steps that come with them, than with {rows[0].scale_label}"
@@ -117,6 +127,7 @@ def _scale(summary: Summary) -> list[Statement]:
             (False, True): f"accuracy is lower {more}",
             (False, False): "whether accuracy changes with scale is not resolved",
         }[is_tested and table.growth.is_positive, is_tested and table.growth.is_negative]
+        meaning += once_text(table.growth) if excludes_zero(table.growth) else ""
         tested = "" if table.joint_p is None else joint
         statements.append(Statement("Scale", f"{SETTING_TITLES[table.setting]}, {change}{tested}: {meaning}."))
     return statements
@@ -195,8 +206,8 @@ def _same_size(summary: Summary) -> list[Statement]:
         other = f"a {ARM_KINDS[row.kind].legend} of the same size"
         shown = control_outcome(row, summary.equivalence)
         result = {
-            HIGHER: f"the curated core is better than {other}",
-            LOWER: f"the curated core is worse than {other}",
+            HIGHER: f"the curated core is better than {other}{once_text(row.difference)}",
+            LOWER: f"the curated core is worse than {other}{once_text(row.difference)}",
             EQUIVALENT: f"the curated core and {other} are {equivalent_text(summary.equivalence)}",
         }.get(shown, f"neither is resolved to be better ({bound_text(row.difference)})")
         pair = f"{SETTING_TITLES[row.setting]}, {row.headline_label} minus {row.control_label}"
@@ -329,16 +340,14 @@ def _answered(summary: Summary) -> list[Statement]:
 
 
 def _power(summary: Summary) -> list[Statement]:
-    parts = [
-        f"{delta.detectable:.1f} points {in_setting(table.setting)}"
-        for table, _, delta in largest_rows(summary)
-        if delta.has_interval
-    ]
-    if not parts:
+    found = [(table.setting, delta) for table, _, delta in largest_rows(summary) if delta.has_interval]
+    if not found:
         return []
+    parts = [f"{delta.detectable:.1f} points {in_setting(setting)}" for setting, delta in found]
+    once = "" if all(delta.covers_seeds for _, delta in found) else "; if training again changes nothing"
     text = (
         "Smallest true difference from the baseline that 80 % of such studies would detect (two-sided test at 5 %, "
-        f"before Holm's correction): {joined(parts)}."
+        f"before Holm's correction{once}): {joined(parts)}."
     )
     return [Statement("Resolution", text)]
 

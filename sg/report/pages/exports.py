@@ -20,12 +20,13 @@ from sg.report.pages.tables import (
     published_text,
     row_note,
 )
-from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, accuracy_text, difference_text, joined, p_text
+from sg.report.wording import BUCKET_TITLES, SETTING_TITLES, accuracy_text, difference_text, joined, model_text, p_text
 
 
 def markdown(summary: Summary, conclusion: Conclusion) -> str:
     """Return the report as Markdown: verdict, tables, controls, probes, statements."""
     parts = [f"# {cell_text(summary.study)}", f"**{cell_text(conclusion.verdict)}**"]
+    parts += [f"{cell_text(model_text(summary))}."] if summary.model else []
     for table in summary.tables:
         parts += [f"## {SETTING_TITLES[table.setting]}", _table_md(table), f"{legend(table)}."]
     if summary.held_out is not None:
@@ -145,7 +146,7 @@ def tables_csv(summary: Summary) -> str:
     rows = [
         _csv_row(summary, table, row, bucket) for table in summary.tables for row in table.rows for bucket in BUCKETS
     ]
-    return _csv(CSV_COLUMNS, rows)
+    return csv_text(CSV_COLUMNS, rows)
 
 
 def _csv_row(summary: Summary, table: Table, row: TableRow, bucket: str) -> list[object]:
@@ -170,7 +171,7 @@ TOPIC_COLUMNS = (
 
 def topics_csv(summary: Summary) -> str:
     """Return CSV with one row per arm, setting and task type or domain."""
-    return _csv(
+    return csv_text(
         TOPIC_COLUMNS,
         [
             [row.setting, row.kind, row.name, row.arm, row.scale, row.control, row.questions, row.score,
@@ -188,18 +189,18 @@ COST_COLUMNS = (
 
 def costs_csv(summary: Summary) -> str:
     """Return CSV with one row per arm: device hours per stage, and the price of its captions in US dollars."""
-    return _csv(COST_COLUMNS, [[getattr(row, name) for name in COST_COLUMNS] for row in summary.costs])
+    return csv_text(COST_COLUMNS, [[getattr(row, name) for name in COST_COLUMNS] for row in summary.costs])
 
 
 def losses_csv(summary: Summary) -> str:
     """Return CSV with one row per arm and group of held-out captions; numbers are not rounded."""
-    return _csv(COLUMNS, loss_rows(summary))
+    return csv_text(COLUMNS, loss_rows(summary))
 
 
 def runs_csv(summary: Summary) -> str:
     """Return CSV with one row per run, failed runs with their reason; dictionaries are lists of `name=value`."""
     names = [field.name for field in fields(RunRow)]
-    return _csv(names, [[_flat(getattr(run, name)) for name in names] for run in summary.runs])
+    return csv_text(names, [[_flat(getattr(run, name)) for name in names] for run in summary.runs])
 
 
 def _flat(value: object) -> object:
@@ -208,7 +209,8 @@ def _flat(value: object) -> object:
     return " ".join(value) if isinstance(value, list) else value
 
 
-def _csv(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return CSV with `header`; None is an empty cell."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)

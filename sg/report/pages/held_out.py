@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sg.artefacts.arms import ARM_KINDS, CAPTIONS, STEPS
 from sg.report.numbers.summary import ControlRow, LossRow, LossTable, Shape, Summary
 from sg.report.pages.verdict import LEVEL, is_fair
-from sg.report.wording import holm_text, joined, loss_difference_text, loss_text, p_text, plural
+from sg.report.wording import holm_text, joined, loss_difference_text, loss_text, once_text, p_text, plural
 
 COLUMNS = (
     "group", "name", "captions", "arm", "scale", "control", "seeds", "loss", "loss_low", "loss_high", "per_caption",
@@ -73,7 +73,7 @@ def loss_sentences(table: LossTable) -> list[tuple[str, bool]]:
         change = f"{largest.label} minus no captions is {loss_difference_text(largest.delta)} nats per token"
         where = f"on {plural(table.captions, 'held-out caption')}"
         is_lower = largest.delta.is_negative and largest.p_holm is not None and largest.p_holm < LEVEL
-        sentences.append((f"{change} {where}, {holm_text(largest.p_holm)}.", not is_lower))
+        sentences.append((f"{change} {where}, {holm_text(largest.p_holm)}{once_text(largest.delta)}.", not is_lower))
     for row in table.controls:
         meaning, is_lower = _meaning(row)
         sentences.append((f"{control_text(row)}: {meaning}.", not is_lower))
@@ -107,12 +107,8 @@ def _meaning(row: ControlRow) -> tuple[str, bool]:
     if row.p_holm is None or row.p_holm >= LEVEL:
         return f"an effect of {kind.asks} on the loss is neither resolved nor excluded", False
     change = "lower" if row.difference.is_negative else "higher"
-    if kind.fixed == CAPTIONS:
-        return (
-            f"the loss is {change} with the curated core than with a {kind.legend} of the same size",
-            change == "lower",
-        )
-    return f"the loss is {change} with {kind.asks}", change == "lower"
+    what = f"the curated core than with a {kind.legend} of the same size" if kind.fixed == CAPTIONS else kind.asks
+    return f"the loss is {change} with {what}{once_text(row.difference)}", change == "lower"
 
 
 def _shapes(shapes: list[Shape]) -> tuple[str, bool]:

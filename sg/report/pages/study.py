@@ -28,6 +28,7 @@ from sg.report.wording import (
     difference_text,
     duration_text,
     hours_text,
+    model_text,
     p_text,
     percent,
     plural,
@@ -142,6 +143,7 @@ def _counts(summary: Summary) -> str:
     finished = sum(run.status == "finished" for run in summary.runs)
     seeds = len({run.seed for run in summary.runs})
     parts = [plural(len(summary.runs), "run"), f"{finished} finished", plural(seeds, "seed")]
+    parts += [model_text(summary)] if summary.model else []
     return " · ".join(parts)
 
 

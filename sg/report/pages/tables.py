@@ -11,9 +11,12 @@ from sg.report.pages.held_out import loss_lines
 from sg.report.pages.verdict import LEVEL
 from sg.report.wording import (
     BUCKET_TITLES,
+    EQUAL_NOISE,
     SETTING_TITLES,
     accuracy_text,
+    covered_text,
     difference_text,
+    model_text,
     p_text,
     percent,
     plural,
@@ -27,7 +30,7 @@ REASON_LENGTH = 96
 
 def terminal_text(summary: Summary, conclusion: Conclusion) -> str:
     """Return the report that is printed at the end of a sweep: tables, controls, probes, notes, verdict."""
-    blocks = [_table_text(table) for table in summary.tables]
+    blocks = [model_text(summary), *(_table_text(table) for table in summary.tables)]
     blocks += [loss_lines(summary.held_out)] if summary.held_out is not None else []
     blocks += [_controls_text(summary), _probes_text(summary.probes), _failed_text(summary.runs)]
     blocks += ["\n".join(summary.notes), _wrapped(conclusion.verdict)]
@@ -36,13 +39,15 @@ def terminal_text(summary: Summary, conclusion: Conclusion) -> str:
 
 def legend(table: Table) -> str:
     """Return the explanation of a table's numbers: units, denominators and intervals."""
-    deltas = [cell.delta for row in table.rows if (cell := row.cells[OVERALL]).delta is not None]
-    covered = "videos and training seeds" if all(delta.covers_seeds for delta in deltas) else "videos, not over seeds"
+    scores = "accuracy in % of the answered questions, mean ± standard deviation over training seeds"
+    if all(row.cells[OVERALL].delta is None for row in table.rows):
+        return f"{scores}; no difference from no captions, because no run without captions finished beside others"
+    covered = covered_text(row.cells[OVERALL].delta for row in table.rows)
+    assumed = f"; {EQUAL_NOISE}" if "and" in covered else ""
     return (
-        "accuracy in % of the answered questions, mean ± standard deviation over training seeds; difference from no "
-        f"captions in points over the seeds that both have, with its 95 % interval over {covered} "
-        f"({plural(table.videos, 'video')}); * p < .05 after Holm's correction (overall only; durations are "
-        "exploratory)"
+        f"{scores}; difference from no captions in points over the seeds that both have, with its 95 % interval over "
+        f"{covered} ({plural(table.videos, 'video')}{assumed}); * p < .05 after Holm's correction (overall only; "
+        "durations are exploratory)"
     )
 
 
@@ -54,8 +59,7 @@ def controls_legend(summary: Summary) -> str:
 
 def controls_intervals(summary: Summary) -> str:
     """Return what the intervals of the controls cover."""
-    covered = all(row.difference.covers_seeds for row in summary.controls if row.difference.has_interval)
-    return f"95 % intervals over {'videos and training seeds' if covered else 'videos, not over seeds'}"
+    return f"95 % intervals over {covered_text(row.difference for row in summary.controls)}"
 
 
 def probes_legend(probes: Sequence[ProbeRow]) -> str:

@@ -6,7 +6,16 @@ from sg.artefacts.arms import ARM_KINDS, CAPTIONS, EQUAL_STEPS, SHUFFLED_CAPTION
 from sg.artefacts.predictions import OVERALL
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import ControlRow, Summary, Table, TableRow, headline_rows
-from sg.report.wording import SETTING_TITLES, captions_text, difference_text, joined, p_text, size_text
+from sg.report.wording import (
+    SETTING_TITLES,
+    captions_text,
+    covered_text,
+    difference_text,
+    joined,
+    once_text,
+    p_text,
+    size_text,
+)
 
 LEVEL = 0.05
 STEPS_ALIKE = 0.1
@@ -20,7 +29,7 @@ def outcome(estimate: Estimate | None, p: float | None, bound: float) -> str:
     """Return what an estimate shows, with its corrected `p`: a difference, none beyond ± `bound`, or neither."""
     if estimate is None or not estimate.has_interval:
         return OPEN
-    if p is not None and p < LEVEL and (estimate.is_positive or estimate.is_negative):
+    if p is not None and p < LEVEL and excludes_zero(estimate):
         return HIGHER if estimate.is_positive else LOWER
     return EQUIVALENT if estimate.largest_size <= bound else OPEN
 
@@ -37,22 +46,31 @@ def meaning(row: ControlRow, bound: float) -> str:
     asks = ARM_KINDS[row.kind].asks
     found = control_outcome(row, bound)
     if found in (HIGHER, LOWER):
-        return f"{asks} {'raise' if found == HIGHER else 'lower'} accuracy"
+        return f"{asks} {'raise' if found == HIGHER else 'lower'} accuracy{once_text(row.difference)}"
     if found == EQUIVALENT:
         return f"{equivalent_text(bound)}, so the effect of {asks} is smaller than that"
     if not row.difference.has_interval:
         return "the answers carry no interval"
-    return f"an effect of {asks} is neither resolved nor excluded; {bound_text(row.difference)}"
+    # The interval alone, which is not corrected, may say that it is resolved.
+    holm = f" after Holm's correction ({p_text(row.p_holm)})" if excludes_zero(row.difference) else ""
+    return f"an effect of {asks} is neither resolved nor excluded{holm}; {bound_text(row.difference)}"
+
+
+def excludes_zero(estimate: Estimate) -> bool:
+    """Whether the interval lies on one side of 0."""
+    return estimate.is_positive or estimate.is_negative
 
 
 def bound_text(estimate: Estimate) -> str:
-    """`the true difference is within ±2.4 points by an equivalence test at 5 %`."""
-    return f"the true difference is within ±{estimate.largest_size:.1f} points by an equivalence test at 5 %"
+    """`the true difference is within ±2.4 points by an uncorrected equivalence test at 5 %`."""
+    return (
+        f"the true difference is within ±{estimate.largest_size:.1f} points by an uncorrected equivalence test at 5 %"
+    )
 
 
 def equivalent_text(bound: float) -> str:
-    """`equivalent within ±1 point by a test at 5 %`."""
-    return f"equivalent within ±{bound:g} point{'' if bound == 1 else 's'} by a test at 5 %"
+    """`equivalent within ±1 point by an uncorrected test at 5 %`: these tests are not corrected for their number."""
+    return f"equivalent within ±{bound:g} point{'' if bound == 1 else 's'} by an uncorrected test at 5 %"
 
 
 def is_fair(row: ControlRow) -> bool:
@@ -91,7 +109,9 @@ def verdict(summary: Summary) -> tuple[str, str]:
     """Return the answer to the study's question in words, and its tone."""
     found = largest_rows(summary)
     if not found:
-        return "No verdict: it needs a finished baseline (data.scale=0) and one finished run with captions.", UNCLEAR
+        lacking = "a run with captions" if _has_baseline(summary) else "the run without captions (data.scale=0)"
+        reason = f"No verdict on the captions: {lacking} did not finish with a seed that the other has."
+        return " ".join([*registered_sentence(summary), reason]), UNCLEAR
     if not any(delta.has_interval for *_, delta in found):
         return (
             "No verdict: the answers carry no interval, because they are about one video only, or differ in every "
@@ -117,10 +137,14 @@ def verdict(summary: Summary) -> tuple[str, str]:
     return " ".join(sentences), tone
 
 
+def _has_baseline(summary: Summary) -> bool:
+    return any(row.scale == 0 for table in summary.tables for row in headline_rows(table))
+
+
 def registered_sentence(summary: Summary) -> list[str]:
     """The result of the registered contrast by its own rule, as one sentence; empty if there is none."""
     result = summary.registered
-    if result is None or result.difference is None:
+    if result is None or result.difference is None or result.changed:
         return []
     bound = result.registration.equivalence_points
     shown = {
@@ -182,7 +206,7 @@ def _changes(
     """The gains and the losses of all settings in one sentence, so that neither hides the other."""
     row = found[0][1]
     captions = captions_text(row.num_captions, row.scale, row.scale_label)
-    covered = "videos and training seeds" if all(delta.covers_seeds for *_, delta in found) else "videos"
+    covered = covered_text(delta for *_, delta in found).removesuffix(", not over seeds")
     unit = f"(percentage points of accuracy, 95 % intervals over {covered})"
     if not gains and not losses:
         parts = [f"{difference_text(delta)} points {in_setting(table.setting)}" for table, _, delta in found]
@@ -210,7 +234,7 @@ def _rest(
     p_holm = {table.setting: row.cells[OVERALL].p_holm for table, row, _ in found}
     for setting, delta in by_outcome.get(OPEN, []):
         shown = "" if is_listed else f" ({difference_text(delta)} points)"
-        if delta.is_positive or delta.is_negative:  # The interval alone would say that a change is resolved.
+        if excludes_zero(delta):  # The interval alone would say that a change is resolved.
             shown += f" after Holm's correction for several comparisons ({p_text(p_holm[setting])})"
         bound = f": {bound_text(delta)}" if delta.has_interval else ""
         sentences.append(f"{SETTING_TITLES[setting]}, no change is resolved{shown}{bound}.")

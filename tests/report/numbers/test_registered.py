@@ -1,8 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sg.artefacts.arms import Registration, write_registration
+from sg.artefacts.arms import REGISTRATION_FILE, Registration, read_registration, write_registration
 from sg.report.numbers.measure import measure
 from sg.report.numbers.study import read_study
 from sg.report.numbers.summary import Summary, read_summary, write_summary
@@ -17,14 +18,15 @@ def registered(folder: Path, **changes: object) -> Summary:
         "contrast": "caption effect", "metric": "accuracy", "benchmark": "demo", "setting": "without_subtitles",
         "arms": ["0", "530k"], "seeds": [0, 1], "equivalence_points": 0.5, "rule": "found if ...", "date": "2026-11-29",
     } | changes  # fmt: skip
-    world = World(folder / "study", videos=120)
+    plan = Registration(**values)  # type: ignore[arg-type]
+    world = World(folder / "study", videos=120, registration=plan.fingerprint)
     for seed in (0, 1):
         world.run(0, seed)
         world.run(530_000, seed, gain=1.5)
     world.run(530_000, 2, gain=9.0)
     world.run(800_000, 0, gain=9.0)
     world.run(50_000, 0, "equal_steps", gain=1.0)
-    write_registration(folder / "study", Registration(**values))  # type: ignore[arg-type]
+    write_registration(folder / "study", plan)
     return measure(read_study(folder / "study"))
 
 
@@ -80,12 +82,43 @@ def test_a_registered_summary_is_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("gain", "words"), [(3.0, "points: found."), (0.0, "points: neither found nor excluded.")])
 def test_the_result_is_worded_by_the_rule(tmp_path: Path, gain: float, words: str) -> None:
-    world = World(tmp_path / "study", videos=60)
-    for seed in (0, 1, 2):
-        world.run(0, seed)
-        world.run(530_000, seed, gain=gain)
     plan = Registration(
         "caption effect", "accuracy", "demo", "without_subtitles", ["0", "530k"], [0, 1, 2], 1.0, "rule"
     )
+    world = World(tmp_path / "study", videos=60, registration=plan.fingerprint)
+    for seed in (0, 1, 2):
+        world.run(0, seed)
+        world.run(530_000, seed, gain=gain)
     write_registration(tmp_path / "study", plan)
     assert words in conclude(measure(read_study(tmp_path / "study"))).verdict
+
+
+def test_a_registration_that_was_changed_after_the_runs_counts_for_nothing(tmp_path: Path) -> None:
+    registered(tmp_path)
+    folder = tmp_path / "study"
+    plan = read_registration(folder)
+    assert plan is not None
+    write_registration(folder, replace(plan, setting="with_subtitles", equivalence_points=5.0))
+    summary = measure(read_study(folder))
+    assert summary.equivalence == 1.0
+    assert text(summary).startswith("registration.json is not the one that 0 seed 0, 0 seed 1, 530k seed 0")
+    assert "this report treats no contrast as registered" in text(summary)
+    assert "registered contrast" not in conclude(summary).verdict
+
+
+def test_a_registration_that_was_written_after_the_runs_counts_for_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path / "study", videos=60)
+    for scale in (0, 530_000):
+        world.run(scale, gain=scale / 1e6)
+    plan = Registration("caption effect", "accuracy", "demo", "without_subtitles", ["0", "530k"], [0], 1.0, "rule")
+    write_registration(tmp_path / "study", plan)
+    found = text(measure(read_study(tmp_path / "study")))
+    assert "is not the one that 0 seed 0 and 530k seed 0 recorded when they began" in found
+    assert "Registered on" not in found
+
+
+def test_a_registration_that_was_deleted_is_missed(tmp_path: Path) -> None:
+    registered(tmp_path)
+    (tmp_path / "study" / REGISTRATION_FILE).unlink()
+    (note,) = [note for note in measure(read_study(tmp_path / "study")).notes if "registration.json" in note]
+    assert note.startswith("registration.json, which 7 runs such as scale=0,control=None,seed=0 recorded")

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sg.artefacts.arms import Registration, write_registration
+from sg.artefacts.result import read_result, write_result
 from sg.report.numbers.comparisons import fit_shapes, probe_rows
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.measure import measure
@@ -57,7 +59,10 @@ def test_no_difference_is_only_claimed_within_a_bound_that_is_shown(summary: Sum
     equivalent = conclude(replace(gains, controls=narrow))
     verdict = equivalent.verdict
     assert equivalent.headline.endswith("repeated for as many training steps, raises it as much.")
-    assert "equivalent within ±1 point by a test at 5 %, so the effect of more distinct captions is smaller" in verdict
+    assert (
+        "equivalent within ±1 point by an uncorrected test at 5 %, so the effect of more distinct captions is smaller"
+        in verdict
+    )
     wide = [replace(row, difference=_estimate(0.1, 1.2), p_holm=0.9) for row in summary.controls]
     conclusion = conclude(replace(gains, controls=wide))
     assert "equivalent" not in conclusion.verdict and "explain" not in conclusion.verdict
@@ -130,6 +135,43 @@ def test_a_curve_with_as_many_parameters_as_points_is_called_untested(summary: S
     table = replace(summary.tables[1], shapes=fit_shapes(points, np.full(4, 0.3)))
     text = _texts(conclude(replace(summary, tables=[table])), "Shape")
     assert "a saturating power law is untested: as many parameters as points" in text
+
+
+def test_a_claim_from_one_training_seed_says_so_where_it_stands(tmp_path: Path) -> None:
+    """The caveat at the end of the verdict did not reach the statements below it."""
+    one = _conclusion(tmp_path / "one", gain=2.5, control_gain=0.3, seeds=1)
+    once = " (one training seed: over videos only)"
+    assert f"more distinct captions raise accuracy{once}." in _texts(one, "Equal steps")
+    assert f"than with 50k{once}." in _texts(one, "Scale")
+    assert "before Holm's correction; if training again changes nothing)" in _texts(one, "Resolution")
+    several = _conclusion(tmp_path / "several", gain=2.5, control_gain=0.3, seeds=2)
+    assert all(once not in item.text and "changes nothing" not in item.text for item in several.statements)
+
+
+def test_a_control_that_only_the_correction_leaves_open_says_so(summary: Summary) -> None:
+    """`+2.7 [+0.3, +5.0]: neither resolved nor excluded` contradicts itself without the corrected p."""
+    rows = [replace(row, difference=_estimate(2.7, 1.1), p_holm=0.105) for row in summary.controls]
+    text = _texts(conclude(replace(summary, controls=rows)), "Equal steps")
+    assert "is neither resolved nor excluded after Holm's correction (p = .105); the true difference is within" in text
+
+
+def test_a_study_without_its_baseline_says_which_run_is_missing(tmp_path: Path) -> None:
+    world = World(tmp_path / "study", videos=60)
+    for seed in (0, 1):
+        world.run(0, seed, reason="out of memory")
+        world.run(50_000, seed, gain=0.4)
+        world.run(530_000, seed, gain=1.2)
+    plan = Registration("scale effect", "accuracy", "demo", "without_subtitles", ["50k", "530k"], [0, 1], 1.0, "rule")
+    registered = replace(plan, rule="found if the interval excludes 0")
+    write_registration(tmp_path / "study", registered)
+    for path in (tmp_path / "study").glob("*/result.json"):
+        write_result(path, replace(read_result(path), registration=registered.fingerprint))
+    summary = measure(read_study(tmp_path / "study"))
+    verdict = conclude(summary).verdict
+    assert verdict.startswith("The registered contrast (scale effect: 530k (5,300) minus 50k (500), without subtitles)")
+    assert "the run without captions (data.scale=0) did not finish with a seed that the other has" in verdict
+    printed = " ".join(terminal_text(summary, conclude(summary)).split())
+    assert "no difference from no captions, because no run without captions finished beside others" in printed
 
 
 def test_missing_arms_that_would_decide_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""The figure of a ladder: each metric over the number of captions, one line per study, one colour per model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sg.report.figures.study import scale_positions
+from sg.report.figures.style import (
+    GREY,
+    SCALE_COLOURS,
+    WIDE,
+    Layout,
+    figure_style,
+    legend_below,
+    new_figure,
+    turn_crowded_ticks,
+)
+from sg.report.ladder.law import PARAMETERS, predicted
+from sg.report.ladder.numbers import LadderRow, LadderSummary
+from sg.report.ladder.page import METRIC_TITLES
+from sg.report.ladder.studies import METRICS
+from sg.report.numbers.held_out import HELD_OUT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAME = "ladder"
+
+
+def ladder_figure(summary: LadderSummary, layout: Layout = WIDE) -> Figure:
+    """One panel per metric; controls are not drawn, 95 % intervals are over videos, dashes are the joint law."""
+    rows = [row for row in summary.rows if row.control is None]
+    metrics = [metric for metric in METRICS if any(metric in row.values for row in rows)]
+    places = scale_positions([row.scale for row in rows])
+    labels = {row.scale: "none" if row.scale == 0 else row.label.partition(" (")[0] for row in rows}
+    with figure_style():
+        figure, panels = new_figure(len(metrics), 3.4, layout, share="")
+        for axes, metric in zip(panels, metrics, strict=True):
+            for number, model in enumerate(summary.models):
+                for choice in dict.fromkeys(row.choice for row in rows):
+                    line = [row for row in rows if (row.model, row.choice) == (model, choice) and metric in row.values]
+                    _line(axes, metric, line, places, number)
+            axes.set_xticks([places[scale] for scale in labels], list(labels.values()))
+            axes.set_xlabel("number of captions")
+            axes.set_ylabel("nats per token" if metric == HELD_OUT else "accuracy, %")
+            axes.set_title(METRIC_TITLES[metric])
+            if metric == HELD_OUT:
+                _laws(axes, summary, rows, places)
+        handles = {
+            label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        legend_below(figure, layout, list(handles.values()), list(handles))
+        turn_crowded_ticks(figure, layout)
+    return figure
+
+
+def _line(axes: Axes, metric: str, rows: list[LadderRow], places: dict[int, float], number: int) -> None:
+    if not rows:
+        return
+    colour, marker = SCALE_COLOURS[number % len(SCALE_COLOURS)]
+    values = [row.values[metric] for row in rows]
+    ends = np.array([[one.value - one.low, one.high - one.value] for one in values]).T
+    axes.errorbar(
+        [places[row.scale] for row in rows], [one.value for one in values], yerr=np.nan_to_num(ends), color=colour,
+        marker=marker, markersize=4.5, elinewidth=1.0, linewidth=1.2, label=f"{rows[0].model} ({rows[0].weights:,})",
+    )  # fmt: skip
+
+
+def _laws(axes: Axes, summary: LadderSummary, rows: list[LadderRow], places: dict[int, float]) -> None:
+    for found in summary.laws:
+        law = found.law
+        if law is None:
+            continue
+        parameters = np.array([law.parameters[name].value for name in PARAMETERS])
+        for model, weights in summary.models.items():
+            own = [row for row in rows if (row.model, row.choice) == (model, found.choice) and row.captions > 0]
+            captions = np.array([row.captions for row in own], dtype=np.float64)
+            fitted = predicted(np.full(len(own), weights / law.size), captions / law.captions, parameters)
+            axes.plot(
+                [places[row.scale] for row in own], fitted, color=GREY, linestyle="--", linewidth=1.0, zorder=4,
+                label="joint law",
+            )  # fmt: skip
