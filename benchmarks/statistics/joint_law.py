@@ -16,8 +16,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sg.report.ladder.law import EXPONENTS, PARAMETERS, JointLaw, fit_law, predicted
-from sg.report.numbers.estimates import ArmScore, Floats, covariance, seed_noise
+from sg.report.ladder.law import EXPONENTS, PARAMETERS, JointLaw, fit_law, joint_errors, predicted
+from sg.report.numbers.estimates import ArmScore, Floats, seed_noise
 from sg.report.numbers.held_out import loss_score
 
 DEMO = (77_000, 250_000, 523_000)
@@ -46,10 +46,9 @@ def study(points: Floats, generator: np.random.Generator) -> JointLaw:
         own = generator.normal(0, 0.1, (len(SEEDS), VIDEOS)) + generator.normal(0, 0.01, (len(SEEDS), 1))
         nats = tokens * (level + difficulty + own + of_seed[:, None])
         arms.append(loss_score(nats, np.tile(tokens, (len(SEEDS), 1)), np.arange(VIDEOS), SEEDS))
-    errors, df = covariance(arms, None)
-    noise = seed_noise(arms)
-    assert noise is not None
-    errors = errors + max(noise.excess, 0.0) / len(SEEDS) * np.eye(len(arms))
+    # The noise of seeds is estimated for each model by itself, as in the report.
+    noises = {size: seed_noise([arms[at] for at in np.flatnonzero(points[0] == size)]) for size in set(points[0])}
+    errors, df = joint_errors(arms, [noises[size] for size in points[0]])
     return fit_law(points[0].tolist(), points[1].tolist(), [arm.value for arm in arms], errors, df, resamples=100)
 
 

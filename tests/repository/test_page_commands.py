@@ -23,6 +23,7 @@ from sg.models.chat_univi.build import build_model
 from sg.models.chat_univi.settings import ModelConfig
 from sg.study.main import main as train
 from sg.video.writer import write_video
+from tests.report.ladder.builder import write_member
 from tests.report.study_builder import write_study
 from tests.repository.test_configs import composed
 from tests.repository.test_readme import ALL, TRAIN
@@ -88,7 +89,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "empty").mkdir()
     (folder / "ids.txt").write_text("other\n", encoding="utf-8")
     build_demo_world(composed("data=demo", *SMALL_WORLD).data.world, folder / "work" / "demo-w0-1")
+    for model in ("narrow", "tiny"):
+        write_member(folder / model, model, scales=(50_000,), seeds=(0,))
     names = {
+        "STUDY_A": "narrow", "STUDY_B": "tiny",
         "data.videos": "clips", "data.captions": "captions.csv", "data.annotations": "captions.csv",
         "ids": "ids.txt", "out": "sheet.html",
         "checkpoint": "checkpoint", "captioner.checkpoint": "checkpoint", "video": "clips/1.mp4", "study": "study",

@@ -1,4 +1,4 @@
-"""Trains the demo's assets from scratch, in about 15 CPU minutes:
+"""Trains the demo's assets from scratch, in about 35 CPU minutes:
 
     python -m sg.demo.pretrain [--folder FOLDER] [--only tokenizer vision_tower language_model ...]
 

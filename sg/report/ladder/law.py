@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sg.report.numbers.estimates import Estimate, Floats
+from sg.report.numbers.estimates import ArmScore, Estimate, Floats, SeedNoise, covariance
 
 FEWEST = 3
 """Fewest sizes of the model, and fewest numbers of captions. Two points of an axis never determine an exponent."""
@@ -31,7 +31,7 @@ class JointLaw:
         parameters: by name of `PARAMETERS`, with 95 % intervals of a parametric bootstrap.
         size, captions: N0 and D0.
         points: number of fitted points.
-        p: that the law describes the points, by chi-squared; None without a degree of freedom.
+        p: that the law describes the points, by an F test of the residuals; None without a degree of freedom.
         free: exponents whose interval reaches a bound of `EXPONENTS`: the points do not determine them.
     """
 
@@ -43,16 +43,33 @@ class JointLaw:
     free: list[str]
 
 
-def lacking_points(sizes: Sequence[float], captions: Sequence[float]) -> str:
-    """Why the points do not determine the law, in words; "" if they do."""
-    models, scales = len(set(sizes)), len(set(captions))
-    if min(models, scales) < FEWEST:
+def lacking_points(sizes: int, scales: int, points: int) -> str:
+    """Why `points` points at so many model sizes and scales do not determine the law, in words; "" if they do."""
+    if min(sizes, scales) < FEWEST:
         return (
             f"it needs {FEWEST} sizes of the model and {FEWEST} numbers of captions, and these studies have "
-            f"{models} and {scales}"
+            f"{sizes} and {scales}"
         )
-    few = len(sizes) < len(PARAMETERS)
-    return f"it has {len(PARAMETERS)} parameters, and there are {len(sizes)} points" if few else ""
+    few = points < len(PARAMETERS)
+    return f"it has {len(PARAMETERS)} parameters, and there are {points} points" if few else ""
+
+
+def joint_errors(samples: Sequence[ArmScore], noises: Sequence[SeedNoise | None]) -> tuple[Floats, float]:
+    """Return the covariance of the means of `samples` [n, n] over videos and seeds, and its degrees of freedom.
+
+    `noises` are those of the sample's own model, so that no model lends its noise to another. The degrees of freedom
+    are those of differences between points (Satterthwaite): the difficulty that all points share moves only E.
+    """
+    matrix, df = covariance(samples, None)
+    known = {id(noise): noise for noise in noises if noise is not None}
+    if not known:
+        return matrix, df
+    seeds, points = len(samples[0].seeds), len(samples)
+    own = np.array([0.0 if noise is None else max(noise.excess, 0.0) / seeds for noise in noises])
+    items = float(np.trace(matrix) - matrix.sum() / points) / (points - 1)
+    whole = float(np.mean([noise.mean_square for noise in known.values()])) / seeds
+    freedom = sum(noise.df for noise in known.values())
+    return matrix + np.diag(own), (items + own.mean()) ** 2 / (items**2 / df + whole**2 / freedom)
 
 
 def predicted(sizes: Floats, captions: Floats, parameters: Floats) -> Floats:
@@ -70,20 +87,21 @@ def fit_law(
     Args:
         covariance: [n, n] of the losses, over videos and seeds, estimated on `df` degrees of freedom.
     """
-    from scipy.stats import chi2 as chi_squared
+    from scipy.stats import f
 
     x, y = np.log(np.array([sizes, captions], dtype=np.float64)), np.array(losses, dtype=np.float64)
     centre = x.mean(axis=1)
     n, d = np.exp(x - centre[:, None])
     freedom = len(y) - len(PARAMETERS)
-    # A covariance that is itself estimated makes residuals too large and intervals too narrow, by this to first order.
-    covariance = covariance * df / max(df - freedom, 1.0)
     root = np.linalg.cholesky(covariance)
     whitening = np.linalg.inv(root)
     best = _least_squares(n, d, y, whitening, None)
     fitted = predicted(n, d, best)
     chi2 = float(((whitening @ (y - fitted)) ** 2).sum())
-    noise = root @ np.random.default_rng(seed).standard_normal((len(y), resamples))
+    # The errors are estimated on `df` degrees of freedom: a multivariate t instead of a normal distribution.
+    generator = np.random.default_rng(seed)
+    stretch = np.sqrt(df / generator.chisquare(df, resamples))
+    noise = root @ generator.standard_normal((len(y), resamples)) * stretch
     draws = np.array([_least_squares(n, d, fitted + one, whitening, best) for one in noise.T])
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     columns = np.stack([best, low, high, draws.std(axis=0, ddof=1)], axis=1).tolist()
@@ -92,7 +110,7 @@ def fit_law(
         name for name in PARAMETERS[3:]
         if parameters[name].low < 1.01 * EXPONENTS[0] or parameters[name].high > 0.99 * EXPONENTS[1]
     ]  # fmt: skip
-    p = float(chi_squared.sf(chi2, freedom)) if freedom > 0 else None
+    p = float(f.sf(chi2 / freedom, freedom, df)) if freedom > 0 else None
     return JointLaw(parameters, float(np.exp(centre[0])), float(np.exp(centre[1])), len(y), p, free)
 
 

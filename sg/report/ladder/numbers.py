@@ -10,13 +10,12 @@ import numpy as np
 
 from sg.core.scales import scale_label
 from sg.report.ladder.decisions import DecisionRow, decision_row
-from sg.report.ladder.law import JointLaw, fit_law, lacking_points
+from sg.report.ladder.law import JointLaw, fit_law, joint_errors, lacking_points
 from sg.report.ladder.studies import METRICS, Ladder, Member
 from sg.report.numbers.estimates import (
     ArmScore,
     Estimate,
     accuracy,
-    covariance,
     difference,
     same_seeds,
     seed_noise,
@@ -24,6 +23,7 @@ from sg.report.numbers.estimates import (
 from sg.report.numbers.held_out import HELD_OUT
 from sg.report.numbers.statistics import holm
 from sg.report.numbers.study import Arm, contrast_arms
+from sg.report.wording import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +163,17 @@ def _law(ladder: Ladder, choice: str) -> LadderLaw:
         and arm.name in member.scores[HELD_OUT].by_name
     ]
     sizes, captions = [float(member.weights) for member, _ in arms], [float(arm.num_captions) for _, arm in arms]
-    if reason := lacking_points(sizes, captions):
+    # Scales are counted: their numbers of captions may differ a little between models.
+    if reason := lacking_points(len(set(sizes)), len({arm.scale for _, arm in arms}), len(arms)):
         return LadderLaw(choice, None, reason)
     samples = same_seeds([member.scores[HELD_OUT].by_name[arm.name] for member, arm in arms])
     if not samples:
         return LadderLaw(choice, None, "its runs share no training seed")
-    errors, df = covariance(samples, None)
     noises = [member.scores[HELD_OUT].noise for member, _ in arms]
-    own = [0.0 if noise is None else max(noise.excess, 0.0) / len(samples[0].seeds) for noise in noises]
-    errors = errors + np.diag(own)
-    if df <= len(arms) or np.linalg.eigvalsh(errors).min() <= 1e-9 * np.trace(errors):
-        return LadderLaw(choice, None, f"{len(arms)} points have no errors from {df + 1:.0f} held-out captions")
+    errors, df = joint_errors(samples, noises)
+    if np.linalg.eigvalsh(errors).min() <= 1e-9 * np.trace(errors):
+        captions_text = plural(samples[0].influence.shape[1], "held-out caption")
+        return LadderLaw(choice, None, f"{captions_text} give {len(arms)} points no errors of their own")
     law = fit_law(sizes, captions, [sample.value for sample in samples], errors, df)
     return LadderLaw(choice, law, covers_seeds=None not in noises)
 

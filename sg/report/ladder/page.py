@@ -135,9 +135,9 @@ def law_sentence(row: LadderLaw) -> str:
         f"intervals over {over}). "
     )
     if law.p is not None and law.p < LEVEL:
-        text += f"Chi-squared rejects the law as a description of these points ({p_text(law.p)}): do not use it. "
+        text += f"The residuals reject the law as a description of these points ({p_text(law.p)}): do not use it. "
     elif law.p is not None:
-        text += f"Chi-squared does not reject it ({p_text(law.p)}). "
+        text += f"The residuals do not reject it ({p_text(law.p)}). "
     if law.free:
         text += f"The points do not determine {joined(law.free)}: the interval reaches the bound of the fit. "
     return text + "The law says nothing outside of the fitted sizes and numbers of captions."

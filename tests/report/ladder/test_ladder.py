@@ -78,7 +78,7 @@ def test_the_joint_law_is_fitted_to_sizes_and_distinct_captions_without_baseline
     text = ladder_markdown(summary)
     assert "for N weights and D distinct captions" in text
     assert "without the frozen vision tower: narrow (77,000), tiny (250,000) and wide (523,000)" in text
-    assert "Chi-squared does not reject it" in text
+    assert "The residuals do not reject it" in text
 
 
 def test_two_sizes_give_one_sentence_instead_of_a_law(models: list[Path]) -> None:
