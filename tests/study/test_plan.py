@@ -23,7 +23,8 @@ from sg.study.planning.estimate import (
     gpu_hours,
     stage_media,
 )
-from sg.study.planning.plan import plan_run, print_plan
+from sg.study.planning.plan import plan_run, planned_work, print_plan
+from sg.study.planning.power import plan_power
 from tests.artefacts.builders import plain_forest
 from tests.repository.test_configs import composed
 
@@ -73,6 +74,29 @@ def test_studies_of_other_data_share_only_stages_that_no_caption_influences() ->
     assert [one == other for one, other in zip(names("50k", "one"), names("50k", "other"), strict=True)] == [
         True, False, False,
     ]  # fmt: skip
+
+
+def test_a_sweep_over_models_plans_each_with_its_own_size_and_shares_only_the_visual_tokens() -> None:
+    large = composed(
+        "experiment=scaling_webvid", "model=chat_univi_13b", "paths.work=nowhere/work", "paths.runs=nowhere/runs"
+    )
+    arms = [replace(one, data=replace(one.data, scale=scale)) for one in (study(), large) for scale in ("0", "50k")]
+    rows, costs = planned_work(arms)
+    alone = [planned_work(arms[start : start + 2]) for start in (0, 2)]
+    assert [row["flops"] for row in rows] == [row["flops"] for own, _ in alone for row in own]
+    assert rows[0]["run"] == "chat_univi_7b_v15 0-seed0" and rows[-1]["run"] == "chat_univi_13b 50k-seed0"
+    assert [row["action"] for row in rows] == ["train", "train", "shared", "train", "train"] * 2
+    totals, one = costs.totals(arms), alone[0][1].totals(arms[:2])
+    assert totals is not None and one is not None
+    assert totals["visual_tokens"] == one["visual_tokens"]
+    assert set(totals["memory_bytes"]) == {
+        f"{model} {stage}"
+        for model in ("chat_univi_7b_v15", "chat_univi_13b")
+        for stage in ("align", "caption", "instruct")
+    }
+    power = plan_power(arms, costs.size)
+    assert power is not None and power["arms"] == 2
+    assert power["basis"].endswith("; numbers and prices are of the first of 2 studies")
 
 
 def test_operations_of_the_caption_stage() -> None:

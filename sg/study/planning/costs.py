@@ -13,14 +13,17 @@ from sg.train.config import StageConfig
 
 if TYPE_CHECKING:
     from sg.models.sizes import ModelSize
-    from sg.study.planning.estimate import StageEstimate
+    from sg.study.planning.estimate import CacheEstimate, StageEstimate
 
 
 class Costs:
-    """Sums the costs of the stages of a plan that are trained; all results are empty if the model's `size` is None."""
+    """Sums the costs of the stages of a plan that are trained; all results are empty if the size of a model is None.
 
-    def __init__(self, config: TrainConfig, size: ModelSize | None) -> None:
-        self.config, self.size = config, size
+    `sizes` are by the name of the model; `size` is that of the first.
+    """
+
+    def __init__(self, config: TrainConfig, sizes: Mapping[str, ModelSize | None]) -> None:
+        self.config, self.sizes, self.size = config, sizes, sizes[config.model.name]
         self.flops = self.checkpoints = 0.0
         self.by_stage: dict[str, tuple[StageConfig, StageEstimate]] = {}
 
@@ -31,16 +34,18 @@ class Costs:
 
         The numbers are None if they are not known, and 0 for a stage that is not trained.
         """
-        if self.size is None or samples is None:
+        size = self.sizes[config.model.name]
+        if size is None or samples is None:
             return {"flops": None, "gpu_hours": None}
         if not is_trained:
             return {"flops": 0.0, "gpu_hours": 0.0}
         from sg.study.planning.estimate import estimate_stage, gpu_hours
 
-        estimate = estimate_stage(config, self.size, stage, samples)
+        estimate = estimate_stage(config, size, stage, samples)
         self.flops += estimate.flops
         self.checkpoints += estimate.checkpoint
-        self.by_stage.setdefault(stage.name, (stage, estimate))
+        name = stage.name if len(self.sizes) == 1 else f"{config.model.name} {stage.name}"
+        self.by_stage.setdefault(name, (stage, estimate))
         return {"flops": estimate.flops, "gpu_hours": gpu_hours(estimate.flops, config.trainer)}
 
     @staticmethod
@@ -52,19 +57,21 @@ class Costs:
 
     def totals(self, configs: Sequence[TrainConfig]) -> dict[str, Any] | None:
         """Return FLOPs, GPU-hours, memory and disk of all runs; None if there is nothing to train or no known size."""
-        if self.size is None or not self.by_stage:
+        if None in self.sizes.values() or not self.by_stage:
             return None
-        from sg.study.planning.estimate import estimate_cache, gpu_hours, peak_tflops
+        from sg.study.planning.estimate import gpu_hours, peak_tflops
 
         config, trainer = self.config, self.config.trainer
-        cache = estimate_cache(config, self.size, _captioned(configs)) if trainer.visual_token_cache else None
-        total = self.flops + (cache.flops if cache else 0.0)
+        caches = self._caches(configs) if trainer.visual_token_cache else []
+        cached = sum(cache.size for cache in caches)
+        total = self.flops + sum(cache.flops for cache in caches)
         # Twice: the next resume checkpoint is complete before the last one is deleted.
         resume = 2 * max(one.resume for _, one in self.by_stage.values())
         visual_tokens = None
-        if cache is not None:
-            hours = gpu_hours(cache.flops, trainer)
-            visual_tokens = {"clips": cache.clips, "flops": cache.flops, "gpu_hours": hours, "bytes": cache.size}
+        if caches:
+            flops, clips = sum(cache.flops for cache in caches), sum(cache.clips for cache in caches)
+            hours = gpu_hours(flops, trainer)
+            visual_tokens = {"clips": clips, "flops": flops, "gpu_hours": hours, "bytes": cached}
         return {
             "flops": total,
             "gpu_hours": gpu_hours(total, trainer),
@@ -76,9 +83,21 @@ class Costs:
             "memory_bytes": {name: one.memory for name, (_, one) in self.by_stage.items()},
             "checkpoint_bytes": self.checkpoints,
             "resume_bytes": resume,
-            "disk_bytes": self.checkpoints + resume + (cache.size if cache else 0.0),
+            "disk_bytes": self.checkpoints + resume + cached,
             "free_bytes": _free(Path(config.paths.work)),
         }
+
+    def _caches(self, configs: Sequence[TrainConfig]) -> list[CacheEstimate]:
+        """The caches of visual tokens: models with the same tower and merging share one."""
+        from sg.models.student import STUDENTS
+        from sg.study.planning.estimate import estimate_cache
+
+        by_cache: dict[str, tuple[TrainConfig, ModelSize]] = {}
+        for config in configs:
+            size, kept = self.sizes[config.model.name], STUDENTS.of(config.model).cache(config.model, ())
+            if size is not None and kept is not None:
+                by_cache.setdefault(kept.identity.name, (config, size))
+        return [estimate_cache(config, size, _captioned(configs)) for config, size in by_cache.values()]
 
     def lines(self, totals: Mapping[str, Any] | None) -> list[str]:
         """Return the record of `totals` as lines of text."""

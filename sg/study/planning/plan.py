@@ -90,7 +90,11 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
     core = "" if parse_scale(str(config.data.scale)) == 0 else f" {config.data.dir} {config.curator.name}"
     return [
         PlannedStage(
-            run, stage, count, TO_TRAIN, f"{stage.name} {config.seed if stage is recipe.align else f'{run}{core}'}"
+            run,
+            stage,
+            count,
+            TO_TRAIN,
+            f"{config.model.name} {stage.name} {config.seed if stage is recipe.align else f'{run}{core}'}",
         )
         for stage, count in expected_draws(config)
         if count != 0
@@ -105,12 +109,15 @@ def _planned(run: str, job: StageJob) -> PlannedStage:
 def planned_work(configs: Sequence[TrainConfig]) -> tuple[list[dict[str, Any]], Costs]:
     """The rows of the stages of the runs, and what they cost."""
     first = configs[0]
-    size = STUDENTS.of(first.model).describe(first.model) if first.trainer.accelerator == "gpu" else None
-    costs = Costs(first, size)
+    models = {config.model.name: config.model for config in configs}
+    is_gpu = first.trainer.accelerator == "gpu"
+    sizes = {name: STUDENTS.of(model).describe(model) if is_gpu else None for name, model in models.items()}
+    costs = Costs(first, sizes)
     rows: list[dict[str, Any]] = []
     for config in configs:
         data = config.data
         run = run_name(str(data.scale), data.control, str(data.control_scale), config.seed)
+        run = run if len(models) == 1 else f"{config.model.name} {run}"
         for stage in plan_run(config, run):
             action = SHARED if any(stage.name == row["name"] for row in rows) else stage.action
             cost = costs.of_stage(config, stage.stage, stage.samples, action == TO_TRAIN)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sg.artefacts.arms import EQUAL_STEPS, HEADLINE
 from sg.core.errors import SgError
 from sg.core.scales import parse_scale
-from sg.study.config import TrainConfig
+from sg.study.config import TrainConfig, study_name
 
 if TYPE_CHECKING:
     from sg.models.sizes import ModelSize
@@ -22,13 +22,16 @@ def plan_power(configs: Sequence[TrainConfig], size: ModelSize | None) -> dict[s
     """Return what the sweep of `configs` resolves, as plain data; None if it compares nothing, or the benchmark is new.
 
     Args:
-        size: of the model, for hours; None if they are not estimated.
+        size: of the first model, for hours; None if they are not estimated.
     """
     from sg.artefacts.arms import CAPTION_EFFECT, CONTROL, SCALE_EFFECT
     from sg.report.commands.power import assumed_text, wanted_designs
     from sg.report.numbers.power import ArmsPrice, Assumptions, assumed_noise, power_rows, resolution
 
     first = configs[0]
+    studies = list(dict.fromkeys(study_name(run) for run in configs))
+    # A contrast is between arms of one study. The studies of a sweep differ in their model or in a choice of data.
+    configs = [run for run in configs if study_name(run) == studies[0]]
     arms = {(str(run.data.scale), run.data.control): run for run in configs}
     scales = {parse_scale(scale) for scale, control in arms if control == HEADLINE}
     benchmark = _benchmark_size(first)
@@ -48,7 +51,8 @@ def plan_power(configs: Sequence[TrainConfig], size: ModelSize | None) -> dict[s
     usd = first.usd_per_hour
     record: dict[str, Any] = {
         "arms": len(arms),
-        "basis": assumed_text(Assumptions()),
+        "basis": assumed_text(Assumptions())
+        + (f"; numbers and prices are of the first of {len(studies)} studies" if len(studies) > 1 else ""),
         "rows": [asdict(row) for row in power_rows(noises, sorted({*SEEDS, planned, planned + 1}), len(arms))],
         "another_seed": {
             "seeds": planned + 1, "runs": len(arms), "hours": all_arms.hours,
