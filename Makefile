@@ -48,7 +48,7 @@ constraints: $(READY)  ## write constraints.txt from the installed versions
 	grep -Ev '^(nvidia-|cuda-|triton)' constraints.new | sed -E 's/^(torch==[^+]*)\+.*/\1/' > constraints.txt
 	rm constraints.new
 
-assets: $(READY)  ## pretrain the demo's vision tower and language models again (about 35 CPU minutes)
+assets: $(READY)  ## pretrain the demo's vision tower and language models again (about 20 CPU minutes)
 	$(BIN)/python -m sg.demo.pretrain
 
 clean:  ## remove the output of runs and builds (not .venv)

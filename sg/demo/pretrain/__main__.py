@@ -1,4 +1,4 @@
-"""Trains the demo's assets from scratch, in about 35 CPU minutes:
+"""Trains the demo's assets from scratch, in about 20 CPU minutes:
 
     python -m sg.demo.pretrain [--folder FOLDER] [--only tokenizer vision_tower language_model ...]
 
@@ -60,7 +60,7 @@ BUILDERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "language_model": build_language_model,
     **{
         name: partial(build_language_model, name=name, width=width, dtype="float16")
-        for name, width in (("language_model_narrow", 32), ("language_model_wide", 96))
+        for name, width in (("language_model_narrow", 32),)
     },
 }
 
