@@ -23,7 +23,7 @@ def doctor(config: TrainConfig) -> None:
     settings = HydraConfig.get()
     swept = dict(settings.sweeper.get("params") or {})
     typed = dict(word.lstrip("+").split("=", 1) for word in settings.overrides.task)
-    runs = runs_of_study(config, {key: typed.get(key, value) for key, value in swept.items()})
+    runs = runs_of_study(config, {key: str(typed.get(key, value)) for key, value in swept.items()})
     findings = [*examine_machine(config, runs, is_cluster(settings.launcher._target_)), *examine_study(config)]
     show("doctor", SCHEMA, plain(findings), lambda: "\n".join(lines(findings)), config.format)
     if any(finding.status == LACK for finding in findings):

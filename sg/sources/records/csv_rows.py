@@ -160,8 +160,8 @@ def _header(names: list[str], taken: Sequence[str], path: Path) -> list[str]:
 def _without_empty_end(fields: list[str], num_columns: int) -> list[str]:
     """The fields without the empty ones behind the last column.
 
-    In a table of more than two columns they stay surplus, which is a problem of the row: in `a.mp4,A man, a dog,` of the
-    columns video, caption and note, the comma of the caption may have moved `a dog` into the note.
+    In a table of more than two columns they stay surplus, which is a problem of the row: in `a.mp4,A man, a dog,` of
+    the columns video, caption and note, the comma of the caption may have moved `a dog` into the note.
     """
     while num_columns <= 2 and len(fields) > num_columns and not fields[-1].strip():
         fields = fields[:-1]
