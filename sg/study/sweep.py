@@ -34,8 +34,13 @@ class PlannedRun:
 
 
 def studies_of_this_process() -> list[Path]:
-    """Folders of the studies that sweeps of this process belong to, in the order of their first job."""
-    return list(_studies)
+    """Take the folders of the studies that sweeps of this process belong to, in the order of their first job.
+
+    They are forgotten, so that a later command of this process does not report them again.
+    """
+    studies = list(_studies)
+    _studies.clear()
+    return studies
 
 
 def settled_job(job: Sequence[str], config: DictConfig) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def read_frames(
         ConfigError: there is no such backend.
     """
     check_backend(backend)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - False, not an error, where a folder above may not be read
         from sg.video import pictures
 
         return pictures.read(path, _choice(select), limits)
@@ -61,7 +62,7 @@ def probe(path: Path, limits: ReaderLimits = DEFAULT_LIMITS) -> VideoInfo:
     """Count the frames of a video file and decode its first one, with PyAV. Raises the errors of `read_frames`."""
     from sg.video import pictures, pyav_reader
 
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - False, not an error, where a folder above may not be read
         return pictures.probe(path, limits)
     return pyav_reader.probe(path, limits)
 

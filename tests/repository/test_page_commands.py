@@ -104,7 +104,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def filled(command: str, places: dict[str, str]) -> list[str]:
     """The words of a command after `python`, with the user's files and folders, and a small demo world."""
-    words = shlex.split(command.removesuffix("\\"))[1:]
+    words = shlex.split(command.removesuffix("\\"), comments=True)[1:]
     for index, word in enumerate(words):
         key, has_value, value = word.partition("=")
         if word in places:

@@ -208,6 +208,6 @@ def test_a_model_without_stages_of_its_own_has_those_of_the_model_it_derives_fro
 
     mine = with_folder("model=mine", "stage.caption.epochs=3")
     assert (mine.model.name, mine.stage.caption.epochs) == ("mine", 3)
-    assert replace(mine.stage.caption, epochs=1) == composed().stage.caption
+    assert replace(mine.stage.caption, epochs=4) == composed().stage.caption
     with pytest.raises(ConfigError, match=r"has the stage align, but model=lone has no settings of it"):
         with_folder("model=lone")

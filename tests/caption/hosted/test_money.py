@@ -220,10 +220,12 @@ def test_every_shape_of_usage_costs_what_the_table_says(counts: dict[str, Any] |
     assert 1000 * lower.attempt.cost_usd == pytest.approx(usd_per_1000)
 
 
-def test_a_ledger_costs_the_sum_of_its_answers(tmp_path: Path, state: State, url: str) -> None:
+def test_a_ledger_costs_the_sum_of_its_answers(
+    tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = [f"clip{number:02d}" for number in range(len(USAGES))]
     for clip, (counts, _) in zip(ids, USAGES, strict=True):
-        FORMS[f"ok_priced_{clip}"] = forms._with(usageMetadata=counts)
+        monkeypatch.setitem(FORMS, f"ok_priced_{clip}", forms._with(usageMetadata=counts))
     state.settings.plan = FaultPlan({clip: [f"ok_priced_{clip}"] for clip in ids})
     model = composed("gemini_3_1_flash_lite").model
     config = settings(url, model=model, quota=QuotaConfig(rpm=None, tpm=None, usd_per_10_min=None))

@@ -123,8 +123,6 @@ def test_two_processes_train_to_the_loss_and_weights_of_one(tmp_path: Path) -> N
         for strategy, trains, are_features in (
             ("ddp", ["language_model"], True),
             ("ddp", list(PARTS), False),
-            ("fsdp", ["language_model"], True),
-            ("fsdp", list(PARTS), False),
         ):
             name = f"{family}-{strategy}-{len(trains)}"
             stage = {"trains": trains, "count": 8}

@@ -44,7 +44,7 @@ def test_the_model_card_states_stages_scores_and_the_command(study: Study, tmp_p
     write_cards(study, tmp_path)
     card = (tmp_path / MODEL_CARD).read_text()
     assert "# Model card: tiny trained on 530k captions" in card
-    assert "| align | 38 | 16 | 0.002 | projector |" in card
+    assert "| align | 38 | 16 | 0.002 | connector |" in card
     assert "| Without subtitles | " in card and "✎" in card
 
 
