@@ -15,7 +15,7 @@ class ModelSize:
         hidden, intermediate, layers, heads, key_value_heads, head_dim, vocabulary, tied: of the language model.
         connector_weights: all weights of the connector; `connector_flops`: its operations per visual token.
         tower_weights: all weights of the vision tower; `frame_flops`: its operations per frame.
-        visual_tokens: number of visual tokens of a clip with that many frames.
+        visual_tokens: number of visual tokens of a clip with that many frames; 1 is an image.
         max_frames: most frames that are sampled from a clip.
         weight_bytes: bytes of a weight in a checkpoint.
         token_bytes: bytes of the cached features of one visual token.

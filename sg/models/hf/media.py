@@ -22,6 +22,7 @@ PIXELS = "pixel"
 """Begins the names of outputs that only the vision tower reads."""
 TRIED_CLIP = ClipFacts((0, 1), 1.0, 2, 64, 64)
 """A clip of two small frames, to try things out."""
+TRIED_IMAGE = ClipFacts((0,), 0.0, 1, 64, 64)
 _REMEMBERED_CLIPS = 4096
 
 
@@ -55,9 +56,7 @@ class ModelSampling:
             )
         if wanted := settings.get("num_frames"):
             settings["num_frames"] = min(wanted, total)
-        indices = self._sampled(timeline, settings) or list(range(total))
-        # A model that merges frames in time needs at least so many.
-        return indices + indices[-1:] * (int(getattr(self.video_processor, "temporal_patch_size", 1)) - len(indices))
+        return self._sampled(timeline, settings) or list(range(total))
 
     def _sampled(self, timeline: Timeline, settings: Mapping[str, Any]) -> list[int]:
         """Indices, or [] where the processor refuses the video or takes no frame of it."""
@@ -122,20 +121,21 @@ class ClipProcessor:
         token = getattr(self.processor, f"{kind}_token", None)
         if token is None:
             raise ModelError(f"{self.label} has a processor without a token for a clip of the kind {kind}.")
-        clip = {"images": [frames[0]]} if facts.is_image else {"videos": [frames], "video_metadata": [metadata(facts)]}
-        settings = dict(self.image if facts.is_image else self.video)
         if facts.is_image:
-            settings["input_data_format"] = "channels_first"
+            clip, settings = {"images": [frames[0]]}, {**self.image}
         else:
-            settings |= {"do_sample_frames": False, "input_data_format": "channels_first"}
-            settings |= {"video_metadata": clip.pop("video_metadata")}
+            # A model that merges frames in time needs at least so many: the last one is shown again.
+            repeats = max(0, getattr(self.processor.video_processor, "temporal_patch_size", 1) - len(frames))
+            facts = replace(facts, frame_indices=[*facts.frame_indices, *[facts.frame_indices[-1]] * repeats])
+            clip = {"videos": [torch.cat([frames, *[frames[-1:]] * repeats])]}
+            settings = {**self.video, "do_sample_frames": False, "video_metadata": [metadata(facts)]}
         try:
             output = self.processor(
                 text=[token],
                 return_tensors="pt",
                 return_text_replacement_offsets=True,
                 **clip,
-                **{f"{kind}s_kwargs": settings},
+                **{f"{kind}s_kwargs": {**settings, "input_data_format": "channels_first"}},
             )
         except (ValueError, TypeError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -168,16 +168,20 @@ class ClipProcessor:
 
     @cached_property
     def _depends_on_data(self) -> bool:
-        shape = (len(TRIED_CLIP.frame_indices), 3, TRIED_CLIP.height, TRIED_CLIP.width)
-        noise = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        texts = [self.process(frames, TRIED_CLIP).text for frames in (torch.zeros_like(noise), noise)]
-        return texts[0] != texts[1]
+        frames = (_frames(TRIED_CLIP, "cpu"), _noise(TRIED_CLIP))
+        return len({self.process(shown, TRIED_CLIP).text for shown in frames}) > 1
+
+    def imagined(self, facts: ClipFacts) -> ProcessedClip:
+        """A clip of these facts whose frames are not known; where they count, it is noise, of which all is kept."""
+        if not facts.is_image and self.needs_frames:
+            return self.process(_noise(facts), facts)
+        return self.process(_frames(facts, "meta" if self._runs_without_data(facts.is_image) else "cpu"), facts)
 
     def _runs_without_data(self, is_image: bool) -> bool:
         if is_image not in self._without_data:
-            facts = replace(TRIED_CLIP, frame_indices=(0,), fps=0.0, num_frames=1) if is_image else TRIED_CLIP
+            facts = TRIED_IMAGE if is_image else TRIED_CLIP
             try:
-                self.process(_empty(facts, "meta"), facts)
+                self.process(_frames(facts, "meta"), facts)
             except ModelError:
                 self._without_data[is_image] = False
             else:
@@ -189,7 +193,7 @@ class ClipProcessor:
             raise ModelError(
                 f"{self.label} chooses visual tokens by what the frames show, and the frames are not known here."
             )
-        clip = self.process(_empty(facts, "meta" if self._runs_without_data(facts.is_image) else "cpu"), facts)
+        clip = self.imagined(facts)
         known = {
             name: value
             for name, value in clip.tensors.items()
@@ -198,9 +202,13 @@ class ClipProcessor:
         return ProcessedClip(clip.text, known)
 
 
-def _empty(facts: ClipFacts, device: str) -> Tensor:
+def _frames(facts: ClipFacts, device: str) -> Tensor:
     """Black frames [T, 3, H, W], or frames without data."""
     return torch.zeros(len(facts.frame_indices), 3, facts.height, facts.width, dtype=torch.uint8, device=device)
+
+
+def _noise(facts: ClipFacts) -> Tensor:
+    return _frames(facts, "cpu").random_(256, generator=torch.Generator().manual_seed(0))
 
 
 def metadata(facts: ClipFacts) -> VideoMetadata:

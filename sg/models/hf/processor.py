@@ -99,6 +99,7 @@ class HfProcessor:
             "lengths": [len(row) for row in rows],
             "clips": [{} if clip is None else dict(clip.tensors) for clip in kept],
             "sides": [{} if clip is None else self.sides(clip) for clip in kept],
+            "are_images": [clip is not None and clip.facts.is_image for clip in kept],
             "are_features": any(clip is not None and clip.are_features for clip in kept),
             "frames": [0 if clip is None or clip.are_features else len(clip.facts.frame_indices) for clip in kept],
             "token_types": self.token_types(padded(rows, longest)),
@@ -108,7 +109,8 @@ class HfProcessor:
         """What the model takes of a clip besides features and pixel values, such as grids."""
         if not clip.are_features:
             return {name: value for name, value in clip.tensors.items() if not name.startswith(PIXELS)}
-        masks = {name: value[:, 0] > 0.5 for name, value in clip.tensors.items() if name.startswith(MASK)}
+        names = () if clip.facts.is_image else [name for name in clip.tensors if name.startswith(MASK)]
+        masks = {name: clip.tensors[name][:, 0] > 0.5 for name in names}
         sides = self.clips.describe(clip.facts).tensors
         return sides | {name.removeprefix(MASK): value for name, value in masks.items()}
 

@@ -89,18 +89,12 @@ class _CountedClips(PlannedClips):
         super().__init__(max_frames, tokens / frames, patches / frames)
 
     def visual_tokens(self, frames: int) -> int:
-        return self._count(max(1, min(frames, self.max_frames)))[0]
+        return self._count(min(frames, self.max_frames))[0] if frames else 0
 
     def _counted(self, frames: int) -> tuple[int, float]:
         """(visual tokens, positions in the tower) of a clip."""
-        width, height = TYPICAL_FRAME
-        facts = ClipFacts(tuple(range(frames)), 1.0, frames, width, height)
-        shape = (frames, 3, height, width)
-        if self._clips.needs_frames:  # noise keeps all tokens
-            pixels = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-        else:
-            pixels = torch.empty(shape, dtype=torch.uint8, device="meta")
-        clip = self._clips.process(pixels, facts)
+        fps = 0.0 if frames == 1 else 1.0  # plans count an image as a clip of one frame
+        clip = self._clips.imagined(ClipFacts(tuple(range(frames)), fps, frames, *TYPICAL_FRAME))
         ids = self._clips.processor.tokenizer(clip.text, add_special_tokens=False)["input_ids"]
         tokens = {getattr(self._config, f"{kind}_token_id", None) for kind in ("image", "video")}
         values = max(value.numel() for name, value in clip.tensors.items() if name.startswith(PIXELS))

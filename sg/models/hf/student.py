@@ -5,6 +5,7 @@ Shapes: B samples, L ids, S new positions, K positions in a cache, D width, V vo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,18 +19,20 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from sg.artefacts.visual_tokens.clips import ClipTensors
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, ModelError
 from sg.models.hf import features
 from sg.models.hf.batching import can_pack, packed_arguments, padded_arguments
 from sg.models.hf.features import Features
 from sg.models.hf.language import LanguageInputs, LanguageModel
-from sg.models.hf.media import TRIED_CLIP
+from sg.models.hf.media import TRIED_CLIP, TRIED_IMAGE
 from sg.models.hf.parts import find_blocks, find_parts
 from sg.models.hf.processor import MASK, HfProcessor
 from sg.models.packed_attention import use_packed_attention
 from sg.models.sizes import ModelSize
 from sg.models.student import CONNECTOR, IGNORED_LABEL, TEXT, VISION, Batch, BatchSize, part_of
 
+FEATURE = "features."
+"""Begins the names of cached features; a number follows."""
 LOGITS_AT_ONCE = 1024
 """Rows of logits that are in memory at a time: a vocabulary of 150,000 tokens takes 0.6 MB per row in float32."""
 
@@ -44,6 +47,7 @@ class _UnpaddedSample:
     clip: Mapping[str, Tensor]
     sides: Mapping[str, Tensor]
     is_features: bool
+    is_image: bool
 
 
 class HfStudent:
@@ -88,35 +92,58 @@ class HfStudent:
 
     # ------------------------------------------------------------------------------------------------ clips
     def feature_widths(self, level: str) -> Mapping[str, int]:
-        """By name the width of the features; they are computed once, for a clip of two grey frames."""
-        frames = torch.full((2, 64, 64, 3), 128, dtype=torch.uint8).numpy()
-        tensors = self.processor.pixels(frames, TRIED_CLIP)
-        tensors.pop(TEXT, None)
-        clip = ClipTensors("", TRIED_CLIP, tensors, False)
+        """By name the width of the features; they are computed once, for a small clip."""
+        clip = self._tried(is_image=False)
         return {name: value.shape[1] for name, value in self.features([clip], level)[0].tensors.items()}
 
     @torch.no_grad()
     def features(self, clips: Sequence[ClipTensors], level: str | None = None) -> list[ClipTensors]:
-        """The features of clips, each computed on its own."""
+        """The features of clips, each computed on its own; images and videos have the same names."""
         del level  # there is one: everything that enters the language model
         found = []
         for clip in clips:
-            tensors = features.flattened(features.encode(self.module, clip.tensors), self._label)
-            if self.processor.needs_frames:
-                rows = len(next(iter(tensors.values())))
-                for name, value in self.processor.sides(clip).items():
-                    if value.dtype == torch.bool and value.shape == (rows,):
-                        tensors[f"{MASK}{name}"] = value[:, None].to(next(iter(tensors.values())))
+            encoded = features.flattened(features.encode(self.module, clip.tensors), self._label)
+            tensors = {f"{FEATURE}{number}": value for number, value in enumerate(encoded.values())}
+            sides = self.processor.sides(clip)
+            for name in self._masks:
+                mask = sides.get(name, torch.ones(len(tensors[f"{FEATURE}0"])))
+                tensors[f"{MASK}{name}"] = mask[:, None].to(tensors[f"{FEATURE}0"])
             found.append(ClipTensors(clip.key, clip.facts, tensors, True))
+        return found
+
+    def _tried(self, is_image: bool) -> ClipTensors:
+        """A small grey clip as pixels."""
+        facts = TRIED_IMAGE if is_image else TRIED_CLIP
+        frames = torch.full((len(facts.frame_indices), facts.height, facts.width, 3), 128, dtype=torch.uint8).numpy()
+        tensors = self.processor.pixels(frames, facts)
+        tensors.pop(TEXT, None)
+        return ClipTensors("", facts, tensors, False)
+
+    @cached_property
+    def _masks(self) -> list[str]:
+        """Names of the masks over the visual tokens of a clip, of processors that drop some by what the frames show."""
+        sides = self.processor.sides(self._tried(is_image=False)) if self.processor.needs_frames else {}
+        return [name for name, value in sides.items() if value.dtype == torch.bool]
+
+    @cached_property
+    def _paths(self) -> dict[bool, list[str]]:
+        """Where each of the features stands in what the model computes, for videos (False) and images (True)."""
+        found = {}
+        for is_image in (False, True):
+            with contextlib.suppress(ModelError), torch.no_grad():  # some models take one of the two only
+                encoded = features.encode(self.module, self._tried(is_image).tensors)
+                found[is_image] = list(features.flattened(encoded, self._label))
         return found
 
     # --------------------------------------------------------------------------------------------- training
     def prepare_training(self, packed: bool) -> None:
-        """Switch to packed attention.
+        """Learn what features look like, as the weights are whole now; switch to packed attention.
 
         Raises:
             ConfigError: samples of a packed row would see one another in this model.
         """
+        if not any(value.requires_grad for value in self._weights_of(VISION, CONNECTOR)):
+            _ = self._paths
         if packed:
             own = self.language.decoder.config._attn_implementation
             use_packed_attention(self.language.decoder)
@@ -148,7 +175,7 @@ class HfStudent:
         sides = {name: value for name, value in row.sides.items() if name in self.language.takes}
         arguments: dict[str, Any] = {**types, **sides} if row.clip else types
         if row.clip and row.is_features:
-            arguments["mm_encoder_outputs"] = self._restored(row.clip)
+            arguments["mm_encoder_outputs"] = self._restored(row)
         elif row.clip and features.can_take_features(self.module):
             arguments["mm_encoder_outputs"] = features.encode(self.module, row.clip)
         elif row.clip:
@@ -156,11 +183,10 @@ class HfStudent:
         arguments = {name: value for name, value in arguments.items() if name in self.language.takes}
         return self.language.inputs(row.ids, **arguments)
 
-    def _restored(self, clip: Mapping[str, Tensor]) -> Features:
-        table = self.language.embeddings
-        return features.restored(
-            {name: value for name, value in clip.items() if not name.startswith(MASK)}, table.device, table.dtype
-        )
+    def _restored(self, row: _UnpaddedSample) -> Features:
+        table, paths = self.language.embeddings, self._paths[row.is_image]
+        named = {path: row.clip[f"{FEATURE}{number}"] for number, path in enumerate(paths)}
+        return features.restored(named, table.device, table.dtype)
 
     def _hidden(self, samples: Sequence[tuple[LanguageInputs, Tensor]], packed: bool) -> Tensor:
         """Outputs of the language model at the positions that predict supervised tokens, [n, D]."""
@@ -192,10 +218,14 @@ class HfStudent:
         several devices wait for every gradient.
         """
         total = torch.zeros((), device=device)
-        for name, value in self.module.named_parameters():
-            if value.requires_grad and part_of(self.parts, name.replace(".base_layer", "")) in (VISION, CONNECTOR):
+        for value in self._weights_of(VISION, CONNECTOR):
+            if value.requires_grad:
                 total = total + 0.0 * value.sum()
         return total
+
+    def _weights_of(self, *parts: str) -> list[Tensor]:
+        named = self.module.named_parameters()
+        return [value for name, value in named if part_of(self.parts, name.replace(".base_layer", "")) in parts]
 
     def measure(self, batch: Batch) -> BatchSize:
         """The work in a batch."""
@@ -234,10 +264,10 @@ class HfStudent:
         types = self.processor.token_types(ids[None])
         types = None if types is None else types[0].to(ids.device)
         if clip is None:
-            return _UnpaddedSample(ids, ids, types, {}, {}, False)
+            return _UnpaddedSample(ids, ids, types, {}, {}, False, False)
         tensors = {name: value.to(ids.device) for name, value in clip.tensors.items()}
         sides = {name: torch.as_tensor(value).to(ids.device) for name, value in self.processor.sides(clip).items()}
-        return _UnpaddedSample(ids, ids, types, tensors, sides, clip.are_features)
+        return _UnpaddedSample(ids, ids, types, tensors, sides, clip.are_features, clip.facts.is_image)
 
     def extend(self, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> Tensor:
         """Run further ids of text; see `Student.extend`."""
@@ -259,6 +289,7 @@ def _rows(batch: Batch) -> list[_UnpaddedSample]:
                 batch["clips"][row],
                 batch["sides"][row],
                 batch["are_features"],
+                batch["are_images"][row],
             )
         )
     return found

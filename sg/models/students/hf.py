@@ -26,7 +26,7 @@ CONNECTOR_OUTPUT = "connector"
 """The level of cached features: everything that enters the language model."""
 MODEL_VERSION = 1
 """Raise it when the same checkpoint gives another model, other ids or other labels: `sg.models.hf`."""
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 """Raise it when the same file gives other features: `media.py`, `features.py`, `sg.video`."""
 _TEXT_FILES = (".jinja", ".txt")
 """Suffixes of files that decide ids besides those that `part_identity` counts."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
+from sg.artefacts.visual_tokens.store import VisualTokenStore
+from sg.core.content import FileState
 from sg.core.errors import ConfigError
+from sg.core.identity import identity
+from sg.models.hf.sizes import TYPICAL_FRAME, model_size
 from sg.models.hf.student import HfStudent
 from sg.models.hf.wording import WordedDialog
-from sg.models.student import LANGUAGE_MODEL, PARTS, TrainingSample, part_of
+from sg.models.student import LANGUAGE_MODEL, PARTS, TEXT, TrainingSample, part_of
 from tests.models.hf.families import FAMILIES
 from tests.models.hf.samples import LONG, dialog_of, plain_loss, samples_of, student_of, with_features
 
@@ -114,6 +122,41 @@ def test_all_that_enters_the_language_model_is_cached() -> None:
     assert len(widths) == 3 and set(widths.values()) == {32}  # tokens and two levels of the deep stack
     features = with_features(student, samples_of(student))[0]
     assert features.clip is not None and {len(value) for value in features.clip.tensors.values()} == {12}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_features_of_images_and_videos_are_in_one_store(name: str, tmp_path: Path) -> None:
+    student = student_of(name)
+    samples = samples_of(student)
+    expected = student.loss(student.processor.collate(samples, LONG))[0]
+    widths = student.feature_widths("connector")
+    store = VisualTokenStore.create(tmp_path, identity("features", settings={}, version=1), widths, "float32")
+    clips = [sample.clip for sample in samples if sample.clip]
+    assert {clip.facts.is_image for clip in clips} == {True, False}
+    with store.writer() as writer:
+        for clip in student.features(clips, "connector"):
+            writer.add(clip, FileState(clip.key, clip.key))
+    cached = [TrainingSample(sample.dialog, store[sample.clip.key] if sample.clip else None) for sample in samples]
+    again = student_of(name)  # the process that trains has computed no feature
+    again.prepare_training(packed=False)
+    assert again.loss(again.processor.collate(cached, LONG))[0].item() == pytest.approx(expected.item(), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_plans_count_the_tokens_of_samples(name: str) -> None:
+    student = student_of(name)
+    size = model_size(student.module.config, name, "float32", "float32", student.processor.clips)
+    for count, fps in ((1, 0.0), (2, 1.0), (3, 1.0), (4, 1.0)):
+        facts = ClipFacts(tuple(range(count)), fps, count, *TYPICAL_FRAME)
+        frames = np.random.default_rng(0).integers(0, 256, (count, *TYPICAL_FRAME[::-1], 3), dtype=np.uint8)
+        tensors = student.processor.pixels(frames, facts)
+        text = bytes(tensors.pop(TEXT, torch.tensor([])).tolist()).decode()
+        clip = ClipTensors("clip", replace(facts, text=text), tensors, False)
+        encoded = student.processor.encode(dialog_of(("<video>\nx", "y")), clip.facts, LONG)
+        measured = student.measure(student.processor.collate([TrainingSample(encoded, clip)], LONG))
+        assert measured.visual_tokens == size.visual_tokens(count)
+        assert measured.visual_tokens == len(student.features([clip])[0].tensors["features.0"])
+    assert size.visual_tokens(0) == 0
 
 
 def test_a_model_that_mixes_packed_samples_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
