@@ -221,7 +221,8 @@ def _check_record(record: VideoRecord) -> None:
     if record.path or record.status == OK:
         check_relative_path(record.path)
     try:
-        json.loads(record.extra)
+        if record.extra != "{}":
+            json.loads(record.extra)
     except ValueError:
         raise DataError(f"extra of video {record.video_id!r} is not JSON: {record.extra[:60]!r}") from None
 

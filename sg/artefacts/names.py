@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from sg.core.errors import DataError
 
@@ -21,6 +21,19 @@ RESERVED_PATTERN = r"(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$"
 """Device names of Windows: a file `con.mp4` cannot be copied there."""
 UNSAFE_PATH_PATTERN = r"(^|/)\.\.?(/|$)|^/|//|/$|\\|[\x00-\x1f\x7f]|^[A-Za-z]:|^[A-Za-z][A-Za-z0-9+.-]*:/"
 """`.` and `..` parts, absolute paths, empty parts, backslashes, control characters, drive letters, URLs."""
+
+
+class _PercentEncoded(dict[int, str]):
+    """The characters of an id by their number, percent-encoded where they are not safe."""
+
+    def __missing__(self, number: int) -> str:
+        sign = chr(number)
+        encoded = "".join(f"%{byte:02X}" for byte in sign.encode("utf-8", "surrogatepass"))
+        self[number] = sign if re.fullmatch("[A-Za-z0-9_@+.-]", sign) else encoded
+        return self[number]
+
+
+_PERCENT = _PercentEncoded()
 
 
 def check_video_id(video_id: str) -> str:
@@ -50,7 +63,7 @@ def safe_video_id(text: str) -> str:
     Raises:
         DataError: `text` is empty.
     """
-    encoded = quote(text, safe="_@+-.", encoding="utf-8", errors="surrogatepass").replace("~", "%7E")
+    encoded = text.translate(_PERCENT)
     if encoded.startswith("."):
         encoded = "%2E" + encoded[1:]
     if encoded.endswith("."):

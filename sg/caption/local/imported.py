@@ -22,7 +22,7 @@ from sg.sources.records.reading import read_records
 from sg.sources.records.texts import BadRecord
 from sg.sources.registry import data_words
 from sg.sources.scan.caption_files import CaptionEntry
-from sg.sources.scan.caption_matching import match_captions
+from sg.sources.scan.caption_matching import AMBIGUOUS, match_captions
 from sg.sources.scan.items import Problem, named_range, range_key
 from sg.sources.sets.sharegemini import PublishedCaption, published_caption, read_name_map
 
@@ -162,6 +162,7 @@ def _matched(
     ids = {video.path: video.video_id for video in videos}
     matches = match_captions(entries, [VideoFile(path, path, 0, 0) for path in ids])
     counts[_SECOND] += matches.num_second
-    for unmatched in matches.unmatched:
-        counts["ambiguous" if unmatched.is_ambiguous else "missing"] += 1
+    statuses = matches.statuses()
+    counts["ambiguous"] += statuses.pop(AMBIGUOUS, 0)
+    counts["missing"] += statuses.total()
     yield from ((ids[path], by_name[entry.video][0]) for path, entry in matches.captions.items())

@@ -128,7 +128,7 @@ def _records(
             if is_doubtful and continues and len(fields) == num_columns:
                 yield lines.number, _OPEN_QUOTE  # the next line seems to continue this one
                 return
-    elif _BARE_QUOTE.search(first):
+    elif '\\"' in first and _BARE_QUOTE.search(first):
         fields = [field.replace('\\"', '"') for field in fields]
     bad = next(filter(None, map(damage, lines.taken)), None)
     if bad is None and len(fields) != num_columns:

@@ -10,7 +10,10 @@ from sg.sources.records.columns import TURN_KEYS
 
 def turns_of(row: Mapping[str, Any]) -> list[Any] | None:
     """The conversation of a record; None where it has none."""
-    return next((row[key] for key in TURN_KEYS if isinstance(row.get(key), list)), None)
+    for key in TURN_KEYS:
+        if isinstance(turns := row.get(key), list):
+            return turns
+    return None
 
 
 def turn_of(turn: Any) -> tuple[str, Any]:

@@ -8,28 +8,37 @@ several captions, are ambiguous.
 
 from __future__ import annotations
 
+import json
 import operator
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+import re
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from itertools import chain
 
+from sg.artefacts.names import UNSAFE_PATH_PATTERN
+from sg.artefacts.tables import SeenIds
 from sg.sources.files.disk import VideoFile
 from sg.sources.files.normal_names import is_end, normal_parts
 from sg.sources.scan.caption_files import CaptionEntry
 
+AMBIGUOUS, MISSING, UNSAFE_PATH = "ambiguous", "missing", "unsafe_path"
+_UNSAFE = re.compile(UNSAFE_PATH_PATTERN)
 _MOST_COMPARED = 5_000
 """File names among which the nearest one is looked for."""
+_PACKED = 10_000
+"""Captions that are compressed together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """A caption without a file, and whether files fit it but none for certain; `detail` says which."""
+    """A caption without a file, its status in the manifest, and what to say about it where that is more than usual."""
 
     entry: CaptionEntry
-    is_ambiguous: bool
+    status: str
     detail: str = ""
 
     @property
@@ -38,14 +47,59 @@ class Unmatched:
         return self.detail or f"there is no file {self.entry.video[:80]!r} in the folder"
 
 
+class _Hopeless:
+    """Captions that no file can fit, compressed: a large caption file may have a folder of a few videos."""
+
+    def __init__(self) -> None:
+        self._packed: list[bytes] = []
+        self._last: list[tuple[str, str]] = []
+        self._seen = SeenIds()
+        self.statuses: Counter[str] = Counter()
+        self.num_second = 0
+        """Captions that were left out because an earlier one has the same video."""
+
+    def add(self, entry: CaptionEntry) -> None:
+        """Keep a caption."""
+        self._last.append((entry.video, entry.caption))
+        if len(self._last) == _PACKED:
+            self.close()
+
+    def close(self) -> None:
+        """Compress the captions since the last call, without the further ones of a video."""
+        is_new = self._seen.add([video for video, _ in self._last])
+        first = [(*pair, _status(pair[0])) for pair, new in zip(self._last, is_new, strict=True) if new]
+        self.statuses.update(status for _, _, status in first)
+        self.num_second += len(self._last) - len(first)
+        self._packed.append(zlib.compress(json.dumps(first).encode(), level=1))
+        self._last = []
+
+    def __iter__(self) -> Iterator[Unmatched]:
+        for packed in self._packed:
+            for video, caption, status in json.loads(zlib.decompress(packed)):
+                yield Unmatched(CaptionEntry(video, caption), status)
+
+
 @dataclass(slots=True)
 class CaptionMatches:
-    """Captions by file name, captions without a file (the first of each name), and the number of further captions."""
+    """Captions by file name, and captions without a file.
+
+    `doubtful` are those that resemble the name of a file; `num_second` counts further captions of a video.
+    """
 
     captions: dict[str, CaptionEntry] = field(default_factory=dict)
-    unmatched: list[Unmatched] = field(default_factory=list)
+    doubtful: list[Unmatched] = field(default_factory=list)
+    hopeless: _Hopeless = field(default_factory=_Hopeless)
     num_second: int = 0
     """Captions that were left out because an earlier row has the same video."""
+
+    @property
+    def unmatched(self) -> Iterator[Unmatched]:
+        """Captions without a file, the first of each name."""
+        return chain(self.doubtful, self.hopeless)
+
+    def statuses(self) -> Counter[str]:
+        """Number of captions without a file by status."""
+        return Counter(one.status for one in self.doubtful) + self.hopeless.statuses
 
     def leave_out_parts(self, name: str, duration_s: float, num_frames: int) -> None:
         """Leave the caption of a file out if it is about a part of it; the file has this length."""
@@ -56,7 +110,7 @@ class CaptionMatches:
                 f"the file {name[:80]!r} lasts {duration_s:.1f} s, but its caption is about {entry.part.text}: cut it, "
                 "or remove the columns of times if the file is this part"
             )
-            self.unmatched.append(Unmatched(entry, True, reason))
+            self.doubtful.append(Unmatched(entry, AMBIGUOUS, reason))
 
 
 def match_captions(entries: Iterable[CaptionEntry], files: Sequence[VideoFile]) -> CaptionMatches:
@@ -68,6 +122,10 @@ def nearest_name(name: str, files: Sequence[VideoFile]) -> str | None:
     """The most similar file name; None where no name is similar."""
     names = [file.name for file in files[:_MOST_COMPARED]]
     return next(iter(get_close_matches(name, names, 1)), None)
+
+
+def _status(name: str) -> str:
+    return UNSAFE_PATH if _UNSAFE.search(name) else MISSING
 
 
 class _Matcher:
@@ -84,25 +142,27 @@ class _Matcher:
         self._result = CaptionMatches()
 
     def match(self, entries: Iterable[CaptionEntry]) -> CaptionMatches:
-        left = self._step(entries, self._same_path, is_certain=True)
-        # Most captions of a large file may have no video on disk: they are set aside at the first look.
-        hopeless: list[CaptionEntry] = []
-        plausible: list[CaptionEntry] = []
-        for entry in left:
-            parts = normal_parts(entry.video)
-            (plausible if parts and parts[-1] in self._last else hopeless).append(entry)
-        left = self._step(plausible, partial(self._near, operator.eq))
+        result = self._result
+        left = self._step(self._plausible(entries), self._same_path, is_certain=True)
+        left = self._step(left, partial(self._near, operator.eq))
         left = self._step(left, partial(self._near, is_end))
-        seen: dict[str, Unmatched] = {one.entry.video: one for one in reversed(self._result.unmatched)}
-        self._result.num_second += len(self._result.unmatched) - len(seen)
-        self._result.unmatched = list(reversed(seen.values()))
-        for entry in chain(left, hopeless):
-            if entry.video in seen:
-                self._result.num_second += 1
+        result.hopeless.close()
+        first = {one.entry.video: one for one in reversed(result.doubtful)}
+        first = dict(reversed(first.items()))
+        for entry in left:
+            first.setdefault(entry.video, Unmatched(entry, _status(entry.video)))
+        result.num_second += len(result.doubtful) + len(left) - len(first) + result.hopeless.num_second
+        result.doubtful = list(first.values())
+        return result
+
+    def _plausible(self, entries: Iterable[CaptionEntry]) -> Iterator[CaptionEntry]:
+        """The captions whose name resembles that of a file; the others are set aside."""
+        for entry in entries:
+            parts = normal_parts(entry.video)
+            if (parts and parts[-1] in self._last) or self._same_path(entry.video):
+                yield entry
             else:
-                seen[entry.video] = missing = Unmatched(entry, False)
-                self._result.unmatched.append(missing)
-        return self._result
+                self._result.hopeless.add(entry)
 
     def _step(
         self, entries: Iterable[CaptionEntry], found: Callable[[str], Sequence[str]], is_certain: bool = False
@@ -143,7 +203,7 @@ class _Matcher:
         return left
 
     def _ambiguous(self, entry: CaptionEntry, reason: str) -> None:
-        self._result.unmatched.append(Unmatched(entry, True, reason))
+        self._result.doubtful.append(Unmatched(entry, AMBIGUOUS, reason))
 
     def _same_path(self, name: str) -> Sequence[str]:
         plain = name.removeprefix("./")

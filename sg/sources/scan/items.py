@@ -170,7 +170,7 @@ def caption_problem(value: Any) -> str:
         return f"caption longer than {MAX_CAPTION:,} characters"
     if "\ufffd" in value:
         return "caption holds replacement characters"  # an earlier program could not decode it
-    return "" if text_of(value) else "caption holds halves of characters"
+    return "" if value.isascii() or text_of(value) else "caption holds halves of characters"
 
 
 def caption_of(value: Any) -> tuple[str, str]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from sg.artefacts.manifest import OK, VideoRecord, write_manifest
-from sg.artefacts.names import UNSAFE_PATH_PATTERN, safe_video_id
+from sg.artefacts.names import safe_video_id
 from sg.artefacts.tables import read_info
 from sg.core.content import file_content
 from sg.core.errors import ConfigError, MissingInputError
@@ -24,7 +23,7 @@ from sg.sources.files.disk import Listing, VideoFile, list_files
 from sg.sources.files.probing import probe_files
 from sg.sources.registry import SOURCES
 from sg.sources.scan.caption_files import CaptionFile
-from sg.sources.scan.caption_matching import CaptionMatches, Unmatched, match_captions, nearest_name
+from sg.sources.scan.caption_matching import AMBIGUOUS, CaptionMatches, Unmatched, match_captions, nearest_name
 from sg.sources.scan.current import check_same_data, is_current, manifest_info, rows_settings
 from sg.sources.scan.items import shown
 
@@ -32,9 +31,6 @@ log = logging.getLogger(__name__)
 
 FOLDER_VERSION = 6
 """Raise it when the same folder would give other rows."""
-UNSAFE_PATH = "unsafe_path"
-AMBIGUOUS = "ambiguous"
-MISSING = "missing"
 _EXAMPLES = 3
 
 
@@ -164,15 +160,9 @@ def _row_without_file(found: Unmatched) -> VideoRecord:
         "folder",
         "",
         original_caption=found.entry.caption,
-        status=_status(found),
+        status=found.status,
         reason=found.reason,
     )
-
-
-def _status(found: Unmatched) -> str:
-    if found.is_ambiguous:
-        return AMBIGUOUS
-    return UNSAFE_PATH if re.search(UNSAFE_PATH_PATTERN, found.entry.video) else MISSING
 
 
 def _file_rows(
@@ -204,7 +194,7 @@ def _report(
     folded = Counter(row.video_id.casefold() for row in rows)
     left_out = Counter(texts.problems if texts else ())
     left_out["second caption of a video"] += matches.num_second
-    unusable = Counter(row.status for row in rows if row.status != OK) + Counter(map(_status, matches.unmatched))
+    unusable = Counter(row.status for row in rows if row.status != OK) + matches.statuses()
     return {
         "videos": sum(row.status == OK for row in rows),
         "captioned": sum(row.status == OK and bool(row.original_caption) for row in rows),
@@ -223,8 +213,8 @@ def _examples(matches: CaptionMatches, listing: Listing) -> list[str]:
     """The first captions without a file of each kind, with the nearest name on disk."""
     examples = []
     for is_ambiguous in (False, True):
-        kind = [found for found in matches.unmatched if found.is_ambiguous == is_ambiguous]
-        for found in kind[:_EXAMPLES]:
+        kind = (one for one in matches.unmatched if (one.status == AMBIGUOUS) == is_ambiguous)
+        for found in islice(kind, _EXAMPLES):
             near = None if is_ambiguous else nearest_name(found.entry.video, listing.files)
             examples.append(found.reason + (f" (nearest name: {near!r})" if near else ""))
     return examples

@@ -108,8 +108,21 @@ def matched(captions: list[str], files: list[str]) -> tuple[dict[str, str], list
     """Caption by file, where each caption is the name in its row; missing and ambiguous names; second captions."""
     entries = [CaptionEntry(name, name) for name in captions]
     found = match_captions(entries, [VideoFile(name, name, 1, 1) for name in files])
-    names = [[one.entry.video for one in found.unmatched if one.is_ambiguous is kind] for kind in (False, True)]
+    names = [
+        [one.entry.video for one in found.unmatched if (one.status == "ambiguous") is kind] for kind in (False, True)
+    ]
     return {name: entry.caption for name, entry in found.captions.items()}, names[0], names[1], found.num_second
+
+
+def test_many_captions_without_a_video_are_counted_and_kept_in_their_order() -> None:
+    names = [f"part/{number}.mp4" for number in range(25_000)]
+    texts = [*names, "/out.mp4", *names[:100], "here.mp4", *names[-3:], "sp\u00e4t \ud800.mp4"]
+
+    found, missing, ambiguous, num_second = matched(texts, ["here.mp4", "there.mp4"])
+
+    assert found == {"here.mp4": "here.mp4"}
+    assert missing == [*names, "/out.mp4", "sp\u00e4t \ud800.mp4"]
+    assert (ambiguous, num_second) == ([], 103)
 
 
 @pytest.mark.parametrize(
