@@ -164,11 +164,12 @@ class HfStudent:
                 samples.append((self._inputs(row).cut(length), supervised))
                 targets.append(row.labels[1:][supervised])
         rest = self._touch_all(batch["input_ids"].device)
-        if not samples:
-            return rest, torch.zeros((), dtype=torch.long, device=rest.device)
-        hidden = self._hidden(samples, packed)
-        wanted = torch.cat(targets)
-        return self._cross_entropy(hidden, wanted) + rest, torch.tensor(len(wanted), device=rest.device)
+        count = sum(len(target) for target in targets)
+        if not samples:  # run once all the same: the other devices wait for this one in every layer
+            ids = batch["input_ids"].new_tensor(self.processor.wording.some_text_ids[:1])
+            samples, targets = [(self._inputs(self._prompt(ids, None)), torch.zeros_like(ids))], [ids]
+        loss = self._cross_entropy(self._hidden(samples, packed), torch.cat(targets))
+        return (loss if count else 0.0 * loss) + rest, torch.tensor(count, device=rest.device)
 
     def _inputs(self, row: _UnpaddedSample) -> LanguageInputs:
         types = {} if row.token_types is None else {"mm_token_type_ids": row.token_types[None]}

@@ -147,7 +147,8 @@ def _qwen3_vl() -> Family:
             "patch_size": 8, "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 2],
         }  # fmt: skip
         text = _text(tokenizer, rope_parameters=MROPE | {"mrope_interleaved": True})
-        return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **_qwen_ids(tokenizer))
+        ids = _qwen_ids(tokenizer)
+        return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
 
     def processor(tokenizer: PreTrainedTokenizerFast) -> Any:
         size = {"shortest_edge": 16 * 16 * 4, "longest_edge": 32 * 32 * 8}
