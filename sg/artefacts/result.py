@@ -16,6 +16,8 @@ PREDICTIONS_FILE = "predictions.jsonl"
 STUDY_FILE = "study.json"
 """In the folder of a study: the settings that its runs share, and the content of their data."""
 
+BENCHMARKS_FOLDER = "benchmarks"
+
 FINISHED = "finished"
 FAILED = "failed"
 
@@ -98,6 +100,20 @@ class RunResult:
     def is_baseline(self) -> bool:
         """True for the run without the caption stage; all differences are relative to it."""
         return self.scale == 0 and self.control is None
+
+
+def further_study(study: Path, benchmark: str) -> Path:
+    """The study of the same runs with a further benchmark, inside the folder of a study."""
+    return study / BENCHMARKS_FOLDER / benchmark
+
+
+def studies_of_all_benchmarks(study: Path) -> list[Path]:
+    """The folder of a study with its first benchmark, then those with the further ones, if it has some.
+
+    `study` is any of them.
+    """
+    first = study.parent.parent if study.parent.name == BENCHMARKS_FOLDER else study
+    return [first, *sorted({path.parent.parent for path in further_study(first, "*").glob(f"*/{RESULT_FILE}")})]
 
 
 def write_result(path: Path, result: RunResult) -> None:

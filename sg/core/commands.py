@@ -30,6 +30,7 @@ from sg.core.layout import CONFIG_FOLDER, as_typed, located
 from sg.core.mistakes import ordered, sentence, unknown_key, user_error
 from sg.core.output import json_alone
 from sg.core.plugins import load_plugins
+from sg.core.several import with_several
 
 Config = TypeVar("Config")
 
@@ -140,7 +141,7 @@ def command(
                 return
             mistakes.clear()  # of an earlier call in this process
             with json_alone(sys.argv[1:]), one_sentence_errors():
-                sys.argv[1:] = ordered(sys.argv[1:])
+                sys.argv[1:] = with_several(ordered(sys.argv[1:]))
                 is_sweep = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(sys.argv[1:]))
                 if is_sweep and not sweeps:
                     raise ConfigError(f"{config_name} takes one value per setting: leave out -m.")

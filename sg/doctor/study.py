@@ -35,7 +35,7 @@ def runs_of_study(config: TrainConfig, params: Mapping[str, str]) -> list[TrainC
 
 def examine_study(config: TrainConfig) -> list[Finding]:
     """Findings about the inputs of a run with this config."""
-    return [*_settings(config), *_data(config), *_model(config), *_benchmark(config)]
+    return [*_settings(config), *_data(config), *_model(config), *_benchmarks(config)]
 
 
 def _settings(config: TrainConfig) -> Iterator[Finding]:
@@ -46,7 +46,8 @@ def _settings(config: TrainConfig) -> Iterator[Finding]:
     except SgError as error:
         yield Finding("Settings", LACK, str(error))
     else:
-        text = f"data={config.data.name} model={config.model.name} benchmark={config.benchmark.name}"
+        names = ",".join(benchmark.name for benchmark in config.benchmarks)
+        text = f"data={config.data.name} model={config.model.name} benchmark={names}"
         yield Finding("Settings", OK, text)
 
 
@@ -101,18 +102,19 @@ def _is_downloaded(name: str) -> bool:
         return False
 
 
-def _benchmark(config: TrainConfig) -> Iterator[Finding]:
+def _benchmarks(config: TrainConfig) -> Iterator[Finding]:
     from sg.evaluate.benchmark import read_benchmark
 
-    folder = Path(config.benchmark.folder)
-    if not folder.is_dir() and needs_demo_world(config) and folder.is_relative_to(config.paths.demo_world):
-        yield Finding("Benchmark", NOTE, f"{config.benchmark.name}: rendered by the study")
-        return
-    try:
-        benchmark = read_benchmark(config.benchmark)
-    except SgError as error:
-        yield Finding("Benchmark", LACK, str(error))
-        return
-    files = sum(video.path is not None and video.path.is_file() for video in benchmark.videos)
-    text = f"{benchmark.name}: {benchmark.num_questions:,} questions, {files} of {len(benchmark.videos)} videos"
-    yield Finding("Benchmark", OK if files == len(benchmark.videos) else LACK, text)
+    for own in config.benchmarks:
+        folder = Path(own.folder)
+        if not folder.is_dir() and needs_demo_world(config) and folder.is_relative_to(config.paths.demo_world):
+            yield Finding("Benchmark", NOTE, f"{own.name}: rendered by the study")
+            continue
+        try:
+            benchmark = read_benchmark(own)
+        except SgError as error:
+            yield Finding("Benchmark", LACK, str(error))
+            continue
+        files = sum(video.path is not None and video.path.is_file() for video in benchmark.videos)
+        text = f"{benchmark.name}: {benchmark.num_questions:,} questions, {files} of {len(benchmark.videos)} videos"
+        yield Finding("Benchmark", OK if files == len(benchmark.videos) else LACK, text)

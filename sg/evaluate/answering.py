@@ -55,6 +55,9 @@ def answers_identity(benchmark: Benchmark, config: BenchmarkConfig, model: Ident
         "videos": fingerprint({name: video for name, (video, _) in files.items()}),
         "subtitles": fingerprint({name: subtitles for name, (_, subtitles) in files.items()}),
     }
+    if shared := {video.media_id: video.shared_clip for video in videos if video.shared_clip}:
+        # The noise of token merging is seeded by the name of a clip, so the tokens depend on it.
+        inputs["shared_clips"] = fingerprint(shared)
     return identity("answers", settings=config, inputs=inputs, version=ANSWERS_VERSION)
 
 

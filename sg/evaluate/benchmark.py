@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from sg.artefacts.answer_rules.question import Question as Question
 from sg.artefacts.answer_rules.question import labelled as labelled
 from sg.artefacts.answer_rules.question import unlabelled as unlabelled
+from sg.core.content import file_content
 from sg.core.errors import DataError, MissingInputError
 from sg.core.fingerprints import fingerprint
 from sg.core.registry import Registry
@@ -36,6 +37,7 @@ class BenchmarkVideo:
         subtitle_path: its subtitle file, or None.
         subtitle_span_s: for a video that was cut from a longer one, its start and end in the subtitles, in seconds.
         frames: the frames that the benchmark prescribes; None leaves them to the model.
+        shared_clip: name of its visual tokens if another benchmark of the same call shows the same frames of its file.
     """
 
     video_id: str
@@ -49,6 +51,13 @@ class BenchmarkVideo:
     subtitle_span_s: tuple[float, float] | None = None
     problem: str = ""
     frames: FramePolicy | None = None
+    shared_clip: str = ""
+
+    def clip_key(self, benchmark: str) -> str:
+        """Name of its visual tokens; it begins with the name of its benchmark."""
+        # Prescribed frames are a part of the name, because other frames of the same file have other tokens.
+        suffix = "" if self.frames is None else f"@{fingerprint([type(self.frames).__name__, self.frames])}"
+        return self.shared_clip or f"{benchmark}/{self.media_id}{suffix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,38 @@ def read_askable_benchmark(config: BenchmarkConfig) -> Benchmark:
             len(missing), len(benchmark.videos), benchmark.name, missing[0].media_id,
         )  # fmt: skip
     return benchmark
+
+
+def read_askable_benchmarks(configs: Iterable[BenchmarkConfig]) -> list[Benchmark]:
+    """Read several benchmarks; files of one content, of which several show the same frames, have one clip.
+
+    Raises:
+        see `read_askable_benchmark`.
+    """
+    benchmarks = [read_askable_benchmark(config) for config in configs]
+    if len(benchmarks) < 2:
+        return benchmarks
+    keys: dict[tuple[str, FramePolicy | None], str] = {}
+    # By name: the tokens of a shared file do not depend on the order in which the benchmarks are given.
+    shared = {one.name: _with_shared(one, keys) for one in sorted(benchmarks, key=lambda one: one.name)}
+    return [shared[benchmark.name] for benchmark in benchmarks]
+
+
+def _with_shared(benchmark: Benchmark, keys: dict[tuple[str, FramePolicy | None], str]) -> Benchmark:
+    """The benchmark with the clips of earlier ones; `keys` names their clips by content and frames, and gets its own.
+
+    Two videos of one benchmark with one content stay apart.
+    """
+    before, videos = dict(keys), []
+    for video in benchmark.videos:
+        try:
+            name = None if video.path is None else (file_content(video.path), video.frames)
+        except OSError:  # a folder of pictures, or a file that cannot be read, which becomes rows with a reason
+            name = None
+        videos.append(video if name is None else dataclasses.replace(video, shared_clip=before.get(name, "")))
+        if name is not None:
+            keys.setdefault(name, video.clip_key(benchmark.name))
+    return dataclasses.replace(benchmark, videos=tuple(videos))
 
 
 def checked(benchmark: Benchmark, origin: Path) -> Benchmark:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -122,3 +122,10 @@ class BenchmarkConfig:
             ConfigError: there is no such rule.
         """
         return answer_rule(self.answer_reader, self.prompt.rule)
+
+
+def check_benchmarks(benchmarks: Sequence[BenchmarkConfig]) -> None:
+    """Raise ConfigError if two benchmarks of one call have one name, which names their folders of answers."""
+    names = [benchmark.name for benchmark in benchmarks]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"Two benchmarks are called {twice!r}: give one another name, as benchmark.name=NAME.")

@@ -1,9 +1,11 @@
 """The whole report of a study: measure, draw the conclusion, and write every file of `runs/<study>/report/`."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sg.artefacts.result import studies_of_all_benchmarks
 from sg.core.errors import SgError
 from sg.core.files import write_text
 from sg.core.tracking import Tracker
@@ -15,9 +17,10 @@ from sg.report.figures.study import draw_all
 from sg.report.numbers.clusters import StudyInputs, recorded_inputs
 from sg.report.numbers.corpus import CORPUS_FILE, CorpusNumbers, describe_corpus, write_corpus
 from sg.report.numbers.load import REPORT_FOLDER
-from sg.report.numbers.measure import measure
+from sg.report.numbers.measure import measure_together
 from sg.report.numbers.study import Study, read_study
 from sg.report.numbers.summary import SUMMARY_FILE, Summary, write_summary
+from sg.report.pages.benchmarks import BenchmarkRow, benchmark_rows, benchmarks_csv, benchmarks_text
 from sg.report.pages.conclusion import Conclusion, conclude
 from sg.report.pages.exports import costs_csv, losses_csv, markdown, runs_csv, tables_csv, topics_csv
 from sg.report.pages.gallery import write_gallery
@@ -64,22 +67,43 @@ def write_report(
 ) -> ReportPaths:
     """Write the report on the runs in `study_folder` to its folder `report/`, replacing an older one.
 
-    If the manifest, forest or captions cannot be read, their part of the report is left out with a warning, because the
-    scores do not depend on it. `usd_per_hour` is the price of one hour of one device in US dollars.
+    A study with several benchmarks has one report for each, and the first one compares them. If the manifest, forest or
+    captions cannot be read, their part of the report is left out with a warning, because the scores do not depend on
+    it. `usd_per_hour` is the price of one hour of one device in US dollars.
 
     Raises:
         MissingInputError: the folder contains no runs.
         DataError: the runs are of different benchmarks.
     """
-    study = read_study(study_folder)
-    summary = measure(study)
+    first, *further = [read_study(folder) for folder in studies_of_all_benchmarks(study_folder)]
+    summary, *others = measure_together([first, *further])
+    rows = benchmark_rows([summary, *others])
+    texts = []
+    for study, own in zip(further, others, strict=True):
+        # Captions, clusters and the gallery are those of the first report.
+        texts.append(_write_one(study, own, None, GalleryChoice(clusters_per_kind=0), usd_per_hour, ()).text)
+    report = _write_one(first, summary, tracker, gallery, usd_per_hour, rows)
+    return replace(report, text="\n".join([report.text, *texts, *([benchmarks_text(rows)] if rows else [])]))
+
+
+def _write_one(
+    study: Study,
+    summary: Summary,
+    tracker: Tracker | None,
+    gallery: GalleryChoice,
+    usd_per_hour: float | None,
+    rows: Sequence[BenchmarkRow],
+) -> ReportPaths:
+    """Write the report on a study with one benchmark; `rows` compare several."""
     conclusion = conclude(summary)
-    folder = study_folder / REPORT_FOLDER
+    folder = study.folder / REPORT_FOLDER
     text = terminal_text(summary, conclusion)
-    tables = _write_tables(folder, summary, conclusion, text)
+    tables = _write_tables(
+        folder, summary, conclusion, "\n".join([text, benchmarks_text(rows)]) if rows else text, rows
+    )
     drawn = folder / "figures"
     figures = draw_all(summary, drawn) | draw_held_out(summary, drawn) | draw_costs(summary, drawn, usd_per_hour)
-    inputs = gallery.inputs or recorded_inputs(study)
+    inputs = gallery.inputs or (recorded_inputs(study) if gallery.clusters_per_kind else None)
     corpus = _corpus(study, inputs)
     if corpus is not None:
         write_corpus(folder / CORPUS_FILE, corpus)
@@ -87,7 +111,7 @@ def write_report(
     clusters, sheets = _gallery(study, gallery, inputs, folder / "gallery")
     files = [*(path.name for path in tables), SUMMARY_FILE, *([CORPUS_FILE] if corpus is not None else [])]
     files += [f"{name}/" for name, found in (("figures", figures), ("gallery", sheets)) if found]
-    page = write_page(folder, summary, conclusion, figures, clusters, files, usd_per_hour)
+    page = write_page(folder, summary, conclusion, figures, clusters, files, usd_per_hour, rows)
     if tracker is not None:
         log_report(tracker, summary, conclusion, figures, sheets)
         log_corpus(tracker, corpus)
@@ -95,7 +119,9 @@ def write_report(
     return ReportPaths(folder, page, folder / SUMMARY_FILE, tables, figures, sheets, shown)
 
 
-def _write_tables(folder: Path, summary: Summary, conclusion: Conclusion, text: str) -> list[Path]:
+def _write_tables(
+    folder: Path, summary: Summary, conclusion: Conclusion, text: str, rows: Sequence[BenchmarkRow]
+) -> list[Path]:
     write_summary(folder / SUMMARY_FILE, summary)
     texts = {
         "tables.csv": tables_csv(summary),
@@ -103,10 +129,12 @@ def _write_tables(folder: Path, summary: Summary, conclusion: Conclusion, text: 
         "topics.csv": topics_csv(summary),
         "costs.csv": costs_csv(summary),
         "report.md": markdown(summary, conclusion),
-        "report.txt": text,
+        "report.txt": "\n".join([text, *([benchmarks_text(rows)] if rows else [])]),
     }
     if summary.held_out is not None:
         texts["held_out.csv"] = losses_csv(summary)
+    if rows:
+        texts["benchmarks.csv"] = benchmarks_csv(rows)
     for name, content in texts.items():
         write_text(folder / name, content)
     return [folder / name for name in texts]

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sg.curate.registry import CURATORS
 from sg.demo.config import DemoWorldConfig
 from sg.embed.registry import EMBEDDERS
 from sg.evaluate.benchmark import BENCHMARKS
+from sg.evaluate.config import check_benchmarks
 from sg.models.student import STUDENTS
 from sg.sources.registry import SOURCES
 from sg.train.config import STAGES, RecipeConfig, TrainerConfig
@@ -95,6 +96,8 @@ class TrainConfig:
     model: Any = None
     stage: RecipeConfig = field(default_factory=RecipeConfig)
     benchmark: Any = None
+    # Further ones by name: `benchmark=[video_mme,mvbench]`. No benchmark changes the answers to another one.
+    more_benchmarks: dict[str, Any] = field(default_factory=dict, metadata=NOT_IDENTITY)
     demo_world: DemoWorldConfig = field(default_factory=lambda: DemoWorldConfig(videos_per_k=1))
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig, metadata=NOT_IDENTITY)
@@ -111,10 +114,20 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name}={value} should be above 0, or null.")
+        check_benchmarks(self.benchmarks)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ConfigError(
                 f"name={self.name!r} should be letters, digits, dots, dashes: it names a folder of results."
             )
+
+    @property
+    def benchmarks(self) -> list[Any]:
+        """The settings of all benchmarks."""
+        return [self.benchmark, *self.more_benchmarks.values()]
+
+    def per_benchmark(self) -> list["TrainConfig"]:
+        """These settings once per benchmark, each with that benchmark alone."""
+        return [replace(self, benchmark=benchmark, more_benchmarks={}) for benchmark in self.benchmarks]
 
     @property
     def work_folder(self) -> Path:

@@ -20,10 +20,11 @@ import sg
 from sg.artefacts.result import PREDICTIONS_FILE
 from sg.core.commands import command, register
 from sg.core.errors import ConfigError, DataError, Terminated
-from sg.core.identity import code_version, made_by
+from sg.core.identity import Identity, code_version, made_by
 from sg.core.layout import program
 from sg.core.paths import PathsConfig
 from sg.evaluate.benchmark import BENCHMARKS
+from sg.evaluate.config import check_benchmarks
 from sg.models.student import STUDENTS
 from sg.study.devices import is_termination
 from sg.study.planning.machine import check_devices
@@ -62,6 +63,7 @@ class EvaluateConfig:
     shard: int | None = None
     model: Any = None
     benchmark: Any = None
+    more_benchmarks: dict[str, Any] = field(default_factory=dict)  # further ones: benchmark=[video_mme,mvbench]
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
@@ -71,8 +73,22 @@ class EvaluateConfig:
                 "evaluate.py takes one of checkpoint=FOLDER (a trained model), merge=FOLDER (answers of shards) "
                 "and predictions=FILE (answers to score)."
             )
+        check_benchmarks(self.benchmarks)
+        if self.predictions is not None and self.more_benchmarks:
+            raise ConfigError("predictions=FILE holds the answers to one benchmark: name one, as benchmark=NAME.")
         if self.shards < 1 or (self.shard is not None and not 0 <= self.shard < self.shards):
             raise ConfigError(f"shard={self.shard} of shards={self.shards} does not exist: count shards from 0.")
+
+    @property
+    def benchmarks(self) -> list[BenchmarkConfig]:
+        """The settings of all benchmarks."""
+        return [self.benchmark, *self.more_benchmarks.values()]
+
+    def folder_of(self, benchmark: BenchmarkConfig) -> Path | None:
+        """The folder of the answers to a benchmark that `output` chooses; None for the default."""
+        if self.output is None:
+            return None
+        return Path(self.output) / benchmark.name if self.more_benchmarks else Path(self.output)
 
 
 @command("evaluate", EvaluateConfig)
@@ -120,35 +136,68 @@ def score_file(
     return percentages
 
 
-def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
-    """Ask the model in `config.checkpoint` everything; return {setting: {bucket: percent}}, write `scores.json`."""
-    from sg.evaluate.answering import answers_identity
-    from sg.evaluate.benchmark import read_askable_benchmark
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One benchmark of a call: its settings, its questions, the identity of its answers, and their folder."""
 
+    config: BenchmarkConfig
+    benchmark: Benchmark
+    answers: Identity
+    folder: Path
+
+
+def evaluations_of(config: EvaluateConfig, model: Identity | str) -> list[Evaluation]:
+    """The evaluations of `config`, one per benchmark.
+
+    Raises:
+        MissingInputError: a benchmark has no table, or none of its videos has a file.
+    """
+    from sg.evaluate.answering import answers_identity
+    from sg.evaluate.benchmark import read_askable_benchmarks
+
+    found = []
+    for own, benchmark in zip(config.benchmarks, read_askable_benchmarks(config.benchmarks), strict=True):
+        answers = answers_identity(benchmark, own, model)
+        folder = Path(config.paths.runs) / "evaluations" / f"{benchmark.name}-{answers.name}"
+        found.append(Evaluation(own, benchmark, answers, config.folder_of(own) or folder))
+    return found
+
+
+def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
+    """Ask the model in `config.checkpoint` everything and write `scores.json`; return {setting: {bucket: percent}}.
+
+    With several benchmarks the settings are called `<benchmark>/<setting>`.
+    """
     assert config.checkpoint is not None
     check_devices(config.trainer.accelerator, devices=1)
-    benchmark = read_askable_benchmark(config.benchmark)
     model = STUDENTS.of(config.model).identity(config.model, config.checkpoint)
-    answers = answers_identity(benchmark, config.benchmark, model)
-    folder = Path(config.paths.runs) / "evaluations" / f"{benchmark.name}-{answers.name}"
-    folder = folder if config.output is None else Path(config.output)
-    settings = {"checkpoint": config.checkpoint, "model": model.plain(), **made_by(answers)}
+    evaluations = evaluations_of(config, model)
+    origin = {"checkpoint": config.checkpoint, "model": model.plain()}
     if config.shards > 1 and config.shard is None:
         run_shards(config.shards, config.trainer.accelerator == "gpu")
-        return _merged(config, benchmark, folder, settings)
-    if not _ask(config, benchmark, folder / PREDICTIONS_FILE, answers.name):
+    elif not _ask(config, evaluations):
         return {}
-    return _published(config, benchmark, folder, settings)
+    return published(evaluations, origin, merge=config.shards > 1)
 
 
 def merge_folder(config: EvaluateConfig, folder: Path) -> dict[str, dict[str, float]]:
-    """Merge the answers of the shards in `folder` and score them; return {setting: {bucket: percent}}."""
+    """Merge the answers of the shards in `folder` and score them; return {setting: {bucket: percent}}.
+
+    With several benchmarks each has a folder of its name in `folder`.
+    """
     from sg.evaluate.benchmark import read_benchmark
+    from sg.evaluate.shards import merge_shards
 
-    return _merged(config, read_benchmark(config.benchmark), folder, {"merged": str(folder)})
+    scores: dict[str, dict[str, float]] = {}
+    for own in config.benchmarks:
+        place = folder / own.name if config.more_benchmarks else folder
+        rows = merge_shards(place / PREDICTIONS_FILE)
+        found = _published(own, read_benchmark(own), place, {"made_by": rows[0].made_by, "merged": str(place)})
+        scores |= {f"{own.name}/{name}" if config.more_benchmarks else name: values for name, values in found.items()}
+    return scores
 
 
-def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, name: str) -> bool:
+def _ask(config: EvaluateConfig, evaluations: Sequence[Evaluation]) -> bool:
     """Ask all questions, or those of one shard; return True if all questions were asked."""
     from sg.evaluate.answering import evaluate
     from sg.evaluate.shards import EvaluationShard
@@ -157,10 +206,14 @@ def _ask(config: EvaluateConfig, benchmark: Benchmark, path: Path, name: str) ->
     assert config.checkpoint is not None
     shard = EvaluationShard(config.shard or 0, config.shards)
     models = StudyModels(config.model, config.trainer, Path(config.paths.work), checkpoint=config.checkpoint)
-    student, features, failures = models.asked_student(config.checkpoint, benchmark, shard)
-    file = evaluate(student, models.processor, benchmark, features, config.benchmark, path, name, failures, shard)
-    if shard.count > 1:
-        log.info("Answers of this shard: %s. When all are done: python evaluate.py merge=%s", file, path.parent)
+    student, shown = models.asked_student(config.checkpoint, [one.benchmark for one in evaluations], shard)
+    for one, (features, failures) in zip(evaluations, shown, strict=True):
+        file = evaluate(
+            student, models.processor, one.benchmark, features, one.config, one.folder / PREDICTIONS_FILE,
+            one.answers.name, failures, shard,
+        )  # fmt: skip
+        if shard.count > 1:
+            log.info("Answers of this shard: %s. When all are done: python evaluate.py merge=%s", file, one.folder)
     return shard.count == 1
 
 
@@ -198,28 +251,34 @@ def _device(index: int) -> str:
     return devices[index % len(devices)]
 
 
-def _merged(
-    config: EvaluateConfig, benchmark: Benchmark, folder: Path, settings: dict[str, Any]
+def published(
+    evaluations: Sequence[Evaluation], origin: dict[str, Any], merge: bool = False
 ) -> dict[str, dict[str, float]]:
+    """Write the scores of all evaluations, whose answers are in their folders; `merge` merges those of shards first."""
     from sg.evaluate.shards import merge_shards
 
-    rows = merge_shards(folder / PREDICTIONS_FILE)
-    return _published(config, benchmark, folder, {"made_by": rows[0].made_by, **settings})
+    scores: dict[str, dict[str, float]] = {}
+    for one in evaluations:
+        if merge:
+            merge_shards(one.folder / PREDICTIONS_FILE)
+        found = _published(one.config, one.benchmark, one.folder, origin | made_by(one.answers))
+        scores |= {f"{one.benchmark.name}/{name}" if len(evaluations) > 1 else name: found[name] for name in found}
+    return scores
 
 
 def _published(
-    config: EvaluateConfig, benchmark: Benchmark, folder: Path, settings: dict[str, Any]
+    config: BenchmarkConfig, benchmark: Benchmark, folder: Path, settings: dict[str, Any]
 ) -> dict[str, dict[str, float]]:
     """Write scores, official files and `scores.json` to `folder`; return {setting: {bucket: percent}}."""
     from sg.artefacts.predictions import read_predictions
     from sg.evaluate.run import publish
 
     path = folder / PREDICTIONS_FILE
-    scores = publish(benchmark, config.benchmark, path)
+    scores = publish(benchmark, config, path)
     rows = [row for row in read_predictions(path) if row.setting in scores]
     _log_uncertainty(rows)
     data = {"revision": benchmark.revision, "questions": benchmark.content_hash}
-    _write_scores(folder, scores, rows, settings | {"data": data, "benchmark": dataclasses.asdict(config.benchmark)})
+    _write_scores(folder, scores, rows, settings | {"data": data, "benchmark": dataclasses.asdict(config)})
     log.info("Answers and scores: %s", folder)
     return {setting: result.percentages() for setting, result in scores.items()}
 

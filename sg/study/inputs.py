@@ -106,9 +106,10 @@ def missing_on_machine(config: TrainConfig, on_cluster: bool) -> list[str]:
     """
     lines = [f"{sentence} ({setting})" for sentence, setting in config.data.missing_files()]
     lines += STUDENTS.of(config.model).missing(config.model)
-    folder = Path(config.benchmark.folder)
-    if not folder.is_relative_to(config.paths.demo_world) and not folder.is_dir():
-        lines.append(f"{config.benchmark.folder} (questions and videos of benchmark={config.benchmark.name})")
+    for benchmark in config.benchmarks:
+        folder = Path(benchmark.folder)
+        if not folder.is_relative_to(config.paths.demo_world) and not folder.is_dir():
+            lines.append(f"{benchmark.folder} (questions and videos of benchmark={benchmark.name})")
     if config.trainer.accelerator == "gpu" and not on_cluster:
         import torch
 
@@ -122,7 +123,7 @@ def needs_demo_world(config: TrainConfig) -> bool:
     """True if the run reads the demo world: as its data, as dialogs of the tiny model, or as its benchmark."""
     if any(_reads_demo_world(config, stage) for stage in config.stage.others):
         return True
-    folders = (config.data.dir, config.benchmark.folder)
+    folders = (config.data.dir, *(benchmark.folder for benchmark in config.benchmarks))
     return any(Path(folder).is_relative_to(config.paths.demo_world) for folder in folders)
 
 

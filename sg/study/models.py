@@ -19,7 +19,7 @@ from sg.core.errors import ConfigError, DataError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
 from sg.evaluate.asking import FeatureSource
-from sg.evaluate.benchmark import Benchmark, BenchmarkVideo
+from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.shards import WHOLE, EvaluationShard
 from sg.models.student import STUDENTS, FeatureCache, Student, StudentProcessor
 from sg.train.config import TrainerConfig
@@ -39,6 +39,8 @@ from sg.train.stage import StageJob, checkpoint_of
 
 log = logging.getLogger(__name__)
 
+ShownVideos = tuple[FeatureSource, dict[str, str]]
+"""The features of a benchmark's videos by media id, and {media id: reason} of those that cannot be read."""
 CLIPS_PER_TURN = 32
 """Number of clips that a shard encodes before it checks what the others have done."""
 
@@ -112,29 +114,29 @@ class StudyModels:
         """A function that loads the student that a stage starts from: as published, or the checkpoint of `parent`."""
         return partial(self.kind.load, self.model, checkpoint_of(parent), self.seed)
 
-    def open_clips(self, files: ClipFiles, media: Media, benchmark: Benchmark) -> None:
-        """Open the clips that `media` does not know yet, and encode them and those of the benchmark in one pass.
+    def open_clips(self, files: ClipFiles, media: Media, benchmarks: Sequence[Benchmark]) -> None:
+        """Open the clips that `media` does not know yet, and encode them and those of the benchmarks in one pass.
 
         Afterwards `files.look` knows all of them. Without the visual-token cache the clips of the stages are only
         opened, so that one that cannot be read is found before training.
 
         Raises:
-            DataError: no video of the benchmark can be read.
+            DataError: no video of a benchmark can be read.
         """
         opened = list(media.unknown.values())
         stamps = {clip.key: file_stamp(clip.path) for clip in opened}
-        asked = _benchmark_clips(benchmark)
+        asked = {benchmark.name: list(_benchmark_clips(benchmark).values()) for benchmark in benchmarks}
+        every = [clip for clips in asked.values() for clip in clips]
         if self.features is None:
-            self._problems |= unreadable_clips(asked.values())
+            self._problems |= unreadable_clips(every)
         else:
-            self._encode_together([*(opened if self._caches else []), *asked.values()])
-        problems = {clip.path: self._problems[clip.key] for clip in asked.values() if clip.key in self._problems}
-        if problems and len(problems) == len(asked):
-            path, reason = next(iter(problems.items()))
-            raise DataError(
-                f"None of the {len(asked)} videos of benchmark {benchmark.name!r} can be read, such as {path} "
-                f"({reason})."
-            )
+            self._encode_together([*(opened if self._caches else []), *every])
+        for name, clips in asked.items():
+            if clips and all(clip.key in self._problems for clip in clips):
+                raise DataError(
+                    f"None of the {len(clips)} videos of benchmark {name!r} can be read, such as {clips[0].path} "
+                    f"({self._problems[clips[0].key]})."
+                )
         if self.team.leads:
             if not self._caches:
                 self._problems |= unreadable_clips(opened)
@@ -212,27 +214,24 @@ class StudyModels:
         )  # fmt: skip
 
     def asked_student(
-        self, checkpoint: str | None, benchmark: Benchmark, shard: EvaluationShard = WHOLE
-    ) -> tuple[Student, FeatureSource, dict[str, str]]:
-        """Return the student in `checkpoint` (None: as published), and what it is shown of the benchmark.
-
-        Returns:
-            The student; the features of the benchmark's videos by media id; {media id: reason} of those that cannot be
-            read.
-        """
-        clips = _benchmark_clips(benchmark)
-        wanted = list(clips.values())
+        self, checkpoint: str | None, benchmarks: Sequence[Benchmark], shard: EvaluationShard = WHOLE
+    ) -> tuple[Student, list[ShownVideos]]:
+        """Return the student in `checkpoint` (None: as published), and what it is shown of each benchmark."""
+        named = [_benchmark_clips(benchmark) for benchmark in benchmarks]
+        wanted = [clip for clips in named for clip in clips.values()]
         if self.features is None:
             self._problems |= unreadable_clips(wanted)
-            student = self.answering_student(checkpoint)
-            readable = {media_id: clip for media_id, clip in clips.items() if clip.key not in self._problems}
-            features: FeatureSource = FreshFeatures(student, self.processor, readable)
         else:
             self._problems |= self._encode(wanted) if shard.count == 1 else self._encode_with_others(wanted, shard)
-            student = self.answering_student(checkpoint)
-            features = NamedTokens(self.store, {media_id: clip.key for media_id, clip in clips.items()})
+        student = self.answering_student(checkpoint)
+        return student, [self._shown(student, clips) for clips in named]
+
+    def _shown(self, student: Student, clips: Mapping[str, Clip]) -> ShownVideos:
         failures = {name: self._problems[clip.key] for name, clip in clips.items() if clip.key in self._problems}
-        return student, features, failures
+        if self.features is not None:
+            return NamedTokens(self.store, {name: clip.key for name, clip in clips.items()}), failures
+        readable = {name: clip for name, clip in clips.items() if name not in failures}
+        return FreshFeatures(student, self.processor, readable), failures
 
 
 def training_device(trainer: TrainerConfig) -> torch.device:
@@ -251,12 +250,7 @@ def training_device(trainer: TrainerConfig) -> torch.device:
 def _benchmark_clips(benchmark: Benchmark) -> dict[str, Clip]:
     """The existing video files of the benchmark, by media id; their keys in the cache start with its name."""
     return {
-        video.media_id: Clip(f"{benchmark.name}/{video.media_id}{_frames_suffix(video)}", video.path, video.frames)
+        video.media_id: Clip(video.clip_key(benchmark.name), video.path, video.frames)
         for video in benchmark.videos
         if video.path is not None
     }
-
-
-def _frames_suffix(video: BenchmarkVideo) -> str:
-    """Prescribed frames as a part of the key, because other frames of the same file have other tokens."""
-    return "" if video.frames is None else f"@{fingerprint([type(video.frames).__name__, video.frames])}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from sg.artefacts.result import (
     RunResult,
     StageResult,
     answers_record,
+    further_study,
     write_result,
 )
 from sg.core.commands import invocation
@@ -29,7 +30,7 @@ from sg.core.files import file_lock
 from sg.core.identity import made_by
 from sg.core.scales import scale_label
 from sg.core.tracking import Tracker
-from sg.evaluate.benchmark import Benchmark, read_askable_benchmark
+from sg.evaluate.benchmark import Benchmark, read_askable_benchmarks
 from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale
 from sg.study.held_out import caption_losses
@@ -59,10 +60,24 @@ class StudyRun:
     folder: Path
 
 
+def per_benchmark(run: StudyRun) -> list[StudyRun]:
+    """The run once per benchmark, as `benchmark=[a,b]` gives several: itself with the first, the others elsewhere.
+
+    The results with a further benchmark make a study of their own in `benchmarks/NAME` of the study's folder.
+    """
+    first, *others = run.config.per_benchmark()
+    further = (further_study(run.folder.parent, config.benchmark.name) / run.name for config in others)
+    return [
+        replace(run, config=first),
+        *(StudyRun(config, run.study, run.name, folder) for config, folder in zip(others, further, strict=True)),
+    ]
+
+
 def run_study(run: StudyRun) -> RunResult | None:
     """Make the run or the missing part of it, and return its result, which is also in `result.json`.
 
-    Every process of a team calls this; the leading one returns the result, the others None.
+    Every process of a team calls this; the leading one returns the result, the others None. With several benchmarks,
+    the result of the first one is written last: it says that the run is complete.
 
     If the run fails, a result with the reason is written, which the tables of the study show, and the error is raised.
     The result of an earlier, finished run is kept.
@@ -72,16 +87,19 @@ def run_study(run: StudyRun) -> RunResult | None:
     if not team.leads:
         _assist(run, team)
         return None
+    runs = per_benchmark(run)
     # Two commands that make the same run at once would both append to its answers: the second one waits.
     with file_lock(run.folder / ".run.lock"):
-        forget_failure(run.folder)
+        for one in runs:
+            forget_failure(one.folder)
         try:
-            result = _make(run, started, team)
+            results = _make(run, runs, started, team)
         except BaseException as error:
             note_reason(run, _reason(error))
             raise
-        write_result(run.folder, result)
-    return result
+        for one, result in reversed(list(zip(runs, results, strict=True))):
+            write_result(one.folder, result)
+        return results[0]
 
 
 def _reason(error: BaseException) -> str:
@@ -93,8 +111,9 @@ def _reason(error: BaseException) -> str:
 
 
 def note_reason(run: StudyRun, reason: str) -> None:
-    """Write a failed result with its reason, unless the run has a result."""
-    note_failed_run(run.folder, _result(run, asked_scale(run.config.data), status=FAILED, reason=reason))
+    """Write a failed result with its reason for every benchmark that the run has no result with."""
+    for one in per_benchmark(run):
+        note_failed_run(one.folder, _result(one, asked_scale(one.config.data), status=FAILED, reason=reason))
 
 
 def _assist(run: StudyRun, team: Team) -> None:
@@ -108,57 +127,87 @@ def _assist(run: StudyRun, team: Team) -> None:
     data = read_data(config, team.agreed(lambda: make_inputs(config)))
     files = clip_files(config)
     media = team.agreed(lambda: files.look(data.clips))
-    if team.agreed(lambda: False):
+    found: list[RunResult | None] = team.agreed(list)
+    if None not in found:
         return
     from sg.study.models import StudyModels
 
     models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team, config.stage.trained)
-    work = _named_work(config, data, files, media, models, read_askable_benchmark(config.benchmark))
+    configs = config.per_benchmark()
+    benchmarks = read_askable_benchmarks(one.benchmark for one in configs)
+    work = _named_work(configs, data, files, media, models, benchmarks)[0]
     _train(config, work.jobs, models, lambda values: None)
 
 
-def _make(run: StudyRun, started: float, team: Team) -> RunResult:
-    config, registration = run.config, read_registration(run.folder.parent)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A run with one of its benchmarks; `finished` is its result of an earlier command."""
+
+    run: StudyRun
+    benchmark: Benchmark
+    work: RunWork
+    finished: RunResult | None
+
+
+def _make(run: StudyRun, runs: Sequence[StudyRun], started: float, team: Team) -> list[RunResult]:
+    """The results of the run with each of its benchmarks; `runs` are those of `per_benchmark`."""
+    config, configs = run.config, [one.config for one in runs]
     data = read_data(config, team.agreed(lambda: make_inputs(config)))
-    files, benchmark = clip_files(config), read_askable_benchmark(config.benchmark)
+    files, benchmarks = clip_files(config), read_askable_benchmarks(one.benchmark for one in configs)
     media = team.agreed(lambda: files.look(data.clips))
-    finished = team.agreed(lambda: _reusable_result(run, data, media, benchmark))
-    if finished is not None:
-        return finished
+    finished = team.agreed(lambda: [_reusable_result(*one, data, media) for one in zip(runs, benchmarks, strict=True)])
+    results = [result for result in finished if result is not None]
+    if len(results) == len(runs):
+        return results
     with _tracker(run, data.caption) as tracker:
         from sg.study.models import StudyModels
-        from sg.train.stage import library_versions
 
         models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team, config.stage.trained)
-        work = _named_work(config, data, files, media, models, benchmark)
-        stages = _train(config, work.jobs, models, tracker.log)
-        trained = time.monotonic()
-        scores, losses, weights = _evaluate(run, models, work, benchmark)
-        result = _result(
-            run,
-            data.caption.scale,
-            num_captions=stages["caption"][0].distinct_samples if "caption" in stages else 0,
-            steps={name: info.steps for name, (info, _) in stages.items()},
-            stages={
-                name: StageResult(info.fingerprint, reused, info.seconds) for name, (info, reused) in stages.items()
-            },
-            scores=scores,
-            answers=answers_record(read_predictions(run.folder / PREDICTIONS_FILE), scores),
-            held_out=losses,
-            weights=weights,
-            registration="" if registration is None else registration.fingerprint,
-            inputs=data.inputs.recorded(),
-            inputs_content={**data.caption.content, "forest": read_forest(data.inputs.forest).content_hash},
-            timings={"train_s": trained - started, "evaluate_s": time.monotonic() - trained},
-            versions={**library_versions(), "evaluation": work.answers.name},
-            **made_by(work.result),
-        )
-        tracker.summary(_summary(result, stages))
-        record_run(tracker, result, run.folder, data.inputs, work.jobs, benchmark)
-    return result
+        works = _named_work(configs, data, files, media, models, benchmarks)
+        stages = _train(config, works[0].jobs, models, tracker.log)
+        trained_s = time.monotonic() - started
+        parts = [_Part(*one) for one in zip(runs, benchmarks, works, finished, strict=True)]
+        answers, losses, weights = _evaluate(parts, models)
+        results = []
+        for part, (scores, seconds) in zip(parts, answers, strict=True):
+            if part.finished is None:
+                timings = {"train_s": trained_s, "evaluate_s": seconds}
+                result = _finished(part, data, stages, scores, held_out=losses, weights=weights, timings=timings)
+                tracker.summary(_summary(result, stages))
+                record_run(tracker, result, part.run.folder, data.inputs, part.work.jobs, part.benchmark)
+            results.append(part.finished or result)
+    return results
 
 
-def _reusable_result(run: StudyRun, data: RunData, media: Media, benchmark: Benchmark) -> RunResult | None:
+def _finished(
+    part: _Part,
+    data: RunData,
+    stages: Mapping[str, tuple[StageInfo, bool]],
+    scores: dict[str, dict[str, float]],
+    **values: object,
+) -> RunResult:
+    """The result of a run that was trained and asked."""
+    from sg.train.stage import library_versions
+
+    folder, registration = part.run.folder, read_registration(part.run.folder.parent)
+    return _result(
+        part.run,
+        data.caption.scale,
+        num_captions=stages["caption"][0].distinct_samples if "caption" in stages else 0,
+        steps={name: info.steps for name, (info, _) in stages.items()},
+        stages={name: StageResult(info.fingerprint, reused, info.seconds) for name, (info, reused) in stages.items()},
+        scores=scores,
+        answers=answers_record(read_predictions(folder / PREDICTIONS_FILE), scores),
+        registration="" if registration is None else registration.fingerprint,
+        inputs=data.inputs.recorded(),
+        inputs_content={**data.caption.content, "forest": read_forest(data.inputs.forest).content_hash},
+        versions={**library_versions(), "evaluation": part.work.answers.name},
+        **made_by(part.work.result),
+        **values,
+    )
+
+
+def _reusable_result(run: StudyRun, benchmark: Benchmark, data: RunData, media: Media) -> RunResult | None:
     """The finished result of exactly this run, or None. An impossible run raises here, before models are loaded.
 
     Raises:
@@ -188,20 +237,25 @@ def _warn_of_damage(job: StageJob) -> None:
 
 
 def _named_work(
-    config: TrainConfig, data: RunData, files: ClipFiles, media: Media, models: StudyModels, benchmark: Benchmark
-) -> RunWork:
-    """What the run makes, after all its clips were opened; every process of the team calls this.
+    configs: Sequence[TrainConfig],
+    data: RunData,
+    files: ClipFiles,
+    media: Media,
+    models: StudyModels,
+    benchmarks: Sequence[Benchmark],
+) -> list[RunWork]:
+    """What the run makes with each benchmark, after all clips were opened; every process of the team calls this.
 
     Raises:
         DataError: a file was replaced while it was read.
     """
-    models.open_clips(files, media, benchmark)
+    models.open_clips(files, media, benchmarks)
     media = models.team.agreed(lambda: files.look(data.clips))
     if media.unknown:
         path = next(iter(media.unknown.values())).path
         raise DataError(f"{path} was replaced while it was read: run the same command again.")
     models.use(media)
-    return run_work(config, data, media, benchmark)
+    return [run_work(config, data, media, asked) for config, asked in zip(configs, benchmarks, strict=True)]
 
 
 def _result(run: StudyRun, scale: int, **values: object) -> RunResult:
@@ -266,31 +320,41 @@ def _train(
 
 
 def _evaluate(
-    run: StudyRun, models: StudyModels, work: RunWork, benchmark: Benchmark
-) -> tuple[dict[str, dict[str, float]], HeldOutLoss | None, int]:
-    """Answer the benchmark in every setting and probe, and compute the losses on the held-out captions.
+    parts: Sequence[_Part], models: StudyModels
+) -> tuple[list[tuple[dict[str, dict[str, float]], float]], HeldOutLoss | None, int]:
+    """Answer the benchmarks in every setting and probe, and compute the losses on the held-out captions.
 
     Returns:
-        ({setting: {bucket: percent}}, mean losses, number of weights); the losses are None without held-out captions.
+        For each part ({setting: {bucket: percent}}, seconds); mean losses, None without held-out captions; number of
+        weights.
     """
     from sg.evaluate.run import evaluate_model
     from sg.train.stage import checkpoint_of
 
-    set_damaged_answers_aside(run.folder)
-    student, features, failures = models.asked_student(checkpoint_of(work.jobs[-1] if work.jobs else None), benchmark)
-    scores = evaluate_model(
-        student, models.processor, benchmark, features, run.config.benchmark,
-        run.folder / PREDICTIONS_FILE, made_by=work.answers.name, failures=failures,
-    )  # fmt: skip
-    rows, weights = [], student.size.language_model_weights + student.size.connector_weights
+    jobs, work = parts[0].work.jobs, parts[0].work
+    student, shown = models.asked_student(checkpoint_of(jobs[-1] if jobs else None), [one.benchmark for one in parts])
+    weights = student.size.language_model_weights + student.size.connector_weights
+    answers: list[tuple[dict[str, dict[str, float]], float]] = []
+    for part, (features, failures) in zip(parts, shown, strict=True):
+        began, scores = time.monotonic(), {}
+        if part.finished is None:
+            set_damaged_answers_aside(part.run.folder)
+            scores = evaluate_model(
+                student, models.processor, part.benchmark, features, part.run.config.benchmark,
+                part.run.folder / PREDICTIONS_FILE, made_by=part.work.answers.name, failures=failures,
+            )  # fmt: skip
+        answers.append((scores, time.monotonic() - began))
+    rows, config = [], parts[0].run.config
     if work.held_out.items:
-        del student, features
-        job = captioning_job(work.jobs, run.config.stage)
-        captioning = models.answering_student(checkpoint_of(job))
-        rows = caption_losses(run.config, work.held_out, models, captioning)
-    if rows:
-        write_caption_losses(run.folder, rows, work.losses.name)
-    return scores, mean_loss(rows), weights
+        began = time.monotonic()
+        del student, shown, features
+        job = captioning_job(jobs, config.stage)
+        rows = caption_losses(config, work.held_out, models, models.answering_student(checkpoint_of(job)))
+        # The losses belong to no benchmark: the first one's result has their time.
+        answers[0] = (answers[0][0], answers[0][1] + time.monotonic() - began)
+    for part in parts if rows else ():
+        write_caption_losses(part.run.folder, rows, part.work.losses.name)
+    return answers, mean_loss(rows), weights
 
 
 def _summary(result: RunResult, stages: Mapping[str, tuple[StageInfo, bool]]) -> dict[str, float | str]:

@@ -60,7 +60,7 @@ def published_summary(discordance: float = DISCORDANCE) -> Summary:
     """Return the published tables as a summary: exact counts, with intervals for an assumed discordance."""
     cells = read_published()
     settings = dict.fromkeys(setting for setting, _, _ in cells)
-    tables, _ = with_holm([_table(cells, setting, discordance) for setting in settings], [])
+    [(tables, _)] = with_holm([([_table(cells, setting, discordance) for setting in settings], [])])
     note = (
         "Published counts. No answers were published, so the 95 % intervals of differences assume that two models "
         f"disagree on {100 * discordance:.0f} % of the questions, and they are not clustered by video."

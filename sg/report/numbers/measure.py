@@ -1,6 +1,6 @@
 """From a study's answers to its numbers: accuracies, differences from the baseline, Holm's correction, comparisons."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -34,10 +34,9 @@ def measure(study: Study) -> Summary:
     arms = (*study.finished, *study.controls)
     held_out, held_out_notes = held_out_table(study)
     registered = registered_result(study)
-    tables, controls = with_holm(
-        [table for setting in SETTINGS if (table := _table(study, setting, published)) is not None],
-        [row for setting in SETTINGS for arm in study.controls for row in compare_control(study, arm, setting)],
-    )
+    tables = [table for setting in SETTINGS if (table := _table(study, setting, published)) is not None]
+    controls = [row for setting in SETTINGS for arm in study.controls for row in compare_control(study, arm, setting)]
+    [(tables, controls)] = with_holm([(tables, controls)])
     return Summary(
         study=study.name,
         benchmark=study.benchmark,
@@ -163,30 +162,52 @@ def _beside(cell: Cell, published: PublishedCell | None) -> Cell:
     )
 
 
-def with_holm(tables: list[Table], controls: list[ControlRow]) -> tuple[list[Table], list[ControlRow]]:
-    """Add p adjusted by Holm's method for the planned comparisons.
-
-    The family is every headline scale against no captions and every control against its headline arm, in every
-    setting, over all questions. Durations and task types are not in it: they are exploratory, and a larger family would
-    cost the planned comparisons power.
-    """
-    cells = [
-        (table.setting, row.arm, cell.delta.p)
-        for table in tables
-        for row in table.rows
-        if row.control is None and (cell := row.cells[OVERALL]).delta is not None and cell.delta.p is not None
+def measure_together(studies: Sequence[Study]) -> list[Summary]:
+    """Measure studies of the same runs with several benchmarks: Holm's correction is over the comparisons of all."""
+    summaries = [measure(study) for study in studies]
+    corrected = with_holm([(summary.tables, summary.controls) for summary in summaries])
+    return [
+        replace(summary, tables=tables, controls=controls)
+        for summary, (tables, controls) in zip(summaries, corrected, strict=True)
     ]
-    tested = [row for row in controls if row.difference.p is not None]
-    p_values = holm([*(p for *_, p in cells), *(row.difference.p or 0.0 for row in tested)])
-    by_cell = {(setting, arm): p for (setting, arm, _), p in zip(cells, p_values, strict=False)}
-    by_control = {(row.setting, row.control): p for row, p in zip(tested, p_values[len(cells) :], strict=True)}
-    return (
-        [
-            replace(table, rows=[_row_with_holm(row, by_cell.get((table.setting, row.arm))) for row in table.rows])
-            for table in tables
-        ],
-        [replace(row, p_holm=by_control.get((row.setting, row.control))) for row in controls],
-    )
+
+
+def with_holm(
+    families: Sequence[tuple[list[Table], list[ControlRow]]],
+) -> list[tuple[list[Table], list[ControlRow]]]:
+    """Add p adjusted by Holm's method for the planned comparisons, over the tables and controls of all `families`.
+
+    Planned is every headline scale against no captions and every control against its headline arm, in every setting,
+    over all questions. Durations and task types are not: they are exploratory, and a larger family would cost the
+    planned comparisons power. A further benchmark is another look at the same question, so it counts.
+    """
+    planned: dict[tuple[int, str, str], float] = {}
+    for number, (tables, controls) in enumerate(families):
+        for table in tables:
+            for row in table.rows:
+                delta = row.cells[OVERALL].delta
+                if row.control is None and delta is not None and delta.p is not None:
+                    planned[number, table.setting, row.arm] = delta.p
+        for pair in controls:
+            if pair.difference.p is not None:
+                planned[number, pair.setting, pair.control] = pair.difference.p
+    adjusted = dict(zip(planned, holm(list(planned.values())), strict=True))
+    return [
+        (
+            [
+                replace(
+                    table,
+                    rows=[
+                        row if row.control else _row_with_holm(row, adjusted.get((number, table.setting, row.arm)))
+                        for row in table.rows
+                    ],
+                )
+                for table in tables
+            ],
+            [replace(row, p_holm=adjusted.get((number, row.setting, row.control))) for row in controls],
+        )
+        for number, (tables, controls) in enumerate(families)
+    ]
 
 
 def _row_with_holm(row: TableRow, p_holm: float | None) -> TableRow:

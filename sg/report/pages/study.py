@@ -9,6 +9,8 @@ from sg.core.files import write_text
 from sg.report.figures.contact_sheets import ContactSheets
 from sg.report.figures.style import TITLES, page_svg
 from sg.report.numbers.summary import Summary
+from sg.report.pages.benchmarks import BENCHMARKS_NOTE, BenchmarkRow
+from sg.report.pages.benchmarks import HEADINGS as BENCHMARK_HEADINGS
 from sg.report.pages.conclusion import Conclusion
 from sg.report.pages.held_out import HEADINGS, loss_cells, loss_legend
 from sg.report.pages.tables import (
@@ -71,10 +73,11 @@ def write_page(
     gallery: ContactSheets | None,
     files: Sequence[str],
     usd_per_hour: float | None = None,
+    benchmarks: Sequence[BenchmarkRow] = (),
 ) -> Path:
     """Write `index.html` to `folder`; `figures` are drawn files by name, `files` the names of the other files."""
     path = folder / PAGE_FILE
-    write_text(path, page_html(summary, conclusion, figures, gallery, files, usd_per_hour))
+    write_text(path, page_html(summary, conclusion, figures, gallery, files, usd_per_hour, benchmarks))
     return path
 
 
@@ -85,6 +88,7 @@ def page_html(
     gallery: ContactSheets | None = None,
     files: Sequence[str] = (),
     usd_per_hour: float | None = None,
+    benchmarks: Sequence[BenchmarkRow] = (),
 ) -> str:
     """Return the HTML of the page. All text from data is escaped; the SVG of the figures is not."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -103,7 +107,10 @@ def page_html(
         gallery=gallery,
         files=files,
         counts=_counts(summary),
-        sections=_sections(summary, figures, gallery),
+        sections=_sections(summary, figures, gallery, benchmarks),
+        benchmarks=benchmarks,
+        benchmark_headings=BENCHMARK_HEADINGS,
+        benchmarks_note=BENCHMARKS_NOTE,
         stand_in=(stand_in := stand_in_note(summary)),
         scale_header="Captions (used)" if stand_in else "Captions",
         cautions=bool(summary.notes) or any(statement.caution for statement in conclusion.statements),
@@ -148,11 +155,15 @@ def _counts(summary: Summary) -> str:
 
 
 def _sections(
-    summary: Summary, figures: Mapping[str, Sequence[Path]], gallery: ContactSheets | None
+    summary: Summary,
+    figures: Mapping[str, Sequence[Path]],
+    gallery: ContactSheets | None,
+    benchmarks: Sequence[BenchmarkRow],
 ) -> list[tuple[str, str]]:
     """Anchors and titles of the sections that the page contains."""
     sections = [
         ("tables", "Scores", bool(summary.tables)),
+        ("benchmarks", "All benchmarks", bool(benchmarks)),
         ("held-out", "Held-out captions", summary.held_out is not None),
         ("figures", "Figures", any(name in figures for name in SCORE_FIGURES)),
         ("reading", "What the numbers support", True),

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from sg.artefacts.checkpoint import INFO_FILE, read_stage_info, resume_points
 from sg.artefacts.predictions import read_predictions
-from sg.artefacts.result import PREDICTIONS_FILE, RESULT_FILE
+from sg.artefacts.result import PREDICTIONS_FILE, RESULT_FILE, further_study
 from sg.artefacts.visual_tokens.store import INFO_FILE as TOKENS_FILE
 from sg.core.identity import Identity, from_plain
 from sg.core.output import show
-from sg.evaluate.benchmark import read_askable_benchmark
+from sg.evaluate.benchmark import read_askable_benchmarks
 from sg.study.config import TrainConfig, run_name, study_name
 from sg.study.inputs import locate_inputs, missing_inputs
 from sg.study.planning.data_steps import data_steps
@@ -69,10 +69,15 @@ def explain_run(config: TrainConfig, folder: Path) -> list[StepReport]:
         return [*steps, *(StepReport(step, UNDECIDED, folder, note) for step in rest)]
     data = read_data(config, inputs)
     media = clip_files(config).look(data.clips)
-    work = run_work(config, data, media, read_askable_benchmark(config.benchmark), is_plan=True)
+    configs = config.per_benchmark()
+    benchmarks = read_askable_benchmarks(one.benchmark for one in configs)
+    works = [run_work(one, data, media, asked, is_plan=True) for one, asked in zip(configs, benchmarks, strict=True)]
     steps.append(_tokens_step(config, media))
-    steps += [_stage_step(config, job) for job in work.jobs]
-    return [*steps, *_result_steps(config, folder, work.result, work.answers)]
+    steps += [_stage_step(config, job) for job in works[0].jobs]
+    further = [further_study(folder.parent, one.benchmark.name) / folder.name for one in configs[1:]]
+    for one, work, place in zip(configs, works, [folder, *further], strict=True):
+        steps += _result_steps(one, place, work.result, work.answers)
+    return steps
 
 
 def _tokens_step(config: TrainConfig, media: Media) -> StepReport:
