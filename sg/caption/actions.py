@@ -12,7 +12,8 @@ from pathlib import Path
 from sg.artefacts.manifest import Manifest, hash_manifest, read_manifest
 from sg.caption.captioners import CaptionerConfig, captioner_of
 from sg.caption.config import EXPORT_FORMATS, CaptionConfig
-from sg.caption.hosted.run import bring_up_to_date, ledger_path, recipe_of, results_folder
+from sg.caption.hosted.asking import bring_up_to_date
+from sg.caption.hosted.run import ledger_path, recipe_of, results_folder
 from sg.caption.hosted.services.secrets import REDACTION
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.ledger import reading

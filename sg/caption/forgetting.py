@@ -20,7 +20,7 @@ from sg.artefacts.predictions import read_predictions
 from sg.artefacts.result import PREDICTIONS_FILE, RESULT_FILE, RunResult, read_result
 from sg.artefacts.visual_tokens.store import INFO_FILE, VisualTokenStore
 from sg.caption.exports.journal import forget_in_exports
-from sg.caption.hosted.run import _only_one
+from sg.caption.hosted.asking import only_one
 from sg.caption.ledger.merge import forget
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock, read_record, write_record
@@ -49,7 +49,7 @@ def forget_videos(data: DataConfig, video_ids: Sequence[str], paths: PathsConfig
     forget_in_manifest(data.manifest_path, ids)
     removed["rows of the manifest made unusable"] = len(known)
     for ledger in sorted((folder / CAPTIONS_FOLDER).glob("*/ledger*.sqlite")):
-        with _only_one(ledger):
+        with only_one(ledger):
             removed["answers in ledgers"] += forget(ledger, ids)
     _forget_captions(folder / CAPTIONS_FOLDER, ids, removed)
     for vectors in sorted((folder / "embeddings").glob("*/")):

@@ -51,8 +51,9 @@ class HostedCaptioner(Captioner):
 
     def estimate(self, data: DataConfig, calibrate: int) -> str:
         """What captioning the data costs and takes; with `calibrate`, corrected by the service's own count."""
+        from sg.caption.hosted.asking import other_captions
         from sg.caption.hosted.calibration import calibrate as count
-        from sg.caption.hosted.run import estimate_run, ledger_path, other_captions, recipe_of
+        from sg.caption.hosted.run import estimate_run, ledger_path, recipe_of
 
         others = other_captions(ledger_path(data, self.config), recipe_of(self.config))
         manifest, ratio, notes = make_manifest(data), 1.0, [others]

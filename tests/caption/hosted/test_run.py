@@ -409,10 +409,10 @@ def test_a_missing_setting_is_an_error_before_any_request(
 
 
 def test_a_ledger_is_used_by_one_process_at_a_time(tmp_path: Path, state: State, url: str) -> None:
-    from sg.caption.hosted.run import _only_one
+    from sg.caption.hosted.asking import only_one
 
     data, config = data_folder(tmp_path, ["a"]), settings(url)
-    with _only_one(ledger_path(data, config)), pytest.raises(ConfigError, match="Another process"):
+    with only_one(ledger_path(data, config)), pytest.raises(ConfigError, match="Another process"):
         run(data, config)
 
 

@@ -17,7 +17,6 @@ from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.engine.retries import PROXY, Decision, decide
 from sg.caption.hosted.prices import FLEX, Price
-from sg.caption.hosted.services.failures import answer_kind
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Usage
 from sg.caption.ledger.ledger import FAILED, SUCCEEDED, TERMINAL, AttemptEnd, Task, TaskEnd
 from sg.caption.quality.gates import REJECT, Verdict, worst
@@ -86,7 +85,7 @@ class Outcomes:
         return self.price.cost(self._recipe.charged(answer, sent.item), answer.tier)
 
     def _answered(self, sent: Sent, outcome: Answer) -> Settled:
-        kind, text, form = answer_kind(outcome), outcome.text, None
+        kind, text, form = self._recipe.kind_of(outcome), outcome.text, None
         verdicts: tuple[Verdict, ...] = ()
         if kind is None:
             text, form, verdicts = self._recipe.examine(outcome, sent.item, sent.file)

@@ -17,7 +17,8 @@ from sg.caption.hosted.engine.retries import LONGER, RESEED, STRICT
 from sg.caption.hosted.prices import FLEX, PRIORITY
 from sg.caption.hosted.pricing import expected_usage
 from sg.caption.hosted.prompting import CAPTION_SCHEMA, CaptionPrompt
-from sg.caption.hosted.services.records import Answer, Request, RequestMedia, Usage
+from sg.caption.hosted.services.failures import answer_kind
+from sg.caption.hosted.services.records import Answer, Kind, Request, RequestMedia, Usage
 from sg.caption.hosted.settings import DEFAULT_MAX_OUTPUT_TOKENS, HostedCaptionerConfig
 from sg.caption.quality.gates import Judged, Verdict, judge
 from sg.core.errors import ConfigError
@@ -120,6 +121,10 @@ class Recipe:
     def item(self, record: VideoRecord) -> CaptionItem | None:
         """What is asked about a video; None if nothing is."""
         return item_of(record)
+
+    def kind_of(self, answer: Answer) -> Kind | None:
+        """What is wrong with an answer, before its text is examined; None if it is complete."""
+        return answer_kind(answer)
 
     def examine(
         self, answer: Answer, item: CaptionItem, file: MediaFile | None

@@ -7,12 +7,12 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Protocol, cast
 
-from sg.caption.hosted.engine.addresses import CLOUD_STORAGE, VideoAddresses
+from sg.caption.hosted.engine.addresses import CLOUD_STORAGE
 from sg.caption.hosted.engine.items import CaptionItem, item_of_task
 from sg.caption.hosted.engine.limits import Budget, DailyQuota
-from sg.caption.hosted.engine.media import MediaFile, MediaFiles
+from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.outcomes import Outcomes, Sent, Settled
 from sg.caption.hosted.engine.pacing import CircuitBreaker, Pacer
 from sg.caption.hosted.engine.recipe import Recipe
@@ -33,6 +33,16 @@ class NotToday(Exception):
     """The request did not leave: the daily quota is used up."""
 
 
+class Media(Protocol):
+    """Prepares what is sent with an item."""
+
+    async def prepare(self, item: CaptionItem, *, force_proxy: bool = False) -> MediaFile | Failure:
+        """What is sent: ready, or the reason why not. Call `let_go` when it is sent."""
+
+    async def let_go(self, file: MediaFile) -> None:
+        """Free what is held for it."""
+
+
 @dataclass(slots=True)
 class RequestPipeline:
     """Everything that a request needs, shared by all requests of a run.
@@ -49,7 +59,7 @@ class RequestPipeline:
     ledger: Ledger
     journal: LedgerJournal
     service: Service
-    media: MediaFiles | VideoAddresses
+    media: Media
     store: FileStore | None
     pacer: Pacer
     breaker: CircuitBreaker
