@@ -43,6 +43,9 @@ CACHED_CLIPS = 64
 SUBTITLES_OK, SUBTITLES_MISSING, SUBTITLES_UNREADABLE = "ok", "missing", "unreadable"
 
 
+NO_PROMPT = Prompt("")
+
+
 class FeatureSource(Protocol):
     """The features of videos by `media_id`: the store of a benchmark, or a dictionary."""
 
@@ -61,13 +64,14 @@ class Ask:
 
     `row` is the prediction without its answer. If its status is not "ok", the question is not asked and `ids` is empty.
     `length` is the number of positions of the prompt, visual tokens included. `question` is as it is shown: its options
-    may be shuffled.
+    may be shuffled. `prompt` is its text.
     """
 
     row: Prediction
     question: Question
     ids: tuple[int, ...] = ()
     length: int = 0
+    prompt: Prompt = NO_PROMPT
 
     @property
     def is_askable(self) -> bool:
@@ -245,7 +249,7 @@ class Asker:
             prompt_hash=fingerprint(prompt.text + prompt.reply),
             num_prompt_tokens=encoded.num_positions,
         )
-        return Ask(row, question, encoded.ids, encoded.num_positions)
+        return Ask(row, question, encoded.ids, encoded.num_positions, prompt)
 
     def _lines_that_fit(self, question: Question, lines: list[str] | None, shown: str | None) -> list[str] | None:
         """As many of the first `lines` as fit beside the question, which is never cut."""

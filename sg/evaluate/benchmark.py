@@ -144,6 +144,8 @@ def read_askable_benchmark(config: BenchmarkConfig) -> Benchmark:
 def read_askable_benchmarks(configs: Iterable[BenchmarkConfig]) -> list[Benchmark]:
     """Read several benchmarks; files of one content, of which several show the same frames, have one clip.
 
+    It is that of the first of them, so a further benchmark never changes the answers to an earlier one.
+
     Raises:
         see `read_askable_benchmark`.
     """
@@ -151,9 +153,7 @@ def read_askable_benchmarks(configs: Iterable[BenchmarkConfig]) -> list[Benchmar
     if len(benchmarks) < 2:
         return benchmarks
     keys: dict[tuple[str, FramePolicy | None], str] = {}
-    # By name: the tokens of a shared file do not depend on the order in which the benchmarks are given.
-    shared = {one.name: _with_shared(one, keys) for one in sorted(benchmarks, key=lambda one: one.name)}
-    return [shared[benchmark.name] for benchmark in benchmarks]
+    return [_with_shared(benchmark, keys) for benchmark in benchmarks]
 
 
 def _with_shared(benchmark: Benchmark, keys: dict[tuple[str, FramePolicy | None], str]) -> Benchmark:

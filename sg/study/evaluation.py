@@ -28,6 +28,7 @@ from sg.evaluate.config import check_benchmarks
 from sg.models.student import STUDENTS
 from sg.study.devices import is_termination
 from sg.study.planning.machine import check_devices
+from sg.study.served.settings import ServerConfig
 from sg.train.config import TrainerConfig
 
 if TYPE_CHECKING:
@@ -49,30 +50,36 @@ class EvaluateConfig:
     """Settings of `evaluate.py`: which model answers which benchmark, or which file of answers is scored.
 
     Attributes:
-        checkpoint, merge, predictions: exactly one is set. `checkpoint` asks a model, `merge` merges the answers of the
-            shards in a folder, `predictions` scores a file of answers.
+        checkpoint, served, merge, predictions: exactly one is set. `checkpoint` asks a model, `served` the server with
+            OpenAI's chat format at this address, `merge` merges the answers of the shards in a folder, `predictions`
+            scores a file of answers.
+        server: how the server is asked.
         shards: number of processes that share the questions.
         shard: runs only this one of them; null runs all on this machine.
     """
 
     checkpoint: str | None = None
+    served: str | None = None
     merge: str | None = None
     predictions: str | None = None
     output: str | None = None
     shards: int = 1
     shard: int | None = None
     model: Any = None
+    server: ServerConfig = field(default_factory=ServerConfig)
     benchmark: Any = None
     more_benchmarks: dict[str, Any] = field(default_factory=dict)  # further ones: benchmark=[video_mme,mvbench]
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
-        if sum(value is not None for value in (self.checkpoint, self.merge, self.predictions)) != 1:
+        if sum(value is not None for value in (self.checkpoint, self.served, self.merge, self.predictions)) != 1:
             raise ConfigError(
-                "evaluate.py takes one of checkpoint=FOLDER (a trained model), merge=FOLDER (answers of shards) "
-                "and predictions=FILE (answers to score)."
+                "evaluate.py takes one of checkpoint=FOLDER (a trained model), served=URL (a server), merge=FOLDER "
+                "(answers of shards) and predictions=FILE (answers to score)."
             )
+        if self.served is not None and self.shards > 1:
+            raise ConfigError("served=URL asks many questions at once (server.max_concurrency): leave out shards.")
         check_benchmarks(self.benchmarks)
         if self.predictions is not None and self.more_benchmarks:
             raise ConfigError("predictions=FILE holds the answers to one benchmark: name one, as benchmark=NAME.")
@@ -97,6 +104,8 @@ def main(config: EvaluateConfig) -> None:
     if config.predictions is not None:
         output = None if config.output is None else Path(config.output)
         score_file(Path(config.predictions), output, config.benchmark if _is_benchmark_given() else None)
+    elif config.served is not None:
+        evaluate_server(config)
     elif config.merge is not None:
         merge_folder(config, Path(config.merge))
     else:
@@ -178,6 +187,23 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     elif not _ask(config, evaluations):
         return {}
     return published(evaluations, origin, merge=config.shards > 1)
+
+
+def evaluate_server(config: EvaluateConfig) -> dict[str, dict[str, float]]:
+    """Ask the server at `config.served` everything and write `scores.json`; returns as `evaluate_checkpoint`."""
+    from sg.study.served.questions import served_identity
+    from sg.study.served.run import ask_server, sampling_of
+
+    server = config.server
+    server = dataclasses.replace(
+        server, base_url=config.served, model=dataclasses.replace(server.model, name=config.model.name)
+    )
+    sampling = sampling_of(server, config.model)
+    model = served_identity(server, sampling)
+    evaluations = evaluations_of(config, model)
+    for one in evaluations:
+        ask_server(one.benchmark, one.config, server, sampling, one.folder / PREDICTIONS_FILE, one.answers)
+    return published(evaluations, {"served": config.served, "model": model.plain()})
 
 
 def merge_folder(config: EvaluateConfig, folder: Path) -> dict[str, dict[str, float]]:

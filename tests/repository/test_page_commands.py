@@ -63,8 +63,8 @@ LACKING = {
     r"evaluate\.py merge=": (ExitCode.MISSING, "There are no answers of shards"),
 }
 """How a command may end where its user has more than this test: a key, weights, a published dataset, a W&B account."""
-ONLY_COMPOSED = r"engine=ray|shards=|data=demo_mix"
-"""Commands that take minutes or start a cluster; the tests of their steps run them."""
+ONLY_COMPOSED = r"engine=ray|shards=|data=demo_mix|served="
+"""Commands that take minutes, start a cluster or need a server; the tests of their steps run them."""
 
 
 @pytest.fixture(scope="module")

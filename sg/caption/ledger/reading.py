@@ -90,6 +90,12 @@ def last_error(db: sqlite3.Connection, recipe: str, state: str) -> str:
     return str(row[0]) if row else ""
 
 
+def last_errors(db: sqlite3.Connection, recipe: str) -> dict[str, str]:
+    """The last error of every task that has one, by video id."""
+    query = "SELECT video_id, last_error FROM task WHERE recipe=? AND last_error!=''"
+    return dict(db.execute(query, (recipe,)).fetchall())
+
+
 def estimated_costs(db: sqlite3.Connection, run_id: str) -> int:
     """The number of captions of a run whose costs are estimated, because the service reported no usable counts."""
     query = "SELECT COUNT(*) FROM attempt WHERE run_id=? AND http_code=200 AND error_class='' AND error!=''"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sg.caption.hosted.services import wire
 from sg.caption.hosted.services.failures import from_exception, from_http, from_rpc, retry_after
 from sg.caption.hosted.services.http import open_session
-from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, Usage
+from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, RequestMedia, Usage
 from sg.caption.hosted.services.secrets import REDACTION, Secret
 
 if TYPE_CHECKING:
@@ -58,19 +59,36 @@ class OpenAICompatible:
 
 
 def _body(request: Request) -> dict[str, Any]:
-    content: list[dict[str, Any]] = []
-    if (media := request.media) is not None:
-        url = media.uri
-        if media.data is not None:
-            url = f"data:{media.mime_type};base64,{base64.b64encode(media.data).decode()}"
-        content.append({"type": "video_url", "video_url": {"url": url}})
+    content = [{"type": "image_url", "image_url": {"url": _url(picture)}} for picture in request.pictures]
+    if request.media is not None:
+        content.append({"type": "video_url", "video_url": {"url": _url(request.media)}})
     content.append({"type": "text", "text": request.user})
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
+    if request.system:
+        messages.insert(0, {"role": "system", "content": request.system})
     settings = {"max_tokens" if key == "max_output_tokens" else key: v for key, v in request.generation.items()}
-    return {
-        "model": request.model,
-        "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": content}],
-        **settings,
-    }
+    if request.reply:
+        messages.append({"role": "assistant", "content": request.reply})
+        # vLLM and SGLang begin another turn otherwise.
+        settings |= {"add_generation_prompt": False, "continue_final_message": True}
+    return {"model": request.model, "messages": messages, **settings}
+
+
+def _url(media: RequestMedia) -> str:
+    if media.data is None:
+        return media.uri
+    return f"data:{media.mime_type};base64,{base64.b64encode(media.data).decode()}"
+
+
+def _first_tokens(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """The likeliest first tokens of a choice with their log-probabilities; empty where they are not named."""
+    first = wire.first(wire.mapping(choice.get("logprobs")).get("content"))
+    found = []
+    for entry in map(wire.mapping, wire.items(first.get("top_logprobs"))):
+        token, logprob = entry.get("token"), entry.get("logprob")
+        if isinstance(token, str) and isinstance(logprob, (int, float)) and -1e4 < logprob <= 0:
+            found.append((token[:40], float(logprob)))
+    return found
 
 
 def _answer(document: Any) -> Answer | Failure:
@@ -92,4 +110,5 @@ def _answer(document: Any) -> Answer | Failure:
         is_counted=prompt is not None and output is not None,
         model_version=wire.name(body.get("model")),
         request_id=wire.name(body.get("id")),
+        first_tokens=_first_tokens(choice),
     )

@@ -62,6 +62,7 @@ class Answer:
 
     `is_counted` is False if the service did not report its tokens, or reported impossible numbers. `tier` is the tier
     that answered, if the service named one: it may serve a request in a lower tier than the one that was asked for.
+    `first_tokens` are the likeliest first tokens with their log-probabilities, if the service gave them.
     """
 
     text: str
@@ -72,6 +73,7 @@ class Answer:
     model_version: str = ""
     request_id: str = ""
     tier: str = ""
+    first_tokens: Sequence[tuple[str, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,10 @@ class RequestMedia:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request for a caption. `generation` becomes the service's generation config; `tier` is sent beside it."""
+    """One request. `generation` becomes the service's generation config; `tier` is sent beside it.
+
+    `pictures` are shown before the text. The answer continues `reply`.
+    """
 
     model: str
     system: str
@@ -111,6 +116,8 @@ class Request:
     media: RequestMedia | None
     generation: Mapping[str, Any] = field(default_factory=dict)
     tier: str = ""
+    pictures: Sequence[RequestMedia] = ()
+    reply: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,118 @@
+"""`evaluate.py served=URL`: ask a server all questions, once each, and write the same rows as for a local model."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from sg.artefacts.predictions import Prediction, PredictionWriter
+from sg.caption.hosted import pricing
+from sg.caption.hosted.asking import Work, ask
+from sg.caption.ledger.ledger import Ledger
+from sg.core.errors import SgError
+from sg.core.files import atomic_path
+from sg.core.identity import Identity
+from sg.core.tracking import LoggerConfig
+from sg.evaluate.asking import Asker
+from sg.models.student import STUDENTS, StudentProcessor
+from sg.study.served.media import FrameFiles, Unprocessed
+from sg.study.served.questions import NO_PROMPT, QuestionRecipe, key_of, rows_of
+from sg.study.served.settings import ServerConfig
+
+if TYPE_CHECKING:
+    from sg.evaluate.benchmark import Benchmark
+    from sg.evaluate.config import BenchmarkConfig
+    from sg.video.sampling import FramePolicy
+
+log = logging.getLogger(__name__)
+
+LEDGER_FILE = "ledger.sqlite"
+LONGEST_PROMPT = 2**40
+_WORDS = {
+    "captioner.model.name": "model.name",
+    "captioner.": "server.",
+    "videos have no caption": "questions have no answer",
+    "videos has a caption": "questions has an answer",
+    "Captioning": "Asking",
+}
+"""Words of the engine's messages, and what they are for questions."""
+
+
+def sampling_of(config: ServerConfig, model: Any) -> FramePolicy:
+    """The frames of a video: those of the model of the settings, unless `server.frames` gives their number."""
+    from sg.video.sampling import MiddleOfSegments
+
+    return MiddleOfSegments(config.frames) if config.frames else STUDENTS.of(model).processor(model).frames
+
+
+def ask_server(
+    benchmark: Benchmark,
+    config: BenchmarkConfig,
+    server: ServerConfig,
+    sampling: FramePolicy,
+    path: Path,
+    answers: Identity,
+) -> Path:
+    """Ask the server all questions of a benchmark that have no answer yet, and write all rows to `path`.
+
+    Args:
+        answers: the identity of the answers.
+
+    Raises:
+        ConfigError: the permission, the key or the budget is missing.
+        SgError: a limit or the server ended the run; the rows so far are written, and the same command continues.
+    """
+    server = replace(server, generation=_generation(server, config))
+    files = FrameFiles(benchmark, server, sampling)
+    asker = Asker(
+        benchmark, config, cast(StudentProcessor, Unprocessed()), files.facts, LONGEST_PROMPT, answers.name,
+        files.failures,
+    )  # fmt: skip
+    recipe = QuestionRecipe(server, NO_PROMPT, {key_of(one.row): one for one in asker.asks()}, answers)
+    if not any(one.is_askable for one in recipe.asks.values()):
+        return _write(path, answers.name, [one.row for one in recipe.asks.values()])
+
+    def estimate() -> pricing.CostEstimate:
+        videos = (pricing.EstimatedVideo(item.duration_s, False) for item in recipe.items(files.counts))
+        return pricing.estimate(server, videos, datetime.datetime.now(datetime.UTC).date())
+
+    work = Work(
+        recipe=recipe,
+        items=lambda: recipe.items(files.counts),
+        media=lambda: files,
+        estimate=estimate,
+        title=f"evaluate {benchmark.name}",
+        folder=path.parent,
+        unit="questions",
+    )
+
+    def write(ledger: Ledger) -> Path:
+        return _write(path, answers.name, rows_of(ledger, recipe, config))
+
+    try:
+        return ask(work, path.with_name(LEDGER_FILE), LoggerConfig(kind="csv"), write)
+    except SgError as error:
+        sentence = str(error)
+        for words, here in _WORDS.items():
+            sentence = sentence.replace(words, here)
+        raise type(error)(sentence) from error
+
+
+def _generation(server: ServerConfig, config: BenchmarkConfig) -> dict[str, Any]:
+    """What is sent with every request: greedy answers of the benchmark's largest length."""
+    given = {"max_output_tokens": config.answering.max_new_tokens, "temperature": 0}
+    likely = {"logprobs": True, "top_logprobs": server.logprobs} if server.logprobs else {}
+    return given | likely | server.generation
+
+
+def _write(path: Path, answers: str, rows: Iterable[Prediction]) -> Path:
+    """Write the rows whole: their order is that of the benchmark, in whatever order the answers came."""
+    with PredictionWriter(path, answers):
+        pass  # the answers of another model are moved aside
+    with atomic_path(path) as temporary, PredictionWriter(temporary, answers) as writer:
+        writer.write(rows)
+    return path
