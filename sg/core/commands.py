@@ -27,10 +27,9 @@ from omegaconf.errors import OmegaConfBaseException
 from sg.core.errors import ConfigError, DataError, ExitCode, SgError, Terminated, disk_problem
 from sg.core.help import help_text
 from sg.core.layout import CONFIG_FOLDER, as_typed, located
-from sg.core.mistakes import ordered, sentence, unknown_key, user_error
+from sg.core.mistakes import ordered, sentence, unknown_key, user_error, with_several
 from sg.core.output import json_alone
 from sg.core.plugins import load_plugins
-from sg.core.several import with_several
 
 Config = TypeVar("Config")
 

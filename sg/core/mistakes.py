@@ -1,4 +1,4 @@
-"""A user's mistakes as one sentence that names the nearest right word, and command lines in the order of Hydra.
+"""A user's mistakes as one sentence that names the nearest right word, and command lines as Hydra takes them.
 
 Hydra itself prints several lines for a wrong override and advises `+key`, which this project refuses.
 """
@@ -21,6 +21,11 @@ from sg.core.errors import ConfigError, SgError
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
 """Options of Hydra whose value may be the next word."""
 _FOLDERS = re.compile(r"\+{0,2}(hydra\.(?:run\.dir|sweep\.dir|sweep\.subdir))=(['\"]?)(.*)\2")
+
+
+GROUP, MORE = "benchmark", "more_benchmarks"
+_LIST = re.compile(rf"{GROUP}=\[([^\[\]]*)\]")
+_KEY = re.compile(rf"(\+*){GROUP}\.(.*)", re.DOTALL)
 
 
 def nearest(written: str, options: Collection[str]) -> str:
@@ -68,6 +73,40 @@ def ordered(arguments: Sequence[str]) -> list[str]:
         if folder and (not folder[3] or folder[3].startswith("~")):
             raise ConfigError(f"{folder[1]}={folder[3]} is not a folder: write its whole path.")
     return [*options, *settings]
+
+
+def with_several(words: Sequence[str]) -> list[str]:
+    """The words of a command line with `benchmark=[video_mme,mvbench]` spelled out.
+
+    Hydra would merge the files of all options into one package. So the first option stays in `benchmark`, and each
+    further one becomes a member of `more_benchmarks`, under its name.
+
+    `benchmark.KEY=VALUE` then sets the key of all of them, and `benchmark.NAME.KEY=VALUE` that of one.
+
+    Raises:
+        ConfigError: the list is empty, or names a benchmark twice.
+    """
+    lists = [found for word in words if (found := _LIST.fullmatch(word))]
+    if not lists:
+        return list(words)
+    names = [name.strip().strip("'\"") for name in lists[-1][1].split(",")]
+    if "" in names or len(set(names)) < len(names):
+        raise ConfigError(f"{lists[-1][0]} should name different benchmarks, such as benchmark=[video_mme,mvbench].")
+    first, *others = names
+    packages = {first: GROUP} | {name: f"{MORE}.{name}" for name in others}
+    chosen = [f"{GROUP}={first}", *(f"+{GROUP}@{MORE}.{name}={name}" for name in others)]
+    spelled: list[str] = []
+    for word in words:
+        if _LIST.fullmatch(word):
+            spelled += chosen if word == lists[-1][0] else []
+        elif key := _KEY.fullmatch(word):
+            name, _, rest = key[2].partition(".")
+            one = {name: packages[name]} if name in packages and rest else packages
+            path = rest if name in packages and rest else key[2]
+            spelled += [f"{key[1]}{package}.{path}" for package in one.values()]
+        else:
+            spelled.append(word)
+    return spelled
 
 
 def sentence(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from sg.core.errors import ConfigError
-from sg.core.several import with_several
+from sg.core.mistakes import with_several
 
 
 def test_a_list_of_benchmarks_becomes_one_package_per_benchmark() -> None:

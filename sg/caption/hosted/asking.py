@@ -28,7 +28,7 @@ from sg.caption.hosted.engine.limits import Budget, DailyQuota
 from sg.caption.hosted.engine.outcomes import Outcomes
 from sg.caption.hosted.engine.pacing import CircuitBreaker, Pacer
 from sg.caption.hosted.engine.recipe import Recipe
-from sg.caption.hosted.engine.requests import Media, RequestPipeline
+from sg.caption.hosted.engine.requests import RequestPipeline, SentMedia
 from sg.caption.hosted.engine.retries import PAUSE_JITTER
 from sg.caption.hosted.engine.run import CaptioningRun
 from sg.caption.hosted.engine.uploads import FileStore
@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ServiceWork:
     """What a service is asked.
 
     Attributes:
@@ -65,7 +65,7 @@ class Work:
 
     recipe: Recipe
     items: Callable[[], Iterable[CaptionItem]]
-    media: Callable[[], Media]
+    media: Callable[[], SentMedia]
     estimate: Callable[[], pricing.CostEstimate]
     title: str
     folder: Path
@@ -95,7 +95,7 @@ def other_captions(path: Path, recipe: Recipe) -> str:
     return "\n".join(lines)
 
 
-def ask(work: Work, path: Path, logger: LoggerConfig, write: Callable[[Ledger], Result]) -> Result:
+def ask(work: ServiceWork, path: Path, logger: LoggerConfig, write: Callable[[Ledger], Result]) -> Result:
     """Ask a service about all items, or continue an earlier run, with the ledger at `path`.
 
     The items are read in parts and kept in the ledger, so memory does not grow with their number. `write` is called
@@ -141,7 +141,7 @@ def _check_captions(ledger: Ledger, recipe: Recipe) -> None:
         raise DataError(f"None of the {sum(ended.values()):,} videos has a caption: {', '.join(reasons)}.")
 
 
-def _prepare(work: Work, ledger: Ledger, service: Service) -> None:
+def _prepare(work: ServiceWork, ledger: Ledger, service: Service) -> None:
     """Start a run in the ledger: its tasks are the items that have no result anywhere."""
     recipe, config = work.recipe, work.recipe.config
     longest_pause_s = PAUSE_JITTER * config.retry.max_wait_s
@@ -181,7 +181,7 @@ def _check_nothing_is_bought_again(folder: Path, recipe: Recipe, ledger: Ledger)
             )
 
 
-async def _work(work: Work, ledger: Ledger, service: Service, logger: LoggerConfig) -> None:
+async def _work(work: ServiceWork, ledger: Ledger, service: Service, logger: LoggerConfig) -> None:
     recipe, config = work.recipe, work.recipe.config
     journal = LedgerJournal(ledger)
     counts = reading.states(ledger.connection, recipe.name)
@@ -218,7 +218,7 @@ async def _work(work: Work, ledger: Ledger, service: Service, logger: LoggerConf
 
 
 def make_pipeline(
-    work: Work, num_items: int, ledger: Ledger, journal: LedgerJournal, service: Service
+    work: ServiceWork, num_items: int, ledger: Ledger, journal: LedgerJournal, service: Service
 ) -> RequestPipeline:
     """Everything that requests need, with what earlier runs have used of quotas and budget."""
     recipe, config = work.recipe, work.recipe.config
@@ -296,7 +296,7 @@ def only_one(path: Path) -> Iterator[None]:
         yield
 
 
-def _log_result(ledger: Ledger, work: Work) -> None:
+def _log_result(ledger: Ledger, work: ServiceWork) -> None:
     """Print the number of items in each state, and why those without a result have none."""
     db, recipe = ledger.connection, work.recipe
     counts = reading.states(db, recipe.name)

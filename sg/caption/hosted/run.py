@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sg.artefacts.manifest import hash_manifest, scan_manifest
 from sg.caption.hosted import pricing
-from sg.caption.hosted.asking import Work, ask, bring_up_to_date
+from sg.caption.hosted.asking import ServiceWork, ask, bring_up_to_date
 from sg.caption.hosted.engine.addresses import media_of
 from sg.caption.hosted.engine.items import CaptionItem
 from sg.caption.hosted.engine.recipe import Recipe
@@ -90,7 +90,7 @@ def ask_service(
 ) -> Result:
     """Ask a service about the videos of the manifest; see `ask`."""
     config = recipe.config
-    work = Work(
+    work = ServiceWork(
         recipe=recipe,
         items=lambda: _items(recipe, manifest),
         media=lambda: media_of(data, config),

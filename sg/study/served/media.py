@@ -20,7 +20,7 @@ from sg.caption.hosted.services.records import Failure, Kind
 from sg.evaluate.benchmark import Benchmark
 from sg.models.clips import is_image, read_image
 from sg.models.student import EncodedQuestion
-from sg.study.served.questions import Frames, is_black
+from sg.study.served.questions import SentFrames, is_black
 from sg.study.served.settings import PNG, VIDEO, ServerConfig
 from sg.video.frames import UnreadableVideoError
 from sg.video.reader import probe, read_frames
@@ -71,7 +71,7 @@ class FrameFiles:
         """The pictures or the file of a question's video."""
         if force_proxy:
             return Failure(Kind.MEDIA, "the server refuses the pictures of this video")
-        empty = Frames(f"image/{self.config.picture}", Path(), 0, b"", "", False)
+        empty = SentFrames(f"image/{self.config.picture}", Path(), 0, b"", "", False)
         if not item.path:
             return empty
         path, _ = self._videos[item.path]

@@ -37,7 +37,7 @@ _FIRST_TOKENS = "first_tokens"
 
 
 @dataclass(frozen=True, slots=True)
-class Frames(MediaFile):
+class SentFrames(MediaFile):
     """The pictures of a request, in order; none for a question about no video."""
 
     pictures: tuple[bytes, ...] = ()
@@ -73,7 +73,7 @@ class QuestionRecipe(Recipe):
     def request(self, item: CaptionItem, file: MediaFile, uri: str, tries: dict[str, int]) -> Request:
         """The prompt of a question with its pictures, or its video."""
         prompt = self.asks[item.video_id].prompt
-        pictures = file.pictures if isinstance(file, Frames) else ()
+        pictures = file.pictures if isinstance(file, SentFrames) else ()
         media = RequestMedia(file.mime_type, file.data) if file.data else None
         return Request(
             self.config.model.name,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sg.artefacts.predictions import Prediction, PredictionWriter
 from sg.caption.hosted import pricing
-from sg.caption.hosted.asking import Work, ask
+from sg.caption.hosted.asking import ServiceWork, ask
 from sg.caption.ledger.ledger import Ledger
 from sg.core.errors import SgError
 from sg.core.files import atomic_path
@@ -43,7 +43,7 @@ _WORDS = {
 
 
 def sampling_of(config: ServerConfig, model: Any) -> FramePolicy:
-    """The frames of a video: those of the model of the settings, unless `server.frames` gives their number."""
+    """The frames of a video: those of the model of the settings, unless `server.frames` sets their number."""
     from sg.video.sampling import MiddleOfSegments
 
     return MiddleOfSegments(config.frames) if config.frames else STUDENTS.of(model).processor(model).frames
@@ -68,11 +68,7 @@ def ask_server(
     """
     server = replace(server, generation=_generation(server, config))
     files = FrameFiles(benchmark, server, sampling)
-    asker = Asker(
-        benchmark, config, cast(StudentProcessor, Unprocessed()), files.facts, LONGEST_PROMPT, answers.name,
-        files.failures,
-    )  # fmt: skip
-    recipe = QuestionRecipe(server, NO_PROMPT, {key_of(one.row): one for one in asker.asks()}, answers)
+    recipe = _recipe(benchmark, config, server, files, answers)
     if not any(one.is_askable for one in recipe.asks.values()):
         return _write(path, answers.name, [one.row for one in recipe.asks.values()])
 
@@ -80,7 +76,7 @@ def ask_server(
         videos = (pricing.EstimatedVideo(item.duration_s, False) for item in recipe.items(files.counts))
         return pricing.estimate(server, videos, datetime.datetime.now(datetime.UTC).date())
 
-    work = Work(
+    work = ServiceWork(
         recipe=recipe,
         items=lambda: recipe.items(files.counts),
         media=lambda: files,
@@ -100,6 +96,15 @@ def ask_server(
         for words, here in _WORDS.items():
             sentence = sentence.replace(words, here)
         raise type(error)(sentence) from error
+
+
+def _recipe(
+    benchmark: Benchmark, config: BenchmarkConfig, server: ServerConfig, files: FrameFiles, answers: Identity
+) -> QuestionRecipe:
+    """All questions in all settings and probes."""
+    processor = cast(StudentProcessor, Unprocessed())
+    asker = Asker(benchmark, config, processor, files.facts, LONGEST_PROMPT, answers.name, files.failures)
+    return QuestionRecipe(server, NO_PROMPT, {key_of(one.row): one for one in asker.asks()}, answers)
 
 
 def _generation(server: ServerConfig, config: BenchmarkConfig) -> dict[str, Any]:

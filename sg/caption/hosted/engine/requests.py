@@ -33,7 +33,7 @@ class NotToday(Exception):
     """The request did not leave: the daily quota is used up."""
 
 
-class Media(Protocol):
+class SentMedia(Protocol):
     """Prepares what is sent with an item."""
 
     async def prepare(self, item: CaptionItem, *, force_proxy: bool = False) -> MediaFile | Failure:
@@ -59,7 +59,7 @@ class RequestPipeline:
     ledger: Ledger
     journal: LedgerJournal
     service: Service
-    media: Media
+    media: SentMedia
     store: FileStore | None
     pacer: Pacer
     breaker: CircuitBreaker
