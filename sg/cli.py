@@ -21,6 +21,7 @@ COMMANDS = {
     "curate": ("sg.curate.__main__", "order the videos of a source, so that a subset of any size is ready"),
     "sources": ("sg.sources.__main__", "scan a source and write its manifest"),
     "report": ("sg.report.__main__", "report on a study; compare, published, dashboard, cards, gallery"),
+    "export": ("sg.export.__main__", "write a checkpoint or answers in the form of other programs"),
     "doctor": ("sg.doctor.__main__", "examine this machine and what a study with the given settings lacks"),
 }
 USAGE = 2

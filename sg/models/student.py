@@ -299,6 +299,13 @@ class StudentKind(Protocol):
             DataError: a file of a stage checkpoint differs from what was written.
         """
 
+    def export(self, config: Any, checkpoint: str, folder: Path) -> None:
+        """Write the weights of a checkpoint to a folder that exists, in the form of the model's own code.
+
+        Raises:
+            ModelError: they have no such form.
+        """
+
 
 STUDENTS: Registry[StudentKind] = Registry("model", "sg.models.students")
 

@@ -60,6 +60,7 @@ LACKING = {
     r"sources data=mix ": (ExitCode.MISSING, "scan data.sources."),
     r"sources data=sharegemini ": (ExitCode.MISSING, "There is no name map"),
     r"benchmark=\[?video_mme": (ExitCode.MISSING, "hf download"),
+    r"export predictions=": (ExitCode.MISSING, "has no tables"),
     r"evaluate\.py merge=": (ExitCode.MISSING, "There are no answers of shards"),
 }
 """How a command may end where its user has more than this test: a key, weights, a published dataset, a W&B account."""

@@ -28,6 +28,7 @@ from sg.evaluate.layouts import (
     read_items,
     value_of,
 )
+from sg.evaluate.official.files import responses_file
 from sg.evaluate.official.plain import group_accuracies
 from sg.evaluate.official.result import OfficialForms
 from sg.evaluate.prompts import AuthorsWording, PromptConfig
@@ -51,7 +52,7 @@ class LongVideoBenchConfig(BenchmarkConfig):
         ),
         "video_mme": PromptConfig(),
     }
-    official: ClassVar[OfficialForms] = OfficialForms(group_accuracies)
+    official: ClassVar[OfficialForms] = OfficialForms(group_accuracies, responses_file)
 
 
 @BENCHMARKS.register("longvideobench", LongVideoBenchConfig)

@@ -26,6 +26,7 @@ from sg.evaluate.layouts import (
     read_items,
     value_of,
 )
+from sg.evaluate.official.files import mlvu_file
 from sg.evaluate.official.mvbench import task_mean_table
 from sg.evaluate.official.result import OfficialForms
 from sg.evaluate.prompts import AuthorsWording, PromptConfig
@@ -53,7 +54,7 @@ class MlvuConfig(BenchmarkConfig):
         ),
         "video_mme": PromptConfig(),
     }
-    official: ClassVar[OfficialForms] = OfficialForms(task_mean_table)
+    official: ClassVar[OfficialForms] = OfficialForms(task_mean_table, mlvu_file)
 
 
 @BENCHMARKS.register("mlvu", MlvuConfig)

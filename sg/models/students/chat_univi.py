@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sg.core.identity import Identity
@@ -60,6 +61,13 @@ class ChatUniViKind:
         return ChatUniViStudent(
             build_model(config, seed) if checkpoint is None else load_checkpoint(checkpoint, config.dtype)
         )
+
+    def export(self, config: ModelConfig, checkpoint: str, folder: Path) -> None:
+        """Write the files of the published checkpoints."""
+        from sg.models.chat_univi.published.checkpoint import known_tower, write_reference_files
+
+        model = self.load(config, checkpoint).module
+        write_reference_files(model, folder, tower_name=known_tower(model))
 
 
 STUDENTS.register("chat_univi", ModelConfig)(ChatUniViKind())

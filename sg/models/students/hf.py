@@ -154,6 +154,10 @@ class HfKind:
         size = model_size(model.config, config.label, config.dtype, config.feature_dtype, processor.clips, config.parts)
         return HfStudent(model, processor, config.label, size, config.parts)
 
+    def export(self, config: HfConfig, checkpoint: str, folder: Path) -> None:
+        """Write what `save_pretrained` writes; the folder of a stage has it already."""
+        self.load(config, checkpoint).module.save_pretrained(folder)
+
 
 def _folder(config: HfConfig, checkpoint: str | None) -> Path:
     return checkpoint_folder(checkpoint or config.checkpoint or "", "model.checkpoint")

@@ -89,14 +89,32 @@ def export_reference_checkpoint(
     tower_name: str = "openai/clip-vit-large-patch14-336",
 ) -> None:
     """Write the model in the format of the original code: `config.json`, shards, `mm_projector.bin`."""
+    with atomic_dir(folder) as temporary:
+        write_reference_files(model, temporary, max_shard_size, safetensors, tower_name)
+
+
+def known_tower(model: ChatUniViForConditionalGeneration) -> str:
+    """The published name of the model's vision tower by its sizes; `vision_tower` for one of other sizes."""
+    own = model.config.vision_config
+    equal = (name for name, sizes in KNOWN_TOWERS.items() if all(getattr(own, k, v) == v for k, v in sizes.items()))
+    return next(equal, "vision_tower")
+
+
+def write_reference_files(
+    model: ChatUniViForConditionalGeneration,
+    folder: Path,
+    max_shard_size: str = "5GB",
+    safetensors: bool = True,
+    tower_name: str = "openai/clip-vit-large-patch14-336",
+) -> None:
+    """The files of `export_reference_checkpoint`, into a folder that exists."""
     weights = {to_reference_key(key): value.contiguous() for key, value in model.state_dict().items()}
     weights |= rotary_buffers(model.config.text_config, model.dtype)
-    with atomic_dir(folder) as temporary:
-        write_json(temporary / "config.json", config_to_reference(model.config, tower_name, model.dtype))
-        if tower_name not in KNOWN_TOWERS:
-            write_json(temporary / TOWER_CONFIG_FILE, _plain(model.config.vision_config))
-        save_torch_state_dict(weights, temporary, max_shard_size=max_shard_size, safe_serialization=safetensors)
-        export_projector(model, temporary / PROJECTOR_FILE)
+    write_json(folder / "config.json", config_to_reference(model.config, tower_name, model.dtype))
+    if tower_name not in KNOWN_TOWERS:
+        write_json(folder / TOWER_CONFIG_FILE, _plain(model.config.vision_config))
+    save_torch_state_dict(weights, folder, max_shard_size=max_shard_size, safe_serialization=safetensors)
+    export_projector(model, folder / PROJECTOR_FILE)
 
 
 def export_projector(model: ChatUniViForConditionalGeneration, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What other programs read: checkpoints, and files of answers."""
