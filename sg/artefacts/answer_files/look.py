@@ -46,8 +46,15 @@ def read_answer_file(path: Path) -> AnswerFile | list[Prediction]:
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: the file is none of `KINDS`, or damaged.
+        DataError: the file is none of `KINDS`, damaged, or has no answers.
     """
+    found = _looked_into(path)
+    if not (found if isinstance(found, list) else found.answers):
+        raise DataError(f"{path} has no answers: give {KINDS}.")
+    return found
+
+
+def _looked_into(path: Path) -> AnswerFile | list[Prediction]:
     if not path.is_file():
         raise MissingInputError(f"There is no file of answers {path}: give {KINDS}.")
     head = path.open("rb").read(1 << 16)
