@@ -12,7 +12,6 @@ from sg.artefacts.predictions import PROBES, SETTINGS, SWAPPED_VIDEO, ZEROED_VID
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
 from sg.core.mistakes import check_choice
-from sg.evaluate.official.files import video_mme_file
 from sg.evaluate.official.plain import video_mme_result
 from sg.evaluate.official.result import OfficialForms
 from sg.evaluate.prompts import AuthorsWording
@@ -85,7 +84,7 @@ class BenchmarkConfig:
 
     wordings: ClassVar[Mapping[str, PromptConfig | AuthorsWording]] = {OFFICIAL: PromptConfig()}
     """The wordings that `prompt` can name. A class that replaces this one gives at least "official"."""
-    official: ClassVar[OfficialForms] = OfficialForms(video_mme_result, video_mme_file)
+    official: ClassVar[OfficialForms] = OfficialForms(video_mme_result)
     """The forms of results that the authors use."""
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ def export_answers(config: ExportConfig, out: Path) -> list[Path]:
     from sg.evaluate.benchmark import read_benchmark
     from sg.evaluate.file_report import read_and_report
     from sg.evaluate.lmms_eval_log import write_logs
+    from sg.evaluate.official.files import write_official
 
     benchmark, paths = read_benchmark(config.benchmark), []
     for report in read_and_report(Path(str(config.predictions)), config.benchmark):
@@ -42,7 +43,7 @@ def export_answers(config: ExportConfig, out: Path) -> list[Path]:
             if rows and config.format == LMMS_EVAL:
                 paths += write_logs(out, config.benchmark, benchmark, rows)
             elif rows:
-                paths += config.benchmark.official.submission(out, setting, benchmark, rows)
+                paths += write_official(out, setting, config.benchmark, benchmark, rows)
     return paths
 
 

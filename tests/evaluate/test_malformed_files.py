@@ -70,7 +70,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "no right answers": ("a.csv", "question_id,response\nq1,A\n"),
     "open quote": ("a.csv", CSV + 'q1,"A,A\n'),
     "html": ("a.json", "<html>Not found</html>"),
-    "pointer of LFS": ("a.json", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+    "pointer of LFS": ("a.json", "version git-lfs\noid sha256:0\nsize 1\n"),
     "a number": ("a.json", "7"),
     "a text": ("a.json", '"answers"'),
     "null": ("a.json", "null"),
@@ -92,7 +92,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "MVBench, results of texts": ("a.json", choices(res_list=["A"])),
     "MVBench, right answer without a letter": ("a.json", choices(res_list=[{"pred": "A", "gt": "x"}])),
     "MVBench, no prediction": ("a.json", choices(res_list=[{"gt": "(A) x"}])),
-    "TempCompass, an answer that is no option": ("a.json", json.dumps({"1": {"action": [
+    "TempCompass, an answer beside the options": ("a.json", json.dumps({"1": {"action": [
         {"question": "What?\nA. x\nB. y", "answer": "C. z", "prediction": "A"}]}})),
     "TempCompass, mixed tasks": ("a.json", json.dumps({"1": {"action": [
         {"question": "What?\nA. x\nB. y", "answer": "A. x", "prediction": "A"},

@@ -28,7 +28,6 @@ from sg.evaluate.layouts import (
     read_items,
     value_of,
 )
-from sg.evaluate.official.files import responses_file
 from sg.evaluate.official.plain import group_accuracies
 from sg.evaluate.official.result import OfficialForms
 from sg.evaluate.prompts import AuthorsWording, PromptConfig
@@ -52,7 +51,7 @@ class LongVideoBenchConfig(BenchmarkConfig):
         ),
         "video_mme": PromptConfig(),
     }
-    official: ClassVar[OfficialForms] = OfficialForms(group_accuracies, responses_file)
+    official: ClassVar[OfficialForms] = OfficialForms(group_accuracies)
 
 
 @BENCHMARKS.register("longvideobench", LongVideoBenchConfig)

@@ -26,7 +26,6 @@ from sg.evaluate.layouts import (
     is_list_of_texts,
     value_of,
 )
-from sg.evaluate.official.files import letters_file
 from sg.evaluate.official.lvbench import type_table
 from sg.evaluate.official.result import OfficialForms
 from sg.evaluate.prompts import AuthorsWording, PromptConfig
@@ -47,7 +46,7 @@ class LvbenchConfig(BenchmarkConfig):
         ),
         "video_mme": PromptConfig(),
     }
-    official: ClassVar[OfficialForms] = OfficialForms(type_table, letters_file, file_rule="lvbench_exact")
+    official: ClassVar[OfficialForms] = OfficialForms(type_table, file_rule="lvbench_exact")
 
 
 @BENCHMARKS.register("lvbench", LvbenchConfig)

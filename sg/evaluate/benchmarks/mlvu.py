@@ -26,7 +26,6 @@ from sg.evaluate.layouts import (
     read_items,
     value_of,
 )
-from sg.evaluate.official.files import mlvu_file
 from sg.evaluate.official.mvbench import task_mean_table
 from sg.evaluate.official.result import OfficialForms
 from sg.evaluate.prompts import AuthorsWording, PromptConfig
@@ -54,7 +53,7 @@ class MlvuConfig(BenchmarkConfig):
         ),
         "video_mme": PromptConfig(),
     }
-    official: ClassVar[OfficialForms] = OfficialForms(task_mean_table, mlvu_file)
+    official: ClassVar[OfficialForms] = OfficialForms(task_mean_table)
 
 
 @BENCHMARKS.register("mlvu", MlvuConfig)

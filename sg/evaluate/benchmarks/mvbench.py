@@ -20,7 +20,6 @@ from sg.core.files import read_json
 from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, checked, labelled
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, whole_answers
 from sg.evaluate.layouts import NO_BUCKET, check_options, first_file, is_list_of_texts, read_items, value_of
-from sg.evaluate.official.files import choice_file
 from sg.evaluate.official.mvbench import task_table
 from sg.evaluate.official.result import OfficialForms
 from sg.evaluate.prompts import AuthorsWording, PromptConfig
@@ -73,7 +72,7 @@ class MvbenchConfig(BenchmarkConfig):
         ),
         "video_mme": PromptConfig(),
     }
-    official: ClassVar[OfficialForms] = OfficialForms(task_table, choice_file)
+    official: ClassVar[OfficialForms] = OfficialForms(task_table)
 
     def __post_init__(self) -> None:
         """Refuse impossible settings."""

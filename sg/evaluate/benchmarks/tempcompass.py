@@ -22,7 +22,6 @@ from sg.evaluate.archives import unpack
 from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question, checked
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig, whole_answers
 from sg.evaluate.layouts import NO_BUCKET, check_options, files_by_stem, value_of
-from sg.evaluate.official.files import tempcompass_files
 from sg.evaluate.official.result import OfficialForms
 from sg.evaluate.official.tempcompass import dimension_tables
 from sg.evaluate.prompts import AuthorsWording, Prompt, PromptConfig
@@ -59,7 +58,7 @@ class TempCompassConfig(BenchmarkConfig):
         "official": TempCompassWording(rule="tempcompass", after="Please directly give the best option:"),
         "video_mme": PromptConfig(),
     }
-    official: ClassVar[OfficialForms] = OfficialForms(dimension_tables, tempcompass_files)
+    official: ClassVar[OfficialForms] = OfficialForms(dimension_tables)
 
     def __post_init__(self) -> None:
         """Refuse unknown tasks."""

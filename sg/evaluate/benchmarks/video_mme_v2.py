@@ -20,7 +20,6 @@ from sg.core.errors import ConfigError, DataError
 from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo, Question
 from sg.evaluate.benchmarks.video_mme import FileLayout, VideoMmeConfig, hub_benchmark, read_hub_table
 from sg.evaluate.layouts import check_options
-from sg.evaluate.official.files import groups_file
 from sg.evaluate.official.result import OfficialForms
 from sg.evaluate.official.video_mme_v2 import group_table
 from sg.evaluate.prompts import VIDEO_MME_INSTRUCTION, AuthorsWording, PromptConfig
@@ -64,7 +63,7 @@ class VideoMmeV2Config(VideoMmeConfig):
         "reasoning": _wording(REASONING),
         "video_mme": PromptConfig(),
     }
-    official: ClassVar[OfficialForms] = OfficialForms(group_table, groups_file, has_groups=True)
+    official: ClassVar[OfficialForms] = OfficialForms(group_table, has_groups=True)
 
     def __post_init__(self) -> None:
         """Refuse impossible settings."""

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sg.artefacts.answer_rules.mvbench import PREFILL
+from sg.artefacts.answer_rules.question import Question
 from sg.artefacts.answer_rules.tempcompass import CAPTION_MATCHING, YES_NO
 from sg.artefacts.predictions import Prediction
 from sg.core.files import write_json, write_text
+from sg.evaluate.benchmark import BENCHMARKS, Benchmark, BenchmarkVideo
+from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.official.result import grouped
 from sg.evaluate.submission import write_submission
-
-if TYPE_CHECKING:
-    from sg.artefacts.answer_rules.question import Question
-    from sg.evaluate.benchmark import Benchmark, BenchmarkVideo
 
 V2_COLUMNS = (
     "video_id", "group_type", "group_structure", "question_id", "question", "options", "answer", "level",
     "second_head", "third_head", "prediction",
 )  # fmt: skip
+
+
+SubmissionWriter = Callable[[Path, str, Benchmark, Sequence[Prediction]], list[Path]]
+"""Writes the rows of a setting, in the order of the benchmark, to files in a folder; returns their paths."""
+
+
+def write_official(
+    folder: Path, setting: str, config: BenchmarkConfig, benchmark: Benchmark, rows: Sequence[Prediction]
+) -> list[Path]:
+    """Write the rows of a setting as the authors' script reads them; Video-MME's form is that of other benchmarks."""
+    return _WRITERS.get(BENCHMARKS.name_of(config), video_mme_file)(folder, setting, benchmark, rows)
 
 
 def video_mme_file(folder: Path, setting: str, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
@@ -132,3 +142,13 @@ def _group_row(row: Prediction, video: BenchmarkVideo, question: Question) -> di
         "answer": row.answer, "level": video.duration.removeprefix("level_"), "second_head": question.domain,
         "third_head": question.sub_category, "prediction": row.response,
     }  # fmt: skip
+
+
+_WRITERS: dict[str, SubmissionWriter] = {
+    "mvbench": choice_file,
+    "mlvu": mlvu_file,
+    "tempcompass": tempcompass_files,
+    "lvbench": letters_file,
+    "longvideobench": responses_file,
+    "video_mme_v2": groups_file,
+}

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sg.artefacts.predictions import Prediction
-
-if TYPE_CHECKING:
-    from sg.evaluate.benchmark import Benchmark
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +50,17 @@ OfficialTable = Callable[[Sequence[Prediction]], Sequence[OfficialResult]]
 """The official results of the rows of one setting, in the order of the benchmark: one, or one per task."""
 
 
-SubmissionWriter = Callable[[Path, str, "Benchmark", Sequence[Prediction]], list[Path]]
-"""Writes the rows of a setting, in the order of the benchmark, to files in a folder; returns their paths."""
-
-
 @dataclass(frozen=True, slots=True)
 class OfficialForms:
     """The forms of results that the authors of a benchmark use.
 
     Attributes:
         table: what their script prints.
-        submission: writes the files of answers that their script reads.
         file_rule: name of the rule by which it reads a file of answers, if it reads less there than a response needs.
         has_groups: True if it scores groups of consecutive questions, so that none may be missing.
     """
 
     table: OfficialTable
-    submission: SubmissionWriter
     file_rule: str = ""
     has_groups: bool = False
 
