@@ -113,7 +113,8 @@ def studies_of_all_benchmarks(study: Path) -> list[Path]:
     `study` is any of them.
     """
     first = study.parent.parent if study.parent.name == BENCHMARKS_FOLDER else study
-    return [first, *sorted({path.parent.parent for path in further_study(first, "*").glob(f"*/{RESULT_FILE}")})]
+    found = (first / BENCHMARKS_FOLDER).glob(f"*/*/{RESULT_FILE}")
+    return [first, *sorted({path.parent.parent for path in found})]
 
 
 def write_result(path: Path, result: RunResult) -> None:
