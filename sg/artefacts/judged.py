@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class JudgedCaption:
         missing: facts of the reference that the caption does not state.
         recall: the share of the reference's facts that the caption states; NaN without a reference.
         cost_usd: what the verdicts cost.
+        alignment: how well the caption fits the frames, by an image-text model; NaN without one.
+        claim_alignments: the same of each claim; empty without a model.
     """
 
     video_id: str
@@ -37,6 +39,8 @@ class JudgedCaption:
     missing: tuple[str, ...] = ()
     recall: float = nan
     cost_usd: float = 0.0
+    alignment: float = nan
+    claim_alignments: tuple[float, ...] = ()
 
     def called(self, verdict: str) -> list[str]:
         """The claims with this verdict."""
@@ -70,6 +74,12 @@ class _JudgedRow:
     verdicts: tuple[str, ...]
     missing: tuple[str, ...]
     cost_usd: float
+    alignment: float
+    claim_alignments: tuple[float, ...]
+
+
+SCORES = ("precision", "recall", "f1", "alignment")
+"""The scores of a caption, which gates and curators can use; each is a column."""
 
 
 def judged_path(captions: Path, judge: str) -> Path:
@@ -84,13 +94,7 @@ def write_judged(path: Path, rows: Iterable[JudgedCaption], info: Mapping[str, A
         DataError: an id is unsafe or repeated.
     """
     schema = record_schema(_JudgedRow)
-    stored = (
-        _JudgedRow(
-            *(row.video_id, row.judge, row.precision, row.recall, row.f1),
-            *(row.claims, row.verdicts, row.missing, row.cost_usd),
-        )
-        for row in rows
-    )
+    stored = (_JudgedRow(**{field.name: getattr(row, field.name) for field in fields(_JudgedRow)}) for row in rows)
     batches = record_batches(stored, schema, _check, _REPEATED)
     write_batches(path, batches, schema, KIND, info)
     return path
@@ -106,9 +110,9 @@ def read_judged(path: Path) -> Iterator[JudgedCaption]:
     table, _ = read_table(path, record_schema(_JudgedRow), KIND)
     for batch in table.to_batches(max_chunksize=ROWS_PER_BATCH):
         for row in batch.to_pylist():
-            claims, verdicts, missing = (tuple(row[name]) for name in ("claims", "verdicts", "missing"))
-            names = row["video_id"], row["judge"]
-            yield JudgedCaption(*names, claims, verdicts, missing, row["recall"], row["cost_usd"])
+            lists = {name: tuple(value) for name, value in row.items() if isinstance(value, list)}
+            kept = {field.name for field in fields(JudgedCaption)}
+            yield JudgedCaption(**{name: value for name, value in (row | lists).items() if name in kept})
 
 
 def _check(row: _JudgedRow) -> None:

@@ -62,10 +62,11 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
 
 
 def record_schema(record: type[Any]) -> pa.Schema:
-    """The Arrow schema of a dataclass whose fields are texts, numbers and tuples of texts."""
+    """The Arrow schema of a dataclass whose fields are texts, numbers and tuples of texts or fractions."""
     import pyarrow as pa
 
-    types = {"str": pa.string(), "float": pa.float64(), "int": pa.int64(), "tuple[str, ...]": pa.list_(pa.string())}
+    types = {"str": pa.string(), "float": pa.float64(), "int": pa.int64()}
+    types |= {f"tuple[{name}, ...]": pa.list_(types[name]) for name in ("str", "float")}
     return pa.schema([pa.field(f.name, types[str(f.type)], nullable=False) for f in fields(record)])
 
 

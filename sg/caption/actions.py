@@ -131,7 +131,9 @@ def _judge(config: CaptionConfig) -> None:
 
     if config.judge is not None and not isinstance(config.judge, CaptionerConfig):
         raise ConfigError(f"judge={config.judge} should be a captioner: captioner@judge=gemini.")
-    print(judge_captions(config.data, config.captioner, config.judge, _logger(config)))
+    union = [Path(name) for name in config.source.split(",")] if config.source else []
+    settings = config.data, config.captioner, config.judge, _logger(config)
+    print(judge_captions(*settings, model=config.alignment, union=union))
 
 
 def _sheet(config: CaptionConfig) -> None:

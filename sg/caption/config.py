@@ -25,12 +25,14 @@ class CaptionConfig:
         format: of an export one of EXPORT_FORMATS, null for sharegemini; of every other action text (null) or json.
         out: the file or folder that an export writes; of prices: the file of the new copy.
         videos: of an export: whether video files go into the shards.
-        source: a published caption file to import, the other ledgers of a merge, separated by commas, or a price list.
+        source: a published caption file to import, a price list, or several files, separated by commas: the other
+            ledgers of a merge, the other captions of the same videos whose union a judge takes as the reference.
         ids: a file with one video id per line: the videos to forget, or the only ones to export.
         name_map: the published map between file names and WebVid's numbers.
         samples: the number of videos that the sheet shows, or per kind the audit.
         other: the second captioner of a sheet, `captioner@other=NAME`.
         judge: the captioner that judges, `captioner@judge=NAME`; null: the facts of the demo world.
+        alignment: the image-text model that judges (CLIP, SigLIP), as a folder or OWNER/REPOSITORY.
         video: one video file to caption instead of the data; its caption is printed. For captioner=chat_univi.
         prompt: the prompt of captioner=chat_univi; null takes `captioner.prompt`.
     """
@@ -51,6 +53,7 @@ class CaptionConfig:
     ids: str | None = None
     name_map: str | None = None
     samples: int = 20
+    alignment: str | None = None
     video: str | None = None
     prompt: str | None = None
 

@@ -44,6 +44,8 @@ LACKING = {
     r"caption (status|audit|forget) ": (ExitCode.MISSING, "There is no ledger"),
     r"caption export ": (ExitCode.MISSING, "no captions at"),
     r"caption import ": (ExitCode.MISSING, "There is no published caption file"),
+    r"caption judge .*source=": (ExitCode.MISSING, "no captions at"),
+    r"caption judge .*alignment=": (ExitCode.MISSING, "(alignment)"),
     r"caption sheet .*source=": (ExitCode.USAGE, "cannot be read"),
     r"caption prices ": (ExitCode.USAGE, "should be litellm's price list"),
     r"caption doctor |i_have_rights=true": (ExitCode.USAGE, "GEMINI_API_KEY"),
@@ -98,7 +100,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "ids": "ids.txt", "out": "sheet.html",
         "checkpoint": "checkpoint", "captioner.checkpoint": "checkpoint", "video": "clips/1.mp4", "study": "study",
         "predictions": "A.jsonl", "A.jsonl": "A.jsonl", "B.jsonl": "B.jsonl", "output": "output", "merge": "empty",
-        "data.shards": "empty", "data.long_videos": "empty", "data.name_map": "none", "": "",
+        "alignment": "none", "data.shards": "empty", "data.long_videos": "empty", "data.name_map": "none", "": "",
     }  # fmt: skip
     return {key: str(folder / name) for key, name in names.items()}
 

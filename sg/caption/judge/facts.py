@@ -7,7 +7,7 @@ are false.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sg.artefacts.judged import FALSE, TRUE, JudgedCaption
@@ -27,14 +27,21 @@ class DemoClaim:
     is_true: bool
 
 
-def judge_caption(video_id: str, caption: str, spec: VideoSpec) -> JudgedCaption:
+def judge_caption(video_id: str, caption: str, spec: VideoSpec, others: Sequence[str] | None = None) -> JudgedCaption:
     """The verdicts on a caption of a demo video: its claims against the facts, and the facts against its claims.
 
+    With `others`, captions of the same video, the reference is what at least one of them and this caption states.
+
     Raises:
-        ValueError: the text is not in the language of the demo world.
+        ValueError: a text is not in the language of the demo world.
     """
     said = caption_scenes(caption)
     claims, facts = list(claims_of(said, spec)), list(claims_of(spec, said))
+    if others is not None:
+        stated_by_one = {
+            fact.text for text in (caption, *others) for fact in claims_of(spec, caption_scenes(text)) if fact.is_true
+        }
+        facts = [fact for fact in facts if fact.text in stated_by_one]
     stated = sum(fact.is_true for fact in facts)
     return JudgedCaption(
         video_id,
@@ -42,7 +49,7 @@ def judge_caption(video_id: str, caption: str, spec: VideoSpec) -> JudgedCaption
         tuple(claim.text for claim in claims),
         tuple(TRUE if claim.is_true else FALSE for claim in claims),
         tuple(fact.text for fact in facts if not fact.is_true),
-        stated / len(facts),
+        stated / len(facts) if facts else 0.0,
     )
 
 

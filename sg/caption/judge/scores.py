@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isnan
 from statistics import fmean
 
-from sg.artefacts.judged import TRUE, UNCLEAR, JudgedCaption
+from sg.artefacts.judged import SCORES, TRUE, UNCLEAR, JudgedCaption
 
 
 def auc(good: Sequence[float], bad: Sequence[float]) -> float:
@@ -21,9 +21,9 @@ def auc(good: Sequence[float], bad: Sequence[float]) -> float:
 
 
 def means(rows: Sequence[JudgedCaption]) -> dict[str, float]:
-    """Mean precision, recall and F1 over the captions that have them."""
+    """The mean of every score over the captions that have it."""
     found = {}
-    for name in ("precision", "recall", "f1"):
+    for name in SCORES:
         values = [value for row in rows if not isnan(value := getattr(row, name))]
         found[name] = fmean(values) if values else float("nan")
     return found

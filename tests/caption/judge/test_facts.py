@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sg.artefacts.captions import read_captions
-from sg.artefacts.judged import FALSE, TRUE, JudgedCaption, judged_path, read_judged, write_judged
+from sg.artefacts.judged import FALSE, SCORES, TRUE, JudgedCaption, judged_path, read_judged, write_judged
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.caption.captioners import captioner_of
 from sg.caption.judge.facts import judge_caption
@@ -206,4 +206,4 @@ def test_an_undecided_caption_has_no_precision_and_is_stored_without_one(tmp_pat
     (read,) = read_judged(path)
     assert isnan(read.precision) and isnan(read.f1) and isnan(read.recall)
     assert JudgedCaption("v", "x", (), (), recall=nan).f1 != 1
-    assert means([row]) == pytest.approx({"precision": nan, "recall": nan, "f1": nan}, nan_ok=True)
+    assert means([row]) == pytest.approx(dict.fromkeys(SCORES, nan), nan_ok=True)
