@@ -10,6 +10,8 @@ from typing import Any
 
 from sg.artefacts.names import check_video_id
 from sg.artefacts.tables import ROWS_PER_BATCH, read_table, record_batches, record_schema, write_batches
+from sg.core.content import file_content
+from sg.core.errors import DataError
 
 KIND = "judged captions"
 TRUE, FALSE, UNCLEAR = "true", "false", "unclear"
@@ -117,3 +119,24 @@ def read_judged(path: Path) -> Iterator[JudgedCaption]:
 
 def _check(row: _JudgedRow) -> None:
     check_video_id(row.video_id)
+
+
+def read_scores(path: Path, score: str) -> dict[str, float]:
+    """One of `SCORES` of each judged caption, by video id; captions without it are left out.
+
+    Raises:
+        MissingInputError, DataError: as `read_judged`.
+        DataError: no caption has this score.
+    """
+    values = ((row.video_id, getattr(row, score)) for row in read_judged(path))
+    found = {video_id: value for video_id, value in values if value == value}
+    if not found:
+        raise DataError(
+            f"{path} has no {score} of any caption: expected one of {', '.join(SCORES)} that its judge gives."
+        )
+    return found
+
+
+def judged_content(path: str | None) -> str | None:
+    """What identifies a setting that names a file of judged captions: its content, or the path without a file."""
+    return file_content(Path(path)) if path is not None and Path(path).is_file() else path

@@ -41,6 +41,9 @@ CHOICES = [
 NEEDED = {
     ("data", "folder"): ["data.videos=clips", "data.captions=captions.csv"],
     ("model", "hf"): ["model.checkpoint=OWNER/NAME"],
+    ("captioner", "judged"): ["captioner.judged=FILE", "captioner.min_scores={precision: 0.9}"],
+    ("curator", "quality"): ["curator.judged=FILE"],
+    ("curator", "quality_tome"): ["curator.judged=FILE"],
     ("captioner", "openai_compatible"): ["captioner.model.name=some-model"],
 }
 

@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 
 from sg.artefacts.result import PREDICTIONS_FILE, read_result
+from sg.caption.judge.run import judge_captions
+from sg.caption.local.demo import DemoCaptionerConfig
 from sg.cli import COMMANDS
 from sg.core.errors import ExitCode
+from sg.core.tracking import LoggerConfig
 from sg.demo.build import build_demo_world
 from sg.models.chat_univi.build import build_model
 from sg.models.chat_univi.settings import ModelConfig
@@ -66,6 +69,7 @@ LACKING = {
     r"evaluate\.py merge=": (ExitCode.MISSING, "There are no answers of shards"),
 }
 """How a command may end where its user has more than this test: a key, weights, a published dataset, a W&B account."""
+JUDGED = "work/demo-w0-1/captions/demo/judged-facts.parquet"
 ONLY_COMPOSED = r"engine=ray|shards=|data=demo_mix|served="
 """Commands that take minutes, start a cluster or need a server; the tests of their steps run them."""
 
@@ -92,6 +96,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "empty").mkdir()
     (folder / "ids.txt").write_text("other\n", encoding="utf-8")
     build_demo_world(composed("data=demo", *SMALL_WORLD).data.world, folder / "work" / "demo-w0-1")
+    world = composed("data=demo", *SMALL_WORLD, f"paths.work={folder / 'work'}").data
+    judge_captions(world, DemoCaptionerConfig(), None, LoggerConfig(kind="csv"))
     for model in ("narrow", "tiny"):
         write_member(folder / model, model, scales=(50_000,), seeds=(0,))
     names = {
@@ -100,7 +106,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "ids": "ids.txt", "out": "sheet.html",
         "checkpoint": "checkpoint", "captioner.checkpoint": "checkpoint", "video": "clips/1.mp4", "study": "study",
         "predictions": "A.jsonl", "A.jsonl": "A.jsonl", "B.jsonl": "B.jsonl", "output": "output", "merge": "empty",
-        "alignment": "none", "data.shards": "empty", "data.long_videos": "empty", "data.name_map": "none", "": "",
+        "alignment": "none", "curator.judged": JUDGED, "captioner.judged": JUDGED,
+        "data.shards": "empty", "data.long_videos": "empty", "data.name_map": "none", "": "",
     }  # fmt: skip
     return {key: str(folder / name) for key, name in names.items()}
 
