@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from sg.artefacts.buying import buying_text
 from sg.artefacts.manifest import Manifest, hash_manifest, read_manifest
 from sg.caption.captioners import CaptionerConfig, captioner_of
 from sg.caption.config import EXPORT_FORMATS, CaptionConfig
@@ -55,8 +56,9 @@ def _status(config: CaptionConfig) -> None:
     with _ledger(config) as (db, captioner):
         from sg.caption.hosted.status import STATUS_SCHEMA, status, status_text
 
-        record = status(db, recipe_of(captioner))
-        show("caption_status", STATUS_SCHEMA, record, lambda: status_text(record), config.format or TEXT)
+        record, bought = status(db, recipe_of(captioner)), buying_text(results_folder(config.data, captioner))
+        text = "\n".join(filter(None, (status_text(record), bought)))
+        show("caption_status", STATUS_SCHEMA, record, lambda: text, config.format or TEXT)
 
 
 def _audit(config: CaptionConfig) -> None:

@@ -154,9 +154,7 @@ def make_inputs(config: TrainConfig) -> Inputs:
     """
     from sg.caption.run import caption_videos
     from sg.curate.describe.statistics import StatisticsSettings
-    from sg.curate.pipeline import curate
     from sg.curate.upkeep import describe_source
-    from sg.embed.run import embed_videos
 
     inputs = locate_inputs(config)
     if needs_demo_world(config):
@@ -171,9 +169,8 @@ def make_inputs(config: TrainConfig) -> Inputs:
     manifest = read_manifest(make_manifest(config.data))
     # Captions of other settings may have come there since: these have another place then.
     inputs = dataclasses.replace(inputs, captions=caption_videos(config.data, config.captioner))
-    embed_videos(config.data, config.embedder)
+    make_vectors_and_forest(config, inputs.captions)
     vectors = read_record(inputs.vectors / INFO_FILE)
-    curate(config.curator, inputs.vectors, inputs.captions, inputs.forest.parent)
     forest = read_info(inputs.forest)
     settings = StatisticsSettings(seed=config.curator.seed, device=getattr(config.curator, "device", "auto"))
     sizes = [scale * config.data.captions_per_k for scale in _DESCRIBED]
@@ -190,3 +187,14 @@ def make_inputs(config: TrainConfig) -> Inputs:
             "with other settings need other names (data.name, embedder.name, curator.name)."
         )
     return inputs
+
+
+def make_vectors_and_forest(config: TrainConfig, captions: Path | None = None) -> None:
+    """Make the vectors and the merge forest of data that runs make themselves, with its manifest before them."""
+    from sg.curate.pipeline import curate
+    from sg.embed.run import embed_videos
+
+    inputs = locate_inputs(config)
+    make_manifest(config.data)
+    embed_videos(config.data, config.embedder)
+    curate(config.curator, inputs.vectors, captions, inputs.forest.parent)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
+from sg.caption.hosted.settings import ADAPTIVE
 from sg.core.commands import command
 from sg.core.errors import ExitCode, SgError
 from sg.study.config import TrainConfig
@@ -44,10 +45,20 @@ def _train(config: TrainConfig) -> None:
         forget_folder(folder, {".hydra", "run.log"}, Path(config.paths.runs))
         return
     from sg.study.run import StudyRun
-    from sg.train.processes import is_team_member
 
     run = StudyRun(config, folder.parent.name, folder.name, folder)
-    if config.trainer.devices > 1 and not is_team_member():
+    if getattr(config.captioner, "buy", None) == ADAPTIVE:
+        from sg.study.buying.run import buy_and_train
+
+        print(buy_and_train(run, _make))
+    else:
+        _make(run)
+
+
+def _make(run: StudyRun) -> None:
+    from sg.train.processes import is_team_member
+
+    if run.config.trainer.devices > 1 and not is_team_member():
         run_on_devices(run)
     else:
         _run_as_member(run)

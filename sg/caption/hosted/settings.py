@@ -17,6 +17,7 @@ from sg.core.mistakes import check_choice
 TRANSPORTS = ("auto", "inline", "upload", "proxy")
 ON_DRIFT = ("stop", "warn", "record")
 ON_DAILY_QUOTA = ("wait", "stop")
+ADAPTIVE = "adaptive"
 RESOLUTIONS = ("unspecified", "low", "medium", "high")
 DEFAULT_MAX_OUTPUT_TOKENS = 1024
 FLEX_DEADLINE_S = 900.0
@@ -177,6 +178,10 @@ class HostedCaptionerConfig(CaptionerConfig):
         max_concurrency: requests in flight, at most.
         budget_usd: the run stops before it is exceeded; null allows `free_without_asking_usd`.
         free_without_asking_usd: the cost up to which a run starts without `budget_usd`.
+        buy: `all`, or `adaptive`: `train.py` buys the captions of nested cores, each twice the one before, trains on
+            each, and stops when the next is predicted not to be worth its money (`sg.study.buying`).
+        buy_first: the first of these cores, as `data.scale`.
+        min_gain_per_usd: of `buy=adaptive`: the least fall of the held-out loss, in nats per token, per dollar.
         assumed_prompt_tokens: tokens of the prompt, for estimates.
         assumed_output_tokens: tokens of an answer, for estimates.
         canary: videos that are captioned first and compared with the estimate; 0 leaves that out.
@@ -222,6 +227,9 @@ class HostedCaptionerConfig(CaptionerConfig):
     max_concurrency: int = field(default=64, metadata=NOT_IDENTITY)
     budget_usd: float | None = field(default=None, metadata=NOT_IDENTITY)
     free_without_asking_usd: float = field(default=5.0, metadata=NOT_IDENTITY)
+    buy: str = field(default="all", metadata=NOT_IDENTITY)
+    buy_first: str = field(default="50k", metadata=NOT_IDENTITY)
+    min_gain_per_usd: float | None = field(default=None, metadata=NOT_IDENTITY)
     assumed_prompt_tokens: int = field(default=350, metadata=NOT_IDENTITY)
     assumed_output_tokens: int = field(default=300, metadata=NOT_IDENTITY)
     canary: int = field(default=50, metadata=NOT_IDENTITY)
@@ -239,6 +247,12 @@ class HostedCaptionerConfig(CaptionerConfig):
         if self.tier not in self.tiers:
             raise ConfigError(
                 f"captioner.tier={self.tier} is not offered by this service: it has {', '.join(self.tiers)}."
+            )
+        check_choice("captioner.buy", self.buy, ("all", ADAPTIVE))
+        if (self.buy == ADAPTIVE) != (self.min_gain_per_usd is not None and self.min_gain_per_usd > 0):
+            raise ConfigError(
+                f"captioner.buy={self.buy} with captioner.min_gain_per_usd={self.min_gain_per_usd}: adaptive buying "
+                "needs the least fall of the held-out loss per dollar, a number above 0, and nothing else does."
             )
         check_choice("captioner.transport", self.transport, TRANSPORTS)
         check_choice("captioner.on_model_drift", self.on_model_drift, ON_DRIFT)

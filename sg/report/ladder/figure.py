@@ -1,4 +1,7 @@
-"""The figure of a ladder: each metric over the number of captions, one line per study, one colour per model."""
+"""The figure of a ladder: each metric over the number of captions, one line per study.
+
+A colour is a model, or in a ladder of one model a choice.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sg.artefacts.arms import EQUAL_STEPS
+from sg.core.scales import scale_label
 from sg.report.figures.study import scale_positions
 from sg.report.figures.style import (
     GREY,
@@ -31,18 +36,29 @@ NAME = "ladder"
 
 
 def ladder_figure(summary: LadderSummary, layout: Layout = WIDE) -> Figure:
-    """One panel per metric; controls are not drawn, 95 % intervals are over videos, dashes are the joint law."""
-    rows = [row for row in summary.rows if row.control is None]
+    """One panel per metric; 95 % intervals are over videos, dashes are the joint law.
+
+    Controls are not drawn, except in a ladder of captioners, which compares them at equal steps.
+    """
+    shown = EQUAL_STEPS if summary.worth else None
+    largest = max(row.scale for row in summary.rows)
+    rows = sorted(
+        (row for row in summary.rows if row.control == (shown if 0 < row.scale < largest else None)),
+        key=lambda row: row.scale,
+    )
     metrics = [metric for metric in METRICS if any(metric in row.values for row in rows)]
     places = scale_positions([row.scale for row in rows])
-    labels = {row.scale: "none" if row.scale == 0 else row.label.partition(" (")[0] for row in rows}
+    labels = {row.scale: "none" if row.scale == 0 else scale_label(row.scale) for row in rows}
     with figure_style():
         figure, panels = new_figure(len(metrics), 3.4, layout, share="")
         for axes, metric in zip(panels, metrics, strict=True):
-            for number, model in enumerate(summary.models):
-                for choice in dict.fromkeys(row.choice for row in rows):
+            choices = dict.fromkeys(row.choice for row in rows)
+            for at, model in enumerate(summary.models):
+                for place, choice in enumerate(choices):
+                    number = at if len(summary.models) > 1 else place
                     line = [row for row in rows if (row.model, row.choice) == (model, choice) and metric in row.values]
-                    _line(axes, metric, line, places, number)
+                    label = f"{model} ({summary.models[model]:,})" if len(summary.models) > 1 else choice or model
+                    _line(axes, metric, line, places, number, label)
             axes.set_xticks([places[scale] for scale in labels], list(labels.values()))
             axes.set_xlabel("number of captions")
             axes.set_ylabel("nats per token" if metric == HELD_OUT else "accuracy, %")
@@ -57,7 +73,7 @@ def ladder_figure(summary: LadderSummary, layout: Layout = WIDE) -> Figure:
     return figure
 
 
-def _line(axes: Axes, metric: str, rows: list[LadderRow], places: dict[int, float], number: int) -> None:
+def _line(axes: Axes, metric: str, rows: list[LadderRow], places: dict[int, float], number: int, label: str) -> None:
     if not rows:
         return
     colour, marker = SCALE_COLOURS[number % len(SCALE_COLOURS)]
@@ -65,7 +81,7 @@ def _line(axes: Axes, metric: str, rows: list[LadderRow], places: dict[int, floa
     ends = np.array([[one.value - one.low, one.high - one.value] for one in values]).T
     axes.errorbar(
         [places[row.scale] for row in rows], [one.value for one in values], yerr=np.nan_to_num(ends), color=colour,
-        marker=marker, markersize=4.5, elinewidth=1.0, linewidth=1.2, label=f"{rows[0].model} ({rows[0].weights:,})",
+        marker=marker, markersize=4.5, elinewidth=1.0, linewidth=1.2, label=label,
     )  # fmt: skip
 
 

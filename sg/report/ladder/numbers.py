@@ -12,6 +12,7 @@ from sg.core.scales import scale_label
 from sg.report.ladder.decisions import DecisionRow, decision_row
 from sg.report.ladder.law import JointLaw, fit_law, joint_errors, lacking_points
 from sg.report.ladder.studies import METRICS, Ladder, Member
+from sg.report.ladder.worth import Worth, worth_of_precision
 from sg.report.numbers.estimates import (
     ArmScore,
     Estimate,
@@ -74,6 +75,7 @@ class LadderSummary:
     contrasts: list[LadderContrast]
     laws: list[LadderLaw]
     decisions: list[DecisionRow]
+    worth: list[Worth] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -90,6 +92,7 @@ def measure_ladder(ladder: Ladder) -> LadderSummary:
         contrasts=[row if row.difference.p is None else replace(row, p_holm=next(adjusted)) for row in contrasts],
         laws=[_law(ladder, choice) for choice in ladder.choices] if several else [],
         decisions=_decisions(ladder),
+        worth=worth_of_precision(ladder),
         notes=ladder.notes,
     )
 

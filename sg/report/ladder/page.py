@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from sg.report.ladder.law import PARAMETERS
 from sg.report.ladder.numbers import LadderLaw, LadderRow, LadderSummary
 from sg.report.ladder.studies import METRICS
+from sg.report.ladder.worth import Worth
 from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.held_out import HELD_OUT
 from sg.report.pages.exports import cell_text, csv_text
@@ -56,6 +57,8 @@ def ladder_markdown(summary: LadderSummary) -> str:
         parts += ["## Loss over model size and captions", *dict.fromkeys(law_sentence(law) for law in summary.laws)]
     if choices > 1:
         parts += ["## Decision accuracy", *_decisions(summary)]
+    if summary.worth:
+        parts += ["## What a point of caption precision is worth", *_worth(summary.worth)]
     if summary.notes:
         parts += ["## Notes", "\n".join(f"- {cell_text(note)}" for note in summary.notes)]
     return "\n\n".join(parts) + "\n"
@@ -158,6 +161,32 @@ def _decisions(summary: LadderSummary) -> list[str]:
     ]  # fmt: skip
     header = ["Small", "picks by", "Large", "picks by", "Equal picks", "Share", "Equal among resolved"]
     return [_grid(header, rows), DECISIONS_LEGEND]
+
+
+def _worth(found: Sequence[Worth]) -> list[str]:
+    rows = [
+        [METRIC_TITLES[row.metric], _slope(row.metric, row.per_point), _slope(row.metric, row.per_doubling),
+         "not determined" if (more := row.more_captions) is None else
+         f"{more.value:+.0f} % [{more.low:+.0f}, {more.high:+.0f}]"]
+        for row in found
+    ]  # fmt: skip
+    first = found[0]
+    precisions = joined([f"{cell_text(choice)} ({value:.1f} %)" for choice, value in first.precisions.items()])
+    over = "videos and training seeds" if first.covers_seeds else "videos, not over seeds"
+    text = (
+        f"Mean precision of the captions: {precisions}. Fitted to the arms with the steps of the largest scale; 95 % "
+        f"intervals over {over}. The last column is how many more captions have the effect of one point of precision, "
+        "so at equal money a captioner that is one point more precise may cost so much more per caption. It is not "
+        "determined where the effect of more captions is not resolved."
+    )
+    if first.usd_per_thousand:
+        text += f" These captions cost ${first.usd_per_thousand:.3f} per 1,000."
+    return [_grid(["Metric", "Per point of precision", "Per doubling of captions", "A point in captions"], rows), text]
+
+
+def _slope(metric: str, value: Estimate) -> str:
+    digits = 4 if metric == HELD_OUT else 2
+    return f"{value.value:+.{digits}f} [{value.low:+.{digits}f}, {value.high:+.{digits}f}]"
 
 
 def ladder_csv(summary: LadderSummary) -> str:

@@ -7,6 +7,7 @@ import json
 import signal
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from sg.caption.hosted.services.records import Usage
 from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import AttemptEnd, Ledger, NewTask, TaskEnd
 from sg.caption.ledger.merge import forget, merge
-from sg.core.errors import DataError, MissingInputError
+from sg.core.errors import ConfigError, DataError, MissingInputError
 from tests.caption.hosted.builder import caption, data_folder, settings, start_worker
-from tests.caption.hosted.fake_gemini.faults import FaultPlan
+from tests.caption.hosted.fake_gemini import answers, forms
+from tests.caption.hosted.fake_gemini.faults import FORMS, FaultPlan
+from tests.caption.hosted.fake_gemini.http import Response
 from tests.caption.hosted.fake_gemini.state import State
 
 VIDEOS, KILLS, CONCURRENCY = 400, 3, 16
@@ -103,6 +106,27 @@ def test_kills_lose_no_caption_and_pay_twice_only_for_requests_in_flight(
     assert sum(counts.get(name, 0) for name in ("succeeded", "blocked", "rejected", "failed_permanent")) == VIDEOS
     assert counts.get("succeeded", 0) == len(state.paid), "no caption that was paid is missing"
     assert state.summary()["second_paid"] <= lost <= KILLS * CONCURRENCY
+
+
+def test_a_second_captioner_is_refused_while_one_writes_and_pays_for_nothing(
+    tmp_path: Path, state: State, url: str
+) -> None:
+    """It starts while the first one waits for an answer; afterwards it finds every answer bought."""
+    ids = [f"v{number}" for number in range(20)]
+    data, config, refused = data_folder(tmp_path, ids), settings(url), list[str]()
+
+    def while_the_first_waits(item: str, model: str) -> Response:
+        for prompt in (config.prompt, "dense_en_structured"):
+            with pytest.raises(ConfigError, match="Another process is captioning") as caught:
+                caption(data, replace(config, prompt=prompt))
+            refused.append(str(caught.value))
+        return Response(200, answers.encoded(forms.good(item, model)))
+
+    FORMS["ok_second"] = while_the_first_waits
+    state.settings.plan = FaultPlan({"v7": ["ok_second"]})
+    caption(data, config)
+    caption(data, config)
+    assert len(refused) == 2 and dict(state.paid) == dict.fromkeys(ids, 1)
 
 
 def test_shards_share_nothing_and_a_repeated_merge_changes_nothing(tmp_path: Path, state: State, url: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,7 +33,7 @@ _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_pen
 
 @dataclass(frozen=True)
 class Recipe:
-    """A captioner's settings and its prompt.
+    """A captioner's settings and its prompt; `only` these videos are asked about, all without it.
 
     Raises:
         ConfigError: the model does not take the parameters of `captioner.generation`.
@@ -41,6 +41,7 @@ class Recipe:
 
     config: HostedCaptionerConfig
     prompt: CaptionPrompt
+    only: frozenset[str] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         refused = [name for name in _SAMPLING if name in self.config.generation]
@@ -120,7 +121,7 @@ class Recipe:
 
     def item(self, record: VideoRecord) -> CaptionItem | None:
         """What is asked about a video; None if nothing is."""
-        return item_of(record)
+        return item_of(record) if self.only is None or record.video_id in self.only else None
 
     def kind_of(self, answer: Answer) -> Kind | None:
         """What is wrong with an answer, before its text is examined; None if it is complete."""

@@ -1,0 +1,1 @@
+"""Buying captions in nested cores, and no further than they are worth their money."""
