@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from sg.core.errors import JobTerminatedError, SgError
 from sg.study.devices import is_termination, job_command
-from sg.study.sweep import PlannedRun, has_result, note_failure, planned_run
+from sg.study.sweep import PlannedRun, has_result, longest_first, note_failure, planned_run
 from sg.train.processes import die_with_parent
 
 log = logging.getLogger(__name__)
@@ -54,16 +54,18 @@ class ProcessLauncher(Launcher):
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs, at most `num_jobs` at a time, and return how each ended, in their order."""
+        """Run the jobs, at most `num_jobs` at a time and then the longest first; return how each ended, as listed."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         configs = [self.hydra_context.config_loader.load_sweep_config(self.config, list(job)) for job in job_overrides]
         runs = [planned_run(config, list(job)) for config, job in zip(configs, job_overrides, strict=True)]
         num_jobs = self.num_jobs or self._free_jobs(configs)
         log.info("%d runs, %d at a time", len(runs), num_jobs)
+        order = longest_first(configs) if num_jobs > 1 else list(range(len(runs)))
         pool = ThreadPoolExecutor(num_jobs)
         try:
-            return list(pool.map(self._run, runs, configs))
+            ended = pool.map(self._run, [runs[place] for place in order], [configs[place] for place in order])
+            return [job for _, job in sorted(zip(order, ended, strict=True), key=lambda pair: pair[0])]
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             self._stop_children()

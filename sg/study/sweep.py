@@ -1,6 +1,7 @@
 """Sweeps: the jobs that a study needs, the runs that they stand for, and the results of failed ones."""
 
 import contextlib
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from sg.core.commands import invocation, typed
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.scales import parse_scale, scale_label
 from sg.study.config import TrainConfig
-from sg.study.core_counts import asked_scale
+from sg.study.core_counts import asked_scale, caption_draws
 from sg.study.planning.machine import check_devices, check_launcher, is_cluster
 from sg.study.registration import register_studies
 
@@ -128,6 +129,18 @@ def planned_run(config: DictConfig, overrides: list[str]) -> PlannedRun:
     """The run of one job, from its composed `config`, in the folder that `hydra.sweep` names."""
     folder = (Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)).absolute()
     return PlannedRun(folder.parent.name, folder.name, folder, overrides)
+
+
+def longest_first(configs: Sequence[DictConfig]) -> list[int]:
+    """Return the places of the jobs by falling length of their caption stage; of equal ones, the smaller core first.
+
+    When several jobs run at a time, the longest ones must not be left alone at the end.
+    """
+    lengths = []
+    for config in (typed(config, TrainConfig) for config in configs):
+        draws = caption_draws(config, None)
+        lengths.append((-math.inf if draws is None else -draws, asked_scale(config.data)))
+    return sorted(range(len(configs)), key=lengths.__getitem__)
 
 
 def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -> bool:

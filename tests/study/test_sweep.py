@@ -1,7 +1,15 @@
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig
+
+from hydra_plugins.sg_launcher.process_launcher import ProcessLauncher
 from sg.artefacts.result import FAILED, RESULT_FILE, RunResult, read_result, write_result
-from sg.study.sweep import complete_jobs, forget_failure, note_failed_run
+from sg.core.layout import CONFIG_FOLDER
+from sg.study.sweep import PlannedRun, complete_jobs, forget_failure, longest_first, note_failed_run
 
 
 def scales(jobs: list[list[str]]) -> list[str]:
@@ -89,3 +97,36 @@ def test_a_starting_run_removes_only_an_earlier_failure(tmp_path: Path) -> None:
         forget_failure(tmp_path / name)
     assert not (tmp_path / "a" / RESULT_FILE).exists()
     assert read_result(tmp_path / "b").is_finished
+
+
+def test_the_longest_jobs_start_first_and_of_equal_ones_the_smaller_core() -> None:
+    arms = [("0", "none"), ("50k", "none"), ("530k", "none"), ("50k", "equal_steps"), ("100k", "none"), ("all", "none")]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        configs = [
+            compose("train", [f"data.scale={scale}", f"data.control={control}", "data.control_scale=530k"])
+            for scale, control in arms
+        ]
+    assert [arms[place] for place in longest_first(configs)] == [
+        ("all", "none"), ("50k", "equal_steps"), ("530k", "none"), ("100k", "none"), ("50k", "none"), ("0", "none"),
+    ]  # fmt: skip
+
+
+def test_the_launcher_starts_the_longest_jobs_first_and_returns_all_in_the_order_of_the_sweep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[str] = []
+
+    def run(self: ProcessLauncher, run: PlannedRun, config: DictConfig) -> JobReturn:
+        started.append(run.name)
+        return JobReturn(overrides=run.overrides)
+
+    monkeypatch.setattr(ProcessLauncher, "_run", run)
+    jobs = [[f"data.scale={scale}", "data.control=none"] for scale in ("0", "50k", "530k")]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        configs = {tuple(job): compose("train", job, return_hydra_config=True) for job in jobs}
+    launcher = ProcessLauncher(num_jobs=2)
+    loader = SimpleNamespace(load_sweep_config=lambda config, job: configs[tuple(job)])
+    launcher.hydra_context, launcher.config = SimpleNamespace(config_loader=loader), configs[tuple(jobs[0])]  # type: ignore[assignment]
+    assert [job.overrides for job in launcher.launch(jobs, 0)] == jobs
+    assert set(started[:2]) == {"530k-seed0", "50k-seed0"}
+    assert started[2] == "0-seed0"
