@@ -49,7 +49,7 @@ def study(points: Floats, generator: np.random.Generator) -> JointLaw:
     # The noise of seeds is estimated for each model by itself, as in the report.
     noises = {size: seed_noise([arms[at] for at in np.flatnonzero(points[0] == size)]) for size in set(points[0])}
     errors, df = joint_errors(arms, [noises[size] for size in points[0]])
-    return fit_law(points[0].tolist(), points[1].tolist(), [arm.value for arm in arms], errors, df, resamples=100)
+    return fit_law(points[0].tolist(), points[1].tolist(), [arm.value for arm in arms], errors, df)
 
 
 def table(studies: int) -> Iterator[str]:

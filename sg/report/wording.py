@@ -94,9 +94,11 @@ def p_text(p: float | None) -> str:
     return "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
 
 
-def holm_text(p: float | None) -> str:
-    """`p = .045 after Holm`: p after Holm's correction."""
-    return "p unknown" if p is None else f"{p_text(p)} after Holm"
+def holm_text(p: float | None, uncorrected: float | None = None) -> str:
+    """`p = .045 after Holm`; of a study of an older version, which did not correct it, `p = .012, not corrected`."""
+    if p is None:
+        return "p unknown" if uncorrected is None else f"{p_text(uncorrected)}, not corrected"
+    return f"{p_text(p)} after Holm"
 
 
 def duration_text(seconds: float) -> str:

@@ -20,6 +20,8 @@ FEWEST = 3
 """Fewest sizes of the model, and fewest numbers of captions. Two points of an axis never determine an exponent."""
 EXPONENTS = (0.02, 3.0)
 """Bounds of the exponents: below, the law is a logarithm; above, it is a step."""
+GRID, PASSES = 50, 3
+"""Points per exponent of the grid of fits, and the number of grids, each around what the one before has kept."""
 PARAMETERS = ("E", "a", "b", "alpha", "beta")
 
 
@@ -28,7 +30,7 @@ class JointLaw:
     """The fitted law.
 
     Attributes:
-        parameters: by name of `PARAMETERS`, with 95 % intervals of a parametric bootstrap.
+        parameters: by name of `PARAMETERS`, with 95 % intervals of the profile likelihood.
         size, captions: N0 and D0.
         points: number of fitted points.
         p: that the law describes the points, by an F test of the residuals; None without a degree of freedom.
@@ -79,62 +81,87 @@ def predicted(sizes: Floats, captions: Floats, parameters: Floats) -> Floats:
 
 
 def fit_law(
-    sizes: Sequence[float], captions: Sequence[float], losses: Sequence[float], covariance: Floats, df: float,
-    resamples: int = 200, seed: int = 0,
-) -> JointLaw:  # fmt: skip
+    sizes: Sequence[float], captions: Sequence[float], losses: Sequence[float], covariance: Floats, df: float
+) -> JointLaw:
     """Fit the law to `losses` [n] by generalised least squares.
+
+    An interval holds the values that a likelihood-ratio test against the best fit keeps, whatever the other parameters
+    are (profile likelihood). For given exponents the law is linear, so grids over both exponents find all of them.
 
     Args:
         covariance: [n, n] of the losses, over videos and seeds, estimated on `df` degrees of freedom.
     """
-    from scipy.stats import f
+    from scipy.stats import f, t
 
     x, y = np.log(np.array([sizes, captions], dtype=np.float64)), np.array(losses, dtype=np.float64)
     centre = x.mean(axis=1)
     n, d = np.exp(x - centre[:, None])
     freedom = len(y) - len(PARAMETERS)
-    root = np.linalg.cholesky(covariance)
-    whitening = np.linalg.inv(root)
-    best = _least_squares(n, d, y, whitening, None)
-    fitted = predicted(n, d, best)
-    chi2 = float(((whitening @ (y - fitted)) ** 2).sum())
-    # The errors are estimated on `df` degrees of freedom: a multivariate t instead of a normal distribution.
-    generator = np.random.default_rng(seed)
-    stretch = np.sqrt(df / generator.chisquare(df, resamples))
-    noise = root @ generator.standard_normal((len(y), resamples)) * stretch
-    draws = np.array([_least_squares(n, d, fitted + one, whitening, best) for one in noise.T])
-    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
-    columns = np.stack([best, low, high, draws.std(axis=0, ddof=1)], axis=1).tolist()
-    parameters = {name: Estimate(*column[:4]) for name, column in zip(PARAMETERS, columns, strict=True)}
-    free = [
-        name for name in PARAMETERS[3:]
-        if parameters[name].low < 1.01 * EXPONENTS[0] or parameters[name].high > 0.99 * EXPONENTS[1]
-    ]  # fmt: skip
-    p = float(f.sf(chi2 / freedom, freedom, df)) if freedom > 0 else None
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance))
+    box = np.log([EXPONENTS, EXPONENTS])
+    for _ in range(PASSES):
+        axes = [np.exp(np.linspace(*ends, GRID)) for ends in box]
+        alphas, betas = (values.ravel() for values in np.meshgrid(*axes, indexing="ij"))
+        values, errors, chi2 = _linear_fits(n, d, y, whitening, alphas, betas)
+        at = int(chi2.argmin())
+        best = _least_squares(n, d, y, whitening, np.array([*values[at], alphas[at], betas[at]]))
+        least = float(((whitening @ (y - predicted(n, d, best))) ** 2).sum())
+        # Residuals above their errors widen the intervals (Birge 1932): the law or the errors are only about right.
+        quantile = float(t.ppf(0.975, df)) * max(1.0, np.sqrt(least / freedom) if freedom else 1.0)
+        spare = np.sqrt(np.maximum(quantile**2 - (chi2 - least), 0.0))
+        kept = (spare > 0) | (np.arange(len(chi2)) == at)
+        spread = spare[kept, None] * errors[kept]
+        box = _around(box, np.log([alphas[kept], betas[kept]]))
+    low = np.array([*(values[kept] - spread).min(axis=0), alphas[kept].min(), betas[kept].min()])
+    high = np.array([*(values[kept] + spread).max(axis=0), alphas[kept].max(), betas[kept].max()])
+    low[1:3] = np.maximum(low[1:3], 0.0)  # `a` and `b` are not negative
+    columns = np.stack([best, np.minimum(low, best), np.maximum(high, best), (high - low) / 2 / quantile], axis=1)
+    parameters = {name: Estimate(*column) for name, column in zip(PARAMETERS, columns.tolist(), strict=True)}
+    edges = 1.01 * EXPONENTS[0], 0.99 * EXPONENTS[1]
+    free = [name for name in PARAMETERS[3:] if parameters[name].low < edges[0] or parameters[name].high > edges[1]]
+    p = float(f.sf(least / freedom, freedom, df)) if freedom > 0 else None
     return JointLaw(parameters, float(np.exp(centre[0])), float(np.exp(centre[1])), len(y), p, free)
 
 
-def _least_squares(n: Floats, d: Floats, y: Floats, whitening: Floats, start: Floats | None) -> Floats:
-    """Bounded least squares; without a start, the best of four: an exponent and its term compensate each other."""
+def _around(box: Floats, kept: Floats) -> Floats:
+    """The ends [2, 2] of both axes around the `kept` points [2, g] of a grid over `box`, with a step on each side."""
+    step = np.diff(box)[:, 0] / (GRID - 1)
+    return np.stack([np.maximum(kept.min(axis=1) - step, box[:, 0]), np.minimum(kept.max(axis=1) + step, box[:, 1])], 1)
+
+
+def _linear_fits(
+    n: Floats, d: Floats, y: Floats, whitening: Floats, alphas: Floats, betas: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """(E, a, b) [g, 3] of the best fits with the exponents [g], their standard errors [g, 3], and chi-squared [g].
+
+    `a` and `b` are at least 0: the best fit has them positive, or is the best one without the others.
+    """
+    columns = np.stack([np.ones((len(alphas), len(n))), n ** -alphas[:, None], d ** -betas[:, None]], axis=2)
+    design, target = whitening @ columns, whitening @ y
+    values, errors = np.zeros((len(alphas), 3)), np.zeros((len(alphas), 3))
+    chi2 = np.full(len(alphas), np.inf)
+    for kept in ([0, 1, 2], [0, 1], [0, 2], [0]):
+        part = design[:, :, kept]
+        inverse = np.linalg.pinv(np.swapaxes(part, 1, 2) @ part, hermitian=True)
+        found = (inverse @ np.swapaxes(part, 1, 2) @ target[:, None])[:, :, 0]
+        own = ((target - (part @ found[:, :, None])[:, :, 0]) ** 2).sum(axis=1)
+        better = (found[:, 1:] >= 0).all(axis=1) & (own < chi2)
+        chi2[better] = own[better]
+        values[better], errors[better] = 0.0, 0.0
+        values[np.ix_(better, kept)] = found[better]
+        errors[np.ix_(better, kept)] = np.sqrt(np.diagonal(inverse, axis1=1, axis2=2))[better]
+    return values, errors, chi2
+
+
+def _least_squares(n: Floats, d: Floats, y: Floats, whitening: Floats, start: Floats) -> Floats:
+    """Bounded least squares from `start`, the best point of the grid."""
     from scipy.optimize import least_squares
 
-    spread = float(np.ptp(y))
     low = np.array([-np.inf, 0.0, 0.0, EXPONENTS[0], EXPONENTS[0]])
     high = np.array([np.inf, np.inf, np.inf, EXPONENTS[1], EXPONENTS[1]])
-    exponents = [(alpha, beta) for alpha in (0.2, 1.0) for beta in (0.2, 1.0)]
-    starts = [start] if start is not None else [np.array([y.min() - spread, spread, spread, *two]) for two in exponents]
 
     def residuals(parameters: Floats) -> Floats:
         return np.asarray(whitening @ (y - predicted(n, d, parameters)))
 
-    def slopes(parameters: Floats) -> Floats:
-        _, a, b, alpha, beta = parameters
-        of_size, of_captions = n**-alpha, d**-beta
-        columns = [np.ones_like(n), of_size, of_captions, -a * of_size * np.log(n), -b * of_captions * np.log(d)]
-        return np.asarray(-whitening @ np.stack(columns, axis=1))
-
-    results = [
-        least_squares(residuals, np.clip(one, low + 1e-9, high - 1e-9), slopes, bounds=(low, high), max_nfev=100)
-        for one in starts
-    ]
-    return np.asarray(min(results, key=lambda result: float(result.cost)).x, dtype=np.float64)
+    found = least_squares(residuals, np.clip(start, low + 1e-9, high - 1e-9), bounds=(low, high), max_nfev=100)
+    return np.asarray(found.x, dtype=np.float64)

@@ -78,12 +78,17 @@ class Estimate:
 
     def p_against(self, value: float) -> float | None:
         """Return p of "the true value is `value`"; None without an interval."""
+        return 2 * self._tail(abs(self.value - value)) if self.has_interval else None
+
+    def p_beyond(self, bound: float) -> float | None:
+        """Return p of "the true value is not within ± `bound`" (two one-sided tests); None without an interval."""
+        return self._tail(bound - abs(self.value)) if self.has_interval else None
+
+    def _tail(self, size: float) -> float:
         from scipy.stats import norm, t
 
-        if not self.has_interval:
-            return None
-        size = abs(self.value - value) / self.standard_error
-        return float(2 * (norm.sf(size) if self.df is None else t.sf(size, self.df)))
+        errors = size / self.standard_error
+        return float(norm.sf(errors) if self.df is None else t.sf(errors, self.df))
 
     @property
     def detectable(self) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sg.artefacts.arms import ARM_KINDS, CAPTIONS, LENGTH, REGISTRATION_FILE, STEPS, VIDEOS
 from sg.artefacts.predictions import NO_VIDEO, OVERALL
 from sg.report.numbers.comparisons import ABOVE
-from sg.report.numbers.summary import ProbeRow, Shape, Summary, TableRow, headline_rows
+from sg.report.numbers.summary import ControlRow, ProbeRow, Shape, Summary, TableRow, headline_rows
 from sg.report.pages.held_out import loss_sentences
 from sg.report.pages.verdict import (
     EQUIVALENT,
@@ -16,6 +16,7 @@ from sg.report.pages.verdict import (
     control_outcome,
     equivalent_text,
     excludes_zero,
+    has_several_scales,
     headline,
     holding,
     in_setting,
@@ -146,7 +147,8 @@ def _shape(summary: Summary) -> list[Statement]:
         if rejected:
             tests = joined([f"a {shape.name} ({_chi2(shape)})" for shape in rejected])
             parts.append(f"rejected by chi-squared: {tests}")
-        text = f"{SETTING_TITLES[table.setting]}, {'; '.join(parts)}."
+        once = "" if table.growth is None else once_text(table.growth)
+        text = f"{SETTING_TITLES[table.setting]}, {'; '.join(parts)}{once}."
         statements.append(Statement("Shape", text, caution=not fitting))
     return statements
 
@@ -177,22 +179,33 @@ def _held_out(summary: Summary) -> list[Statement]:
 def _equal_steps(summary: Summary) -> list[Statement]:
     statements = []
     for row in holding(summary, STEPS):
-        gains = ""
-        if row.headline_gain is not None and row.control_gain is not None:
-            reached, gained = difference_text(row.control_gain), difference_text(row.headline_gain)
-            gains = f"; over no captions, the control has {reached} and {row.headline_label} {gained} points"
         steps = f"{_steps(row.headline_steps)} against {_steps(row.control_steps)}"
         text = (
             f"{SETTING_TITLES[row.setting]}, {row.headline_label} minus {row.control_label}: "
-            f"{difference_text(row.difference)} points, {holm_text(row.p_holm)} ({steps}){gains}: "
-            f"{meaning(row, summary.equivalence)}."
+            f"{difference_text(row.difference)} points, {_p_of(row)} ({steps}){_gains(row)}: "
+            f"{meaning(row, summary)}."
         )
-        is_gain = is_fair(row) and control_outcome(row, summary.equivalence) == HIGHER
+        is_gain = is_fair(row) and control_outcome(row, summary) == HIGHER
         statements.append(Statement("Equal steps", text, caution=not is_gain))
     if not statements:
-        text = "No equal-step control finished: add one with data.control=equal_steps."
+        text = (
+            "No equal-step control finished: add one with data.control=equal_steps."
+            if has_several_scales(summary)
+            else "An equal-step control needs two scales above 0; this study has fewer."
+        )
         statements.append(Statement("Equal steps", text, caution=True))
     return statements
+
+
+def _p_of(row: ControlRow) -> str:
+    return holm_text(row.p_holm, row.difference.p)
+
+
+def _gains(row: ControlRow) -> str:
+    if row.headline_gain is None or row.control_gain is None:
+        return ""
+    reached, gained = difference_text(row.control_gain), difference_text(row.headline_gain)
+    return f"; over no captions, the control has {reached} and {row.headline_label} {gained} points"
 
 
 def _steps(steps: int | None) -> str:
@@ -204,14 +217,14 @@ def _same_size(summary: Summary) -> list[Statement]:
     statements = []
     for row in holding(summary, CAPTIONS):
         other = f"a {ARM_KINDS[row.kind].legend} of the same size"
-        shown = control_outcome(row, summary.equivalence)
+        shown = control_outcome(row, summary)
         result = {
             HIGHER: f"the curated core is better than {other}{once_text(row.difference)}",
             LOWER: f"the curated core is worse than {other}{once_text(row.difference)}",
-            EQUIVALENT: f"the curated core and {other} are {equivalent_text(summary.equivalence)}",
+            EQUIVALENT: f"the curated core and {other} are {equivalent_text(summary)}",
         }.get(shown, f"neither is resolved to be better ({bound_text(row.difference)})")
         pair = f"{SETTING_TITLES[row.setting]}, {row.headline_label} minus {row.control_label}"
-        text = f"{pair}: {difference_text(row.difference)} points, {holm_text(row.p_holm)}: {result}."
+        text = f"{pair}: {difference_text(row.difference)} points, {_p_of(row)}: {result}."
         statements.append(Statement("Curation", text, caution=shown != HIGHER))
     return statements
 
@@ -221,9 +234,9 @@ def _other_arms(summary: Summary) -> list[Statement]:
     statements = []
     for row in holding(summary, VIDEOS, LENGTH):
         pair = f"{SETTING_TITLES[row.setting]}, {row.headline_label} minus {row.control_label}"
-        text = f"{pair}: {difference_text(row.difference)} points, {holm_text(row.p_holm)}: "
-        text += f"{meaning(row, summary.equivalence)}."
-        statements.append(Statement("Other arms", text, caution=control_outcome(row, summary.equivalence) != HIGHER))
+        text = f"{pair}: {difference_text(row.difference)} points, {_p_of(row)}{_gains(row)}: "
+        text += f"{meaning(row, summary)}."
+        statements.append(Statement("Other arms", text, caution=control_outcome(row, summary) != HIGHER))
     return statements
 
 
@@ -242,11 +255,10 @@ def _durations(summary: Summary) -> list[Statement]:
 def _seeds(summary: Summary) -> list[Statement]:
     found = largest_rows(summary)
     statements = []
-    if any(not delta.covers_seeds and len(delta.seeds or row.seeds) < 2 for _, row, delta in found):
-        text = (
-            "Intervals cover the choice of videos, not the variance across training seeds. With one seed per arm that "
-            "variance is unknown; a second seed of two or more arms (seed=0,1) shows it."
-        )
+    if any(not delta.covers_seeds for *_, delta in found):
+        text = "Intervals cover the choice of videos, not the variance across training seeds."
+        if any(not delta.covers_seeds and len(delta.seeds or row.seeds) < 2 for _, row, delta in found):
+            text += " With one seed per arm it is unknown; a second seed of two or more arms (seed=0,1) shows it."
         statements.append(Statement("Seeds", text, caution=True))
     for table, row, _ in found:
         deltas = row.cells[OVERALL].seed_deltas

@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from sg.artefacts.arms import ARM_KINDS, CAPTIONS, STEPS
+from sg.artefacts.arms import ARM_KINDS, CAPTIONS
 from sg.report.numbers.summary import ControlRow, LossRow, LossTable, Shape, Summary
-from sg.report.pages.verdict import LEVEL, is_fair
+from sg.report.pages.verdict import LEVEL, is_fair, overfitted
 from sg.report.wording import holm_text, joined, loss_difference_text, loss_text, once_text, p_text, plural
 
 COLUMNS = (
@@ -79,22 +79,20 @@ def loss_sentences(table: LossTable) -> list[tuple[str, bool]]:
         sentences.append((f"{control_text(row)}: {meaning}.", not is_lower))
     sentences += [(text, True) for text in _overfitted(table)]
     if table.shapes:
-        sentences.append(_shapes(table.shapes))
+        text, is_rejected = _shapes(table.shapes)
+        once = "" if largest is None or largest.delta is None else once_text(largest.delta)
+        sentences.append((f"{text}{once}.", is_rejected))
     return sentences
 
 
 def _overfitted(table: LossTable) -> Iterator[str]:
-    """The equal-step controls whose loss is above that of their captions with fewer steps."""
-    once = {row.scale: row for row in table.rows if row.control is None}
-    for row in table.rows:
-        fewer = once.get(row.scale)
-        is_repeated = row.control is not None and ARM_KINDS[row.control].fixed == STEPS
-        if is_repeated and fewer is not None and row.loss.low > fewer.loss.high:
-            yield (
-                f"{row.label} has a loss of {loss_text(row.loss)} nats per token, {fewer.label} with fewer steps "
-                f"{loss_text(fewer.loss)}: repetition overfits these captions. A difference from this control compares "
-                "new captions with repeated ones; it does not show that fewer passes over few captions are as bad."
-            )
+    """The equal-step controls that overfit their captions."""
+    for row, fewer in overfitted(table):
+        yield (
+            f"{row.label} has a loss of {loss_text(row.loss)} nats per token, {fewer.label} with fewer steps "
+            f"{loss_text(fewer.loss)}: repetition overfits these captions. A difference from this control compares "
+            "new captions with repeated ones; it does not show that fewer passes over few captions are as bad."
+        )
 
 
 def _meaning(row: ControlRow) -> tuple[str, bool]:
@@ -120,4 +118,4 @@ def _shapes(shapes: list[Shape]) -> tuple[str, bool]:
     parts = [f"rejects {joined(rejected)}"] if rejected else []
     parts += [f"does not reject {joined(kept)}"] if kept else []
     parts += [f"cannot test {joined(untested)}, which has as many parameters as points"] if untested else []
-    return f"As the curve of the loss over the number of captions, chi-squared {joined(parts)}.", not kept
+    return f"As the curve of the loss over the number of captions, chi-squared {joined(parts)}", not kept

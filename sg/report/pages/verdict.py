@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from sg.artefacts.arms import ARM_KINDS, CAPTIONS, EQUAL_STEPS, SHUFFLED_CAPTIONS, STEPS
 from sg.artefacts.predictions import OVERALL
 from sg.report.numbers.estimates import Estimate
-from sg.report.numbers.summary import ControlRow, Summary, Table, TableRow, headline_rows
+from sg.report.numbers.statistics import holm
+from sg.report.numbers.summary import ControlRow, LossRow, LossTable, Summary, Table, TableRow, headline_rows
 from sg.report.wording import (
     SETTING_TITLES,
     captions_text,
@@ -25,30 +26,54 @@ GAIN, UNCLEAR, LOSS = "gain", "unclear", "loss"
 HIGHER, LOWER, EQUIVALENT, OPEN = "higher", "lower", "equivalent", "open"
 
 
-def outcome(estimate: Estimate | None, p: float | None, bound: float) -> str:
-    """Return what an estimate shows, with its corrected `p`: a difference, none beyond ± `bound`, or neither."""
+def outcome(estimate: Estimate | None, p: float | None, p_beyond: float | None) -> str:
+    """Return what an estimate shows: a difference, none beyond the bound of equivalence, or neither.
+
+    Args:
+        p, p_beyond: of "the true value is 0" and of "it is not within the bound", corrected where several are tested.
+    """
     if estimate is None or not estimate.has_interval:
         return OPEN
     if p is not None and p < LEVEL and excludes_zero(estimate):
         return HIGHER if estimate.is_positive else LOWER
-    return EQUIVALENT if estimate.largest_size <= bound else OPEN
+    return EQUIVALENT if p_beyond is not None and p_beyond < LEVEL else OPEN
 
 
-def control_outcome(row: ControlRow, bound: float) -> str:
+def row_outcome(row: TableRow, summary: Summary) -> str:
+    """Return what the difference of a scale from no captions shows."""
+    cell = row.cells[OVERALL]
+    return outcome(cell.delta, cell.p_holm, _p_beyond(cell.delta, summary))
+
+
+def control_outcome(row: ControlRow, summary: Summary) -> str:
     """Return what the difference of a control shows."""
-    return outcome(row.difference, row.p_holm if row.p_holm is not None else row.difference.p, bound)
+    p = row.p_holm if row.p_holm is not None else row.difference.p
+    return outcome(row.difference, p, _p_beyond(row.difference, summary))
 
 
-def meaning(row: ControlRow, bound: float) -> str:
+def _p_beyond(estimate: Estimate | None, summary: Summary) -> float | None:
+    """p of the equivalence test of a planned difference after Holm's correction; None if it has none.
+
+    The family has the members of that of the differences: every headline scale against no captions and every control,
+    in every setting. Each of the two kinds of claims has an error rate of 5 % per study.
+    """
+    cells = [row.cells[OVERALL].delta for table in summary.tables for row in headline_rows(table)]
+    family = [one for one in (*cells, *(row.difference for row in summary.controls)) if one and one.has_interval]
+    adjusted = holm([one.p_beyond(summary.equivalence) or 0.0 for one in family])
+    return next((p for one, p in zip(family, adjusted, strict=True) if one is estimate), None)
+
+
+def meaning(row: ControlRow, summary: Summary) -> str:
     """Return in words what the difference of a control shows, with the bound of every "no difference"."""
     if not is_fair(row):
         return "the steps differ, so the effects of captions and of steps are not separated"
     asks = ARM_KINDS[row.kind].asks
-    found = control_outcome(row, bound)
+    found = control_outcome(row, summary)
     if found in (HIGHER, LOWER):
-        return f"{asks} {'raise' if found == HIGHER else 'lower'} accuracy{once_text(row.difference)}"
+        where = "at equal steps, " if ARM_KINDS[row.kind].fixed == STEPS else ""
+        return f"{where}{asks} {'raise' if found == HIGHER else 'lower'} accuracy{once_text(row.difference)}"
     if found == EQUIVALENT:
-        return f"{equivalent_text(bound)}, so the effect of {asks} is smaller than that"
+        return f"{equivalent_text(summary)}, so the effect of {asks} is smaller than that"
     if not row.difference.has_interval:
         return "the answers carry no interval"
     # The interval alone, which is not corrected, may say that it is resolved.
@@ -68,9 +93,14 @@ def bound_text(estimate: Estimate) -> str:
     )
 
 
-def equivalent_text(bound: float) -> str:
-    """`equivalent within ±1 point by an uncorrected test at 5 %`: these tests are not corrected for their number."""
-    return f"equivalent within ±{bound:g} point{'' if bound == 1 else 's'} by an uncorrected test at 5 %"
+def equivalent_text(summary: Summary) -> str:
+    """`equivalent within ±1 point after Holm`."""
+    return f"{within_text(summary.equivalence)} after Holm"
+
+
+def within_text(bound: float) -> str:
+    """`equivalent within ±1 point`."""
+    return f"equivalent within ±{bound:g} point{'' if bound == 1 else 's'}"
 
 
 def is_fair(row: ControlRow) -> bool:
@@ -120,8 +150,7 @@ def verdict(summary: Summary) -> tuple[str, str]:
         )
     by_outcome: dict[str, list[tuple[str, Estimate]]] = {}
     for table, row, delta in found:
-        shown = outcome(delta, row.cells[OVERALL].p_holm, summary.equivalence)
-        by_outcome.setdefault(shown, []).append((table.setting, delta))
+        by_outcome.setdefault(row_outcome(row, summary), []).append((table.setting, delta))
     gains, losses = by_outcome.get(HIGHER, []), by_outcome.get(LOWER, [])
     sentences = [*registered_sentence(summary), _changes(found, gains, losses), *_rest(summary, found, by_outcome)]
     tone = LOSS if losses and not gains else UNCLEAR
@@ -137,6 +166,11 @@ def verdict(summary: Summary) -> tuple[str, str]:
     return " ".join(sentences), tone
 
 
+def has_several_scales(summary: Summary) -> bool:
+    """Whether the study has two scales above 0, without which there is no equal-step control."""
+    return any(len([row for row in headline_rows(table) if row.scale > 0]) > 1 for table in summary.tables)
+
+
 def _has_baseline(summary: Summary) -> bool:
     return any(row.scale == 0 for table in summary.tables for row in headline_rows(table))
 
@@ -146,17 +180,15 @@ def registered_sentence(summary: Summary) -> list[str]:
     result = summary.registered
     if result is None or result.difference is None or result.changed:
         return []
-    bound = result.registration.equivalence_points
+    bound, gap = result.registration.equivalence_points, result.difference
     shown = {
         HIGHER: "found",
         LOWER: "found, in the direction of a loss",
-        EQUIVALENT: equivalent_text(bound),
-    }.get(outcome(result.difference, result.difference.p, bound), "neither found nor excluded")
+        EQUIVALENT: f"{within_text(bound)} (p < .05)",
+    }.get(outcome(gap, gap.p, gap.p_beyond(bound)), "neither found nor excluded")
     plan = result.registration
     pair = f"{result.pair[0]} minus {result.pair[1]}, {in_setting(plan.setting)}"
-    return [
-        f"The registered contrast ({plan.contrast}: {pair}) is {difference_text(result.difference)} points: {shown}."
-    ]
+    return [f"The registered contrast ({plan.contrast}: {pair}) is {difference_text(gap)} points: {shown}."]
 
 
 def headline(summary: Summary, tone: str) -> str:
@@ -164,9 +196,7 @@ def headline(summary: Summary, tone: str) -> str:
     found = largest_rows(summary)
     if not any(delta.has_interval for *_, delta in found):
         return "There is no verdict yet."
-    shown = {
-        table.setting: outcome(delta, row.cells[OVERALL].p_holm, summary.equivalence) for table, row, delta in found
-    }
+    shown = {table.setting: row_outcome(row, summary) for table, row, _ in found}
     outcomes = set(shown.values())
     if outcomes >= {HIGHER, LOWER}:
         return "Training on captions raised accuracy in one setting and lowered it in another."
@@ -177,14 +207,17 @@ def headline(summary: Summary, tone: str) -> str:
     if HIGHER not in outcomes:
         return "No effect of the captions on accuracy is resolved."
     if tone == GAIN:
-        return f"More captions raised accuracy{where}, and more training steps alone do not reach the same."
+        return (
+            f"Training on captions raised accuracy{where}, and by more than a small set of captions that is repeated "
+            "for as many training steps."
+        )
     controls = [row for row in holding(summary, STEPS) if shown.get(row.setting) == HIGHER]
     if not controls:
         return (
             f"Accuracy rose{where}, but without an equal-step control it may be due to more training steps rather than "
-            "more captions."
+            "the captions."
         )
-    reached = {control_outcome(row, summary.equivalence) for row in controls}
+    reached = {control_outcome(row, summary) for row in controls}
     if all(is_fair(row) for row in controls) and reached <= {EQUIVALENT, LOWER}:
         size = "at least as much" if len(reached) > 1 else "by more" if LOWER in reached else "as much"
         return (
@@ -228,7 +261,7 @@ def _rest(
     """What the settings without a resolved change show, and the settings in which the scale was not asked."""
     sentences = []
     for setting, _ in by_outcome.get(EQUIVALENT, []):
-        bound = equivalent_text(summary.equivalence)
+        bound = equivalent_text(summary)
         sentences.append(f"{SETTING_TITLES[setting]}, {found[0][1].scale_label} and no captions are {bound}.")
     is_listed = not (HIGHER in by_outcome or LOWER in by_outcome)  # then the first sentence has the differences already
     p_holm = {table.setting: row.cells[OVERALL].p_holm for table, row, _ in found}
@@ -251,9 +284,10 @@ def _attribution(summary: Summary, settings: Sequence[str]) -> tuple[list[str], 
     others = [row for row in summary.controls if ARM_KINDS[row.kind].fixed not in (STEPS, CAPTIONS)]
     for kind in dict.fromkeys(row.kind for row in others):
         rows = [row for row in others if row.kind == kind and row.setting in settings]
-        sentences += [_compared(rows, rows[0].control_label, summary.equivalence)] if rows else []
+        sentences += [_compared(rows, rows[0].control_label, summary)] if rows else []
     run = {row.kind for row in summary.controls}
-    missing = [kind for kind in (EQUAL_STEPS, SHUFFLED_CAPTIONS) if kind not in run]
+    possible = (EQUAL_STEPS, SHUFFLED_CAPTIONS) if has_several_scales(summary) else (SHUFFLED_CAPTIONS,)
+    missing = [kind for kind in possible if kind not in run]
     if missing:
         asks = joined([ARM_KINDS[kind].asks for kind in missing])
         sentences.append(f"No arm tests {asks}: add controls=[{','.join(missing)}] to test it.")
@@ -269,8 +303,8 @@ def _equal_steps(summary: Summary, settings: Sequence[str]) -> tuple[list[str], 
     ]
     if not rows:
         return [
-            "Larger scales also took more optimiser steps and no equal-step control finished, so this study cannot "
-            "separate the effect of more captions from that of more steps."
+            "Runs with captions also took more optimiser steps and no equal-step control finished, so this study "
+            "cannot separate the effect of captions from that of steps."
         ], UNCLEAR
     if not all(_has_equal_steps(row) for row in rows):
         return [
@@ -279,18 +313,46 @@ def _equal_steps(summary: Summary, settings: Sequence[str]) -> tuple[list[str], 
         ], UNCLEAR
     core = rows[0].control.partition("/")[0]
     what = f"{core} captions repeated to the same number of optimiser steps (equal-step control)"
-    is_gain = len(rows) == len(settings) and {control_outcome(row, summary.equivalence) for row in rows} == {HIGHER}
-    return [_compared(rows, what, summary.equivalence)], GAIN if is_gain else UNCLEAR
+    is_gain = len(rows) == len(settings) and {control_outcome(row, summary) for row in rows} == {HIGHER}
+    sentences = [_compared(rows, what, summary)]
+    if any(row.arm == rows[0].control for row, _ in overfitted(summary.held_out)):
+        sentences.append(
+            "This control overfits its captions (see the held-out loss), so the difference does not show that fewer "
+            "passes over as few captions are as bad."
+        )
+    return sentences, GAIN if is_gain else UNCLEAR
 
 
-def _compared(rows: Sequence[ControlRow], what: str, bound: float) -> str:
+def overfitted(table: LossTable | None) -> list[tuple[LossRow, LossRow]]:
+    """The equal-step controls whose loss is above that of their captions with fewer steps, each with that row."""
+    rows = [] if table is None else table.rows
+    once = {row.scale: row for row in rows if row.control is None}
+    repeated = [row for row in rows if row.control is not None and ARM_KINDS[row.control].fixed == STEPS]
+    return [
+        (row, once[row.scale]) for row in repeated if row.scale in once and row.loss.low > once[row.scale].loss.high
+    ]
+
+
+def _compared(rows: Sequence[ControlRow], what: str, summary: Summary) -> str:
     """One sentence: the differences in all settings, and what each shows."""
     parts = [f"{difference_text(row.difference)} points {in_setting(row.setting)}" for row in rows]
-    meanings = dict.fromkeys(meaning(row, bound) for row in rows)
+    meanings = dict.fromkeys(meaning(row, summary) for row in rows)
     if len(meanings) == 1:
-        return f"The difference from {what} is {joined(parts)}: {next(iter(meanings))}."
-    shown = [f"{part} ({meaning(row, bound)})" for part, row in zip(parts, rows, strict=True)]
-    return f"The difference from {what} is {joined(shown)}."
+        text = f"The difference from {what} is {joined(parts)}: {next(iter(meanings))}."
+    else:
+        shown = [f"{part} ({meaning(row, summary)})" for part, row in zip(parts, rows, strict=True)]
+        text = f"The difference from {what} is {joined(shown)}."
+    harm = [
+        f"{difference_text(row.control_gain)} points {in_setting(row.setting)}"
+        for row in rows
+        if row.control_gain is not None and row.control_gain.is_negative
+    ]
+    if harm:
+        label = rows[0].control_label
+        text += (
+            f" {label} itself is below no captions ({joined(harm)}, not corrected), which is a part of this difference."
+        )
+    return text
 
 
 def _has_equal_steps(row: ControlRow) -> bool:
