@@ -20,8 +20,8 @@ FEWEST = 3
 """Fewest sizes of the model, and fewest numbers of captions. Two points of an axis never determine an exponent."""
 EXPONENTS = (0.02, 3.0)
 """Bounds of the exponents: below, the law is a logarithm; above, it is a step."""
-GRID, PASSES = 50, 3
-"""Points per exponent of the grid of fits, and the number of grids, each around what the one before has kept."""
+GRID = 80
+"""Points per exponent of the grid of fits, about half of them within the interval."""
 PARAMETERS = ("E", "a", "b", "alpha", "beta")
 
 
@@ -86,7 +86,7 @@ def fit_law(
     """Fit the law to `losses` [n] by generalised least squares.
 
     An interval holds the values that a likelihood-ratio test against the best fit keeps, whatever the other parameters
-    are (profile likelihood). For given exponents the law is linear, so grids over both exponents find all of them.
+    are (profile likelihood). For given exponents the law is linear, so a grid over both exponents finds all of them.
 
     Args:
         covariance: [n, n] of the losses, over videos and seeds, estimated on `df` degrees of freedom.
@@ -98,23 +98,11 @@ def fit_law(
     n, d = np.exp(x - centre[:, None])
     freedom = len(y) - len(PARAMETERS)
     whitening = np.linalg.inv(np.linalg.cholesky(covariance))
-    box = np.log([EXPONENTS, EXPONENTS])
-    for _ in range(PASSES):
-        axes = [np.exp(np.linspace(*ends, GRID)) for ends in box]
-        alphas, betas = (values.ravel() for values in np.meshgrid(*axes, indexing="ij"))
-        values, errors, chi2 = _linear_fits(n, d, y, whitening, alphas, betas)
-        at = int(chi2.argmin())
-        best = _least_squares(n, d, y, whitening, np.array([*values[at], alphas[at], betas[at]]))
-        least = float(((whitening @ (y - predicted(n, d, best))) ** 2).sum())
-        # Residuals above their errors widen the intervals (Birge 1932): the law or the errors are only about right.
-        quantile = float(t.ppf(0.975, df)) * max(1.0, np.sqrt(least / freedom) if freedom else 1.0)
-        spare = np.sqrt(np.maximum(quantile**2 - (chi2 - least), 0.0))
-        kept = (spare > 0) | (np.arange(len(chi2)) == at)
-        spread = spare[kept, None] * errors[kept]
-        box = _around(box, np.log([alphas[kept], betas[kept]]))
-    low = np.array([*(values[kept] - spread).min(axis=0), alphas[kept].min(), betas[kept].min()])
-    high = np.array([*(values[kept] + spread).max(axis=0), alphas[kept].max(), betas[kept].max()])
-    low[1:3] = np.maximum(low[1:3], 0.0)  # `a` and `b` are not negative
+    best = _best_fit(n, d, y, whitening)
+    least = float(((whitening @ (y - predicted(n, d, best))) ** 2).sum())
+    # Residuals above their errors widen the intervals (Birge 1932): the law or the errors are only about right.
+    quantile = float(t.ppf(0.975, df)) * max(1.0, float(np.sqrt(least / freedom)) if freedom else 1.0)
+    low, high = _profile_ends(n, d, y, whitening, best, least + quantile**2)
     columns = np.stack([best, np.minimum(low, best), np.maximum(high, best), (high - low) / 2 / quantile], axis=1)
     parameters = {name: Estimate(*column) for name, column in zip(PARAMETERS, columns.tolist(), strict=True)}
     edges = 1.01 * EXPONENTS[0], 0.99 * EXPONENTS[1]
@@ -123,10 +111,30 @@ def fit_law(
     return JointLaw(parameters, float(np.exp(centre[0])), float(np.exp(centre[1])), len(y), p, free)
 
 
-def _around(box: Floats, kept: Floats) -> Floats:
-    """The ends [2, 2] of both axes around the `kept` points [2, g] of a grid over `box`, with a step on each side."""
-    step = np.diff(box)[:, 0] / (GRID - 1)
-    return np.stack([np.maximum(kept.min(axis=1) - step, box[:, 0]), np.minimum(kept.max(axis=1) + step, box[:, 1])], 1)
+def _profile_ends(
+    n: Floats, d: Floats, y: Floats, whitening: Floats, best: Floats, largest: float
+) -> tuple[Floats, Floats]:
+    """Lowest and highest value of each parameter [5] among all laws whose chi-squared is at most `largest`."""
+    centre, bounds = np.log(best[3:, None]), np.log(EXPONENTS)
+    slopes = whitening @ _slopes(n, d, best)
+    spread = np.linalg.pinv(slopes.T @ slopes + 1e-9 * np.eye(len(best)), hermitian=True)
+    reach = 2 * np.sqrt(largest * np.diag(spread)[3:, None]) / best[3:, None]
+    while True:
+        box = np.clip(centre + reach * [-1, 1], *bounds)
+        axes = [np.linspace(*ends, GRID) for ends in box]
+        alphas, betas = (np.exp(values).ravel() for values in np.meshgrid(*axes, indexing="ij"))
+        values, errors, chi2 = _linear_fits(n, d, y, whitening, alphas, betas)
+        kept = (chi2 <= largest) | (chi2 == chi2.min())
+        exponents = np.log([alphas[kept], betas[kept]])
+        ends = np.stack([exponents.min(axis=1), exponents.max(axis=1)], axis=1)
+        cut = ((np.abs(ends - box) < 1e-9) & (np.abs(box - bounds) > 1e-9)).any(axis=1)
+        if not cut.any():
+            break
+        reach[cut] *= 2
+    spread = np.sqrt(np.maximum(largest - chi2[kept], 0.0))[:, None] * errors[kept]
+    low, high = (values[kept] - spread).min(axis=0), (values[kept] + spread).max(axis=0)
+    low[1:] = np.maximum(low[1:], 0.0)  # `a` and `b` are not negative
+    return np.array([*low, *np.exp(ends[:, 0])]), np.array([*high, *np.exp(ends[:, 1])])
 
 
 def _linear_fits(
@@ -153,15 +161,31 @@ def _linear_fits(
     return values, errors, chi2
 
 
-def _least_squares(n: Floats, d: Floats, y: Floats, whitening: Floats, start: Floats) -> Floats:
-    """Bounded least squares from `start`, the best point of the grid."""
+def _best_fit(n: Floats, d: Floats, y: Floats, whitening: Floats) -> Floats:
+    """The parameters [5] of bounded least squares, from the best point of a coarse grid over all exponents."""
     from scipy.optimize import least_squares
 
+    grid = np.geomspace(*EXPONENTS, 30)
+    alphas, betas = (values.ravel() for values in np.meshgrid(grid, grid, indexing="ij"))
+    values, _, chi2 = _linear_fits(n, d, y, whitening, alphas, betas)
+    at = int(chi2.argmin())
     low = np.array([-np.inf, 0.0, 0.0, EXPONENTS[0], EXPONENTS[0]])
     high = np.array([np.inf, np.inf, np.inf, EXPONENTS[1], EXPONENTS[1]])
 
     def residuals(parameters: Floats) -> Floats:
         return np.asarray(whitening @ (y - predicted(n, d, parameters)))
 
-    found = least_squares(residuals, np.clip(start, low + 1e-9, high - 1e-9), bounds=(low, high), max_nfev=100)
+    def slopes(parameters: Floats) -> Floats:
+        return np.asarray(-whitening @ _slopes(n, d, parameters))
+
+    start = np.clip([*values[at], alphas[at], betas[at]], low + 1e-9, high - 1e-9)
+    found = least_squares(residuals, start, slopes, bounds=(low, high), max_nfev=100)
     return np.asarray(found.x, dtype=np.float64)
+
+
+def _slopes(n: Floats, d: Floats, parameters: Floats) -> Floats:
+    """Derivatives [n, 5] of the law by its parameters."""
+    _, a, b, alpha, beta = parameters
+    of_size, of_captions = n**-alpha, d**-beta
+    columns = [np.ones_like(n), of_size, of_captions, -a * of_size * np.log(n), -b * of_captions * np.log(d)]
+    return np.stack(columns, axis=1)

@@ -4,11 +4,16 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from scipy.stats import t
 
 from sg.artefacts.held_out import mean_loss, write_caption_losses
 from sg.artefacts.result import STUDY_FILE, read_result, write_result
 from sg.core.errors import ConfigError, DataError
+from sg.report.ladder.law import PARAMETERS, fit_law, predicted
 from sg.report.ladder.numbers import LadderSummary, measure_ladder
 from sg.report.ladder.page import ladder_markdown
 from sg.report.ladder.studies import read_ladder
@@ -79,6 +84,30 @@ def test_the_joint_law_is_fitted_to_sizes_and_distinct_captions_without_baseline
     assert "for N weights and D distinct captions" in text
     assert "without the frozen vision tower: narrow (77,000), tiny (250,000) and wide (523,000)" in text
     assert "The residuals do not reject it" in text
+    assert "95 % intervals over videos and training seeds; in simulated ladders" in text
+
+
+def test_the_intervals_of_the_law_are_those_of_a_likelihood_ratio_test() -> None:
+    """At each end of an interval, the best fit with this value is as much worse as the t quantile allows."""
+    sizes, captions = [size for size in (1e8, 1e9, 1e10) for _ in range(3)], [500.0, 2000.0, 8000.0] * 3
+    losses = [1.0 + (3e7 / n) ** 0.4 + (900 / d) ** 0.6 for n, d in zip(sizes, captions, strict=True)]
+    noise = np.random.default_rng(0).normal(0, 0.01, 9)
+    found = fit_law(sizes, captions, (np.array(losses) + noise).tolist(), 0.01**2 * np.eye(9), 1000.0)
+    n, d = np.array(sizes) / found.size, np.array(captions) / found.captions
+
+    def chi2(alpha: float | None = None) -> float:
+        def residuals(rest: NDArray[np.float64]) -> NDArray[np.float64]:
+            own = rest if alpha is None else np.insert(rest, 3, alpha)
+            return np.asarray((np.array(losses) + noise - predicted(n, d, own)) / 0.01)
+
+        start = np.array([found.parameters[name].value for name in PARAMETERS])
+        return 2 * float(least_squares(residuals, start if alpha is None else np.delete(start, 3)).cost)
+
+    alpha = found.parameters["alpha"]
+    allowed = t.ppf(0.975, 1000) ** 2 * max(1.0, chi2() / 4)
+    assert chi2(alpha.low) - chi2() == pytest.approx(allowed, rel=0.1)
+    assert chi2(alpha.high) - chi2() == pytest.approx(allowed, rel=0.1)
+    assert found.free == []
 
 
 def test_two_sizes_give_one_sentence_instead_of_a_law(models: list[Path]) -> None:
