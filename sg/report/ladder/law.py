@@ -121,7 +121,7 @@ def _profile_ends(
     reach = 2 * np.sqrt(largest * np.diag(spread)[3:, None]) / best[3:, None]
     while True:
         box = np.clip(centre + reach * [-1, 1], *bounds)
-        axes = [np.linspace(*ends, GRID) for ends in box]
+        axes = [np.linspace(low, high, GRID) for low, high in box]
         alphas, betas = (np.exp(values).ravel() for values in np.meshgrid(*axes, indexing="ij"))
         values, errors, chi2 = _linear_fits(n, d, y, whitening, alphas, betas)
         kept = (chi2 <= largest) | (chi2 == chi2.min())
