@@ -36,7 +36,9 @@ DECISIONS_LEGEND = (
     "number and share, with a 95 % interval over choices; guessing has 50 %. The large rung's own pick may be chance: "
     "the last column counts only the pairs that it resolves (p < .05, not corrected)."
 )
-COVERAGE = "in simulated ladders of 9 to 25 points they contain the true values in 92 to 98 %"
+COVERAGE = (
+    "in simulated ladders of 9 to 20 points they contain the true values in 92 to 98 %, and of 25 points in 85 to 93 %"
+)
 """What the intervals of the joint law cover (`benchmarks/statistics/joint_law.py`)."""
 COLUMNS = (
     "model", "weights", "choice", "arm", "scale", "control", "captions", "seeds", "metric", "value", "low", "high",
