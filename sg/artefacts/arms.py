@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.errors import ConfigError, DataError
-from sg.core.files import read_json, write_json
+from sg.core.files import read_json, write_record
 from sg.core.fingerprints import fingerprint
 from sg.core.mistakes import check_choice, nearest
 
@@ -161,7 +161,7 @@ class Registration:
 def write_registration(folder: Path, registration: Registration) -> Path:
     """Write the registration to the study's folder, and return its file."""
     path = folder / REGISTRATION_FILE
-    write_json(path, asdict(registration))
+    write_record(path, asdict(registration))
     return path
 
 

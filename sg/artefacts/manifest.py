@@ -32,6 +32,7 @@ from sg.artefacts.tables import (
     scan_table,
     write_batches,
 )
+from sg.core.checksums import CHECKSUM_UNSET, check_file, with_checksum
 from sg.core.errors import DataError
 from sg.core.files import file_lock, write_text
 
@@ -157,7 +158,8 @@ def write_manifest(path: Path, records: Iterable[VideoRecord], info: Mapping[str
 def forget_in_manifest(path: Path, video_ids: Iterable[str]) -> None:
     """Make videos of the manifest at `path` unusable for good, and remove their texts."""
     ids = forgotten_ids(path.parent) | set(video_ids)
-    write_text(path.with_name(FORGOTTEN_FILE), "".join(f"{video_id}\n" for video_id in sorted(ids)))
+    lines = "".join(f"{video_id}\n" for video_id in sorted(ids))
+    write_text(path.with_name(FORGOTTEN_FILE), with_checksum(f"{lines}# {CHECKSUM_UNSET}\n"))
     with file_lock(path.with_suffix(".lock")):
         if not path.is_file():
             return
@@ -166,9 +168,16 @@ def forget_in_manifest(path: Path, video_ids: Iterable[str]) -> None:
 
 
 def forgotten_ids(folder: Path) -> set[str]:
-    """The ids of the videos that were forgotten in the data of a folder."""
+    """The ids of the videos that were forgotten in the data of a folder.
+
+    Raises:
+        DataError: the file differs from what was written: a changed id would bring its video back.
+    """
     path = folder / FORGOTTEN_FILE
-    return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+    if not path.is_file():
+        return set()
+    check_file(path, "correct its ids, one per line, and delete its last line, which is the checksum")
+    return {line for line in path.read_text(encoding="utf-8").split("\n") if line and not line.startswith("#")}
 
 
 def recorded_videos(path: Path, info: Mapping[str, Any]) -> Path:

@@ -53,7 +53,7 @@ def _logger(config: CaptionConfig) -> LoggerConfig:
 
 
 def _status(config: CaptionConfig) -> None:
-    with _ledger(config) as (db, captioner):
+    with _ledger(config, whole=False) as (db, captioner):
         from sg.caption.hosted.status import STATUS_SCHEMA, status, status_text
 
         record, bought = status(db, recipe_of(captioner)), buying_text(results_folder(config.data, captioner))
@@ -171,12 +171,15 @@ def _hosted(config: CaptionConfig) -> HostedCaptionerConfig:
 
 
 @contextmanager
-def _ledger(config: CaptionConfig) -> Iterator[tuple[sqlite3.Connection, HostedCaptionerConfig]]:
+def _ledger(config: CaptionConfig, whole: bool = True) -> Iterator[tuple[sqlite3.Connection, HostedCaptionerConfig]]:
     captioner = _hosted(config)
     path = ledger_path(config.data, captioner)
     bring_up_to_date(path, recipe_of(captioner))
-    with closing(reading.open_for_reading(path)) as db:
-        yield db, captioner
+    with closing(reading.open_for_reading(path, whole)) as db:
+        try:
+            yield db, captioner
+        except sqlite3.DatabaseError as error:
+            raise error if isinstance(error, sqlite3.OperationalError) else reading.damaged(path, str(error)) from error
 
 
 def _manifest(config: CaptionConfig) -> Manifest:

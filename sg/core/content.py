@@ -6,13 +6,13 @@ once, and again only after it was replaced.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sg.core.files import write_text
+from sg.core.errors import DataError
+from sg.core.files import read_json, write_record
 from sg.core.fingerprints import file_hash, fingerprint
 
 _SETTLED_S = 3.0
@@ -62,8 +62,8 @@ def file_content(path: Path) -> str:
     stamp = [look.st_size, look.st_mtime_ns, look.st_ctime_ns, look.st_ino, look.st_dev]
     kept = _cache_folder() / f"{fingerprint([str(path.resolve()), *stamp])}.json"
     try:
-        return str(json.loads(kept.read_text(encoding="utf-8"))["content"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_json(kept)["content"])
+    except (OSError, DataError, KeyError, TypeError):
         content = file_hash(path)
     after = path.stat()
     if time.time() - after.st_mtime > _SETTLED_S and [after.st_size, after.st_mtime_ns] == stamp[:2]:
@@ -83,7 +83,7 @@ def _cache_folder() -> Path:
 
 def _keep(path: Path, content: str) -> None:
     try:
-        write_text(path, json.dumps({"content": content}), durable=False)
+        write_record(path, {"content": content}, durable=False)
     except OSError:
         # If the cache folder cannot be written to, the file is read again next time.
         return

@@ -116,14 +116,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text.encode(errors="backslashreplace").decode())
 
 
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
+def write_record(path: Path, record: Mapping[str, Any], durable: bool = True) -> None:
     """Write the JSON object `record` to `path` like `write_json`, with a checksum that `read_json` checks.
 
     Raises:
         ValueError: `record` holds NaN or infinity.
     """
     text = json.dumps({**record, CHECKSUM_KEY: CHECKSUM_UNSET}, indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, with_checksum(text + "\n"))
+    write_text(path, with_checksum(text + "\n"), durable)
 
 
 def read_json(path: Path) -> Any:

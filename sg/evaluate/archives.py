@@ -34,10 +34,14 @@ READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """Unpacked files by name without suffix, and {name: reason} of files that cannot be unpacked."""
+    """Unpacked files by name without suffix, and {name: reason} of files that cannot be unpacked.
+
+    `incomplete` names archives whose list of files cannot be read, in a sentence: they may hold the missing files.
+    """
 
     paths: Mapping[str, Path] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
+    incomplete: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +76,23 @@ def unpack(
             its own subfolder there, named by the archive's name, size and time.
 
     Raises:
-        DataError: an archive is incomplete, no folder can be written, or the disk is too small.
+        DataError: no folder can be written, or the disk is too small.
     """
     found = sorted(folder.glob(archives)) if wanted else []
     if not found:
         return Unpacked()
     with ExitStack() as stack:
-        entries = list(_entries([stack.enter_context(_opened(path)) for path in found], suffixes, wanted))
+        opened = [_opened(path) for path in found]
+        archives_found = [stack.enter_context(one) for one in opened if isinstance(one, zipfile.ZipFile)]
+        incomplete = "; ".join(one for one in opened if isinstance(one, str))
+        if incomplete:
+            log.warning("%s", incomplete)
+        entries = list(_entries(archives_found, suffixes, wanted))
         if not entries:
-            return Unpacked()
+            return Unpacked(incomplete=incomplete)
         try:
-            return _unpacked(entries, target, {entry.name: target / entry.file_name for entry in entries})
+            paths = {entry.name: target / entry.file_name for entry in entries}
+            return _unpacked(entries, target, paths, incomplete)
         except OSError as error:
             if error.errno not in READ_ONLY:
                 raise _write_error(target, error) from error
@@ -92,7 +102,7 @@ def unpack(
                 ) from error
         try:
             paths = {entry.name: elsewhere / _key(entry.archive) / entry.file_name for entry in entries}
-            return _unpacked(entries, elsewhere, paths)
+            return _unpacked(entries, elsewhere, paths, incomplete)
         except OSError as error:
             raise _write_error(elsewhere, error) from error
 
@@ -107,7 +117,7 @@ def _key(archive: zipfile.ZipFile) -> str:
     return f"{path.stem}-{fingerprint([path.name, look.st_size, look.st_mtime_ns])}"
 
 
-def _unpacked(entries: Sequence[_ArchiveEntry], target: Path, paths: Mapping[str, Path]) -> Unpacked:
+def _unpacked(entries: Sequence[_ArchiveEntry], target: Path, paths: Mapping[str, Path], incomplete: str) -> Unpacked:
     """Write the entries that are not at their `paths` yet, which lie below `target`."""
     missing = [entry for entry in entries if not _is_unpacked(entry, paths[entry.name])]
     problems: dict[str, str] = {}
@@ -115,15 +125,16 @@ def _unpacked(entries: Sequence[_ArchiveEntry], target: Path, paths: Mapping[str
         with file_lock(target / ".unpack.lock"):
             missing = [entry for entry in missing if not _is_unpacked(entry, paths[entry.name])]
             problems = _extract(missing, target, paths)
-    return Unpacked({name: path for name, path in paths.items() if name not in problems}, problems)
+    return Unpacked({name: path for name, path in paths.items() if name not in problems}, problems, incomplete)
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+def _opened(path: Path) -> zipfile.ZipFile | str:
+    """The archive, or a sentence if its list of files, which is at its end, cannot be read."""
     try:
         return zipfile.ZipFile(path)
     # A damaged list of entries raises ValueError, NotImplementedError or struct.error too.
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
-        raise DataError(f"{path} is not a complete zip archive ({error}): download it again.") from error
+        return f"{path} is not a complete zip archive ({error}): download it again"
 
 
 def _entry_path(info: zipfile.ZipInfo) -> PurePosixPath:

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 import sg
 from sg.artefacts.result import PREDICTIONS_FILE
 from sg.core.commands import command, register
-from sg.core.errors import ConfigError, DataError, Terminated
+from sg.core.errors import ConfigError, DataError, MissingInputError, Terminated
 from sg.core.identity import Identity, code_version, made_by
 from sg.core.layout import program
 from sg.core.paths import PathsConfig
@@ -178,6 +178,10 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     With several benchmarks the settings are called `<benchmark>/<setting>`.
     """
     assert config.checkpoint is not None
+    if not Path(config.checkpoint).is_dir():
+        raise MissingInputError(
+            f"There is no model {config.checkpoint}: set checkpoint to the folder of a trained one."
+        )
     check_devices(config.trainer.accelerator, devices=1)
     model = STUDENTS.of(config.model).identity(config.model, config.checkpoint)
     evaluations = evaluations_of(config, model)
@@ -333,13 +337,13 @@ def _log_uncertainty(rows: Sequence[Prediction]) -> None:
 
 
 def _write_scores(folder: Path, scores: Scores, rows: Sequence[Prediction], settings: dict[str, Any]) -> None:
-    from sg.core.files import write_json
+    from sg.core.files import write_record
     from sg.evaluate.run import score_details
 
     uncertainty = _uncertainty(rows)
     details = {name: detail | {"overall_95": uncertainty.get(name)} for name, detail in score_details(scores).items()}
     percentages = {setting: result.percentages() for setting, result in scores.items()}
-    write_json(
+    write_record(
         folder / SCORES_FILE,
         {"scores": percentages, "details": details, "version": sg.__version__, "code": code_version(), **settings},
     )

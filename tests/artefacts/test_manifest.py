@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest, video_path, write_manifest
+from sg.artefacts.manifest import Manifest, VideoRecord, forget_in_manifest, read_manifest, video_path, write_manifest
 from sg.artefacts.names import check_relative_path, check_video_id, resolve_inside, safe_video_id
 from sg.core.errors import DataError, MissingInputError
 
@@ -167,3 +167,18 @@ def test_a_path_that_is_accepted_stays_inside(text: str) -> None:
 def test_ids_that_are_safe_already_stay_as_they_are() -> None:
     for video_id in ("-dQw4w9WgXc", "_x", "1053841541", "v_1.2-3"):
         assert safe_video_id(video_id) == video_id
+
+
+def test_a_changed_id_of_a_forgotten_video_is_reported(tmp_path: Path) -> None:
+    path = write_manifest(
+        tmp_path / "manifest.parquet", [VideoRecord("a", "x", "a.mp4"), VideoRecord("b", "x", "b.mp4")]
+    )
+    forget_in_manifest(path, ["a"])
+    assert [(row.video_id, row.status) for row in read_manifest(path).records()] == [("a", "forgotten"), ("b", "ok")]
+    file = tmp_path / "forgotten.txt"
+    file.write_text(file.read_text().replace("a\n", "c\n", 1))
+    with pytest.raises(DataError, match=r"forgotten\.txt is damaged or was edited .*: correct its ids"):
+        write_manifest(path, [VideoRecord("a", "x", "a.mp4")])
+    file.write_text("a\nb\n")
+    write_manifest(path, [VideoRecord("b", "x", "b.mp4")])
+    assert [row.status for row in read_manifest(path).records()] == ["forgotten"]

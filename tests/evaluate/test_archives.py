@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sg.core.errors import DataError
+from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock
 from sg.evaluate import archives
-from sg.evaluate.benchmark import read_benchmark
+from sg.evaluate.benchmark import read_askable_benchmark, read_benchmark
 from tests.evaluate.test_benchmark import benchmark_folder, config, table_row
 
 
@@ -64,14 +64,34 @@ def test_a_damaged_entry_of_an_archive_becomes_the_reason_of_its_video(tmp_path:
     assert (videos[1].path, "damaged" in videos[1].problem) == (None, True)
 
 
-def test_a_truncated_archive_and_a_full_disk_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = hub_folder(tmp_path)
     monkeypatch.setattr("sg.evaluate.archives.RESERVE_BYTES", 10**18)
     with pytest.raises(DataError, match="GB free: make room"):
         read_benchmark(config(folder))
+
+
+@pytest.mark.parametrize("size", [0, 40, -8])
+def test_a_truncated_archive_costs_its_own_videos(tmp_path: Path, size: int, caplog: pytest.LogCaptureFixture) -> None:
+    folder = hub_folder(tmp_path, videos=2)
     path = folder / "videos_chunked_01.zip"
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(DataError, match="is not a complete zip archive"):
+    path.write_bytes(path.read_bytes()[:size])
+
+    first, second = read_benchmark(config(folder)).videos
+
+    assert first.path is None and f"{path} is not a complete zip archive" in first.problem
+    assert second.path is not None and second.path.read_bytes() == b"file 1"
+    assert f"{path} is not a complete zip archive" in caplog.text
+
+
+def test_truncated_subtitles_or_all_videos_are_an_error(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path, videos=2)
+    for path in folder.glob("videos_chunked_*.zip"):
+        path.write_bytes(b"PK")
+    with pytest.raises(MissingInputError, match=r"videos_chunked_01\.zip is not a complete zip archive"):
+        read_askable_benchmark(config(folder))
+    (folder / "subtitle.zip").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"subtitle\.zip is not a complete zip archive"):
         read_benchmark(config(folder))
 
 

@@ -167,6 +167,13 @@ def test_a_benchmark_whose_videos_are_all_missing_or_unreadable_is_an_error(worl
         evaluate_checkpoint(config)
 
 
+def test_a_missing_checkpoint_is_named_before_a_missing_benchmark(world: Path, tmp_path: Path) -> None:
+    config = settings_of(world, tmp_path)
+    config.benchmark.folder = str(tmp_path / "none")
+    with pytest.raises(MissingInputError, match=f"There is no model {tmp_path}/typo: set checkpoint"):
+        evaluate_checkpoint(replace(config, checkpoint=str(tmp_path / "typo")))
+
+
 def test_merged_shards_equal_the_file_of_a_single_process(world: Path, tmp_path: Path) -> None:
     config = settings_of(world, tmp_path, probes=[])
     config.benchmark.answering.batch_size = 6

@@ -6,7 +6,6 @@ which the person who answers does not need.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -21,7 +20,7 @@ from sg.caption.captioners import CaptionerConfig, captioner_of
 from sg.caption.judge.agreement import Agreement, kappa
 from sg.caption.quality.audit import FRAMES, pictures
 from sg.core.errors import ConfigError, DataError
-from sg.core.files import write_json, write_text
+from sg.core.files import read_json, write_record, write_text
 from sg.core.fingerprints import fingerprint
 from sg.sources.config import DataConfig
 from sg.sources.manifests import make_manifest
@@ -60,7 +59,7 @@ def make_sheet(data: DataConfig, first: CaptionerConfig, second: CaptionerConfig
         raise DataError(f"No video of data={data.name} has two different captions, and frames that can be read.")
     sheet = fingerprint([key, [text.content_hash for text in texts]])
     write_text(out, _page({"sheet": sheet, "videos": shown}))
-    write_json(key_path(out), {"sheet": sheet, "captions": [str(place) for place in places], "sides": key})
+    write_record(key_path(out), {"sheet": sheet, "captions": [str(place) for place in places], "sides": key})
     return f"{out}: {len(shown)} videos, to be opened in a browser\n{key_path(out)}: who wrote which side"
 
 
@@ -109,8 +108,8 @@ def compare_answers(out: Path, answers: Sequence[Path], judge: str) -> str:
 
 def _read(path: Path, needed: str) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = read_json(path)
+    except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error}): expected a file that the page has saved.") from error
     if not isinstance(value, dict) or not {"sheet", needed} <= value.keys():
         raise ConfigError(f"{path} should have 'sheet' and {needed!r}, as files of the page have.")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.caption.hosted.services.records import Usage
-from sg.caption.ledger.reading import damaged
+from sg.caption.ledger.reading import check, damaged, sealed
 from sg.caption.ledger.schema import MIGRATIONS, TABLES, VERSION
 from sg.core.errors import ConfigError, DataError
 
@@ -108,6 +108,7 @@ class Ledger:
             self.connection.execute("PRAGMA journal_mode=WAL")
             # FULL: a commit is on the disk when it returns. A lost commit could be a lost paid answer.
             self.connection.execute("PRAGMA synchronous=FULL")
+            check(self.connection, path)
             with self.transaction():
                 self._migrate()
         except sqlite3.DatabaseError as error:
@@ -294,10 +295,11 @@ class Ledger:
         """
         now = time.time()
         if end.state in TERMINAL:
+            text, record = _storable(end.text), _storable(end.record)
             self.connection.execute(
                 "INSERT INTO result (task_key, status, text, record, created) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (task_key) DO NOTHING",
-                (task.task_key, end.state, _storable(end.text), _storable(end.record), now),
+                (task.task_key, end.state, text, sealed(end.state, text, record), now),
             )
         self.connection.execute(
             "UPDATE task SET state=?, attempts=?, tries=?, next_try_at=?, last_error=?, "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from sg.core.checksums import CHECKSUM_KEY, CHECKSUM_UNSET, is_intact, with_checksum
 from sg.core.errors import DataError, MissingInputError
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
@@ -29,8 +30,8 @@ class Recorded:
     created: float
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection:
-    """The ledger at `path`, read-only.
+def open_for_reading(path: Path, whole: bool = True) -> sqlite3.Connection:
+    """The ledger at `path`, read-only; `whole=False` does not check all of it, which takes seconds if it is large.
 
     A process that is killed while it creates the first ledger leaves a file without tables: that is not a ledger yet.
 
@@ -43,19 +44,39 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         raise missing
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
     try:
-        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if whole:
+            check(connection, path)
         (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('task', 'result')").fetchone()
     except sqlite3.OperationalError:  # such as a lock, or missing permissions: nothing is known about the content
         raise
-    except sqlite3.DatabaseError as error:
-        found, tables = str(error), 0
-    if found != "ok" or tables != 2:
+    except (sqlite3.DatabaseError, DataError) as error:
+        connection.close()
+        raise error if isinstance(error, DataError) else damaged(path, str(error)) from error
+    if tables != 2:
         connection.close()
         is_used = any(path.with_name(name).exists() for name in ("captions.parquet", "runs"))
-        if found == "ok" and not tables and not is_used:
-            raise missing
-        raise damaged(path, "it holds no tasks" if found == "ok" else found)
+        raise damaged(path, "it holds no tasks") if tables or is_used else missing
     return connection
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Check the structure of the whole file; `results` checks the answers.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise damaged(path, found)
+
+
+def sealed(status: str, text: str, record: str) -> str:
+    """The record of a result, a JSON object, with a checksum over all three: SQLite misses changed letters."""
+    if not record.endswith("}"):
+        return record
+    comma = "," if record != "{}" else ""
+    marked = f'{status}{text}{record[:-1]}{comma}"{CHECKSUM_KEY}":"{CHECKSUM_UNSET}"}}'
+    return with_checksum(marked)[len(status) + len(text) :]
 
 
 def damaged(path: Path, reason: str) -> DataError:
@@ -178,9 +199,18 @@ _RESULTS = (
 
 def _recorded(db: sqlite3.Connection, recipe: str, rest: str, *values: str) -> Iterator[Recorded]:
     query = f"SELECT t.task_key, t.item_key, t.video_id, r.status, r.text, r.record, r.created {_RESULTS} {rest}"
-    for row in db.execute(query, (recipe, *values)):
-        key, item, video_id, status, text, record, created = row
-        yield Recorded(key, item, video_id, status, text, json.loads(record), created)
+    try:
+        for key, item, video_id, status, text, record, created in db.execute(query, (recipe, *values)):
+            if not is_intact(f"{status}{text}{record}".encode()):
+                raise sqlite3.DatabaseError(f"the checksum of the answer for video {video_id!r} differs")
+            provenance = json.loads(record)
+            provenance.pop(CHECKSUM_KEY, None)
+            yield Recorded(key, item, video_id, status, text, provenance, created)
+    except (sqlite3.DatabaseError, ValueError) as error:
+        if isinstance(error, sqlite3.OperationalError) and "decode" not in str(error):
+            raise
+        (_, _, path) = db.execute("PRAGMA database_list").fetchone()
+        raise damaged(Path(path), str(error)) from error
 
 
 def errors(db: sqlite3.Connection) -> dict[str, int]:

@@ -59,7 +59,7 @@ def rename_recipe(path: Path, former: str, name: str) -> int:
     Earlier versions named the same recipe in another way. Without the renaming, its answers would be bought again.
     """
     try:
-        opened = open_for_reading(path)
+        opened = open_for_reading(path, whole=False)
     except MissingInputError:
         return 0
     with contextlib.closing(opened) as db:

@@ -19,7 +19,7 @@ from sg.caption.ledger.ledger import SUCCEEDED
 from sg.caption.quality.duplicates import Repeated, near_duplicates
 from sg.caption.quality.gates import PASS, REJECT, Judged, Verdict, judge, worst
 from sg.core.errors import DataError
-from sg.core.files import write_json, write_text
+from sg.core.files import write_record, write_text
 
 FRAMES, FRAME_WIDTH = 4, 400
 _LENGTH_STEP = 25
@@ -99,7 +99,7 @@ def audit(db: sqlite3.Connection, recipe: Recipe, manifest: Manifest, videos: Pa
         "repeated": found.repeated,
         "near_duplicates": found.near[:1000],
     }
-    write_json(folder / "audit.json", numbers)
+    write_record(folder / "audit.json", numbers)
     write_text(folder / "index.html", page(found, rows, videos))
     return f"{found.text()}\n\n{folder / 'index.html'}"
 

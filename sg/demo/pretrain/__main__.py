@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sg.core.files import atomic_dir, atomic_path, read_json, write_json
+from sg.core.files import atomic_dir, atomic_path, read_json, write_record
 from sg.demo.asset_paths import ASSETS_FOLDER
 
 TOKENIZER_FILE = "tokenizer.model"
@@ -82,7 +82,7 @@ def build_assets(folder: Path, names: Sequence[str]) -> None:
         started = time.process_time()
         made = BUILDERS[name](folder)
         notes[name] = {**made, "cpu_seconds": round(time.process_time() - started), "torch": torch.__version__}
-        write_json(folder / RECIPE_FILE, notes)
+        write_record(folder / RECIPE_FILE, notes)
 
 
 def main() -> None:

@@ -149,6 +149,8 @@ def _with_files(videos: tuple[BenchmarkVideo, ...], folder: Path) -> tuple[Bench
     unpacked = unpack(folder, "*videos.zip", VIDEO_SUFFIXES, folder / "videos", missing)
     found = {**unpacked.paths, **files}
     return tuple(
-        replace(video, path=found.get(video.video_id), problem=unpacked.problems.get(video.video_id, ""))
+        replace(
+            video, path=found.get(video.video_id), problem=unpacked.problems.get(video.video_id, unpacked.incomplete)
+        )
         for video in videos
     )

@@ -215,12 +215,14 @@ def _with_files(
         folder, layout.subtitle_archives, layout.subtitle_suffixes, folder / layout.unpacked_subtitles,
         [name for name in names if name not in subtitles], unpack_to,
     )  # fmt: skip
+    if texts.incomplete:  # A video without subtitles is asked without them, so nobody would notice.
+        raise DataError(f"{texts.incomplete}.")
     return tuple(
         replace(
             video,
             path=files.get(video.media_id) or unpacked.paths.get(video.media_id),
             subtitle_path=subtitles.get(video.media_id) or texts.paths.get(video.media_id),
-            problem=unpacked.problems.get(video.media_id, ""),
+            problem=unpacked.problems.get(video.media_id, unpacked.incomplete),
         )
         for video in videos
     )

@@ -16,7 +16,7 @@ from sg.artefacts.captions import Captions, read_captions
 from sg.artefacts.forest import Forest, read_forest
 from sg.artefacts.manifest import read_manifest
 from sg.core.errors import MissingInputError, SgError
-from sg.core.files import read_json, write_json
+from sg.core.files import read_json, write_record
 from sg.core.fingerprints import text_seed
 from sg.report.numbers.clusters import StudyInputs
 from sg.report.numbers.records import load_record
@@ -105,7 +105,7 @@ def read_corpus(path: Path) -> CorpusNumbers:
 
 def write_corpus(path: Path, corpus: CorpusNumbers) -> None:
     """Write `corpus` as JSON."""
-    write_json(path, asdict(corpus))
+    write_record(path, asdict(corpus))
 
 
 def describe_corpus(inputs: StudyInputs, cores: Mapping[int, str]) -> CorpusNumbers:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.errors import DataError
-from sg.core.files import read_json, write_json
+from sg.core.files import read_json, write_record
 
 
 def save_record(path: Path, record: Any) -> None:
     """Write the dataclass `record` as JSON."""
-    write_json(path, _plain(asdict(record)))
+    write_record(path, _plain(asdict(record)))
 
 
 def _plain(value: Any) -> Any:

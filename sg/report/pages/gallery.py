@@ -16,7 +16,7 @@ from sg.artefacts.forest import Forest, read_forest
 from sg.artefacts.manifest import read_manifest
 from sg.core.content import file_content
 from sg.core.errors import DataError
-from sg.core.files import read_json, write_json, write_text
+from sg.core.files import read_json, write_record, write_text
 from sg.core.identity import Identity, identity, made_by, recorded
 from sg.report.figures.cluster_pictures import draw_pictures, plan_picture, video_records
 from sg.report.numbers.clusters import ClusterList, ClusterRow, Pick, StudyInputs, distinctive_words
@@ -102,7 +102,7 @@ def _keep_or_clear(folder: Path, work: Identity) -> None:
     if known != work:
         for name in ("pictures", "members"):
             shutil.rmtree(folder / name, ignore_errors=True)
-        write_json(note, made_by(work))
+        write_record(note, made_by(work))
 
 
 def _pictured(clusters: ClusterList, pictures: int | None) -> list[int]:

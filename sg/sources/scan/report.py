@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.manifest import OK, VideoRecord
-from sg.core.files import write_json, write_text
+from sg.core.files import write_record, write_text
 from sg.sources.config import AnnotatedDataConfig
 from sg.sources.files.cutting import NOT_CUT
 from sg.sources.files.disk import Listing
@@ -137,7 +137,7 @@ class ScanReport:
 
 def write_report(folder: Path, report: ScanReport) -> None:
     """Write `scan_report.json` and `scan_report.txt`."""
-    write_json(folder / JSON_FILE, report.plain)
+    write_record(folder / JSON_FILE, report.plain)
     write_text(folder / TEXT_FILE, report.text())
 
 

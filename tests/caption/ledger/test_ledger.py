@@ -180,3 +180,33 @@ def test_a_kill_during_the_creation_of_the_first_ledger_does_not_damage_it(
         reading.open_for_reading(path)
     caption(data, config)
     assert state.paid["a"] == 1
+
+
+def test_a_changed_letter_of_an_answer_is_reported(tmp_path: Path, state: State, url: str) -> None:
+    data, config = data_folder(tmp_path, ["a", "b"]), settings(url)
+    caption(data, config)
+    path, recipe = ledger_path(data, config), recipe_of(config).name
+    with contextlib.closing(reading.open_for_reading(path)) as db:
+        good = list(reading.results(db, recipe))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = path.read_bytes()
+    place = whole.index(good[0].text.encode()[:20])
+    for flipped in (place, place + 3, place + 15):
+        for bit in (1, 128):
+            path.write_bytes(whole[:flipped] + bytes([whole[flipped] ^ bit]) + whole[flipped + 1 :])
+            with contextlib.closing(reading.open_for_reading(path)) as db, pytest.raises(DataError, match="damaged"):
+                list(reading.results(db, recipe))
+
+
+def test_work_does_not_begin_with_a_ledger_of_damaged_structure(tmp_path: Path, state: State, url: str) -> None:
+    data, config = data_folder(tmp_path, [f"v{i}" for i in range(40)]), settings(url)
+    caption(data, config)
+    path = ledger_path(data, config)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + bytes(4096) + whole[12288:])
+    for use in (lambda: caption(data, config), lambda: reading.open_for_reading(path), lambda: Ledger(path)):
+        with pytest.raises(DataError, match="ledger of what was bought, is damaged"):
+            use()
