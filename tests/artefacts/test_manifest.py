@@ -178,7 +178,7 @@ def test_a_changed_id_of_a_forgotten_video_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "forgotten.txt"
     file.write_text(file.read_text().replace("a\n", "c\n", 1))
     with pytest.raises(DataError, match=r"forgotten\.txt is damaged or was edited .*: correct its ids"):
-        write_manifest(path, [VideoRecord("a", "x", "a.mp4")])
+        write_manifest(path, [record("a")])
     file.write_text("a\nb\n")
-    write_manifest(path, [VideoRecord("b", "x", "b.mp4")])
+    write_manifest(path, [record("b")])
     assert [row.status for row in read_manifest(path).records()] == ["forgotten"]
