@@ -36,6 +36,7 @@ class JsonDecoder:
 
     def whole(self, text: str) -> Any | BadRecord:
         """The value of a whole text in JSON, or in the form of a Python dict."""
+        text = text.lstrip().removeprefix("\ufeff")  # files that were appended to each other
         start = len(text) - len(text.lstrip())
         try:
             value, after = self.first(text, start)

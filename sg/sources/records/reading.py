@@ -136,19 +136,23 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
         with pq.ParquetFile(path) as file:
             check_columns(path, file.schema_arrow.names)
             for batch in file.iter_batches(_ROWS_PER_BATCH):
-                yield from _with_texts(batch).to_pylist()
+                yield from _with_texts(batch)
     except (pa.ArrowException, OSError, ValueError) as error:
         kind = foreign_kind(path)
         reason = str(error).splitlines()[0] if kind in ("", PARQUET) else f"it is {kind}"
         raise DataError(f"{path} is not a Parquet file, or is damaged: {reason}.") from error
 
 
-def _with_texts(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with binary columns as text, where they hold UTF-8: some programs do not mark their texts."""
+def _with_texts(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows, with bytes as text where they are UTF-8: some programs do not mark their texts."""
     import pyarrow as pa
 
-    for place, field in enumerate(batch.schema):
-        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
-            with contextlib.suppress(pa.ArrowInvalid):
-                batch = batch.set_column(place, field.name, batch.column(place).cast(pa.string()))
-    return batch
+    binary = [
+        field.name for field in batch.schema if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
+    ]
+    rows: list[dict[str, Any]] = batch.to_pylist()
+    for row in rows if binary else ():
+        for name in binary:
+            with contextlib.suppress(UnicodeDecodeError, AttributeError):  # not UTF-8, or null
+                row[name] = row[name].decode()
+    return rows

@@ -161,13 +161,16 @@ def _name(cell: Any) -> tuple[str, str]:
 
 
 def _texts(value: Any) -> list[Any]:
-    """The captions in a value: itself, those of a list, or those of a list in the notation of Python or JSON."""
-    if isinstance(value, str) and value[:2] in ("['", '["') and value.rstrip().endswith("]"):
+    """The captions in a value: itself, those of a list, or those of a list in the notation of Python or JSON.
+
+    Objects and lists of objects in these notations are returned as such, because they are no texts.
+    """
+    if isinstance(value, str) and value[:2] in ("['", '["', "[{", '{"', "{'") and value.rstrip()[-1:] in "]}":
         try:
             found = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return [value]
-        return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else [value]
+        return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else [found]
     return value if isinstance(value, list) and value else [value]
 
 

@@ -2,8 +2,9 @@
 
 The caption of another video is worse than none. Names are therefore compared in three steps, each over all captions
 before the next: the path, with or without its suffix; the path in a normal form; and a path of which the other is the
-end. A folder that both name and in which they differ contradicts a match. What fits several files, and files that fit
-several captions, are ambiguous.
+end. A folder that both name and in which they differ contradicts a match; so does a longer name than that of the file
+where the names of other captions are paths on disk. What fits several files, and files that fit several captions, are
+ambiguous.
 """
 
 from __future__ import annotations
@@ -128,6 +129,10 @@ def _status(name: str) -> str:
     return UNSAFE_PATH if _UNSAFE.search(name) else MISSING
 
 
+def _is_end_of(name: tuple[str, ...], file: tuple[str, ...]) -> bool:
+    return len(name) <= len(file) and is_end(name, file)
+
+
 class _Matcher:
     def __init__(self, files: Sequence[VideoFile]) -> None:
         self._exact: dict[str, list[str]] = defaultdict(list)
@@ -145,7 +150,9 @@ class _Matcher:
         result = self._result
         left = self._step(self._plausible(entries), self._same_path, is_certain=True)
         left = self._step(left, partial(self._near, operator.eq))
-        left = self._step(left, partial(self._near, is_end))
+        # A name with a folder that is a path on disk shows where the names begin: a longer name has another folder.
+        are_paths = any(len(normal_parts(entry.video)) > 1 for entry in result.captions.values())
+        left = self._step(left, partial(self._near, _is_end_of if are_paths else is_end))
         result.hopeless.close()
         first = {one.entry.video: one for one in reversed(result.doubtful)}
         first = dict(reversed(first.items()))

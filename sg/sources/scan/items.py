@@ -185,8 +185,8 @@ def caption_of(value: Any) -> tuple[str, str]:
 
 
 def is_nothing(text: str) -> bool:
-    """Whether a text is blank, or what pandas, SQL and spreadsheets write for a missing value or an error."""
-    return text.strip(BLANK).casefold() in _NOTHING
+    """Whether a text has no letter or digit, or is what pandas, SQL and spreadsheets write for a missing value."""
+    return text.strip(BLANK).casefold() in _NOTHING or not any(map(str.isalnum, text))
 
 
 def shown(value: Any) -> str:

@@ -17,11 +17,13 @@ from sg.sources.scan.timestamps import parse_range_ms
 _SLACK_S, _SLACK = 1.0, 0.1
 _WHAT = r"(?:clip|time|segment|seg|scene|shot|event|frame|video|caption|t)?"
 _UNIT = r"(?:time|timestamp|timecode|stamp|frame|position|t)?(?:in)?(?P<unit>ms|msec|milliseconds|s|secs?|seconds)?"
-_START = re.compile(rf"(?P<what>{_WHAT})(?:start|begin|from|onset)(?P<kind>{_UNIT})")
-_ENDS = ("end", "stop", "to", "until", "finish", "offset")
-_RANGE = re.compile("(?:time|timestamp|segment|span|interval|range|timerange|timespan|clipspan)s?")
+_START = re.compile(rf"(?P<what>{_WHAT})(?P<word>start|begin|from|onset|in)(?P<kind>{_UNIT})")
+_ENDS = ("end", "stop", "to", "until", "finish", "offset", "out")
+_LENGTH = re.compile(rf"{_WHAT}(?:duration|length)(?P<kind>{_UNIT})")
+_RANGE = re.compile("(?:time|timestamp|segment|span|interval|range|timerange|timespan|clipspan|clip|window)s?")
+_UNREADABLE = "a time range that cannot be read"
 _UNKNOWN = object()
-_PAIR = re.compile(r"\s*([0-9:.]+)\s*(?:-|–|,|to|~|_)\s*([0-9:.]+)\s*")
+_PAIR = re.compile(r"\s*[\[(]?\s*([0-9:.]+)\s*(?:-->|-|–|,|;|to|~|_|\s)\s*([0-9:.]+)\s*[\])]?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def is_as_long(wanted: float, found: float) -> bool:
 def part_of(row: Mapping[str, Any]) -> VideoPart | str | None:
     """The part that a row of a caption file is about; None for the whole video; a text for several parts at once."""
     for start, end in _part_columns(tuple(row)):
-        found = _of_value(row[start]) if start == end else _of_pair(row[start], row.get(end, _UNKNOWN), start)
+        found = _of_value(row[start]) if start == end else _of_pair(row[start], row.get(end, _UNKNOWN), start, end)
         if found is not None:
             return found
     return None
@@ -62,32 +64,51 @@ def _part_columns(columns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         if start := _START.fullmatch(name):
             ends = [f"{start['what']}{word}{start['kind']}" for word in _ENDS]
             known = [(column, names[end]) for end in ends if end in names]
-            found += known or ([] if "from" in name else [(column, "")])
+            lengths = [(column, other) for plain, other in names.items() if _LENGTH.fullmatch(plain)]
+            found += known or ([] if start["word"] in ("from", "in") else lengths[:1] or [(column, "")])
     return (*found, *((column, column) for name, column in names.items() if _RANGE.fullmatch(name)))
 
 
 def _plain(column: object) -> str:
-    return re.sub(r"[^a-z]", "", str(column).casefold())
+    text = re.sub(r"^t_?([01])$", lambda found: ("start", "end")[int(found[1])], str(column).casefold())
+    return re.sub(r"[^a-z]", "", text)
 
 
-def _of_pair(first: Any, last: Any, column: str) -> VideoPart | None:
-    """The part between two values; None where they are those of nothing, such as 0 and 0, or -1 for the end."""
+def _of_pair(first: Any, last: Any, column: str, end: str = "") -> VideoPart | str | None:
+    """The part between two values; None where they are those of nothing, such as 0 and 0, or -1 for the end.
+
+    The column `end` may also hold the length of the part, or of the file.
+    """
     start = None if first in ("", None) or first != first else first
     if last is _UNKNOWN:
         return None if start is None else VideoPart(f"{start}")
-    if last in ("", None, 0, "0", "0.0") or last != last or str(last).lstrip().startswith("-"):
+    if (
+        last in ("", None)
+        or (last in (0, "0", "0.0") and first in ("", None, 0, "0", "0.0"))
+        or last != last
+        or str(last).lstrip().startswith("-")
+    ):
         return None
-    name, text = _plain(column), f"{start or 0} to {last}"
-    unit = _START.fullmatch(name)
+    length = _LENGTH.fullmatch(_plain(end))
+    if length:
+        start = 0
+    name, text = _plain(column), f"{first or 0} to {last}"
+    unit = length or _START.fullmatch(name)
+    start, last = _with_point(start), _with_point(last)
     try:
         if "frame" in name:
             return VideoPart(text, num_frames=int(float(last)) - int(float(start or 0)))
         if unit and (unit["unit"] or "").startswith("m"):
             return VideoPart(text, duration_s=(float(last) - float(start or 0)) / 1000)
     except (TypeError, ValueError, OverflowError):
-        return VideoPart(text)
+        return _UNREADABLE
     span = parse_range_ms(start or 0, last)
-    return VideoPart(text, duration_s=(span[1] - span[0]) / 1000) if span else VideoPart(text)
+    return VideoPart(text, duration_s=(span[1] - span[0]) / 1000) if span else _UNREADABLE
+
+
+def _with_point(value: Any) -> Any:
+    """`1,5` of a spreadsheet as `1.5`."""
+    return re.sub(r"^(\s*\d+),(\d+\s*)$", r"\1.\2", value) if isinstance(value, str) else value
 
 
 def _of_value(value: Any) -> VideoPart | str | None:
@@ -100,7 +121,9 @@ def _of_value(value: Any) -> VideoPart | str | None:
                 value = ast.literal_eval(value) if value.lstrip()[:1] in "[(" and len(value) < 10_000 else None
             except (ValueError, SyntaxError, MemoryError, RecursionError):
                 return None
-    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
+    if isinstance(value, Mapping):
+        return part_of(value)
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
         return None
     values = list(value)
     if len(values) > 1 and all(isinstance(one, (list, tuple)) for one in values):

@@ -194,6 +194,9 @@ def test_types_of_parquet_columns_are_read_where_they_are_names_and_texts(tmp_pa
             file = CaptionFile(table(array, captions))
             assert [(e.video, e.caption) for e in file.entries()] == [("105", "A cat"), ("106", "A dog")]
             assert file.problems == {"video is not text": 1}
+    mixed = CaptionFile(table(pa.array(["a", "b"]), pa.array([b"A cat", b"caf\xe9"])))
+    assert [(e.video, e.caption) for e in mixed.entries()] == [("a", "A cat")]
+    assert mixed.problems == {"caption is not text": 1}
     for array, problem in (
         (pa.array([1.5, 2.5]), "video is a number that is not a whole one"),
         (pa.array([2.0**60, 2.0**61]), "video is a number that is not a whole one"),

@@ -134,6 +134,18 @@ def test_a_header_that_is_repeated_is_a_problem_and_no_caption(tmp_path: Path) -
     assert problems(path) == {"the header again": ["c.csv, line 3"]}
 
 
+def test_json_in_a_field_of_a_table_is_no_caption(tmp_path: Path) -> None:
+    rows = """video,caption\na,"[{""caption"": ""A cat""}]"\nb,"{'en': 'A cat'}"\nc,"['A cat']"\nd,[music] A cat}\n"""
+    path = written(tmp_path / "c.csv", rows)
+    assert pairs(path) == [("c", "A cat"), ("d", "[music] A cat}")]
+    assert problems(path) == {"caption is not text": ["c.csv, line 2", "c.csv, line 3"]}
+
+
+def test_files_of_json_lines_may_be_appended_to_each_other(tmp_path: Path) -> None:
+    line = '{"video": "a", "caption": "A cat"}\n'
+    assert pairs(written(tmp_path / "c.jsonl", f"\ufeff{line}\ufeff{line}")) == [("a", "A cat")] * 2
+
+
 def test_a_text_that_was_decoded_wrongly_before_is_a_problem(tmp_path: Path) -> None:
     rows = [{"video": "a", "caption": "caf\ufffd"}, {"video": "b", "caption": "A cat"}]
     forms = {
@@ -193,7 +205,26 @@ def test_texts_in_other_encodings_are_refused_with_their_line(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["NaN", "nan", "None", "null", "NULL", "N/A", "#N/A", "<NA>", " ", "#REF!", "nan ", "\u200b", "\ufeff "]
+    "text",
+    [
+        "NaN",
+        "nan",
+        "None",
+        "null",
+        "NULL",
+        "N/A",
+        "#N/A",
+        "<NA>",
+        " ",
+        "#REF!",
+        "nan ",
+        "\u200b",
+        "\ufeff ",
+        "-",
+        "...",
+        "?",
+        "[]",
+    ],
 )
 def test_what_other_programs_write_for_nothing_is_not_a_caption(tmp_path: Path, text: str) -> None:
     path = written(tmp_path / "c.csv", f"video,caption\na,{text}\nb,A cat\n")

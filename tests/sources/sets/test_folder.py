@@ -139,6 +139,8 @@ def test_many_captions_without_a_video_are_counted_and_kept_in_their_order() -> 
         (["1.mp4"], ["val/1.mp4", "train/1.mp4"], {}, [], ["1.mp4"]),
         (["a/1.mp4", "b/1.mp4"], ["1.mp4"], {}, [], ["a/1.mp4", "b/1.mp4"]),
         (["train/1.mp4", "1.mp4"], ["train/1.mp4", "val/1.mp4"], {"train/1.mp4": "train/1.mp4"}, [], ["1.mp4"]),
+        # Names that begin at the folder of the videos: one in another folder is not the file without a folder.
+        (["b/1.mp4", "d/2.mp4"], ["b/1.mp4", "2.mp4"], {"b/1.mp4": "b/1.mp4"}, ["d/2.mp4"], []),
         # Other spellings.
         (["a.AVI", "B%20c.mp4", "d\\e.mp4"], ["A.mp4", "b c.mp4", "d/e.mp4"],
          {"A.mp4": "a.AVI", "b c.mp4": "B%20c.mp4", "d/e.mp4": "d\\e.mp4"}, [], []),
@@ -180,6 +182,11 @@ def test_further_captions_of_a_video_are_counted() -> None:
         (("clip_start_ms", "clip_end_ms"), [(0, 5000), (5000, 10_000), (100_000, 102_000), (30_000, 40_000), (0, 0)]),
         (("start_frame", "end_frame"), [(0, 10), (10, 20), (60, 64), (60, 80), (0, -1)]),
         (("timestamp", "note"), [("[0, 5]", ""), ("[5, 10]", ""), ("0.5-2.5", ""), ("00:30 - 00:40", ""), ("", "x")]),
+        (("start", "end"), [("0,0", "5,0"), ("5,0", "10,0"), ("0,0", "2,0"), ("30,0", "40,0"), ("", "")]),
+        (("segment", "note"), [("[0. 5.]", ""), ("(5; 10)", ""), ("0:00 --> 0:02", ""), ("[30 40]", ""), ("", "x")]),
+        (("start", "duration"), [(0, 5), (5, 6), (7, 2), (30, 10), ("", "")]),
+        (("T0", "t_1"), [(0, 5), (5, 10), (7, 9), (30, 40), ("", "")]),
+        (("in", "out"), [(0, 5), (5, 10), (7, 9), (30, 40), ("", "")]),
         (("begin", "note"), [(0, ""), (5, ""), (60, ""), ("", ""), ("", "")]),
     ],
 )
@@ -206,6 +213,22 @@ def test_a_caption_of_a_part_of_a_video_is_not_one_of_the_whole_file(
     assert "captions left out: 1 second caption of a video" in caplog.text
     if is_part:
         assert "the file 'long.mp4' lasts 2.0 s, but its caption is about" in ambiguous["missing%3Along.mp4"]
+
+
+@pytest.mark.usefixtures("no_processes")
+@pytest.mark.parametrize(
+    "span", [("10", "0"), ("x", "y"), ("00:00:00:00", "00:00:03:00"), ("2024-01-01", "2024-01-02")]
+)
+def test_a_time_range_that_cannot_be_read_is_a_problem(tmp_path: Path, span: tuple[str, str]) -> None:
+    write_file(tmp_path / "clips" / "a.mp4")
+    write_file(tmp_path / "clips" / "b.mp4")
+    text = f"video,start,end,caption\na.mp4,{span[0]},{span[1]},A cat\nb.mp4,0,2,A dog\n"
+    (tmp_path / "c.csv").write_text(text)
+
+    path = scanned(config(tmp_path, captions=str(tmp_path / "c.csv")))
+
+    assert {name: row.original_caption for name, row in by_id(path).items()} == {"a": "", "b": "A dog"}
+    assert path.info["report"]["captions_left_out"] == {"a time range that cannot be read": 1}
 
 
 @pytest.mark.usefixtures("no_processes")
