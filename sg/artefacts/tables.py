@@ -144,7 +144,8 @@ def _reading(path: Path, schema: pa.Schema, kind: str) -> Iterator[pq.ParquetFil
                 raise DataError(f"{path}: no column {missing[0]!r}, expected a {kind} with {', '.join(schema.names)}")
             yield file
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a {kind}: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(f"{path} cannot be read as a {kind} ({reason}): delete it and run its step again.") from error
 
 
 def _checked(table: pa.Table, schema: pa.Schema, column: str, first_row: int) -> pa.Table:

@@ -64,7 +64,8 @@ def world_record(config: DemoWorldConfig) -> dict[str, Any]:
 def build_demo_world(config: DemoWorldConfig, folder: Path) -> Path:
     """Make the demo world of `config` in `folder`, or its missing parts; returns the path of its manifest.
 
-    A complete world is kept as it is. Of an interrupted one, only the missing videos are rendered. Two processes that
+    A complete world is kept as it is. Of an interrupted one, or one without one of its tables, only the missing videos
+    are rendered. Two processes that
     need the same world do not make it twice.
 
     Raises:
@@ -87,7 +88,8 @@ def build_demo_world(config: DemoWorldConfig, folder: Path) -> Path:
 
 def _is_complete(folder: Path) -> bool:
     path = folder / WORLD_FILE
-    return path.is_file() and bool(read_json(path).get("complete"))
+    tables = ("manifest.parquet", "align.json", "instruct.json", "held_out.json", f"benchmark/{BENCHMARK_TABLE}")
+    return path.is_file() and bool(read_json(path).get("complete")) and all((folder / t).is_file() for t in tables)
 
 
 def _check_same_world(config: DemoWorldConfig, folder: Path) -> None:

@@ -74,6 +74,14 @@ def test_a_complete_world_is_kept(folder: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".lock"} == before
 
 
+def test_a_table_that_is_gone_is_written_again(folder: Path) -> None:
+    for name in ("manifest.parquet", "instruct.json"):
+        before = (folder / name).read_bytes()
+        (folder / name).unlink()
+        build_demo_world(TINY, folder)
+        assert (folder / name).read_bytes() == before
+
+
 def test_a_folder_with_another_world_is_refused(folder: Path) -> None:
     other = DemoWorldConfig(world_seed=5, videos_per_k=1, align_clips=3, instruct_clips=4, benchmark_videos=2)
     with pytest.raises(ConfigError, match="other settings"):
