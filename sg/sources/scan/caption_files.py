@@ -163,7 +163,7 @@ def _name(cell: Any) -> tuple[str, str]:
 def _texts(value: Any) -> list[Any]:
     """The captions in a value: itself, those of a list, or those of a list in the notation of Python or JSON.
 
-    Objects and lists of objects in these notations are returned as such, because they are no texts.
+    Objects and lists of objects in these notations are returned as such, because they are not texts.
     """
     if isinstance(value, str) and value[:2] in ("['", '["', "[{", '{"', "{'") and value.rstrip()[-1:] in "]}":
         try:
