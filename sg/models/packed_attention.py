@@ -58,6 +58,8 @@ def _packed_attention(
             module, query, key, value, attention_mask, **kwargs
         )
         return plain
+    if kwargs.get("sliding_window"):
+        raise ValueError("attention in a window cannot be packed")
     scale, grouped = kwargs.get("scaling"), query.shape[1] != key.shape[1]
     if query.is_cuda and value.dtype in (torch.bfloat16, torch.float16) and not segments.allowed:
         from torch.nn.attention.varlen import varlen_attn

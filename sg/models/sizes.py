@@ -19,6 +19,7 @@ class ModelSize:
         max_frames: most frames that are sampled from a clip.
         weight_bytes: bytes of a weight in a checkpoint.
         token_bytes: bytes of the cached features of one visual token.
+        other_weights: of the language model that the sizes above do not count, such as experts that a token skips.
     """
 
     hidden: int
@@ -37,6 +38,7 @@ class ModelSize:
     max_frames: int
     weight_bytes: int
     token_bytes: int
+    other_weights: int = 0
 
     @property
     def _linear_shapes(self) -> list[tuple[int, int]]:
@@ -53,7 +55,7 @@ class ModelSize:
     def language_model_weights(self) -> int:
         """All weights of the language model: linear layers, norms, embeddings, head."""
         tables = self.vocabulary * self.hidden * (1 if self.tied else 2)
-        return self.linear_weights + (2 * self.layers + 1) * self.hidden + tables
+        return self.linear_weights + (2 * self.layers + 1) * self.hidden + tables + self.other_weights
 
     @property
     def weights(self) -> int:

@@ -37,7 +37,7 @@ def packed_arguments(samples: Sequence[LanguageInputs]) -> dict[str, Any]:
     """Arguments of the language model for samples as one row [1, sum of S]; needs `sg.models.packed_attention`."""
     positions = torch.cat(same_axes(samples), dim=1)[:, None]
     embeds = torch.cat([sample.embeds for sample in samples])[None]
-    masks = {number: sample.allowed for number, sample in enumerate(samples) if sample.allowed is not None}
+    masks = {number: sample.allowed[""] for number, sample in enumerate(samples) if sample.allowed}
     return joined(samples) | {
         "inputs_embeds": embeds,
         "position_ids": positions[0] if len(positions) == 1 else positions,
@@ -47,17 +47,23 @@ def packed_arguments(samples: Sequence[LanguageInputs]) -> dict[str, Any]:
     }
 
 
-def _mask(samples: Sequence[LanguageInputs], real: Tensor) -> Tensor:
-    """bool [B, S], or [B, 1, S, S] if a sample has a mask of its own; padding attends to itself only."""
-    if all(sample.allowed is None for sample in samples):
+def _mask(samples: Sequence[LanguageInputs], real: Tensor) -> Tensor | dict[str, Tensor]:
+    """bool [B, S]; if samples have masks of their own [B, 1, S, S], by kind of layers where the model has several.
+
+    Padding attends to itself only.
+    """
+    kinds = sorted({kind for sample in samples for kind in sample.allowed})
+    if not kinds:
         return real
     length = real.shape[1]
-    masks = torch.eye(length, dtype=torch.bool, device=real.device).repeat(len(samples), 1, 1)
-    for row, sample in enumerate(samples):
-        size = len(sample)
-        own = sample.allowed
-        masks[row, :size, :size] = masks.new_ones(size, size).tril() if own is None else own
-    return masks[:, None]
+    found = {kind: torch.eye(length, dtype=torch.bool, device=real.device).repeat(len(samples), 1, 1) for kind in kinds}
+    for kind, masks in found.items():
+        for row, sample in enumerate(samples):
+            size = len(sample)
+            own = sample.allowed.get(kind)
+            masks[row, :size, :size] = masks.new_ones(size, size).tril() if own is None else own
+    by_kind = {kind: masks[:, None] for kind, masks in found.items()}
+    return by_kind.get("", by_kind)
 
 
 @torch.no_grad()
@@ -72,7 +78,7 @@ def can_pack(language: LanguageModel) -> bool:
         samples = [language.inputs(text) for text in texts]
         alone = [language.run(**padded_arguments([sample]), use_cache=False)[0] for sample in samples]
         packed = language.run(**packed_arguments(samples), use_cache=False)[0]
-    except (TypeError, ValueError, RuntimeError, IndexError):
+    except (TypeError, ValueError, RuntimeError, LookupError):
         return False
     finally:
         language.model.train(was_training)

@@ -32,7 +32,8 @@ class LanguageInputs:
     Attributes:
         embeds: [S, D].
         positions: int64 [A, S].
-        allowed: bool [S, S], which positions attend to which, where that is not simply causal.
+        allowed: bool [S, S], which positions attend to which, where that is not simply causal; by kind of layers, or
+            under "" for all layers.
         by_position: further arguments with one entry per position, [S, ...].
         by_visual: further arguments with one entry per visual position, [n, ...] each; a name may have several.
         others: further arguments.
@@ -40,7 +41,7 @@ class LanguageInputs:
 
     embeds: Tensor
     positions: Tensor
-    allowed: Tensor | None = None
+    allowed: dict[str, Tensor] = field(default_factory=dict)
     by_position: dict[str, Tensor] = field(default_factory=dict)
     by_visual: dict[str, list[Tensor]] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class LanguageInputs:
         return LanguageInputs(
             self.embeds[:length],
             self.positions[:, :length],
-            None if self.allowed is None else self.allowed[:length, :length],
+            {kind: mask[:length, :length] for kind, mask in self.allowed.items()},
             visible,
             {name: [level[:count] for level in levels] for name, levels in self.by_visual.items()},
             self.others,
@@ -155,16 +156,20 @@ class LanguageModel:
         finally:
             handle.remove()
 
-    def _allowed(self, mask: Any, length: int) -> Tensor | None:
-        """Which positions attend to which, from a mask that the model makes itself; None for plain causal attention."""
+    def _allowed(self, mask: Any, length: int) -> dict[str, Tensor]:
+        """Which positions attend to which, from masks that the model makes itself; {} for plain causal attention."""
         if mask is None or (isinstance(mask, Tensor) and mask.ndim == 2):
-            return None
-        if not isinstance(mask, Tensor) or mask.shape[-2:] != (length, length):
-            raise ModelError(f"{self.label} makes attention masks of a kind that this program cannot batch.")
-        allowed = mask.reshape(-1, length, length)[0]
-        allowed = allowed if allowed.dtype == torch.bool else allowed == 0
-        causal = torch.ones_like(allowed).tril()
-        return None if torch.equal(allowed, causal) else allowed
+            return {}
+        causal = torch.ones(length, length, dtype=torch.bool, device=self.embeddings.device).tril()
+        found = {}
+        for kind, own in mask.items() if isinstance(mask, dict) else [("", mask)]:
+            if own is None:  # causal attention without a mask
+                own = causal
+            if not isinstance(own, Tensor) or own.shape[-2:] != (length, length):
+                raise ModelError(f"{self.label} makes attention masks of a kind that this program cannot batch.")
+            first = own.reshape(-1, length, length)[0]
+            found[kind] = first if first.dtype == torch.bool else first == 0
+        return {} if "" in found and torch.equal(found[""], causal) else found
 
     def _sorted(
         self, kept: dict[str, Any], length: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -38,8 +39,11 @@ def model_size(
     planned = clips if isinstance(clips, PlannedClips) else PlannedClips.of(clips, config)
     levels = 1 + len(getattr(vision, "deepstack_visual_indexes", None) or ())
     text["tie_word_embeddings"] = config.tie_word_embeddings
+    experts = text.get("num_experts_per_tok") or text.get("top_k_experts")
+    if experts and text.get("moe_intermediate_size"):  # a token passes these alone
+        text["intermediate_size"] = experts * text["moe_intermediate_size"]
     sizes: dict[str, Any] = language_model_sizes(text)
-    return ModelSize(
+    size = ModelSize(
         **sizes,
         connector_weights=weights[CONNECTOR],
         connector_flops=2.0 * weights[CONNECTOR],
@@ -50,6 +54,7 @@ def model_size(
         weight_bytes=getattr(torch, dtype).itemsize,
         token_bytes=levels * text["hidden_size"] * getattr(torch, feature_dtype).itemsize,
     )
+    return replace(size, other_weights=weights[LANGUAGE_MODEL] - size.language_model_weights)
 
 
 def _per_patch(weights: int, vision: Any, patches: float) -> float:

@@ -83,13 +83,13 @@ class Family:
         return folder
 
 
-def _id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
     number = tokenizer.convert_tokens_to_ids(token)
     assert isinstance(number, int)
     return number
 
 
-def _text(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> dict[str, Any]:
+def text_settings(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> dict[str, Any]:
     ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
     return TEXT | {"vocab_size": len(tokenizer) + 5} | ids | changes
 
@@ -100,16 +100,16 @@ _QWEN_SPECIALS = (
 )  # fmt: skip
 
 
-def _qwen_tokenizer() -> PreTrainedTokenizerFast:
+def qwen_tokenizer() -> PreTrainedTokenizerFast:
     return tiny_tokenizer(_QWEN_SPECIALS, eos="<|im_end|>", pad="<|endoftext|>")
 
 
-def _qwen_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
+def qwen_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
     return {
-        "image_token_id": _id(tokenizer, "<|image_pad|>"),
-        "video_token_id": _id(tokenizer, "<|video_pad|>"),
-        "vision_start_token_id": _id(tokenizer, "<|vision_start|>"),
-        "vision_end_token_id": _id(tokenizer, "<|vision_end|>"),
+        "image_token_id": token_id(tokenizer, "<|image_pad|>"),
+        "video_token_id": token_id(tokenizer, "<|video_pad|>"),
+        "vision_start_token_id": token_id(tokenizer, "<|vision_start|>"),
+        "vision_end_token_id": token_id(tokenizer, "<|vision_end|>"),
     }
 
 
@@ -125,9 +125,9 @@ def _qwen2_5_vl() -> Family:
             "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 32,
             "patch_size": 7, "window_size": 28, "fullatt_block_indexes": [1], "tokens_per_second": 2,
         }  # fmt: skip
-        text = _text(tokenizer, rope_parameters=dict(MROPE))
+        text = text_settings(tokenizer, rope_parameters=dict(MROPE))
         del text["head_dim"]
-        return transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **_qwen_ids(tokenizer))
+        return transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **qwen_ids(tokenizer))
 
     def processor(tokenizer: PreTrainedTokenizerFast) -> Any:
         return transformers.Qwen2_5_VLProcessor(
@@ -137,7 +137,7 @@ def _qwen2_5_vl() -> Family:
             chat_template=chatml(_QWEN_VIDEO, _QWEN_IMAGE, "You are helpful."),
         )
 
-    return Family("qwen2_5_vl", _qwen_tokenizer, config, processor)
+    return Family("qwen2_5_vl", qwen_tokenizer, config, processor)
 
 
 def _qwen3_vl() -> Family:
@@ -146,8 +146,8 @@ def _qwen3_vl() -> Family:
             "depth": 3, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 32,
             "patch_size": 8, "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 2],
         }  # fmt: skip
-        text = _text(tokenizer, rope_parameters=MROPE | {"mrope_interleaved": True})
-        ids = _qwen_ids(tokenizer)
+        text = text_settings(tokenizer, rope_parameters=MROPE | {"mrope_interleaved": True})
+        ids = qwen_ids(tokenizer)
         return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
 
     def processor(tokenizer: PreTrainedTokenizerFast) -> Any:
@@ -159,7 +159,7 @@ def _qwen3_vl() -> Family:
             chat_template=chatml(_QWEN_VIDEO, _QWEN_IMAGE),
         )
 
-    return Family("qwen3_vl", _qwen_tokenizer, config, processor)
+    return Family("qwen3_vl", qwen_tokenizer, config, processor)
 
 
 def _internvl() -> Family:
@@ -176,10 +176,10 @@ def _internvl() -> Family:
             "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
             "image_size": [32, 32], "patch_size": [8, 8],
         }  # fmt: skip
-        text = _text(tokenizer) | {"model_type": "qwen2"}
+        text = text_settings(tokenizer) | {"model_type": "qwen2"}
         return transformers.InternVLConfig(
             text_config=text, vision_config=vision, image_seq_length=4, tie_word_embeddings=False,
-            image_token_id=_id(tokenizer, "<IMG_CONTEXT>"),
+            image_token_id=token_id(tokenizer, "<IMG_CONTEXT>"),
         )  # fmt: skip
 
     def processor(tokenizer: PreTrainedTokenizerFast) -> Any:
@@ -208,8 +208,8 @@ def _llava_onevision() -> Family:
             "num_attention_heads": 2, "image_size": 32, "patch_size": 8, "vision_use_head": False,
         }  # fmt: skip
         return transformers.LlavaOnevisionConfig(
-            text_config=_text(tokenizer) | {"model_type": "qwen2"}, vision_config=vision,
-            image_token_index=_id(tokenizer, "<image>"), video_token_index=_id(tokenizer, "<video>"),
+            text_config=text_settings(tokenizer) | {"model_type": "qwen2"}, vision_config=vision,
+            image_token_index=token_id(tokenizer, "<image>"), video_token_index=token_id(tokenizer, "<video>"),
             image_grid_pinpoints=pinpoints,
         )  # fmt: skip
 
@@ -245,8 +245,8 @@ def _smolvlm() -> Family:
             "image_size": 32, "patch_size": 8,
         }  # fmt: skip
         return transformers.SmolVLMConfig(
-            text_config=_text(tokenizer) | {"model_type": "llama"}, vision_config=vision, scale_factor=2,
-            image_token_id=_id(tokenizer, "<image>"),
+            text_config=text_settings(tokenizer) | {"model_type": "llama"}, vision_config=vision, scale_factor=2,
+            image_token_id=token_id(tokenizer, "<image>"),
         )  # fmt: skip
 
     def processor(tokenizer: PreTrainedTokenizerFast) -> Any:
@@ -271,9 +271,9 @@ def _video_llama_3() -> Family:
             "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
             "patch_size": 8,
         }  # fmt: skip
-        ids = {key: value for key, value in _qwen_ids(tokenizer).items() if "vision" not in key}
+        ids = {key: value for key, value in qwen_ids(tokenizer).items() if "vision" not in key}
         return transformers.VideoLlama3Config(
-            text_config=_text(tokenizer) | {"model_type": "qwen2"}, vision_config=vision, **ids
+            text_config=text_settings(tokenizer) | {"model_type": "qwen2"}, vision_config=vision, **ids
         )
 
     def processor(tokenizer: PreTrainedTokenizerFast) -> Any:
@@ -285,7 +285,7 @@ def _video_llama_3() -> Family:
             chat_template=chatml("<|video_pad|>\n", "<|image_pad|>\n"),
         )
 
-    return Family("video_llama_3", _qwen_tokenizer, config, processor)
+    return Family("video_llama_3", qwen_tokenizer, config, processor)
 
 
 def _molmo2() -> Family:
@@ -305,7 +305,7 @@ def _molmo2() -> Family:
         adapter = heads | {
             "vision_feature_layer": [2, 0], "hidden_size": 32, "intermediate_size": 48, "text_hidden_size": 32
         }  # fmt: skip
-        text = {key: value for key, value in _text(tokenizer).items() if not key.endswith("token_id")}
+        text = {key: value for key, value in text_settings(tokenizer).items() if not key.endswith("token_id")}
         names = {
             "image_start_token_id": "<im_start>", "low_res_image_start_token_id": "<low_res_im_start>",
             "image_end_token_id": "<im_end>", "image_patch_id": "<im_patch>", "frame_start_token_id": "<frame_start>",
@@ -313,7 +313,7 @@ def _molmo2() -> Family:
         }  # fmt: skip
         return transformers.Molmo2Config(
             text_config=text | {"additional_vocab_size": 0}, vision_config=vision, adapter_config=adapter,
-            **{key: _id(tokenizer, name) for key, name in names.items()},
+            **{key: token_id(tokenizer, name) for key, name in names.items()},
         )  # fmt: skip
 
     def processor(tokenizer: PreTrainedTokenizerFast) -> Any:

@@ -17,7 +17,7 @@ from sg.models.hf.sizes import PlannedClips, model_size
 from sg.models.hf.student import HfStudent
 from sg.models.hf.wording import Wording
 from sg.models.student import IGNORED_LABEL, TEXT, TrainingSample
-from tests.models.hf.families import FAMILIES
+from tests.models.hf.more_families import EVERY_FAMILY
 
 FPS, NUM_FRAMES, SIZE = 10.0, 60, (64, 48)
 LONG = 4096
@@ -32,7 +32,7 @@ DIALOGS = (
 
 def student_of(name: str, seed: int = 0, **settings: Any) -> HfStudent:
     """A tiny random student of a family, as `StudentKind.load` makes it."""
-    model, processor = FAMILIES[name].build(seed)
+    model, processor = EVERY_FAMILY[name].build(seed)
     clips = ClipProcessor(processor, name, **settings)
     size = model_size(model.config, name, "float32", "float32", PlannedClips())
     return HfStudent(model, HfProcessor(clips, Wording(processor, name)), name, size)

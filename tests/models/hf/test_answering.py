@@ -8,7 +8,7 @@ import torch
 from sg.artefacts.visual_tokens.clips import ClipTensors
 from sg.models.answering import Answerer, EncodedPrompt
 from sg.models.hf.student import HfStudent
-from tests.models.hf.families import FAMILIES
+from tests.models.hf.more_families import EVERY_FAMILY
 from tests.models.hf.samples import clip_of, plain_inputs, student_of
 
 NEW_TOKENS = 6
@@ -46,7 +46,7 @@ def plain_answer(student: HfStudent, clip: str, text: str) -> tuple[list[int], t
     return ids[:end], output.logits[0][0]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", EVERY_FAMILY)
 def test_answers_with_shared_prefixes_are_those_of_generate(name: str) -> None:
     student = student_of(name)
     pixels = {clip: clip_of(student.processor, count) for clip, count in COUNTS.items() if count}

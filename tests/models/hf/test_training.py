@@ -15,10 +15,12 @@ from transformers import AutoModelForImageTextToText
 
 from sg.artefacts.checkpoint import LOSS_FILE
 from sg.models.student import PARTS, part_of
+from sg.train.adapters import add_adapters, merge_adapters
 from sg.train.processes import run_together
 from tests.models.hf.builders import stage_job, train
 from tests.models.hf.families import FAMILIES
-from tests.models.hf.samples import student_of
+from tests.models.hf.more_families import EVERY_FAMILY
+from tests.models.hf.samples import LONG, samples_of, student_of
 from tests.train.member import Stopped, fail_after
 
 RESUMED = 1e-6
@@ -70,25 +72,21 @@ def test_cached_features_and_packing_do_not_change_a_stage(family: str, tmp_path
             torch.testing.assert_close(trained[name][1][key], value, rtol=0, atol=1e-4)  # Adam magnifies rounding
 
 
-def test_merged_adapters_are_the_model_that_was_trained(tmp_path: Path) -> None:
-    from sg.train.adapters import add_adapters, merge_adapters
-    from tests.models.hf.samples import LONG, samples_of
-
-    for family in ("qwen3_vl", "smolvlm"):
-        student = student_of(family)
-        stage = stage_job(tmp_path, peft="lora", trains=["language_model"]).stage
-        add_adapters(student, stage, seed=1)
-        student.module.eval()  # new layers begin with dropout
-        for name, value in student.module.named_parameters():
-            if "lora_B" in name:
-                value.data.normal_(std=0.1)
-        adapted = {name for name, _ in student.module.named_parameters() if ".lora_" in name}
-        assert adapted and all(part_of(student.parts, name) == "language_model" for name in adapted)
-        batch = student.processor.collate(samples_of(student), LONG)
-        expected = student.loss(batch)[0]
-        merge_adapters(student, lambda family=family: student_of(family))
-        assert not any(".lora_" in name for name, _ in student.module.named_parameters())
-        torch.testing.assert_close(student.loss(batch)[0], expected, rtol=0, atol=1e-5)
+@pytest.mark.parametrize("family", EVERY_FAMILY)
+def test_merged_adapters_are_the_model_that_was_trained(family: str, tmp_path: Path) -> None:
+    student = student_of(family)
+    add_adapters(student, stage_job(tmp_path, peft="lora", trains=["language_model"]).stage, seed=1)
+    student.module.eval()  # new layers begin with dropout
+    for name, value in student.module.named_parameters():
+        if "lora_B" in name:
+            value.data.normal_(std=0.1)
+    adapted = {name for name, _ in student.module.named_parameters() if ".lora_" in name}
+    assert adapted and all(part_of(student.parts, name) == "language_model" for name in adapted)
+    batch = student.processor.collate(samples_of(student), LONG)
+    expected = student.loss(batch)[0]
+    merge_adapters(student, lambda: student_of(family))
+    assert not any(".lora_" in name for name, _ in student.module.named_parameters())
+    torch.testing.assert_close(student.loss(batch)[0], expected, rtol=0, atol=1e-5)
 
 
 def test_a_stage_with_adapters_is_saved_as_an_ordinary_model(tmp_path: Path) -> None:
