@@ -90,10 +90,10 @@ def read_stage_info(folder: Path) -> StageInfo | None:
 def write_stage_info(folder: Path, info: StageInfo) -> StageInfo:
     """Flush the files in `folder` to the disk, mark the checkpoint as complete, and return `info` with their states."""
     states: dict[str, FileState | None] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted([*folder.iterdir(), *folder.glob("adapters/*")]):
         if path.is_file() and path.name != INFO_FILE:
             finish_file(path)
-            states[path.name] = file_state(path)
+            states[path.relative_to(folder).as_posix()] = file_state(path)
     info = replace(info, files={name: asdict(state) for name, state in states.items() if state is not None})
     write_record(folder / INFO_FILE, asdict(info))
     return info

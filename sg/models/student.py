@@ -270,6 +270,9 @@ class StudentKind(Protocol):
     def trainable(self) -> Sequence[str]:
         """The parts that can be trained."""
 
+    def untrained(self, config: Any) -> Collection[str]:
+        """The parts whose weights no file holds, so that a stage `align` has to train them first."""
+
     def identity(self, config: Any, checkpoint: str | None = None) -> Identity:
         """What decides the model, besides the seed: settings, and the content of all its files."""
 

@@ -72,7 +72,10 @@ def check_layers(config: Mapping[str, Any], most: int, label: str) -> None:
     Raises:
         ModelError: there are more than `most`.
     """
-    layers = max((value for key, value in _entries(config) if "layers" in key and isinstance(value, int)), default=0)
+    counts = [
+        value for key, value in _entries(config) if ("layers" in key or key == "depth") and isinstance(value, int)
+    ]
+    layers = max(counts, default=0)
     if layers > most:
         raise ModelError(
             f"{label} has {layers:,} layers by its config.json, but its weight files are far too small for them: "

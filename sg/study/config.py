@@ -30,7 +30,7 @@ from sg.evaluate.benchmark import BENCHMARKS
 from sg.evaluate.config import check_benchmarks
 from sg.models.student import STUDENTS
 from sg.sources.registry import SOURCES
-from sg.train.config import STAGES, RecipeConfig, TrainerConfig
+from sg.train.config import ALIGN, STAGES, RecipeConfig, TrainerConfig
 
 # Registers the schemas of all benchmarks, curators, embedders, sources and students.
 BENCHMARKS.load()
@@ -106,6 +106,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         self.stages = list(STUDENTS.of(self.model).default_stages if self.stages is None else self.stages)
         self.stage = self.stage.of(self.stages, self.model.name)
+        untrained = STUDENTS.of(self.model).untrained(self.model)
+        if untrained and ALIGN not in self.stages:
+            raise ConfigError(
+                f"stages=[{','.join(self.stages)}] would start from a random {', '.join(untrained)} of model="
+                f"{self.model.name}: add the stage {ALIGN}, or give a trained one as model.checkpoint or "
+                "model.projector."
+            )
         check_format(self.format)
         check_controls(self.controls)
         if not 0 <= self.seed < 2**63:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sg.models.student import Student, part_of
@@ -59,29 +59,40 @@ def leave_types_to_autocast(model: nn.Module) -> None:
             module.cast_input_dtype_enabled = False
 
 
-def merge_adapters(student: Student, load_base: Callable[[], Student]) -> PreTrainedModel:
-    """The model without adapters: their products are added to the weights in float32, and rounded once.
+def adapter_factors(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """By name of the linear layer the factors A [rank, in] and B [out, rank] of its adapter."""
+    return {
+        name: (layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight) for name, layer in _adapted_layers(model)
+    }
+
+
+def without_adapters(student: Student, load_base: Callable[[], Student], merge: bool = True) -> PreTrainedModel:
+    """The model without adapters; `merge` adds their products to the weights in float32, and rounds once.
 
     The products belong to the weights that the stage started from. For weights in 4 bits these are no longer in memory,
     so `load_base` loads them again, and the weights that were trained without adapters are copied.
     """
-    from peft.tuners.lora import LoraLayer
-
     model = student.module
-    layers: dict[str, Any] = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
     in_4_bits = getattr(model, "is_loaded_in_4bit", False)
-    merged = load_base().module if in_4_bits else model
+    whole = load_base().module if in_4_bits else model
     with torch.no_grad():
-        for name, layer in layers.items():
-            plain: Any = merged.get_submodule(name) if in_4_bits else layer.get_base_layer()
-            product = layer.get_delta_weight(ADAPTER).float().to(plain.weight.device)
-            plain.weight.copy_(plain.weight.float() + product)
+        for name, layer in _adapted_layers(model):
+            plain: Any = whole.get_submodule(name) if in_4_bits else layer.get_base_layer()
+            if merge:
+                added = layer.get_delta_weight(ADAPTER).float().to(plain.weight.device)
+                plain.weight.copy_(plain.weight.float() + added)
             if not in_4_bits:
-                _replace(merged, name, plain)
+                _replace(whole, name, plain)
         for name, value in model.named_parameters() if in_4_bits else ():
             if value.requires_grad and not is_adapter(name):
-                merged.get_parameter(name).copy_(value)
-    return merged
+                whole.get_parameter(name).copy_(value)
+    return whole
+
+
+def _adapted_layers(model: nn.Module) -> list[tuple[str, Any]]:
+    from peft.tuners.lora import LoraLayer
+
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
 
 
 def _hold_in_4_bits(model: Any, linear: Mapping[str, nn.Linear]) -> None:

@@ -12,8 +12,8 @@ from sg.models.student import CONNECTOR, LANGUAGE_MODEL, PARTS
 from sg.train.schedule import SCHEDULES
 
 SAMPLES = ("dialogs", "captions")
-CAPTION = "caption"
-STAGES = ("align", CAPTION, "instruct")
+ALIGN, CAPTION = "align", "caption"
+STAGES = (ALIGN, CAPTION, "instruct")
 """What a recipe is made of, in its order."""
 PEFT = ("none", "lora", "qlora")
 STRATEGIES = ("auto", "ddp", "fsdp")
@@ -117,6 +117,8 @@ class StageConfig:
         peft: `none` trains the weights themselves, `lora` adapters that are merged into them at the end of the stage,
             `qlora` adapters over weights in 4 bits (needs bitsandbytes). The connector itself is always trained.
         lora: the adapters.
+        merge_adapters: false keeps the adapters in the folder `adapters` of the checkpoint, in peft's files, beside the
+            weights that they belong to; later stages and evaluation read both.
         typical: sizes of a sample, for plans.
     """
 
@@ -142,6 +144,8 @@ class StageConfig:
     loss_samples: int = 16
     peft: str = "none"
     lora: LoraConfig = field(default_factory=LoraConfig)
+    # Counted by `stage_identity` where adapters are kept apart.
+    merge_adapters: bool = field(default=True, metadata=NOT_IDENTITY)
     typical: TypicalSample = field(default_factory=TypicalSample, metadata=NOT_IDENTITY)
 
     @property

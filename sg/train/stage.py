@@ -118,6 +118,8 @@ def stage_identity(
         "base_model": base_model,
         "seed": seed,
     }
+    if stage.has_adapters and not stage.merge_adapters:
+        inputs["adapters"] = "apart"
     return identity("stage", settings={"stage": stage, "trainer": trainer}, inputs=inputs, version=TRAINING_VERSION)
 
 
@@ -163,7 +165,8 @@ def _train(
     report: Callable[[Mapping[str, float]], None],
     team: Team,
 ) -> StageInfo:
-    from sg.train.adapters import merge_adapters
+    from sg.models.kept_adapters import write_adapters
+    from sg.train.adapters import adapter_factors, without_adapters
     from sg.train.callbacks import LossCurve, read_losses
     from sg.train.data.loading import SampleSet, StageData
     from sg.train.flops import device_peak_tflops
@@ -194,7 +197,9 @@ def _train(
 
     def finish() -> StageInfo:
         check_outcome(stage, trained_weights(model) if state is None else {n: state[n] for n in before}, before, dtype)
-        whole = merge_adapters(student, load_student) if stage.has_adapters else model
+        if stage.has_adapters and not stage.merge_adapters:
+            write_adapters(job.folder, adapter_factors(model), stage.lora.rank, stage.lora.alpha)
+        whole = without_adapters(student, load_student, stage.merge_adapters) if stage.has_adapters else model
         _save(whole, processor, job.folder, dtype, state)
         drawn = np.unique(np.concatenate([micro.samples for micro in plan]))
         info = _stage_info(job, trainer.global_step, samples, drawn, read_losses(job.folder / LOSS_FILE), curve.seconds)

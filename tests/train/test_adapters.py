@@ -9,7 +9,7 @@ import torch
 from sg.core.errors import ConfigError
 from sg.models.chat_univi.build import load_checkpoint
 from sg.models.chat_univi.student import ChatUniViStudent
-from sg.train.adapters import add_adapters, merge_adapters
+from sg.train.adapters import add_adapters, without_adapters
 from sg.train.config import LoraConfig, RecipeConfig, StageConfig, TrainerConfig, check_machine, has_bitsandbytes
 from sg.train.module import StageModule, set_trainable
 from sg.train.stage import train_stage
@@ -45,7 +45,7 @@ def test_every_linear_layer_but_the_head_has_adapters_and_only_they_are_trained(
 def test_merged_weights_are_the_base_and_the_scaled_product() -> None:
     student = with_adapters()
     factors = {name: value.clone() for name, value in student.module.model.named_parameters() if ".lora_" in name}
-    merged, base = merge_adapters(student, tiny_student).state_dict(), tiny_model().state_dict()
+    merged, base = without_adapters(student, tiny_student).state_dict(), tiny_model().state_dict()
     assert merged.keys() == base.keys()
     for name, before in base.items():
         inner = name.removeprefix("model.").removesuffix(".weight")
@@ -62,7 +62,7 @@ def test_a_merged_model_has_the_outputs_of_the_adapted_one() -> None:
     ids = torch.arange(3, 40)[None]
     with torch.no_grad():
         adapted = student.module(input_ids=ids).logits
-        merged = merge_adapters(student, tiny_student)(input_ids=ids).logits
+        merged = without_adapters(student, tiny_student)(input_ids=ids).logits
     torch.testing.assert_close(adapted, merged, atol=1e-4, rtol=1e-4)
 
 

@@ -27,6 +27,7 @@ from sg.models.chat_univi.text.chat_conversation import ChatDialogEncoder
 from sg.models.chat_univi.text.chat_formats import VICUNA_V1
 from sg.models.chat_univi.text.conversation import DialogEncoder
 from sg.models.hub_files import local_path
+from sg.models.kept_adapters import add_kept_adapters
 from sg.models.untrusted import check_config, check_size
 from sg.video.sampling import OneFps
 
@@ -109,6 +110,7 @@ def load_checkpoint(name: str, dtype: str = "float32") -> ChatUniViForConditiona
         model: ChatUniViForConditionalGeneration = _pretrained(
             ChatUniViForConditionalGeneration, str(path), "model.checkpoint", getattr(torch, dtype)
         )
+        add_kept_adapters(model, path)
         return model
     return load_reference_checkpoint(path, dtype=getattr(torch, dtype))
 

@@ -19,6 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from sg.artefacts.checkpoint import check_stage_files
 from sg.core.errors import MissingInputError, ModelError
+from sg.models.kept_adapters import add_kept_adapters
 from sg.models.untrusted import check_config, check_size
 from sg.models.weight_files import checkpoint_files
 
@@ -66,9 +67,24 @@ def _checked(settings: Mapping[str, Any], build: Any, label: str) -> PreTrainedC
     return config
 
 
-def skeleton(config: PreTrainedConfig) -> PreTrainedModel:
+def check_folder(folder: Path, label: str) -> PreTrainedConfig:
+    """The config of a folder whose weight files are whole and can hold the model that it describes.
+
+    Raises:
+        MissingInputError: a file is missing.
+        ModelError: the config describes another model, or none.
+        DataError: a file of a stage checkpoint differs from what was written.
+    """
+    check_stage_files(folder)
+    config = load_config(folder, label)
+    checkpoint_files(folder)
+    check_size(partial(_built, config), config.to_dict(), folder, label)
+    return config
+
+
+def skeleton(config: PreTrainedConfig, label: str) -> PreTrainedModel:
     """The model of a config without weights, on PyTorch's meta device."""
-    with torch.device("meta"):
+    with torch.device("meta"), _one_sentence(label):
         return _built(config)
 
 
@@ -97,10 +113,7 @@ def load_model(folder: Path, dtype: str, label: str) -> PreTrainedModel:
         ModelError: the model cannot be loaded, or lacks weights.
         DataError: a file of a stage checkpoint differs from what was written.
     """
-    check_stage_files(folder)
-    config = load_config(folder, label)
-    checkpoint_files(folder)
-    check_size(partial(_built, config), config.to_dict(), folder, label)
+    check_folder(folder, label)
     with _one_sentence(label):
         loader: Any = AutoModelForImageTextToText
         model, info = loader.from_pretrained(
@@ -109,6 +122,7 @@ def load_model(folder: Path, dtype: str, label: str) -> PreTrainedModel:
     if info["missing_keys"]:  # transformers would initialise them at random and continue
         missing = sorted(info["missing_keys"])
         raise ModelError(f"{label} lacks {len(missing)} of the model's weights, first {missing[0]}.")
+    add_kept_adapters(model, folder)
     loaded: PreTrainedModel = model.eval()
     return loaded
 

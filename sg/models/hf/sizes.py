@@ -30,7 +30,7 @@ def model_size(
     parts: Mapping[str, Any] | None = None,
 ) -> ModelSize:  # fmt: skip
     """The sizes of a model; nothing is loaded."""
-    model = skeleton(config)
+    model = skeleton(config, label)
     names = find_parts(LanguageModel(model, label), parts)
     weights = dict.fromkeys((VISION, CONNECTOR, LANGUAGE_MODEL), 0)
     for name, value in model.named_parameters():

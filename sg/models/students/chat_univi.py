@@ -28,6 +28,10 @@ class ChatUniViKind:
     default_stages = ("align", "caption", "instruct")
     trainable = (CONNECTOR, LANGUAGE_MODEL)
 
+    def untrained(self, config: ModelConfig) -> Collection[str]:
+        """The projector, unless a file or a whole checkpoint holds it."""
+        return (CONNECTOR,) if config.checkpoint is None and config.projector is None else ()
+
     def identity(self, config: ModelConfig, checkpoint: str | None = None) -> Identity:
         """What decides the model; see `StudentKind`."""
         return base_model_identity(config) if checkpoint is None else checkpoint_identity(config, checkpoint)

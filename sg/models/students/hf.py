@@ -88,6 +88,10 @@ class HfKind:
     default_stages = ("caption",)
     trainable = PARTS
 
+    def untrained(self, config: HfConfig) -> Collection[str]:
+        """None: all weights are in files."""
+        return ()
+
     def identity(self, config: HfConfig, checkpoint: str | None = None) -> Identity:
         """What decides the model: its files, and the settings of wording and frames."""
         return identity(
@@ -112,13 +116,15 @@ class HfKind:
 
     def describe(self, config: HfConfig) -> ModelSize | None:
         """Sizes from the checkpoint's config, or from `model.architecture` where that is not on this machine."""
-        from sg.models.hf.checkpoint import described_config, load_config
+        from sg.models.hf.checkpoint import check_folder, described_config, load_config
         from sg.models.hf.sizes import PlannedClips, model_size
 
-        path = present_file(config.checkpoint or "", "config.json")
+        path, folder = present_file(config.checkpoint or "", "config.json"), local_path(config.checkpoint or "")
         clips: ClipProcessor | PlannedClips
         clips = PlannedClips(**config.planned)
-        if path is not None and path.is_file():
+        if folder is not None:
+            found, clips = check_folder(folder, config.label), _clips(config, folder)
+        elif path is not None and path.is_file():
             found = load_config(path.parent, config.label)
             if (path.parent / "tokenizer_config.json").is_file():
                 clips = _clips(config, path.parent)

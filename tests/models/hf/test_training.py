@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from sg.artefacts.checkpoint import LOSS_FILE
+from sg.core.errors import DataError
 from sg.models.student import PARTS, part_of
-from sg.train.adapters import add_adapters, merge_adapters
+from sg.train.adapters import add_adapters, without_adapters
 from sg.train.processes import run_together
 from tests.models.hf.builders import stage_job, train
 from tests.models.hf.families import FAMILIES
@@ -23,6 +26,7 @@ from tests.models.hf.more_families import EVERY_FAMILY
 from tests.models.hf.samples import LONG, samples_of, student_of
 from tests.train.member import Stopped, fail_after
 
+LM = ["language_model"]
 RESUMED = 1e-6
 """Of the loss and of every weight."""
 
@@ -84,7 +88,7 @@ def test_merged_adapters_are_the_model_that_was_trained(family: str, tmp_path: P
     assert adapted and all(part_of(student.parts, name) == "language_model" for name in adapted)
     batch = student.processor.collate(samples_of(student), LONG)
     expected = student.loss(batch)[0]
-    merge_adapters(student, lambda: student_of(family))
+    without_adapters(student, lambda: student_of(family))
     assert not any(".lora_" in name for name, _ in student.module.named_parameters())
     torch.testing.assert_close(student.loss(batch)[0], expected, rtol=0, atol=1e-5)
 
@@ -96,21 +100,64 @@ def test_a_stage_with_adapters_is_saved_as_an_ordinary_model(tmp_path: Path) -> 
     assert not list(job.folder.glob("adapter*"))
 
 
-@pytest.mark.parametrize("settings", [{}, {"peft": "lora"}], ids=["full", "lora"])
-def test_a_killed_stage_resumes_to_the_same_weights(settings: dict[str, Any], tmp_path: Path) -> None:
-    undisturbed, killed = (stage_job(tmp_path / name, epochs=2, **settings) for name in ("undisturbed", "killed"))
+def test_adapters_that_are_kept_apart_are_read_with_the_model(tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    from sg.models.hf.checkpoint import load_model
+
+    folders = {}
+    for merge in (True, False):
+        job = stage_job(tmp_path / f"merged-{merge}", peft="lora", merge_adapters=merge, trains=["connector", *LM])
+        train("qwen3_vl", job, are_features=False)
+        student_of("qwen3_vl").processor.save(job.folder)
+        folders[merge] = job.folder
+    merged = load_model(folders[True], "float32", "merged").state_dict()
+    apart = AutoModelForImageTextToText.from_pretrained(folders[False])
+    assert all(
+        torch.equal(value, student_of("qwen3_vl").module.state_dict()[name])
+        for name, value in apart.state_dict().items()
+        if "language_model.layers" in name
+    )
+    together = PeftModel.from_pretrained(apart, folders[False] / "adapters").merge_and_unload().state_dict()
+    read = load_model(folders[False], "float32", "apart").state_dict()
+    for name, value in merged.items():
+        torch.testing.assert_close(read[name], value, rtol=0, atol=1e-6)
+        torch.testing.assert_close(together[name], value, rtol=0, atol=1e-6)
+    (folders[False] / "adapters" / "adapter_model.safetensors").write_bytes(b"x")
+    with pytest.raises(DataError, match="damaged or was edited"):
+        load_model(folders[False], "float32", "apart")
+
+
+def assert_resumed(killed: Path, undisturbed: Path) -> None:
+    assert losses(killed) == pytest.approx(losses(undisturbed), abs=RESUMED)
+    expected = weights(undisturbed)
+    for name, value in weights(killed).items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=RESUMED)
+
+
+def test_a_stopped_stage_with_adapters_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    undisturbed, stopped = (stage_job(tmp_path / name, epochs=2, peft="lora") for name in ("undisturbed", "stopped"))
     train("qwen3_vl", undisturbed, packed=True)
     fail_after(5)
     try:
         with pytest.raises(Stopped):
-            train("qwen3_vl", killed, packed=True)
+            train("qwen3_vl", stopped, packed=True)
     finally:
         fail_after(None)
-    train("qwen3_vl", killed, packed=True)
-    assert losses(killed.folder) == pytest.approx(losses(undisturbed.folder), abs=RESUMED)
-    expected = weights(undisturbed.folder)
-    for name, value in weights(killed.folder).items():
-        torch.testing.assert_close(value, expected[name], rtol=0, atol=RESUMED)
+    train("qwen3_vl", stopped, packed=True)
+    assert_resumed(stopped.folder, undisturbed.folder)
+
+
+def test_a_stage_whose_process_was_killed_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    stage = {"epochs": 2, "trains": list(PARTS)}
+    undisturbed, killed = (stage_job(tmp_path / name, **stage) for name in ("undisturbed", "killed"))
+    settings = {"name": "killed", "family": "qwen3_vl", "stage": stage, "trainer": {}, "are_features": False}
+    member = [sys.executable, "-m", "tests.models.hf.member", str(tmp_path), json.dumps([settings | {"kill_at": 5}])]
+    assert subprocess.run(member, check=False).returncode == -signal.SIGKILL
+    assert len(losses(killed.folder)) < 8 and not (killed.folder / "stage.json").exists()
+    train("qwen3_vl", killed, are_features=False)
+    train("qwen3_vl", undisturbed, are_features=False)
+    assert_resumed(killed.folder, undisturbed.folder)
 
 
 def together(folder: Path, stages: list[dict[str, Any]]) -> None:
