@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from sg.core.commands import typed
 from sg.core.layout import CONFIG_FOLDER
 from sg.models.student import STUDENTS
-from sg.study.config import TrainConfig
+from sg.study.config import TrainConfig, inherit_stages
 from tests.models.hf.more_families import MORE_FAMILIES
 from tests.models.hf.samples import LONG, samples_of
 
@@ -20,6 +20,7 @@ def test_another_family_is_a_file_of_settings(tmp_path: Path) -> None:
     (tmp_path / "mine" / "model" / "glm.yaml").write_text(
         f"defaults: [hf, _self_]\nname: glm\ncheckpoint: {folder}\nvideo: {{fps: 1}}\ndtype: float32\n"
     )
+    inherit_stages([tmp_path / "mine", CONFIG_FOLDER])  # as for `--config-dir`
     with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         found = compose("train", [f"hydra.searchpath=[file://{tmp_path / 'mine'}]", "model=glm"])
         config = typed(found, TrainConfig)
