@@ -165,8 +165,6 @@ def _train(
     report: Callable[[Mapping[str, float]], None],
     team: Team,
 ) -> StageInfo:
-    from sg.models.kept_adapters import write_adapters
-    from sg.train.adapters import adapter_factors, without_adapters
     from sg.train.callbacks import LossCurve, read_losses
     from sg.train.data.loading import SampleSet, StageData
     from sg.train.flops import device_peak_tflops
@@ -197,9 +195,7 @@ def _train(
 
     def finish() -> StageInfo:
         check_outcome(stage, trained_weights(model) if state is None else {n: state[n] for n in before}, before, dtype)
-        if stage.has_adapters and not stage.merge_adapters:
-            write_adapters(job.folder, adapter_factors(model), stage.lora.rank, stage.lora.alpha)
-        whole = without_adapters(student, load_student, stage.merge_adapters) if stage.has_adapters else model
+        whole = _without_adapters(job, student, load_student) if stage.has_adapters else model
         _save(whole, processor, job.folder, dtype, state)
         drawn = np.unique(np.concatenate([micro.samples for micro in plan]))
         info = _stage_info(job, trainer.global_step, samples, drawn, read_losses(job.folder / LOSS_FILE), curve.seconds)
@@ -208,6 +204,17 @@ def _train(
         return info
 
     return team.agreed(finish)
+
+
+def _without_adapters(job: StageJob, student: Student, load_student: Callable[[], Student]) -> PreTrainedModel:
+    """The model with its adapters merged; or as it was, with its adapters in their own files."""
+    from sg.models.kept_adapters import write_adapters
+    from sg.train.adapters import adapter_factors, without_adapters
+
+    stage = job.stage
+    if not stage.merge_adapters:
+        write_adapters(job.folder, adapter_factors(student.module), stage.lora.rank, stage.lora.alpha)
+    return without_adapters(student, load_student, stage.merge_adapters)
 
 
 def _fit(trainer: Trainer, module: StageModule, data: StageData, resumed: Path | None) -> None:
