@@ -30,7 +30,7 @@ class DeviceHours:
 
 def device_hours(stage_seconds: Mapping[str, float], evaluate_s: float, trainer: Mapping[str, Any]) -> DeviceHours:
     """Device hours of a run whose stages took `stage_seconds`; `trainer` is its trainer config as plain data."""
-    devices = int(trainer.get("devices", 1))
+    devices = int(trainer.get("devices", 1)) * int(trainer.get("nodes", 1))
     hours = {name: devices * seconds / SECONDS_AN_HOUR for name, seconds in stage_seconds.items()}
     return DeviceHours(str(trainer.get("accelerator", "cpu")), hours, devices * evaluate_s / SECONDS_AN_HOUR)
 

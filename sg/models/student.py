@@ -226,6 +226,14 @@ class Student(Protocol):
                 and its gradients are those of the padded batch.
         """
 
+    def blank_batch(self, samples: int, text_tokens: int, answer_tokens: int, frames: int) -> Batch:
+        """A batch of equal samples for a rehearsal: its sizes are real, its features have no meaning.
+
+        Args:
+            text_tokens: ids of a sample besides its clip; `answer_tokens` of them are supervised.
+            frames: frames of its clip, of which the features are given.
+        """
+
     def measure(self, batch: Batch) -> BatchSize:
         """The work in a batch."""
 
@@ -291,6 +299,13 @@ class StudentKind(Protocol):
         Raises:
             MissingInputError: a file is missing.
             ModelError: a file is damaged, or the model is not one of this kind.
+        """
+
+    def blank(self, config: Any) -> Student:
+        """The model on PyTorch's meta device, for rehearsals, from config files or its name alone.
+
+        Raises:
+            MissingInputError: its config is not on this machine, and it is not known by name.
         """
 
     def load(self, config: Any, checkpoint: str | None = None, seed: int = 0) -> Student:

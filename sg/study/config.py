@@ -84,6 +84,7 @@ class TrainConfig:
     controls: list[str] = field(default_factory=list, metadata=NOT_IDENTITY)
     dry_run: bool = field(default=False, metadata=NOT_IDENTITY)
     why: bool = field(default=False, metadata=NOT_IDENTITY)
+    rehearse: bool = field(default=False, metadata=NOT_IDENTITY)
     format: str = field(default=TEXT, metadata=NOT_IDENTITY)
     wanted_points: float | None = field(default=None, metadata=NOT_IDENTITY)
     usd_per_hour: float | None = field(default=None, metadata=NOT_IDENTITY)

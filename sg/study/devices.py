@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.result import FAILED, read_result
-from sg.core.errors import DataError, ExitCode, MissingInputError, SgError, Terminated
+from sg.core.errors import ConfigError, DataError, ExitCode, MissingInputError, SgError, Terminated
 from sg.core.layout import program
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def job_command(hydra: Any, overrides: Sequence[str], folder: Path) -> list[str]
 
 
 def run_on_devices(run: StudyRun) -> None:
-    """Make the run with one process per device.
+    """Make the run with one process per device of this machine.
 
     Raises:
+        ConfigError: the run needs several machines, which this one cannot start.
         SgError: the run failed; its result records the reason.
         KeyboardInterrupt, Terminated: a signal ended a process.
     """
@@ -41,6 +42,11 @@ def run_on_devices(run: StudyRun) -> None:
     from sg.train.processes import run_together
 
     hydra, trainer = HydraConfig.get(), run.config.trainer
+    if trainer.nodes > 1:
+        raise ConfigError(
+            f"trainer.nodes={trainer.nodes} needs one start per node: torchrun --nnodes={trainer.nodes} "
+            f"--nproc-per-node={trainer.devices} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 train.py ... on each."
+        )
     command = job_command(hydra, list(hydra.overrides.task), run.folder)
     threads = {"OMP_NUM_THREADS": str(trainer.num_threads), STARTED_BY_US: "1"}
     code = run_together(command, trainer.devices, os.environ | threads)

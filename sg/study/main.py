@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @command("train", TrainConfig)
 def _train(config: TrainConfig) -> None:
     from sg.study.planning.plan import check_run, print_plan, refuse_missing
+    from sg.study.planning.rehearse import print_rehearsal
     from sg.study.planning.why import print_why
 
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -32,6 +33,8 @@ def _train(config: TrainConfig) -> None:
         check_run(config)
         if config.why:
             print_why([config])
+        elif config.rehearse:
+            print_rehearsal(config)
         elif config.dry_run:
             refuse_missing(print_plan([config]))
         else:
@@ -41,7 +44,7 @@ def _train(config: TrainConfig) -> None:
     except SgError:
         forget_folder(folder, {".hydra", "run.log"}, Path(config.paths.runs))
         raise
-    if config.why or config.dry_run:
+    if config.why or config.dry_run or config.rehearse:
         forget_folder(folder, {".hydra", "run.log"}, Path(config.paths.runs))
         return
     from sg.study.run import StudyRun
@@ -58,7 +61,7 @@ def _train(config: TrainConfig) -> None:
 def _make(run: StudyRun) -> None:
     from sg.train.processes import is_team_member
 
-    if run.config.trainer.devices > 1 and not is_team_member():
+    if run.config.trainer.world_size > 1 and not is_team_member():
         run_on_devices(run)
     else:
         _run_as_member(run)

@@ -83,7 +83,7 @@ def run_study(run: StudyRun) -> RunResult | None:
     The result of an earlier, finished run is kept.
     """
     started = time.monotonic()
-    team = join_team(run.config.trainer.accelerator, run.config.trainer.devices)
+    team = join_team(run.config.trainer.accelerator, run.config.trainer.world_size)
     if not team.leads:
         _assist(run, team)
         return None

@@ -155,6 +155,7 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
         MissingInputError: the plan of a dry run names something that does not exist.
     """
     from sg.study.planning.plan import check_run, print_plan, refuse_missing
+    from sg.study.planning.rehearse import print_rehearsal
     from sg.study.planning.why import print_why
 
     checked = [typed(config, TrainConfig) for config in configs]
@@ -164,6 +165,9 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
     _refuse_shared_folders(planned)
     if any(run.why for run in checked):
         print_why(checked)
+        return False
+    if any(run.rehearse for run in checked):
+        print_rehearsal(max(checked, key=lambda run: run.trainer.world_size))
         return False
     if any(run.dry_run for run in checked):
         refuse_missing(print_plan(checked, is_cluster(str(configs[0].hydra.launcher._target_))))

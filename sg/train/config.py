@@ -154,6 +154,12 @@ class StageConfig:
         return [part for part in self.trains if part not in self.adapted]
 
     @property
+    def largest_clip(self) -> int:
+        """Frames of the largest usual clip of the stage: memory has to suffice for it."""
+        counts = [count for source in self.sources for count in (source.mixed_frames or [source.frames])]
+        return max(counts, default=self.typical.frames)
+
+    @property
     def adapted(self) -> list[str]:
         """The parts that are trained through adapters."""
         return [part for part in self.trains if part != CONNECTOR and self.peft != "none"]
@@ -270,7 +276,8 @@ class TrainerConfig:
 
     Attributes:
         accelerator: `cpu` or `gpu`.
-        devices: how many of them; with more than one, one process per device.
+        devices: how many of them on each machine; with more than one, one process per device.
+        nodes: how many machines; each is started by `torchrun` or by Slurm.
         strategy: `ddp` keeps the model on every device, `fsdp` shards it over them; `auto` is `ddp` for several.
         precision: `32-true`; `bf16-mixed` computes in bfloat16 and keeps trained weights in float32; `bf16-true`.
         num_threads: CPU threads per process; 1 leaves the other cores to the other jobs of a sweep.
@@ -285,6 +292,7 @@ class TrainerConfig:
 
     accelerator: str = "cpu"
     devices: int = field(default=1, metadata=NOT_IDENTITY)
+    nodes: int = field(default=1, metadata=NOT_IDENTITY)
     # The strategy counts: FSDP rounds gathered weights to the precision of the products, DDP relies on autocast.
     strategy: str = field(default="auto", metadata={"identity": _is_sharded})
     precision: str = "32-true"
@@ -301,14 +309,25 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         if self.accelerator not in ("cpu", "gpu"):
             raise ConfigError(f"trainer.accelerator={self.accelerator!r} should be cpu or gpu.")
-        if self.devices < 1 or self.num_threads < 1 or self.checkpoint_every_steps < 1 or self.decode_workers < 0:
-            raise ConfigError("trainer.devices, num_threads and checkpoint_every_steps should be at least 1.")
+        if (
+            self.devices < 1
+            or self.nodes < 1
+            or self.num_threads < 1
+            or self.checkpoint_every_steps < 1
+            or self.decode_workers < 0
+        ):
+            raise ConfigError("trainer.devices, nodes, num_threads and checkpoint_every_steps should be at least 1.")
         for key, allowed in (("strategy", STRATEGIES), ("precision", PRECISIONS)):
             check_choice(f"trainer.{key}", getattr(self, key), allowed)
         if self.peak_tflops is not None and self.peak_tflops <= 0:
             raise ConfigError(f"trainer.peak_tflops={self.peak_tflops} should be above 0, or null to look it up.")
         if not 0 < self.expected_mfu <= 1:
             raise ConfigError(f"trainer.expected_mfu={self.expected_mfu} should lie in (0, 1].")
+
+    @property
+    def world_size(self) -> int:
+        """Devices of all machines."""
+        return self.nodes * self.devices
 
     @property
     def shards(self) -> bool:
@@ -349,7 +368,7 @@ def check_machine(recipe: RecipeConfig, trainer: TrainerConfig) -> None:
         ConfigError: names the keys in one sentence.
     """
     for stage in recipe.stages:
-        micro_batches(stage, trainer.devices)
+        micro_batches(stage, trainer.world_size)
         if stage.has_adapters and trainer.shards:
             raise ConfigError(
                 f"trainer.strategy=fsdp shards trained weights, but stage.{stage.name}.peft={stage.peft} freezes them: "
@@ -360,7 +379,7 @@ def check_machine(recipe: RecipeConfig, trainer: TrainerConfig) -> None:
                 f"stage.{stage.name}.peft=qlora needs bitsandbytes, which is not installed: "
                 "`pip install bitsandbytes`, or use stage.peft=lora."
             )
-    if trainer.shards and trainer.devices == 1:
+    if trainer.shards and trainer.world_size == 1:
         raise ConfigError("trainer.strategy=fsdp needs trainer.devices of at least 2; with one device use trainer=gpu.")
 
 

@@ -63,10 +63,11 @@ class StageModule(LightningModule):
     def configure_model(self) -> None:
         """Lightning's hook: shard the weights over the devices if the strategy is `fsdp`."""
         if self.machine.shards and not self._is_sharded:
-            from sg.train.strategy import shard
+            from sg.train.strategy import devices_of, shard
 
-            assert self.device_mesh is not None
-            shard(self.network, self.network.student, self.device_mesh["data_parallel"], self.machine.precision)
+            shard(
+                self.network, self.network.student, devices_of(self.machine, self.device.type), self.machine.precision
+            )
             self._is_sharded = True
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:

@@ -88,8 +88,8 @@ def join_team(accelerator: str, devices: int) -> Team:
         return ALONE
     if int(os.environ["WORLD_SIZE"]) != devices:
         raise ConfigError(
-            f"{os.environ['WORLD_SIZE']} processes were started for trainer.devices={devices}: start one per device, "
-            "or let train.py start them."
+            f"{os.environ['WORLD_SIZE']} processes were started for {devices} devices (trainer.nodes x devices): "
+            "start one per device; with one node, train.py starts them by itself."
         )
     import torch
     import torch.distributed as dist

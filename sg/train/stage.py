@@ -178,13 +178,13 @@ def _train(
     model, dtype = student.module, student.module.dtype
     samples = SampleSet(job.items, processor, clips, stage.max_length)
     samples.check(stage.name)
-    accumulate = micro_batches(stage, config.devices)[1]
+    accumulate = micro_batches(stage, config.world_size)[1]
     plan = _plan(job, samples, config)
     data = StageData(samples, plan, config.decode_workers if config.accelerator == "gpu" else 0)
     peak = device_peak_tflops(config.accelerator, config.peak_tflops)
     curve = LossCurve(
         job.folder / LOSS_FILE, stage.name, report, workload(student, stage),
-        None if peak is None else peak * 1e12 * config.devices,
+        None if peak is None else peak * 1e12 * config.world_size,
     )  # fmt: skip
     trainer = _lightning_trainer(job, config, accumulate, curve)
     module = StageModule(student, stage, job.steps, job.seed, config)
@@ -227,12 +227,12 @@ def _fit(trainer: Trainer, module: StageModule, data: StageData, resumed: Path |
 def _plan(job: StageJob, samples: SampleSet, config: TrainerConfig) -> list[MicroBatch]:
     """The micro-batches of the stage. The samples of an optimiser step do not depend on the devices."""
     stage = job.stage
-    micro_batch, accumulate = micro_batches(stage, config.devices)
+    micro_batch, accumulate = micro_batches(stage, config.world_size)
     order = sample_order(len(samples), job.num_draws, text_seed("order", stage.name, job.seed))
     plan_seed = text_seed("batches", stage.name, job.seed)
     batches = batch_plan(order, samples.lengths, stage.batch_size, plan_seed, stage.group_by_length)
     return micro_batch_plan(
-        batches, samples.supervised, micro_batch, stage.loss_samples, accumulate * config.devices
+        batches, samples.supervised, micro_batch, stage.loss_samples, accumulate * config.world_size
     )  # fmt: skip
 
 
@@ -294,6 +294,7 @@ def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, cu
     return Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
+        num_nodes=config.nodes,
         strategy=lightning_strategy(config),
         precision=config.precision,  # type: ignore[arg-type]  # a name from the config, checked by Lightning
         max_epochs=1,

@@ -21,11 +21,20 @@ def lightning_strategy(config: TrainerConfig) -> Strategy | str:
 
     if config.shards:
         return ModelParallelStrategy(
-            data_parallel_size=config.devices, tensor_parallel_size=1, save_distributed_checkpoint=False
+            data_parallel_size=config.world_size, tensor_parallel_size=1, save_distributed_checkpoint=False
         )
     # Gradients as views of the buckets save one copy of all gradients. The model's buffers are constants and need no
     # broadcast.
-    return DDPStrategy(gradient_as_bucket_view=True, broadcast_buffers=False) if config.devices > 1 else "auto"
+    return DDPStrategy(gradient_as_bucket_view=True, broadcast_buffers=False) if config.world_size > 1 else "auto"
+
+
+def devices_of(config: TrainerConfig, device_type: str) -> DeviceMesh:
+    """The devices over which weights are sharded: those of one node; every node has all weights (hybrid sharding)."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    if config.nodes == 1:
+        return init_device_mesh(device_type, (config.devices,), mesh_dim_names=("shard",))
+    return init_device_mesh(device_type, (config.nodes, config.devices), mesh_dim_names=("replicate", "shard"))
 
 
 def shard(network: nn.Module, student: Student, mesh: DeviceMesh, precision: str) -> None:

@@ -23,6 +23,7 @@ from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.processor import ChatUniViProcessor
 from sg.models.chat_univi.published.checkpoint import load_projector, load_reference_checkpoint, reference_config
 from sg.models.chat_univi.settings import ModelConfig
+from sg.models.chat_univi.sizes import plain_config
 from sg.models.chat_univi.text.chat_conversation import ChatDialogEncoder
 from sg.models.chat_univi.text.chat_formats import VICUNA_V1
 from sg.models.chat_univi.text.conversation import DialogEncoder
@@ -31,6 +32,7 @@ from sg.models.kept_adapters import add_kept_adapters
 from sg.models.untrusted import check_config, check_size
 from sg.video.sampling import OneFps
 
+CLIP = "clip_vision_model"
 TOKENIZER_FILES = ["tokenizer.model", "tokenizer.json", "tokenizer_config.json"]
 
 
@@ -55,6 +57,33 @@ def build_model(config: ModelConfig, seed: int = 0) -> ChatUniViForConditionalGe
         load_projector(model, _required(config.projector, "model.projector"))
     model.train(False)
     return model
+
+
+def blank_model(config: ModelConfig) -> ChatUniViForConditionalGeneration:
+    """The model on PyTorch's meta device, from config files or the names of well-known parts.
+
+    Raises:
+        MissingInputError: a config is not on this machine, and its model is not known by name.
+    """
+    if config.checkpoint is not None:
+        whole = _plain(config.checkpoint)
+        text, tower = whole.get("text_config", whole), whole.get("vision_config") or _plain(whole["mm_vision_tower"])
+    else:
+        text, tower = _plain(config.language_model), _plain(config.vision_tower)
+    tower = tower.get("vision_config", tower)
+    parts = [AutoConfig.for_model(**{"model_type": kind} | plain) for kind, plain in (("llama", text), (CLIP, tower))]
+    with torch.device("meta"):
+        model = ChatUniViForConditionalGeneration(composite_config(config, *parts))
+        model.to(getattr(torch, config.dtype))
+    model.set_language_model(model.model)
+    return model
+
+
+def _plain(name: str | None) -> dict[str, Any]:
+    found = None if name is None else plain_config(name)
+    if found is None:
+        raise MissingInputError(f"The config of {name} is not on this machine: hf download {name} config.json.")
+    return found
 
 
 def composite_config(config: ModelConfig, text: PreTrainedConfig, vision: PreTrainedConfig) -> ChatUniViConfig:

@@ -28,13 +28,13 @@ def model_size(config: ModelConfig) -> ModelSize | None:
     from sg.models.chat_univi.abstractor import MergeSettings
 
     if config.checkpoint is not None:
-        whole = _config(config.checkpoint)
+        whole = plain_config(config.checkpoint)
         if whole is None or "text_config" not in whole:
             return None
         text, tower = whole["text_config"], whole["vision_config"]
     else:
         assert config.language_model is not None and config.vision_tower is not None  # checked by the schema
-        text, tower = _config(config.language_model), _config(config.vision_tower)
+        text, tower = plain_config(config.language_model), plain_config(config.vision_tower)
         if text is None or tower is None:
             return None
         tower = tower.get("vision_config", tower)
@@ -86,7 +86,7 @@ def missing_weights(config: ModelConfig) -> list[str]:
     ]
 
 
-def _config(name: str) -> dict[str, Any] | None:
+def plain_config(name: str) -> dict[str, Any] | None:
     """The plain config of a model on this machine, or of a well-known one by its name on the hub."""
     path = present_file(name, "config.json")
     if path is not None and path.is_file():

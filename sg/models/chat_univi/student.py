@@ -15,7 +15,7 @@ from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.packing import let_pack, packed_loss
 from sg.models.chat_univi.sizes import composite_size
 from sg.models.chat_univi.splice import run_starts
-from sg.models.chat_univi.text.special_ids import PLACEHOLDER_ID
+from sg.models.chat_univi.text.special_ids import EOS_ID, PLACEHOLDER_ID
 from sg.models.sizes import ModelSize
 from sg.models.student import CONNECTOR, IGNORED_LABEL, LANGUAGE_MODEL, VISION, Batch, BatchSize
 
@@ -84,6 +84,17 @@ class ChatUniViStudent:
             return packed_loss(self.module, batch)
         output = self.module(**batch)
         return output.loss, output.num_supervised
+
+    def blank_batch(self, samples: int, text_tokens: int, answer_tokens: int, frames: int) -> Batch:
+        """Ids, labels and visual tokens of one size."""
+        count = self.module.merging.num_tokens(frames)
+        ids = torch.full((samples, text_tokens + frames), EOS_ID)
+        ids[:, 1 : 1 + frames] = PLACEHOLDER_ID
+        labels = torch.full_like(ids, IGNORED_LABEL)
+        labels[:, -answer_tokens:] = ids[:, -answer_tokens:]
+        batch = {"input_ids": ids, "labels": labels, "attention_mask": torch.ones_like(ids, dtype=torch.bool)}
+        tokens = torch.empty(samples * count, self.module.config.vision_config.hidden_size)
+        return batch | {"visual_tokens": tokens, "visual_counts": [count] * samples}
 
     def measure(self, batch: Batch) -> BatchSize:
         """The work in a batch with visual tokens or with frames."""

@@ -62,7 +62,7 @@ class HfStudent:
     def __init__(
         self,
         model: PreTrainedModel,
-        processor: HfProcessor,
+        processor: HfProcessor | None,
         label: str,
         size: ModelSize,
         parts: Mapping[str, Sequence[str]] | None = None,
@@ -227,6 +227,18 @@ class HfStudent:
     def _weights_of(self, *parts: str) -> list[Tensor]:
         named = self.module.named_parameters()
         return [value for name, value in named if part_of(self.parts, name.replace(".base_layer", "")) in parts]
+
+    def blank_batch(self, samples: int, text_tokens: int, answer_tokens: int, frames: int) -> Batch:
+        """Text of the length of the sample: what stands for visual features differs between families."""
+        ids = torch.ones(samples, text_tokens + self.size.visual_tokens(frames), dtype=torch.long)
+        labels = torch.full_like(ids, IGNORED_LABEL)
+        labels[:, -answer_tokens:] = 1
+        none: list[Any] = [{}] * samples
+        return {
+            "input_ids": ids, "labels": labels, "lengths": [ids.shape[1]] * samples, "clips": none, "sides": none,
+            "are_images": [False] * samples, "are_features": True, "frames": [0] * samples,
+            "token_types": torch.zeros_like(ids) if "mm_token_type_ids" in self.language.takes else None,
+        }  # fmt: skip
 
     def measure(self, batch: Batch) -> BatchSize:
         """The work in a batch."""

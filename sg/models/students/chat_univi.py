@@ -57,6 +57,13 @@ class ChatUniViKind:
             config = dataclasses.replace(config, tokenizer=checkpoint)
         return build_inputs(config)
 
+    def blank(self, config: ModelConfig) -> ChatUniViStudent:
+        """The model without weights."""
+        from sg.models.chat_univi.build import blank_model
+        from sg.models.chat_univi.student import ChatUniViStudent
+
+        return ChatUniViStudent(blank_model(config))
+
     def load(self, config: ModelConfig, checkpoint: str | None = None, seed: int = 0) -> ChatUniViStudent:
         """The model before its first stage, with a projector drawn from `seed`, or that of a checkpoint."""
         from sg.models.chat_univi.build import build_model, load_checkpoint

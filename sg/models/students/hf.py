@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.core.content import file_content
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, MissingInputError
 from sg.core.fingerprints import fingerprint
 from sg.core.identity import NOT_IDENTITY, Identity, identity
 from sg.core.mistakes import check_choice
@@ -17,6 +17,8 @@ from sg.models.sizes import ModelSize
 from sg.models.student import CONNECTOR, PARTS, STUDENTS, VISION, FeatureCache
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
     from sg.models.hf.media import ClipProcessor
     from sg.models.hf.processor import HfProcessor
     from sg.models.hf.student import HfStudent
@@ -28,6 +30,7 @@ MODEL_VERSION = 1
 """Raise it when the same checkpoint gives another model, other ids or other labels: `sg.models.hf`."""
 FEATURES_VERSION = 2
 """Raise it when the same file gives other features: `media.py`, `features.py`, `sg.video`."""
+TOKENIZER = "tokenizer_config.json"
 _TEXT_FILES = (".jinja", ".txt")
 """Suffixes of files that decide ids besides those that `part_identity` counts."""
 
@@ -116,22 +119,14 @@ class HfKind:
 
     def describe(self, config: HfConfig) -> ModelSize | None:
         """Sizes from the checkpoint's config, or from `model.architecture` where that is not on this machine."""
-        from sg.models.hf.checkpoint import check_folder, described_config, load_config
         from sg.models.hf.sizes import PlannedClips, model_size
 
-        path, folder = present_file(config.checkpoint or "", "config.json"), local_path(config.checkpoint or "")
-        clips: ClipProcessor | PlannedClips
-        clips = PlannedClips(**config.planned)
-        if folder is not None:
-            found, clips = check_folder(folder, config.label), _clips(config, folder)
-        elif path is not None and path.is_file():
-            found = load_config(path.parent, config.label)
-            if (path.parent / "tokenizer_config.json").is_file():
-                clips = _clips(config, path.parent)
-        elif config.architecture:
-            found = described_config(config.architecture, "model.architecture")
-        else:
+        found, folder = _plain(config)
+        if found is None:
             return None
+        clips: ClipProcessor | PlannedClips = PlannedClips(**config.planned)
+        if folder is not None and (folder == local_path(config.checkpoint or "") or (folder / TOKENIZER).is_file()):
+            clips = _clips(config, folder)
         return model_size(found, config.label, config.dtype, config.feature_dtype, clips, config.parts)
 
     def missing(self, config: HfConfig) -> list[str]:
@@ -148,6 +143,18 @@ class HfKind:
 
         clips = _clips(config, _folder(config, checkpoint))
         return HfProcessor(clips, Wording(clips.processor, config.label, config.system_prompt))
+
+    def blank(self, config: HfConfig) -> HfStudent:
+        """The model without weights and without a processor."""
+        from sg.models.hf.checkpoint import skeleton
+        from sg.models.hf.student import HfStudent
+
+        found, size = _plain(config)[0], self.describe(config)
+        if found is None or size is None:
+            raise MissingInputError(
+                f"{config.label} is not on this machine: hf download it, or set model.architecture."
+            )
+        return HfStudent(skeleton(found, config.label, config.dtype), None, config.label, size, config.parts)
 
     def load(self, config: HfConfig, checkpoint: str | None = None, seed: int = 0) -> HfStudent:
         """The model of the checkpoint; `seed` is not used, as all weights are in files."""
@@ -167,6 +174,18 @@ class HfKind:
 
 def _folder(config: HfConfig, checkpoint: str | None) -> Path:
     return checkpoint_folder(checkpoint or config.checkpoint or "", "model.checkpoint")
+
+
+def _plain(config: HfConfig) -> tuple[PreTrainedConfig | None, Path | None]:
+    """The config of the model, from its folder if it is on this machine, else from `model.architecture`."""
+    from sg.models.hf.checkpoint import check_folder, described_config, load_config
+
+    path, folder = present_file(config.checkpoint or "", "config.json"), local_path(config.checkpoint or "")
+    if folder is not None:
+        return check_folder(folder, config.label), folder
+    if path is not None and path.is_file():
+        return load_config(path.parent, config.label), path.parent
+    return (described_config(config.architecture, "model.architecture") if config.architecture else None), None
 
 
 def _clips(config: HfConfig, folder: Path) -> ClipProcessor:

@@ -76,7 +76,7 @@ class Costs:
             "flops": total,
             "gpu_hours": gpu_hours(total, trainer),
             "usd": None if config.usd_per_hour is None else config.usd_per_hour * gpu_hours(total, trainer),
-            "gpus": trainer.devices,
+            "gpus": trainer.world_size,
             "tflops_per_gpu": peak_tflops(trainer),
             "mfu": trainer.expected_mfu,
             "visual_tokens": visual_tokens,

@@ -106,7 +106,7 @@ def estimate_stage(config: TrainConfig, size: ModelSize, stage: StageConfig, dra
     per_weight = 6 if config.trainer.precision == "bf16-true" else 12
     return StageEstimate(
         flops=flops,
-        memory=_memory(config, size, stage),
+        memory=stage_memory(config, size, stage),
         checkpoint=size.weights * size.weight_bytes,
         resume=trained * per_weight,
     )
@@ -150,7 +150,7 @@ def _trained_weights(size: ModelSize, stage: StageConfig) -> float:
     return trained + (size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0)
 
 
-def _memory(config: TrainConfig, size: ModelSize, stage: StageConfig) -> float:
+def stage_memory(config: TrainConfig, size: ModelSize, stage: StageConfig) -> float:
     """Bytes per device: weights, gradients, the optimiser's two moments, and the activations of a micro-batch.
 
     A trained float32 weight takes 16 bytes: itself, its gradient, and two moments.
@@ -170,16 +170,14 @@ def _memory(config: TrainConfig, size: ModelSize, stage: StageConfig) -> float:
     else:  # Autocast keeps a bfloat16 copy of trained weights.
         frozen_type = 0.5 if stage.has_adapters and stage.peft == "qlora" else own_type
         state, frozen_bytes, copies = 16 * trained, frozen_type * frozen, (2 if halves else 0) * trained
-    spread = trainer.devices if trainer.shards else 1
+    spread = trainer.world_size if trainer.shards else 1
     weights = (state + frozen_bytes + own_type * size.tower_weights) / spread + copies
     return weights + _activations(config, size, stage, 2 if halves else 4)
 
 
 def _activations(config: TrainConfig, size: ModelSize, stage: StageConfig, value_bytes: int) -> float:
-    samples = micro_batches(stage, config.trainer.devices)[0]
-    media = stage_media(stage, 1.0)
-    visual = sum(medium.samples * size.visual_tokens(medium.frames) for medium in media)
-    positions = samples * (stage.typical.text_tokens + visual)
+    samples = micro_batches(stage, config.trainer.world_size)[0]
+    positions = samples * (stage.typical.text_tokens + size.visual_tokens(stage.largest_clip))
     inside = positions * (10 * size.hidden + 3 * size.intermediate) * value_bytes
     between = size.layers * positions * size.hidden * value_bytes
     layers = between + inside if config.trainer.gradient_checkpointing else size.layers * inside

@@ -1,0 +1,82 @@
+"""`rehearse=true`: the stages of a run are tried without weights, data and devices, and what they need is printed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from sg.core.errors import ConfigError
+from sg.core.output import show
+from sg.models.student import STUDENTS
+from sg.study.config import TrainConfig
+
+REHEARSAL_SCHEMA = 1
+KINDS = ("weights", "gradients", "optimiser", "activations")
+
+
+def print_rehearsal(config: TrainConfig) -> None:
+    """Rehearse every stage of the run on `trainer.nodes` x `trainer.devices` devices, and print what one of them needs.
+
+    Raises:
+        ConfigError: a stage holds weights in 4 bits, which need real values.
+        MissingInputError: the config of the model is not on this machine, and it is not known by name.
+    """
+    from sg.study.planning.estimate import stage_memory
+    from sg.train.rehearsal.stage import rehearse_stage
+
+    kind, trainer = STUDENTS.of(config.model), config.trainer
+    size, rows = kind.describe(config.model), []
+    for stage in config.stage.stages:
+        if stage.has_adapters and stage.peft == "qlora":
+            raise ConfigError(
+                f"rehearse=true cannot hold weights in 4 bits without their values (stage.{stage.name}.peft=qlora): "
+                "rehearse stage.peft=lora, or read the estimate of dry_run=true."
+            )
+        found = rehearse_stage(stage, trainer, lambda: kind.blank(config.model))
+        planned = None if size is None else stage_memory(config, size, stage)
+        rows.append(
+            {
+                "stage": stage.name,
+                "memory_bytes": dict(found.memory),
+                "peak_bytes": found.peak,
+                "planned_bytes": planned,
+                "flops": found.flops,
+                "formula_flops": found.formula_flops,
+                "traffic_bytes": dict(found.traffic),
+                "trained_weights": found.trained,
+            }
+        )
+    record = {"model": config.model.name, "nodes": trainer.nodes, "devices": trainer.devices, "stages": rows}
+    show("rehearsal", REHEARSAL_SCHEMA, record, lambda: _text(record), config.format)
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    from sg.train.data.visual_tokens import readable_size
+
+    where = f"{record['nodes']} x {record['devices']} devices"
+    table = Table(
+        "stage", *KINDS, "peak per device", "plan", "FLOPs counted", "by formula", "received",
+        title=f"Rehearsal of {record['model']} on {where}: one micro-batch per device",
+    )  # fmt: skip
+    for row in record["stages"]:
+        planned = "?" if row["planned_bytes"] is None else readable_size(row["planned_bytes"])
+        table.add_row(
+            row["stage"],
+            *(readable_size(row["memory_bytes"][kind]) for kind in KINDS),
+            readable_size(row["peak_bytes"]),
+            planned,
+            f"{row['flops']:.2e}",
+            f"{row['formula_flops']:.2e}",
+            readable_size(sum(row["traffic_bytes"].values())),
+        )
+    stream = io.StringIO()
+    Console(width=140, soft_wrap=True, file=stream).print(table)
+    return stream.getvalue() + (
+        "Peak: the largest usual sample of the stage in every place of a micro-batch, with features from the cache. "
+        "The CUDA context and the allocator take 1 to 2 GB more. Counted FLOPs include what gradient checkpointing "
+        "repeats."
+    )
