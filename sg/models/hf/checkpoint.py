@@ -85,7 +85,9 @@ def check_folder(folder: Path, label: str) -> PreTrainedConfig:
 def skeleton(config: PreTrainedConfig, label: str, dtype: str = "float32") -> PreTrainedModel:
     """The model of a config without weights, on PyTorch's meta device."""
     with torch.device("meta"), _one_sentence(label):
-        return _built(config).to(getattr(torch, dtype))  # type: ignore[arg-type]  # hidden by transformers' wrapper
+        model = _built(config)
+        model.to(getattr(torch, dtype))
+        return model
 
 
 def load_processor(folder: Path, label: str) -> Any:

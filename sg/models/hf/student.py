@@ -62,7 +62,7 @@ class HfStudent:
     def __init__(
         self,
         model: PreTrainedModel,
-        processor: HfProcessor | None,
+        processor: HfProcessor,
         label: str,
         size: ModelSize,
         parts: Mapping[str, Sequence[str]] | None = None,

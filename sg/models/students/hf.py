@@ -154,7 +154,8 @@ class HfKind:
             raise MissingInputError(
                 f"{config.label} is not on this machine: hf download it, or set model.architecture."
             )
-        return HfStudent(skeleton(found, config.label, config.dtype), None, config.label, size, config.parts)
+        nothing: Any = None  # a rehearsal asks the processor for nothing
+        return HfStudent(skeleton(found, config.label, config.dtype), nothing, config.label, size, config.parts)
 
     def load(self, config: HfConfig, checkpoint: str | None = None, seed: int = 0) -> HfStudent:
         """The model of the checkpoint; `seed` is not used, as all weights are in files."""

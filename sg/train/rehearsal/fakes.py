@@ -21,7 +21,7 @@ _GATHERED = {"_allgather_base_", "allgather_", "allgather_into_tensor_coalesced_
 _REDUCED = {"_reduce_scatter_base_", "reduce_scatter_", "reduce_scatter_tensor_coalesced_", "reduce_scatter_tensor"}
 
 
-class WholeNumbersAreReal(TorchDispatchMode):
+class WholeNumbersAreReal(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
     """Tensors of whole numbers and truth values keep their values, floating-point tensors have none.
 
     Ids, labels, masks and lengths decide shapes, so they have to be real; they are small. Weights, activations and
@@ -64,14 +64,14 @@ def _by_places(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
     return found
 
 
-class Traffic(TorchDispatchMode):
+class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
     """Counts the bytes that each process receives in collective operations, by kind: `gather` and `reduce`.
 
     Of a gathered tensor a process receives all parts but its own, of a scattered sum all other parts of its share.
     """
 
     def __init__(self, size: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # PyTorch's
         self.bytes = {"gather": 0.0, "reduce": 0.0}
         self._others = (size - 1) / size
 
@@ -96,7 +96,7 @@ class Traffic(TorchDispatchMode):
 @contextlib.contextmanager
 def without_values() -> Iterator[FakeTensorMode]:
     """In the block floating-point tensors have no values; others have (`WholeNumbersAreReal`)."""
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, WholeNumbersAreReal():
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, WholeNumbersAreReal():  # type: ignore[no-untyped-call]  # PyTorch's
         yield mode
 
 

@@ -133,11 +133,11 @@ class _PeakOnly:
         self._peak_mem_snap.clear()
 
 
-class _ShardedTracker(_PeakOnly, FSDPMemTracker):
+class _ShardedTracker(_PeakOnly, FSDPMemTracker):  # type: ignore[no-untyped-call]  # PyTorch's
     _moments = _FSDPRefType.OPT
 
 
-class _WholeTracker(_PeakOnly, MemTracker):
+class _WholeTracker(_PeakOnly, MemTracker):  # type: ignore[no-untyped-call]  # PyTorch's
     _moments = _MemRefType.OPT
 
 
