@@ -41,7 +41,7 @@ def fail_after(step: int | None, kill: bool = False) -> None:
 
 def train_one(folder: Path, settings: dict[str, Any]) -> None:
     config = trainer_config(**settings["trainer"])
-    team = join_team(config.accelerator, config.devices)
+    team = join_team(config.accelerator, config.world_size)
     job = stage_job(folder / settings["name"], **settings["stage"])
     train_stage(job, tiny_student, inputs(), RandomClips(), config, lambda values: None, team)
 
