@@ -270,8 +270,7 @@ class StudentKind(Protocol):
     as the folder of a stage; None is the model before its first stage.
     """
 
-    @property
-    def default_stages(self) -> Sequence[str]:
+    def default_stages(self, config: Any) -> Sequence[str]:
         """The recipe, if the settings name none: from `align`, `caption` and `instruct`."""
 
     @property

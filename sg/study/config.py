@@ -105,7 +105,7 @@ class TrainConfig:
     paths: PathsConfig = field(default_factory=PathsConfig, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
-        self.stages = list(STUDENTS.of(self.model).default_stages if self.stages is None else self.stages)
+        self.stages = list(STUDENTS.of(self.model).default_stages(self.model) if self.stages is None else self.stages)
         self.stage = self.stage.of(self.stages, self.model.name)
         untrained = STUDENTS.of(self.model).untrained(self.model)
         if untrained and ALIGN not in self.stages:

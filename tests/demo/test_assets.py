@@ -13,6 +13,7 @@ from sg.demo.pretrain.language_model import LanguageModelRecipe, examine, langua
 from sg.demo.pretrain.texts import LETTER, WORD, LessonWriter
 from sg.demo.pretrain.tokenizer import demo_words
 from sg.demo.pretrain.tower import TowerRecipe, make_frames, normalise, patch_features, tower_config
+from sg.demo.pretrain.video_models import QWEN3_TEXT, llava_onevision_recipe, qwen3_vl_recipe
 
 TOKENIZER = SentencePieceProcessor(model_file=str(TOKENIZER_PATH))
 
@@ -21,8 +22,14 @@ SIZES = {"language_model": (64, 0.5), "language_model_narrow": (32, 0.4)}
 """Width of each language model, and a bound of its share of right words: recorded are 0.61 and 0.50."""
 
 
-def test_the_weights_are_below_four_megabytes() -> None:
-    assert sum(path.stat().st_size for path in ASSETS_FOLDER.rglob("*.safetensors")) < 4_000_000
+VIDEO_MODELS = ("tiny_qwen3_vl", "tiny_llava_onevision")
+
+
+def test_the_assets_are_small() -> None:
+    sizes = {path: path.stat().st_size for path in ASSETS_FOLDER.rglob("*") if path.is_file()}
+    of_video_models = sum(size for path, size in sizes.items() if path.parent.name in VIDEO_MODELS)
+    assert of_video_models < 4_000_000
+    assert sum(sizes.values()) - of_video_models < 4_100_000
 
 
 def test_every_demo_word_is_one_token_and_special_ids_are_those_of_llama() -> None:
@@ -93,3 +100,27 @@ def test_a_lesson_has_the_token_ids_of_the_model_s_encoder() -> None:
     supervised = [label for label in encoded.labels if label != -100 and label != 2]
     scored = [piece for piece, role in zip(lesson.ids, lesson.roles, strict=True) if role == LETTER]
     assert supervised[1::2] == scored and WORD not in lesson.roles
+
+
+@pytest.mark.parametrize("name", VIDEO_MODELS)
+def test_a_video_model_has_the_ids_of_the_lessons_and_its_recorded_recipe(name: str) -> None:
+    from sg.core.files import read_json
+    from sg.models.hf.wording import ASSISTANT, USER, Message
+    from sg.models.students.hf import HfConfig, HfKind
+
+    notes = read_json(ASSETS_FOLDER / "recipe.json")[name]
+    recipe = {"tiny_qwen3_vl": qwen3_vl_recipe, "tiny_llava_onevision": llava_onevision_recipe}[name]()
+    assert TowerRecipe(**notes["recipe"]) == recipe
+    if name == "tiny_qwen3_vl":
+        assert notes["language_model"]["recipe"].items() >= QWEN3_TEXT.items()
+    assert min(notes["held_out_cell_accuracy"].values()) > 0.75
+
+    wording = HfKind().processor(HfConfig(checkpoint=str(ASSETS_FOLDER / name))).wording
+    lesson = LessonWriter(TOKENIZER, random.Random(3)).drill(turns=3)
+    text = TOKENIZER.decode([piece for piece in lesson.ids if piece > 2])
+    turns = [turn.strip() for turn in text.replace("USER:", "|").replace("ASSISTANT:", "|").split("|") if turn.strip()]
+    messages = [Message(USER if at % 2 == 0 else ASSISTANT, turn) for at, turn in enumerate(turns)]
+    worded = wording.encode(messages)
+    assert worded.input_ids == lesson.ids
+    supervised = [label for label in worded.labels if label not in (-100, 2)]
+    assert supervised[1::2] == [piece for piece, role in zip(lesson.ids, lesson.roles, strict=True) if role == LETTER]

@@ -45,6 +45,8 @@ NEEDED = {
     ("curator", "quality"): ["curator.judged=FILE"],
     ("curator", "quality_tome"): ["curator.judged=FILE"],
     ("captioner", "openai_compatible"): ["captioner.model.name=some-model"],
+    ("captioner", "vllm"): ["captioner.model.name=some-model"],
+    ("captioner", "hf"): ["captioner.student.checkpoint=OWNER/NAME"],
 }
 
 

@@ -51,6 +51,7 @@ LACKING = {
     r"caption judge .*alignment=": (ExitCode.MISSING, "(alignment)"),
     r"caption sheet .*source=": (ExitCode.USAGE, "cannot be read"),
     r"caption prices ": (ExitCode.USAGE, "should be litellm's price list"),
+    r"captioner=hf": (ExitCode.MISSING, "could not be obtained"),
     r"caption doctor |i_have_rights=true": (ExitCode.USAGE, "GEMINI_API_KEY"),
     r"curate data=webvid ": (ExitCode.MISSING, "data.videos=DIR"),
     r"curate data=folder ": (ExitCode.MISSING, "There are no vectors"),
@@ -121,7 +122,7 @@ def filled(command: str, places: dict[str, str]) -> list[str]:
             words[index] = places[word]
         elif key in places and has_value and value != "null":
             words[index] = f"{key}={places[key]}"
-    if "captioner.base_url" in command:
+    if "captioner.base_url" in command or "captioner.servers" in command:
         words.append("dry_run=true")  # there is no server
     if "sg.report" not in words:
         words += [f"paths.work={places['']}/work", f"paths.runs={places['']}/runs"]

@@ -36,7 +36,7 @@ TRAIN = [
     for command in ALL
     if command.startswith("python train.py") and not any(words in command for words in ELSEWHERE)
 ]
-OF_REAL_DATA = r"data=folder|experiment=(scaling_webvid|sources_mix)"
+OF_REAL_DATA = r"data=folder|experiment=(scaling_webvid|scaling_student|sources_mix)"
 """Commands that have no demo world to make small."""
 
 

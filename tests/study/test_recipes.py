@@ -180,7 +180,11 @@ def test_a_list_that_is_not_a_recipe_is_refused(recipe: str, sentence: str) -> N
 
 def test_the_default_recipe_is_that_of_the_kind_and_names_the_study_as_before() -> None:
     config = composed()
-    assert config.stages == list(STUDENTS.of(config.model).default_stages) == ["align", "caption", "instruct"]
+    assert (
+        config.stages
+        == list(STUDENTS.of(config.model).default_stages(config.model))
+        == ["align", "caption", "instruct"]
+    )
     assert study_name(config) == study_name(composed("stages=[align,caption,instruct]"))
     assert study_name(config) != study_name(composed(*CAPTION))
 

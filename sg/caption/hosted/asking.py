@@ -262,7 +262,7 @@ def _pacer(config: HostedCaptionerConfig, ledger: Ledger) -> Pacer:
 
 
 def _budget(config: HostedCaptionerConfig) -> float:
-    return config.free_without_asking_usd if config.budget_usd is None else config.budget_usd
+    return config.free_without_asking_usd if config.usd_budget is None else config.usd_budget
 
 
 def _check_permissions(config: HostedCaptionerConfig, estimate: pricing.CostEstimate) -> None:
@@ -272,7 +272,7 @@ def _check_permissions(config: HostedCaptionerConfig, estimate: pricing.CostEsti
             "set captioner.i_have_rights=true."
         )
     usd = estimate.usd[config.tier]
-    if config.budget_usd is None and usd > config.free_without_asking_usd:
+    if config.usd_budget is None and usd > config.free_without_asking_usd:
         raise ConfigError(
             f"Captioning these {estimate.videos:,} videos costs about ${usd:,.2f}: see dry_run=true, then set "
             "captioner.budget_usd=DOLLARS."

@@ -93,7 +93,8 @@ class Rates:
 class Price:
     """The prices of a model on a day, by tier: the rates of usual and of long prompts.
 
-    `tier` is the tier that is asked for; `expired` if no price is valid and the last one is used instead.
+    `tier` is the tier that is asked for; `expired` if no price is valid and the last one is used instead;
+    `usd_per_hour` is the price of a GPU of one's own.
     """
 
     rates: Mapping[str, tuple[Rates, Rates]]
@@ -101,6 +102,7 @@ class Price:
     valid_from: str
     source: str
     expired: bool = False
+    usd_per_hour: float = 0.0
 
     @property
     def row(self) -> dict[str, Any]:
@@ -112,7 +114,8 @@ class Price:
     def cost(self, usage: Usage, tier: str = "") -> float:
         """USD of one request, by the tier that answered if the service named one; thinking is charged as output."""
         usual, long = self.rates.get(tier) or self.rates[self.tier]
-        return (long if usage.input > LONG_PROMPT else usual).cost(usage)
+        tokens = (long if usage.input > LONG_PROMPT else usual).cost(usage)
+        return tokens + usage.gpu_seconds * self.usd_per_hour / 3600
 
 
 def price_on(

@@ -27,7 +27,8 @@ def expected_usage(config: HostedCaptionerConfig, duration_s: float, has_audio: 
     audio = 0 if has_audio is False else math.ceil(seconds * model.audio_tokens_per_s)
     pictures = math.ceil(frames + seconds * model.timestamp_tokens_per_s)
     tokens = config.assumed_prompt_tokens + pictures + audio
-    return Usage(tokens, config.assumed_output_tokens, video=pictures, audio=audio)
+    seconds_of_gpu = config.assumed_gpu_s
+    return Usage(tokens, config.assumed_output_tokens, video=pictures, audio=audio, gpu_seconds=seconds_of_gpu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ def estimate(
 def price_of(config: HostedCaptionerConfig, day: datetime.date) -> Price:
     """The price of a captioner's model and tier on a day; see `price_on`."""
     model = config.model
-    return price_on(model.name, model.prices, day, config.tier, allow_expired=config.allow_expired_price)
+    price = price_on(model.name, model.prices, day, config.tier, allow_expired=config.allow_expired_price)
+    return replace(price, usd_per_hour=config.usd_per_hour)
 
 
 def _scaled(usage: Usage, ratio: float) -> Usage:
@@ -161,7 +163,7 @@ class Forecast:
         self._price, self._max_output = price, max_output_tokens
         self._ratios: deque[float] = deque(maxlen=200)
         self._outputs: deque[int] = deque(maxlen=200)
-        self._seen, self._ratio, self._longest = 0, 1.0, max_output_tokens
+        self._seen, self._ratio, self._longest, self._gpu_s = 0, 1.0, max_output_tokens, 0.0
 
     def tokens(self, expected: Usage) -> int:
         """Input tokens to reserve for a request that should have `expected`."""
@@ -176,7 +178,7 @@ class Forecast:
         return self._price.cost(replace(self._input(expected), output=self._longest))
 
     def _input(self, expected: Usage) -> Usage:
-        return _scaled(expected, self._ratio)
+        return replace(_scaled(expected, self._ratio), gpu_seconds=self._gpu_s or expected.gpu_seconds)
 
     def learn(self, expected: Usage, usage: Usage) -> None:
         """Take an answer into account."""
@@ -185,6 +187,7 @@ class Forecast:
         self._ratios.append(usage.input / expected.input)
         self._outputs.append(usage.output + usage.thinking)
         self._seen += 1
+        self._gpu_s = max(self._gpu_s, usage.gpu_seconds)
         # The maxima are passes over 200 values: often enough at first, then every 20 answers.
         if self._seen < 20 or self._seen % 20 == 0:
             self._ratio = max(*self._ratios, 0.05)

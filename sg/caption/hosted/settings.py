@@ -11,10 +11,10 @@ from sg.caption.hosted.services.records import Service
 from sg.caption.hosted.services.secrets import looks_like_a_key
 from sg.core.commands import register
 from sg.core.errors import ConfigError
-from sg.core.identity import NOT_IDENTITY
+from sg.core.identity import NOT_IDENTITY, Identity
 from sg.core.mistakes import check_choice
 
-TRANSPORTS = ("auto", "inline", "upload", "proxy")
+TRANSPORTS = ("auto", "inline", "upload", "proxy", "path")
 ON_DRIFT = ("stop", "warn", "record")
 ON_DAILY_QUOTA = ("wait", "stop")
 ADAPTIVE = "adaptive"
@@ -166,7 +166,7 @@ class HostedCaptionerConfig(CaptionerConfig):
         api_version: the version in the paths of the address.
         key_file: a file with the key (mode 0600); null takes the environment.
         transport: `auto` sends small files inside the request, uploads larger ones, and makes a proxy of what does not
-            fit.
+            fit; `path` sends the path of the file (`file://...`) to a server that reads the same disk.
         inline_mb: the largest request that the service takes, in MB: 100 since 2026-01-08 (before, 20).
         urls: a file with one video id and its URL per line, separated by a space or a tab, for signed URLs, which the
             service reads itself; null sends files, or what `data.videos=gs://...` or `https://...` names.
@@ -177,6 +177,9 @@ class HostedCaptionerConfig(CaptionerConfig):
         min_concurrency: requests in flight, at least.
         max_concurrency: requests in flight, at most.
         budget_usd: the run stops before it is exceeded; null allows `free_without_asking_usd`.
+        usd_per_hour: the price of an hour of one GPU of your own; requests then cost their share of its time.
+        assumed_gpu_s: GPU-seconds of a video, for estimates, and for the budget until the first answers.
+        budget_gpu_hours: the budget in GPU-hours instead of `budget_usd`; needs `usd_per_hour`.
         free_without_asking_usd: the cost up to which a run starts without `budget_usd`.
         buy: `all`, or `adaptive`: `train.py` buys the captions of nested cores, each twice the one before, trains on
             each, and stops when the next is predicted not to be worth its money (`sg.study.buying`).
@@ -203,6 +206,8 @@ class HostedCaptionerConfig(CaptionerConfig):
     """Whether a video that is too large for a request is uploaded; otherwise a proxy is made."""
     reads_addresses: ClassVar[bool] = False
     """Whether the service reads videos at their URLs."""
+    reads_paths: ClassVar[bool] = False
+    """Whether the service reads files of this machine: `transport=path`."""
     counts_tokens: ClassVar[bool] = False
     """Whether the service counts the tokens of a request free of charge: its `service()` is a `CountingService`."""
 
@@ -226,6 +231,9 @@ class HostedCaptionerConfig(CaptionerConfig):
     min_concurrency: int = field(default=1, metadata=NOT_IDENTITY)
     max_concurrency: int = field(default=64, metadata=NOT_IDENTITY)
     budget_usd: float | None = field(default=None, metadata=NOT_IDENTITY)
+    usd_per_hour: float = field(default=0.0, metadata=NOT_IDENTITY)
+    assumed_gpu_s: float = field(default=0.0, metadata=NOT_IDENTITY)
+    budget_gpu_hours: float | None = field(default=None, metadata=NOT_IDENTITY)
     free_without_asking_usd: float = field(default=5.0, metadata=NOT_IDENTITY)
     buy: str = field(default="all", metadata=NOT_IDENTITY)
     buy_first: str = field(default="50k", metadata=NOT_IDENTITY)
@@ -262,9 +270,19 @@ class HostedCaptionerConfig(CaptionerConfig):
             raise ConfigError("captioner.min_concurrency should be from 1 to captioner.max_concurrency.")
         if self.budget_usd is not None and not self.budget_usd > 0:
             raise ConfigError(f"captioner.budget_usd={self.budget_usd} should be above 0.")
+        if self.transport == "path" and not self.reads_paths:
+            raise ConfigError("captioner.transport=path is for servers of your own, which read the same disk.")
+        if min(self.usd_per_hour, self.assumed_gpu_s) < 0:
+            raise ConfigError("captioner.usd_per_hour and captioner.assumed_gpu_s should be 0 or more.")
+        hours = self.budget_gpu_hours
+        if hours is not None and (self.budget_usd is not None or not (hours > 0 and self.usd_per_hour > 0)):
+            raise ConfigError(
+                "captioner.budget_gpu_hours should be above 0, needs captioner.usd_per_hour, and replaces "
+                "captioner.budget_usd."
+            )
         self.shard_of  # noqa: B018 - checks the text
         _check_no_key(self)
-        _check_address(self.base_url)
+        check_address(self.base_url)
 
     def service(self) -> Service:
         """A client of the service, ready to ask; the key is read here and nowhere else.
@@ -273,6 +291,16 @@ class HostedCaptionerConfig(CaptionerConfig):
             ConfigError: the key or the address is missing.
         """
         raise NotImplementedError
+
+    @property
+    def weights(self) -> Identity | None:
+        """What decides the answers of a model in this process; None for a service, whose model has a name."""
+        return None
+
+    @property
+    def usd_budget(self) -> float | None:
+        """The budget in USD, whether it is given in USD or in GPU-hours."""
+        return self.budget_usd if self.budget_gpu_hours is None else self.budget_gpu_hours * self.usd_per_hour
 
     @property
     def in_batches(self) -> bool:
@@ -308,7 +336,7 @@ def _check_no_key(config: HostedCaptionerConfig) -> None:
             )
 
 
-def _check_address(url: str | None) -> None:
+def check_address(url: str | None) -> None:
     """Refuse what is not a plain address. A user name or password in it would be printed and stored."""
     try:
         parts = urlsplit(url or "https://x")

@@ -119,14 +119,16 @@ class StudentCaptioner(Captioner):
         """
         if not path.is_file():
             raise MissingInputError(f"There is no video file {path}: give the path of a file as video=FILE.")
-        (answer,) = self._answerer().answer({path.stem: path})
+        (answer,) = self._answer(self._answerer(), {path.stem: path})
         if answer.problem and not answer.caption:
             raise DataError(f"{path}: {answer.problem}")
         return answer.caption
 
     def _answerer(self) -> VideoAnswerer:
-        config = self.config
-        return VideoAnswerer(self._checkpoint, config.model, config.prompt, config.max_new_tokens)
+        return VideoAnswerer(self._checkpoint, self.config.model)
+
+    def _answer(self, answerer: VideoAnswerer, files: dict[str, Path]) -> list[VideoAnswer]:
+        return answerer.answer(files, self.config.prompt, self.config.max_new_tokens)
 
     @property
     def _checkpoint(self) -> str:
@@ -160,7 +162,7 @@ class StudentCaptioner(Captioner):
         answerer, batch_size = self._answerer(), self.config.batch_size
         with file.open("a") as stream, Progress("captions", len(files), "videos", done_before=len(answers)) as bar:
             for start in range(0, len(missing), batch_size):
-                new = answerer.answer({name: files[name] for name in missing[start : start + batch_size]})
+                new = self._answer(answerer, {name: files[name] for name in missing[start : start + batch_size]})
                 stream.write("".join(_line(row, made_by) for row in new))
                 stream.flush()
                 answers |= {answer.video_id: answer for answer in new}

@@ -1,4 +1,4 @@
-"""Trains the demo's assets from scratch, in about 20 CPU minutes:
+"""Trains the demo's assets from scratch, in about 30 CPU minutes:
 
     python -m sg.demo.pretrain [--folder FOLDER] [--only tokenizer vision_tower language_model ...]
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sg.core.files import atomic_dir, atomic_path, read_json, write_record
@@ -54,6 +55,40 @@ def build_language_model(folder: Path, name: str = "language_model", **changes: 
     return {"recipe": asdict(recipe), "held_out_accuracy": _rounded(accuracies)}
 
 
+def build_qwen3_vl(folder: Path) -> dict[str, Any]:
+    """Make the Qwen3-VL: its language model and its tower begin with the weights of the existing ones."""
+    import transformers
+
+    from sg.demo.pretrain import video_models
+    from sg.demo.pretrain.language_model import LanguageModelRecipe, train_language_model
+
+    recipe, text = video_models.qwen3_vl_recipe(), LanguageModelRecipe(**video_models.QWEN3_TEXT)
+    tower = transformers.CLIPVisionModel.from_pretrained(folder / "vision_tower")
+    tokenizer = folder / "language_model" / TOKENIZER_FILE
+    with atomic_dir(folder / "tiny_qwen3_vl") as temporary, TemporaryDirectory() as part:
+        words = train_language_model(tokenizer, Path(part), text, folder / "language_model")
+        model = transformers.Qwen3ForCausalLM.from_pretrained(part)
+        cells = video_models.build_qwen3_vl(temporary, tokenizer, tower, model, recipe)
+    return {
+        "recipe": asdict(recipe), "held_out_cell_accuracy": _rounded(cells),
+        "language_model": {"recipe": asdict(text), "held_out_accuracy": _rounded(words)},
+    }  # fmt: skip
+
+
+def build_llava_onevision(folder: Path) -> dict[str, Any]:
+    """Make the LLaVA-OneVision of the existing tower and language model."""
+    import transformers
+
+    from sg.demo.pretrain import video_models
+
+    recipe, tokenizer = video_models.llava_onevision_recipe(), folder / "language_model" / TOKENIZER_FILE
+    tower = transformers.CLIPVisionModel.from_pretrained(folder / "vision_tower")
+    model = transformers.LlamaForCausalLM.from_pretrained(folder / "language_model")
+    with atomic_dir(folder / "tiny_llava_onevision") as temporary:
+        cells = video_models.build_llava_onevision(temporary, tokenizer, tower, model, recipe)
+    return {"recipe": asdict(recipe), "held_out_cell_accuracy": _rounded(cells)}
+
+
 BUILDERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "tokenizer": build_tokenizer,
     "vision_tower": build_tower,
@@ -62,6 +97,8 @@ BUILDERS: dict[str, Callable[[Path], dict[str, Any]]] = {
         name: partial(build_language_model, name=name, width=width, dtype="float16")
         for name, width in (("language_model_narrow", 32),)
     },
+    "tiny_qwen3_vl": build_qwen3_vl,
+    "tiny_llava_onevision": build_llava_onevision,
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from sg.demo.pretrain.texts import BOS, EOS, LETTER, TEXT, WORD, Lesson, LessonW
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
     from torch import Tensor
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 PAD = 0
 TEXT_WEIGHT = 0.3
@@ -28,6 +29,8 @@ TEXT_WEIGHT = 0.3
 class LanguageModelRecipe:
     """Size and training settings of the language model; the defaults made the committed weights of `model=tiny`."""
 
+    architecture: str = "llama"
+    """`llama` or `qwen3`."""
     width: int = 64
     dtype: str = "float32"
     """Type of the saved weights."""
@@ -50,17 +53,19 @@ class LanguageModelRecipe:
     """(questions per drill, drills per batch); each batch draws one pair. Single questions are learnt first."""
 
 
-def language_model_config(vocabulary_size: int, width: int = 64) -> LlamaConfig:
-    """Llama with 4 layers and heads of 16 channels: 0.07, 0.24 or 0.51 M parameters at the widths 32, 64 and 96."""
-    from transformers import LlamaConfig
+def language_model_config(vocabulary_size: int, width: int = 64, architecture: str = "llama") -> PreTrainedConfig:
+    """Llama or Qwen3 of 4 layers with heads of 16 channels; 0.07 or 0.24 M weights at the widths 32 and 64."""
+    from transformers import AutoConfig
 
-    return LlamaConfig(
+    return AutoConfig.for_model(
+        architecture,
         vocab_size=vocabulary_size,
         hidden_size=width,
         intermediate_size=11 * width // 4,
         num_hidden_layers=4,
         num_attention_heads=width // 16,
         num_key_value_heads=width // 16,
+        head_dim=16,
         max_position_embeddings=2048,
         rms_norm_eps=1e-5,
         tie_word_embeddings=True,
@@ -82,7 +87,7 @@ def pad_lessons(lessons: list[Lesson]) -> tuple[Tensor, Tensor]:
     return ids, roles
 
 
-def lesson_loss(model: LlamaForCausalLM, ids: Tensor, roles: Tensor) -> tuple[Tensor, dict[str, float]]:
+def lesson_loss(model: PreTrainedModel, ids: Tensor, roles: Tensor) -> tuple[Tensor, dict[str, float]]:
     """The loss (words + letters + 0.3 text, each a mean over its tokens); fractions of right words and letters."""
     import torch.nn.functional as functional
 
@@ -122,7 +127,7 @@ def _drill_batch(writer: LessonWriter, recipe: LanguageModelRecipe, rng: random.
     return [writer.drill(turns) for _ in range(size)]
 
 
-def _start_letters_alike(model: LlamaForCausalLM, tokenizer: SentencePieceProcessor) -> None:
+def _start_letters_alike(model: PreTrainedModel, tokenizer: SentencePieceProcessor) -> None:
     """Initialise the embeddings of an option's `A.` and an answer's ` A` equally: they are two tokens of one letter."""
     import torch
 
@@ -132,26 +137,60 @@ def _start_letters_alike(model: LlamaForCausalLM, tokenizer: SentencePieceProces
             table[tokenizer.piece_to_id(f"{letter}.")] = table[tokenizer.piece_to_id(f"\u2581{letter}")]
 
 
-def train_language_model(tokenizer_path: Path, folder: Path, recipe: LanguageModelRecipe) -> dict[str, float]:
-    """Train from scratch and save as a transformers checkpoint in `folder`; returns held-out accuracies."""
+def _start_as_llama(model: PreTrainedModel, folder: Path, lessons: list[Lesson]) -> None:
+    """Copy the weights of a Llama. A Qwen3 also norms queries and keys: to their mean size in `lessons`."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    llama = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.load_state_dict(llama.state_dict(), strict=False)
+    sizes: dict[str, Tensor] = {}
+
+    def measure(name: str) -> Callable[[Any, Any, Tensor], None]:
+        def hook(module: Any, args: Any, output: Tensor) -> None:
+            sizes[name] = output.reshape(*output.shape[:-1], -1, model.config.head_dim).pow(2).mean(-1).sqrt().mean()
+
+        return hook
+
+    for name, module in llama.named_modules():
+        if name.endswith(("q_proj", "k_proj")):
+            module.register_forward_hook(measure(name))
+    with torch.no_grad():
+        llama(input_ids=pad_lessons(lessons)[0])
+        for name, size in sizes.items():
+            model.get_parameter(name.replace("_proj", "_norm.weight")).fill_(size)
+
+
+def train_language_model(
+    tokenizer_path: Path, folder: Path, recipe: LanguageModelRecipe, start: Path | None = None
+) -> dict[str, float]:
+    """Train and save as a transformers checkpoint in `folder`; returns held-out accuracies.
+
+    Args:
+        start: folder of a Llama of the same size to begin with; None begins from scratch.
+    """
     import torch
     from sentencepiece import SentencePieceProcessor
-    from transformers import LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
     from sg.demo.pretrain.optimiser import MuonAdamW
 
     tokenizer = SentencePieceProcessor(model_file=str(tokenizer_path))
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
-    model = LlamaForCausalLM(language_model_config(tokenizer.get_piece_size(), recipe.width))
+    config = language_model_config(tokenizer.get_piece_size(), recipe.width, recipe.architecture)
+    loader: Any = AutoModelForCausalLM  # untyped in transformers
+    model = loader.from_config(config)
     _start_letters_alike(model, tokenizer)
+    writer = LessonWriter(tokenizer, rng)
+    if start is not None:
+        _start_as_llama(model, start, [writer.dialog() for _ in range(8)])
     optimiser = MuonAdamW(
         model,
         learning_rate=recipe.learning_rate,
         other_learning_rate=recipe.other_learning_rate,
         total_steps=recipe.steps,
     )
-    writer = LessonWriter(tokenizer, rng)
     waiting: list[list[Lesson]] = []
     recent: dict[str, list[float]] = defaultdict(list)
     with Progress("language model", recipe.steps, "steps") as bar:
@@ -171,7 +210,7 @@ def train_language_model(tokenizer_path: Path, folder: Path, recipe: LanguageMod
     return scores
 
 
-def examine(model: LlamaForCausalLM, writer: LessonWriter, batches: int) -> dict[str, float]:
+def examine(model: PreTrainedModel, writer: LessonWriter, batches: int) -> dict[str, float]:
     """Fraction of right words, and of right letters after the right word, in `batches` batches of 32 new dialogs."""
     import torch
 

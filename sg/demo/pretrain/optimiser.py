@@ -17,7 +17,7 @@ class MuonAdamW:
 
     Args:
         modules: the networks to train.
-        learning_rate: peak rate of Muon.
+        learning_rate: peak rate of Muon; None leaves all weights to AdamW, which is faster for large matrices.
         other_learning_rate: peak rate of AdamW.
         total_steps: length of the schedule.
     """
@@ -25,7 +25,7 @@ class MuonAdamW:
     def __init__(
         self,
         *modules: nn.Module,
-        learning_rate: float,
+        learning_rate: float | None,
         other_learning_rate: float,
         total_steps: int,
         weight_decay: float = 0.01,
@@ -35,15 +35,19 @@ class MuonAdamW:
         named = [item for module in modules for item in module.named_parameters() if item[1].requires_grad]
         self.parameters: list[Tensor] = [parameter for _, parameter in named]
         inner = [p for name, p in named if p.ndim == 2 and "embed" not in name and "head" not in name]
+        inner = inner if learning_rate is not None else []
         inner_ids = {id(p) for p in inner}
         outer = [p for p in self.parameters if id(p) not in inner_ids]
         self._optimisers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(
-                inner, lr=learning_rate, momentum=0.95, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-            ),
-            torch.optim.AdamW(outer, lr=other_learning_rate, weight_decay=0.0, betas=(0.9, 0.98)),
+            torch.optim.AdamW(outer, lr=other_learning_rate, weight_decay=0.0, betas=(0.9, 0.98))
         ]
-        self._peaks, self._total, self._done = (learning_rate, other_learning_rate), total_steps, 0
+        self._peaks, self._total, self._done = [other_learning_rate], total_steps, 0
+        if learning_rate is not None:
+            muon = torch.optim.Muon(
+                inner, lr=learning_rate, momentum=0.95, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+            )
+            self._optimisers.append(muon)
+            self._peaks.append(learning_rate)
 
     def step(self, loss: Tensor) -> None:
         """One optimisation step down the gradient of `loss`, clipped to norm 1."""

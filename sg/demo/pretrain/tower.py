@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 PATCH = 16
 GRID = SIZE // PATCH
-FRAMES_PER_CLIP = 2
 SCENES_PER_CLIP = 8
 LABELS = ("colour", "shape", "texture", "action", "cell", "background", "presence")
 ABSENT = -100
@@ -48,6 +48,7 @@ class TowerRecipe:
     steps: int = 2000
     batch_size: int = 96
     learning_rate: float = 3e-3
+    muon: bool = True
 
 
 def tower_config() -> CLIPVisionConfig:
@@ -97,20 +98,22 @@ def through_the_codec(frames: NDArray[np.uint8], path: Path) -> NDArray[np.uint8
         return np.stack([picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)])
 
 
-def _clips(rng: random.Random, count: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+def _clips(
+    rng: random.Random, count: int, frames_per_scene: int
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(count):
             scenes = [draw_scene(rng, CROWDED, rng.choice(BACKGROUNDS)) for _ in range(SCENES_PER_CLIP)]
-            frames = render(VideoSpec(tuple(scenes)), Rendition.draw(rng), FRAMES_PER_CLIP)
+            frames = render(VideoSpec(tuple(scenes)), Rendition.draw(rng), frames_per_scene)
             labels = np.stack([label_patches(scene) for scene in scenes])
-            yield through_the_codec(frames, Path(folder) / "clip.mp4"), labels.repeat(FRAMES_PER_CLIP, axis=0)
+            yield through_the_codec(frames, Path(folder) / "clip.mp4"), labels.repeat(frames_per_scene, axis=0)
 
 
-def make_frames(seed: int, clips: int) -> tuple[Tensor, Tensor]:
-    """Decoded frames uint8 [F, 64, 64, 3] and their patch labels [F, 16, 7]."""
+def make_frames(seed: int, clips: int, frames_per_scene: int = 2) -> tuple[Tensor, Tensor]:
+    """Decoded frames uint8 [F, 64, 64, 3], those of a scene in sequence, and their patch labels [F, 16, 7]."""
     import torch
 
-    made = list(track(_clips(random.Random(seed), clips), "tower frames", "clips", clips))
+    made = list(track(_clips(random.Random(seed), clips, frames_per_scene), "tower frames", "clips", clips))
     frames, labels = (np.concatenate(parts) for parts in zip(*made, strict=True))
     return torch.from_numpy(frames), torch.from_numpy(labels)
 
@@ -144,7 +147,7 @@ def _label_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack(losses).sum()
 
 
-def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Small random changes of contrast and colour, and noise."""
     import torch
 
@@ -157,45 +160,70 @@ def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
 def train_tower(folder: Path, recipe: TowerRecipe) -> dict[str, float]:
     """Train from scratch and save as a transformers checkpoint in `folder`; returns held-out patch accuracies."""
     import torch
-    from torch import nn
     from transformers import CLIPVisionModel
-
-    from sg.demo.pretrain.optimiser import MuonAdamW
 
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
     frames, labels = make_frames(recipe.seed, recipe.clips)
     tower = CLIPVisionModel(tower_config())
-    head = nn.Linear(tower.config.hidden_size, sum(_class_counts().values()))
-    nn.init.zeros_(head.weight)
     tower.encoder.layers[-1].requires_grad_(False)
-    optimiser = MuonAdamW(
-        tower,
-        nn.ModuleDict({"head": head}),
-        learning_rate=recipe.learning_rate,
-        other_learning_rate=recipe.learning_rate,
-        total_steps=recipe.steps,
-    )
-    with Progress("vision tower", recipe.steps, "steps") as bar:
-        for _ in range(recipe.steps):
-            chosen = torch.randint(0, len(frames), (recipe.batch_size,), generator=generator)
-            pixels = _augmented(normalise(frames[chosen]), generator)
-            loss = _label_loss(head(patch_features(tower, pixels)), labels[chosen])
-            optimiser.step(loss)
-            bar.advance(note=f"loss {loss.item():.2f}")
+
+    def draw() -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(0, len(frames), (recipe.batch_size,), generator=generator)
+        return augmented(normalise(frames[chosen]), generator), labels[chosen]
+
+    features = partial(patch_features, tower)
+    head = fit_patches(tower, features, tower.config.hidden_size, draw, recipe)
     new_frames, new_labels = make_frames(recipe.seed + 1, clips=min(60, recipe.clips))
-    accuracies = patch_accuracies(tower, head, new_frames, new_labels)
+    accuracies = patch_accuracies(features, head, normalise(new_frames), new_labels)
     centre_and_scale(tower, new_frames)
     tower.save_pretrained(folder)
     return accuracies
 
 
-def patch_accuracies(tower: CLIPVisionModel, head: nn.Module, frames: Tensor, labels: Tensor) -> dict[str, float]:
+def fit_patches(
+    tower: nn.Module,
+    features: Callable[[Tensor], Tensor],
+    width: int,
+    draw: Callable[[], tuple[Tensor, Tensor]],
+    recipe: TowerRecipe,
+) -> nn.Linear:
+    """Train a tower and a linear head to predict the labels of patches; returns the head.
+
+    Args:
+        features: the features [B, 16, width] of the tower for the pixels that `draw` returns.
+        draw: returns the pixels of a batch and their labels [B, 16, 7].
+    """
+    from torch import nn
+
+    from sg.demo.pretrain.optimiser import MuonAdamW
+
+    head = nn.Linear(width, sum(_class_counts().values()))
+    nn.init.zeros_(head.weight)
+    optimiser = MuonAdamW(
+        tower,
+        nn.ModuleDict({"head": head}),
+        learning_rate=recipe.learning_rate if recipe.muon else None,
+        other_learning_rate=recipe.learning_rate,
+        total_steps=recipe.steps,
+    )
+    with Progress("vision tower", recipe.steps, "steps") as bar:
+        for _ in range(recipe.steps):
+            pixels, labels = draw()
+            loss = _label_loss(head(features(pixels)), labels)
+            optimiser.step(loss)
+            bar.advance(note=f"loss {loss.item():.2f}")
+    return head
+
+
+def patch_accuracies(
+    features: Callable[[Tensor], Tensor], head: nn.Module, pixels: Tensor, labels: Tensor
+) -> dict[str, float]:
     """Fraction of patches with the right class, by label."""
     import torch
 
     with torch.no_grad():
-        logits = head(patch_features(tower, normalise(frames)))
+        logits = head(features(pixels))
     accuracies = {}
     parts = torch.split(logits, list(_class_counts().values()), dim=-1)
     for at, (name, part) in enumerate(zip(LABELS, parts, strict=True)):

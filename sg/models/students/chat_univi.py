@@ -25,12 +25,15 @@ _TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
 class ChatUniViKind:
     """A frozen tower, token merging without parameters, a linear projector, a language model."""
 
-    default_stages = ("align", "caption", "instruct")
     trainable = (CONNECTOR, LANGUAGE_MODEL)
 
     def untrained(self, config: ModelConfig) -> Collection[str]:
         """The projector, unless a file or a whole checkpoint holds it."""
         return (CONNECTOR,) if config.checkpoint is None and config.projector is None else ()
+
+    def default_stages(self, config: ModelConfig) -> tuple[str, ...]:
+        """The recipe of Chat-UniVi, with the stage that the study adds."""
+        return ("align", "caption", "instruct")
 
     def identity(self, config: ModelConfig, checkpoint: str | None = None) -> Identity:
         """What decides the model; see `StudentKind`."""

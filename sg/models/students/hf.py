@@ -51,6 +51,7 @@ class HfConfig:
         video: changed settings of the model's video processor: `fps` or `num_frames`, `max_frames`, `size`, ...
         image: changed settings of its image processor.
         parts: module names by part (connector, language_model, vision) that replace those that are found.
+        stages: the recipe, unless `stages=` gives another.
         dtype: type of the weights. Weights that learn are kept in float32 under `trainer.precision=bf16-mixed`.
         feature_dtype: type of the cached features.
         architecture: values of the checkpoint's config.json, for plans without a download.
@@ -64,6 +65,7 @@ class HfConfig:
     video: dict[str, Any] = field(default_factory=dict, metadata={"identity": set_values})
     image: dict[str, Any] = field(default_factory=dict, metadata={"identity": set_values})
     parts: dict[str, list[str]] = field(default_factory=dict)
+    stages: list[str] = field(default_factory=lambda: ["caption"], metadata=NOT_IDENTITY)
     dtype: str = "float32"
     feature_dtype: str = "bfloat16"
     architecture: dict[str, Any] = field(default_factory=dict, metadata=NOT_IDENTITY)
@@ -88,12 +90,15 @@ class HfConfig:
 class HfKind:
     """Models of transformers; see `sg.models.hf`."""
 
-    default_stages = ("caption",)
     trainable = PARTS
 
     def untrained(self, config: HfConfig) -> Collection[str]:
         """None: all weights are in files."""
         return ()
+
+    def default_stages(self, config: HfConfig) -> list[str]:
+        """The recipe of the model's file."""
+        return config.stages
 
     def identity(self, config: HfConfig, checkpoint: str | None = None) -> Identity:
         """What decides the model: its files, and the settings of wording and frames."""
@@ -134,6 +139,8 @@ class HfKind:
         name = config.checkpoint or ""
         if local_path(name) is not None or present_file(name, "config.json") is not None:
             return []
+        if name.count("/") != 1 or name.startswith((".", "/", "~")):
+            return [f"{config.label} is not a folder on this machine, and not OWNER/NAME on the hub"]
         return [f"{name} (weights: hf download {name}, or set model.checkpoint)"]
 
     def processor(self, config: HfConfig, checkpoint: str | None = None) -> HfProcessor:

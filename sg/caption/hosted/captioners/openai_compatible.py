@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sg.caption.captioners import CAPTIONERS
 from sg.caption.hosted.hosted_captioner import HostedCaptioner
 from sg.caption.hosted.services.secrets import read_key
-from sg.caption.hosted.settings import HostedCaptionerConfig
+from sg.caption.hosted.settings import HostedCaptionerConfig, check_address
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
 
@@ -21,21 +21,35 @@ KEY_VARIABLES = ("OPENAI_COMPATIBLE_API_KEY",)
 
 @dataclass
 class OpenAICompatibleCaptionerConfig(HostedCaptionerConfig):
-    """The settings of captioner=openai_compatible."""
+    """The settings of captioner=openai_compatible and captioner=vllm.
+
+    Attributes:
+        servers: addresses of several servers with the same model, instead of `base_url`.
+        gpus: GPUs of each server, for its cost in GPU-seconds.
+    """
 
     reads_addresses = True
+    reads_paths = True
 
     api_version: str = field(default="", metadata=NOT_IDENTITY)
+    servers: list[str] = field(default_factory=list, metadata=NOT_IDENTITY)
+    gpus: int = field(default=1, metadata=NOT_IDENTITY)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for address in self.servers:
+            check_address(address)
 
     def service(self) -> OpenAICompatible:
         """A client of the server at `base_url`; a key is sent if there is one."""
         from sg.caption.hosted.services.openai_compatible import OpenAICompatible
 
-        if not self.base_url:
+        servers = self.servers or [self.base_url or ""]
+        if not all(servers):
             raise ConfigError("captioner.base_url is the address of your server, such as http://localhost:8000/v1.")
         has_key = self.key_file or any(os.environ.get(name) for name in KEY_VARIABLES)
         key = read_key(KEY_VARIABLES, self.key_file) if has_key else None
-        return OpenAICompatible(self.base_url, key, self.retry.deadline_s)
+        return OpenAICompatible(servers, self.gpus, key, self.retry.deadline_s)
 
 
 CAPTIONERS.register("openai_compatible", OpenAICompatibleCaptionerConfig)(HostedCaptioner)

@@ -84,6 +84,10 @@ class MediaFiles:
         if not size:
             return Failure(Kind.MEDIA, "the video file is empty")
         mime = MIME_TYPES.get(path.suffix.lower().lstrip("."))
+        if self._transport == "path":
+            if force_proxy:
+                return Failure(Kind.MEDIA, "no proxy is made of a video that the server reads at its path")
+            return MediaFile(mime or "video/mp4", path, size, None, "", None, uri=path.resolve().as_uri())
         how = self._choose(size, mime)
         if how == "proxy" or force_proxy:
             async with self._making:

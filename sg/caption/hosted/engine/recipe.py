@@ -90,7 +90,10 @@ class Recipe:
         settings = settings_of(self.config)
         del settings["class"]
         proxy = {"fps": proxies.FPS, "short_side": proxies.SHORT_SIDE, "codec": proxies.CODEC, "sound": proxies.SOUND}
-        inputs = {"prompt": self.prompt.content_hash, "proxy": proxy if self.config.transport == "proxy" else None}
+        inputs: dict[str, Any] = {"prompt": self.prompt.content_hash}
+        inputs["proxy"] = proxy if self.config.transport == "proxy" else None
+        if self.config.weights is not None:
+            inputs["weights"] = self.config.weights
         return identity("caption_answers", settings=settings, inputs=inputs, version=RECIPE_VERSION)
 
     @property

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sg.caption.hosted.services import wire
 from sg.caption.hosted.services.failures import from_exception, from_http, from_rpc, retry_after
+from sg.caption.hosted.services.gpu_time import GpuTime
 from sg.caption.hosted.services.http import open_session
 from sg.caption.hosted.services.records import Answer, Failure, Kind, Request, RequestMedia, Usage
 from sg.caption.hosted.services.secrets import REDACTION, Secret
@@ -20,23 +22,50 @@ _REASONS = {"LENGTH": "MAX_TOKENS", "EOS": "STOP", "EOS_TOKEN": "STOP", "STOP_SE
 """Names of finish reasons in capitals, where they differ from those of the Gemini API."""
 
 
+@dataclass(slots=True)
+class _Server:
+    """One of several servers with the same model; `failures` in a row."""
+
+    url: str
+    time: GpuTime
+    failures: int = 0
+
+
 class OpenAICompatible:
-    """`POST {base_url}/chat/completions`, with the video as a data URL in a `video_url` part."""
+    """`POST {server}/chat/completions`, with the video as a data URL, its URL or its path in a `video_url` part.
+
+    Args:
+        servers: base addresses of servers with the same model.
+        gpus: of each server.
+    """
 
     name = "openai_compatible"
 
-    def __init__(self, base_url: str, key: Secret | None, timeout_s: float) -> None:
+    def __init__(self, servers: Sequence[str], gpus: int, key: Secret | None, timeout_s: float) -> None:
         import aiohttp
 
         self.sdk = ("aiohttp", aiohttp.__version__)
-        self._url = f"{base_url.rstrip('/')}/chat/completions"
+        self._servers = [_Server(f"{url.rstrip('/')}/chat/completions", GpuTime(gpus)) for url in servers]
         self._key, self._timeout_s = key, timeout_s
         self._session: ClientSession | None = None
 
     async def generate(self, request: Request) -> Answer | Failure:
-        """The answer to a request; failures of network and server are returned, not raised."""
+        """The answer to a request; failures of network and server are returned, not raised.
+
+        Of several servers the one with the fewest requests is asked; one that failed lately counts as busier.
+        """
+        server = min(self._servers, key=lambda one: one.time.in_flight + one.failures)
+        with server.time.share() as share:
+            outcome = await self._ask(server.url, request)
+        if isinstance(outcome, Failure):
+            server.failures += 1
+            return outcome
+        server.failures = 0
+        return replace(outcome, usage=replace(outcome.usage, gpu_seconds=share.seconds))
+
+    async def _ask(self, url: str, request: Request) -> Answer | Failure:
         try:
-            async with (await self._open()).post(self._url, json=_body(request)) as response:
+            async with (await self._open()).post(url, json=_body(request)) as response:
                 code, pause = response.status, retry_after(response.headers)
                 body = wire.document(await response.read()) if code == 200 else await response.json()
         except Exception as error:  # noqa: BLE001 - the network raises many types; the failure names it
@@ -54,7 +83,7 @@ class OpenAICompatible:
     async def _open(self) -> ClientSession:
         if self._session is None:
             headers = {} if self._key is None else {"Authorization": f"Bearer {self._key.reveal()}"}
-            self._session = open_session(self._url, headers=headers, timeout_s=self._timeout_s)
+            self._session = open_session(self._servers[0].url, headers=headers, timeout_s=self._timeout_s)
         return self._session
 
 

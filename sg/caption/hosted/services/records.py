@@ -40,7 +40,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request as the service counted them; cached, video and audio are parts of `input`."""
+    """Tokens of one request as the service counted them; cached, video and audio are parts of `input`.
+
+    `gpu_seconds` is its share of the time of a GPU of one's own, where that is what a request costs.
+    """
 
     input: int = 0
     output: int = 0
@@ -49,6 +52,7 @@ class Usage:
     video: int = 0
     audio: int = 0
     cached_audio: int = 0
+    gpu_seconds: float = 0.0
 
     @property
     def total(self) -> int:

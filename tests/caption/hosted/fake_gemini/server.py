@@ -6,7 +6,9 @@ import asyncio
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from tests.caption.hosted.fake_gemini import answers, batches, files
 from tests.caption.hosted.fake_gemini.faults import faulty, good_answer_is_sent, plan_from_json
@@ -117,6 +119,9 @@ class FakeGemini:
             url = (part.get("video_url") or part.get("image_url") or {}).get("url", "")
             if url.startswith("https://") and (file := self.state.file_at(url)):
                 item = media_item(file.data)
+            if url.startswith("file://"):
+                item = media_item(Path(unquote(urlsplit(url).path)).read_bytes())
+                self.state.addresses[url] += 1
             if url.startswith("data:") and not item:
                 item = media_item(inline_bytes({"data": url.split(",", 1)[1]}))
         made = await self._generate(item, body["model"], 1000)

@@ -1,0 +1,56 @@
+"""captioner=hf: any video model of transformers captions in this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sg.caption.captioners import CAPTIONERS
+from sg.caption.hosted.hosted_captioner import HostedCaptioner
+from sg.caption.hosted.settings import HostedCaptionerConfig
+from sg.core.errors import ConfigError
+from sg.core.identity import NOT_IDENTITY, Identity
+from sg.models.student import STUDENTS
+
+if TYPE_CHECKING:
+    from sg.caption.hosted.services.in_process import InProcess
+
+
+@dataclass
+class HfCaptionerConfig(HostedCaptionerConfig):
+    """The settings of captioner=hf.
+
+    Attributes:
+        student: the model, a file of conf/model.
+        batch_size: videos that are answered together.
+        decode_workers: threads that read videos meanwhile.
+    """
+
+    reads_paths = True
+
+    student: Any = None
+    transport: str = field(default="path", metadata=NOT_IDENTITY)
+    batch_size: int = field(default=8, metadata=NOT_IDENTITY)
+    decode_workers: int = field(default=4, metadata=NOT_IDENTITY)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.batch_size, self.decode_workers) < 1 or self.transport != "path":
+            raise ConfigError(
+                "captioner=hf needs captioner.batch_size and captioner.decode_workers of 1 or more, and reads files "
+                "itself (captioner.transport=path)."
+            )
+
+    @property
+    def weights(self) -> Identity:
+        """The model by its content."""
+        return STUDENTS.of(self.student).identity(self.student)
+
+    def service(self) -> InProcess:
+        """The loaded model."""
+        from sg.caption.hosted.services.in_process import InProcess
+
+        return InProcess(self.student, self.batch_size, self.decode_workers)
+
+
+CAPTIONERS.register("hf", HfCaptionerConfig)(HostedCaptioner)
