@@ -14,6 +14,7 @@ from sg.core.files import write_text
 from sg.evaluate.answering import evaluate
 from sg.evaluate.asking import SUBTITLES_OK, FeatureSource
 from sg.evaluate.benchmark import Benchmark
+from sg.evaluate.calibration import calibration_line, reliability_text
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.official.result import OfficialResult
 from sg.evaluate.scoring import Count, Scores, SettingScores, score
@@ -58,10 +59,13 @@ def publish(benchmark: Benchmark, config: BenchmarkConfig, path: Path) -> Scores
     scores = score(rows)
     for line in score_lines(scores):
         log.info(line)
+    for setting, result in scores.items():
+        if result.calibration is not None:
+            write_text(path.parent / f"reliability_{setting}.txt", reliability_text(result.calibration))
     for setting, results in official_results(benchmark, config, rows).items():
         write_text(path.parent / f"official_{setting}.txt", "\n".join(result.text for result in results))
-        for result in results:
-            log.info("%s, %s, official: %s", benchmark.name, setting, result.headline)
+        for official in results:
+            log.info("%s, %s, official: %s", benchmark.name, setting, official.headline)
     return scores
 
 
@@ -89,6 +93,7 @@ def score_lines(scores: Scores) -> list[str]:
         parts += [f"{result.without_subtitle_lines} without a subtitle"] if result.without_subtitle_lines else []
         broken = {name: number for name, number in result.subtitles.items() if name != SUBTITLES_OK}
         parts += [f"subtitles {name} for {number}" for name, number in broken.items()]
+        parts += [calibration_line(result.calibration)] if result.calibration else []
         lines.append("; ".join(parts))
     return lines
 
@@ -110,6 +115,7 @@ def _details(result: SettingScores) -> dict[str, Any]:
         "task_mean": result.task_mean,
         "chance": result.chance,
         "logit": _count(result.logit),
+        "calibration": None if result.calibration is None else asdict(result.calibration),
         "letters": {letter or "none": number for letter, number in result.letters.items()},
         "right_letters": result.answers,
         "statuses": result.statuses,

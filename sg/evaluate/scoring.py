@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import DURATIONS, OVERALL, PROBES, SETTINGS, Prediction
 from sg.core.errors import DataError
+from sg.evaluate.calibration import Calibration, calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class SettingScores:
         without_subtitle_lines: number of questions asked with subtitles but without a line on screen.
         chance: expected accuracy of guessing, in percent.
         logit: counts if the letter with the largest logit is the answer: another metric, without unanswered questions.
+        calibration: probabilities of the letters; None if the model gave none.
     """
 
     setting: str
@@ -86,6 +88,7 @@ class SettingScores:
     without_subtitle_lines: int = 0
     chance: float = 25.0
     logit: Count = Count()
+    calibration: Calibration | None = None
 
     @property
     def task_mean(self) -> float:
@@ -153,6 +156,7 @@ def score_setting(rows: Sequence[Prediction], durations: Sequence[str] | None = 
         without_subtitle_lines=sum(row.subtitles != "" and row.subtitle_lines == 0 for row in chosen),
         chance=100 * sum(1 / row.num_options for row in chosen) / len(chosen),
         logit=_logit_count(chosen),
+        calibration=calibration(chosen),
     )
 
 

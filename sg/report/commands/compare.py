@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sg.artefacts.answer_files.look import read_answers
+from sg.artefacts.answer_files.look import read_answer_file
+from sg.artefacts.answer_files.record import predictions_of
 from sg.artefacts.predictions import PROBES, SETTINGS, Prediction, paired_outcomes
 from sg.core.errors import DataError
+from sg.report.commands.made import made_text
 from sg.report.numbers.estimates import ArmScore, Estimate, Floats, Ints, accuracy, arm_score, difference, joint_p
 from sg.report.numbers.statistics import (
     ClusteredDifference,
@@ -73,16 +75,22 @@ def compare_text(paths: Sequence[Path]) -> str:
             "B.jsonl."
         )
     names = _short_names(paths)
-    files = [read_answers(path) for path in paths]
+    read = [read_answer_file(path) for path in paths]
+    files = [found if isinstance(found, list) else predictions_of(found) for found in read]
+    writers = [f"sg {found[0].code}".strip() if isinstance(found, list) else found.writer for found in read]
     blocks, comparisons = [], []
     for setting, groups in _by_setting(files, names):
         sides = _sides(names, groups)
         lacking = _lacking_text(names, groups)
-        made = [_comparison(setting, sides[0], side) for side in sides[1:]]
-        comparisons += [] if setting in PROBES else made
+        compared = [_comparison(setting, sides[0], side) for side in sides[1:]]
+        comparisons += [] if setting in PROBES else compared
         blocks.append("\n".join([_title(setting, sides), *lacking, *map(_side_text, sides), *_joint_text(sides)]))
-        blocks += ["\n".join(_comparison_text(comparison)) for comparison in made]
-    return "\n\n".join([*blocks, *_family_text(comparisons), *_settings_text(files, names)]) + "\n"
+        blocks += ["\n".join(_comparison_text(comparison)) for comparison in compared]
+    made = made_text(paths, writers, files)
+    return (
+        "\n\n".join([*blocks, *_family_text(comparisons), *_settings_text(files, names), *([made] if made else [])])
+        + "\n"
+    )
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:

@@ -1,13 +1,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sg.artefacts.predictions import Prediction, PredictionWriter
+from sg.artefacts.predictions import Prediction, PredictionWriter, read_predictions
 from sg.core.errors import DataError, MissingInputError
 from sg.report.commands.compare import compare_text
 from sg.report.commands.published import published_deltas, published_text
@@ -61,9 +62,9 @@ def test_two_files_have_the_golden_difference_counts_and_tests(tmp_path: Path) -
 def test_our_file_and_an_official_one_of_the_same_answers_compare_equally(tmp_path: Path) -> None:
     base = write(tmp_path / "a.jsonl", answers(PAIR["A"]))
     ours, theirs = write(tmp_path / "b.jsonl", answers(PAIR["B"])), official(tmp_path / "b.json", answers(PAIR["B"]))
-    assert compare_text([base, ours]) == compare_text([base, theirs]).replace("b.json ", "b.jsonl ").replace(
-        "b.json:", "b.jsonl:"
-    )
+    text, made = compare_text([base, theirs]).split("\n\nhow they were made")
+    assert compare_text([base, ours]) == text.replace("b.json ", "b.jsonl ").replace("b.json:", "b.jsonl:") + "\n"
+    assert "engine sg | official script" in made
 
 
 def test_comparisons_of_both_settings_are_corrected_together_and_three_files_tested_jointly(tmp_path: Path) -> None:
@@ -164,3 +165,38 @@ def test_benjamini_hochberg_adjusts_as_the_golden_list_does(item: dict[str, Any]
     key = next(name for name in item if name not in ("p", "holm", "bonferroni") and isinstance(item[name], list))
     assert benjamini_hochberg(item["p"]) == pytest.approx(item[key], abs=1e-12)
     assert all(np.array(benjamini_hochberg(item["p"])) <= np.array(holm(item["p"])) + 1e-12)
+
+
+def recorded(folder: Path, checkpoint: str, **benchmark: Any) -> Path:
+    """A file of our answers with the record that an evaluation writes beside it."""
+    folder.mkdir()
+    rows = [replace(row, frames=tuple(range(benchmark["num_frames"]))) for row in answers("1010" * 9)]
+    record = {"checkpoint": checkpoint, "version": "0.1.0", "data": {"revision": "local", "questions": "abc"}}
+    record |= {"benchmark": {"name": "mvbench", "folder": str(folder), **benchmark}}
+    (folder / "scores.json").write_text(json.dumps(record))
+    return write(folder / "predictions.jsonl", rows)
+
+
+def test_what_differs_in_how_two_files_were_made_is_listed_by_topic(tmp_path: Path) -> None:
+    common = {"prompt": {"last_line": "Answer:"}, "subtitles": "at_frames"}
+    one = recorded(tmp_path / "a", "ckpt", num_frames=8, answer_reader="official", **common)
+    two = recorded(tmp_path / "b", "ckpt", num_frames=16, answer_reader="mvbench_bare", **common)
+    text = compare_text([one, two]).split("how they were made")[1]
+    assert "  frames and sampling: benchmark.num_frames 8 | 16" in text
+    assert "  frames and sampling: frames shown 8 to 8, mean 8.0 | 16 to 16, mean 16.0" in text
+    assert "  answer rule: benchmark.answer_reader official | mvbench_bare" in text
+    assert not [word for word in ("prompt", "subtitles", "model", "folder", "benchmark version") if word in text]
+
+
+def test_files_of_other_programs_differ_in_their_engine_and_what_is_not_recorded(tmp_path: Path) -> None:
+    rows = answers("11-0" * 9)
+    ours = recorded(tmp_path / "a", "ckpt", num_frames=8)
+    text = compare_text([ours, official(tmp_path / "b.json", rows)]).split("how they were made")[1]
+    assert "  engine: engine sg | official script" in text
+    assert "  answered questions: answered 36 of 36 | 27 of 36" in text
+    assert "  model: checkpoint ckpt | not recorded" in text
+    assert "how they were made" not in compare_text([ours, write(tmp_path / "a" / "c.jsonl", answers_like(ours))])
+
+
+def answers_like(path: Path) -> list[Prediction]:
+    return read_predictions(path)
