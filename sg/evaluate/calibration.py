@@ -24,7 +24,7 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class LetterCalibration:
     """Probabilities among the letters of a question, over the questions that have them; all in percent.
 
     Attributes:
@@ -50,7 +50,7 @@ def probabilities(row: Prediction) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def calibration(rows: Sequence[Prediction]) -> Calibration | None:
+def calibration(rows: Sequence[Prediction]) -> LetterCalibration | None:
     """The calibration of the rows of one setting; None if the model gave no probabilities."""
     known = [(row, found) for row in rows if (found := probabilities(row))]
     if not known:
@@ -62,7 +62,7 @@ def calibration(rows: Sequence[Prediction]) -> Calibration | None:
         is_right = LETTERS[found.index(confidence)] == row.answer
         groups.setdefault(min(int(confidence * BINS), BINS - 1), []).append((confidence, is_right))
     bins = tuple(_bin(at, groups[at]) for at in sorted(groups))
-    return Calibration(
+    return LetterCalibration(
         questions=len(known),
         right_letter=100 * sum(right) / len(known),
         log_loss=-sum(math.log(max(one, 1e-30)) for one in right) / len(known),
@@ -83,7 +83,7 @@ def _bin(at: int, members: Sequence[tuple[float, bool]]) -> ReliabilityBin:
     )
 
 
-def calibration_line(found: Calibration) -> str:
+def calibration_line(found: LetterCalibration) -> str:
     """The scores in one line."""
     return (
         f"right letter {found.right_letter:.1f} % likely (log loss {found.log_loss:.3f}), calibration error "
@@ -91,7 +91,7 @@ def calibration_line(found: Calibration) -> str:
     )
 
 
-def reliability_text(found: Calibration) -> str:
+def reliability_text(found: LetterCalibration) -> str:
     """The reliability diagram as a table: confidence, accuracy and a bar per bin."""
     lines = ["confidence, %  questions  mean, %  right, %"]
     for one in found.bins:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import DURATIONS, OVERALL, PROBES, SETTINGS, Prediction
 from sg.core.errors import DataError
-from sg.evaluate.calibration import Calibration, calibration
+from sg.evaluate.calibration import LetterCalibration, calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class SettingScores:
     without_subtitle_lines: int = 0
     chance: float = 25.0
     logit: Count = Count()
-    calibration: Calibration | None = None
+    calibration: LetterCalibration | None = None
 
     @property
     def task_mean(self) -> float:
