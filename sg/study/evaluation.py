@@ -54,6 +54,7 @@ class EvaluateConfig:
             OpenAI's chat format at this address, `merge` merges the answers of the shards in a folder, `predictions`
             scores a file of answers.
         server: how the server is asked.
+        explain: changes of settings as KEY:VALUE, asked one after the other to say what each is worth.
         shards: number of processes that share the questions.
         shard: runs only this one of them; null runs all on this machine.
     """
@@ -63,6 +64,7 @@ class EvaluateConfig:
     merge: str | None = None
     predictions: str | None = None
     output: str | None = None
+    explain: list[str] = field(default_factory=list)
     shards: int = 1
     shard: int | None = None
     model: Any = None
@@ -78,6 +80,8 @@ class EvaluateConfig:
                 "evaluate.py takes one of checkpoint=FOLDER (a trained model), served=URL (a server), merge=FOLDER "
                 "(answers of shards) and predictions=FILE (answers to score)."
             )
+        if self.explain and (self.checkpoint is None or self.shards > 1):
+            raise ConfigError("explain=[...] asks a checkpoint in one process: give checkpoint=FOLDER, without shards.")
         if self.served is not None and self.shards > 1:
             raise ConfigError("served=URL asks many questions at once (server.max_concurrency): leave out shards.")
         check_benchmarks(self.benchmarks)
@@ -108,8 +112,20 @@ def main(config: EvaluateConfig) -> None:
         evaluate_server(config)
     elif config.merge is not None:
         merge_folder(config, Path(config.merge))
+    elif config.explain:
+        from sg.study.explain.run import explain
+
+        explain(config, asked_checkpoint)
     else:
         evaluate_checkpoint(config)
+
+
+def asked_checkpoint(config: EvaluateConfig) -> list[Evaluation]:
+    """Ask the model in `config.checkpoint` everything; returns the evaluations with their folders."""
+    assert config.checkpoint is not None
+    evaluations = evaluations_of(config, STUDENTS.of(config.model).identity(config.model, config.checkpoint))
+    _ask(config, evaluations)
+    return evaluations
 
 
 def _is_benchmark_given() -> bool:

@@ -126,6 +126,7 @@ TITLES = {
     "clusters": "Sizes of the clusters",
     "similarities": "Similarity of the merges",
     "map": "Map of the embedding space",
+    "waterfall": "What each change is worth",
     "ladder": "Loss and accuracy by size of the model and number of captions",
 }
 """Figure -> its title: the heading of its card, and what a screen reader says."""
