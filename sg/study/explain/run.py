@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sg.artefacts.predictions import Prediction, read_predictions
 from sg.artefacts.result import PREDICTIONS_FILE
@@ -14,20 +14,18 @@ from sg.core.errors import ConfigError
 from sg.study.explain.changes import MODEL, changed, parse
 from sg.study.explain.waterfall import waterfall, waterfall_text, write_waterfall
 
-if TYPE_CHECKING:
-    from sg.study.evaluation import EvaluateConfig, Evaluation
-
 log = logging.getLogger(__name__)
 
 READER = "answer_reader"
 
 
-def explain(config: EvaluateConfig, ask: Callable[[EvaluateConfig], list[Evaluation]]) -> Path:
+def explain(config: Any, ask: Callable[[Any], list[Any]]) -> Path:
     """Ask with the settings of `config`, and after each change of `config.explain`; print and write the waterfall.
 
     Visual tokens and answers that exist are reused; another answer rule alone reads the same responses again.
 
     Args:
+        config: the settings of `evaluate.py` (`EvaluateConfig`).
         ask: asks everything with some settings, and returns its evaluations.
 
     Raises:
@@ -36,7 +34,7 @@ def explain(config: EvaluateConfig, ask: Callable[[EvaluateConfig], list[Evaluat
     if config.more_benchmarks:
         raise ConfigError("explain=[...] is about one benchmark: name one, as benchmark=NAME.")
     settings = [config]
-    steps: list[tuple[Evaluation, list[Prediction]]] = []
+    steps: list[tuple[Any, list[Prediction]]] = []
     for change in config.explain:
         settings.append(_after(settings[-1], *parse(change)))
     for number, own in enumerate(settings):
@@ -57,15 +55,13 @@ def explain(config: EvaluateConfig, ask: Callable[[EvaluateConfig], list[Evaluat
     return page
 
 
-def _after(config: EvaluateConfig, key: str, value: object) -> EvaluateConfig:
+def _after(config: Any, key: str, value: object) -> Any:
     if key.startswith(MODEL):
         return replace(config, model=changed(config.model, key.removeprefix(MODEL), value))
     return replace(config, benchmark=changed(config.benchmark, key, value))
 
 
-def _read_again(
-    config: EvaluateConfig, before: tuple[Evaluation, Sequence[Prediction]]
-) -> tuple[Evaluation, list[Prediction]]:
+def _read_again(config: Any, before: tuple[Any, Sequence[Prediction]]) -> tuple[Any, list[Prediction]]:
     """The rows of the step before, read by another rule."""
     evaluation, rows = before
     questions = {question.question_id: question for question in evaluation.benchmark.questions}

@@ -37,7 +37,7 @@ pre {{ overflow-x: auto; }} svg {{ width: 100%; height: auto; }}
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WaterfallPart:
     """One bar: the score after a change in percent, and its difference from the score before; None for the start."""
 
     setting: str
@@ -54,21 +54,21 @@ def scored(rows: Sequence[Prediction]) -> ArmScore | None:
     return arm_score(values, videos.astype(np.int64))
 
 
-def waterfall(setting: str, changes: Sequence[str], steps: Sequence[Sequence[Prediction]]) -> list[Part]:
+def waterfall(setting: str, changes: Sequence[str], steps: Sequence[Sequence[Prediction]]) -> list[WaterfallPart]:
     """The start, each change, and the whole difference; `steps` are the rows before the first change and after each."""
     scores = [scored(rows) for rows in steps]
-    parts: list[Part] = []
+    parts: list[WaterfallPart] = []
     for change, before, after in zip([START, *changes], [None, *scores], scores, strict=False):
         if after is not None:
             gap = None if before is None else difference(after, before)
-            parts.append(Part(setting, change, 100 * float(after.means.mean()), gap))
+            parts.append(WaterfallPart(setting, change, 100 * float(after.means.mean()), gap))
     first, last = scores[0], scores[-1]
     if first is not None and last is not None:
-        parts.append(Part(setting, WHOLE, 100 * float(last.means.mean()), difference(last, first)))
+        parts.append(WaterfallPart(setting, WHOLE, 100 * float(last.means.mean()), difference(last, first)))
     return parts
 
 
-def waterfall_text(parts: Sequence[Part]) -> str:
+def waterfall_text(parts: Sequence[WaterfallPart]) -> str:
     """The parts as text, one block per setting."""
     blocks = []
     width = max(len(part.change) for part in parts) + 2
@@ -81,7 +81,7 @@ def waterfall_text(parts: Sequence[Part]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def write_waterfall(folder: Path, parts: Sequence[Part]) -> Path:
+def write_waterfall(folder: Path, parts: Sequence[WaterfallPart]) -> Path:
     """Write `explain.html` with its figures, `explain.txt` and `explain.csv`; returns the page."""
     text, figures = waterfall_text(parts), ""
     for setting in dict.fromkeys(part.setting for part in parts):
@@ -99,7 +99,7 @@ def write_waterfall(folder: Path, parts: Sequence[Part]) -> Path:
     return folder / "explain.html"
 
 
-def waterfall_figure(parts: Sequence[Part], layout: Layout) -> Figure:
+def waterfall_figure(parts: Sequence[WaterfallPart], layout: Layout) -> Figure:
     """A bar per change from the score before it to the score after it; lines are the intervals of the differences."""
     with figure_style():
         figure, (axes,) = new_figure(1, 0.9 + 0.42 * len(parts), layout)
