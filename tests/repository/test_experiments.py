@@ -56,3 +56,12 @@ def test_a_page_s_table_is_the_recorded_one(experiment: str, name: str, key: str
         recorded = sorted(f"{mean(values):.1f}" for (_, asked), values in scores.items() if asked == setting)
         assert sorted(row.split(" | ")[column].split(" ")[0] for row in rows[2:]) == recorded
     assert all(len(values) == 3 for values in scores.values())
+
+
+def test_the_tables_of_demo_captioners_are_those_of_its_ladder() -> None:
+    folder = EXPERIMENTS / "demo_captioners"
+    page, ladder = ((folder / name).read_text(encoding="utf-8") for name in ("README.md", "ladder.md"))
+    rows = [line for line in page.splitlines() if line[:1] == "|"]
+    assert len(rows) > 10 and set(rows) <= set(ladder.splitlines())
+    assert "a point of precision is worth +3 % [+1, +5]" in page.lower()
+    assert "+3 % [+1, +5]" in next(row for row in rows if row.startswith("| Held-out loss"))
