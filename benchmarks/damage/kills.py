@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST_KILLS = 7
+MOST_KILLS = 10
 SETTINGS = [
     "data.scale=50k", "controls=[]", "logger=csv", "data.world.videos_per_k=1", "data.world.align_clips=24",
     "data.world.instruct_clips=16", "data.world.benchmark_videos=4", "trainer.checkpoint_every_steps=1",

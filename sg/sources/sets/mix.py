@@ -85,7 +85,7 @@ class MixDataConfig(DataConfig):
         if None in weights and any(weights):
             raise ConfigError(
                 f"data.sources has the weights {shown}: give one to every source with data.sources.NAME.weight=NUMBER "
-                "(+data.sources.NAME.weight=NUMBER for a source that you added), or to none."
+                "(+data.sources.NAME.weight=NUMBER for a source that you added; 0 leaves one out), or to none."
             )
         for name in self.sources:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", name):
