@@ -90,7 +90,11 @@ def _only(folder: Path, file: str, name: str | None, key: str) -> Path | None:
     if name:
         if folder / name not in found:
             hint = nearest(name, [path.name for path in found])
-            raise MissingInputError(f"There is no {folder / name / file}{hint}: {folder} holds {names or 'nothing'}.")
+            step = {"embedder": "python -m sg.embed", "captioner": "python -m sg.caption"}[key]
+            raise MissingInputError(
+                f"There is no {folder / name / file}{hint}: {folder} holds {names or 'nothing'}. Make it with `{step} "
+                f"data=... {key}={name}`."
+            )
         return folder / name
     if len(found) > 1:
         raise ConfigError(f"{folder} holds several ({names}): choose one with {key}=NAME.")
