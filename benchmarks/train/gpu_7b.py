@@ -1,12 +1,14 @@
 """Speed of the caption stage on one GPU: a randomly initialised 7B, adapters, bfloat16, packed cached captions.
 
     python benchmarks/train/gpu_7b.py                       one GPU of 80 GB; no weights and no data are needed
+    python benchmarks/train/gpu_7b.py --model Qwen/Qwen3-VL-4B-Instruct     any model of model=hf, or its folder
     python benchmarks/train/gpu_7b.py --size tiny --steps 3 --peak-tflops 0.05      a smoke test on a CPU
 
 Every step trains on another batch of clips of 3 to 64 frames with captions of 40 to 200 ids, with the code of training:
 packing, gradient checkpointing, fused AdamW. Batches are made before the clock starts, because the data loader's
-processes make them in parallel to training. Operations are counted as in `sg/train/flops.py`, without recomputation for
-the backward pass. The goal is an MFU of 50 %.
+processes make them in parallel to training. With `--model`, a published model trains its language model on the cached
+features of such clips, which show noise of 640 x 360 pixels. Operations are counted as in `sg/train/flops.py`, without
+recomputation for the backward pass. The goal is an MFU of 50 %.
 
 With adapters the forward pass is half of the counted operations, and gradient checkpointing computes it twice: an MFU
 of 50 % then needs three quarters of the peak. Without checkpointing (`--no-checkpointing --samples 6`) the activations
@@ -17,17 +19,25 @@ import argparse
 import platform
 import random
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from lightning_fabric.utilities.apply_func import move_data_to_device
 
+from sg.artefacts.dialogs import Dialog, Turn
+from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.models.chat_univi.collate import Sample, collate
 from sg.models.chat_univi.config import CLIP_VIT_L_14_336, VICUNA_7B_V15, ChatUniViConfig
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.student import ChatUniViStudent
 from sg.models.chat_univi.text.conversation import EncodedDialog
 from sg.models.chat_univi.text.special_ids import BOS_ID, PLACEHOLDER_ID
-from sg.models.student import IGNORED_LABEL, Batch
+from sg.models.hf.student import HfStudent
+from sg.models.student import IGNORED_LABEL, STUDENTS, TEXT, Batch, Student, TrainingSample
+from sg.models.students.hf import HfConfig
 from sg.train.config import LoraConfig, StageConfig, TrainerConfig
 from sg.train.flops import device_peak_tflops
 from sg.train.module import StageModule
@@ -65,14 +75,47 @@ def caption_batch(config: ChatUniViConfig, samples: int, draw: random.Random) ->
     return collate(made) | {"share": 1.0}
 
 
+def published_model(name: str, device: torch.device) -> Student:
+    config = HfConfig(name="model", checkpoint=name, dtype="bfloat16" if device.type == "cuda" else "float32")
+    student = STUDENTS.of(config).load(config)
+    student.module.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides PyTorch's types
+    return student
+
+
+def noise_features(student: HfStudent, draw: random.Random) -> ClipTensors:
+    count = draw.randint(3, 64)
+    facts = ClipFacts(tuple(range(count)), 2.0, count, 640, 360)
+    tensors = student.processor.pixels(
+        np.random.default_rng(count).integers(0, 256, (count, 360, 640, 3), np.uint8), facts
+    )
+    text = bytes(tensors.pop(TEXT, torch.tensor([])).tolist()).decode()
+    clip = student.features([ClipTensors(str(count), replace(facts, text=text), tensors, False)])[0]
+    return replace(clip, tensors={name: value.cpu() for name, value in clip.tensors.items()})
+
+
+def worded_batch(student: HfStudent, clips: Sequence[ClipTensors], samples: int, draw: random.Random) -> Batch:
+    made = []
+    for _ in range(samples):
+        clip, words = (
+            draw.choice(clips),
+            " ".join(draw.choices(("red", "circle", "moves", "left"), k=draw.randint(40, 200))),
+        )
+        turns = (Turn("human", "<video>\nDescribe this video in detail."), Turn("gpt", words))
+        dialog = student.processor.encode(Dialog("d", "video", clip.key, turns), clip.facts, 1 << 20)
+        made.append(TrainingSample(dialog, clip))
+    return student.processor.collate(made, 1 << 20) | {"share": 1.0}
+
+
 def on_device(batch: Batch, device: torch.device) -> dict[str, Any]:
-    moved = {key: value.to(device) if torch.is_tensor(value) else value for key, value in batch.items()}
-    return {key: value for key, value in moved.items() if key != "share"}
+    plain = {key: value for key, value in batch.items() if key != "share"}
+    moved: dict[str, Any] = move_data_to_device(plain, device)
+    return moved
 
 
 def parse(device: torch.device) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=["7b", "tiny"], default="7b")
+    parser.add_argument("--model", help="of transformers, instead of a random one: a folder, or OWNER/NAME on the hub")
     parser.add_argument("--samples", type=int, default=16, help="samples of a micro-batch")
     parser.add_argument("--steps", type=int, default=20, help=f"measured steps, after {WARM_UP} to warm up")
     parser.add_argument("--peft", choices=["lora", "qlora", "none"], default="lora")
@@ -80,7 +123,7 @@ def parse(device: torch.device) -> argparse.Namespace:
     parser.add_argument("--no-checkpointing", action="store_true", help="keep all activations")
     parser.add_argument("--peak-tflops", type=float, default=None, help="of a GPU that the table does not know")
     arguments = parser.parse_args()
-    if arguments.size == "7b" and device.type != "cuda":
+    if arguments.size == "7b" and arguments.model is None and device.type != "cuda":
         parser.error("the 7B model needs a GPU; --size tiny runs on a CPU")
     return arguments
 
@@ -88,18 +131,24 @@ def parse(device: torch.device) -> argparse.Namespace:
 def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     arguments = parse(device)
+    parts = ["language_model"] if arguments.model else ["connector", "language_model"]
     stage = StageConfig(
-        name="caption", trains=["connector", "language_model"], samples="captions", requests=["?"],
+        name="caption", trains=parts, samples="captions", requests=["?"],
         peft=arguments.peft, lora=LoraConfig(rank=arguments.rank),
     )  # fmt: skip
     machine = TrainerConfig(
         accelerator="gpu" if device.type == "cuda" else "cpu", precision="bf16-mixed", packed=True,
         gradient_checkpointing=not arguments.no_checkpointing, peak_tflops=arguments.peak_tflops,
     )  # fmt: skip
-    student = ChatUniViStudent(random_model(arguments.size, device))
+    draw, steps = random.Random(0), WARM_UP + arguments.steps
+    if arguments.model:
+        student: Any = published_model(arguments.model, device)
+        clips = [noise_features(student, draw) for _ in range(16)]
+        batches = [worded_batch(student, clips, arguments.samples, draw) for _ in range(steps)]
+    else:
+        student = ChatUniViStudent(random_model(arguments.size, device))
+        batches = [caption_batch(student.module.config, arguments.samples, draw) for _ in range(steps)]
     module = StageModule(student, stage, total_steps=1000, machine=machine).to(device)
-    draw = random.Random(0)
-    batches = [caption_batch(student.module.config, arguments.samples, draw) for _ in range(WARM_UP + arguments.steps)]
     work = [workload(student, stage)(batch) for batch in batches[WARM_UP:]]
     seconds, loss = train(module, batches, stage.gradient_clip, device)
     report(arguments, device, machine, seconds, sum(w.tokens for w in work), sum(w.flops for w in work), loss)
@@ -138,7 +187,7 @@ def report(
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "CPU"
     rows = {
         "device": f"{name}, torch {torch.__version__}",
-        "model": f"{arguments.size}, {arguments.peft}, {arguments.samples} samples a micro-batch",
+        "model": f"{arguments.model or arguments.size}, {arguments.peft}, {arguments.samples} samples a micro-batch",
         "last loss": f"{loss:.3f}",
         "steps/s": f"{arguments.steps / seconds:.2f}",
         "samples/s": f"{arguments.steps * arguments.samples / seconds:.2f}",
