@@ -39,6 +39,7 @@ class UncachedKind(ChatUniViKind):
 
 CAPTION, LATER = ["stages=[caption]"], ["stages=[caption,instruct]"]
 SCALE = "10"
+TRAINED = "model.projector=projector.bin"
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def test_plans_and_explanations_have_the_stages_of_the_recipe(published: Path) -
         steps = {report.step: report.action for report in explain_run(config, run_folder(config))}
         assert [step for step in steps if step.startswith("stage ")] == [f"stage {name}" for name in stages]
         assert set(steps.values()) == {"reused"}
-    absent = composed("data=webvid", *CAPTION, "paths.work=nowhere/work")
+    absent = composed("data=webvid", *CAPTION, TRAINED, "paths.work=nowhere/work")
     assert [one.stage.name for one in plan_run(absent, "run")] == ["caption"]
     assert plan_run(replace(absent, data=replace(absent.data, scale="0")), "run") == []
 
@@ -167,6 +168,7 @@ def test_a_student_without_features_to_cache_is_trained_and_asked_from_files(
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [
+        ("[caption]", r"stages=\[caption\] would start from a random connector of model=tiny: add the stage align"),
         ("[align,instruct]", r"stages=\[align,instruct\] should list some of align, caption, instruct in this order"),
         ("[instruct,caption]", "in this order"),
         ("[caption,preference]", "in this order"),
@@ -186,7 +188,7 @@ def test_the_default_recipe_is_that_of_the_kind_and_names_the_study_as_before() 
         == ["align", "caption", "instruct"]
     )
     assert study_name(config) == study_name(composed("stages=[align,caption,instruct]"))
-    assert study_name(config) != study_name(composed(*CAPTION))
+    assert study_name(config) != study_name(composed(*CAPTION, TRAINED))
 
 
 def test_a_part_that_cannot_be_trained_is_refused() -> None:
