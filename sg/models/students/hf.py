@@ -135,9 +135,19 @@ class HfKind:
         return model_size(found, config.label, config.dtype, config.feature_dtype, clips, config.parts)
 
     def missing(self, config: HfConfig) -> list[str]:
-        """The checkpoint, if it is not on this machine."""
+        """The checkpoint, if it is not on this machine.
+
+        Raises:
+            SgError: it is on this machine, and is damaged or no video language model.
+        """
+        from sg.models.hf.checkpoint import check_folder
+
         name = config.checkpoint or ""
-        if local_path(name) is not None or present_file(name, "config.json") is not None:
+        folder = local_path(name)
+        if folder is not None:
+            check_folder(folder, config.label)
+            _clips(config, folder)
+        if folder is not None or present_file(name, "config.json") is not None:
             return []
         if name.count("/") != 1 or name.startswith((".", "/", "~")):
             return [f"{config.label} is not a folder on this machine, and not OWNER/NAME on the hub"]

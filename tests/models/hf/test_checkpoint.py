@@ -27,7 +27,7 @@ def edit(folder: Path, file: str, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def refusal(folder: Path) -> str:
+def refusal(folder: Path, is_planned: bool = True) -> str:
     config = config_of(folder)
     kind = STUDENTS.of(config)
     with pytest.raises(SgError) as caught:
@@ -35,6 +35,10 @@ def refusal(folder: Path) -> str:
         kind.load(config)
     assert isinstance(caught.value, (ModelError, MissingInputError))
     sentence = str(caught.value)
+    if is_planned:
+        with pytest.raises(SgError) as planned:
+            kind.missing(config)
+        assert str(planned.value) == sentence
     assert "\n" not in sentence and str(folder) in sentence
     return sentence
 
@@ -121,6 +125,14 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     assert f"lacks 1 of {len(shards)} shards, first {shards[1].name}" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize(("part", "key"), [("text_config", "num_hidden_layers"), ("vision_config", "depth")])
+def test_a_config_that_does_not_fit_the_weights_is_refused(part: str, key: str, tmp_path: Path) -> None:
+    folder = FAMILIES["qwen3_vl"].save(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    edit(folder, "config.json", **{part: config[part] | {key: 10**6}})
+    assert "1,000,000 layers by its config.json" in refusal(folder)
+
+
 def test_a_folder_without_a_processor_is_refused(tmp_path: Path) -> None:
     model, _ = FAMILIES["qwen3_vl"].build()
     model.save_pretrained(tmp_path)
@@ -134,4 +146,4 @@ def test_a_model_without_weights_of_a_layer_is_refused(tmp_path: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     gone = next(name for name in weights if "layers.1.mlp" in name)
     save_file({name: value for name, value in weights.items() if name != gone}, folder / "model.safetensors")
-    assert "lacks 1 of the model's weights" in refusal(folder)
+    assert "lacks 1 of the model's weights" in refusal(folder, is_planned=False)
