@@ -162,7 +162,7 @@ class Lab:
         media = files.look(data.clips)
         models = StudyModels(self.config.model, self.config.trainer, self.config.work_folder)
         benchmark = Benchmark("none", "", ())
-        jobs = _named_work(self.config, data, files, media, models, benchmark).jobs
+        jobs = _named_work([self.config], data, files, media, models, [benchmark])[0].jobs
         done = _train(self.config, jobs, models, lambda values: None)
         return {name: (info.distinct_samples, reused) for name, (info, reused) in done.items()}
 

@@ -31,19 +31,25 @@ class JudgedCaptionerConfig(CaptionerConfig):
 
     Attributes:
         judged: the file that `python -m sg.caption judge` wrote beside the captions.
-        min_scores: lowest score by name (precision, recall, f1, alignment); a caption needs all of them.
+        min_scores: lowest score by name (precision, recall, f1, alignment); a caption needs all that are not null.
     """
 
     name: str = field(default="judged", metadata=NOT_IDENTITY)
     judged: str = field(default="???", metadata={"identity": judged_content})
-    min_scores: dict[str, float] = field(default_factory=dict)
+    min_scores: dict[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.min_scores = dict(self.lowest)
         for score in self.min_scores:
             check_choice("captioner.min_scores", score, SCORES)
         if not self.min_scores:
             raise ConfigError("captioner.min_scores={} lets every caption pass: give one, such as {precision: 0.9}.")
+
+    @property
+    def lowest(self) -> dict[str, float]:
+        """The scores that count."""
+        return {name: least for name, least in self.min_scores.items() if least is not None}
 
 
 @CAPTIONERS.register("judged", JudgedCaptionerConfig)
@@ -80,7 +86,7 @@ class JudgedCaptioner(Captioner):
             path = self.place(data, for_writing=True)
             if read_info(path).get("fingerprint") == work.name:
                 return path
-            usable, least = set(manifest.usable().video_ids), self.config.min_scores
+            usable, least = set(manifest.usable().video_ids), self.config.lowest
             known = [row for row in captions.records() if row.video_id in usable]
             kept = [
                 row
@@ -95,4 +101,4 @@ class JudgedCaptioner(Captioner):
         return path
 
     def _scores(self) -> Mapping[str, Mapping[str, float]]:
-        return {name: read_scores(Path(self.config.judged), name) for name in self.config.min_scores}
+        return {name: read_scores(Path(self.config.judged), name) for name in self.config.lowest}
