@@ -33,10 +33,10 @@ def _train(config: TrainConfig) -> None:
         check_run(config)
         if config.why:
             print_why([config])
-        elif config.rehearse:
-            print_rehearsal(config)
         elif config.dry_run:
             refuse_missing(print_plan([config]))
+        elif config.rehearse:
+            print_rehearsal(config)
         else:
             check_devices(config.trainer.accelerator, config.trainer.devices)
             if config.register:

@@ -166,11 +166,11 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
     if any(run.why for run in checked):
         print_why(checked)
         return False
-    if any(run.rehearse for run in checked):
-        print_rehearsal(max(checked, key=lambda run: run.trainer.world_size))
-        return False
     if any(run.dry_run for run in checked):
         refuse_missing(print_plan(checked, is_cluster(str(configs[0].hydra.launcher._target_))))
+        return False
+    if any(run.rehearse for run in checked):
+        print_rehearsal(max(checked, key=lambda run: run.trainer.world_size))
         return False
     for config, run in zip(configs, checked, strict=True):
         launcher = str(config.hydra.launcher._target_)

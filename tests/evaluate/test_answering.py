@@ -305,6 +305,7 @@ def test_one_call_gives_scores_and_official_files(tmp_path: Path, caplog: pytest
     assert names == [
         *("official_with_subtitles.json", "official_with_subtitles.txt"),
         *("official_without_subtitles.json", "official_without_subtitles.txt", "predictions.jsonl"),
+        *(f"reliability_{setting}.txt" for setting in (WITH_SUBTITLES, WITHOUT_SUBTITLES, ZEROED_VIDEO)),
     ]
     assert "with_subtitles: " in caplog.text
     assert "9 missing_video" in caplog.text

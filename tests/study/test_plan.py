@@ -1,6 +1,7 @@
 """The plan of a study: steps, operations, GPU-hours, memory and disk, each compared with a count by hand."""
 
 import copy
+import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from sg.study.planning.plan import plan_run, planned_work, print_plan
 from sg.study.planning.power import plan_power
 from tests.artefacts.builders import plain_forest
 from tests.repository.test_configs import composed
+from tests.study.commands import run
 
 
 @cache
@@ -251,3 +253,14 @@ def test_a_forest_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     (line,) = missing()
     assert "made with other settings, settings.seed: 1 -> 0: give these" in line and "curator.name=NAME" in line
     assert missing("curator.seed=1") == []
+
+
+def test_a_rehearsal_prints_what_a_device_needs_and_makes_nothing(tmp_path: Path) -> None:
+    paths = [f"paths.work={tmp_path / 'work'}", f"paths.runs={tmp_path / 'runs'}"]
+    done = run(["train.py", "rehearse=true", "trainer.nodes=2", "trainer.devices=2", *paths, "format=json"])
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["kind"], record["nodes"], record["devices"]) == ("rehearsal", 2, 2)
+    assert [row["stage"] for row in record["stages"]] == ["align", "caption", "instruct"]
+    assert all(row["formula_flops"] > 0 and row["peak_bytes"] > 0 for row in record["stages"])
+    assert not (tmp_path / "work").exists() and not list((tmp_path / "runs").glob("*"))

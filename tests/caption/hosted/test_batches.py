@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sg.artefacts.captions import read_captions
-from sg.caption.hosted import run as hosted
+from sg.caption.hosted import asking as hosted
 from sg.caption.hosted.engine.limits import CanaryError
 from sg.caption.hosted.run import ledger_path, recipe_of
 from sg.caption.hosted.services.gemini_jobs import GeminiJobs, _operation

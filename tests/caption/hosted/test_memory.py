@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from sg.artefacts.manifest import VideoRecord, hash_manifest, read_manifest, scan_manifest, write_manifest
-from sg.caption.hosted import run as hosted
+from sg.caption.hosted import asking as hosted
 from sg.caption.hosted.engine.items import item_of, new_tasks
 from sg.caption.hosted.engine.run import CaptioningRun
 from sg.caption.hosted.records import write_results
-from sg.caption.hosted.run import recipe_of
+from sg.caption.hosted.run import ledger_path, recipe_of
 from sg.caption.ledger.ledger import Ledger, TaskEnd
 from sg.core.errors import DataError
 from tests.caption.hosted.builder import caption, data_folder, settings
@@ -64,7 +64,7 @@ def test_start_and_output_take_few_bytes_per_video(
 ) -> None:
     data = data_folder(tmp_path, ["a"])
     caption(data, settings(url))
-    with contextlib.closing(Ledger(hosted.ledger_path(data, settings(url)))) as ledger:
+    with contextlib.closing(Ledger(ledger_path(data, settings(url)))) as ledger:
         (record,) = ledger.connection.execute("SELECT record FROM result").fetchone()
     monkeypatch.setattr("sg.artefacts.manifest._ROWS_PER_SCAN", 100)
     monkeypatch.setattr("sg.artefacts.tables.ROWS_PER_BATCH", 50)

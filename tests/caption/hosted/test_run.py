@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from sg.artefacts.captions import read_captions
-from sg.caption.hosted import run as hosted
+from sg.caption.hosted import asking as hosted
 from sg.caption.hosted.captioners.openai_compatible import OpenAICompatibleCaptionerConfig
 from sg.caption.hosted.engine.limits import (
     BudgetReachedError,

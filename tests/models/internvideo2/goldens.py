@@ -42,5 +42,8 @@ def load(name: str) -> dict[str, Tensor]:
 
 
 def close(ours: Tensor, golden: Tensor, atol: float = 3e-6) -> None:
-    """3e-6 distinguishes the two GELUs, which differ by 3e-5; it is the limit of the goldens in float32."""
-    torch.testing.assert_close(ours, golden, atol=atol, rtol=0)
+    """3e-6 distinguishes the two GELUs, which differ by 3e-5; it is the limit of the goldens in float32.
+
+    On another processor one value of 5 differed by 4e-6, which is 8e-7 of it.
+    """
+    torch.testing.assert_close(ours, golden, atol=atol, rtol=1e-6)
