@@ -31,15 +31,19 @@ class BenchmarkRow:
 
 
 def benchmark_rows(summaries: Sequence[Summary]) -> list[BenchmarkRow]:
-    """One row per benchmark and setting, for the largest scale with a difference; empty for a single benchmark."""
+    """One row per benchmark and setting, for the largest scale with a difference; empty for a single benchmark.
+
+    Where the answers of no scale carry a difference, the row has the score of the largest scale alone.
+    """
     rows = []
     for number, summary in enumerate(summaries if len(summaries) > 1 else ()):
         for table in summary.tables:
-            compared = [row for row in table.rows if row.control is None and row.cells[OVERALL].delta is not None]
+            headline = [row for row in table.rows if row.control is None]
+            compared = [row for row in headline if row.cells[OVERALL].delta is not None] or headline
             if compared:
                 row, cell = compared[-1], compared[-1].cells[OVERALL]
                 page = "index.html" if number == 0 else f"../{BENCHMARKS_FOLDER}/{summary.study}/report/index.html"
-                texts = cell_score(cell), cell_delta(cell), holm_text(cell.p_holm)
+                texts = cell_score(cell), cell_delta(cell), "" if cell.delta is None else holm_text(cell.p_holm)
                 rows.append(BenchmarkRow(summary.benchmark, table.setting, row.label, *texts, page))
     return rows
 
