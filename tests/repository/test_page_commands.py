@@ -48,7 +48,7 @@ LACKING = {
     r"caption export ": (ExitCode.MISSING, "no captions at"),
     r"caption import ": (ExitCode.MISSING, "There is no published caption file"),
     r"caption judge .*source=": (ExitCode.MISSING, "no captions at"),
-    r"caption judge .*alignment=": (ExitCode.MISSING, "(alignment)"),
+    r"caption judge .*alignment=": (ExitCode.MISSING, "not OWNER/REPOSITORY on the hub"),
     r"caption sheet .*source=": (ExitCode.USAGE, "cannot be read"),
     r"caption prices ": (ExitCode.USAGE, "should be litellm's price list"),
     r"captioner=hf": (ExitCode.MISSING, "could not be obtained"),
@@ -122,6 +122,10 @@ def filled(command: str, places: dict[str, str]) -> list[str]:
             words[index] = places[word]
         elif key in places and has_value and value != "null":
             words[index] = f"{key}={places[key]}"
+    if "sg.export" in words:  # into a folder that does not exist yet
+        words = [f"out={places['']}/export-{abs(hash(command))}" if word.startswith("out=") else word for word in words]
+    if "data=demo" in words and "sg.curate" in words and "captioner=" not in command:
+        words.append("captioner=demo")  # another command has put judged captions beside them
     if "captioner.base_url" in command or "captioner.servers" in command:
         words.append("dry_run=true")  # there is no server
     if "sg.report" not in words:
