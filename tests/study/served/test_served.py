@@ -4,10 +4,7 @@ import base64
 import io
 import json
 import math
-import subprocess
-import sys
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +31,6 @@ from sg.study.served.questions import letter_logprobs
 from sg.study.served.settings import ServerConfig
 from sg.video.reader import read_frames
 from sg.video.writer import write_video
-from tests.study.commands import ROOT, environment, overrides, run
 from tests.study.served.server import (
     FAULTS,
     Server,
@@ -248,41 +244,3 @@ class OwnStudent:
             encoded = EncodedPrompt(prompt.ids, "clip", "one", body["max_tokens"], 4, 0)
             (generated,) = self.answerer.answer([encoded], {"clip": clip})
         return choice(self.processor.decode(generated.ids))
-
-
-@pytest.mark.slow
-def test_killed_evaluations_end_with_one_row_per_question_and_the_same_file(tmp_path: Path) -> None:
-    questions_folder(tmp_path / "own", videos=4, per_video=60)
-    words = ["evaluate.py", "model.name=org/model", "benchmark=custom", f"benchmark.folder={tmp_path / 'own'}"]
-    words += ["benchmark.answering.probes=[]", "server.logprobs=0", "server.max_concurrency=4", "server.frames=2"]
-    words += overrides(tmp_path)
-    command = [sys.executable, "-m", "tests.study.served.server", str(tmp_path), "faults"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment()) as process:
-        try:
-            while not (tmp_path / "url").is_file() or not (tmp_path / "url").read_text():
-                time.sleep(0.1)
-            words.append(f"served={(tmp_path / 'url').read_text()}")
-            calm = run([*words, f"output={tmp_path / 'calm'}"])
-            assert calm.returncode == 0, calm.stderr
-            paid = (tmp_path / "paid.log").read_text().split()
-            answered = len(paid)
-            killed = [sys.executable, *words, f"output={tmp_path / 'killed'}"]
-            for _ in range(3):
-                child = subprocess.Popen(killed, cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL)
-                wanted = answered + 40
-                while child.poll() is None and answered < wanted:
-                    time.sleep(0.05)
-                    answered = len((tmp_path / "paid.log").read_text().split())
-                child.kill()
-                child.wait()
-            done = run([*words, f"output={tmp_path / 'killed'}"])
-            assert done.returncode == 0, done.stderr
-        finally:
-            process.kill()
-    assert (tmp_path / "killed" / "predictions.jsonl").read_bytes() == (
-        tmp_path / "calm" / "predictions.jsonl"
-    ).read_bytes()
-    assert len(read_predictions(tmp_path / "killed" / "predictions.jsonl")) == 240
-    again = (tmp_path / "paid.log").read_text().split()[len(paid) :]
-    assert len(set(again)) == 240
-    assert len(again) <= 240 + 3 * 4  # what was in flight at a kill may have been paid twice
