@@ -118,8 +118,8 @@ def _counter() -> FlopCounterMode:
 class _PeakOnly:
     """Peaks of single modules are not needed; to keep them takes most of a tracker's time.
 
-    Tensors that only a cycle of references still holds are no memory that training needs, so they are collected before
-    a peak counts. Peaks that differ by less than 1 % are one.
+    Training does not need tensors that only a cycle of references still holds, so they are collected before a peak
+    counts. Peaks that differ by less than 1 % are one.
     """
 
     _curr_mem_snap: dict[Any, dict[str, int]]
