@@ -49,6 +49,9 @@ _DOMAINS = {
     "Town": ("wall", "city", "stage"),
 }
 
+# A world without one of these files is not complete.
+TABLES = ("manifest.parquet", "align.json", "instruct.json", "held_out.json", f"benchmark/{BENCHMARK_TABLE}")
+
 
 def world_identity(config: DemoWorldConfig) -> Identity:
     """What decides the content of a world: all its settings except the number of processes that render it."""
@@ -88,8 +91,7 @@ def build_demo_world(config: DemoWorldConfig, folder: Path) -> Path:
 
 def _is_complete(folder: Path) -> bool:
     path = folder / WORLD_FILE
-    tables = ("manifest.parquet", "align.json", "instruct.json", "held_out.json", f"benchmark/{BENCHMARK_TABLE}")
-    return path.is_file() and bool(read_json(path).get("complete")) and all((folder / t).is_file() for t in tables)
+    return path.is_file() and bool(read_json(path).get("complete")) and all((folder / t).is_file() for t in TABLES)
 
 
 def _check_same_world(config: DemoWorldConfig, folder: Path) -> None:

@@ -13,7 +13,7 @@ from sg.artefacts.manifest import VideoRecord, read_manifest, video_path, write_
 from sg.artefacts.names import MAX_ID_BYTES
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import write_json
-from sg.demo.build import demo_records, world_identity, write_demo_video
+from sg.demo.build import TABLES, demo_records, world_identity, write_demo_video
 from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import make_world, scenes_of
 from sg.demo.language import caption
@@ -125,6 +125,9 @@ def few_videos(folder: Path, settings: DemoWorldConfig, count: int) -> dict[str,
     world = make_world(settings)
     for video in world.corpus[:count]:
         write_demo_video(folder / "videos" / f"{video.video_id}.mp4", video)
+    for table in TABLES:
+        (folder / table).parent.mkdir(exist_ok=True)
+        (folder / table).touch()
     write_manifest(folder / "manifest.parquet", list(demo_records(world))[:count], {"source": "demo"})
     write_json(folder / "world.json", {"fingerprint": world_identity(settings).name, "complete": True})
     return {video.video_id: caption(video.spec) for video in world.corpus[:count]}
