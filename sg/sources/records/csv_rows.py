@@ -26,6 +26,9 @@ _DELIMITERS = (",", "\t", ";", "|")
 _BARE_QUOTE = re.compile(r'\\"(?!")')
 """A quote behind a backslash that is not also doubled, as in `a \\"red\\" ball`."""
 _OPEN_QUOTE = BadRecord("a quote that may not close in its row (write a quote within a quoted field twice)")
+_WORDS = BadRecord("fewer fields than the header (words that may belong to the row before or after)")
+_WORD = BadRecord("fewer fields than the header (one word)")
+_BROKEN = BadRecord("a row that may continue in another line (quote a field that holds line breaks)")
 
 
 class _Lines:
@@ -74,7 +77,7 @@ class _Lines:
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
-    """Yield the rows of a CSV or TSV file by its header, with their line. All values stay text.
+    """The rows of a CSV or TSV file by its header, with their line. All values stay text.
 
     Ids must not become numbers. The delimiter is the one that divides the header into most columns. Spaces before a
     field are ignored, and in a table of two columns also empty fields behind the last: people and programs write them.
@@ -82,6 +85,10 @@ def csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
     Raises:
         DataError: the header is damaged or names a column twice.
     """
+    return _without_broken_rows(_rows(path))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
     csv.field_size_limit(MAX_LINE)
     with open_text(path, newline="") as stream:
         lines = _Lines(stream)
@@ -102,6 +109,38 @@ def csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
                 header = _header(fields or _fields(lines.keep_first(), delimiter), lines.taken, path)
                 continue
             yield from _records(fields, lines, header, delimiter)
+
+
+def _without_broken_rows(
+    rows: Iterator[tuple[int, Mapping[str, str] | BadRecord]],
+) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
+    """The rows, but none that lacks a part of its first or last field because of a line break without quotes.
+
+    Such a row has all its columns, and words without a column stand in the line after or before it.
+    """
+    before: tuple[int, Mapping[str, str] | BadRecord] | None = None
+    is_open = False
+    for number, row in rows:
+        if row is _WORDS or row is _WORD:
+            fields = [*before[1].values()] if before and isinstance(before[1], Mapping) else []
+            if before and fields and _is_text(fields[-1]) and (row is _WORDS or not any(map(str.isalpha, fields))):
+                before = before[0], _BROKEN
+            else:
+                is_open = is_open or (row is _WORDS and (not before or bool(fields) or before[1] is _BROKEN))
+        elif is_open:
+            is_open = False
+            if isinstance(row, Mapping) and _is_text(next(iter(row.values()))):
+                row = _BROKEN
+        if before is not None:
+            yield before
+        before = number, row
+    if before is not None:
+        yield before
+
+
+def _is_text(field: str) -> bool:
+    """Whether a field may be a part of a caption, not the name of a video."""
+    return " " in field.strip() or field.isalpha()
 
 
 def _records(
@@ -134,6 +173,8 @@ def _records(
     if bad is None and len(fields) != num_columns:
         kind = "more fields than the header" if len(fields) > num_columns else "fewer fields than the header"
         bad = BadRecord(f"{kind} ({len(fields)} instead of {num_columns})")
+        if len(fields) == 1 and _is_text(fields[0]) and not first.startswith("#"):
+            bad = _WORD if fields[0].isalpha() else _WORDS
     elif [fields[0].lstrip("\ufeff"), *fields[1:]] == header:
         bad = BadRecord("the header again")
     yield lines.number, bad or dict(zip(header, fields, strict=True))

@@ -145,11 +145,7 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _with_texts(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """The rows, with bytes as text where they are UTF-8: some programs do not mark their texts."""
-    import pyarrow as pa
-
-    binary = [
-        field.name for field in batch.schema if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
-    ]
+    binary = [field.name for field in batch.schema if "binary" in str(field.type)]
     rows: list[dict[str, Any]] = batch.to_pylist()
     for row in rows if binary else ():
         for name in binary:

@@ -128,7 +128,7 @@ class CaptionFile:
             return
         video, problem = _name(row[key])
         outer = None if self._video_key else row.get(KEY_OF_MAP)
-        if outer is not None and outer not in (str(number), str(number - 1)) and not problem:  # not a row number
+        if outer is not None and not problem and not _is_number_of_row(outer, number, video):
             if not is_end(normal_parts(outer), normal_parts(video)):
                 problem = CONTRADICTION
             video = max(outer, video, key=len)
@@ -143,6 +143,11 @@ class CaptionFile:
         else:
             for caption in _texts(row[text_key] if turns is None else first_answer(turns)):
                 yield caption_problem(caption) or CaptionEntry(video, caption, part)
+
+
+def _is_number_of_row(key: str, number: int, video: str) -> bool:
+    """Whether the key of a record counts rows, also those of a table of which some were taken out: `{"7": {...}}`."""
+    return key in (str(number), str(number - 1)) or (key.isdigit() and not "".join(normal_parts(video)[-1:]).isdigit())
 
 
 def _name(cell: Any) -> tuple[str, str]:

@@ -168,6 +168,8 @@ def caption_problem(value: Any) -> str:
         return EMPTY_CAPTION
     if len(value) > MAX_CAPTION:
         return f"caption longer than {MAX_CAPTION:,} characters"
+    if "\0" in value:
+        return "caption holds NUL characters"
     if "\ufffd" in value:
         return "caption holds replacement characters"  # an earlier program could not decode it
     return "" if value.isascii() or text_of(value) else "caption holds halves of characters"

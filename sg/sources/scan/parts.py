@@ -15,12 +15,31 @@ from typing import Any
 from sg.sources.scan.timestamps import parse_range_ms
 
 _SLACK_S, _SLACK = 1.0, 0.1
-_WHAT = r"(?:clip|time|segment|seg|scene|shot|event|frame|video|caption|t)?"
-_UNIT = r"(?:time|timestamp|timecode|stamp|frame|position|t)?(?:in)?(?P<unit>ms|msec|milliseconds|s|secs?|seconds)?"
-_START = re.compile(rf"(?P<what>{_WHAT})(?P<word>start|begin|from|onset|in)(?P<kind>{_UNIT})")
-_ENDS = ("end", "stop", "to", "until", "finish", "offset", "out")
-_LENGTH = re.compile(rf"{_WHAT}(?:duration|length)(?P<kind>{_UNIT})")
-_RANGE = re.compile("(?:time|timestamp|segment|span|interval|range|timerange|timespan|clipspan|clip|window)s?")
+_UNITS = (
+    ("(?:ms|msecs?|millis|milliseconds?)", 1e-3),
+    ("(?:us|microseconds?)", 1e-6),
+    ("(?:ns|nanoseconds?)", 1e-9),
+    ("(?:mins?|minutes?)", 60.0),
+)
+"""Units in names of columns other than seconds, and their seconds."""
+_WORD = (
+    "(?:clip|timestamp|timecode|time|stamp|segment|seg|scene|shot|event|frames?|video|caption|position|offset|at|t|"
+    f"seconds?|secs?|s|{'|'.join(name for name, _ in _UNITS)})"
+)
+"""Words in names of columns of times, beside those for start, end and length: of what, and in which unit."""
+_STARTS = "starts?|begins?|beg|from|onset|first|in|st"
+_NEEDS_END = ("from", "in", "st", "first")
+"""Words that mean a start only beside their counterpart."""
+_START = re.compile(rf"(?P<before>{_WORD}*?)(?P<word>{_STARTS})(?P<after>{_WORD}*)")
+_ENDS = ("end", "ends", "stop", "stops", "until", "till", "finish", "last", "to", "offset", "out", "ed")
+_CERTAIN_END = re.compile(rf"{_WORD}*?(?:{'|'.join(_ENDS[:8])}){_WORD}*")
+_LENGTH = re.compile(
+    rf"(?P<before>{_WORD}*?)(?:duration|dur|length|len|num(?=frames)|nb?(?=frames)|frames?count)(?P<after>{_WORD}*)"
+)
+_RANGE = re.compile(
+    rf"{_WORD}*?(?:time|timestamp|segment|seg|clip|window|span|interval|range|bounds|startend)s?{_WORD}*"
+)
+_MAX_NAME = 60
 _UNREADABLE = "a time range that cannot be read"
 _UNKNOWN = object()
 _PAIR = re.compile(r"\s*[\[(]?\s*([0-9:.]+)\s*(?:-->|-|–|,|;|to|~|_|\s)\s*([0-9:.]+)\s*[\])]?\s*")
@@ -62,16 +81,26 @@ def _part_columns(columns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     for name, column in names.items():
         if start := _START.fullmatch(name):
-            ends = [f"{start['what']}{word}{start['kind']}" for word in _ENDS]
+            ends = [f"{start['before']}{word}{start['after']}" for word in _ENDS]
             known = [(column, names[end]) for end in ends if end in names]
-            lengths = [(column, other) for plain, other in names.items() if _LENGTH.fullmatch(plain)]
-            found += known or ([] if start["word"] in ("from", "in") else lengths[:1] or [(column, "")])
+            if not known and start["word"] not in _NEEDS_END:
+                others = [names[end] for kind in (_CERTAIN_END, _LENGTH) for end in names if kind.fullmatch(end)]
+                known = [(column, other) for other in [*others, ""][:1]]
+            found += known
     return (*found, *((column, column) for name, column in names.items() if _RANGE.fullmatch(name)))
 
 
 def _plain(column: object) -> str:
-    text = re.sub(r"^t_?([01])$", lambda found: ("start", "end")[int(found[1])], str(column).casefold())
+    text = str(column)[:_MAX_NAME].casefold()
+    if found := re.fullmatch(r"t_?([01se])|([se])", text):
+        return "st" if (found[1] or found[2]) in "0s" else "ed"
     return re.sub(r"[^a-z]", "", text)
+
+
+def _scale(found: re.Match[str]) -> float:
+    """Seconds of the unit in the name of a column; 1 where it has none."""
+    words = re.findall(_WORD, found["before"]) + re.findall(_WORD, found["after"])
+    return next((scale for name, scale in _UNITS if any(re.fullmatch(name, word) for word in words)), 1.0)
 
 
 def _of_pair(first: Any, last: Any, column: str, end: str = "") -> VideoPart | str | None:
@@ -93,13 +122,14 @@ def _of_pair(first: Any, last: Any, column: str, end: str = "") -> VideoPart | s
     if length:
         start = 0
     name, text = _plain(column), f"{first or 0} to {last}"
-    unit = length or _START.fullmatch(name)
+    column_of_unit = length or _START.fullmatch(name)
+    scale = _scale(column_of_unit) if column_of_unit else 1.0
     start, last = _with_point(start), _with_point(last)
     try:
         if "frame" in name:
             return VideoPart(text, num_frames=int(float(last)) - int(float(start or 0)))
-        if unit and (unit["unit"] or "").startswith("m"):
-            return VideoPart(text, duration_s=(float(last) - float(start or 0)) / 1000)
+        if scale != 1:
+            return VideoPart(text, duration_s=(float(last) - float(start or 0)) * scale)
     except (TypeError, ValueError, OverflowError):
         return _UNREADABLE
     span = parse_range_ms(start or 0, last)

@@ -29,7 +29,7 @@ from sg.sources.scan.items import shown
 
 log = logging.getLogger(__name__)
 
-FOLDER_VERSION = 6
+FOLDER_VERSION = 7
 """Raise it when the same folder would give other rows."""
 _EXAMPLES = 3
 

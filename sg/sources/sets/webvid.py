@@ -34,7 +34,7 @@ class WebVid(SetReader):
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The video of a row."""
         value, url = first_of(record, "videoid", "video_id"), first_of(record, "contentUrl", "url")
-        found = _NUMBER.fullmatch(str(value).strip()) if isinstance(value, (str, int)) else None
+        found = _NUMBER.fullmatch(str(value).strip()) if isinstance(value, (str, int, float)) else None
         if value is None and isinstance(url, str):  # video2dataset always keeps the URL, other columns only on request
             found = _IN_URL.search(url[:2000])
         if found is None:
@@ -44,7 +44,7 @@ class WebVid(SetReader):
         page = page if isinstance(page, str) and _PAGE.fullmatch(page) else None
         seconds = parse_time_ms(first_of(record, "duration"))
         slug = url_stem(url)
-        caption, problem = caption_of(first_of(record, "name", "caption"))
+        caption, problem = caption_of(first_of(record, "name", "caption", "text"))
         yield AnnotatedVideo(
             video_id=f"webvid-{found[1]}",
             keys=(found[1],),

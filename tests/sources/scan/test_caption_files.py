@@ -77,6 +77,19 @@ def test_a_quote_that_does_not_close_swallows_no_row() -> None:
         ('a,"' + "\n".join("x" for _ in range(1500)) + '"\n', None, {}),
         ("a,A man, a dog\nb,A cow,,\n", ["A cow"], {"more fields than the header": [2]}),
         ("a\nb,A cow\n", ["A cow"], {"fewer fields than the header": [2]}),
+        # A line break without quotes: half of a caption is not the caption.
+        (
+            "a.mp4,A cat\nthat sleeps\nor not\nb,A cow\n",
+            ["A cow"],
+            {"a row that may continue in another line": [2], "fewer fields than the header": [3, 4]},
+        ),
+        (
+            "a.mp4,A cat\rsleeps\nb,A cow\n",
+            ["A cow"],
+            {"a row that may continue in another line": [2], "fewer fields than the header": [3]},
+        ),
+        ("a,A cat\nb\nc,A cow\n", ["A cat", "A cow"], {"fewer fields than the header": [3]}),
+        ("a,A cat\n# the second part\nc,A cow\n", ["A cat", "A cow"], {"fewer fields than the header": [3]}),
         ('a,"A man, a dog"\n\n,\nb,"5"" wide"\n', ["A man, a dog", '5" wide'], {"video is not text": [4]}),
     ],
 )  # fmt: skip
@@ -125,6 +138,15 @@ def test_a_quoted_field_behind_a_space_is_not_divided_to_fit_the_header(tmp_path
     path = written(tmp_path / "c.csv", 'video,caption,note\na.mp4, "A man, a dog"\nb.mp4,A cow,x\n')
     assert pairs(path) == [("b.mp4", "A cow")]
     assert problems(path) == {"fewer fields than the header": ["c.csv, line 2"]}
+
+
+def test_a_row_that_lacks_the_beginning_of_its_caption_is_a_problem(tmp_path: Path) -> None:
+    path = written(tmp_path / "c.csv", "caption,video\nA cat\nthat sleeps,a.mp4\nA tall\nman,b.mp4\nA cow,c.mp4\n")
+    assert pairs(path) == [("c.mp4", "A cow")]
+    assert problems(path) == {
+        "fewer fields than the header": ["c.csv, line 2", "c.csv, line 4"],
+        "a row that may continue in another line": ["c.csv, line 3", "c.csv, line 5"],
+    }
 
 
 def test_a_header_that_is_repeated_is_a_problem_and_no_caption(tmp_path: Path) -> None:
@@ -302,15 +324,17 @@ def test_a_map_of_videos_takes_no_name_that_contradicts_its_key(tmp_path: Path) 
         "e": {"id": 3, "caption": "x"},
         "f": {"caption": "A cow"},
     }
-    path = written(tmp_path / "c.json", json.dumps(records))
+    path = written(tmp_path / "c.json", json.dumps(records | {"12": {"path": "x/13.mp4", "caption": "x"}}))
     assert pairs(path) == [("c.mp4", "A cat"), ("clips/d.mp4", "A dog"), ("f", "A cow")]
     kind = "a key and a value that name different videos"
-    assert problems(path) == {kind: ["c.json, record 1", "c.json, record 4"]}
+    assert problems(path) == {kind: [f"c.json, record {number}" for number in (1, 4, 6)]}
 
 
 def test_a_map_of_row_numbers_takes_the_names_in_its_records(tmp_path: Path) -> None:
-    for first in (0, 1):
-        rows = {str(first + number): {"video": f"{name}.mp4", "caption": name} for number, name in enumerate("abc")}
+    for numbers in ((0, 1, 2), (1, 2, 3), (4, 9, 7)):
+        rows = {
+            str(number): {"video": f"{name}.mp4", "caption": name} for number, name in zip(numbers, "abc", strict=True)
+        }
         path = written(tmp_path / "c.json", json.dumps(rows))
         assert pairs(path) == [("a.mp4", "a"), ("b.mp4", "b"), ("c.mp4", "c")]
 
