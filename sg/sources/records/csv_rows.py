@@ -12,6 +12,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Self, TextIO
@@ -20,15 +21,22 @@ from sg.core.errors import DataError
 from sg.sources.records.columns import check_columns
 from sg.sources.records.texts import MAX_LINE, BadRecord, damage, kind_of, open_text
 
+_Row = tuple[int, Mapping[str, str] | BadRecord]
 _MAX_RECORD_LINES = 1000
 """A quoted field with more lines is a quote that does not close."""
 _DELIMITERS = (",", "\t", ";", "|")
 _BARE_QUOTE = re.compile(r'\\"(?!")')
 """A quote behind a backslash that is not also doubled, as in `a \\"red\\" ball`."""
 _OPEN_QUOTE = BadRecord("a quote that may not close in its row (write a quote within a quoted field twice)")
-_WORDS = BadRecord("fewer fields than the header (words that may belong to the row before or after)")
-_WORD = BadRecord("fewer fields than the header (one word)")
 _BROKEN = BadRecord("a row that may continue in another line (quote a field that holds line breaks)")
+_ENDS_AS_FILE = re.compile(r"\.\w{2,5}$")
+
+
+@dataclass(frozen=True, slots=True)
+class _ShortRow(BadRecord):
+    """A row with fewer fields than the header."""
+
+    fields: tuple[str, ...]
 
 
 class _Lines:
@@ -76,7 +84,7 @@ class _Lines:
         return ""
 
 
-def csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
+def csv_rows(path: Path) -> Iterator[_Row]:
     """The rows of a CSV or TSV file by its header, with their line. All values stay text.
 
     Ids must not become numbers. The delimiter is the one that divides the header into most columns. Spaces before a
@@ -88,7 +96,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
     return _without_broken_rows(_rows(path))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
+def _rows(path: Path) -> Iterator[_Row]:
     csv.field_size_limit(MAX_LINE)
     with open_text(path, newline="") as stream:
         lines = _Lines(stream)
@@ -111,41 +119,58 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
             yield from _records(fields, lines, header, delimiter)
 
 
-def _without_broken_rows(
-    rows: Iterator[tuple[int, Mapping[str, str] | BadRecord]],
-) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
+def _without_broken_rows(rows: Iterator[_Row]) -> Iterator[_Row]:
     """The rows, but none that lacks a part of its first or last field because of a line break without quotes.
 
-    Such a row has all its columns, and words without a column stand in the line after or before it.
+    Such a row has all its columns, and the line after or before it begins or ends with words instead of a name.
     """
-    before: tuple[int, Mapping[str, str] | BadRecord] | None = None
+    before: _Row | None = None
     is_open = False
-    for number, row in rows:
-        if row is _WORDS or row is _WORD:
-            fields = [*before[1].values()] if before and isinstance(before[1], Mapping) else []
-            if before and fields and _is_text(fields[-1]) and (row is _WORDS or not any(map(str.isalpha, fields))):
-                before = before[0], _BROKEN
-            else:
-                is_open = is_open or (row is _WORDS and (not before or bool(fields) or before[1] is _BROKEN))
+    for row in rows:
+        fields = _fields_of(before)
+        after = row[1].fields if isinstance(row[1], _ShortRow) else _fields_of(row)
+        if fields and _continues(fields, after, len(after) < len(fields)):
+            before = _bad(before)
+            row = row if isinstance(row[1], BadRecord) else _bad(row)
+        elif isinstance(row[1], _ShortRow):
+            is_new = before is None or bool(fields) or before[1] is _BROKEN
+            is_open = is_open or (is_new and len(after) == 1 and " " in after[0].strip())
         elif is_open:
             is_open = False
-            if isinstance(row, Mapping) and _is_text(next(iter(row.values()))):
-                row = _BROKEN
+            if after and (" " in after[0] or after[0].isalpha()):
+                row = _bad(row)
         if before is not None:
             yield before
-        before = number, row
+        before = row
     if before is not None:
         yield before
 
 
-def _is_text(field: str) -> bool:
-    """Whether a field may be a part of a caption, not the name of a video."""
-    return " " in field.strip() or field.isalpha()
+def _bad(row: _Row | None) -> _Row:
+    assert row is not None
+    return row[0], _BROKEN
 
 
-def _records(
-    fields: list[str] | None, lines: _Lines, header: list[str], delimiter: str
-) -> Iterator[tuple[int, Mapping[str, str] | BadRecord]]:
+def _fields_of(row: _Row | None) -> tuple[str, ...]:
+    return tuple(row[1].values()) if row is not None and isinstance(row[1], Mapping) else ()
+
+
+def _continues(before: Sequence[str], after: Sequence[str], is_short: bool) -> bool:
+    """Whether a row may be the rest of the text at the end of the row before.
+
+    Several words where a name should stand are, unless other names are words as well. One word is where no field of
+    the row before is a single word.
+    """
+    first, last = after[0].strip() if after else "", before[-1].strip()
+    if " " not in first:
+        return is_short and len(after) == 1 and first.isalpha() and " " in last and not any(map(str.isalpha, before))
+    if not is_short:
+        is_file = _ENDS_AS_FILE.search
+        return " " in last and bool(is_file(before[0])) and not is_file(first) and not first.startswith("#")
+    return " " in last or (len(after) == 1 and last.isalpha())
+
+
+def _records(fields: list[str] | None, lines: _Lines, header: list[str], delimiter: str) -> Iterator[_Row]:
     """Yield what the lines of one record hold; `fields` is None where the strict reader refused them."""
     first, several, num_columns = lines.taken[0], len(lines.taken) > 1, len(header)
     if fields is not None:
@@ -172,9 +197,9 @@ def _records(
     bad = next(filter(None, map(damage, lines.taken)), None)
     if bad is None and len(fields) != num_columns:
         kind = "more fields than the header" if len(fields) > num_columns else "fewer fields than the header"
-        bad = BadRecord(f"{kind} ({len(fields)} instead of {num_columns})")
-        if len(fields) == 1 and _is_text(fields[0]) and not first.startswith("#"):
-            bad = _WORD if fields[0].isalpha() else _WORDS
+        reason = f"{kind} ({len(fields)} instead of {num_columns})"
+        is_short = len(fields) < num_columns and not first.startswith("#")
+        bad = _ShortRow(reason, tuple(fields)) if is_short else BadRecord(reason)
     elif [fields[0].lstrip("\ufeff"), *fields[1:]] == header:
         bad = BadRecord("the header again")
     yield lines.number, bad or dict(zip(header, fields, strict=True))

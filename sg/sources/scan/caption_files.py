@@ -20,7 +20,7 @@ from sg.sources.records.columns import CAPTION_KEYS, KEY_OF_MAP, VIDEO_KEYS
 from sg.sources.records.reading import RecordFile, check_suffix
 from sg.sources.records.texts import TABLES, BadRecord, kind_of
 from sg.sources.records.turns import first_answer, turns_of
-from sg.sources.scan.items import BLANK, CONTRADICTION, caption_problem
+from sg.sources.scan.items import BLANK, CONTRADICTION, caption_problem, shown
 from sg.sources.scan.parts import VideoPart, part_of
 
 _NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
@@ -112,7 +112,7 @@ class CaptionFile:
             return
         for kind, problem in (("video", _NO_VIDEO), ("caption", _NO_CAPTION)):
             if self.problems[problem]:
-                names = ", ".join(columns[:12])
+                names = ", ".join(map(shown, columns[:12]))
                 header = " (or add the header line, if it has none)" if kind_of(self._path) in TABLES else ""
                 raise ConfigError(
                     f"{self._path} has no column for the {kind} (it has {names}): name it with "

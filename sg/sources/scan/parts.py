@@ -24,25 +24,30 @@ _UNITS = (
 """Units in names of columns other than seconds, and their seconds."""
 _WORD = (
     "(?:clip|timestamp|timecode|time|stamp|segment|seg|scene|shot|event|frames?|video|caption|position|offset|at|t|"
+    "index|idx|point|mark|pts|trim|cut|of|the|"
     f"seconds?|secs?|s|{'|'.join(name for name, _ in _UNITS)})"
 )
 """Words in names of columns of times, beside those for start, end and length: of what, and in which unit."""
-_STARTS = "starts?|begins?|beg|from|onset|first|in|st"
-_NEEDS_END = ("from", "in", "st", "first")
+_STARTS = "starts?|begins?|beg|from|onset|first|min|in|st"
+_NEEDS_END = ("from", "in", "st", "first", "min")
 """Words that mean a start only beside their counterpart."""
 _START = re.compile(rf"(?P<before>{_WORD}*?)(?P<word>{_STARTS})(?P<after>{_WORD}*)")
-_ENDS = ("end", "ends", "stop", "stops", "until", "till", "finish", "last", "to", "offset", "out", "ed")
+_ENDS = ("end", "ends", "stop", "stops", "until", "till", "finish", "last", "to", "offset", "out", "max", "ed")
 _CERTAIN_END = re.compile(rf"{_WORD}*?(?:{'|'.join(_ENDS[:8])}){_WORD}*")
 _LENGTH = re.compile(
     rf"(?P<before>{_WORD}*?)(?:duration|dur|length|len|num(?=frames)|nb?(?=frames)|frames?count)(?P<after>{_WORD}*)"
 )
 _RANGE = re.compile(
-    rf"{_WORD}*?(?:time|timestamp|segment|seg|clip|window|span|interval|range|bounds|startend)s?{_WORD}*"
+    rf".*?(?:time|timestamp|segment|span|window|interval|moment)s?{_WORD}*|{_WORD}*?(?:seg|clip|range|bounds|startend)s?{_WORD}*"
 )
 _MAX_NAME = 60
 _UNREADABLE = "a time range that cannot be read"
 _UNKNOWN = object()
-_PAIR = re.compile(r"\s*[\[(]?\s*([0-9:.]+)\s*(?:-->|-|–|,|;|to|~|_|\s)\s*([0-9:.]+)\s*[\])]?\s*")
+_PAIR = re.compile(
+    r"\s*[\[(]?\s*([0-9:.]+)\s*(?:s|secs?|seconds)?\s*(?:-->|-|–|,|;|to|~|_|\s)\s*"
+    r"([0-9:.]+)\s*(?:s|secs?|seconds)?\s*[\])]?\s*"
+)
+_NOTHING = ("", "nan", "none", "null", "nat", "na", "n/a", "<na>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ def _part_columns(columns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     names = {_plain(column): column for column in columns}
     found: list[tuple[str, str]] = []
     for name, column in names.items():
-        if start := _START.fullmatch(name):
+        if name != "min" and (start := _START.fullmatch(name)):
             ends = [f"{start['before']}{word}{start['after']}" for word in _ENDS]
             known = [(column, names[end]) for end in ends if end in names]
             if not known and start["word"] not in _NEEDS_END:
@@ -108,15 +113,11 @@ def _of_pair(first: Any, last: Any, column: str, end: str = "") -> VideoPart | s
 
     The column `end` may also hold the length of the part, or of the file.
     """
-    start = None if first in ("", None) or first != first else first
+    start = None if _is_nothing(first) else first
     if last is _UNKNOWN:
         return None if start is None else VideoPart(f"{start}")
-    if (
-        last in ("", None)
-        or (last in (0, "0", "0.0") and first in ("", None, 0, "0", "0.0"))
-        or last != last
-        or str(last).lstrip().startswith("-")
-    ):
+    is_zero = last in (0, "0", "0.0") and (start is None or start in (0, "0", "0.0"))
+    if is_zero or _is_nothing(last) or str(last).lstrip().startswith("-"):
         return None
     length = _LENGTH.fullmatch(_plain(end))
     if length:
@@ -126,7 +127,7 @@ def _of_pair(first: Any, last: Any, column: str, end: str = "") -> VideoPart | s
     scale = _scale(column_of_unit) if column_of_unit else 1.0
     start, last = _with_point(start), _with_point(last)
     try:
-        if "frame" in name:
+        if "frame" in name or "idx" in name or "index" in name:
             return VideoPart(text, num_frames=int(float(last)) - int(float(start or 0)))
         if scale != 1:
             return VideoPart(text, duration_s=(float(last) - float(start or 0)) * scale)
@@ -134,6 +135,10 @@ def _of_pair(first: Any, last: Any, column: str, end: str = "") -> VideoPart | s
         return _UNREADABLE
     span = parse_range_ms(start or 0, last)
     return VideoPart(text, duration_s=(span[1] - span[0]) / 1000) if span else _UNREADABLE
+
+
+def _is_nothing(value: Any) -> bool:
+    return value != value or str("" if value is None else value).strip().casefold() in _NOTHING
 
 
 def _with_point(value: Any) -> Any:

@@ -183,6 +183,7 @@ def test_types_of_parquet_columns_are_read_where_they_are_names_and_texts(tmp_pa
         pa.array([105, 106, None], pa.uint16()),
         pa.array([Decimal(105), Decimal(106), None], pa.decimal128(10, 0)),
         pa.array([b"105", b"106", None]),
+        pa.array([b"105", b"106", None], pa.binary(3)),
         pa.array(["105", "106", None], pa.large_string()),
         pa.array(["105", "106", None]).dictionary_encode(),
     ):
@@ -215,6 +216,8 @@ def test_a_table_without_a_header_is_one_sentence(tmp_path: Path) -> None:
     path = written(tmp_path / "c.csv", CSV.partition("\n")[2])
     with pytest.raises(ConfigError, match=r"no column for the video \(it has a.mp4, A cat\).*or add the header line"):
         pairs(path)
+    with pytest.raises(ConfigError, match=r"no column for the caption \(it has video, cap.tion\)"):
+        pairs(written(path, 'video,"cap\ntion"\na.mp4,A cat\n'))
 
 
 def test_the_place_of_broken_json_is_that_in_the_file(tmp_path: Path) -> None:

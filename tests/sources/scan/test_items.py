@@ -19,6 +19,7 @@ from sg.sources.scan.items import (
     youtube_id,
 )
 from sg.sources.scan.numbered import Numbering
+from sg.sources.scan.parts import part_of
 from sg.sources.scan.timestamps import DAY_MS, parse_range_ms, parse_time_ms
 from sg.sources.sets.hdvila import HdVila
 from sg.sources.sets.internvid import InternVid
@@ -180,3 +181,51 @@ def test_youtube_ids_are_taken_as_they_are_or_from_urls() -> None:
 def test_untrusted_text_in_a_report_is_short_and_printable(text: str) -> None:
     assert len(shown(text)) <= 120 and shown(text).isprintable()
     assert isinstance(url_stem(text), str)
+
+
+@pytest.mark.parametrize(
+    ("columns", "seconds"),
+    [
+        ("ts te", 10), ("s e", 10), ("st ed", 10), ("t_min t_max", 10), ("sec_start sec_end", 10), ("beg end", 10),
+        ("timestamp_start timestamp_end", 10), ("start_offset end_offset", 10), ("starts_at ends_at", 10),
+        ("start stop_time", 10), ("mark_in mark_out", 10), ("In Point|Out Point", 10),
+        ("Start of clip|End of clip", 10),        ("start dur", 10), ("start_ms end_ms", 0.01), ("start_us end_us", 0.00001), ("start_min end_min", 600),
+        ("in out", 10), ("first last", 10), ("begin_pts end_pts", 10),
+    ],
+)  # fmt: skip
+def test_columns_of_times_are_known_by_many_names(columns: str, seconds: float) -> None:
+    first, last = columns.split("|") if "|" in columns else columns.split()
+    part = part_of({"video": "a", first: 0, last: "10", "caption": "A cat"})
+    assert part is not None and not isinstance(part, str) and part.duration_s == pytest.approx(seconds)
+    assert part_of({first: "nan", last: None}) is None
+
+
+@pytest.mark.parametrize(
+    "column", ["temporal_span", "relevant_windows", "time_range_sec", "gt_times", "seg", "start_end"]
+)
+def test_a_range_in_one_column_is_known_by_many_names(column: str) -> None:
+    parts = [part_of({column: value}) for value in ("[0, 10]", "[[0, 10]]", "0s - 10s", [0, 10], "0:00-0:10")]
+    assert {part.duration_s for part in parts if part and not isinstance(part, str)} == {10} and all(parts)
+
+
+@pytest.mark.parametrize(
+    "columns", ["start_idx end_index", "start_idx end_idx", "frame_in frame_out", "start_frame num_frames"]
+)
+def test_columns_of_frames_are_known(columns: str) -> None:
+    part = part_of(dict(zip(columns.split(), (0, 10), strict=True)))
+    assert part is not None and not isinstance(part, str) and part.num_frames == 10
+
+
+@pytest.mark.parametrize(
+    "column", ["index", "first", "s", "t", "point", "min", "length", "xmin", "time", "processing time"]
+)
+def test_other_columns_of_numbers_hold_no_times(column: str) -> None:
+    assert part_of({column: 3}) is None
+    assert part_of({"xmin": 1, "xmax": 3, "min": 1, "max": 3, "instance": 1, "outstance": 3}) is None
+
+
+def test_a_number_of_webvid_may_be_a_floating_point_number() -> None:
+    rows = [{"videoid": value, "name": "A cat"} for value in (1053841541.0, "1053841541.0", 1053841541)]
+    (first,), *others = [list(WebVid().items(row, "")) for row in rows]
+    assert isinstance(first, AnnotatedVideo) and first.video_id == "webvid-1053841541" and others == [[first], [first]]
+    assert all(isinstance(*WebVid().items({"videoid": value}, ""), Problem) for value in (1.5, float("nan"), 1e300))
