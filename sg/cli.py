@@ -22,6 +22,7 @@ COMMANDS = {
     "sources": ("sg.sources.__main__", "scan a source and write its manifest"),
     "report": ("sg.report.__main__", "report on a study; compare, published, dashboard, cards, gallery"),
     "export": ("sg.export.__main__", "write a checkpoint or answers in the form of other programs"),
+    "status": ("sg.status.__main__", "what the commands of a work folder are doing: rate, time left, money, failures"),
     "doctor": ("sg.doctor.__main__", "examine this machine and what a study with the given settings lacks"),
 }
 USAGE = 2

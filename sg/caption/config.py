@@ -8,7 +8,7 @@ from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.mistakes import check_choice
 from sg.core.output import FORMATS
-from sg.core.paths import PathsConfig
+from sg.core.places.config import PathsConfig
 
 ACTIONS = ("caption", "status", "audit", "export", "import", "merge", "forget", "doctor", "prices", "judge", "sheet")
 EXPORT_FORMATS = ("sharegemini", "chat_univi", "webdataset", "huggingface")

@@ -25,7 +25,7 @@ from sg.caption.ledger.merge import forget
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock, read_record, write_record
 from sg.core.fingerprints import file_hash
-from sg.core.paths import PathsConfig
+from sg.core.places.config import PathsConfig
 from sg.sources.config import CAPTIONS_FOLDER, DataConfig
 
 _DERIVED = ("audit", "proxies")

@@ -30,6 +30,7 @@ from sg.core.layout import CONFIG_FOLDER, as_typed, located
 from sg.core.mistakes import ordered, sentence, unknown_key, user_error, with_several
 from sg.core.output import json_alone
 from sg.core.plugins import load_plugins
+from sg.core.status import reported_in
 
 Config = TypeVar("Config")
 
@@ -122,7 +123,7 @@ def command(
             calls += 1
             try:
                 with disk_problems_in_one_sentence():
-                    return function(typed(config, root))
+                    return _reported(function, typed(config, root))
             except SgError as error:
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise
@@ -154,6 +155,15 @@ def command(
         return guarded
 
     return decorate
+
+
+def _reported(function: Callable[[Config], Any], settings: Config) -> Any:
+    """Call the function of a command; one with a work folder reports its progress there, for `sg status`."""
+    paths = getattr(settings, "paths", None)
+    if paths is None:
+        return function(settings)
+    with reported_in(paths.work, HydraConfig.get().runtime.output_dir):
+        return function(settings)
 
 
 @contextlib.contextmanager

@@ -1,28 +1,34 @@
 """Progress bars with rate and remaining time: a live line on a terminal, a line every 15 seconds elsewhere."""
 
+import itertools
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
-from typing import Self, TextIO, TypeVar
+from typing import Any, Self, TextIO, TypeVar
+
+from sg.core import status
 
 Item = TypeVar("Item")
 
 _TERMINAL_INTERVAL_S = 0.2
 _LOG_INTERVAL_S = 15.0
+_numbers = itertools.count()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`seconds` as 1:02 or 3:01:02."""
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class Progress:
-    """Counts completed work and shows it on standard error.
+    """Counts completed work and shows it on standard error and in the status file of the command (`sg status`).
 
     On a terminal one line is redrawn. Elsewhere a line is written every 15 seconds, so short work writes nothing.
-    `done_before` is work of an earlier run: it counts as done, but not in the rate.
+    `done_before` is work of an earlier run: it counts as done, but not in the rate. `cost_usd` is the money spent so
+    far, set by work that costs any.
     """
 
     def __init__(
@@ -30,6 +36,8 @@ class Progress:
     ) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done, self.failed, self.note = done_before, 0, ""
+        self.cost_usd: float | None = None
+        self._number = next(_numbers)
         self._done_before = done_before
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
@@ -52,15 +60,25 @@ class Progress:
         self.failed += count
         self.advance(count)
 
-    def line(self) -> str:
-        """The current text of the bar."""
+    def _speed(self) -> tuple[float, float, float | None]:
+        """Seconds taken, units per second, seconds left (None where that is unknown, or nothing is left)."""
         elapsed = max(time.monotonic() - self._started, 1e-9)
         rate = (self.done - self._done_before) / elapsed
+        is_open = self.total is not None and rate > 0 and self.done < self.total
+        return elapsed, rate, (self.total - self.done) / rate if is_open and self.total is not None else None
+
+    def state(self) -> dict[str, Any]:
+        """The bar as a record of the status file."""
+        _, rate, left_s = self._speed()
+        counts = {"done": self.done, "total": self.total, "failed": self.failed}
+        speed = {"per_s": rate, "left_s": left_s, "cost_usd": self.cost_usd}
+        return {"label": self.label, "unit": self.unit, **counts, **speed, "line": self.line()}
+
+    def line(self) -> str:
+        """The current text of the bar."""
+        elapsed, rate, left_s = self._speed()
         parts = [f"{self.done}{'' if self.total is None else f'/{self.total}'} {self.unit}", f"{rate:.1f}/s"]
-        if self.total is not None and rate > 0 and self.done < self.total:
-            parts.append(f"{_duration((self.total - self.done) / rate)} left")
-        else:
-            parts.append(f"{_duration(elapsed)} taken")
+        parts.append(f"{duration(elapsed)} taken" if left_s is None else f"{duration(left_s)} left")
         if self.failed:
             parts.append(f"{self.failed} failed")
         if self.note:
@@ -68,6 +86,7 @@ class Progress:
         return f"{self.label}: " + ", ".join(parts)
 
     def _show(self, last: bool = False) -> None:
+        status.note(self._number, self.state, last)
         now = time.monotonic()
         if not last and now - self._shown < self._interval:
             return

@@ -5,7 +5,7 @@ from typing import Any
 
 from sg.core.commands import register
 from sg.core.mistakes import check_choice
-from sg.core.paths import PathsConfig
+from sg.core.places.config import PathsConfig
 
 ENGINES = ("local", "ray")
 

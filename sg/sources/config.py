@@ -18,7 +18,7 @@ from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity
 from sg.core.output import TEXT, check_format
-from sg.core.paths import PathsConfig
+from sg.core.places.config import PathsConfig
 from sg.core.scales import parse_scale
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity, identity
 from sg.core.layout import CONFIG_FOLDER
 from sg.core.output import TEXT, check_format
-from sg.core.paths import PathsConfig
+from sg.core.places.config import PathsConfig
 from sg.core.plugins import config_dir
 from sg.core.scales import parse_scale, scale_label
 from sg.core.tracking import LoggerConfig

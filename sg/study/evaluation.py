@@ -22,7 +22,7 @@ from sg.core.commands import command, register
 from sg.core.errors import ConfigError, DataError, MissingInputError, Terminated
 from sg.core.identity import Identity, code_version, made_by
 from sg.core.layout import program
-from sg.core.paths import PathsConfig
+from sg.core.places.config import PathsConfig
 from sg.evaluate.benchmark import BENCHMARKS
 from sg.evaluate.config import check_benchmarks
 from sg.models.student import STUDENTS

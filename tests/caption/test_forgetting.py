@@ -26,7 +26,7 @@ from sg.caption.local.given import GivenCaptionerConfig
 from sg.caption.run import caption_videos
 from sg.core.content import file_state
 from sg.core.identity import identity
-from sg.core.paths import PathsConfig
+from sg.core.places.config import PathsConfig
 from sg.sources.config import DataConfig
 from tests.caption.hosted.builder import caption, data_folder, settings
 from tests.caption.hosted.fake_gemini.state import State

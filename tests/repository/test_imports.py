@@ -17,6 +17,7 @@ FLOORS = {
     "sources": 5,
     "study": 7,
     "doctor": 8,
+    "status": 8,
     "export": 8,
 } | dict.fromkeys(STEPS, 6)
 MODULES = sorted((ROOT / "sg").rglob("*.py"))

@@ -15,7 +15,7 @@ from sg.artefacts.predictions import WITH_SUBTITLES, read_predictions
 from sg.artefacts.visual_tokens.clips import ClipTensors
 from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.errors import DataError, MissingInputError
-from sg.core.paths import PathsConfig
+from sg.core.places.config import PathsConfig
 from sg.demo.build import FPS, benchmark_rows, srt, write_demo_video
 from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import make_world

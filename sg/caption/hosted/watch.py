@@ -23,7 +23,8 @@ class Watch:
     def __call__(self, settled: Settled, run: CaptioningRun) -> None:
         """Show one settled request."""
         counts, pipeline = run.counts, run.pipeline
-        note = f"${pipeline.budget.spent_usd:.4f}, {run.concurrency.in_flight} in flight"
+        self._bar.cost_usd = pipeline.budget.spent_usd
+        note = f"${self._bar.cost_usd:.4f}, {run.concurrency.in_flight} in flight"
         if settled.decision.state == SUCCEEDED:
             self._bar.advance(note=note)
         elif settled.decision.state in TERMINAL:

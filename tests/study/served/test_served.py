@@ -19,7 +19,7 @@ from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.caption.hosted.settings import QuotaConfig, RetryConfig
 from sg.core.errors import ConfigError, ExitCode, SgError
 from sg.core.fingerprints import fingerprint
-from sg.core.paths import PathsConfig
+from sg.core.places.config import PathsConfig
 from sg.evaluate.answering import letter_ids
 from sg.evaluate.benchmark import read_benchmark
 from sg.evaluate.benchmarks.custom import CustomBenchmarkConfig

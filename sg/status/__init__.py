@@ -1,0 +1,1 @@
+"""`sg status`: what the commands that write to a work folder are doing."""
