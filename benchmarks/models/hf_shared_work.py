@@ -5,14 +5,15 @@
 The model is a random Qwen3-VL of width 128 in float32 on one thread; a clip has 32 frames of 256 x 192 pixels and 768
 visual tokens. "One by one" is what a plain script does: transformers' `generate` for each question, with the pixels of
 its clip. "Shared" computes the features of a clip once and the prefix of its prompts once. Both must give the same
-answers. Training is forward and backward of a micro-batch of 4 captions, language model only. Results:
-`hf_shared_work.md`.
+answers. Training is forward and backward of micro-batches of 4 captions: of the language model with the cached output
+of the connector, and of both with that of the tower. Results: `hf_shared_work.md`.
 """
 
 import argparse
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from sg.models.hf.processor import HfProcessor
 from sg.models.hf.sizes import PlannedClips, model_size
 from sg.models.hf.student import HfStudent
 from sg.models.hf.wording import Wording
-from sg.models.student import LANGUAGE_MODEL, TrainingSample, part_of
+from sg.models.student import CONNECTOR, LANGUAGE_MODEL, TrainingSample, part_of
 from tests.models.hf.families import MROPE, chatml, qwen_ids, qwen_tokenizer, text_settings
 
 FRAMES, WIDTH, HEIGHT, FPS, NEW_TOKENS = 32, 256, 192, 2.0, 4
@@ -140,14 +141,19 @@ def main() -> None:
     print("| work | CPU s |\n|---|---|")
     alone, slow = measured("questions one by one", lambda: one_by_one(student, given.videos, given.questions))
     together, fast = measured("questions with shared prefixes", lambda: shared(student, given.videos, given.questions))
-    for name, value in student.module.named_parameters():
-        value.requires_grad_(part_of(student.parts, name) == LANGUAGE_MODEL)
+    assert alone == together
     pixels = [pixels_of(student, video) for video in range(4)]
-    plain, without = measured("training without the cache", lambda: training(student, pixels, given.steps))
-    features, _ = measured("features of 4 clips, once", lambda: student.features(pixels, "connector"))
-    cached, with_cache = measured("training with the cache", lambda: training(student, features, given.steps))
-    assert alone == together and np.allclose(plain, cached, rtol=0, atol=1e-5)
-    print(f"\nEqual results. Questions: {slow / fast:.1f} x less CPU. Training: {without / with_cache:.1f} x.")
+    ratios = []
+    for level, learnt in (("connector", [LANGUAGE_MODEL]), ("tower", [CONNECTOR, LANGUAGE_MODEL])):
+        for name, value in student.module.named_parameters():
+            value.requires_grad_(part_of(student.parts, name) in learnt)
+        what = f"training of {' and '.join(learnt)}"
+        plain, without = measured(f"{what}, without the cache", lambda: training(student, pixels, given.steps))
+        features, _ = measured(f"output of the {level} for 4 clips, once", partial(student.features, pixels, level))
+        cached, with_cache = measured(f"{what}, with the cache", partial(training, student, features, given.steps))
+        assert np.allclose(plain, cached, rtol=0, atol=1e-5)
+        ratios.append(f"{without / with_cache:.1f} x")
+    print(f"\nEqual results. Questions: {slow / fast:.1f} x less CPU. Training: {' and '.join(ratios)}.")
 
 
 if __name__ == "__main__":

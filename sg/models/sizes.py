@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+from sg.artefacts.visual_tokens.clips import ClipFacts
+
+
+class VisualTokens(Protocol):
+    """Counts the visual tokens of a clip."""
+
+    def __call__(self, frames: int, facts: ClipFacts | None = None, /) -> int:
+        """Their number for a clip of so many frames of a usual size; 1 is an image.
+
+        Args:
+            facts: of a clip that exists; the number is then that of the processor.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +28,12 @@ class ModelSize:
         hidden, intermediate, layers, heads, key_value_heads, head_dim, vocabulary, tied: of the language model.
         connector_weights: all weights of the connector; `connector_flops`: its operations per visual token.
         tower_weights: all weights of the vision tower; `frame_flops`: its operations per frame.
-        visual_tokens: number of visual tokens of a clip with that many frames; 1 is an image.
+        visual_tokens: counts the visual tokens of a clip.
         max_frames: most frames that are sampled from a clip.
         weight_bytes: bytes of a weight in a checkpoint.
         token_bytes: bytes of the cached features of one visual token.
+        tower_bytes: about the bytes of the tower's output for one visual token, which is cached where the connector
+            learns; 0 stands for `token_bytes`.
         other_weights: of the language model that the sizes above do not count, such as experts that a token skips.
     """
 
@@ -34,10 +49,11 @@ class ModelSize:
     connector_flops: float
     tower_weights: int
     frame_flops: float
-    visual_tokens: Callable[[int], int]
+    visual_tokens: VisualTokens
     max_frames: int
     weight_bytes: int
     token_bytes: int
+    tower_bytes: int = 0
     other_weights: int = 0
 
     @property

@@ -168,7 +168,7 @@ class StudyModels:
         by_key = {clip.key: clip for clip in clips}
         todo = [by_key[key] for key in missing]
         if self.team.leads:
-            announce_cache(self.store, todo, self._base.size, self.processor)
+            announce_cache(self.store, todo, self._base.size, self.processor, self.trained)
         share = todo[self.team.rank :: self.team.size]
         own = self._fill(share)
         return {key: reason for problems in self.team.gathered(own) for key, reason in problems.items()}

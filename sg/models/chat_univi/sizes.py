@@ -69,7 +69,7 @@ def composite_size(
         # Approximate: linear layers with biases, and norms.
         tower_weights=layers * (4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width),
         frame_flops=num_run * (linear + 4 * width * positions**2),
-        visual_tokens=lambda frames: merging.num_tokens(min(frames, max_frames)),
+        visual_tokens=lambda frames, facts=None: merging.num_tokens(min(frames, max_frames)),
         max_frames=max_frames,
         weight_bytes=value_bytes[0],
         token_bytes=width * value_bytes[1],

@@ -23,6 +23,15 @@ from sg.models.kept_adapters import add_kept_adapters
 from sg.models.untrusted import check_config, check_size
 from sg.models.weight_files import checkpoint_files
 
+_FILES = {
+    "processor": ("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"),
+    "tokenizer": (
+        "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
+        "tekken.json",
+    ),
+}  # fmt: skip
+"""Files of which a checkpoint has at least one: without a vocabulary, transformers makes an empty tokenizer."""
+
 
 def load_config(folder: Path, label: str) -> PreTrainedConfig:
     """The config of a model that takes videos.
@@ -99,6 +108,12 @@ def load_processor(folder: Path, label: str) -> Any:
     """
     if find_spec("torchvision") is None:
         raise MissingInputError("model=hf needs torchvision and num2words: `pip install -e '.[hf]'`.")
+    for part, names in _FILES.items():
+        if not any((folder / name).is_file() for name in names):
+            raise MissingInputError(
+                f"{label} has no {part} ({names[0]}): copy the files of the {part} from the model that this one was "
+                "trained from."
+            )
     with _one_sentence(label):
         loader: Any = AutoProcessor
         processor = loader.from_pretrained(folder, trust_remote_code=False)
@@ -141,7 +156,15 @@ def _one_sentence(label: str) -> Iterator[None]:
         yield
     except (OSError, ImportError) as error:
         raise MissingInputError(f"{label} cannot be loaded: {_first_line(error)}") from error
-    except (ValueError, TypeError, KeyError, RuntimeError, StrictDataclassError, SafetensorError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RuntimeError,
+        StrictDataclassError,
+        SafetensorError,
+    ) as error:
         raise ModelError(f"{label} cannot be loaded: {_first_line(error)}") from error
 
 

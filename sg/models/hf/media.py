@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ TRIED_CLIP = ClipFacts((0, 1), 1.0, 2, 64, 64)
 """A clip of two small frames, to try things out."""
 TRIED_IMAGE = ClipFacts((0,), 0.0, 1, 64, 64)
 _REMEMBERED_CLIPS = 4096
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class ClipProcessor:
     video: Mapping[str, Any] = field(default_factory=dict)
     image: Mapping[str, Any] = field(default_factory=dict)
     _described: dict[tuple[Any, ...], ProcessedClip] = field(default_factory=dict, repr=False)
+    _blank: dict[tuple[Any, ...], dict[str, Tensor]] = field(default_factory=dict, repr=False)
     _without_data: dict[bool, bool] = field(default_factory=dict, repr=False)
 
     @property
@@ -154,12 +156,18 @@ class ClipProcessor:
         """
         if facts.text:
             return ProcessedClip(facts.text, {})
-        key = (tuple(facts.frame_indices), facts.fps, facts.num_frames, facts.width, facts.height)
-        if key not in self._described:
-            if len(self._described) >= _REMEMBERED_CLIPS:
-                self._described.clear()
-            self._described[key] = self._from_shapes(facts)
-        return self._described[key]
+        return _remembered(self._described, facts, self._from_shapes)
+
+    def blank(self, facts: ClipFacts) -> dict[str, Tensor]:
+        """The tensors of a clip from its facts alone, pixels without values; see `without_values`."""
+
+        def make(facts: ClipFacts) -> dict[str, Tensor]:
+            tensors = without_values(self.imagined(facts).tensors)
+            if any(isinstance(value, Tensor) and value.is_meta for value in tensors.values()):
+                tensors = without_values(self.process(_frames(facts, "cpu"), facts).tensors)
+            return tensors
+
+        return _remembered(self._blank, facts, make)
 
     @cached_property
     def needs_frames(self) -> bool:
@@ -200,6 +208,28 @@ class ClipProcessor:
             if not name.startswith(PIXELS) and not (isinstance(value, Tensor) and value.is_meta)
         }
         return ProcessedClip(clip.text, known)
+
+
+def _remembered(known: dict[tuple[Any, ...], _T], facts: ClipFacts, make: Callable[[ClipFacts], _T]) -> _T:
+    key = (tuple(facts.frame_indices), facts.fps, facts.num_frames, facts.width, facts.height)
+    if key not in known:
+        if len(known) >= _REMEMBERED_CLIPS:
+            known.clear()
+        known[key] = make(facts)
+    return known[key]
+
+
+def without_values(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with ones in place of pixel values, which take no memory.
+
+    They are not zeros, because some models leave out images of zeros.
+    """
+    return {
+        name: torch.ones((), dtype=value.dtype).expand(value.shape)
+        if isinstance(value, Tensor) and value.is_floating_point() and name.startswith(PIXELS)
+        else value
+        for name, value in tensors.items()
+    }
 
 
 def _frames(facts: ClipFacts, device: str) -> Tensor:

@@ -23,6 +23,8 @@ from sg.models.student import IGNORED_LABEL, TEXT, Batch, EncodedQuestion, Train
 
 MASK = "mask."
 """Begins the names of cached masks over the visual tokens of a clip."""
+TOWER = "tower."
+"""Begins the names of cached outputs of the vision tower; a number follows."""
 _PLACE = re.compile(r"\s*<(?:image|video)>\s*")
 _NOTHING = WordedDialog([], [], "the chat template leaves no text")
 
@@ -106,12 +108,16 @@ class HfProcessor:
         }
 
     def sides(self, clip: ClipTensors) -> dict[str, Tensor]:
-        """What the model takes of a clip besides features and pixel values, such as grids."""
+        """What the model takes of a clip besides features and pixel values, such as grids.
+
+        Where the connector still has to be run, there are pixels too, of the right shape and without values.
+        """
         if not clip.are_features:
             return {name: value for name, value in clip.tensors.items() if not name.startswith(PIXELS)}
         names = () if clip.facts.is_image else [name for name in clip.tensors if name.startswith(MASK)]
         masks = {name: clip.tensors[name][:, 0] > 0.5 for name in names}
-        sides = self.clips.describe(clip.facts).tensors
+        is_tower = any(name.startswith(TOWER) for name in clip.tensors)
+        sides = self.clips.blank(clip.facts) if is_tower else self.clips.describe(clip.facts).tensors
         return sides | {name.removeprefix(MASK): value for name, value in masks.items()}
 
     def token_types(self, ids: Tensor) -> Tensor | None:

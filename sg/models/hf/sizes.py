@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from sg.artefacts.visual_tokens.clips import ClipFacts
 from sg.models.hf.checkpoint import skeleton
 from sg.models.hf.language import LanguageModel
-from sg.models.hf.media import PIXELS, ClipProcessor
+from sg.models.hf.media import PIXELS, ClipProcessor, ProcessedClip
 from sg.models.hf.parts import find_parts
 from sg.models.sizes import ModelSize, language_model_sizes
 from sg.models.student import CONNECTOR, LANGUAGE_MODEL, VISION, part_of
@@ -38,6 +38,7 @@ def model_size(
     text, vision = config.get_text_config().to_dict(), getattr(config, "vision_config", None)
     planned = clips if isinstance(clips, PlannedClips) else PlannedClips.of(clips, config)
     levels = 1 + len(getattr(vision, "deepstack_visual_indexes", None) or ())
+    patches = planned.patches_per_frame / planned.tokens_per_frame
     text["tie_word_embeddings"] = config.tie_word_embeddings
     experts = text.get("num_experts_per_tok") or text.get("top_k_experts")
     if experts and text.get("moe_intermediate_size"):  # a token passes these alone
@@ -53,6 +54,9 @@ def model_size(
         max_frames=planned.max_frames,
         weight_bytes=getattr(torch, dtype).itemsize,
         token_bytes=levels * text["hidden_size"] * getattr(torch, feature_dtype).itemsize,
+        tower_bytes=round(
+            levels * patches * getattr(vision, "hidden_size", 0) * getattr(torch, feature_dtype).itemsize
+        ),
     )
     return replace(size, other_weights=weights[LANGUAGE_MODEL] - size.language_model_weights)
 
@@ -80,8 +84,8 @@ class PlannedClips:
         max_frames = len(clips.sampling(Timeline(int(_LONG_S * _FPS), _FPS)))
         return _CountedClips(max_frames, clips, config)
 
-    def visual_tokens(self, frames: int) -> int:
-        """Visual tokens of a clip of that many frames."""
+    def visual_tokens(self, frames: int, facts: ClipFacts | None = None, /) -> int:
+        """Visual tokens of a clip; see `VisualTokens`."""
         return round(min(frames, self.max_frames) * self.tokens_per_frame)
 
 
@@ -90,19 +94,25 @@ class _CountedClips(PlannedClips):
         self._clips, self._config = clips, config
         self._count = lru_cache(maxsize=1024)(self._counted)
         frames = min(max_frames, 16)
-        tokens, patches = self._count(frames)
+        tokens, patches = self._count(_usual_clip(frames))
         super().__init__(max_frames, tokens / frames, patches / frames)
 
-    def visual_tokens(self, frames: int) -> int:
-        return self._count(min(frames, self.max_frames))[0] if frames else 0
+    def visual_tokens(self, frames: int, facts: ClipFacts | None = None, /) -> int:
+        if not frames:
+            return 0
+        return self._count(facts or _usual_clip(min(frames, self.max_frames)))[0]
 
-    def _counted(self, frames: int) -> tuple[int, float]:
-        """(visual tokens, positions in the tower) of a clip."""
-        fps = 0.0 if frames == 1 else 1.0  # plans count an image as a clip of one frame
-        clip = self._clips.imagined(ClipFacts(tuple(range(frames)), fps, frames, *TYPICAL_FRAME))
+    def _counted(self, facts: ClipFacts) -> tuple[int, float]:
+        """(visual tokens, positions in the tower) of a clip; (visual tokens, 0) where its text is known."""
+        clip = ProcessedClip(facts.text, {}) if facts.text else self._clips.imagined(facts)
         ids = self._clips.processor.tokenizer(clip.text, add_special_tokens=False)["input_ids"]
         tokens = {getattr(self._config, f"{kind}_token_id", None) for kind in ("image", "video")}
-        values = max(value.numel() for name, value in clip.tensors.items() if name.startswith(PIXELS))
+        values = max([0, *(value.numel() for name, value in clip.tensors.items() if name.startswith(PIXELS))])
         vision = self._config.vision_config
         side = vision.patch_size[0] if isinstance(vision.patch_size, (list, tuple)) else vision.patch_size
         return sum(token in tokens for token in ids), values / (3 * side**2 * getattr(vision, "temporal_patch_size", 1))
+
+
+def _usual_clip(frames: int) -> ClipFacts:
+    """A clip as plans assume it; one of a single frame is an image."""
+    return ClipFacts(tuple(range(frames)), 0.0 if frames == 1 else 1.0, frames, *TYPICAL_FRAME)

@@ -18,21 +18,27 @@ from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from sg.artefacts.visual_tokens.clips import ClipTensors
+from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.core.errors import ConfigError, ModelError
-from sg.models.hf import features
+from sg.models.hf import TOWER_OUTPUT, features
 from sg.models.hf.batching import can_pack, packed_arguments, padded_arguments
 from sg.models.hf.features import Features
 from sg.models.hf.language import LanguageInputs, LanguageModel
-from sg.models.hf.media import TRIED_CLIP, TRIED_IMAGE
+from sg.models.hf.media import PIXELS, TRIED_CLIP, TRIED_IMAGE
 from sg.models.hf.parts import find_blocks, find_parts
-from sg.models.hf.processor import MASK, HfProcessor
+from sg.models.hf.processor import MASK, TOWER, HfProcessor
+from sg.models.hf.tower import TowerOutput
 from sg.models.packed_attention import use_packed_attention
 from sg.models.sizes import ModelSize
 from sg.models.student import CONNECTOR, IGNORED_LABEL, TEXT, VISION, Batch, BatchSize, part_of
 
 FEATURE = "features."
 """Begins the names of cached features; a number follows."""
+TRIED_TOWER = {
+    False: (TRIED_CLIP, ClipFacts((0, 1, 2, 3, 4, 5), 1.0, 6, 128, 96)),
+    True: (TRIED_IMAGE, ClipFacts((0,), 0.0, 1, 160, 48)),
+}
+"""Clips of different length and size, to separate the tower from the connector with."""
 LOGITS_AT_ONCE = 1024
 """Rows of logits that are in memory at a time: a vocabulary of 150,000 tokens takes 0.6 MB per row in float32."""
 
@@ -98,22 +104,39 @@ class HfStudent:
 
     @torch.no_grad()
     def features(self, clips: Sequence[ClipTensors], level: str | None = None) -> list[ClipTensors]:
-        """The features of clips, each computed on its own; images and videos have the same names."""
-        del level  # there is one: everything that enters the language model
+        """The features of clips, each computed on its own; images and videos have the same names.
+
+        Args:
+            level: `TOWER_OUTPUT`, or everything that enters the language model.
+
+        Raises:
+            ModelError: the features of this model cannot be cached.
+        """
         found = []
         for clip in clips:
-            encoded = features.flattened(features.encode(self.module, clip.tensors), self._label)
-            tensors = {f"{FEATURE}{number}": value for number, value in enumerate(encoded.values())}
-            sides = self.processor.sides(clip)
-            for name in self._masks:
-                mask = sides.get(name, torch.ones(len(tensors[f"{FEATURE}0"])))
-                tensors[f"{MASK}{name}"] = mask[:, None].to(tensors[f"{FEATURE}0"])
+            if level == TOWER_OUTPUT:
+                rows, name = self._tower(clip.facts.is_image).rows(clip.tensors), TOWER
+            else:
+                encoded = features.flattened(features.encode(self.module, clip.tensors), self._label)
+                rows, name = list(encoded.values()), FEATURE
+            tensors = {f"{name}{number}": value for number, value in enumerate(rows)}
+            tensors |= self._cached_masks(clip, rows[0])
             found.append(ClipTensors(clip.key, clip.facts, tensors, True))
         return found
 
-    def _tried(self, is_image: bool) -> ClipTensors:
+    def _cached_masks(self, clip: ClipTensors, rows: Tensor) -> dict[str, Tensor]:
+        sides = self.processor.sides(clip) if self._masks else {}
+        masks = {name: sides.get(name, torch.ones(len(rows))) for name in self._masks}
+        if any(len(mask) != len(rows) for mask in masks.values()):
+            raise ModelError(
+                f"{self._label} merges the output of its tower before it drops a part: set "
+                "trainer.visual_token_cache=false."
+            )
+        return {f"{MASK}{name}": mask[:, None].to(rows) for name, mask in masks.items()}
+
+    def _tried(self, is_image: bool, facts: ClipFacts | None = None) -> ClipTensors:
         """A small grey clip as pixels."""
-        facts = TRIED_IMAGE if is_image else TRIED_CLIP
+        facts = facts or (TRIED_IMAGE if is_image else TRIED_CLIP)
         frames = torch.full((len(facts.frame_indices), facts.height, facts.width, 3), 128, dtype=torch.uint8).numpy()
         tensors = self.processor.pixels(frames, facts)
         tensors.pop(TEXT, None)
@@ -135,6 +158,24 @@ class HfStudent:
                 found[is_image] = list(features.flattened(encoded, self._label))
         return found
 
+    @cached_property
+    def _towers(self) -> dict[bool, TowerOutput | ModelError]:
+        """The separated tower for videos (False) and images (True), or why it cannot be separated."""
+        found: dict[bool, TowerOutput | ModelError] = {}
+        for is_image in (False, True):
+            try:
+                tried = [self._tried(is_image, facts).tensors for facts in TRIED_TOWER[is_image]]
+                found[is_image] = TowerOutput(self.module, self.parts, tried, self._label)
+            except ModelError as error:
+                found[is_image] = error
+        return found
+
+    def _tower(self, is_image: bool) -> TowerOutput:
+        tower = self._towers[is_image]
+        if isinstance(tower, ModelError):
+            raise tower
+        return tower
+
     # --------------------------------------------------------------------------------------------- training
     def prepare_training(self, packed: bool) -> None:
         """Learn what features look like, as the weights are whole now; switch to packed attention.
@@ -144,6 +185,8 @@ class HfStudent:
         """
         if not any(value.requires_grad for value in self._weights_of(VISION, CONNECTOR)):
             _ = self._paths
+        elif not any(value.requires_grad for value in self._weights_of(VISION)):
+            _ = self._towers
         if packed:
             own = self.language.decoder.config._attn_implementation
             use_packed_attention(self.language.decoder)
@@ -173,7 +216,8 @@ class HfStudent:
 
     def _inputs(self, row: _UnpaddedSample) -> LanguageInputs:
         types = {} if row.token_types is None else {"mm_token_type_ids": row.token_types[None]}
-        sides = {name: value for name, value in row.sides.items() if name in self.language.takes}
+        takes = [name for name in self.language.takes if not name.startswith(PIXELS)]
+        sides = {name: value for name, value in row.sides.items() if name in takes}
         arguments: dict[str, Any] = {**types, **sides} if row.clip else types
         if row.clip and row.is_features:
             arguments["mm_encoder_outputs"] = self._restored(row)
@@ -185,6 +229,11 @@ class HfStudent:
         return self.language.inputs(row.ids, **arguments)
 
     def _restored(self, row: _UnpaddedSample) -> Features:
+        kept = [row.clip[f"{TOWER}{number}"] for number in range(len(row.clip)) if f"{TOWER}{number}" in row.clip]
+        if kept:
+            weight = self._weights_of(VISION)[0]
+            rows = [value.to(weight.device, weight.dtype) for value in kept]
+            return self._tower(row.is_image).restored(rows, row.sides)
         table, paths = self.language.embeddings, self._paths[row.is_image]
         named = {path: row.clip[f"{FEATURE}{number}"] for number, path in enumerate(paths)}
         return features.restored(named, table.device, table.dtype)

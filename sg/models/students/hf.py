@@ -12,6 +12,7 @@ from sg.core.errors import ConfigError, MissingInputError
 from sg.core.fingerprints import fingerprint
 from sg.core.identity import NOT_IDENTITY, Identity, identity
 from sg.core.mistakes import check_choice
+from sg.models.hf import CONNECTOR_OUTPUT, TOWER_OUTPUT
 from sg.models.hub_files import checkpoint_folder, local_path, part_identity, present_file
 from sg.models.sizes import ModelSize
 from sg.models.student import CONNECTOR, PARTS, STUDENTS, VISION, FeatureCache
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from sg.models.hf.student import HfStudent
 
 DTYPES = ("float32", "bfloat16", "float16")
-CONNECTOR_OUTPUT = "connector"
-"""The level of cached features: everything that enters the language model."""
 MODEL_VERSION = 1
 """Raise it when the same checkpoint gives another model, other ids or other labels: `sg.models.hf`."""
 FEATURES_VERSION = 2
@@ -110,17 +109,18 @@ class HfKind:
         )
 
     def cache(self, config: HfConfig, trained: Collection[str], checkpoint: str | None = None) -> FeatureCache | None:
-        """Everything that enters the language model, unless tower or connector learn."""
-        if VISION in trained or CONNECTOR in trained:
+        """Everything that enters the language model; the tower's output if the connector learns."""
+        if VISION in trained:
             return None
+        level = TOWER_OUTPUT if CONNECTOR in trained else CONNECTOR_OUTPUT
         settings = {"video": set_values(config.video), "image": set_values(config.image), "dtype": config.dtype}
         work = identity(
             "visual_tokens",
-            settings={**settings, "level": CONNECTOR_OUTPUT},
+            settings={**settings, "level": level},
             inputs={"weights": _content(checkpoint or config.checkpoint)},
             version=FEATURES_VERSION,
         )
-        return FeatureCache(work, CONNECTOR_OUTPUT, config.feature_dtype)
+        return FeatureCache(work, level, config.feature_dtype, checkpoint)
 
     def describe(self, config: HfConfig) -> ModelSize | None:
         """Sizes from the checkpoint's config, or from `model.architecture` where that is not on this machine."""

@@ -94,7 +94,8 @@ class Costs:
 
         by_cache: dict[str, tuple[TrainConfig, ModelSize]] = {}
         for config in configs:
-            size, kept = self.sizes[config.model.name], STUDENTS.of(config.model).cache(config.model, ())
+            size = self.sizes[config.model.name]
+            kept = STUDENTS.of(config.model).cache(config.model, config.stage.trained)
             if size is not None and kept is not None:
                 by_cache.setdefault(kept.identity.name, (config, size))
         return [estimate_cache(config, size, _captioned(configs)) for config, size in by_cache.values()]

@@ -99,7 +99,8 @@ def estimate_stage(config: TrainConfig, size: ModelSize, stage: StageConfig, dra
     for medium in stage_media(stage, draws):
         visual = size.visual_tokens(medium.frames)
         positions = stage.typical.text_tokens + visual
-        frames = 0 if config.trainer.visual_token_cache else min(medium.frames, size.max_frames)
+        is_cached = config.trainer.visual_token_cache and VISION not in config.stage.trained
+        frames = 0 if is_cached else min(medium.frames, size.max_frames)
         one = training_flops(size, stage, [positions], stage.typical.answer_tokens, visual, frames)
         flops += medium.samples * one
     trained = _trained_weights(size, stage)
@@ -117,9 +118,10 @@ def estimate_cache(config: TrainConfig, size: ModelSize, captioned: float) -> Ca
     media = [Medium(captioned, config.stage.caption.typical.frames)]
     for stage in config.stage.others:
         media += [medium for source in stage.sources for medium in _source_media(source) if medium.frames]
+    token_bytes = size.tower_bytes if CONNECTOR in config.stage.trained and size.tower_bytes else size.token_bytes
     return CacheEstimate(
         clips=sum(medium.samples for medium in media),
-        size=sum(medium.samples * size.visual_tokens(medium.frames) for medium in media) * size.token_bytes,
+        size=sum(medium.samples * size.visual_tokens(medium.frames) for medium in media) * token_bytes,
         flops=sum(medium.samples * size.tower_flops(medium.frames) for medium in media),
     )
 

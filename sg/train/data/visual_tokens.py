@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -30,10 +30,16 @@ SHARD_BYTES = 64 * 1024**2
 PROBED_CLIPS = 200
 
 
-def announce_cache(store: VisualTokenStore, clips: Sequence[Clip], size: ModelSize, processor: StudentProcessor) -> int:
+def announce_cache(
+    store: VisualTokenStore,
+    clips: Sequence[Clip],
+    size: ModelSize,
+    processor: StudentProcessor,
+    trained: Collection[str] = (),
+) -> int:
     """Log and return the predicted size of the tokens of `clips` in bytes, before any is computed.
 
-    The prediction comes from at most about `PROBED_CLIPS` evenly spaced clips.
+    The prediction comes from at most about `PROBED_CLIPS` evenly spaced clips. `trained` are the parts that learn.
 
     Raises:
         DataError: the disk has not enough space.
@@ -42,10 +48,12 @@ def announce_cache(store: VisualTokenStore, clips: Sequence[Clip], size: ModelSi
     tokens = 0
     for clip in chosen:
         try:
-            tokens += size.visual_tokens(len(clip_facts(clip.path, processor, clip.frames).frame_indices))
+            facts = clip_facts(clip.path, processor, clip.frames)
         except UnreadableVideoError:
             continue
-    needed = tokens * len(clips) // max(1, len(chosen)) * store.bytes_per_row
+        tokens += size.visual_tokens(len(facts.frame_indices), facts)
+    token_bytes = size.tower_bytes if CONNECTOR in trained and size.tower_bytes else store.bytes_per_row
+    needed = tokens * len(clips) // max(1, len(chosen)) * token_bytes
     log.info("visual tokens: about %s for %d clips, into %s", readable_size(needed), len(clips), store.folder)
     free = shutil.disk_usage(store.folder).free
     if needed > free:

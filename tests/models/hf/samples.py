@@ -72,11 +72,11 @@ def samples_of(student: HfStudent) -> list[TrainingSample]:
     return found
 
 
-def with_features(student: HfStudent, samples: list[TrainingSample]) -> list[TrainingSample]:
+def with_features(student: HfStudent, samples: list[TrainingSample], level: str = "connector") -> list[TrainingSample]:
     """The samples with cached features instead of pixels."""
     clips = [sample.clip for sample in samples]
     return [
-        TrainingSample(sample.dialog, None if clip is None else student.features([clip], "connector")[0])
+        TrainingSample(sample.dialog, None if clip is None else student.features([clip], level)[0])
         for sample, clip in zip(samples, clips, strict=True)
     ]
 

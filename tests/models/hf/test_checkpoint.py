@@ -134,9 +134,12 @@ def test_a_config_that_does_not_fit_the_weights_is_refused(part: str, key: str, 
 
 
 def test_a_folder_without_a_processor_is_refused(tmp_path: Path) -> None:
-    model, _ = FAMILIES["qwen3_vl"].build()
+    model, processor = FAMILIES["qwen3_vl"].build()
     model.save_pretrained(tmp_path)
-    assert "cannot be loaded" in refusal(tmp_path)
+    assert "has no processor (processor_config.json): copy the files" in refusal(tmp_path)
+    processor.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    assert "has no tokenizer (tokenizer.json): copy the files" in refusal(tmp_path)
 
 
 def test_a_model_without_weights_of_a_layer_is_refused(tmp_path: Path) -> None:

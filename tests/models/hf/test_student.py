@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,22 @@ from torch import Tensor
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.content import FileState
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, ModelError
 from sg.core.identity import identity
 from sg.models.hf.sizes import TYPICAL_FRAME, model_size
 from sg.models.hf.student import HfStudent
 from sg.models.hf.wording import WordedDialog
-from sg.models.student import LANGUAGE_MODEL, PARTS, TEXT, TrainingSample, part_of
+from sg.models.student import (
+    CONNECTOR,
+    LANGUAGE_MODEL,
+    PARTS,
+    STUDENTS,
+    TEXT,
+    VISION,
+    TrainingSample,
+    part_of,
+)
+from sg.models.students.hf import HfConfig
 from tests.models.hf.families import FAMILIES
 from tests.models.hf.more_families import EVERY_FAMILY
 from tests.models.hf.samples import LONG, dialog_of, plain_loss, samples_of, student_of, with_features
@@ -73,13 +84,53 @@ def test_loss_and_gradients_are_those_of_transformers_alone(name: str) -> None:
         assert loss_of(student, samples, packed=True) == pytest.approx(plain.item(), abs=TOLERANCE)
         assert_equal_gradients(student, expected)
 
-    for key, value in student.module.named_parameters():
-        value.requires_grad_(part_of(student.parts, key) == LANGUAGE_MODEL)
-    expected = {key: value for key, value in expected.items() if part_of(student.parts, key) == LANGUAGE_MODEL}
-    cached = with_features(student, samples)
-    for packed in ways:
-        assert loss_of(student, cached, packed) == pytest.approx(plain.item(), abs=TOLERANCE)
-        assert_equal_gradients(student, expected)
+    for level, learnt in (("tower", (CONNECTOR, LANGUAGE_MODEL)), ("connector", (LANGUAGE_MODEL,))):
+        for key, value in student.module.named_parameters():
+            value.requires_grad_(part_of(student.parts, key) in learnt)
+        expected = {key: value for key, value in expected.items() if part_of(student.parts, key) in learnt}
+        cached = with_features(student, samples, level)
+        for packed in ways:
+            assert loss_of(student, cached, packed) == pytest.approx(plain.item(), abs=TOLERANCE)
+            assert_equal_gradients(student, expected)
+
+
+@pytest.mark.parametrize("name", ["qwen3_vl", "internvl"])
+def test_a_tower_whose_output_is_cached_is_not_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    student = student_of(name)
+    samples = samples_of(student)
+    expected = loss_of(student, samples, packed=False)
+    cached = with_features(student, samples, "tower")
+    layer = next(block for block in student.blocks if part_of(student.parts, block) == VISION)
+    monkeypatch.setattr(type(student.module.get_submodule(layer)), "forward", None)
+    with pytest.raises(TypeError):
+        loss_of(student, samples, packed=False)
+    assert loss_of(student, cached, packed=False) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_tower_that_cannot_be_separated_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = student_of("internvl")
+    model, own = student.module.base_model, student.module.base_model.get_image_features
+
+    def with_pixels(pixel_values: Tensor, **more: object) -> object:  # past the tower
+        output = own(pixel_values, **more)
+        output.pooler_output = output.pooler_output + pixel_values.mean()
+        return output
+
+    with_pixels.__signature__ = signature(own)  # type: ignore[attr-defined]
+    monkeypatch.setattr(model, "get_image_features", with_pixels)
+    with pytest.raises(
+        ModelError, match=r"depend on the pixels beside the tower\): set trainer\.visual_token_cache=false"
+    ):
+        with_features(student, samples_of(student)[3:], "tower")
+
+
+def test_features_of_a_trained_connector_are_computed_with_it(tmp_path: Path) -> None:
+    config = HfConfig(name="x", checkpoint=str(FAMILIES["internvl"].save(tmp_path)))
+    kind = STUDENTS.of(config)
+    kept = [kind.cache(config, trained) for trained in ((), (CONNECTOR, LANGUAGE_MODEL), (VISION,))]
+    assert [one and one.level for one in kept] == ["connector", "tower", None]
+    stage = kind.cache(config, (), str(tmp_path))
+    assert stage is not None and stage.checkpoint == str(tmp_path)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -155,15 +206,19 @@ def test_features_of_images_and_videos_are_in_one_store(name: str, tmp_path: Pat
 def test_plans_count_the_tokens_of_samples(name: str) -> None:
     student = student_of(name)
     size = model_size(student.module.config, name, "float32", "float32", student.processor.clips)
-    for count, fps in ((1, 0.0), (2, 1.0), (3, 1.0), (4, 1.0)):
-        facts = ClipFacts(tuple(range(count)), fps, count, *TYPICAL_FRAME)
-        frames = np.random.default_rng(0).integers(0, 256, (count, *TYPICAL_FRAME[::-1], 3), dtype=np.uint8)
+    for count, fps, frame in [
+        *((count, float(count > 1), TYPICAL_FRAME) for count in (1, 2, 3, 4)),
+        (1, 1.0, (96, 32)),
+    ]:
+        facts = ClipFacts(tuple(range(count)), fps, count, *frame)
+        frames = np.random.default_rng(0).integers(0, 256, (count, *frame[::-1], 3), dtype=np.uint8)
         tensors = student.processor.pixels(frames, facts)
         text = bytes(tensors.pop(TEXT, torch.tensor([])).tolist()).decode()
         clip = ClipTensors("clip", replace(facts, text=text), tensors, False)
         encoded = student.processor.encode(dialog_of(("<video>\nx", "y")), clip.facts, LONG)
         measured = student.measure(student.processor.collate([TrainingSample(encoded, clip)], LONG))
-        assert measured.visual_tokens == size.visual_tokens(count)
+        assert measured.visual_tokens == size.visual_tokens(count, clip.facts)
+        assert measured.visual_tokens == size.visual_tokens(count) or frame != TYPICAL_FRAME
         assert measured.visual_tokens == len(student.features([clip])[0].tensors["features.0"])
     assert size.visual_tokens(0) == 0
 
