@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from sg.core.errors import ConfigError, DataError, ExitCode, SgError, Terminated, disk_problem
 from sg.core.help import help_text
@@ -85,11 +85,11 @@ def typed(config: DictConfig, root: type[Config]) -> Config:
     unknown = _unknown_keys(config)
     if unknown:
         raise ConfigError(unknown_key(unknown[0], config))
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError(f"The config needs a value for {missing[0]}: give it as {missing[0]}=VALUE.")
     try:
         value = OmegaConf.to_object(config)
+    except MissingMandatoryValue as error:
+        missing = min(OmegaConf.missing_keys(config))
+        raise ConfigError(f"The config needs a value for {missing}: give it as {missing}=VALUE.") from error
     except OmegaConfBaseException as error:
         # A schema's own check raises inside OmegaConf's conversion; the user needs its message, not OmegaConf's.
         cause = error.__cause__

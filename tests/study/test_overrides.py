@@ -272,8 +272,15 @@ def test_a_command_without_its_input_says_so_and_makes_nothing(
 @pytest.mark.slow
 def test_runs_and_report_go_to_the_folder_that_hydra_is_given(tmp_path: Path) -> None:
     out = tmp_path / "it's [é] = out"
-    words = ["train.py", "data.scale=0", "logger=csv", *SMALL_STUDY, f"paths.work={tmp_path / 'work'}", "-m"]
-    done = run([*words, 'hydra.sweep.dir="' + str(out) + '"'])
+    words = [
+        "train.py",
+        "data.scale=0",
+        "logger=csv",
+        "launcher=local",
+        *SMALL_STUDY,
+        f"paths.work={tmp_path / 'work'}",
+    ]
+    done = run([*words, "-m", 'hydra.sweep.dir="' + str(out) + '"'])
     assert done.returncode == 0, done.stdout + done.stderr
     assert read_result(out / "0-seed0").is_finished
     assert (out / "report" / "tables.csv").is_file()

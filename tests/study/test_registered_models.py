@@ -13,7 +13,16 @@ from tests.study.commands import SMALL_WORLD, overrides, run
 pytestmark = pytest.mark.slow
 
 MODELS = ["tiny_narrow", "tiny"]
-SWEEP = ["train.py", "-m", f"model={','.join(MODELS)}", "data.scale=50k", "controls=[]", *SMALL_WORLD]
+SWEEP = [
+    "train.py",
+    "-m",
+    f"model={','.join(MODELS)}",
+    "data.scale=50k",
+    "controls=[]",
+    "logger=csv",
+    "launcher=local",
+    *SMALL_WORLD,
+]
 Sweep = tuple[Path, subprocess.CompletedProcess[str]]
 
 

@@ -97,7 +97,16 @@ def test_two_benchmarks_need_two_names_and_a_file_of_answers_is_of_one(world: Pa
 
 @pytest.mark.slow
 def test_a_sweep_with_two_benchmarks_resumes_and_corrects_over_both(tmp_path: Path) -> None:
-    sweep = ["train.py", "-m", "data.scale=100k", *SMALL_STUDY, *overrides(tmp_path), "controls=[]"]
+    sweep = [
+        "train.py",
+        "-m",
+        "data.scale=100k",
+        *SMALL_STUDY,
+        *overrides(tmp_path),
+        "controls=[]",
+        "logger=csv",
+        "launcher=local",
+    ]
     done = run([*sweep, "benchmark=demo"])
     assert done.returncode == 0, done.stdout + done.stderr
     study = study_folder(tmp_path)

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ from tests.study.commands import overrides, run
 from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config
 
 SENTENCE = "stopped: run the same command again to resume"
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard() -> Iterator[None]:
+    """A suite that a shell starts in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_sigterm_is_one_sentence_with_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ STUDENT = "experiment=scaling_student"
 
 @pytest.mark.parametrize("model", ["tiny_qwen3_vl", "tiny_llava_onevision"])
 def test_a_sweep_of_a_tiny_student_reports_both_effects_with_intervals(model: str, tmp_path: Path) -> None:
-    sweep = ["train.py", "-m", f"model={model}", "data.scale=50k", "controls=[]", "logger=csv"]
+    sweep = ["train.py", "-m", f"model={model}", "data.scale=50k", "controls=[]", "logger=csv", "launcher=local"]
     done = run([*sweep, *SMALL_STUDY, *overrides(tmp_path)])
     assert done.returncode == 0, done.stderr
     study = study_folder(tmp_path)

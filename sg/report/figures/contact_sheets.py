@@ -115,7 +115,7 @@ def write_sheets(gallery: ContactSheets, folder: Path) -> list[Path]:
     for number, cluster in enumerate(gallery.clusters, start=1):
         path = folder / f"core-{scale_label(gallery.core_size)}-{number:02d}.png"
         with atomic_path(path) as temporary:
-            _sheet(cluster).save(temporary, format="PNG", optimize=True)
+            _sheet(cluster).save(temporary, format="PNG")
         paths.append(path)
     return paths
 

@@ -160,12 +160,16 @@ def test_a_stage_whose_process_was_killed_resumes_to_the_same_weights(tmp_path: 
     assert_resumed(killed.folder, undisturbed.folder)
 
 
-def together(folder: Path, stages: list[dict[str, Any]]) -> None:
-    """Train the stages in two processes, and compare each with the same stage in one."""
+def run_team(folder: Path, stages: list[dict[str, Any]]) -> None:
+    """Train the stages, one after another, in two processes."""
     for stage in stages:
         stage["trainer"] = {"devices": 2, "packed": True} | stage["trainer"]
     command = [sys.executable, "-m", "tests.models.hf.member", str(folder), json.dumps(stages)]
     assert run_together(command, 2) == 0
+
+
+def assert_as_alone(folder: Path, stages: list[dict[str, Any]]) -> None:
+    """Compare each stage of a team with the same stage in one process."""
     for stage in stages:
         alone = stage_job(folder / f"alone-{stage['name']}", **stage["stage"])
         train(stage["family"], alone, stage["are_features"], packed=True)
@@ -179,31 +183,40 @@ def together(folder: Path, stages: list[dict[str, Any]]) -> None:
         assert sizes[0] == pytest.approx(sizes[1], rel=0.01)  # tied weights are in the file once
 
 
+TEAM_STAGES = [
+    {"name": f"{family}-{strategy}-{len(trains)}", "family": family, "stage": {"trains": trains, "count": 8},
+     "are_features": are_features, "trainer": {"strategy": strategy}}
+    for family in FAMILIES
+    for strategy, trains, are_features in (
+        ("ddp", list(PARTS), False), ("fsdp", ["language_model"], True), ("fsdp", list(PARTS), False)
+    )
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stages of all families, trained by one team: starting its processes takes longer than a stage."""
+    folder = tmp_path_factory.mktemp("team")
+    run_team(folder, TEAM_STAGES)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_two_processes_train_to_the_loss_and_weights_of_one(family: str, tmp_path: Path) -> None:
-    stages = []
-    for strategy, trains, are_features in (
-        ("ddp", list(PARTS), False),
-        ("fsdp", ["language_model"], True),
-        ("fsdp", list(PARTS), False),
-    ):
-        name = f"{strategy}-{len(stages)}"
-        stage = {"trains": trains, "count": 8}
-        stages.append({"name": name, "family": family, "stage": stage, "are_features": are_features,
-                       "trainer": {"strategy": strategy}})  # fmt: skip
-    together(tmp_path, stages)
+def test_two_processes_train_to_the_loss_and_weights_of_one(family: str, team: Path) -> None:
+    assert_as_alone(team, [stage for stage in TEAM_STAGES if stage["family"] == family])
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_processes_do_not_wait_for_one_that_has_no_clip_or_no_sample(strategy: str, tmp_path: Path) -> None:
+def test_processes_do_not_wait_for_one_that_has_no_clip_or_no_sample(tmp_path: Path) -> None:
     # One sample per process and pass: in some passes one process has text only, or a clip that does not fit.
     one = {"count": 6, "batch_size": 2, "micro_batch_size": 1, "max_length": 45}
     stages = [
-        {"name": name, "family": "qwen3_vl", "stage": one | {"trains": trains}, "are_features": are_features,
-         "trainer": {"strategy": strategy}}
+        {"name": f"{strategy}-{name}", "family": "qwen3_vl", "stage": one | {"trains": trains},
+         "are_features": are_features, "trainer": {"strategy": strategy}}
+        for strategy in ("ddp", "fsdp")
         for name, trains, are_features in (
             ("cached", ["language_model"], True), ("frozen", ["language_model"], False), ("all", list(PARTS), False)
         )
     ]  # fmt: skip
-    together(tmp_path, stages)
+    run_team(tmp_path, stages)
+    assert_as_alone(tmp_path, stages)
