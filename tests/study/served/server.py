@@ -1,7 +1,6 @@
 """A loopback server with OpenAI's chat format: fixed answers per question, and the faults of real servers.
 
-It records every request. `python -m tests.study.served.server FOLDER` serves for other processes and writes its log of
-paid answers to FOLDER.
+It records every request and every answer that was paid for.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import sys
+import socket
+import struct
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 FAULTS = ("429", "500", "html", "reset", "slow", "empty", "")
@@ -66,13 +65,18 @@ class Server:
     answer: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: choice(letter_for(body))
     model: str | None = None
     faulty: bool = False
+    faults: tuple[str, ...] = FAULTS
+    slow_s: float = SLOW_S
     pause_s: float = 0.0
     requests: list[dict[str, Any]] = field(default_factory=list)
     tries: Counter[str] = field(default_factory=Counter)
     paid: Counter[str] = field(default_factory=Counter)
     keys: set[str] = field(default_factory=set)
-    log: Path | None = None
     url: str = ""
+
+    def fault(self, key: str) -> str:
+        """What happens to the first try of a request instead of its answer; "" for nothing."""
+        return self.faults[number_of(key) % len(self.faults)] if self.faulty else ""
 
 
 def handler(server: Server) -> type[BaseHTTPRequestHandler]:
@@ -104,22 +108,23 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 attempt = server.tries[key]
                 server.tries[key] += 1
             time.sleep(server.pause_s)
-            fault = FAULTS[number_of(key) % len(FAULTS)] if server.faulty and attempt == 0 else ""
+            fault = server.fault(key) if attempt == 0 else ""
             if fault in REFUSALS:
                 code, data, headers = REFUSALS[fault]
                 self.send(code, data, **headers)
                 return
             if fault == "reset":
-                self.connection.close()
+                # `connection.close()` alone would close nothing: `rfile` and `wfile` hold the socket too, so the client
+                # would wait for an answer until its deadline.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_connection = True
                 return
-            time.sleep(SLOW_S if fault == "slow" else 0)
-            answer = {"id": "x", "model": server.model or body["model"], "choices": [server.answer(body)]}
+            time.sleep(server.slow_s if fault == "slow" else 0)
+            model = "another-model" if fault == "model" else server.model or body["model"]
+            answer = {"id": "x", "model": model, "choices": [server.answer(body)]}
             answer["usage"] = {"prompt_tokens": 100, "completion_tokens": 1}
             with lock:
                 server.paid[key] += 1
-                if server.log is not None:
-                    with server.log.open("a") as stream:
-                        stream.write(key + "\n")
             with contextlib.suppress(OSError):
                 self.send(200, json.dumps(answer).encode())
 
@@ -140,10 +145,3 @@ def serving(server: Server) -> Iterator[Server]:
         http.shutdown()
         http.server_close()
         thread.join()
-
-
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    with serving(Server(faulty="faults" in sys.argv, pause_s=0.02, log=folder / "paid.log")) as running:
-        (folder / "url").write_text(running.url)
-        threading.Event().wait()

@@ -4,7 +4,10 @@ import base64
 import io
 import json
 import math
+import multiprocessing
+import signal
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +118,26 @@ def test_faults_of_the_server_change_no_row_and_no_answer_is_paid_twice(own: Pat
     assert set(server.paid) == set(server.tries)
     # Only an answer after the deadline is asked for, and paid for, again.
     assert {FAULTS[number_of(key) % len(FAULTS)] for key, count in server.paid.items() if count > 1} <= {"slow"}
+
+
+def test_a_killed_evaluation_continues_with_what_has_no_answer(own: Path) -> None:
+    with serving(Server()) as calm:
+        evaluate_server(settings_of(own, calm.url))
+    undisturbed = (own / "out" / "predictions.jsonl").read_bytes()
+    with serving(Server(faulty=True, faults=("429", "html", "reset", "empty", "", ""), pause_s=0.02)) as server:
+        config = replace(settings_of(own, server.url, max_concurrency=2), output=str(own / "again"))
+        for answered in (3, 7):
+            child = multiprocessing.get_context("fork").Process(target=evaluate_server, args=(config,))
+            child.start()
+            while child.is_alive() and len(server.paid) < answered:
+                time.sleep(0.002)
+            child.kill()
+            child.join()
+            assert child.exitcode == -signal.SIGKILL
+        evaluate_server(config)
+    assert (own / "again" / "predictions.jsonl").read_bytes() == undisturbed
+    assert len(server.paid) == 12
+    assert sum(server.paid.values()) <= 12 + 2 * 2  # what was in flight at a kill may be paid for twice
 
 
 @pytest.mark.parametrize(
