@@ -48,7 +48,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "score": (lambda value: value is None or (_is_integer(value) and -1 <= value <= 1), "1, 0, -1 or null"),
     "fps": (_is_number, "a number"),
     "frames": (_is_list_of(_is_integer), "a list of integers"),
-    "letter_logits": (_is_list_of(_is_number), "a list of numbers"),
+    **dict.fromkeys(("letter_logits", "option_logprobs"), (_is_list_of(_is_number), "a list of numbers")),
 }
 """By field a check and what it expects; all other fields are texts."""
 _TEXT = (_is_text, "a text")

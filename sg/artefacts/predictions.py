@@ -68,8 +68,10 @@ class Prediction:
         subtitles: state of the subtitles: "ok", "missing" or "unreadable"; "" in a setting without them.
         subtitle_lines: number of lines in the prompt; `subtitle_lines_cut`: number that did not fit.
         letter_logits: logits of the letters A, B, ... of the `num_options` options at the first generated position.
+        option_logprobs: mean log-probability per token, in nats, of the text of each option after the prompt; empty
+            where it was not asked for.
         option_order: the option behind each letter of the prompt when the options are shuffled: "CADB" means that A
-            was option C. `letter`, `answer` and `letter_logits` use the letters of the benchmark, not of the prompt.
+            was option C. `letter`, `answer`, `letter_logits` and `option_logprobs` are in the order of the benchmark.
         batch: number of the batch; the files of shards are merged in this order.
         made_by: name of the identity of everything that the answer depends on.
         code: version of `sg`, and in a clone the commit, that asked.
@@ -104,6 +106,7 @@ class Prediction:
     made_by: str = ""
     code: str = ""
     score: int | None = None
+    option_logprobs: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that a row without an answer cannot count as one."""
@@ -146,12 +149,14 @@ class Prediction:
     def to_json(self) -> str:
         """The row as one line of JSON without a newline."""
         row = {name: getattr(self, name) for name in _FIELDS} | {"correct": self.is_correct}
-        if self.score is None:  # Rows that follow from their letter keep the form, and the hash, of earlier versions.
-            del row["score"]
+        for name in _LATER_FIELDS:  # Rows without them keep the form, and the hash, of earlier versions.
+            if row[name] in (None, ()):
+                del row[name]
         return json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 _FIELDS = {field.name: None for field in fields(Prediction)}
+_LATER_FIELDS = ("score", "option_logprobs")
 _REQUIRED = [field.name for field in fields(Prediction) if field.default is MISSING]
 
 

@@ -19,7 +19,7 @@ from sg.core.fingerprints import fingerprint, text_seed
 from sg.core.identity import Identity, identity
 from sg.core.progress import Progress
 from sg.evaluate.asking import CACHED_CLIPS, Ask, Asker, FeatureSource
-from sg.evaluate.benchmark import Benchmark, BenchmarkVideo
+from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, unlabelled
 from sg.evaluate.config import AnsweringConfig, BenchmarkConfig
 from sg.evaluate.shards import WHOLE, EvaluationShard
 from sg.models.student import Student, StudentProcessor
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 FILES_AT_ONCE = 8
 ANSWERS_VERSION = 3
 """Raise it when `sg.evaluate` would give other answers for the same model, benchmark and settings."""
+OPTION_TEXTS_VERSION = 1
+"""Raise it when the same model and question would give other likelihoods of the texts of the options."""
 
 
 def answers_identity(benchmark: Benchmark, config: BenchmarkConfig, model: Identity | str) -> Identity:
@@ -55,6 +57,8 @@ def answers_identity(benchmark: Benchmark, config: BenchmarkConfig, model: Ident
         "videos": fingerprint({name: video for name, (video, _) in files.items()}),
         "subtitles": fingerprint({name: subtitles for name, (_, subtitles) in files.items()}),
     }
+    if config.answering.option_texts:
+        inputs["option_texts"] = OPTION_TEXTS_VERSION
     if shared := {video.media_id: video.shared_clip for video in videos if video.shared_clip}:
         # The noise of token merging is seeded by the name of a clip, so the tokens depend on it.
         inputs["shared_clips"] = fingerprint(shared)
@@ -135,8 +139,45 @@ class _AskingModel:
             name, clip = self._shown(ask.row)
             clips.setdefault(name, clip)
             prompts.append(self._prompt(ask, name))
-        generated = self._answerer.answer(prompts, clips)
-        return [self._row(ask, answer) for ask, answer in zip(asks, generated, strict=True)]
+        rows = [
+            self._row(ask, answer) for ask, answer in zip(asks, self._answerer.answer(prompts, clips), strict=True)
+        ]
+        return self._with_option_texts(asks, rows, prompts, clips) if self._answering.option_texts else rows
+
+    def _with_option_texts(
+        self,
+        asks: Sequence[Ask],
+        rows: Sequence[Prediction],
+        prompts: Sequence[EncodedPrompt],
+        clips: Mapping[str, ClipTensors | None],
+    ) -> list[Prediction]:
+        """The rows with the likelihoods of the texts of their options, for as many questions at once as fit a batch.
+
+        The ids of a prompt and of the prompt with a text behind it are split at their longest common prefix, because
+        a tokenizer may join the beginning of the text with the end of the prompt.
+        """
+        from sg.models.answering import common_prefix
+
+        scored: dict[int, tuple[EncodedPrompt, list[tuple[int, ...]]]] = {}
+        for at, (ask, prompt) in enumerate(zip(asks, prompts, strict=True)):
+            ids = [self._with_reply(ask, unlabelled(option), clips[prompt.clip]) for option in ask.question.options]
+            if all(ids):
+                start = common_prefix([(*prompt.ids, -1), *ids])
+                scored[at] = replace(prompt, ids=ids[0][:start]), [own[start:] for own in ids]
+        found, places = list(rows), list(scored)
+        step = max(1, len(asks) // max((len(ask.question.options) for ask in asks), default=1))
+        for first in range(0, len(places), step):
+            part = places[first : first + step]
+            likely = self._answerer.likelihoods(*zip(*(scored[at] for at in part), strict=True), clips)
+            for at, values in zip(part, likely, strict=True):
+                in_order = _in_benchmark_order(found[at], [round(value, 4) for value in values])
+                found[at] = replace(found[at], option_logprobs=tuple(in_order))
+        return found
+
+    def _with_reply(self, ask: Ask, text: str, clip: ClipTensors | None) -> tuple[int, ...]:
+        """The ids of a prompt with the text of an option behind it; empty if they exceed the model's positions."""
+        encoded = self._processor.question(ask.prompt.text, clip, ask.prompt.reply + text)
+        return encoded.ids if encoded.num_positions <= self._positions else ()
 
     def _shown(self, row: Prediction) -> tuple[str, ClipTensors | None]:
         """Name and features of the clip in the prompt of a row."""
@@ -168,11 +209,18 @@ class _AskingModel:
         if row.option_order:
             # The options were shuffled: translate from the letters in the prompt to the letters of the benchmark.
             letter, official = row.option_order[letters.index(letter)] if letter in (*letters,) else "", None
-            logits = [logits[row.option_order.index(one)] for one in letters] if logits else []
+        logits = _in_benchmark_order(row, logits)
         return replace(
             row, response=response, letter=letter, num_new_tokens=len(answer.ids), letter_logits=tuple(logits),
             score=official,
         )  # fmt: skip
+
+
+def _in_benchmark_order(row: Prediction, values: Sequence[float]) -> list[float]:
+    """Values of the options in the order of the prompt, in that of the benchmark."""
+    if not row.option_order or not values:
+        return list(values)
+    return [values[row.option_order.index(letter)] for letter in LETTERS[: row.num_options]]
 
 
 def evaluate(

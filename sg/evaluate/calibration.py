@@ -1,9 +1,13 @@
-"""Scores that resolve what accuracy cannot: the probability of the right letter, and whether confidence is deserved."""
+"""Scores that resolve what accuracy cannot: the probability of the right option, and whether confidence is deserved.
+
+The probabilities of a question are a softmax over its options: of the logits of their letters, or of the mean
+log-probabilities per token of their texts, so that a long text is not less likely for its length.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sg.artefacts.answers import LETTERS
@@ -14,7 +18,7 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """The questions whose likeliest letter has a probability from `low` to `high`, in percent."""
+    """The questions whose likeliest option has a probability from `low` to `high`, in percent."""
 
     low: float
     high: float
@@ -24,35 +28,48 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterCalibration:
-    """Probabilities among the letters of a question, over the questions that have them; all in percent.
+class Calibration:
+    """Probabilities among the options of a question, over the questions that have them; all in percent.
 
     Attributes:
-        right_letter: mean probability of the right letter; guessing gives the reciprocal of the number of options.
-        log_loss: mean negative log-probability of the right letter, in nats.
+        right: mean probability of the right option; guessing gives the reciprocal of the number of options.
+        log_loss: mean negative log-probability of the right option, in nats.
         ece: expected calibration error: the mean distance of confidence and accuracy over `bins`, by their questions.
         bins: the reliability diagram; empty bins are left out.
     """
 
     questions: int
-    right_letter: float
+    right: float
     log_loss: float
     ece: float
     bins: tuple[ReliabilityBin, ...]
 
 
-def probabilities(row: Prediction) -> list[float]:
-    """The probability of each letter among those of the question; empty without logits."""
-    if not row.letter_logits:
-        return []
-    largest = max(row.letter_logits)
-    weights = [math.exp(logit - largest) for logit in row.letter_logits]
+def by_letter(row: Prediction) -> Sequence[float]:
+    """The logits of the letters of a question."""
+    return row.letter_logits
+
+
+def by_text(row: Prediction) -> Sequence[float]:
+    """The mean log-probabilities per token of the texts of the options."""
+    return row.option_logprobs
+
+
+def probabilities(values: Sequence[float]) -> list[float]:
+    """The softmax of the values of a question's options; empty without any."""
+    weights = [math.exp(value - max(values)) for value in values]
     return [weight / sum(weights) for weight in weights]
 
 
-def calibration(rows: Sequence[Prediction]) -> LetterCalibration | None:
-    """The calibration of the rows of one setting; None if the model gave no probabilities."""
-    known = [(row, found) for row in rows if (found := probabilities(row))]
+def calibration(
+    rows: Sequence[Prediction], values: Callable[[Prediction], Sequence[float]] = by_letter
+) -> Calibration | None:
+    """The calibration of the rows of one setting; None if the model gave no probabilities.
+
+    Args:
+        values: `by_letter` or `by_text`.
+    """
+    known = [(row, found) for row in rows if (found := probabilities(values(row)))]
     if not known:
         return None
     right = [found[LETTERS.index(row.answer)] for row, found in known]
@@ -62,9 +79,9 @@ def calibration(rows: Sequence[Prediction]) -> LetterCalibration | None:
         is_right = LETTERS[found.index(confidence)] == row.answer
         groups.setdefault(min(int(confidence * BINS), BINS - 1), []).append((confidence, is_right))
     bins = tuple(_bin(at, groups[at]) for at in sorted(groups))
-    return LetterCalibration(
+    return Calibration(
         questions=len(known),
-        right_letter=100 * sum(right) / len(known),
+        right=100 * sum(right) / len(known),
         log_loss=-sum(math.log(max(one, 1e-30)) for one in right) / len(known),
         ece=sum(one.questions * abs(one.confidence - one.accuracy) for one in bins) / len(known),
         bins=bins,
@@ -83,15 +100,15 @@ def _bin(at: int, members: Sequence[tuple[float, bool]]) -> ReliabilityBin:
     )
 
 
-def calibration_line(found: LetterCalibration) -> str:
-    """The scores in one line."""
+def calibration_line(found: Calibration, of: str = "letter") -> str:
+    """The scores in one line; `of` is `letter` or `text`."""
     return (
-        f"right letter {found.right_letter:.1f} % likely (log loss {found.log_loss:.3f}), calibration error "
-        f"{found.ece:.1f} points over {found.questions:,} questions"
+        f"right {of} {found.right:.1f} % likely (log loss {found.log_loss:.3f}), calibration error {found.ece:.1f} "
+        f"points over {found.questions:,} questions"
     )
 
 
-def reliability_text(found: LetterCalibration) -> str:
+def reliability_text(found: Calibration) -> str:
     """The reliability diagram as a table: confidence, accuracy and a bar per bin."""
     lines = ["confidence, %  questions  mean, %  right, %"]
     for one in found.bins:

@@ -37,6 +37,9 @@ class AnsweringConfig:
     stop_at_first_letter: bool = True
     # Number of answers that ended at their first letter and are generated in full, to log how many letters agree.
     check_in_full: int = field(default=0, metadata=NOT_IDENTITY)
+    # Also the likelihood of the text of each option: the mean log-probability of its tokens, after the same prompt.
+    # `answers_identity` counts it when it is set.
+    option_texts: bool = field(default=False, metadata=NOT_IDENTITY)
     # `reference` samples as Chat-UniVi's own scripts do (temperature 0.2, up to 1,024 tokens), here with a seed.
     sampling: str = "greedy"
     # Chooses the other video of `swapped_video`, the order of shuffled options, and the sampled tokens.

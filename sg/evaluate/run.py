@@ -60,8 +60,9 @@ def publish(benchmark: Benchmark, config: BenchmarkConfig, path: Path) -> Scores
     for line in score_lines(scores):
         log.info(line)
     for setting, result in scores.items():
-        if result.calibration is not None:
-            write_text(path.parent / f"reliability_{setting}.txt", reliability_text(result.calibration))
+        for name, found in (("reliability", result.calibration), ("text_reliability", result.text_calibration)):
+            if found is not None:
+                write_text(path.parent / f"{name}_{setting}.txt", reliability_text(found))
     for setting, results in official_results(benchmark, config, rows).items():
         write_text(path.parent / f"official_{setting}.txt", "\n".join(result.text for result in results))
         for official in results:
@@ -94,6 +95,7 @@ def score_lines(scores: Scores) -> list[str]:
         broken = {name: number for name, number in result.subtitles.items() if name != SUBTITLES_OK}
         parts += [f"subtitles {name} for {number}" for name, number in broken.items()]
         parts += [calibration_line(result.calibration)] if result.calibration else []
+        parts += [calibration_line(result.text_calibration, "text")] if result.text_calibration else []
         lines.append("; ".join(parts))
     return lines
 
@@ -116,6 +118,7 @@ def _details(result: SettingScores) -> dict[str, Any]:
         "chance": result.chance,
         "logit": _count(result.logit),
         "calibration": None if result.calibration is None else asdict(result.calibration),
+        "text_calibration": None if result.text_calibration is None else asdict(result.text_calibration),
         "letters": {letter or "none": number for letter, number in result.letters.items()},
         "right_letters": result.answers,
         "statuses": result.statuses,

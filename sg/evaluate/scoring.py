@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import DURATIONS, OVERALL, PROBES, SETTINGS, Prediction
 from sg.core.errors import DataError
-from sg.evaluate.calibration import LetterCalibration, calibration
+from sg.evaluate.calibration import Calibration, by_text, calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,8 @@ class SettingScores:
         without_subtitle_lines: number of questions asked with subtitles but without a line on screen.
         chance: expected accuracy of guessing, in percent.
         logit: counts if the letter with the largest logit is the answer: another metric, without unanswered questions.
-        calibration: probabilities of the letters; None if the model gave none.
+        calibration, text_calibration: probabilities of the letters, and of the texts of the options; None if the model
+            gave none.
     """
 
     setting: str
@@ -88,7 +89,8 @@ class SettingScores:
     without_subtitle_lines: int = 0
     chance: float = 25.0
     logit: Count = Count()
-    calibration: LetterCalibration | None = None
+    calibration: Calibration | None = None
+    text_calibration: Calibration | None = None
 
     @property
     def task_mean(self) -> float:
@@ -157,6 +159,7 @@ def score_setting(rows: Sequence[Prediction], durations: Sequence[str] | None = 
         chance=100 * sum(1 / row.num_options for row in chosen) / len(chosen),
         logit=_logit_count(chosen),
         calibration=calibration(chosen),
+        text_calibration=calibration(chosen, by_text),
     )
 
 

@@ -211,6 +211,41 @@ class Answerer:
         """The answers to `prompts`; `clips` has the features of each clip by name, None for no video."""
         if not self._student.shares_prefixes and len(prompts) > 1:
             return [answer for prompt in prompts for answer in self.answer([prompt], clips)]
+        return self._continue(prompts, *self._begin(prompts, clips))
+
+    @torch.inference_mode()
+    def likelihoods(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        endings: Sequence[Sequence[Sequence[int]]],
+        clips: Mapping[str, ClipTensors | None],
+    ) -> list[list[float]]:
+        """For each of the `endings` of each prompt its mean log-probability per token, in nats.
+
+        An ending is a list of one or more ids. The prompts are computed once for all of their endings.
+        """
+        if not self._student.shares_prefixes and sum(map(len, endings)) > 1:
+            return [
+                [self.likelihoods([prompt], [[ending]], clips)[0][0] for ending in own]
+                for prompt, own in zip(prompts, endings, strict=True)
+            ]
+        rows, logits = self._begin(prompts, clips)
+        owners = [at for at, own in enumerate(endings) for _ in own]
+        rows.select(owners)
+        ids, mask = _padded([ending for own in endings for ending in own], left=False, device=logits.device)
+        logits, sums = logits[torch.as_tensor(owners, device=logits.device)], torch.zeros(len(ids), device=ids.device)
+        for place in range(ids.shape[1]):
+            if place:
+                logits = rows.run(ids[:, place - 1, None], mask[:, place - 1, None])
+            found = logits.float().log_softmax(dim=-1).gather(1, ids[:, place, None])[:, 0]
+            sums += torch.where(mask[:, place], found, 0)
+        means = iter((sums / mask.sum(dim=1)).tolist())
+        return [[next(means) for _ in own] for own in endings]
+
+    def _begin(
+        self, prompts: Sequence[EncodedPrompt], clips: Mapping[str, ClipTensors | None]
+    ) -> tuple[_CachedRows, Tensor]:
+        """One row per prompt, and the logits [B, V] of its first new position."""
         names, (top, middle, bottom) = prefix_levels(prompts)
         device = self._student.module.device
         # Level 1, one row per clip: system text and visual tokens, which are most of the positions.
@@ -226,7 +261,7 @@ class Answerer:
         # predict the first new token.
         rows.select(bottom.parents)
         ids, mask = _padded(bottom.segments, left=True, device=device)
-        return self._continue(prompts, rows, rows.run(ids, mask))
+        return rows, rows.run(ids, mask)
 
     def _continue(self, prompts: Sequence[EncodedPrompt], rows: _CachedRows, logits: Tensor) -> list[Generated]:
         """Decode token by token from the `logits` [B, V] of the first new position."""

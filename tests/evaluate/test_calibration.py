@@ -5,7 +5,7 @@ import math
 import pytest
 
 from sg.artefacts.predictions import Prediction
-from sg.evaluate.calibration import BINS, calibration, calibration_line, probabilities, reliability_text
+from sg.evaluate.calibration import BINS, by_letter, calibration, calibration_line, probabilities, reliability_text
 from sg.evaluate.run import score_details, score_lines
 from sg.evaluate.scoring import score
 
@@ -23,17 +23,17 @@ def of(at: int, answer: str, share: float) -> Prediction:
 
 
 def test_probabilities_are_among_the_letters_whatever_the_scale_of_the_logits() -> None:
-    assert probabilities(of(0, "A", 0.8)) == pytest.approx([0.8, 0.2])
-    assert probabilities(of(1, "A", 0.8)) == pytest.approx([0.8, 0.2])
-    assert probabilities(row(0, "A", 1e4, 0.0)) == pytest.approx([1.0, 0.0])
-    assert probabilities(row(0, "A")) == []
+    assert probabilities(by_letter(of(0, "A", 0.8))) == pytest.approx([0.8, 0.2])
+    assert probabilities(by_letter(of(1, "A", 0.8))) == pytest.approx([0.8, 0.2])
+    assert probabilities((1e4, 0.0)) == pytest.approx([1.0, 0.0])
+    assert probabilities(()) == []
 
 
 def test_a_model_that_is_right_as_often_as_it_is_sure_is_calibrated() -> None:
     found = calibration([of(at, "A" if at < 8 else "B", 0.8) for at in range(10)])
     assert found is not None
     assert (found.questions, found.ece) == (10, pytest.approx(0.0, abs=1e-9))
-    assert found.right_letter == pytest.approx(100 * (0.8 * 8 + 0.2 * 2) / 10)
+    assert found.right == pytest.approx(100 * (0.8 * 8 + 0.2 * 2) / 10)
     assert found.log_loss == pytest.approx(-(8 * math.log(0.8) + 2 * math.log(0.2)) / 10)
     (only,) = found.bins
     assert (only.low, only.high, only.questions, only.accuracy) == (80, 90, 10, 80)
