@@ -139,9 +139,7 @@ class _AskingModel:
             name, clip = self._shown(ask.row)
             clips.setdefault(name, clip)
             prompts.append(self._prompt(ask, name))
-        rows = [
-            self._row(ask, answer) for ask, answer in zip(asks, self._answerer.answer(prompts, clips), strict=True)
-        ]
+        rows = [self._row(ask, answer) for ask, answer in zip(asks, self._answerer.answer(prompts, clips), strict=True)]
         return self._with_option_texts(asks, rows, prompts, clips) if self._answering.option_texts else rows
 
     def _with_option_texts(

@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sg.artefacts.answer_rules.calibration import AGREEING, calibration_line, reliability_text
 from sg.artefacts.predictions import OK, OVERALL, SETTINGS, Prediction, read_predictions
 from sg.core.errors import DataError
 from sg.core.files import write_text
 from sg.evaluate.answering import evaluate
 from sg.evaluate.asking import SUBTITLES_OK, FeatureSource
 from sg.evaluate.benchmark import Benchmark
-from sg.evaluate.calibration import calibration_line, reliability_text
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.official.result import OfficialResult
 from sg.evaluate.scoring import Count, Scores, SettingScores, score
@@ -94,9 +94,18 @@ def score_lines(scores: Scores) -> list[str]:
         parts += [f"{result.without_subtitle_lines} without a subtitle"] if result.without_subtitle_lines else []
         broken = {name: number for name, number in result.subtitles.items() if name != SUBTITLES_OK}
         parts += [f"subtitles {name} for {number}" for name, number in broken.items()]
-        parts += [calibration_line(result.calibration)] if result.calibration else []
-        parts += [calibration_line(result.text_calibration, "text")] if result.text_calibration else []
+        parts += _calibration_lines(result)
         lines.append("; ".join(parts))
+    return lines
+
+
+def _calibration_lines(result: SettingScores) -> list[str]:
+    letters, texts = result.calibration, result.text_calibration
+    lines = [calibration_line(letters)] if letters else []
+    if texts is not None:
+        lines.append(calibration_line(texts, "text"))
+    elif letters is not None and letters.agreement < AGREEING:
+        lines.append("benchmark.answering.option_texts=true asks for the likelihoods of the texts")
     return lines
 
 

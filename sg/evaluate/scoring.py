@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from sg.artefacts.answer_rules.calibration import Calibration, by_text, calibration
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import DURATIONS, OVERALL, PROBES, SETTINGS, Prediction
 from sg.core.errors import DataError
-from sg.evaluate.calibration import Calibration, by_text, calibration
 
 
 @dataclass(frozen=True, slots=True)

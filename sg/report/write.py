@@ -13,6 +13,7 @@ from sg.report.figures.contact_sheets import ContactSheets, build_contact_sheets
 from sg.report.figures.corpus import draw_corpus
 from sg.report.figures.costs import draw_costs
 from sg.report.figures.held_out import draw_held_out
+from sg.report.figures.reliability import draw_reliability
 from sg.report.figures.study import draw_all
 from sg.report.numbers.clusters import StudyInputs, recorded_inputs
 from sg.report.numbers.corpus import CORPUS_FILE, CorpusNumbers, describe_corpus, write_corpus
@@ -102,7 +103,8 @@ def _write_one(
         folder, summary, conclusion, "\n".join([text, benchmarks_text(rows)]) if rows else text, rows
     )
     drawn = folder / "figures"
-    figures = draw_all(summary, drawn) | draw_held_out(summary, drawn) | draw_costs(summary, drawn, usd_per_hour)
+    figures = draw_all(summary, drawn) | draw_held_out(summary, drawn) | draw_reliability(summary, drawn)
+    figures |= draw_costs(summary, drawn, usd_per_hour)
     inputs = gallery.inputs or (recorded_inputs(study) if gallery.clusters_per_kind else None)
     corpus = _corpus(study, inputs)
     if corpus is not None:

@@ -4,8 +4,15 @@ import math
 
 import pytest
 
+from sg.artefacts.answer_rules.calibration import (
+    BINS,
+    by_letter,
+    calibration,
+    calibration_line,
+    probabilities,
+    reliability_text,
+)
 from sg.artefacts.predictions import Prediction
-from sg.evaluate.calibration import BINS, by_letter, calibration, calibration_line, probabilities, reliability_text
 from sg.evaluate.run import score_details, score_lines
 from sg.evaluate.scoring import score
 
@@ -62,3 +69,12 @@ def test_the_scores_and_the_files_of_an_evaluation_have_them() -> None:
     silent = score([row(0, "A")])
     assert silent["without_subtitles"].calibration is None
     assert score_details(silent)["without_subtitles"]["calibration"] is None
+
+
+def test_letters_that_answers_do_not_begin_with_are_said_to_say_little() -> None:
+    rows = [of(at, "A", 0.2) for at in range(4)]  # the response chooses A, whose probability is small
+    found = calibration(rows)
+    assert found is not None and found.agreement == 0.0
+    assert "which says little: only 0 % of the answers" in calibration_line(found)
+    assert "option_texts=true" in score_lines(score(rows))[0]
+    assert "option_texts=true" not in score_lines(score([of(at, "A", 0.8) for at in range(4)]))[0]

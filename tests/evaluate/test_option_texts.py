@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from sg.artefacts.answer_rules.calibration import by_text, calibration
 from sg.artefacts.predictions import WITH_SUBTITLES, Prediction, prediction_from_dict
 from sg.evaluate.answering import answers_identity
 from sg.evaluate.benchmark import unlabelled
-from sg.evaluate.calibration import by_text, calibration
 from sg.evaluate.run import score_details, score_lines
 from sg.evaluate.scoring import score
 from tests.evaluate.evaluation_builder import World, world

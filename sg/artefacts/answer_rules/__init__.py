@@ -1,1 +1,1 @@
-"""How the authors of each benchmark turn a response into a letter and a score."""
+"""How the authors of each benchmark turn a response into a letter and a score; how sure a model is of its answer."""

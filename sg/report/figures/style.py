@@ -120,6 +120,7 @@ TITLES = {
     "durations": "Difference from no captions by video duration",
     "differences": "Difference from no captions over all questions",
     "tasks": "Difference from no captions by task type",
+    "reliability": "How often a model is right, by how sure it is",
     "controls": "Controls beside the scale that they are compared with",
     "costs": "Difference from no captions by cost",
     "captions": "Words in the captions",

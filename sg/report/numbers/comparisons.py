@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from sg.artefacts.answer_rules.calibration import calibration_of
 from sg.artefacts.arms import ARM_KINDS, STEPS
 from sg.artefacts.predictions import LEAK_PROBES, NO_VIDEO, OVERALL, WITHOUT_SUBTITLES
 from sg.report.numbers.curve_fits import fit_curves
 from sg.report.numbers.estimates import Floats, accuracy, covariance, difference, same_seeds
 from sg.report.numbers.statistics import holm, mcnemar
 from sg.report.numbers.study import Arm, ArmScores, Study
-from sg.report.numbers.summary import ControlRow, LetterRow, PairRow, ProbeRow, Shape
+from sg.report.numbers.summary import CalibrationRow, ControlRow, LetterRow, PairRow, ProbeRow, Shape
 
 ABOVE, BELOW, NOT_RESOLVED = "above", "below", "not resolved"
 LEVEL = 0.05
@@ -110,6 +111,15 @@ def count_letters(arm: Arm, setting: str) -> list[LetterRow]:
     """Count how often an arm answered each letter in a setting; empty if it has no answers in it."""
     counts = arm.letters.get(setting)
     return [LetterRow(setting, arm.name, arm.label, letter_shares(counts))] if counts else []
+
+
+def calibration_rows(arm: Arm) -> list[CalibrationRow]:
+    """The calibration of an arm by setting, for its letters and its texts; empty without likelihoods."""
+    return [
+        CalibrationRow(setting, of, arm.name, arm.label, arm.control, found)
+        for (setting, of), questions in sorted(arm.likely.items())
+        if (found := calibration_of(questions)) is not None
+    ]
 
 
 def letter_shares(counts: Mapping[str, int]) -> dict[str, float]:

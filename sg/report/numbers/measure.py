@@ -9,6 +9,7 @@ from sg.artefacts.predictions import BUCKETS, OVERALL, SETTINGS, SHUFFLED_OPTION
 from sg.artefacts.result import RunResult
 from sg.core.fingerprints import fingerprint
 from sg.report.numbers.comparisons import (
+    calibration_rows,
     compare_control,
     count_letters,
     count_pairs,
@@ -53,6 +54,7 @@ def measure(study: Study) -> Summary:
         runs=[_run(run) for run in sorted(study.runs, key=_run_order)],
         notes=[*study.notes, *held_out_notes, *lost_registration(study), *_shuffled_notes(study)],
         held_out=held_out,
+        calibrations=[row for arm in arms for row in calibration_rows(arm)],
         topics=[row for setting in SETTINGS for row in topic_rows(study, setting)],
         costs=cost_rows(study),
         equivalence=(

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sg.artefacts.answer_rules.calibration import LIKELIHOODS, Likelihood, likelihood
 from sg.artefacts.arms import ARM_KINDS, CAPTION_EFFECT, CONTROL, EQUAL_STEPS, SCALE_EFFECT, arm_label
-from sg.artefacts.predictions import OVERALL
+from sg.artefacts.predictions import OVERALL, SETTINGS
 from sg.artefacts.result import FAILED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_answers_of, read_result
 from sg.core.errors import DataError, MissingInputError
 from sg.report.numbers.estimates import ArmScore, Estimate, Floats, Ints, arm_score, difference, seed_noise
@@ -22,6 +23,8 @@ _Facts = tuple[str, str, str, str, str, int]
 """A question's video, duration, right answer, task type, domain and number of options."""
 _Answers = dict[str, dict[str, tuple[str, bool]]]
 """Setting -> question -> (letter, whether it is right); the letter is empty if no letter could be read."""
+Likely = dict[tuple[str, str], list[Likelihood]]
+"""(setting, a name in `LIKELIHOODS`) -> its questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class Arm:
     """Runs that differ in their seed only. `correct[setting]` is [seeds, n]: 1, 0, or NaN for an unanswered question.
 
     `correct` has a row for each seed with answers in the setting (a probe may have been run for one seed only);
-    `seeds[setting]` names them. `letters[setting]` counts the answered letters over all seeds.
+    `seeds[setting]` names them. `letters[setting]` counts the answered letters over all seeds; `likely` has the
+    likelihoods of all seeds.
     """
 
     scale: int
@@ -62,6 +66,7 @@ class Arm:
     correct: Mapping[str, Floats] = field(default_factory=dict)
     seeds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     letters: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    likely: Likely = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -186,9 +191,12 @@ def read_study(folder: Path) -> Study:
     benchmarks = _only("benchmarks", folder, [run.benchmark for run in runs if run.is_finished])
     _only("models", folder, [run.model for run in runs if run.is_finished])
     known: dict[str, _Facts] = {}
-    answers = {run.run: _read_answers(folder / run.run, run, known, notes) for run in runs if run.is_finished}
+    likely: dict[str, Likely] = {run.run: {} for run in runs}
+    answers = {
+        run.run: _read_answers(folder / run.run, run, known, likely[run.run], notes) for run in runs if run.is_finished
+    }
     questions = _questions(known)
-    arms = _arms(runs, answers, questions)
+    arms = _arms(runs, answers, likely, questions)
     return Study(
         name=folder.name,
         folder=folder,
@@ -266,8 +274,8 @@ def _without_repeats(runs: Iterable[RunResult], notes: list[str]) -> list[RunRes
     return kept
 
 
-def _read_answers(path: Path, run: RunResult, known: dict[str, _Facts], notes: list[str]) -> _Answers:
-    """The run's answers. `known` collects the questions of all runs.
+def _read_answers(path: Path, run: RunResult, known: dict[str, _Facts], likely: Likely, notes: list[str]) -> _Answers:
+    """The run's answers. `known` collects the questions of all runs, `likely` the likelihoods of this one.
 
     Raises:
         DataError: the run contradicts `known` about a question, so it was evaluated on another benchmark.
@@ -287,6 +295,9 @@ def _read_answers(path: Path, run: RunResult, known: dict[str, _Facts], notes: l
                 "benchmarks. Put the runs of each benchmark into a folder of their own."
             )
         answers.setdefault(row.setting, {})[row.question_id] = (row.letter, row.is_correct)
+        for of, values in LIKELIHOODS.items():
+            if row.setting in SETTINGS and values(row):
+                likely.setdefault((row.setting, of), []).append(likelihood(row, values(row)))
     return answers
 
 
@@ -300,17 +311,21 @@ def _questions(known: Mapping[str, _Facts]) -> Questions:
     return Questions(ids, videos.astype(np.int64).reshape(-1), durations, answers, task_types, domains, num_options)
 
 
-def _arms(runs: Iterable[RunResult], answers: Mapping[str, _Answers], questions: Questions) -> list[Arm]:
+def _arms(
+    runs: Iterable[RunResult], answers: Mapping[str, _Answers], likely: Mapping[str, Likely], questions: Questions
+) -> list[Arm]:
     """Arms ordered by control (headline first), then scale; a run with an unknown scale is in no arm."""
     groups: dict[tuple[int, int], list[RunResult]] = {}
     for run in runs:
         if run.scale_label != UNKNOWN_SCALE:
             groups.setdefault(((None, *ARM_KINDS).index(run.control), run.scale), []).append(run)
     index = {question: position for position, question in enumerate(questions.ids)}
-    return [_arm(sorted(groups[key], key=lambda run: run.seed), answers, index) for key in sorted(groups)]
+    return [_arm(sorted(groups[key], key=lambda run: run.seed), answers, likely, index) for key in sorted(groups)]
 
 
-def _arm(members: list[RunResult], answers: Mapping[str, _Answers], index: Mapping[str, int]) -> Arm:
+def _arm(
+    members: list[RunResult], answers: Mapping[str, _Answers], likely: Mapping[str, Likely], index: Mapping[str, int]
+) -> Arm:
     finished = tuple(run for run in members if run.is_finished)
     correct: dict[str, Floats] = {}
     seeds: dict[str, tuple[int, ...]] = {}
@@ -321,7 +336,14 @@ def _arm(members: list[RunResult], answers: Mapping[str, _Answers], index: Mappi
         correct[setting] = np.stack([_correct(answers[run.run][setting], index) for run in asked])
         letters[setting] = Counter(letter for run in asked for letter, _ in answers[run.run][setting].values())
     failed = tuple(run for run in members if not run.is_finished)
-    return Arm(members[0].scale, members[0].scale_label, members[0].control, finished, failed, correct, seeds, letters)
+    pooled: Likely = {}
+    for run in finished:
+        for key, found in likely[run.run].items():
+            pooled.setdefault(key, []).extend(found)
+    first = members[0]
+    return Arm(
+        first.scale, first.scale_label, first.control, finished, failed, correct, seeds, letters, pooled
+    )  # fmt: skip
 
 
 def _correct(seed: Mapping[str, tuple[str, bool]], index: Mapping[str, int]) -> Floats:

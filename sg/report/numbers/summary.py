@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from sg.artefacts.answer_rules.calibration import Calibration
 from sg.artefacts.predictions import OVERALL
 from sg.core.errors import MissingInputError
 from sg.report.numbers.estimates import Estimate
@@ -210,6 +211,18 @@ class LetterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationRow:
+    """How sure an arm is in a setting, over all its seeds; its probabilities are `of` "letter" or "text"."""
+
+    setting: str
+    of: str
+    arm: str
+    label: str
+    control: str | None
+    calibration: Calibration
+
+
+@dataclass(frozen=True, slots=True)
 class TopicRow:
     """An arm on the questions of one task type or domain in one setting; exploratory, p is not corrected."""
 
@@ -298,6 +311,7 @@ class Summary:
     topics: list[TopicRow] = field(default_factory=list)
     costs: list[CostRow] = field(default_factory=list)
     held_out: LossTable | None = None
+    calibrations: list[CalibrationRow] = field(default_factory=list)
     equivalence: float = EQUIVALENCE
     registered: RegisteredResult | None = None
     model: str = ""

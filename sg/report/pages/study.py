@@ -50,6 +50,9 @@ FIGURE_CAPTIONS = {
     "controls": "Difference from no captions of each control and of the scale that it is compared with, and the "
     "difference between the two, in points with 95 % intervals.",
     "tasks": "In points; the number of questions is in brackets (exploratory, not corrected).",
+    "reliability": "Questions by the probability of their likeliest option, in ten bins; the area of a point is its "
+    "share of the questions, lines are 95 % intervals (Wilson, not clustered by video). Below the diagonal a model is "
+    "right less often than it is sure.",
     "costs": "Difference over all questions, in points with 95 % intervals. A name belongs to the points below it.",
     "captions": "Words per caption (line: 5th to 95th percentile, bar: 25th to 75th, mark: median) and distinct words.",
     "clusters": "Number of clusters by size (videos per cluster) in each core; both axes are logarithmic.",
@@ -60,7 +63,7 @@ HALF_WIDTH = ("clusters", "similarities")
 """Figures of which two stand beside each other."""
 FIRST_FIGURE = ("scaling",)
 """Stands under the headline, on the first screen: the effect and the control that says what it is due to."""
-SCORE_FIGURES = ("held_out_loss", "durations", "differences", "tasks", "controls")
+SCORE_FIGURES = ("held_out_loss", "durations", "differences", "tasks", "controls", "reliability")
 COST_FIGURES = ("costs",)
 CORPUS_FIGURES = ("captions", "clusters", "similarities", "map")
 

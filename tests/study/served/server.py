@@ -131,11 +131,17 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *words: Any) -> None:
+        """Nothing is printed: a killed client leaves broken connections."""
+
+
 @contextlib.contextmanager
 def serving(server: Server) -> Iterator[Server]:
     """Serve in a thread; `server.url` is the address."""
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler(server))
-    http.daemon_threads = True
+    http = _QuietServer(("127.0.0.1", 0), handler(server))
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
     server.url = f"http://127.0.0.1:{http.server_address[1]}/v1"

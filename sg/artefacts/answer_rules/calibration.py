@@ -9,11 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import Prediction
 
 BINS = 10
+AGREEING = 90.0
+"""Probabilities of letters mean something if at least this share of the answers, in percent, has the likeliest letter.
+
+They are those of the first generated token. A model that writes the text of an option first, then its letter, has no
+reason to give the right letter a high probability there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +43,16 @@ class Calibration:
         log_loss: mean negative log-probability of the right option, in nats.
         ece: expected calibration error: the mean distance of confidence and accuracy over `bins`, by their questions.
         bins: the reliability diagram; empty bins are left out.
+        agreement: share of the questions whose likeliest option is the one that the response chooses; a question
+            without a chosen option does not agree.
     """
 
     questions: int
     right: float
     log_loss: float
     ece: float
-    bins: tuple[ReliabilityBin, ...]
+    bins: list[ReliabilityBin]
+    agreement: float
 
 
 def by_letter(row: Prediction) -> Sequence[float]:
@@ -61,6 +71,9 @@ def probabilities(values: Sequence[float]) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
+LIKELIHOODS = {"letter": by_letter, "text": by_text}
+
+
 def calibration(
     rows: Sequence[Prediction], values: Callable[[Prediction], Sequence[float]] = by_letter
 ) -> Calibration | None:
@@ -69,22 +82,43 @@ def calibration(
     Args:
         values: `by_letter` or `by_text`.
     """
-    known = [(row, found) for row in rows if (found := probabilities(values(row)))]
-    if not known:
+    return calibration_of([likelihood(row, values(row)) for row in rows if values(row)])
+
+
+class Likelihood(NamedTuple):
+    """The values of a question's options, and the places of the right one and of the chosen one (-1 for none)."""
+
+    values: Sequence[float]
+    right: int
+    chosen: int
+
+
+def likelihood(row: Prediction, values: Sequence[float]) -> Likelihood:
+    """The values of the options of a row, with its answers."""
+    return Likelihood(values, LETTERS.index(row.answer), LETTERS.index(row.letter) if row.letter else -1)
+
+
+def calibration_of(questions: Sequence[Likelihood]) -> Calibration | None:
+    """The calibration of questions; None if there are none."""
+    if not questions:
         return None
-    right = [found[LETTERS.index(row.answer)] for row, found in known]
+    known = [(probabilities(one.values), one) for one in questions]
+    right = [found[one.right] for found, one in known]
+    agreeing = 0
     groups: dict[int, list[tuple[float, bool]]] = {}
-    for row, found in known:
+    for found, one in known:
         confidence = max(found)
-        is_right = LETTERS[found.index(confidence)] == row.answer
-        groups.setdefault(min(int(confidence * BINS), BINS - 1), []).append((confidence, is_right))
-    bins = tuple(_bin(at, groups[at]) for at in sorted(groups))
+        likeliest = found.index(confidence)
+        agreeing += likeliest == one.chosen
+        groups.setdefault(min(int(confidence * BINS), BINS - 1), []).append((confidence, likeliest == one.right))
+    bins = [_bin(at, groups[at]) for at in sorted(groups)]
     return Calibration(
         questions=len(known),
         right=100 * sum(right) / len(known),
         log_loss=-sum(math.log(max(one, 1e-30)) for one in right) / len(known),
         ece=sum(one.questions * abs(one.confidence - one.accuracy) for one in bins) / len(known),
         bins=bins,
+        agreement=100 * agreeing / len(known),
     )
 
 
@@ -102,10 +136,16 @@ def _bin(at: int, members: Sequence[tuple[float, bool]]) -> ReliabilityBin:
 
 def calibration_line(found: Calibration, of: str = "letter") -> str:
     """The scores in one line; `of` is `letter` or `text`."""
-    return (
+    line = (
         f"right {of} {found.right:.1f} % likely (log loss {found.log_loss:.3f}), calibration error {found.ece:.1f} "
         f"points over {found.questions:,} questions"
     )
+    if of == "letter" and found.agreement < AGREEING:
+        line += (
+            f", which says little: only {found.agreement:.0f} % of the answers have the likeliest letter, because they "
+            "do not begin with it"
+        )
+    return line
 
 
 def reliability_text(found: Calibration) -> str:
