@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import ZEROED_VIDEO, Key, Prediction, PredictionWriter
@@ -51,7 +51,7 @@ def answers_identity(benchmark: Benchmark, config: BenchmarkConfig, model: Ident
         for video, content in zip(videos, pool.map(_content, videos), strict=True):
             files[video.media_id] = content
             bar.advance()
-    inputs = {
+    inputs: dict[str, Any] = {
         "model": model,
         "questions": benchmark.content_hash,
         "videos": fingerprint({name: video for name, (video, _) in files.items()}),
@@ -166,7 +166,8 @@ class _AskingModel:
         step = max(1, len(asks) // max((len(ask.question.options) for ask in asks), default=1))
         for first in range(0, len(places), step):
             part = places[first : first + step]
-            likely = self._answerer.likelihoods(*zip(*(scored[at] for at in part), strict=True), clips)
+            shown, endings = [scored[at][0] for at in part], [scored[at][1] for at in part]
+            likely = self._answerer.likelihoods(shown, endings, clips)
             for at, values in zip(part, likely, strict=True):
                 in_order = _in_benchmark_order(found[at], [round(value, 4) for value in values])
                 found[at] = replace(found[at], option_logprobs=tuple(in_order))
