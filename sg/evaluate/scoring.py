@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sg.artefacts.answer_rules.calibration import Calibration, by_text, calibration
+from sg.artefacts.answer_rules.calibration import OptionCalibration, by_text, calibration
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import DURATIONS, OVERALL, PROBES, SETTINGS, Prediction
 from sg.core.errors import DataError
@@ -89,8 +89,8 @@ class SettingScores:
     without_subtitle_lines: int = 0
     chance: float = 25.0
     logit: Count = Count()
-    calibration: Calibration | None = None
-    text_calibration: Calibration | None = None
+    calibration: OptionCalibration | None = None
+    text_calibration: OptionCalibration | None = None
 
     @property
     def task_mean(self) -> float:

@@ -35,7 +35,7 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class OptionCalibration:
     """Probabilities among the options of a question, over the questions that have them; all in percent.
 
     Attributes:
@@ -76,7 +76,7 @@ LIKELIHOODS = {"letter": by_letter, "text": by_text}
 
 def calibration(
     rows: Sequence[Prediction], values: Callable[[Prediction], Sequence[float]] = by_letter
-) -> Calibration | None:
+) -> OptionCalibration | None:
     """The calibration of the rows of one setting; None if the model gave no probabilities.
 
     Args:
@@ -98,7 +98,7 @@ def likelihood(row: Prediction, values: Sequence[float]) -> Likelihood:
     return Likelihood(values, LETTERS.index(row.answer), LETTERS.index(row.letter) if row.letter else -1)
 
 
-def calibration_of(questions: Sequence[Likelihood]) -> Calibration | None:
+def calibration_of(questions: Sequence[Likelihood]) -> OptionCalibration | None:
     """The calibration of questions; None if there are none."""
     if not questions:
         return None
@@ -112,7 +112,7 @@ def calibration_of(questions: Sequence[Likelihood]) -> Calibration | None:
         agreeing += likeliest == one.chosen
         groups.setdefault(min(int(confidence * BINS), BINS - 1), []).append((confidence, likeliest == one.right))
     bins = [_bin(at, groups[at]) for at in sorted(groups)]
-    return Calibration(
+    return OptionCalibration(
         questions=len(known),
         right=100 * sum(right) / len(known),
         log_loss=-sum(math.log(max(one, 1e-30)) for one in right) / len(known),
@@ -134,7 +134,7 @@ def _bin(at: int, members: Sequence[tuple[float, bool]]) -> ReliabilityBin:
     )
 
 
-def calibration_line(found: Calibration, of: str = "letter") -> str:
+def calibration_line(found: OptionCalibration, of: str = "letter") -> str:
     """The scores in one line; `of` is `letter` or `text`."""
     line = (
         f"right {of} {found.right:.1f} % likely (log loss {found.log_loss:.3f}), calibration error {found.ece:.1f} "
@@ -148,7 +148,7 @@ def calibration_line(found: Calibration, of: str = "letter") -> str:
     return line
 
 
-def reliability_text(found: Calibration) -> str:
+def reliability_text(found: OptionCalibration) -> str:
     """The reliability diagram as a table: confidence, accuracy and a bar per bin."""
     lines = ["confidence, %  questions  mean, %  right, %"]
     for one in found.bins:

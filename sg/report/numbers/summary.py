@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from sg.artefacts.answer_rules.calibration import Calibration
+from sg.artefacts.answer_rules.calibration import OptionCalibration
 from sg.artefacts.predictions import OVERALL
 from sg.core.errors import MissingInputError
 from sg.report.numbers.estimates import Estimate
@@ -219,7 +219,7 @@ class CalibrationRow:
     arm: str
     label: str
     control: str | None
-    calibration: Calibration
+    calibration: OptionCalibration
 
 
 @dataclass(frozen=True, slots=True)
