@@ -189,7 +189,8 @@ def test_untrusted_text_in_a_report_is_short_and_printable(text: str) -> None:
         ("ts te", 10), ("s e", 10), ("st ed", 10), ("t_min t_max", 10), ("sec_start sec_end", 10), ("beg end", 10),
         ("timestamp_start timestamp_end", 10), ("start_offset end_offset", 10), ("starts_at ends_at", 10),
         ("start stop_time", 10), ("mark_in mark_out", 10), ("In Point|Out Point", 10),
-        ("Start of clip|End of clip", 10),        ("start dur", 10), ("start_ms end_ms", 0.01), ("start_us end_us", 0.00001), ("start_min end_min", 600),
+        ("Start of clip|End of clip", 10),
+        ("start dur", 10), ("start_ms end_ms", 0.01), ("start_us end_us", 0.00001), ("start_min end_min", 600),
         ("in out", 10), ("first last", 10), ("begin_pts end_pts", 10),
     ],
 )  # fmt: skip
