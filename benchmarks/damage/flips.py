@@ -78,9 +78,11 @@ def study_kinds(folder: Path) -> Iterator[Kind]:
     from hydra import compose, initialize_config_dir
     from transformers.utils import logging as transformers_logging
 
+    from sg.artefacts.arms import REGISTRATION_FILE, read_registration
     from sg.artefacts.captions import read_captions
     from sg.artefacts.checkpoint import read_stage_info
     from sg.artefacts.held_out import HELD_OUT_FILE
+    from sg.artefacts.judged import judged_path, read_judged
     from sg.artefacts.manifest import read_manifest
     from sg.artefacts.result import read_answers_of, read_result
     from sg.artefacts.vectors import read_vectors, read_vectors_info
@@ -97,17 +99,17 @@ def study_kinds(folder: Path) -> Iterator[Kind]:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = typed(compose("train", overrides=[*SETTINGS, *places(folder)]), TrainConfig)
     inputs = locate_inputs(config)
-    (study,) = [path.parent for path in (folder / "runs").glob("*/study.json")]
+    (study,) = [path.parent for path in (folder / "runs").glob("demo_scaling-*/study.json")]
     (run,) = study.glob("50k*-seed0")
     stages = sorted(path.parent for path in (folder / "work" / "stages").glob("*/stage.json"))
-    (tokens,) = [path.parent for path in (folder / "work" / "visual_tokens").glob("*/visual_tokens.json")]
+    token_folders = sorted(path.parent for path in (folder / "work").glob("visual_tokens/*/visual_tokens.json"))
 
     def read_stages() -> bool:
         return all(load_checkpoint(str(stage)) and read_stage_info(stage) for stage in stages)
 
     def read_tokens() -> bool:
-        store = VisualTokenStore(tokens)
-        return all(len(store[key].facts.frame_indices) for key in store)
+        stores = map(VisualTokenStore, token_folders)
+        return all(len(store[key].facts.frame_indices) for store in stores for key in store)
 
     manifest, embedding = read_manifest(inputs.manifest), embedding_identity(config.embedder)
     parts = plan_parts(manifest, inputs.videos, embedding, config.embedder.rows_per_part)
@@ -134,12 +136,16 @@ def study_kinds(folder: Path) -> Iterator[Kind]:
     yield Kind("weights of a stage", [stage / "model.safetensors" for stage in stages], read_stages)
     others = [path for stage in stages for path in stage.iterdir() if path.is_file() and path.suffix != ".safetensors"]
     yield Kind("other files of a stage", sorted(others), read_stages)
-    yield Kind("visual tokens", sorted(tokens.glob("part-*.safetensors")), read_tokens)
-    yield Kind("index of visual tokens", sorted([*tokens.glob("part-*.parquet"), *tokens.glob("*.json")]), read_tokens)
+    kept = sorted(path for tokens in token_folders for path in tokens.iterdir() if path.name[0] != ".")
+    yield Kind("visual tokens", [path for path in kept if path.suffix == ".safetensors"], read_tokens)
+    yield Kind("index of visual tokens", [path for path in kept if path.suffix != ".safetensors"], read_tokens)
     yield Kind("predictions", [run / "predictions.jsonl"], lambda: bool(read_answers_of(run, read_result(run))))
     yield Kind("held-out losses", [run / HELD_OUT_FILE], lambda: bool(read_json(run / HELD_OUT_FILE)["captions"]))
     yield Kind("result.json", [run / "result.json"], lambda: bool(read_result(run)))
     yield Kind("study.json", [study / "study.json"], lambda: bool(read_json(study / "study.json")))
+    judged = judged_path(inputs.captions, "facts")
+    yield Kind("judged captions", [judged], lambda: bool(list(read_judged(judged))))
+    yield Kind("registration.json", [study / REGISTRATION_FILE], lambda: bool(read_registration(study)))
 
 
 def places(folder: Path) -> list[str]:
@@ -150,10 +156,22 @@ def places(folder: Path) -> list[str]:
 
 
 def make_study(folder: Path) -> None:
-    """Run the study that is damaged afterwards."""
+    """Run the study that is damaged afterwards, a study of another student, and a judge of the captions."""
+    from sg.artefacts.arms import Registration, write_registration
+
     environment = os.environ | {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "train.py", *SETTINGS, *places(folder)]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    world = [setting for setting in SETTINGS if setting.startswith("data.world.")]
+    for command in (
+        ["train.py", *SETTINGS],
+        ["train.py", "name=other_student", "model=tiny_qwen3_vl", "stage.instruct.epochs=1", *SETTINGS],
+        ["-m", "sg.caption", "judge", "data=demo", "captioner=demo", *world],
+    ):
+        whole = [sys.executable, *command, *places(folder)]
+        subprocess.run(whole, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    (study,) = [path.parent for path in (folder / "runs").glob("demo_scaling-*/study.json")]
+    write_registration(
+        study, Registration("caption effect", "accuracy", "demo", "without_subtitles", ["0", "50k"], [0], 1.0, "a rule")
+    )
 
 
 def main() -> None:

@@ -175,11 +175,8 @@ def _ledger(config: CaptionConfig, whole: bool = True) -> Iterator[tuple[sqlite3
     captioner = _hosted(config)
     path = ledger_path(config.data, captioner)
     bring_up_to_date(path, recipe_of(captioner))
-    with closing(reading.open_for_reading(path, whole)) as db:
-        try:
-            yield db, captioner
-        except sqlite3.DatabaseError as error:
-            raise error if isinstance(error, sqlite3.OperationalError) else reading.damaged(path, str(error)) from error
+    with reading.naming_damage(path), closing(reading.open_for_reading(path, whole)) as db:
+        yield db, captioner
 
 
 def _manifest(config: CaptionConfig) -> Manifest:

@@ -14,7 +14,7 @@ from typing import Any
 from sg.artefacts.manifest import read_manifest
 from sg.artefacts.vectors import INFO_FILE, vector_parts, write_vectors_info
 from sg.core.errors import ConfigError, DataError, MissingInputError
-from sg.core.files import file_lock, read_record, write_json
+from sg.core.files import file_lock, read_record, write_record
 from sg.core.identity import Change, Identity, made_by
 from sg.core.progress import Progress
 from sg.embed.parts import Part, PartState, clear_stale, left_out, other_settings, part_state, plan_parts
@@ -158,7 +158,7 @@ def _finish(parts: Sequence[Part], folder: Path, config: EmbedderConfig, work: I
     if len(problems) == num_videos:
         detail = f": {problems[0].reason}" if problems else ""
         raise DataError(f"None of {num_videos} videos could be embedded{detail}.")
-    write_json(folder / QUARANTINE_FILE, [asdict(row) for row in problems])
+    write_record(folder / QUARANTINE_FILE, {"videos": [asdict(row) for row in problems]})
     info = {
         "embedder": config.name,
         **work.inputs["model"],

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from benchmarks.damage.flips import MADE_AGAIN, REPORTED, Kind, flipped, outcomes, zeroed
+from sg.artefacts.arms import Registration, read_registration, write_registration
 from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
 from sg.artefacts.forest import Forest, read_forest, write_forest
+from sg.artefacts.judged import JudgedCaption, read_judged, write_judged
 from sg.artefacts.manifest import VideoRecord, hash_manifest, read_manifest, scan_manifest, write_manifest
 from sg.artefacts.predictions import Prediction, PredictionWriter, read_predictions
 from sg.artefacts.result import RunResult, answers_record, read_answers_of, read_result, write_result
@@ -113,9 +115,20 @@ def result(folder: Path) -> Kind:
     return Kind("result", [folder / "result.json"], lambda: bool(read_result(folder)))
 
 
+def judged(folder: Path) -> Kind:
+    rows = (JudgedCaption(name, "facts", ("a ball: red",), ("true",), recall=0.5) for name in IDS)
+    path = write_judged(folder / "judged-facts.parquet", rows, {"judge": "facts"})
+    return Kind("judged captions", [path], lambda: bool(list(read_judged(path))))
+
+
+def registration(folder: Path) -> Kind:
+    path = write_registration(folder, Registration("caption effect", "accuracy", "demo", "s", ["0"], [0], 1.0, "rule"))
+    return Kind("registration", [path], lambda: bool(read_registration(folder)))
+
+
 KINDS = [
     manifest, scanned_manifest, captions, vectors, ids_of_vectors, part_of_vectors, record_of_vectors, forest, tokens,
-    predictions, result,
+    predictions, result, judged, registration,
 ]  # fmt: skip
 
 

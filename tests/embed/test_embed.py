@@ -1,6 +1,5 @@
 """Every usable video gets a vector, the same bytes however often the run was interrupted; the others get a reason."""
 
-import json
 import logging
 import os
 import shutil
@@ -17,6 +16,7 @@ import pytest
 
 from sg.artefacts.vectors import read_vectors, vector_parts
 from sg.core.errors import ConfigError, DataError, MissingInputError, ModelError
+from sg.core.files import read_json
 from sg.core.identity import code_version, recorded
 from sg.embed import batches
 from sg.embed.embedders.demo import DemoEmbedder
@@ -74,7 +74,7 @@ def test_videos_that_cannot_be_read_are_left_out_with_their_reasons(
         folder = embed_videos(data, embedder(tower))
 
     assert read_vectors(folder).video_ids == ["a", "d"]
-    quarantine = json.loads((folder / "quarantine.json").read_text())
+    quarantine = read_json(folder / "quarantine.json")["videos"]
     assert {row["video_id"]: row["status"] for row in quarantine} == {"b": "empty", "c": "unreadable", "e": "missing"}
     assert all(row["reason"] for row in quarantine)
     assert "vectors: 2 videos; left out: 1 empty, 1 unreadable, 1 missing" in caplog.text

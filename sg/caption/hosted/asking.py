@@ -109,7 +109,7 @@ def ask(work: ServiceWork, path: Path, logger: LoggerConfig, write: Callable[[Le
     recipe = work.recipe
     _check_permissions(recipe.config, work.estimate())
     service = recipe.config.service()
-    with only_one(path):
+    with only_one(path), reading.naming_damage(path):
         if warning := other_captions(path, recipe):
             log.warning("%s", warning)
         with contextlib.closing(Ledger(path)) as ledger:

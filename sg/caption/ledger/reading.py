@@ -6,6 +6,7 @@ import datetime
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,21 @@ def damaged(path: Path, reason: str) -> DataError:
         "The captions so far are in captions.parquet beside it. To buy everything again, move the ledger and these "
         "captions away."
     )
+
+
+@contextmanager
+def naming_damage(path: Path) -> Iterator[None]:
+    """Raise what SQLite says about damage in the block as a DataError that names the ledger at `path`.
+
+    Changed letters in the names of columns are found only by the statement that needs them.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
+            raise  # a lock, a full disk, missing permissions
+        raise damaged(path, str(error)) from error
 
 
 def bought_again(db: sqlite3.Connection, recipe: str, video_ids: Iterable[str]) -> list[str]:
@@ -199,18 +215,17 @@ _RESULTS = (
 
 def _recorded(db: sqlite3.Connection, recipe: str, rest: str, *values: str) -> Iterator[Recorded]:
     query = f"SELECT t.task_key, t.item_key, t.video_id, r.status, r.text, r.record, r.created {_RESULTS} {rest}"
-    try:
+    (_, _, path) = db.execute("PRAGMA database_list").fetchone()
+    with naming_damage(Path(path)):
         for key, item, video_id, status, text, record, created in db.execute(query, (recipe, *values)):
             if not is_intact(f"{status}{text}{record}".encode()):
                 raise sqlite3.DatabaseError(f"the checksum of the answer for video {video_id!r} differs")
-            provenance = json.loads(record)
+            try:
+                provenance = json.loads(record)
+            except ValueError as error:
+                raise sqlite3.DatabaseError(str(error)) from error
             provenance.pop(CHECKSUM_KEY, None)
             yield Recorded(key, item, video_id, status, text, provenance, created)
-    except (sqlite3.DatabaseError, ValueError) as error:
-        if isinstance(error, sqlite3.OperationalError) and "decode" not in str(error):
-            raise
-        (_, _, path) = db.execute("PRAGMA database_list").fetchone()
-        raise damaged(Path(path), str(error)) from error
 
 
 def errors(db: sqlite3.Connection) -> dict[str, int]:

@@ -18,7 +18,7 @@ from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.sources.files.normal_names import is_end, normal_parts
 from sg.sources.records.columns import CAPTION_KEYS, KEY_OF_MAP, VIDEO_KEYS
 from sg.sources.records.reading import RecordFile, check_suffix
-from sg.sources.records.texts import TABLES, BadRecord, kind_of
+from sg.sources.records.texts import PARQUETS, TABLES, BadRecord, kind_of
 from sg.sources.records.turns import first_answer, turns_of
 from sg.sources.scan.items import BLANK, CONTRADICTION, caption_problem, shown
 from sg.sources.scan.parts import VideoPart, part_of
@@ -102,6 +102,21 @@ class CaptionFile:
                     yield entry
         self._check(columns or [])
 
+    def check_columns(self) -> None:
+        """Check the columns of a table by its first row; records of JSON may differ in their keys.
+
+        Raises:
+            ConfigError: there is no column for the videos or the captions.
+        """
+        if kind_of(self._path) not in (*TABLES, *PARQUETS):
+            return
+        row = next((row for _, row in RecordFile(self._path).records() if isinstance(row, Mapping)), None)
+        if row is None:
+            return
+        key, text_key = _columns(tuple(row), self._video_key, self._caption_key)
+        if key is None or (text_key is None and (self._caption_key or turns_of(row) is None)):
+            raise self._lacks("video" if key is None else "caption", list(map(str, row)))
+
     def _add_problem(self, reason: str, where: str) -> None:
         self.problems[reason] += 1
         if len(self.examples[reason]) < _EXAMPLES:
@@ -112,13 +127,15 @@ class CaptionFile:
             return
         for kind, problem in (("video", _NO_VIDEO), ("caption", _NO_CAPTION)):
             if self.problems[problem]:
-                names = ", ".join(map(shown, columns[:12]))
-                header = " (or add the header line, if it has none)" if kind_of(self._path) in TABLES else ""
-                raise ConfigError(
-                    f"{self._path} has no column for the {kind} (it has {names}): name it with "
-                    f"data.{kind}_column=NAME{header}."
-                )
+                raise self._lacks(kind, columns)
         raise DataError(f"{self._path} has no usable caption: {self.summary()}.")
+
+    def _lacks(self, kind: str, columns: list[str]) -> ConfigError:
+        names = ", ".join(map(shown, columns[:12]))
+        header = " (or add the header line, if it has none)" if kind_of(self._path) in TABLES else ""
+        return ConfigError(
+            f"{self._path} has no column for the {kind} (it has {names}): name it with data.{kind}_column=NAME{header}."
+        )
 
     def _of_row(self, row: Mapping[str, Any], number: int) -> Iterator[CaptionEntry | str]:
         """The captions of a row, or the reasons why it has none."""

@@ -55,6 +55,10 @@ class FolderDataConfig(ScannedDataConfig):
         if not (self.videos or self.manifest_path.is_file()):
             raise ConfigError("data=folder needs a value for data.videos: give it as data.videos=DIR.")
         super().__post_init__()
+        if not self.captions:  # the caption file of the last scan, with its columns
+            known = read_info(self.manifest_path).get("columns") or (None, None)
+            self.video_column = self.video_column or known[0]
+            self.caption_column = self.caption_column or known[1]
 
     @property
     def is_made_on_the_way(self) -> bool:
@@ -84,11 +88,13 @@ class FolderDataConfig(ScannedDataConfig):
         return _identity(self, list_files(Path(self.videos)), _existing_captions(self))
 
     def check_place(self) -> None:
-        """Check that an existing manifest is of this folder and caption file."""
+        """Check that an existing manifest is of this folder and caption file, and that the file has its columns."""
         captions = self.captions_file
         if self.manifest_path.is_file() and Path(self.videos).is_dir() and (captions is None or captions.is_file()):
             place = None if captions is None else str(captions)
             check_same_data(self.manifest_path, Path(self.videos), self.manifest_identity(), captions=place)
+        if captions is not None and captions.is_file():
+            CaptionFile(captions, self.video_column, self.caption_column).check_columns()
 
     def missing_files(self) -> Iterator[tuple[str, str]]:
         """The folder of videos, and the caption file where one is named."""
@@ -133,7 +139,9 @@ def scan_folder(config: FolderDataConfig) -> Path:
             matches = match_captions(texts.entries() if texts else (), listing.files)
             rows = list(_file_rows(videos, listing.files, matches, config))
             report = _report(rows, matches, texts, listing)
-            info = {**manifest_info(path, "folder", videos, work, captions=place), "report": report}
+            columns = [config.video_column, config.caption_column]
+            origin = manifest_info(path, "folder", videos, work, captions=place)
+            info = {**origin, "columns": columns, "report": report}
             write_manifest(path, chain(rows, map(_row_without_file, matches.unmatched)), info)
     if (text := _shown_report(read_info(path)["report"])) != config.logged:
         log.info(text)

@@ -79,6 +79,18 @@ def test_a_damaged_ledger_is_reported_with_the_way_to_go_on(
     assert len(state.bodies) == 1
 
 
+def test_a_changed_name_of_a_column_in_the_ledger_is_damage(tmp_path: Path, state: State, url: str) -> None:
+    data, config = data_folder(tmp_path, ["a"]), settings(url)
+    caption(data, config)
+    path = ledger_path(data, config)
+    whole = path.read_bytes()
+    assert b"versions TEXT" in whole
+    path.write_bytes(whole.replace(b"versions TEXT", b"versionz TEXT"))
+    with pytest.raises(DataError, match=rf"{path.name}.*has no column named versions.*backup"):
+        caption(data, config)
+    assert len(state.bodies) == 1
+
+
 def test_captions_that_are_damaged_beside_an_intact_ledger_are_written_again(
     tmp_path: Path, state: State, url: str
 ) -> None:

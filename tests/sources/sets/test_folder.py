@@ -319,6 +319,26 @@ def test_later_commands_know_the_folder_of_the_last_scan_and_a_run_prints_its_re
 
 
 @pytest.mark.usefixtures("no_processes")
+def test_later_commands_know_the_columns_of_the_last_scan_and_a_plan_names_wrong_ones(tmp_path: Path) -> None:
+    write_file(tmp_path / "clips" / "a.mp4")
+    (tmp_path / "c.csv").write_text("Datei,Satz,Note\na.mp4,A cat,x\n")
+    named = {"video_column": "Datei", "caption_column": "Satz"}
+    with pytest.raises(ConfigError, match=r"no column for the video \(it has Datei, Satz, Note\)"):
+        config(tmp_path, captions=str(tmp_path / "c.csv")).check_place()
+    with pytest.raises(ConfigError, match=r"no column for the caption .*data\.caption_column=NAME"):
+        config(tmp_path, captions=str(tmp_path / "c.csv"), video_column="Datei").check_place()
+    path = scan_folder(config(tmp_path, captions=str(tmp_path / "c.csv"), **named))
+    written = path.stat().st_mtime_ns
+
+    later = config(tmp_path)
+
+    later.check_place()
+    assert (later.video_column, later.caption_column) == ("Datei", "Satz")
+    assert scan_folder(later) == path and path.stat().st_mtime_ns == written
+    assert config(tmp_path, captions=str(tmp_path / "c.csv")).video_column is None
+
+
+@pytest.mark.usefixtures("no_processes")
 def test_a_finished_scan_is_kept_and_after_a_change_only_changed_files_are_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
