@@ -43,6 +43,7 @@ class RunResult:
         scores: percentages, {setting: {"overall" | "short" | "medium" | "long": accuracy}}.
         answers: the answers in the settings of `scores`, which `predictions.jsonl` holds; None in older results.
         held_out: the loss on the captions that no run trains on; None if there are none.
+        forgetting: the loss on dialogs of the model's own kind, `forgetting.dialogs`; None without them.
         weights: number of weights of the connector and the language model; None in older results.
         registration: content of the study's registration when the run began; "" without one, or in older results.
         inputs: paths of the files that the run read ("manifest", "captions", "forest", "videos"), for the report.
@@ -66,6 +67,7 @@ class RunResult:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     answers: AnswersRecord | None = None
     held_out: HeldOutLoss | None = None
+    forgetting: HeldOutLoss | None = None
     weights: int | None = None
     registration: str = ""
     timings: dict[str, float] = field(default_factory=dict)
@@ -170,8 +172,9 @@ def result_from_dict(data: Any, origin: Path | str) -> RunResult:
         values["stages"] = {name: StageResult(**stage) for name, stage in values.get("stages", {}).items()}
         if values.get("answers") is not None:
             values["answers"] = AnswersRecord(**values["answers"])
-        if values.get("held_out") is not None:
-            values["held_out"] = HeldOutLoss(**values["held_out"])
+        for name in ("held_out", "forgetting"):
+            if values.get(name) is not None:
+                values[name] = HeldOutLoss(**values[name])
         return RunResult(**values)
     except (TypeError, AttributeError) as error:
         raise DataError(f"{origin} is not a result of this program ({error})") from error

@@ -69,6 +69,25 @@ class PrimaryConfig:
 
 
 @dataclass
+class ForgettingConfig:
+    """Dialogs of the model's own kind, which no stage trains on: the loss on them rises with what a run forgets.
+
+    Attributes:
+        dialogs: file of dialogs, such as a sample of what the model was instructed with; null computes no such loss.
+        media: folder of their images and videos; null is `data.videos`.
+        samples: largest number of dialogs, from the beginning of the file.
+    """
+
+    dialogs: str | None = None
+    media: str | None = None
+    samples: int = 200
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ConfigError(f"forgetting.samples={self.samples} should be 1 or more.")
+
+
+@dataclass
 class TrainConfig:
     """One run: a student taken through the stages at one scale with one seed, then evaluated.
 
@@ -99,6 +118,7 @@ class TrainConfig:
     benchmark: Any = None
     # Further ones by name: `benchmark=[video_mme,mvbench]`. No benchmark changes the answers to another one.
     more_benchmarks: dict[str, Any] = field(default_factory=dict, metadata=NOT_IDENTITY)
+    forgetting: ForgettingConfig = field(default_factory=ForgettingConfig, metadata=NOT_IDENTITY)
     demo_world: DemoWorldConfig = field(default_factory=lambda: DemoWorldConfig(videos_per_k=1))
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig, metadata=NOT_IDENTITY)

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 HELD_OUT_VERSION = 2
 """Raise it when the same data would give other held-out captions, or the same model another loss."""
 HELD_OUT_FOLDER = "held_out"
+FORGETTING = "forgetting"
+"""Source of the dialogs of the model's own kind."""
 LARGEST_SHARE = 0.05
 """At most this share of the captioned videos is held out."""
 FEWEST = 20
@@ -65,6 +67,16 @@ def own_held_out(config: TrainConfig) -> HeldOut:
     dialogs = read_dialogs(Path(config.data.held_out.dialogs))[: config.data.held_out.videos]
     items = items_of(dialogs, Path(config.data.videos), config.data.token_source)
     return HeldOut(items, [config.data.name] * len(items))
+
+
+def own_dialogs(config: TrainConfig) -> HeldOut:
+    """The dialogs of `forgetting.dialogs`, of the model's own kind; empty without such a file."""
+    settings = config.forgetting
+    if settings.dialogs is None:
+        return HeldOut()
+    dialogs = read_dialogs(Path(settings.dialogs))[: settings.samples]
+    media = settings.media or config.data.videos
+    return HeldOut(items_of(dialogs, Path(media), FORGETTING), [FORGETTING] * len(dialogs))
 
 
 def held_out_videos(

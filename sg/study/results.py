@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sg.artefacts.held_out import read_caption_losses
 from sg.artefacts.result import FINISHED, PREDICTIONS_FILE, RunResult, read_answers_of, read_result
@@ -13,7 +14,7 @@ from sg.core.identity import Identity, identity
 from sg.evaluate.answering import answers_identity
 from sg.evaluate.benchmark import Benchmark
 from sg.study.config import TrainConfig
-from sg.study.held_out import HeldOut, loss_identity
+from sg.study.held_out import FORGETTING, HeldOut, loss_identity
 from sg.study.stages import RunData, stage_jobs
 from sg.train.config import RecipeConfig
 from sg.train.data.media import Media
@@ -27,13 +28,17 @@ RESULT_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class RunWork:
-    """What a run makes, by identity: its stages, its answers, its losses on the held-out captions, its result."""
+    """What a run makes, by identity: its stages, its answers, its losses on the held-out captions, its result.
+
+    The loss on `own_dialogs` is a part of the result.
+    """
 
     jobs: list[StageJob]
     answers: Identity
     held_out: HeldOut
     losses: Identity
     result: Identity
+    own_dialogs: HeldOut = field(default_factory=HeldOut)
 
 
 def captioning_job(jobs: list[StageJob], recipe: RecipeConfig) -> StageJob | None:
@@ -59,9 +64,12 @@ def run_work(config: TrainConfig, data: RunData, media: Media, benchmark: Benchm
     settings = {"scale": data.caption.scale, "control": config.data.control, "seed": config.seed}
     # The whole identity of the answers is kept for `why=true`, which compares fields; predictions record only its name.
     stages = {job.stage.name: job.identity for job in jobs}
-    inputs = {"stages": stages, "answers": answers.plain(), "held_out": losses}
+    inputs: dict[str, Any] = {"stages": stages, "answers": answers.plain(), "held_out": losses}
+    own = data.own_dialogs.usable(media)
+    if own.items:
+        inputs[FORGETTING] = loss_identity(config, own, media, jobs[-1].identity if jobs else published)
     result = identity("result", settings=settings, inputs=inputs, version=RESULT_VERSION)
-    return RunWork(jobs, answers, held_out, losses, result)
+    return RunWork(jobs, answers, held_out, losses, result, own)
 
 
 def finished_result(folder: Path, config: TrainConfig, work: Identity) -> RunResult | None:

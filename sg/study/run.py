@@ -167,12 +167,12 @@ def _make(run: StudyRun, runs: Sequence[StudyRun], started: float, team: Team) -
         stages = _train(config, works[0].jobs, models, tracker.log)
         trained_s = time.monotonic() - started
         parts = [_Part(*one) for one in zip(runs, benchmarks, works, finished, strict=True)]
-        answers, losses, weights = _evaluate(parts, models)
+        answers, measured = _evaluate(parts, models)
         results = []
         for part, (scores, seconds) in zip(parts, answers, strict=True):
             if part.finished is None:
                 timings = {"train_s": trained_s, "evaluate_s": seconds}
-                result = _finished(part, data, stages, scores, held_out=losses, weights=weights, timings=timings)
+                result = _finished(part, data, stages, scores, timings=timings, **measured)
                 tracker.summary(_summary(result, stages))
                 record_run(tracker, result, part.run.folder, data.inputs, part.work.jobs, part.benchmark)
             results.append(part.finished or result)
@@ -321,12 +321,12 @@ def _train(
 
 def _evaluate(
     parts: Sequence[_Part], models: StudyModels
-) -> tuple[list[tuple[dict[str, dict[str, float]], float]], HeldOutLoss | None, int]:
+) -> tuple[list[tuple[dict[str, dict[str, float]], float]], dict[str, HeldOutLoss | int | None]]:
     """Answer the benchmarks in every setting and probe, and compute the losses on the held-out captions.
 
     Returns:
-        For each part ({setting: {bucket: percent}}, seconds); mean losses, None without held-out captions; number of
-        weights.
+        For each part ({setting: {bucket: percent}}, seconds); fields of the result: mean losses on held-out captions
+        and on dialogs of the model's own kind, None without them, and the number of weights.
     """
     from sg.evaluate.run import evaluate_model
     from sg.train.stage import checkpoint_of
@@ -345,6 +345,7 @@ def _evaluate(
             )  # fmt: skip
         answers.append((scores, time.monotonic() - began))
     rows, config = [], parts[0].run.config
+    own = caption_losses(config, work.own_dialogs, models, student) if work.own_dialogs.items else []
     if work.held_out.items:
         began = time.monotonic()
         del student, shown, features
@@ -354,7 +355,7 @@ def _evaluate(
         answers[0] = (answers[0][0], answers[0][1] + time.monotonic() - began)
     for part in parts if rows else ():
         write_caption_losses(part.run.folder, rows, part.work.losses.name)
-    return answers, mean_loss(rows), weights
+    return answers, {"held_out": mean_loss(rows), "forgetting": mean_loss(own), "weights": weights}
 
 
 def _summary(result: RunResult, stages: Mapping[str, tuple[StageInfo, bool]]) -> dict[str, float | str]:
@@ -366,6 +367,8 @@ def _summary(result: RunResult, stages: Mapping[str, tuple[StageInfo, bool]]) ->
             "held_out/loss_per_token": result.held_out.per_token,
             "held_out/loss_per_caption": result.held_out.per_caption,
         }
+    if result.forgetting is not None:
+        values["forgetting/loss_per_token"] = result.forgetting.per_token
     for name, (info, _) in stages.items():
         values |= {f"train/{name}/steps": info.steps, f"train/{name}/seconds": info.seconds}
         if info.final_loss is not None:

@@ -15,7 +15,7 @@ from sg.models.student import STUDENTS, FeatureCache
 from sg.study.arms import CaptionPool, arm_samples
 from sg.study.config import TrainConfig
 from sg.study.core_counts import num_core_videos
-from sg.study.held_out import HeldOut, held_out_videos, own_held_out
+from sg.study.held_out import HeldOut, held_out_videos, own_dialogs, own_held_out
 from sg.study.inputs import Inputs
 from sg.train.config import StageConfig
 from sg.train.data.media import ClipFiles, Media
@@ -88,17 +88,24 @@ class RunData:
     Attributes:
         caption: the captions of its core.
         samples: all samples of an epoch of each stage, by its name; also those whose media are missing.
+        own_dialogs: dialogs of the model's own kind, on which no stage trains.
     """
 
     inputs: Inputs
     caption: CaptionData
     samples: Mapping[str, list[TrainingItem]]
+    own_dialogs: HeldOut = field(default_factory=HeldOut)
+
+    @property
+    def items(self) -> list[TrainingItem]:
+        """The samples of all stages, the held-out captions, and the dialogs of the model's own kind."""
+        items = [item for items in self.samples.values() for item in items]
+        return [*items, *self.caption.held_out.items, *self.own_dialogs.items]
 
     @property
     def clips(self) -> list[Clip]:
-        """The distinct clips of all stages and of the held-out captions."""
-        items = [item for items in self.samples.values() for item in items]
-        return list(clips_of([*items, *self.caption.held_out.items]))
+        """The distinct clips of all samples."""
+        return list(clips_of(self.items))
 
 
 def read_data(config: TrainConfig, inputs: Inputs) -> RunData:
@@ -112,8 +119,9 @@ def read_data(config: TrainConfig, inputs: Inputs) -> RunData:
         stage.name: caption.items if stage is recipe.caption else mixed_items(stage, config.seed)
         for stage in recipe.stages
     }
-    check_clip_names([*(item for items in samples.values() for item in items), *caption.held_out.items])
-    return RunData(inputs, caption, samples)
+    data = RunData(inputs, caption, samples, own_dialogs(config))
+    check_clip_names(data.items)
+    return data
 
 
 def clip_files(config: TrainConfig) -> ClipFiles:

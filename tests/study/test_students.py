@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,20 @@ STUDENT = "experiment=scaling_student"
 
 @pytest.mark.parametrize("model", ["tiny_qwen3_vl", "tiny_llava_onevision"])
 def test_a_sweep_of_a_tiny_student_reports_both_effects_with_intervals(model: str, tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "a red circle"}, {"from": "gpt", "value": "is red"}]
+    (tmp_path / "own.json").write_text(json.dumps([{"id": name, "conversations": turns} for name in "abc"]))
+    learnt = ["stage.caption.trains=[connector,language_model]"] if model == "tiny_qwen3_vl" else []
     sweep = ["train.py", "-m", f"model={model}", "data.scale=50k", "controls=[]", "logger=csv", "launcher=local"]
+    sweep += [*learnt, f"forgetting.dialogs={tmp_path / 'own.json'}", "forgetting.samples=2"]
     done = run([*sweep, *SMALL_STUDY, *overrides(tmp_path)])
     assert done.returncode == 0, done.stderr
     study = study_folder(tmp_path)
     assert {path.name for path in study.glob("*-seed0")} == {"0-seed0", "50k-seed0"}
     assert set(read_json(study / "50k-seed0/result.json")["stages"]) == {"caption", "instruct"}
     assert set(read_json(study / "0-seed0/result.json")["stages"]) == {"instruct"}
+    forgetting = [read_json(study / name / "result.json")["forgetting"] for name in ("0-seed0", "50k-seed0")]
+    assert [one["captions"] for one in forgetting] == [2, 2]
+    assert "Mean loss on dialogs of the model's own kind" in (study / "report" / "report.md").read_text()
     contrasts = (study / "report" / "tables.csv").read_text()
     for setting in ("without_subtitles", "with_subtitles"):
         assert setting in contrasts

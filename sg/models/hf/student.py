@@ -159,6 +159,7 @@ class HfStudent:
         return found
 
     @cached_property
+    @torch.inference_mode(False)  # gradients show what the connector reads
     def _towers(self) -> dict[bool, TowerOutput | ModelError]:
         """The separated tower for videos (False) and images (True), or why it cannot be separated."""
         found: dict[bool, TowerOutput | ModelError] = {}

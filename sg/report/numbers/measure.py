@@ -237,6 +237,7 @@ def _run(run: RunResult) -> RunRow:
         settings=fingerprint(run.config) if run.config else "",
         fingerprints={name: stage.fingerprint for name, stage in run.stages.items()},
         scores={setting: scores[OVERALL] for setting, scores in run.scores.items() if OVERALL in scores},
+        forgetting=None if run.forgetting is None else run.forgetting.per_token,
     )
 
 

@@ -270,7 +270,10 @@ class CostRow:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run: its settings, how it ended, and the fingerprints of its config (`settings`) and stages."""
+    """One run: its settings, how it ended, and the fingerprints of its config (`settings`) and stages.
+
+    `forgetting` is the loss on dialogs of the model's own kind, in nats per token.
+    """
 
     run: str
     scale_label: str
@@ -285,6 +288,7 @@ class RunRow:
     settings: str
     fingerprints: dict[str, str]
     scores: dict[str, float]
+    forgetting: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Conclusion:
 def conclude(summary: Summary) -> Conclusion:
     """Return the verdict and the statements that `summary` supports."""
     text, tone = verdict(summary)
-    arms = (_held_out, _equal_steps, _same_size, _other_arms)
+    arms = (_held_out, _forgotten, _equal_steps, _same_size, _other_arms)
     topics = (_registered, _scale, _shape, *arms, _durations, _seeds, _probes, _answered, _power, _failures)
     statements = [statement for topic in topics for statement in topic(summary)]
     return Conclusion(text, tone, statements, headline(summary, tone))
@@ -174,6 +174,24 @@ def _held_out(summary: Summary) -> list[Statement]:
     """What the loss on held-out captions shows."""
     sentences = [] if summary.held_out is None else loss_sentences(summary.held_out)
     return [Statement("Held-out loss", text, caution=caution) for text, caution in sentences]
+
+
+def _forgotten(summary: Summary) -> list[Statement]:
+    """The loss on dialogs of the model's own kind, by arm."""
+    losses: dict[str, list[float]] = {}
+    for run in summary.runs:
+        if run.forgetting is not None:
+            arm = "no captions" if run.scale_label == "0" else run.scale_label
+            arm += f" {ARM_KINDS[run.control].label}" if run.control else ""
+            losses.setdefault(arm, []).append(run.forgetting)
+    if not losses:
+        return []
+    means = joined([f"{arm} {sum(found) / len(found):.3f}" for arm, found in losses.items()])
+    text = (
+        f"Mean loss on dialogs of the model's own kind, in nats per token: {means} (means over seeds, without an "
+        "interval). Where it is above that of no captions, the stages made the model forget."
+    )
+    return [Statement("Forgetting", text)]
 
 
 def _equal_steps(summary: Summary) -> list[Statement]:

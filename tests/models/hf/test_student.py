@@ -105,6 +105,10 @@ def test_a_tower_whose_output_is_cached_is_not_run(name: str, monkeypatch: pytes
     with pytest.raises(TypeError):
         loss_of(student, samples, packed=False)
     assert loss_of(student, cached, packed=False) == pytest.approx(expected, abs=TOLERANCE)
+    monkeypatch.undo()
+    student.__dict__.pop("_towers")
+    with torch.inference_mode():  # as questions are answered
+        assert student._tower(is_image=True)
 
 
 def test_a_tower_that_cannot_be_separated_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
