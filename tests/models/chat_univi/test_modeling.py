@@ -80,7 +80,7 @@ def test_the_loss_without_logits_has_the_loss_and_gradients_of_that_with_logits(
 def test_gradient_checkpointing_changes_nothing_but_memory() -> None:
     model = tiny().train()
     wanted, gradients = loss_and_gradients(model, **batch())
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     loss, checkpointed = loss_and_gradients(model, **batch())
     assert loss == pytest.approx(wanted, abs=1e-7)
     assert all(torch.allclose(checkpointed[name], gradient, atol=1e-7) for name, gradient in gradients.items())

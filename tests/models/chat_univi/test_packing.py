@@ -104,7 +104,7 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
     plain = gradients(model, packed(data))
 
     def checkpointed(copied: ChatUniViForConditionalGeneration) -> Tensor:
-        copied.gradient_checkpointing_enable({"use_reentrant": False})
+        copied.activation_checkpointing_enable({"use_reentrant": False})
         assert copied.model.layers[0].gradient_checkpointing
         return packed(data)(copied)
 
