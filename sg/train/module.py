@@ -55,7 +55,7 @@ class StageModule(LightningModule):
                 leave_types_to_autocast(model)
         student.prepare_training(self.machine.packed)
         if self.machine.gradient_checkpointing:
-            model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]
+            model.activation_checkpointing_enable({"use_reentrant": False})
         model.train()
         self.network = StageNetwork(student, self.machine.packed)
         self._is_sharded = False
