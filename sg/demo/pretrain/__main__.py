@@ -95,7 +95,7 @@ BUILDERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "language_model": build_language_model,
     **{
         name: partial(build_language_model, name=name, width=width, dtype="float16")
-        for name, width in (("language_model_narrow", 32),)
+        for name, width in (("language_model_narrow", 32), ("language_model_wide", 96))
     },
     "tiny_qwen3_vl": build_qwen3_vl,
     "tiny_llava_onevision": build_llava_onevision,

@@ -54,7 +54,7 @@ class LanguageModelRecipe:
 
 
 def language_model_config(vocabulary_size: int, width: int = 64, architecture: str = "llama") -> PreTrainedConfig:
-    """Llama or Qwen3 of 4 layers with heads of 16 channels; 0.07 or 0.24 M weights at the widths 32 and 64."""
+    """Llama or Qwen3 of 4 layers, heads of 16 channels; 0.07, 0.24 or 0.51 M weights at the widths 32, 64 and 96."""
     from transformers import AutoConfig
 
     return AutoConfig.for_model(
