@@ -14,6 +14,7 @@ from typing import Any
 from sg.core.content import FileState, file_content, file_stamp, file_state
 from sg.core.errors import DataError
 from sg.core.files import finish_file, read_json, write_record
+from sg.core.places.mirror import fetch, push
 
 INFO_FILE = "stage.json"
 RESUME_FOLDER = "resume"
@@ -95,6 +96,7 @@ def write_stage_info(folder: Path, info: StageInfo) -> StageInfo:
             finish_file(path)
             states[path.relative_to(folder).as_posix()] = file_state(path)
     info = replace(info, files={name: asdict(state) for name, state in states.items() if state is not None})
+    push(folder)
     write_record(folder / INFO_FILE, asdict(info))
     return info
 
@@ -107,6 +109,7 @@ def check_stage_files(folder: Path) -> None:
     Raises:
         DataError: a file is missing, or differs from what was written.
     """
+    fetch(folder)
     info = read_stage_info(folder)
     for name, state in {} if info is None else info.files.items():
         path, written = folder / name, FileState(**state)

@@ -56,7 +56,7 @@ def drop_lines(path: Path, video_ids: Collection[str]) -> int:
 def forget_vectors(folder: Path, video_ids: Collection[str]) -> int:
     """Remove the vectors of these videos; returns their number. The next embedding makes the changed parts again."""
     removed = 0
-    with file_lock(folder / "embed.lock"):
+    with file_lock(folder / "embed.lock", folder):
         for part in vector_parts(folder):
             status = part.with_suffix(".json")
             record = read_json(status) if status.is_file() else {}

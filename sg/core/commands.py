@@ -29,6 +29,7 @@ from sg.core.help import help_text
 from sg.core.layout import CONFIG_FOLDER, as_typed, located
 from sg.core.mistakes import ordered, sentence, unknown_key, user_error, with_several
 from sg.core.output import json_alone
+from sg.core.places.settings import in_step, local_place
 from sg.core.plugins import load_plugins
 from sg.core.status import reported_in
 
@@ -37,7 +38,7 @@ Config = TypeVar("Config")
 # `${sg.path:work}` in a config is an absolute path: in a clone below the clone, elsewhere below the current folder.
 OmegaConf.register_new_resolver("sg.path", lambda path: str(located(path)), replace=True)
 # Hydra makes the folders of its own settings before `typed` reads a config.
-OmegaConf.register_new_resolver("sg.home", lambda path: expanded(str(path)), replace=True)
+OmegaConf.register_new_resolver("sg.home", lambda path: local_place("paths.runs", expanded(str(path))), replace=True)
 
 
 def register(group: str | None, name: str, schema: type) -> None:
@@ -61,15 +62,19 @@ def _unknown_keys(node: Any, path: str = "") -> list[str]:
     return unknown
 
 
-def _expand_homes(node: Any) -> None:
-    """Replace `~` at the beginning of every path: a shell leaves it alone behind a key (`data.videos=~/clips`)."""
+def _localise(node: Any, path: str = "") -> None:
+    """Replace `~` at the beginning of every path, and an address by the local folder that mirrors it.
+
+    A shell leaves `~` alone behind a key (`data.videos=~/clips`).
+    """
     for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
         if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
             continue
+        name = f"{path}.{key}" if path else str(key)
         if OmegaConf.is_config(node[key]):
-            _expand_homes(node[key])
-        elif isinstance(node[key], str) and node[key].startswith("~/"):
-            node[key] = expanded(node[key])
+            _localise(node[key], name)
+        elif isinstance(node[key], str):
+            node[key] = local_place(name, expanded(node[key]))
 
 
 def typed(config: DictConfig, root: type[Config]) -> Config:
@@ -81,7 +86,7 @@ def typed(config: DictConfig, root: type[Config]) -> Config:
     config = copy.deepcopy(config)
     with flag_override(config, ["struct", "readonly"], False):
         config.pop("hydra", None)
-        _expand_homes(config)
+        _localise(config)
     unknown = _unknown_keys(config)
     if unknown:
         raise ConfigError(unknown_key(unknown[0], config))
@@ -158,11 +163,14 @@ def command(
 
 
 def _reported(function: Callable[[Config], Any], settings: Config) -> Any:
-    """Call the function of a command; one with a work folder reports its progress there, for `sg status`."""
+    """Call the function of a command; one with a work folder reports its progress there, for `sg status`.
+
+    Before it, the mirrors of addresses are brought up to date; after it, what it wrote is copied to them.
+    """
     paths = getattr(settings, "paths", None)
     if paths is None:
         return function(settings)
-    with reported_in(paths.work, HydraConfig.get().runtime.output_dir):
+    with in_step(), reported_in(paths.work, HydraConfig.get().runtime.output_dir):
         return function(settings)
 
 

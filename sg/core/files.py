@@ -1,7 +1,8 @@
 """Atomic and durable writing of files and folders, and locks between processes.
 
 A name appears after its content is on the disk, so neither a killed process nor a power cut leaves half a file under
-it.
+it. In the mirror of an address (`sg.core.places`), the file is then copied to the address, and a lock also holds
+between machines.
 """
 
 import contextlib
@@ -18,6 +19,8 @@ from typing import Any
 
 from sg.core.checksums import CHECKSUM_KEY, CHECKSUM_UNSET, is_intact, with_checksum
 from sg.core.errors import DataError
+from sg.core.places.lease import leased
+from sg.core.places.mirror import Mirror, fetch, mirror_of, push
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
         if durable:
             _flush(path.parent)
+            push(path)  # many small files are copied together, when their lock is released or the command ends
     except OSError as error:
         if error.filename is None:  # The system names no file when a disk is full. PyAV's errors cannot be changed.
             with contextlib.suppress(AttributeError):
@@ -72,6 +76,7 @@ def atomic_dir(path: Path) -> Iterator[Path]:
             path.rename(old)
         temporary.rename(path)
         _flush(path.parent)
+        push(path, remove=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -163,15 +168,35 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def file_lock(path: Path) -> Iterator[None]:
+def file_lock(path: Path, guards: Path | None = None) -> Iterator[None]:
     """Hold an exclusive lock on the file `path` in the block; other processes wait.
 
-    The operating system releases the lock when its holder dies.
+    The operating system releases the lock when its holder dies. In the mirror of an address, other machines wait too,
+    the block finds what they wrote to the guarded files, and they find what the block wrote.
+
+    Args:
+        guards: the folder whose files the lock protects. By default `NAME.lock` protects `NAME.*` and the folder
+            `NAME`, and a name with a dot in front, such as `.lock`, protects its folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         try:
-            yield
+            place = mirror_of(path)
+            with contextlib.nullcontext() if place is None else _shared_lock(path, guards, *place):
+                yield
         finally:
             fcntl.flock(stream, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def _shared_lock(path: Path, guards: Path | None, mirror: Mirror, name: str) -> Iterator[None]:
+    """Hold the lock `name` of an address, and bring the guarded files of both sides in step before and after."""
+    stem = path.name.removesuffix(".lock") if guards is None and not path.name.startswith(".") else ""
+    folder = guards or path.parent
+    with leased(mirror, name):
+        fetch(folder, stem=stem)
+        try:
+            yield
+        finally:
+            push(folder, stem, remove=True)

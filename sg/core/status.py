@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sg.core.errors import DataError
 from sg.core.files import read_record, write_record
+from sg.core.places.mirror import push
 
 STATUS_FOLDER = "status"
 RUNNING, DONE, FAILED, STOPPED, LOST = "running", "done", "failed", "stopped", "lost"
@@ -115,8 +117,9 @@ def _write(job: _Job, state: str, reason: str) -> None:
     job.written = time.time()
     bars = list(job.bars.values())
     record = {**job.record, "state": state, "reason": reason, "news": job.written, "bars": bars, "gpus": _gpus()}
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, DataError):
         write_record(job.path, record, durable=False)
+        push(job.path)
 
 
 def _is_alive(record: dict[str, Any]) -> bool:

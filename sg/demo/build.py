@@ -75,7 +75,7 @@ def build_demo_world(config: DemoWorldConfig, folder: Path) -> Path:
         ConfigError: `folder` holds a world of other settings or of another version of this code.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with file_lock(folder / "world.lock"):
+    with file_lock(folder / "world.lock", folder):
         _check_same_world(config, folder)
         # `complete` is written after everything else. Each video file appears whole or not at all, so that the files
         # of an interrupted run can be kept.

@@ -67,7 +67,7 @@ def embed_videos(
     parts = plan_parts(manifest, videos, embedding, embedder.rows_per_part)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with file_lock(folder / "embed.lock"):
+        with file_lock(folder / "embed.lock", folder):
             _bring_up_to_date(parts, videos, folder, embedder, embedding, engine)
             _report(parts, folder)
     except OSError as error:

@@ -28,6 +28,7 @@ from sg.core.commands import invocation
 from sg.core.errors import DataError, Terminated, disk_problem
 from sg.core.files import file_lock
 from sg.core.identity import made_by
+from sg.core.places.mirror import mirror_of
 from sg.core.scales import scale_label
 from sg.core.tracking import Tracker
 from sg.evaluate.benchmark import Benchmark, read_askable_benchmarks
@@ -230,6 +231,8 @@ def _reusable_result(run: StudyRun, benchmark: Benchmark, data: RunData, media: 
 
 def _warn_of_damage(job: StageJob) -> None:
     """Report a damaged stage whose weights this run does not need, because its result exists."""
+    if mirror_of(job.folder) is not None:
+        return  # they would be copied from their address first
     try:
         check_stage_files(job.folder)
     except DataError as error:

@@ -23,6 +23,7 @@ from sg.core.content import FileState, file_content, file_stamp
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock, read_json, write_record
 from sg.core.identity import Identity, differences, from_plain, made_by
+from sg.core.places.mirror import fetch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,6 +109,7 @@ class VisualTokenStore:
 
     def refresh(self) -> None:
         """Read the indices of shards that this or another process has added since."""
+        fetch(self.folder)
         known = {shard.path for shard in self._shards}
         for path in sorted(self.folder.glob("part-*.parquet")):
             if path not in known:

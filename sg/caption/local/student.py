@@ -93,7 +93,7 @@ class StudentCaptioner(Captioner):
         config, manifest = self.config, read_manifest(make_manifest(data))
         answerer, work = self._answerer_identity(), self.identity_of(manifest)
         folder = data.captions_path(config.name).parent
-        with file_lock(folder / "captions.lock"):
+        with file_lock(folder / "captions.lock", folder):
             path = self.place(data, for_writing=True)
             if read_info(path).get("fingerprint") == work.name:
                 return path

@@ -1,0 +1,50 @@
+"""Settings that name places: an address among them becomes the local folder that mirrors it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sg.core.places.mirror import LARGE, fetch, mirrored, places, push
+from sg.core.places.store import is_address
+
+_FOLDERS = ("paths.work", "paths.runs", "paths.demo_world")
+_LAST_WORDS = frozenset({"dir", "captions", "annotations", "dialogs", "folder", "predictions", "judged"})
+"""Last words of the settings that name files and folders, such as `data.captions`."""
+_BY_RANGES = frozenset({"videos", "media"})
+"""Last words of the settings that name folders of video files, which are not copied but read by ranges."""
+_OF_SERVICES = ("gs://", "https://", "http://")
+"""Addresses of videos that a captioning service reads itself (`data.videos`)."""
+
+
+def local_place(key: str, value: str) -> str:
+    """The value of the setting `key` with a local path instead of an address; other values unchanged.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    if not is_address(value):
+        return value
+    last = key.rpartition(".")[2]
+    if key in _FOLDERS or last in _LAST_WORDS or (last in _BY_RANGES and not value.startswith(_OF_SERVICES)):
+        return str(mirrored(value, key, copied=last not in _BY_RANGES))
+    return value
+
+
+@contextlib.contextmanager
+def in_step() -> Iterator[None]:
+    """Bring the mirrors of this process up to date before the block, and copy what it wrote to their addresses.
+
+    Raises:
+        DataError: an address cannot be read or written.
+    """
+    for folder in places():
+        fetch(folder, LARGE)
+    try:
+        yield
+    finally:
+        if "LOCAL_RANK" not in os.environ or os.environ["LOCAL_RANK"] == "0":
+            for folder in places():
+                push(Path(folder))
