@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sg.core.errors import DataError
-from sg.core.files import read_json, write_record
+from sg.core.files import read_json, read_record, write_record
 from sg.core.fingerprints import file_hash, fingerprint
+from sg.core.places.ranges import far, far_entry, far_hash
 
 _SETTLED_S = 3.0
 """The hash of a younger file is not stored: the file can be written again within one tick of the clock."""
@@ -33,6 +34,8 @@ def file_stamp(path: Path) -> str | None:
     Tools that copy can set the time of the last change (mtime), but not that of the inode's (ctime).
     """
     try:
+        if far(path) is not None:
+            return far_entry(path).tag
         if path.is_dir():
             return fingerprint([[file.name, file_stamp(file)] for file in sorted(path.iterdir())])
         look = path.stat()
@@ -56,6 +59,12 @@ def file_content(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
+    if (place := far(path)) is not None:
+        entry = far_entry(path)
+        kept = _cache_folder() / f"{fingerprint([place.store.address, place.name, entry.tag])}.json"
+        content = str(read_record(kept).get("content") or far_hash(path))
+        _keep(kept, content)
+        return content
     if path.is_dir():
         return _content(path)
     look = path.stat()
@@ -72,6 +81,8 @@ def file_content(path: Path) -> str:
 
 
 def _content(path: Path) -> str:
+    if far(path) is not None:
+        return file_content(path)
     if path.is_dir():
         return fingerprint([[file.name, file_content(file)] for file in sorted(path.iterdir())])
     return file_hash(path)

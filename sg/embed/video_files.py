@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sg.artefacts.manifest import VideoRecord, video_path
 from sg.core.errors import DataError, SgError
+from sg.core.places.ranges import far, far_entry, opened, size_of
 from sg.embed.settings import EmbedderConfig
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ def read_video(job: DecodeJob) -> DecodedVideo:
 def stamp_of(path: Path) -> FileStamp:
     """Size and times of a file, without reading it."""
     try:
+        if far(path) is not None:
+            entry = far_entry(path)
+            return FileStamp(entry.size, round(entry.modified * 1e9))
         status = path.stat()
     except OSError:
         return FileStamp(-1, 0)
@@ -100,9 +104,9 @@ def digest(path: Path) -> str:
     would read terabytes.
     """
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             found = hashlib.blake2b(stream.read(_SAMPLE_BYTES), digest_size=8)
-            if (size := path.stat().st_size) > _SAMPLE_BYTES:
+            if (size := size_of(path)) > _SAMPLE_BYTES:
                 stream.seek(max(_SAMPLE_BYTES, size - _SAMPLE_BYTES))
                 found.update(stream.read())
     except OSError:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
+from sg.core.places.ranges import opened
 from sg.models.student import TEXT, StudentProcessor
 from sg.video.frames import UNREADABLE, UnreadableVideoError
 from sg.video.reader import probe, read_frames
@@ -30,7 +31,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         UnreadableVideoError: it cannot be read.
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as stream, Image.open(stream) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableVideoError(UNREADABLE, f"{path.name}: not a readable image ({error})") from error

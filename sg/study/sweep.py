@@ -13,6 +13,7 @@ from sg.artefacts.arms import ARM_KINDS, EQUAL_STEPS, EQUAL_STEPS_SERIES, HEADLI
 from sg.artefacts.result import FAILED, RESULT_FILE, RunResult, read_result, write_result
 from sg.core.commands import invocation, typed
 from sg.core.errors import ConfigError, DataError, MissingInputError
+from sg.core.places.settings import receive
 from sg.core.scales import parse_scale, scale_label
 from sg.study.config import TrainConfig
 from sg.study.core_counts import asked_scale, caption_draws
@@ -159,6 +160,7 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
     from sg.study.planning.why import print_why
 
     checked = [typed(config, TrainConfig) for config in configs]
+    receive()
     for run in checked:
         check_run(run)
     planned = [planned_run(config, job) for config, job in zip(configs, overrides, strict=True)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from sg.artefacts.result import RESULT_FILE, read_result
 from sg.core.commands import disk_problems_in_one_sentence
 from sg.core.errors import SgError
+from sg.core.places.mirror import fetch, push
 from sg.core.tracking import LoggerConfig, Tracker
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,10 @@ def report_study(folder: Path) -> None:
 
     A study without results is skipped: its sweep failed before the first run and has reported why.
     """
+    try:
+        fetch(folder)
+    except SgError as error:
+        log.error("The report of %s lacks runs of other machines: %s", folder, error)
     results = sorted(folder.glob(f"*/{RESULT_FILE}"))
     if not results:
         return
@@ -38,6 +43,7 @@ def report_study(folder: Path) -> None:
             ) as tracker,
         ):
             print(write_report(folder, tracker).text, flush=True)
+        push(folder)
     except SgError as error:
         log.error("The report of %s could not be made: %s", folder, error)
 

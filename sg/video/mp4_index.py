@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sg.core.places.ranges import size_of
 from sg.video.open_video import MP4, OpenVideo
 from sg.video.packets import Header, Packets, frame_rate
 
@@ -53,7 +54,7 @@ def presumed_header(video: OpenVideo) -> tuple[Header, Grid] | None:
         return None
     if not entries[0].is_keyframe or any(entry.is_discard or entry.size <= 0 for entry in entries):
         return None
-    if max(entry.pos + entry.size for entry in entries) > video.path.stat().st_size:
+    if max(entry.pos + entry.size for entry in entries) > size_of(video.path):
         return None
     grid = Grid(stream.start_time, step)
     stamps = tuple(range(grid.first, grid.first + step * len(times), step))

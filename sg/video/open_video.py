@@ -12,10 +12,11 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 
+from sg.core.places.ranges import RangeFile, far, far_entry, opened
 from sg.video.frames import (
     EMPTY,
     MISSING,
@@ -50,6 +51,8 @@ class OpenVideo:
 
     path: Path
     container: Any
+    file: RangeFile | None
+    """The open file of an address; None for a file of this machine."""
     stream: Any
     demux_errors: list[str]
     """Errors that the demuxer has logged so far. Matroska skips damaged parts and reports them nowhere else."""
@@ -74,22 +77,26 @@ def open_video_file(path: Path, limits: ReaderLimits) -> Iterator[OpenVideo]:
     """
     _check_file(path)
     demux_errors: list[str] = []
-    with _opened(path, demux_errors) as container:
+    file = None if far(path) is None else cast(RangeFile, opened(path))
+    with _opened(path, file, demux_errors) as container:
         streams = _video_streams(path, container)
         if len(streams) == 1:
-            yield OpenVideo(path, container, _prepared(path, container, streams[0], limits), demux_errors)
+            yield OpenVideo(path, container, file, _prepared(path, container, streams[0], limits), demux_errors)
             return
         place = _moving_stream(container, streams)
     demux_errors.clear()
-    with _opened(path, demux_errors) as container:  # again, because looking for the stream has moved it
+    with _opened(path, file, demux_errors) as container:  # again, because looking for the stream has moved it
         stream = _video_streams(path, container)[place]
-        yield OpenVideo(path, container, _prepared(path, container, stream, limits), demux_errors)
+        yield OpenVideo(path, container, file, _prepared(path, container, stream, limits), demux_errors)
 
 
-def _opened(path: Path, demux_errors: list[str]) -> Any:
+def _opened(path: Path, file: RangeFile | None, demux_errors: list[str]) -> Any:
     options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
     try:
         with collected_errors(demux_errors):
+            if file is not None:
+                file.seek(0)
+                return av.open(cast(Any, file), options=options, metadata_errors="replace")
             # Without the prefix FFmpeg would read names such as "-x.mp4" or "concat:a|b" as options or protocols.
             return av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -111,6 +118,10 @@ def collected_errors(texts: list[str]) -> Iterator[None]:
 
 def _check_file(path: Path) -> None:
     try:
+        if far(path) is not None:
+            if not far_entry(path).size:
+                raise UnreadableVideoError(EMPTY, f"{path.name}: the file is empty (0 bytes)")
+            return
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise UnreadableVideoError(MISSING, f"{path.name}: no such file") from None
@@ -124,7 +135,7 @@ def _check_file(path: Path) -> None:
 
 def _open_error(path: Path, error: Exception) -> UnreadableVideoError:
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             head = stream.read(12)
     except OSError as problem:
         return UnreadableVideoError(UNREADABLE, f"{path.name}: cannot be opened ({problem.strerror})")

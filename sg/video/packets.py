@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import av
 
+from sg.core.places.ranges import opened, size_of
 from sg.video.frames import NO_VIDEO, TRUNCATED, UnreadableVideoError
 from sg.video.open_video import (
     INDEXED_CONTAINERS,
@@ -256,6 +257,6 @@ def _avi_is_gapped(video: OpenVideo, count: int) -> bool:
     """
     if video.stream.frames - count <= 1:
         return False
-    with video.path.open("rb") as stream:
+    with opened(video.path) as stream:
         head = stream.read(8)
-    return video.path.stat().st_size >= int.from_bytes(head[4:8], "little") + 8
+    return size_of(video.path) >= int.from_bytes(head[4:8], "little") + 8

@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from av.video.reformatter import VideoReformatter
 
+from sg.core.places.ranges import size_of
 from sg.video.frames import (
     CORRUPT,
     TOO_LARGE,
@@ -140,6 +141,8 @@ def _seeking(
     found, keys = _Found(video, limits, len(packets.stamps)), packets.keys
     targets = {packets.stamps[index] for index in wanted}
     groups = groupby(wanted, key=lambda index: keys[bisect_right(keys, packets.stamps[index]) - 1])
+    if video.file is not None:
+        video.file.expect(list(_parts_of_file(video, keys)))
     for key, indices in groups:
         if not video.seek(key):
             raise _WrongFrameError
@@ -151,6 +154,13 @@ def _seeking(
         if grid is not None and not grid.proves(target, key, read):
             raise _WrongFrameError
     return found
+
+
+def _parts_of_file(video: OpenVideo, keys: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where the groups of pictures lie in the file, each [start, end); nothing if the file has no such index."""
+    places = sorted(entry.pos for entry in video.stream.index_entries if entry.is_keyframe)
+    if len(places) == len(keys):
+        yield from pairwise([*places, size_of(video.path)])
 
 
 def _next_at(pictures: Iterator[tuple[Any, bool]], target: int) -> Any:

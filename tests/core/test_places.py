@@ -196,8 +196,8 @@ def test_a_passing_fault_is_tried_again_and_a_lasting_one_is_one_sentence(
     machine: Callable[[str], Path], bucket: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     folder, real = machine("a"), store._filesystem
-    monkeypatch.setattr(store, "_filesystem", lambda protocol: faulty)
-    faulty = Faulty(real("file"), error, 2)
+    monkeypatch.setattr(store, "_filesystem", lambda *_: faulty)
+    faulty = Faulty(real("file", os.getpid()), error, 2)
     write_text(folder / "x", "1")
     assert (bucket / "work/x").read_text() == "1"
     faulty.times = 99

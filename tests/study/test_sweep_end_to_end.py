@@ -124,15 +124,26 @@ def test_another_scale_joins_the_study_and_a_dry_run_prints_its_stages(
     assert not (study_folder(folder) / "75k-seed0" / "result.json").exists()
 
 
-def test_a_sweep_that_is_interrupted_several_times_has_the_table_of_an_undisturbed_one(
-    calm: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+def test_a_sweep_that_moves_from_machine_to_machine_has_the_table_of_an_undisturbed_one(
+    calm: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """All that the machines share is an address; each has a cache folder of its own and is killed."""
     folder, _ = calm
-    command = ["train.py", "-m", "data.scale=530k", *SMALL_STUDY, *overrides(tmp_path)]
+    places = [f"paths.{name}=file://{tmp_path}/{name}" for name in ("work", "runs")]
+    command = ["train.py", "-m", "data.scale=530k", *SMALL_STUDY, *places]
+    monkeypatch.setenv("SG_LEASE_S", "4")
+
+    def machine(name: str) -> None:
+        monkeypatch.setenv("SG_CACHE", str(tmp_path / name))
+
+    machine("a")
     run_until(command, "visual tokens")
+    machine("b")
     run_until(command, r"stage caption: \d+ steps")
     run_until(command, r"\[530k-seed0\] stage instruct: \d+ steps", stop=signal.SIGINT)
+    machine("a")
     run_until(command, r"\[530k-seed0\] stage instruct: (trained|reused)")
+    machine("c")
     done = run(command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stage align: reused" in done.stdout

@@ -4,13 +4,15 @@ Who wants the lock writes a claim, a small file, and then lists the claims: who 
 everybody else withdraws and tries again after a random pause. Two cannot both find only their own, because the second
 of two writes comes before the list of its writer (stores list what was written before). The holder rewrites its claim
 every `BEAT_S`. Others watch the claim on their own clock, so clocks may differ: one that has not changed for
-`EXPIRES_S` is that of a dead machine. It is marked as dead, so that its holder notices if it lives after all.
+`EXPIRES_S` (environment variable `SG_LEASE_S`) is that of a dead machine. It is marked as dead, so that its holder
+notices if it lives after all.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import secrets
 import socket
@@ -26,9 +28,9 @@ from sg.core.places.mirror import LEASES, Mirror
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 20.0
-EXPIRES_S = 150.0
-PAUSE_S = 2.0
+EXPIRES_S = float(os.environ.get("SG_LEASE_S", "150"))
+BEAT_S = EXPIRES_S / 7
+PAUSE_S = min(2.0, BEAT_S)
 _DEAD = ".dead"
 
 

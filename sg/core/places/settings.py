@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from sg.core.places.mirror import LARGE, fetch, mirrored, places, push
 from sg.core.places.store import is_address
@@ -33,18 +32,32 @@ def local_place(key: str, value: str) -> str:
     return value
 
 
-@contextlib.contextmanager
-def in_step() -> Iterator[None]:
-    """Bring the mirrors of this process up to date before the block, and copy what it wrote to their addresses.
+def receive() -> None:
+    """Bring the mirrors of this process up to date, except large folders.
 
     Raises:
-        DataError: an address cannot be read or written.
+        DataError: an address cannot be read.
     """
     for folder in places():
         fetch(folder, LARGE)
+
+
+def send() -> None:
+    """Copy what this process and its children wrote to the addresses of the mirrors.
+
+    Raises:
+        DataError: an address cannot be written.
+    """
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        for folder in places():
+            push(folder)
+
+
+@contextlib.contextmanager
+def in_step() -> Iterator[None]:
+    """`receive` before the block and `send` after it, also if it fails."""
+    receive()
     try:
         yield
     finally:
-        if "LOCAL_RANK" not in os.environ or os.environ["LOCAL_RANK"] == "0":
-            for folder in places():
-                push(Path(folder))
+        send()

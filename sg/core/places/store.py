@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import re
 import secrets
 import time
@@ -61,7 +62,8 @@ def checked_address(text: str, key: str) -> str:
 
 
 @functools.lru_cache(maxsize=32)
-def _filesystem(protocol: str) -> Any:
+def _filesystem(protocol: str, process: int) -> Any:
+    """The file system of a protocol in this process: what a forked process inherits cannot be used."""
     import fsspec
 
     logging.getLogger("botocore").setLevel(logging.WARNING)  # it reports where it finds credentials
@@ -97,7 +99,7 @@ class Store:
 
     @property
     def _fs(self) -> Any:
-        return _filesystem(self._protocol)
+        return _filesystem(self._protocol, os.getpid())
 
     def _path(self, name: str) -> str:
         return str(self._fs._strip_protocol(f"{self.address}/{name}".rstrip("/")))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sg.artefacts.names import check_relative_path, resolve_inside
 from sg.core.errors import DataError
+from sg.core.places.ranges import listed
+from sg.core.places.store import Entry
 from sg.core.progress import Progress
 
 _SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg mpe vob ts m2ts mts flv f4v wmv asf gif 3gp ogv mxf mjpeg"
@@ -78,6 +81,8 @@ class Listing:
 
 def list_files(videos: Path) -> Listing:
     """List the video files of a folder and its subfolders."""
+    if (there := listed(videos)) is not None:
+        return _listing_of(there)
     listing, folders = Listing(), [""]
     with Progress("folder", None, "files") as bar:
         while folders:
@@ -95,6 +100,20 @@ def list_files(videos: Path) -> Listing:
             if pictures > 1 and len(listing.files) == before:
                 listing.frame_folders.append(folder or ".")
     listing.files.sort(key=lambda file: file.name)
+    return listing
+
+
+def _listing_of(files: Mapping[str, Entry]) -> Listing:
+    """The video files among those of an address."""
+    listing = Listing()
+    for name, entry in sorted(files.items()):
+        stem, dot, ending = name.rpartition("/")[2].rpartition(".")
+        mtime_ns = round(entry.modified * 1e9)
+        if stem and f"{dot}{ending}".lower() in VIDEO_SUFFIXES:
+            problem = _problem(Path(), name, is_link=False)
+            listing.files.append(VideoFile(name, "" if problem else name, entry.size, mtime_ns, problem))
+        elif stem and ending == "json":
+            listing.sidecars[name.removesuffix(".json")] = (entry.size, mtime_ns)
     return listing
 
 

@@ -13,6 +13,7 @@ from sg.caption.hosted.engine.media import MIME_TYPES, MediaFile, MediaFiles
 from sg.caption.hosted.services.records import Failure, Kind
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.core.errors import ConfigError
+from sg.core.places.ranges import far
 from sg.sources.config import DataConfig
 
 CLOUD_STORAGE = "gs://"
@@ -81,6 +82,11 @@ def media_of(data: DataConfig, config: HostedCaptionerConfig, transport: str = "
                 f"captioner={CAPTIONERS.name_of(config)} reads no Cloud Storage objects: expected https://host/folder."
             )
         return VideoAddresses(data.videos, None if config.urls is None else read_urls(Path(config.urls)))
+    if (place := far(Path(data.videos))) is not None:
+        raise ConfigError(
+            f"captioner={CAPTIONERS.name_of(config)} sends whole video files, which are not copied from "
+            f"{place.store.address}: copy them to a folder, or give addresses that the service reads."
+        )
     return MediaFiles(
         Path(data.videos),
         transport or config.transport,

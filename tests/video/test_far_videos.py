@@ -1,0 +1,78 @@
+"""Videos at an address: the frames of a local file, for the bytes of the wanted groups of pictures."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from sg.core.places import ranges, store
+from sg.core.places.mirror import mirrored
+from sg.sources.files.disk import list_files
+from sg.video.frames import UnreadableVideoError
+from sg.video.reader import probe, read_frames
+from sg.video.sampling import MiddleOfSegments
+from sg.video.writer import write_video
+
+
+@pytest.fixture
+def far_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("SG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SG_PLACES", "")
+    monkeypatch.setattr(ranges, "_last", ranges._Blocks())
+    (tmp_path / "bucket").mkdir()
+    yield mirrored(f"file://{tmp_path}/bucket", "data.videos", copied=False)
+
+
+def film(path: Path, seconds: int, fps: int = 10, group_s: int = 2) -> Path:
+    """A film of moving noise with a key frame every `group_s` seconds."""
+    draw = np.random.default_rng(0)
+    noise = draw.integers(0, 256, (180, 320, 3), dtype=np.uint8)
+    frames = np.stack([np.roll(noise, 3 * number, axis=1) for number in range(seconds * fps)])
+    options = {"preset": "ultrafast", "crf": "30", "g": str(group_s * fps), "sc_threshold": "0"}
+    return write_video(path, frames, fps, options=options)
+
+
+def bytes_of_groups(path: Path, indices: tuple[int, ...]) -> int:
+    """Bytes of the groups of pictures that hold these frames."""
+    with av.open(str(path)) as video:
+        entries = list(video.streams.video[0].index_entries)
+    keys = [place for place, entry in enumerate(entries) if entry.is_keyframe]
+    wanted = {max(key for key in keys if key <= index) for index in indices}
+    ends = dict(zip(keys, [*keys[1:], len(entries)], strict=True))
+    return sum(entry.size for key in wanted for entry in entries[key : ends[key]])
+
+
+def test_eight_frames_of_a_minute_transfer_little_more_than_their_groups_of_pictures(
+    far_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = film(tmp_path / "bucket" / "film.mp4", 60)
+    here = read_frames(local, MiddleOfSegments(8))
+    sizes: list[int] = []
+    read = store.Store.read
+
+    def counted(self: store.Store, name: str, start: int | None = None, end: int | None = None) -> bytes:
+        data = read(self, name, start, end)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(store.Store, "read", counted)
+    there = read_frames(far_folder / "film.mp4", MiddleOfSegments(8))
+    assert there.indices == here.indices
+    assert np.array_equal(there.frames, here.frames)
+    assert sum(sizes) <= 1.2 * bytes_of_groups(local, here.indices)
+    assert sum(sizes) < 0.5 * local.stat().st_size
+
+
+def test_a_folder_at_an_address_is_listed_and_its_files_are_probed(far_folder: Path, tmp_path: Path) -> None:
+    local = film(tmp_path / "bucket" / "a" / "film.mp4", 2)
+    (tmp_path / "bucket" / "empty.mp4").touch()
+    (tmp_path / "bucket" / "text.mp4").write_text("hello")
+    listing = list_files(far_folder)
+    assert [file.path for file in listing.files] == ["a/film.mp4", "empty.mp4", "text.mp4"]
+    assert probe(far_folder / "a/film.mp4") == probe(local)
+    for name, status in {"empty.mp4": "empty", "text.mp4": "unreadable", "none.mp4": "missing"}.items():
+        with pytest.raises(UnreadableVideoError) as problem:
+            read_frames(far_folder / name, [0])
+        assert problem.value.status == status
