@@ -25,8 +25,8 @@ def far_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     yield mirrored(f"file://{tmp_path}/bucket", "data.videos", copied=False)
 
 
-def film(path: Path, seconds: int, fps: int = 10, group_s: int = 2) -> Path:
-    """A film of moving noise with a key frame every `group_s` seconds."""
+def long_video(path: Path, seconds: int, fps: int = 10, group_s: int = 2) -> Path:
+    """A video of moving noise with a key frame every `group_s` seconds."""
     draw = np.random.default_rng(0)
     noise = draw.integers(0, 256, (180, 320, 3), dtype=np.uint8)
     frames = np.stack([np.roll(noise, 3 * number, axis=1) for number in range(seconds * fps)])
@@ -47,7 +47,7 @@ def bytes_of_groups(path: Path, indices: tuple[int, ...]) -> int:
 def test_eight_frames_of_a_minute_transfer_little_more_than_their_groups_of_pictures(
     far_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    local = film(tmp_path / "bucket" / "film.mp4", 60)
+    local = long_video(tmp_path / "bucket" / "video.mp4", 60)
     here = read_frames(local, MiddleOfSegments(8))
     sizes: list[int] = []
     read = store.Store.read
@@ -58,7 +58,7 @@ def test_eight_frames_of_a_minute_transfer_little_more_than_their_groups_of_pict
         return data
 
     monkeypatch.setattr(store.Store, "read", counted)
-    there = read_frames(far_folder / "film.mp4", MiddleOfSegments(8))
+    there = read_frames(far_folder / "video.mp4", MiddleOfSegments(8))
     assert there.indices == here.indices
     assert np.array_equal(there.frames, here.frames)
     assert sum(sizes) <= 1.2 * bytes_of_groups(local, here.indices)
@@ -66,12 +66,12 @@ def test_eight_frames_of_a_minute_transfer_little_more_than_their_groups_of_pict
 
 
 def test_a_folder_at_an_address_is_listed_and_its_files_are_probed(far_folder: Path, tmp_path: Path) -> None:
-    local = film(tmp_path / "bucket" / "a" / "film.mp4", 2)
+    local = long_video(tmp_path / "bucket" / "a" / "video.mp4", 2)
     (tmp_path / "bucket" / "empty.mp4").touch()
     (tmp_path / "bucket" / "text.mp4").write_text("hello")
     listing = list_files(far_folder)
-    assert [file.path for file in listing.files] == ["a/film.mp4", "empty.mp4", "text.mp4"]
-    assert probe(far_folder / "a/film.mp4") == probe(local)
+    assert [file.path for file in listing.files] == ["a/video.mp4", "empty.mp4", "text.mp4"]
+    assert probe(far_folder / "a/video.mp4") == probe(local)
     for name, status in {"empty.mp4": "empty", "text.mp4": "unreadable", "none.mp4": "missing"}.items():
         with pytest.raises(UnreadableVideoError) as problem:
             read_frames(far_folder / name, [0])

@@ -153,7 +153,7 @@ class Store:
         self._put(name, lambda path: self._fs.put_file(str(source), path))
 
     def delete(self, names: Sequence[str]) -> None:
-        """Remove files; one that does not exist is no error."""
+        """Remove files; one that does not exist is skipped."""
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 self._tried(lambda name=name: self._fs.rm_file(self._path(name)), name)  # type: ignore[misc]
