@@ -102,6 +102,9 @@ def typed(config: DictConfig, root: type[Config]) -> Config:
         raise ConfigError(message) from error
     if not isinstance(value, root):
         raise ConfigError(f"The config should be a {root.__name__}, but is a {type(value).__name__}.")
+    data = getattr(value, "data", None)
+    if data is not None and HydraConfig.initialized():  # for the commands that messages name
+        data.option = HydraConfig.get().runtime.choices.get("data") or ""
     return value
 
 

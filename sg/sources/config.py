@@ -67,6 +67,9 @@ class DataConfig:
         captions_per_k: videos that stand for a thousand captions of a scale; 1000 except in the demo world.
     """
 
+    option = ""
+    """The file of `conf/data` that selected these settings on the command line; "" where it is not known."""
+
     name: str = "???"
     dir: str = field(default="???", metadata=NOT_IDENTITY)
     videos: str = field(default="???", metadata=NOT_IDENTITY)

@@ -15,5 +15,5 @@ SOURCES: Registry[Callable[[Any], Path]] = Registry("data", "sg.sources.sets")
 
 def data_words(data: DataConfig) -> str:
     """The words that select `data` on a command line, for the commands that messages name."""
-    option = data.name if type(data) is DataConfig else SOURCES.name_of(data)
+    option = data.option or (data.name if type(data) is DataConfig else SOURCES.name_of(data))
     return f"data={option}" if data.name == option else f"data={option} data.name={data.name}"

@@ -1,5 +1,6 @@
 """A mix draws from its sources by weight; a larger mix begins with the smaller one."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import make_world, scenes_of
 from sg.demo.language import caption
 from sg.sources.manifests import make_manifest, scan
+from sg.sources.registry import data_words
 from sg.sources.sets.mix import MixDataConfig, MixPart, draw_order
 from sg.study.inputs import make_inputs
 from tests.repository.test_configs import composed
@@ -156,6 +158,15 @@ def test_the_worlds_of_the_demo_mix_show_no_scene_of_its_benchmark() -> None:
     worlds = [data.worlds[name] for name in data.sources]
     assert data.is_made_on_the_way and worlds[0] == data.demo_world == data.world and len(worlds) == 3
     assert all(asked.isdisjoint(scenes_of(make_world(world).corpus)) for world in worlds)
+
+
+def test_messages_name_the_file_of_settings_that_selects_the_data(tmp_path: Path) -> None:
+    config = replace(mixed(tmp_path), name="set")
+    assert data_words(config) == "data=mix data.name=set"
+    config.option = "my_mix"
+    assert data_words(config) == "data=my_mix data.name=set"
+    config.option = "set"
+    assert data_words(config) == "data=set"
 
 
 def test_mistakes_of_the_user_are_one_sentence(tmp_path: Path) -> None:
