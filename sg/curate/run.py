@@ -24,7 +24,7 @@ from sg.curate.pipeline import curate
 from sg.curate.upkeep import describe_source, extend_curation, forget_in_curation
 from sg.sources.config import DataConfig
 from sg.sources.manifests import make_manifest
-from sg.sources.registry import data_words
+from sg.sources.registry import SOURCES, data_words
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,10 @@ def find_inputs(config: CurateConfig) -> SourceFiles:
     vectors = _only(embeddings, INFO_FILE, config.embedder.name, "embedder")
     if vectors is None:
         raise MissingInputError(f"There are no vectors of {data.name}: run `python -m sg.embed {data_words(data)}`.")
-    texts = _only(captions, "captions.parquet", config.captioner.name, "captioner")
+    name = config.captioner.name
+    if name and name in SOURCES and not (captions / name).is_dir():
+        name = None  # `captioner=mix` is the default captioner of `data=mix`, whose captions are in `given`
+    texts = _only(captions, "captions.parquet", name, "captioner")
     return SourceFiles(read_manifest(manifest), manifest, vectors, texts / "captions.parquet" if texts else None)
 
 

@@ -18,7 +18,7 @@ from sg.curate.config import ArtefactName, CurateConfig
 from sg.curate.curators.kmeans import KMeansConfig
 from sg.curate.curators.random import RandomConfig
 from sg.curate.pipeline import curate
-from sg.curate.run import curate_data
+from sg.curate.run import curate_data, find_inputs
 from sg.curate.sharded.settings import ShardedTomeConfig
 from sg.curate.tome.settings import TomeConfig
 from sg.sources.config import DataConfig
@@ -267,6 +267,14 @@ def test_one_of_several_sets_of_vectors_must_be_chosen(tmp_path):
     with pytest.raises(ConfigError, match=r"several \(other, tower\).*embedder=NAME"):
         curate_data(config)
     assert curate_data(replace(config, embedder=ArtefactName("tower"))).is_file()
+
+
+def test_the_default_captioner_of_the_data_is_that_of_the_captions_that_came_with_it(tmp_path):
+    config = make_source(tmp_path)
+    files = find_inputs(replace(config, captioner=ArtefactName("mix")))
+    assert files.captions == tmp_path / "captions" / "given" / "captions.parquet"
+    with pytest.raises(MissingInputError, match=r"There is no .*gemini/captions\.parquet: .* holds given"):
+        find_inputs(replace(config, captioner=ArtefactName("gemini")))
 
 
 def test_missing_vectors_name_the_command_that_makes_them(tmp_path):
