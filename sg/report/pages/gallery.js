@@ -16,6 +16,7 @@ function sgClusters(index) {
     text: ids.map((id, number) => `${id} ${shownId(id)} ${words[number]}`.toLowerCase()),
     hasPicture: (number) => drawn === null || drawn.has(number),
   };
+  element("list").className = words.some(Boolean) ? "" : "bare";  // without captions a card has two lines of text
   element("title").textContent =
     `of a core of ${index.core.toLocaleString("en")} out of ${index.videos.toLocaleString("en")} videos`;
   refresh();
@@ -71,7 +72,7 @@ function refresh() {
 }
 
 function rowHeight() {
-  return (matchMedia("(max-width: 640px)").matches ? 258 : 164) + GAP;
+  return (matchMedia("(max-width: 640px)").matches && element("list").className !== "bare" ? 258 : 164) + GAP;
 }
 
 function draw() {
