@@ -101,7 +101,7 @@ def study_kinds(folder: Path) -> Iterator[Kind]:
     inputs = locate_inputs(config)
     (study,) = [path.parent for path in (folder / "runs").glob("demo_scaling-*/study.json")]
     (run,) = study.glob("50k*-seed0")
-    names = [f"{name}-{made['fingerprint']}" for name, made in read_result(run).stages.items()]
+    names = [f"{name}-{made.fingerprint}" for name, made in read_result(run).stages.items()]
     stages = [folder / "work" / "stages" / name for name in names]
     token_folders = sorted(path.parent for path in (folder / "work").glob("visual_tokens/*/visual_tokens.json"))
 
