@@ -1,13 +1,17 @@
 """Training the assets, at a size that takes seconds."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import CLIPVisionModel, LlamaForCausalLM
 
-from sg.demo.asset_paths import TOKENIZER_PATH
-from sg.demo.pretrain.__main__ import build_assets
+from sg.core.files import read_json
+from sg.demo.asset_paths import ASSETS_FOLDER, TOKENIZER_PATH
+from sg.demo.pretrain import video_models
+from sg.demo.pretrain.__main__ import build_assets, main
 from sg.demo.pretrain.language_model import LanguageModelRecipe, train_language_model
 from sg.demo.pretrain.tower import TowerRecipe, train_tower
 
@@ -39,3 +43,25 @@ def test_a_language_model_learns_and_training_is_deterministic(tmp_path: Path) -
     assert set(scores) == {"text", "word", "letter"}
     first, second = (LlamaForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("one", "two"))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def weight_shapes(folder: Path) -> dict[str, list[int]]:
+    with safe_open(folder / "model.safetensors", "pt") as weights:
+        return {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118  # no mapping
+
+
+def test_one_command_makes_a_video_model_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "tiny_qwen3_vl"
+    for part in ("vision_tower", "language_model"):
+        shutil.copytree(ASSETS_FOLDER / part, tmp_path / part)
+    small = TowerRecipe(clips=2, steps=2, batch_size=8, muon=False)
+    monkeypatch.setattr(video_models, "QWEN3_TEXT", {**video_models.QWEN3_TEXT, "steps": 2})
+    monkeypatch.setattr(video_models, "qwen3_vl_recipe", lambda: small)
+    monkeypatch.setattr("sys.argv", ["pretrain", "--folder", str(tmp_path), "--only", name])
+    main()
+    notes = read_json(tmp_path / "recipe.json")
+    assert weight_shapes(tmp_path / name) == weight_shapes(ASSETS_FOLDER / name)
+    assert {path.name for path in (tmp_path / name).iterdir()} == {
+        path.name for path in (ASSETS_FOLDER / name).iterdir()
+    }
+    assert notes[name]["recipe"]["steps"] == 2 and set(notes[name]["held_out_cell_accuracy"]) > {"colour", "shape"}
