@@ -23,6 +23,10 @@ WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--confi
 _FOLDERS = re.compile(r"\+{0,2}(hydra\.(?:run\.dir|sweep\.dir|sweep\.subdir))=(['\"]?)(.*)\2")
 
 
+_IN_FILE = re.compile(
+    r"In '(?P<file>[^']*)': \w+ raised while composing config:\s*(?P<reason>[^\n]*)(?:\n\s*full_key: (?P<key>\S+))?"
+)
+"""What Hydra writes about a YAML file with a wrong key or value."""
 GROUP, MORE = "benchmark", "more_benchmarks"
 _LIST = re.compile(rf"{GROUP}=\[([^\[\]]*)\]")
 _KEY = re.compile(rf"(\+*){GROUP}\.(.*)", re.DOTALL)
@@ -120,6 +124,11 @@ def sentence(error: BaseException) -> str:
     cause = user_error(error) or _root_cause(error)
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
         return unknown_key(cause.full_key, getattr(cause.parent_node, "_get_root", lambda: None)())
+    if found := _IN_FILE.match(str(cause)):
+        root = getattr(getattr(cause.__context__, "parent_node", None), "_get_root", lambda: None)()
+        is_unknown = found["key"] and found["reason"].startswith("Key ")
+        reason = unknown_key(found["key"], root) if is_unknown else f"{found['key'] or ''}: {found['reason']}"
+        return f"In the config file {found['file']}.yaml: {reason.removeprefix(': ')}"
     first_line = str(cause).strip().splitlines()[0]
     full_key = getattr(cause, "full_key", None)
     return f"{full_key}: {first_line}" if full_key else _of_hydra(first_line)

@@ -1,14 +1,18 @@
 """Mistakes on a command line: the sentence names the nearest right word, or the argument to type."""
 
 import shlex
+from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from sg.core.errors import ConfigError
+from sg.core.layout import CONFIG_FOLDER
 from sg.core.mistakes import as_one_value, first_action, nearest, ordered, sentence
 from sg.core.scales import parse_scale
+from sg.sources.registry import SOURCES
 
 ODD_PATHS = [
     "/data/s13 [é]/clips", "/data/it's/clips", '/data/a "b"/clips', "/data/a,b", "/data/a=b", "/data/x(1)", "/data/{a}",
@@ -44,6 +48,23 @@ def test_options_may_stand_behind_settings() -> None:
 def test_words_that_remove_a_setting_or_name_no_folder_are_refused(word: str) -> None:
     with pytest.raises(ConfigError, match=r"another value|not a folder"):
         ordered([word])
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("videoz: /x", "has no key 'data.videoz' (did you mean data.videos?): see the keys"),
+        ("captions_per_k: many", "data.captions_per_k: Value 'many' of type 'str' could not be converted to Integer"),
+    ],
+)
+def test_a_wrong_line_of_a_config_file_is_named_with_its_file(tmp_path: Path, line: str, meant: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text(f"defaults: [folder, _self_]\n{line}\n")
+    SOURCES.load()
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"), pytest.raises(HydraException) as caught:
+        compose("sources", overrides=[f"hydra.searchpath=[file://{tmp_path}]", "data=mine"])
+    shown = sentence(caught.value)
+    assert shown.startswith("In the config file data/mine.yaml: ") and meant in shown and "\n" not in shown
 
 
 def test_an_action_is_the_first_word_or_none() -> None:
