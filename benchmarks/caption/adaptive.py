@@ -1,0 +1,139 @@
+"""What adaptive buying of captions saves: the rule of `captioner.buy=adaptive` on worlds that nothing was tuned on.
+
+python benchmarks/caption/adaptive.py run --worlds 10-34 --seeds 0,1 --out rows.jsonl   # 1 CPU minute per pair; resumes
+python benchmarks/caption/adaptive.py report --out rows.jsonl
+
+`run` trains the tiny_narrow model on every nested core (50k, 100k, 200k, 400k, 530k; two captions stand for 1,000), as
+adaptive buying does when it never stops, and records the loss of each held-out caption and the answers. `report` gives
+the rule (`sg.study.buying.rule`) these losses one core after the other, at the price of a thousand captions, and
+compares the core at which it stops with the largest one. Worlds 0 to 3 were looked at in other studies, so they are
+left out here.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from sg.artefacts.held_out import read_caption_losses
+from sg.artefacts.result import read_answers_of, read_result
+from sg.study.buying.rule import FEWEST, forecast
+
+ROOT = Path(__file__).resolve().parents[2]
+SCALES = ("50k", "100k", "200k", "400k", "530k")
+PER_K = 2
+USD_PER_1000 = 1.10
+"""`gemini_3_1_flash_lite`, clips of 18 s with sound: experiments/demo_captioners/README.md."""
+WANTED = (0.0001, 0.0002, 0.0005, 0.001, 0.002)
+"""Least falls of the held-out loss, in nats per token, per dollar."""
+
+
+def train(world: int, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Train all cores of a world; one row for each seed."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [
+            "model=tiny_narrow", f"data.scale={','.join(SCALES)}", f"seed={','.join(map(str, seeds))}", "controls=[]",
+            "launcher=local", "logger=csv", f"data.world.world_seed={world}", f"data.world.videos_per_k={PER_K}",
+            "data.world.benchmark_videos=180", "stage.caption.epochs=4", "stage.instruct.epochs=2",
+            f"paths.work={folder}/work", f"paths.runs={folder}/runs",
+        ]  # fmt: skip
+        command = [sys.executable, "train.py", "-m", *settings]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return [{"world": world, "seed": seed, "cores": _cores(Path(folder, "runs"), seed)} for seed in seeds]
+
+
+def _cores(runs: Path, seed: int) -> list[dict[str, Any]]:
+    cores = []
+    for scale in SCALES:
+        (folder,) = runs.glob(f"*/{scale}-seed{seed}")
+        result = read_result(folder)
+        assert result.held_out is not None
+        losses = read_caption_losses(folder, result.held_out)
+        answers = [row for row in read_answers_of(folder, result) if row.setting == "without_subtitles"]
+        cores.append({
+            "captions": int(scale[:-1]) * PER_K,
+            "nats": [round(row.nats, 4) for row in losses], "tokens": [row.tokens for row in losses],
+            "right": [int(row.correct) for row in answers], "videos": [row.video_id for row in answers],
+        })  # fmt: skip
+    return cores
+
+
+def stop_at(cores: Sequence[dict[str, Any]], wanted: float) -> int:
+    """The number of the core after which the rule stops buying; captions cost as those that they stand for."""
+    for number in range(FEWEST, len(cores)):
+        bought = cores[:number]
+        usd = (cores[number]["captions"] - bought[-1]["captions"]) / PER_K * USD_PER_1000
+        found = forecast(
+            [core["captions"] for core in bought], [core["nats"] for core in bought], bought[-1]["tokens"],
+            cores[number]["captions"], usd, wanted,
+        )  # fmt: skip
+        if not found.is_worth_it:
+            return number - 1
+    return len(cores) - 1
+
+
+def difference(core: dict[str, Any], whole: dict[str, Any]) -> tuple[float, float]:
+    """Accuracy of `core` minus that of `whole` in points, and half its 95 % interval, clustered by video."""
+    change = 100 * (np.array(core["right"], float) - np.array(whole["right"], float))
+    names, places = np.unique(whole["videos"], return_inverse=True)
+    sums = np.bincount(places, weights=change - change.mean())
+    scale = len(names) / (len(names) - 1)
+    return float(change.mean()), 1.96 * float(np.sqrt(scale * (sums**2).sum()) / len(change))
+
+
+def report(rows: Sequence[dict[str, Any]]) -> None:
+    """One line for each wanted gain."""
+    print(f"{len(rows)} pairs of world and seed; dollars saved, accuracy against that of all 530k (without subtitles)")
+    print("nats per $  saved  >= 30 %  mean change [95 %]      within 1 point  interval holds 0  loss worse by")
+    for wanted in WANTED:
+        stops = [stop_at(row["cores"], wanted) for row in rows]
+        saved = [
+            1 - row["cores"][at]["captions"] / row["cores"][-1]["captions"] for row, at in zip(rows, stops, strict=True)
+        ]
+        found = [difference(row["cores"][at], row["cores"][-1]) for row, at in zip(rows, stops, strict=True)]
+        changes = np.array([value for value, _ in found])
+        half = 1.96 * changes.std(ddof=1) / np.sqrt(len(rows))
+        worse = np.mean([
+            sum(row["cores"][at]["nats"]) / sum(row["cores"][at]["tokens"])
+            - sum(row["cores"][-1]["nats"]) / sum(row["cores"][-1]["tokens"])
+            for row, at in zip(rows, stops, strict=True)
+        ])  # fmt: skip
+        mean = f"{changes.mean():+.2f} [{changes.mean() - half:+.2f}, {changes.mean() + half:+.2f}]"
+        print(
+            f"{wanted:<12g}{100 * np.mean(saved):<7.0f}{sum(share >= 0.3 for share in saved):<9}{mean:<24}"
+            f"{int((abs(changes) <= 1).sum()):<16}{sum(abs(value) <= half for value, half in found):<18}{worse:+.3f}"
+        )
+
+
+def numbers(text: str) -> list[int]:
+    """`10-12,20` as numbers."""
+    spans = [(part.split("-")[0], part.split("-")[-1]) for part in text.split(",")]
+    return [number for first, last in spans for number in range(int(first), int(last) + 1)]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["run", "report"])
+    parser.add_argument("--worlds", type=numbers, default=numbers("10-34"))
+    parser.add_argument("--seeds", type=numbers, default=[0, 1])
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
+    lines = asked.out.read_text(encoding="utf-8").splitlines() if asked.out.is_file() else []
+    known = [json.loads(line) for line in lines]
+    if asked.action == "report":
+        report(known)
+    else:
+        for number in asked.worlds:
+            if not {row["world"] for row in known} & {number}:
+                made = train(number, asked.seeds)
+                with asked.out.open("a", encoding="utf-8") as stream:
+                    stream.writelines(json.dumps(row) + "\n" for row in made)
+                print(f"world {number}", flush=True)
