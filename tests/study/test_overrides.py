@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -49,6 +49,16 @@ def swept(folder: Path, *words: str) -> list[str]:
         configs = [loader.load_sweep_config(config, job) for job in jobs]
         begin_sweep(configs, jobs)
         return [planned_run(each, job).name for each, job in zip(configs, jobs, strict=True)]
+
+
+def test_a_launcher_file_of_ones_own_keeps_the_sweeper_of_studies(tmp_path: Path) -> None:
+    (tmp_path / "launcher").mkdir()
+    text = "# @package _global_\ndefaults:\n  - override /hydra/launcher: basic\n"
+    (tmp_path / "launcher" / "mine.yaml").write_text(text)
+    words = [f"hydra.searchpath=[file://{tmp_path}]", "launcher=mine"]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = compose("train", overrides=words, return_hydra_config=True)
+    assert config.hydra.sweeper._target_.endswith(".StudySweeper")
 
 
 @pytest.mark.parametrize(
