@@ -73,19 +73,30 @@ def resume_points(folder: Path) -> list[Path]:
     return [path for _, _, path in sorted(found)]
 
 
-def read_stage_info(folder: Path) -> StageInfo | None:
+def read_stage_info(folder: Path, fingerprint: str | None = None) -> StageInfo | None:
     """Provenance of the checkpoint in `folder`, or None when it is missing or incomplete.
 
+    Args:
+        folder: the folder, which people may rename.
+        fingerprint: that of the wanted stage; None takes any.
+
     Raises:
-        DataError: `stage.json` is damaged.
+        DataError: `stage.json` is damaged, or the folder holds another stage.
     """
     path = folder / INFO_FILE
     if not path.is_file():
         return None
     try:
-        return StageInfo(**read_json(path))
+        info = StageInfo(**read_json(path))
     except TypeError as error:
         raise DataError(f"{path} does not describe a stage ({error}); delete {folder} to train it again.") from error
+    if fingerprint not in (None, info.fingerprint):
+        own = stage_folder(folder.parent, info.stage, info.fingerprint)
+        raise DataError(
+            f"{folder} holds another stage, {own.name}: give it the name {own.name} again, or delete it, and run the "
+            "same command again."
+        )
+    return info
 
 
 def write_stage_info(folder: Path, info: StageInfo) -> StageInfo:

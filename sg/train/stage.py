@@ -141,7 +141,7 @@ def train_stage(
     Raises:
         DataError: the stage has no samples.
     """
-    info = team.agreed(lambda: read_stage_info(job.folder))
+    info = team.agreed(lambda: read_stage_info(job.folder, job.fingerprint))
     if info is not None:
         return info, True
     if not job.items:
@@ -150,7 +150,7 @@ def train_stage(
     with contextlib.ExitStack() as held:
         if team.leads:
             held.enter_context(file_lock(job.folder.with_suffix(".lock")))
-        info = team.agreed(lambda: read_stage_info(job.folder))
+        info = team.agreed(lambda: read_stage_info(job.folder, job.fingerprint))
         if info is not None:
             return info, True
         return _train(job, load_student, processor, clips, trainer, report, team), False

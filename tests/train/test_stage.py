@@ -49,6 +49,8 @@ def test_a_stage_learns_and_its_checkpoint_is_reused(tmp_path: Path) -> None:
     info = read_stage_info(job.folder)
     assert info is not None
     assert (info.steps, info.samples, info.distinct_samples) == (30, 120, 40)
+    with pytest.raises(DataError, match=rf"holds another stage, {info.stage}-{info.fingerprint}: give it the name"):
+        read_stage_info(job.folder, "that-of-another-seed")
     assert not (job.folder / "resume").exists()
 
 

@@ -102,7 +102,7 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
 
 
 def _planned(run: str, job: StageJob) -> PlannedStage:
-    action = TO_TRAIN if read_stage_info(job.folder) is None else REUSED
+    action = TO_TRAIN if read_stage_info(job.folder, job.fingerprint) is None else REUSED
     return PlannedStage(run, job.stage, job.num_draws, action, job.fingerprint)
 
 

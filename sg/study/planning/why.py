@@ -98,7 +98,7 @@ def _tokens_step(config: TrainConfig, media: Media) -> StepReport:
 
 def _stage_step(config: TrainConfig, job: StageJob) -> StepReport:
     step = f"stage {job.stage.name}"
-    if read_stage_info(job.folder) is not None:
+    if read_stage_info(job.folder, job.fingerprint) is not None:
         return StepReport(step, REUSED, job.folder)
     saved = resume_points(job.folder)
     if saved:
