@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 from sg.artefacts.dialogs import Dialog, Turn
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.core.identity import identity
+from sg.models.hf import CONNECTOR_OUTPUT, TOWER_OUTPUT
 from sg.models.hf.student import HfStudent
+from sg.models.student import CONNECTOR
 from sg.train.config import StageConfig, TrainerConfig
 from sg.train.data.samples import Clip, TrainingItem
 from sg.train.processes import ALONE, Team
@@ -22,11 +25,12 @@ CLIPS = 4
 
 
 class Clips:
-    """A few clips of two to five frames: as pixels, or as the features of `student`."""
+    """A few clips of two to five frames: as pixels, or as the features of `student` that no trained part changes."""
 
-    def __init__(self, student: HfStudent, are_features: bool) -> None:
+    def __init__(self, student: HfStudent, are_features: bool, trained: Collection[str]) -> None:
         clips = [clip_of(student.processor, 2 + number, seed=number) for number in range(CLIPS)]
-        self._clips = student.features(clips) if are_features else clips
+        level = TOWER_OUTPUT if CONNECTOR in trained else CONNECTOR_OUTPUT
+        self._clips = student.features(clips, level) if are_features else clips
 
     def facts(self, clip: Clip) -> ClipFacts:
         return self._clips[int(clip.key)].facts
@@ -61,5 +65,5 @@ def train(family: str, job: StageJob, are_features: bool = True, team: Team = AL
     torch.set_num_threads(1)
     student = student_of(family)
     config = TrainerConfig(**({"checkpoint_every_steps": 2} | trainer))
-    clips = Clips(student, are_features)
+    clips = Clips(student, are_features, job.stage.trains)
     train_stage(job, lambda: student_of(family), student.processor, clips, config, lambda values: None, team)
