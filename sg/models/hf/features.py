@@ -76,8 +76,11 @@ def flattened(features: Features, label: str) -> dict[str, Tensor]:
 
 
 def _leaves(name: str, value: Any) -> dict[str, Tensor]:
+    """Tensors by name. The parts of a clip, such as groups of its frames, are joined; other lists are of levels."""
     if isinstance(value, Tensor):
         return {name: value}
+    if name.endswith(".pooler_output") or name.count(".") > 1:
+        return {f"{name}.0": torch.cat([part.reshape(-1, part.shape[-1]) for part in value])}
     found: dict[str, Tensor] = {}
     for number, entry in enumerate(value):
         found |= _leaves(f"{name}.{number}", entry)

@@ -16,8 +16,8 @@ from sg.artefacts.visual_tokens.clips import ClipFacts
 from sg.core.errors import ConfigError, ModelError
 from sg.video.sampling import Timeline
 
-TEXT_OUTPUTS = ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids", "text_replacement_offsets")
-"""Outputs of a processor that belong to the text."""
+TEXT_OUTPUTS = ("input_ids", "attention_mask", "text_replacement_offsets", "video_metadata")
+"""Outputs of a processor that belong to the text, besides types of its tokens, or that nothing reads."""
 PIXELS = "pixel"
 """Begins the names of outputs that only the vision tower reads."""
 TRIED_CLIP = ClipFacts((0, 1), 1.0, 2, 64, 64)
@@ -131,6 +131,7 @@ class ClipProcessor:
             facts = replace(facts, frame_indices=[*facts.frame_indices, *[facts.frame_indices[-1]] * repeats])
             clip = {"videos": [torch.cat([frames, *[frames[-1:]] * repeats])]}
             settings = {**self.video, "do_sample_frames": False, "video_metadata": [metadata(facts)]}
+            settings["return_metadata"] = True  # some processors write time stamps from it, but do not ask for it
         try:
             output = self.processor(
                 text=[token],
@@ -143,7 +144,8 @@ class ClipProcessor:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{self.label} cannot process a clip of the kind {kind}: {reason}") from error
         replaced = output["text_replacement_offsets"][0]
-        tensors = {name: value for name, value in output.items() if name not in TEXT_OUTPUTS}
+        named = {name: value for name, value in output.items() if name not in TEXT_OUTPUTS}
+        tensors = {name: value for name, value in named.items() if not name.endswith("type_ids")}
         return ProcessedClip(replaced[0]["replacement"], tensors)
 
     def describe(self, facts: ClipFacts) -> ProcessedClip:

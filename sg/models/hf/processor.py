@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ MASK = "mask."
 """Begins the names of cached masks over the visual tokens of a clip."""
 TOWER = "tower."
 """Begins the names of cached outputs of the vision tower; a number follows."""
+TYPES = "types."
+"""Begins the names of tensors of a batch with an entry for every id."""
+_CREATE = re.compile(r"create_(\w*type_ids)")
 _PLACE = re.compile(r"\s*<(?:image|video)>\s*")
 _NOTHING = WordedDialog([], [], "the chat template leaves no text")
 
@@ -104,7 +108,7 @@ class HfProcessor:
             "are_images": [clip is not None and clip.facts.is_image for clip in kept],
             "are_features": any(clip is not None and clip.are_features for clip in kept),
             "frames": [0 if clip is None or clip.are_features else len(clip.facts.frame_indices) for clip in kept],
-            "token_types": self.token_types(padded(rows, longest)),
+            **{f"{TYPES}{name}": value for name, value in self.token_types(padded(rows, longest)).items()},
         }
 
     def sides(self, clip: ClipTensors) -> dict[str, Tensor]:
@@ -120,11 +124,18 @@ class HfProcessor:
         sides = self.clips.blank(clip.facts) if is_tower else self.clips.describe(clip.facts).tensors
         return sides | {name.removeprefix(MASK): value for name, value in masks.items()}
 
-    def token_types(self, ids: Tensor) -> Tensor | None:
-        """Types [B, L] of ids [B, L], for models that take them: 0 for text, others for clips."""
-        if not getattr(self.clips.processor, "return_mm_token_type_ids", False):
-            return None
-        return torch.tensor(self.clips.processor.create_mm_token_type_ids(ids.cpu().tolist()))
+    def token_types(self, ids: Tensor) -> dict[str, Tensor]:
+        """By name, what the model takes for every one of ids [B, L], such as its kind: 0 for text, others for clips."""
+        rows = ids.cpu().tolist()
+        return {name: torch.as_tensor(np.asarray(make(rows))) for name, make in self._makers_of_types.items()}
+
+    @cached_property
+    def _makers_of_types(self) -> dict[str, Callable[[list[list[int]]], Any]]:
+        processor = self.clips.processor
+        found = {found[1]: getattr(processor, found[0]) for found in map(_CREATE.fullmatch, dir(processor)) if found}
+        if not getattr(processor, "return_mm_token_type_ids", False):
+            found.pop("mm_token_type_ids", None)
+        return found
 
     def question(self, text: str, clip: ClipTensors | None, reply: str = "") -> EncodedQuestion:
         """A prompt of one turn, the clip in front of the text, up to the answer that `reply` begins."""

@@ -39,7 +39,7 @@ def model_size(
     planned = clips if isinstance(clips, PlannedClips) else PlannedClips.of(clips, config)
     levels = 1 + len(getattr(vision, "deepstack_visual_indexes", None) or ())
     patches = planned.patches_per_frame / planned.tokens_per_frame
-    text["tie_word_embeddings"] = config.tie_word_embeddings
+    text["tie_word_embeddings"] = getattr(config, "tie_word_embeddings", text.get("tie_word_embeddings"))
     experts = text.get("num_experts_per_tok") or text.get("top_k_experts")
     if experts and text.get("moe_intermediate_size"):  # a token passes these alone
         text["intermediate_size"] = experts * text["moe_intermediate_size"]

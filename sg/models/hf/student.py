@@ -26,7 +26,7 @@ from sg.models.hf.features import Features
 from sg.models.hf.language import LanguageInputs, LanguageModel
 from sg.models.hf.media import PIXELS, TRIED_CLIP, TRIED_IMAGE
 from sg.models.hf.parts import find_blocks, find_parts
-from sg.models.hf.processor import MASK, TOWER, HfProcessor
+from sg.models.hf.processor import MASK, TOWER, TYPES, HfProcessor
 from sg.models.hf.tower import TowerOutput
 from sg.models.packed_attention import use_packed_attention
 from sg.models.sizes import ModelSize
@@ -49,7 +49,7 @@ class _UnpaddedSample:
 
     ids: Tensor
     labels: Tensor
-    token_types: Tensor | None
+    token_types: Mapping[str, Tensor]
     clip: Mapping[str, Tensor]
     sides: Mapping[str, Tensor]
     is_features: bool
@@ -218,7 +218,7 @@ class HfStudent:
         return (loss if count else 0.0 * loss) + rest, torch.tensor(count, device=rest.device)
 
     def _inputs(self, row: _UnpaddedSample) -> LanguageInputs:
-        types = {} if row.token_types is None else {"mm_token_type_ids": row.token_types[None]}
+        types = {name: value[None] for name, value in row.token_types.items()}
         takes = [name for name in self.language.takes if not name.startswith(PIXELS)]
         sides = {name: value for name, value in row.sides.items() if name in takes}
         arguments: dict[str, Any] = {**types, **sides} if row.clip else types
@@ -286,10 +286,11 @@ class HfStudent:
         labels = torch.full_like(ids, IGNORED_LABEL)
         labels[:, -answer_tokens:] = 1
         none: list[Any] = [{}] * samples
+        types = [name for name in ("mm_token_type_ids",) if name in self.language.takes]
         return {
             "input_ids": ids, "labels": labels, "lengths": [ids.shape[1]] * samples, "clips": none, "sides": none,
             "are_images": [False] * samples, "are_features": True, "frames": [0] * samples,
-            "token_types": torch.zeros_like(ids) if "mm_token_type_ids" in self.language.takes else None,
+            **{f"{TYPES}{name}": torch.zeros_like(ids) for name in types},
         }  # fmt: skip
 
     def measure(self, batch: Batch) -> BatchSize:
@@ -326,8 +327,7 @@ class HfStudent:
         return mask.clone(), ids.new_tensor(following)
 
     def _prompt(self, ids: Tensor, clip: ClipTensors | None) -> _UnpaddedSample:
-        types = self.processor.token_types(ids[None])
-        types = None if types is None else types[0].to(ids.device)
+        types = {name: value[0].to(ids.device) for name, value in self.processor.token_types(ids[None]).items()}
         if clip is None:
             return _UnpaddedSample(ids, ids, types, {}, {}, False, False)
         tensors = {name: value.to(ids.device) for name, value in clip.tensors.items()}
@@ -344,13 +344,13 @@ class HfStudent:
 
 def _rows(batch: Batch) -> list[_UnpaddedSample]:
     found = []
-    types = batch["token_types"]
+    types = {key.removeprefix(TYPES): value for key, value in batch.items() if key.startswith(TYPES)}
     for row, length in enumerate(batch["lengths"]):
         found.append(
             _UnpaddedSample(
                 batch["input_ids"][row, :length],
                 batch["labels"][row, :length],
-                None if types is None else types[row, :length],
+                {name: value[row, :length] for name, value in types.items()},
                 batch["clips"][row],
                 batch["sides"][row],
                 batch["are_features"],

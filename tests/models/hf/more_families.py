@@ -203,6 +203,35 @@ def _gemma4() -> Family:
     return Family("gemma4", tokenizer, config, processor)
 
 
+def _ernie4_5_vl() -> Family:
+    parts = {"token": "PLACEHOLDER", "start_token": "START", "end_token": "END"}
+    kinds = [(kind, part) for kind in ("image", "video") for part in parts]
+    marks = {f"{kind}_{part}": f"<|{kind.upper()}_{parts[part]}|>" for kind, part in kinds}
+
+    def tokenizer() -> PreTrainedTokenizerFast:
+        specials = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *marks.values())
+        return tiny_tokenizer(specials, eos="<|im_end|>", pad="<|endoftext|>", **marks)
+
+    def config(tokenizer: PreTrainedTokenizerFast) -> Any:
+        vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 8}
+        experts = {"moe_intermediate_size": [16, 8], "moe_num_experts": 4, "moe_k": 2, "moe_num_shared_experts": 1}
+        text = text_settings(tokenizer, rope_parameters=MROPE | {"mrope_section": [1, 1, 2]}) | experts
+        del text["head_dim"]
+        ids = {f"{name}_id": token_id(tokenizer, token) for name, token in marks.items()}
+        return transformers.Ernie4_5_VLMoeConfig(text_config=text, vision_config=vision, **ids)
+
+    def processor(tokenizer: PreTrainedTokenizerFast) -> Any:
+        frames = {"patch_size": 8, "size": {"shortest_edge": 16 * 16, "longest_edge": 64 * 64}}
+        return transformers.Ernie4_5_VLMoeProcessor(
+            transformers.Ernie4_5_VLMoeImageProcessor(**frames),
+            tokenizer,
+            transformers.Ernie4_5_VLMoeVideoProcessor(**frames, num_frames=8, draw_on_frames=False),
+            chat_template=chatml(*(f"<|{k}_START|><|{k}_PLACEHOLDER|><|{k}_END|>" for k in ("VIDEO", "IMAGE"))),
+        )
+
+    return Family("ernie4_5_vl", tokenizer, config, processor)
+
+
 _EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 _GLM_EXPERTS = {
     "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "first_k_dense_replace": 1,
@@ -224,6 +253,7 @@ MORE_FAMILIES: dict[str, Family] = {
         _llava_next_video(),
         _video_llava(),
         _gemma4(),
+        _ernie4_5_vl(),
     )
 }
 

@@ -17,6 +17,7 @@ from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.content import FileState
 from sg.core.errors import ConfigError, ModelError
 from sg.core.identity import identity
+from sg.models.hf.features import flattened, restored
 from sg.models.hf.sizes import TYPICAL_FRAME, model_size
 from sg.models.hf.student import HfStudent
 from sg.models.hf.wording import WordedDialog
@@ -186,6 +187,16 @@ def test_all_that_enters_the_language_model_is_cached() -> None:
     assert len(widths) == 3 and set(widths.values()) == {32}  # tokens and two levels of the deep stack
     features = with_features(student, samples_of(student))[0]
     assert features.clip is not None and {len(value) for value in features.clip.tensors.values()} == {12}
+
+
+def test_parts_of_a_clip_are_one_feature_and_levels_several() -> None:
+    parts = torch.arange(12.0).reshape(6, 2).split([2, 4])
+    flat = flattened({"video": {"pooler_output": parts, "deepstack_features": [parts, parts]}}, "model")
+    names = ["video.pooler_output.0", "video.deepstack_features.0.0", "video.deepstack_features.1.0"]
+    assert list(flat) == names and all(torch.equal(value, torch.cat(parts)) for value in flat.values())
+    again = restored(flat, torch.device("cpu"), torch.float32)["video"]
+    assert torch.equal(torch.cat(again.pooler_output), torch.cat(parts))
+    assert [torch.equal(torch.cat(level), torch.cat(parts)) for level in again.deepstack_features] == [True, True]
 
 
 @pytest.mark.parametrize("name", EVERY_FAMILY)
