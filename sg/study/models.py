@@ -15,13 +15,13 @@ from transformers.utils import logging as transformers_logging
 
 from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.content import file_stamp
-from sg.core.errors import ConfigError, DataError
+from sg.core.errors import ConfigError, DataError, ModelError
 from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
 from sg.evaluate.asking import FeatureSource
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.shards import WHOLE, EvaluationShard
-from sg.models.student import STUDENTS, FeatureCache, Student, StudentProcessor
+from sg.models.student import CONNECTOR, STUDENTS, FeatureCache, Student, StudentProcessor
 from sg.train.config import TrainerConfig
 from sg.train.data.clips import CachedClips, DecodedClips, unreadable_clips
 from sg.train.data.loading import ClipReader
@@ -80,8 +80,17 @@ class StudyModels:
 
     @cached_property
     def features(self) -> FeatureCache | None:
-        """The features of clips that no stage of the run changes."""
-        return self.kind.cache(self.model, self.trained, self.checkpoint)
+        """The features of clips that no stage of the run changes; None if there are none that can be cached."""
+        found = self.kind.cache(self.model, self.trained, self.checkpoint)
+        if found is not None and CONNECTOR in self.trained:  # not every tower can be separated from its connector
+            student = self.kind.load(self.model, found.checkpoint, self.seed)
+            try:
+                student.feature_widths(found.level)
+            except ModelError as error:
+                log.warning("%s Every clip passes it in every epoch.", error)
+                return None
+            self.__dict__["_base"] = student
+        return found
 
     @property
     def _caches(self) -> bool:
@@ -127,6 +136,8 @@ class StudyModels:
         stamps = {clip.key: file_stamp(clip.path) for clip in opened}
         asked = {benchmark.name: list(_benchmark_clips(benchmark).values()) for benchmark in benchmarks}
         every = [clip for clips in asked.values() for clip in clips]
+        if not self._caches:
+            files.tokens = None
         if self.features is None:
             self._problems |= unreadable_clips(every)
         else:

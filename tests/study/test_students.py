@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sg.core.errors import SgError
+from sg.core.errors import ModelError, SgError
 from sg.core.files import read_json
+from sg.core.identity import identity
+from sg.models.hf.tower import TowerOutput
+from sg.models.student import PARTS
+from sg.models.students.hf import HfConfig
 from sg.study.inputs import missing_on_machine
+from sg.study.models import StudyModels
 from sg.study.planning.plan import planned_work
+from sg.train.config import TrainerConfig
+from sg.train.data.media import ClipFiles, Media
 from tests.models.hf.families import FAMILIES
 from tests.repository.test_configs import composed
 from tests.study.commands import SMALL_STUDY, overrides, run, study_folder
@@ -39,6 +46,22 @@ def test_a_sweep_of_a_tiny_student_reports_both_effects_with_intervals(model: st
     for setting in ("without_subtitles", "with_subtitles"):
         assert setting in contrasts
     assert "points without" in (study / "report" / "report.md").read_text()
+
+
+def test_a_tower_that_cannot_be_separated_from_a_connector_that_learns_is_not_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: TowerOutput, *args: object) -> None:
+        raise ModelError("its layers lie behind the connector.")
+
+    config = HfConfig(name="tiny", checkpoint=str(FAMILIES["internvl"].save(tmp_path / "model")))
+    models = {parts: StudyModels(config, TrainerConfig(), tmp_path, trained=(parts,)) for parts in PARTS}
+    monkeypatch.setattr(TowerOutput, "__init__", refuse)
+    files = ClipFiles(tmp_path, identity("visual_tokens", settings={}, version=1))
+    models["connector"].open_clips(files, Media({}, {}, {}), [])
+    assert models["connector"].features is None and files.tokens is None
+    assert "lie behind the connector. Every clip passes it in every epoch." in caplog.text
+    assert models["language_model"].features is not None and models["vision"].features is None
 
 
 def test_a_published_student_is_planned_without_its_weights() -> None:

@@ -129,8 +129,7 @@ class HfStudent:
         masks = {name: sides.get(name, torch.ones(len(rows))) for name in self._masks}
         if any(len(mask) != len(rows) for mask in masks.values()):
             raise ModelError(
-                f"{self._label} merges the output of its tower before it drops a part: set "
-                "trainer.visual_token_cache=false."
+                f"{self._label} has a vision tower whose output cannot be cached (it is merged, then a part dropped)."
             )
         return {f"{MASK}{name}": mask[:, None].to(rows) for name, mask in masks.items()}
 

@@ -163,8 +163,7 @@ class TowerOutput:
 
     def _refusal(self, reason: str) -> ModelError:
         return ModelError(
-            f"{self._label} has a vision tower whose output cannot be cached ({reason}): set "
-            "trainer.visual_token_cache=false."
+            f"{self._label} has a vision tower whose output cannot be cached apart from the connector ({reason})."
         )
 
     @contextlib.contextmanager
