@@ -23,6 +23,7 @@ PIXELS = "pixel"
 TRIED_CLIP = ClipFacts((0, 1), 1.0, 2, 64, 64)
 """A clip of two small frames, to try things out."""
 TRIED_IMAGE = ClipFacts((0,), 0.0, 1, 64, 64)
+_LONG = Timeline(10_000, 10.0)
 _REMEMBERED_CLIPS = 4096
 _T = TypeVar("_T")
 
@@ -50,7 +51,8 @@ class ModelSampling:
             name: getattr(self.video_processor, name, None) for name in kind.valid_kwargs.__annotations__
         }
         settings |= self.settings
-        if settings.get("num_frames") is None and settings.get("fps") is None:
+        is_open = settings.get("num_frames") is None and settings.get("fps") is None
+        if is_open and len(self._sampled(_LONG, settings)) in (0, _LONG.num_frames):  # it has no sampling of its own
             raise ConfigError(
                 "The video processor of the model names neither fps nor num_frames: set model.video.fps or "
                 "model.video.num_frames."

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from sg.artefacts.visual_tokens.clips import ClipFacts
 from sg.core.errors import ConfigError, ModelError
@@ -95,6 +96,11 @@ def test_settings_change_the_sampling() -> None:
     assert len(student_of("qwen3_vl", video={"num_frames": 5}).processor.frames(timeline)) == 5
     assert len(student_of("internvl", video={"fps": 1}).processor.frames(timeline)) == 6
     assert len(student_of("smolvlm", video={"fps": 0.5}).processor.frames(timeline)) == 3
+
+
+def test_a_processor_can_have_a_sampling_of_its_own() -> None:
+    sampling = ModelSampling(transformers.MiniCPMV4_6VideoProcessor(max_num_frames=8), {})
+    assert [len(sampling(Timeline(frames, FPS))) for frames in (5, NUM_FRAMES, 10_000)] == [1, 6, 8]
 
 
 def test_a_processor_without_a_sampling_needs_a_setting() -> None:
