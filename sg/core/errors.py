@@ -63,7 +63,7 @@ class JobTerminatedError(SgError):
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-_ODD_PLACE = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE}
+_ODD_PLACE = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE}
 """A folder where a file should be and the reverse, a path that leads nowhere, a disk or network disk that fails."""
 # Words of the errors of SQLite, safetensors and PyTorch, which carry no number.
 _FULL_WORDS = re.compile(

@@ -95,6 +95,7 @@ def test_a_full_disk_is_one_sentence_with_the_file(tmp_path: Path, capsys: pytes
             "/data/a.txt cannot be read or written (Is a",
         ),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/file/work"), "check this path and its disk"),
+        (FileExistsError(errno.EEXIST, "File exists", "/work/stages/caption-1"), "check this path and its disk"),
         (OSError(errno.ESTALE, "Stale file handle", "/nfs/a.txt"), "(Stale file handle): check this path"),
     ],
 )

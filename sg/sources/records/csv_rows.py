@@ -163,7 +163,8 @@ def _continues(before: Sequence[str], after: Sequence[str], is_short: bool) -> b
     """
     first, last = after[0].strip() if after else "", before[-1].strip()
     if " " not in first:
-        return is_short and len(after) == 1 and first.isalpha() and " " in last and not any(map(str.isalpha, before))
+        is_word = is_short and len(after) == 1 and first.isalpha() and not any(map(str.isalpha, before[:-1]))
+        return is_word and (" " in last or not last.isascii())  # Chinese and Japanese have no spaces
     if not is_short:
         is_file = _ENDS_AS_FILE.search
         return " " in last and bool(is_file(before[0])) and not is_file(first) and not first.startswith("#")

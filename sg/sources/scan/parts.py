@@ -153,7 +153,7 @@ def _of_value(value: Any) -> VideoPart | str | None:
             value = list(pair.groups())
         else:
             try:
-                value = ast.literal_eval(value) if value.lstrip()[:1] in "[(" and len(value) < 10_000 else None
+                value = ast.literal_eval(value) if value.lstrip()[:1] in "[({" and len(value) < 10_000 else None
             except (ValueError, SyntaxError, MemoryError, RecursionError):
                 return None
     if isinstance(value, Mapping):

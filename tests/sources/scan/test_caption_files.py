@@ -93,6 +93,11 @@ def test_a_quote_that_does_not_close_swallows_no_row() -> None:
             ["A cow"],
             {"a row that may continue in another line": [2, 3]},
         ),
+        (
+            "a.mp4,猫が\n寝ている\nb.mp4,A cow\n",
+            ["A cow"],
+            {"a row that may continue in another line": [2], "fewer fields than the header": [3]},
+        ),
         ("a.mp4,A cat\n# see, here\nb.mp4,A cow\n", ["A cat", "here", "A cow"], {}),
         ("a,A cat\nb\nc,A cow\n", ["A cat", "A cow"], {"fewer fields than the header": [3]}),
         ("a,A cat\n# the second part\nc,A cow\n", ["A cat", "A cow"], {"fewer fields than the header": [3]}),

@@ -205,7 +205,10 @@ def test_columns_of_times_are_known_by_many_names(columns: str, seconds: float) 
     "column", ["temporal_span", "relevant_windows", "time_range_sec", "gt_times", "seg", "start_end"]
 )
 def test_a_range_in_one_column_is_known_by_many_names(column: str) -> None:
-    parts = [part_of({column: value}) for value in ("[0, 10]", "[[0, 10]]", "0s - 10s", [0, 10], "0:00-0:10")]
+    parts = [
+        part_of({column: value})
+        for value in ("[0, 10]", "[[0, 10]]", "0s - 10s", [0, 10], "0:00-0:10", '{"start": 0, "end": 10}')
+    ]
     assert {part.duration_s for part in parts if part and not isinstance(part, str)} == {10} and all(parts)
 
 
