@@ -265,6 +265,23 @@ def evaluate(
     return file
 
 
+def answers_of(
+    student: Student,
+    processor: StudentProcessor,
+    benchmark: Benchmark,
+    features: FeatureSource,
+    config: BenchmarkConfig,
+    failures: Mapping[str, str] | None = None,
+) -> list[Prediction]:
+    """The answers to all questions, without a file; see `evaluate`."""
+    asks = Asker(benchmark, config, processor, features, student.max_positions, "", failures).asks()
+    model = _AskingModel(
+        student, processor, features, config, max((ask.row.num_options for ask in asks), default=0)
+    )  # fmt: skip
+    rows = [ask.row for ask in asks if not ask.is_askable]
+    return rows + [row for batch in batches(asks, config.answering.batch_size) for row in model.answer(batch)]
+
+
 def _answer_open(
     writer: PredictionWriter, own: Sequence[tuple[int, list[Ask]]], load: Callable[[], _AskingModel], bar: Progress
 ) -> None:

@@ -16,9 +16,10 @@ from sg.evaluate.answering import evaluate
 from sg.evaluate.asking import SUBTITLES_OK, FeatureSource
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.official.files import write_official
 from sg.evaluate.official.result import OfficialResult
 from sg.evaluate.scoring import Count, Scores, SettingScores, score
-from sg.evaluate.submission import write_submissions
+from sg.evaluate.submission import check_all_asked
 from sg.models.student import Student, StudentProcessor
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,11 @@ def publish(benchmark: Benchmark, config: BenchmarkConfig, path: Path) -> Scores
     if not any(row.status == OK for row in rows):
         reasons = ", ".join(dict.fromkeys(row.reason for row in rows[:100]))
         raise DataError(f"None of the {len(rows):,} questions of {path} could be asked ({reasons[:300]}).")
-    write_submissions(path.parent, benchmark, rows)
+    for setting in SETTINGS:
+        chosen = [row for row in rows if row.setting == setting]
+        if chosen:
+            check_all_asked(benchmark, {row.question_id for row in chosen})
+            write_official(path.parent, setting, config, benchmark, chosen)
     scores = score(rows)
     for line in score_lines(scores):
         log.info(line)

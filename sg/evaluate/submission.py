@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sg.artefacts.predictions import SETTINGS, Prediction
+from sg.artefacts.predictions import Prediction
 from sg.core.errors import DataError
 from sg.core.files import write_json
 
 if TYPE_CHECKING:
     from sg.evaluate.benchmark import Benchmark
+
+
+def check_all_asked(benchmark: Benchmark, asked: Container[str]) -> None:
+    """Raise DataError if a question of the benchmark is not among the ids that were asked."""
+    for question in benchmark.questions:
+        if question.question_id not in asked:
+            raise DataError(f"question {question.question_id} was not asked: finish the evaluation first.")
 
 
 def write_submission(path: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> None:
@@ -21,12 +28,11 @@ def write_submission(path: Path, benchmark: Benchmark, rows: Sequence[Prediction
         DataError: a question of the benchmark has no row.
     """
     responses = {row.question_id: row.response for row in rows}
+    check_all_asked(benchmark, responses)
     videos = []
     for video in benchmark.videos:
         questions = []
         for question in video.questions:
-            if question.question_id not in responses:
-                raise DataError(f"question {question.question_id} was not asked: finish the evaluation first.")
             questions.append(
                 {
                     "question_id": question.question_id,
@@ -41,14 +47,3 @@ def write_submission(path: Path, benchmark: Benchmark, rows: Sequence[Prediction
         categories = {"domain": video.domain, "sub_category": video.sub_category}
         videos.append({**names, **categories, "questions": questions})
     write_json(path, videos)
-
-
-def write_submissions(folder: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
-    """Write `official_<setting>.json` into `folder` for each setting that was asked; probes have no such file."""
-    paths = []
-    for setting in SETTINGS:
-        chosen = [row for row in rows if row.setting == setting]
-        if chosen:
-            paths.append(folder / f"official_{setting}.json")
-            write_submission(paths[-1], benchmark, chosen)
-    return paths

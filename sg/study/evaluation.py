@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sg.evaluate.benchmark import Benchmark
     from sg.evaluate.config import BenchmarkConfig
     from sg.evaluate.scoring import Scores
+    from sg.study.models import AskedModels
 
 BENCHMARKS.load()  # registers the schemas of all benchmarks
 STUDENTS.load()
@@ -115,17 +116,31 @@ def main(config: EvaluateConfig) -> None:
     elif config.explain:
         from sg.study.explain.run import explain
 
-        explain(config, asked_checkpoint)
+        explain(config, asking(config))
     else:
         evaluate_checkpoint(config)
 
 
-def asked_checkpoint(config: EvaluateConfig) -> list[Evaluation]:
-    """Ask the model in `config.checkpoint` everything; returns the evaluations with their folders."""
-    assert config.checkpoint is not None
-    evaluations = evaluations_of(config, STUDENTS.of(config.model).identity(config.model, config.checkpoint))
-    _ask(config, evaluations)
-    return evaluations
+def asking(config: EvaluateConfig) -> Callable[[EvaluateConfig], list[Evaluation]]:
+    """A function that asks the model in `config.checkpoint` everything, with other settings at every call.
+
+    It returns the evaluations with their folders. The model is loaded once per settings of it.
+    """
+    models = _models(config)
+
+    def ask(own: EvaluateConfig) -> list[Evaluation]:
+        assert own.checkpoint is not None
+        evaluations = evaluations_of(own, STUDENTS.of(own.model).identity(own.model, own.checkpoint))
+        _ask(own, evaluations, models)
+        return evaluations
+
+    return ask
+
+
+def _models(config: EvaluateConfig) -> AskedModels:
+    from sg.study.models import AskedModels
+
+    return AskedModels(str(config.checkpoint), config.trainer, Path(config.paths.work))
 
 
 def _is_benchmark_given() -> bool:
@@ -204,7 +219,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     origin = {"checkpoint": config.checkpoint, "model": model.plain()}
     if config.shards > 1 and config.shard is None:
         run_shards(config.shards, config.trainer.accelerator == "gpu")
-    elif not _ask(config, evaluations):
+    elif not _ask(config, evaluations, _models(config)):
         return {}
     return published(evaluations, origin, merge=config.shards > 1)
 
@@ -243,19 +258,16 @@ def merge_folder(config: EvaluateConfig, folder: Path) -> dict[str, dict[str, fl
     return scores
 
 
-def _ask(config: EvaluateConfig, evaluations: Sequence[Evaluation]) -> bool:
+def _ask(config: EvaluateConfig, evaluations: Sequence[Evaluation], models: AskedModels) -> bool:
     """Ask all questions, or those of one shard; return True if all questions were asked."""
     from sg.evaluate.answering import evaluate
     from sg.evaluate.shards import EvaluationShard
-    from sg.study.models import StudyModels
 
-    assert config.checkpoint is not None
     shard = EvaluationShard(config.shard or 0, config.shards)
-    models = StudyModels(config.model, config.trainer, Path(config.paths.work), checkpoint=config.checkpoint)
-    student, shown = models.asked_student(config.checkpoint, [one.benchmark for one in evaluations], shard)
+    student, processor, shown = models.ask(config.model, [one.benchmark for one in evaluations], shard)
     for one, (features, failures) in zip(evaluations, shown, strict=True):
         file = evaluate(
-            student, models.processor, one.benchmark, features, one.config, one.folder / PREDICTIONS_FILE,
+            student, processor, one.benchmark, features, one.config, one.folder / PREDICTIONS_FILE,
             one.answers.name, failures, shard,
         )  # fmt: skip
         if shard.count > 1:

@@ -225,16 +225,24 @@ class StudyModels:
         )  # fmt: skip
 
     def asked_student(
-        self, checkpoint: str | None, benchmarks: Sequence[Benchmark], shard: EvaluationShard = WHOLE
+        self,
+        checkpoint: str | None,
+        benchmarks: Sequence[Benchmark],
+        shard: EvaluationShard = WHOLE,
+        student: Student | None = None,
     ) -> tuple[Student, list[ShownVideos]]:
-        """Return the student in `checkpoint` (None: as published), and what it is shown of each benchmark."""
+        """Return the student in `checkpoint` (None: as published), and what it is shown of each benchmark.
+
+        Args:
+            student: that of an earlier call for the same checkpoint, which is then not loaded again.
+        """
         named = [_benchmark_clips(benchmark) for benchmark in benchmarks]
         wanted = [clip for clips in named for clip in clips.values()]
         if self.features is None:
             self._problems |= unreadable_clips(wanted)
         else:
             self._problems |= self._encode(wanted) if shard.count == 1 else self._encode_with_others(wanted, shard)
-        student = self.answering_student(checkpoint)
+        student = student or self.answering_student(checkpoint)
         return student, [self._shown(student, clips) for clips in named]
 
     def _shown(self, student: Student, clips: Mapping[str, Clip]) -> ShownVideos:
@@ -243,6 +251,25 @@ class StudyModels:
             return NamedTokens(self.store, {name: clip.key for name, clip in clips.items()}), failures
         readable = {name: clip for name, clip in clips.items() if name not in failures}
         return FreshFeatures(student, self.processor, readable), failures
+
+
+class AskedModels:
+    """The student in a checkpoint under several settings of it: it is loaded once per settings."""
+
+    def __init__(self, checkpoint: str, trainer: TrainerConfig, work: Path) -> None:
+        self._checkpoint, self._trainer, self._work = checkpoint, trainer, work
+        self._known: list[tuple[Any, StudyModels, Student]] = []
+
+    def ask(
+        self, model: Any, benchmarks: Sequence[Benchmark], shard: EvaluationShard = WHOLE
+    ) -> tuple[Student, StudentProcessor, list[ShownVideos]]:
+        """The student with the settings `model`, its processor, and what it is shown of each benchmark."""
+        known = next((one for one in self._known if one[0] == model), None)
+        models = known[1] if known else StudyModels(model, self._trainer, self._work, checkpoint=self._checkpoint)
+        student, shown = models.asked_student(self._checkpoint, benchmarks, shard, known[2] if known else None)
+        if known is None:
+            self._known.append((model, models, student))
+        return student, models.processor, shown
 
 
 def training_device(trainer: TrainerConfig) -> torch.device:

@@ -45,6 +45,7 @@ from sg.train.data.media import ClipFiles, Media
 from sg.train.processes import Team, join_team
 
 if TYPE_CHECKING:
+    from sg.models.student import Student
     from sg.study.models import StudyModels
     from sg.train.stage import StageJob
 
@@ -137,7 +138,7 @@ def _assist(run: StudyRun, team: Team) -> None:
     configs = config.per_benchmark()
     benchmarks = read_askable_benchmarks(one.benchmark for one in configs)
     work = _named_work(configs, data, files, media, models, benchmarks)[0]
-    _train(config, work.jobs, models, lambda values: None)
+    _train(config, work.jobs, models, lambda values: None, _asking(config, models, benchmarks[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ def _make(run: StudyRun, runs: Sequence[StudyRun], started: float, team: Team) -
 
         models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team, config.stage.trained)
         works = _named_work(configs, data, files, media, models, benchmarks)
-        stages = _train(config, works[0].jobs, models, tracker.log)
+        stages = _train(config, works[0].jobs, models, tracker.log, _asking(config, models, benchmarks[0]))
         trained_s = time.monotonic() - started
         parts = [_Part(*one) for one in zip(runs, benchmarks, works, finished, strict=True)]
         answers, measured = _evaluate(parts, models)
@@ -285,7 +286,11 @@ def _tracker(run: StudyRun, caption: CaptionData) -> Tracker:
         name=run.name,
         group=run.study,
         job_type="train",
-        axes={f"train/{stage.name}/*": f"train/{stage.name}/samples" for stage in config.stage.stages},
+        axes={
+            f"{kind}/{stage.name}/*": f"train/{stage.name}/samples"
+            for stage in config.stage.stages
+            for kind in ("train", "evaluate")
+        },
         settings={**asdict(config), "scale": caption.scale},
         tags=[
             config.data.name,
@@ -296,11 +301,29 @@ def _tracker(run: StudyRun, caption: CaptionData) -> Tracker:
     )
 
 
+def _asking(
+    config: TrainConfig, models: StudyModels, benchmark: Benchmark
+) -> Callable[[Student], Mapping[str, float]] | None:
+    """Scores a sample of the first benchmark's questions, for `trainer.evaluate_every`; None without it."""
+    from sg.evaluate.sample import sample_scores, sampled
+
+    if config.trainer.evaluate_every is None:
+        return None
+    sample = sampled(benchmark, config.trainer.evaluate_questions)
+
+    def ask(student: Student) -> Mapping[str, float]:
+        _, [(features, failures)] = models.asked_student(None, [sample], student=student)
+        return sample_scores(student, models.processor, sample, features, config.benchmark, failures)
+
+    return ask
+
+
 def _train(
     config: TrainConfig,
     jobs: list[StageJob],
     models: StudyModels,
     report: Callable[[Mapping[str, float]], None],
+    ask: Callable[[Student], Mapping[str, float]] | None,
 ) -> dict[str, tuple[StageInfo, bool]]:
     """Train the stages in order; return {stage: (what made it, whether it was reused)}."""
     from sg.train.stage import train_stage
@@ -311,7 +334,7 @@ def _train(
         found = models.team.agreed(partial(read_stage_info, job.folder))
         if found is None:
             info, reused = train_stage(
-                job, models.loader(parent), models.processor, models.clips, config.trainer, report, models.team
+                job, models.loader(parent), models.processor, models.clips, config.trainer, report, models.team, ask
             )
         else:
             models.team.agreed(partial(check_stage_files, job.folder))

@@ -66,6 +66,10 @@ class LossCurve(Callback):
         self.done, self._reported = Work(**state_dict), Work(**state_dict)
         self.seconds_before = state_dict["seconds"]
 
+    def samples(self) -> float:
+        """Samples seen so far, over all devices."""
+        return self.done.samples
+
     @property
     def seconds(self) -> float:
         """Wall time of training so far, over all sessions."""

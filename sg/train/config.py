@@ -282,6 +282,8 @@ class TrainerConfig:
         precision: `32-true`; `bf16-mixed` computes in bfloat16 and keeps trained weights in float32; `bf16-true`.
         num_threads: CPU threads per process; 1 leaves the other cores to the other jobs of a sweep.
         checkpoint_every_steps: a killed stage loses at most this many optimiser steps.
+        evaluate_every: share of a stage's steps after which a fixed sample of about `evaluate_questions` questions is
+            scored with the weights of the moment, such as 0.25; null scores none.
         visual_token_cache: compute each clip's merged tokens once for all stages, scales and seeds.
         decode_workers: processes that read media files while the tower computes.
         packed: a micro-batch is one row without padding; samples never attend to one another.
@@ -298,6 +300,8 @@ class TrainerConfig:
     precision: str = "32-true"
     num_threads: int = field(default=1, metadata=NOT_IDENTITY)
     checkpoint_every_steps: int = field(default=100, metadata=NOT_IDENTITY)
+    evaluate_every: float | None = field(default=None, metadata=NOT_IDENTITY)
+    evaluate_questions: int = field(default=300, metadata=NOT_IDENTITY)
     # Cached tokens are rounded to `model.visual_token_dtype`.
     visual_token_cache: bool = True
     decode_workers: int = field(default=1, metadata=NOT_IDENTITY)
@@ -309,18 +313,19 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         if self.accelerator not in ("cpu", "gpu"):
             raise ConfigError(f"trainer.accelerator={self.accelerator!r} should be cpu or gpu.")
-        if (
-            self.devices < 1
-            or self.nodes < 1
-            or self.num_threads < 1
-            or self.checkpoint_every_steps < 1
-            or self.decode_workers < 0
-        ):
+        least = min(self.devices, self.nodes, self.num_threads, self.checkpoint_every_steps)
+        if least < 1 or self.decode_workers < 0:
             raise ConfigError("trainer.devices, nodes, num_threads and checkpoint_every_steps should be at least 1.")
         for key, allowed in (("strategy", STRATEGIES), ("precision", PRECISIONS)):
             check_choice(f"trainer.{key}", getattr(self, key), allowed)
         if self.peak_tflops is not None and self.peak_tflops <= 0:
             raise ConfigError(f"trainer.peak_tflops={self.peak_tflops} should be above 0, or null to look it up.")
+        if self.evaluate_every is not None and (not 0.01 <= self.evaluate_every <= 1 or self.evaluate_questions < 1):
+            raise ConfigError(
+                "trainer.evaluate_every should be from 0.01 to 1, or null, evaluate_questions at least 1."
+            )
+        if self.evaluate_every is not None and self.shards:
+            raise ConfigError("trainer.evaluate_every asks a whole model: leave it out under trainer.strategy=fsdp.")
         if not 0 < self.expected_mfu <= 1:
             raise ConfigError(f"trainer.expected_mfu={self.expected_mfu} should lie in (0, 1].")
 

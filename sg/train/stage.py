@@ -36,16 +36,17 @@ from sg.train.resume import resume_from
 
 if TYPE_CHECKING:
     import torch
-    from pytorch_lightning import Trainer
+    from pytorch_lightning import Callback, Trainer
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from sg.train.callbacks import LossCurve
     from sg.train.data.loading import ClipReader, SampleSet, StageData
     from sg.train.module import StageModule
+    from sg.train.score_curve import Asking
 
 log = logging.getLogger(__name__)
 
+SCORES_FILE = "scores.csv"
 
 TRAINING_VERSION = 2
 """Raise it when the same settings, samples and starting point would give other weights.
@@ -131,12 +132,16 @@ def train_stage(
     trainer: TrainerConfig,
     report: Callable[[Mapping[str, float]], None],
     team: Team = ALONE,
+    ask: Asking | None = None,
 ) -> tuple[StageInfo, bool]:
     """Train the stage unless its checkpoint exists; return what made the checkpoint, and whether it existed.
 
     If another run trains the same stage, this one waits for it. An interrupted stage resumes from its last Lightning
     checkpoint and ends in the same weights as an undisturbed one. With several devices every process of the `team`
     calls this function; the leading one holds the lock and writes.
+
+    Args:
+        ask: scores a sample of questions, for `trainer.evaluate_every`.
 
     Raises:
         DataError: the stage has no samples.
@@ -153,7 +158,7 @@ def train_stage(
         info = team.agreed(lambda: read_stage_info(job.folder, job.fingerprint))
         if info is not None:
             return info, True
-        return _train(job, load_student, processor, clips, trainer, report, team), False
+        return _train(job, load_student, processor, clips, trainer, report, team, ask), False
 
 
 def _train(
@@ -164,12 +169,14 @@ def _train(
     config: TrainerConfig,
     report: Callable[[Mapping[str, float]], None],
     team: Team,
+    ask: Asking | None,
 ) -> StageInfo:
     from sg.train.callbacks import LossCurve, read_losses
     from sg.train.data.loading import SampleSet, StageData
     from sg.train.flops import device_peak_tflops
     from sg.train.module import StageModule
     from sg.train.outcome import check_outcome, trained_weights, weight_sums
+    from sg.train.score_curve import ScoreCurve
     from sg.train.strategy import full_state
     from sg.train.workload import workload
 
@@ -186,7 +193,11 @@ def _train(
         job.folder / LOSS_FILE, stage.name, report, workload(student, stage),
         None if peak is None else peak * 1e12 * config.world_size,
     )  # fmt: skip
-    trainer = _lightning_trainer(job, config, accumulate, curve)
+    callbacks: list[Callback] = [curve]
+    if ask is not None and config.evaluate_every is not None:
+        file = job.folder / SCORES_FILE
+        callbacks.append(ScoreCurve(file, stage.name, config.evaluate_every, student, ask, report, curve.samples))
+    trainer = _lightning_trainer(job, config, accumulate, callbacks)
     module = StageModule(student, stage, job.steps, job.seed, config)
     before = weight_sums(trained_weights(model), dtype) if team.leads else {}
     resumed = team.agreed(lambda: resume_from(job.folder, stage.name))
@@ -272,7 +283,7 @@ def _stage_info(
     )
 
 
-def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, curve: LossCurve) -> Trainer:
+def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, callbacks: Sequence[Callback]) -> Trainer:
     from pytorch_lightning import Trainer
     from pytorch_lightning.callbacks import ModelCheckpoint
 
@@ -300,7 +311,7 @@ def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, cu
         max_epochs=1,
         accumulate_grad_batches=accumulate,
         gradient_clip_val=job.stage.gradient_clip,
-        callbacks=[saver, curve, OwnSignals()],
+        callbacks=[saver, *callbacks, OwnSignals()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sg.artefacts.predictions import Prediction, PredictionWriter
+from sg.artefacts.predictions import WITH_SUBTITLES, WITHOUT_SUBTITLES, Prediction, PredictionWriter
 from sg.core.errors import ConfigError, DataError
 from sg.evaluate.benchmark import read_benchmark
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.file_report import read_and_report
+from sg.evaluate.run import publish
 from sg.export.__main__ import export, export_answers
 from sg.export.config import ExportConfig
 from sg.models.chat_univi.build import build_inputs, build_model
@@ -78,6 +79,23 @@ def test_official_files_are_read_back_with_equal_scores(name: str, tmp_path: Pat
     assert {row.question_id for row in back} == {row.question_id for row in rows}
     # The file of LVBench has letters: a response without one is a wrong answer there too.
     assert scores(back) == scores(rows)
+    # An evaluation leaves the same files beside its answers.
+    publish(read_benchmark(config), config, path)
+    assert {file.name for file in files} <= {file.name for file in tmp_path.iterdir()}
+    assert all((tmp_path / file.name).read_bytes() == file.read_bytes() for file in files)
+
+
+def test_the_files_of_two_settings_have_two_names_and_are_read_as_such(tmp_path: Path) -> None:
+    for name in ("video_mme", "video_mme_v2", "longvideobench"):
+        folder = tmp_path / name
+        (folder / "own").mkdir(parents=True)
+        config = MAKERS[name](folder / "own")
+        path, rows = answers_in(folder, config)
+        with PredictionWriter(path, rows[0].made_by) as writer:
+            writer.write(replace(row, setting=WITH_SUBTITLES) for row in rows)
+        files = export_answers(ExportConfig(predictions=str(path), benchmark=config, out="out"), folder / "out")
+        found = {row.setting for file in files for report in read_and_report(file, config) for row in report.rows}
+        assert len(files) == 2 and found == {WITHOUT_SUBTITLES, WITH_SUBTITLES}, name
 
 
 @pytest.mark.parametrize("name", ["video_mme", "mvbench", "mlvu", "longvideobench"])

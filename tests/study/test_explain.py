@@ -9,7 +9,8 @@ import pytest
 from sg.artefacts.predictions import Prediction
 from sg.core.errors import ConfigError
 from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
-from sg.study.evaluation import EvaluateConfig, asked_checkpoint
+from sg.models.student import STUDENTS
+from sg.study.evaluation import EvaluateConfig, asking
 from sg.study.explain.changes import changed, parse
 from sg.study.explain.run import explain
 from sg.study.explain.waterfall import waterfall, waterfall_text, write_waterfall
@@ -41,6 +42,21 @@ def test_the_parts_add_up_to_the_whole_and_the_page_shows_them(tmp_path: Path) -
         assert [row["change"] for row in csv.DictReader(stream)][-1] == "altogether"
 
 
+def test_a_change_that_leaves_no_answer_is_shown_and_hides_no_later_one(tmp_path: Path) -> None:
+    steps = [rows("110010"), rows("------"), rows("1-0000")]
+    start, silent, after, whole = waterfall("without_subtitles", ["x:1", "y:2"], steps)
+    assert (silent.score, silent.difference, silent.answered, silent.questions) == (None, None, 0, 6)
+    assert (after.difference, after.answered) == (None, 5)
+    assert whole.difference is not None and start.score is not None
+    assert start.score + whole.difference.value == pytest.approx(whole.score)
+    text = waterfall_text([start, silent, after, whole])
+    assert "0 of 6 answered" in text and "5 of 6 answered" in text
+    assert "no question is answered" in write_waterfall(tmp_path, [start, silent, after, whole]).read_text()
+    nothing = waterfall("without_subtitles", ["x:1"], [rows("---"), rows("---")])
+    assert [part.score for part in nothing] == [None] * 3
+    write_waterfall(tmp_path, nothing)
+
+
 def test_changes_are_checked_like_settings() -> None:
     config = VideoMmeConfig("demo", "folder")
     assert changed(config, *parse("subtitles:transcript")).subtitles == "transcript"
@@ -51,6 +67,8 @@ def test_changes_are_checked_like_settings() -> None:
         ("subtitels:transcript", "did you mean subtitles"),
         ("subtitles:never", "should be one of"),
         ("answering.max_new_tokens:many", "expected a value such as 16"),
+        ("subtitles:Reply:", "should be one of"),  # no YAML: a text
+        ("subtitles:${oc.env:HOME}", "should be one of"),  # no interpolation
         ("subtitles.x:1", "has no keys of its own"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -60,18 +78,25 @@ def test_changes_are_checked_like_settings() -> None:
 
 
 def test_a_checkpoint_is_asked_once_per_change_that_needs_it(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:  # fmt: skip
     config = settings_of(world, tmp_path, probes=[])
-    asked = []
+    asked, ask_all = [], asking(config)
 
     def ask(own: EvaluateConfig) -> list:  # type: ignore[type-arg]
         asked.append(own.benchmark.subtitles)
-        return asked_checkpoint(own)
+        return ask_all(own)
+
+    loaded = []
+    load = type(STUDENTS.of(config.model)).load
+    monkeypatch.setattr(
+        type(STUDENTS.of(config.model)), "load", lambda *words, **more: loaded.append(words) or load(*words, **more)
+    )
 
     changes = ["subtitles:transcript", "answer_reader:official_2024_06_18"]
     page = explain(replace(config, explain=changes), ask)
     assert asked == ["at_frames", "transcript"]  # another answer rule reads the same responses again
+    assert len(loaded) <= 2  # what encodes videos, and what is asked: not once more per change
     assert page.is_file()
     shown = capsys.readouterr().out
     assert shown.count("altogether") == 2  # without and with subtitles

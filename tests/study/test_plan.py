@@ -13,8 +13,10 @@ import torch
 from sg.artefacts.forest import write_forest
 from sg.core.files import write_record
 from sg.core.identity import identity, made_by
+from sg.evaluate.benchmarks.video_mme_v2 import VideoMmeV2Config
 from sg.models.chat_univi.sizes import missing_weights, model_size
 from sg.models.sizes import ModelSize
+from sg.report.pages.power import power_text
 from sg.study.config import TrainConfig
 from sg.study.inputs import missing_inputs
 from sg.study.planning.estimate import (
@@ -99,6 +101,22 @@ def test_a_sweep_over_models_plans_each_with_its_own_size_and_shares_only_the_vi
     power = plan_power(arms, costs.size)
     assert power is not None and power["arms"] == 2
     assert power["basis"].endswith("; numbers and prices are of the first of 2 studies")
+
+
+def test_the_power_of_a_plan_is_that_of_every_benchmark() -> None:
+    one = composed("experiment=scaling_webvid", "wanted_points=2")
+    two = replace(one, more_benchmarks={"video_mme_v2": VideoMmeV2Config("video_mme_v2", "nowhere")})
+    arms = [replace(two, data=replace(two.data, scale=scale)) for scale in ("0", "50k")]
+    power = plan_power(arms, None)
+    alone = plan_power([replace(arm, more_benchmarks={}) for arm in arms], None)
+    assert power is not None and alone is not None
+    assert {row["benchmarks"] for row in power["rows"]} == {("video_mme",), ("video_mme_v2",)}
+    assert [row for row in power["rows"] if row["benchmarks"] == ("video_mme",)] == alone["rows"]
+    assert power["another_seed"]["benchmark"] == "video_mme_v2"  # it has more questions
+    new = replace(two, more_benchmarks={"own": replace(two.more_benchmarks["video_mme_v2"], name="own")})
+    unknown = plan_power([replace(new, data=replace(new.data, scale=scale)) for scale in ("0", "50k")], None)
+    assert unknown is not None and unknown["basis"].endswith("the size of own is not known")
+    assert "which resolves most" in power_text(power) and "which resolves most" not in power_text(alone)
 
 
 def test_operations_of_the_caption_stage() -> None:

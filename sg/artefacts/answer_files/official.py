@@ -33,8 +33,8 @@ _OLD_NAMES = {
 
 
 def setting_of(path: Path) -> str:
-    """The setting in the name of a result file that `write_submissions` wrote; otherwise without subtitles."""
-    return next((setting for setting in SETTINGS if path.stem.endswith(setting)), WITHOUT_SUBTITLES)
+    """The setting in the name of a result file that this project wrote; otherwise without subtitles."""
+    return next((setting for setting in SETTINGS if setting in path.stem), WITHOUT_SUBTITLES)
 
 
 def read_submission(path: Path, setting: str = WITHOUT_SUBTITLES) -> list[Prediction]:
@@ -131,7 +131,7 @@ def read_choice_results(path: Path, data: Mapping[str, Any]) -> AnswerFile:
     right = sum(float(count[0]) for count in counts.values())
     harness = HarnessScore(None, percent(right, len(items)), "the official rule, average over questions")
     name = "mlvu" if is_mlvu else "mvbench"
-    return AnswerFile(path, WRITER, name, name, answers, name, harness=harness)
+    return AnswerFile(path, WRITER, name, name, answers, name, harness=harness, setting=setting_of(path))
 
 
 def _total(path: Path, task: Any, count: Any) -> int:
@@ -182,7 +182,7 @@ def read_tempcompass(path: Path, data: Mapping[str, Any]) -> AnswerFile:
     if len(tasks) != 1:
         raise DataError(f"{path} mixes the tasks {', '.join(sorted(tasks))} of TempCompass, or has no answers.")
     (task,) = tasks
-    return AnswerFile(path, WRITER, "tempcompass", task, tuple(answers), "tempcompass")
+    return AnswerFile(path, WRITER, "tempcompass", task, tuple(answers), "tempcompass", setting=setting_of(path))
 
 
 def _tempcompass_answer(item: Any, video: str, dim: str, number: int, where: str) -> FileAnswer:
@@ -212,12 +212,13 @@ def read_answer_map(path: Path, data: Mapping[str, Any]) -> AnswerFile:
         where = f"{path}, answer {name},"
         question = Question(str(name), "", "", UNKNOWN_OPTIONS, "")
         answers.append(FileAnswer(where, question, "" if answer is None else str(answer), ids=(str(name),)))
-    return AnswerFile(path, WRITER, "", "", tuple(answers), "lvbench_exact")
+    return AnswerFile(path, WRITER, "", "", tuple(answers), "lvbench_exact", setting=setting_of(path))
 
 
 def read_groups(path: Path, rows: Sequence[Row]) -> AnswerFile:
     """The answers in the scored table of Video-MME-v2 (`<out>_scored.tsv`), or in any table with its columns."""
-    return AnswerFile(path, WRITER, "video_mme_v2", "Video-MME-v2", tuple(_group_answers(rows)), "video_mme_v2")
+    answers = tuple(_group_answers(rows))
+    return AnswerFile(path, WRITER, "video_mme_v2", "Video-MME-v2", answers, "video_mme_v2", setting=setting_of(path))
 
 
 def _group_answers(rows: Sequence[Row]) -> Iterator[FileAnswer]:

@@ -24,25 +24,30 @@ V2_COLUMNS = (
 )  # fmt: skip
 
 
-SubmissionWriter = Callable[[Path, str, Benchmark, Sequence[Prediction]], list[Path]]
-"""Writes the rows of a setting, in the order of the benchmark, to files in a folder; returns their paths."""
+SubmissionWriter = Callable[[Path, Benchmark, Sequence[Prediction]], list[Path]]
+"""Writes the rows of a setting, in the order of the benchmark, to files whose names start with a path; returns them."""
 
 
 def write_official(
     folder: Path, setting: str, config: BenchmarkConfig, benchmark: Benchmark, rows: Sequence[Prediction]
 ) -> list[Path]:
-    """Write the rows of a setting as the authors' script reads them; Video-MME's form is that of other benchmarks."""
-    return _WRITERS.get(BENCHMARKS.name_of(config), video_mme_file)(folder, setting, benchmark, rows)
+    """Write the rows of a setting as the authors' script reads them; Video-MME's form is that of other benchmarks.
+
+    The files are `official_<setting>.json` (TempCompass: one per task; Video-MME-v2: a table).
+    """
+    places = {question.question_id: at for at, question in enumerate(benchmark.questions)}
+    ordered = sorted(rows, key=lambda row: places[row.question_id])
+    return _WRITERS.get(BENCHMARKS.name_of(config), video_mme_file)(folder / f"official_{setting}", benchmark, ordered)
 
 
-def video_mme_file(folder: Path, setting: str, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
+def video_mme_file(start: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
     """Video-MME's JSON: one object per video."""
-    path = folder / f"official_{setting}.json"
+    path = _json(start)
     write_submission(path, benchmark, rows)
     return [path]
 
 
-def choice_file(folder: Path, setting: str, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
+def choice_file(start: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
     """MVBench's JSON: [right, total] by task, and the replies behind the bracket that the prompt ends with."""
     questions = {question.question_id: question for question in benchmark.questions}
     items = [
@@ -50,7 +55,7 @@ def choice_file(folder: Path, setting: str, benchmark: Benchmark, rows: Sequence
         for members in grouped(rows, lambda row: [row.task_type]).values()
         for row in sorted(members, key=lambda row: number_in_task(row.question_id))
     ]
-    return _choices(folder / "answers.json", rows, items)
+    return _choices(_json(start), rows, items)
 
 
 def number_in_task(question_id: str) -> int:
@@ -58,7 +63,7 @@ def number_in_task(question_id: str) -> int:
     return int(question_id.rpartition("-")[2])
 
 
-def mlvu_file(folder: Path, setting: str, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
+def mlvu_file(start: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
     """MLVU's JSON: [right, total] by task, and the replies with their questions."""
     questions = {question.question_id: question for question in benchmark.questions}
     items = []
@@ -69,7 +74,7 @@ def mlvu_file(folder: Path, setting: str, benchmark: Benchmark, rows: Sequence[P
             text = f"Question: {question.text}\nOptions:\n{options}"
             facts = {"question_type": row.task_type, "question": text, "video": row.video_id}
             items.append({"pred": row.response, "gt": _right(question), **facts})
-    return _choices(folder / "answers.json", rows, items)
+    return _choices(_json(start), rows, items)
 
 
 def _choices(path: Path, rows: Sequence[Prediction], items: Sequence[Mapping[str, str]]) -> list[Path]:
@@ -83,7 +88,7 @@ def _right(question: Question) -> str:
     return f"({question.answer}) {question.option_texts[question.letters.index(question.answer)]}"
 
 
-def tempcompass_files(folder: Path, setting: str, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
+def tempcompass_files(start: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
     """TempCompass's JSON files, one per task: `{video: {dimension: [{question, answer, prediction}]}}`."""
     questions = {question.question_id: question for question in benchmark.questions}
     paths = []
@@ -93,7 +98,7 @@ def tempcompass_files(folder: Path, setting: str, benchmark: Benchmark, rows: Se
             text, answer = _stored(task, questions[row.question_id])
             item = {"question": text, "answer": answer, "prediction": row.response}
             videos.setdefault(row.video_id, {}).setdefault(row.task_type, []).append(item)
-        paths.append(folder / f"{task}.json")
+        paths.append(start.with_name(f"{start.name}_{task}.json"))
         write_json(paths[-1], videos)
     return paths
 
@@ -107,29 +112,33 @@ def _stored(task: str, question: Question) -> tuple[str, str]:
     return "\n".join([question.text, *lines]), lines[at]
 
 
-def letters_file(folder: Path, setting: str, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
+def letters_file(start: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
     """LVBench's JSON: the letter by question, because its scorer reads nothing from an answer."""
-    return _answer_map(folder, {row.question_id: row.letter or row.response for row in rows})
+    return _answer_map(_json(start), {row.question_id: row.letter or row.response for row in rows})
 
 
-def responses_file(folder: Path, setting: str, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
+def responses_file(start: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
     """LongVideoBench's JSON: the response by question."""
-    return _answer_map(folder, {row.question_id: row.response for row in rows})
+    return _answer_map(_json(start), {row.question_id: row.response for row in rows})
 
 
-def _answer_map(folder: Path, answers: Mapping[str, str]) -> list[Path]:
-    write_json(folder / "answers.json", answers)
-    return [folder / "answers.json"]
+def _answer_map(path: Path, answers: Mapping[str, str]) -> list[Path]:
+    write_json(path, answers)
+    return [path]
 
 
-def groups_file(folder: Path, setting: str, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
+def _json(start: Path) -> Path:
+    return start.with_name(f"{start.name}.json")
+
+
+def groups_file(start: Path, benchmark: Benchmark, rows: Sequence[Prediction]) -> list[Path]:
     """Video-MME-v2's table, tab-separated, with the column `prediction`."""
     places = {q.question_id: (video, q) for video in benchmark.videos for q in video.questions}
     stream = io.StringIO()
     writer = csv.DictWriter(stream, V2_COLUMNS, delimiter="\t", lineterminator="\n")
     writer.writeheader()
     writer.writerows(_group_row(row, *places[row.question_id]) for row in rows)
-    path = folder / f"{setting}.tsv"
+    path = start.with_name(f"{start.name}.tsv")
     write_text(path, stream.getvalue())
     return [path]
 

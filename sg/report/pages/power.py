@@ -60,7 +60,9 @@ def _another_seed(record: Mapping[str, Any]) -> str:
             for name, before in record["before"].items()
         ]
     )
-    return f"one more seed ({record['seeds']} instead of {record['seeds'] - 1}) for {_price(record)}: {changes} points"
+    where = f" on {record['benchmark']}, which resolves most" if record.get("benchmark") else ""
+    seeds = f"{record['seeds']} instead of {record['seeds'] - 1}"
+    return f"one more seed ({seeds}) for {_price(record)}: {changes} points{where}"
 
 
 def _wanted(design: Mapping[str, Any]) -> str:

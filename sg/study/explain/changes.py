@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
-from omegaconf import OmegaConf
 
 from sg.core.errors import ConfigError
 from sg.core.mistakes import check_choice
@@ -13,8 +13,8 @@ from sg.core.mistakes import check_choice
 MODEL = "model."
 
 
-def parse(change: str) -> tuple[str, Any]:
-    """Key and value of `KEY:VALUE`; the value is read as YAML.
+def parse(change: str) -> tuple[str, str]:
+    """Key and value of `KEY:VALUE`.
 
     Raises:
         ConfigError: it has no such form.
@@ -25,11 +25,14 @@ def parse(change: str) -> tuple[str, Any]:
             f"explain has {change!r}: write each change as KEY:VALUE, a key of benchmark or model.KEY, such as "
             "explain=[num_frames:8,prompt:video_mme,model.max_frames:16]."
         )
-    return key.strip(), OmegaConf.create(f"value: {text}").value
+    return key.strip(), text.strip()
 
 
-def changed(settings: Any, key: str, value: Any, shown: str = "") -> Any:
+def changed(settings: Any, key: str, text: str, shown: str = "") -> Any:
     """A copy of a settings dataclass with another value of a key, which may be dotted; the schema checks it.
+
+    Args:
+        text: the value; it is a number, true, false, null or a list as in JSON, unless the setting is a text.
 
     Raises:
         ConfigError: there is no such key, or the value is of another type.
@@ -40,9 +43,18 @@ def changed(settings: Any, key: str, value: Any, shown: str = "") -> Any:
     if rest:
         if not dataclasses.is_dataclass(old):
             raise ConfigError(f"explain has {shown}, but {name} has no keys of its own.")
-        value = changed(old, rest, value, shown)
-    elif isinstance(old, (bool, int, float, str)) and not isinstance(
-        value, (int, float) if type(old) is float else type(old)
+        return dataclasses.replace(settings, **{name: changed(old, rest, text, shown)})
+    value = text if isinstance(old, str) else _read(text)
+    if isinstance(old, (bool, int, float)) and type(value) not in (
+        (int, float) if type(old) is float else (type(old),)
     ):
-        raise ConfigError(f"explain has {shown}:{value}, expected a value such as {old!r}.")
+        raise ConfigError(f"explain has {shown}:{text}, expected a value such as {old!r}.")
     return dataclasses.replace(settings, **{name: value})
+
+
+def _read(text: str) -> Any:
+    """Numbers, true, false, null and lists as in JSON; anything else is a text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

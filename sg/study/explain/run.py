@@ -55,7 +55,7 @@ def explain(config: Any, ask: Callable[[Any], list[Any]]) -> Path:
     return page
 
 
-def _after(config: Any, key: str, value: object) -> Any:
+def _after(config: Any, key: str, value: str) -> Any:
     if key.startswith(MODEL):
         return replace(config, model=changed(config.model, key.removeprefix(MODEL), value))
     return replace(config, benchmark=changed(config.benchmark, key, value))

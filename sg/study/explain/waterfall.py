@@ -13,12 +13,13 @@ import numpy as np
 
 from sg.artefacts.predictions import Prediction
 from sg.core.files import write_text
-from sg.report.figures.style import BLUE, GREEN, GREY, ORANGE, Layout, figure_style, new_figure, page_svg, save
+from sg.report.figures.style import BLUE, GREEN, GREY, INK, ORANGE, Layout, figure_style, new_figure, page_svg, save
 from sg.report.numbers.estimates import ArmScore, Estimate, arm_score, difference
 from sg.report.pages.exports import csv_text
 from sg.report.wording import SETTING_TITLES, difference_text
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NAME = "waterfall"
@@ -38,12 +39,18 @@ pre {{ overflow-x: auto; }} svg {{ width: 100%; height: auto; }}
 
 @dataclass(frozen=True, slots=True)
 class WaterfallPart:
-    """One bar: the score after a change in percent, and its difference from the score before; None for the start."""
+    """One bar: the score after a change in percent, and its difference from the score before.
+
+    `answered` of the `questions` have an answer. Without any there is no score, and the difference from it is not known
+    either; the start has no difference.
+    """
 
     setting: str
     change: str
-    score: float
+    score: float | None
     difference: Estimate | None
+    answered: int
+    questions: int
 
 
 def scored(rows: Sequence[Prediction]) -> ArmScore | None:
@@ -57,14 +64,13 @@ def scored(rows: Sequence[Prediction]) -> ArmScore | None:
 def waterfall(setting: str, changes: Sequence[str], steps: Sequence[Sequence[Prediction]]) -> list[WaterfallPart]:
     """The start, each change, and the whole difference; `steps` are the rows before the first change and after each."""
     scores = [scored(rows) for rows in steps]
-    parts: list[WaterfallPart] = []
-    for change, before, after in zip([START, *changes], [None, *scores], scores, strict=False):
-        if after is not None:
-            gap = None if before is None else difference(after, before)
-            parts.append(WaterfallPart(setting, change, 100 * float(after.means.mean()), gap))
-    first, last = scores[0], scores[-1]
-    if first is not None and last is not None:
-        parts.append(WaterfallPart(setting, WHOLE, 100 * float(last.means.mean()), difference(last, first)))
+    befores = [None, *scores[:-1], scores[0]]
+    parts = []
+    for change, before, at in zip([START, *changes, WHOLE], befores, [*range(len(steps)), -1], strict=True):
+        after, rows = scores[at], steps[at]
+        gap = None if before is None or after is None else difference(after, before)
+        score = None if after is None else 100 * float(after.means.mean())
+        parts.append(WaterfallPart(setting, change, score, gap, sum(row.is_answered for row in rows), len(rows)))
     return parts
 
 
@@ -76,7 +82,9 @@ def waterfall_text(parts: Sequence[WaterfallPart]) -> str:
         lines = [f"{SETTING_TITLES.get(setting, setting)}: accuracy in %, and difference in points [95 % interval]"]
         for part in (one for one in parts if one.setting == setting):
             gap = "" if part.difference is None else difference_text(part.difference)
-            lines.append(f"  {part.change.ljust(width)}{part.score:6.1f}  {gap}".rstrip())
+            score = "-" if part.score is None else f"{part.score:.1f}"
+            few = "" if part.answered == part.questions else f"{part.answered:,} of {part.questions:,} answered"
+            lines.append(f"  {part.change.ljust(width)}{score:>6}  {gap:<24}{few}".rstrip())
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 
@@ -89,11 +97,13 @@ def write_waterfall(folder: Path, parts: Sequence[WaterfallPart]) -> Path:
         _, svg, _ = save(partial(waterfall_figure, own), folder / setting, NAME)
         figures += f"<h2>{html.escape(SETTING_TITLES.get(setting, setting))}</h2>{page_svg(svg, setting)}"
     rows = [
-        [one.setting, one.change, one.score, *((gap.value, gap.low, gap.high) if gap else (None, None, None))]
+        [one.setting, one.change, one.score, *((gap.value, gap.low, gap.high) if gap else (None,) * 3), one.answered]
         for one in parts
         for gap in [one.difference]
     ]
-    write_text(folder / "explain.csv", csv_text(("setting", "change", "score", "points", "low", "high"), rows))
+    write_text(
+        folder / "explain.csv", csv_text(("setting", "change", "score", "points", "low", "high", "answered"), rows)
+    )
     write_text(folder / "explain.txt", text)
     write_text(folder / "explain.html", _PAGE.format(figures=figures, text=html.escape(text)))
     return folder / "explain.html"
@@ -103,19 +113,31 @@ def waterfall_figure(parts: Sequence[WaterfallPart], layout: Layout) -> Figure:
     """A bar per change from the score before it to the score after it; lines are the intervals of the differences."""
     with figure_style():
         figure, (axes,) = new_figure(1, 0.9 + 0.42 * len(parts), layout)
+        scores = [part.score for part in parts if part.score is not None]
+        left, right = max(0, min(scores, default=0) - 12), min(100, max(scores, default=100) + 12)
+        axes.set_xlim(left, right + 0.14 * (right - left))  # room for the numbers
         for place, part in enumerate(parts):
-            gap = part.difference
-            if gap is None:
-                axes.barh(place, part.score, color=GREY)
-                continue
-            before = part.score - gap.value
-            colour = BLUE if part.change == WHOLE else GREEN if gap.value > 0 else ORANGE
-            axes.barh(place, gap.value, left=before, color=colour)
-            if gap.has_interval:
-                axes.plot([before + gap.low, before + gap.high], [place, place], color=GREY, linewidth=1.1)
+            _draw_part(axes, place, part)
+            if 0 < place < len(parts) - 1 and part.score is not None:  # where the next bar begins
+                axes.plot([part.score] * 2, [place + 0.4, place + 0.6], color=GREY, linewidth=0.9, clip_on=False)
         axes.set_yticks(range(len(parts)), [part.change for part in parts])
         axes.invert_yaxis()
-        scores = [part.score for part in parts]
-        axes.set_xlim(max(0, min(scores) - 12), min(100, max(scores) + 12))
         axes.set_xlabel("accuracy, % of the answered questions")
     return figure
+
+
+def _draw_part(axes: Axes, place: int, part: WaterfallPart) -> None:
+    """The bar of a part with its number behind it; no change is a thin line."""
+    gap, score = part.difference, part.score
+    if score is None or gap is None:
+        axes.barh(place, score or 0, color=GREY)
+        text, end = ("no question is answered" if score is None else f"{score:.1f}"), score or axes.get_xlim()[0]
+    else:
+        before = score - gap.value
+        colour = BLUE if part.change == WHOLE else GREEN if gap.value > 0 else ORANGE
+        axes.barh(place, gap.value, left=before, color=colour, edgecolor=colour, linewidth=1.2)
+        ends = [before + gap.low, before + gap.high] if gap.has_interval else [before, score]
+        if gap.has_interval:
+            axes.plot(ends, [place, place], color=INK, linewidth=1.1)
+        text, end = f"{gap.value:+.1f}", max(before, score, *ends)
+    axes.annotate(text, (end, place), (5, 0), textcoords="offset points", va="center", annotation_clip=False)

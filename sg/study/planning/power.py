@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,10 @@ SEEDS = (1, 2, 3, 5, 10)
 
 
 def plan_power(configs: Sequence[TrainConfig], size: ModelSize | None) -> dict[str, Any] | None:
-    """Return what the sweep of `configs` resolves, as plain data; None if it compares nothing, or the benchmark is new.
+    """Return what the sweep of `configs` resolves on each benchmark, as plain data; None if there is nothing to tell.
+
+    That is if it compares nothing, or no benchmark has a known size. The reports of several benchmarks are each about
+    one, so their questions are not added up.
 
     Args:
         size: of the first model, for hours; None if they are not estimated.
@@ -34,27 +38,32 @@ def plan_power(configs: Sequence[TrainConfig], size: ModelSize | None) -> dict[s
     configs = [run for run in configs if study_name(run) == studies[0]]
     arms = {(str(run.data.scale), run.data.control): run for run in configs}
     scales = {parse_scale(scale) for scale, control in arms if control == HEADLINE}
-    benchmark = _benchmark_size(first)
+    sizes = [found for one in first.per_benchmark() if (found := _benchmark_size(one)) is not None]
+    unknown = sorted({str(one.name) for one in first.benchmarks} - {size.name for size in sizes})
     asked = {
         CAPTION_EFFECT: 0 in scales and len(scales) > 1,
         SCALE_EFFECT: len(scales - {0}) > 1,
         CONTROL: any(control == EQUAL_STEPS for _, control in arms),
     }
     contrasts = [contrast for contrast, is_asked in asked.items() if is_asked]
-    if benchmark is None or not contrasts:
+    if not sizes or not contrasts:
         return None
-    noise = assumed_noise([benchmark], Assumptions())
-    noises: dict[tuple[str, ...], Noises] = {(benchmark.name,): dict.fromkeys(contrasts, noise)}
     planned = len({run.seed for run in configs})
+    noise_on = {size.name: assumed_noise([size], Assumptions()) for size in sizes}
+    noises: dict[tuple[str, ...], Noises] = {(name,): dict.fromkeys(contrasts, own) for name, own in noise_on.items()}
+    best = min(sizes, key=lambda size: resolution(noise_on[size.name], planned + 1, len(arms)) or math.inf)
+    noise = noise_on[best.name]
     hours = None if size is None else [_hours(run, size) for run in arms.values()]
     all_arms = ArmsPrice(len(arms), None if hours is None else hours[0][0] + sum(own for _, own in hours))
     usd = first.usd_per_hour
     record: dict[str, Any] = {
         "arms": len(arms),
         "basis": assumed_text(Assumptions())
-        + (f"; numbers and prices are of the first of {len(studies)} studies" if len(studies) > 1 else ""),
+        + (f"; numbers and prices are of the first of {len(studies)} studies" if len(studies) > 1 else "")
+        + (f"; the size of {', '.join(unknown)} is not known" if unknown else ""),
         "rows": [asdict(row) for row in power_rows(noises, sorted({*SEEDS, planned, planned + 1}), len(arms))],
         "another_seed": {
+            "benchmark": best.name if len(sizes) > 1 else "",
             "seeds": planned + 1, "runs": len(arms), "hours": all_arms.hours,
             "usd": None if usd is None or all_arms.hours is None else usd * all_arms.hours,
             "before": dict.fromkeys(contrasts, resolution(noise, planned, len(arms))),
@@ -64,7 +73,8 @@ def plan_power(configs: Sequence[TrainConfig], size: ModelSize | None) -> dict[s
     # Two arms suffice for a contrast. Which ones differs by contrast, so the dearest two are priced.
     pair = None if hours is None else hours[0][0] + sum(sorted(own for _, own in hours)[-2:])
     prices = [ArmsPrice(2, pair), all_arms] if len(arms) > 2 else [all_arms]
-    record["wanted"] = wanted_designs(noises, first.wanted_points, prices, benchmark.questions, usd)
+    best_first = {(best.name,): noises[best.name,]} | noises
+    record["wanted"] = wanted_designs(best_first, first.wanted_points, prices, best.questions, usd)
     return record
 
 
