@@ -6,7 +6,6 @@ import dataclasses
 import json
 from typing import Any
 
-
 from sg.core.errors import ConfigError
 from sg.core.mistakes import check_choice
 
