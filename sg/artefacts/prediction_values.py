@@ -73,6 +73,12 @@ def checked_values(data: Mapping[str, Any], origin: str) -> dict[str, Any]:
     letters = LETTERS[: values.get("num_options", len(OFFICIAL_LETTERS))]
     if "letter" not in values:
         values["letter"] = _letter_of_response(values, letters, origin)
+    for name in ("letter_logits", "option_logprobs"):
+        if len(values.get(name, ())) not in (0, len(letters)):
+            raise DataError(
+                f"{origin} has {len(values[name])} numbers as {name!r}, expected none or one per option "
+                f"(num_options is {len(letters)})."
+            )
     # The rules that give a score may read a letter that the question does not have: a wrong answer.
     readable = letters if values.get("score") is None else LETTERS
     for name, allowed in (("answer", (*letters,)), ("letter", (*readable, ""))):

@@ -83,6 +83,8 @@ class EvaluateConfig:
             )
         if self.explain and (self.checkpoint is None or self.shards > 1):
             raise ConfigError("explain=[...] asks a checkpoint in one process: give checkpoint=FOLDER, without shards.")
+        if self.served is not None:
+            dataclasses.replace(self.server, base_url=self.served or "nothing")  # refuses what is no address
         if self.served is not None and self.shards > 1:
             raise ConfigError("served=URL asks many questions at once (server.max_concurrency): leave out shards.")
         check_benchmarks(self.benchmarks)

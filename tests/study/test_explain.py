@@ -69,6 +69,9 @@ def test_changes_are_checked_like_settings() -> None:
         ("answering.max_new_tokens:many", "expected a value such as 16"),
         ("subtitles:Reply:", "should be one of"),  # no YAML: a text
         ("subtitles:${oc.env:HOME}", "should be one of"),  # no interpolation
+        ("answering:5", "answering has keys of its own"),
+        ("answering.settings:with_subtitles", "expected a list such as"),
+        ("answering.settings:[]", "expected a list such as"),
         ("subtitles.x:1", "has no keys of its own"),
     ):
         with pytest.raises(ConfigError, match=message):

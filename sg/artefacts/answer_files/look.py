@@ -57,7 +57,8 @@ def read_answer_file(path: Path) -> AnswerFile | list[Prediction]:
 def _looked_into(path: Path) -> AnswerFile | list[Prediction]:
     if not path.is_file():
         raise MissingInputError(f"There is no file of answers {path}: give {KINDS}.")
-    head = path.open("rb").read(1 << 16)
+    with path.open("rb") as stream:
+        head = stream.read(1 << 16)
     if head.startswith(PICKLE) or path.suffix == ".pkl":
         raise DataError(
             f"{path} is a pickle, which runs code when it is loaded: convert it to TSV in the program that wrote it "

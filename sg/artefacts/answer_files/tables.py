@@ -95,8 +95,17 @@ def _delimited(path: Path) -> list[tuple[str, list[str]]]:
 
 
 def column(row: Row, names: Sequence[str]) -> str | None:
-    """The cell of the first of `names` that is a column; None if none is."""
-    return next((str(row[name]) for name in names if row.get(name) is not None), None)
+    """The cell of the first of `names` that is a column; None if none is.
+
+    Raises:
+        DataError: it is a list or an object.
+    """
+    name = next((name for name in names if row.get(name) is not None), None)
+    if name is None:
+        return None
+    if isinstance(row[name], (list, dict)):
+        raise DataError(f"{row['']} has {reprlib.repr(row[name])} as {name!r}, expected a text.")
+    return str(row[name])
 
 
 def texts_in(value: Any, where: str, name: str) -> tuple[str, ...]:

@@ -341,6 +341,7 @@ def check_address(url: str | None) -> None:
     try:
         parts = urlsplit(url or "https://x")
         is_plain = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        _ = parts.port  # raises for one that cannot be
     except ValueError:
         is_plain = False
     if not is_plain or parts.query or parts.fragment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import typing
 from typing import Any
 
 from sg.core.errors import ConfigError
@@ -43,10 +44,13 @@ def changed(settings: Any, key: str, text: str, shown: str = "") -> Any:
         if not dataclasses.is_dataclass(old):
             raise ConfigError(f"explain has {shown}, but {name} has no keys of its own.")
         return dataclasses.replace(settings, **{name: changed(old, rest, text, shown)})
+    if dataclasses.is_dataclass(old) and typing.get_type_hints(type(settings))[name] is type(old):
+        raise ConfigError(f"explain has {shown}:{text}, but {shown} has keys of its own: write {shown}.KEY:VALUE.")
     value = text if isinstance(old, str) else _read(text)
-    if isinstance(old, (bool, int, float)) and type(value) not in (
-        (int, float) if type(old) is float else (type(old),)
-    ):
+    if isinstance(old, list) and not (isinstance(value, list) and value):
+        raise ConfigError(f"explain has {shown}:{text}, expected a list such as {json.dumps(old)}.")
+    kinds = (int, float) if type(old) is float else (type(old),)
+    if isinstance(old, (bool, int, float)) and type(value) not in kinds:
         raise ConfigError(f"explain has {shown}:{text}, expected a value such as {old!r}.")
     return dataclasses.replace(settings, **{name: value})
 

@@ -15,6 +15,8 @@ from sg.core.mistakes import check_choice
 IMAGES, VIDEO = "images", "video"
 JPEG, PNG = "jpeg", "png"
 MOST_LOGPROBS = 20
+MOST = 10_000
+"""Frames of a video, and pixels of a side: more is a mistake that would fill the memory."""
 _OWN = PriceConfig(0, 0, source="own server", read_on="2026-11-22")
 _HERE = ("localhost", "127.0.0.1", "::1")
 
@@ -55,14 +57,19 @@ class ServerConfig(OpenAICompatibleCaptionerConfig):
 
     def __post_init__(self) -> None:
         """Refuse impossible settings. A server on this machine is nobody else's, so it may get the videos."""
-        super().__post_init__()
+        try:
+            super().__post_init__()
+        except ConfigError as error:  # the settings are those of a captioner, under another name
+            raise ConfigError(
+                str(error).replace("captioner.base_url", "served").replace("captioner.", "server.")
+            ) from error
         check_choice("server.media", self.media, (IMAGES, VIDEO))
         check_choice("server.picture", self.picture, (JPEG, PNG))
         if not 0 <= self.logprobs <= MOST_LOGPROBS:
             raise ConfigError(f"server.logprobs={self.logprobs} should be from 0 to {MOST_LOGPROBS}.")
         for name in ("frames", "short_side"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"server.{name}={value} should be 1 or more, or null.")
+            if value is not None and not 1 <= value <= MOST:
+                raise ConfigError(f"server.{name}={value} should be from 1 to {MOST:,}, or null.")
         if self.base_url is not None and urlsplit(self.base_url).hostname in _HERE:
             self.i_have_rights = True

@@ -162,6 +162,18 @@ def test_odd_answers_are_rows_of_their_own(own: Path, answered: dict[str, Any], 
     assert bool(row.reason) is (status == "error")
 
 
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x/v1", "http://", "http://h:99999/v1", "http://u:p@h/v1"])
+def test_what_is_no_address_is_refused_under_the_name_of_its_key(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^served should be an address such as"):
+        EvaluateConfig(served=url, benchmark=CustomBenchmarkConfig("own", "folder"))
+
+
+def test_impossible_settings_of_a_server_are_named_as_the_user_knows_them() -> None:
+    for wrong, name in (({"max_concurrency": 0}, r"server\.min_concurrency"), ({"frames": 10**9}, r"server\.frames")):
+        with pytest.raises(ConfigError, match=name):
+            ServerConfig(**wrong)
+
+
 def test_the_answer_of_another_model_stops_the_run_and_is_not_a_row(own: Path) -> None:
     with serving(Server(model="gpt-other")) as server:
         with pytest.raises(SgError, match=r"gpt-other answered instead of org/model.*server\.on_model_drift") as stop:
