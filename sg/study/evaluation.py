@@ -84,7 +84,7 @@ class EvaluateConfig:
         if self.explain and (self.checkpoint is None or self.shards > 1):
             raise ConfigError("explain=[...] asks a checkpoint in one process: give checkpoint=FOLDER, without shards.")
         if self.served is not None:
-            dataclasses.replace(self.server, base_url=self.served or "nothing")  # refuses what is no address
+            dataclasses.replace(self.server, base_url=self.served or "nothing")  # refuses anything but an address
         if self.served is not None and self.shards > 1:
             raise ConfigError("served=URL asks many questions at once (server.max_concurrency): leave out shards.")
         check_benchmarks(self.benchmarks)

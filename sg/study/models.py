@@ -20,6 +20,8 @@ from sg.core.files import file_lock
 from sg.core.fingerprints import fingerprint
 from sg.evaluate.asking import FeatureSource
 from sg.evaluate.benchmark import Benchmark
+from sg.evaluate.config import BenchmarkConfig
+from sg.evaluate.sample import sample_scores, sampled
 from sg.evaluate.shards import WHOLE, EvaluationShard
 from sg.models.student import CONNECTOR, STUDENTS, FeatureCache, Student, StudentProcessor
 from sg.train.config import TrainerConfig
@@ -244,6 +246,18 @@ class StudyModels:
             self._problems |= self._encode(wanted) if shard.count == 1 else self._encode_with_others(wanted, shard)
         student = student or self.answering_student(checkpoint)
         return student, [self._shown(student, clips) for clips in named]
+
+    def asking(self, benchmark: Benchmark, config: BenchmarkConfig) -> Callable[[Student], Mapping[str, float]] | None:
+        """Scores a sample of the questions of `benchmark`, for `trainer.evaluate_every`; None without it."""
+        if self.trainer.evaluate_every is None:
+            return None
+        sample = sampled(benchmark, self.trainer.evaluate_questions)
+
+        def ask(student: Student) -> Mapping[str, float]:
+            _, [(features, failures)] = self.asked_student(None, [sample], student=student)
+            return sample_scores(student, self.processor, sample, features, config, failures)
+
+        return ask
 
     def _shown(self, student: Student, clips: Mapping[str, Clip]) -> ShownVideos:
         failures = {name: self._problems[clip.key] for name, clip in clips.items() if clip.key in self._problems}

@@ -138,7 +138,7 @@ def _assist(run: StudyRun, team: Team) -> None:
     configs = config.per_benchmark()
     benchmarks = read_askable_benchmarks(one.benchmark for one in configs)
     work = _named_work(configs, data, files, media, models, benchmarks)[0]
-    _train(config, work.jobs, models, lambda values: None, _asking(config, models, benchmarks[0]))
+    _train(config, work.jobs, models, lambda values: None, models.asking(benchmarks[0], config.benchmark))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _make(run: StudyRun, runs: Sequence[StudyRun], started: float, team: Team) -
 
         models = StudyModels(config.model, config.trainer, config.work_folder, config.seed, team, config.stage.trained)
         works = _named_work(configs, data, files, media, models, benchmarks)
-        stages = _train(config, works[0].jobs, models, tracker.log, _asking(config, models, benchmarks[0]))
+        stages = _train(config, works[0].jobs, models, tracker.log, models.asking(benchmarks[0], config.benchmark))
         trained_s = time.monotonic() - started
         parts = [_Part(*one) for one in zip(runs, benchmarks, works, finished, strict=True)]
         answers, measured = _evaluate(parts, models)
@@ -299,23 +299,6 @@ def _tracker(run: StudyRun, caption: CaptionData) -> Tracker:
             *([config.data.control] * (config.data.control != HEADLINE)),
         ],
     )
-
-
-def _asking(
-    config: TrainConfig, models: StudyModels, benchmark: Benchmark
-) -> Callable[[Student], Mapping[str, float]] | None:
-    """Scores a sample of the first benchmark's questions, for `trainer.evaluate_every`; None without it."""
-    from sg.evaluate.sample import sample_scores, sampled
-
-    if config.trainer.evaluate_every is None:
-        return None
-    sample = sampled(benchmark, config.trainer.evaluate_questions)
-
-    def ask(student: Student) -> Mapping[str, float]:
-        _, [(features, failures)] = models.asked_student(None, [sample], student=student)
-        return sample_scores(student, models.processor, sample, features, config.benchmark, failures)
-
-    return ask
 
 
 def _train(

@@ -27,8 +27,8 @@ def scored_steps(every: float, total: int) -> frozenset[int]:
 class ScoreCurve(Callback):
     """Asks the sample after every share `every` of the steps; appends a row to `path`, and reports it.
 
-    Training continues as if nothing had been asked: modes and random numbers are restored. A resumed stage drops the rows
-    that it will repeat. With several devices the leading process asks, and the others wait.
+    Training continues as if nothing had been asked: modes and random numbers are restored. A resumed stage drops the
+    rows that it will repeat. With several devices the leading process asks, and the others wait.
     """
 
     def __init__(

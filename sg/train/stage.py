@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from sg.train.callbacks import LossCurve
     from sg.train.data.loading import ClipReader, SampleSet, StageData
     from sg.train.module import StageModule
     from sg.train.score_curve import Asking
@@ -171,14 +172,11 @@ def _train(
     team: Team,
     ask: Asking | None,
 ) -> StageInfo:
-    from sg.train.callbacks import LossCurve, read_losses
+    from sg.train.callbacks import read_losses
     from sg.train.data.loading import SampleSet, StageData
-    from sg.train.flops import device_peak_tflops
     from sg.train.module import StageModule
     from sg.train.outcome import check_outcome, trained_weights, weight_sums
-    from sg.train.score_curve import ScoreCurve
     from sg.train.strategy import full_state
-    from sg.train.workload import workload
 
     job.folder.mkdir(parents=True, exist_ok=True)
     student, stage = load_student(), job.stage
@@ -188,15 +186,7 @@ def _train(
     accumulate = micro_batches(stage, config.world_size)[1]
     plan = _plan(job, samples, config)
     data = StageData(samples, plan, config.decode_workers if config.accelerator == "gpu" else 0)
-    peak = device_peak_tflops(config.accelerator, config.peak_tflops)
-    curve = LossCurve(
-        job.folder / LOSS_FILE, stage.name, report, workload(student, stage),
-        None if peak is None else peak * 1e12 * config.world_size,
-    )  # fmt: skip
-    callbacks: list[Callback] = [curve]
-    if ask is not None and config.evaluate_every is not None:
-        file = job.folder / SCORES_FILE
-        callbacks.append(ScoreCurve(file, stage.name, config.evaluate_every, student, ask, report, curve.samples))
+    curve, callbacks = _curves(job, config, student, report, ask)
     trainer = _lightning_trainer(job, config, accumulate, callbacks)
     module = StageModule(student, stage, job.steps, job.seed, config)
     before = weight_sums(trained_weights(model), dtype) if team.leads else {}
@@ -215,6 +205,30 @@ def _train(
         return info
 
     return team.agreed(finish)
+
+
+def _curves(
+    job: StageJob,
+    config: TrainerConfig,
+    student: Student,
+    report: Callable[[Mapping[str, float]], None],
+    ask: Asking | None,
+) -> tuple[LossCurve, list[Callback]]:
+    """The curve of the losses, and all callbacks that write one."""
+    from sg.train.callbacks import LossCurve
+    from sg.train.flops import device_peak_tflops
+    from sg.train.score_curve import ScoreCurve
+    from sg.train.workload import workload
+
+    name, peak = job.stage.name, device_peak_tflops(config.accelerator, config.peak_tflops)
+    curve = LossCurve(
+        job.folder / LOSS_FILE, name, report, workload(student, job.stage),
+        None if peak is None else peak * 1e12 * config.world_size,
+    )  # fmt: skip
+    if ask is None or config.evaluate_every is None:
+        return curve, [curve]
+    file = job.folder / SCORES_FILE
+    return curve, [curve, ScoreCurve(file, name, config.evaluate_every, student, ask, report, curve.samples)]
 
 
 def _without_adapters(job: StageJob, student: Student, load_student: Callable[[], Student]) -> PreTrainedModel:

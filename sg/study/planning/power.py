@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,6 @@ def plan_power(configs: Sequence[TrainConfig], size: ModelSize | None) -> dict[s
     Args:
         size: of the first model, for hours; None if they are not estimated.
     """
-    from sg.artefacts.arms import CAPTION_EFFECT, CONTROL, SCALE_EFFECT
     from sg.report.commands.power import assumed_text, wanted_designs
     from sg.report.numbers.power import ArmsPrice, Assumptions, assumed_noise, power_rows, resolution
 
@@ -37,15 +36,9 @@ def plan_power(configs: Sequence[TrainConfig], size: ModelSize | None) -> dict[s
     # A contrast is between arms of one study. The studies of a sweep differ in their model or in a choice of data.
     configs = [run for run in configs if study_name(run) == studies[0]]
     arms = {(str(run.data.scale), run.data.control): run for run in configs}
-    scales = {parse_scale(scale) for scale, control in arms if control == HEADLINE}
     sizes = [found for one in first.per_benchmark() if (found := _benchmark_size(one)) is not None]
     unknown = sorted({str(one.name) for one in first.benchmarks} - {size.name for size in sizes})
-    asked = {
-        CAPTION_EFFECT: 0 in scales and len(scales) > 1,
-        SCALE_EFFECT: len(scales - {0}) > 1,
-        CONTROL: any(control == EQUAL_STEPS for _, control in arms),
-    }
-    contrasts = [contrast for contrast, is_asked in asked.items() if is_asked]
+    contrasts = _contrasts(arms)
     if not sizes or not contrasts:
         return None
     planned = len({run.seed for run in configs})
@@ -76,6 +69,19 @@ def plan_power(configs: Sequence[TrainConfig], size: ModelSize | None) -> dict[s
     best_first = {(best.name,): noises[best.name,]} | noises
     record["wanted"] = wanted_designs(best_first, first.wanted_points, prices, best.questions, usd)
     return record
+
+
+def _contrasts(arms: Collection[tuple[str, str]]) -> list[str]:
+    """The planned contrasts that arms, each a scale and a control, have both sides of."""
+    from sg.artefacts.arms import CAPTION_EFFECT, CONTROL, SCALE_EFFECT
+
+    scales = {parse_scale(scale) for scale, control in arms if control == HEADLINE}
+    asked = {
+        CAPTION_EFFECT: 0 in scales and len(scales) > 1,
+        SCALE_EFFECT: len(scales - {0}) > 1,
+        CONTROL: any(control == EQUAL_STEPS for _, control in arms),
+    }
+    return [contrast for contrast, is_asked in asked.items() if is_asked]
 
 
 def _hours(config: TrainConfig, size: ModelSize) -> tuple[float, float]:
