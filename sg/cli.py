@@ -22,6 +22,8 @@ COMMANDS = {
     "sources": ("sg.sources.__main__", "scan a source and write its manifest"),
     "report": ("sg.report.__main__", "report on a study; compare, published, dashboard, cards, gallery"),
     "export": ("sg.export.__main__", "write a checkpoint or answers in the form of other programs"),
+    "push": ("sg.hub.push", "upload captions, vectors, forests, checkpoints or a study to a hub"),
+    "pull": ("sg.hub.pull", "download what push uploaded, and check its fingerprints"),
     "status": ("sg.status.__main__", "what the commands of a work folder are doing: rate, time left, money, failures"),
     "doctor": ("sg.doctor.__main__", "examine this machine and what a study with the given settings lacks"),
 }

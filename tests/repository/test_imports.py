@@ -18,6 +18,7 @@ FLOORS = {
     "study": 7,
     "doctor": 8,
     "status": 8,
+    "hub": 8,
     "export": 8,
 } | dict.fromkeys(STEPS, 6)
 MODULES = sorted((ROOT / "sg").rglob("*.py"))

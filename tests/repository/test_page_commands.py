@@ -58,6 +58,8 @@ LACKING = {
     r"embedder=internvideo2_clip_s": (ExitCode.MISSING, "could not be obtained"),
     r"embedder=efficientnet_lite0": (ExitCode.MISSING, "real-clips"),
     r"doctor model=chat_univi_7b_v15": (ExitCode.MISSING, "missing for a study with these settings"),
+    r"hub\.push ": (ExitCode.MISSING, "There is no artefact"),
+    r"hub\.pull ": (ExitCode.FAILED, "The transfer of OWNER/NAME failed"),
     r"report cards .*run=": (ExitCode.USAGE, "is not a finished run"),
     r"report gallery ": (ExitCode.MISSING, "There is no merge forest"),
     r"report dashboard .*publish=true": (ExitCode.USAGE, "W&B key"),

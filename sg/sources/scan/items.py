@@ -119,6 +119,8 @@ class SetReader(ABC):
     """Names the dataset in manifests."""
     licence: ClassVar[str]
     """Licence of the annotations and of the videos, in a sentence."""
+    published: ClassVar[bool] = True
+    """Whether its terms allow to publish what is derived from it (`sg push`)."""
 
     @abstractmethod
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:

@@ -50,6 +50,7 @@ class HdVila(SetReader):
 
     name = "hdvila"
     licence = "Research Use of Data Agreement 1.0, non-commercial research; videos: property of their uploaders"
+    published = False
 
     def __init__(self, unit: str, window_s: float) -> None:
         self._unit, self._window_ms = unit, round(window_s * 1000)

@@ -30,6 +30,7 @@ class WebVid(SetReader):
 
     name = "webvid"
     licence = "research terms, non-commercial, withdrawn by the authors on 2024-02-23; videos: of the stock site"
+    published = False
 
     def items(self, record: Mapping[str, Any], origin: str) -> Iterator[AnnotatedVideo | Problem]:
         """The video of a row."""
