@@ -71,7 +71,10 @@ _FULL_WORDS = re.compile(
     r"|pytorchstreamwriter failed writing",
     re.IGNORECASE,
 )
-_CLOSED_WORDS = re.compile(r"os error (30|13)\b|read-?only (database|file system)|permission denied", re.IGNORECASE)
+_CLOSED_WORDS = re.compile(
+    r"os error (30|13)\b|read-?only (database|file system)|permission denied|unable to open database file",
+    re.IGNORECASE,
+)
 
 
 def disk_problem(error: BaseException) -> str | None:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sg.artefacts.predictions import Prediction, PredictionWriter
+from sg.artefacts.predictions import OK, Prediction, PredictionWriter, read_predictions
 from sg.caption.hosted import pricing
 from sg.caption.hosted.asking import ServiceWork, ask
 from sg.caption.ledger.ledger import Ledger
-from sg.core.errors import SgError
+from sg.core.errors import DataError, SgError
 from sg.core.files import atomic_path
 from sg.core.identity import Identity
 from sg.core.tracking import LoggerConfig
@@ -64,6 +64,7 @@ def ask_server(
 
     Raises:
         ConfigError: the permission, the key or the budget is missing.
+        DataError: answers exist, but the ledger of what was asked is gone.
         SgError: a limit or the server ended the run; the rows so far are written, and the same command continues.
     """
     server = replace(server, generation=_generation(server, config))
@@ -71,6 +72,7 @@ def ask_server(
     recipe = _recipe(benchmark, config, server, files, answers)
     if not any(one.is_askable for one in recipe.asks.values()):
         return _write(path, answers.name, [one.row for one in recipe.asks.values()])
+    _check_ledger(path, path.with_name(LEDGER_FILE))
 
     def estimate() -> pricing.CostEstimate:
         videos = (pricing.EstimatedVideo(item.duration_s, False) for item in recipe.items(files.counts))
@@ -112,6 +114,18 @@ def _generation(server: ServerConfig, config: BenchmarkConfig) -> dict[str, Any]
     given = {"max_output_tokens": config.answering.max_new_tokens, "temperature": 0}
     likely = {"logprobs": True, "top_logprobs": server.logprobs} if server.logprobs else {}
     return given | likely | server.generation
+
+
+def _check_ledger(path: Path, ledger: Path) -> None:
+    """Raise DataError if there are answers, but not the ledger of them: all would be paid for again."""
+    if ledger.exists() or not path.is_file():
+        return
+    count = sum(row.status == OK for row in read_predictions(path))
+    if count:
+        raise DataError(
+            f"{path} has {count:,} answers, but the ledger {ledger} is gone, so all questions would be asked, and paid "
+            "for, again: restore the ledger from a backup, or move these answers away to ask again."
+        )
 
 
 def _write(path: Path, answers: str, rows: Iterable[Prediction]) -> Path:

@@ -20,7 +20,7 @@ from PIL import Image
 from sg.artefacts.predictions import Prediction, read_predictions
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.caption.hosted.settings import QuotaConfig, RetryConfig
-from sg.core.errors import ConfigError, ExitCode, SgError
+from sg.core.errors import ConfigError, DataError, ExitCode, SgError
 from sg.core.fingerprints import fingerprint
 from sg.core.places.config import PathsConfig
 from sg.evaluate.answering import letter_ids
@@ -105,6 +105,20 @@ def test_every_question_is_asked_once_with_its_frames_and_becomes_a_row(own: Pat
     right = sum(row.letter == "A" for row in rows)
     assert scores["without_subtitles"]["overall"] == pytest.approx(100 * right / 12)
     assert json.loads((own / "out" / "scores.json").read_text())["model"]["settings"]["model"]["name"] == "org/model"
+
+
+def test_answers_whose_ledger_is_gone_are_not_paid_for_again(own: Path) -> None:
+    with serving(Server()) as server:
+        evaluate_server(settings_of(own, server.url))
+        (own / "out" / "ledger.sqlite").unlink()
+        with pytest.raises(
+            DataError, match=r"predictions\.jsonl has 12 answers, but the ledger .*ledger\.sqlite is gone"
+        ):
+            evaluate_server(settings_of(own, server.url))
+        assert len(server.requests) == 12
+        (own / "out" / "predictions.jsonl").unlink()
+        evaluate_server(settings_of(own, server.url))
+    assert len(server.requests) == 24
 
 
 def test_faults_of_the_server_change_no_row_and_no_answer_is_paid_twice(own: Path) -> None:
