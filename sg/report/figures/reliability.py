@@ -58,7 +58,7 @@ def reliability_figure(rows: list[CalibrationRow], layout: Layout = WIDE) -> Fig
             for row in rows:
                 if (row.of, row.setting) == (of, setting):
                     _draw_arm(panel, row, colours[row.arm])
-            panel.set(xlim=(0, 100), ylim=(0, 100), xlabel=f"probability of the likeliest option, % ({KINDS[of]})")
+            panel.set(xlim=(0, 100), ylim=(0, 100), xlabel=f"probability of the likeliest option, %\n({KINDS[of]})")
             panel.set_title(SETTING_TITLES[setting])
             if layout.stacked or panel is axes[0]:
                 panel.set_ylabel("right, % of the questions")

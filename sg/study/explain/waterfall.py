@@ -16,7 +16,7 @@ from sg.core.files import write_text
 from sg.report.figures.style import BLUE, GREEN, GREY, INK, ORANGE, Layout, figure_style, new_figure, page_svg, save
 from sg.report.numbers.estimates import ArmScore, Estimate, arm_score, difference
 from sg.report.pages.exports import csv_text
-from sg.report.wording import SETTING_TITLES, difference_text
+from sg.report.wording import SETTING_TITLES, difference_text, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,8 @@ _PAGE = """<!doctype html>
 @media (prefers-color-scheme: dark) {{ :root {{ --paper: #1c1e22; --line: #3a3d44; --blue: #58b4f0; --orange: #ff9a52;
 --green: #35cf9f; --muted: #a0a5ae; }} }}
 body {{ max-width: 1080px; margin: 2rem auto; padding: 0 1rem; font: 15px/1.55 system-ui, sans-serif; }}
-pre {{ overflow-x: auto; }} svg {{ width: 100%; height: auto; }}
+pre {{ overflow-x: auto; }} svg {{ width: 100%; height: auto; }} .narrow {{ display: none; }}
+@media (max-width: 600px) {{ .wide {{ display: none; }} .narrow {{ display: block; }} }}
 </style></head><body><h1>What each change is worth</h1>{figures}<pre>{text}</pre></body></html>
 """
 
@@ -94,8 +95,10 @@ def write_waterfall(folder: Path, parts: Sequence[WaterfallPart]) -> Path:
     text, figures = waterfall_text(parts), ""
     for setting in dict.fromkeys(part.setting for part in parts):
         own = [part for part in parts if part.setting == setting]
-        _, svg, _ = save(partial(waterfall_figure, own), folder / setting, NAME)
-        figures += f"<h2>{html.escape(SETTING_TITLES.get(setting, setting))}</h2>{page_svg(svg, setting)}"
+        _, *drawn = save(partial(waterfall_figure, own), folder / setting, NAME)
+        figures += f"<h2>{html.escape(SETTING_TITLES.get(setting, setting))}</h2>"
+        for size, svg in zip(("wide", "narrow"), drawn, strict=True):
+            figures += f'<div class="{size}">{page_svg(svg, f"{setting}-{size}")}</div>'
     rows = [
         [one.setting, one.change, one.score, *((gap.value, gap.low, gap.high) if gap else (None,) * 3), one.answered]
         for one in parts
@@ -118,11 +121,11 @@ def waterfall_figure(parts: Sequence[WaterfallPart], layout: Layout) -> Figure:
         axes.set_xlim(left, right + 0.14 * (right - left))  # room for the numbers
         for place, part in enumerate(parts):
             _draw_part(axes, place, part)
-            if 0 < place < len(parts) - 1 and part.score is not None:  # where the next bar begins
+            if place < len(parts) - 2 and part.score is not None:  # where the next bar begins
                 axes.plot([part.score] * 2, [place + 0.4, place + 0.6], color=GREY, linewidth=0.9, clip_on=False)
         axes.set_yticks(range(len(parts)), [part.change for part in parts])
         axes.invert_yaxis()
-        axes.set_xlabel("accuracy, % of the answered questions")
+        axes.set_xlabel("accuracy, %" if layout.stacked else "accuracy, % of the answered questions")
     return figure
 
 
@@ -139,5 +142,5 @@ def _draw_part(axes: Axes, place: int, part: WaterfallPart) -> None:
         ends = [before + gap.low, before + gap.high] if gap.has_interval else [before, score]
         if gap.has_interval:
             axes.plot(ends, [place, place], color=INK, linewidth=1.1)
-        text, end = f"{gap.value:+.1f}", max(before, score, *ends)
+        text, end = signed(gap.value), max(before, score, *ends)
     axes.annotate(text, (end, place), (5, 0), textcoords="offset points", va="center", annotation_clip=False)

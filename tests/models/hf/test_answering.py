@@ -61,6 +61,38 @@ def test_answers_with_shared_prefixes_are_those_of_generate(name: str) -> None:
         assert answer.letter_logits == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("name", ["qwen3_vl", "smolvlm"])
+@torch.inference_mode()
+def test_likelihoods_of_endings_are_those_of_one_pass_per_ending(
+    name: str, shares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = student_of(name)
+    monkeypatch.setattr(HfStudent, "shares_prefixes", shares)
+    clips: dict[str, ClipTensors | None] = {"": None}
+    clips["a"] = student.features([clip_of(student.processor, COUNTS["a"])], "connector")[0]
+    asked = [one for one in QUESTIONS if one[0] in clips]
+    endings = [[[65, 66, 67], [70], [80, 81]][: 2 + number % 2] for number in range(len(asked))]
+    prompts = [prompt for prompt in prompts_of(student, clips | {"b": clips["a"]}) if prompt.clip in clips]
+    found = Answerer(student).likelihoods(prompts, endings, clips)
+    for (clip, _, text), own, means in zip(asked, endings, found, strict=True):
+        texts = (f"<video>\n{text}" if clip else text,)
+        inputs = plain_inputs(student.processor.clips.processor, texts, COUNTS[clip], add_generation_prompt=True)
+        for ending, mean in zip(own, means, strict=True):
+            ids = torch.tensor([ending])
+            longer = {
+                key: torch.cat(
+                    [value, ids if key == "input_ids" else torch.full_like(ids, int(key == "attention_mask"))], 1
+                )
+                if key in ("input_ids", "attention_mask") or "token_type" in key
+                else value
+                for key, value in inputs.items()
+            }
+            logits = student.module(**longer).logits[0, -len(ending) - 1 : -1]
+            expected = logits.log_softmax(-1).gather(1, ids[0, :, None]).mean().item()
+            assert mean == pytest.approx(expected, abs=1e-4)
+
+
 def test_an_answer_ends_with_the_token_that_closes_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     student = student_of("smolvlm")
     close = student.processor.tokenizer.convert_tokens_to_ids("<end_of_utterance>")
