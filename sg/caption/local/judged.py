@@ -77,10 +77,16 @@ class JudgedCaptioner(Captioner):
 
         Raises:
             MissingInputError: there are no captions, or they have not been judged.
+            DataError: the captions have changed since.
             DataError: none passes.
         """
         manifest = read_manifest(make_manifest(data))
         captions, scores = read_captions(self._source), self._scores()
+        if read_info(Path(self.config.judged)).get("captions") not in (None, captions.content_hash):
+            raise DataError(
+                f"{self.config.judged} judged other captions than those that {self._source} holds now: judge these "
+                "(python -m sg.caption judge)."
+            )
         work = self.identity_of(manifest)
         with file_lock(data.captions_path(self.config.name).with_suffix(".lock")):
             path = self.place(data, for_writing=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sg.artefacts.captions import read_captions
+from sg.artefacts.captions import read_captions, write_captions
 from sg.artefacts.judged import judged_path, read_judged
 from sg.caption.captioners import captioner_of
 from sg.caption.judge.run import judge_captions
@@ -49,6 +50,15 @@ def test_other_scores_make_another_selection(tmp_path: Path) -> None:
     assert path.read_bytes() != rows
     captioner = captioner_of(JudgedCaptionerConfig(judged=str(path), min_scores={"precision": 0.9}))
     assert captioner.captions(data).read_bytes() != before or captioner.recipe != captioner_of(config).recipe
+
+
+def test_scores_of_captions_that_have_changed_are_refused(tmp_path: Path) -> None:
+    data, path = judged(tmp_path)
+    captions = captioner_of(NOISY).captions(data)
+    rows = [replace(row, caption=f"{row.caption} Again.") for row in read_captions(captions).records()]
+    write_captions(captions, rows, {})
+    with pytest.raises(DataError, match=r"judged other captions than those that .*captions\.parquet holds now"):
+        captioner_of(JudgedCaptionerConfig(judged=str(path), min_scores={"precision": 0.9})).captions(data)
 
 
 def test_a_gate_without_scores_or_captions_is_one_sentence(tmp_path: Path) -> None:
