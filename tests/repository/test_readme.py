@@ -43,18 +43,24 @@ SEVERAL_SEEDS = r"experiment=(demo_|curation_baselines)(?!.*\bseed=)"
 
 
 def filled(command: str, folder: Path) -> list[str]:
-    """The words of a README command with its capitals (DIR, FILE) replaced by things in `folder`."""
+    """The words of a README command with its capitals (DIR, FILE) and its bucket replaced by things in `folder`."""
     (folder / "clips").mkdir(exist_ok=True)
     (folder / "captions.csv").write_text("video,caption\n", encoding="utf-8")
+    (folder / "lab" / "videos").mkdir(parents=True, exist_ok=True)
+    (folder / "lab" / "captions.jsonl").write_text('{"video": "a.mp4", "caption": "A dog"}\n', encoding="utf-8")
+    command = command.replace("s3://lab", f"file://{folder}/lab")
     words = shlex.split(command.replace("DIR", str(folder / "clips")).replace("FILE", str(folder / "captions.csv")))
     return words[1:]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", TRAIN)
-def test_a_training_command_of_the_pages_has_a_plan(command: str, tmp_path: Path) -> None:
+def test_a_training_command_of_the_pages_has_a_plan(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = [] if re.search(OF_REAL_DATA, command) else SMALL_WORLD
     small = [*small, "seed=0"] if re.search(SEVERAL_SEEDS, command) else small
+    monkeypatch.setenv("SG_CACHE", str(tmp_path / "cache"))
     done = run([*filled(command, tmp_path), *small, *overrides(tmp_path), "dry_run=true"])
     is_missing = bool(re.search(r'^missing: |"missing": \[\s*"', done.stdout, flags=re.MULTILINE))
     assert done.returncode == (ExitCode.MISSING if is_missing else ExitCode.OK), done.stderr
