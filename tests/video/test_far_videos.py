@@ -37,11 +37,11 @@ def long_video(path: Path, seconds: int, fps: int = 10, group_s: int = 2) -> Pat
 def bytes_of_groups(path: Path, indices: tuple[int, ...]) -> int:
     """Bytes of the groups of pictures that hold these frames."""
     with av.open(str(path)) as video:
-        entries = list(video.streams.video[0].index_entries)
-    keys = [place for place, entry in enumerate(entries) if entry.is_keyframe]
+        entries = [(entry.is_keyframe, entry.size) for entry in video.streams.video[0].index_entries]
+    keys = [place for place, (is_key, _) in enumerate(entries) if is_key]
     wanted = {max(key for key in keys if key <= index) for index in indices}
     ends = dict(zip(keys, [*keys[1:], len(entries)], strict=True))
-    return sum(entry.size for key in wanted for entry in entries[key : ends[key]])
+    return sum(size for key in wanted for _, size in entries[key : ends[key]])
 
 
 def test_eight_frames_of_a_minute_transfer_little_more_than_their_groups_of_pictures(
