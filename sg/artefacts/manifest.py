@@ -35,6 +35,8 @@ from sg.artefacts.tables import (
 from sg.core.checksums import CHECKSUM_UNSET, check_file, with_checksum
 from sg.core.errors import DataError
 from sg.core.files import file_lock, write_text
+from sg.core.places.settings import recorded_place
+from sg.core.places.store import is_address
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -182,7 +184,8 @@ def forgotten_ids(folder: Path) -> set[str]:
 
 def recorded_videos(path: Path, info: Mapping[str, Any]) -> Path:
     """The folder of the video files of the manifest at `path`; beside the manifest where nothing is recorded."""
-    return (path.parent / str(info.get("videos") or "videos")).resolve()
+    place = str(info.get("videos") or "videos")
+    return recorded_place("data.videos", place) if is_address(place) else (path.parent / place).resolve()
 
 
 def _emptied(record: VideoRecord) -> VideoRecord:

@@ -17,7 +17,8 @@ from sg.core.errors import ConfigError, DataError
 from sg.core.files import atomic_path, file_lock, write_json, write_text
 from sg.core.places import lease, store
 from sg.core.places.mirror import LARGE, LEASES, fetch, mirror_of, mirrored, push
-from sg.core.places.settings import local_place
+from sg.core.places.ranges import far
+from sg.core.places.settings import local_place, recorded_place
 from sg.core.places.store import Store
 
 
@@ -221,6 +222,27 @@ def test_settings_become_local_paths_and_hold_no_password(bucket: Path, machine:
     assert "secret" not in str(told.value)
     with pytest.raises(ConfigError, match="is not a known kind of address"):
         local_place("paths.work", "s4://bucket/work")
+
+
+def test_a_manifest_records_the_address_of_its_videos_and_is_found_on_another_machine(
+    machine: Callable[[str], Path], bucket: Path, tmp_path: Path
+) -> None:
+    from sg.artefacts.manifest import recorded_videos
+    from sg.core.identity import identity
+    from sg.sources.scan.current import manifest_info
+
+    (bucket / "texts").mkdir()
+    (bucket / "texts" / "captions.csv").write_text("a,b")
+    manifest = machine("a") / "clips" / "manifest.parquet"
+    videos = Path(local_place("data.videos", f"file://{bucket}/videos"))
+    captions = local_place("data.captions", f"file://{bucket}/texts/captions.csv")
+    work = identity("scan", settings={}, version=1)
+    info = manifest_info(manifest, "folder", videos, work, captions=captions)
+    assert (info["videos"], info["captions"]) == (f"file://{bucket}/videos", f"file://{bucket}/texts/captions.csv")
+    manifest = machine("b") / "clips" / "manifest.parquet"
+    found = recorded_videos(manifest, info)
+    assert found.is_relative_to(tmp_path / "b") and far(found / "x.mp4") is not None
+    assert recorded_place("data.captions", info["captions"]).read_text() == "a,b"
 
 
 def test_an_address_of_a_missing_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

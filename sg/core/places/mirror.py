@@ -148,6 +148,12 @@ def places() -> list[Path]:
     return [Path(folder) for folder in _registered()]
 
 
+def address_of(path: Path) -> str | None:
+    """The address that `path` stands for, which is the same on all machines; None for a path of this machine."""
+    place = mirror_of(path)
+    return None if place is None else f"{place[0].store.address}/{place[1]}".rstrip("/")
+
+
 def fetch(path: Path, leave_out: Collection[str] = (), stem: str = "") -> None:
     """Make the mirrored file or folder at `path` equal to its address; does nothing for a local path.
 

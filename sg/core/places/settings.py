@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from sg.core.places.mirror import LARGE, fetch, mirrored, places, push
 from sg.core.places.store import is_address
@@ -30,6 +31,18 @@ def local_place(key: str, value: str) -> str:
     if key in _FOLDERS or last in _LAST_WORDS or (last in _BY_RANGES and not value.startswith(_OF_SERVICES)):
         return str(mirrored(value, key, copied=last not in _BY_RANGES))
     return value
+
+
+def recorded_place(key: str, value: str) -> Path:
+    """The local path of a place that an artefact recorded: a path, or an address, whose file is then fetched.
+
+    Raises:
+        ConfigError: the address cannot be used.
+        DataError: it cannot be read.
+    """
+    path = Path(local_place(key, value))
+    fetch(path, LARGE)
+    return path
 
 
 def receive() -> None:

@@ -11,6 +11,7 @@ from sg.artefacts.manifest import read_manifest, write_manifest
 from sg.artefacts.tables import read_info
 from sg.core.errors import ConfigError
 from sg.core.identity import Identity, made_by, recorded, settings_of
+from sg.core.places.mirror import address_of
 from sg.sources.config import DataConfig
 
 
@@ -74,10 +75,13 @@ def is_current(path: Path, videos: Path, work: Identity, **texts: str | None) ->
 
 
 def _place(path: Path, videos: Path) -> str:
-    """`videos` relative to the manifest's folder where it is inside of it, so that both can be moved together."""
+    """`videos` relative to the manifest's folder where it is inside of it, so that both can be moved together.
+
+    Elsewhere it is the address that `videos` stands for, if it stands for one.
+    """
     folder, inside = path.parent.resolve(), videos.resolve()
-    return os.path.relpath(inside, folder) if inside.is_relative_to(folder) else str(inside)
+    return os.path.relpath(inside, folder) if inside.is_relative_to(folder) else address_of(videos) or str(inside)
 
 
 def _absolute(file: str | None) -> str | None:
-    return None if file is None else str(Path(file).absolute())
+    return None if file is None else address_of(Path(file)) or str(Path(file).absolute())

@@ -18,6 +18,7 @@ from sg.core.content import file_content
 from sg.core.errors import ConfigError, MissingInputError
 from sg.core.files import file_lock
 from sg.core.identity import NOT_IDENTITY, Identity, identity
+from sg.core.places.settings import recorded_place
 from sg.sources.config import ScannedDataConfig
 from sg.sources.files.disk import Listing, VideoFile, list_files
 from sg.sources.files.probing import probe_files
@@ -77,7 +78,7 @@ class FolderDataConfig(ScannedDataConfig):
         A command without `data.captions`, such as one that buys captions, does not take the captions of the data away.
         """
         known = self.captions or read_info(self.manifest_path).get("captions")
-        return None if known is None else Path(known)
+        return None if known is None else recorded_place("data.captions", known)
 
     def manifest_identity(self) -> Identity:
         """The identity of a scan of the folder as it is now.
