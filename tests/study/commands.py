@@ -104,6 +104,7 @@ def run_until(
 
 
 def study_folder(folder: Path) -> Path:
-    """The only study in the runs folder of a test."""
-    (found,) = [path for path in (folder / "runs").iterdir() if path.is_dir() and path.name != "evaluations"]
+    """The only study in the runs folder of a test, which may also hold leases of machines."""
+    others = {"evaluations", ".leases"}
+    (found,) = [path for path in (folder / "runs").iterdir() if path.is_dir() and path.name not in others]
     return found
