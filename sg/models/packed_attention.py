@@ -88,5 +88,5 @@ def _packed_attention(
             query[:, :, start:end], key[:, :, start:end], value[:, :, start:end],
             attn_mask=own, is_causal=own is None, scale=scale, enable_gqa=grouped,
         )  # fmt: skip
-        parts.append(part)
-    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+        parts.append(part.transpose(1, 2))
+    return torch.cat(parts, dim=1), None

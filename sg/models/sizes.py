@@ -34,6 +34,7 @@ class ModelSize:
         token_bytes: bytes of the cached features of one visual token.
         tower_bytes: about the bytes of the tower's output for one visual token, which is cached where the connector
             learns; 0 stands for `token_bytes`.
+        head_norms: queries and keys are normalised per head, as in Qwen 3.
         other_weights: of the language model that the sizes above do not count, such as experts that a token skips.
     """
 
@@ -55,6 +56,7 @@ class ModelSize:
     token_bytes: int
     tower_bytes: int = 0
     other_weights: int = 0
+    head_norms: bool = False
 
     @property
     def _linear_shapes(self) -> list[tuple[int, int]]:
@@ -99,4 +101,5 @@ def language_model_sizes(text: Mapping[str, Any]) -> dict[str, Any]:
         "head_dim": text.get("head_dim") or text["hidden_size"] // heads,
         "vocabulary": text["vocab_size"],
         "tied": bool(text.get("tie_word_embeddings")),
+        "head_norms": str(text.get("model_type")).startswith("qwen3"),
     }

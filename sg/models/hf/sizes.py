@@ -58,7 +58,8 @@ def model_size(
             levels * patches * getattr(vision, "hidden_size", 0) * getattr(torch, feature_dtype).itemsize
         ),
     )
-    return replace(size, other_weights=weights[LANGUAGE_MODEL] - size.language_model_weights)
+    head_norms = any(name.endswith(".q_norm.weight") for name, _ in model.named_parameters())
+    return replace(size, other_weights=weights[LANGUAGE_MODEL] - size.language_model_weights, head_norms=head_norms)
 
 
 def _per_patch(weights: int, vision: Any, patches: float) -> float:

@@ -25,7 +25,7 @@ class Costs:
     def __init__(self, config: TrainConfig, sizes: Mapping[str, ModelSize | None]) -> None:
         self.config, self.sizes, self.size = config, sizes, sizes[config.model.name]
         self.flops = self.checkpoints = 0.0
-        self.by_stage: dict[str, tuple[StageConfig, StageEstimate]] = {}
+        self.by_stage: dict[str, tuple[ModelSize, StageConfig, StageEstimate]] = {}
 
     def of_stage(
         self, config: TrainConfig, stage: StageConfig, samples: int | None, is_trained: bool
@@ -45,7 +45,7 @@ class Costs:
         self.flops += estimate.flops
         self.checkpoints += estimate.checkpoint
         name = stage.name if len(self.sizes) == 1 else f"{config.model.name} {stage.name}"
-        self.by_stage.setdefault(name, (stage, estimate))
+        self.by_stage.setdefault(name, (size, stage, estimate))
         return {"flops": estimate.flops, "gpu_hours": gpu_hours(estimate.flops, config.trainer)}
 
     @staticmethod
@@ -60,13 +60,14 @@ class Costs:
         if None in self.sizes.values() or not self.by_stage:
             return None
         from sg.study.planning.estimate import gpu_hours, peak_tflops
+        from sg.study.planning.machines import cheapest_machine
 
         config, trainer = self.config, self.config.trainer
         caches = self._caches(configs) if trainer.visual_token_cache else []
         cached = sum(cache.size for cache in caches)
         total = self.flops + sum(cache.flops for cache in caches)
         # Twice: the next resume checkpoint is complete before the last one is deleted.
-        resume = 2 * max(one.resume for _, one in self.by_stage.values())
+        resume = 2 * max(one.resume for *_, one in self.by_stage.values())
         visual_tokens = None
         if caches:
             flops, clips = sum(cache.flops for cache in caches), sum(cache.clips for cache in caches)
@@ -80,7 +81,8 @@ class Costs:
             "tflops_per_gpu": peak_tflops(trainer),
             "mfu": trainer.expected_mfu,
             "visual_tokens": visual_tokens,
-            "memory_bytes": {name: one.memory for name, (_, one) in self.by_stage.items()},
+            "memory_bytes": {name: one.memory for name, (*_, one) in self.by_stage.items()},
+            "machine": cheapest_machine(trainer, [(size, stage) for size, stage, _ in self.by_stage.values()], total),
             "checkpoint_bytes": self.checkpoints,
             "resume_bytes": resume,
             "disk_bytes": self.checkpoints + resume + cached,
@@ -104,6 +106,7 @@ class Costs:
         """Return the record of `totals` as lines of text."""
         if totals is None:
             return []
+        from sg.study.planning.machines import machine_text
         from sg.train.data.visual_tokens import readable_size
 
         lines = []
@@ -122,6 +125,7 @@ class Costs:
         )
         memory = ", ".join(f"{name} {readable_size(size)}" for name, size in totals["memory_bytes"].items())
         lines.append(f"memory per GPU, about: {memory}")
+        lines.append(machine_text(totals["machine"]))
         lines.append(
             f"disk: {readable_size(totals['disk_bytes'])} ({readable_size(cache['bytes'] if cache else 0.0)} visual "
             f"tokens, {readable_size(totals['checkpoint_bytes'])} checkpoints, "

@@ -1,8 +1,7 @@
 """Estimated cost of a run before its data and weights exist: operations, GPU-hours, memory, disk.
 
 Sizes of samples are those that the stages and their sources call typical. Operations are counted as in
-`sg.train.flops`. Memory and times are estimates: within a quarter for the parts that dominate, the weights and what
-the optimiser keeps of them.
+`sg.train.flops`, memory in `memory.py`.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ from dataclasses import dataclass
 
 from sg.artefacts.arms import INSTRUCT_STEPS
 from sg.models.sizes import ModelSize
-from sg.models.student import CONNECTOR, LANGUAGE_MODEL, VISION
+from sg.models.student import CONNECTOR, VISION
 from sg.study.config import TrainConfig
 from sg.study.core_counts import caption_draws
 from sg.study.inputs import demo_dialogs
-from sg.train.config import DialogSource, StageConfig, TrainerConfig, micro_batches, num_steps
+from sg.study.planning.memory import stage_memory, trained_weights
+from sg.train.config import DialogSource, StageConfig, TrainerConfig, num_steps
 from sg.train.flops import PEAK_TFLOPS, training_flops
 
 # Assumed if neither the config nor this machine names the GPU.
@@ -103,11 +103,11 @@ def estimate_stage(config: TrainConfig, size: ModelSize, stage: StageConfig, dra
         frames = 0 if is_cached else min(medium.frames, size.max_frames)
         one = training_flops(size, stage, [positions], stage.typical.answer_tokens, visual, frames)
         flops += medium.samples * one
-    trained = _trained_weights(size, stage)
+    trained = trained_weights(size, stage)
     per_weight = 6 if config.trainer.precision == "bf16-true" else 12
     return StageEstimate(
         flops=flops,
-        memory=stage_memory(config, size, stage),
+        memory=stage_memory(config.trainer, size, stage),
         checkpoint=size.weights * size.weight_bytes,
         resume=trained * per_weight,
     )
@@ -141,47 +141,3 @@ def peak_tflops(trainer: TrainerConfig) -> float:
 def gpu_hours(flops: float, trainer: TrainerConfig) -> float:
     """Hours of one device at the share of its peak that the plan assumes."""
     return flops / (peak_tflops(trainer) * 1e12 * trainer.expected_mfu) / 3600
-
-
-def _trained_weights(size: ModelSize, stage: StageConfig) -> float:
-    """Number of trained weights of a stage."""
-    weights = {
-        CONNECTOR: size.connector_weights, LANGUAGE_MODEL: size.language_model_weights, VISION: size.tower_weights,
-    }  # fmt: skip
-    trained = float(sum(weights[part] for part in stage.trains_whole))
-    return trained + (size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0)
-
-
-def stage_memory(config: TrainConfig, size: ModelSize, stage: StageConfig) -> float:
-    """Bytes per device: weights, gradients, the optimiser's two moments, and the activations of a micro-batch.
-
-    A trained float32 weight takes 16 bytes: itself, its gradient, and two moments.
-    """
-    trainer = config.trainer
-    halves = trainer.precision != "32-true"
-    own_type = size.weight_bytes
-    trained = _trained_weights(size, stage)
-    adapters = size.adapter_weights(stage.lora.rank) if stage.has_adapters else 0
-    frozen = size.language_model_weights + size.connector_weights - (trained - adapters)
-    layer = size.linear_weights / size.layers
-    if trainer.precision == "bf16-true":
-        state, frozen_bytes, copies = 8 * trained, 2 * frozen, 0.0
-    elif trainer.shards:  # Shards are float32; two layers and the embedding tables are gathered at a time.
-        gathered = 2 * layer + size.language_model_weights - size.linear_weights
-        state, frozen_bytes, copies = 16 * trained, 4 * frozen, (2 if halves else 4) * gathered
-    else:  # Autocast keeps a bfloat16 copy of trained weights.
-        frozen_type = 0.5 if stage.has_adapters and stage.peft == "qlora" else own_type
-        state, frozen_bytes, copies = 16 * trained, frozen_type * frozen, (2 if halves else 0) * trained
-    spread = trainer.world_size if trainer.shards else 1
-    weights = (state + frozen_bytes + own_type * size.tower_weights) / spread + copies
-    return weights + _activations(config, size, stage, 2 if halves else 4)
-
-
-def _activations(config: TrainConfig, size: ModelSize, stage: StageConfig, value_bytes: int) -> float:
-    samples = micro_batches(stage, config.trainer.world_size)[0]
-    positions = samples * (stage.typical.text_tokens + size.visual_tokens(stage.largest_clip))
-    inside = positions * (10 * size.hidden + 3 * size.intermediate) * value_bytes
-    between = size.layers * positions * size.hidden * value_bytes
-    layers = between + inside if config.trainer.gradient_checkpointing else size.layers * inside
-    # Logits in the type of the products and in float32, and the gradient of the latter.
-    return layers + samples * stage.typical.answer_tokens * size.vocabulary * (value_bytes + 8)

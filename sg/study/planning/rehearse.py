@@ -22,7 +22,7 @@ def print_rehearsal(config: TrainConfig) -> None:
         ConfigError: a stage holds weights in 4 bits, which need real values.
         MissingInputError: the config of the model is not on this machine, and it is not known by name.
     """
-    from sg.study.planning.estimate import stage_memory
+    from sg.study.planning.memory import stage_memory
     from sg.train.rehearsal.stage import rehearse_stage
 
     kind, trainer = STUDENTS.of(config.model), config.trainer
@@ -34,7 +34,7 @@ def print_rehearsal(config: TrainConfig) -> None:
                 "rehearse stage.peft=lora, or read the estimate of dry_run=true."
             )
         found = rehearse_stage(stage, trainer, lambda: kind.blank(config.model))
-        planned = None if size is None else stage_memory(config, size, stage)
+        planned = None if size is None else stage_memory(trainer, size, stage)
         rows.append(
             {
                 "stage": stage.name,

@@ -22,11 +22,14 @@ from sg.models.student import Student
 from sg.train.config import StageConfig, TrainerConfig, micro_batches
 from sg.train.flops import training_flops
 from sg.train.module import StageModule
-from sg.train.rehearsal.fakes import Traffic, emptied, fake_team, without_values
+from sg.train.rehearsal.fakes import Traffic, emptied, fake_team, fused_dropout, without_values
 from sg.train.strategy import devices_of, shard
 
 STEPS = 2
-"""The second one has the optimiser's moments."""
+"""The first one counts operations and traffic, the second one, which has the optimiser's moments, memory.
+
+The counter splits some operators, such as the derivative of SiLU, into smaller ones with more temporary tensors.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def rehearse_stage(stage: StageConfig, trainer: TrainerConfig, blank: Callable[[
     """
     student = blank()
     network: nn.Module = StageModule(student, stage, STEPS, machine=trainer).network
-    with fake_team(trainer), without_values():
+    with fake_team(trainer), without_values(), fused_dropout():
         emptied(network, student.module)
         if trainer.shards:
             shard(network, student, devices_of(trainer, "cpu"), trainer.precision)
@@ -88,7 +91,7 @@ def rehearse_stage(stage: StageConfig, trainer: TrainerConfig, blank: Callable[[
             for step in range(STEPS):
                 tracker.reset_mod_stats()  # it takes one pass at a time; the peak stays
                 with contextlib.ExitStack() as counted:
-                    if step:
+                    if not step:
                         counted.enter_context(counter)
                         counted.enter_context(traffic)
                     with _autocast(trainer):
