@@ -86,7 +86,7 @@ def stage_memory(trainer: TrainerConfig, size: ModelSize, stage: StageConfig) ->
     cell = _Cell(size, stage, trainer)
     samples = micro_batches(stage, trainer.world_size)[0]
     positions = samples * (stage.typical.text_tokens + size.visual_tokens(stage.largest_clip))
-    checkpoints = size.layers * positions * size.hidden * cell.product
+    checkpoints: float = size.layers * positions * size.hidden * cell.product
     # In the type of the products, in float32, and the gradient of the latter.
     logits = samples * stage.typical.answer_tokens * size.vocabulary * (cell.product + 8)
     in_layer, in_backward = layer_values(trainer, size, stage)
@@ -107,7 +107,7 @@ def _weights(cell: _Cell) -> float:
     learning = size.language_model_weights + size.connector_weights + (0 if tower else size.tower_weights)
     if cell.trainer.shards:  # frozen weights too are float32 in their shards
         return tower + cell.learned * learning / cell.shares + cell.product * cell.root
-    frozen = own * (learning - cell.whole)
+    frozen: float = own * (learning - cell.whole)
     if cell.stage.has_adapters and cell.stage.peft == "qlora":
         frozen -= (own - BYTES_IN_4_BITS) * size.linear_weights
     return tower + frozen + cell.learned * (cell.whole + cell.adapters)
@@ -142,7 +142,7 @@ def layer_values(trainer: TrainerConfig, size: ModelSize, stage: StageConfig) ->
     product, trained = cell.product, cell.trains_layers
     h, i = size.hidden, size.intermediate
     q, k = size.heads * size.head_dim, size.key_value_heads * size.head_dim
-    norms = 2 * h * (4 + 2 * product * trained)  # a float32 copy; before and after the scale
+    norms: float = 2 * h * (4 + 2 * product * trained)  # a float32 copy; before and after the scale
     if size.head_norms:
         norms += (q + k) * (4 + product * trained)
     attention = product * (q + 2 * k + q + q * trained)  # kernel: inputs and result; the result is joined from samples

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -101,12 +102,8 @@ def fused_dropout() -> Iterator[None]:
     On a CPU it keeps factors in the type of the values. No mode does this: layers that gradient checkpointing runs
     again are called by the backward pass, which modes of functions do not reach.
     """
-    plain = functional.dropout
-    functional.dropout = _dropped
-    try:
+    with mock.patch.object(functional, "dropout", _dropped):
         yield
-    finally:
-        functional.dropout = plain
 
 
 def _dropped(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
