@@ -129,7 +129,8 @@ def _layer_weights(cell: _Cell) -> float:
         return 2 * cell.product * cell.layer + (gradients + 4 * cell.layer if cell.trains_layers else 0)
     if cell.stage.peft == "qlora" and cell.stage.has_adapters:
         return 2 * cell.size.hidden * cell.size.intermediate  # one matrix in the type of the products
-    return _copies(cell, cell.layer + cell.head) if cell.trains_layers else 0.0
+    # Autocast copies float32 weights, also frozen ones.
+    return _copies(cell, cell.layer + cell.head) if cell.trains_layers or cell.size.weight_bytes == 4 else 0.0
 
 
 def layer_values(trainer: TrainerConfig, size: ModelSize, stage: StageConfig) -> tuple[float, float]:
