@@ -128,6 +128,8 @@ class StageModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint without all trained weights. Loading is not strict, so nothing else would notice.
 
+        Another number of devices, or of samples per micro-batch, continues at the same optimiser step.
+
         Raises:
             ModelError: another version of this code started the stage.
         """
@@ -138,9 +140,21 @@ class StageModule(LightningModule):
                 f"delete {self.trainer.default_root_dir} to start it again."
             )
 
+        _count_batches(checkpoint, self.trainer.accumulate_grad_batches)
+
     @property
     def _trained(self) -> set[str]:
         return {name for name, value in self.named_parameters() if value.requires_grad}
+
+
+def _count_batches(checkpoint: dict[str, Any], accumulate: int) -> None:
+    """Let Lightning's counts of batches be those of as many optimiser steps with `accumulate` batches each."""
+    counts = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    steps = checkpoint["global_step"]
+    for scope in ("current", "total"):
+        more = steps * accumulate - counts[scope]["ready"]
+        for name in counts[scope]:
+            counts[scope][name] += more
 
 
 def set_trainable(student: Student, stage: StageConfig) -> None:

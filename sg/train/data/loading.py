@@ -16,7 +16,7 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
-from sg.core.errors import ConfigError, DataError
+from sg.core.errors import DataError
 from sg.models.student import IGNORED_LABEL, Batch, EncodedSample, StudentProcessor, TrainingSample
 from sg.train.data.batches import MicroBatch
 from sg.train.data.samples import Clip, TrainingItem
@@ -160,17 +160,7 @@ class StageData(LightningDataModule):
         return {"batches_done": self.trainer.global_step * accumulate, "accumulate": accumulate}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Lightning's hook on resume.
-
-        Raises:
-            ConfigError: the stage was started with another micro-batch size or number of devices.
-        """
+        """Lightning's hook on resume. Optimiser steps count: other devices take other numbers of batches per step."""
         assert self.trainer is not None
-        accumulate = self.trainer.accumulate_grad_batches
-        if state_dict["accumulate"] != accumulate:
-            raise ConfigError(
-                f"The stage was started with {state_dict['accumulate']} micro-batches per step and device and would "
-                f"resume with {accumulate}: use the trainer.devices and micro_batch_size that it was started with, "
-                f"or delete {self.trainer.default_root_dir} to start again."
-            )
-        self.batches_done = state_dict["batches_done"]
+        steps = state_dict["batches_done"] // state_dict["accumulate"]
+        self.batches_done = steps * self.trainer.accumulate_grad_batches
