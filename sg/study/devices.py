@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,10 @@ from sg.core.layout import program
 
 if TYPE_CHECKING:
     from sg.study.run import StudyRun
+    from sg.train.config import TrainerConfig
 
 STARTED_BY_US = "SG_TEAM"
+_FIRST_PORT, _PORTS = 20_000, 10_000
 
 
 def job_command(hydra: Any, overrides: Sequence[str], folder: Path) -> list[str]:
@@ -42,14 +46,13 @@ def run_on_devices(run: StudyRun) -> None:
     from sg.train.processes import run_together
 
     hydra, trainer = HydraConfig.get(), run.config.trainer
-    if trainer.nodes > 1:
-        raise ConfigError(
-            f"trainer.nodes={trainer.nodes} needs one start per node: torchrun --nnodes={trainer.nodes} "
-            f"--nproc-per-node={trainer.devices} --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 train.py ... on each."
-        )
     command = job_command(hydra, list(hydra.overrides.task), run.folder)
-    threads = {"OMP_NUM_THREADS": str(trainer.num_threads), STARTED_BY_US: "1"}
-    code = run_together(command, trainer.devices, os.environ | threads)
+    environment = os.environ | {"OMP_NUM_THREADS": str(trainer.num_threads), STARTED_BY_US: "1"}
+    if trainer.nodes > 1:
+        start = slurm_start(trainer)
+        code = subprocess.run([*start, *command], env=environment, check=False).returncode
+    else:
+        code = run_together(command, trainer.devices, environment)
     if code == 0:
         return
     if code == ExitCode.INTERRUPTED:
@@ -59,6 +62,34 @@ def run_on_devices(run: StudyRun) -> None:
     if is_termination(code):
         raise Terminated
     raise SgError(_reason(run.folder))
+
+
+def slurm_start(trainer: TrainerConfig) -> list[str]:
+    """The beginning of the command that starts one process per device on this node of a Slurm job.
+
+    Slurm runs this task once on every node. The processes of all nodes meet on the first one, at a port that follows
+    from the number of the job.
+
+    Raises:
+        ConfigError: this process is not in a Slurm job with one task on each of `trainer.nodes` nodes.
+    """
+    number = os.environ.get("SLURM_JOB_ID", "")
+    sizes = [os.environ.get(f"SLURM_{name}") for name in ("JOB_NUM_NODES", "NTASKS")]
+    if not number or sizes != [str(trainer.nodes)] * 2:
+        raise ConfigError(
+            f"trainer.nodes={trainer.nodes} needs one start per node: launcher=slurm, or torchrun "
+            f"--nnodes={trainer.nodes} --nproc-per-node={trainer.devices} --rdzv-backend=c10d "
+            "--rdzv-endpoint=HOST:29500 train.py ... on each."
+        )
+    from submitit.slurm.slurm import SlurmJobEnvironment
+
+    first = SlurmJobEnvironment().hostnames[0]
+    port = _FIRST_PORT + int(number) % _PORTS
+    return [
+        sys.executable, "-m", "torch.distributed.run", f"--nnodes={trainer.nodes}",
+        f"--nproc-per-node={trainer.devices}", "--rdzv-backend=c10d", f"--rdzv-endpoint={first}:{port}",
+        f"--rdzv-id={number}", "--no-python",
+    ]  # fmt: skip
 
 
 def is_termination(code: int) -> bool:
