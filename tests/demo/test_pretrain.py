@@ -65,3 +65,9 @@ def test_one_command_makes_a_video_model_again(tmp_path: Path, monkeypatch: pyte
         path.name for path in (ASSETS_FOLDER / name).iterdir()
     }
     assert notes[name]["recipe"]["steps"] == 2 and set(notes[name]["held_out_cell_accuracy"]) > {"colour", "shape"}
+
+
+def test_no_config_of_the_assets_names_a_folder_of_the_machine_that_made_them() -> None:
+    configs = sorted(ASSETS_FOLDER.rglob("config.json"))
+    assert len(configs) > 4
+    assert [str(path) for path in configs if "_name_or_path" in path.read_text(encoding="utf-8")] == []

@@ -339,5 +339,7 @@ def _written(folder: Path, model: Any, processor: Any, accuracies: dict[str, flo
     import torch
 
     processor.save_pretrained(folder)
+    for part in (model.config.text_config, model.config.vision_config):
+        part._name_or_path = ""  # a folder of this machine
     model.to(torch.float16).save_pretrained(folder)
     return accuracies
