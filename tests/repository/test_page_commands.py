@@ -35,7 +35,7 @@ from tests.study.commands import ROOT, SMALL_WORLD, overrides
 CONFIGS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "conf").rglob("*.yaml")))
 HEADS = re.findall(r"^# +(python .*)$", re.sub(r"\\\n# *", "", CONFIGS), flags=re.MULTILINE)
 OF_CONFIGS = {" ".join(re.split(r"  +", line)[0].split()) for line in HEADS}
-PROGRAMS = {f"python -m {module.removesuffix('.__main__')}": module for module, _ in COMMANDS.values()}
+PROGRAMS = {f"python -m sg.{name}": module for name, (module, _) in COMMANDS.items()}
 PROGRAMS |= {"python evaluate.py": "sg.study.evaluation"}
 RUN = sorted(
     command
@@ -68,6 +68,8 @@ LACKING = {
     r"sources data=mix ": (ExitCode.MISSING, "scan data.sources."),
     r"sources data=sharegemini ": (ExitCode.MISSING, "There is no name map"),
     r"benchmark=\[?video_mme": (ExitCode.MISSING, "hf download"),
+    r"push path=": (ExitCode.MISSING, "There is no artefact"),
+    r"pull repo=": (ExitCode.FAILED, "outgoing traffic has been disabled"),
     r"export predictions=": (ExitCode.MISSING, "has no tables"),
     r"evaluate\.py merge=": (ExitCode.MISSING, "There are no answers of shards"),
 }

@@ -163,7 +163,7 @@ class Lab:
         models = StudyModels(self.config.model, self.config.trainer, self.config.work_folder)
         benchmark = Benchmark("none", "", ())
         jobs = _named_work([self.config], data, files, media, models, [benchmark])[0].jobs
-        done = _train(self.config, jobs, models, lambda values: None)
+        done = _train(self.config, jobs, models, lambda values: None, None)
         return {name: (info.distinct_samples, reused) for name, (info, reused) in done.items()}
 
 

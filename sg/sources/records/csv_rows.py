@@ -167,7 +167,8 @@ def _continues(before: Sequence[str], after: Sequence[str], is_short: bool) -> b
         return is_word and (" " in last or not last.isascii())  # Chinese and Japanese have no spaces
     if not is_short:
         is_file = _ENDS_AS_FILE.search
-        return " " in last and bool(is_file(before[0])) and not is_file(first) and not first.startswith("#")
+        is_text = len(first.split()) > 2  # two words, as in `my clip`, may be a name
+        return " " in last and bool(is_file(before[0])) and is_text and not is_file(first) and not first.startswith("#")
     return " " in last or (len(after) == 1 and last.isalpha())
 
 

@@ -89,7 +89,7 @@ def test_a_quote_that_does_not_close_swallows_no_row() -> None:
             {"a row that may continue in another line": [2], "fewer fields than the header": [3]},
         ),
         (
-            "a.mp4,A cat\nthat sleeps, well\nb.mp4,A cow\n",
+            "a.mp4,A cat\nthat sleeps there, well\nb.mp4,A cow\n",
             ["A cow"],
             {"a row that may continue in another line": [2, 3]},
         ),
