@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from sg.caption.actions import act
 from sg.caption.config import CaptionConfig
 from sg.caption.hosted.calibration import Calibration
 from sg.caption.local.imported import ImportedCaptionerConfig
+from sg.caption.quality.audit import Audit
 from sg.caption.run import caption_videos
 from sg.core.commands import typed
 from sg.core.errors import ConfigError, MissingInputError, SgError
@@ -121,7 +123,17 @@ def test_the_audit_shows_frames_beside_captions_and_escapes_everything(
         "sound in a silent video": 1,
         "silent videos": 2,
     }
-    assert "blocked: PROHIBITED_CONTENT" in shown and "words of the captions" in shown
+    assert "blocked: PROHIBITED_CONTENT" in shown and "words per text" in shown
+    assert "No text: blocked: PROHIBITED_CONTENT" in page and "2 of 3 videos have a caption." in page
+    assert "Captions that the gates reject now: " in page and "meta: reject" in page
+
+
+def test_the_lengths_have_no_gaps_and_reasons_that_are_not_listed_are_counted() -> None:
+    found = Audit({}, lengths=Counter({0: 2, 50: 1}), reasons=Counter({f"gate {i:02}": 20 - i for i in range(15)}))
+    assert found.length_rows() == [("0–24", 2), ("25–49", 0), ("50–74", 1)] and not Audit({}).length_rows()
+    assert found.reason_rows()[11:] == [("gate 11", 9), ("other reasons", 8 + 7 + 6)]
+    found.lengths = Counter({575: 1, 600: 2, 90_000: 3})
+    assert found.length_rows() == [("575–599", 1), ("600+", 5)]
 
 
 @pytest.mark.slow

@@ -22,7 +22,16 @@ from sg.core.errors import DataError
 from sg.core.files import write_record, write_text
 
 FRAMES, FRAME_WIDTH = 4, 400
-_LENGTH_STEP = 25
+_LENGTH_STEP, _LAST_LENGTH = 25, 600
+_MOST_REASONS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An answer that the page shows, with the verdicts of the current gates."""
+
+    row: reading.Recorded
+    verdicts: tuple[Verdict, ...]
 
 
 @dataclass(slots=True)
@@ -38,7 +47,8 @@ class Audit:
     repeated: int = 0
     near: list[tuple[str, str, float]] = field(default_factory=list)
     cost_usd: float = 0.0
-    examples: dict[str, list[reading.Recorded]] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[Example]] = field(default_factory=dict)
 
     def state_rows(self) -> list[tuple[str, int]]:
         """Number of videos by state."""
@@ -56,9 +66,24 @@ class Audit:
         return [
             ("text shared by too many videos", self.repeated),
             ("nearly equal texts (pairs)", len(self.near)),
-            ("silent videos", self.audio["silent videos"]),
-            ("of them with sound in the caption", self.audio["sound in a silent video"]),
+            ("texts about silent videos", self.audio["silent videos"]),
+            ("of them with sound in the text", self.audio["sound in a silent video"]),
         ]
+
+    def reason_rows(self) -> list[tuple[str, int]]:
+        """The most frequent reasons for which answers were rejected or are missing, and how many have another one."""
+        rows = self.reasons.most_common(_MOST_REASONS)
+        others = self.reasons.total() - sum(count for _, count in rows)
+        return rows + ([("other reasons", others)] if others else [])
+
+    def length_rows(self) -> list[tuple[str, int]]:
+        """The number of answers by words, in equal steps without a gap; the last one is open above."""
+        counts: Counter[int] = Counter()
+        for start, count in self.lengths.items():
+            counts[min(start, _LAST_LENGTH)] += count
+        steps = range(min(counts, default=0), max(counts, default=-1) + 1, _LENGTH_STEP)
+        ends = {start: f"–{start + _LENGTH_STEP - 1}" for start in steps if start < _LAST_LENGTH}
+        return [(f"{start}{ends.get(start, '+')}", counts[start]) for start in steps]
 
     def text(self) -> str:
         """The numbers, for a terminal."""
@@ -66,14 +91,13 @@ class Audit:
         lines.append(f"\n  {'gate':<14}{'pass':>9}{'warn':>9}{'reject':>9}")
         lines += [f"  {gate:<14}" + "".join(f"{count:>9,}" for count in counts) for gate, *counts in self.gate_rows()]
         lines.append("")
-        lines += [f"  {'ended as ' + reason:<34}{count:>9,}" for reason, count in self.reasons.most_common(12)]
-        lines += [f"  {name:<34}{count:>9,}" for name, count in self.finding_rows()]
-        lines.append("\n  words of the captions")
+        rows = [(f"ended as {reason}", count) for reason, count in self.reason_rows()] + self.finding_rows()
+        width = max(len(name) for name, _ in rows)
+        lines += [f"  {name:<{width}}{count:>9,}" for name, count in rows]
+        lines.append("\n  words per text")
         most = max(self.lengths.values(), default=1)
-        for start in sorted(self.lengths):
-            bar = "#" * round(40 * self.lengths[start] / most)
-            lines.append(f"  {start:>5}-{start + _LENGTH_STEP - 1:<5}{self.lengths[start]:>8,} {bar}")
-        return "\n".join(lines)
+        lines += [f"  {words:>9}{count:>9,} {'#' * round(40 * count / most)}" for words, count in self.length_rows()]
+        return "\n".join(line.rstrip() for line in lines)
 
 
 def audit(db: sqlite3.Connection, recipe: Recipe, manifest: Manifest, videos: Path, folder: Path, samples: int) -> str:
@@ -100,7 +124,7 @@ def audit(db: sqlite3.Connection, recipe: Recipe, manifest: Manifest, videos: Pa
         "near_duplicates": found.near[:1000],
     }
     write_record(folder / "audit.json", numbers)
-    write_text(folder / "index.html", page(found, rows, videos))
+    write_text(folder / "index.html", page(found, rows, videos, reading.last_errors(db, recipe.name)))
     return f"{found.text()}\n\n{folder / 'index.html'}"
 
 
@@ -109,10 +133,9 @@ def examine(
 ) -> Audit:
     """The numbers of all results, and a uniform sample of examples of each kind; the current gates judge the texts."""
     found, draw = Audit(states), random.Random(seed)
-    seen: Counter[str] = Counter()
     too_often = Repeated(recipe.config.max_duplicates)
     for row in results:
-        verdicts = judged_again(row, recipe)
+        verdicts = judged_again(row, recipe) if row.text else ()
         found.by_source[str(row.record.get("source")), row.status] += 1
         found.cost_usd += float(row.record.get("cost_usd") or 0)
         if row.status != SUCCEEDED:
@@ -126,7 +149,8 @@ def examine(
                 heard = any(verdict.gate == "audio" and verdict.verdict != PASS for verdict in verdicts)
                 found.audio["sound in a silent video"] += heard
         kind = "captions" if row.status == SUCCEEDED and worst(verdicts) != REJECT else _reason(row, verdicts)
-        _keep(found.examples.setdefault(kind, []), row, seen, kind, samples, draw)
+        found.kinds[kind] += 1
+        _keep(found.examples.setdefault(kind, []), Example(row, verdicts), found.kinds[kind], samples, draw)
     found.repeated = len(too_often)
     return found
 
@@ -147,64 +171,64 @@ def judged_again(row: reading.Recorded, recipe: Recipe) -> tuple[Verdict, ...]:
     )
 
 
-def _keep(
-    kept: list[reading.Recorded], row: reading.Recorded, seen: Counter[str], kind: str, most: int, draw: random.Random
-) -> None:
-    """Reservoir sampling: every row of a kind has the same probability to be shown."""
-    seen[kind] += 1
+def _keep(kept: list[Example], example: Example, seen: int, most: int, draw: random.Random) -> None:
+    """Reservoir sampling: every one of the `seen` answers of a kind has the same probability to be shown."""
     if len(kept) < most:
-        kept.append(row)
-    elif (place := draw.randrange(seen[kind])) < most:
-        kept[place] = row
+        kept.append(example)
+    elif (place := draw.randrange(seen)) < most:
+        kept[place] = example
 
 
 def _reason(row: reading.Recorded, verdicts: Sequence[Verdict]) -> str:
     gates = [verdict.gate for verdict in verdicts if verdict.verdict == REJECT] if row.text else []
     why = ", ".join(gates) or str(row.record.get("block_reason") or row.record.get("finish_reason") or "no answer")
-    return f"{row.status.replace('_', ' ')}: {why}"
+    status = "captions that the gates reject now" if row.status == SUCCEEDED else row.status.replace("_", " ")
+    return f"{status}: {why}"
 
 
 def _wanted(manifest: Manifest, found: Audit) -> Iterable[VideoRecord]:
-    ids = {row.video_id for rows in found.examples.values() for row in rows}
+    ids = {example.row.video_id for examples in found.examples.values() for example in examples}
     return (record for record in manifest.usable().records() if record.video_id in ids)
 
 
-def page(found: Audit, records: dict[str, VideoRecord], videos: Path) -> str:
-    """The page; all texts are escaped, because models and files of unknown origin wrote them."""
+def page(found: Audit, records: dict[str, VideoRecord], videos: Path, errors: dict[str, str]) -> str:
+    """The page; `errors` say by video id why there is no text. All texts are escaped: strangers wrote them."""
     import jinja2
 
     template = Path(__file__).with_name("audit.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     kinds = {
-        kind: [(row, pictures(records.get(row.video_id), videos), _facts(row)) for row in rows]
-        for kind, rows in sorted(found.examples.items())
+        kind: [
+            (one.row, pictures(records.get(one.row.video_id), videos), _facts(one), errors.get(one.row.video_id, ""))
+            for one in examples
+        ]
+        for kind, examples in sorted(found.examples.items(), key=lambda item: (item[0] != "captions", item[0]))
     }
-    most = max(found.lengths.values(), default=1)
+    lengths = found.length_rows()
+    most = max((count for _, count in lengths), default=1)
     return environment.from_string(template).render(
         kinds=kinds,
+        counts=found.kinds,
+        captions=found.states.get(SUCCEEDED, 0),
         states=found.state_rows(),
         gates=found.gate_rows(),
-        reasons=found.reasons.most_common(12),
+        reasons=found.reason_rows(),
         findings=found.finding_rows(),
-        lengths=[
-            (f"{start}–{start + _LENGTH_STEP - 1}", count, round(100 * count / most, 1))
-            for start, count in sorted(found.lengths.items())
-        ],
+        lengths=[(words, count, round(100 * count / most, 1)) for words, count in lengths],
         shown_id=shown_id,
     )
 
 
-def _facts(row: reading.Recorded) -> str:
-    tokens = row.record.get("tokens") or {}
+def _facts(example: Example) -> str:
+    row = example.row
+    tokens, words = row.record.get("tokens") or {}, len(row.text.split())
     parts = [
         f"{row.record.get('duration_s') or 0:.0f} s",
-        f"{(words := len(row.text.split()))} word{'s' * (words != 1)}",
-    ]
-    parts += [
-        f"{tokens.get('input', 0)} + {tokens.get('output', 0)} tokens",
+        f"{words:,} word{'s' * (words != 1)}",
+        f"{tokens.get('input', 0):,} tokens in, {tokens.get('output', 0):,} out",
         str(row.record.get("model_version") or ""),
     ]
-    parts += [f"{gate} {verdict}" for gate, _, verdict, _ in row.record.get("gates") or () if verdict != PASS]
+    parts += [f"{one.gate}: {one.verdict}" for one in example.verdicts if one.verdict != PASS]
     return " · ".join(part for part in parts if part)
 
 
