@@ -29,6 +29,7 @@ _BARE_QUOTE = re.compile(r'\\"(?!")')
 """A quote behind a backslash that is not also doubled, as in `a \\"red\\" ball`."""
 _OPEN_QUOTE = BadRecord("a quote that may not close in its row (write a quote within a quoted field twice)")
 _BROKEN = BadRecord("a row that may continue in another line (quote a field that holds line breaks)")
+_NO_NAME = re.compile(r"Unnamed: \d+")
 _ENDS_AS_FILE = re.compile(r"\.\w{2,5}$")
 
 
@@ -202,6 +203,8 @@ def _records(fields: list[str] | None, lines: _Lines, header: list[str], delimit
         reason = f"{kind} ({len(fields)} instead of {num_columns})"
         is_short = len(fields) < num_columns and not first.startswith("#")
         bad = _ShortRow(reason, tuple(fields)) if is_short else BadRecord(reason)
+    elif any(map(str.strip, fields[_num_named(tuple(header)) :])):
+        bad = BadRecord("more fields than the header (text below a column without a name)")
     elif [fields[0].lstrip("\ufeff"), *fields[1:]] == header:
         bad = BadRecord("the header again")
     yield lines.number, bad or dict(zip(header, fields, strict=True))
@@ -223,6 +226,16 @@ def _header(names: list[str], taken: Sequence[str], path: Path) -> list[str]:
     names = [name.strip("\ufeff") for name in names]
     check_columns(path, names)
     return names
+
+
+@cache
+def _num_named(header: tuple[str, ...]) -> int:
+    """Columns up to the last one with a name.
+
+    Those behind it, which spreadsheets leave and pandas calls `Unnamed: 2`, hold the end of a caption with a comma.
+    """
+    named = (place for place, name in enumerate(header, 1) if name.strip() and not _NO_NAME.fullmatch(name.strip()))
+    return max(named, default=len(header))
 
 
 def _without_empty_end(fields: list[str], num_columns: int) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.sources.files.normal_names import is_end, normal_parts
 from sg.sources.records.columns import CAPTION_KEYS, KEY_OF_MAP, VIDEO_KEYS
+from sg.sources.records.layouts import NO_FILE
 from sg.sources.records.reading import RecordFile, check_suffix
 from sg.sources.records.texts import PARQUETS, TABLES, BadRecord, kind_of
 from sg.sources.records.turns import first_answer, turns_of
@@ -24,7 +25,7 @@ from sg.sources.scan.items import BLANK, CONTRADICTION, caption_problem, shown
 from sg.sources.scan.parts import VideoPart, part_of
 
 _NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
-_COUNTED = ("not an object", "not UTF-8 text", "a NUL character", "a key that is there twice")
+_COUNTED = ("not an object", "not UTF-8 text", "a NUL character", "a key that is there twice", NO_FILE)
 """Bad records of JSON files that are counted as rows; any other leaves open where the next record begins."""
 _EXAMPLES = 3
 _MAX_EXACT = 2**53

@@ -36,6 +36,7 @@ _NOTHING = frozenset(
             "-nan",
             "none",
             "null",
+            "(null)",
             "nil",
             "na",
             "n/a",
