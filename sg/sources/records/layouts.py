@@ -25,7 +25,7 @@ _RECORD_LISTS = frozenset(
     ("annotations", "sentences", "captions", "data", "records", "samples", "items", "rows", "entries", "examples")
 )
 _CAPTIONS = folded(("caption", "captions", "sentence", "sentences", *TURN_KEYS))
-"""Keys of captions only: `name`, `title` and `description` are also those of licences and films."""
+"""Keys of captions only: `name`, `title` and `description` are also those of licences and videos."""
 _FILE_KEYS = folded(key for key in VIDEO_KEYS if "id" not in key.casefold().split("_") and key.casefold() != "videoid")
 NO_FILE = "a number of a video whose file is not named"
 _LISTS = _VIDEO_LISTS | _RECORD_LISTS
@@ -131,7 +131,7 @@ def _children(value: Any) -> Iterator[Any]:
 
 
 def _has_captions(value: Any) -> bool:
-    """Whether a value is a record with a caption or a map of captions, unlike the licences or films beside records."""
+    """Whether a value is a record with a caption or a map of captions, unlike the licences or videos beside records."""
     return isinstance(value, Mapping) and (
         not _CAPTIONS.isdisjoint(folded(value))
         or any(name.casefold().endswith(tuple(VIDEO_SUFFIXES)) for name in value)
@@ -144,7 +144,7 @@ def _number(value: Any) -> str:
 
 
 def _with_file(record: Mapping[str, Any], files: Mapping[str, set[str]]) -> Mapping[str, Any] | BadRecord:
-    """The record with the file of its video. A number is never the name of a file where the films have numbers."""
+    """The record with the file of its video. A number is never the name of a file where the videos have numbers."""
     number = _number(record.get("video_id", record.get("image_id")))
     found = files.get(number, set())
     if len(found) == 1:

@@ -181,12 +181,16 @@ def caption_problem(value: Any) -> str:
 def caption_of(value: Any) -> tuple[str, str]:
     """The caption of a published dataset, and the problem with it if there is one.
 
-    A text such as `None` is kept, because it may be meant.
+    A word such as `None` is kept, because it may be meant; an error of a spreadsheet such as `#NAME?` is not.
     """
     problem = "" if value is None else caption_problem(value)
     if problem and problem != EMPTY_CAPTION:
         return "", problem
-    return text_of(value), ""
+    text = text_of(value)
+    bare = text.strip(BLANK)
+    if bare.casefold() in _NOTHING and bare and not bare.isalpha():
+        return "", EMPTY_CAPTION
+    return text, ""
 
 
 def is_nothing(text: str) -> bool:

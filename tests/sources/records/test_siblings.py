@@ -37,16 +37,16 @@ def test_captions_beside_the_list_of_records_are_an_error(tmp_path: Path, value:
 
 
 def test_licences_and_titles_beside_the_records_are_none(tmp_path: Path) -> None:
-    film = {"id": 1.0, "file_name": "a.mp4", "name": "n", "description": "d"}
-    value = {"info": {"description": "x"}, "licenses": [{"name": "cc"}], "videos": [film]}
+    video = {"id": 1.0, "file_name": "a.mp4", "name": "n", "description": "d"}
+    value = {"info": {"description": "x"}, "licenses": [{"name": "cc"}], "videos": [video]}
     found = read(tmp_path / "c.json", {**value, "annotations": [{"video_id": 1, "caption": "one"}]})
     assert found == ([("a.mp4", "one")], {})
 
 
-def test_a_number_of_a_film_is_not_the_name_of_another_file(tmp_path: Path) -> None:
-    films = [{"id": 1, "file_name": "a.mp4"}, {"id": 2, "file_name": "b.mp4"}, {"id": 2, "file_name": "c.mp4"}]
+def test_a_number_of_a_video_is_not_the_name_of_another_file(tmp_path: Path) -> None:
+    videos = [{"id": 1, "file_name": "a.mp4"}, {"id": 2, "file_name": "b.mp4"}, {"id": 2, "file_name": "c.mp4"}]
     rows = [{"video_id": number, "caption": f"of {number}"} for number in (1, 2, 7)]
-    found = read(tmp_path / "c.json", {"videos": films, "annotations": rows})
+    found = read(tmp_path / "c.json", {"videos": videos, "annotations": rows})
     assert found == ([("a.mp4", "of 1")], {"a number of a video whose file is not named": 2})
 
 

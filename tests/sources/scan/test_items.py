@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from sg.artefacts.names import check_video_id
 from sg.sources.scan.items import (
+    EMPTY_CAPTION,
     AnnotatedVideo,
     Problem,
+    caption_of,
     name_keys,
     named_range,
     shown,
@@ -233,3 +235,13 @@ def test_a_number_of_webvid_may_be_a_floating_point_number() -> None:
     (first,), *others = [list(WebVid().items(row, "")) for row in rows]
     assert isinstance(first, AnnotatedVideo) and first.video_id == "webvid-1053841541" and others == [[first], [first]]
     assert all(isinstance(*WebVid().items({"videoid": value}, ""), Problem) for value in (1.5, float("nan"), 1e300))
+
+
+@pytest.mark.parametrize("text", ["#NAME?", "<NA>", " (null) ", "#N/A", "n/a"])
+def test_a_published_caption_that_a_spreadsheet_wrote_for_nothing_is_a_problem(text: str) -> None:
+    assert caption_of(text) == ("", EMPTY_CAPTION)
+
+
+@pytest.mark.parametrize("text", ["None", "nan", "NULL", "a red ball"])
+def test_a_published_caption_that_is_a_word_is_kept(text: str) -> None:
+    assert caption_of(text) == (text, "")
