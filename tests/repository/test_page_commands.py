@@ -35,7 +35,8 @@ from tests.study.commands import ROOT, SMALL_WORLD, overrides
 CONFIGS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "conf").rglob("*.yaml")))
 HEADS = re.findall(r"^# +(python .*)$", re.sub(r"\\\n# *", "", CONFIGS), flags=re.MULTILINE)
 OF_CONFIGS = {" ".join(re.split(r"  +", line)[0].split()) for line in HEADS}
-PROGRAMS = {f"python -m sg.{name}": module for name, (module, _) in COMMANDS.items()}
+PROGRAMS = {f"python -m sg.{name}": module for name, (module, _) in COMMANDS.items()}  # written as `sg NAME`
+PROGRAMS |= {f"python -m {module.removesuffix('.__main__')}": module for module, _ in COMMANDS.values()}
 PROGRAMS |= {"python evaluate.py": "sg.study.evaluation"}
 RUN = sorted(
     command
