@@ -41,10 +41,10 @@ from sg.report.wording import (
 PAGE_FILE = "index.html"
 FIGURE_CAPTIONS = {
     "held_out_loss": "In nats per token (lower is better), on captions of videos that no run trained on, with 95 % "
-    "intervals over videos. Controls are at the right.",
+    "intervals over videos. Controls, if there are any, are at the right.",
     "scaling": "In % of the answered questions, with 95 % intervals over videos. The solid curve makes as many passes "
     "over every subset, so more captions mean more steps. Equal-step controls have the steps of the largest scale: a "
-    "dashed line joins them with it. Other controls are at the right.",
+    "dashed line joins them with it. Other controls, if there are any, are at the right.",
     "durations": "In points, with 95 % intervals (exploratory, not corrected).",
     "differences": "In points, with 95 % intervals (not corrected); * p < .05 after Holm's correction.",
     "controls": "Difference from no captions of each control and of the scale that it is compared with, and the "
