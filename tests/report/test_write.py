@@ -9,6 +9,7 @@ from sg.core.tracking import LoggerConfig, Tracker
 from sg.report.numbers.summary import Summary, read_summary
 from sg.report.pages.conclusion import Conclusion, conclude
 from sg.report.write import GalleryChoice, ReportPaths, log_report, write_report
+from tests.wandb_file import read_offline_run
 
 from .study_builder import World, record_inputs, write_corpus, write_study
 
@@ -89,8 +90,8 @@ def test_the_summary_run_is_in_the_offline_files_of_wandb(folder: Path, paths: R
             tracker, read_summary(paths.summary), Conclusion("A verdict.", "gain", []), paths.figures, paths.sheets
         )
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    content = file.read_bytes()
-    for key in (b"demo/without_subtitles/overall", b"figures/scaling", b"tables/scores", b"verdict"):
+    content = read_offline_run(file)
+    for key in ("demo/without_subtitles/overall", "figures/scaling", "tables/scores", "verdict"):
         assert key in content
 
 

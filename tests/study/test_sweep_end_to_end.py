@@ -4,7 +4,6 @@ import csv
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from sg.artefacts.result import read_result
 from sg.report.wandb.panels import available_sections, keys_of, logged_keys, plan_sections
 from tests.study.commands import SMALL_STUDY, overrides, run, run_until, study_folder
+from tests.wandb_file import read_offline_run
 
 SWEEP = ["train.py", "-m", "data.scale=100k,530k", *SMALL_STUDY]
 RUNS = ["0-seed0", "100k-equal_steps-530k-seed0", "100k-seed0", "530k-seed0"]
@@ -86,12 +86,9 @@ def test_the_offline_wandb_files_hold_the_scores_of_every_run_and_of_the_summary
 ) -> None:
     folder, _ = calm
     study = study_folder(folder)
-    wandb = Path(sys.executable).parent / "wandb"
     for name in [*RUNS, "report"]:
         (file,) = (study / name).glob("wandb/offline-run-*/run-*.wandb")
-        shown = subprocess.run(
-            [wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True
-        ).stdout
+        shown = read_offline_run(file)
         assert "demo/without_subtitles/overall" in shown
         assert "demo/with_subtitles/overall" in shown
 
@@ -183,12 +180,12 @@ def test_the_dashboard_reads_only_keys_that_the_sweep_logged(
     study = study_folder(folder)
     sections = available_sections("demo", logged_keys(study))
     assert [section.name for section in sections] == [section.name for section in plan_sections("demo")]
-    files = [file.read_bytes() for file in study.glob("*/wandb/offline-run-*/run-*.wandb")]
+    files = [read_offline_run(file) for file in study.glob("*/wandb/offline-run-*/run-*.wandb")]
     assert len(files) > len(RUNS)  # one a run, one for each time that the report was written
-    assert [key for key in keys_of(sections) if not any(key.encode() in content for content in files)] == []
+    assert [key for key in keys_of(sections) if not any(key in content for content in files)] == []
     left_out = keys_of(plan_sections("demo")) - keys_of(sections)
     assert {key for key in left_out if not key.startswith(("demo/no_video", "train/"))} <= {"speed/mfu", "figures/map"}
-    for kind in (b"captions-demo", b"forest-tome", b"checkpoint-instruct-", b"predictions-"):
+    for kind in ("captions-demo", "forest-tome", "checkpoint-instruct-", "predictions-"):
         assert any(kind in content for content in files), kind
 
 

@@ -30,6 +30,7 @@ from tests.caption.hosted.fake_gemini.faults import FaultPlan
 from tests.caption.hosted.fake_gemini.running import in_thread
 from tests.caption.hosted.fake_gemini.state import State
 from tests.study.commands import ROOT
+from tests.wandb_file import read_offline_run
 
 CANARY = "AIza" + "CanaryKey_0123456789-abcdefghijklmn"
 
@@ -41,6 +42,8 @@ def files_with_the_key(folder: Path, key: str = CANARY) -> list[str]:
 
 
 def content(path: Path) -> bytes:
+    if path.suffix == ".wandb":
+        return path.read_bytes() + read_offline_run(path).encode()
     if path.suffix != ".parquet":
         return path.read_bytes()
     table = pq.read_table(path)
