@@ -10,7 +10,7 @@ import logging
 import netrc
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -138,11 +138,15 @@ class Tracker:
         why = "the mode is offline" if _has_key() else "no key"
         try:
             run = begin(mode=mode)
-        except wandb.errors.Error as error:
+        except _failures() as error:
             # The service cannot be reached, or refuses the key. Later runs of this process do not wait for it again.
             mode = os.environ["WANDB_MODE"] = "offline"
-            why = (str(error).splitlines() or [type(error).__name__])[0]
-            run = begin(mode=mode)
+            why = _first_line(error)
+            try:
+                run = begin(mode=mode)
+            except _failures() as second:
+                log.warning("W&B: it cannot start (%s), so this run is not logged there", _first_line(second))
+                return None
         for keys, axis in axes.items():
             run.define_metric(keys, step_metric=axis)
         if mode == "offline":
@@ -154,8 +158,24 @@ class Tracker:
     def log(self, values: Mapping[str, float]) -> None:
         """Record `values` as one point in time."""
         self._write(values)
-        if self._run is not None:
-            self._run.log(dict(values))
+        self._send(lambda run: run.log(dict(values)))
+
+    def _send(self, action: Callable[[Any], object]) -> None:
+        """Call `action` with the W&B run, if there is one.
+
+        W&B writes through a process of its own. If that process dies, the job goes on without it: hours of training
+        must not end because their numbers cannot be shown, and `metrics.csv` has them.
+        """
+        if self._run is None:
+            return
+        try:
+            action(self._run)
+        except _failures() as error:
+            log.warning(
+                "W&B: its process ended (%s), so the rest of this run is not logged there; %s has all numbers",
+                _first_line(error), self.folder / "metrics.csv",
+            )  # fmt: skip
+            self._run = None
 
     def _write(self, values: Mapping[str, float]) -> None:
         elapsed = f"{time.time() - self._started:.3f}"
@@ -165,8 +185,7 @@ class Tracker:
     def summary(self, values: Mapping[str, float | str]) -> None:
         """Set final values of the run (scores, costs), which W&B's run table shows."""
         self._write({key: value for key, value in values.items() if isinstance(value, (int, float))})
-        if self._run is not None:
-            self._run.summary.update(dict(values))
+        self._send(lambda run: run.summary.update(dict(values)))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Log a table to W&B, with [H, W, 3] arrays as images, and its length to `metrics.csv`.
@@ -178,14 +197,14 @@ class Tracker:
             import wandb
 
             data: list[Any] = [[wandb.Image(cell) if hasattr(cell, "shape") else cell for cell in row] for row in rows]
-            self._run.log({name: wandb.Table(columns=list(columns), data=data)})
+            self._send(lambda run: run.log({name: wandb.Table(columns=list(columns), data=data)}))
 
     def image(self, name: str, path: Path) -> None:
         """Log the image at `path` to W&B."""
         if self._run is not None:
             import wandb
 
-            self._run.log({name: wandb.Image(str(path))})
+            self._send(lambda run: run.log({name: wandb.Image(str(path))}))
 
     def shows_frames(self, is_public: bool) -> bool:
         """True when frames of videos are logged; by default only those of `is_public` videos."""
@@ -215,7 +234,7 @@ class Tracker:
                 artefact.add_file(str(path), policy="immutable")
             else:
                 artefact.add_reference(path.resolve().as_uri(), name=path.name, checksum=False)
-            self._run.log_artifact(artefact)
+            self._send(lambda run: run.log_artifact(artefact))
         return name
 
     def __enter__(self) -> Self:
@@ -225,12 +244,26 @@ class Tracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._csv.close()
-        if self._run is None:
-            return
-        try:
-            self._run.finish(exit_code=0 if error is None else 1)
-        except TimeoutError:
-            log.warning(
-                "W&B: the upload of this run did not end within %d s; complete it with: wandb sync %s",
-                FINISH_TIMEOUT_S, Path(self._run.dir).parent,
-            )  # fmt: skip
+        self._send(partial(_finish, exit_code=0 if error is None else 1))
+
+
+def _finish(run: Any, exit_code: int) -> None:
+    try:
+        run.finish(exit_code=exit_code)
+    except TimeoutError:
+        log.warning(
+            "W&B: the upload of this run did not end within %d s; complete it with: wandb sync %s",
+            FINISH_TIMEOUT_S, Path(run.dir).parent,
+        )  # fmt: skip
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Errors of W&B and of the process that it writes through."""
+    import wandb
+    from wandb.sdk.mailbox import MailboxClosedError
+
+    return wandb.errors.Error, MailboxClosedError, ConnectionError
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

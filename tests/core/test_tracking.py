@@ -118,3 +118,43 @@ def test_a_run_ends_within_its_limit_if_the_network_goes_while_it_runs(
     assert all(f"2 s; complete it with: wandb sync {folder}" in line for line in warned)
     assert list(folder.glob("*.wandb"))
     assert "train/loss,1.5" in (tmp_path / "metrics.csv").read_text()
+
+
+DYING_SERVICE = """
+import logging, os, pathlib, signal, subprocess, sys, time
+from sg.core.tracking import LoggerConfig, Tracker
+logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
+folder = pathlib.Path(sys.argv[1])
+for name in ("first", "second"):
+    with Tracker(
+        LoggerConfig(mode="offline"), folder / name, name=name, group="g", job_type="train", settings={}
+    ) as tracker:
+        if name == "first":
+            children = subprocess.run(
+                ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="], capture_output=True, text=True, check=True
+            ).stdout
+            (service,) = [int(line.split()[0]) for line in children.splitlines() if "wandb-core" in line]
+            os.kill(service, signal.SIGKILL)
+            os.waitpid(service, 0)
+        tracker.log({"train/loss": 1.5})
+        tracker.summary({"score": 2.5})
+        tracker.table("rows", ["a"], [[1]])
+print("the job ended")
+"""
+
+
+def test_a_job_goes_on_if_the_process_of_wandb_dies(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    done = subprocess.run(
+        [sys.executable, "-c", DYING_SERVICE, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the job ended" in done.stdout
+    for name, sentence in (("first", "W&B: its process ended"), ("second", "W&B: it cannot start")):
+        assert sentence in done.stdout
+        written = (tmp_path / name / "metrics.csv").read_text()
+        assert "train/loss,1.5" in written and "score,2.5" in written
