@@ -29,7 +29,7 @@ _BARE_QUOTE = re.compile(r'\\"(?!")')
 """A quote behind a backslash that is not also doubled, as in `a \\"red\\" ball`."""
 _OPEN_QUOTE = BadRecord("a quote that may not close in its row (write a quote within a quoted field twice)")
 _BROKEN = BadRecord("a row that may continue in another line (quote a field that holds line breaks)")
-_NO_NAME = re.compile(r"Unnamed: \d+")
+_NO_NAME = re.compile(r"Unnamed: [\d.]+")
 _ENDS_AS_FILE = re.compile(r"\.\w{2,5}$")
 
 
@@ -203,7 +203,7 @@ def _records(fields: list[str] | None, lines: _Lines, header: list[str], delimit
         reason = f"{kind} ({len(fields)} instead of {num_columns})"
         is_short = len(fields) < num_columns and not first.startswith("#")
         bad = _ShortRow(reason, tuple(fields)) if is_short else BadRecord(reason)
-    elif any(map(str.strip, fields[_num_named(tuple(header)) :])):
+    elif any(fields[place].strip() for place in _unnamed(tuple(header))):
         bad = BadRecord("more fields than the header (text below a column without a name)")
     elif [fields[0].lstrip("\ufeff"), *fields[1:]] == header:
         bad = BadRecord("the header again")
@@ -229,13 +229,13 @@ def _header(names: list[str], taken: Sequence[str], path: Path) -> list[str]:
 
 
 @cache
-def _num_named(header: tuple[str, ...]) -> int:
-    """Columns up to the last one with a name.
+def _unnamed(header: tuple[str, ...]) -> tuple[int, ...]:
+    """Columns without a name, such as those that spreadsheets leave and pandas calls `Unnamed: 2`.
 
-    Those behind it, which spreadsheets leave and pandas calls `Unnamed: 2`, hold the end of a caption with a comma.
+    A text in one may be the end of a caption with a comma. The first columns are left out: they are pandas' index.
     """
-    named = (place for place, name in enumerate(header, 1) if name.strip() and not _NO_NAME.fullmatch(name.strip()))
-    return max(named, default=len(header))
+    unnamed = [not name.strip() or bool(_NO_NAME.fullmatch(name.strip())) for name in header]
+    return tuple(place for place, is_unnamed in enumerate(unnamed) if is_unnamed and not all(unnamed[:place]))
 
 
 def _without_empty_end(fields: list[str], num_columns: int) -> list[str]:

@@ -15,20 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.errors import DataError
-from sg.sources.files.disk import VIDEO_SUFFIXES
-from sg.sources.records.columns import CAPTION_KEYS, KEY_OF_MAP, TURN_KEYS, VIDEO_KEYS, folded
+from sg.sources.records.columns import CAPTION_KEYS, KEY_OF_MAP, VIDEO_KEYS, folded
 from sg.sources.records.json_values import TWICE, JsonScanner
+from sg.sources.records.record_lists import LISTS, has_captions, listed_records, unread_captions
 from sg.sources.records.texts import BadRecord
 
-_VIDEO_LISTS = frozenset(("videos", "images", "clips", "media"))
-_RECORD_LISTS = frozenset(
-    ("annotations", "sentences", "captions", "data", "records", "samples", "items", "rows", "entries", "examples")
-)
-_CAPTIONS = folded(("caption", "captions", "sentence", "sentences", *TURN_KEYS))
-"""Keys of captions only: `name`, `title` and `description` are also those of licences and videos."""
-_FILE_KEYS = folded(key for key in VIDEO_KEYS if "id" not in key.casefold().split("_") and key.casefold() != "videoid")
-NO_FILE = "a number of a video whose file is not named"
-_LISTS = _VIDEO_LISTS | _RECORD_LISTS
 _HEAD = 1000
 """Members by which the layout is recognised; an object with more is a map."""
 _RECORD_NAMES = folded((*VIDEO_KEYS, "YoutubeID", "url"))
@@ -43,14 +34,14 @@ def object_records(path: Path) -> Iterator[Any | BadRecord]:
     Raises:
         DataError: it is not JSON, or has members of different kinds.
     """
-    members = JsonScanner(path).members(_LISTS)
+    members = JsonScanner(path).members(LISTS)
     head = list(islice(members, _HEAD))
     good = [(name, value, is_element) for name, value, is_element in head if not isinstance(value, BadRecord)]
     names = folded(name for name, _, _ in good)
     if any(is_element and isinstance(value, Mapping) for _, value, is_element in good):
-        yield from _listed(path)
+        yield from listed_records(path)
     elif names >= {"columns", "data"}:
-        yield from _split(chain(head, members))
+        yield from _split(path, chain(head, members))
     elif names & folded(VIDEO_KEYS) and names & folded(CAPTION_KEYS) and _are(Mapping, good):
         yield from _transposed({name: value for name, value, _ in chain(head, members) if isinstance(value, Mapping)})
     elif len(head) < _HEAD and names & _RECORD_NAMES and not _are(Mapping, good):
@@ -95,67 +86,8 @@ def _of_map(name: str, value: Any) -> Iterator[Any | BadRecord]:
         yield {KEY_OF_MAP: name, "caption": value}
 
 
-def _listed(path: Path) -> Iterator[Any | BadRecord]:
-    """The records of the lists. A record that names its video by a number gets the file name of this video.
-
-    Raises:
-        DataError: a member that is not read has captions.
-    """
-    files: dict[str, set[str]] = {}
-    lists: set[str] = set()
-    unread = ""
-    for name, value, is_element in JsonScanner(path).members(_LISTS):
-        if is_element:
-            lists.add(name.casefold())
-            if name.casefold() in _VIDEO_LISTS and isinstance(value, Mapping):
-                unread = unread or (name if _has_captions(value) else "")
-                file = next((value[key] for key in ("file_name", "filename", "path", "video") if key in value), None)
-                number = value.get("video_id", value.get("id"))
-                if file and number is not None:
-                    files.setdefault(_number(number), set()).add(str(file))
-        elif _has_captions(value) or any(map(_has_captions, _children(value))):
-            unread, lists = name, lists | _RECORD_LISTS
-    of_videos = _VIDEO_LISTS if lists & _RECORD_LISTS else frozenset()
-    if unread and of_videos:
-        raise DataError(
-            f"{path} has captions in {unread[:40]!r} beside other lists of records: write all records that you mean "
-            'into one list, [{"video": ..., "caption": ...}, ...].'
-        )
-    for name, value, is_element in JsonScanner(path).members(_LISTS):
-        if is_element and name.casefold() not in of_videos:
-            yield _with_file(value, files) if files and isinstance(value, Mapping) else value
-
-
-def _children(value: Any) -> Iterator[Any]:
-    return iter(value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ())
-
-
-def _has_captions(value: Any) -> bool:
-    """Whether a value is a record with a caption or a map of captions, unlike the licences or videos beside records."""
-    return isinstance(value, Mapping) and (
-        not _CAPTIONS.isdisjoint(folded(value))
-        or any(name.casefold().endswith(tuple(VIDEO_SUFFIXES)) for name in value)
-    )
-
-
-def _number(value: Any) -> str:
-    """The id of a video, also one that pandas made a floating-point number."""
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
-
-
-def _with_file(record: Mapping[str, Any], files: Mapping[str, set[str]]) -> Mapping[str, Any] | BadRecord:
-    """The record with the file of its video. A number is never the name of a file where the videos have numbers."""
-    number = _number(record.get("video_id", record.get("image_id")))
-    found = files.get(number, set())
-    if len(found) == 1:
-        return {"video": next(iter(found)), **record}
-    if (found or number.isdigit()) and folded(record).isdisjoint(_FILE_KEYS):
-        return BadRecord(NO_FILE + (" (several have it)" if found else ""))
-    return record
-
-
-def _split(members: Iterator[_Member]) -> Iterator[Any]:
-    """The rows of a table that pandas wrote with orient="split"."""
+def _split(path: Path, members: Iterator[_Member]) -> Iterator[Any]:
+    """The rows of a table that pandas wrote with orient="split"; DataError where another member has captions."""
     columns: list[str] = []
     rows = []
     for name, value, _ in members:
@@ -163,6 +95,8 @@ def _split(members: Iterator[_Member]) -> Iterator[Any]:
             columns = value if isinstance(value, list) else []
         elif name == "data":
             rows.append(value)
+        elif has_captions(name, value):
+            raise unread_captions(path, name)
     for row in rows:
         is_row = isinstance(row, list) and len(row) == len(columns)
         yield dict(zip(map(str, columns), row, strict=True)) if is_row else row

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.sources.files.normal_names import is_end, normal_parts
 from sg.sources.records.columns import CAPTION_KEYS, KEY_OF_MAP, VIDEO_KEYS
-from sg.sources.records.layouts import NO_FILE
 from sg.sources.records.reading import RecordFile, check_suffix
+from sg.sources.records.record_lists import NO_FILE
 from sg.sources.records.texts import PARQUETS, TABLES, BadRecord, kind_of
 from sg.sources.records.turns import first_answer, turns_of
 from sg.sources.scan.items import BLANK, CONTRADICTION, caption_problem, shown

@@ -30,39 +30,12 @@ _CLIP_NAME = re.compile(rf"(?P<id>[A-Za-z0-9_-]{{11}})[_.-](?P<start>{_TIME})[_-
 _CLOCK = re.compile(r"(\d{1,2})[_-](\d{2})[_-](\d{2})")
 _NOTHING = frozenset(
     (
-        *(
-            "",
-            "nan",
-            "-nan",
-            "none",
-            "null",
-            "(null)",
-            "nil",
-            "na",
-            "n/a",
-            "<na>",
-            "nat",
-            "undefined",
-            "\\n",
-            "#n/a",
-            "#n/a n/a",
-            "#na",
-        ),
-        *(
-            "1.#ind",
-            "-1.#ind",
-            "1.#qnan",
-            "-1.#qnan",
-            "#null!",
-            "#ref!",
-            "#value!",
-            "#name?",
-            "#div/0!",
-            "#num!",
-            "#error!",
-        ),
+        *("", "nan", "-nan", "none", "null", "(null)", "nil", "na", "n/a", "<na>", "nat", "undefined", "\\n"),
+        *("#n/a", "#n/a n/a", "#na", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
     )
 )
+_SHEET_ERROR = re.compile(r"#(?!\d)[^\sa-z]+[!?]|#\w/\w|#NV|#GETTING_DATA|Err:\d{3}")
+"""What spreadsheets of several languages write instead of a value: `#NAME?`, `#SPILL!`, `#WERT!`, `#N/D`, `Err:502`."""
 BLANK = string.whitespace + "\xa0\u2028\u2029\u3000\u200b\u200c\u200d\u2060\ufeff"
 """White space and characters of no width, which text copied from web pages holds."""
 _SPLIT = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
@@ -188,14 +161,17 @@ def caption_of(value: Any) -> tuple[str, str]:
         return "", problem
     text = text_of(value)
     bare = text.strip(BLANK)
-    if bare.casefold() in _NOTHING and bare and not bare.isalpha():
-        return "", EMPTY_CAPTION
-    return text, ""
+    is_word = not bare or bare.isalpha()
+    return ("", EMPTY_CAPTION) if _is_missing(bare) and not is_word else (text, "")
 
 
 def is_nothing(text: str) -> bool:
     """Whether a text has no letter or digit, or is what pandas, SQL and spreadsheets write for a missing value."""
-    return text.strip(BLANK).casefold() in _NOTHING or not any(map(str.isalnum, text))
+    return _is_missing(text.strip(BLANK)) or not any(map(str.isalnum, text))
+
+
+def _is_missing(text: str) -> bool:
+    return text.casefold() in _NOTHING or bool(_SHEET_ERROR.fullmatch(text))
 
 
 def shown(value: Any) -> str:

@@ -30,7 +30,7 @@ from sg.sources.scan.items import shown
 
 log = logging.getLogger(__name__)
 
-FOLDER_VERSION = 8
+FOLDER_VERSION = 9
 """Raise it when the same folder would give other rows."""
 _EXAMPLES = 3
 

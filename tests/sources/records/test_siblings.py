@@ -29,6 +29,11 @@ def read(path: Path, content: Any) -> tuple[list[tuple[str, str]], dict[str, int
         {"videos": [A], "sentences": [B]},
         {"annotations": [A], "extra": {"b.mp4": "two"}},
         {"annotations": [A], "data": {"x": {"caption": "two"}}},
+        {"data": [A], "test": [{"video": "b.mp4", "text": "two"}]},
+        {"data": [A], "test": {"x": {"file": "b.mp4", "description": "two"}}},
+        {"data": [A], "extra": {"test": [B]}},
+        {"data": [A], "extra": {"x": {"y": [B]}}},
+        {"data": [A], "extra": [{"b.mp4": "two"}]},
     ],
 )
 def test_captions_beside_the_list_of_records_are_an_error(tmp_path: Path, value: dict[str, Any]) -> None:
@@ -36,9 +41,20 @@ def test_captions_beside_the_list_of_records_are_an_error(tmp_path: Path, value:
         read(tmp_path / "c.json", value)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [{"b.mp4": "two", "data": [A]}, {"columns": ["video", "caption"], "data": [["a.mp4", "one"]], "test": [B]}],
+)
+def test_captions_beside_a_table_or_list_are_an_error(tmp_path: Path, value: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"has captions in '(test|b.mp4)' beside other lists"):
+        read(tmp_path / "c.json", value)
+
+
 def test_licences_and_titles_beside_the_records_are_none(tmp_path: Path) -> None:
     video = {"id": 1.0, "file_name": "a.mp4", "name": "n", "description": "d"}
-    value = {"info": {"description": "x"}, "licenses": [{"name": "cc"}], "videos": [video]}
+    licence = {"id": 1, "name": "cc", "url": "u", "text": "t"}
+    info = {"description": "x", "file": "c.json", "splits": {"train": ["a.mp4"]}}
+    value = {"info": info, "licenses": [licence], "videos": [video]}
     found = read(tmp_path / "c.json", {**value, "annotations": [{"video_id": 1, "caption": "one"}]})
     assert found == ([("a.mp4", "one")], {})
 
@@ -50,8 +66,50 @@ def test_a_number_of_a_video_is_not_the_name_of_another_file(tmp_path: Path) -> 
     assert found == ([("a.mp4", "of 1")], {"a number of a video whose file is not named": 2})
 
 
+@pytest.mark.parametrize(
+    "video",
+    [
+        {"id": 1, "file_name": "b.mp4"},
+        {"id": 1, "name": "b.mp4"},
+        {"id": 1, "title": "A title", "video_name": "b.mp4"},
+        {"video_id": 1, "coco_url": "https://host/b.mp4"},
+        {"clip_id": "1", "path": "b.mp4"},
+    ],
+)
+@pytest.mark.parametrize("key", ["video_id", "image_id", "clip_id", "video"])
+@pytest.mark.parametrize("name", ["videos", "movies"])
+def test_a_number_is_that_of_the_listed_video_whatever_its_keys_are_called(
+    tmp_path: Path, video: dict[str, Any], key: str, name: str
+) -> None:
+    value = {name: [video], "annotations": [{"id": 1, key: 1, "caption": "two"}]}
+    ((found, caption),), problems = read(tmp_path / "c.json", value)
+    assert (found.rpartition("/")[2].removesuffix(".mp4"), caption, problems) == ("b", "two", {})
+
+
+@pytest.mark.parametrize("video", [{"id": 1.0, "name": "b", "split": "train"}, {"video_id": "1", "path": "b"}])
+def test_files_of_listed_videos_need_no_suffix(tmp_path: Path, video: dict[str, Any]) -> None:
+    value = {
+        "videos": [video],
+        "annotations": [{"video_id": 1, "caption": "two"}],
+        "licenses": [{"id": 1, "name": "l"}],
+    }
+    assert read(tmp_path / "c.json", value) == ([("b", "two")], {})
+
+
+def test_a_number_is_a_name_where_the_listed_videos_have_only_numbers(tmp_path: Path) -> None:
+    value = {"videos": [{"id": 1, "split": "train"}], "annotations": [{"video_id": 1, "caption": "one"}]}
+    assert read(tmp_path / "c.json", value) == ([("1", "one")], {})
+
+
 @pytest.mark.parametrize("name", ["", "Unnamed: 2"])
 def test_text_below_a_column_without_a_name_may_be_the_end_of_a_caption(tmp_path: Path, name: str) -> None:
     rows = f"video,caption,{name}\na.mp4,one,\nb.mp4,a man, a dog\nc.mp4,two,\n"
     found = read(tmp_path / "c.csv", rows)
     assert found == ([("a.mp4", "one"), ("c.mp4", "two")], {"more fields than the header": 1})
+    rows = f"video,caption,{name},score\na.mp4,one,,1\nb.mp4,a man, a dog,1\nc.mp4,two,,1\n"
+    assert read(tmp_path / "d.csv", rows) == found
+
+
+def test_the_index_of_pandas_has_no_name(tmp_path: Path) -> None:
+    rows = "Unnamed: 0.1,Unnamed: 0,video,caption,Unnamed: 0.2\n0,4,a.mp4,one,\n1,5,b.mp4,two, three\n"
+    assert read(tmp_path / "c.csv", rows) == ([("a.mp4", "one")], {"more fields than the header": 1})

@@ -237,11 +237,27 @@ def test_a_number_of_webvid_may_be_a_floating_point_number() -> None:
     assert all(isinstance(*WebVid().items({"videoid": value}, ""), Problem) for value in (1.5, float("nan"), 1e300))
 
 
-@pytest.mark.parametrize("text", ["#NAME?", "<NA>", " (null) ", "#N/A", "n/a"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#NAME?",
+        "<NA>",
+        " (null) ",
+        "#N/A",
+        "n/a",
+        "#SPILL!",
+        "#ЗНАЧ!",
+        "#¡VALOR!",
+        "#NV",
+        "#N/D",
+        "Err:502",
+        "#GETTING_DATA",
+    ],
+)
 def test_a_published_caption_that_a_spreadsheet_wrote_for_nothing_is_a_problem(text: str) -> None:
     assert caption_of(text) == ("", EMPTY_CAPTION)
 
 
-@pytest.mark.parametrize("text", ["None", "nan", "NULL", "a red ball"])
+@pytest.mark.parametrize("text", ["None", "nan", "NULL", "a red ball", "#dogs!", "# 1 dog?", "#A MAN RUNS!", "#1!"])
 def test_a_published_caption_that_is_a_word_is_kept(text: str) -> None:
     assert caption_of(text) == (text, "")
