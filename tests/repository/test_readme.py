@@ -36,9 +36,9 @@ TRAIN = [
     for command in ALL
     if command.startswith("python train.py") and not any(words in command for words in ELSEWHERE)
 ]
-OF_REAL_DATA = r"data=folder|experiment=(scaling_webvid|scaling_student|sources_mix)"
+OF_REAL_DATA = r"data=folder|experiment=(scaling_webvid|scaling_student|sources_mix|captioners)"
 """Commands that have no demo world to make small."""
-SEVERAL_SEEDS = r"experiment=(demo_|curation_baselines)(?!.*\bseed=)"
+SEVERAL_SEEDS = r"experiment=(demo_|curation_baselines|captioners)(?!.*\bseed=)"
 """Commands whose plan has dozens of runs; the plan of one seed has all their kinds."""
 
 

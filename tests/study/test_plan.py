@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.forest import write_forest
+from sg.artefacts.manifest import VideoRecord, write_manifest
+from sg.caption.captioners import captioner_of
 from sg.core.files import write_record
 from sg.core.identity import identity, made_by
 from sg.evaluate.benchmarks.video_mme_v2 import VideoMmeV2Config
@@ -19,6 +22,7 @@ from sg.models.sizes import ModelSize
 from sg.report.pages.power import power_text
 from sg.study.config import TrainConfig
 from sg.study.inputs import missing_inputs
+from sg.study.planning.captions import caption_lines, caption_prices
 from sg.study.planning.estimate import (
     estimate_cache,
     estimate_stage,
@@ -101,6 +105,45 @@ def test_a_sweep_over_models_plans_each_with_its_own_size_and_shares_only_the_vi
     power = plan_power(arms, costs.size)
     assert power is not None and power["arms"] == 2
     assert power["basis"].endswith("; numbers and prices are of the first of 2 studies")
+
+
+def test_a_sweep_over_captioners_trains_on_the_captions_of_each_and_prices_them() -> None:
+    models = ("gemini_3_1_flash_lite", "gemini_4_hydrogen")
+    cheap, dear = (
+        composed("experiment=captioners", f"captioner/model={name}", "paths.work=nowhere/work") for name in models
+    )
+    arms = [replace(one, data=replace(one.data, scale=scale)) for one in (cheap, dear) for scale in ("0", "400k")]
+    rows, _ = planned_work(arms)
+    assert [row["action"] for row in rows] == [
+        "train", "train", "shared", "train", "train", "shared", "shared", "shared", "train", "train",
+    ]  # fmt: skip
+    assert rows[0]["run"] == "captioners_gemini-3.1-flash-lite 0-seed0"
+    assert rows[-1]["run"] == "captioners_gemini-4-hydrogen 400k-seed0"
+    first, second = prices = caption_prices(arms)
+    # A video: 350 tokens of prompt and 18 * 75 of pictures at $0.25, 18 * 25 of sound at $0.50, 300 of answer at $1.50.
+    assert first["usd"]["standard"] == pytest.approx(400_000 * (1700 * 0.25 + 450 * 0.50 + 300 * 1.50) / 1e6)
+    assert first["usd"]["flex"] == pytest.approx(220) and second["usd"]["standard"] > 4 * first["usd"]["standard"]
+    assert [row["videos"] for row in prices] == [400_000] * 2
+    assert caption_lines(prices)[0].startswith(
+        "captions to buy: 400,000 by gemini-3.1-flash-lite (captioner=gemini): $440.00 (standard), $220.00 (batch)"
+    )
+    assert caption_prices([composed("data.scale=50k")]) == []  # captions of the demo world cost nothing
+
+
+def test_the_price_of_captions_is_that_of_the_manifest_s_videos_until_they_are_bought(tmp_path: Path) -> None:
+    config = composed(
+        "experiment=captioners", "data.scale=1k", "captioner/model=gemini_3_5_flash_lite", f"paths.work={tmp_path}"
+    )
+    silent = '{"has_audio": false}'
+    clips = [VideoRecord(f"v{n}", "webvid", f"v{n}.mp4", duration_s=36.0, extra=silent) for n in range(2000)]
+    write_manifest(config.data.manifest_path, clips)
+    (found,) = caption_prices([config])
+    # 350 tokens of prompt and 36 * 75 of pictures at $0.30, no sound, 300 of answer at $2.50; half of the videos.
+    assert found["usd"]["standard"] == pytest.approx(1000 * (3050 * 0.30 + 300 * 2.50) / 1e6)
+    assert "assumed" not in caption_lines([found])[0]
+    path = captioner_of(config.captioner).place(config.data)
+    write_captions(path, [CaptionRecord("v0", "A dog runs.")], {})
+    assert caption_prices([config]) == []
 
 
 def test_the_power_of_a_plan_is_that_of_every_benchmark() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg.core.scales import parse_scale
 from sg.study.config import TrainConfig
+from sg.study.planning.captions import captioned_clips
 from sg.train.config import StageConfig
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Costs:
             kept = STUDENTS.of(config.model).cache(config.model, config.stage.trained)
             if size is not None and kept is not None:
                 by_cache.setdefault(kept.identity.name, (config, size))
-        return [estimate_cache(config, size, _captioned(configs)) for config, size in by_cache.values()]
+        return [estimate_cache(config, size, captioned_clips(configs)) for config, size in by_cache.values()]
 
     def lines(self, totals: Mapping[str, Any] | None) -> list[str]:
         """Return the record of `totals` as lines of text."""
@@ -133,12 +133,6 @@ class Costs:
             f"free in {self.config.paths.work}: {readable_size(totals['free_bytes'])}"
         )
         return lines
-
-
-def _captioned(configs: Sequence[TrainConfig]) -> float:
-    """Number of clips in the largest core of the runs."""
-    clips: list[float] = [(parse_scale(str(run.data.scale)) or 0) * run.data.captions_per_k / 1000 for run in configs]
-    return max(clips)
 
 
 def _free(folder: Path) -> int:

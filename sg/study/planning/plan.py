@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from sg.core.output import show
 from sg.core.scales import parse_scale
 from sg.models.student import STUDENTS
 from sg.study.arms import check_instruct_steps
-from sg.study.config import TrainConfig, run_name
+from sg.study.config import TrainConfig, run_name, study_identity, study_name
 from sg.study.core_counts import caption_draws
+from sg.study.planning.captions import caption_lines, caption_prices
 from sg.study.planning.costs import Costs
 from sg.study.planning.estimate import expected_draws
 from sg.study.planning.power import plan_power
@@ -87,7 +88,7 @@ def plan_run(config: TrainConfig, run: str) -> list[PlannedStage]:
         data = read_data(config, locate_inputs(config))
         return [_planned(run, job) for job in stage_jobs(config, data, known_media(config, data), is_plan=True)]
     recipe = config.stage
-    core = "" if parse_scale(str(config.data.scale)) == 0 else f" {config.data.dir} {config.curator.name}"
+    core = "" if parse_scale(str(config.data.scale)) == 0 else f" {config.data.dir} {study_identity(config).name}"
     return [
         PlannedStage(
             run,
@@ -114,20 +115,32 @@ def planned_work(configs: Sequence[TrainConfig]) -> tuple[list[dict[str, Any]], 
     sizes = {name: STUDENTS.of(model).describe(model) if is_gpu else None for name, model in models.items()}
     costs = Costs(first, sizes)
     rows: list[dict[str, Any]] = []
+    label = _study_labels(configs)
     for config in configs:
         data = config.data
         run = run_name(str(data.scale), data.control, str(data.control_scale), config.seed)
-        run = run if len(models) == 1 else f"{config.model.name} {run}"
         for stage in plan_run(config, run):
             action = SHARED if any(stage.name == row["name"] for row in rows) else stage.action
             cost = costs.of_stage(config, stage.stage, stage.samples, action == TO_TRAIN)
             rows.append(
                 {
-                    "run": run, "stage": stage.stage.name, "name": stage.name, "samples": stage.samples,
-                    "steps": stage.steps, **cost, "action": action,
+                    "run": f"{label(config)} {run}".strip(), "stage": stage.stage.name, "name": stage.name,
+                    "samples": stage.samples, "steps": stage.steps, **cost, "action": action,
                 }
             )  # fmt: skip
     return rows, costs
+
+
+def _study_labels(configs: Sequence[TrainConfig]) -> Callable[[TrainConfig], str]:
+    """What names the study of a run in a plan: nothing, the model, the name, or both; else the study's folder."""
+    folders = {study_name(config) for config in configs}
+    labels: list[Callable[[TrainConfig], str]] = [
+        lambda config: "",
+        lambda config: config.model.name,
+        lambda config: config.name,
+        lambda config: f"{config.name} {config.model.name}",
+    ]
+    return next((label for label in labels if len({label(one) for one in configs}) == len(folders)), study_name)
 
 
 def print_plan(configs: Sequence[TrainConfig], on_cluster: bool = False) -> list[str]:
@@ -148,8 +161,9 @@ def print_plan(configs: Sequence[TrainConfig], on_cluster: bool = False) -> list
         (made if is_made else missing).append(line)
     missing += missing_on_machine(first, on_cluster)
     record = {
-        "stages": rows, "totals": costs.totals(configs), "made_on_the_way": made, "missing": missing,
-        "notes": _notes(first), "power": plan_power(configs, costs.size),
+        "stages": rows, "totals": costs.totals(configs), "captions": caption_prices(configs),
+        "made_on_the_way": made, "missing": missing, "notes": _notes(first),
+        "power": plan_power(configs, costs.size),
     }  # fmt: skip
     show("plan", PLAN_SCHEMA, record, lambda: _plan_text(record, costs), first.format)
     return missing
@@ -187,6 +201,7 @@ def _plan_text(record: Mapping[str, Any], costs: Costs) -> str:
     Console(width=120, soft_wrap=True, file=stream).print(table)
     lines = [
         *costs.lines(record["totals"]),
+        *caption_lines(record["captions"]),
         *(f"the run makes: {line}" for line in record["made_on_the_way"]),
         *(f"missing: {line}" for line in record["missing"]),
         *(f"note: {line}" for line in record["notes"]),

@@ -1,0 +1,71 @@
+"""What the captions of a study cost that a service still has to write, for its plan."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sg.core.scales import parse_scale
+from sg.study.config import TrainConfig
+
+CLIP_S = 18
+"""Mean seconds of a video before there is a manifest: those of WebVid."""
+
+
+def caption_prices(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
+    """One record per captioner of the runs that asks a service and has no captions yet; dollars by tier.
+
+    A captioner describes the videos of the largest core. Videos last as long as those of the manifest on average, or
+    `CLIP_S` seconds, with sound, if there is no manifest (`is_assumed`).
+    """
+    from sg.caption.captioners import captioner_of
+    from sg.caption.hosted.settings import HostedCaptionerConfig
+
+    of_captioner: dict[tuple[str, str], list[TrainConfig]] = {}
+    bought: set[tuple[str, str]] = set()
+    for config in configs:
+        if not isinstance(config.captioner, HostedCaptionerConfig):
+            continue
+        captioner = captioner_of(config.captioner)
+        assert captioner.recipe is not None
+        key = config.data.dir, captioner.recipe.name
+        of_captioner.setdefault(key, []).append(config)
+        if captioner.place(config.data).is_file():
+            bought.add(key)
+    return [_price(runs) for key, runs in of_captioner.items() if key not in bought]
+
+
+def _price(runs: Sequence[TrainConfig]) -> dict[str, Any]:
+    from sg.caption.hosted.pricing import EstimatedVideo, estimate
+    from sg.caption.hosted.run import estimate_run
+
+    data, captioner = runs[0].data, runs[0].captioner
+    videos = captioned_clips(runs)
+    is_known = data.manifest_path.is_file()
+    if is_known:
+        found = estimate_run(data, captioner, data.manifest_path)
+        videos = min(videos, found.videos)
+    else:
+        found = estimate(captioner, [EstimatedVideo(CLIP_S, None)], datetime.datetime.now(datetime.UTC).date())
+    part = videos / found.videos if found.videos else 0.0
+    return {
+        "captioner": captioner.name, "model": found.model, "tier": captioner.tier, "videos": round(videos),
+        "usd": {tier: usd * part for tier, usd in found.usd.items()}, "is_assumed": not is_known,
+    }  # fmt: skip
+
+
+def captioned_clips(configs: Sequence[TrainConfig]) -> float:
+    """Number of clips in the largest core of the runs."""
+    clips: list[float] = [(parse_scale(str(run.data.scale)) or 0) * run.data.captions_per_k / 1000 for run in configs]
+    return max(clips)
+
+
+def caption_lines(prices: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The records of `caption_prices` as lines of text."""
+    return [
+        f"captions to buy: {row['videos']:,} by {row['model']} (captioner={row['captioner']}): "
+        + ", ".join(f"${usd:,.2f} ({tier})" for tier, usd in row["usd"].items())
+        + (f"; assumed: videos of {CLIP_S} s with sound, as no manifest exists" if row["is_assumed"] else "")
+        for row in prices
+    ]
