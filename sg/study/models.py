@@ -25,8 +25,7 @@ from sg.evaluate.sample import sample_scores, sampled
 from sg.evaluate.shards import WHOLE, EvaluationShard
 from sg.models.student import CONNECTOR, STUDENTS, FeatureCache, Student, StudentProcessor
 from sg.train.config import TrainerConfig
-from sg.train.data.clips import CachedClips, DecodedClips, unreadable_clips
-from sg.train.data.loading import ClipReader
+from sg.train.data.clips import CachedClips, ClipReader, DecodedClips, unreadable_clips
 from sg.train.data.media import ClipFiles, Media, cache_folder
 from sg.train.data.samples import Clip
 from sg.train.data.visual_tokens import (

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sg.core.progress import Progress
 from sg.models.student import Student, StudentProcessor
-from sg.train.data.loading import ClipReader, SampleSet
+from sg.train.data.clips import ClipReader
+from sg.train.data.loading import SampleSet
 from sg.train.data.samples import TrainingItem
 
 

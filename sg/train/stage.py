@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from sg.train.callbacks import LossCurve
-    from sg.train.data.loading import ClipReader, SampleSet, StageData
+    from sg.train.data.clips import ClipReader
+    from sg.train.data.loading import SampleSet
+    from sg.train.data.stage_data import StageData
     from sg.train.module import StageModule
     from sg.train.score_curve import Asking
 
@@ -52,8 +54,8 @@ SCORES_FILE = "scores.csv"
 TRAINING_VERSION = 2
 """Raise it when the same settings, samples and starting point would give other weights.
 
-The code that decides them: this file, `mixture.py`, `samples.py`, `batches.py`, `loading.py`, `schedule.py`,
-`module.py`, `strategy.py` and `adapters.py`. Students and their features have versions of their own.
+The code that decides them: this file, `mixture.py`, `samples.py`, `batches.py`, `loading.py`, `stage_data.py`,
+`schedule.py`, `module.py`, `strategy.py` and `adapters.py`. Students and their features have versions of their own.
 """
 
 
@@ -173,7 +175,8 @@ def _train(
     ask: Asking | None,
 ) -> StageInfo:
     from sg.train.callbacks import read_losses
-    from sg.train.data.loading import SampleSet, StageData
+    from sg.train.data.loading import SampleSet
+    from sg.train.data.stage_data import StageData
     from sg.train.module import StageModule
     from sg.train.outcome import check_outcome, trained_weights, weight_sums
     from sg.train.strategy import full_state

@@ -44,6 +44,12 @@ def test_mistakes_are_reported_without_loading_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_an_evaluation_does_not_import_lightning_which_takes_seconds() -> None:
+    code = "import sys; import sg.study.evaluation, sg.study.models; assert 'pytorch_lightning' not in sys.modules"
+    done = run(["-c", code])
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_names_the_groups_and_the_commands() -> None:
     done = run(["train.py", "--help"])
     assert done.returncode == 0

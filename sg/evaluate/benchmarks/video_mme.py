@@ -159,7 +159,9 @@ def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        names = pq.read_schema(path).names
+        # `pq.read_table` would import pandas, which takes a second.
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
         missing = [name for name in columns if name not in names]
         if missing:
             since = "a table of Video-MME since June 2024" if columns is COLUMNS else "the table of this benchmark"
@@ -167,7 +169,7 @@ def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
                 f"{path} has no column {missing[0]!r}, so it is not {since} (which has {', '.join(columns)}); it has "
                 f"{', '.join(names)}."
             )
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns)).to_pylist()
+        rows: list[dict[str, Any]] = file.read(columns=list(columns)).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}).") from error
     if not rows:

@@ -102,15 +102,15 @@ class CochranQ:
 
 def wilson_interval(correct: int, questions: int, level: float = LEVEL) -> Interval:
     """Return Wilson's interval of the proportion `correct` / `questions`."""
-    from statsmodels.stats.proportion import proportion_confint
+    from scipy.stats import binomtest
 
     if not 0 <= correct <= questions or questions == 0:
         raise DataError(
             f"{correct} of {questions} questions is not a proportion: expected at least one question and no more "
             "right answers than questions."
         )
-    low, high = proportion_confint(correct, questions, alpha=1 - level, method="wilson")
-    return Interval(max(0.0, float(low)), min(1.0, float(high)))
+    interval = binomtest(correct, questions).proportion_ci(level, method="wilson")
+    return Interval(float(interval.low), float(interval.high))
 
 
 def _as_floats(values: ArrayLike, videos: Sequence[str] | ArrayLike) -> tuple[Floats, NDArray[np.intp]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Protocol
 
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.artefacts.visual_tokens.store import VisualTokenStore
@@ -30,6 +31,16 @@ def unreadable_clips(clips: Iterable[Clip]) -> dict[str, str]:
             problems[clip.key] = str(error)
             log.warning("%s cannot be read: %s", clip.key, error)
     return problems
+
+
+class ClipReader(Protocol):
+    """Returns what represents a clip in a batch."""
+
+    def facts(self, clip: Clip) -> ClipFacts:
+        """The frames that are sampled from the clip, which decide its place in a dialog."""
+
+    def read(self, clip: Clip) -> ClipTensors:
+        """Features or pixel values of the clip."""
 
 
 class CachedClips:

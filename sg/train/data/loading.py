@@ -1,7 +1,7 @@
 """The data of a stage: encoded samples, collated batches, and a sampler that can resume in the middle of a stage.
 
-A stage is one pass of Lightning's loop over a batch plan that is fixed before training. To resume with the same data
-order, the sampler only has to know how many batches are done.
+A stage is one pass over a batch plan that is fixed before training. To resume with the same data order, the sampler
+only has to know how many batches are done.
 """
 
 from __future__ import annotations
@@ -9,29 +9,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
 
 import numpy as np
-from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
-from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.core.errors import DataError
 from sg.models.student import IGNORED_LABEL, Batch, EncodedSample, StudentProcessor, TrainingSample
 from sg.train.data.batches import MicroBatch
-from sg.train.data.samples import Clip, TrainingItem
+from sg.train.data.clips import ClipReader
+from sg.train.data.samples import TrainingItem
 
 log = logging.getLogger(__name__)
-
-
-class ClipReader(Protocol):
-    """Returns what represents a clip in a batch."""
-
-    def facts(self, clip: Clip) -> ClipFacts:
-        """The frames that are sampled from the clip, which decide its place in a dialog."""
-
-    def read(self, clip: Clip) -> ClipTensors:
-        """Features or pixel values of the clip."""
 
 
 class SampleSet(Dataset[TrainingSample]):
@@ -132,35 +120,3 @@ class RemainingBatches(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.mine[self.done :])
-
-
-class StageData(LightningDataModule):
-    """The data of one stage, with the number of batches after which a resumed stage continues.
-
-    The plan holds the same number of micro-batches for every optimiser step, a multiple of the number of devices.
-    """
-
-    def __init__(self, samples: SampleSet, plan: Sequence[MicroBatch], workers: int = 0) -> None:
-        super().__init__()
-        self.samples, self.plan, self.workers = samples, plan, workers
-        self.batches_done = 0
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """The remaining batches."""
-        trainer = self.trainer
-        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        sampler = RemainingBatches(len(self.plan), rank, world_size, self.batches_done)
-        batches = PlannedBatches(self.samples, self.plan)
-        return DataLoader(batches, batch_size=None, sampler=sampler, num_workers=self.workers)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Number of batches that this process has trained on. Stages are saved between optimiser steps only."""
-        assert self.trainer is not None
-        accumulate = self.trainer.accumulate_grad_batches
-        return {"batches_done": self.trainer.global_step * accumulate, "accumulate": accumulate}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Lightning's hook on resume. Optimiser steps count: other devices take other numbers of batches per step."""
-        assert self.trainer is not None
-        steps = state_dict["batches_done"] // state_dict["accumulate"]
-        self.batches_done = steps * self.trainer.accumulate_grad_batches
