@@ -1,12 +1,13 @@
 """Time and memory of the work on a full-size manifest that a study does before training.
 
-    python benchmarks/sources/full_manifest.py                    # 530,000 videos, core of 100k
+    python benchmarks/sources/full_manifest.py                               # 530,000 videos, core of 100k
+    python benchmarks/sources/full_manifest.py --count 10000000 --no-scan    # without matching file names
     python benchmarks/sources/full_manifest.py --count 20000 --core 4000
 
-The inputs are made first and not measured: WebVid's annotation file, a manifest (3 % unusable), captions and a merge
-forest. Measured in a separate process: matching every row of the annotations with the file names of a folder, reading
-the manifest with all checks, filtering it, joining it with captions and forest, and taking a core. No video file is
-opened.
+The inputs are made first and not measured: WebVid's annotation file, a manifest (3 % unusable), captions of 90 words
+and a merge forest. Two processes are measured. `scan` matches every row of the annotations with the file names of a
+folder. `study` does what a run does with its data: ids of the usable videos, those with a caption, content hashes,
+held-out candidates, merge forest, and the rows and captions of a core. No video file is opened.
 """
 
 import argparse
@@ -17,15 +18,18 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
+from sg.artefacts.caption_file import CaptionFile
+from sg.artefacts.captions import CaptionRecord
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
-from sg.artefacts.manifest import OK, VideoRecord, read_manifest, write_manifest
+from sg.artefacts.manifest import OK, VideoRecord, hash_manifest, records_of, usable_ids
+from sg.artefacts.tables import record_schema, write_batches
 from sg.sources.files.disk import VideoFile
 from sg.sources.records.reading import read_records
 from sg.sources.scan.findings import MISSING, Findings
@@ -33,6 +37,7 @@ from sg.sources.scan.items import AnnotatedVideo, name_keys
 from sg.sources.scan.matching import FileMatcher
 from sg.sources.sets.webvid import WebVid
 
+ANNOTATIONS = "results_2M_train.csv"
 WORDS = (
     "a",
     "red",
@@ -51,51 +56,92 @@ WORDS = (
 )
 
 
-def sentence(number: int, words: int) -> str:
-    return " ".join(random.Random(number).choices(WORDS, k=words))
+_ROWS_AT_ONCE = 10_000
+_TEXTS = 2000
+"""Distinct endings of the texts: drawing 90 words for each of ten million rows would take an hour."""
+
+
+def sentences(words: int) -> list[str]:
+    rng = random.Random(words)
+    return [" ".join(rng.choices(WORDS, k=words)) for _ in range(_TEXTS)]
 
 
 def video_number(row: int) -> int:
     return 1_000_000 + row * 17
 
 
-def make(folder: Path, count: int) -> None:
+def make(folder: Path, count: int, with_annotations: bool = True) -> None:
     """Write the inputs of `measure` for `count` videos."""
-    import numpy as np
+    titles, descriptions = sentences(14), sentences(90)
+    if with_annotations:
+        write_annotations(folder / ANNOTATIONS, count, titles)
+    parts = [range(start, min(start + _ROWS_AT_ONCE, count)) for start in range(0, count, _ROWS_AT_ONCE)]
+    write(folder / "manifest.parquet", VideoRecord, (manifest_columns(rows, titles) for rows in parts))
+    write(folder / "captions.parquet", CaptionRecord, (caption_columns(rows, descriptions) for rows in parts))
+    write_forest(folder / "forest.parquet", random_forest(count))
 
-    ids = [f"webvid-{video_number(row)}" for row in range(count)]
-    usable = [row for row in range(count) if row % 100 >= 3]
-    with (folder / "results_2M_train.csv").open("w", newline="", encoding="utf-8") as stream:
+
+def write_annotations(path: Path, count: int, titles: list[str]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
         table.writerow(["videoid", "name", "page_idx", "page_dir", "duration", "contentUrl"])
         for row in range(count):
-            slug = sentence(row, 6).replace(" ", "-")
-            url = f"https://host/videos/{video_number(row)}/preview/stock-footage-{slug}.mp4"
+            title = f"{row} {titles[row % _TEXTS]}"
+            url = f"https://host/videos/{video_number(row)}/preview/stock-footage-{title.replace(' ', '-')[:40]}.mp4"
             page = f"{row // 50 * 50:06d}_{row // 50 * 50 + 50:06d}"
-            table.writerow([video_number(row), sentence(row, 14), 0, page, "PT00H00M18S", url])
-    status = {row: (OK, "") if row % 100 >= 3 else ("unreadable", "not a video (text or HTML)") for row in range(count)}
-    write_manifest(
-        folder / "manifest.parquet",
-        (
-            VideoRecord(
-                video_id=ids[row], source="webvid", path=file_path(row), duration_s=18.0, width=596, height=336,
-                fps=25.0, num_frames=450, original_caption=sentence(row, 14), split="train", status=status[row][0],
-                reason=status[row][1], extra='{"bytes": 2150000, "declared_ms": 18000}',
-            )
-            for row in range(count)
-        ),
-    )  # fmt: skip
-    captions = (CaptionRecord(ids[row], sentence(row, 90), "synthetic", created_at="2026-01-01") for row in usable)
-    write_captions(folder / "captions.parquet", captions)
+            table.writerow([video_number(row), title, 0, page, "PT00H00M18S", url])
+
+
+def video_id(row: int) -> str:
+    return f"webvid-{video_number(row)}"
+
+
+def is_usable(row: int) -> bool:
+    return row % 100 >= 3
+
+
+def write(path: Path, record: type[Any], parts: Iterable[dict[str, list[Any]]]) -> None:
+    """Write an artefact by columns: objects of ten million rows would take most of an hour."""
+    import pyarrow as pa
+
+    schema = record_schema(record)
+    batches = (pa.record_batch([part[name] for name in schema.names], schema=schema) for part in parts)
+    write_batches(path, batches, schema, path.stem, {})
+
+
+def manifest_columns(rows: range, titles: list[str]) -> dict[str, list[Any]]:
+    usable, number = [is_usable(row) for row in rows], len(rows)
+    return {
+        "video_id": [video_id(row) for row in rows], "source": ["webvid"] * number,
+        "path": [file_path(row) for row in rows], "duration_s": [18.0] * number, "width": [596] * number,
+        "height": [336] * number, "fps": [25.0] * number, "num_frames": [450] * number,
+        "original_caption": [f"{row} {titles[row % _TEXTS]}" for row in rows], "split": ["train"] * number,
+        "status": [OK if good else "unreadable" for good in usable],
+        "reason": ["" if good else "not a video (text or HTML)" for good in usable],
+        "extra": ['{"bytes": 2150000, "declared_ms": 18000}'] * number,
+    }  # fmt: skip
+
+
+def caption_columns(rows: range, descriptions: list[str]) -> dict[str, list[Any]]:
+    usable = [row for row in rows if is_usable(row)]
+    columns = {field.name: [field.default] * len(usable) for field in fields(CaptionRecord)}
+    columns["video_id"] = [video_id(row) for row in usable]
+    columns["caption"] = [f"{row} {descriptions[row % _TEXTS]}" for row in usable]
+    return columns
+
+
+def random_forest(count: int) -> Forest:
+    """A forest of all usable videos in a random order, each merged into a later one."""
+    import numpy as np
+
     rng = np.random.default_rng(0)
-    size = len(usable)
-    order = rng.permutation(usable)
+    order = rng.permutation([row for row in range(count) if is_usable(row)])
+    size = len(order)
     into = np.minimum(np.arange(size) + 1 + rng.integers(0, size, size), size - 1)
     parent = np.where(np.arange(size) < size * 9 // 10, into, -1)
     flat = np.linspace(0.99, 0.5, size, dtype=np.float32)
     rounds = (np.arange(size) * 20 // size).astype("int32")
-    forest = Forest([ids[row] for row in order], parent, flat, rounds, subtree_sizes(parent), flat)
-    write_forest(folder / "forest.parquet", forest)
+    return Forest([video_id(row) for row in order.tolist()], parent, flat, rounds, subtree_sizes(parent), flat)
 
 
 def file_path(row: int) -> str:
@@ -104,45 +150,58 @@ def file_path(row: int) -> str:
 
 def matched(folder: Path, count: int) -> int:
     """Match every row of the annotations with its file; 1 % of the files are missing."""
-    clips = [VideoFile(file_path(row), file_path(row), 2_150_000 + row, row) for row in range(count) if row % 100]
+    names = (file_path(row) for row in range(count) if row % 100)
+    clips = [VideoFile(name, name, 2_150_000 + row, row) for row, name in enumerate(names)]
     source = WebVid()
     with Findings(folder / "findings.parquet") as findings:
         matcher = FileMatcher(clips, lambda clip: name_keys(clip.stem), findings)
-        for record in read_records(folder / "results_2M_train.csv"):
-            for item in source.items(record, "results_2M_train.csv"):  # type: ignore[arg-type]
+        for record in read_records(folder / ANNOTATIONS):
+            for item in source.items(record, ANNOTATIONS):  # type: ignore[arg-type]
                 if isinstance(item, AnnotatedVideo) and not matcher.take(item):
                     findings.add(MISSING, item.video_id, "", "no file of this name")
         return len(matcher.result())
 
 
-def steps(folder: Path, count: int, core_size: int) -> Iterator[tuple[str, int]]:
-    """Do the work; yields the name of each step and its number of rows."""
+def scan_steps(folder: Path, count: int, core_size: int) -> Iterator[tuple[str, int]]:
+    """Match the annotations; yields the name of the step and its number of rows."""
     yield "annotations matched with file names", matched(folder, count)
-    manifest = read_manifest(folder / "manifest.parquet")
-    yield "manifest read and checked", len(manifest)
-    usable = manifest.usable()
-    yield "filtered to usable videos", len(usable)
-    captions = read_captions(folder / "captions.parquet")
-    yield "captions read", len(captions)
-    captioned = [video_id for video_id in usable.video_ids if video_id in captions]
+
+
+def study_steps(folder: Path, count: int, core_size: int) -> Iterator[tuple[str, int]]:
+    """What `sg.study.stages.caption_data` does; yields the name of each step and its number of rows."""
+    usable = usable_ids(folder / "manifest.parquet")
+    yield "manifest checked and filtered to usable videos", len(usable)
+    captions = CaptionFile(folder / "captions.parquet")
+    captioned = captions.among(usable)
     yield "joined with captions", len(captioned)
+    hash_manifest(folder / "manifest.parquet")
+    yield "content hash of the manifest", count
+    captions.content_hash  # noqa: B018  (computed when it is asked for)
+    yield "content hash of the captions", len(captions)
+    yield "captions that no other video has", len(captions.unique_among(captioned))
     forest = read_forest(folder / "forest.parquet")
     yield "merge forest read and checked", len(forest)
     core = forest.core(core_size)
-    rows = [(row, captions[row.video_id]) for row in usable.select(core).records()]
-    if len(rows) != core_size or not set(forest.core(core_size // 2)) <= set(core):
+    if not set(forest.core(core_size // 2)) <= set(core):
+        raise RuntimeError("the core is not what it should be")
+    del forest
+    texts, rows = captions.texts(core), records_of(folder / "manifest.parquet", core)
+    if not len(texts) == len(rows) == core_size:
         raise RuntimeError("the core is not what it should be")
     yield f"cut to core-{core_size}, with captions", len(rows)
 
 
-def measure(folder: Path, count: int, core_size: int) -> dict[str, Any]:
+STEPS = {"scan": scan_steps, "study": study_steps}
+
+
+def measure(part: str, folder: Path, count: int, core_size: int) -> dict[str, Any]:
     """Seconds and rows of each step, all seconds, and the peak memory of this process in GiB."""
     table, started, cpu = [], time.monotonic(), time.process_time()
-    for name, rows in steps(folder, count, core_size):
-        table.append((name, rows, time.process_time() - cpu))
+    for name, rows in STEPS[part](folder, count, core_size):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        table.append((name, rows, time.process_time() - cpu, peak))
         cpu = time.process_time()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"steps": table, "wall_s": time.monotonic() - started, "peak_gib": peak}
+    return {"steps": table, "wall_s": time.monotonic() - started}
 
 
 def in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -154,17 +213,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=530_000)
     parser.add_argument("--core", type=int, default=100_000)
+    parser.add_argument("--no-scan", action="store_true", help="leave out matching the annotations with file names")
     options = parser.parse_args()
+    parts = ["study"] if options.no_scan else ["scan", "study"]
     with tempfile.TemporaryDirectory(prefix="full-manifest-") as name:
         folder = Path(name)
-        in_a_process(make, folder, options.count)
-        result = in_a_process(measure, folder, options.count, options.core)
+        in_a_process(make, folder, options.count, not options.no_scan)
+        results = [in_a_process(measure, part, folder, options.count, options.core) for part in parts]
     print(f"{options.count:,} videos\n")
-    print("| step | rows | CPU s |\n|---|---|---|")
-    for step, rows, seconds in result["steps"]:
-        print(f"| {step} | {rows:,} | {seconds:.2f} |")
-    cpu = sum(seconds for _, _, seconds in result["steps"])
-    print(f"| **all** (wall {result['wall_s']:.1f} s, peak {result['peak_gib']:.2f} GiB) | | **{cpu:.1f}** |")
+    print("| step | rows | CPU s | peak GiB until then |\n|---|---:|---:|---:|")
+    for result in results:
+        for step, rows, seconds, peak in result["steps"]:
+            print(f"| {step} | {rows:,} | {seconds:.1f} | {peak:.2f} |")
+    cpu = sum(seconds for result in results for _, _, seconds, _ in result["steps"])
+    print(f"| **all**, wall {sum(result['wall_s'] for result in results):.0f} s | | **{cpu:.1f}** | |")
 
 
 if __name__ == "__main__":

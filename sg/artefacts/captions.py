@@ -19,6 +19,7 @@ from sg.artefacts.tables import (
     read_table,
     record_batches,
     record_schema,
+    repeated_id,
     write_batches,
 )
 from sg.core.errors import ConfigError, DataError
@@ -103,12 +104,15 @@ def read_captions(path: Path) -> Captions:
         MissingInputError: there is no such file.
         DataError: the file has another format, or an id is repeated.
     """
-    import pyarrow.compute as pc
-
     table, info = read_table(path, record_schema(CaptionRecord), KIND)
-    if pc.count_distinct(table["video_id"]).as_py() != len(table):
-        raise DataError(f"{path}: a video has two captions, expected one row per video id")
+    check_unique(table["video_id"], path)
     return Captions(table, info)
+
+
+def check_unique(ids: pa.ChunkedArray, path: Path) -> None:
+    """Raise DataError if an id of the captions in `path` is repeated."""
+    if repeated_id(ids) is not None:
+        raise DataError(f"{path}: a video has two captions, expected one row per video id")
 
 
 def _check_record(record: CaptionRecord) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import accumulate, islice
 from pathlib import Path
@@ -18,8 +18,10 @@ from sg.core.errors import DataError, MissingInputError
 from sg.core.files import atomic_path
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -117,16 +119,29 @@ def read_table(path: Path, schema: pa.Schema, kind: str) -> tuple[pa.Table, dict
     return table, read_info(path)
 
 
-def scan_table(path: Path, schema: pa.Schema, kind: str, rows: int) -> Iterator[pa.Table]:
-    """Like `read_table`, but yields tables of `rows` rows, for a step that needs each row once."""
+def scan_table(
+    path: Path, schema: pa.Schema, kind: str, rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """Like `read_table`, but yields tables of `rows` rows, for a step that needs each row once.
+
+    With `columns`, only those are read; the file must still have all columns of `schema`.
+    """
     import pyarrow as pa
 
     first = 0
+    chosen = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     with _reading(path, schema, kind) as file:
-        for batch in file.iter_batches(rows, columns=schema.names):
+        for batch in file.iter_batches(rows, columns=chosen.names):
             table = pa.Table.from_batches([batch])
-            yield _checked(table, schema, f"{path}: column {{!r}} of the {kind}", first)
+            yield _checked(table, chosen, f"{path}: column {{!r}} of the {kind}", first)
             first += len(table)
+
+
+def rows_of(table: pa.Table, videos: Collection[str]) -> pa.Table:
+    """The rows of some videos, in the order of the table."""
+    import pyarrow as pa
+
+    return table.filter(pa.array([video_id in videos for video_id in table["video_id"].to_pylist()], pa.bool_()))
 
 
 @contextlib.contextmanager
@@ -196,6 +211,26 @@ def is_table(path: Path) -> bool:
         return False
 
 
+def repeated_id(ids: pa.ChunkedArray) -> str | None:
+    """An id that appears more than once; None if there is none. Takes 16 bytes per id, a table of texts takes 60."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    hashes = np.empty(len(ids), np.int64)
+    first = 0
+    for chunk in ids.chunks:
+        for start in range(0, len(chunk), ROWS_PER_BATCH):
+            part = chunk.slice(start, ROWS_PER_BATCH)
+            hashes[first : first + len(part)] = list(map(hash, part.to_pylist()))
+            first += len(part)
+    hashes.sort()
+    if not (hashes[1:] == hashes[:-1]).any():
+        return None
+    counts = ids.value_counts()
+    repeated = counts.filter(pc.greater(pc.struct_field(counts, "counts"), 1))
+    return str(repeated[0]["values"].as_py()) if len(repeated) else None
+
+
 class SeenIds:
     """The ids that were added so far, as 8 bytes each: a set of half a million texts takes 60 MB."""
 
@@ -235,20 +270,23 @@ def hash_of_columns(names: Sequence[str], chunks: Callable[[str], Iterable[pa.Ar
         is_text = False
         for chunk in chunks(name):
             is_text = pa.types.is_string(chunk.type)
-            digest.update(_lengths(chunk) if is_text else chunk.to_numpy(zero_copy_only=False).tobytes())
+            digest.update(lengths_of(chunk).tobytes() if is_text else chunk.to_numpy(zero_copy_only=False).tobytes())
         if is_text:
             for chunk in chunks(name):
-                digest.update(_characters(chunk))
+                digest.update(characters_of(chunk))
     return digest.hexdigest()
 
 
-def _lengths(chunk: pa.StringArray) -> bytes:
+def lengths_of(chunk: pa.StringArray) -> NDArray[np.int64]:
+    """[n] the bytes of each text."""
     import pyarrow.compute as pc
 
-    return bytes(pc.binary_length(chunk).to_numpy(zero_copy_only=False).astype("<i8"))
+    lengths: NDArray[np.int64] = pc.binary_length(chunk).to_numpy(zero_copy_only=False).astype("<i8")
+    return lengths
 
 
-def _characters(chunk: pa.StringArray) -> memoryview | bytes:
+def characters_of(chunk: pa.StringArray) -> memoryview | bytes:
+    """The bytes of all texts, one after another."""
     if not len(chunk):
         return b""
     _, offsets, values = chunk.buffers()

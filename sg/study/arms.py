@@ -31,17 +31,17 @@ class CaptionPool:
 
     Attributes:
         core: videos of the run's core, at least one; `usable`: all videos with a caption that is not held out.
-        captions: video id -> caption.
+        texts: returns the captions of given videos by id; without the videos that have none.
     """
 
     config: TrainConfig
     core: Sequence[str]
     usable: Sequence[str]
-    captions: Mapping[str, str]
+    texts: Callable[[Sequence[str]], Mapping[str, str]]
 
     def whole(self, videos: Sequence[str]) -> ArmSamples:
         """The captions of `videos` for the epochs of the caption stage."""
-        own = {video_id: self.captions[video_id] for video_id in videos if video_id in self.captions}
+        own = self.texts(videos)
         return ArmSamples(own, len(own) * self.config.stage.caption.epochs)
 
 

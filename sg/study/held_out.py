@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sg.artefacts.caption_file import CaptionFile
 from sg.artefacts.dialogs import dialogs_hash, read_dialogs
 from sg.artefacts.held_out import CaptionLoss
 from sg.artefacts.vectors import read_part, vector_parts, vectors_fingerprint
@@ -80,7 +80,7 @@ def own_dialogs(config: TrainConfig) -> HeldOut:
 
 
 def held_out_videos(
-    config: TrainConfig, inputs: Inputs, captions: Mapping[str, str], usable: Sequence[str], content: Mapping[str, str]
+    config: TrainConfig, inputs: Inputs, captions: CaptionFile, usable: Sequence[str], content: Mapping[str, str]
 ) -> frozenset[str]:
     """The videos that no run trains on: a draw from `usable` without near-duplicates, the same for all runs.
 
@@ -104,9 +104,7 @@ def held_out_videos(
     path = Path(config.data.dir) / HELD_OUT_FOLDER / f"{work.name}.json"
     if path.is_file():
         return frozenset(read_json(path)["videos"])
-    times = Counter(captions[video_id] for video_id in usable)
-    unique = [video_id for video_id in usable if times[captions[video_id]] == 1]
-    drawn = sorted(unique, key=lambda video_id: text_seed("held out", video_id))[:number]
+    drawn = sorted(captions.unique_among(usable), key=lambda video_id: text_seed("held out", video_id))[:number]
     nearest = nearest_similarity(inputs.vectors, drawn)
     chosen = [video_id for video_id in drawn if nearest.get(video_id, 1.0) < settings.max_similarity]
     log.info("held out: %d of %d captions, which no run trains on (%s)", len(chosen), len(usable), path)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sg.artefacts.captions import read_captions
+from sg.artefacts.caption_file import CaptionFile
 from sg.artefacts.checkpoint import INFO_FILE, stage_folder
 from sg.artefacts.forest import read_forest
-from sg.artefacts.manifest import read_manifest
+from sg.artefacts.manifest import hash_manifest, records_of, usable_ids
 from sg.core.identity import Identity
 from sg.models.student import STUDENTS, FeatureCache
 from sg.study.arms import CaptionPool, arm_samples
@@ -49,28 +49,27 @@ def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
 
     A scale counts all captioned videos, but no core contains a held-out one.
     """
-    captions, manifest = read_captions(inputs.captions), read_manifest(inputs.manifest)
-    sources = {record.video_id: record for record in manifest.usable().records()}
-    usable = [video_id for video_id in sources if video_id in captions]
-    content = {"manifest": manifest.content_hash, "captions": captions.content_hash}
+    captions = CaptionFile(inputs.captions)
+    usable = captions.among(usable_ids(inputs.manifest))
+    content = {"manifest": hash_manifest(inputs.manifest), "captions": captions.content_hash}
     scale, num_videos = num_core_videos(config, str(config.data.scale), len(usable))
     kept_out = held_out_videos(config, inputs, captions, usable, content)
 
     def samples(texts: Mapping[str, str]) -> list[TrainingItem]:
-        paths = {video_id: sources[video_id].path for video_id in texts}
+        paths = {video_id: record.path for video_id, record in records_of(inputs.manifest, texts).items()}
         requests, source = config.stage.caption.requests, config.data.token_source
         return caption_items(sorted(texts), texts, paths, Path(config.data.videos), requests, source)
 
     if config.data.held_out.dialogs is not None:
         held_out = own_held_out(config)
     else:
-        items = samples({video_id: captions[video_id] for video_id in kept_out})
-        held_out = HeldOut(items, [sources[item.dialog.dialog_id].source for item in items])
+        items, of_video = samples(captions.texts(kept_out)), records_of(inputs.manifest, kept_out)
+        held_out = HeldOut(items, [of_video[item.dialog.dialog_id].source for item in items])
     if num_videos == 0:
         return CaptionData(0, 0, [], content, held_out=held_out)
     pool = [video_id for video_id in usable if video_id not in kept_out]
     core = pool if num_videos >= len(pool) else _core(inputs, num_videos, kept_out)
-    chosen = arm_samples(CaptionPool(config, core, pool, captions))
+    chosen = arm_samples(CaptionPool(config, core, pool, captions.texts))
     return CaptionData(scale, chosen.num_draws, samples(chosen.captions), content, chosen.instruct_steps, held_out)
 
 

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sg.artefacts.manifest import Manifest, VideoRecord, forget_in_manifest, read_manifest, video_path, write_manifest
+from sg.artefacts.manifest import (
+    Manifest,
+    VideoRecord,
+    forget_in_manifest,
+    read_manifest,
+    records_of,
+    usable_ids,
+    video_path,
+    write_manifest,
+)
 from sg.artefacts.names import check_relative_path, check_video_id, resolve_inside, safe_video_id
 from sg.core.errors import DataError, MissingInputError
 
@@ -95,6 +104,28 @@ def test_an_unsafe_path_is_refused_on_writing_and_on_reading(tmp_path: Path, pat
         write(tmp_path, record("a", path=path))
     with pytest.raises(DataError, match="not a plain relative path"):
         read_manifest(forge(tmp_path, "path", ["ok.mp4", path]))
+
+
+def test_usable_ids_and_chosen_rows_are_read_without_the_rest(tmp_path: Path) -> None:
+    rows = [record("b"), record("a", status="missing", path=""), record("d"), record("c", extra='{"x": 1}')]
+    path = write(tmp_path, *rows)
+    assert usable_ids(path) == ["b", "d", "c"]
+    assert records_of(path, ["c", "absent", "a", "b"]) == {"b": rows[0], "c": rows[3]}
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("video_id", ["a", "a"], "'a' appears twice"),
+        ("video_id", ["a", "x/y"], "not safe as a file name"),
+        ("path", ["a.mp4", "../b.mp4"], "not a plain relative path"),
+    ],
+)
+def test_usable_ids_of_an_unsafe_manifest_are_refused(
+    tmp_path: Path, column: str, values: list[object], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        usable_ids(forge(tmp_path, column, values))
 
 
 def test_a_repeated_id_is_refused_on_writing_and_on_reading(tmp_path: Path) -> None:

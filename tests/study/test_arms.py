@@ -15,7 +15,7 @@ def pool(control: str, core: int = 40, *overrides: str, seed: int = 0) -> Captio
     scale = f"data.scale={core * 100}"  # demo: ten videos per thousand
     config = composed(scale, f"data.control={control}", "data.control_scale=10000", f"seed={seed}", *overrides)
     videos = list(CAPTIONS)
-    return CaptionPool(config, videos[:core], videos, CAPTIONS)
+    return CaptionPool(config, videos[:core], videos, lambda chosen: {video: CAPTIONS[video] for video in chosen})
 
 
 def test_the_headline_trains_on_the_captions_of_its_core() -> None:
