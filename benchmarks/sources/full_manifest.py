@@ -25,10 +25,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sg.artefacts.caption_file import CaptionFile
 from sg.artefacts.captions import CaptionRecord
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
 from sg.artefacts.manifest import OK, VideoRecord, hash_manifest, records_of, usable_ids
+from sg.artefacts.stored_captions import StoredCaptions
 from sg.artefacts.tables import record_schema, write_batches
 from sg.sources.files.disk import VideoFile
 from sg.sources.records.reading import read_records
@@ -171,7 +171,7 @@ def study_steps(folder: Path, count: int, core_size: int) -> Iterator[tuple[str,
     """What `sg.study.stages.caption_data` does; yields the name of each step and its number of rows."""
     usable = usable_ids(folder / "manifest.parquet")
     yield "manifest checked and filtered to usable videos", len(usable)
-    captions = CaptionFile(folder / "captions.parquet")
+    captions = StoredCaptions(folder / "captions.parquet")
     captioned = captions.among(usable)
     yield "joined with captions", len(captioned)
     hash_manifest(folder / "manifest.parquet")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sg.artefacts.caption_file import CaptionFile
 from sg.artefacts.dialogs import dialogs_hash, read_dialogs
 from sg.artefacts.held_out import CaptionLoss
+from sg.artefacts.stored_captions import StoredCaptions
 from sg.artefacts.vectors import read_part, vector_parts, vectors_fingerprint
 from sg.core.files import read_json, write_record
 from sg.core.fingerprints import text_seed
@@ -80,7 +80,7 @@ def own_dialogs(config: TrainConfig) -> HeldOut:
 
 
 def held_out_videos(
-    config: TrainConfig, inputs: Inputs, captions: CaptionFile, usable: Sequence[str], content: Mapping[str, str]
+    config: TrainConfig, inputs: Inputs, captions: StoredCaptions, usable: Sequence[str], content: Mapping[str, str]
 ) -> frozenset[str]:
     """The videos that no run trains on: a draw from `usable` without near-duplicates, the same for all runs.
 

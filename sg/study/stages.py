@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sg.artefacts.caption_file import CaptionFile
 from sg.artefacts.checkpoint import INFO_FILE, stage_folder
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import hash_manifest, records_of, usable_ids
+from sg.artefacts.stored_captions import StoredCaptions
 from sg.core.identity import Identity
 from sg.models.student import STUDENTS, FeatureCache
 from sg.study.arms import CaptionPool, arm_samples
@@ -49,7 +49,7 @@ def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
 
     A scale counts all captioned videos, but no core contains a held-out one.
     """
-    captions = CaptionFile(inputs.captions)
+    captions = StoredCaptions(inputs.captions)
     usable = captions.among(usable_ids(inputs.manifest))
     content = {"manifest": hash_manifest(inputs.manifest), "captions": captions.content_hash}
     scale, num_videos = num_core_videos(config, str(config.data.scale), len(usable))

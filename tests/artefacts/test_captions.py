@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sg.artefacts import caption_file
-from sg.artefacts.caption_file import CaptionFile
+from sg.artefacts import stored_captions
 from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
+from sg.artefacts.stored_captions import StoredCaptions
 from sg.core.errors import DataError, MissingInputError
 
 ROWS = [
@@ -67,27 +67,27 @@ def test_a_missing_file_and_a_repeated_id_are_refused_on_reading(tmp_path: Path)
 def test_captions_that_stay_in_their_file_are_those_of_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_at_once: int
 ) -> None:
-    monkeypatch.setattr(caption_file, "_BYTES_AT_ONCE", bytes_at_once)
+    monkeypatch.setattr(stored_captions, "_BYTES_AT_ONCE", bytes_at_once)
     records = [CaptionRecord(f"v{row * 7 % 31}", "é" * row or "=", model="demo") for row in range(31)]
     path = write_captions(tmp_path / "captions.parquet", records)
-    table, file = read_captions(path), CaptionFile(path)
+    table, file = read_captions(path), StoredCaptions(path)
     assert (len(file), file.content_hash) == (31, table.content_hash)
     asked = ["v5", "absent", "v0", "v30"]
     assert list(file.texts(asked).items()) == [(video, table[video]) for video in ("v5", "v0", "v30")]
     assert file.among(asked) == ["v5", "v0", "v30"]
 
 
-def test_a_caption_file_without_rows_or_with_repeated_ids(tmp_path: Path) -> None:
+def test_a_stored_captions_without_rows_or_with_repeated_ids(tmp_path: Path) -> None:
     path = write_captions(tmp_path / "captions.parquet", [])
-    assert (len(CaptionFile(path)), CaptionFile(path).content_hash) == (0, read_captions(path).content_hash)
+    assert (len(StoredCaptions(path)), StoredCaptions(path).content_hash) == (0, read_captions(path).content_hash)
     table = pq.read_table(write_captions(path, ROWS))
     pq.write_table(pa.concat_tables([table, table]), path)
     with pytest.raises(DataError, match="two captions"):
-        CaptionFile(path)
+        StoredCaptions(path)
 
 
 def test_unique_captions_are_those_that_no_other_of_the_given_videos_has(tmp_path: Path) -> None:
     texts = {"a": "x", "b": "y", "c": "x", "d": "z", "e": "y"}
     path = write_captions(tmp_path / "captions.parquet", [CaptionRecord(*row) for row in texts.items()])
-    assert CaptionFile(path).unique_among(["d", "a", "b", "e"]) == ["d", "a"]
-    assert CaptionFile(path).unique_among([]) == []
+    assert StoredCaptions(path).unique_among(["d", "a", "b", "e"]) == ["d", "a"]
+    assert StoredCaptions(path).unique_among([]) == []

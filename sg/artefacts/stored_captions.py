@@ -23,7 +23,7 @@ _BYTES_AT_ONCE = 2**29
 """Text in memory while the hash is computed."""
 
 
-class CaptionFile:
+class StoredCaptions:
     """The captions in the file at `path`.
 
     Raises:
