@@ -25,10 +25,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from sg.artefacts.captions import CaptionRecord
+from sg.artefacts.captions import CaptionRecord, StoredCaptions
 from sg.artefacts.forest import Forest, read_forest, subtree_sizes, write_forest
 from sg.artefacts.manifest import OK, VideoRecord, hash_manifest, records_of, usable_ids
-from sg.artefacts.stored_captions import StoredCaptions
 from sg.artefacts.tables import record_schema, write_batches
 from sg.sources.files.disk import VideoFile
 from sg.sources.records.reading import read_records

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sg.artefacts.captions import StoredCaptions
 from sg.artefacts.dialogs import dialogs_hash, read_dialogs
 from sg.artefacts.held_out import CaptionLoss
-from sg.artefacts.stored_captions import StoredCaptions
 from sg.artefacts.vectors import read_part, vector_parts, vectors_fingerprint
 from sg.core.files import read_json, write_record
 from sg.core.fingerprints import text_seed

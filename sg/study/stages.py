@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sg.artefacts.captions import StoredCaptions
 from sg.artefacts.checkpoint import INFO_FILE, stage_folder
 from sg.artefacts.forest import read_forest
 from sg.artefacts.manifest import hash_manifest, records_of, usable_ids
-from sg.artefacts.stored_captions import StoredCaptions
 from sg.core.identity import Identity
 from sg.models.student import STUDENTS, FeatureCache
 from sg.study.arms import CaptionPool, arm_samples

@@ -6,9 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sg.artefacts import stored_captions
-from sg.artefacts.captions import CaptionRecord, read_captions, write_captions
-from sg.artefacts.stored_captions import StoredCaptions
+from sg.artefacts import captions as captions_module
+from sg.artefacts.captions import CaptionRecord, StoredCaptions, read_captions, write_captions
 from sg.core.errors import DataError, MissingInputError
 
 ROWS = [
@@ -67,7 +66,7 @@ def test_a_missing_file_and_a_repeated_id_are_refused_on_reading(tmp_path: Path)
 def test_captions_that_stay_in_their_file_are_those_of_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_at_once: int
 ) -> None:
-    monkeypatch.setattr(stored_captions, "_BYTES_AT_ONCE", bytes_at_once)
+    monkeypatch.setattr(captions_module, "_BYTES_AT_ONCE", bytes_at_once)
     records = [CaptionRecord(f"v{row * 7 % 31}", "é" * row or "=", model="demo") for row in range(31)]
     path = write_captions(tmp_path / "captions.parquet", records)
     table, file = read_captions(path), StoredCaptions(path)
