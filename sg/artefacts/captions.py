@@ -125,7 +125,7 @@ def _check_unique(ids: pa.ChunkedArray, path: Path) -> None:
 
 
 class StoredCaptions:
-    """The captions in the file at `path`, for work on all of them: ten million captions of 90 words take five gigabytes.
+    """The captions in a file that memory cannot hold: ten million captions of 90 words take five gigabytes.
 
     Ids are in memory. Texts are read for the videos that a step asks for, in one pass over the file.
 
