@@ -36,7 +36,7 @@ NAME = "ladder"
 
 
 def ladder_figure(summary: LadderSummary, layout: Layout = WIDE) -> Figure:
-    """One panel per metric; 95 % intervals are over videos, dashes are the joint law.
+    """One panel per metric; 95 % intervals are over videos, dashes are the joint law if it is not rejected.
 
     Controls are not drawn, except in a ladder of captioners, which compares them at equal steps.
     """
@@ -88,7 +88,7 @@ def _line(axes: Axes, metric: str, rows: list[LadderRow], places: dict[int, floa
 def _laws(axes: Axes, summary: LadderSummary, rows: list[LadderRow], places: dict[int, float]) -> None:
     for found in summary.laws:
         law = found.law
-        if law is None:
+        if law is None or law.is_rejected:
             continue
         parameters = np.array([law.parameters[name].value for name in PARAMETERS])
         for model, weights in summary.models.items():

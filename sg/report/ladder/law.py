@@ -16,6 +16,7 @@ import numpy as np
 
 from sg.report.numbers.estimates import ArmScore, Estimate, Floats, SeedNoise, covariance
 
+LEVEL = 0.05
 FEWEST = 3
 """Fewest sizes of the model, and fewest numbers of captions. Two points of an axis never determine an exponent."""
 EXPONENTS = (0.02, 3.0)
@@ -43,6 +44,11 @@ class JointLaw:
     points: int
     p: float | None
     free: list[str]
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the residuals are larger than their errors (p < .05): its parameters then describe nothing."""
+        return self.p is not None and self.p < LEVEL
 
 
 def lacking_points(sizes: int, scales: int, points: int) -> str:

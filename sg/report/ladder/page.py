@@ -130,20 +130,26 @@ def law_sentence(row: LadderLaw) -> str:
     law = row.law
     if law is None:
         return f"No joint law of model size and captions is fitted: {row.reason}."
+    start = (f"{cell_text(row.choice)}: " if row.choice else "") + (
+        "loss = E + a (N0 / N)^alpha + b (D0 / D)^beta for N weights and D distinct captions"
+    )
+    if law.is_rejected:
+        assert law.p is not None
+        unknown = "" if row.covers_seeds else " These errors leave out variance across training seeds: add seeds."
+        return (
+            f"{start} does not describe these {law.points} points: the residuals are larger than their errors "
+            f"({p_text(law.p)}). Its fitted parameters are in ladder.json, but do not use them.{unknown}"
+        )
     values = [
         f"{name} = {one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
         for name, one in ((name, law.parameters[name]) for name in PARAMETERS)
     ]
     over = f"videos and training seeds; {COVERAGE}" if row.covers_seeds else "videos, not over seeds"
-    text = f"{cell_text(row.choice)}: " if row.choice else ""
-    text += (
-        "loss = E + a (N0 / N)^alpha + b (D0 / D)^beta for N weights and D distinct captions, with N0 = "
-        f"{law.size:,.0f} and D0 = {law.captions:,.0f}, fitted to {law.points} points: {joined(values)} (95 % "
-        f"intervals over {over}). "
+    text = (
+        f"{start}, with N0 = {law.size:,.0f} and D0 = {law.captions:,.0f}, fitted to {law.points} points: "
+        f"{joined(values)} (95 % intervals over {over}). "
     )
-    if law.p is not None and law.p < LEVEL:
-        text += f"The residuals reject the law as a description of these points ({p_text(law.p)}): do not use it. "
-    elif law.p is not None:
+    if law.p is not None:
         text += f"The residuals do not reject it ({p_text(law.p)}). "
     if law.free:
         text += f"The points do not determine {joined(law.free)}: the interval reaches the bound of the fit. "

@@ -13,9 +13,10 @@ from scipy.stats import t
 from sg.artefacts.held_out import mean_loss, write_caption_losses
 from sg.artefacts.result import STUDY_FILE, read_result, write_result
 from sg.core.errors import ConfigError, DataError
+from sg.report.ladder.figure import ladder_figure
 from sg.report.ladder.law import PARAMETERS, fit_law, predicted
 from sg.report.ladder.numbers import LadderSummary, measure_ladder
-from sg.report.ladder.page import ladder_markdown
+from sg.report.ladder.page import ladder_markdown, law_sentence
 from sg.report.ladder.studies import read_ladder
 from sg.report.ladder.write import write_ladder
 from sg.report.numbers.measure import measure
@@ -85,6 +86,22 @@ def test_the_joint_law_is_fitted_to_sizes_and_distinct_captions_without_baseline
     assert "without the frozen vision tower: narrow (77,000), tiny (250,000) and wide (523,000)" in text
     assert "The residuals do not reject it" in text
     assert "95 % intervals over videos and training seeds; in simulated ladders" in text
+
+
+def test_a_law_that_the_residuals_reject_is_neither_printed_nor_drawn(summary: LadderSummary) -> None:
+    (found,) = summary.laws
+    assert found.law is not None
+    rejected = replace(found, law=replace(found.law, p=1e-4), covers_seeds=False)
+    text = law_sentence(rejected)
+    assert "does not describe these 12 points: the residuals are larger than their errors (p < .001)" in text
+    assert "leave out variance across training seeds" in text and "alpha =" not in text
+
+    def labels(shown: LadderSummary) -> list[str]:
+        legend = ladder_figure(shown).legends[0]
+        return [entry.get_text() for entry in legend.get_texts()]
+
+    assert "joint law" in labels(summary)
+    assert "joint law" not in labels(replace(summary, laws=[rejected]))
 
 
 def test_the_intervals_of_the_law_are_those_of_a_likelihood_ratio_test() -> None:
