@@ -6,8 +6,6 @@ The rules are deliberately crude, so that scores stay comparable. Known quirks (
 because all published scores have them.
 """
 
-from __future__ import annotations
-
 from string import ascii_uppercase
 
 LETTERS = ascii_uppercase

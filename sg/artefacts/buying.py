@@ -1,7 +1,5 @@
 """`buying.json`: the cores whose captions `captioner.buy=adaptive` bought, what they cost, and why it stopped."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Cost of a run: device hours from its result, US dollars from the captions that it used."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Removing videos from finished artefacts: from tables, vectors and merge forests, in place."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection
 from pathlib import Path

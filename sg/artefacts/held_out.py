@@ -4,8 +4,6 @@ The loss resolves much smaller effects than the accuracy on multiple-choice ques
 counts, and the result is not rounded to right or wrong.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

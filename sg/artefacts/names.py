@@ -5,8 +5,6 @@ Ids and paths come from CSV and JSON files of other people. `safe_video_id` make
 manifest use the same patterns.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from pathlib import Path

@@ -3,8 +3,6 @@
 A value of the wrong type would end in a wrong score or in a stack trace, far from the line that holds it.
 """
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -5,8 +5,6 @@ completes an interrupted one. Every line keeps a checksum. No row holds the text
 not be redistributed.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """What `python -m sg.caption [ACTION]` does."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import sqlite3

@@ -4,8 +4,6 @@ One captioner is one file: it defines a settings class and a `Captioner`, and re
 file of the same name in `conf/captioner/` makes it selectable.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -1,7 +1,5 @@
 """Clean captions of unknown origin for training: no control tokens of models, no invisible characters, one line."""
 
-from __future__ import annotations
-
 import re
 
 CONTROL_TOKEN, INVISIBLE = "control_token", "invisible"

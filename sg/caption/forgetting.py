@@ -4,8 +4,6 @@ The manifest comes first: its rows become unusable for good, so that no later st
 Every step can be repeated, so a command that was stopped is completed by the same command.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections import Counter

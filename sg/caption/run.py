@@ -1,7 +1,5 @@
 """Captions of a data set, for callers that need them to continue, such as a study."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from sg.caption.captioners import CaptionerConfig, captioner_of

@@ -5,8 +5,6 @@ as the last key of its object. The checksum is the CRC-32 of all bytes of the fi
 A file without a checksum is accepted: another program wrote it, or an earlier version of this one.
 """
 
-from __future__ import annotations
-
 import functools
 import mmap
 import re

@@ -4,8 +4,6 @@ The user's cache folder stores the hash under the path, size, times and inode of
 once, and again only after it was replaced.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from dataclasses import dataclass

@@ -11,8 +11,6 @@ A new field counts unless it is marked, so work is repeated rather than reused b
 count: mark the fields that hold them, and pass the content of the files as an input.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import subprocess

@@ -4,8 +4,6 @@ In a clone, `conf/` and `experiments/` are folders beside `sg/`, and a relative 
 A wheel holds the same folders as `sg/conf` and `sg/experiments`, and a relative folder starts at the current one.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

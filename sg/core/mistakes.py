@@ -3,8 +3,6 @@
 Hydra itself prints several lines for a wrong override and advises `+key`, which this project refuses.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence

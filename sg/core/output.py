@@ -5,8 +5,6 @@ It has the keys `kind` (plan, doctor, ...) and `schema`, the version of that kin
 renamed, removed or changes its meaning, not when a key is added.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -5,8 +5,6 @@ There are two kinds, and both are loaded when a command starts: installed packag
 run with the user's rights, like any installed package.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from importlib.metadata import entry_points

@@ -6,8 +6,6 @@ that name in the group of `conf/` makes it selectable. There are no other lists 
 Files of users register in the same way (`docs/extending.md`).
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator

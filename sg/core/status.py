@@ -3,8 +3,6 @@
 A command that shows a progress bar for more than a few seconds writes `status/<host>-<pid>.json` in its work folder.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shlex

@@ -1,7 +1,5 @@
 """Arrays of an unfinished curation on disk, as NumPy's zip archives, which keep a checksum of every array."""
 
-from __future__ import annotations
-
 import logging
 import zipfile
 import zlib

@@ -1,7 +1,5 @@
 """Changes to a merge forest without a new run: adding new videos, and removing videos that must be deleted."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection
 

@@ -1,7 +1,5 @@
 """From vectors to the merge forest: one function for the command, the study and the notebooks."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import platform

@@ -1,7 +1,5 @@
 """The registry of curators: `sg.curate.curators` and plug-ins register themselves here."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 from sg.core.registry import Registry

@@ -1,7 +1,5 @@
 """The work of the command: find the inputs of a source, curate, describe and export its cores."""
 
-from __future__ import annotations
-
 import logging
 import re
 import subprocess

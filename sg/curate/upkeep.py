@@ -1,7 +1,5 @@
 """Work on a finished curation: statistics of cores, new videos, deleted videos."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import logging

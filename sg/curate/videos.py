@@ -1,7 +1,5 @@
 """The videos that a curator works on: ids, unit vectors and caption lengths, in one canonical order."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ FOLDER/benchmark/              a benchmark in Video-MME's format: table, videos/
 FOLDER/world.json              identity of the world, and whether it is complete
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 from collections.abc import Iterator, Sequence

@@ -9,8 +9,6 @@
 | wrong_order | the scenes come in another order; a video with one scene has no order |
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ Every set has its own random generator, seeded by the world seed and the name of
 shown in another set.
 """
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Iterable

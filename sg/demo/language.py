@@ -5,8 +5,6 @@ and cell. Questions have four options. An answer is the option's word and its le
 answer extraction of Video-MME reads correctly.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

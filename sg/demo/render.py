@@ -1,7 +1,5 @@
 """Rendering: 64 x 64 frames whose four cells show the actors and their actions."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 

@@ -4,8 +4,6 @@ x points to the right and y down. The function of a shape is negative inside it 
 its edge, so that edges can be drawn smoothly. The function of a mark returns the distance to its lines.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeAlias
 

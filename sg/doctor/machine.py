@@ -1,7 +1,5 @@
 """Examines the machine: Python, packages, devices, decoders, disk, and whether keys are set, without printing them."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import platform

@@ -1,7 +1,5 @@
 """Examines the parts of a study: what exists, what the study makes itself, and what is missing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product

@@ -1,7 +1,5 @@
 """Unpacks videos and subtitles from zip archives: each file once and atomically, after a check of the disk space."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import lzma

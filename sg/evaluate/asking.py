@@ -4,8 +4,6 @@ No model runs here. A video without visual tokens, or a prompt too long for the 
 reason. A question whose subtitles cannot be read is asked without them.
 """
 
-from __future__ import annotations
-
 import logging
 import random
 from bisect import bisect_right

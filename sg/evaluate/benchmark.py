@@ -4,8 +4,6 @@ A file of `sg/evaluate/benchmarks` turns a folder into a `Benchmark`. Prompts, a
 and know no file format.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Settings of a benchmark: where it lies, how its questions are worded, how they are answered and read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar

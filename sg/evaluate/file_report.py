@@ -1,7 +1,5 @@
 """What is said of a file of answers: the program's own score, the official reading, and where they differ."""
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the readers of benchmarks share: tables as lists of objects, checked values, and the places of files."""
 
-from __future__ import annotations
-
 import logging
 import reprlib
 from collections.abc import Collection, Iterable, Sequence

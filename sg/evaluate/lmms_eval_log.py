@@ -1,7 +1,5 @@
 """Writes answers as the sample logs of lmms-eval (version 0.7), which `sg.artefacts.answer_files.lmms_eval` reads."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Matches the answers of a file to the questions of a benchmark: by id, then by text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath

@@ -4,8 +4,6 @@ Each wording belongs to the rule that reads the answers to it, because the autho
 their prompt asks for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """One evaluation from model to scores: used by `train.py` after the last stage and by `evaluate.py`."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """A fixed sample of the questions of a benchmark, and the scores of a student on it, without files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

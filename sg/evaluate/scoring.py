@@ -6,8 +6,6 @@ Official accuracy divides by the *answered* questions, so a model gains by not a
 divides by all questions. Buckets are the durations of the benchmark; "overall" pools their questions.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Shard i of n answers batches i, i + n, i + 2n, ... of the whole evaluation. A ba
 number of shards, so the merged file equals that of a single process.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ with start < frame time < end, one line per frame, repeated lines kept. The text
 slicer's parser: style tags become `{\\i1}` codes and other tags are removed.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re

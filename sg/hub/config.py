@@ -1,7 +1,5 @@
 """Settings of `sg push` and `sg pull`."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 

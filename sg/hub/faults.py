@@ -1,7 +1,5 @@
 """Errors of the hub as one sentence."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

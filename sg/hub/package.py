@@ -1,7 +1,5 @@
 """What goes up of an artefact: its files, where its rows come from, its fingerprints and its card."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

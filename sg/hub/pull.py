@@ -1,7 +1,5 @@
 """`python -m sg.hub.pull repo=OWNER/NAME out=DIR`: download an artefact and check its fingerprints."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from sg.core.commands import command

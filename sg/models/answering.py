@@ -9,8 +9,6 @@ has its own random generator.
 Shapes: B rows, S new positions, K positions in the cache, V vocabulary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile

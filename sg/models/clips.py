@@ -1,7 +1,5 @@
 """From a video or image file to what a student takes: facts, and pixel values of the sampled frames."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

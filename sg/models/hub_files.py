@@ -3,8 +3,6 @@
 Each failure becomes one sentence. Nothing here imports torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

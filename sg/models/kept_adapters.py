@@ -3,8 +3,6 @@
 A checkpoint with a folder `adapters` is the model that its weights and the products of the adapters make together.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sizes of a student that decide what it costs to train."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -5,8 +5,6 @@ load, and the import then fails on the names of two operators ("operator torchvi
 processors of transformers need only the image transforms, which are Python. Declaring the two names is enough.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder

@@ -1,7 +1,5 @@
 """Checks of model folders by strangers, before transformers reads them: no code, known attention, honest sizes."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reads untrusted weight files: safetensors, or pickles of tensors only. Each failure becomes one sentence."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Iterator
 from pathlib import Path

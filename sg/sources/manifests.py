@@ -1,7 +1,5 @@
 """The manifest of any data, made when it does not exist yet."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from sg.sources.config import DataConfig

@@ -1,7 +1,5 @@
 """The registry of sources: each file in `sg/sources/sets` registers its settings and its scan."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The artefacts that a run reads: where they are, which are missing, and how missing ones are made."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`register=true`: what a sweep sets out to show is written down before its first run, and then never changes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path

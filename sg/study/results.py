@@ -1,7 +1,5 @@
 """The identity of the result of a run, and whether an existing result can be reused."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which stages a run needs, what each trains on, and the names by which runs share them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

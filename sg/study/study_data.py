@@ -5,8 +5,6 @@ therefore meet in one study; the content of the data tells them apart. A folder 
 runs of other settings.
 """
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Low-rank adapters (LoRA) on parts of a model, also over weights in 4 bits (QLoRA), and their merging."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any

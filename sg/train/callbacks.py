@@ -1,7 +1,5 @@
 """Callbacks of training: the loss curve, the progress bar, and the numbers for the dashboard."""
 
-from __future__ import annotations
-
 import csv
 import signal
 import threading

@@ -13,8 +13,6 @@ twice as much). The gradient of the weights costs as much as the forward pass of
 with p weights add 6 p n.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from sg.models.sizes import ModelSize

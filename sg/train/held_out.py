@@ -1,7 +1,5 @@
 """The loss of a model on samples that it was not trained on."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The Lightning module of all stages: a stage is a config."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

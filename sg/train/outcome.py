@@ -1,7 +1,5 @@
 """The check of a trained stage: it has to change the weights that it trains, and to leave them finite."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -4,8 +4,6 @@ Every process runs the same code with the same settings. The process of rank 0 l
 locks, writes files, evaluates and logs. The others wait for it, encode their share of the clips, and train.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

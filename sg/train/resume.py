@@ -1,7 +1,5 @@
 """The Lightning checkpoint from which an interrupted stage resumes."""
 
-from __future__ import annotations
-
 import logging
 import zipfile
 from pathlib import Path

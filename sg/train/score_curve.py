@@ -1,7 +1,5 @@
 """Scores during training: a fixed sample of questions, asked with the weights of the moment."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 from collections.abc import Callable, Iterator, Mapping

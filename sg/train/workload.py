@@ -1,7 +1,5 @@
 """The work in a collated micro-batch: samples, tokens, and floating-point operations."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from sg.models.student import Batch, Student

@@ -3,8 +3,6 @@
 The frames are decoded and encoded again: copied packets could begin at key frames only.
 """
 
-from __future__ import annotations
-
 import errno
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator

@@ -6,8 +6,6 @@ constant frame rate and closed groups of pictures. The reader checks this for ea
 and lists the packets where the check fails.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Video files come from strangers. Only the demuxers of real video formats are all
 opened: playlists and concat scripts would make FFmpeg open other files or the network.
 """
 
-from __future__ import annotations
-
 import contextlib
 import stat
 from collections.abc import Iterator, Set

@@ -4,8 +4,6 @@ Headers count frames that do not exist, and demuxers skip damaged parts without 
 counting returns the wrong frames, so this module looks for the traces that a loss leaves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

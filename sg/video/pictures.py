@@ -1,7 +1,5 @@
 """Folders of pictures as videos: three per second, in the order of their names, as one source of MVBench has them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from sg.video.frames import EMPTY, UNREADABLE, Frames, ReaderLimits, UnreadableVideoError, VideoInfo, check_indices

@@ -1,7 +1,5 @@
 """`read_frames` and `probe`: the entry points to all frame readers."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

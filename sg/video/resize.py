@@ -7,8 +7,6 @@ the two directions, which changes values by up to ten grey levels. And a process
 torch, which takes 190 MB and two seconds.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

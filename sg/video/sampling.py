@@ -4,8 +4,6 @@ The functions return indices. The frozen classes hold the settings of a function
 the `Timeline` of a video, and can be part of configs and identities and be sent to other processes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol

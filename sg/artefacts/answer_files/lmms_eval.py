@@ -3,8 +3,6 @@
 See `docs/reference/benchmarks.md`, section 6.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import reprlib

@@ -1,7 +1,5 @@
 """Finds out what kind of file of answers there is, by looking into it, and reads it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -3,8 +3,6 @@
 Any such file can be scored, so models that this project does not run can be compared too.
 """
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a file of answers holds, whichever program wrote it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Tables of any kind as a list of objects: CSV, TSV, JSON, `.xlsx`."""
 
-from __future__ import annotations
-
 import ast
 import csv
 import io

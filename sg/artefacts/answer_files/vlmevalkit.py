@@ -3,8 +3,6 @@
 See `docs/reference/benchmarks.md`, section 7.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reads the first sheet of an `.xlsx` file: a zip archive of XML, with the texts of cells in a list of their own."""
 
-from __future__ import annotations
-
 import re
 import zipfile
 import zlib

@@ -4,8 +4,6 @@ The probabilities of a question are a softmax over its options: of the logits of
 log-probabilities per token of their texts, so that a long text is not less likely for its length.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

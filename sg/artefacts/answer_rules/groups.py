@@ -3,8 +3,6 @@
 See `docs/reference/benchmarks.md`, section 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import takewhile
 

@@ -3,8 +3,6 @@
 See `docs/reference/benchmarks.md`, section 4.
 """
 
-from __future__ import annotations
-
 from sg.artefacts.answer_rules.question import Question, Reading
 
 

@@ -3,8 +3,6 @@
 See `docs/reference/benchmarks.md`, sections 2 and 5.
 """
 
-from __future__ import annotations
-
 from sg.artefacts.answer_rules.question import Question, Reading
 
 PREFILL = "("

@@ -1,7 +1,5 @@
 """A question, and what a rule reads from the response to it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The rules by name, as `benchmark.answer_reader` and the wordings of benchmarks choose them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from sg.artefacts.answer_rules.lvbench import read_lvbench, read_lvbench_exact

@@ -4,8 +4,6 @@ See `docs/reference/benchmarks.md`, section 3. The letter of a reading is "" if 
 match.
 """
 
-from __future__ import annotations
-
 from sg.artefacts.answer_rules.question import Question, Reading, labelled
 from sg.artefacts.answers import LETTERS, OFFICIAL_LETTERS
 

@@ -1,7 +1,5 @@
 """The card of an exported dataset folder."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

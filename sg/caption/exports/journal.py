@@ -1,7 +1,5 @@
 """The exports of a data folder: `exports.json` records each one, so that a forgotten video leaves it too."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path

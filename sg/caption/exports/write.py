@@ -1,7 +1,5 @@
 """The exports. The same captions give the same bytes: order, shards, time stamps and questions are fixed."""
 
-from __future__ import annotations
-
 import io
 import json
 import shutil

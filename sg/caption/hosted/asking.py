@@ -4,8 +4,6 @@ Captions, verdicts of a judge and answers to the questions of a benchmark are ob
 recipe, which makes the requests and examines the answers, and in the files that are sent.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import datetime

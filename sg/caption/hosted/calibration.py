@@ -1,7 +1,5 @@
 """Calibration of the estimate: the service counts the tokens of some requests (`countTokens`), free of charge."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Iterable, Sequence

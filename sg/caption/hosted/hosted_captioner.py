@@ -1,7 +1,5 @@
 """What the captioners that ask a service have in common behind `sg.caption.captioners.Captioner`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from sg.caption.captioners import CAPTIONERS, Captioner

@@ -1,7 +1,5 @@
 """`python -m sg.caption prices`: what a newer price list changes in the committed copy, and how the copy is made."""
 
-from __future__ import annotations
-
 import datetime
 import json
 import re

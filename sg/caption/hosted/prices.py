@@ -5,8 +5,6 @@ which it was read. The rows of a model's own file (`captioner.model.prices`) com
 that the list does not have, and prices of the future.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Mapping

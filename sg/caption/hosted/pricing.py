@@ -1,7 +1,5 @@
 """Costs: tokens of a video, the estimate for a whole manifest, and the reservation of a request's cost."""
 
-from __future__ import annotations
-
 import datetime
 import math
 from collections import deque

@@ -1,7 +1,5 @@
 """Prompts: files with front matter, filled in by replacing `{names}`, and named by a hash of all their text."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

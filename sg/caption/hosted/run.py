@@ -1,7 +1,5 @@
 """Captioning a manifest through a service: from the settings to the ledger to `captions.parquet`."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The state of a captioning run, read from its ledger, and a check whether a run could start."""
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 import sqlite3

@@ -1,7 +1,5 @@
 """Shows a run while it works: a progress bar with the costs, and metrics for W&B or the CSV logger."""
 
-from __future__ import annotations
-
 import time
 
 from sg.caption.hosted.engine.outcomes import Settled

@@ -1,7 +1,5 @@
 """Cohen's kappa with an interval over videos."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain

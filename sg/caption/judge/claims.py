@@ -1,7 +1,5 @@
 """Claims: a caption as single facts, by rule."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -5,8 +5,6 @@ with which it shares most attributes, at least two of five. What stands for noth
 are false.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

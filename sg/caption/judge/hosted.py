@@ -4,8 +4,6 @@ Requests go through the engine of captions with a ledger of their own beside the
 within quotas and budget, and a stopped run resumes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """`python -m sg.caption judge`: the scores of captions, beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from math import isnan

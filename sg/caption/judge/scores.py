@@ -1,7 +1,5 @@
 """Scores of judged captions, and how well a judge finds false claims and faulty captions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import isnan
 from statistics import fmean

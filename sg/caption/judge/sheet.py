@@ -4,8 +4,6 @@ The page is one file without a connection to anything. Which captioner wrote whi
 which the person who answers does not need.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from itertools import combinations

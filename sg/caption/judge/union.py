@@ -5,8 +5,6 @@ has at least four of five of its content words, compared by their first five let
 use the recall to compare captioners of the same union, not as an absolute number.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

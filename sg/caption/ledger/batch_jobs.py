@@ -1,7 +1,5 @@
 """Batch jobs in the ledger, from before their creation until their answers are read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Group commit: all operations that wait go into one transaction, outside the event loop."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar

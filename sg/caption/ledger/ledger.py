@@ -5,8 +5,6 @@ afterwards. So a killed process loses at most the answers in flight, and the led
 `result.task_key` is the primary key, so a task has one result whatever happens.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Merging the ledgers of shards, copying answers between ledgers, and forgetting videos."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path

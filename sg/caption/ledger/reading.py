@@ -1,7 +1,5 @@
 """Read-only queries: states, costs, quota use, results."""
 
-from __future__ import annotations
-
 import datetime
 import json
 import sqlite3

@@ -3,8 +3,6 @@
 A recipe is a prompt, a model and the settings that decide an answer. A ledger keeps the results of every recipe.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

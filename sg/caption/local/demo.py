@@ -1,7 +1,5 @@
 """captioner=demo: the captions of the demo world's videos, from the scene description in their manifest rows."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """captioner=given: the captions that came with the data."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from sg.artefacts.manifest import VideoRecord

@@ -1,7 +1,5 @@
 """captioner=imported: the published ShareGemini captions of the videos of a manifest; needs no service and no key."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """captioner=judged: the captions of any captioner whose judged scores are high enough."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field

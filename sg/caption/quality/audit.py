@@ -1,7 +1,5 @@
 """The audit: all gates judge all results of a ledger again; prints numbers and writes a page of frames and captions."""
 
-from __future__ import annotations
-
 import base64
 import io
 import random

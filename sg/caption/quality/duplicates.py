@@ -1,7 +1,5 @@
 """Captions that several videos share, word for word or nearly."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from array import array

@@ -1,7 +1,5 @@
 """The gates: automatic checks of a caption. Each returns a score and a verdict: pass, warn, or reject."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

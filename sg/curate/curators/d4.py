@@ -1,7 +1,5 @@
 """D4: SemDeDup, then prototypes on the videos that it leaves."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from sg.core.identity import NOT_IDENTITY

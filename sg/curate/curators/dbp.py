@@ -1,7 +1,5 @@
 """Density-based pruning: cells that are wide and far from others keep more of their videos."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

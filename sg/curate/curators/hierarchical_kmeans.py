@@ -1,7 +1,5 @@
 """Balanced sampling through levels of k-means: rare concepts get as many videos as common ones."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """k-means with as many clusters as videos to keep: the obvious alternative to ToMe."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

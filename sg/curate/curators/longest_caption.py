@@ -1,7 +1,5 @@
 """The longest captions stay: a control that looks at the text only."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

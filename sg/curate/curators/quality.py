@@ -1,7 +1,5 @@
 """The best captions stay: videos are removed by the judged score of their captions."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

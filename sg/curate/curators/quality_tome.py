@@ -1,7 +1,5 @@
 """Quality with diversity: the worst captions are removed by score, then ToMe merges the remaining videos."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass, field
 

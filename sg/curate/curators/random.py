@@ -1,7 +1,5 @@
 """A random order: the control for every claim about pruning."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """SemDeDup: near-duplicates within k-means cells are removed, the closest pairs first."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

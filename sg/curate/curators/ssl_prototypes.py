@@ -1,7 +1,5 @@
 """Self-supervised prototypes (Sorscher 2022): the most typical videos are removed first."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """ToMe as a curator: rounds of bipartite matching from all videos down to one (`sg.curate.tome`)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sg.curate.inputs import Curated, CuratorInputs

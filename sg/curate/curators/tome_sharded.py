@@ -1,7 +1,5 @@
 """ToMe past the memory of one machine, as a curator (`sg.curate.sharded`)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from sg.artefacts.forest import COLLAPSE_ROUND

@@ -1,7 +1,5 @@
 """Videos of the corpus that are near-duplicates of a benchmark's videos."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A map of the embedding space: two principal components of a sample of the videos, with the cores they belong to."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

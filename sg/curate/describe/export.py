@@ -1,7 +1,5 @@
 """Lists of a core for other programs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -4,8 +4,6 @@ Coverage is the cosine of a video to the core; diversity is the share of core me
 and the number of near-duplicate families it holds. Each number is also computed for a random draw of equal size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

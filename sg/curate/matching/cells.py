@@ -4,8 +4,6 @@ All rows that probe a cell are compared with it in one product. The scores are t
 of candidates is partial.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

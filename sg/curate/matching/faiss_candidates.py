@@ -4,8 +4,6 @@ On a CPU our own `cells` (one product per cell) is faster. This matcher exists f
 indexes of faiss.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Exact matches with few full products: applies the bound of `sg.curate.matching.bounds` to all pairs."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """What a sharded run holds in memory about all videos: ids and caption lengths, but no vectors."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ A job names its files and carries no vectors except the centres of the cells; it
 may run twice: it reads files of the current round and writes files of the next one, atomically.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which token lies in which shard: k-means cells, and one file per cell."""
 
-from __future__ import annotations
-
 import itertools
 import shutil
 from collections.abc import Sequence

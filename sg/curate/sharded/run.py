@@ -11,8 +11,6 @@ A round has four steps:
 If every source visits every cell, the forest equals that of a run in memory.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 import time

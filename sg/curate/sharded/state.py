@@ -1,7 +1,5 @@
 """A sharded run between two rounds, in memory and on disk."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The representative of a cluster, and the removals of a round that follow from it: which video merges into which."""
 
-from __future__ import annotations
-
 from typing import Literal, cast
 
 import numpy as np

@@ -6,8 +6,6 @@ The same machine gives the same weights: seeds are fixed and one thread computes
 all; after an interruption, build the missing ones with `--only`.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The demo's tokenizer: SentencePiece BPE as in Llama, in which every word of the demo language is one token."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from pathlib import Path

@@ -8,8 +8,6 @@ Optional: `question_id`, `duration` (in seconds, or the name of a bucket), `doma
 `subtitles` (a path).
 """
 
-from __future__ import annotations
-
 import json
 import math
 import reprlib

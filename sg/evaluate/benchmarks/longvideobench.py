@@ -6,8 +6,6 @@ See `docs/reference/benchmarks.md`, section 5. An item has `id`, `video_path`, `
 subtitle file is that of the longer one.
 """
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ See `docs/reference/benchmarks.md`, section 4. The options are part of the store
 authors give no prompt and no frame rule; the prompt here is that of lmms-eval.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

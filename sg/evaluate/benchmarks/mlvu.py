@@ -5,8 +5,6 @@ See `docs/reference/benchmarks.md`, section 5. An item has `video`, `duration` (
 scored by letters, and are left out.
 """
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ See `docs/reference/benchmarks.md`, section 2. An item has `video`, `question`, 
 of one), and for five tasks `start` and `end` in seconds. The videos of one task are folders of JPEG files.
 """
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace

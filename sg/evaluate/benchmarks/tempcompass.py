@@ -5,8 +5,6 @@ Parquet tables (`multi-choice/*.parquet` ..) are read too. `domain` is the task,
 `sub_category` the fine type of `meta_info.json`.
 """
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

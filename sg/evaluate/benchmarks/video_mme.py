@@ -6,8 +6,6 @@ The folder holds the Parquet table and either the hub's archives (`videos_chunke
 unpacked once, or videos and subtitles in one of the folders that known tools use, also divided by duration.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

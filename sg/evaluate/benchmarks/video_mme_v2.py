@@ -6,8 +6,6 @@ four questions of a video are a group; the task type of a question is the kind o
 `logic [1, [2, 3], 4]`, so that the group score can be computed from a file of answers alone.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The files of answers that the authors' scripts and leaderboards read, one function per form."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence

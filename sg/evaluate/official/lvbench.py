@@ -1,7 +1,5 @@
 """The output of the official script of LVBench."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 

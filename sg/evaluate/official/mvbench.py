@@ -1,7 +1,5 @@
 """The output of the official scripts of MVBench and MLVU, which share their form."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from sg.artefacts.predictions import Prediction

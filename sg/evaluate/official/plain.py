@@ -1,7 +1,5 @@
 """The result of benchmarks whose authors publish no script: LongVideoBench, your own questions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from sg.artefacts.predictions import Prediction

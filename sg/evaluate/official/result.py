@@ -1,7 +1,5 @@
 """What an official table consists of, and how answers are counted into it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

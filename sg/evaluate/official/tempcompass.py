@@ -1,7 +1,5 @@
 """The output of the official scripts of TempCompass, one per task, with the language model as judge switched off."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from sg.artefacts.predictions import Prediction

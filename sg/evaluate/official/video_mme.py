@@ -1,7 +1,5 @@
 """The table that the official Video-MME script prints, text for text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from sg.artefacts.predictions import OVERALL, Prediction

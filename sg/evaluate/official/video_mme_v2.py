@@ -1,7 +1,5 @@
 """The output of the official script of Video-MME-v2."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 

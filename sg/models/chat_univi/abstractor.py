@@ -9,8 +9,6 @@ language model learns about time only from the order of the events.
 A change of the result here needs a higher `VISUAL_TOKENS_VERSION` (`identity.py`).
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Builds a model, its dialog encoder and its frame processor from settings."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from functools import partial

@@ -3,8 +3,6 @@
 See `docs/reference/chat_univi.md`, section 13.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

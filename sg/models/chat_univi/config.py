@@ -3,8 +3,6 @@
 See `docs/reference/chat_univi.md`, sections 1 and 2.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict

@@ -1,7 +1,5 @@
 """Identities of models and of visual tokens: settings, and the content of all weight files. Never loads a model."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 
 from sg.core.identity import Identity, identity, settings_of

@@ -8,8 +8,6 @@ the input type or the autocast state: differences far below half precision decid
 A change of the result here needs a higher `VISUAL_TOKENS_VERSION` (`identity.py`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

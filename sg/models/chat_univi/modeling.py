@@ -6,8 +6,6 @@ Shapes: B rows, L ids, S positions after splicing, F frames of all clips, T fram
 clip, C tower width, D language-model width, V vocabulary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast

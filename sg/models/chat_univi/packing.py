@@ -4,8 +4,6 @@ Every sample keeps its own positions 0, 1, 2, ... and is cut before its last sup
 can change the loss. Samples without supervised tokens are left out. Loss and gradients are those of the padded batch.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

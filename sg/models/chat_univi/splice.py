@@ -5,8 +5,6 @@ See `docs/reference/chat_univi.md`, section 8.
 Shapes: B rows, L ids, S spliced positions, D model width, R runs of placeholders in the batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

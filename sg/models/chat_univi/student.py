@@ -1,7 +1,5 @@
 """Chat-UniVi as the steps train it and ask it questions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -4,8 +4,6 @@ Whether a language model can be packed is tried out once: two short texts in one
 Layers that carry a state from one position to the next would mix them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

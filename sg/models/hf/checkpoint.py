@@ -1,7 +1,5 @@
 """Loads models and processors of transformers. Everything that this program cannot use is refused in one sentence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial

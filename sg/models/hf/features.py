@@ -4,8 +4,6 @@ transformers' models compute them in `get_video_features` and `get_image_feature
 `mm_encoder_outputs`. For the cache they become named tensors [n, C] with one row per visual token.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any

@@ -1,7 +1,5 @@
 """Frames as the processor of a model takes them: sampling, pixel values, and the text that stands for a clip."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

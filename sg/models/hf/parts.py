@@ -4,8 +4,6 @@ They are found by the names that transformers uses (`get_encoder`, `get_decoder`
 connector, and so are the modules inside the tower that turn its output into visual tokens.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 

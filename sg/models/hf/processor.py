@@ -1,7 +1,5 @@
 """Text and frames of a model of transformers, as `StudentProcessor` describes them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -3,8 +3,6 @@
 Shapes: B samples, L ids, S new positions, K positions in a cache, D width, V vocabulary.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ for others that of some of its layers. To restore a clip, the model's code runs 
 while these modules return what was kept, and the other layers of the tower return what they are given.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

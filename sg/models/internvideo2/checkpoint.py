@@ -1,7 +1,5 @@
 """Builds a model from published weights; sizes are read from the shapes, and errors name the wrong weights."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping

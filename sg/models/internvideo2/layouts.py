@@ -4,8 +4,6 @@ A file holds the weights directly, or under `model` or `module` (DeepSpeed). All
 names of the tower begin with `vision_encoder.` (Stage 2, CLIP) or have no prefix (Stage 1, distilled towers).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ A table has the shape [1, 1 + T * h * w, D]: the class entry, then the entries o
 order.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Normalises pixels for InternVideo2, with the statistics of ImageNet."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -4,8 +4,6 @@ Parameter names are those of the published files. Shapes: B videos, T frames, N 
 of all frames in order), D width of the tower.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import cast
 

@@ -1,7 +1,5 @@
 """Filling the cards with facts from results, captions, manifest and summary."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ Accuracies are official (correct / answered). McNemar's counts, the bootstrap an
 question as wrong.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What differs in how the answers of several files were made, as far as the files and their records say it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

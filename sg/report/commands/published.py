@@ -3,8 +3,6 @@
 The study publishes no answers, so every interval assumes how often two of its models disagree (`DISCORDANCE`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

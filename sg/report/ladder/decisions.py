@@ -5,8 +5,6 @@ A pick is the choice with the better mean over seeds. The share of equal picks i
 interval is over choices, as if others had been tried. `benchmarks/statistics/decisions.py` measures its coverage.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations

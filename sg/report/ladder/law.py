@@ -7,8 +7,6 @@ and alpha compensate each other so strongly that no interval of A says anything.
 captions are the fewest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Every number of a ladder: rows over model and captions, contrasts of each model, the joint law, decision accuracy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations

@@ -1,7 +1,5 @@
 """A ladder as text: one Markdown document, which the command also prints, and a CSV of its rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from sg.report.ladder.law import PARAMETERS

@@ -1,7 +1,5 @@
 """The studies of a ladder: which model and which choice each one is, and its scores on what all of them share."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ a / b doublings. The interval is a parametric bootstrap of the arms' means, with
 training seeds where there are several.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean

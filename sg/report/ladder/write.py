@@ -1,7 +1,5 @@
 """`python -m sg.report ladder STUDY STUDY ...`: compare studies over model size and captions, and write the result."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

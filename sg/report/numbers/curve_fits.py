@@ -9,8 +9,6 @@ a curve describes the points at all, and AIC is chi-squared plus twice the numbe
 observations (AICc) does not apply: it would count the points, and punish the saturating curve for having six of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ The loss of a run is the mean over all tokens of all held-out captions, in nats.
 those of accuracy (`sg.report.numbers.estimates`): every caption is an item of its own video.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

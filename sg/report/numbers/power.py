@@ -11,8 +11,6 @@ that of the report's own interval (`sg.report.numbers.estimates`), averaged over
 find; `benchmarks/statistics/power.py` compares it with simulated studies.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

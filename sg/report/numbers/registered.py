@@ -1,7 +1,5 @@
 """The registered contrast of a study: its result by the registered rule, what was added to it, and what is missing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 from sg.artefacts.arms import REGISTRATION_FILE, Registration, read_registration

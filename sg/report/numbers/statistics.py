@@ -5,8 +5,6 @@ The three questions about one video are not independent, so errors are clustered
 tests come from scipy and statsmodels; only the clustered sums are computed here.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The held-out caption loss as text, Markdown, CSV and sentences."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Cutting clips that exist only within a whole video, in killable processes."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Mapping, Sequence

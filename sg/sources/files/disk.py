@@ -1,7 +1,5 @@
 """The video files of a folder: a walk that follows no links to folders and records what it could not read."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Mapping

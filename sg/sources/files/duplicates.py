@@ -4,8 +4,6 @@ Files are compared by size first, then by a hash of both ends, then by a hash of
 files that agree in the steps before.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence

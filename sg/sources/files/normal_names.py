@@ -1,7 +1,5 @@
 """Names of video files in a form in which the spellings of different programs agree."""
 
-from __future__ import annotations
-
 import unicodedata
 from urllib.parse import unquote
 

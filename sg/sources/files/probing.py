@@ -1,7 +1,5 @@
 """Opening many video files to see which can be read, and their durations and sizes. Parallel and resumable."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

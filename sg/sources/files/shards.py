@@ -4,8 +4,6 @@ All steps after the scan read plain files. A shard is read once, from start to e
 scans; in an interrupted one, members that exist as files of the same size are skipped.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Python's `tarfile` is not used, because it follows extended headers of any size 
 files with a plain name are returned. Links, devices, sparse files, other names and wrong sizes are counted and skipped.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping

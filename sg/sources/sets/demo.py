@@ -1,7 +1,5 @@
 """The demo world as data: its video files are rendered when they are first needed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

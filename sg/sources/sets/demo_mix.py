@@ -1,7 +1,5 @@
 """A mix of demo worlds: `data=mix` in miniature, whose sources are rendered when they are first needed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Any folder of video files, with a caption file: one row per video, also for videos that cannot be used."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections import Counter

@@ -3,8 +3,6 @@
 A row of the manifest is a clip, a window of consecutive clips, or the whole video.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """InternVid: JSON Lines with `YoutubeID, Start_timestamp, End_timestamp, Caption` and scores."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

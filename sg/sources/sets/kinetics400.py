@@ -1,7 +1,5 @@
 """Kinetics-400: CSV with `label, youtube_id, time_start, time_end, split`; files `<id>_<start>_<end>.mp4`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -9,8 +9,6 @@ Ids of published datasets name the same video in every source. Ids of the demo w
 unique in that folder only, so that in a mix they begin with the name of their source.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

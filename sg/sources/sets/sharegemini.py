@@ -4,8 +4,6 @@ A record has `id`, `video` and `conversations`; in the WebVid file also `set`. N
 number of the video: `webvid_videoname2id.json` of the release maps names to numbers.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """WebVid: CSV with `videoid, name, page_dir, duration, contentUrl`; files named by number or by the end of the URL."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@
 buys no caption twice, and a stage that is complete is not trained again.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing

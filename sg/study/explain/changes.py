@@ -1,7 +1,5 @@
 """The changes of `explain=[num_frames:8,prompt:video_mme]`, one after the other."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import typing

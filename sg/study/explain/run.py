@@ -1,7 +1,5 @@
 """Asks a checkpoint with one change of settings after another, and writes the waterfall of the difference."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The data steps of a run for `why=true`: manifest, captions, vectors, merge forest."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

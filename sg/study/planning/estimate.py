@@ -4,8 +4,6 @@ Sizes of samples are those that the stages and their sources call typical. Opera
 `sg.train.flops`, memory in `memory.py`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sg.artefacts.arms import INSTRUCT_STEPS

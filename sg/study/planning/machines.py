@@ -1,7 +1,5 @@
 """GPUs to rent: which of them a study fits, and what it costs there."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

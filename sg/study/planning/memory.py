@@ -5,8 +5,6 @@ logits, and the backward pass of one layer, which is run again under gradient ch
 all layers are in memory at first, and the gradients of all layers at last, so the larger of both counts.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sg.models.sizes import ModelSize

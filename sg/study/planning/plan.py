@@ -1,7 +1,5 @@
 """The plan of a run or a sweep, made without loading a model: what is trained, what is reused, what is missing."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`rehearse=true`: the stages of a run are tried without weights, data and devices, and what they need is printed."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from typing import Any

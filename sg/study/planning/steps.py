@@ -1,7 +1,5 @@
 """The steps of a run as `why=true` reports them, and how a step is compared with earlier work."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

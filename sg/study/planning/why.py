@@ -4,8 +4,6 @@ Nothing is made, trained or written. A step that depends on a file that has to b
 content of that file decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

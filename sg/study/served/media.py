@@ -1,7 +1,5 @@
 """The pictures of a video for a server: each video is decoded once for all of its questions that are asked together."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """The recipe of questions: what a server is asked, and what its answers mean."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

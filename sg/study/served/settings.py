@@ -1,7 +1,5 @@
 """Settings of `evaluate.py served=URL`: what is sent to the server, and within which limits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 

@@ -1,7 +1,5 @@
 """What represents a clip in a batch: cached features, or frames that are read for each batch."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from typing import Protocol

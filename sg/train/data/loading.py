@@ -4,8 +4,6 @@ A stage is one pass over a batch plan that is fixed before training. To resume w
 only has to know how many batches are done.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence

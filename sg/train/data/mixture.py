@@ -1,7 +1,5 @@
 """The samples of a stage: dialogs of several files with their weights, and the check of their media."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Tensors without values and processes that do not exist, for rehearsals."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Two optimiser steps of a stage without weights: peak memory of a device, operations, and traffic."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """Videos that the service reads itself: Cloud Storage objects, public URLs, signed URLs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

@@ -9,8 +9,6 @@ A job and its tasks change in one transaction: when the job is recorded and its 
 is recorded with its cost and state, and when the job is closed and its unanswered tasks become pending.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -3,8 +3,6 @@
 A wrong assumption, such as a model that thinks longer than expected, would otherwise be paid for every video.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sg.caption.hosted.engine.limits import CanaryError

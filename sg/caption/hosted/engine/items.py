@@ -1,7 +1,5 @@
 """Items: the videos to caption, their keys, and how the ledger keeps them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping

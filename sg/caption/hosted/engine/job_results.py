@@ -1,7 +1,5 @@
 """The answers of ended batch jobs: downloaded within bounds, and read line by line into the ledger."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO

@@ -1,7 +1,5 @@
 """What ends or suspends a run: the budget, the daily quota, and errors of the service."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

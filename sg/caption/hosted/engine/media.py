@@ -3,8 +3,6 @@
 `VideoAddresses` (`addresses.py`) is for videos that the service reads itself.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """From an answer or a failure to what the ledger records: class, gates, cost, the next state, provenance."""
 
-from __future__ import annotations
-
 import json
 import random
 import re

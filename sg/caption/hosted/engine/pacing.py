@@ -8,8 +8,6 @@ leave 60 s apart may therefore arrive less than 60 s apart. So a request counts 
 have arrived: from its answer, or from `EDGE_S` after it left if that is earlier.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import deque

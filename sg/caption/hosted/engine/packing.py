@@ -1,7 +1,5 @@
 """Packing of tasks into the input file of a batch job: until its size, its tokens, the budget or the store is full."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

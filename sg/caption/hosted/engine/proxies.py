@@ -4,8 +4,6 @@ Services sample one frame per second by default, so a proxy loses no frame that 
 mono. Each caption records whether it was written from a proxy.
 """
 
-from __future__ import annotations
-
 import contextlib
 import uuid
 from pathlib import Path

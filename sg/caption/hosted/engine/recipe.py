@@ -1,7 +1,5 @@
 """The recipe of a run: everything that decides what a service is asked about a video, and its name in the ledger."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

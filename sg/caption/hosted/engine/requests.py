@@ -1,7 +1,5 @@
 """The pipeline of one request: budget, circuit breaker, pace, daily quota, ledger, service, and the ledger again."""
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 import time

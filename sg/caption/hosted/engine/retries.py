@@ -1,7 +1,5 @@
 """What is done about each class of error: a pure decision from the class and from the earlier tries."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass

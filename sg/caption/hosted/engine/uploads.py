@@ -1,7 +1,5 @@
 """The service's file store: each file is uploaded once and deleted after its last use, within the store's size."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Collection

@@ -1,7 +1,5 @@
 """The class of an error or an answer, for every client library."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import time

@@ -1,7 +1,5 @@
 """Files and batch jobs of the Gemini API."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import json

@@ -4,8 +4,6 @@ The SDK needs protobuf below 6, which the rest of this project does not accept, 
 `captioner.python` names. Its calls block, so the process answers in threads.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import contextlib

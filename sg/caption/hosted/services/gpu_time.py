@@ -1,7 +1,5 @@
 """The time of a GPU of one's own, divided among the requests that it works on at the same time."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator

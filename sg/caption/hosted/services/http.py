@@ -1,7 +1,5 @@
 """HTTP sessions that follow no redirect, show no key to a proxy, and read no more than an answer can need."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 A caught SDK error refers to its request, and so to the API key: it must not leave the module of the service.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum

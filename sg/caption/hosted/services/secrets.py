@@ -1,7 +1,5 @@
 """The API key: taken from the environment or a file that only its owner can read, and kept out of everything else."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

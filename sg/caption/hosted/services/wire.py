@@ -1,7 +1,5 @@
 """Readers of the JSON that services send: null, a wrong type or an absurd number is a missing value, never an error."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -6,8 +6,6 @@ backward pass. Longer rows use PyTorch's: the attention weights stored here grow
 Shapes: B samples, b of them per chunk, H heads, S positions, E channels of a head.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

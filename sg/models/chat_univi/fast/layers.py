@@ -7,8 +7,6 @@ passes and half the stored memory. For other types, autocast and other devices t
 Shapes: N rows of width D, B samples, H heads, S positions, E channels of a head, M width of the MLP.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

@@ -3,8 +3,6 @@
 See `docs/reference/chat_univi.md`, section 16.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -3,8 +3,6 @@
 See `docs/reference/chat_univi.md`, sections 2 and 16.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -5,8 +5,6 @@ together with its labels. So no text is tokenised again to find the beginning of
 ids as the beginning of a training dialog.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ A format is the text between the messages. Its special tokens (`<|im_end|>`) are
 a message are plain text, so no caption or question can end its turn.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 VICUNA_V1 = "vicuna_v1"

@@ -6,8 +6,6 @@ SentencePiece encodes each segment of text between special tokens separately, al
 tokenizer classes of newer transformers omit that space after `</s>`, which would mask all multi-turn samples.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 See `docs/reference/chat_univi.md`, sections 9 and 12.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
