@@ -13,10 +13,7 @@ import sg
 COMMANDS = {
     "train": ("sg.study.main", "train and evaluate a model at one caption scale, or run a whole scaling study"),
     "evaluate": ("sg.study.evaluation", "ask a model the questions of a benchmark, or score a file of answers"),
-    "caption": (
-        "sg.caption.__main__",
-        "caption the videos of a source; status, audit, export, import, merge, forget",
-    ),
+    "caption": ("sg.caption.__main__", "caption the videos of a source; status, audit, export, import, merge, forget"),
     "embed": ("sg.embed.__main__", "compute a vector for every video of a source"),
     "curate": ("sg.curate.__main__", "order the videos of a source, so that a subset of any size is ready"),
     "sources": ("sg.sources.__main__", "scan a source and write its manifest"),

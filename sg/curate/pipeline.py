@@ -75,11 +75,7 @@ def is_curated(path: Path, work: Identity) -> bool:
 
 
 def curation_identity(
-    config: CuratorConfig,
-    vectors_folder: Path,
-    captions: Captions | None,
-    wanted: Sequence[str] | None,
-    missing: str,
+    config: CuratorConfig, vectors_folder: Path, captions: Captions | None, wanted: Sequence[str] | None, missing: str
 ) -> Identity:
     """All that decides the result; `wanted` counts only if it differs from the ids of all vectors."""
     is_all = wanted is None or set(wanted) == set(read_vector_ids(vectors_folder))

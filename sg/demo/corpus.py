@@ -25,17 +25,7 @@ from sg.demo.language import (
     subtitles,
 )
 from sg.demo.render import FRAMES_PER_SCENE
-from sg.demo.world import (
-    DURATIONS,
-    UNIFORM,
-    Law,
-    Rendition,
-    Scene,
-    VideoSpec,
-    draw_video,
-    vary_one_attribute,
-    zipf_law,
-)
+from sg.demo.world import DURATIONS, UNIFORM, Law, Rendition, Scene, VideoSpec, draw_video, vary_one_attribute, zipf_law
 
 CORPUS_MIX = {"short": 0.80, "medium": 0.15, "long": 0.05}
 INSTRUCT_MIX = {"short": 0.60, "medium": 0.25, "long": 0.15}

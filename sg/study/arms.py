@@ -9,15 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sg.artefacts.arms import (
-    ARM_KINDS,
-    EQUAL_STEPS,
-    HEADLINE,
-    INSTRUCT_STEPS,
-    RANDOM,
-    SHUFFLED_CAPTIONS,
-    ArmKind,
-)
+from sg.artefacts.arms import ARM_KINDS, EQUAL_STEPS, HEADLINE, INSTRUCT_STEPS, RANDOM, SHUFFLED_CAPTIONS, ArmKind
 from sg.core.errors import ConfigError
 from sg.core.fingerprints import text_seed
 from sg.study.config import TrainConfig

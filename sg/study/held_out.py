@@ -143,11 +143,7 @@ def nearest_similarity(vectors: Path, videos: Collection[str]) -> dict[str, floa
 
 def loss_identity(config: TrainConfig, held_out: HeldOut, media: Media, model: Identity) -> Identity:
     """What decides the held-out losses of a run: the captions, their videos, and the `model`."""
-    inputs = {
-        "captions": held_out.content,
-        "media": media.of(clips_of(held_out.items)),
-        "model": model,
-    }
+    inputs = {"captions": held_out.content, "media": media.of(clips_of(held_out.items)), "model": model}
     settings = {"max_length": config.stage.caption.max_length}
     return identity("held_out_loss", settings=settings, inputs=inputs, version=HELD_OUT_VERSION)
 

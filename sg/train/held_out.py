@@ -16,11 +16,7 @@ from sg.train.data.samples import TrainingItem
 
 @torch.no_grad()
 def sample_losses(
-    student: Student,
-    items: Sequence[TrainingItem],
-    processor: StudentProcessor,
-    clips: ClipReader,
-    max_length: int,
+    student: Student, items: Sequence[TrainingItem], processor: StudentProcessor, clips: ClipReader, max_length: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(sum of the cross-entropy in nats [n], number of supervised tokens [n]) of every item.
 

@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sg.artefacts.checkpoint import (
-    LOSS_FILE,
-    RESUME_FOLDER,
-    StageInfo,
-    read_stage_info,
-    write_stage_info,
-)
+from sg.artefacts.checkpoint import LOSS_FILE, RESUME_FOLDER, StageInfo, read_stage_info, write_stage_info
 from sg.artefacts.dialogs import dialogs_hash
 from sg.core.errors import DataError
 from sg.core.files import file_lock

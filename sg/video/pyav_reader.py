@@ -19,15 +19,7 @@ from typing import TYPE_CHECKING, Any
 from av.video.reformatter import VideoReformatter
 
 from sg.core.places.ranges import size_of
-from sg.video.frames import (
-    CORRUPT,
-    TOO_LARGE,
-    Frames,
-    ReaderLimits,
-    UnreadableVideoError,
-    VideoInfo,
-    check_indices,
-)
+from sg.video.frames import CORRUPT, TOO_LARGE, Frames, ReaderLimits, UnreadableVideoError, VideoInfo, check_indices
 from sg.video.mp4_index import Grid, presumed_header
 from sg.video.open_video import STAMPED_CONTAINERS, OpenVideo, decode, open_video_file
 from sg.video.packets import Header, Packets, read_header, without_torn_end

@@ -20,10 +20,7 @@ def check_backend(backend: str) -> str:
 
 
 def read_frames(
-    path: Path,
-    select: Sequence[int] | FramePolicy,
-    backend: str = "auto",
-    limits: ReaderLimits = DEFAULT_LIMITS,
+    path: Path, select: Sequence[int] | FramePolicy, backend: str = "auto", limits: ReaderLimits = DEFAULT_LIMITS
 ) -> Frames:
     """Decode frames of the video file at `path`: those at given indices, or those that a sampling policy picks.
 

@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.answer_files import lmms_eval, official, vlmevalkit
-from sg.artefacts.answer_files.record import (
-    UNKNOWN_OPTIONS,
-    AnswerFile,
-    FileAnswer,
-    predictions_of,
-    without_repeats,
-)
+from sg.artefacts.answer_files.record import UNKNOWN_OPTIONS, AnswerFile, FileAnswer, predictions_of, without_repeats
 from sg.artefacts.answer_files.tables import Row, column, parsed_json, read_rows, text_of, texts_in
 from sg.artefacts.answer_rules.question import Question, labelled
 from sg.artefacts.answers import LETTERS

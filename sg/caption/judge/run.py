@@ -79,11 +79,7 @@ def judge_captions(
 
 
 def _by_service(
-    data: DataConfig,
-    judge: CaptionerConfig,
-    claims: Mapping[str, Sequence[str]],
-    path: Path,
-    logger: LoggerConfig,
+    data: DataConfig, judge: CaptionerConfig, claims: Mapping[str, Sequence[str]], path: Path, logger: LoggerConfig
 ) -> list[JudgedCaption]:
     from sg.caption.hosted.settings import HostedCaptionerConfig
     from sg.caption.judge.hosted import judge_with_service

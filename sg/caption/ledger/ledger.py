@@ -154,10 +154,7 @@ class Ledger:
         with self.transaction() as db:
             db.execute("UPDATE run SET status='killed', ended=? WHERE status='running'", (now,))
             row = db.execute("SELECT COUNT(*), TOTAL(reserved_usd) FROM attempt WHERE state='open'").fetchone()
-            db.execute(
-                "UPDATE attempt SET state='lost', ended=?, cost_usd=reserved_usd WHERE state='open'",
-                (now,),
-            )
+            db.execute("UPDATE attempt SET state='lost', ended=?, cost_usd=reserved_usd WHERE state='open'", (now,))
             db.execute("UPDATE task SET state='pending' WHERE state='leased'")
             db.execute("UPDATE attempt SET started=? WHERE started>?", (now, now))
             db.execute("UPDATE batch_job SET created=? WHERE created>?", (now, now))

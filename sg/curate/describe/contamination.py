@@ -17,11 +17,7 @@ from sg.curate.videos import unit_rows
 
 
 def contamination(
-    forest: Forest,
-    unit: NDArray[np.floating],
-    benchmark: Vectors,
-    sizes: Sequence[int],
-    settings: StatisticsSettings,
+    forest: Forest, unit: NDArray[np.floating], benchmark: Vectors, sizes: Sequence[int], settings: StatisticsSettings
 ) -> dict[str, Any]:
     """The number of benchmark videos with a near-duplicate in each core, and the closest pairs, as plain data.
 

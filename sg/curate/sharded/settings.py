@@ -38,9 +38,7 @@ class ShardedTomeConfig(TomeConfig):
         super().__post_init__()
         check_choice("curator.engine", self.engine, ENGINES)
         check_positive(
-            rows_per_shard=self.rows_per_shard,
-            probed_shards=self.probed_shards,
-            in_memory_below=self.in_memory_below,
+            rows_per_shard=self.rows_per_shard, probed_shards=self.probed_shards, in_memory_below=self.in_memory_below
         )
         for key, value, expected in (
             ("order", self.order, "hashed"),

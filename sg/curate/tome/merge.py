@@ -17,15 +17,7 @@ from sg.curate.matching.exact import BlockStore
 from sg.curate.matching.matchers import Matchers
 from sg.curate.order import is_target_side
 from sg.curate.removals import Removals
-from sg.curate.tome.rounds import (
-    Edges,
-    Rows,
-    Tokens,
-    choose_edges,
-    kept_positions,
-    merge_groups,
-    merge_tokens,
-)
+from sg.curate.tome.rounds import Edges, Rows, Tokens, choose_edges, kept_positions, merge_groups, merge_tokens
 from sg.curate.tome.schedule import Schedule
 from sg.curate.tome.settings import TomeConfig
 from sg.curate.tome.survivors import Survivor, best_of_groups, choose_winners, removals_of_round, survivor_rule

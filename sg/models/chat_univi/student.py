@@ -119,10 +119,7 @@ class ChatUniViStudent:
         """Run the beginnings of prompts, with visual tokens in place of their placeholders."""
         tokens = [clip.tensors[TOKENS].to(ids.device) for clip in clips if clip is not None]
         spliced = self.module.prepare_inputs(
-            ids,
-            mask,
-            visual_tokens=torch.cat(tokens) if tokens else None,
-            visual_counts=[len(one) for one in tokens],
+            ids, mask, visual_tokens=torch.cat(tokens) if tokens else None, visual_counts=[len(one) for one in tokens]
         )
         counts = spliced.attention_mask.cumsum(dim=1)
         self._run(spliced.embeds, spliced.attention_mask, (counts - 1).clamp(min=0), cache)

@@ -7,17 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.answer_rules.calibration import AGREEING
-from sg.report.figures.style import (
-    BLUE,
-    GREY,
-    ORANGE,
-    WIDE,
-    Layout,
-    figure_style,
-    legend_below,
-    new_figure,
-    save,
-)
+from sg.report.figures.style import BLUE, GREY, ORANGE, WIDE, Layout, figure_style, legend_below, new_figure, save
 from sg.report.numbers.statistics import wilson_interval
 from sg.report.numbers.summary import CalibrationRow, Summary
 from sg.report.wording import SETTING_TITLES

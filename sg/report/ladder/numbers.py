@@ -11,14 +11,7 @@ from sg.report.ladder.decisions import DecisionRow, decision_row
 from sg.report.ladder.law import JointLaw, fit_law, joint_errors, lacking_points
 from sg.report.ladder.studies import METRICS, Ladder, Member
 from sg.report.ladder.worth import Worth, worth_of_precision
-from sg.report.numbers.estimates import (
-    ArmScore,
-    Estimate,
-    accuracy,
-    difference,
-    same_seeds,
-    seed_noise,
-)
+from sg.report.numbers.estimates import ArmScore, Estimate, accuracy, difference, same_seeds, seed_noise
 from sg.report.numbers.held_out import HELD_OUT
 from sg.report.numbers.statistics import holm
 from sg.report.numbers.study import Arm, contrast_arms

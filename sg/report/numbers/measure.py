@@ -103,11 +103,7 @@ def _table(study: Study, setting: str, published: Mapping[Key, PublishedCell]) -
 
 
 def _row(
-    study: Study,
-    arm: Arm,
-    setting: str,
-    scores: Mapping[str, ArmScores],
-    published: Mapping[Key, PublishedCell],
+    study: Study, arm: Arm, setting: str, scores: Mapping[str, ArmScores], published: Mapping[Key, PublishedCell]
 ) -> TableRow:
     cells = {bucket: _cell(study, arm, setting, bucket, scores[bucket]) for bucket in BUCKETS}
     if arm.control is None:
@@ -157,10 +153,7 @@ def _beside(cell: Cell, published: PublishedCell | None) -> Cell:
     if published is None:
         return cell
     return replace(
-        cell,
-        published=published.printed,
-        published_delta=published.printed_delta,
-        published_slip=published.slip,
+        cell, published=published.printed, published_delta=published.printed_delta, published_slip=published.slip
     )
 
 
@@ -174,9 +167,7 @@ def measure_together(studies: Sequence[Study]) -> list[Summary]:
     ]
 
 
-def with_holm(
-    families: Sequence[tuple[list[Table], list[ControlRow]]],
-) -> list[tuple[list[Table], list[ControlRow]]]:
+def with_holm(families: Sequence[tuple[list[Table], list[ControlRow]]]) -> list[tuple[list[Table], list[ControlRow]]]:
     """Add p adjusted by Holm's method for the planned comparisons, over the tables and controls of all `families`.
 
     Planned is every headline scale against no captions and every control against its headline arm, in every setting,

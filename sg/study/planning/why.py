@@ -17,16 +17,7 @@ from sg.evaluate.benchmark import read_askable_benchmarks
 from sg.study.config import TrainConfig, run_name, study_name
 from sg.study.inputs import locate_inputs, missing_inputs
 from sg.study.planning.data_steps import data_steps
-from sg.study.planning.steps import (
-    MADE,
-    RESUMED,
-    REUSED,
-    UNDECIDED,
-    StepReport,
-    against,
-    identities_in,
-    text_of,
-)
+from sg.study.planning.steps import MADE, RESUMED, REUSED, UNDECIDED, StepReport, against, identities_in, text_of
 from sg.study.results import finished_result, run_work
 from sg.study.stages import clip_files, feature_cache, read_data
 from sg.train.data.media import Media, cache_folder

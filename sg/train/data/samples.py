@@ -35,8 +35,7 @@ def items_of(dialogs: Iterable[Dialog], media_root: Path, name: str = "") -> lis
     """The dialogs of one source. Their media paths start from `media_root`, the keys of their clips with `name`."""
     return [
         TrainingItem(
-            dialog,
-            None if dialog.media is None else Clip(clip_key(dialog.media, name), media_root / dialog.media),
+            dialog, None if dialog.media is None else Clip(clip_key(dialog.media, name), media_root / dialog.media)
         )
         for dialog in dialogs
     ]

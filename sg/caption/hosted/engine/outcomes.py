@@ -108,13 +108,7 @@ class Outcomes:
         )
         return Settled(attempt, end, decision, kind, message, drift)
 
-    def _failed(
-        self,
-        sent: Sent,
-        failure: Failure,
-        usage: Usage = _NO_USAGE,
-        cost: float = 0.0,
-    ) -> Settled:
+    def _failed(self, sent: Sent, failure: Failure, usage: Usage = _NO_USAGE, cost: float = 0.0) -> Settled:
         if failure.code == 503 and self._recipe.config.tier == FLEX:
             failure = replace(failure, kind=Kind.SHED)
         if failure.kind is Kind.QUOTA:

@@ -45,11 +45,7 @@ class ChatDialogEncoder(DialogEncoder):
     """
 
     def __init__(
-        self,
-        folder: Path,
-        chat_format: str,
-        system_prompt: str = VICUNA_SYSTEM_PROMPT,
-        max_length: int = 2048,
+        self, folder: Path, chat_format: str, system_prompt: str = VICUNA_SYSTEM_PROMPT, max_length: int = 2048
     ) -> None:
         self._marked, self._plain = _tokenizer(folder), _tokenizer(folder)
         self._plain.encode_special_tokens = True  # in messages special tokens are plain text
