@@ -166,11 +166,7 @@ def write_registration(folder: Path, registration: Registration) -> Path:
 
 
 def read_registration(folder: Path) -> Registration | None:
-    """Read the registration in the study's folder; None if there is none.
-
-    Raises:
-        DataError: the file is damaged.
-    """
+    """Read the registration in the study's folder; None if there is none; DataError if the file is damaged."""
     path = folder / REGISTRATION_FILE
     if not path.is_file():
         return None

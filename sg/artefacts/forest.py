@@ -177,11 +177,7 @@ def read_forest(path: Path) -> Forest:
 
 
 def check_forest(forest: Forest, origin: Path) -> None:
-    """Check the invariants of `forest`.
-
-    Raises:
-        DataError: one is violated; the message names `origin`.
-    """
+    """Check the invariants of `forest`; DataError if one is violated; the message names `origin`."""
     import numpy as np
 
     count = len(forest)

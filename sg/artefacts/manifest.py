@@ -115,11 +115,7 @@ class Manifest:
         return Manifest(self.table.filter(pc.equal(self.table["status"], OK)), self.info)
 
     def select(self, video_ids: Iterable[str]) -> Manifest:
-        """These rows, in this order.
-
-        Raises:
-            DataError: an id is not in the manifest; the message names the first one.
-        """
+        """These rows, in this order; DataError if an id is not in the manifest; the message names the first one."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -137,11 +133,7 @@ class Manifest:
 
 
 def video_path(videos: Path, record: VideoRecord) -> Path:
-    """The file of a record in the folder `videos`.
-
-    Raises:
-        DataError: its path leads out of the folder.
-    """
+    """The file of a record in the folder `videos`; DataError if its path leads out of the folder."""
     return resolve_inside(videos, record.path)
 
 

@@ -35,11 +35,7 @@ _PERCENT = _PercentEncoded()
 
 
 def check_video_id(video_id: str) -> str:
-    """Return `video_id` if it is safe as a file name on all systems.
-
-    Raises:
-        DataError: it is not.
-    """
+    """Return `video_id` if it is safe as a file name on all systems; DataError if it is not."""
     if (
         not re.match(ID_PATTERN, video_id)
         or video_id.endswith((".", "\n"))
@@ -82,11 +78,7 @@ def shown_id(video_id: str) -> str:
 
 
 def check_relative_path(path: str) -> str:
-    """Return `path` (relative, `/` between parts) if its text cannot lead out of its folder.
-
-    Raises:
-        DataError: it can.
-    """
+    """Return `path` (relative, `/` between parts) if its text cannot lead out of its folder; DataError if it can."""
     if not path or re.search(UNSAFE_PATH_PATTERN, path):
         raise DataError(
             f"path {path[:120]!r} is not a plain relative path: expected parts joined by '/' without '..', "

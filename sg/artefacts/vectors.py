@@ -83,11 +83,7 @@ def write_vectors_info(folder: Path, info: dict[str, Any]) -> Path:
 
 
 def read_vectors_info(folder: Path) -> dict[str, Any]:
-    """The content of `embeddings.json`.
-
-    Raises:
-        MissingInputError: there is no complete set of vectors.
-    """
+    """The content of `embeddings.json`; MissingInputError if there is no complete set of vectors."""
     _check_folder(folder)
     info: dict[str, Any] = read_json(folder / INFO_FILE)
     return info
@@ -109,11 +105,7 @@ def read_vector_ids(folder: Path) -> list[str]:
 
 
 def read_part_ids(path: Path) -> list[str]:
-    """The ids of one part, in order.
-
-    Raises:
-        DataError: the part is damaged.
-    """
+    """The ids of one part, in order; DataError if the part is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -105,11 +105,7 @@ CAPTIONERS: Registry[type[Captioner]] = Registry("captioner", "sg.caption.local"
 
 
 def captioner_of(config: CaptionerConfig) -> Captioner:
-    """The captioner of these settings.
-
-    Raises:
-        ConfigError: no captioner is registered for their class.
-    """
+    """The captioner of these settings; ConfigError if no captioner is registered for their class."""
     return CAPTIONERS.of(config)(config)
 
 

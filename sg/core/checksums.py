@@ -75,11 +75,7 @@ def _is_intact_file(path: Path, size: int, mtime_ns: int, inode: int) -> bool:
 
 
 def _digits(data: Bytes) -> tuple[int, int]:
-    """Where the digits of the checksum are.
-
-    Raises:
-        ValueError: there are none.
-    """
+    """Where the digits of the checksum are; ValueError if there are none."""
     end = _end(data)
     places = [found.span(1) for found in _SET.finditer(end)]
     if not places:

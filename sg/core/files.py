@@ -111,11 +111,7 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path`, atomically.
-
-    Raises:
-        ValueError: `value` holds NaN or infinity.
-    """
+    """Write `value` as indented JSON to `path`, atomically; ValueError if `value` holds NaN or infinity."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     # UTF-8 cannot store half of a surrogate pair; JSON can, as an escape.
     write_text(path, text.encode(errors="backslashreplace").decode())

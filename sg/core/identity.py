@@ -77,11 +77,7 @@ def identity(step: str, *, settings: Any, inputs: Mapping[str, Any] | None = Non
 
 
 def from_plain(plain: Mapping[str, Any]) -> Identity:
-    """The identity that `Identity.plain` wrote.
-
-    Raises:
-        KeyError: `plain` is not an identity.
-    """
+    """The identity that `Identity.plain` wrote; KeyError if `plain` is not an identity."""
     return Identity(plain["step"], plain["version"], plain["settings"], plain["inputs"])
 
 

@@ -81,20 +81,12 @@ class Registry(Generic[Part]):
         raise ConfigError(f"{self.group}: {type(settings).__name__} is not registered; there are {', '.join(self)}.")
 
     def settings(self, name: str) -> type:
-        """The settings class that is registered under `name`.
-
-        Raises:
-            ConfigError: nothing is.
-        """
+        """The settings class that is registered under `name`; ConfigError if nothing is."""
         self[name]
         return self._by_name[name][0]
 
     def __getitem__(self, name: str) -> Part:
-        """What is registered under `name`.
-
-        Raises:
-            ConfigError: nothing is.
-        """
+        """What is registered under `name`; ConfigError if nothing is."""
         self.load()
         if name not in self._by_name:
             raise ConfigError(

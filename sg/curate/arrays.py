@@ -15,11 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays in the file at `path`, by name.
-
-    Raises:
-        DataError: it is missing or damaged.
-    """
+    """The arrays in the file at `path`, by name; DataError if it is missing or damaged."""
     try:
         with np.load(path) as data:
             return {name: data[name] for name in data.files}

@@ -19,11 +19,7 @@ Rows = NDArray[np.int64]
 
 
 def unit_of_forest(forest: Forest, vectors: Vectors) -> NDArray[np.floating]:
-    """[N, d] unit vectors of the rows of `forest`.
-
-    Raises:
-        DataError: a video has no vector.
-    """
+    """[N, d] unit vectors of the rows of `forest`; DataError if a video has no vector."""
     row_of = {video_id: row for row, video_id in enumerate(vectors.video_ids)}
     lacking = [video_id for video_id in forest.video_ids if video_id not in row_of]
     if lacking:

@@ -198,11 +198,7 @@ def _is_bomb(info: zipfile.ZipInfo) -> bool:
 
 
 def _problem_of(entry: _ArchiveEntry, path: Path) -> str:
-    """Write the file of an entry; return why it cannot be read, or "".
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write the file of an entry; return why it cannot be read, or ""; OSError if the file cannot be written."""
     if entry.info.flag_bits & ENCRYPTED:
         return "it is encrypted, so unpack it yourself"
     try:

@@ -117,11 +117,7 @@ class BenchmarkConfig:
 
     @property
     def rule(self) -> AnswerRule:
-        """The rule that reads the answers.
-
-        Raises:
-            ConfigError: there is no such rule.
-        """
+        """The rule that reads the answers; ConfigError if there is no such rule."""
         return answer_rule(self.answer_reader, self.prompt.rule)
 
 

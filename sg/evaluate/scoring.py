@@ -169,11 +169,7 @@ def _logit_count(rows: Iterable[Prediction]) -> Count:
 
 
 def score(predictions: Sequence[Prediction], durations: Sequence[str] | None = None) -> Scores:
-    """The scores of every setting in `predictions`.
-
-    Raises:
-        DataError: there are no predictions.
-    """
+    """The scores of every setting in `predictions`; DataError if there are no predictions."""
     if not predictions:
         raise DataError("There are no predictions to score: make them with `python evaluate.py`.")
     present = dict.fromkeys(row.setting for row in predictions)

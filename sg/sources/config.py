@@ -152,11 +152,7 @@ class DataConfig:
         return ()
 
     def check_place(self) -> None:
-        """Check before a run that the folder of artefacts does not hold other data.
-
-        Raises:
-            ConfigError: it does.
-        """
+        """Check before a run that the folder of artefacts does not hold other data; ConfigError if it does."""
 
     def missing_files(self) -> Iterator[tuple[str, str]]:
         """Each file or folder of the user that does not exist, as a sentence, with the setting that names it."""

@@ -106,11 +106,7 @@ class RunData:
 
 
 def read_data(config: TrainConfig, inputs: Inputs) -> RunData:
-    """The samples of a run.
-
-    Raises:
-        DataError: two sources use the same name for different media.
-    """
+    """The samples of a run; DataError if two sources use the same name for different media."""
     recipe, caption = config.stage, caption_data(config, inputs)
     samples = {
         stage.name: caption.items if stage is recipe.caption else mixed_items(stage, config.seed)

@@ -87,11 +87,7 @@ class Header:
 
 
 def read_header(video: OpenVideo) -> Header:
-    """List the packets of a file that was just opened.
-
-    Raises:
-        UnreadableVideoError: it has none.
-    """
+    """List the packets of a file that was just opened; UnreadableVideoError if it has none."""
     packets = _list_packets(video)
     if not packets.count:
         status = TRUNCATED if video.stream.frames else NO_VIDEO

@@ -49,11 +49,7 @@ def probe(folder: Path, limits: ReaderLimits) -> VideoInfo:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder by name.
-
-    Raises:
-        UnreadableVideoError: there are none.
-    """
+    """The pictures of a folder by name; UnreadableVideoError if there are none."""
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise UnreadableVideoError(EMPTY, f"{folder.name}: the folder has no pictures ({', '.join(SUFFIXES)})")

@@ -113,11 +113,7 @@ def _prediction(file: AnswerFile, answer: FileAnswer) -> Prediction:
 
 
 def without_repeats(path: Path, answers: Sequence[FileAnswer]) -> tuple[FileAnswer, ...]:
-    """The answers, each question once.
-
-    Raises:
-        DataError: a question has two different answers.
-    """
+    """The answers, each question once; DataError if a question has two different answers."""
     found: dict[str, FileAnswer] = {}
     for answer in answers:
         name = answer.question.question_id

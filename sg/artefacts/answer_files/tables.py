@@ -17,11 +17,7 @@ MAX_CELL = 2**27
 
 
 def text_of(path: Path) -> str:
-    """The text of the file at `path`, UTF-8 or with the mark of UTF-16.
-
-    Raises:
-        DataError: it is not such a text.
-    """
+    """The text of the file at `path`, UTF-8 or with the mark of UTF-16; DataError if it is not such a text."""
     data = path.read_bytes()
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
@@ -33,11 +29,7 @@ def text_of(path: Path) -> str:
 
 
 def parsed_json(path: Path) -> Any:
-    """The JSON value in the file at `path`, in any encoding that JSON allows.
-
-    Raises:
-        DataError: it is not JSON.
-    """
+    """The JSON value in the file at `path`, in any encoding that JSON allows; DataError if it is not JSON."""
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -93,11 +85,7 @@ def _delimited(path: Path) -> list[tuple[str, list[str]]]:
 
 
 def column(row: Row, names: Sequence[str]) -> str | None:
-    """The cell of the first of `names` that is a column; None if none is.
-
-    Raises:
-        DataError: it is a list or an object.
-    """
+    """The cell of the first of `names` that is a column; None if none is; DataError if it is a list or an object."""
     name = next((name for name in names if row.get(name) is not None), None)
     if name is None:
         return None

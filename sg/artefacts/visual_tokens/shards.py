@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 
 
 class ShardIndex:
-    """The index of the shard at `path`, a Parquet file.
-
-    Raises:
-        DataError: it is damaged.
-    """
+    """The index of the shard at `path`, a Parquet file; DataError if it is damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

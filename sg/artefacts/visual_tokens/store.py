@@ -196,11 +196,7 @@ class VisualTokenStore:
         return ClipTensors(key, self.facts(key), self.tensors(key), are_features=True)
 
     def verify(self) -> int:
-        """Read every clip and compare its checksum; the number of clips.
-
-        Raises:
-            DataError: a shard is damaged.
-        """
+        """Read every clip and compare its checksum; the number of clips; DataError if a shard is damaged."""
         for key, entries in self._entries.items():
             for entry in entries.values():
                 self._tensors(key, entry)

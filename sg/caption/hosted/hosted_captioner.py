@@ -26,11 +26,7 @@ class HostedCaptioner(Captioner):
         return captions_recipe(recipe_of(self.config))
 
     def captions(self, data: DataConfig) -> Path:
-        """The path of the captions that the service has written.
-
-        Raises:
-            MissingInputError: there are none yet.
-        """
+        """The path of the captions that the service has written; MissingInputError if there are none yet."""
         path = self.place(data)
         if not path.is_file():
             name = CAPTIONERS.name_of(self.config)

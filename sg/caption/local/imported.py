@@ -44,11 +44,7 @@ class ImportedCaptioner(Captioner):
     """The captions of an earlier `python -m sg.caption import`."""
 
     def captions(self, data: DataConfig) -> Path:
-        """The path of the imported captions.
-
-        Raises:
-            MissingInputError: no file has been imported.
-        """
+        """The path of the imported captions; MissingInputError if no file has been imported."""
         path = data.captions_path(self.config.name)
         if not path.is_file():
             raise MissingInputError(

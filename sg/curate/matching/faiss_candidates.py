@@ -47,11 +47,7 @@ class FaissMatcher:
 
 
 def import_faiss() -> Any:
-    """The faiss module.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
+    """The faiss module; ConfigError if it is not installed."""
     try:
         import faiss
     except ImportError as error:

@@ -86,11 +86,7 @@ def write_shard(path: Path, shard: TokenShard) -> Path:
 
 
 def read_shard(path: Path) -> TokenShard:
-    """The shard in a file.
-
-    Raises:
-        DataError: it is damaged.
-    """
+    """The shard in a file; DataError if it is damaged."""
     data = read_arrays(path)
     return TokenShard(data["row"], data["mean"], data["apart"], data["own"])
 

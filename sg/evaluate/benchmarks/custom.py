@@ -157,11 +157,7 @@ def _option_text(option: Any, where: str) -> str:
 
 
 def _letter(answer: str | int, options: Sequence[str], texts: Sequence[str], where: str) -> str:
-    """The letter of the one option that `answer` means.
-
-    Raises:
-        DataError: it fits none of the options, or several.
-    """
+    """The letter of the one option that `answer` means; DataError if it fits none of the options, or several."""
     letters = LETTERS[: len(options)]
     fitting = [
         letter

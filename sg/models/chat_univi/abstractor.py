@@ -67,11 +67,7 @@ class ClipNoise:
 
 
 def _join(noises: Sequence[Tensor | None]) -> Tensor | None:
-    """Noise of several clips for one call; None if no clip has noise.
-
-    Raises:
-        ModelError: only some clips have noise.
-    """
+    """Noise of several clips for one call; None if no clip has noise; ModelError if only some clips have noise."""
     present = [noise for noise in noises if noise is not None]
     if not present:
         return None

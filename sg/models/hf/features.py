@@ -54,11 +54,7 @@ def can_take_features(model: PreTrainedModel) -> bool:
 
 
 def flattened(features: Features, label: str) -> dict[str, Tensor]:
-    """Features as tensors [n, C] with the same n.
-
-    Raises:
-        ModelError: the tensors of a clip have no common number of rows.
-    """
+    """Features as tensors [n, C] with the same n; ModelError if the tensors of a clip have no common number of rows."""
     tensors: dict[str, Tensor] = {}
     for modality, output in features.items():
         for name, value in output.items():

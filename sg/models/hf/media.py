@@ -114,11 +114,7 @@ class ClipProcessor:
         return ModelSampling(self.processor.video_processor, self.video)
 
     def process(self, frames: Tensor, facts: ClipFacts) -> ProcessedClip:
-        """The text and the tensors of `frames`, uint8 [T, 3, H, W].
-
-        Raises:
-            ModelError: the processor refuses them.
-        """
+        """The text and the tensors of `frames`, uint8 [T, 3, H, W]; ModelError if the processor refuses them."""
         kind = "image" if facts.is_image else "video"
         token = getattr(self.processor, f"{kind}_token", None)
         if token is None:

@@ -83,11 +83,7 @@ def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: st
 
 
 def _sizes(state: Mapping[str, Tensor], choice: TowerChoice, source: str) -> TowerSizes:
-    """The sizes from the shapes.
-
-    Raises:
-        ModelError: a weight that determines them is missing.
-    """
+    """The sizes from the shapes; ModelError if a weight that determines them is missing."""
     table, cube = _needed(state, "pos_embed", 3, source), _needed(state, "patch_embed.proj.weight", 5, source)
     width = cube.shape[0]
     depth, num_heads = PUBLISHED.get(width, (_depth(state), None))

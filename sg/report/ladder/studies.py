@@ -119,11 +119,7 @@ def _check_questions(studies: Sequence[Study]) -> None:
 
 
 def _model_names(studies: Sequence[Study], records: Sequence[Identity]) -> list[str]:
-    """The name of each study's model.
-
-    Raises:
-        ConfigError: two different models have one name.
-    """
+    """The name of each study's model; ConfigError if two different models have one name."""
     known: dict[str, tuple[Any, Study]] = {}
     for study, record in zip(studies, records, strict=True):
         model = record.settings["model"], record.inputs["model"]

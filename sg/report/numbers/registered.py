@@ -29,11 +29,7 @@ class RegisteredResult:
 
 
 def registered_result(study: Study) -> RegisteredResult | None:
-    """Return the result of the study's registration; None if it has none.
-
-    Raises:
-        DataError: the registration is damaged.
-    """
+    """Return the result of the study's registration; None if it has none; DataError if the registration is damaged."""
     registration = read_registration(study.folder)
     if registration is None:
         return None

@@ -79,11 +79,7 @@ class FolderDataConfig(ScannedDataConfig):
         return None if known is None else recorded_place("data.captions", known)
 
     def manifest_identity(self) -> Identity:
-        """The identity of a scan of the folder as it is now.
-
-        Raises:
-            MissingInputError: the caption file does not exist.
-        """
+        """The identity of a scan of the folder as it is now; MissingInputError if the caption file does not exist."""
         return _identity(self, list_files(Path(self.videos)), _existing_captions(self))
 
     def check_place(self) -> None:

@@ -12,11 +12,7 @@ MODEL = "model."
 
 
 def parse(change: str) -> tuple[str, str]:
-    """Key and value of `KEY:VALUE`.
-
-    Raises:
-        ConfigError: it has no such form.
-    """
+    """Key and value of `KEY:VALUE`; ConfigError if it has no such form."""
     key, colon, text = change.partition(":")
     if not colon or not key.strip() or not text.strip():
         raise ConfigError(

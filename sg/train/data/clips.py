@@ -70,11 +70,7 @@ class DecodedClips:
         return self._facts[clip.key]
 
     def read(self, clip: Clip) -> ClipTensors:
-        """Pixel values.
-
-        Raises:
-            DataError: the clip was readable when the stage was planned, and no longer is.
-        """
+        """Pixel values; DataError if the clip was readable when the stage was planned, and no longer is."""
         try:
             return decode_clip(clip.key, clip.path, self.processor, clip.frames)
         except UnreadableVideoError as error:

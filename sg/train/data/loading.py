@@ -57,11 +57,7 @@ class SampleSet(Dataset[TrainingSample]):
         return self._problems.total()
 
     def check(self, stage: str) -> None:
-        """Log what is cut and what is not supervised.
-
-        Raises:
-            DataError: no sample of the `stage` has a supervised token.
-        """
+        """Log what is cut and what is not supervised; DataError if no sample of the `stage` has a supervised token."""
         total = len(self.items)
         if self.cut:
             log.warning(

@@ -48,11 +48,7 @@ class VideoAddresses:
 
 
 def read_urls(path: Path) -> dict[str, str]:
-    """URLs by video id.
-
-    Raises:
-        ConfigError: the file is missing, or a line is not an id and a URL.
-    """
+    """URLs by video id; ConfigError if the file is missing, or a line is not an id and a URL."""
     if not path.is_file():
         raise ConfigError(f"captioner.urls={path} does not exist: expected a file with one id and URL per line.")
     found = {}

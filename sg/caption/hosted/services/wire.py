@@ -12,11 +12,7 @@ _MAX_NAME = 300
 
 
 def document(data: str | bytes) -> Any:
-    """The parsed JSON.
-
-    Raises:
-        ValueError: the data is not JSON, or it is nested too deeply to be read.
-    """
+    """The parsed JSON; ValueError if the data is not JSON, or it is nested too deeply to be read."""
     try:
         return json.loads(data.removeprefix("\ufeff") if isinstance(data, str) else data)
     except RecursionError:
