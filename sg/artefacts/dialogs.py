@@ -19,7 +19,6 @@ from sg.core.files import atomic_path
 IMAGE, VIDEO = "<image>", "<video>"
 """The place of an image or a video in the text of a turn."""
 
-KINDS = ("video", "image", "text")
 SPEAKERS = ("human", "gpt")
 _PLACE = re.compile(f"{IMAGE}|{VIDEO}")
 

@@ -126,11 +126,6 @@ class Manifest:
             raise DataError(f"video id {first!r} is not in the manifest of {len(self)} videos")
         return Manifest(self.table.take(rows), self.info)
 
-    def status_counts(self) -> dict[str, int]:
-        """Number of rows by status, most frequent first."""
-        pairs = ((v["values"], v["counts"]) for v in self.table["status"].value_counts().to_pylist())
-        return dict(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
-
 
 def video_path(videos: Path, record: VideoRecord) -> Path:
     """The file of a record in the folder `videos`; DataError if its path leads out of the folder."""

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sg.demo.world import UNIFORM, VALUES, Actor, Law, Scene, VideoSpec
+from sg.demo.world import VALUES, Actor, Law, Scene, VideoSpec
 
 LETTERS = ("A", "B", "C", "D")
 CAPTION_REQUEST = "Describe"
@@ -195,8 +195,3 @@ def _timestamp(milliseconds: int) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02d}:{minutes:02d}:{seconds:02d},{rest:03d}"
-
-
-def any_question(rng: random.Random, spec: VideoSpec) -> DemoQuestion:
-    """Draw a question of a random kind under the uniform law."""
-    return ask(rng, UNIFORM, spec, rng.choice(KINDS))

@@ -16,7 +16,6 @@ from sg.evaluate.prompts import AuthorsWording
 from sg.evaluate.prompts import PromptConfig as PromptConfig
 
 SUBTITLE_RULES = ("at_frames", "transcript", "covering")
-FRAME_RULES = ("model", "official")
 SAMPLINGS = ("greedy", "reference")
 
 

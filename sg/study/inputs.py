@@ -1,7 +1,6 @@
 """The artefacts that a run reads: where they are, which are missing, and how missing ones are made."""
 
 import dataclasses
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from sg.sources.manifests import make_manifest
 from sg.sources.registry import data_words
 from sg.study.config import TrainConfig
 from sg.train.config import StageConfig
-
-log = logging.getLogger(__name__)
 
 _DESCRIBED = (50, 100, 200, 400)
 """Sizes of cores, in thousands of captions, that are described beside the forest for the report."""

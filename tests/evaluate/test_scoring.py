@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sg.artefacts.answer_files.official import read_submission
+from sg.artefacts.answer_files.look import read_answer_file
+from sg.artefacts.answer_files.record import predictions_of
 from sg.artefacts.predictions import UNDECODABLE, Prediction
 from sg.core.errors import DataError
 from sg.evaluate.official.video_mme import official_table
@@ -25,6 +26,12 @@ def result_file(scenario: str, folder: Path) -> Path:
     path = folder / "results.json"
     path.write_text(json.dumps(videos))
     return path
+
+
+def read_submission(path: Path) -> list[Prediction]:
+    found = read_answer_file(path)
+    assert not isinstance(found, list)
+    return predictions_of(found)
 
 
 @pytest.mark.parametrize("scenario", EXPECTED)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sg.artefacts.answer_files.official import read_submission
+from sg.artefacts.answer_files.look import read_answer_file
+from sg.artefacts.answer_files.record import predictions_of
 from sg.artefacts.predictions import UNDECODABLE, Prediction
 from sg.core.errors import DataError
 from sg.evaluate.benchmark import Benchmark, BenchmarkVideo, Question
@@ -28,9 +29,9 @@ def rows(**second: Any) -> list[Prediction]:
 
 
 def test_a_written_file_reads_back_as_the_same_answers(tmp_path: Path) -> None:
-    path = tmp_path / "official.json"
+    path = tmp_path / "official_with_subtitles.json"
     write_submission(path, small_benchmark(), rows(response="Answer: C", letter="C"))
-    assert read_submission(path, "with_subtitles") == rows(response="Answer: C", letter="C")
+    assert read_submission(path) == rows(response="Answer: C", letter="C")
 
 
 def test_a_failed_question_has_an_empty_response_and_the_keys_are_the_official_ones(tmp_path: Path) -> None:
@@ -45,6 +46,12 @@ def test_a_failed_question_has_an_empty_response_and_the_keys_are_the_official_o
 def test_an_unasked_question_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="question 001-2 was not asked"):
         write_submission(tmp_path / "official.json", small_benchmark(), rows()[:1])
+
+
+def read_submission(path: Path) -> list[Prediction]:
+    found = read_answer_file(path)
+    assert not isinstance(found, list)
+    return predictions_of(found)
 
 
 def official(**changes: Any) -> list[dict[str, Any]]:
@@ -90,7 +97,7 @@ def test_a_video_whose_questions_have_another_key_is_named(tmp_path: Path) -> No
 def test_a_file_that_no_parser_reads_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="is not JSON"):
+    with pytest.raises(DataError, match="is not (JSON|UTF-8 text)"):
         read_submission(path)
 
 

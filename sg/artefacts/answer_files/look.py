@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.answer_files import lmms_eval, official, vlmevalkit
-from sg.artefacts.answer_files.record import UNKNOWN_OPTIONS, AnswerFile, FileAnswer, predictions_of, without_repeats
+from sg.artefacts.answer_files.record import UNKNOWN_OPTIONS, AnswerFile, FileAnswer, without_repeats
 from sg.artefacts.answer_files.tables import Row, column, parsed_json, read_rows, text_of, texts_in
 from sg.artefacts.answer_rules.question import Question, labelled
 from sg.artefacts.answers import LETTERS
@@ -20,17 +20,6 @@ KINDS = (
 )
 IDS, RESPONSES = ("question_id", "id", "uid"), ("response", "prediction", "pred", "output", "letter")
 PICKLE = b"\x80"
-
-
-def read_answers(path: Path) -> list[Prediction]:
-    """The rows of a file of answers of any kind (`KINDS`), read by the official rule of its benchmark.
-
-    Raises:
-        MissingInputError: there is no such file.
-        DataError: the file has another format, or does not say the right answers.
-    """
-    found = read_answer_file(path)
-    return found if isinstance(found, list) else predictions_of(found)
 
 
 def read_answer_file(path: Path) -> AnswerFile | list[Prediction]:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.answer_files.record import UNKNOWN_OPTIONS, AnswerFile, FileAnswer, HarnessScore, percent
-from sg.artefacts.answer_files.tables import Row, parsed_json
+from sg.artefacts.answer_files.tables import Row
 from sg.artefacts.answer_rules.groups import GROUPS, RELEVANCE
 from sg.artefacts.answer_rules.mvbench import PREFILL, task_file
 from sg.artefacts.answer_rules.question import Question, labelled
 from sg.artefacts.answer_rules.tempcompass import TASKS, parts_of
 from sg.artefacts.answers import LETTERS, OFFICIAL_LETTERS
-from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES, Prediction
+from sg.artefacts.predictions import SETTINGS, WITHOUT_SUBTITLES
 from sg.core.errors import DataError
 
 WRITER = "official script"
@@ -35,23 +35,13 @@ def setting_of(path: Path) -> str:
     return next((setting for setting in SETTINGS if setting in path.stem), WITHOUT_SUBTITLES)
 
 
-def read_submission(path: Path, setting: str = WITHOUT_SUBTITLES) -> list[Prediction]:
-    """The rows of an official result file of Video-MME (also in the layout before 2024-06-18).
-
-    Raises:
-        DataError: the file is not a result file, a video has no questions, a response is missing, or a question occurs
-            twice.
-    """
-    from dataclasses import replace
-
-    from sg.artefacts.answer_files.record import predictions_of
-
-    return predictions_of(replace(read_video_mme(path, parsed_json(path)), setting=setting))
-
-
 # ------------------------------------------------------------------------------------------------------ Video-MME
 def read_video_mme(path: Path, data: Any) -> AnswerFile:
-    """The answers in a list with one object per video; raises the errors of `read_submission`."""
+    """The answers of Video-MME in a list with one object per video, also in the layout before 2024-06-18.
+
+    Raises:
+        DataError: a video has no questions, a response is missing, or a question occurs twice.
+    """
     if not isinstance(data, list):
         raise DataError(f"{path} holds a {type(data).__name__}, expected a list with one object per video.")
     answers: dict[str, FileAnswer] = {}

@@ -25,7 +25,6 @@ PENDING, LEASED, SUBMITTED = "pending", "leased", "submitted"
 SUCCEEDED, BLOCKED, REJECTED, FAILED = "succeeded", "blocked", "rejected", "failed_permanent"
 DEFERRED = "deferred"
 """The service failed at every attempt of this run: the next run asks again."""
-WITHDRAWN = "withdrawn"
 """The video is no longer in the manifest, or it was forgotten."""
 TERMINAL = (SUCCEEDED, BLOCKED, REJECTED, FAILED)
 TASK_COLUMNS = "task_key, item_key, video_id, position, attempts, tries, first_try_at, item, last_error"

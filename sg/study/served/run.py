@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from sg.evaluate.benchmark import Benchmark
     from sg.evaluate.config import BenchmarkConfig
     from sg.video.sampling import FramePolicy
-
-log = logging.getLogger(__name__)
 
 LEDGER_FILE = "ledger.sqlite"
 LONGEST_PROMPT = 2**40

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import CLIPVisionConfig, LlamaConfig
 
 from sg.core.errors import MissingInputError, ModelError
-from sg.core.files import atomic_dir, atomic_path, read_json, write_json
+from sg.core.files import atomic_path, read_json, write_json
 from sg.models.chat_univi.config import ChatUniViConfig
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.published.keys import (
@@ -79,18 +79,6 @@ def reference_config(folder: Path, tower: Path | None = None) -> ChatUniViConfig
     return config_from_reference(read_json(folder / "config.json"), vision)
 
 
-def export_reference_checkpoint(
-    model: ChatUniViForConditionalGeneration,
-    folder: Path,
-    max_shard_size: str = "5GB",
-    safetensors: bool = True,
-    tower_name: str = "openai/clip-vit-large-patch14-336",
-) -> None:
-    """Write the model in the format of the original code: `config.json`, shards, `mm_projector.bin`."""
-    with atomic_dir(folder) as temporary:
-        write_reference_files(model, temporary, max_shard_size, safetensors, tower_name)
-
-
 def known_tower(model: ChatUniViForConditionalGeneration) -> str:
     """The published name of the model's vision tower by its sizes; `vision_tower` for one of other sizes."""
     own = model.config.vision_config
@@ -105,7 +93,7 @@ def write_reference_files(
     safetensors: bool = True,
     tower_name: str = "openai/clip-vit-large-patch14-336",
 ) -> None:
-    """The files of `export_reference_checkpoint`, into a folder that exists."""
+    """Write the model in the format of the original code to a folder that exists: config, shards, projector."""
     weights = {to_reference_key(key): value.contiguous() for key, value in model.state_dict().items()}
     weights |= rotary_buffers(model.config.text_config, model.dtype)
     write_json(folder / "config.json", config_to_reference(model.config, tower_name, model.dtype))

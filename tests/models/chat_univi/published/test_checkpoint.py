@@ -16,9 +16,9 @@ from sg.models.chat_univi.build import build_model, load_checkpoint
 from sg.models.chat_univi.modeling import ChatUniViForConditionalGeneration
 from sg.models.chat_univi.published.checkpoint import (
     export_projector,
-    export_reference_checkpoint,
     load_projector,
     load_reference_checkpoint,
+    write_reference_files,
 )
 from tests.models.chat_univi.goldens import GOLDENS, model_inputs, read_json, shared_model, tensors
 from tests.models.chat_univi.test_build import parts
@@ -45,10 +45,15 @@ def all_weights(folder: Path) -> dict[str, torch.Tensor]:
     return found
 
 
+def new_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
 @pytest.mark.parametrize(("shard_size", "safetensors"), LAYOUTS)
 def test_a_round_trip_returns_all_tensors_bit_for_bit(tmp_path: Path, shard_size: str, safetensors: bool) -> None:
     model = load_reference_checkpoint(published(tmp_path / "published"))
-    export_reference_checkpoint(model, tmp_path / "out", shard_size, safetensors, tower_name="openai_tiny")
+    write_reference_files(model, new_folder(tmp_path / "out"), shard_size, safetensors, tower_name="openai_tiny")
     wanted, found = tensors("model_a/weights.safetensors"), all_weights(tmp_path / "out")
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[key], wanted[key]) and found[key].dtype == wanted[key].dtype for key in wanted)
@@ -62,7 +67,7 @@ def test_a_round_trip_returns_all_tensors_bit_for_bit(tmp_path: Path, shard_size
 def test_a_model_with_tied_embeddings_is_read_back(tmp_path: Path, safetensors: bool) -> None:
     model = build_model(parts(tmp_path, tied=True))
     model.save_pretrained(tmp_path / "ours")
-    export_reference_checkpoint(model, tmp_path / "out", "10MB", safetensors, tower_name="openai_tiny")
+    write_reference_files(model, new_folder(tmp_path / "out"), "10MB", safetensors, tower_name="openai_tiny")
     for folder in ("ours", "out"):
         again = load_checkpoint(str(tmp_path / folder))
         assert again.lm_head.weight is again.model.embed_tokens.weight
@@ -91,7 +96,7 @@ def test_the_type_of_the_file_is_kept_unless_dtype_is_given(tmp_path: Path) -> N
     folder = published(tmp_path / "half", half)
     kept, raised = load_reference_checkpoint(folder), load_reference_checkpoint(folder, dtype=torch.float32)
     assert kept.dtype == torch.bfloat16 and raised.dtype == torch.float32
-    export_reference_checkpoint(kept, tmp_path / "out", tower_name="openai_tiny")
+    write_reference_files(kept, new_folder(tmp_path / "out"), tower_name="openai_tiny")
     assert all(torch.equal(value, half[key]) for key, value in all_weights(tmp_path / "out").items())
 
 
@@ -152,7 +157,7 @@ class Malicious:
 
 def test_damaged_files_and_pickles_with_code_are_refused(tmp_path: Path) -> None:
     folder = published(tmp_path / "published")
-    export_reference_checkpoint(load_reference_checkpoint(folder), tmp_path / "b", "300KB", False, "openai_tiny")
+    write_reference_files(load_reference_checkpoint(folder), new_folder(tmp_path / "b"), "300KB", False, "openai_tiny")
     shard = sorted((tmp_path / "b").glob("pytorch_model-*.bin"))[0]
     content = shard.read_bytes()
     shard.write_bytes(content[: len(content) // 2])
