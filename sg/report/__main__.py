@@ -10,10 +10,10 @@
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from sg.core.commands import command, one_sentence_errors
 from sg.core.errors import ConfigError
@@ -80,11 +80,6 @@ def published(arguments: Sequence[str]) -> None:
 SUBCOMMANDS = {"compare": compare, "ladder": ladder, "published": published}
 
 
-def _hydra_command(name: str) -> Callable[[], None]:
-    """The Hydra command behind a subcommand with settings."""
-    return cast(Callable[[], None], import_module(f"sg.report.commands.{name}").main)
-
-
 HYDRA_SUBCOMMANDS = ("dashboard", "cards", "gallery", "power")
 
 
@@ -97,7 +92,7 @@ def main() -> None:
             SUBCOMMANDS[action](sys.argv[2:])
     elif action in HYDRA_SUBCOMMANDS:
         del sys.argv[1]
-        _hydra_command(action)()
+        import_module(f"sg.report.commands.{action}").main()
     else:
         report_command()
 

@@ -111,7 +111,7 @@ def merge_from(
             state = run.next_state(state)
             if store:
                 store.save_round(state)
-    return Removals.join([state.removals, _remaining(state.tokens)]), state.rounds
+    return Removals.join([state.removals, Removals.plain(state.tokens.representative[::-1])]), state.rounds
 
 
 def _first_state(videos: Videos, config: TomeConfig) -> RunState:
@@ -218,11 +218,6 @@ class _TomeRun:
         winners = choose_winners(survivor_rule(self.config.survivor), tokens, edges, groups, self.videos)
         removed = removals_of_round(tokens, edges, groups, winners, number)
         return merge_tokens(tokens, groups, winners, order), removed
-
-
-def _remaining(tokens: Tokens) -> Removals:
-    """The tokens that no round removed: the last position is removed first."""
-    return Removals.plain(tokens.representative[::-1])
 
 
 class FlopMeter:

@@ -81,16 +81,11 @@ def costs_figure(summary: Summary, usd_per_hour: float | None = None, layout: La
         turn_crowded_ticks(figure, layout)
         arms = {arm for _, arm in gains(summary)}
         lines = [
-            _name_above(panel, [(cost(row), arm_name(row)) for row in summary.costs if row.arm in arms])
+            _name_above(panel, [(cost(row), row.label.partition(" (")[0]) for row in summary.costs if row.arm in arms])
             for panel, (_, cost) in zip(axes, panels, strict=True)
         ]
         grow(figure, layout, LINE / 72 * max(lines))
     return figure
-
-
-def arm_name(row: CostRow) -> str:
-    """Name of an arm without the number of its captions: `50k`, `50k equal-step`."""
-    return row.label.partition(" (")[0]
 
 
 def _name_above(axes: "Axes", names: Sequence[tuple[float, str]]) -> int:

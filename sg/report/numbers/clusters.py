@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sg.artefacts.captions import read_captions
 from sg.artefacts.forest import Forest, read_forest
@@ -101,7 +100,7 @@ class ClusterList:
     def __init__(self, forest: Forest, core_size: int) -> None:
         self.core_size, self.num_videos = core_size, len(forest)
         self._row_of = {video_id: row for row, video_id in enumerate(forest.video_ids)}
-        self._similarity = _similarities(forest)
+        self._similarity = np.where(np.isnan(forest.rep_similarity), forest.similarity, forest.rep_similarity)
         found = [self._row(name, members) for name, members in forest.clusters(core_size).items()]
         self.rows = sorted(found, key=lambda row: (-row.size, row.survivor))
 
@@ -162,11 +161,6 @@ def _cut(words: Sequence[str], length: int) -> str:
             break
         kept.append(word)
     return " ".join(kept)
-
-
-def _similarities(forest: Forest) -> NDArray[np.float32]:
-    """[N] similarity of each row to the video it was merged into, or of the merged clusters where that is unknown."""
-    return np.where(np.isnan(forest.rep_similarity), forest.similarity, forest.rep_similarity)
 
 
 def _similarity_text(value: float) -> str:

@@ -19,7 +19,7 @@ from sg.core.errors import DataError
 from sg.core.files import read_json, write_record, write_text
 from sg.core.identity import Identity, identity, made_by, recorded
 from sg.report.figures.cluster_pictures import draw_pictures, plan_picture, video_records
-from sg.report.numbers.clusters import ClusterList, ClusterRow, Pick, StudyInputs, distinctive_words
+from sg.report.numbers.clusters import ClusterList, Pick, StudyInputs, distinctive_words
 
 GALLERY_PAGE = "index.html"
 CLUSTERS_PER_FILE = 250
@@ -151,14 +151,10 @@ def _write_index(folder: Path, clusters: ClusterList, captions: Mapping[str, str
         "ids": "\n".join(row.survivor for row in rows),
         "words": "\n".join(distinctive_words(rows, captions, length)),
         "sizes": [row.size for row in rows],
-        "similarities": [_thousandths(row) for row in rows],
+        "similarities": [None if row.similarity is None else round(1000 * row.similarity) for row in rows],
         "pictures": None if len(drawn) == len(rows) else list(drawn),
     }
     write_text(folder / "clusters.js", f"sgClusters({_literal(index)});\n")
-
-
-def _thousandths(row: ClusterRow) -> int | None:
-    return None if row.similarity is None else round(1000 * row.similarity)
 
 
 def _literal(value: Any) -> str:
