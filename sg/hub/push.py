@@ -33,12 +33,7 @@ def push(config: PushConfig) -> None:
     _check_rights(package, config)
     if config.dry_run:
         sizes = {name: path.stat().st_size for name, path in package.files.items()}
-        plan: dict[str, Any] = {
-            "repo": config.repo,
-            "type": package.repo_type,
-            "artefact": package.kind,
-            "files": sizes,
-        }
+        plan: dict[str, Any] = {"repo": config.repo, "type": package.repo_type, "artefact": package.kind}
         plan |= {"files": sizes, "bytes": package.num_bytes, "licences": dict(package.licences)}
         show("push_plan", SCHEMA, plan, lambda: _plan_text(plan), config.format)
         return

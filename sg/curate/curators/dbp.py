@@ -14,7 +14,6 @@ from sg.curate.inputs import Curated, CuratorInputs
 from sg.curate.registry import CURATORS
 from sg.curate.removals import Removals
 from sg.curate.settings import CuratorConfig
-from sg.curate.videos import Videos
 
 
 @dataclass
@@ -53,13 +52,8 @@ class DbpConfig(CuratorConfig):
 
 @CURATORS.register("dbp", DbpConfig)
 def curate_by_density(inputs: CuratorInputs, config: DbpConfig) -> Curated:
-    """Density-based pruning of all videos; see `dbp_removals`."""
-    videos = inputs.read_videos(config.seed)
-    return Curated.of(videos, dbp_removals(videos, config))
-
-
-def dbp_removals(videos: Videos, config: DbpConfig) -> Removals:
     """The removals of SemDeDup first, then the remaining videos so that at each size every cell has its quota."""
+    videos = inputs.read_videos(config.seed)
     dedup = SemDedupConfig(seed=config.seed, cells=config.cells, keep=config.dedup_keep, steps=config.steps)
     removed, remaining = split_after_dedup(videos, dedup, config.dedup_share)
     unit = videos.unit[remaining]
@@ -69,7 +63,8 @@ def dbp_removals(videos: Videos, config: DbpConfig) -> Removals:
     weight = cell_weights(centres, cell, cosine, config)
     rank = rank_in_group(cell, cosine if config.keep == "hard" else -cosine)
     entry = entry_sizes(weight, np.bincount(cell, minlength=len(centres)), cell, rank)
-    return Removals.join([removed, Removals.plain(remaining[np.lexsort((remaining, entry))[::-1]])])
+    order = remaining[np.lexsort((remaining, entry))[::-1]]
+    return Curated.of(videos, Removals.join([removed, Removals.plain(order)]))
 
 
 def cell_weights(

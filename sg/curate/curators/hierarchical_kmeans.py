@@ -14,7 +14,6 @@ from sg.curate.inputs import Curated, CuratorInputs
 from sg.curate.registry import CURATORS
 from sg.curate.removals import Removals
 from sg.curate.settings import CuratorConfig
-from sg.curate.videos import Videos
 
 
 @dataclass
@@ -42,25 +41,20 @@ class HierarchicalKMeansConfig(CuratorConfig):
 
 @CURATORS.register("hierarchical_kmeans", HierarchicalKMeansConfig)
 def curate_by_levels(inputs: CuratorInputs, config: HierarchicalKMeansConfig) -> Curated:
-    """Balanced sampling of all videos; see `hierarchical_removals`."""
-    videos = inputs.read_videos(config.seed)
-    return Curated.of(videos, hierarchical_removals(videos, config))
-
-
-def hierarchical_removals(videos: Videos, config: HierarchicalKMeansConfig) -> Removals:
     """Videos in the reverse of the order in which balanced sampling takes them.
 
     Each cluster of a level takes videos from its children in turns: one from every child that has any left, then one
     from every child again. So its first n videos are shared among the children as evenly as their sizes allow, for
     every n: cores are nested.
     """
+    videos = inputs.read_videos(config.seed)
     labels, cosine = cluster_levels(videos.unit, config)
     first = videos.keys.astype(np.float64) if config.keep == "random" else -cosine.astype(np.float64)
     turn = rank_in_group(labels[0], first)
     for label in labels[1:]:
         turn = rank_in_group(label, turn.astype(np.float64))
     taken = np.lexsort((np.arange(len(videos)), turn))
-    return Removals.plain(taken[::-1])
+    return Curated.of(videos, Removals.plain(taken[::-1]))
 
 
 def cluster_levels(

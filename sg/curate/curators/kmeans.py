@@ -12,7 +12,6 @@ from sg.curate.inputs import Curated, CuratorInputs
 from sg.curate.registry import CURATORS
 from sg.curate.removals import Removals
 from sg.curate.settings import CuratorConfig
-from sg.curate.videos import Videos
 
 
 @dataclass
@@ -43,13 +42,8 @@ class KMeansConfig(CuratorConfig):
 
 @CURATORS.register("kmeans", KMeansConfig)
 def curate_by_kmeans(inputs: CuratorInputs, config: KMeansConfig) -> Curated:
-    """k-means over all videos; see `kmeans_removals`."""
-    videos = inputs.read_videos(config.seed)
-    return Curated.of(videos, kmeans_removals(videos, config))
-
-
-def kmeans_removals(videos: Videos, config: KMeansConfig) -> Removals:
     """From rung to rung, all videos but the nearest to each centre are removed, those farthest from it first."""
+    videos = inputs.read_videos(config.seed)
     remaining, parts = np.arange(len(videos)), []
     for number, size in enumerate(ladder(config, len(videos))):
         if size >= len(remaining):
@@ -63,7 +57,7 @@ def kmeans_removals(videos: Videos, config: KMeansConfig) -> Removals:
         into, similarity = remaining[keeper[label[removed]]], cosine[removed].astype(np.float64)
         parts.append(Removals(remaining[removed], into, similarity, np.full(len(removed), number)))
         remaining = remaining[np.sort(kept)]
-    return Removals.join([*parts, Removals.plain(remaining[::-1])])
+    return Curated.of(videos, Removals.join([*parts, Removals.plain(remaining[::-1])]))
 
 
 def ladder(config: KMeansConfig, videos: int) -> list[int]:

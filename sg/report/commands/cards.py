@@ -31,10 +31,9 @@ def cards(config: CardsConfig) -> None:
     """Write both cards."""
     from sg.report.cards.fill import write_cards
     from sg.report.numbers.load import REPORT_FOLDER
-    from sg.report.numbers.study import check_study_folder, read_study
+    from sg.report.numbers.study import read_study
 
     folder = Path(config.study).expanduser().resolve()
-    check_study_folder(folder)
     output = folder / REPORT_FOLDER / "cards" if config.output is None else Path(config.output)
     for path in write_cards(read_study(folder), output, config.run):
         log.info("wrote %s: complete the lines marked ✎", path)

@@ -86,11 +86,12 @@ def power_record(config: PowerConfig) -> dict[str, Any]:
     """
     from sg.artefacts.arms import CONTRASTS
     from sg.report.numbers.power import ArmsPrice, Assumptions, assumed_noise, power_rows
+    from sg.report.numbers.study import read_study
 
     assumptions = Assumptions(config.disagreement, config.seed_disagreement, config.correlation, config.seed_sd)
     noises: dict[tuple[str, ...], Noises] = {}
     if config.study is not None:
-        study = _study(Path(config.study).expanduser().resolve())
+        study = read_study(Path(config.study).expanduser().resolve())
         measured, basis = measured_noises(study, config.setting, assumptions)
         noises[(study.benchmark,)] = measured
         arms, questions = config.arms or len([*study.finished, *study.controls]), len(study.questions.ids)
@@ -105,13 +106,6 @@ def power_record(config: PowerConfig) -> dict[str, Any]:
     rows = [asdict(row) for row in power_rows(noises, config.seeds, arms)]
     wanted = wanted_designs(noises, config.wanted_points, prices, questions, config.usd_per_hour)
     return {"arms": arms, "basis": basis, "rows": rows, "wanted": wanted}
-
-
-def _study(folder: Path) -> Study:
-    from sg.report.numbers.study import check_study_folder, read_study
-
-    check_study_folder(folder)
-    return read_study(folder)
 
 
 def benchmark_size(text: str) -> BenchmarkSize:

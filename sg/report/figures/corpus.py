@@ -59,8 +59,7 @@ def captions_figure(groups: Sequence[CaptionGroup], layout: Layout = WIDE) -> "F
         left.grid(axis="x")
         left.grid(visible=False, axis="y")
         _vocabulary_panel(right, places, groups)
-        if right.get_legend_handles_labels()[0]:
-            legend_below(figure, layout, *right.get_legend_handles_labels())
+        legend_below(figure, layout, [right])
     return figure
 
 
@@ -97,7 +96,7 @@ def clusters_figure(cores: Sequence[CoreClusters], layout: Layout = HALF) -> "Fi
         axes.minorticks_off()
         axes.set_xlabel("videos per cluster")
         axes.set_ylabel("number of clusters")
-        legend_below(figure, layout, *axes.get_legend_handles_labels())
+        legend_below(figure, layout, [axes])
         turn_crowded_ticks(figure, layout)
     return figure
 
@@ -114,8 +113,7 @@ def similarities_figure(corpus: CorpusNumbers, layout: Layout = HALF) -> "Figure
                 axes.axvline(core.cut, color=colour, linewidth=2, label=f"core {core.name}: cut at {core.cut:.3f}")
         axes.set_xlabel("cosine similarity of the merge")
         axes.set_ylabel(f"% of all {total:,} merges")
-        if axes.get_legend_handles_labels()[0]:
-            legend_below(figure, layout, *axes.get_legend_handles_labels())
+        legend_below(figure, layout, [axes])
         turn_crowded_ticks(figure, layout)
     return figure
 
@@ -138,5 +136,5 @@ def map_figure(corpus: CorpusNumbers, layout: Layout = WIDE) -> "Figure":
         axes.set_yticks([])
         axes.grid(visible=False)
         axes.set_xlabel(corpus.map_note or "two principal components", wrap=True)
-        legend_below(figure, layout, *axes.get_legend_handles_labels(), markerscale=1.8)
+        legend_below(figure, layout, [axes], markerscale=1.8)
     return figure

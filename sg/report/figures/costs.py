@@ -16,6 +16,7 @@ from sg.report.figures.style import (
     WIDE,
     Layout,
     control_style,
+    error_bars,
     figure_style,
     grow,
     legend_below,
@@ -77,7 +78,7 @@ def costs_figure(summary: Summary, usd_per_hour: float | None = None, layout: La
         entries = sorted(
             zip(*axes[0].get_legend_handles_labels(), strict=True), key=lambda entry: entry[1] not in titles
         )
-        legend_below(figure, layout, *zip(*entries, strict=True))
+        legend_below(figure, layout, [], {label: handle for handle, label in entries})
         turn_crowded_ticks(figure, layout)
         arms = {arm for _, arm in gains(summary)}
         lines = [
@@ -147,9 +148,8 @@ def _points(
     if not rows:
         return
     estimates = [found[setting, row.arm] for row in rows]
-    errors = [[item.value - item.low for item in estimates], [item.high - item.value for item in estimates]]
-    axes.errorbar([cost(row) for row in rows], [item.value for item in estimates], yerr=errors, color=colour,
-                  marker=marker, markersize=5.5, elinewidth=1.1, linestyle="none", label=label, zorder=3)  # fmt: skip
+    axes.errorbar([cost(row) for row in rows], [item.value for item in estimates], yerr=error_bars(estimates),
+                  color=colour, marker=marker, markersize=5.5, elinewidth=1.1, linestyle="none", label=label, zorder=3)  # fmt: skip
 
 
 def tasks_figure(topics: Sequence[TopicRow], layout: Layout = WIDE) -> "Figure":

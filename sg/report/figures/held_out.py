@@ -12,13 +12,13 @@ from sg.report.figures.style import (
     WIDE,
     Layout,
     control_style,
+    error_bars,
     figure_style,
     legend_below,
     new_figure,
     save,
     turn_crowded_ticks,
 )
-from sg.report.numbers.estimates import Estimate
 from sg.report.numbers.summary import LossTable, Summary
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def held_out_figure(table: LossTable, layout: Layout = WIDE) -> Figure:
             colour, marker = control_style(control) if control else (BLUE, "o")
             axes.errorbar(
                 [place for place, _ in found], [loss.value for _, loss in found],
-                yerr=_errors([loss for _, loss in found]), color=colour, marker=marker, elinewidth=1.1,
+                yerr=error_bars([loss for _, loss in found]), color=colour, marker=marker, elinewidth=1.1,
                 linestyle="none" if control else "-",
                 label=ARM_KINDS[control].legend if control else "as many passes over every subset",
             )  # fmt: skip
@@ -53,12 +53,6 @@ def held_out_figure(table: LossTable, layout: Layout = WIDE) -> Figure:
         axes.set_xlabel("number of captions")
         axes.set_ylabel("loss, nats per token (lower is better)")
         axes.set_title(f"Loss on {table.captions:,} held-out captions")
-        legend_below(figure, layout, *axes.get_legend_handles_labels())
+        legend_below(figure, layout, [axes])
         turn_crowded_ticks(figure, layout)
     return figure
-
-
-def _errors(estimates: list[Estimate]) -> list[list[float]]:
-    """[2, n] distances from the values to the ends of their intervals; 0 where there is no interval."""
-    low = [one.value - one.low if one.has_interval else 0.0 for one in estimates]
-    return [low, [one.high - one.value if one.has_interval else 0.0 for one in estimates]]

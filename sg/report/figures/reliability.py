@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sg.artefacts.answer_rules.calibration import AGREEING
 from sg.report.figures.style import BLUE, GREY, ORANGE, WIDE, Layout, figure_style, legend_below, new_figure, save
@@ -52,10 +52,7 @@ def reliability_figure(rows: list[CalibrationRow], layout: Layout = WIDE) -> Fig
             panel.set_title(SETTING_TITLES[setting])
             if layout.stacked or panel is axes[0]:
                 panel.set_ylabel("right, % of the questions")
-        handles: dict[str, Any] = {}
-        for panel in axes:
-            handles |= {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-        legend_below(figure, layout, list(handles.values()), list(handles))
+        legend_below(figure, layout, axes)
     return figure
 
 

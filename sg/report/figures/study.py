@@ -16,6 +16,7 @@ from sg.report.figures.style import (
     WIDE,
     Layout,
     control_style,
+    error_bars,
     figure_style,
     legend_below,
     new_figure,
@@ -110,10 +111,8 @@ def scaling_figure(tables: Sequence[Table], layout: Layout = WIDE) -> "Figure":
             if layout.stacked or axes is panels[0]:
                 axes.set_ylabel("accuracy, % of answered questions")
         several = any(len(row.seeds) > 1 for table in tables for row in table.rows)
-        handles = {f"{'mean over seeds' if several else 'accuracy'}, 95 % interval": _ink_line()}
-        for axes in panels:
-            handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-        legend_below(figure, layout, list(handles.values()), list(handles))
+        first = {f"{'mean over seeds' if several else 'accuracy'}, 95 % interval": _ink_line()}
+        legend_below(figure, layout, panels, first)
         turn_crowded_ticks(figure, layout)
     return figure
 
@@ -213,7 +212,7 @@ def durations_figure(tables: Sequence[Table], layout: Layout = WIDE) -> "Figure"
             axes.set_title(BUCKET_TITLES[bucket])
             if layout.stacked or axes is panels[0]:
                 axes.set_ylabel("difference from no captions, points")
-        legend_below(figure, layout, *panels[0].get_legend_handles_labels())
+        legend_below(figure, layout, panels[:1])
         turn_crowded_ticks(figure, layout)
     return figure
 
@@ -230,18 +229,13 @@ def _difference_line(axes: "Axes", table: Table, bucket: str, positions: dict[st
     axes.errorbar(
         [place for place, _ in known],
         [delta.value for _, delta in known],
-        yerr=_errors([delta for _, delta in known]),
+        yerr=error_bars([delta for _, delta in known]),
         color=SETTING_COLOURS[table.setting],
         marker="o",
         markersize=4.5,
         elinewidth=1.1,
         label=SETTING_TITLES[table.setting],
     )
-
-
-def _errors(estimates: Sequence[Estimate]) -> list[list[float]]:
-    """[2, n] distances from the values to the lower and upper ends of their intervals."""
-    return [[item.value - item.low for item in estimates], [item.high - item.value for item in estimates]]
 
 
 def differences_figure(tables: Sequence[Table], layout: Layout = WIDE) -> "Figure":
@@ -268,7 +262,7 @@ def _forest_panel(axes: "Axes", table: Table, arms: Sequence[str]) -> None:
 
 
 def _forest_row(axes: "Axes", place: float, delta: Estimate, colour: str, marker: str) -> None:
-    axes.errorbar(delta.value, place, xerr=_errors([delta]), color=colour, marker=marker, linestyle="none")
+    axes.errorbar(delta.value, place, xerr=error_bars([delta]), color=colour, marker=marker, linestyle="none")
 
 
 def _beside(axes: "Axes", place: float, text: str) -> None:

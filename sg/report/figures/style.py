@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
+
+    from sg.report.numbers.estimates import Estimate
 
 INK = "#1b1c1f"
 GRID = "#d4d7dc"
@@ -150,11 +152,23 @@ def new_figure(panels: int, height: float, layout: Layout, share: str = "y") -> 
     return figure, list(axes.flat)
 
 
-def legend_below(figure: "Figure", layout: Layout, handles: Sequence[Any], labels: Sequence[str], **style: Any) -> None:
-    """Add a legend below the panels, with as many columns as the width allows."""
-    longest = max((len(label) for label in labels), default=1)
-    columns = max(1, int(layout.width / (0.5 + 0.063 * longest)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, max(1, len(labels))), **style)
+def legend_below(
+    figure: "Figure", layout: Layout, panels: "Sequence[Axes]", first: Mapping[str, Any] | None = None, **style: Any
+) -> None:
+    """Add a legend below the panels, with each of their labels once, after `first` (handles by label)."""
+    handles = dict(first or {})
+    for panel in panels:
+        handles |= {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    if handles:
+        columns = max(1, int(layout.width / (0.5 + 0.063 * max(map(len, handles)))))
+        columns = min(columns, len(handles))
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns, **style)
+
+
+def error_bars(estimates: "Sequence[Estimate]") -> list[list[float]]:
+    """[2, n] distances from the values to the ends of their intervals; 0 where there is no interval."""
+    low = [one.value - one.low if one.has_interval else 0.0 for one in estimates]
+    return [low, [one.high - one.value if one.has_interval else 0.0 for one in estimates]]
 
 
 def overlapping(boxes: "Sequence[Bbox]", gap: float = 2.0) -> bool:

@@ -17,6 +17,7 @@ from sg.report.figures.style import (
     SCALE_COLOURS,
     WIDE,
     Layout,
+    error_bars,
     figure_style,
     legend_below,
     new_figure,
@@ -65,10 +66,7 @@ def ladder_figure(summary: LadderSummary, layout: Layout = WIDE) -> Figure:
             axes.set_title(METRIC_TITLES[metric])
             if metric == HELD_OUT:
                 _laws(axes, summary, rows, places)
-        handles = {
-            label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        legend_below(figure, layout, list(handles.values()), list(handles))
+        legend_below(figure, layout, panels)
         turn_crowded_ticks(figure, layout)
     return figure
 
@@ -78,9 +76,8 @@ def _line(axes: Axes, metric: str, rows: list[LadderRow], places: dict[int, floa
         return
     colour, marker = SCALE_COLOURS[number % len(SCALE_COLOURS)]
     values = [row.values[metric] for row in rows]
-    ends = np.array([[one.value - one.low, one.high - one.value] for one in values]).T
     axes.errorbar(
-        [places[row.scale] for row in rows], [one.value for one in values], yerr=np.nan_to_num(ends), color=colour,
+        [places[row.scale] for row in rows], [one.value for one in values], yerr=error_bars(values), color=colour,
         marker=marker, markersize=4.5, elinewidth=1.0, linewidth=1.2, label=label,
     )  # fmt: skip
 
