@@ -149,7 +149,8 @@ def _points(
         return
     estimates = [found[setting, row.arm] for row in rows]
     axes.errorbar([cost(row) for row in rows], [item.value for item in estimates], yerr=error_bars(estimates),
-                  color=colour, marker=marker, markersize=5.5, elinewidth=1.1, linestyle="none", label=label, zorder=3)  # fmt: skip
+                  color=colour, marker=marker, markersize=5.5, elinewidth=1.1, linestyle="none", label=label,
+                  zorder=3)  # fmt: skip
 
 
 def tasks_figure(topics: Sequence[TopicRow], layout: Layout = WIDE) -> "Figure":
