@@ -25,7 +25,7 @@ from sg.core.identity import Identity, identity, made_by
 from sg.core.progress import Progress
 from sg.demo.config import DemoWorldConfig
 from sg.demo.corpus import (
-    DemoBenchmarkVideo,
+    AskedVideo,
     DemoVideo,
     DemoWorld,
     align_dialog,
@@ -171,7 +171,7 @@ def demo_records(world: DemoWorld) -> Iterator[VideoRecord]:
         )
 
 
-def benchmark_rows(items: Sequence[DemoBenchmarkVideo]) -> Iterator[dict[str, Any]]:
+def benchmark_rows(items: Sequence[AskedVideo]) -> Iterator[dict[str, Any]]:
     """Yield the rows of the benchmark's table: the columns of Video-MME, and `kind`, the demo's kind of question."""
     for number, item in enumerate(items, start=1):
         place = item.video.spec.scenes[0].background
@@ -192,7 +192,7 @@ def benchmark_rows(items: Sequence[DemoBenchmarkVideo]) -> Iterator[dict[str, An
             }
 
 
-def _write_benchmark_table(items: Sequence[DemoBenchmarkVideo], path: Path) -> None:
+def _write_benchmark_table(items: Sequence[AskedVideo], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -48,17 +48,8 @@ class DemoVideo:
 
 
 @dataclass(frozen=True, slots=True)
-class InstructVideo:
-    """A video of the instruct set with the questions of its dialog; every second video has subtitles, `cues`."""
-
-    video: DemoVideo
-    questions: tuple[DemoQuestion, ...]
-    cues: tuple[DemoCue, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DemoBenchmarkVideo:
-    """A video of the benchmark with its questions and subtitles."""
+class AskedVideo:
+    """A video of the instruct set or the benchmark, with its questions and subtitles (no `cues`: none)."""
 
     video: DemoVideo
     questions: tuple[DemoQuestion, ...]
@@ -71,8 +62,8 @@ class DemoWorld:
 
     corpus: tuple[DemoVideo, ...]
     align: tuple[DemoVideo, ...]
-    instruct: tuple[InstructVideo, ...]
-    benchmark: tuple[DemoBenchmarkVideo, ...]
+    instruct: tuple[AskedVideo, ...]
+    benchmark: tuple[AskedVideo, ...]
     held_out: tuple[DemoVideo, ...]
 
     @property
@@ -116,7 +107,7 @@ def held_out_dialog(video: DemoVideo) -> Dialog:
     return Dialog(video.video_id, "video", f"{video.video_id}.mp4", turns)
 
 
-def instruct_dialog(item: InstructVideo) -> Dialog:
+def instruct_dialog(item: AskedVideo) -> Dialog:
     """The questions about a video as one dialog; the first turn holds its subtitles, if any, as in the benchmark."""
     block = subtitle_block(item.cues)
     turns = []
@@ -158,7 +149,7 @@ def _make_align(rng: random.Random, law: Law, size: int) -> tuple[DemoVideo, ...
     )
 
 
-def _make_instruct(rng: random.Random, law: Law, config: DemoWorldConfig) -> tuple[InstructVideo, ...]:
+def _make_instruct(rng: random.Random, law: Law, config: DemoWorldConfig) -> tuple[AskedVideo, ...]:
     items = []
     for number in range(config.instruct_clips):
         spec = draw_video(rng, law, _draw_duration(rng, INSTRUCT_MIX))
@@ -166,13 +157,13 @@ def _make_instruct(rng: random.Random, law: Law, config: DemoWorldConfig) -> tup
         kinds = rng.sample(KINDS, config.turns_per_dialog)
         questions = tuple(ask(rng, law, spec, kind) for kind in kinds)
         cues = tuple(subtitles(rng, spec, FRAMES_PER_SCENE)) if number % 2 else ()
-        items.append(InstructVideo(video, questions, cues))
+        items.append(AskedVideo(video, questions, cues))
     return tuple(items)
 
 
-def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene]) -> tuple[DemoBenchmarkVideo, ...]:
+def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene]) -> tuple[AskedVideo, ...]:
     """Videos under the uniform law, equally many of each duration; the kinds of questions alternate."""
-    items: list[DemoBenchmarkVideo] = []
+    items: list[AskedVideo] = []
     kinds = itertools.cycle(KINDS)
     for duration in DURATIONS:
         for _ in range(config.benchmark_videos):
@@ -183,7 +174,7 @@ def _make_benchmark(rng: random.Random, config: DemoWorldConfig, seen: set[Scene
             questions = tuple(
                 ask(rng, UNIFORM, spec, kind) for kind in itertools.islice(kinds, config.questions_per_video)
             )
-            items.append(DemoBenchmarkVideo(video, questions, tuple(subtitles(rng, spec, FRAMES_PER_SCENE))))
+            items.append(AskedVideo(video, questions, tuple(subtitles(rng, spec, FRAMES_PER_SCENE))))
     return tuple(items)
 
 

@@ -13,16 +13,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sg.core.commands import command, one_sentence_errors
 from sg.core.errors import ConfigError
 from sg.core.mistakes import first_action
 from sg.core.tracking import LoggerConfig, Tracker
-from sg.report.config import GalleryConfig, ReportConfig
-
-if TYPE_CHECKING:
-    from sg.report.write import GalleryChoice
+from sg.report.config import ReportConfig
 
 
 def report(config: ReportConfig) -> None:
@@ -33,22 +29,10 @@ def report(config: ReportConfig) -> None:
 
     study = Path(config.study).expanduser().resolve()
     check_study_folder(study)
-    choice = _gallery_choice(config.gallery)
     logger = config.logger if isinstance(config.logger, LoggerConfig) else LoggerConfig(kind="csv")
     folder, name = study / REPORT_FOLDER, f"{study.name} report"
     with Tracker(logger, folder, name=name, group=study.name, job_type="report", settings={}) as tracker:
-        print(write_report(study, tracker, choice, config.usd_per_hour).text)
-
-
-def _gallery_choice(config: GalleryConfig) -> "GalleryChoice":
-    from sg.report.numbers.clusters import StudyInputs
-    from sg.report.write import GalleryChoice
-
-    inputs = None
-    if config.manifest and config.forest and config.videos:
-        captions = Path(config.captions) if config.captions else None
-        inputs = StudyInputs(Path(config.manifest), Path(config.forest), Path(config.videos), captions)
-    return GalleryChoice(inputs, config.core_size, config.clusters_per_kind, config.members, config.pictures)
+        print(write_report(study, tracker, config.gallery, config.usd_per_hour).text)
 
 
 report_command = command("report", ReportConfig, sweeps=False)(report)

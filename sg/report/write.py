@@ -9,13 +9,14 @@ from sg.artefacts.result import studies_of_all_benchmarks
 from sg.core.errors import SgError
 from sg.core.files import write_text
 from sg.core.tracking import Tracker
+from sg.report.config import GalleryConfig
 from sg.report.figures.contact_sheets import ContactSheets, build_contact_sheets, write_sheets
 from sg.report.figures.corpus import draw_corpus
 from sg.report.figures.costs import draw_costs
 from sg.report.figures.held_out import draw_held_out
 from sg.report.figures.reliability import draw_reliability
 from sg.report.figures.study import draw_all
-from sg.report.numbers.clusters import StudyInputs, recorded_inputs
+from sg.report.numbers.clusters import StudyInputs, named_inputs, recorded_inputs
 from sg.report.numbers.corpus import CORPUS_FILE, CorpusNumbers, describe_corpus, write_corpus
 from sg.report.numbers.load import REPORT_FOLDER
 from sg.report.numbers.measure import measure_together
@@ -30,21 +31,6 @@ from sg.report.pages.tables import terminal_text
 from sg.report.wandb.log import log_corpus, log_report
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class GalleryChoice:
-    """What the gallery shows: the clusters of a core of `core_size` videos (None: the smallest scale of the study).
-
-    `clusters_per_kind` clusters of each kind (largest, least similar, random) are on the study's page and are written
-    as contact sheets. The gallery page lists all clusters; `pictures` of them (None: all) have a picture.
-    """
-
-    inputs: StudyInputs | None = None
-    core_size: int | None = None
-    clusters_per_kind: int = 2
-    members: int = 4
-    pictures: int | None = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,7 @@ class ReportPaths:
 def write_report(
     study_folder: Path,
     tracker: Tracker | None = None,
-    gallery: GalleryChoice = GalleryChoice(),
+    gallery: GalleryConfig | None = None,
     usd_per_hour: float | None = None,
 ) -> ReportPaths:
     """Write the report on the runs in `study_folder` to its folder `report/`, replacing an older one.
@@ -82,8 +68,8 @@ def write_report(
     texts = []
     for study, own in zip(further, others, strict=True):
         # Captions, clusters and the gallery are those of the first report.
-        texts.append(_write_one(study, own, None, GalleryChoice(clusters_per_kind=0), usd_per_hour, ()).text)
-    report = _write_one(first, summary, tracker, gallery, usd_per_hour, rows)
+        texts.append(_write_one(study, own, None, GalleryConfig(clusters_per_kind=0), usd_per_hour, ()).text)
+    report = _write_one(first, summary, tracker, gallery or GalleryConfig(), usd_per_hour, rows)
     return replace(report, text="\n".join([report.text, *texts, *([benchmarks_text(rows)] if rows else [])]))
 
 
@@ -91,7 +77,7 @@ def _write_one(
     study: Study,
     summary: Summary,
     tracker: Tracker | None,
-    gallery: GalleryChoice,
+    gallery: GalleryConfig,
     usd_per_hour: float | None,
     rows: Sequence[BenchmarkRow],
 ) -> ReportPaths:
@@ -105,7 +91,7 @@ def _write_one(
     drawn = folder / "figures"
     figures = draw_all(summary, drawn) | draw_held_out(summary, drawn) | draw_reliability(summary, drawn)
     figures |= draw_costs(summary, drawn, usd_per_hour)
-    inputs = gallery.inputs or (recorded_inputs(study) if gallery.clusters_per_kind else None)
+    inputs = named_inputs(gallery) or (recorded_inputs(study) if gallery.clusters_per_kind else None)
     corpus = _corpus(study, inputs)
     if corpus is not None:
         write_corpus(folder / CORPUS_FILE, corpus)
@@ -154,7 +140,7 @@ def _corpus(study: Study, inputs: StudyInputs | None) -> CorpusNumbers | None:
 
 
 def _gallery(
-    study: Study, choice: GalleryChoice, inputs: StudyInputs | None, folder: Path
+    study: Study, choice: GalleryConfig, inputs: StudyInputs | None, folder: Path
 ) -> tuple[ContactSheets | None, list[Path]]:
     """Write the gallery of all clusters to `folder`; return the clusters for the study's page and their sheets."""
     core_size = choice.core_size or min((arm.num_captions for arm in study.finished if arm.scale > 0), default=0)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from sg.core.tracking import LoggerConfig, Tracker
+from sg.report.config import GalleryConfig
 from sg.report.numbers.summary import Summary, read_summary
 from sg.report.pages.conclusion import Conclusion, conclude
-from sg.report.write import GalleryChoice, ReportPaths, log_report, write_report
+from sg.report.write import ReportPaths, log_report, write_report
 from tests.wandb_file import read_offline_run
 
 from .study_builder import World, record_inputs, write_corpus, write_study
@@ -52,7 +53,7 @@ def test_the_report_is_the_same_when_it_is_written_again(folder: Path, paths: Re
 
 
 def test_a_gallery_that_cannot_be_made_does_not_stop_the_report(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    paths = write_report(folder, gallery=GalleryChoice(core_size=10_000))
+    paths = write_report(folder, gallery=GalleryConfig(core_size=10_000))
     assert paths.sheets == []
     assert "no gallery" in caplog.text
 
@@ -61,7 +62,7 @@ def test_a_study_where_everything_failed_is_still_reported(tmp_path: Path) -> No
     world = World(tmp_path / "study", videos=9)
     world.run(0, reason="no disk")
     world.run(50_000, reason="no disk")
-    found = write_report(tmp_path / "study", gallery=GalleryChoice(clusters_per_kind=0))
+    found = write_report(tmp_path / "study", gallery=GalleryConfig(clusters_per_kind=0))
     assert "no disk" in found.text and "No verdict" in found.text
     assert "Clusters of the core" not in found.page.read_text()
 

@@ -15,6 +15,7 @@ from sg.artefacts.forest import Forest, read_forest
 from sg.artefacts.manifest import hash_manifest
 from sg.core.errors import SgError
 from sg.core.fingerprints import text_seed
+from sg.report.config import GalleryConfig
 from sg.report.numbers.study import Study
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,14 @@ class StudyInputs:
     forest: Path
     videos: Path
     captions: Path | None = None
+
+
+def named_inputs(config: GalleryConfig) -> StudyInputs | None:
+    """The files that settings name; None if they name no manifest."""
+    if not (config.manifest and config.forest and config.videos):
+        return None
+    captions = Path(config.captions) if config.captions else None
+    return StudyInputs(Path(config.manifest), Path(config.forest), Path(config.videos), captions)
 
 
 def recorded_inputs(study: Study) -> StudyInputs | None:
