@@ -181,7 +181,7 @@ def _rows(path: Path, damaged: list[DataError] | None = None) -> tuple[list[Pred
     rows, complete = [], 0
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
-            if not line.endswith(b"\n") and not _is_json(line):
+            if not line.endswith(b"\n") and not is_json(line):
                 break
             complete += len(line)
             try:
@@ -194,9 +194,10 @@ def _rows(path: Path, damaged: list[DataError] | None = None) -> tuple[list[Pred
     return rows, complete
 
 
-def _is_json(line: bytes) -> bool:
+def is_json(text: str | bytes) -> bool:
+    """Whether a text is one JSON value."""
     try:
-        json.loads(line)
+        json.loads(text)
     except (ValueError, RecursionError):
         return False
     return True

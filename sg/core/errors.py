@@ -77,6 +77,11 @@ _CLOSED_WORDS = re.compile(
 )
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; the name of its class if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def disk_problem(error: BaseException) -> str | None:
     """One sentence if a full disk, a lack of permission or an unusable path is behind `error`; None otherwise.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sg.core.errors import DataError
+from sg.core.errors import DataError, first_line
 from sg.core.files import read_record, write_record
 from sg.core.places.mirror import push
 
@@ -65,7 +65,7 @@ def reported_in(work: str | Path, result_folder: str | Path) -> Iterator[None]:
         _end(STOPPED, "")
         raise
     except BaseException as error:
-        _end(FAILED, (str(error).splitlines() or [type(error).__name__])[0])
+        _end(FAILED, first_line(error))
         raise
     finally:
         _jobs.pop()

@@ -19,6 +19,7 @@ from typing import Any, Self
 from urllib.parse import urlparse
 
 from sg.core.commands import register
+from sg.core.errors import first_line
 from sg.core.mistakes import check_choice
 
 log = logging.getLogger(__name__)
@@ -141,11 +142,11 @@ class Tracker:
         except _failures() as error:
             # The service cannot be reached, or refuses the key. Later runs of this process do not wait for it again.
             mode = os.environ["WANDB_MODE"] = "offline"
-            why = _first_line(error)
+            why = first_line(error)
             try:
                 run = begin(mode=mode)
             except _failures() as second:
-                log.warning("W&B: it cannot start (%s), so this run is not logged there", _first_line(second))
+                log.warning("W&B: it cannot start (%s), so this run is not logged there", first_line(second))
                 return None
         for keys, axis in axes.items():
             run.define_metric(keys, step_metric=axis)
@@ -173,7 +174,7 @@ class Tracker:
         except _failures() as error:
             log.warning(
                 "W&B: its process ended (%s), so the rest of this run is not logged there; %s has all numbers",
-                _first_line(error), self.folder / "metrics.csv",
+                first_line(error), self.folder / "metrics.csv",
             )  # fmt: skip
             self._run = None
 
@@ -263,7 +264,3 @@ def _failures() -> tuple[type[Exception], ...]:
     from wandb.sdk.mailbox import MailboxClosedError
 
     return wandb.errors.Error, MailboxClosedError, ConnectionError
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sg.core.errors import DataError
+from sg.core.errors import DataError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path) as data:
             return {name: data[name] for name in data.files}
     except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{path} is damaged ({reason}): if curation stops here, delete its folder `unfinished` and run it again."
+            f"{path} is damaged ({first_line(error)}): if curation stops here, delete its folder `unfinished` and run "
+            "it again."
         ) from error
 
 

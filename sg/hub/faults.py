@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from sg.core.errors import DataError, MissingInputError, SgError
+from sg.core.errors import DataError, MissingInputError, SgError, first_line
 
 
 @contextlib.contextmanager
@@ -28,8 +28,7 @@ def hub_problems_in_one_sentence(repo: str) -> Iterator[None]:
             "log in with `hf auth login`."
         ) from error
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"The transfer of {repo} failed ({reason}): check the token (HF_TOKEN) and the network, then run the same "
-            "command again, which resumes."
+            f"The transfer of {repo} failed ({first_line(error)}): check the token (HF_TOKEN) and the network, then "
+            "run the same command again, which resumes."
         ) from error

@@ -25,7 +25,7 @@ from sg.artefacts.result import (
     write_result,
 )
 from sg.core.commands import invocation
-from sg.core.errors import DataError, Terminated, disk_problem
+from sg.core.errors import DataError, Terminated, disk_problem, first_line
 from sg.core.files import file_lock
 from sg.core.identity import made_by
 from sg.core.places.mirror import mirror_of
@@ -109,7 +109,7 @@ def _reason(error: BaseException) -> str:
         return "ended by SIGTERM"
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
         return "stopped by the user"
-    return disk_problem(error) or (str(error).splitlines() or [type(error).__name__])[0]
+    return disk_problem(error) or first_line(error)
 
 
 def note_reason(run: StudyRun, reason: str) -> None:

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 from sg.artefacts.checkpoint import resume_points
+from sg.core.errors import first_line
 
 log = logging.getLogger(__name__)
 
@@ -40,5 +41,5 @@ def _problem(path: Path) -> str:
         parts = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         missing = _PARTS - set(parts)
     except Exception as error:  # noqa: BLE001 - damage makes zipfile and unpickling raise almost anything
-        return (str(error).splitlines() or [type(error).__name__])[0]
+        return first_line(error)
     return f"it has no {min(missing)}" if missing else ""

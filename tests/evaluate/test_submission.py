@@ -97,7 +97,7 @@ def test_a_video_whose_questions_have_another_key_is_named(tmp_path: Path) -> No
 def test_a_file_that_no_parser_reads_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="is not (JSON|UTF-8 text)"):
+    with pytest.raises(DataError, match=r"is not (JSON|UTF-8 text)"):
         read_submission(path)
 
 

@@ -22,7 +22,7 @@ from sg.artefacts.answer_files.record import (
 from sg.artefacts.answer_files.tables import parsed_json, text_of
 from sg.artefacts.answer_rules.question import Question, labelled
 from sg.artefacts.answers import LETTERS
-from sg.artefacts.predictions import WITH_SUBTITLES, WITHOUT_SUBTITLES
+from sg.artefacts.predictions import WITH_SUBTITLES, WITHOUT_SUBTITLES, is_json
 from sg.core.errors import DataError
 
 WRITER = "lmms-eval"
@@ -174,7 +174,7 @@ def read_log(path: Path) -> AnswerFile:
 
 def _samples(path: Path) -> Iterator[tuple[str, Sample]]:
     text = text_of(path)
-    if _is_whole(text):
+    if is_json(text):
         content = parsed_json(path)
         members = content.get("logs") if isinstance(content, dict) and "logs" in content else [content]
         if not isinstance(members, list):
@@ -186,15 +186,6 @@ def _samples(path: Path) -> Iterator[tuple[str, Sample]]:
         if not isinstance(sample, dict) or "doc_id" not in sample:
             raise DataError(f"{where} is not a sample of lmms-eval: it has no 'doc_id'.")
         yield where, sample
-
-
-def _is_whole(text: str) -> bool:
-    """Whether a text is one JSON value, and not one per line."""
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sg.artefacts.judged import UNCLEAR, JudgedCaption
 from sg.artefacts.manifest import Manifest, video_path
-from sg.core.errors import DataError, ModelError
+from sg.core.errors import DataError, ModelError, first_line
 from sg.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class ImageTextModel:
             self._tokenizer = load_tokenizer.from_pretrained(folder, trust_remote_code=False)
             self._pictures = load_pictures.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError) as error:
-            raise ModelError(f"{folder} lacks a tokenizer or a picture processor: {_first_line(error)}") from error
+            raise ModelError(f"{folder} lacks a tokenizer or a picture processor: {first_line(error)}") from error
         config = self._model.config
         self._has_mask = config.model_type == "clip"  # SigLIP learned from texts padded to the full length, without one
         self.max_tokens = int(config.text_config.max_position_embeddings)
@@ -105,14 +105,10 @@ def _load(folder: Path) -> Any:
         check_size(lambda: loader.from_config(config), config.to_dict(), folder, str(folder))
         model, report = loader.from_pretrained(folder, output_loading_info=True, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{_KEY}={folder} cannot be loaded: {_first_line(error)}") from error
+        raise ModelError(f"{_KEY}={folder} cannot be loaded: {first_line(error)}") from error
     if missing := sorted(report["missing_keys"]):
         raise ModelError(f"{_KEY}={folder} lacks {len(missing)} weights, first {missing[0]}.")
     return model
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def judge_with_model(

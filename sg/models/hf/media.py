@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers.video_utils import VideoMetadata
 
 from sg.artefacts.visual_tokens.clips import ClipFacts
-from sg.core.errors import ConfigError, ModelError
+from sg.core.errors import ConfigError, ModelError, first_line
 from sg.video.sampling import Timeline
 
 TEXT_OUTPUTS = ("input_ids", "attention_mask", "text_replacement_offsets", "video_metadata")
@@ -137,8 +137,7 @@ class ClipProcessor:
                 **{f"{kind}s_kwargs": {**settings, "input_data_format": "channels_first"}},
             )
         except (ValueError, TypeError, RuntimeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{self.label} cannot process a clip of the kind {kind}: {reason}") from error
+            raise ModelError(f"{self.label} cannot process a clip of the kind {kind}: {first_line(error)}") from error
         replaced = output["text_replacement_offsets"][0]
         named = {name: value for name, value in output.items() if name not in TEXT_OUTPUTS}
         tensors = {name: value for name, value in named.items() if not name.endswith("type_ids")}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sg.core.errors import ModelError
+from sg.core.errors import ModelError, first_line
 from sg.models.student import IGNORED_LABEL
 
 _BEGIN, _END = "\U000f5601", "\U000f5602"
@@ -157,8 +157,9 @@ class Wording:
         try:
             text = self._processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=is_open)
         except Exception as error:  # a template is a program of strangers: jinja can raise anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{self._label} has a chat template that refuses the conversation: {reason}") from error
+            raise ModelError(
+                f"{self._label} has a chat template that refuses the conversation: {first_line(error)}"
+            ) from error
         assert isinstance(text, str)
         return text
 

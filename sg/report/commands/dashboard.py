@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.commands import command, register
-from sg.core.errors import ConfigError, MissingInputError, SgError
+from sg.core.errors import ConfigError, MissingInputError, SgError, first_line
 from sg.core.tracking import LoggerConfig, resolved_mode
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def _publish(workspace: Any, report: Any) -> None:
         report.save()
     except (wandb.errors.Error, OSError) as error:
         raise SgError(
-            f"W&B did not take the dashboard ({(str(error).splitlines() or [type(error).__name__])[0]}): repeat the "
+            f"W&B did not take the dashboard ({first_line(error)}): repeat the "
             "command when the service can be reached; its specification is written already."
         ) from error
 
