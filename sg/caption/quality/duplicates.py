@@ -1,5 +1,7 @@
 """Captions that several videos share, word for word or nearly."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from array import array
