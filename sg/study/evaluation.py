@@ -345,7 +345,10 @@ def _published(
 
 def _uncertainty(rows: Sequence[Prediction]) -> dict[str, dict[str, float]]:
     """The uncertainty of the overall official accuracy of every setting, in percent."""
-    from sg.report.numbers.statistics import accuracy_summary
+    import numpy as np
+
+    from sg.report.numbers.estimates import accuracy, arm_score
+    from sg.report.numbers.statistics import wilson_interval
 
     settings: dict[str, list[Prediction]] = {}
     for row in rows:
@@ -353,9 +356,13 @@ def _uncertainty(rows: Sequence[Prediction]) -> dict[str, dict[str, float]]:
             settings.setdefault(row.setting, []).append(row)
     found = {}
     for setting, answered in settings.items():
-        summary = accuracy_summary([row.is_correct for row in answered], [row.video_id for row in answered])
-        error = {} if math.isnan(summary.standard_error) else {"clustered_standard_error": 100 * summary.standard_error}
-        found[setting] = {"wilson_low": 100 * summary.wilson.low, "wilson_high": 100 * summary.wilson.high, **error}
+        right = np.array([row.is_correct for row in answered], dtype=float)
+        _, videos = np.unique([row.video_id for row in answered], return_inverse=True)
+        wilson, score = wilson_interval(int(right.sum()), len(right)), arm_score(right[None], videos)
+        assert score is not None
+        error = accuracy(score).standard_error
+        found[setting] = {"wilson_low": 100 * wilson.low, "wilson_high": 100 * wilson.high}
+        found[setting] |= {} if math.isnan(error) else {"clustered_standard_error": error}
     return found
 
 

@@ -18,9 +18,9 @@ from sg.core.errors import DataError
 from sg.report.commands.made import made_text
 from sg.report.numbers.estimates import ArmScore, Estimate, Floats, Ints, accuracy, arm_score, difference, joint_p
 from sg.report.numbers.statistics import (
-    ClusteredDifference,
+    Interval,
     McNemar,
-    clustered_difference,
+    bootstrap_over_videos,
     cochran_q,
     holm,
     mcnemar,
@@ -57,7 +57,8 @@ class Comparison:
     base: Side
     new: Side
     official: Estimate
-    strict: ClusteredDifference
+    strict: Estimate
+    bootstrap: Interval
     counts: McNemar
 
 
@@ -173,10 +174,12 @@ def _comparison(setting: str, base: Side, new: Side) -> Comparison:
             f"{silent} answers no question ({setting}), so there is nothing to compare: answer the benchmark again."
         )
     right, base_right = np.nan_to_num(new.correct), np.nan_to_num(base.correct)
-    strict = clustered_difference(right - base_right, base.videos, resamples=RESAMPLES)
-    official = difference(own, other)
-    assert official is not None  # each file is one run, so the two share their seed
-    return Comparison(setting, base, new, official, strict, mcnemar(right, base_right, base.videos))
+    all_new, all_base = (arm_score(answers[None], base.videos) for answers in (right, base_right))
+    assert all_new is not None and all_base is not None
+    official, strict = difference(own, other), difference(all_new, all_base)
+    assert official is not None and strict is not None  # each file is one run, so the two share their seed
+    bootstrap = bootstrap_over_videos(right - base_right, base.videos, resamples=RESAMPLES)
+    return Comparison(setting, base, new, official, strict, bootstrap, mcnemar(right, base_right, base.videos))
 
 
 def _title(setting: str, sides: Sequence[Side]) -> str:
@@ -211,15 +214,15 @@ def _joint_text(sides: Sequence[Side]) -> list[str]:
 
 def _comparison_text(comparison: Comparison) -> list[str]:
     counts, strict = comparison.counts, comparison.strict
-    smallest = 100 * minimum_detectable_effect(strict.standard_error) if strict.standard_error > 0 else None
-    bootstrap = f"[{signed(100 * strict.bootstrap.low)}, {signed(100 * strict.bootstrap.high)}]"
+    smallest = minimum_detectable_effect(strict.standard_error) if strict.has_interval else None
+    bootstrap = f"[{signed(100 * comparison.bootstrap.low)}, {signed(100 * comparison.bootstrap.high)}]"
     if not comparison.official.has_interval:
         bootstrap = NO_INTERVAL
     lines = [
         f"{comparison.new.name} minus {comparison.base.name}",
         f"  difference: {difference_text(comparison.official)} points, {p_text(comparison.official.p)} "
         "(95 % interval and p from t clustered by video, for these two runs: other training seeds are not covered); "
-        f"with unanswered questions as wrong {signed(100 * strict.difference)} {bootstrap} "
+        f"with unanswered questions as wrong {signed(strict.value)} {bootstrap} "
         "(BCa bootstrap over videos)",
         f"  only {comparison.new.name} right: {counts.only_new} questions, only {comparison.base.name} right: "
         f"{counts.only_base}; they disagree on {100 * counts.discordance:.1f} % of the questions; McNemar exact "

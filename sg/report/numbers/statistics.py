@@ -28,47 +28,6 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class StudentTest:
-    """Student's t test of a value against 0: 95 % interval, statistic and two-sided p; NaN for one video."""
-
-    interval: Interval
-    t: float
-    p: float
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """One accuracy. `wilson` and `standard_error_binomial` treat the questions as independent.
-
-    `standard_error` is clustered by video. `icc` is the intraclass correlation of two answers about one video (ANOVA
-    estimate, NaN if undefined).
-    """
-
-    correct: int
-    questions: int
-    videos: int
-    accuracy: float
-    wilson: Interval
-    standard_error: float
-    standard_error_binomial: float
-    icc: float
-
-
-@dataclass(frozen=True, slots=True)
-class ClusteredDifference:
-    """A mean difference per question, its t test clustered by video, and its BCa bootstrap interval over videos."""
-
-    difference: float
-    questions: int
-    videos: int
-    standard_error: float
-    t: float
-    p: float
-    interval: Interval
-    bootstrap: Interval
-
-
-@dataclass(frozen=True, slots=True)
 class McNemar:
     """The 2x2 table of two models on the same questions, with tests that both are right equally often.
 
@@ -120,88 +79,21 @@ def _as_floats(values: ArrayLike, videos: Sequence[str] | ArrayLike) -> tuple[Fl
     return array, cluster
 
 
-def clustered_error(contributions: ArrayLike, videos: Sequence[str] | ArrayLike) -> float:
-    """Return the standard error of a sum of `contributions` [n], clustered by video; NaN for one video.
-
-    For a mean, the contribution of a question is (value - mean) / n. The error is the square root of
-    G / (G - 1) * sum over the G videos of (sum of the video's contributions)².
-    """
-    parts, cluster = _as_floats(contributions, videos)
-    # Sum within a video before squaring: if its questions are right or wrong together, the squares of single questions
-    # would count one observation three times and make the error too small.
-    sums = np.bincount(cluster, weights=parts)
-    clusters = len(sums)
-    return float(np.sqrt((sums**2).sum() * clusters / (clusters - 1))) if clusters > 1 else math.nan
-
-
-def student_test(value: float, error: float, videos: int) -> StudentTest:
-    """Test `value` with its clustered standard error `error` against 0, on `videos` - 1 degrees of freedom."""
-    from scipy.stats import t as student
-
-    if math.isnan(error):
-        return StudentTest(Interval(math.nan, math.nan), math.nan, math.nan)
-    if error == 0:  # Every video contributes the same, as for two models with equal answers.
-        return StudentTest(Interval(value, value), math.copysign(math.inf, value) if value else 0.0, float(value == 0))
-    half = float(student.ppf((1 + LEVEL) / 2, videos - 1)) * error
-    p = float(2 * student.sf(abs(value) / error, videos - 1))
-    return StudentTest(Interval(value - half, value + half), value / error, p)
-
-
-def _icc(values: Floats, cluster: NDArray[np.intp]) -> float:
-    """Intraclass correlation by one-way ANOVA: (between - within) / (between + (m - 1) within), m per video."""
-    sizes = np.bincount(cluster).astype(np.float64)
-    clusters, total = len(sizes), len(values)
-    if clusters < 2 or total == clusters:
-        return math.nan
-    means = np.bincount(cluster, weights=values) / sizes
-    between = float((sizes * (means - values.mean()) ** 2).sum()) / (clusters - 1)
-    within = float(((values - means[cluster]) ** 2).sum()) / (total - clusters)
-    # Videos may have different numbers of questions; this effective size replaces m.
-    size = (total - float((sizes**2).sum()) / total) / (clusters - 1)
-    scale = between + (size - 1) * within
-    return (between - within) / scale if scale > 0 else math.nan
-
-
-def accuracy_summary(correct: ArrayLike, videos: Sequence[str] | ArrayLike) -> Accuracy:
-    """Summarise the answers `correct` [n] (0 or 1) about `videos` [n]."""
-    values, cluster = _as_floats(correct, videos)
-    right, mean = round(float(values.sum())), float(values.mean())
-    return Accuracy(
-        correct=right,
-        questions=len(values),
-        videos=int(cluster.max()) + 1,
-        accuracy=mean,
-        wilson=wilson_interval(right, len(values)),
-        standard_error=clustered_error((values - mean) / len(values), cluster),
-        standard_error_binomial=math.sqrt(mean * (1 - mean) / len(values)),
-        icc=_icc(values, cluster),
-    )
-
-
-def clustered_difference(
+def bootstrap_over_videos(
     differences: ArrayLike, videos: Sequence[str] | ArrayLike, seed: int = 0, resamples: int = 10_000
-) -> ClusteredDifference:
-    """Return the mean of per-question `differences` [n], new minus base, with its errors clustered by `videos` [n].
-
-    A difference is -1, 0 or 1, or a fraction if it is a mean over seeds. `seed` is that of the bootstrap.
-    """
-    values, cluster = _as_floats(differences, videos)
-    mean, count = float(values.mean()), int(cluster.max()) + 1
-    error = clustered_error((values - mean) / len(values), cluster)
-    test = student_test(mean, error, count)
-    bootstrap = _bootstrap_over_videos(values, cluster, seed, resamples) if error > 0 else test.interval
-    return ClusteredDifference(mean, len(values), count, error, test.t, test.p, test.interval, bootstrap)
-
-
-def _bootstrap_over_videos(values: Floats, cluster: NDArray[np.intp], seed: int, resamples: int) -> Interval:
-    """BCa interval of the mean; whole videos are resampled with replacement.
+) -> Interval:
+    """BCa interval of the mean of per-question `differences` [n]; whole videos are resampled with replacement.
 
     The sum and the number of questions of each video are resampled together, because videos may have different numbers
-    of questions and the mean is a ratio of the two.
+    of questions and the mean is a ratio of the two. NaN for one video.
     """
     from scipy.stats import bootstrap
 
+    values, cluster = _as_floats(differences, videos)
     sums, sizes = np.bincount(cluster, weights=values), np.bincount(cluster).astype(np.float64)
+    centre = float(values.mean()) if len(sums) > 1 else math.nan
+    if math.isnan(centre) or np.allclose(sums, centre * sizes, rtol=0, atol=1e-12):
+        return Interval(centre, centre)  # every video contributes the same, as for two models with equal answers
 
     def mean(sums: Floats, sizes: Floats, axis: int) -> Floats:
         return np.asarray(sums.sum(axis=axis) / sizes.sum(axis=axis))

@@ -8,6 +8,7 @@ import pytest
 
 from sg.core.errors import DataError
 from sg.report.numbers import statistics
+from sg.report.numbers.estimates import ArmScore, accuracy, arm_score, difference
 
 GOLDENS = Path(__file__).parents[2] / "goldens" / "video_mme"
 GOLDEN: dict[str, Any] = json.loads((GOLDENS / "statistics.json").read_text())
@@ -18,6 +19,12 @@ VIDEOS = np.repeat(np.arange(900), 3)
 close = pytest.approx
 
 
+def score(values: np.ndarray) -> ArmScore:
+    found = arm_score(values[None].astype(float), VIDEOS)
+    assert found is not None
+    return found
+
+
 def answers(text: str) -> np.ndarray:
     return np.array([int(character) for character in text])
 
@@ -26,13 +33,11 @@ def answers(text: str) -> np.ndarray:
 @pytest.mark.parametrize("model", ["A", "B"])
 def test_an_accuracy_has_the_golden_interval_and_errors(item: dict[str, Any], model: str) -> None:
     expected = item["expected"][model]
-    found = statistics.accuracy_summary(answers(item[model]), VIDEOS)
-    assert (found.correct, found.questions, found.videos) == (expected["correct"], 2700, 900)
-    assert [found.wilson.low, found.wilson.high] == close(expected["wilson95"], abs=1e-12)
-    assert found.standard_error_binomial == close(expected["se_binomial"], abs=1e-12)
-    assert found.standard_error == close(expected["se_cluster_G_over_Gm1"], abs=1e-12)
-    icc = expected["icc_anova"]
-    assert math.isnan(found.icc) if icc is None else found.icc == close(icc, abs=1e-9)
+    wilson = statistics.wilson_interval(expected["correct"], 2700)
+    assert [wilson.low, wilson.high] == close(expected["wilson95"], abs=1e-12)
+    found, error = accuracy(score(answers(item[model]))), expected["se_cluster_G_over_Gm1"]
+    assert found.value == close(100 * expected["correct"] / 2700)
+    assert found.standard_error == close(100 * error, abs=1e-10) if error else not found.has_interval
 
 
 @pytest.mark.parametrize("item", SETS, ids=lambda item: item["name"])
@@ -52,37 +57,39 @@ def test_a_paired_comparison_has_the_golden_table_and_tests(item: dict[str, Any]
 @pytest.mark.parametrize("item", SETS, ids=lambda item: item["name"])
 def test_a_difference_has_the_golden_clustered_t_and_interval(item: dict[str, Any]) -> None:
     expected = item["expected"]["paired"]
-    found = statistics.clustered_difference(answers(item["B"]) - answers(item["A"]), VIDEOS, resamples=500)
-    assert found.difference == close(expected["difference"], abs=1e-12)
-    assert found.standard_error == close(expected["se_diff_cluster_G_over_Gm1"], abs=1e-12)
-    assert found.t == close(expected["cluster_t"], rel=1e-9)
+    found = difference(score(answers(item["B"])), score(answers(item["A"])))
+    assert found is not None and found.value == close(100 * expected["difference"], abs=1e-10)
+    if not expected["se_diff_cluster_G_over_Gm1"]:
+        assert not found.has_interval
+        return
+    assert found.standard_error == close(100 * expected["se_diff_cluster_G_over_Gm1"], abs=1e-10)
+    assert found.value / found.standard_error == close(expected["cluster_t"], rel=1e-9)
     assert found.p == close(expected["cluster_t_p_df_G_minus_1"], rel=1e-9)
-    assert [found.interval.low, found.interval.high] == close(expected["cluster_ci95"], abs=1e-12)
+    assert [found.low, found.high] == close([100 * end for end in expected["cluster_ci95"]], abs=1e-10)
 
 
 def test_the_bootstrap_over_videos_agrees_with_the_clustered_t_on_many_videos() -> None:
     item = next(item for item in SETS if item["name"] == "perfectly_clustered")
-    found = statistics.clustered_difference(answers(item["B"]) - answers(item["A"]), VIDEOS)
+    found = statistics.bootstrap_over_videos(answers(item["B"]) - answers(item["A"]), VIDEOS)
+    low, high = item["expected"]["paired"]["cluster_ci95"]
     # 10,000 resamples: the ends of the interval scatter by about 2 % of its width.
-    assert [found.bootstrap.low, found.bootstrap.high] == close([found.interval.low, found.interval.high], abs=0.002)
+    assert [found.low, found.high] == close([low, high], abs=0.002)
 
 
 def test_the_bootstrap_is_the_same_for_the_same_seed() -> None:
     differences = np.tile([1, 0, 0, -1, 1], 60)
-    one, two = (statistics.clustered_difference(differences, np.repeat(np.arange(100), 3)) for _ in range(2))
+    one, two = (statistics.bootstrap_over_videos(differences, np.repeat(np.arange(100), 3)) for _ in range(2))
     assert one == two
 
 
 def test_videos_may_have_different_numbers_of_questions() -> None:
-    found = statistics.clustered_difference([1, 0, 0, 0, -1, 1], ["a", "a", "a", "b", "c", "c"], resamples=200)
-    assert (found.difference, found.videos) == (close(1 / 6), 3)
-    assert found.bootstrap.low <= found.difference <= found.bootstrap.high
+    found = statistics.bootstrap_over_videos([1, 0, 0, 0, -1, 1], ["a", "a", "a", "b", "c", "c"], resamples=200)
+    assert found.low <= 1 / 6 <= found.high
 
 
-def test_one_video_has_no_interval_of_a_difference() -> None:
-    found = statistics.clustered_difference([1, 0, 1], ["a", "a", "a"])
-    assert math.isnan(found.p)
-    assert math.isnan(found.interval.low)
+def test_one_video_or_equal_videos_have_no_bootstrap() -> None:
+    assert math.isnan(statistics.bootstrap_over_videos([1, 0, 1], ["a", "a", "a"]).low)
+    assert statistics.bootstrap_over_videos([1, 0, 0, 1], ["a", "a", "b", "b"]) == statistics.Interval(0.5, 0.5)
 
 
 @pytest.mark.parametrize("item", GOLDEN["intervals"], ids=lambda item: f"{item['correct']}_of_{item['n']}")
