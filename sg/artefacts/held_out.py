@@ -7,7 +7,6 @@ counts, and the result is not rounded to right or wrong.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from sg.core.errors import DataError, MissingInputError
 from sg.core.files import read_json, write_record
@@ -72,7 +71,7 @@ def read_caption_losses(folder: Path, expected: HeldOutLoss) -> list[CaptionLoss
         raise MissingInputError(f"There is no {path}: run the same command again.")
     data = read_json(path)
     try:
-        rows = [_row(row) for row in data["captions"]]
+        rows = [CaptionLoss(**row) for row in data["captions"]]
     except (TypeError, KeyError) as error:
         raise DataError(
             f"{path} does not hold held-out losses ({error}): delete it and run the command again."
@@ -80,7 +79,3 @@ def read_caption_losses(folder: Path, expected: HeldOutLoss) -> list[CaptionLoss
     if mean_loss(rows) != expected:
         raise DataError(f"{path} holds other losses than the run's result records: run the same command again.")
     return rows
-
-
-def _row(row: dict[str, Any]) -> CaptionLoss:
-    return CaptionLoss(**row)

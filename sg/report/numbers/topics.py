@@ -8,12 +8,8 @@ from sg.report.numbers.summary import TopicRow
 TASK_TYPE, DOMAIN = "task_type", "domain"
 
 
-def topic_rows(study: Study, setting: str) -> list[TopicRow]:
-    """Return one row per arm and per task type or domain in one setting; questions without a name are left out."""
-    return list(_rows(study, setting))
-
-
-def _rows(study: Study, setting: str) -> Iterator[TopicRow]:
+def topic_rows(study: Study, setting: str) -> Iterator[TopicRow]:
+    """One row per arm and per task type or domain in one setting; questions without a name are left out."""
     kinds = {TASK_TYPE: study.questions.task_types, DOMAIN: study.questions.domains}
     for kind, labels in kinds.items():
         for name in sorted(set(labels.tolist()) - {""}):
