@@ -1,5 +1,7 @@
 """Read-only queries: states, costs, quota use, results."""
 
+from __future__ import annotations
+
 import datetime
 import json
 import sqlite3
@@ -59,7 +61,11 @@ def open_for_reading(path: Path, whole: bool = True) -> sqlite3.Connection:
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Check the structure of the whole file; `results` checks the answers; DataError if it is damaged."""
+    """Check the structure of the whole file; `results` checks the answers.
+
+    Raises:
+        DataError: it is damaged.
+    """
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise damaged(path, found)

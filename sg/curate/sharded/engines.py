@@ -1,5 +1,7 @@
 """What runs the jobs of a map over shards: this process, or a Ray cluster."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import os
