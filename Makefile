@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := $(shell grep -m1 '^torch==' constraints.txt)
-EXTRAS := dev,hf,slurm,ray,torchcodec,dashboard,faiss
+EXTRAS := dev,hf,slurm,ray,torchcodec,dashboard,faiss,s3
 SCALES := 50k,100k,200k,400k,530k
 # One worker per core runs one file after the other, longest files first (tests/conftest.py sorts them).
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder

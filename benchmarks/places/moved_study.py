@@ -1,11 +1,10 @@
-"""A study on an S3 emulator, killed on three machines and finished on a fourth, against the same study on a local disk.
+"""The five-scale sweep on an S3 emulator, killed on three machines and finished on a fourth, against a local disk.
 
-    python -m venv s3 && s3/bin/pip install -e . 'moto[server]' s3fs     # without constraints.txt: python-dateutil < 3
-    s3/bin/python benchmarks/places/moved_study.py
+    python benchmarks/places/moved_study.py [FOLDER]         # FOLDER keeps the logs, mirrors and local results
 
-Every machine has a cache folder of its own; all that they share is the emulator on loopback. The script prints where
-each was killed, which stages were trained where, and which files of the results differ in more than times, commands and
-paths. Then two machines make one run at once.
+Every machine has a cache folder and a host name of its own; all that they share is the emulator on loopback, where the
+videos, artefacts and runs are. The script prints where each was killed, which stages were trained where, and which
+files of the results differ in more than times, commands and paths. Then two machines make one run at once.
 """
 
 import json
@@ -18,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -25,14 +25,18 @@ SMALL = (
     *("data.world.benchmark_videos=4", "data.world.held_out_clips=8"),
     *("stage.caption.epochs=1", "stage.instruct.epochs=2", "logger=csv"),
 )
-KILLS = ("visual tokens:.*to encode", "stage caption: trained", "without_subtitles:")
+SWEEP = ("-m", "data.scale=50k,100k,200k,400k,530k")
+KILLS = (
+    *(r"\[0-seed0\] visual tokens", r"\[100k-seed0\] stage caption: trained"),
+    r"\[400k-seed0\] stage instruct:.*steps",
+)
 BUCKET = "s3://bucket"
 
 
 def main() -> None:
     """Run everything; exits with 1 if a result differs."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(sys.argv[1] if sys.argv[1:] else name)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -44,10 +48,20 @@ def main() -> None:
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         try:
-            time.sleep(10)
+            wait_for(port)
             sys.exit(compare(folder))
         finally:
             emulator.kill()
+
+
+def wait_for(port: int) -> None:
+    """Wait until the emulator listens."""
+    for _ in range(600):
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    sys.exit("the emulator has not started")
 
 
 def compare(folder: Path) -> int:
@@ -58,32 +72,50 @@ def compare(folder: Path) -> int:
     store.mkdir("bucket")
     local = [f"paths.work={folder / 'work'}", f"paths.runs={folder / 'runs'}"]
     shared = [f"paths.work={BUCKET}/work", f"paths.runs={BUCKET}/runs"]
-    run(folder, "local", "data.scale=100k", *local)
+    run(folder, "local", *SWEEP, *local)
     for machine, pattern in zip("abc", KILLS, strict=True):
-        run(folder, machine, "data.scale=100k", *shared, until=pattern)
-    run(folder, "d", "data.scale=100k", *shared)
-    differing = []
-    for path in store.find("bucket/runs"):
-        ours = folder / path.removeprefix("bucket/")
-        if ours.suffix in (".json", ".jsonl", ".txt") and ".leases" not in path:
-            differing += [] if plain(store.cat_file(path)) == plain(ours.read_bytes()) else [path]
-    for path in store.find("bucket/work"):
-        if path.endswith((".safetensors", "forest.parquet", "manifest.parquet")):
-            ours = folder / path.removeprefix("bucket/")
-            differing += [] if store.cat_file(path) == ours.read_bytes() else [path]
-    print("files that differ:", *differing or ["none"])
-    both = [start(folder, machine, "data.scale=200k", f"name=two_{machine}", *shared) for machine in "ef"]
-    for machine, child in zip("ef", both, strict=True):
+        run(folder, machine, *SWEEP, *shared, until=pattern)
+    run(folder, "d", *SWEEP, *shared)
+    there = {path.removeprefix("bucket/"): path for path in store.find("bucket") if ".leases" not in path}
+    here = {path.relative_to(folder).as_posix() for part in ("work", "runs") for path in (folder / part).rglob("*")}
+    results = {path for path in {*there, *here} if is_result(path)}
+    both = sorted(results & here & set(there))
+    differing = [path for path in both if not is_equal(folder / path, store, there[path])]
+    print("results on one side only:", *sorted(results - set(both)) or ["none"])
+    print(f"of {len(results)} files of results differ:", *differing or ["none"])
+    pair = [start(folder, machine, "data.scale=200k", f"name=two_{machine}", *shared) for machine in "ef"]
+    for machine, child in zip("ef", pair, strict=True):
         child.wait()
         print_stages(folder, machine)
     return int(bool(differing))
 
 
+def is_result(path: str) -> bool:
+    """Whether a file must be the same whatever the place: weights, forests, manifests, videos, answers, tables."""
+    if re.search("/(wandb|logs|media|[.]hydra|status|last)/|/[.]", f"/{path}"):
+        return False
+    if path.startswith("runs/"):
+        return path.endswith(("result.json", "predictions.jsonl", "held_out.json", "tables.csv"))
+    return path.endswith((".safetensors", "forest.parquet", "manifest.parquet", "captions.parquet", ".mp4"))
+
+
+def is_equal(ours: Path, store: Any, theirs: str) -> bool:
+    """Whether two results are equal, JSON without what `plain` leaves out, and everything else byte for byte."""
+    if ours.suffix in (".json", ".jsonl"):
+        return plain(ours.read_bytes()) == plain(store.cat_file(theirs))
+    return bool(ours.read_bytes() == store.cat_file(theirs))
+
+
 def start(folder: Path, machine: str, *words: str) -> "subprocess.Popen[bytes]":
     """Start a run on a machine; its output goes to `folder/MACHINE.log`."""
+    # Root can give a process a host name of its own.
+    named = (
+        ["unshare", "--uts", "sh", "-c", f'hostname machine-{machine}; exec "$@"', "sh"] if os.geteuid() == 0 else []
+    )
     with (folder / f"{machine}.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "train.py", *SMALL, *words], cwd=HERE, stdout=log, stderr=subprocess.STDOUT,
+            [*(named if os.geteuid() == 0 else ()), sys.executable, "train.py", *words, *SMALL],
+            cwd=HERE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             env=os.environ | {"SG_CACHE": str(folder / f"cache_{machine}")},
         )  # fmt: skip
 
@@ -93,18 +125,19 @@ def run(folder: Path, machine: str, *words: str, until: str | None = None) -> No
     child, log = start(folder, machine, *words), folder / f"{machine}.log"
     while child.poll() is None:
         if until is not None and re.search(until, log.read_text(errors="replace")):
-            child.send_signal(signal.SIGKILL)
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-            print(f"{machine}: killed at {until!r}")
+            print(f"{machine}: killed at {until!r}", flush=True)
         time.sleep(0.2)
+    print(f"{machine}: exit code {child.returncode}", flush=True)
     print_stages(folder, machine)
 
 
 def print_stages(folder: Path, machine: str) -> None:
     """Print what a machine did with the stages."""
     for line in (folder / f"{machine}.log").read_text(errors="replace").splitlines():
-        if re.search("^stage .*: (reused|trained)|waiting$|is replaced$|^error", line):
-            print(f"  {machine}: {line}")
+        if re.search("stage .*: (reused|trained)|waiting$|is replaced$|^error|finished before", line):
+            print(f"  {machine}: {line}", flush=True)
 
 
 def plain(data: bytes) -> str:

@@ -7,6 +7,7 @@ role. They never stand in an address.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -22,12 +23,19 @@ from sg.core.errors import ConfigError, DataError
 
 Result = TypeVar("Result")
 
+log = logging.getLogger(__name__)
+
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
-_EXTRAS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+_PACKAGES = {"s3": "'sharegemini[s3]'", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+"""What to install for a protocol: an extra of this project where there is one, else the package."""
 _ATOMIC = {"s3", "gs", "gcs", "abfs", "az", "hf", "memory"}
 """Protocols under which an object appears with its whole content or not at all."""
 _ATTEMPTS = 4
 _PAUSE_S = 0.5
+_PATIENCE_S = 300
+"""An action that failed for so long is not tried again."""
+_READ_S = 60
+"""A request is given up when nothing arrives for so long."""
 _FINAL = (FileNotFoundError, PermissionError, NotImplementedError)
 """Errors that another attempt does not change."""
 
@@ -70,12 +78,11 @@ def _filesystem(protocol: str, process: int) -> Any:
     try:
         if protocol == "s3":
             # A lost connection and an overloaded service are tried again below the calls of this module.
-            return fsspec.filesystem(
-                protocol, use_listings_cache=False, config_kwargs={"retries": {"max_attempts": 5, "mode": "standard"}}
-            )
+            config = {"retries": {"max_attempts": 3, "mode": "standard"}, "read_timeout": _READ_S}
+            return fsspec.filesystem(protocol, use_listings_cache=False, skip_instance_cache=True, config_kwargs=config)
         return fsspec.filesystem(protocol, use_listings_cache=False)
     except ImportError as error:
-        package = _EXTRAS.get(protocol)
+        package = _PACKAGES.get(protocol)
         install = f"pip install {package}" if package else str(error)
         raise ConfigError(f"{protocol}:// needs another package: {install}.") from error
     except ValueError as error:
@@ -112,7 +119,10 @@ class Store:
             self._fs.invalidate_cache()
             return self._fs.find(self._path(name), detail=True)
 
-        found = self._tried(find, name)
+        try:
+            found = self._tried(find, name)
+        except FileNotFoundError as error:
+            raise self._no_bucket(name, error) from None
         return {path.removeprefix(root): _entry(info) for path, info in found.items() if info["type"] == "file"}
 
     def entry(self, name: str) -> Entry | None:
@@ -161,7 +171,12 @@ class Store:
     def _put(self, name: str, write: Callable[[str], Any]) -> None:
         path = self._path(name)
         if self._protocol in _ATOMIC:
-            self._tried(lambda: write(path), name)
+            try:
+                self._tried(lambda: write(path), name)
+            except FileNotFoundError as error:
+                if error.filename is not None:  # the local file
+                    raise
+                raise self._no_bucket(name, error) from None
             return
         folder, _, last = path.rpartition("/")
         temporary = f"{folder}/.{last}.{secrets.token_hex(4)}.tmp"
@@ -175,6 +190,7 @@ class Store:
 
     def _tried(self, action: Callable[[], Result], name: str) -> Result:
         """The result of `action`, which is tried again after a passing fault of the store."""
+        began = time.monotonic()
         for attempt in range(_ATTEMPTS):
             try:
                 return action()
@@ -183,21 +199,36 @@ class Store:
                     raise
                 raise DataError(self._sentence(name, error, "check the credentials in the environment")) from None
             except Exception as error:  # noqa: BLE001 - every store's library has errors of its own
-                if attempt + 1 == _ATTEMPTS or _is_refusal(error):
+                is_last = attempt + 1 == _ATTEMPTS or time.monotonic() - began > _PATIENCE_S
+                if is_last or _is_refusal(error):
                     what = "check the credentials" if _is_refusal(error) else "check the store"
                     raise DataError(self._sentence(name, error, what)) from None
-                time.sleep(_PAUSE_S * 2**attempt)
+                pause_s = _PAUSE_S * 2**attempt
+                log.warning("%s/%s: %s; trying again in %.1f s", self.address, name, _reason(error), pause_s)
+                time.sleep(pause_s)
         raise AssertionError("unreachable")
 
+    def _no_bucket(self, name: str, error: FileNotFoundError) -> DataError:
+        return DataError(self._sentence(name, error, "check the address"))
+
     def _sentence(self, name: str, error: Exception, remedy: str) -> str:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0] or type(error).__name__
         place = f"{self.address}/{name}".rstrip("/")
-        return f"{place} cannot be read or written ({reason}): {remedy}, then run the same command again."
+        return f"{place} cannot be read or written ({_reason(error)}): {remedy}, then run the same command again."
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's text, without the number of the system's error."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[0]
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether a store refused the caller: without credentials, every attempt ends the same."""
-    return type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError")
+    """Whether a store refused the caller: without credentials, every attempt ends the same.
+
+    S3 answers a request for the properties of a file without naming a reason; 400 (EINVAL) is an expired token then.
+    """
+    names = ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError")
+    return type(error).__name__ in names or (isinstance(error, OSError) and error.errno == errno.EINVAL)
 
 
 def _entry(info: dict[str, Any]) -> Entry:
