@@ -55,7 +55,7 @@ def embed_videos(
         ConfigError: the folder holds vectors of other settings, or the engine is not installed.
     """
     manifest = read_manifest(manifest_path or make_manifest(data))
-    videos, folder = Path(data.videos), out_path or data.vectors_folder(embedder.name)
+    videos, folder = data.videos_folder, out_path or data.vectors_folder(embedder.name)
     if not videos.is_dir():
         raise MissingInputError(f"There is no folder of videos {videos}: name it with data.videos=DIR.")
     check_folder(videos)

@@ -19,6 +19,7 @@ from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity
 from sg.core.output import TEXT, check_format
 from sg.core.places.config import PathsConfig
+from sg.core.places.mirror import mirrored
 from sg.core.scales import parse_scale
 
 if TYPE_CHECKING:
@@ -101,6 +102,15 @@ class DataConfig:
         """Whether `videos` is an address instead of a folder."""
         return "://" in self.videos
 
+    @property
+    def videos_folder(self) -> Path:
+        """The folder of the videos; for an address, the local path that stands for it, whose files are read by ranges.
+
+        Raises:
+            ConfigError: the package of the address is not installed.
+        """
+        return mirrored(self.videos, "data.videos", copied=False) if self.is_remote else Path(self.videos)
+
     def captions_path(self, captioner: str) -> Path:
         """The captions that the captioner of this name wrote."""
         return Path(self.dir) / CAPTIONS_FOLDER / captioner / "captions.parquet"
@@ -156,7 +166,7 @@ class DataConfig:
 
     def missing_files(self) -> Iterator[tuple[str, str]]:
         """Each file or folder of the user that does not exist, as a sentence, with the setting that names it."""
-        if not Path(self.videos).is_dir():
+        if not self.videos_folder.is_dir():
             yield f"videos: there is no folder {self.videos}", "data.videos=DIR"
 
 

@@ -65,7 +65,7 @@ class HeldOut:
 def own_held_out(config: TrainConfig) -> HeldOut:
     """The first `data.held_out.videos` captions of `data.held_out.dialogs`, a file of the data's own."""
     dialogs = read_dialogs(Path(config.data.held_out.dialogs))[: config.data.held_out.videos]
-    items = items_of(dialogs, Path(config.data.videos), config.data.token_source)
+    items = items_of(dialogs, config.data.videos_folder, config.data.token_source)
     return HeldOut(items, [config.data.name] * len(items))
 
 
@@ -75,8 +75,8 @@ def own_dialogs(config: TrainConfig) -> HeldOut:
     if settings.dialogs is None:
         return HeldOut()
     dialogs = read_dialogs(Path(settings.dialogs))[: settings.samples]
-    media = settings.media or config.data.videos
-    return HeldOut(items_of(dialogs, Path(media), FORGETTING), [FORGETTING] * len(dialogs))
+    media = Path(settings.media) if settings.media else config.data.videos_folder
+    return HeldOut(items_of(dialogs, media, FORGETTING), [FORGETTING] * len(dialogs))
 
 
 def held_out_videos(

@@ -47,7 +47,7 @@ def locate_inputs(config: TrainConfig) -> Inputs:
         captions=captioner_of(config.captioner).place(data),
         vectors=data.vectors_folder(config.embedder.name),
         forest=Path(data.dir) / "curation" / config.curator.name / "forest.parquet",
-        videos=Path(data.videos),
+        videos=data.videos_folder,
         base_model=STUDENTS.of(config.model).identity(config.model),
     )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sg.artefacts.captions import StoredCaptions
 from sg.artefacts.checkpoint import INFO_FILE, stage_folder
@@ -56,7 +55,7 @@ def caption_data(config: TrainConfig, inputs: Inputs) -> CaptionData:
     def samples(texts: Mapping[str, str]) -> list[TrainingItem]:
         paths = {video_id: record.path for video_id, record in records_of(inputs.manifest, texts).items()}
         requests, source = config.stage.caption.requests, config.data.token_source
-        return caption_items(sorted(texts), texts, paths, Path(config.data.videos), requests, source)
+        return caption_items(sorted(texts), texts, paths, config.data.videos_folder, requests, source)
 
     if config.data.held_out.dialogs is not None:
         held_out = own_held_out(config)

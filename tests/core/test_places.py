@@ -5,6 +5,7 @@ A folder under `file://` is the store, and a cache folder of its own makes anoth
 
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +106,28 @@ def test_a_lock_brings_and_takes_the_files_that_it_guards(machine: Callable[[str
     with file_lock(first / "stages/align-1.lock"):
         assert not (first / "stages/align-1/resume").exists()
     assert list((bucket / "work" / LEASES).rglob("*-*")) == []
+
+
+@pytest.mark.parametrize("parts", [("",), ("", ".index")])
+def test_a_deleted_mirror_comes_back_and_takes_nothing_with_it(
+    machine: Callable[[str], Path], bucket: Path, parts: tuple[str, ...]
+) -> None:
+    first = machine("a")
+    write_json(first / "data" / "x.json", {"n": 1})
+    with file_lock(first / "stages/align-1.lock"):
+        (first / "stages/align-1").mkdir()
+        (first / "stages/align-1/loss.csv").write_text("1")
+    kept = {path: path.read_bytes() for path in bucket.rglob("*") if path.is_file()}
+    for part in parts:
+        place = first.with_name(f"{first.name}{part}")
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    first = machine("a")
+    fetch(first, LARGE)
+    push(first)
+    with file_lock(first / "stages/align-1.lock"):
+        assert (first / "stages/align-1/loss.csv").read_text() == "1"
+    assert json.loads((first / "data/x.json").read_text()) == {"n": 1}
+    assert {path: path.read_bytes() for path in bucket.rglob("*") if path.is_file()} == kept
 
 
 def test_two_machines_never_hold_a_lock_at_once(machine: Callable[[str], Path]) -> None:

@@ -1,15 +1,21 @@
 """Videos at an address: the frames of a local file, for the bytes of the wanted groups of pictures."""
 
+import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from sg.core.errors import ConfigError, DataError
 from sg.core.places import ranges, store
 from sg.core.places.mirror import mirrored
 from sg.sources.files.disk import list_files
+from sg.sources.sets.folder import FolderDataConfig
 from sg.video.frames import UnreadableVideoError
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import MiddleOfSegments
@@ -63,6 +69,89 @@ def test_eight_frames_of_a_minute_transfer_little_more_than_their_groups_of_pict
     assert np.array_equal(there.frames, here.frames)
     assert sum(sizes) <= 1.2 * bytes_of_groups(local, here.indices)
     assert sum(sizes) < 0.5 * local.stat().st_size
+
+
+class Ranges(SimpleHTTPRequestHandler):
+    """Serves the files of a folder and parts of them, after as many errors as `failures` says; `sent` counts bytes."""
+
+    protocol_version = "HTTP/1.1"
+    failures = 0
+    status = 503
+    sent = 0
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        path, given = Path(self.translate_path(self.path)), self.headers.get("Range")
+        status, data = (200, path.read_bytes()) if path.is_file() else (404, b"")
+        if Ranges.failures:
+            Ranges.failures -= 1
+            status, data = Ranges.status, b""
+        elif data and given:
+            first, _, last = given.removeprefix("bytes=").partition("-")
+            status, data = 206, data[int(first) : int(last) + 1]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Accept-Ranges", "bytes")
+        self.end_headers()
+        if self.command == "GET":
+            Ranges.sent += len(data)
+            self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web(tmp_path: Path, far_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a web server for the folder `bucket`."""
+    monkeypatch.setattr(store, "_PAUSE_S", 0.0)
+    Ranges.failures, Ranges.sent = 0, 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=str(tmp_path / "bucket")))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_videos_of_a_web_server_are_read_by_ranges(web: str, tmp_path: Path) -> None:
+    local = long_video(tmp_path / "bucket" / "a clip.mp4", 60)
+    here = read_frames(local, MiddleOfSegments(8))
+    folder = FolderDataConfig(name="mine", dir=str(tmp_path / "mine"), videos=web).videos_folder
+    Ranges.failures = 2
+    there = read_frames(folder / "a clip.mp4", MiddleOfSegments(8))
+    assert there.indices == here.indices
+    assert np.array_equal(there.frames, here.frames)
+    assert 0 < Ranges.sent <= 1.2 * bytes_of_groups(local, here.indices)
+    with pytest.raises(UnreadableVideoError) as problem:
+        read_frames(folder / "none.mp4", [0])
+    assert problem.value.status == "missing"
+
+
+@pytest.mark.parametrize(("status", "remedy"), [(503, "check the store"), (403, "check the credentials")])
+def test_a_web_server_that_fails_is_one_sentence_and_not_a_missing_video(
+    web: str, tmp_path: Path, status: int, remedy: str
+) -> None:
+    (tmp_path / "bucket" / "a.mp4").write_bytes(b"video")
+    folder = FolderDataConfig(name="mine", dir=str(tmp_path / "mine"), videos=web).videos_folder
+    Ranges.failures, Ranges.status = 99, status
+    with pytest.raises(DataError, match=rf"^{web}/a.mp4 cannot be read or written \(.*\): {remedy}, then run"):
+        ranges.far_entry(folder / "a.mp4")
+    Ranges.status = 503
+
+
+def test_a_place_whose_package_is_missing_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)  # Python then finds no such module
+    store._filesystem.cache_clear()
+    config = FolderDataConfig(name="mine", dir=str(tmp_path / "mine"), videos="gs://bucket/videos")
+    with pytest.raises(ConfigError, match=r"^gs:// needs another package: pip install gcsfs\.$"):
+        config.videos_folder  # noqa: B018
 
 
 def test_a_folder_at_an_address_is_listed_and_its_files_are_probed(far_folder: Path, tmp_path: Path) -> None:

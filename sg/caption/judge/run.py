@@ -99,7 +99,7 @@ def _by_model(
     content, manifest = part_identity(model), read_manifest(make_manifest(data))
     journal = judged_path(path, alignment.NAME).with_suffix(".rows.jsonl")
     made_by = fingerprint([captions.content_hash, manifest.content_hash, content])
-    rows = alignment.judge_with_model(model, captions, claims, manifest, Path(data.videos), journal, made_by)
+    rows = alignment.judge_with_model(model, captions, claims, manifest, data.videos_folder, journal, made_by)
     return rows, content
 
 

@@ -47,7 +47,7 @@ def make_sheet(data: DataConfig, first: CaptionerConfig, second: CaptionerConfig
     draw.shuffle(both)
     shown, key = list[dict[str, Any]](), dict[str, list[int]]()
     for name in both[: _ATTEMPTS * videos]:
-        if len(shown) < videos and (frames := pictures(records[name], Path(data.videos))):
+        if len(shown) < videos and (frames := pictures(records[name], data.videos_folder)):
             order = draw.sample((0, 1), 2)
             key[name] = order
             shown.append(

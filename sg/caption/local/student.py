@@ -97,7 +97,7 @@ class StudentCaptioner(Captioner):
             path = self.place(data, for_writing=True)
             if read_info(path).get("fingerprint") == work.name:
                 return path
-            answers = self._answers(manifest, Path(data.videos), folder / ANSWERS_FILE, answerer.name)
+            answers = self._answers(manifest, data.videos_folder, folder / ANSWERS_FILE, answerer.name)
             captioned = [answers[name] for name in manifest.usable().video_ids if answers[name].caption]
             if not captioned:
                 raise DataError(

@@ -164,7 +164,10 @@ class RangeFile(io.RawIOBase):
         end = min(start + max(self._step, min(wanted, _LARGEST)), self.entry.size, *self._limits(start))
         block = self.place.store.read(self.place.name, start, end)
         if len(block) != end - start:
-            raise DataError(f"{self.place.store.address}/{self.place.name} was replaced while it was read.")
+            raise DataError(
+                f"{self.place.store.address}/{self.place.name} was replaced while it was read, or its server sends "
+                "whole files when it is asked for parts."
+            )
         self.num_read += len(block)
         self._blocks[start], self._next = block, end
         return block[:wanted]

@@ -16,7 +16,7 @@ _LAST_WORDS = frozenset({"dir", "captions", "annotations", "dialogs", "folder", 
 _BY_RANGES = frozenset({"videos", "media"})
 """Last words of the settings that name folders of video files, which are not copied but read by ranges."""
 _OF_SERVICES = ("gs://", "https://", "http://")
-"""Addresses of videos that a captioning service reads itself (`data.videos`)."""
+"""Addresses of videos that a captioning service reads itself (`data.videos`); `DataConfig.videos_folder` reads them."""
 
 
 def local_place(key: str, value: str) -> str:
@@ -28,7 +28,8 @@ def local_place(key: str, value: str) -> str:
     if not is_address(value):
         return value
     last = key.rpartition(".")[2]
-    if key in _FOLDERS or last in _LAST_WORDS or (last in _BY_RANGES and not value.startswith(_OF_SERVICES)):
+    is_of_service = key == "data.videos" and value.startswith(_OF_SERVICES)
+    if key in _FOLDERS or last in _LAST_WORDS or (last in _BY_RANGES and not is_of_service):
         return str(mirrored(value, key, copied=last not in _BY_RANGES))
     return value
 

@@ -194,11 +194,12 @@ class Store:
         for attempt in range(_ATTEMPTS):
             try:
                 return action()
-            except _FINAL as error:
+            except Exception as failure:  # noqa: BLE001 - every store's library has errors of its own
+                error = self._cause(failure)
                 if isinstance(error, FileNotFoundError):
-                    raise
-                raise DataError(self._sentence(name, error, "check the credentials in the environment")) from None
-            except Exception as error:  # noqa: BLE001 - every store's library has errors of its own
+                    raise error from None
+                if isinstance(error, _FINAL):
+                    raise DataError(self._sentence(name, error, "check the credentials in the environment")) from None
                 is_last = attempt + 1 == _ATTEMPTS or time.monotonic() - began > _PATIENCE_S
                 if is_last or _is_refusal(error):
                     what = "check the credentials" if _is_refusal(error) else "check the store"
@@ -207,6 +208,12 @@ class Store:
                 log.warning("%s/%s: %s; trying again in %.1f s", self.address, name, _reason(error), pause_s)
                 time.sleep(pause_s)
         raise AssertionError("unreachable")
+
+    def _cause(self, error: Exception) -> Exception:
+        """The error itself, except that fsspec calls every failure to ask a web server for a file a missing file."""
+        cause = error.__cause__
+        is_hidden = isinstance(error, FileNotFoundError) and isinstance(cause, Exception) and "http" in self._protocol
+        return cause if is_hidden and getattr(cause, "status", 0) not in (404, 410) else error  # type: ignore[return-value]
 
     def _no_bucket(self, name: str, error: FileNotFoundError) -> DataError:
         return DataError(self._sentence(name, error, "check the address"))
@@ -228,7 +235,8 @@ def _is_refusal(error: Exception) -> bool:
     S3 answers a request for the properties of a file without naming a reason; 400 (EINVAL) is an expired token then.
     """
     names = ("NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError")
-    return type(error).__name__ in names or (isinstance(error, OSError) and error.errno == errno.EINVAL)
+    is_refused = getattr(error, "status", 0) in (401, 403)
+    return is_refused or type(error).__name__ in names or (isinstance(error, OSError) and error.errno == errno.EINVAL)
 
 
 def _entry(info: dict[str, Any]) -> Entry:
