@@ -25,7 +25,13 @@ _SLACK = np.float32(1e-5)
 
 A pair within the slack of the best score is computed in full, so every near tie is seen.
 """
+_REST_ERROR = 4e-6
+"""More than the error of a squared length in float32."""
 _BASIS_ROWS = _ROWS_AT_ONCE = 8192
+_TRIAL_SOURCES, _TRIAL_TARGETS = 64, 131_072
+_TRIAL_STEP = 8
+_PRODUCT_COST = 8
+"""Time of one component of a full product over that of one component of a bound, which is part of a matrix product."""
 _GROUP = 64
 
 
@@ -77,18 +83,51 @@ def principal_basis(unit: NDArray[np.floating], dims: int) -> Tensor:
     return basis
 
 
+def cheapest_basis(unit: NDArray[np.floating], most: int) -> Tensor:
+    """[d, p] the first principal directions, as many (at most `most`) as cost least on evenly spaced rows of `unit`.
+
+    More directions exclude more pairs, but every pair pays for each of them. The matches do not depend on the choice.
+    """
+    basis = principal_basis(unit, most)
+    if basis.shape[1] <= _TRIAL_STEP:
+        return basis
+    sources = _spaced(unit, _TRIAL_SOURCES)
+    computed = dict.fromkeys(range(_TRIAL_STEP, basis.shape[1] + 1, _TRIAL_STEP), 0)
+    targets = _spaced(unit, _TRIAL_TARGETS)
+    best = torch.full((len(sources), 1), -2.0)
+    for part in np.array_split(targets, -(-len(targets) // _ROWS_AT_ONCE)):
+        a, b = (torch.nn.functional.normalize(torch.from_numpy(unit[rows]).float(), dim=1) for rows in (sources, part))
+        scores = a @ b.T
+        scores[torch.from_numpy(sources[:, None] == part)] = -2.0
+        # The best score before each target: a bound must exceed it to be worth a full product.
+        before = torch.cat([best, torch.cummax(scores, dim=1).values.clamp(min=best)], dim=1)
+        best = before[:, -1:]
+        for dims in computed:
+            first = basis[:, -dims:]
+            computed[dims] += int((with_rest(a, first) @ with_rest(b, first).T > before[:, :-1] - _SLACK).sum())
+    pairs = len(sources) * len(targets)
+    cost = {dims: dims + 1 + _PRODUCT_COST * unit.shape[1] * computed[dims] / pairs for dims in computed}
+    return basis[:, -min(cost, key=lambda dims: cost[dims]) :]
+
+
+def _spaced(unit: NDArray[np.floating], most: int) -> NDArray[np.int64]:
+    """At most about `most` evenly spaced row numbers."""
+    return np.arange(0, len(unit), max(1, len(unit) // most))
+
+
 def with_rest(rows: Tensor, basis: Tensor) -> Tensor:
     """[n, p + 1] float32 coordinates of unit rows [n, d] in `basis` [d, p], and the length of the rest.
 
-    The length is rounded up by what float32 coordinates may lose, so that the bound stays an upper bound.
+    The length is rounded up by what float32 may lose, so that the bound stays an upper bound.
     """
-    parts = []
+    result = torch.empty(len(rows), basis.shape[1] + 1)
+    directions = basis.float()
     for start in range(0, len(rows), _ROWS_AT_ONCE):
-        rows64 = rows[start : start + _ROWS_AT_ONCE].double()
-        inside = rows64 @ basis
-        rest = torch.sqrt(torch.clamp((rows64 * rows64).sum(1) - (inside * inside).sum(1), min=0.0) + 1e-6)
-        parts.append(torch.cat([inside, rest[:, None]], dim=1).float())
-    return torch.cat(parts)
+        part = result[start : start + _ROWS_AT_ONCE]
+        inside = rows[start : start + _ROWS_AT_ONCE].float() @ directions
+        part[:, :-1] = inside
+        part[:, -1] = torch.sqrt(torch.clamp(1 - (inside * inside).sum(1), min=0.0) + _REST_ERROR)
+    return result
 
 
 def in_stripes(search: Callable[[slice], None], rows: int, stripe: int) -> None:

@@ -93,9 +93,9 @@ class Matchers:
         if self._config.matcher == "exact" or b.device.type != "cpu" or b.dtype != torch.float32:
             return None
         if self._basis is None:
-            from sg.curate.matching.bounds import principal_basis
+            from sg.curate.matching.bounds import cheapest_basis
 
-            self._basis = principal_basis(self._unit, self._config.projected_dims)
+            self._basis = cheapest_basis(self._unit, self._config.projected_dims)
         return self._basis
 
 

@@ -52,7 +52,7 @@ class TomeConfig(CuratorConfig):
         probed_cells: for `cells` and `faiss`: nearest cells that a row is compared with.
         exact_below: for `cells` and `faiss`: rounds of fewer tokens are matched exactly.
         verify_sample: for `cells` and `faiss`: merges per round that are compared with the exact match.
-        projected_dims: for `projected`: principal components of the bound.
+        projected_dims: for `projected`: most principal components of the bound; a sample decides how many.
         dtype: type of the working vectors and their products.
         device: `auto` takes a GPU if there is one.
         checkpoint_every_s: a killed run loses at most about this many seconds.

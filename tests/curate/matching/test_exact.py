@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sg.core.errors import ConfigError
-from sg.curate.matching.bounds import principal_basis
+from sg.curate.matching.bounds import cheapest_basis, principal_basis
 from sg.curate.matching.cells import CellMatcher, Cells
 from sg.curate.matching.exact import ExactMatcher, full_precision, match, row_top2
 from sg.curate.matching.faiss_candidates import FaissMatcher
@@ -168,3 +168,15 @@ def test_faiss_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ConfigError, match=r"curator\.matcher=faiss needs faiss.*\[faiss\]"):
         FaissMatcher(units(4), rows_per_list=2, probed=1)
+
+
+def test_the_bound_takes_few_components_where_few_hold_the_variance():
+    generator = np.random.default_rng(0)
+    spread = np.array([1.0] * 6 + [0.05] * 58)
+    matrix = unit_tensor((generator.standard_normal((6000, 64)) * spread).astype(np.float32), np.arange(6000)).numpy()
+    basis = cheapest_basis(matrix, 64)
+    assert basis.shape == (64, 8)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(8, dtype=torch.float64))
+    # Equal variance in all directions: a short bound excludes nothing, so it takes as many as it may.
+    even = unit_tensor(generator.standard_normal((6000, 64)).astype(np.float32), np.arange(6000)).numpy()
+    assert cheapest_basis(even, 64).shape[1] > 32
