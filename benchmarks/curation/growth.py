@@ -157,7 +157,8 @@ def table(options: argparse.Namespace) -> None:
     for row in rows:
         confirmed = "" if row["confirmed"] is None else f"{row['confirmed']:.4f}"
         cells = (f"{row['count']:,}", row["kind"], f"{row['wall_s']:.0f}", f"{row['cpu_s']:.0f}", row["peak_gib"],
-                 row["disk_gb"], row["moved_gb"], f"{row['rounds']} ({row['rounds_in_shards']})", confirmed)  # fmt: skip
+                 row["disk_gb"], row["moved_gb"], f"{row['rounds']} ({row['rounds_in_shards']})",
+                 confirmed)  # fmt: skip
         print(f"| {' | '.join(map(str, cells))} |")
     print()
     for kind in ("sharded", "memory"):

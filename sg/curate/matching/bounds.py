@@ -104,7 +104,7 @@ def cheapest_basis(unit: NDArray[np.floating], most: int) -> Tensor:
         best = before[:, -1:]
         for dims in computed:
             first = basis[:, -dims:]
-            computed[dims] += int((with_rest(a, first) @ with_rest(b, first).T > before[:, :-1] - _SLACK).sum())
+            computed[dims] += int((with_rest(a, first) @ with_rest(b, first).T > before[:, :-1] - float(_SLACK)).sum())
     pairs = len(sources) * len(targets)
     cost = {dims: dims + 1 + _PRODUCT_COST * unit.shape[1] * computed[dims] / pairs for dims in computed}
     return basis[:, -min(cost, key=lambda dims: cost[dims]) :]
