@@ -145,6 +145,13 @@ def _prepare(work: ServiceWork, ledger: Ledger, service: Service) -> None:
     longest_pause_s = PAUSE_JITTER * config.retry.max_wait_s
     if lost := ledger.start_run(_snapshot(config), _versions(service), longest_pause_s):
         log.info("%d requests of an earlier run were lost in flight; each may have been billed", lost)
+    if reading.costs_disagree(ledger.connection):
+        log.warning(
+            "%s: the costs of its requests and of its minutes disagree, so a part of the file has changed; "
+            "the larger sum counts, $%.4f",
+            ledger.path,
+            reading.spent_usd(ledger.connection),
+        )
     record_recipe(ledger, recipe.identity)
     ledger.set_tasks(recipe.name, new_tasks(work.items(), recipe.name, config.shard_of))
     for other in work.known:

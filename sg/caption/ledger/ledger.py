@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.caption.hosted.services.records import Usage
-from sg.caption.ledger.reading import check, damaged, sealed
+from sg.caption.ledger.reading import check, check_answers, damaged, sealed
 from sg.caption.ledger.schema import MIGRATIONS, TABLES, VERSION
 from sg.core.errors import ConfigError, DataError
 
@@ -100,6 +100,7 @@ class Ledger:
         self.longest_pause_s = math.inf
         # Random upper bits keep attempt ids of different ledgers apart, so that merging them is a plain copy.
         self._next_attempt = secrets.randbits(30) << 32
+        path.open("a").close()  # its error names the file; that of SQLite does not
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
         try:
             self.connection.execute("PRAGMA journal_mode=WAL")
@@ -108,6 +109,7 @@ class Ledger:
             check(self.connection, path)
             with self.transaction():
                 self._migrate()
+            check_answers(self.connection, path)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
@@ -184,8 +186,11 @@ class Ledger:
             db.execute("DELETE FROM current")
             db.executemany(
                 "INSERT INTO task (task_key, item_key, recipe, video_id, position, item) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (task_key) DO UPDATE SET position=excluded.position, item=excluded.item "
-                "WHERE position!=excluded.position OR item!=excluded.item",
+                # A key stands for a recipe and a video: other values for these are damage.
+                "ON CONFLICT (task_key) DO UPDATE SET (item_key, recipe, video_id, position, item) = "
+                "(excluded.item_key, excluded.recipe, excluded.video_id, excluded.position, excluded.item) "
+                "WHERE (item_key, recipe, video_id, position, item) IS NOT "
+                "(excluded.item_key, excluded.recipe, excluded.video_id, excluded.position, excluded.item)",
                 self._noted(recipe, tasks),
             )
             db.execute(

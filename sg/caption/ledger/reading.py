@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,8 @@ def open_for_reading(path: Path, whole: bool = True) -> sqlite3.Connection:
         if whole:
             check(connection, path)
         (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('task', 'result')").fetchone()
+        if whole and tables == 2:
+            check_answers(connection, path)
     except sqlite3.OperationalError:  # such as a lock, or missing permissions: nothing is known about the content
         raise
     except (sqlite3.DatabaseError, DataError) as error:
@@ -61,14 +64,33 @@ def open_for_reading(path: Path, whole: bool = True) -> sqlite3.Connection:
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Check the structure of the whole file; `results` checks the answers.
+    """Check the structure of the whole file, also of its indexes; `results` checks the answers.
 
     Raises:
         DataError: it is damaged.
     """
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise damaged(path, found)
+
+
+def check_answers(connection: sqlite3.Connection, path: Path) -> None:
+    """Check that every task in a terminal state has its answer, and every answer a task in its state.
+
+    Without its answer, a video would lose its caption; without its state, it would be bought again.
+
+    Raises:
+        DataError: they disagree.
+    """
+    ended = "t.state IN ('succeeded', 'blocked', 'rejected', 'failed_permanent')"
+    query = (
+        f"SELECT COUNT(*) FROM (SELECT t.task_key FROM task t LEFT JOIN result r USING (task_key) WHERE {ended} "
+        "AND r.status IS NOT t.state UNION SELECT r.task_key FROM result r LEFT JOIN task t USING (task_key) "
+        f"WHERE NOT ({ended}) OR t.state IS NULL)"
+    )
+    (count,) = connection.execute(query).fetchone()
+    if count:
+        raise damaged(path, f"the states of {count:,} tasks and their answers disagree")
 
 
 def sealed(status: str, text: str, record: str) -> str:
@@ -84,8 +106,7 @@ def damaged(path: Path, reason: str) -> DataError:
     """The error of a damaged ledger: a new one would buy all of its captions again."""
     return DataError(
         f"{path}, the ledger of what was bought, is damaged ({' '.join(reason.split())}): restore it from a backup. "
-        "The captions so far are in captions.parquet beside it. To buy everything again, move the ledger and these "
-        "captions away."
+        "The answers so far are in the files beside it. To buy everything again, move the ledger and these files away."
     )
 
 
@@ -140,8 +161,22 @@ def estimated_costs(db: sqlite3.Connection, run_id: str) -> int:
 
 
 def spent_usd(db: sqlite3.Connection) -> float:
-    """All costs of the ledger in USD; lost requests count at their reserved price."""
-    return float(db.execute("SELECT TOTAL(usd) FROM spend").fetchone()[0])
+    """All costs of the ledger in USD; lost requests count at their reserved price.
+
+    They are there twice, by minute and by request. If a changed file makes them disagree, the larger sum counts.
+    """
+    return max(_costs(db))
+
+
+def costs_disagree(db: sqlite3.Connection) -> bool:
+    """Whether the costs by minute and by request differ by more than rounding."""
+    return not math.isclose(*_costs(db), rel_tol=1e-6, abs_tol=1e-9)
+
+
+def _costs(db: sqlite3.Connection) -> tuple[float, float]:
+    (by_minute,) = db.execute("SELECT TOTAL(usd) FROM spend").fetchone()
+    (by_request,) = db.execute("SELECT TOTAL(cost_usd) FROM attempt").fetchone()
+    return float(by_minute), float(by_request)
 
 
 def requests_since(db: sqlite3.Connection, since: float) -> int:

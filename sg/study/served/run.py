@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sg.artefacts.predictions import OK, Prediction, PredictionWriter, read_predictions
 from sg.caption.hosted import pricing
 from sg.caption.hosted.asking import ServiceWork, ask
+from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import Ledger
 from sg.core.errors import DataError, SgError
 from sg.core.files import atomic_path
@@ -69,7 +71,7 @@ def ask_server(
     recipe = _recipe(benchmark, config, server, files, answers)
     if not any(one.is_askable for one in recipe.asks.values()):
         return _write(path, answers.name, [one.row for one in recipe.asks.values()])
-    _check_ledger(path, path.with_name(LEDGER_FILE))
+    _check_ledger(path, path.with_name(LEDGER_FILE), answers.name)
 
     def estimate() -> pricing.CostEstimate:
         videos = (pricing.EstimatedVideo(item.duration_s, False) for item in recipe.items(files.counts))
@@ -113,15 +115,26 @@ def _generation(server: ServerConfig, config: BenchmarkConfig) -> dict[str, Any]
     return given | likely | server.generation
 
 
-def _check_ledger(path: Path, ledger: Path) -> None:
-    """Raise DataError if there are answers, but not the ledger of them: all would be paid for again."""
-    if ledger.exists() or not path.is_file():
+def _check_ledger(path: Path, ledger: Path, recipe: str) -> None:
+    """Raise DataError if answers exist that the ledger does not know: they would be paid for again."""
+    if not path.is_file():
         return
-    count = sum(row.status == OK for row in read_predictions(path))
-    if count:
+    known: set[str] = set()
+    if ledger.is_file():
+        with contextlib.closing(reading.open_for_reading(ledger)) as db:
+            known = {row.video_id for row in reading.results(db, recipe)}
+    try:
+        answered = [key_of(row) for row in read_predictions(path) if row.status == OK and row.made_by == recipe]
+    except DataError:
+        if known:
+            return  # they are written again
+        raise
+    unknown = len(set(answered) - known)
+    if unknown:
+        what = f"does not know {unknown:,} of them" if ledger.exists() else "is gone"
         raise DataError(
-            f"{path} has {count:,} answers, but the ledger {ledger} is gone, so all questions would be asked, and paid "
-            "for, again: restore the ledger from a backup, or move these answers away to ask again."
+            f"{path} has {len(answered):,} answers, but the ledger {ledger} {what}, so these questions would be asked, "
+            "and paid for, again: restore the ledger from a backup, or move these answers away to ask again."
         )
 
 

@@ -1,11 +1,14 @@
 """`evaluate.py served=URL`: rows, requests, faults of the server, and the same letters as a local model."""
 
 import base64
+import contextlib
 import io
 import json
 import math
 import multiprocessing
+import re
 import signal
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -20,7 +23,7 @@ from PIL import Image
 from sg.artefacts.predictions import Prediction, read_predictions
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.caption.hosted.settings import QuotaConfig, RetryConfig
-from sg.core.errors import ConfigError, DataError, ExitCode, SgError
+from sg.core.errors import ConfigError, DataError, ExitCode, SgError, disk_problem
 from sg.core.fingerprints import fingerprint
 from sg.core.places.config import PathsConfig
 from sg.evaluate.answering import letter_ids
@@ -119,6 +122,54 @@ def test_answers_whose_ledger_is_gone_are_not_paid_for_again(own: Path) -> None:
         (own / "out" / "predictions.jsonl").unlink()
         evaluate_server(settings_of(own, server.url))
     assert len(server.requests) == 24
+
+
+def test_an_older_ledger_than_the_answers_is_noticed(own: Path) -> None:
+    with serving(Server()) as server:
+        evaluate_server(settings_of(own, server.url))
+        (own / "out" / "scores.json").unlink()
+        with contextlib.closing(sqlite3.connect(own / "out" / "ledger.sqlite")) as ledger, ledger:
+            ledger.execute("DELETE FROM result WHERE task_key IN (SELECT task_key FROM task WHERE position=5)")
+            ledger.execute("UPDATE task SET state='pending' WHERE position=5")
+        with pytest.raises(DataError, match=r"predictions\.jsonl has 12 answers, but the ledger .* does not know 1 of"):
+            evaluate_server(settings_of(own, server.url))
+    assert len(server.requests) == 12
+
+
+def test_answers_with_other_settings_do_not_stop_new_ones(own: Path) -> None:
+    with serving(Server()) as server:
+        evaluate_server(settings_of(own, server.url))
+        evaluate_server(settings_of(own, server.url, frames=3))
+    assert len(server.requests) == 24
+
+
+def test_damaged_answers_are_written_again_from_an_intact_ledger(own: Path) -> None:
+    path = own / "out" / "predictions.jsonl"
+    with serving(Server()) as server:
+        evaluate_server(settings_of(own, server.url))
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(b"Is", b"As", 1) if b"Is" in whole else whole[:-100])
+        evaluate_server(settings_of(own, server.url))
+    assert path.read_bytes() == whole
+    assert len(server.requests) == 12
+
+
+def test_a_folder_in_the_place_of_the_ledger_is_one_sentence(own: Path) -> None:
+    with serving(Server()) as server:
+        evaluate_server(settings_of(own, server.url))
+        (own / "out" / "ledger.sqlite").unlink()
+        (own / "out" / "ledger.sqlite").mkdir()
+        with pytest.raises(
+            DataError, match=r"has 12 answers, but the ledger .*ledger\.sqlite does not know 12 of them"
+        ):
+            evaluate_server(settings_of(own, server.url))
+        (own / "out" / "predictions.jsonl").unlink()
+        with pytest.raises(IsADirectoryError) as caught:
+            evaluate_server(settings_of(own, server.url))
+        assert re.search(
+            r"out/ledger\.sqlite cannot be read or written \(Is a directory\)", str(disk_problem(caught.value))
+        )
+    assert len(server.requests) == 12
 
 
 def test_faults_of_the_server_change_no_row_and_no_answer_is_paid_twice(own: Path) -> None:
