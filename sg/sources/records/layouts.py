@@ -43,7 +43,7 @@ def object_records(path: Path) -> Iterator[Any | BadRecord]:
     elif names >= {"columns", "data"}:
         yield from _split(path, chain(head, members))
     elif names & folded(VIDEO_KEYS) and names & folded(CAPTION_KEYS) and _are(Mapping, good):
-        yield from _transposed({name: value for name, value, _ in chain(head, members) if isinstance(value, Mapping)})
+        yield from _transposed([(name, value) for name, value, _ in chain(head, members) if isinstance(value, Mapping)])
     elif len(head) < _HEAD and names & _RECORD_NAMES and not _are(Mapping, good):
         yield _one(head)
     else:
@@ -102,8 +102,12 @@ def _split(path: Path, members: Iterator[_Member]) -> Iterator[Any]:
         yield dict(zip(map(str, columns), row, strict=True)) if is_row else row
 
 
-def _transposed(columns: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _transposed(members: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[dict[str, Any] | BadRecord]:
     """The rows of a table that pandas wrote column by column."""
+    columns = dict(members)
+    if any(columns[name] != column for name, column in members):
+        yield TWICE
+        return
     keys = dict.fromkeys(key for column in columns.values() for key in column)
     for key in keys:
         yield {name: column.get(key) for name, column in columns.items()}

@@ -5,7 +5,6 @@ The lists with usual names are read. No other part of the file may hold captions
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,17 @@ from sg.sources.records.columns import TURN_KEYS, VIDEO_KEYS, folded
 from sg.sources.records.json_values import JsonScanner
 from sg.sources.records.texts import BadRecord
 
-_VIDEO_LISTS = frozenset(("videos", "images", "clips", "media"))
+_NUMBERS = {"videos": "video_id", "images": "image_id", "clips": "clip_id", "media": "media_id"}
+"""Lists of videos, and the key by which records name a video of each."""
 _RECORD_LISTS = frozenset(
     ("annotations", "sentences", "captions", "data", "records", "samples", "items", "rows", "entries", "examples")
 )
-LISTS = _VIDEO_LISTS | _RECORD_LISTS
+LISTS = _NUMBERS.keys() | _RECORD_LISTS
 _CAPTIONS = folded(("caption", "captions", "sentence", "sentences", *TURN_KEYS))
 """Keys of captions only: `name`, `title` and `description` are also those of licences and videos."""
 _TEXTS = folded(("text", "texts", "description", "descriptions"))
 """Keys of captions in an object that also names a file."""
 _FILE_KEYS = tuple(key for key in VIDEO_KEYS if not key.casefold().endswith("id"))
-_NUMBERS = ("video_id", "image_id", "clip_id")
 _ENDINGS = tuple(VIDEO_SUFFIXES)
 NO_FILE = "a number of a video whose file is not named"
 
@@ -37,35 +36,70 @@ def listed_records(path: Path) -> Iterator[Any | BadRecord]:
     Raises:
         DataError: a member that is not read has captions.
     """
-    files: dict[str, set[str]] = defaultdict(set)
     lists: set[str] = set()
-    unread = ""
+    unread, videos = "", _Videos()
     for name, value, is_element in JsonScanner(path).members(LISTS):
-        if is_element:
-            lists.add(name.casefold())
-            if name.casefold() in _RECORD_LISTS:
-                continue
+        key = name.casefold()
+        if is_element and key in _RECORD_LISTS:
+            lists.add(key)
+        elif is_element:
+            lists.add(key)
             unread = unread or (name if _has_captions(value) else "")
-        elif has_captions(name, value):
-            unread, lists = name, lists | _RECORD_LISTS
-        for video in _objects([value]):
-            if file := _file_of(video, is_element):
-                files[_number(video, (*_NUMBERS, "id"))].add(file)
-    files.pop("", None)
-    of_videos = _VIDEO_LISTS if lists & _RECORD_LISTS else frozenset()
+            videos.add(key, value)
+        else:
+            videos.are_elsewhere = videos.are_elsewhere or any(map(_names_files, _objects([value])))
+            if has_captions(name, value):
+                unread, lists = name, lists | _RECORD_LISTS
+    of_videos = _NUMBERS.keys() if lists & _RECORD_LISTS else ()
     if unread and of_videos:
         raise unread_captions(path, unread)
     for name, value, is_element in JsonScanner(path).members(LISTS):
         if is_element and name.casefold() not in of_videos:
-            yield _with_file(value, files) if files and isinstance(value, Mapping) else value
+            yield videos.with_file(value) if isinstance(value, Mapping) else value
+
+
+class _Videos:
+    """The files of the listed videos, by the names of their lists and their numbers.
+
+    `are_elsewhere` says that other parts of the JSON file name video files too.
+    """
+
+    def __init__(self) -> None:
+        self.are_elsewhere = False
+        self._files: dict[str, dict[str, set[str]]] = {}
+
+    def add(self, name: str, video: Any) -> None:
+        """Add a video of the list `name`."""
+        file = _file_of(video) if isinstance(video, Mapping) else ""
+        for number in {_plain(video[key]) for key in (_NUMBERS[name], "id") if key in video} if file else ():
+            self._files.setdefault(name, {}).setdefault(number, set()).add(file)
+
+    def with_file(self, record: Mapping[str, Any]) -> Mapping[str, Any] | BadRecord:
+        """The record with the file of its video. Where videos have files, a number is never the name of another file.
+
+        A number belongs to the list that its key names; where there is only one list, to this one.
+        """
+        has_own = any(isinstance(value, str) and str(key).casefold() in _FILE_KEYS for key, value in record.items())
+        if has_own or not (self._files or self.are_elsewhere):
+            return record
+        keys = ((name, key) for name, key in (*_NUMBERS.items(), ("videos", "video")) if record.get(key) is not None)
+        name, key = next(keys, ("", ""))
+        number = _plain(record.get(key, ""))
+        files = next(iter(self._files.values())) if len(self._files) == 1 else self._files.get(name, {})
+        found = files.get(number, set())
+        if len(found) == 1:
+            return {**record, "video": next(iter(found))}
+        if found or not number or number.isdigit():
+            return BadRecord(NO_FILE + (" (several have it)" if found else ""))
+        return record
 
 
 def has_captions(name: str, value: Any) -> bool:
     """Whether a member that is not read, or a part of it, has captions, unlike licences and lists of videos."""
-    if name.casefold().endswith(_ENDINGS) or _has_captions(value):
+    if _has_captions({name: value}):
         return True
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return any(_has_captions(one) or _is_described_file(one) for one in _objects(inner))
+    return _has_captions(value) or any(_has_captions(one) or _is_described_file(one) for one in _objects(inner))
 
 
 def unread_captions(path: Path, name: str) -> DataError:
@@ -90,8 +124,9 @@ def _objects(values: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
 
 def _has_captions(value: Any) -> bool:
     """Whether a value is a record with a caption or a map of captions."""
-    return isinstance(value, Mapping) and (
-        not _CAPTIONS.isdisjoint(folded(value)) or any(name.casefold().endswith(_ENDINGS) for name in value)
+    return isinstance(value, Mapping) and any(
+        (name.strip().casefold() in _CAPTIONS or _is_file(name)) and text and isinstance(text, (str, list))
+        for name, text in value.items()
     )
 
 
@@ -100,29 +135,21 @@ def _is_described_file(value: Mapping[str, Any]) -> bool:
     return not (_TEXTS.isdisjoint(names) or names.isdisjoint(_FILE_KEYS))
 
 
-def _file_of(video: Mapping[str, Any], is_listed: bool) -> str:
-    """The name of the file of a video; "" without one. Elsewhere than in a list of videos, a text with a suffix."""
+def _names_files(value: Mapping[str, Any]) -> bool:
+    return any(_is_file(name) or (isinstance(text, str) and _is_file(text)) for name, text in value.items())
+
+
+def _is_file(text: str) -> bool:
+    return text.casefold().endswith(_ENDINGS)
+
+
+def _file_of(video: Mapping[str, Any]) -> str:
+    """The file of a listed video: the text of a usual key, or one with a suffix, or its name; "" without one."""
     texts = {str(key).casefold(): value for key, value in video.items() if isinstance(value, str) and value.strip()}
-    files = [text for text in texts.values() if text.casefold().endswith(_ENDINGS)]
     usual = [texts[key] for key in _FILE_KEYS if key in texts]
-    found = (*usual, *files, texts.get("name", "")) if is_listed else (*files, "")
-    return found[0]
+    return next(iter((*usual, *filter(_is_file, texts.values()), texts.get("name", ""))))
 
 
-def _number(value: Mapping[str, Any], keys: Iterable[str]) -> str:
-    """The id of a video in the first of the keys, also one that pandas made a floating-point number; "" without one."""
-    number = next((value[key] for key in keys if value.get(key) is not None), "")
+def _plain(number: Any) -> str:
+    """The number of a video as a text, also one that pandas made a floating-point number."""
     return str(int(number) if isinstance(number, float) and number.is_integer() else number)
-
-
-def _with_file(record: Mapping[str, Any], files: Mapping[str, set[str]]) -> Mapping[str, Any] | BadRecord:
-    """The record with the file of its video. A number is never the name of a file where listed videos have files."""
-    if any(isinstance(value, str) and str(key).casefold() in _FILE_KEYS for key, value in record.items()):
-        return record
-    number = _number(record, (*_NUMBERS, "video"))
-    found = files.get(number, set())
-    if len(found) == 1:
-        return {**record, "video": next(iter(found))}
-    if found or number.isdigit():
-        return BadRecord(NO_FILE + (" (several have it)" if found else ""))
-    return record

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sg.core.errors import DataError
+from sg.sources.records.record_lists import NO_FILE
 from sg.sources.scan.caption_files import CaptionFile
 
 A, B = {"video": "a.mp4", "caption": "one"}, {"video": "b.mp4", "caption": "two"}
@@ -34,10 +35,11 @@ def read(path: Path, content: Any) -> tuple[list[tuple[str, str]], dict[str, int
         {"data": [A], "extra": {"test": [B]}},
         {"data": [A], "extra": {"x": {"y": [B]}}},
         {"data": [A], "extra": [{"b.mp4": "two"}]},
+        {"video": "b.mp4", "caption": "two", "data": [A]},
     ],
 )
 def test_captions_beside_the_list_of_records_are_an_error(tmp_path: Path, value: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"has captions in '(test|videos|extra|data)' beside other lists"):
+    with pytest.raises(DataError, match=r"has captions in '(test|videos|extra|data|caption)' beside other lists"):
         read(tmp_path / "c.json", value)
 
 
@@ -67,23 +69,55 @@ def test_a_number_of_a_video_is_not_the_name_of_another_file(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "video",
+    ("name", "video"),
     [
-        {"id": 1, "file_name": "b.mp4"},
-        {"id": 1, "name": "b.mp4"},
-        {"id": 1, "title": "A title", "video_name": "b.mp4"},
-        {"video_id": 1, "coco_url": "https://host/b.mp4"},
-        {"clip_id": "1", "path": "b.mp4"},
+        ("videos", {"id": 1, "file_name": "b.mp4"}),
+        ("videos", {"video_id": 1, "coco_url": "https://host/b.mp4"}),
+        ("clips", {"clip_id": "1", "path": "b.mp4"}),
+        ("images", {"id": 1, "title": "A title", "video_name": "b.mp4"}),
+        ("media", {"id": 1, "name": "b.mp4"}),
     ],
 )
 @pytest.mark.parametrize("key", ["video_id", "image_id", "clip_id", "video"])
-@pytest.mark.parametrize("name", ["videos", "movies"])
 def test_a_number_is_that_of_the_listed_video_whatever_its_keys_are_called(
-    tmp_path: Path, video: dict[str, Any], key: str, name: str
+    tmp_path: Path, name: str, video: dict[str, Any], key: str
 ) -> None:
     value = {name: [video], "annotations": [{"id": 1, key: 1, "caption": "two"}]}
     ((found, caption),), problems = read(tmp_path / "c.json", value)
     assert (found.rpartition("/")[2].removesuffix(".mp4"), caption, problems) == ("b", "two", {})
+
+
+def test_numbers_of_several_lists_are_kept_apart(tmp_path: Path) -> None:
+    videos = [{"id": 1, "video_id": "abc", "file_name": "a.mp4"}, {"id": 2, "file_name": "b.mp4"}]
+    clips = [{"id": 1, "video_id": 2, "file_name": "c.mp4"}]
+    keys: list[tuple[str, Any]] = [("video_id", 1), ("clip_id", 1), ("video_id", "abc"), ("clip_id", 2), ("id", 1)]
+    rows = [{key: number, "caption": f"of {number}"} for key, number in keys]
+    found = read(tmp_path / "c.json", {"videos": videos, "clips": clips, "annotations": rows})
+    assert found == ([("a.mp4", "of 1"), ("c.mp4", "of 1"), ("a.mp4", "of abc")], {NO_FILE: 2})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"movies": [{"id": 1, "file_name": "b.mp4"}]},
+        {"videos": {"1": {"file_name": "b.mp4"}}},
+        {"names": {"1": "b.mp4"}},
+        {"numbers": {"b.mp4": 1}},
+    ],
+)
+def test_a_number_is_no_name_where_other_parts_name_files(tmp_path: Path, other: dict[str, Any]) -> None:
+    rows = [{"video_id": 1, "caption": "one"}, {"video": "a.mp4", "caption": "two"}]
+    assert read(tmp_path / "c.json", {**other, "annotations": rows}) == ([("a.mp4", "two")], {NO_FILE: 1})
+
+
+def test_what_is_counted_by_file_and_settings_are_no_captions(tmp_path: Path) -> None:
+    value = {"data": [A], "sizes": {"a.mp4": 7}, "facts": {"a.mp4": {"fps": 2}}, "config": {"caption": {"model": "m"}}}
+    assert read(tmp_path / "c.json", value) == ([("a.mp4", "one")], {})
+
+
+def test_a_column_that_is_there_twice_is_not_read_at_all(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="1 a key that is there twice"):
+        read(tmp_path / "c.json", '{"video": {"0": "a.mp4"}, "caption": {"0": "one"}, "caption": {"0": "two"}}')
 
 
 @pytest.mark.parametrize("video", [{"id": 1.0, "name": "b", "split": "train"}, {"video_id": "1", "path": "b"}])
