@@ -51,7 +51,9 @@ def part_identity(name: str | None, prefix: str = "") -> str | None:
     if path.is_file():
         return file_content(path)
     # A stage checkpoint's INFO_FILE holds times, which do not change the model.
-    files = (file for file in sorted(path.iterdir()) if file.suffix in _IDENTIFYING_SUFFIXES and file.name != INFO_FILE)
+    files = (
+        file for file in sorted(path.glob("[!.]*")) if file.suffix in _IDENTIFYING_SUFFIXES and file.name != INFO_FILE
+    )
     return fingerprint({file.name: file_content(file) for file in files if file.name.startswith(prefix)})
 
 

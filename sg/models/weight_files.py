@@ -66,7 +66,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
     for name in _SINGLE_FILES:
         if (folder / name).is_file():
             return [folder / name]
-    others = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".bin"))
+    others = sorted(path for path in folder.glob("[!.]*") if path.suffix in (".safetensors", ".bin"))
     others = [path for path in others if path.name not in (PROJECTOR_FILE, "training_args.bin")]
     if not others:
         raise MissingInputError(

@@ -117,7 +117,7 @@ def _parquet_items(folder: Path, task: str) -> Iterator[tuple[str, str, str, dic
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    paths = sorted((folder / task).glob("*.parquet"))
+    paths = sorted((folder / task).glob("[!.]*.parquet"))
     if not paths:
         raise MissingInputError(
             f"TempCompass has no questions/{task}.json and no {task}/*.parquet in {folder}: set benchmark.folder, or "

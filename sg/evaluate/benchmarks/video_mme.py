@@ -133,7 +133,7 @@ def _table_path(config: VideoMmeConfig, folder: Path, usual: Sequence[str], hub_
     for place in places:
         if (folder / place).is_file():
             return folder / place
-    found = sorted(folder.glob("*.parquet")) if folder.is_dir() and not config.table else []
+    found = sorted(folder.glob("[!.]*.parquet")) if folder.is_dir() and not config.table else []
     if len(found) == 1:
         return found[0]
     problem = f"{len(found)} Parquet files" if found else f"no table ({', '.join(places)})"

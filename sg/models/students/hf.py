@@ -220,7 +220,7 @@ def _content(name: str | None) -> str | None:
     path = None if name is None else local_path(name)
     if path is None:
         return name
-    texts = {file.name: file_content(file) for file in sorted(path.iterdir()) if file.suffix in _TEXT_FILES}
+    texts = {file.name: file_content(file) for file in sorted(path.glob("[!.]*")) if file.suffix in _TEXT_FILES}
     return fingerprint({"weights": part_identity(name), "texts": texts})
 
 

@@ -41,7 +41,8 @@ _ROWS_PER_BATCH = 2_000
 def annotation_files(pattern: str) -> list[Path]:
     """The files that `pattern` names: one file, all annotation files of a folder, or a glob pattern; sorted.
 
-    Of `train.csv` and `train.csv.gz` in one folder only the first is read.
+    Of `train.csv` and `train.csv.gz` in one folder only the first is read. Hidden files are not: a Mac puts `._NAME`
+    beside every file that it copies, and a killed process leaves unfinished ones.
 
     Raises:
         MissingInputError: no file matches.
@@ -51,9 +52,12 @@ def annotation_files(pattern: str) -> list[Path]:
     if path.is_file():
         found = [path]
     elif path.is_dir():
-        found = [file for file in path.iterdir() if kind_of(file) in SUFFIXES and file.is_file()]
+        found = [file for file in path.glob("[!.]*") if kind_of(file) in SUFFIXES and file.is_file()]
     else:
-        found = [file for file in path.parent.glob(path.name) if file.is_file()]
+        is_hidden = path.name.startswith(".")
+        found = [
+            file for file in path.parent.glob(path.name) if file.is_file() and file.name.startswith(".") <= is_hidden
+        ]
     if not found:
         raise MissingInputError(f"There are no annotation files {pattern}: name them with data.annotations=FILE.")
     for file in found:

@@ -39,7 +39,7 @@ def benchmark_videos(place: str | None) -> BenchmarkVideos | None:
     if path.is_file():
         return BenchmarkVideos(path.parent, frozenset(_ids_in(path)))
     listing = list_files(path)
-    tables = [file for pattern in ("*", "*/*") for file in path.glob(pattern) if file.suffix in SUFFIXES]
+    tables = [file for pattern in ("[!.]*", "*/[!.]*") for file in path.glob(pattern) if file.suffix in SUFFIXES]
     ids = {found for file in sorted(tables) if file.is_file() for found in _ids_in(file)}
     return BenchmarkVideos(
         path, frozenset(ids | {file.stem for file in listing.files if youtube_id(file.stem)}), listing
