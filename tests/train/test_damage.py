@@ -138,6 +138,39 @@ def test_an_older_checkpoint_is_used_where_the_last_one_is_damaged(
     assert all(torch.equal(calm[key], again[key]) for key in calm)
 
 
+def test_a_stage_whose_record_is_gone_is_trained_again(tmp_path: Path, trained: Path) -> None:
+    folder = shutil.copytree(trained, tmp_path / "caption")
+    (folder / "stage.json").unlink()
+    check_stage_files(folder)
+    train(folder)
+    calm, again = weights(trained), weights(folder)
+    assert all(torch.equal(calm[key], again[key]) for key in calm)
+    assert read_stage_info(folder) is not None
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "stage.json"])
+def test_a_process_that_dies_before_a_file_has_its_name_leaves_an_unfinished_stage(
+    tmp_path: Path, trained: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The temporary file stays, as after SIGKILL."""
+    folder, replace = tmp_path / "caption", Path.replace
+
+    def die(path: Path, target: Path) -> Path:
+        if target.name != name:
+            return replace(path, target)
+        shutil.copy(path, path.with_name(f".{name}.host-1-0badcafe.tmp.json"))
+        raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Path, "replace", die)
+        train(folder)
+    assert read_stage_info(folder) is None
+    train(folder)
+    calm, again = weights(trained), weights(folder)
+    assert all(torch.equal(calm[key], again[key]) for key in calm)
+    check_stage_files(folder)
+
+
 def test_damaged_rows_of_the_loss_curve_are_left_out(tmp_path: Path, stopped: Path) -> None:
     folder = shutil.copytree(stopped, tmp_path / "caption")
     flip(folder / "loss.csv", 80)
