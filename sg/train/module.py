@@ -156,7 +156,15 @@ def _count_batches(checkpoint: dict[str, Any], accumulate: int) -> None:
 
 
 def set_trainable(student: Student, stage: StageConfig) -> None:
-    """Mark the weights of the trained parts, or their adapters, and no others."""
+    """Mark the weights of the trained parts, or their adapters, and no others.
+
+    Raises:
+        ModelError: the model has no weights in one of the parts.
+    """
+    known = {part_of(student.parts, name) for name, _ in student.module.named_parameters()}
+    for part in stage.trains:
+        if part not in known:
+            raise ModelError(f"stage.{stage.name}.trains names {part}, but the model has no weights in this part.")
     for name, value in student.module.named_parameters():
         value.requires_grad_(is_adapter(name) or part_of(student.parts, name) in stage.trains_whole)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sg.models.hf.language import LanguageInputs, LanguageModel, joined, padded, same_axes
-from sg.models.packed_attention import Segments
+from sg.models.packed_attention import Segments, use_packed_attention
 
 _TRIED_LENGTHS = (3, 5)
 _TOLERANCE = 0.05
@@ -65,22 +65,31 @@ def _mask(samples: Sequence[LanguageInputs], real: Tensor) -> Tensor | dict[str,
 
 
 @torch.no_grad()
-def can_pack(language: LanguageModel) -> bool:
-    """Whether the samples of a packed row stay apart in this language model, with `sg.models.packed_attention`."""
-    generator = torch.Generator().manual_seed(0)
-    table = language.embeddings
+def pack(language: LanguageModel) -> bool:
+    """Switch the language model to `sg.models.packed_attention`; False, and no change, if it would mix the samples.
+
+    The packed texts are compared with the model's own attention, which may do more than the packed one, such as sinks.
+    """
+    config, table, generator = language.decoder.config, language.embeddings, torch.Generator().manual_seed(0)
+    # Layers that see a window, choose positions or carry a state. Short texts do not show all of them.
+    if set(getattr(config, "layer_types", None) or ()) - {"full_attention"}:
+        return False
+    own, was_training = config._attn_implementation, language.model.training
     if table.is_meta:  # a rehearsal has no values to try it with
+        use_packed_attention(language.decoder)
         return True
     texts = [torch.randint(len(table), (n,), generator=generator).to(table.device) for n in _TRIED_LENGTHS]
-    was_training = language.model.training
     language.model.train(False)
     try:
         samples = [language.inputs(text) for text in texts]
-        alone = [language.run(**padded_arguments([sample]), use_cache=False)[0] for sample in samples]
+        alone = torch.cat([language.run(**padded_arguments([sample]), use_cache=False)[0] for sample in samples])
+        use_packed_attention(language.decoder)
         packed = language.run(**packed_arguments(samples), use_cache=False)[0]
+        fits = bool((packed - alone).abs().max() <= _TOLERANCE * alone.abs().max())
     except (TypeError, ValueError, RuntimeError, LookupError):
-        return False
+        fits = False
     finally:
         language.model.train(was_training)
-    expected = torch.cat(alone)
-    return bool((packed - expected).abs().max() <= _TOLERANCE * expected.abs().max())
+    if not fits:
+        config._attn_implementation = own
+    return fits

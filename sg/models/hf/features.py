@@ -4,6 +4,7 @@ transformers' models compute them in `get_video_features` and `get_image_feature
 `mm_encoder_outputs`. For the cache they become named tensors [n, C] with one row per visual token.
 """
 
+import copy
 from collections.abc import Mapping
 from inspect import signature
 from typing import Any
@@ -81,8 +82,24 @@ def _leaves(name: str, value: Any) -> dict[str, Tensor]:
     return found
 
 
-def restored(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> Features:
-    """The inverse of `flattened`, as the model's `forward` reads it."""
+def without_tensors(features: Features) -> Features:
+    """Features of the same kinds that hold no tensors, only what is the same for all clips, such as empty lists."""
+    found: Features = {}
+    for modality, output in features.items():
+        found[modality] = type(output)()
+        for name, value in output.items():
+            setattr(found[modality], name, value if isinstance(value, (list, tuple)) and not value else None)
+    return found
+
+
+def restored(
+    tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype, like: Features | None = None
+) -> Features:
+    """The inverse of `flattened`, as the model's `forward` reads it.
+
+    Args:
+        like: `without_tensors` of features of such a clip.
+    """
     tree: dict[str, Any] = {}
     for path, value in tensors.items():
         *folders, leaf = path.split(".")
@@ -92,7 +109,7 @@ def restored(tensors: Mapping[str, Tensor], device: torch.device, dtype: torch.d
         place[leaf] = value.to(device, dtype)
     features: Features = {}
     for modality, fields in tree.items():
-        features[modality] = BaseModelOutputWithPooling()
+        features[modality] = copy.copy(like[modality]) if like else BaseModelOutputWithPooling()
         for name, value in fields.items():
             setattr(features[modality], name, _sequence(value))
     return features

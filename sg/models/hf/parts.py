@@ -30,11 +30,13 @@ def find_parts(language: LanguageModel, given: Mapping[str, Sequence[str]] | Non
         ModelError: a part is empty or a name unknown.
     """
     model, names = language.model, {id(module): name for name, module in language.model.named_modules()}
-    parts = {VISION: [names[id(_tower(language))]], LANGUAGE_MODEL: [names[id(language.decoder)]]}
+    tower = _tower(language)
+    parts = {VISION: [] if tower is None else [names[id(tower)]], LANGUAGE_MODEL: [names[id(language.decoder)]]}
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]  # transformers'
     if head is not None:
         parts[LANGUAGE_MODEL].append(names[id(head)])
-    inside = [f"{parts[VISION][0]}.{name}" for name, _ in _tower(language).named_children() if _CONNECTORS.search(name)]
+    children = () if tower is None else tower.named_children()
+    inside = [f"{parts[VISION][0]}.{name}" for name, _ in children if _CONNECTORS.search(name)]
     beside = _beside(model, [*parts[VISION], *parts[LANGUAGE_MODEL]])
     parts[VISION] += [name for name in beside if _TOWERS.search(name)]
     parts[CONNECTOR] = [*[name for name in beside if not _TOWERS.search(name)], *inside]
@@ -47,10 +49,11 @@ def find_parts(language: LanguageModel, given: Mapping[str, Sequence[str]] | Non
     return {part: parts[part] for part in PARTS}
 
 
-def _tower(language: LanguageModel) -> nn.Module:
+def _tower(language: LanguageModel) -> nn.Module | None:
+    """The vision tower; None in a model that gives patches to its connector, without a tower."""
     tower = language.model.get_encoder(modality="image")
     if tower is None or tower in (language.model, language.model.base_model):
-        raise ModelError(f"{language.label} has no vision tower that transformers' get_encoder finds: set model.parts.")
+        return None
     assert isinstance(tower, nn.Module)
     return tower
 

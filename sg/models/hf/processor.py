@@ -131,7 +131,9 @@ class HfProcessor:
     def _makers_of_types(self) -> dict[str, Callable[[list[list[int]]], Any]]:
         processor = self.clips.processor
         found = {found[1]: getattr(processor, found[0]) for found in map(_CREATE.fullmatch, dir(processor)) if found}
-        if not getattr(processor, "return_mm_token_type_ids", False):
+        # Some processors return these types only on request, although their model needs them.
+        is_input = "mm_token_type_ids" in processor.model_input_names
+        if not is_input and not getattr(processor, "return_mm_token_type_ids", False):
             found.pop("mm_token_type_ids", None)
         return found
 

@@ -19,14 +19,13 @@ from transformers.cache_utils import DynamicLayer
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.core.errors import ConfigError, ModelError
 from sg.models.hf import TOWER_OUTPUT, features
-from sg.models.hf.batching import can_pack, packed_arguments, padded_arguments
+from sg.models.hf.batching import pack, packed_arguments, padded_arguments
 from sg.models.hf.features import Features
 from sg.models.hf.language import LanguageInputs, LanguageModel
 from sg.models.hf.media import PIXELS, TRIED_CLIP, TRIED_IMAGE
 from sg.models.hf.parts import find_blocks, find_parts
 from sg.models.hf.processor import MASK, TOWER, TYPES, HfProcessor
 from sg.models.hf.tower import TowerOutput
-from sg.models.packed_attention import use_packed_attention
 from sg.models.sizes import ModelSize
 from sg.models.student import CONNECTOR, IGNORED_LABEL, TEXT, VISION, Batch, BatchSize, part_of
 
@@ -146,13 +145,14 @@ class HfStudent:
         return [name for name, value in sides.items() if value.dtype == torch.bool]
 
     @cached_property
-    def _paths(self) -> dict[bool, list[str]]:
+    def _paths(self) -> dict[bool, tuple[list[str], Features]]:
         """Where each of the features stands in what the model computes, for videos (False) and images (True)."""
         found = {}
         for is_image in (False, True):
             with contextlib.suppress(ModelError), torch.no_grad():  # some models take one of the two only
                 encoded = features.encode(self.module, self._tried(is_image).tensors)
-                found[is_image] = list(features.flattened(encoded, self._label))
+                names = list(features.flattened(encoded, self._label))
+                found[is_image] = names, features.without_tensors(encoded)
         return found
 
     @cached_property
@@ -187,15 +187,11 @@ class HfStudent:
             _ = self._paths
         elif not any(value.requires_grad for value in self._weights_of(VISION)):
             _ = self._towers
-        if packed:
-            own = self.language.decoder.config._attn_implementation
-            use_packed_attention(self.language.decoder)
-            if not can_pack(self.language):
-                self.language.decoder.config._attn_implementation = own
-                raise ConfigError(
-                    f"trainer.packed=true puts several samples into one row, which {self._label} cannot keep apart: "
-                    "set trainer.packed=false and stage.<name>.group_by_length=true."
-                )
+        if packed and not pack(self.language):
+            raise ConfigError(
+                f"trainer.packed=true puts several samples into one row, which {self._label} cannot keep apart: "
+                "set trainer.packed=false and stage.<name>.group_by_length=true."
+            )
 
     def loss(self, batch: Batch, packed: bool = False) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy of the supervised tokens, and their number."""
@@ -234,9 +230,9 @@ class HfStudent:
             weight = self._weights_of(VISION)[0]
             rows = [value.to(weight.device, weight.dtype) for value in kept]
             return self._tower(row.is_image).restored(rows, row.sides)
-        table, paths = self.language.embeddings, self._paths[row.is_image]
+        table, (paths, like) = self.language.embeddings, self._paths[row.is_image]
         named = {path: row.clip[f"{FEATURE}{number}"] for number, path in enumerate(paths)}
-        return features.restored(named, table.device, table.dtype)
+        return features.restored(named, table.device, table.dtype, like)
 
     def _hidden(self, samples: Sequence[tuple[LanguageInputs, Tensor]], packed: bool) -> Tensor:
         """Outputs of the language model at the positions that predict supervised tokens, [n, D]."""

@@ -116,7 +116,7 @@ class TowerOutput:
                 encoded = features.flattened(features.encode(self._model, inputs), self._label)
                 total = torch.stack([value.float().sum() for value in encoded.values()]).sum()
             begun = [leaf for leaves in kept.values() for leaf in leaves if _begins(leaf)]
-            gradients = torch.autograd.grad(total, begun, allow_unused=True) if total.requires_grad else ()
+            gradients = torch.autograd.grad(total, begun, allow_unused=True) if begun and total.requires_grad else ()
             read_leaves = {id(leaf) for leaf, found in zip(begun, gradients, strict=False) if found is not None}
             outputs.append(kept)
         found = []

@@ -179,14 +179,31 @@ class Wording:
 
     def _with_clip(self, text: str, spans: Sequence[tuple[int, int]], clip: str) -> tuple[str, _Moved]:
         """The text with `clip` in the place of the placeholder, which lies outside of all messages."""
-        for token in (getattr(self._processor, f"{kind}_token", None) for kind in ("video", "image")):
+        for kind in ("video", "image"):
+            token = getattr(self._processor, f"{kind}_token", None)
             for found in re.finditer(re.escape(token), text) if token and clip else ():
                 if not any(start < found.end() and found.start() < end for start, end in spans):
-                    moved = _Moved(found.start(), found.end(), found.start() + len(clip))
-                    return text[: found.start()] + clip + text[found.end() :], moved
+                    first, last = self._replaced(kind, text, spans, found.start())
+                    moved = _Moved(first, last, first + len(clip))
+                    return text[:first] + clip + text[last:], moved
         if clip:
             raise ModelError(f"{self._label} has a chat template that leaves out the clip of a message.")
         return text, _Moved(0, 0, 0)
+
+    def _replaced(self, kind: str, text: str, spans: Sequence[tuple[int, int]], at: int) -> tuple[int, int]:
+        """The part of the text that the processor replaces for the clip whose token is at `at`.
+
+        Some processors also replace the template's marks around the token, because they write marks for every frame.
+        """
+        first = max([0, *(end for _, end in spans if end <= at)])
+        last = min([len(text), *(start for start, _ in spans if start > at)])
+        given = {f"{kind}s_replacements": [""] * (last - first)}
+        try:
+            _, offsets = self._processor.get_text_with_replacements([text[first:last]], **given)
+        except StopIteration:  # HyperCLOVA X also asks for the durations of the videos in the text
+            return at, at + len(getattr(self._processor, f"{kind}_token"))
+        places = ((first + start, first + end) for start, end in (found["span"] for found in offsets[0]))
+        return next((start, end) for start, end in places if start <= at < end)
 
     def _tokenized(self, text: str, spans: Sequence[tuple[int, int]]) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids of `text` and the place of each in it; control tokens in `spans` become characters."""

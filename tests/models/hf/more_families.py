@@ -232,6 +232,64 @@ def _ernie4_5_vl() -> Family:
     return Family("ernie4_5_vl", tokenizer, config, processor)
 
 
+def _gemma4_unified() -> Family:
+    """Gemma 4 without a vision tower: patches go to the connector."""
+    base = _gemma4()
+
+    def config(tokenizer: PreTrainedTokenizerFast) -> Any:
+        whole = base.config(tokenizer).to_dict()
+        text = text_settings(tokenizer, bos_token_id=tokenizer.bos_token_id)
+        text |= {key: whole["text_config"][key] for key in ("layer_types", "sliding_window", "final_logit_softcapping")}
+        vision = {
+            "patch_size": 4,
+            "pooling_kernel_size": 2,
+            "mm_embed_dim": 32,
+            "mm_posemb_size": 64,
+            "output_proj_dims": 32,
+        }
+        ids = {key: value for key, value in whole.items() if key.endswith(("_token_id", "_token_index"))}
+        return transformers.Gemma4UnifiedConfig(
+            text_config=text | {"global_head_dim": 8}, vision_config=vision, audio_config={"audio_embed_dim": 16}, **ids
+        )
+
+    def processor(tokenizer: PreTrainedTokenizerFast) -> Any:
+        frames = {"patch_size": 4, "pooling_kernel_size": 2, "max_soft_tokens": 70}
+        return transformers.Gemma4UnifiedProcessor(
+            transformers.Gemma4UnifiedAudioFeatureExtractor(),
+            transformers.Gemma4UnifiedImageProcessor(**frames),
+            tokenizer,
+            transformers.Gemma4UnifiedVideoProcessor(**frames, num_frames=8),
+            chat_template=base.processor(tokenizer).chat_template,
+        )
+
+    return Family("gemma4_unified", base.tokenizer, config, processor)
+
+
+def _cosmos3_edge() -> Family:
+    """Its processor replaces the marks around the clip's token too, and returns types of tokens only on request."""
+
+    def config(tokenizer: PreTrainedTokenizerFast) -> Any:
+        vision = {
+            "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "patch_size": 8, "num_patches": 16,
+        }  # fmt: skip
+        text = text_settings(tokenizer, rope_parameters=dict(MROPE))
+        return transformers.Cosmos3EdgeConfig(
+            text_config=text, vision_config=vision, projector_hidden_size=24, **qwen_ids(tokenizer)
+        )
+
+    def processor(tokenizer: PreTrainedTokenizerFast) -> Any:
+        size = {"shortest_edge": 16 * 16 * 4, "longest_edge": 32 * 32 * 8}
+        return transformers.Cosmos3EdgeProcessor(
+            transformers.Cosmos3EdgeImageProcessor(patch_size=8, size={"shortest_edge": 256, "longest_edge": 4096}),
+            tokenizer,
+            transformers.Cosmos3EdgeVideoProcessor(patch_size=8, size=size, fps=2, max_frames=16),
+            chat_template=chatml(QWEN_VIDEO, QWEN_IMAGE),
+        )
+
+    return Family("cosmos3_edge", qwen_tokenizer, config, processor)
+
+
 _EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 _GLM_EXPERTS = {
     "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "first_k_dense_replace": 1,
@@ -247,12 +305,15 @@ MORE_FAMILIES: dict[str, Family] = {
     for family in (
         _qwen2_vl(),
         _qwen3("qwen3_vl_moe", "Qwen3VLMoeConfig", _EXPERTS, {"deepstack_visual_indexes": [0, 2]}),
+        _qwen3("qwen3_vl_flat", "Qwen3VLConfig", {}, {"deepstack_visual_indexes": []}),
         _qwen3("qwen3_5", "Qwen3_5Config", _LINEAR, {}),
         _glm("glm4v", "Glm4vConfig", {}),
         _glm("glm46v", "Glm46VConfig", {"model_type": "glm4v_moe_text"} | _GLM_EXPERTS),
         _llava_next_video(),
         _video_llava(),
         _gemma4(),
+        _gemma4_unified(),
+        _cosmos3_edge(),
         _ernie4_5_vl(),
     )
 }

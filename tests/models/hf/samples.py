@@ -100,7 +100,11 @@ def conversation(texts: tuple[str, ...], count: int) -> list[dict[str, Any]]:
 def plain_inputs(processor: Any, texts: tuple[str, ...], count: int, **more: Any) -> dict[str, Tensor]:
     """What transformers' processor alone makes of a conversation and its frames."""
     facts = ClipFacts(tuple(range(0, 10 * count, 10)), FPS, NUM_FRAMES, *SIZE)
-    settings = {"do_sample_frames": False, "video_metadata": [metadata(facts)]} if count > 1 else {}
+    settings: dict[str, Any] = {}
+    if count > 1:
+        settings = {"do_sample_frames": False, "video_metadata": [metadata(facts)], "return_metadata": True}
+    if "mm_token_type_ids" in processor.model_input_names:
+        settings["return_mm_token_type_ids"] = True
     output = processor.apply_chat_template(
         [conversation(texts, count)],
         tokenize=True,
@@ -110,7 +114,7 @@ def plain_inputs(processor: Any, texts: tuple[str, ...], count: int, **more: Any
         processor_kwargs=settings,
         **more,
     )
-    return dict(output)
+    return {name: value for name, value in output.items() if name != "video_metadata"}
 
 
 def plain_loss(student: HfStudent, samples: list[TrainingSample]) -> Tensor:

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.artefacts.visual_tokens.store import VisualTokenStore
@@ -36,7 +39,7 @@ from tests.models.hf.families import FAMILIES
 from tests.models.hf.more_families import EVERY_FAMILY
 from tests.models.hf.samples import LONG, dialog_of, plain_loss, samples_of, student_of, with_features
 
-NOT_PACKED = ("qwen3_5", "gemma4")
+NOT_PACKED = ("qwen3_5", "gemma4", "gemma4_unified")
 """Families with recurrent layers, or with attention in windows."""
 TOLERANCE = 1e-5
 """In float32. Measured on seven families: below 1e-6 for losses of about 6.5, below 5e-7 for gradients up to 1.1."""
@@ -85,7 +88,11 @@ def test_loss_and_gradients_are_those_of_transformers_alone(name: str) -> None:
         assert loss_of(student, samples, packed=True) == pytest.approx(plain.item(), abs=TOLERANCE)
         assert_equal_gradients(student, expected)
 
-    for level, learnt in (("tower", (CONNECTOR, LANGUAGE_MODEL)), ("connector", (LANGUAGE_MODEL,))):
+    levels = [("tower", (CONNECTOR, LANGUAGE_MODEL)), ("connector", (LANGUAGE_MODEL,))]
+    if not student.parts[VISION]:
+        with pytest.raises(ModelError, match="no output that the connector reads"):
+            with_features(student, samples, levels.pop(0)[0])
+    for level, learnt in levels:
         for key, value in student.module.named_parameters():
             value.requires_grad_(part_of(student.parts, key) in learnt)
         expected = {key: value for key, value in expected.items() if part_of(student.parts, key) in learnt}
@@ -234,6 +241,30 @@ def test_plans_count_the_tokens_of_samples(name: str) -> None:
         assert measured.visual_tokens == size.visual_tokens(count) or frame != TYPICAL_FRAME
         assert measured.visual_tokens == len(student.features([clip])[0].tensors["features.0"])
     assert size.visual_tokens(0) == 0
+
+
+def test_a_model_whose_attention_does_more_than_the_packed_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = student_of("internvl")
+    config = student.language.decoder.config
+    sdpa = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+    def with_sinks(module: nn.Module, query: Tensor, *more: object, **others: object) -> object:
+        values, weights = sdpa(module, query, *more, **others)
+        return 0.5 * values, weights  # as where a sink takes half of the attention
+
+    AttentionInterface.register("with_sinks", with_sinks)
+    AttentionMaskInterface.register("with_sinks", sdpa_mask)
+    monkeypatch.setattr(config, "_attn_implementation_internal", "with_sinks")
+    with pytest.raises(ConfigError, match=r"trainer\.packed=false"):
+        student.prepare_training(packed=True)
+    assert config._attn_implementation == "with_sinks"
+
+
+def test_a_model_whose_layers_choose_positions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = student_of("llava_onevision")  # the choice has no effect in short texts
+    monkeypatch.setattr(student.language.decoder.config, "layer_types", ["full_attention", "indexed_attention"] * 2)
+    with pytest.raises(ConfigError, match=r"trainer\.packed=false"):
+        student.prepare_training(packed=True)
 
 
 def test_a_model_that_mixes_packed_samples_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

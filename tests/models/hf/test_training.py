@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 from sg.artefacts.checkpoint import LOSS_FILE
-from sg.core.errors import DataError
+from sg.core.errors import DataError, ModelError
 from sg.models.student import PARTS, part_of
 from sg.train.adapters import add_adapters, without_adapters
 from sg.train.processes import run_together
@@ -61,6 +61,11 @@ def test_any_parts_can_learn_from_pixels(parts: list[str], tmp_path: Path) -> No
     job = stage_job(tmp_path / "stage", count=8, trains=parts)
     train("qwen3_vl", job, are_features=False)
     assert changed_parts("qwen3_vl", job.folder) == set(parts)
+
+
+def test_a_part_without_weights_cannot_learn(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"stage\.caption\.trains names vision, but the model has no weights"):
+        train("gemma4_unified", stage_job(tmp_path, trains=["vision", "language_model"]), are_features=False)
 
 
 @pytest.mark.parametrize(("family", "parts"), [("qwen3_vl", ["connector", *LM]), ("molmo2", LM)])

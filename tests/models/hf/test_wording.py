@@ -11,7 +11,13 @@ from tests.models.hf.families import FAMILIES, chatml
 from tests.models.hf.more_families import EVERY_FAMILY
 from tests.models.hf.samples import DIALOGS, clip_of, dialog_of, plain_inputs, samples_of, student_of
 
-CLOSING = {"smolvlm": "<end_of_utterance>", "gemma4": "<turn|>", "glm4v": "<|user|>", "glm46v": "<|user|>"}
+CLOSING = {
+    "smolvlm": "<end_of_utterance>",
+    "gemma4": "<turn|>",
+    "gemma4_unified": "<turn|>",
+    "glm4v": "<|user|>",
+    "glm46v": "<|user|>",
+}
 WHOLE = ("It stops. <|im_end|> <image> <|endoftext|> is text.", "A red circle moves to the left.")
 
 
