@@ -138,6 +138,9 @@ class ClipProcessor:
             )
         except (ValueError, TypeError, RuntimeError) as error:
             raise ModelError(f"{self.label} cannot process a clip of the kind {kind}: {first_line(error)}") from error
+        if not output.get("text_replacement_offsets"):
+            kind_of = type(self.processor).__name__
+            raise ModelError(f"{self.label} has a processor ({kind_of}) that does not report the text of a clip.")
         replaced = output["text_replacement_offsets"][0]
         named = {name: value for name, value in output.items() if name not in TEXT_OUTPUTS}
         tensors = {name: value for name, value in named.items() if not name.endswith("type_ids")}

@@ -103,6 +103,19 @@ def test_a_processor_can_have_a_sampling_of_its_own() -> None:
     assert [len(sampling(Timeline(frames, FPS))) for frames in (5, NUM_FRAMES, 10_000)] == [1, 6, 8]
 
 
+def test_a_processor_that_does_not_report_the_text_of_a_clip_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = student_of("internvl")
+    kind = type(student.processor.clips.processor)
+    own = kind.__call__
+
+    def silent(self: object, **settings: object) -> dict[str, object]:
+        return {name: value for name, value in own(self, **settings).items() if name != "text_replacement_offsets"}
+
+    monkeypatch.setattr(kind, "__call__", silent)
+    with pytest.raises(ModelError, match=r"a processor \(InternVLProcessor\) that does not report the text"):
+        clip_of(student.processor, 4)
+
+
 def test_a_processor_without_a_sampling_needs_a_setting() -> None:
     _, processor = FAMILIES["llava_onevision"].build()
     processor.video_processor.num_frames = None
