@@ -6,11 +6,12 @@ python benchmarks/caption/adaptive.py report --out rows.jsonl
 `run` trains the tiny_narrow model on every nested core (50k, 100k, 200k, 400k, 530k; two captions stand for 1,000), as
 adaptive buying does when it never stops, and records the loss of each held-out caption and the answers. `report` gives
 the rule (`sg.study.buying.rule`) these losses one core after the other, at the price of a thousand captions, and
-compares the core at which it stops with the largest one. Worlds 0 to 3 were looked at in other studies, so they are
-left out here.
+compares the core at which it stops with the largest one; loss and accuracy of every core go to rows.csv. Worlds 0 to 3
+were looked at in other studies, so they are left out here.
 """
 
 import argparse
+import csv
 import json
 import subprocess
 import sys
@@ -91,12 +92,12 @@ def difference(core: dict[str, Any], whole: dict[str, Any]) -> tuple[float, floa
     return float(change.mean()), 1.96 * float(np.sqrt(scale * (sums**2).sum()) / len(change))
 
 
-def over_worlds(rows: Sequence[dict[str, Any]], values: Sequence[float]) -> str:
+def over_worlds(rows: Sequence[dict[str, Any]], values: Sequence[float], digits: int = 2) -> str:
     """The mean of one value per row with its 95 % interval over worlds: the seeds of a world share its videos."""
     names, places = np.unique([row["world"] for row in rows], return_inverse=True)
     means = np.bincount(places, weights=values) / np.bincount(places)
     half = student_t.ppf(0.975, len(names) - 1) * means.std(ddof=1) / np.sqrt(len(names))
-    return f"{means.mean():+.2f} [{means.mean() - half:+.2f}, {means.mean() + half:+.2f}]"
+    return f"{means.mean():+.{digits}f} [{means.mean() - half:+.{digits}f}, {means.mean() + half:+.{digits}f}]"
 
 
 def report(rows: Sequence[dict[str, Any]]) -> None:
@@ -114,11 +115,22 @@ def report(rows: Sequence[dict[str, Any]]) -> None:
             f"{wanted:<12g}{100 * np.mean(saved):<9.0f}{sum(share >= 0.3 for share in saved):<9}"
             f"{over_worlds(rows, changes):<24}{sum(abs(value) <= 1 for value in changes):<16}"
             f"{sum(abs(value) <= half for value, half in found):<18}"
-            f"{over_worlds(rows, [loss(core) - loss(whole) for core, whole in ends])}"
+            f"{over_worlds(rows, [loss(core) - loss(whole) for core, whole in ends], 3)}"
         )
     if apart := seed_noise(rows):
         close = sum(abs(points) <= 1 for points in apart)
         print(f"two seeds of all 530k: at most 1 point apart in {close} of {len(apart)} worlds")
+
+
+def write_cores(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Loss and accuracy of every core as a table."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["world", "seed", "captions", "loss", "accuracy"])
+        for row in rows:
+            for core in row["cores"]:
+                accuracy = 100 * float(np.mean(core["right"]))
+                table.writerow([row["world"], row["seed"], core["captions"], f"{loss(core):.4f}", f"{accuracy:.2f}"])
 
 
 def loss(core: dict[str, Any]) -> float:
@@ -151,6 +163,7 @@ if __name__ == "__main__":
     known = [json.loads(line) for line in lines]
     if asked.action == "report":
         report(known)
+        write_cores(known, asked.out.with_suffix(".csv"))
     else:
         for number in asked.worlds:
             if not {row["world"] for row in known} & {number}:

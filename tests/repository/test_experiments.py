@@ -58,7 +58,7 @@ def test_a_page_s_table_is_the_recorded_one(experiment: str, name: str, key: str
     assert all(len(values) == 3 for values in scores.values())
 
 
-@pytest.mark.parametrize("name", ["demo_captioners", "demo_sizes"])
+@pytest.mark.parametrize("name", ["demo_captioners", "demo_decisions", "demo_sizes"])
 def test_the_tables_of_a_ladder_s_page_are_the_recorded_ones(name: str) -> None:
     page, ladder = ((EXPERIMENTS / name / file).read_text(encoding="utf-8") for file in ("README.md", "ladder.md"))
     rows = [line for line in page.splitlines() if line[:1] == "|"]
