@@ -19,6 +19,8 @@ _ERRORS = {
     "403 Forbidden": "AccessDenied",
     "400 Bad Request": "ExpiredToken",
 }
+PASSING = ("500 Internal Server Error", "503 Slow Down", "reset", "cut")
+"""Faults after which another attempt succeeds."""
 KEY = "secret-of-the-emulator"
 
 
@@ -30,6 +32,7 @@ class Emulator:
         faults: (fault, pattern): a request of which `METHOD path?query` matches the pattern has the fault. It is a
             status line of `_ERRORS`, `reset`, `slow`, or `cut`: half of the answer, then the connection is closed.
         times: how many more requests have the fault.
+        every: one of so many requests has one of four passing faults; 0 for none.
         log: the requests, with the bytes of their answers.
     """
 
@@ -37,6 +40,8 @@ class Emulator:
     fault: str = ""
     pattern: str = ""
     times: int = 0
+    every: int = 0
+    num_seen: int = 0
     log: list[tuple[str, int]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -45,13 +50,21 @@ class Emulator:
         with self.lock:
             self.fault, self.pattern, self.times = fault, pattern, times
 
+    def fail_every(self, count: int) -> None:
+        """Let one of `count` requests fail in a way that passes."""
+        self.every = count
+
     def heal(self) -> None:
         """End all faults."""
         self.fail("", times=0)
+        self.every = 0
 
     def fault_of(self, request: str) -> str:
         """The fault of a request."""
         with self.lock:
+            self.num_seen += 1
+            if self.every and self.num_seen % self.every == 0:
+                return PASSING[self.num_seen // self.every % len(PASSING)]
             if self.times <= 0 or not re.search(self.pattern, request):
                 return ""
             self.times -= 1

@@ -1,7 +1,8 @@
-"""The five-scale sweep on an S3 emulator, killed on three machines and finished on a fourth, against a local disk.
+"""A study on an S3 emulator, killed on three machines and finished on a fourth, against the same on a local disk.
 
-    python benchmarks/places/moved_study.py [FOLDER]         # FOLDER keeps the logs, mirrors and local results
+    python benchmarks/places/moved_study.py [FOLDER] [WORDS]
 
+By default this is the five-scale sweep; WORDS such as `data.scale=100k` run something else. FOLDER keeps the logs.
 Every machine has a cache folder and a host name of its own; all that they share is the emulator on loopback, where the
 videos, artefacts and runs are. The script prints where each was killed, which stages were trained where, and which
 files of the results differ in more than times, commands and paths. Then two machines make one run at once.
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +27,8 @@ SMALL = (
     *("data.world.benchmark_videos=4", "data.world.held_out_clips=8"),
     *("stage.caption.epochs=1", "stage.instruct.epochs=2", "logger=csv"),
 )
-SWEEP = ("-m", "data.scale=50k,100k,200k,400k,530k")
-KILLS = (
-    *(r"\[0-seed0\] visual tokens", r"\[100k-seed0\] stage caption: trained"),
-    r"\[400k-seed0\] stage instruct:.*steps",
-)
+KILLS = (r"visual tokens", r"stage caption: trained", r"stage instruct: \d+ steps")
+"""A machine is killed when a line of its output matches its pattern."""
 BUCKET = "s3://bucket"
 
 
@@ -37,6 +36,7 @@ def main() -> None:
     """Run everything; exits with 1 if a result differs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(sys.argv[1] if sys.argv[1:] else name)
+        words = sys.argv[2:] or ["-m", "data.scale=50k,100k,200k,400k,530k"]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -49,7 +49,7 @@ def main() -> None:
         }  # fmt: skip
         try:
             wait_for(port)
-            sys.exit(compare(folder))
+            sys.exit(compare(folder, words))
         finally:
             emulator.kill()
 
@@ -64,7 +64,7 @@ def wait_for(port: int) -> None:
     sys.exit("the emulator has not started")
 
 
-def compare(folder: Path) -> int:
+def compare(folder: Path, words: Sequence[str]) -> int:
     """1 if a result of the moved study differs from that of the local one, else 0."""
     import s3fs
 
@@ -72,10 +72,10 @@ def compare(folder: Path) -> int:
     store.mkdir("bucket")
     local = [f"paths.work={folder / 'work'}", f"paths.runs={folder / 'runs'}"]
     shared = [f"paths.work={BUCKET}/work", f"paths.runs={BUCKET}/runs"]
-    run(folder, "local", *SWEEP, *local)
+    run(folder, "local", *words, *local)
     for machine, pattern in zip("abc", KILLS, strict=True):
-        run(folder, machine, *SWEEP, *shared, until=pattern)
-    run(folder, "d", *SWEEP, *shared)
+        run(folder, machine, *words, *shared, until=pattern)
+    run(folder, "d", *words, *shared)
     there = {path.removeprefix("bucket/"): path for path in store.find("bucket") if ".leases" not in path}
     here = {path.relative_to(folder).as_posix() for part in ("work", "runs") for path in (folder / part).rglob("*")}
     results = {path for path in {*there, *here} if is_result(path)}

@@ -5,16 +5,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sg.artefacts.manifest import read_manifest
 from sg.core.errors import DataError
 from sg.core.files import write_text
 from sg.core.places import store
 from sg.core.places.mirror import fetch, mirrored, push
+from sg.core.places.settings import local_place
 from sg.core.places.store import Store
-from tests.s3 import KEY, Emulator, emulator
+from sg.sources.sets.folder import FolderDataConfig, scan_folder
+from sg.video.reader import read_frames
+from sg.video.writer import write_video
+from tests.s3 import KEY, PASSING, Emulator, emulator
 
-PASSING = ["500 Internal Server Error", "503 Slow Down", "reset", "cut"]
 REFUSED = ["403 Forbidden", "400 Bad Request"]
 ACTIONS = ["list", "entry", "get", "read", "put", "write"]
 
@@ -173,3 +178,33 @@ def test_a_mirror_catches_up_when_the_store_is_back(
     s3.heal()
     fetch(other)
     assert (other / "x").read_text() == "new"
+
+
+def test_a_scan_in_a_bucket_that_fails_now_and_then_is_that_of_a_disk(
+    s3: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw, videos = np.random.default_rng(0), tmp_path / "videos"
+    for name in ("a", "b"):
+        write_video(videos / f"{name}.mp4", draw.integers(0, 256, (20, 48, 64, 3), dtype=np.uint8), 10)
+    (videos / "broken.mp4").write_bytes((videos / "a.mp4").read_bytes()[:500])
+    captions = tmp_path / "captions.csv"
+    captions.write_text("video,caption\na.mp4,A dog runs.\nb.mp4,A cat sleeps.\n", encoding="utf-8")
+    for file in (*videos.iterdir(), captions):
+        Store("s3://bucket/lab").put(file, file.relative_to(tmp_path).as_posix())
+
+    def scanned(place: str) -> Path:
+        settings = {"dir": f"{place}/clips", "videos": f"{place}/videos", "captions": f"{place}/captions.csv"}
+        here = {key: local_place(f"data.{key}", value) for key, value in settings.items()}
+        fetch(Path(here["captions"]))
+        return scan_folder(FolderDataConfig(name="clips", workers=1, **here))
+
+    local = scanned(str(tmp_path))
+    s3.fail_every(5)
+    scanned("s3://bucket/lab")
+    monkeypatch.setenv("SG_CACHE", str(tmp_path / "another machine"))
+    monkeypatch.setenv("SG_PLACES", "")
+    there = Path(local_place("data.dir", "s3://bucket/lab/clips"))
+    fetch(there)
+    assert list(read_manifest(there / "manifest.parquet").records()) == list(read_manifest(local).records())
+    far = Path(local_place("data.videos", "s3://bucket/lab/videos"))
+    assert np.array_equal(read_frames(far / "a.mp4", [3, 17]).frames, read_frames(videos / "a.mp4", [3, 17]).frames)
