@@ -36,12 +36,16 @@ def add_adapters(student: Student, stage: StageConfig, seed: int) -> None:
         r=stage.lora.rank,
         lora_alpha=stage.lora.alpha,
         lora_dropout=stage.lora.dropout,
-        target_modules=sorted(linear),
+        target_modules=sorted(f"model.{name}" for name in linear),
         bias="none",
     )
+    # In a model of transformers, peft takes targets such as `gate_proj` for the experts of an old checkpoint. Ours are
+    # modules as they are now, so it is given a module around the model.
+    around: Any = nn.ModuleDict({"model": model})
+    around.is_loaded_in_4bit = getattr(model, "is_loaded_in_4bit", False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inject_adapter_in_model(config, model, adapter_name=ADAPTER)
+        inject_adapter_in_model(config, around, adapter_name=ADAPTER)
 
 
 def leave_types_to_autocast(model: nn.Module) -> None:

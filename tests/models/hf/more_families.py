@@ -308,6 +308,7 @@ MORE_FAMILIES: dict[str, Family] = {
         _qwen3("qwen3_vl_flat", "Qwen3VLConfig", {}, {"deepstack_visual_indexes": []}),
         _qwen3("qwen3_5", "Qwen3_5Config", _LINEAR, {}),
         _glm("glm4v", "Glm4vConfig", {}),
+        _glm("glm4v_moe", "Glm4vMoeConfig", _GLM_EXPERTS),
         _glm("glm46v", "Glm46VConfig", {"model_type": "glm4v_moe_text"} | _GLM_EXPERTS),
         _llava_next_video(),
         _video_llava(),

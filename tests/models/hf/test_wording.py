@@ -15,6 +15,7 @@ CLOSING = {
     "smolvlm": "<end_of_utterance>",
     "gemma4": "<turn|>",
     "gemma4_unified": "<turn|>",
+    "glm4v_moe": "<|user|>",
     "glm4v": "<|user|>",
     "glm46v": "<|user|>",
 }
