@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KIND = "captions"
-_BYTES_AT_ONCE = 2**29
+_BYTES_AT_ONCE = 2**28
 """Text in memory while `StoredCaptions` computes its hash."""
 CAPTIONS_FILE = "captions.parquet"
 _REPEATED = "video {!r} has two captions, expected one row per video id"

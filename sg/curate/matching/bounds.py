@@ -30,6 +30,8 @@ _REST_ERROR = 4e-6
 _BASIS_ROWS = _ROWS_AT_ONCE = 8192
 _TRIAL_SOURCES, _TRIAL_TARGETS = 64, 131_072
 _TRIAL_STEP = 8
+_WORTH_A_TRIAL = 32_768
+"""Rows from which on the trial costs less than it saves."""
 _PRODUCT_COST = 8
 """Time of one component of a full product over that of one component of a bound, which is part of a matrix product."""
 _GROUP = 64
@@ -84,12 +86,12 @@ def principal_basis(unit: NDArray[np.floating], dims: int) -> Tensor:
 
 
 def cheapest_basis(unit: NDArray[np.floating], most: int) -> Tensor:
-    """[d, p] the first principal directions, as many (at most `most`) as cost least on evenly spaced rows of `unit`.
+    """[d, p] the first principal directions, as many (at most `most`) as cost least on a sample of `unit`.
 
     More directions exclude more pairs, but every pair pays for each of them. The matches do not depend on the choice.
     """
     basis = principal_basis(unit, most)
-    if basis.shape[1] <= _TRIAL_STEP:
+    if basis.shape[1] <= _TRIAL_STEP or len(unit) < _WORTH_A_TRIAL:
         return basis
     sources = _spaced(unit, _TRIAL_SOURCES)
     computed = dict.fromkeys(range(_TRIAL_STEP, basis.shape[1] + 1, _TRIAL_STEP), 0)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sg.core.errors import ConfigError
+from sg.curate.matching import bounds
 from sg.curate.matching.bounds import cheapest_basis, principal_basis
 from sg.curate.matching.cells import CellMatcher, Cells
 from sg.curate.matching.exact import ExactMatcher, full_precision, match, row_top2
@@ -170,12 +171,14 @@ def test_faiss_that_is_not_installed_is_named(monkeypatch):
         FaissMatcher(units(4), rows_per_list=2, probed=1)
 
 
-def test_the_bound_takes_few_components_where_few_hold_the_variance():
+def test_the_bound_takes_few_components_where_few_hold_the_variance(monkeypatch):
+    monkeypatch.setattr(bounds, "_WORTH_A_TRIAL", 6000)
     generator = np.random.default_rng(0)
     spread = np.array([1.0] * 6 + [0.05] * 58)
     matrix = unit_tensor((generator.standard_normal((6000, 64)) * spread).astype(np.float32), np.arange(6000)).numpy()
     basis = cheapest_basis(matrix, 64)
     assert basis.shape == (64, 8)
+    assert cheapest_basis(matrix[:5999], 64).shape == (64, 64)  # too few rows for the trial
     torch.testing.assert_close(basis.T @ basis, torch.eye(8, dtype=torch.float64))
     # Equal variance in all directions: a short bound excludes nothing, so it takes as many as it may.
     even = unit_tensor(generator.standard_normal((6000, 64)).astype(np.float32), np.arange(6000)).numpy()
