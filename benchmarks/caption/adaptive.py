@@ -1,6 +1,6 @@
 """What adaptive buying of captions saves: the rule of `captioner.buy=adaptive` on worlds that nothing was tuned on.
 
-python benchmarks/caption/adaptive.py run --worlds 10-34 --seeds 0,1 --out rows.jsonl   # 1 CPU minute per pair; resumes
+python benchmarks/caption/adaptive.py run --worlds 10-34 --seeds 0,1 --out rows.jsonl  # 2 CPU minutes per pair; resumes
 python benchmarks/caption/adaptive.py report --out rows.jsonl
 
 `run` trains the tiny_narrow model on every nested core (50k, 100k, 200k, 400k, 530k; two captions stand for 1,000), as
@@ -50,10 +50,11 @@ def train(world: int, seeds: Sequence[int]) -> list[dict[str, Any]]:
         ]  # fmt: skip
         command = [sys.executable, "train.py", "-m", *settings]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return [{"world": world, "seed": seed, "cores": _cores(Path(folder, "runs"), seed)} for seed in seeds]
+        return [{"world": world, "seed": seed, "cores": read_cores(Path(folder, "runs"), seed)} for seed in seeds]
 
 
-def _cores(runs: Path, seed: int) -> list[dict[str, Any]]:
+def read_cores(runs: Path, seed: int) -> list[dict[str, Any]]:
+    """Captions, loss of each held-out caption and right answers of every core of a seed."""
     cores = []
     for scale in SCALES:
         (folder,) = runs.glob(f"*/{scale}-seed{seed}")
@@ -64,7 +65,7 @@ def _cores(runs: Path, seed: int) -> list[dict[str, Any]]:
         cores.append({
             "captions": int(scale[:-1]) * PER_K,
             "nats": [round(row.nats, 4) for row in losses], "tokens": [row.tokens for row in losses],
-            "right": [int(row.correct) for row in answers], "videos": [row.video_id for row in answers],
+            "right": [int(row.is_correct) for row in answers], "videos": [row.video_id for row in answers],
         })  # fmt: skip
     return cores
 
