@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.video.videos import FPS, make_video
 from sg.artefacts.manifest import VideoRecord
 from sg.core.errors import ConfigError
-from sg.embed.video_files import DecodeJob, FrameSettings, read_video
+from sg.embed.video_files import FrameSettings, read_video
 from sg.video.decord_reader import decode_with_decord
 from sg.video.reader import read_frames
 from sg.video.sampling import MiddleOfSegments, middle_of_segments
@@ -75,8 +75,8 @@ def compare(video: Path, seconds: int, count: int, repeats: int) -> str:
 def clips_per_second(folder: Path, gop: int, preset: str, repeats: int) -> float:
     """Clips per second that one core converts from mp4 to 8 frames of 224 pixels."""
     make_video(folder / "clip.mp4", CLIP_S, gop, preset)
-    job = DecodeJob(VideoRecord("clip", "benchmark", "clip.mp4"), FrameSettings(folder, 8, 224, True, "auto"))
-    return 1000 / cpu_ms({"clip": lambda: read_video(job)}, repeats)["clip"]
+    record, settings = VideoRecord("clip", "benchmark", "clip.mp4"), FrameSettings(folder, 8, 224, True, "auto")
+    return 1000 / cpu_ms({"clip": lambda: read_video(settings, record)}, repeats)["clip"]
 
 
 def main(seconds: Sequence[int], gop: int, repeats: int) -> None:

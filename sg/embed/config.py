@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sg.core.commands import register
+from sg.core.crew.workers import ENGINES
 from sg.core.mistakes import check_choice
 from sg.core.places.config import PathsConfig
-
-ENGINES = ("local", "ray")
 
 
 @dataclass

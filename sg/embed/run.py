@@ -13,12 +13,14 @@ from typing import Any
 
 from sg.artefacts.manifest import read_manifest
 from sg.artefacts.vectors import INFO_FILE, vector_parts, write_vectors_info
+from sg.core.crew.workers import check_engine
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import file_lock, read_record, write_record
 from sg.core.identity import Change, Identity, made_by
 from sg.core.progress import Progress
+from sg.embed.batches import embed_parts
 from sg.embed.parts import Part, PartState, clear_stale, left_out, other_settings, part_state, plan_parts
-from sg.embed.registry import EMBEDDERS, embedding_identity
+from sg.embed.registry import embedding_identity
 from sg.embed.settings import EmbedderConfig, actual_reader
 from sg.embed.video_files import check_folder
 from sg.sources.config import DataConfig
@@ -59,10 +61,12 @@ def embed_videos(
     if not videos.is_dir():
         raise MissingInputError(f"There is no folder of videos {videos}: name it with data.videos=DIR.")
     check_folder(videos)
-    if engine == "ray":
-        from sg.embed.engines.ray_cluster import check_ray
-
-        check_ray(embedder)
+    check_engine("engine", engine)
+    if engine == "ray" and embedder.depends_on_machine:
+        raise ConfigError(
+            "embedder.dtype=auto would depend on the node with engine=ray: set embedder.dtype=bfloat16 (GPUs) or "
+            "embedder.dtype=float32."
+        )
     embedding = embedding_identity(embedder)
     parts = plan_parts(manifest, videos, embedding, embedder.rows_per_part)
     try:
@@ -141,14 +145,7 @@ def _embed(
         return
     total = sum(len(part.records) for part in parts)
     with Progress("vectors", total, "videos", done_before=sum(len(part.records) for part in done)) as bar:
-        if engine == "ray":
-            from sg.embed.engines.ray_cluster import embed_parts_on_ray
-
-            embed_parts_on_ray(todo, videos, folder, config, bar)
-        else:
-            from sg.embed.engines.local import embed_parts
-
-            embed_parts(todo, videos, folder, config, EMBEDDERS.of(config)(config), bar)
+        embed_parts(todo, videos, folder, config, engine, bar)
 
 
 def _finish(parts: Sequence[Part], folder: Path, config: EmbedderConfig, work: Identity) -> None:

@@ -48,14 +48,6 @@ class FrameSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeJob:
-    """One video to decode in a worker."""
-
-    record: VideoRecord
-    settings: FrameSettings
-
-
-@dataclass(frozen=True, slots=True)
 class DecodedVideo:
     """The frames of a video, uint8 [T, size, size, 3], and the stamp of the file that they came from."""
 
@@ -68,14 +60,13 @@ def frame_settings(videos: Path, config: EmbedderConfig) -> FrameSettings:
     return FrameSettings(videos.absolute(), config.num_frames, config.image_size, config.antialias, config.reader)
 
 
-def read_video(job: DecodeJob) -> DecodedVideo:
+def read_video(wanted: FrameSettings, record: VideoRecord) -> DecodedVideo:
     """The sampled frames of a video at the embedder's size; raises what `read_frames` raises."""
     from sg.video.reader import read_frames
     from sg.video.resize import resize
     from sg.video.sampling import MiddleOfSegments
 
-    wanted = job.settings
-    path = video_path(wanted.videos, job.record)
+    path = video_path(wanted.videos, record)
     # Stamp and digest are taken before the frames: if the file is replaced meanwhile, the next run finds that it
     # differs from the stamp, and reads it again.
     seen = stamp_of(path)
@@ -126,7 +117,7 @@ def is_replaced(path: Path, before: FileStamp, now: FileStamp) -> bool:
     return before.size != now.size or not before.digest or before.digest != digest(path)
 
 
-def outcome_stamp(job: DecodeJob, outcome: DecodedVideo | SgError) -> FileStamp:
+def outcome_stamp(settings: FrameSettings, record: VideoRecord, outcome: DecodedVideo | SgError) -> FileStamp:
     """The stamp of a video that was decoded; the present stamp of its file if decoding failed.
 
     Raises:
@@ -135,11 +126,11 @@ def outcome_stamp(job: DecodeJob, outcome: DecodedVideo | SgError) -> FileStamp:
     if isinstance(outcome, DecodedVideo):
         return outcome.stamp
     try:
-        found = stamp_of(video_path(job.settings.videos, job.record))
+        found = stamp_of(video_path(settings.videos, record))
     except DataError:
         return FileStamp(-1, 0)
     if found.size < 0:
-        check_folder(job.settings.videos)
+        check_folder(settings.videos)
     return found
 
 

@@ -15,8 +15,10 @@ from sg.artefacts.arms import HEADLINE, check_control
 from sg.artefacts.manifest import recorded_videos
 from sg.artefacts.tables import read_info
 from sg.core.commands import register
+from sg.core.crew.workers import ENGINES
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity
+from sg.core.mistakes import check_choice
 from sg.core.output import TEXT, check_format
 from sg.core.places.config import PathsConfig
 from sg.core.places.mirror import mirrored
@@ -175,15 +177,19 @@ class ScannedDataConfig(DataConfig):
     """Data whose video files are opened one by one in a scan.
 
     Attributes:
-        workers: processes that open the files; 0 takes one per core.
+        engine: where the files are opened: `local`, or `ray` for a Ray cluster (the one at RAY_ADDRESS, or a new one on
+            this machine).
+        workers: processes that open the files; 0 takes one per core. With Ray, those of each worker.
         timeout_s: seconds after which the scan gives up a file that blocks its reader.
     """
 
+    engine: str = field(default="local", metadata=NOT_IDENTITY)
     workers: int = field(default=0, metadata=NOT_IDENTITY)
     timeout_s: float = field(default=300.0, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("data.engine", self.engine, ENGINES)
         if self.workers < 0 or not self.timeout_s > 0:
             raise ConfigError(f"data.workers={self.workers} and data.timeout_s={self.timeout_s} should be positive.")
 

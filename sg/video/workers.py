@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import queue
 import signal
+import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing.connection import Connection, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -20,11 +23,13 @@ from sg.video.frames import CRASHED, TIMEOUT, UnreadableVideoError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_LOOKAHEAD = 8
+LOOKAHEAD = 8
 """Results of later jobs that may wait for an earlier job, per worker."""
 _START_S = 600.0
 """Seconds that a new process may take for its imports; the time of a job is measured from then on."""
 _BEGUN = ("begun", None)
+_starting = threading.Lock()
+"""Python's list of child processes is not made for threads that start and end them at the same time."""
 
 
 class KillableWorker:
@@ -33,12 +38,15 @@ class KillableWorker:
     def __init__(self) -> None:
         self._process: Any = None
         self._pipe: Connection | None = None
+        self._function: Callable[..., Any] | None = None
+        """What the child runs if no other function is sent: functions may hold much, such as a tokenizer."""
 
     def send(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Begin a call; both the function and its arguments must be picklable."""
         if self._process is None or not self._process.is_alive():
             self._start()
-        self.pipe.send((function, arguments))
+        self.pipe.send((None if function is self._function else function, arguments))
+        self._function = function
 
     def receive(self) -> tuple[bool, Any]:
         """The next message of the call: (False, None) when the child begins it, (True, result) when it is over.
@@ -82,12 +90,18 @@ class KillableWorker:
             self._process.kill()
             self._end()
 
+    def interrupt(self) -> None:
+        """End the child, from another thread than that of the call, which then sees a crash."""
+        if (process := self._process) is not None:
+            process.kill()
+
     def close(self) -> None:
         """Ask an idle child to end; kill it where it does not."""
         if self._process is not None:
             with contextlib.suppress(OSError):
                 self.pipe.send(None)
-            self._process.join(1)
+            with _starting:
+                self._process.join(1)
             self.kill()
 
     def _start(self) -> None:
@@ -95,27 +109,37 @@ class KillableWorker:
         # Spawned: a fork copies the locks of the threads of decoders and torch, but not the threads, and may block.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        with _starting:
+            process.start()
+        self._process, self._function = process, None
         theirs.close()
 
     def _end(self) -> int | None:
         if self._process is None:
             return None
-        self._process.join(5)
-        code: int | None = self._process.exitcode
+        with _starting:
+            self._process.join(5)
+            code: int | None = self._process.exitcode
         self.pipe.close()
         self._process = self._pipe = None
         return code
 
 
 class WorkerPool(Generic[Job, Result]):
-    """Runs one function over many jobs in `num_workers` killable processes, at most `timeout_s` seconds per job."""
+    """Runs one function over many jobs in `num_workers` killable processes, at most `timeout_s` seconds per job.
+
+    With no workers, the jobs run in a thread of this process, without a limit.
+    """
 
     def __init__(self, function: Callable[[Job], Result], num_workers: int, timeout_s: float) -> None:
         self._function = function
         self._timeout_s = timeout_s
-        self._workers = [KillableWorker() for _ in range(max(1, num_workers))]
+        self._workers = [KillableWorker() for _ in range(num_workers)]
+        self._idle: queue.SimpleQueue[KillableWorker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(max(1, num_workers))
 
     def __enter__(self) -> Self:
         return self
@@ -123,84 +147,50 @@ class WorkerPool(Generic[Job, Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        while self._idle.qsize() < len(self._workers):
+            for worker in self._workers:
+                worker.interrupt()
+            time.sleep(0.02)
+        self._threads.shutdown()
         for worker in self._workers:
-            worker.close() if kind is None else worker.kill()
+            worker.close()
+
+    def submit(self, job: Job) -> Future[Result | SgError]:
+        """Begin a job when a worker is free; its result is what the function returns, or the SgError that it raised.
+
+        The result of a job that blocks or crashes its process is an UnreadableVideoError, and the other jobs continue.
+        An error that is not an SgError is a bug; asking for the result raises it.
+        """
+        return self._threads.submit(self._run, job)
 
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result | SgError]]:
-        """Yield each job with its result, or with the SgError that it raised, in the order of the jobs.
+        """Yield each job with its result (see `submit`), in the order of the jobs.
 
-        A job that blocks or crashes its process has an UnreadableVideoError as its result, and the others continue.
-        An error that is not an SgError is a bug and is raised here. Only a few jobs are taken ahead, so that `jobs` may
-        be endless.
+        Only a few jobs are taken ahead, so that `jobs` may be endless and results do not fill the memory while a slow
+        job holds them back.
         """
-        queue = iter(jobs)
-        order: deque[_Task] = deque()
-        running: dict[Connection, tuple[KillableWorker, _Task]] = {}
-        idle = list(self._workers)
-        exhausted = False
-        while True:
-            # Results are yielded in order, so a slow job holds back the later ones. The bound on started jobs keeps
-            # their results from filling the memory meanwhile.
-            while idle and not exhausted and len(order) < _LOOKAHEAD * len(self._workers):
-                try:
-                    task = _Task(next(queue))
-                except StopIteration:
-                    exhausted = True
-                    break
-                worker = idle.pop()
-                worker.send(self._function, task.job)
-                running[worker.pipe] = worker, task
-                order.append(task)
-            while order and order[0].done:
-                task = order.popleft()
-                yield task.job, task.outcome
-            if not order and exhausted:
-                return
-            if running:
-                idle += self._settle(running)
+        order: deque[tuple[Job, Future[Result | SgError]]] = deque()
+        for job in jobs:
+            order.append((job, self.submit(job)))
+            while len(order) >= LOOKAHEAD * max(1, len(self._workers)) or (order and order[0][1].done()):
+                first, future = order.popleft()
+                yield first, future.result()
+        for first, future in order:
+            yield first, future.result()
 
-    def _settle(self, running: dict[Connection, tuple[KillableWorker, _Task]]) -> list[KillableWorker]:
-        """Wait until at least one call begins, ends or exceeds its time; returns the workers that are free again."""
-        now = time.monotonic()
-        ready = wait(list(running), max(0.0, min(task.deadline for _, task in running.values()) - now))
-        freed = []
-        for pipe, (worker, task) in list(running.items()):
-            if pipe in ready:
-                task.hear(worker, self._timeout_s)
-            elif time.monotonic() >= task.deadline:
-                worker.kill()
-                task.finish(_late(task.limit_s))
-            if task.done:
-                del running[pipe]
-                freed.append(worker)
-        return freed
-
-
-class _Task:
-    """A started job."""
-
-    def __init__(self, job: Any) -> None:
-        self.job = job
-        self.done = False
-        self.outcome: Any = None
-        self._allow(_START_S)
-
-    def hear(self, worker: KillableWorker, limit_s: float) -> None:
-        """Take the worker's next message; after the message "begun" the job has `limit_s` seconds."""
+    def _run(self, job: Job) -> Result | SgError:
+        worker = self._idle.get() if self._workers else None
         try:
-            over, result = worker.receive()
+            if worker is None:
+                return self._function(job)
+            result: Result = worker.call(self._function, job, timeout_s=self._timeout_s)
+            return result
         except SgError as error:
-            over, result = True, error
-        if over:
-            self.finish(result)
-        else:
-            self._allow(limit_s)
-
-    def finish(self, outcome: Any) -> None:
-        self.done, self.outcome = True, outcome
-
-    def _allow(self, limit_s: float) -> None:
-        self.limit_s, self.deadline = limit_s, time.monotonic() + limit_s
+            return error
+        finally:
+            if worker is not None:
+                self._idle.put(worker)
 
 
 def _late(limit_s: float) -> UnreadableVideoError:
@@ -215,9 +205,10 @@ def _serve(pipe: Connection) -> None:
     """The child process: run calls until the pipe closes. It ignores Ctrl-C; the parent ends its children."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"  # the pool has one worker per core: more threads would compete for the cores
+    function: Any = None
     with contextlib.suppress(EOFError, OSError, BrokenPipeError):
         while (call := pipe.recv()) is not None:
-            function, arguments = call
+            function, arguments = call[0] or function, call[1]
             pipe.send(_BEGUN)
             try:
                 answer: tuple[str, Any] = "result", function(*arguments)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sg.core.errors import SgError
+from sg.video.workers import WorkerPool
 
 
 @pytest.fixture(scope="session")
@@ -25,22 +25,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Decode in this process, because starting another takes longer; returns the ids of the videos that were read."""
     names: list[str] = []
 
-    class Here:
-        def __init__(self, function: Any, num_workers: int, timeout_s: float) -> None:
-            self.function = function
+    def here(function: Any, _: int, timeout_s: float) -> Any:
+        def read(record: Any) -> Any:
+            names.append(record.video_id)
+            return function(record)
 
-        def __enter__(self) -> "Here":
-            return self
+        return WorkerPool(read, 0, timeout_s)
 
-        def __exit__(self, *_: object) -> None: ...
-
-        def map(self, jobs: Any) -> Any:
-            for job in jobs:
-                names.append(job.record.video_id)
-                try:
-                    yield job, self.function(job)
-                except SgError as error:
-                    yield job, error
-
-    monkeypatch.setattr("sg.video.workers.WorkerPool", Here)
+    monkeypatch.setattr("sg.video.workers.WorkerPool", here)
     return names

@@ -20,11 +20,10 @@ from sg.core.files import read_json
 from sg.core.identity import code_version, recorded
 from sg.embed import batches
 from sg.embed.embedders.demo import DemoEmbedder
-from sg.embed.engines.local import prefetched
 from sg.embed.registry import EMBEDDING_VERSION
 from sg.embed.run import embed_videos
 from sg.embed.settings import EmbedderConfig
-from sg.embed.video_files import DecodeJob, frame_settings, read_video
+from sg.embed.video_files import frame_settings, read_video
 from sg.sources.config import DataConfig
 from tests.embed.builders import contents, embedder, make_world
 
@@ -53,7 +52,7 @@ def test_a_vector_depends_on_the_frames_of_its_own_video(tmp_path: Path, tower: 
     from sg.artefacts.manifest import read_manifest
 
     record = next(record for record in read_manifest(data.manifest_path).records() if record.video_id == "d")
-    frames = read_video(DecodeJob(record, frame_settings(Path(data.videos), config))).frames
+    frames = read_video(frame_settings(Path(data.videos), config), record).frames
 
     alone = DemoEmbedder(config).embed(frames[None])
 
@@ -200,23 +199,6 @@ def test_missing_inputs_and_impossible_settings_are_reported(tmp_path: Path, tow
     for wrong in ({"num_frames": 0}, {"workers": -1}, {"timeout_s": 0.0}, {"reader": "opencv"}, {"name": "a/b"}):
         with pytest.raises(ConfigError):
             embedder(tower, **wrong)
-
-
-def test_prefetching_keeps_the_order_passes_errors_on_and_stops_its_thread() -> None:
-    assert list(prefetched(range(100), depth=3)) == list(range(100))
-
-    def failing() -> Any:
-        yield 1
-        raise ValueError("inside")
-
-    with pytest.raises(ValueError, match="inside"):
-        list(prefetched(failing(), depth=3))
-    taken = []
-    endless = prefetched((taken.append(number) or number for number in range(10**9)), depth=3)
-    assert next(endless) == 0
-    endless.close()
-    time.sleep(0.1)
-    assert len(taken) < 10
 
 
 @pytest.mark.slow

@@ -105,21 +105,21 @@ def test_videos_of_an_unreadable_subfolder_are_left_out_until_it_is_readable(
 def test_an_unmounted_disk_ends_the_run_instead_of_leaving_all_videos_out(
     tmp_path: Path, tower: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sg.embed.engines import local as engine
+    from sg.embed import batches
 
     data = make_world(tmp_path, "abcdefgh")
-    read_video = engine.read_video
+    read_video = batches.read_video
 
-    def gone_after_the_fifth(job: Any) -> Any:
-        if job.record.video_id == "f":
+    def gone_after_the_fifth(settings: Any, record: Any) -> Any:
+        if record.video_id == "f":
             (tmp_path / "videos").rename(tmp_path / "away")
-        return read_video(job)
+        return read_video(settings, record)
 
-    monkeypatch.setattr(engine, "read_video", gone_after_the_fifth)
+    monkeypatch.setattr(batches, "read_video", gone_after_the_fifth)
     with pytest.raises(DataError, match=r"folder of videos .*cannot be read"):
         embed_videos(data, embedder(tower))
     (tmp_path / "away").rename(tmp_path / "videos")
-    monkeypatch.setattr(engine, "read_video", read_video)
+    monkeypatch.setattr(batches, "read_video", read_video)
     assert read_vectors(embed_videos(data, embedder(tower))).video_ids == list("abcdefgh")
 
 

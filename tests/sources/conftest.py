@@ -2,36 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from sg.core.errors import SgError
+from sg.video.workers import WorkerPool
 from sg.video.writer import write_video
 
 
 @pytest.fixture
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Probe files in this process: starting a child process takes longer than the files of these tests."""
-
-    class Here:
-        def __init__(self, function: Any, num_workers: int, timeout_s: float) -> None:
-            self.function = function
-
-        def __enter__(self) -> "Here":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def map(self, jobs: Any) -> Any:
-            for job in jobs:
-                try:
-                    yield job, self.function(job)
-                except SgError as error:
-                    yield job, error
-
-    monkeypatch.setattr("sg.video.workers.WorkerPool", Here)
+    monkeypatch.setattr(
+        "sg.video.workers.WorkerPool", lambda function, _, timeout_s: WorkerPool(function, 0, timeout_s)
+    )
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_a_moved_folder_is_not_scanned_again(
 ) -> None:
     path = scan(config(home))
     before, work = hash_manifest(path), read_manifest(path).info["made_by"]
-    monkeypatch.setattr(probing, "_probe_file", lambda path: pytest.fail(f"{path} is opened again"))
+    monkeypatch.setattr(probing, "_probe_file", lambda root, name: pytest.fail(f"{name} is opened again"))
 
     moved = home.rename(home.parent / "there")
     path = scan(config(moved))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sg.core.crew.workers import Map
 from sg.curate.clustering import grouped_rows, spherical_kmeans
-from sg.curate.sharded.engines import Engine
 from sg.curate.sharded.jobs import GatherJob, PartJob, PlaceJob, gather_cell, place_tokens
 from sg.curate.sharded.settings import ShardedTomeConfig
 from sg.curate.sharded.shards import Rows, Vectors32
@@ -23,7 +23,7 @@ def centres_of(sample: Vectors32, tokens: int, config: ShardedTomeConfig) -> Vec
     return centres.astype(np.float32, copy=False)
 
 
-def place(engine: Engine, sources: Sequence[PartJob | Path], rows: Rows, centres: Vectors32, folder: Path) -> Rows:
+def place(mapped: Map, sources: Sequence[PartJob | Path], rows: Rows, centres: Vectors32, folder: Path) -> Rows:
     """Write the shards of `centres` [K, d] into `folder`, from parts or other shards.
 
     Returns the cell of each of `rows` [n], which are the rows that the sources hold, in rising order.
@@ -31,8 +31,8 @@ def place(engine: Engine, sources: Sequence[PartJob | Path], rows: Rows, centres
     # Two maps instead of one: a job reads one source and writes a piece per cell, then a job per cell joins its pieces.
     # So no process holds more than one source or one cell.
     shutil.rmtree(folder, ignore_errors=True)
-    list(engine.map(place_tokens, [PlaceJob(source, k, centres, folder) for k, source in enumerate(sources)]))
-    gathered = engine.map(gather_cell, [GatherJob(folder, k, centres.shape[1]) for k in range(len(centres))])
+    list(mapped(place_tokens, [PlaceJob(source, k, centres, folder) for k, source in enumerate(sources)]))
+    gathered = mapped(gather_cell, [GatherJob(folder, k, centres.shape[1]) for k in range(len(centres))])
     cell = np.empty(len(rows), np.int64)
     for number, members in enumerate(gathered):
         cell[np.searchsorted(rows, members)] = number

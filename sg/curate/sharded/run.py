@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sg.core.crew.workers import Map, open_map
 from sg.core.progress import Progress
 from sg.curate.matching.exact import Matches
 from sg.curate.order import is_target_side
 from sg.curate.removals import Removals, row_cosines
 from sg.curate.sharded.corpus import ShardedCorpus
-from sg.curate.sharded.engines import Engine, open_engine
 from sg.curate.sharded.jobs import (
     Applied,
     ApplyJob,
@@ -70,8 +70,8 @@ def merge_shards(corpus: ShardedCorpus, config: ShardedTomeConfig, folder: Path,
     Shards and state lie in `folder`; `store` keeps the state of the last rounds, which run in memory.
     """
     schedule = Schedule.of(config, len(corpus))
-    with open_engine(config.engine, config.gpus_per_job) as engine:
-        run = _ShardedRun(corpus, config, schedule, engine, folder)
+    with open_map("curator.engine", config.engine, config.gpus_per_job) as mapped:
+        run = _ShardedRun(corpus, config, schedule, mapped, folder)
         state = load_state(folder) or run.first_state()
         with Progress("merge", total=len(corpus) - config.n_min, unit="videos", done_before=len(state.removals)) as bar:
             while run.is_for_shards(state):
@@ -91,7 +91,7 @@ class _ShardedRun:
     corpus: ShardedCorpus
     config: ShardedTomeConfig
     schedule: Schedule
-    engine: Engine
+    mapped: Map
     folder: Path
 
     def is_for_shards(self, state: ShardedState) -> bool:
@@ -102,7 +102,7 @@ class _ShardedRun:
     def first_state(self) -> ShardedState:
         """All videos in cells, without exact duplicates."""
         every = max(1, len(self.corpus) // _SAMPLE)
-        scans = list(self.engine.map(scan_part, [ScanJob(part, every) for part in self.corpus.parts]))
+        scans = list(self.mapped(scan_part, [ScanJob(part, every) for part in self.corpus.parts]))
         videos = self._videos_by_digest(
             np.concatenate([s.row for s in scans]), np.concatenate([s.digest for s in scans])
         )
@@ -120,7 +120,7 @@ class _ShardedRun:
         parts: list[PartJob | Path] = [
             dataclasses.replace(part, row=np.where(is_alive[part.row], part.row, -1)) for part in self.corpus.parts
         ]
-        cell = place(self.engine, parts, tokens.row, centres, self.folder / "round-0000")
+        cell = place(self.mapped, parts, tokens.row, centres, self.folder / "round-0000")
         return ShardedState(
             number=0,
             row=tokens.row,
@@ -147,13 +147,13 @@ class _ShardedRun:
         paths = [cell_path(self.folder / state.folder, cell) for cell in range(len(state.centres))]
         sampled = [state.row[members] for members in grouped(state.cell, len(state.centres))]
         sampled = [rows[rows % every == 0] for rows in sampled]
-        means = np.concatenate(list(self.engine.map(means_of, list(zip(paths, sampled, strict=True)))))
+        means = np.concatenate(list(self.mapped(means_of, list(zip(paths, sampled, strict=True)))))
         sample = means[np.argsort(np.concatenate(sampled))]
         lengths = np.linalg.norm(sample, axis=1, keepdims=True)
         sample = sample[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
         centres = centres_of(sample, len(state), self.config)
         name = f"round-{state.number:04d}-again"
-        cell = place(self.engine, paths, state.row, centres, self.folder / name)
+        cell = place(self.mapped, paths, state.row, centres, self.folder / name)
         return dataclasses.replace(state, cell=cell, centres=centres, placed=len(state), folder=name)
 
     def next_state(self, state: ShardedState) -> ShardedState:
@@ -166,8 +166,8 @@ class _ShardedRun:
         jobs = self._cell_jobs(state, ~is_target)
         # An interrupted attempt at this round may have left visits.
         shutil.rmtree(jobs[0].visits, ignore_errors=True)
-        list(self.engine.map(send_visitors, jobs))
-        matches = _best_proposals(list(self.engine.map(match_cell, jobs)), state.row, sources, targets)
+        list(self.mapped(send_visitors, jobs))
+        matches = _best_proposals(list(self.mapped(match_cell, jobs)), state.row, sources, targets)
         limit = self.schedule.merges(len(state), len(sources), len(state.rounds))
         floor = _NO_CUT if self.config.min_similarity is None else self.config.min_similarity
         edges = choose_edges(sources, targets, matches, limit, state.size, self.config.max_cluster_size, floor)
@@ -243,10 +243,10 @@ class _ShardedRun:
         # Two maps: the first fetches the vectors of the sampled sources from their cells, the second compares all of
         # them with the targets of every cell, which is what an exact match would do.
         vectors = np.empty((len(chosen), self.corpus.dim), np.float32)
-        for part, means in zip(by_cell, self.engine.map(means_of, asked), strict=True):
+        for part, means in zip(by_cell, self.mapped(means_of, asked), strict=True):
             vectors[part] = means
         best, score = np.full(len(chosen), -1), np.full(len(chosen), -np.inf)
-        for row, found in self.engine.map(best_in_cell, [CheckJob(job, vectors) for job in jobs]):
+        for row, found in self.mapped(best_in_cell, [CheckJob(job, vectors) for job in jobs]):
             wins = (found > score) | ((found == score) & (row < best))
             best, score = np.where(wins, row, best), np.where(wins, found, score)
         return float((best == state.row[edges.target[chosen]]).mean())
@@ -263,7 +263,7 @@ class _ShardedRun:
             self._apply_job(state, job, edges, part, rows, into)
             for job, part, rows in zip(jobs, of_cell, leaving, strict=True)
         ]
-        applied = self.engine.map(apply_edges, work)
+        applied = self.mapped(apply_edges, work)
         size, representative = state.size.copy(), state.representative.copy()
         # Answers are written to the positions of their edges, so removals keep the global order of the scores.
         blank = np.empty(len(edges), np.int64)

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from sg.core.crew.workers import ENGINES
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
 from sg.core.mistakes import check_choice
 from sg.curate.checks import check_positive
 from sg.curate.tome.settings import TomeConfig
-
-ENGINES = ("local", "ray")
 
 
 @dataclass

@@ -1,13 +1,15 @@
 """Opening many video files to see which can be read, and their durations and sizes. Parallel and resumable."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sg.artefacts.manifest import OK
+from sg.core.crew.workers import check_engine
 from sg.core.errors import SgError
 from sg.core.progress import Progress
+from sg.sources.config import ScannedDataConfig
 from sg.sources.files.disk import VideoFile
 from sg.sources.scan.journal import ScanJournal
 
@@ -15,21 +17,27 @@ Outcome = tuple[str, str, dict[str, Any]]
 """Status, reason, and the columns of the manifest that are read from the file."""
 PROBE_VERSION = 2
 """Raise it when `sg.video` reports other facts of the same file; a scan then opens all files again."""
+_FILES_PER_CALL = 16
+"""Files that a worker on Ray opens in one call."""
 _FIELDS = ("duration_s", "width", "height", "fps", "num_frames")
 
 
 def probe_files(
-    videos: Path, files: Sequence[VideoFile], journal_path: Path, workers: int, timeout_s: float
+    videos: Path, files: Sequence[VideoFile], journal_path: Path, config: ScannedDataConfig
 ) -> list[Outcome]:
-    """The outcome for each file, in their order.
+    """The outcome for each file, in their order; `config` says where and how they are opened.
 
     Every outcome is appended to the journal at once, so that a scan after an interrupted one, or of a folder with new
     files, opens only the files that are new or changed.
+
+    Raises:
+        ConfigError: Ray is not installed.
     """
+    check_engine("data.engine", config.engine)
     with ScanJournal(journal_path) as journal:
         todo = [file for file in files if file.path and _key(file) not in journal.entries]
         if todo:
-            _probe(videos, todo, len(files), journal, workers, timeout_s)
+            _probe(videos, todo, len(files), journal, config)
     return [tuple(journal.entries[_key(file)]) if file.path else ("unsafe_path", file.problem, {}) for file in files]
 
 
@@ -38,29 +46,32 @@ def _key(file: VideoFile) -> str:
 
 
 def _probe(
-    videos: Path, todo: Sequence[VideoFile], num_files: int, journal: ScanJournal, workers: int, timeout_s: float
+    videos: Path, todo: Sequence[VideoFile], num_files: int, journal: ScanJournal, config: ScannedDataConfig
 ) -> None:
-    from sg.video.workers import WorkerPool
+    from sg.video.maps import VideoMap
 
-    jobs = [videos / file.path for file in todo]
-    num_workers = min(workers or os.cpu_count() or 1, len(todo))
-    with (
-        WorkerPool(_probe_file, num_workers, timeout_s) as pool,
-        Progress("files", num_files, "files", done_before=num_files - len(todo)) as bar,
-    ):
-        for file, (_, found) in zip(todo, pool.map(jobs), strict=True):
-            outcome = _outcome(found)
-            journal.add(_key(file), outcome)
-            bar.advance() if outcome[0] == OK else bar.fail()
+    size = 1 if config.engine == "local" else _FILES_PER_CALL
+    batches = [todo[start : start + size] for start in range(0, len(todo), size)]
+    work = VideoMap(partial(_probe_file, videos), _outcomes, config.workers, config.timeout_s)
+    found = work.over(([file.path for file in batch] for batch in batches), config.engine)
+    with Progress("files", num_files, "files", done_before=num_files - len(todo)) as bar:
+        for batch, outcomes in zip(batches, found, strict=True):
+            for file, outcome in zip(batch, outcomes, strict=True):
+                journal.add(_key(file), outcome)
+                bar.advance() if outcome[0] == OK else bar.fail()
 
 
-def _probe_file(path: Path) -> dict[str, Any]:
+def _probe_file(videos: Path, name: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from sg.video.reader import probe
 
-    info = asdict(probe(path))
+    info = asdict(probe(videos / name))
     return {name: info[name] for name in _FIELDS}
+
+
+def _outcomes() -> Callable[[list[tuple[str, dict[str, Any] | SgError]]], list[Outcome]]:
+    return lambda found: [_outcome(one) for _, one in found]
 
 
 def _outcome(found: dict[str, Any] | SgError) -> Outcome:

@@ -239,7 +239,7 @@ def _rows(
     """
     videos = Path(config.videos)
     chosen = {place: listing.files[place] for place in found}
-    probed = probe_files(videos, list(chosen.values()), files.journal("files"), config.workers, config.timeout_s)
+    probed = probe_files(videos, list(chosen.values()), files.journal("files"), config)
     outcomes = dict(zip(chosen, probed, strict=True))
     readable = {place: file for place, file in chosen.items() if outcomes[place][0] == OK}
     with ScanJournal(files.journal("hashes")) as journal, Progress("hashes", None, "reads") as bar:

@@ -172,7 +172,7 @@ def _file_rows(
     videos: Path, files: list[VideoFile], matches: CaptionMatches, config: FolderDataConfig
 ) -> Iterator[VideoRecord]:
     stems = Counter(Path(file.name).with_suffix("").as_posix() for file in files)
-    outcomes = probe_files(videos, files, Path(config.dir) / "scan.jsonl", config.workers, config.timeout_s)
+    outcomes = probe_files(videos, files, Path(config.dir) / "scan.jsonl", config)
     for file, (status, reason, values) in zip(files, outcomes, strict=True):
         stem = Path(file.name).with_suffix("").as_posix()
         if status == OK:

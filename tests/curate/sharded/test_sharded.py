@@ -9,10 +9,10 @@ import pytest
 from sg.artefacts.captions import CaptionRecord, write_captions
 from sg.artefacts.forest import read_forest
 from sg.artefacts.vectors import Vectors, part_path
+from sg.core.crew.workers import open_map
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import read_json
 from sg.curate.pipeline import curate
-from sg.curate.sharded.engines import open_engine
 from sg.curate.sharded.jobs import PartJob, ScanJob, scan_part
 from sg.curate.sharded.settings import ShardedTomeConfig
 from sg.curate.sharded.shards import TokenShard, join, read_shard, write_shard
@@ -91,11 +91,11 @@ def test_a_ray_cluster_gives_the_forest_of_one_process(tmp_path, vectors):
     pytest.importorskip("ray")
     config = replace(SMALL, rows_per_shard=150, in_memory_below=360)
     local = curate(config, vectors, None, tmp_path / "local")
-    with open_engine("ray") as engine:
+    with open_map("curator.engine", "ray") as mapped:
         cluster = curate(replace(config, engine="ray"), vectors, None, tmp_path / "ray")
         damaged = PartJob(tmp_path / "part-00007.parquet", 7, np.zeros(1, np.int64))
         with pytest.raises(DataError, match="part-00007"):
-            list(engine.map(scan_part, [ScanJob(damaged, 1)]))
+            list(mapped(scan_part, [ScanJob(damaged, 1)]))
     rounds = [record["tokens"] for record in read_json(cluster.parent / "curation.json")["rounds"]]
     assert rounds[0] > 360
     assert read_forest(cluster).content_hash == read_forest(local).content_hash

@@ -118,7 +118,9 @@ def test_a_repeated_scan_opens_no_file_and_then_only_a_new_one(
 ) -> None:
     looked: list[str] = []
     look = probing._probe_file
-    monkeypatch.setattr(probing, "_probe_file", lambda path: (looked.append(path.name), look(path))[1])
+    monkeypatch.setattr(
+        probing, "_probe_file", lambda root, name: (looked.append(Path(name).name), look(root, name))[1]
+    )
     hashed: list[str] = []
     whole = duplicates._hash_whole
     monkeypatch.setattr(duplicates, "_hash_whole", lambda path: (hashed.append(path.name), whole(path))[1])

@@ -344,7 +344,9 @@ def test_a_finished_scan_is_kept_and_after_a_change_only_changed_files_are_opene
 ) -> None:
     looked: list[str] = []
     look = probing._probe_file
-    monkeypatch.setattr(probing, "_probe_file", lambda path: (looked.append(path.name), look(path))[1])
+    monkeypatch.setattr(
+        probing, "_probe_file", lambda root, name: (looked.append(Path(name).name), look(root, name))[1]
+    )
     for name in ("a.mp4", "b.mp4"):
         write_file(tmp_path / "clips" / name)
     settings = config(tmp_path)

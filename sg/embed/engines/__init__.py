@@ -1,1 +1,0 @@
-"""Where the work runs: in processes of this machine, or on a Ray cluster. Both write the same bytes."""
