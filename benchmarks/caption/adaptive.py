@@ -97,6 +97,8 @@ def over_worlds(rows: Sequence[dict[str, Any]], values: Sequence[float], digits:
     """The mean of one value per row with its 95 % interval over worlds: the seeds of a world share its videos."""
     names, places = np.unique([row["world"] for row in rows], return_inverse=True)
     means = np.bincount(places, weights=values) / np.bincount(places)
+    if len(names) < 2:
+        return f"{means.mean():+.{digits}f} [no interval]"
     half = student_t.ppf(0.975, len(names) - 1) * means.std(ddof=1) / np.sqrt(len(names))
     return f"{means.mean():+.{digits}f} [{means.mean() - half:+.{digits}f}, {means.mean() + half:+.{digits}f}]"
 

@@ -38,3 +38,4 @@ def test_the_benchmark_of_adaptive_buying_reads_losses_and_answers(
 def test_seeds_of_a_world_are_not_independent_in_the_interval() -> None:
     rows = [{"world": world} for world in (1, 1, 2, 2, 3, 3)]
     assert over_worlds(rows, [0, 2, 1, 1, 2, 0]) == "+1.00 [+1.00, +1.00]"
+    assert over_worlds(rows[:2], [0, 1]) == "+0.50 [no interval]"
