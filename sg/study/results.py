@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from sg.artefacts.held_out import read_caption_losses
-from sg.artefacts.result import FINISHED, PREDICTIONS_FILE, RunResult, read_answers_of, read_result
+from sg.artefacts.result import FINISHED, PREDICTIONS_FILE, RESULT_FILE, RunResult, read_answers_of, read_result
 from sg.core.errors import DataError, MissingInputError
 from sg.core.identity import Identity, identity
 from sg.evaluate.answering import answers_identity
 from sg.evaluate.benchmark import Benchmark
+from sg.evaluate.scoring import score
 from sg.study.config import TrainConfig
 from sg.study.held_out import FORGETTING, HeldOut, loss_identity
 from sg.study.stages import RunData, stage_jobs
@@ -73,17 +74,21 @@ def run_work(config: TrainConfig, data: RunData, media: Media, benchmark: Benchm
 def finished_result(folder: Path, config: TrainConfig, work: Identity) -> RunResult | None:
     """The result in the run's folder if it is finished, made by `work`, and has all requested settings; else None.
 
-    A result whose answers are missing or damaged is not finished.
+    A result whose answers are missing or damaged, or whose scores are not those of its answers, is not finished.
     """
     try:
         result = read_result(folder)
         asked = {*config.benchmark.answering.settings, *config.benchmark.answering.probes}
         if result.status != FINISHED or result.made_by != work.name or not asked <= set(result.scores):
             return None
-        read_answers_of(folder, result)
+        rows = [row for row in read_answers_of(folder, result) if row.setting in result.scores]
         if result.held_out is not None:
             read_caption_losses(folder, result.held_out)
+        scores = {setting: found.percentages() for setting, found in score(rows).items()}
     except (MissingInputError, DataError):
+        return None
+    if scores != result.scores:
+        log.warning("%s holds other scores than its answers give: they are computed again.", folder / RESULT_FILE)
         return None
     return result
 
