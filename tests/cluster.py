@@ -3,11 +3,22 @@
 import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+_HELPERS = ("metrics_agent_port", "dashboard_agent_listen_port", "runtime_env_agent_port", "metrics_export_port")
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 class TwoNodes:
@@ -25,12 +36,19 @@ class TwoNodes:
         ray.init(address=self._cluster.address, log_to_driver=False)
 
     def _add_node(self) -> Any:
-        """Another node. On a busy machine, a node gives up when its helpers have not started within 15 s."""
+        """Another node.
+
+        On a busy machine, a node gives up when its helpers have not chosen their ports within 15 s, so they are given.
+        """
         for last in (False, False, True):
             self._number += 1
-            environment = {"SG_CACHE": str(self._folder / f"node-{self._number}")}
+            settings: dict[str, Any] = {
+                "env_vars": {"SG_CACHE": str(self._folder / f"node-{self._number}")},
+                "include_dashboard": False,
+            }
+            settings |= dict(zip(_HELPERS, _free_ports(len(_HELPERS)), strict=True))
             try:
-                return self._cluster.add_node(num_cpus=1, object_store_memory=100 << 20, env_vars=environment)
+                return self._cluster.add_node(num_cpus=1, object_store_memory=100 << 20, **settings)
             except Exception:  # Ray raises nothing more special
                 if last:
                     raise

@@ -81,7 +81,7 @@ class Bench:
         """A store in `folder` with the visual tokens of all videos."""
         widths = self.student.feature_widths("merged")
         store = VisualTokenStore.create(folder, visual_token_identity(MODEL), widths, MODEL.visual_token_dtype)
-        fill_cache(store, self.clips().values(), self.student, self.processor, "merged", decode_workers=0)
+        fill_cache(store, self.clips().values(), lambda: self.student, self.processor, "merged", decode_workers=0)
         return store
 
     def shared(self, folder: Path) -> dict:

@@ -1,5 +1,6 @@
 """From a video or image file to what a student takes: facts, and pixel values of the sampled frames."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,3 +76,22 @@ def decode_clip(key: str, path: Path, processor: StudentProcessor, sampling: Fra
     if TEXT in tensors:
         facts = replace(facts, text=bytes(tensors.pop(TEXT).tolist()).decode())
     return ClipTensors(key, facts, tensors, are_features=False)
+
+
+def packed_clip(key: str, path: Path, processor: StudentProcessor, sampling: FramePolicy | None = None) -> bytes:
+    """`decode_clip`, pickled. A process that reads sends tensors as bytes: shared memory is small in containers."""
+    return pickle.dumps(decode_clip(key, path, processor, sampling), protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def unpacked_clip(data: bytes) -> ClipTensors:
+    """The clip that a process of this program has read."""
+    clip: ClipTensors = pickle.loads(data)
+    return clip
+
+
+def reading_processes(wanted: int) -> int | None:
+    """Number of processes that read clips (of a `VideoMap`), or None to read them in this process, beside the model.
+
+    A single process is not worth its start, which takes seconds because it imports PyTorch.
+    """
+    return wanted if wanted > 1 else None

@@ -327,6 +327,11 @@ class StudentKind(Protocol):
 STUDENTS: Registry[StudentKind] = Registry("model", "sg.models.students")
 
 
+def load_student(config: Any, checkpoint: str | None = None, seed: int = 0) -> Student:
+    """`StudentKind.load` of the kind that these settings belong to. Other processes can be given this function."""
+    return STUDENTS.of(config).load(config, checkpoint, seed)
+
+
 def part_of(parts: Mapping[str, Sequence[str]], name: str) -> str:
     """The part to which the weight or submodule `name` belongs: that of the longest name that begins it.
 

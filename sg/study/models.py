@@ -23,7 +23,7 @@ from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.config import BenchmarkConfig
 from sg.evaluate.sample import sample_scores, sampled
 from sg.evaluate.shards import WHOLE, EvaluationShard
-from sg.models.student import CONNECTOR, STUDENTS, FeatureCache, Student, StudentProcessor
+from sg.models.student import CONNECTOR, STUDENTS, FeatureCache, Student, StudentProcessor, load_student
 from sg.train.config import TrainerConfig
 from sg.train.data.clips import CachedClips, ClipReader, DecodedClips, unreadable_clips
 from sg.train.data.media import ClipFiles, Media, cache_folder
@@ -182,6 +182,8 @@ class StudyModels:
         if self.team.leads:
             announce_cache(self.store, todo, self._base.size, self.processor, self.trained)
         share = todo[self.team.rank :: self.team.size]
+        if self.trainer.visual_token_engine == "ray":  # the cluster shares the clips out
+            share = todo if self.team.leads else []
         own = self._fill(share)
         return {key: reason for problems in self.team.gathered(own) for key, reason in problems.items()}
 
@@ -220,9 +222,12 @@ class StudyModels:
 
     def _fill(self, clips: Sequence[Clip]) -> dict[str, str]:
         self.store.refresh()
+        trainer, cache, is_local = self.trainer, self._cache, self.trainer.visual_token_engine == "local"
+        load = (lambda: self._base) if is_local else partial(load_student, self.model, cache.checkpoint, self.seed)
+        device = training_device(trainer) if is_local else "cuda" if trainer.accelerator == "gpu" else "cpu"
         return fill_cache(
-            self.store, clips, self._base, self.processor, self._cache.level, self.trainer.decode_workers,
-            training_device(self.trainer),
+            self.store, clips, load, self.processor, cache.level, trainer.decode_workers, device,
+            trainer.visual_token_engine,
         )  # fmt: skip
 
     def asked_student(
@@ -242,7 +247,8 @@ class StudyModels:
         if self.features is None:
             self._problems |= unreadable_clips(wanted)
         else:
-            self._problems |= self._encode(wanted) if shard.count == 1 else self._encode_with_others(wanted, shard)
+            is_alone = shard.count == 1 or self.trainer.visual_token_engine == "ray"
+            self._problems |= self._encode(wanted) if is_alone else self._encode_with_others(wanted, shard)
         student = student or self.answering_student(checkpoint)
         return student, [self._shown(student, clips) for clips in named]
 

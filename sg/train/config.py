@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from sg.core.commands import register
+from sg.core.crew.workers import ENGINES
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
 from sg.core.mistakes import check_choice
@@ -285,7 +286,8 @@ class TrainerConfig:
         evaluate_every: share of a stage's steps after which a fixed sample of about `evaluate_questions` questions is
             scored with the weights of the moment, such as 0.25; null scores none.
         visual_token_cache: compute each clip's merged tokens once for all stages, scales and seeds.
-        decode_workers: processes that read media files while the tower computes.
+        visual_token_engine: where they are computed: `local`, or `ray` (the cluster at RAY_ADDRESS, or a new one).
+        decode_workers: processes that read media files while the tower computes; 0 and 1 read in the same process.
         packed: a micro-batch is one row without padding; samples never attend to one another.
         gradient_checkpointing: keep one tensor per layer for the backward pass and recompute the rest.
         peak_tflops: dense peak of one device in the precision of the run, for the MFU; null looks the device up.
@@ -304,6 +306,7 @@ class TrainerConfig:
     evaluate_questions: int = field(default=300, metadata=NOT_IDENTITY)
     # Cached tokens are rounded to `model.visual_token_dtype`.
     visual_token_cache: bool = True
+    visual_token_engine: str = field(default="local", metadata=NOT_IDENTITY)
     decode_workers: int = field(default=1, metadata=NOT_IDENTITY)
     packed: bool = False
     gradient_checkpointing: bool = False
@@ -316,14 +319,12 @@ class TrainerConfig:
         least = min(self.devices, self.nodes, self.num_threads, self.checkpoint_every_steps)
         if least < 1 or self.decode_workers < 0:
             raise ConfigError("trainer.devices, nodes, num_threads and checkpoint_every_steps should be at least 1.")
-        for key, allowed in (("strategy", STRATEGIES), ("precision", PRECISIONS)):
+        for key, allowed in (("strategy", STRATEGIES), ("precision", PRECISIONS), ("visual_token_engine", ENGINES)):
             check_choice(f"trainer.{key}", getattr(self, key), allowed)
         if self.peak_tflops is not None and self.peak_tflops <= 0:
             raise ConfigError(f"trainer.peak_tflops={self.peak_tflops} should be above 0, or null to look it up.")
         if self.evaluate_every is not None and (not 0.01 <= self.evaluate_every <= 1 or self.evaluate_questions < 1):
-            raise ConfigError(
-                "trainer.evaluate_every should be from 0.01 to 1, or null, evaluate_questions at least 1."
-            )
+            raise ConfigError("trainer.evaluate_every should be 0.01 to 1, or null, evaluate_questions at least 1.")
         if self.evaluate_every is not None and self.shards:
             raise ConfigError("trainer.evaluate_every asks a whole model: leave it out under trainer.strategy=fsdp.")
         if not 0 < self.expected_mfu <= 1:

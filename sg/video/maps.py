@@ -78,6 +78,11 @@ class VideoWorker(Generic[Job, Read, Result]):
     ) -> None:
         self._pool.__exit__(kind, error, trace)
 
+    def prepare(self) -> None:
+        """Make the function of the second step now, so that its errors come before those of videos."""
+        with self._finishing:
+            self._finish = self._finish or self._work.finisher()
+
     def __call__(self, batch: Sequence[Job]) -> Result:
         """The result of a batch."""
         return self._finished(self._begun(batch))

@@ -1,21 +1,35 @@
 """Maps on a Ray cluster: the results of one process, although workers and nodes die and share addresses only."""
 
+import asyncio
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from sg.artefacts.manifest import read_manifest
+from sg.artefacts.manifest import VideoRecord, read_manifest
+from sg.artefacts.visual_tokens.store import VisualTokenStore
+from sg.caption.hosted.captioners.hf import HfCaptionerConfig
+from sg.caption.hosted.engine.addresses import media_of
+from sg.caption.hosted.engine.items import item_of
+from sg.caption.hosted.engine.media import MediaFile
+from sg.caption.hosted.services.records import Answer, Failure, Request, RequestMedia
 from sg.core.crew.travel import packed, unpacked
 from sg.core.crew.workers import Crew, check_engine, open_map
 from sg.core.errors import ConfigError, DataError
 from sg.core.places.mirror import mirrored, push
 from sg.embed.embedders.internvideo2 import InternVideo2Config
 from sg.embed.run import embed_videos
+from sg.models.student import STUDENTS, Student, load_student
+from sg.models.students.hf import HfConfig
 from sg.sources.config import DataConfig
 from sg.sources.sets.folder import FolderDataConfig, scan_folder
+from sg.train.data.samples import Clip
+from sg.train.data.visual_tokens import fill_cache
 from tests.cluster import TwoNodes
 from tests.embed.builders import contents, embedder, make_world
 from tests.embed.conftest import tower  # noqa: F401  # a fixture
@@ -97,6 +111,77 @@ def test_a_scan_finds_the_same_rows_although_a_worker_and_a_node_die(
     assert len(killed) == 1
     assert found.read_bytes() == whole.read_bytes()
     assert read_manifest(found).content_hash == read_manifest(whole).content_hash
+
+
+def student_in(work: Path) -> HfConfig:
+    """The demo's Qwen3-VL in a folder that stands for an address."""
+    shutil.copytree("sg/demo/assets/tiny_qwen3_vl", work / "model")
+    push(work)
+    return HfConfig(checkpoint=str(work / "model"), dtype="float32", feature_dtype="float32")
+
+
+@pytest.mark.slow
+def test_visual_tokens_are_the_same_bytes_although_a_worker_and_a_node_die(
+    tmp_path: Path, nodes: TwoNodes, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sg.train.data.visual_tokens.CLIPS_PER_BATCH", 2)
+    make_world(tmp_path / "bucket", "abcdefghijkl")
+    (tmp_path / "bucket" / "videos" / "e.mp4").write_bytes(b"")
+    videos = mirrored(f"{address}/videos", "data.videos", copied=False)
+    clips = [Clip(name, videos / f"{name}.mp4") for name in "abcdefghijkl"]
+    config = student_in(mirrored(f"{address}/work", "paths.work"))
+    cache, student = STUDENTS.of(config).cache(config, ()), load_student(config)
+    assert cache is not None
+    widths, processor = student.feature_widths(cache.level), STUDENTS.of(config).processor(config)
+
+    def filled(folder: Path, load: Callable[[], Student], engine: str) -> dict[str, bytes]:
+        store = VisualTokenStore.create(folder, cache.identity, widths, cache.dtype)
+        problems = fill_cache(store, clips, load, processor, cache.level, 1, engine=engine)
+        assert problems.keys() == {"e"}
+        return contents(folder)
+
+    whole = filled(tmp_path / "whole", lambda: student, "local")
+    with nodes.losses(node=True) as killed:
+        found = filled(tmp_path / "ray", partial(load_student, config), "ray")
+    assert len(killed) == 1
+    assert found == whole
+
+
+@pytest.mark.slow
+def test_a_local_model_answers_the_same_although_a_worker_and_a_node_die(
+    tmp_path: Path, nodes: TwoNodes, address: str
+) -> None:
+    data = make_world(tmp_path / "bucket", "abcdefghijkl")
+    (tmp_path / "bucket" / "videos" / "e.mp4").write_bytes(b"not a video")
+    videos = mirrored(f"{address}/videos", "data.videos", copied=False)
+    student = student_in(mirrored(f"{address}/work", "paths.work"))
+    far = DataConfig(name="mine", dir=data.dir, videos=str(videos))
+
+    async def answers(engine: str) -> list[Answer | Failure]:
+        config = HfCaptionerConfig(name="hf", student=student, batch_size=1, decode_workers=1, engine=engine)
+        media, service = media_of(far, config), config.service()
+
+        async def answer(record: VideoRecord) -> Answer | Failure:
+            file = await media.prepare(item_of(record))
+            assert isinstance(file, MediaFile)
+            asked = RequestMedia(file.mime_type, uri=file.uri)
+            return await service.generate(Request("", "", "Describe it.", asked, {"max_output_tokens": 8}))
+
+        try:
+            found = await asyncio.gather(*map(answer, read_manifest(data.manifest_path).records()))
+        finally:
+            await service.close()
+        return [
+            replace(one, usage=replace(one.usage, gpu_seconds=0)) if isinstance(one, Answer) else one for one in found
+        ]
+
+    whole = asyncio.run(answers("local"))
+    with nodes.losses(node=True) as killed:
+        found = asyncio.run(answers("ray"))
+    assert len(killed) == 1
+    assert found == whole
+    assert [type(one) for one in found].count(Failure) == 1
+    assert len({one.text for one in found if isinstance(one, Answer)}) > 1
 
 
 def test_addresses_travel_and_other_paths_stay(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

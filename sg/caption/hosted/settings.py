@@ -208,6 +208,8 @@ class HostedCaptionerConfig(CaptionerConfig):
     """Whether the service reads videos at their URLs."""
     reads_paths: ClassVar[bool] = False
     """Whether the service reads files of this machine: `transport=path`."""
+    reads_ranges: ClassVar[bool] = False
+    """Whether it also reads files of an address, because it is a part of this program."""
     counts_tokens: ClassVar[bool] = False
     """Whether the service counts the tokens of a request free of charge: its `service()` is a `CountingService`."""
 

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from sg.artefacts.visual_tokens.clips import ClipTensors
 from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.core.content import FileState, file_state
-from sg.core.errors import DataError
+from sg.core.crew.workers import check_engine
+from sg.core.errors import DataError, SgError
 from sg.core.progress import Progress
-from sg.models.clips import clip_facts, decode_clip
+from sg.models.clips import clip_facts, decode_clip, packed_clip, reading_processes, unpacked_clip
 from sg.models.sizes import ModelSize
 from sg.models.student import CONNECTOR, VISION, Student, StudentProcessor, part_of
 from sg.train.data.media import LOOKS_AT_ONCE
 from sg.train.data.samples import Clip
 from sg.video.frames import UnreadableVideoError
+from sg.video.maps import VideoMap
 
 log = logging.getLogger(__name__)
 
 CLIPS_PER_BATCH = 16
+FEW_CLIPS = 100
+"""Up to this number, starting processes that read clips takes longer than reading them."""
 SHARD_BYTES = 64 * 1024**2
 # Number of clips that are opened to predict the size of all.
 PROBED_CLIPS = 200
@@ -73,23 +78,41 @@ def readable_size(size: float) -> str:
     return f"{size:.3g} TB"
 
 
-class _ClipsToDecode(Dataset[tuple[Clip, FileState | None, ClipTensors | str]]):
-    """Clips as pixels, or the reason why they have none."""
+def _read(processor: StudentProcessor, clip: Clip) -> tuple[FileState | None, bytes]:
+    """The file of a clip, and its packed pixels."""
+    # Before decoding: if the file is replaced meanwhile, the next run sees that it differs and encodes it again.
+    state = file_state(clip.path)
+    return state, packed_clip(clip.key, clip.path, processor, clip.frames)
 
-    def __init__(self, clips: Sequence[Clip], processor: StudentProcessor) -> None:
-        self.clips, self.processor = clips, processor
 
-    def __len__(self) -> int:
-        return len(self.clips)
+_ReadClip = tuple[Clip, tuple[FileState | None, bytes] | SgError]
+Encoded = tuple[list[tuple[FileState, ClipTensors]], dict[str, str]]
+"""The features of the clips of a batch, with the files that they come from, and {key: reason} of the others."""
 
-    def __getitem__(self, index: int) -> tuple[Clip, FileState | None, ClipTensors | str]:
-        clip = self.clips[index]
-        # Before decoding: if the file is replaced meanwhile, the next run sees that it differs and encodes it again.
-        state = file_state(clip.path)
-        try:
-            return clip, state, decode_clip(clip.key, clip.path, self.processor, clip.frames)
-        except UnreadableVideoError as error:
-            return clip, state, str(error)
+
+class _Encoder:
+    """The second step: computes the features of a batch of clips."""
+
+    def __init__(self, load: Callable[[], Student], level: str, device: torch.device | str, num_threads: int) -> None:
+        torch.set_num_threads(num_threads)
+        self._student, self._level = load(), level
+        _move(self._student, device)
+
+    def __call__(self, found: Sequence[_ReadClip]) -> Encoded:
+        for _, one in found:
+            if isinstance(one, SgError) and not isinstance(one, UnreadableVideoError):
+                raise one
+        read = [(clip, *one) for clip, one in found if not isinstance(one, SgError)]
+        readable = [(state, unpacked_clip(data)) for _, state, data in read if state is not None]
+        features = self._student.features([clip for _, clip in readable], self._level)
+        problems = {clip.key: str(one) for clip, one in found if isinstance(one, SgError)}
+        problems |= {clip.key: "the file is gone" for clip, state, _ in read if state is None}
+        states = [state for state, _ in readable]
+        return list(zip(states, map(_on_cpu, features), strict=True)), problems
+
+
+def _on_cpu(clip: ClipTensors) -> ClipTensors:
+    return replace(clip, tensors={name: tensor.cpu() for name, tensor in clip.tensors.items()})
 
 
 def clips_to_encode(store: VisualTokenStore, clips: Iterable[Clip]) -> list[Clip]:
@@ -114,40 +137,45 @@ def clips_to_encode(store: VisualTokenStore, clips: Iterable[Clip]) -> list[Clip
 def fill_cache(
     store: VisualTokenStore,
     clips: Iterable[Clip],
-    student: Student,
+    load: Callable[[], Student],
     processor: StudentProcessor,
     level: str,
     decode_workers: int,
     device: torch.device | str = "cpu",
+    engine: str = "local",
 ) -> dict[str, str]:
     """Compute the tokens of the clips that `store` lacks; return {key: reason} of those that cannot be read.
 
     A shard is added when it is full, so a killed run loses at most one. Several processes can fill one store.
+
+    Args:
+        load: returns the student, always the same one here; with `engine="ray"` every worker calls it, so that it must
+            be picklable.
+
+    Raises:
+        ConfigError: Ray is not installed.
     """
     missing = clips_to_encode(store, clips)
     if not missing:
         return {}
+    check_engine("trainer.visual_token_engine", engine)
     log.info("visual tokens: %d clips to encode into %s", len(missing), store.folder)
     problems: dict[str, str] = {}
-    loader = DataLoader(
-        _ClipsToDecode(missing, processor),
-        batch_size=CLIPS_PER_BATCH,
-        num_workers=decode_workers,
-        collate_fn=list,
-    )
-    _move(student, device)
+    encoder = partial(_Encoder, load, level, str(device), torch.get_num_threads())
+    processes = reading_processes(decode_workers if len(missing) > FEW_CLIPS else 0)
+    work = VideoMap(partial(_read, processor), encoder, processes)
+    batches = [missing[start : start + CLIPS_PER_BATCH] for start in range(0, len(missing), CLIPS_PER_BATCH)]
     try:
         with Progress("visual tokens", len(missing), "clips") as bar, store.writer(SHARD_BYTES) as writer:
-            for batch in loader:
-                problems |= {clip.key: found for clip, _, found in batch if isinstance(found, str)}
-                readable = [(state, found) for _, state, found in batch if state and isinstance(found, ClipTensors)]
-                features = student.features([found for _, found in readable], level)
-                for (state, _), clip in zip(readable, features, strict=True):
+            for features, failed in work.over(batches, engine):
+                for state, clip in features:
                     writer.add(clip, state)
-                bar.advance(len(readable))
-                bar.fail(len(batch) - len(readable))
-    finally:  # Free the device's memory for the stage.
-        _move(student, "cpu")
+                bar.advance(len(features))
+                bar.fail(len(failed))
+                problems |= failed
+    finally:
+        if engine == "local":  # Free the device's memory for the stage.
+            _move(load(), "cpu")
     for key, reason in problems.items():
         log.warning("visual tokens: %s cannot be read: %s", key, reason)
     return problems

@@ -50,7 +50,7 @@ def test_the_size_of_the_cache_is_logged_before_it_is_built(tmp_path: Path, capl
     student, processor, clips, cache = tiny_student(), inputs(), media(tmp_path), store(tmp_path)
     predicted = announce_cache(cache, clips, student.size, processor)
     assert "visual tokens: about 4.48 kB for 4 clips" in caplog.text
-    problems = fill_cache(cache, clips, student, processor, "merged", decode_workers=0)
+    problems = fill_cache(cache, clips, lambda: student, processor, "merged", decode_workers=0)
     assert problems.keys() == {"broken.mp4"}
     assert predicted == sum(tokens(cache, key).nbytes for key in cache) == (3 + 1 + 1) * 14 * WIDTH * 2
     assert cache.verify() == 3
@@ -59,7 +59,7 @@ def test_the_size_of_the_cache_is_logged_before_it_is_built(tmp_path: Path, capl
 def test_images_and_videos_are_the_same_cached_or_not(tmp_path: Path) -> None:
     student, processor, clips = tiny_student(), inputs(), media(tmp_path)[:3]
     cache = store(tmp_path, "float32")
-    fill_cache(cache, clips, student, processor, "merged", decode_workers=0)
+    fill_cache(cache, clips, lambda: student, processor, "merged", decode_workers=0)
     cached, decoded = CachedClips(cache), DecodedClips(processor)
     for clip, frames in zip(clips, (20, 1, 1), strict=True):
         facts = decoded.facts(clip)
@@ -71,14 +71,14 @@ def test_images_and_videos_are_the_same_cached_or_not(tmp_path: Path) -> None:
 
 def test_a_replaced_file_is_encoded_again_and_a_missing_one_is_not(tmp_path: Path) -> None:
     student, processor, clips, cache = tiny_student(), inputs(), media(tmp_path)[:3], store(tmp_path)
-    fill_cache(cache, clips, student, processor, "merged", decode_workers=0)
+    fill_cache(cache, clips, lambda: student, processor, "merged", decode_workers=0)
     before = tokens(cache, "video.mp4")
     noise = np.random.default_rng(1).integers(0, 255, (30, 64, 64, 3), dtype=np.uint8)
     write_video(tmp_path / "video.mp4", noise, 1)
     (tmp_path / "one.jpg").unlink()
 
     assert [clip.key for clip in clips_to_encode(cache, [*clips, *clips])] == ["video.mp4"]
-    fill_cache(cache, clips, student, processor, "merged", decode_workers=0)
+    fill_cache(cache, clips, lambda: student, processor, "merged", decode_workers=0)
 
     assert len(cache.facts("video.mp4").frame_indices) == 30
     assert not torch.equal(tokens(cache, "video.mp4"), before)
@@ -90,9 +90,9 @@ def test_processes_with_their_shares_fill_one_store(tmp_path: Path) -> None:
     shared, whole = store(tmp_path / "shared"), store(tmp_path / "whole")
     for rank in range(2):
         own = VisualTokenStore(shared.folder)
-        fill_cache(own, clips[rank::2], student, processor, "merged", decode_workers=0)
+        fill_cache(own, clips[rank::2], lambda: student, processor, "merged", decode_workers=0)
     shared.refresh()
-    fill_cache(whole, clips, student, processor, "merged", decode_workers=0)
+    fill_cache(whole, clips, lambda: student, processor, "merged", decode_workers=0)
     assert set(shared) == set(whole)
     assert all(torch.equal(tokens(shared, key), tokens(whole, key)) for key in whole)
 

@@ -76,7 +76,7 @@ def media_of(data: DataConfig, config: HostedCaptionerConfig, transport: str = "
                 f"captioner={CAPTIONERS.name_of(config)} reads no Cloud Storage objects: expected https://host/folder."
             )
         return VideoAddresses(data.videos, None if config.urls is None else read_urls(Path(config.urls)))
-    if (place := far(Path(data.videos))) is not None:
+    if (place := far(Path(data.videos))) is not None and not config.reads_ranges:
         raise ConfigError(
             f"captioner={CAPTIONERS.name_of(config)} sends whole video files, which are not copied from "
             f"{place.store.address}: copy them to a folder, or give addresses that the service reads."

@@ -15,6 +15,7 @@ from sg.caption.hosted.engine.items import CaptionItem
 from sg.caption.hosted.engine.proxies import make_proxy
 from sg.caption.hosted.services.records import Failure, Kind
 from sg.core.errors import DataError
+from sg.core.places.ranges import size_of
 
 MAX_HELD = 200_000_000
 """Bytes of video files that wait in memory for their requests, whose encoded copies take three times as much more."""
@@ -76,7 +77,7 @@ class MediaFiles:
         """The file of a video; a file that cannot be read is a MEDIA failure. Call `let_go` when it is sent."""
         try:
             path = resolve_inside(self._videos, item.path)
-            size = path.stat().st_size
+            size = size_of(path)
         except (DataError, OSError) as error:
             return Failure(Kind.MEDIA, f"the video file cannot be read: {error}"[:300])
         if not size:
@@ -85,7 +86,7 @@ class MediaFiles:
         if self._transport == "path":
             if force_proxy:
                 return Failure(Kind.MEDIA, "no proxy is made of a video that the server reads at its path")
-            return MediaFile(mime or "video/mp4", path, size, None, "", None, uri=path.resolve().as_uri())
+            return MediaFile(mime or "video/mp4", path, size, None, "", None, uri=path.absolute().as_uri())
         how = self._choose(size, mime)
         if how == "proxy" or force_proxy:
             async with self._making:
