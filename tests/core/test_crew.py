@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from sg.caption.hosted.engine.addresses import media_of
 from sg.caption.hosted.engine.items import item_of
 from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.services.records import Answer, Failure, Request, RequestMedia
+from sg.core.crew import workers
 from sg.core.crew.travel import packed, unpacked
 from sg.core.crew.workers import Crew, check_engine, open_map
 from sg.core.errors import ConfigError, DataError
@@ -212,3 +214,17 @@ def test_a_missing_ray_and_a_wrong_engine_are_reported(monkeypatch: pytest.Monke
         check_engine("data.engine", "ray")
     with pytest.raises(ConfigError, match="local, ray"):
         check_engine("data.engine", "rai")
+
+
+def test_a_crew_that_waits_for_room_on_the_cluster_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers, "_PATIENCE_S", 0.05)
+    crew: Crew[int, int] = Crew(partial(partial, refuse))
+    crew._resources = {"num_cpus": 1}
+    threading.Timer(0.5, crew._free.put, ["a worker"]).start()
+    assert crew._next_free() == "a worker"
+    assert [record.getMessage() for record in caplog.records] == [
+        "the Ray cluster has had no room for a worker ({'num_cpus': 1}) for 0 s: waiting until other work ends; "
+        "`ray status` shows it"
+    ]

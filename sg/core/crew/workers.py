@@ -30,6 +30,8 @@ Result = TypeVar("Result")
 ENGINES = ("local", "ray")
 _TRIES = 4
 """Workers that are given an item, or that die in a row while they start, before the map fails."""
+_PATIENCE_S = 60
+"""Seconds without any worker after which the user reads that the cluster has no room."""
 
 
 def check_engine(key: str, engine: str) -> None:
@@ -97,6 +99,8 @@ class Crew(Generic[Item, Result]):
         self._workers: set[Any] = set()
         self._lock = threading.Lock()
         self._failed_starts, self._is_closed = 0, False
+        self._has_started = False
+        """True when a worker has started, or when the user knows that none has."""
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -142,7 +146,7 @@ class Crew(Generic[Item, Result]):
 
         tries = 0
         while True:
-            worker = self._free.get()
+            worker = self._next_free()
             if isinstance(worker, BaseException):
                 self._free.put(worker)  # for the other threads
                 raise worker
@@ -167,6 +171,18 @@ class Crew(Generic[Item, Result]):
             self._free.put(worker)
             return result
 
+    def _next_free(self) -> Any:
+        while True:
+            try:
+                return self._free.get(timeout=_PATIENCE_S)
+            except queue.Empty:
+                if not self._has_started:
+                    self._has_started = True
+                    log.warning(
+                        "the Ray cluster has had no room for a worker (%s) for %d s: waiting until other work ends; "
+                        "`ray status` shows it", self._resources, _PATIENCE_S,
+                    )  # fmt: skip
+
     def _start(self) -> None:
         import ray
 
@@ -180,7 +196,7 @@ class Crew(Generic[Item, Result]):
         if self._is_closed:
             return
         if error is None:
-            self._failed_starts = 0
+            self._failed_starts, self._has_started = 0, True
             for _ in range(self._at_once):
                 self._free.put(worker)
         elif self._failed_starts < _TRIES:

@@ -91,8 +91,8 @@ def test_a_ray_cluster_gives_the_forest_of_one_process(tmp_path, vectors):
     pytest.importorskip("ray")
     config = replace(SMALL, rows_per_shard=150, in_memory_below=360)
     local = curate(config, vectors, None, tmp_path / "local")
+    cluster = curate(replace(config, engine="ray"), vectors, None, tmp_path / "ray")
     with open_map("curator.engine", "ray") as mapped:
-        cluster = curate(replace(config, engine="ray"), vectors, None, tmp_path / "ray")
         damaged = PartJob(tmp_path / "part-00007.parquet", 7, np.zeros(1, np.int64))
         with pytest.raises(DataError, match="part-00007"):
             list(mapped(scan_part, [ScanJob(damaged, 1)]))
