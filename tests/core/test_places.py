@@ -276,6 +276,6 @@ def test_an_address_of_a_missing_package_names_it(monkeypatch: pytest.MonkeyPatc
 
     store._filesystem.cache_clear()
     monkeypatch.setattr(fsspec, "filesystem", missing)
-    with pytest.raises(ConfigError, match=r"s3:// needs another package: pip install 'sharegemini\[s3\]'"):
+    with pytest.raises(ConfigError, match=r"s3:// needs another package: pip install -e '\.\[s3\]'"):
         Store("s3://bucket")
     store._filesystem.cache_clear()

@@ -23,6 +23,7 @@ from sg.evaluate.asking import Asker
 from sg.evaluate.benchmark import read_benchmark
 from sg.evaluate.benchmarks.video_mme import VideoMmeConfig
 from sg.evaluate.config import AnsweringConfig, PromptConfig
+from sg.models import clips as model_clips
 from sg.models.chat_univi.build import build_inputs, build_model
 from sg.models.chat_univi.inputs import noise_seed
 from sg.models.chat_univi.settings import ModelConfig
@@ -31,7 +32,6 @@ from sg.models.clips import decode_clip
 from sg.models.student import StudentProcessor
 from sg.study.evaluation import EvaluateConfig, evaluate_checkpoint, merge_folder, run_shards, score_file
 from sg.train.config import TrainerConfig
-from sg.train.data import visual_tokens
 from sg.video.sampling import FramePolicy
 
 MODEL = ModelConfig(
@@ -91,7 +91,7 @@ def test_a_video_is_encoded_once_for_all_questions_and_the_answers_equal_those_o
         encoded.append(len(clips))
         return encode(self, clips, level)
 
-    monkeypatch.setattr(visual_tokens, "decode_clip", counted_decode)
+    monkeypatch.setattr(model_clips, "decode_clip", counted_decode)
     monkeypatch.setattr(ChatUniViStudent, "features", counted_encode)
     config = settings_of(world, tmp_path, probes=[])
     scores = evaluate_checkpoint(config)

@@ -15,11 +15,11 @@ from sg.core.errors import ConfigError
 from sg.evaluate.benchmark import read_askable_benchmarks, read_benchmark
 from sg.evaluate.benchmarks.custom import CustomBenchmarkConfig
 from sg.evaluate.config import AnsweringConfig
+from sg.models import clips as model_clips
 from sg.models.clips import decode_clip
 from sg.models.student import StudentProcessor
 from sg.report.numbers.statistics import holm
 from sg.study.evaluation import EvaluateConfig, evaluate_checkpoint, merge_folder
-from sg.train.data import visual_tokens
 from sg.video.sampling import FramePolicy
 from tests.study.commands import SMALL_STUDY, overrides, run, study_folder
 from tests.study.test_evaluation import VIDEOS, settings_of, world  # noqa: F401  # the fixture `world`
@@ -54,7 +54,7 @@ def test_every_file_is_decoded_once_for_all_benchmarks(
         decoded.append(path.name)
         return decode_clip(key, path, processor, sampling)
 
-    monkeypatch.setattr(visual_tokens, "decode_clip", counted)
+    monkeypatch.setattr(model_clips, "decode_clip", counted)
     config = two_benchmarks(world, tmp_path)
     scores = evaluate_checkpoint(config)
     assert len(decoded) == len(set(decoded)) == VIDEOS

@@ -79,7 +79,7 @@ def test_the_steps_are_shares_of_the_stage() -> None:
     assert sorted(scored_steps(0.3, 10)) == [3, 6, 9]
     assert sorted(scored_steps(0.25, 2)) == [1, 2]
     for wrong in ({"evaluate_every": 0.0}, {"evaluate_every": 1.5}, {"evaluate_every": 0.5, "evaluate_questions": 0}):
-        with pytest.raises(ConfigError, match=r"trainer\.evaluate_every should be from"):
+        with pytest.raises(ConfigError, match=r"trainer\.evaluate_every should be 0\.01 to 1"):
             TrainerConfig(**wrong)
     with pytest.raises(ConfigError, match="fsdp"):
         TrainerConfig(evaluate_every=0.5, strategy="fsdp", devices=2)

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
-_PACKAGES = {"s3": "'sharegemini[s3]'", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+_PACKAGES = {"s3": "-e '.[s3]'", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 """What to install for a protocol: an extra of this project where there is one, else the package."""
 _ATOMIC = {"s3", "gs", "gcs", "abfs", "az", "hf", "memory"}
 """Protocols under which an object appears with its whole content or not at all."""
