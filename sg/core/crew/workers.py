@@ -261,7 +261,9 @@ def _connected() -> Iterator[None]:
 
     is_ours = not ray.is_initialized()
     if is_ours:
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+        # Without an address, Ray would join any cluster of this machine, and lose its work when that one ends.
+        address = os.environ.get("RAY_ADDRESS") or "local"
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         yield
