@@ -164,7 +164,7 @@ class Tracker:
     def _send(self, action: Callable[[Any], object]) -> None:
         """Call `action` with the W&B run, if there is one.
 
-        W&B writes through a process of its own. If that process dies, the job goes on without it: hours of training
+        W&B writes through a process of its own. If that process dies, the job continues without it: hours of training
         must not end because their numbers cannot be shown, and `metrics.csv` has them.
         """
         if self._run is None:

@@ -38,7 +38,7 @@ def check_engine(key: str, engine: str) -> None:
     """Check the value of the setting `key`, which chooses where a map runs.
 
     Raises:
-        ConfigError: there is no such engine, or Ray is not installed.
+        ConfigError: the engine is unknown, or Ray is not installed.
     """
     check_choice(key, engine, ENGINES)
     if engine == "ray":
