@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from sg.artefacts.captions import StoredCaptions
 from sg.artefacts.dialogs import dialogs_hash, read_dialogs
 from sg.artefacts.held_out import CaptionLoss
+from sg.artefacts.manifest import scan_manifest
 from sg.artefacts.vectors import read_part, vector_parts, vectors_fingerprint
+from sg.core.errors import MissingInputError
 from sg.core.files import read_json, write_record
 from sg.core.fingerprints import text_seed
 from sg.core.identity import Identity, identity, made_by
@@ -69,6 +71,27 @@ def own_held_out(config: TrainConfig) -> HeldOut:
     return HeldOut(items, [config.data.name] * len(items))
 
 
+def check_held_out(config: TrainConfig, held_out: HeldOut, media: Media) -> None:
+    """Check held-out captions of which none is usable.
+
+    Raises:
+        MissingInputError: there are some; the message says why the first one's video cannot be used.
+    """
+    clip = next(clips_of(held_out.items), None)
+    if clip is not None:
+        raise MissingInputError(
+            f"None of the {len(held_out.items)} held-out captions has a video that can be used ({clip.key}: "
+            f"{media.problems[clip.key]}): the paths in data.held_out.dialogs={config.data.held_out.dialogs} should "
+            "start from data.videos."
+        )
+
+
+def own_held_out_videos(config: TrainConfig, manifest: Path) -> frozenset[str]:
+    """The videos of the data that `data.held_out.dialogs` names, by their paths below `data.videos`."""
+    paths = {item.dialog.media for item in own_held_out(config).items}
+    return frozenset(record.video_id for record in scan_manifest(manifest) if record.path in paths)
+
+
 def own_dialogs(config: TrainConfig) -> HeldOut:
     """The dialogs of `forgetting.dialogs`, of the model's own kind; empty without such a file."""
     settings = config.forgetting
@@ -86,14 +109,17 @@ def held_out_videos(
 
     A video qualifies if no other one has its caption, and if no other one is nearer than `max_similarity`. Its
     near-duplicates would otherwise be in the training data. The draw is kept in a file beside the data, because the
-    comparison with all videos takes a minute for half a million of them.
+    comparison with all videos takes a minute for half a million of them. With `data.held_out.dialogs`, it is the videos
+    of these dialogs.
 
     Args:
         content: content hashes of the manifest and the captions, by name.
     """
     settings = config.data.held_out
+    if settings.dialogs is not None:
+        return own_held_out_videos(config, inputs.manifest)
     number = min(settings.videos, int(LARGEST_SHARE * len(usable)))
-    if settings.dialogs is not None or number < FEWEST:
+    if number < FEWEST:
         return frozenset()
     work = identity(
         "held_out",

@@ -13,7 +13,7 @@ from sg.evaluate.answering import answers_identity
 from sg.evaluate.benchmark import Benchmark
 from sg.evaluate.scoring import score
 from sg.study.config import TrainConfig
-from sg.study.held_out import FORGETTING, HeldOut, loss_identity
+from sg.study.held_out import FORGETTING, HeldOut, check_held_out, loss_identity
 from sg.study.stages import RunData, stage_jobs
 from sg.train.config import RecipeConfig
 from sg.train.data.media import Media
@@ -53,11 +53,13 @@ def run_work(config: TrainConfig, data: RunData, media: Media, benchmark: Benchm
     """The work of a run on `data`; its names are provisional while `media.unknown` holds clips.
 
     Raises:
-        MissingInputError: too many media are missing (except in a plan).
+        MissingInputError: too many media are missing, or those of all held-out captions (except in a plan).
     """
     jobs, published = stage_jobs(config, data, media, is_plan), data.inputs.base_model
     answers = answers_identity(benchmark, config.benchmark, jobs[-1].identity if jobs else published)
     held_out = data.caption.held_out.usable(media)
+    if not (held_out.items or is_plan):
+        check_held_out(config, data.caption.held_out, media)
     captioning = captioning_job(jobs, config.stage)
     losses = loss_identity(config, held_out, media, published if captioning is None else captioning.identity)
     settings = {"scale": data.caption.scale, "control": config.data.control, "seed": config.seed}

@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 
 from sg.artefacts.captions import CaptionRecord, write_captions
+from sg.artefacts.dialogs import Dialog, Turn, write_dialogs
 from sg.artefacts.forest import write_forest
 from sg.artefacts.held_out import HELD_OUT_FILE, CaptionLoss, mean_loss, read_caption_losses, write_caption_losses
 from sg.artefacts.manifest import VideoRecord, write_manifest
 from sg.artefacts.vectors import write_vectors_info, write_vectors_part
-from sg.core.errors import ConfigError, DataError
+from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import read_json, write_json
 from sg.core.identity import identity
 from sg.study.config import TrainConfig
-from sg.study.held_out import nearest_similarity
+from sg.study.held_out import check_held_out, nearest_similarity
 from sg.study.inputs import Inputs
 from sg.study.stages import CaptionData, caption_data
+from sg.train.data.media import ClipFiles
+from sg.train.data.samples import clips_of
 from tests.artefacts.builders import plain_forest
 from tests.repository.test_configs import composed
 
@@ -84,6 +87,30 @@ def test_no_arm_trains_on_a_held_out_caption_at_any_scale(data: Inputs, control:
         assert len(captions.items) == min(expected, 580)
     texts = {item.dialog.turns[1].text for item in drawn(data).held_out.items}
     assert texts.isdisjoint(item.dialog.turns[1].text for item in captions.items)
+
+
+@pytest.mark.parametrize("control", ["none", "random", "shuffled_captions"])
+def test_no_arm_trains_on_a_video_of_the_user_s_own_held_out_captions(
+    data: Inputs, tmp_path: Path, control: str
+) -> None:
+    turns = (Turn("human", "<video>\nDescribe"), Turn("gpt", "text"))
+    write_dialogs(tmp_path / "own.json", [Dialog(name, "video", f"{name}.mp4", turns) for name in IDS[:9]])
+    own = [f"data.held_out.dialogs={tmp_path / 'own.json'}", f"data.control={control}"]
+    for scale, expected in (("100", 100), ("all", NUMBER - 9)):
+        captions = drawn(data, *own, f"data.scale={scale}")
+        assert held_out(captions) == set(IDS[:9])
+        assert names(captions).isdisjoint(IDS[:9]) and len(captions.items) == expected
+
+
+def test_held_out_captions_without_a_usable_video_are_one_sentence(data: Inputs, tmp_path: Path) -> None:
+    turns = (Turn("human", "<video>\nDescribe"), Turn("gpt", "text"))
+    write_dialogs(tmp_path / "own.json", [Dialog("a", "video", "/elsewhere/a.mp4", turns)])
+    own = config(data, f"data.held_out.dialogs={tmp_path / 'own.json'}")
+    captions = caption_data(own, data).held_out
+    media = ClipFiles(tmp_path, None).look(clips_of(captions.items))
+    assert not captions.usable(media).items
+    with pytest.raises(MissingInputError, match=r"None of the 1 held-out captions .*leads out.*held_out\.dialogs="):
+        check_held_out(own, captions, media)
 
 
 def test_the_equal_step_control_takes_the_steps_that_the_largest_scale_really_has(data: Inputs) -> None:

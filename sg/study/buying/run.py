@@ -26,6 +26,7 @@ from sg.core.scales import parse_scale, scale_label
 from sg.sources.manifests import make_manifest
 from sg.study.buying.rule import FEWEST, NextCore, forecast
 from sg.study.config import TrainConfig, study_identity
+from sg.study.held_out import own_held_out_videos
 from sg.study.inputs import locate_inputs, make_vectors_and_forest
 from sg.study.run import StudyRun
 
@@ -100,8 +101,10 @@ def _scales(config: TrainConfig, videos: int) -> Iterator[int]:
     yield largest
 
 
-def _ids(config: TrainConfig, forest: Forest, scale: int) -> frozenset[str]:
-    return frozenset(forest.core(min(len(forest), scale * config.data.captions_per_k // 1000)))
+def _ids(config: TrainConfig, manifest: Path, forest: Forest, scale: int) -> frozenset[str]:
+    """The videos of a core; those of the held-out captions are in none."""
+    core = forest.core(min(len(forest), scale * config.data.captions_per_k // 1000))
+    return frozenset(core) - own_held_out_videos(config, manifest)
 
 
 def _usd(config: TrainConfig, captioner: HostedCaptionerConfig, manifest: Path, forest: Forest, scale: int) -> float:
@@ -113,7 +116,7 @@ def _usd(config: TrainConfig, captioner: HostedCaptionerConfig, manifest: Path, 
         with closing(reading.open_for_reading(path)) as db:
             known = {row.video_id for row in reading.results(db, recipe.name)}
             spent = reading.spent_usd(db)
-    missing = _ids(config, forest, scale) - known
+    missing = _ids(config, manifest, forest, scale) - known
     if known:
         return spent / len(known) * len(missing)
     recipe = replace(recipe, only=missing)
@@ -139,7 +142,7 @@ def _core(
 ) -> BoughtCore:
     """Buy the captions of a core, and train on them in a study of its own, `<study>-bought-<scale>`."""
     config, label = run.config, scale_label(scale)
-    recipe = replace(recipe_of(captioner), only=_ids(config, forest, scale))
+    recipe = replace(recipe_of(captioner), only=_ids(config, manifest, forest, scale))
     folder, path = results_folder(config.data, captioner), ledger_path(config.data, captioner)
 
     def write(ledger: Any) -> Path:

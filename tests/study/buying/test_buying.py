@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sg.artefacts.dialogs import Dialog, Turn, write_dialogs
 from sg.artefacts.forest import read_forest, write_forest
 from sg.artefacts.held_out import CaptionLoss, mean_loss, write_caption_losses
 from sg.artefacts.result import RunResult, write_result
@@ -28,13 +29,15 @@ VIDEOS = 160
 LOSSES = {10: 3.0, 20: 2.0, 40: 1.7, 80: 1.65, 160: 1.64}
 
 
-def study(folder: Path, url: str, wanted: float, **values: Any) -> StudyRun:
-    """A study of 160 videos with a merge forest and 20 held-out dialogs; the first core has 10 videos."""
+def study(folder: Path, url: str, wanted: float, held_out_media: str = "h0.mp4", **values: Any) -> StudyRun:
+    """A study of 160 videos with a merge forest and a held-out dialog; the first core has 10 videos."""
     ids = [f"v{number:03d}" for number in range(VIDEOS)]
     data = data_folder(folder / "work" / "folder", ids)
     work = [f"paths.work={folder / 'work'}", f"paths.runs={folder / 'runs'}"]
     config = composed("data=demo", *work)
     held_out = replace(data.held_out, dialogs=str(folder / "dialogs.json"))
+    turns = (Turn("human", "<video>\nDescribe"), Turn("gpt", "text"))
+    write_dialogs(folder / "dialogs.json", [Dialog("h0", "video", held_out_media, turns)])
     buying = {"buy": "adaptive", "buy_first": "10", "min_gain_per_usd": wanted} | values
     config = replace(
         config,
@@ -109,6 +112,14 @@ def test_a_stopped_run_continues_and_decides_the_same(tmp_path: Path, state: Sta
         buy_and_train(run, trainer)
     buy_and_train(run, trainer)
     assert trainer.made == [10, 20, 40, 80, 160] and paid(state) == VIDEOS
+
+
+def test_the_captions_of_held_out_videos_are_never_bought(tmp_path: Path, state: State, url: str) -> None:
+    run = study(tmp_path, url, 1e-9)
+    first = read_forest(locate_inputs(run.config).forest).core(1)[0]
+    text = buy_and_train(study(tmp_path, url, 1e-9, held_out_media=f"{first}.mp4"), Trainer())
+    assert first not in state.paid and paid(state) == VIDEOS - 1
+    assert "core of 10: 9 captions" in text
 
 
 def test_what_adaptive_buying_needs_is_one_sentence(tmp_path: Path, state: State, url: str) -> None:
