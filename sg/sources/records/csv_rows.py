@@ -14,11 +14,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Self, TextIO
 
 from sg.core.errors import DataError
 from sg.sources.records.columns import check_columns
+from sg.sources.records.listed_videos import is_file
 from sg.sources.records.texts import MAX_LINE, BadRecord, damage, kind_of, open_text
 
 _Row = tuple[int, Mapping[str, str] | BadRecord]
@@ -31,13 +33,14 @@ _OPEN_QUOTE = BadRecord("a quote that may not close in its row (write a quote wi
 _BROKEN = BadRecord("a row that may continue in another line (quote a field that holds line breaks)")
 _NO_NAME = re.compile(r"Unnamed: [\d.]+")
 _ENDS_AS_FILE = re.compile(r"\.\w{2,5}$")
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*[.,!?;:)\"]*")
 
 
 @dataclass(frozen=True, slots=True)
 class _ShortRow(BadRecord):
     """A row with fewer fields than the header."""
 
-    fields: tuple[str, ...]
+    fields: tuple[str, ...] = ()
 
 
 class _Lines:
@@ -127,10 +130,11 @@ def _without_broken_rows(rows: Iterator[_Row]) -> Iterator[_Row]:
     """
     before: _Row | None = None
     is_open = False
-    for row in rows:
-        fields = _fields_of(before)
-        after = row[1].fields if isinstance(row[1], _ShortRow) else _fields_of(row)
-        if fields and _continues(fields, after, len(after) < len(fields)):
+    for row, following in pairwise(chain(rows, [None])):
+        assert row is not None
+        fields = () if before is None or isinstance(before[1], BadRecord) else _fields_of(before)
+        after = _fields_of(row)
+        if fields and _continues(fields, after, _fields_of(following)):
             before = _bad(before)
             row = row if isinstance(row[1], BadRecord) else _bad(row)
         elif isinstance(row[1], _ShortRow):
@@ -153,24 +157,39 @@ def _bad(row: _Row | None) -> _Row:
 
 
 def _fields_of(row: _Row | None) -> tuple[str, ...]:
-    return tuple(row[1].values()) if row is not None and isinstance(row[1], Mapping) else ()
+    if row is None or isinstance(row[1], BadRecord):
+        return row[1].fields if row is not None and isinstance(row[1], _ShortRow) else ()
+    return tuple(row[1].values())
 
 
-def _continues(before: Sequence[str], after: Sequence[str], is_short: bool) -> bool:
-    """Whether a row may be the rest of the text at the end of the row before.
+def _continues(before: Sequence[str], after: Sequence[str], following: Sequence[str]) -> bool:
+    """Whether the row `after` may be the rest of the text at the end of the row before.
 
-    Several words where a name should stand are, unless other names are words as well. One word is where no field of
-    the row before is a single word.
+    Words between rows with the names of files are. Where names have no suffix, several words in a shorter row are,
+    and one word where no field of the row before is a single word.
     """
     first, last = after[0].strip() if after else "", before[-1].strip()
-    if " " not in first:
-        is_word = is_short and len(after) == 1 and first.isalpha() and not any(map(str.isalpha, before[:-1]))
+    if not (first and last) or first.startswith("#"):
+        return False
+    is_short = len(after) < len(before)
+    place = next((place for place, field in enumerate(before) if not field.strip().isdigit()), 0)
+    if _ENDS_AS_FILE.search(before[place]):
+        is_between = bool(following) and bool(_ENDS_AS_FILE.search(following[min(place, len(following) - 1)]))
+        is_rest = is_short or len(first.split()) > 2 or (is_between and _are_words(first))
+        return is_rest and not _ENDS_AS_FILE.search(after[min(place, len(after) - 1)])
+    if is_short:
+        is_word = len(after) == 1 and first.isalpha() and not any(map(str.isalpha, before[:-1]))
+        if " " in first:
+            return " " in last or (len(after) == 1 and last.isalpha())
         return is_word and (" " in last or not last.isascii())  # Chinese and Japanese have no spaces
-    if not is_short:
-        is_file = _ENDS_AS_FILE.search
-        is_text = len(first.split()) > 2  # two words, as in `my clip`, may be a name
-        return " " in last and bool(is_file(before[0])) and is_text and not is_file(first) and not first.startswith("#")
-    return " " in last or (len(after) == 1 and last.isalpha())
+    if is_file(after[-1]) and "://" not in after[-1] and not _ENDS_AS_FILE.search(after[place]):
+        return not is_file(last) and _are_words(last)  # the names are in the last column
+    return False
+
+
+def _are_words(text: str) -> bool:
+    """Whether a text has several words, or is one word and not the name of a file without a suffix."""
+    return " " in text or bool(_WORD.fullmatch(text))
 
 
 def _records(fields: list[str] | None, lines: _Lines, header: list[str], delimiter: str) -> Iterator[_Row]:
@@ -202,7 +221,7 @@ def _records(fields: list[str] | None, lines: _Lines, header: list[str], delimit
         kind = "more fields than the header" if len(fields) > num_columns else "fewer fields than the header"
         reason = f"{kind} ({len(fields)} instead of {num_columns})"
         is_short = len(fields) < num_columns and not first.startswith("#")
-        bad = _ShortRow(reason, tuple(fields)) if is_short else BadRecord(reason)
+        bad = _ShortRow(reason, fields=tuple(fields)) if is_short else BadRecord(reason)
     elif any(fields[place].strip() for place in _unnamed(tuple(header))):
         bad = BadRecord("more fields than the header (text below a column without a name)")
     elif [fields[0].lstrip("\ufeff"), *fields[1:]] == header:

@@ -64,9 +64,13 @@ _FOREIGN = (
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A part of an annotation file that is not a record: the reason, with details in brackets."""
+    """A part of an annotation file that is not a record: the reason, with details in brackets.
+
+    `where` is the name of the member that holds it, where it is no record of the list that is read.
+    """
 
     reason: str
+    where: str = ""
 
     @property
     def kind(self) -> str:

@@ -33,10 +33,11 @@ from sg.sources.scan.findings import (
     DUPLICATE,
     IN_BENCHMARK,
     MISSING,
+    NOTHING_CAPTION,
     OTHER_SPLIT,
     Findings,
 )
-from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader
+from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, is_nothing
 from sg.sources.scan.journal import ScanJournal
 from sg.sources.scan.matching import FileMatcher
 from sg.sources.scan.overlap import BenchmarkVideos, benchmark_videos
@@ -44,7 +45,7 @@ from sg.sources.scan.report import ScanReport, write_report
 
 log = logging.getLogger(__name__)
 
-SCAN_VERSION = 9
+SCAN_VERSION = 10
 """Raise it when the same files and settings would give other rows."""
 
 
@@ -194,6 +195,8 @@ def _wanted(
             else:
                 if item.caption_problem and findings is not None:
                     findings.add(BAD_CAPTION, item.video_id, where, item.caption_problem, item.caption_problem)
+                elif item.caption and findings is not None and is_nothing(item.caption):
+                    findings.add(NOTHING_CAPTION, item.video_id, where, item.caption)
                 yield item
 
 

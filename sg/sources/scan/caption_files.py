@@ -16,16 +16,17 @@ from typing import Any, NamedTuple
 
 from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.sources.files.normal_names import is_end, normal_parts
-from sg.sources.records.columns import CAPTION_KEYS, KEY_OF_MAP, VIDEO_KEYS
+from sg.sources.records.columns import CAPTION_KEYS, KEY_OF_MAP, TURN_KEYS, VIDEO_KEYS
+from sg.sources.records.listed_videos import NO_FILE
 from sg.sources.records.reading import RecordFile, check_suffix
-from sg.sources.records.record_lists import NO_FILE
+from sg.sources.records.record_lists import BESIDE, num_texts
 from sg.sources.records.texts import PARQUETS, TABLES, BadRecord, kind_of
 from sg.sources.records.turns import first_answer, turns_of
 from sg.sources.scan.items import BLANK, CONTRADICTION, caption_problem, shown
 from sg.sources.scan.parts import VideoPart, part_of
 
 _NO_VIDEO, _NO_CAPTION = "no column for the video", "no column for the caption"
-_COUNTED = ("not an object", "not UTF-8 text", "a NUL character", "a key that is there twice", NO_FILE)
+_COUNTED = ("not an object", "not UTF-8 text", "a NUL character", "a key that is there twice", NO_FILE, BESIDE)
 """Bad records of JSON files that are counted as rows; any other leaves open where the next record begins."""
 _EXAMPLES = 3
 _MAX_EXACT = 2**53
@@ -64,6 +65,7 @@ class CaptionFile:
         self.problems: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = defaultdict(list)
         """Unusable rows by reason: their number, and places of the first."""
+        self._others: dict[Any, None] = {}
 
     @property
     def rows(self) -> int:
@@ -76,7 +78,10 @@ class CaptionFile:
             f"{count:,} {kind}, e.g. {self.examples[kind][0]}" for kind, count in self.problems.most_common()
         )
         problems = f"{self.problems.total():,} problems ({kinds})" if kinds else "0 problems"
-        return f"{self.rows:,} rows read = {self.num_captions:,} captions + {problems}"
+        others = ", ".join(repr(shown(name)[:40]) for name in list(self._others)[:_EXAMPLES])
+        others += ", ..." if len(self._others) > _EXAMPLES else ""
+        unread = f"; columns with further texts, which are not read: {others}" if others else ""
+        return f"{self.rows:,} rows read = {self.num_captions:,} captions + {problems}{unread}"
 
     def entries(self) -> Iterator[CaptionEntry]:
         """Yield the captions in the order of the file.
@@ -91,10 +96,13 @@ class CaptionFile:
             if isinstance(row, BadRecord):
                 if not is_table and not row.kind.startswith(_COUNTED):
                     raise DataError(f"{self._path.parent / file.place(number)} is {row.reason}.")
-                self._add_problem(row.kind, file.place(number))
+                where = f"{self._path.name}, {row.where}" if row.where else file.place(number)
+                self._add_problem(row.kind, where)
                 continue
             if columns is None:
                 columns = list(map(str, row))
+            if len(self._others) <= _EXAMPLES:
+                self._find_others(row)
             for entry in self._of_row(row, number):
                 if isinstance(entry, str):
                     self._add_problem(entry, file.place(number))
@@ -117,6 +125,15 @@ class CaptionFile:
         key, text_key = _columns(tuple(row), self._video_key, self._caption_key)
         if key is None or (text_key is None and (self._caption_key or turns_of(row) is None)):
             raise self._lacks("video" if key is None else "caption", list(map(str, row)))
+
+    def _find_others(self, row: Mapping[str, Any]) -> None:
+        """Remember the columns of the row with texts that nothing reads."""
+        for name in _other_columns(tuple(row), self._video_key, self._caption_key):
+            value = row[name]
+            if name in self._others or not isinstance(value, (str, list, dict)):
+                continue
+            if value and (not isinstance(value, str) or " " in value or not value.isascii()) and num_texts("", value):
+                self._others[name] = None
 
     def _add_problem(self, reason: str, where: str) -> None:
         self.problems[reason] += 1
@@ -195,6 +212,13 @@ def _texts(value: Any) -> list[Any]:
             return [value]
         return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else [found]
     return value if isinstance(value, list) and value else [value]
+
+
+@lru_cache(maxsize=256)
+def _other_columns(columns: tuple[str, ...], video_key: str | None, caption_key: str | None) -> tuple[Any, ...]:
+    """The columns of neither the video nor the caption nor a conversation."""
+    used = (*_columns(columns, video_key, caption_key), KEY_OF_MAP, *(() if caption_key else TURN_KEYS))
+    return tuple(name for name in columns if name not in used)
 
 
 @lru_cache(maxsize=256)

@@ -23,6 +23,7 @@ from sg.sources.scan.findings import (
     EXTRA,
     IN_BENCHMARK,
     MISSING,
+    NOTHING_CAPTION,
     OTHER_SPLIT,
     REPEATED_ID,
     SECOND_FILE,
@@ -45,6 +46,7 @@ _MEANINGS = {
     OTHER_SPLIT: "videos of other splits",
     BAD_RECORD: "records without a usable video",
     BAD_CAPTION: "captions that cannot be used (their videos are kept without)",
+    NOTHING_CAPTION: "captions such as None or NULL, kept as texts (captioner=given does not train on them)",
     NOT_CUT: "clips that could not be cut from their whole video",
 }
 _LENGTH_SLACK_S = 2.0

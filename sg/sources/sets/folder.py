@@ -28,7 +28,7 @@ from sg.sources.scan.items import shown
 
 log = logging.getLogger(__name__)
 
-FOLDER_VERSION = 9
+FOLDER_VERSION = 10
 """Raise it when the same folder would give other rows."""
 _EXAMPLES = 3
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sg.core.errors import DataError
-from sg.sources.records.record_lists import NO_FILE
+from sg.sources.records.listed_videos import NO_FILE
 from sg.sources.scan.caption_files import CaptionFile
 
 A, B = {"video": "a.mp4", "caption": "one"}, {"video": "b.mp4", "caption": "two"}
@@ -74,7 +74,7 @@ def test_a_number_of_a_video_is_not_the_name_of_another_file(tmp_path: Path) -> 
         ("videos", {"id": 1, "file_name": "b.mp4"}),
         ("videos", {"video_id": 1, "coco_url": "https://host/b.mp4"}),
         ("clips", {"clip_id": "1", "path": "b.mp4"}),
-        ("images", {"id": 1, "title": "A title", "video_name": "b.mp4"}),
+        ("images", {"id": 1, "title": "Title", "video_name": "b.mp4"}),
         ("media", {"id": 1, "name": "b.mp4"}),
     ],
 )

@@ -93,7 +93,8 @@ def test_webvid_files_are_found_by_page_number_url_or_json(tmp_path: Path, write
     assert {(row.split, row.source, row.status) for row in found.values()} == {("train", "webvid", "ok")}
     numbers = report(tmp_path)
     assert numbers["counts"] == {
-        "ambiguous": 2, "bad_record": 1, "extra": 1, "missing": 1, "repeated_id": 1, "second_file": 1,
+        "ambiguous": 2, "bad_record": 1, "extra": 1, "missing": 1, "nothing_caption": 1, "repeated_id": 1,
+        "second_file": 1,
     }  # fmt: skip
     assert numbers["examples"]["extra"] == ["holiday.mp4 no video of the annotations has this file"]
     assert numbers["length_differs_from_annotation"] == 1
@@ -303,11 +304,12 @@ def test_captions_that_cannot_be_used_are_counted_and_their_videos_are_kept(
     found = scanned(settings(WebVidDataConfig, tmp_path))
     assert [row.original_caption for row in found.values()] == ["", "", "a cat", "NaN"]
     numbers = report(tmp_path)
-    assert numbers["counts"] == {"bad_caption": 2}
+    assert numbers["counts"] == {"bad_caption": 2, "nothing_caption": 1}
     assert numbers["reasons"]["bad_caption"] == {
         "caption longer than 20,000 characters": 1, "caption holds replacement characters": 1,
     }  # fmt: skip
-    assert "2 captions that cannot be used" in (tmp_path / "work" / "scan_report.txt").read_text()
+    text = (tmp_path / "work" / "scan_report.txt").read_text()
+    assert "2 captions that cannot be used" in text and "1 captions such as None or NULL" in text
 
 
 def test_a_record_with_a_key_twice_or_under_the_key_of_another_video_is_a_problem(
