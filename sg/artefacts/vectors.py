@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from sg.artefacts.tables import parquet_writer
 from sg.core.checksums import check_file
 from sg.core.errors import DataError, MissingInputError
-from sg.core.files import read_json, write_record
+from sg.core.files import read_json, read_record, write_record
 from sg.core.fingerprints import file_hash, fingerprint
+from sg.core.identity import recorded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,9 +94,22 @@ def vectors_fingerprint(folder: Path) -> str:
     """16 hex digits over the bytes of all parts in `folder`; nothing is decoded.
 
     What `embeddings.json` records does not count: the same vectors may be made by another version of the code.
+
+    Raises:
+        DataError: a part is another one than its embedding wrote, such as one of another embedder.
     """
     _check_folder(folder)
-    return fingerprint({path.name: file_hash(path) for path in vector_parts(folder)})
+    work, hashes = recorded(read_json(folder / INFO_FILE)), {}
+    for path in vector_parts(folder):
+        hashes[path.name] = file_hash(path)
+        status = read_record(path.with_suffix(".json"))  # parts of other programs have none
+        made = recorded(status)
+        of_others = (
+            work and made and (made.settings, made.inputs.get("model")) != (work.settings, work.inputs.get("model"))
+        )
+        if of_others or status.get("checksum", hashes[path.name]) != hashes[path.name]:
+            raise DataError(f"{path} holds vectors that this embedding did not write: {_REMEDY}.")
+    return fingerprint(hashes)
 
 
 def read_vector_ids(folder: Path) -> list[str]:

@@ -94,7 +94,7 @@ def disk_problem(error: BaseException) -> str | None:
         number, words = getattr(link, "errno", None), str(link)
         name = getattr(link, "filename", None)
         where = f"{name} cannot be" if name else "A file cannot be"
-        reason = (words.strip().splitlines() or [""])[-1] if not name else getattr(link, "strerror", "")
+        reason = (name and getattr(link, "strerror", "")) or (words.strip().splitlines() or [""])[-1]
         if number in _FULL or _FULL_WORDS.search(words):
             return (
                 f"{where} written, because the disk is full ({reason}): make room, then run the same command again; "

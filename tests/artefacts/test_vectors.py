@@ -9,11 +9,15 @@ from sg.artefacts.vectors import (
     part_path,
     read_vector_ids,
     read_vectors,
+    vector_parts,
     vectors_fingerprint,
     write_vectors_info,
     write_vectors_part,
 )
 from sg.core.errors import DataError, MissingInputError
+from sg.core.files import write_record
+from sg.core.fingerprints import file_hash
+from sg.core.identity import identity, made_by
 
 
 def ids(count, start=0):
@@ -139,3 +143,21 @@ def test_a_dim_that_contradicts_the_info_is_refused(tmp_path):
 def test_the_number_of_ids_must_equal_the_number_of_rows(tmp_path):
     with pytest.raises(DataError, match="one row per video"):
         write_vectors_part(tmp_path, 0, ids(2), np.ones((3, 4)))
+
+
+def test_a_part_of_another_embedder_is_refused(tmp_path):
+    for name in ("a", "b"):
+        work = identity("embedding", settings={"name": name}, inputs={"model": name}, version=1)
+        write_two_parts(tmp_path / name)
+        write_vectors_info(tmp_path / name, {"dim": 4, **made_by(work)})
+        for path in vector_parts(tmp_path / name):
+            write_record(path.with_suffix(".json"), {**made_by(work), "checksum": file_hash(path)})
+    vectors_fingerprint(tmp_path / "a")
+    first = part_path(tmp_path / "a", 0)
+    write_vectors_part(tmp_path / "a", 0, ids(5), np.ones((5, 4)))  # its record stays
+    with pytest.raises(DataError, match=r"part-00000\.parquet holds vectors that this embedding did not write: delete"):
+        vectors_fingerprint(tmp_path / "a")
+    for suffix in (".parquet", ".json"):
+        part_path(tmp_path / "b", 0).with_suffix(suffix).replace(first.with_suffix(suffix))
+    with pytest.raises(DataError, match=r"part-00000\.parquet holds vectors that this embedding did not write: delete"):
+        vectors_fingerprint(tmp_path / "a")

@@ -184,6 +184,16 @@ def test_damage_is_named_with_its_shard(tmp_path: Path) -> None:
         VisualTokenStore(tmp_path)
 
 
+def test_a_shard_of_another_student_is_refused(tmp_path: Path) -> None:
+    other = replace(WORK, settings={**WORK.settings, "tower": "big"})
+    fill(make_store(tmp_path / "a"), range(3), shard_bytes=10**9)
+    fill(VisualTokenStore.create(tmp_path / "b", other, {"tokens": 6}, "float32"), range(3), shard_bytes=10**9)
+    for name in ("part-00000.parquet", "part-00000.safetensors"):
+        (tmp_path / "b" / name).replace(tmp_path / "a" / name)
+    with pytest.raises(DataError, match=r"holds visual tokens that something else made: delete .*part-00000\.\*"):
+        VisualTokenStore(tmp_path / "a")
+
+
 def test_other_settings_wrong_widths_and_overflow_are_refused(tmp_path: Path) -> None:
     store = make_store(tmp_path, "float16")
     with pytest.raises(DataError, match=r"holds other visual tokens \(settings.tower: tiny -> big\)"):
@@ -217,6 +227,7 @@ def test_a_clip_can_have_several_named_tensors(tmp_path: Path) -> None:
             uneven = {"embeds": torch.zeros(2, 6), "level_0": torch.zeros(3, 4)}
             writer.add(ClipTensors("b", facts, uneven, are_features=True), SOURCE)
     assert store.forget(["0"]) == 1
+    assert pq.read_schema(tmp_path / "part-00000.parquet").metadata[b"sg.made_by"] == WORK.name.encode()
     again = VisualTokenStore(tmp_path)
     for at in (1, 2):
         found = again.tensors(str(at))

@@ -1,8 +1,13 @@
-"""Errors of a full disk, from the system itself."""
+"""Errors of a full disk and of missing permissions, from the system itself."""
 
 import contextlib
+import os
 import resource
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+
+_NOBODY = 65534
 
 
 @contextlib.contextmanager
@@ -14,3 +19,28 @@ def largest_file(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextlib.contextmanager
+def folder_for_all() -> Iterator[Path]:
+    """A folder that every user can reach; those of pytest belong to one."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def closed(*paths: Path, mode: int = 0o555) -> Iterator[None]:
+    """These files and folders have this mode, and the user has no right to open others, also not as root."""
+    before = {path: path.stat().st_mode & 0o7777 for path in paths}
+    user = os.geteuid()
+    try:
+        for path in paths:
+            path.chmod(mode)
+        if not user:
+            os.seteuid(_NOBODY)
+        yield
+    finally:
+        os.seteuid(user)
+        for path, old in before.items():
+            path.chmod(old)

@@ -24,12 +24,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ShardIndex:
-    """The index of the shard at `path`, a Parquet file; DataError if it is damaged."""
+_WORK_KEY = b"sg.made_by"
 
-    def __init__(self, path: Path) -> None:
+
+class ShardIndex:
+    """The index of the shard at `path`, a Parquet file, in a store of the identity `work`.
+
+    Raises:
+        DataError: it is damaged, or belongs to a store of another identity, such as that of another student.
+    """
+
+    def __init__(self, path: Path, work: str) -> None:
         self.path = path
         table = _read_index(path)
+        if (table.schema.metadata or {}).get(_WORK_KEY, work.encode()) != work.encode():
+            raise DataError(
+                f"{path} holds visual tokens that something else made: delete {path.with_suffix('')}.* and run again."
+            )
         names = ("key", "count", "crc32", "file_stamp", "file_content")
         self._rows = list(zip(*(table[name].to_pylist() for name in names), strict=True))
         # Arrays, because the facts of a million clips are read one by one.
@@ -70,8 +81,8 @@ def row_of(key: str, facts: ClipFacts, count: int, crc32: int, source: FileState
     }
 
 
-def write_shard(index_path: Path, rows: list[dict[str, Any]], clips: Sequence[Mapping[str, Tensor]]) -> None:
-    """Write the tensors of `clips`, each [n, C] by name, and then their index."""
+def write_shard(index_path: Path, rows: list[dict[str, Any]], clips: Sequence[Mapping[str, Tensor]], work: str) -> None:
+    """Write the tensors of `clips`, each [n, C] by name, and then their index, in a store of the identity `work`."""
     import pyarrow as pa
     import torch
     from safetensors.torch import save_file
@@ -79,11 +90,12 @@ def write_shard(index_path: Path, rows: list[dict[str, Any]], clips: Sequence[Ma
     joined = {name: torch.cat([clip[name] for clip in clips]) for name in clips[0]}
     with atomic_path(index_path.with_suffix(".safetensors")) as temporary:
         save_file(joined, temporary)
-    with parquet_writer(index_path, _index_schema()) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema=_index_schema()))
+    schema = _index_schema().with_metadata({_WORK_KEY: work.encode()})
+    with parquet_writer(index_path, schema) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
-def forget_in_shard(index_path: Path, contents: Collection[str]) -> int:
+def forget_in_shard(index_path: Path, contents: Collection[str], work: str) -> int:
     """Write a shard again without the clips of these file contents; returns their number."""
     from safetensors.torch import load_file
 
@@ -98,7 +110,7 @@ def forget_in_shard(index_path: Path, contents: Collection[str]) -> int:
     index_path.unlink()  # without its index, the shard does not exist
     if kept:
         clips = [{name: split[number] for name, split in parts.items()} for number in kept]
-        write_shard(index_path, [rows[number] for number in kept], clips)
+        write_shard(index_path, [rows[number] for number in kept], clips, work)
     else:
         data.unlink()
     return len(rows) - len(kept)
@@ -129,7 +141,8 @@ def _read_index(path: Path) -> pa.Table:
 
     try:
         check_file(path, f"delete {path.with_suffix('')}.* and run again")
-        return pq.read_table(path, schema=_index_schema())
+        schema = _index_schema().with_metadata(pq.read_schema(path).metadata)
+        return pq.read_table(path, schema=schema)
     except (pa.ArrowException, OSError) as error:
         stem = path.with_suffix("")
         raise DataError(f"{path} is not an index of visual tokens ({error}); delete {stem}.* and run again.") from error

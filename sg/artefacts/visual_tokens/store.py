@@ -207,7 +207,7 @@ class VisualTokenStore:
         with file_lock(_lock_path(self.folder)):
             self.refresh()
             gone = {content for key in keys for content in self._entries.get(key, {})}
-            removed = sum(forget_in_shard(shard.path, gone) for shard in self._shards)
+            removed = sum(forget_in_shard(shard.path, gone, self.identity.name) for shard in self._shards)
             self._entries, self._shards, self._open, self._used = {}, [], {}, {}
             self.refresh()
         return removed
@@ -230,7 +230,7 @@ class VisualTokenStore:
         return found[content]
 
     def _add_shard(self, path: Path) -> None:
-        index = ShardIndex(path)
+        index = ShardIndex(path, self.identity.name)
         shard, start = len(self._shards), 0
         self._shards.append(index)
         for row, (key, count, crc32, stamp, content) in enumerate(index.rows()):
@@ -307,7 +307,9 @@ class VisualTokenWriter:
             if new:
                 taken = [int(path.stem.removeprefix("part-")) for path in store.folder.glob("part-*.parquet")]
                 path = store.folder / f"part-{max(taken, default=-1) + 1:05d}.parquet"
-                write_shard(path, [self._rows[at] for at in new], [self._tensors[at] for at in new])
+                write_shard(
+                    path, [self._rows[at] for at in new], [self._tensors[at] for at in new], store.identity.name
+                )
                 store.refresh()
         store.use(dict(names))
         self._rows, self._tensors, self._bytes = [], [], 0

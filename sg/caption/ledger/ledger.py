@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.caption.hosted.services.records import Usage
-from sg.caption.ledger.reading import check, check_answers, damaged, sealed
+from sg.caption.ledger.reading import check, check_answers, damaged, naming_file, sealed
 from sg.caption.ledger.schema import MIGRATIONS, TABLES, VERSION
 from sg.core.errors import ConfigError, DataError
 
@@ -103,17 +103,22 @@ class Ledger:
         path.open("a").close()  # its error names the file; that of SQLite does not
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
         try:
-            self.connection.execute("PRAGMA journal_mode=WAL")
-            # FULL: a commit is on the disk when it returns. A lost commit could be a lost paid answer.
-            self.connection.execute("PRAGMA synchronous=FULL")
-            check(self.connection, path)
-            with self.transaction():
-                self._migrate()
-            check_answers(self.connection, path)
+            with naming_file(path):
+                self._begin()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
             raise damaged(path, str(error)) from error
+
+    def _begin(self) -> None:
+        """Check the file, and convert it from an older version."""
+        self.connection.execute("PRAGMA journal_mode=WAL")
+        # FULL: a commit is on the disk when it returns. A lost commit could be a lost paid answer.
+        self.connection.execute("PRAGMA synchronous=FULL")
+        check(self.connection, self.path)
+        with self.transaction():
+            self._migrate()
+        check_answers(self.connection, self.path)
 
     def _migrate(self) -> None:
         (version,) = self.connection.execute("PRAGMA user_version").fetchone()

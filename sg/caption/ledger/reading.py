@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from sg.core.checksums import CHECKSUM_KEY, CHECKSUM_UNSET, is_intact, with_checksum
@@ -44,23 +46,48 @@ def open_for_reading(path: Path, whole: bool = True) -> sqlite3.Connection:
     missing = MissingInputError(f"There is no ledger {path}: python -m sg.caption data=… captioner=gemini makes one.")
     if not path.is_file():
         raise missing
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
-    try:
-        if whole:
-            check(connection, path)
-        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('task', 'result')").fetchone()
-        if whole and tables == 2:
-            check_answers(connection, path)
-    except sqlite3.OperationalError:  # such as a lock, or missing permissions: nothing is known about the content
-        raise
-    except (sqlite3.DatabaseError, DataError) as error:
-        connection.close()
-        raise error if isinstance(error, DataError) else damaged(path, str(error)) from error
+    with naming_file(path):
+        connection = _connect(path)
+        try:
+            if whole:
+                check(connection, path)
+            query = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('task', 'result')"
+            (tables,) = connection.execute(query).fetchone()
+            if whole and tables == 2:
+                check_answers(connection, path)
+        except sqlite3.OperationalError:  # such as a lock, or missing permissions: nothing is known about the content
+            raise
+        except (sqlite3.DatabaseError, DataError) as error:
+            connection.close()
+            raise error if isinstance(error, DataError) else damaged(path, str(error)) from error
     if tables != 2:
         connection.close()
         is_used = any(path.with_name(name).exists() for name in ("captions.parquet", "runs"))
         raise damaged(path, "it holds no tasks") if tables or is_used else missing
     return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that only reads, also in a folder that cannot be written, such as on a read-only disk.
+
+    There SQLite cannot make the files that several processes need. A ledger without a log (`-wal`) is whole without
+    them; one with a log is not.
+    """
+    with path.open("rb"):
+        pass  # its error names the file; that of SQLite does not
+    is_open_elsewhere = any(path.with_name(path.name + end).exists() for end in ("-wal", "-shm"))
+    immutable = "" if is_open_elsewhere or os.access(path.parent, os.W_OK, effective_ids=True) else "&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro{immutable}", uri=True, timeout=60)
+
+
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Let SQLite's errors about a lock, the disk or permissions in the block name the ledger at `path`."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        error.filename = str(path)  # type: ignore[attr-defined]  # `disk_problem` reads it
+        raise
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
@@ -117,7 +144,8 @@ def naming_damage(path: Path) -> Iterator[None]:
     Changed letters in the names of columns are found only by the statement that needs them.
     """
     try:
-        yield
+        with naming_file(path):
+            yield
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:

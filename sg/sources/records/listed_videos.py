@@ -102,7 +102,7 @@ def _folded(key: object) -> str:
 
 
 def _plain(number: Any) -> str:
-    """An id as a text, also one that pandas made a floating-point number; "" for values that are no ids."""
+    """An id as a text, also one that pandas made a floating-point number; "" for other values."""
     if not isinstance(number, (str, int, float)) or isinstance(number, bool):
         return ""
     return str(int(number) if isinstance(number, float) and number.is_integer() else number)

@@ -66,7 +66,7 @@ _FOREIGN = (
 class BadRecord:
     """A part of an annotation file that is not a record: the reason, with details in brackets.
 
-    `where` is the name of the member that holds it, where it is no record of the list that is read.
+    `where` is the name of the member that holds it, outside the list that is read.
     """
 
     reason: str

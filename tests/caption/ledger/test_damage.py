@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
+import sqlite3
 import time
 from pathlib import Path
 
@@ -12,9 +14,10 @@ import pytest
 from sg.caption.hosted.run import ledger_path
 from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import AttemptEnd, Ledger, NewTask, TaskEnd
-from sg.core.errors import DataError
+from sg.core.errors import DataError, disk_problem
 from tests.caption.hosted.builder import caption, data_folder, settings
 from tests.caption.hosted.fake_gemini.state import State
+from tests.core.disks import closed, folder_for_all
 
 KEYS = [letter * 20 for letter in "ABC"]
 
@@ -106,3 +109,30 @@ def test_the_larger_sum_of_two_that_disagree_counts_as_spent(
         with contextlib.closing(Ledger(path)) as ledger:
             assert reading.spent_usd(ledger.connection) == pytest.approx(larger)
     assert len(state.bodies) == 2
+
+
+def test_a_ledger_on_a_read_only_disk_is_read_and_never_written_without_its_name() -> None:
+    with folder_for_all() as folder:
+        path = answered(folder / "ledger #1?.sqlite")
+        with closed(folder, path), contextlib.closing(reading.open_for_reading(path)) as db:
+            assert {row.video_id for row in reading.results(db, "r")} == {f"video {key}" for key in KEYS}
+        for files in ((folder, path), (folder,)):
+            with closed(*files), pytest.raises((OSError, sqlite3.OperationalError)) as caught:
+                Ledger(path)
+            assert str(path) in (disk_problem(caught.value) or "")
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o555])
+def test_a_ledger_of_another_user_is_named(mode: int) -> None:
+    with folder_for_all() as folder:
+        path = answered(folder / "ledger.sqlite")
+        if mode:  # its log is there, as after a kill, and nothing can be written beside it
+            with contextlib.closing(sqlite3.connect(path)) as db:
+                db.execute("UPDATE task SET attempts=1")
+                db.commit()
+                shutil.copy(f"{path}-wal", f"{path}-copy")
+            shutil.move(f"{path}-copy", f"{path}-wal")
+        closed_ones = (folder, path) if mode else (path,)
+        with closed(*closed_ones, mode=mode or 0), pytest.raises((OSError, sqlite3.OperationalError)) as caught:
+            reading.open_for_reading(path)
+        assert str(path) in (disk_problem(caught.value) or "")
