@@ -16,6 +16,7 @@ from sg.models.student import STUDENTS
 from sg.sources.manifests import make_manifest
 from sg.sources.registry import data_words
 from sg.study.config import TrainConfig
+from sg.train.checks import missing_library
 from sg.train.config import StageConfig
 
 _DESCRIBED = (50, 100, 200, 400)
@@ -101,6 +102,7 @@ def missing_on_machine(config: TrainConfig, on_cluster: bool) -> list[str]:
     """
     lines = [f"{sentence} ({setting})" for sentence, setting in config.data.missing_files()]
     lines += STUDENTS.of(config.model).missing(config.model)
+    lines += filter(None, [missing_library(config.stage)])
     for benchmark in config.benchmarks:
         folder = Path(benchmark.folder)
         if not folder.is_relative_to(config.paths.demo_world) and not folder.is_dir():

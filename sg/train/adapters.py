@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from sg.models.student import Student, part_of
 from sg.train.config import StageConfig
+from sg.train.rehearsal.packed import PackedLinear
 
 ADAPTER = "default"
 
@@ -99,6 +100,11 @@ def _adapted_layers(model: nn.Module) -> list[tuple[str, Any]]:
 
 def _hold_in_4_bits(model: Any, linear: Mapping[str, nn.Linear]) -> None:
     """Replace the linear layers by bitsandbytes' NF4 layers, which compute in the original type of the weights."""
+    model.is_loaded_in_4bit = True
+    if all(module.weight.is_meta for module in linear.values()):  # a rehearsal
+        for name, module in linear.items():
+            _replace(model, name, PackedLinear(module))
+        return
     bitsandbytes: Any = import_module("bitsandbytes")  # optional, therefore unknown to the type checker
     for name, module in linear.items():
         held = bitsandbytes.nn.Linear4bit(
@@ -110,7 +116,6 @@ def _hold_in_4_bits(model: Any, linear: Mapping[str, nn.Linear]) -> None:
             held.bias = module.bias
         # Weights are packed when they are moved to their device.
         _replace(model, name, held.to(module.weight.device))
-    model.is_loaded_in_4bit = True
 
 
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:

@@ -367,34 +367,5 @@ def micro_batches(stage: StageConfig, devices: int) -> tuple[int, int]:
     return micro, per_device // micro
 
 
-def check_machine(recipe: RecipeConfig, trainer: TrainerConfig) -> None:
-    """Refuse impossible combinations of recipe and machine before anything is loaded.
-
-    Raises:
-        ConfigError: names the keys in one sentence.
-    """
-    for stage in recipe.stages:
-        micro_batches(stage, trainer.world_size)
-        if stage.has_adapters and trainer.shards:
-            raise ConfigError(
-                f"trainer.strategy=fsdp shards trained weights, but stage.{stage.name}.peft={stage.peft} freezes them: "
-                "use trainer=ddp (every device holds the frozen model) or stage.peft=none."
-            )
-        if stage.has_adapters and stage.peft == "qlora" and not has_bitsandbytes():
-            raise ConfigError(
-                f"stage.{stage.name}.peft=qlora needs bitsandbytes, which is not installed: "
-                "`pip install bitsandbytes`, or use stage.peft=lora."
-            )
-    if trainer.shards and trainer.world_size == 1:
-        raise ConfigError("trainer.strategy=fsdp needs trainer.devices of at least 2; with one device use trainer=gpu.")
-
-
-def has_bitsandbytes() -> bool:
-    """True if the library for weights in 4 bits is installed."""
-    from importlib.util import find_spec
-
-    return find_spec("bitsandbytes") is not None
-
-
 register("stage", "stage_schema", StageConfig)
 register("trainer", "trainer_schema", TrainerConfig)

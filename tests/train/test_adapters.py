@@ -10,7 +10,8 @@ from sg.core.errors import ConfigError
 from sg.models.chat_univi.build import load_checkpoint
 from sg.models.chat_univi.student import ChatUniViStudent
 from sg.train.adapters import add_adapters, without_adapters
-from sg.train.config import LoraConfig, RecipeConfig, StageConfig, TrainerConfig, check_machine, has_bitsandbytes
+from sg.train.checks import check_machine, has_bitsandbytes, missing_library
+from sg.train.config import LoraConfig, RecipeConfig, StageConfig, TrainerConfig
 from sg.train.module import StageModule, set_trainable
 from sg.train.stage import train_stage
 from tests.train.builders import RandomClips, inputs, stage_job, tiny_model, tiny_student, trainer_config
@@ -132,10 +133,11 @@ def test_one_key_sets_adapters_for_the_stages_that_train_the_language_model() ->
     assert chosen.caption.trains_whole == []
 
 
-def test_adapters_in_4_bits_are_refused_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_of_adapters_in_4_bits_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"peft=qlora needs bitsandbytes.*stage\.peft=lora"):
-        check_machine(recipe(peft="qlora"), TrainerConfig())
+    missing = "bitsandbytes (stage.caption.peft=qlora: `pip install bitsandbytes`, or use stage.peft=lora)"
+    assert missing_library(recipe(peft="qlora")) == missing
+    assert missing_library(recipe(peft="lora")) == ""
 
 
 def test_adapters_are_not_sharded() -> None:

@@ -11,7 +11,8 @@ import torch
 
 from sg.artefacts.checkpoint import read_stage_info
 from sg.core.errors import ConfigError
-from sg.train.config import RecipeConfig, StageConfig, TrainerConfig, check_machine
+from sg.train.checks import check_machine
+from sg.train.config import RecipeConfig, StageConfig, TrainerConfig
 from sg.train.processes import run_together
 from sg.train.stage import train_stage
 from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config

@@ -18,7 +18,8 @@ from sg.study.planning.captions import caption_lines, caption_prices
 from sg.study.planning.costs import Costs
 from sg.study.planning.estimate import expected_draws
 from sg.study.planning.power import plan_power
-from sg.train.config import StageConfig, check_machine, num_steps
+from sg.train.checks import check_machine, missing_library
+from sg.train.config import StageConfig, num_steps
 from sg.train.stage import StageJob
 
 TO_TRAIN, REUSED, SHARED = "train", "reuse", "shared"
@@ -63,6 +64,8 @@ def check_run(config: TrainConfig) -> None:
         check_instruct_steps(config)
     check_parts(config)
     check_machine(config.stage, config.trainer)
+    if (missing := missing_library(config.stage)) and not (config.rehearse or config.dry_run):
+        raise ConfigError(f"This run needs {missing}.")
     data.check_place()
 
 

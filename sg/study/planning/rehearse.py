@@ -4,7 +4,6 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from sg.core.errors import ConfigError
 from sg.core.output import show
 from sg.models.student import STUDENTS
 from sg.study.config import TrainConfig
@@ -17,7 +16,6 @@ def print_rehearsal(config: TrainConfig) -> None:
     """Rehearse every stage of the run on `trainer.nodes` x `trainer.devices` devices, and print what one of them needs.
 
     Raises:
-        ConfigError: a stage holds weights in 4 bits, which need real values.
         MissingInputError: the config of the model is not on this machine, and it is not known by name.
     """
     from sg.study.planning.memory import stage_memory
@@ -26,11 +24,6 @@ def print_rehearsal(config: TrainConfig) -> None:
     kind, trainer = STUDENTS.of(config.model), config.trainer
     size, rows = kind.describe(config.model), []
     for stage in config.stage.stages:
-        if stage.has_adapters and stage.peft == "qlora":
-            raise ConfigError(
-                f"rehearse=true cannot hold weights in 4 bits without their values (stage.{stage.name}.peft=qlora): "
-                "rehearse stage.peft=lora, or read the estimate of dry_run=true."
-            )
         found = rehearse_stage(stage, trainer, lambda: kind.blank(config.model))
         planned = None if size is None else stage_memory(trainer, size, stage)
         rows.append(

@@ -25,7 +25,8 @@ class WholeNumbersAreReal(TorchDispatchMode):  # type: ignore[no-untyped-call]  
     """Tensors of whole numbers and truth values keep their values, floating-point tensors have none.
 
     Ids, labels, masks and lengths decide shapes, so they have to be real; they are small. Weights, activations and
-    gradients are not. A question about a value that does not exist is answered by 1, or by true.
+    gradients are not, and neither are weights in 4 bits, which come from the meta device. A question about a value that
+    does not exist is answered by 1, or by true.
 
     Enter it inside a `FakeTensorMode` with `allow_non_fake_inputs=True`.
     """
@@ -36,7 +37,8 @@ class WholeNumbersAreReal(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         tensors = [value for value in pytree.tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
         if func is aten._local_scalar_dense.default and isinstance(tensors[0], FakeTensor):
             return True if tensors[0].dtype == torch.bool else 1.0  # not 0: it may divide
-        are_real = not any(isinstance(value, FakeTensor) or value.is_floating_point() for value in tensors)
+        without = (isinstance(value, FakeTensor) or value.is_meta or value.is_floating_point() for value in tensors)
+        are_real = not any(without)
         if (tensors and are_real) or (not tensors and _makes_whole_numbers(func, args, kwargs)):
             with unset_fake_temporarily():
                 return func(*args, **kwargs)

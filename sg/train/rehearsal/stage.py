@@ -73,6 +73,8 @@ def rehearse_stage(stage: StageConfig, trainer: TrainerConfig, blank: Callable[[
     """
     student = blank()
     network: nn.Module = StageModule(student, stage, STEPS, machine=trainer).network
+    if trainer.precision == "bf16-true":  # as Lightning does
+        network.to(torch.bfloat16)
     with fake_team(trainer), without_values(), fused_dropout():
         emptied(network, student.module)
         if trainer.shards:

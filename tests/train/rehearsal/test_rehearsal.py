@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sg.models.chat_univi.student import ChatUniViStudent
+from sg.study.planning.memory import BYTES_IN_4_BITS
 from sg.train.config import LoraConfig, StageConfig
 from sg.train.module import StageModule
 from sg.train.rehearsal.fakes import without_values
+from sg.train.rehearsal.packed import PackedLinear
 from sg.train.rehearsal.stage import Rehearsal, rehearse_stage
 from tests.train.builders import tiny_model, tiny_student, trainer_config
 
@@ -84,3 +87,27 @@ def test_adapters_are_rehearsed() -> None:
     whole, adapted = rehearsed(), rehearsed({**ALL_WEIGHTS, "peft": "lora", "lora": LoraConfig(rank=2)})
     assert 0 < adapted.trained < whole.trained
     assert adapted.memory["optimiser"] < whole.memory["optimiser"]
+
+
+def test_weights_in_4_bits_are_rehearsed_with_a_quarter_of_their_bytes() -> None:
+    settings = {**ALL_WEIGHTS, "lora": LoraConfig(rank=2)}
+    whole, packed = (rehearsed(settings | {"peft": peft}) for peft in ("lora", "qlora"))
+    model = blank().module.model
+    linear = sum(part.weight.numel() for part in model.layers.modules() if isinstance(part, nn.Linear))
+    saved = whole.memory["weights"] - packed.memory["weights"]
+    assert saved == pytest.approx((4 - BYTES_IN_4_BITS) * linear, rel=0.02)
+    assert packed.trained == whole.trained and packed.flops == whole.flops
+
+
+def test_a_layer_in_4_bits_has_the_bytes_of_the_real_one() -> None:
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    plain = nn.Linear(192, 256)
+    real = bitsandbytes.nn.Params4bit(plain.weight.data, requires_grad=False, quant_type="nf4").to("cpu")
+    state = real.quant_state
+    model = PackedLinear(plain.to("meta"))
+    for mine, theirs in (
+        (model.weight, real),
+        (model.scales, state.absmax),
+        (model.scales_of_scales, state.state2.absmax),
+    ):
+        assert mine.nbytes == theirs.nbytes
