@@ -17,8 +17,6 @@ def check_machine(recipe: RecipeConfig, trainer: TrainerConfig) -> None:
                 f"trainer.strategy=fsdp shards trained weights, but stage.{stage.name}.peft={stage.peft} freezes them: "
                 "use trainer=ddp (every device holds the frozen model) or stage.peft=none."
             )
-    if trainer.shards and trainer.world_size == 1:
-        raise ConfigError("trainer.strategy=fsdp needs trainer.devices of at least 2; with one device use trainer=gpu.")
 
 
 def missing_library(recipe: RecipeConfig) -> str:

@@ -131,8 +131,7 @@ class StageModule(LightningModule):
         Raises:
             ModelError: another version of this code started the stage.
         """
-        state = checkpoint.get("state_dict")  # None for sharded models, which have loaded it by now.
-        if state is not None and not self._trained <= state.keys():
+        if not self._trained <= checkpoint["state_dict"].keys():
             raise ModelError(
                 f"The stage {self.stage.name} was interrupted under another version of this code and cannot resume: "
                 f"delete {self.trainer.default_root_dir} to start it again."

@@ -33,7 +33,11 @@ def _problem(path: Path) -> str:
     """
     import torch
 
+    from sg.train.sharded_checkpoints import sharded_problem
+
     try:
+        if path.is_dir():
+            return sharded_problem(path)
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 def lightning_strategy(config: TrainerConfig) -> Strategy | str:
     """Lightning's strategy for `trainer.strategy`. FSDP is PyTorch's second version, which also runs on CPUs."""
-    from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
+    from pytorch_lightning.strategies import DDPStrategy
+
+    from sg.train.sharded_checkpoints import ShardedStrategy
 
     if config.shards:
-        return ModelParallelStrategy(
-            data_parallel_size=config.world_size, tensor_parallel_size=1, save_distributed_checkpoint=False
-        )
+        return ShardedStrategy(config.world_size)
     # Gradients as views of the buckets save one copy of all gradients. The model's buffers are constants and need no
     # broadcast.
     return DDPStrategy(gradient_as_bucket_view=True, broadcast_buffers=False) if config.world_size > 1 else "auto"

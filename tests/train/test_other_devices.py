@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from sg.artefacts.checkpoint import resume_points
 from sg.train import processes
+from sg.train.resume import resume_from
 from sg.train.stage import train_stage
 from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config
 from tests.train.member import Stopped, fail_after, train_one
@@ -60,9 +62,28 @@ def test_a_stage_of_four_processes_resumes_on_two_and_on_one(tmp_path: Path) -> 
     calm = stage_job(tmp_path / "calm", **STAGE)
     train_stage(calm, tiny_student, inputs(), RandomClips(), trainer_config(), lambda values: None)
     assert run_team(4, tmp_path, stage("fsdp", 4, stop_at=3), stage("ddp", 4, stop_at=3)) == [0] * 4
-    ended = run_team(2, tmp_path, stage("fsdp", 2), stage("ddp", 2, kill_at=5))
+    (saved,) = (tmp_path / "fsdp" / "resume").iterdir()
+    assert len(list(saved.glob("*.distcp"))) == 4
+    ended = run_team(2, tmp_path, stage("fsdp", 2, stop_at=5), stage("ddp", 2, kill_at=5))
     assert ended[1] == -DEAD and ended[0] != 0
+    assert resume_points(tmp_path / "fsdp")[-1].name == "step=4.ckpt"
+    assert run_team(1, tmp_path, stage("fsdp", 1)) == [0]
     train_one(tmp_path, stage("ddp", 1) | {"trainer": {}})
     for name in ("fsdp", "ddp"):
         assert losses(tmp_path / name) == pytest.approx(losses(tmp_path / "calm"), abs=1e-5)
         assert sorted(path.name for path in (tmp_path / name).glob("resume*")) == []
+
+
+@pytest.mark.slow
+def test_a_damaged_sharded_checkpoint_is_not_resumed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert run_team(1, tmp_path, stage("fsdp", 1, stop_at=3)) == [0]
+    (saved,) = resume_points(tmp_path / "fsdp")
+    assert resume_from(tmp_path / "fsdp", "caption") == saved
+    (shard,) = saved.glob("*.distcp")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert resume_from(tmp_path / "fsdp", "caption") is None
+    assert "step=2.ckpt is damaged" in caplog.text
+    (saved / ".metadata").unlink()  # killed while it was written
+    assert resume_from(tmp_path / "fsdp", "caption") is None

@@ -76,7 +76,7 @@ def test_members_of_a_team_share_one_address_and_have_their_own_rank(tmp_path: P
     ("trainer", "sentence"),
     [
         ({"devices": 3}, "batch_size=128 cannot be split over 3 devices"),
-        ({"strategy": "fsdp"}, "fsdp needs trainer.devices of at least 2"),
+        ({"strategy": "fsdp"}, None),
         ({"devices": 128}, None),
     ],
 )
