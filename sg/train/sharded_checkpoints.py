@@ -15,11 +15,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from sg.core.errors import DataError, first_line
 
@@ -58,7 +60,7 @@ class ShardedStrategy(ModelParallelStrategy):
             torch.save(checkpoint, path / META)
         self.barrier()
         self._group = self._group or dist.new_group(backend="gloo")
-        saving = dcp.async_save(state, checkpoint_id=path, process_group=self._group)
+        saving = async_save(state, checkpoint_id=path, process_group=self._group)
         assert isinstance(saving, Future)
         self._saving = saving
 
@@ -69,13 +71,15 @@ class ShardedStrategy(ModelParallelStrategy):
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """Read the shards of this process. `state_dict` of the result holds the weights that the checkpoint has."""
         path, (optimizer,) = Path(self.broadcast(checkpoint_path)), self.optimizers
-        saved = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
+        if path.is_file():  # of an earlier version: one file for all processes
+            return {**super().load_checkpoint(path, weights_only), "state_dict": self.lightning_module_state_dict()}
+        saved = FileSystemReader(path).read_metadata().state_dict_metadata
         weights = self.lightning_module_state_dict()
         weights = {name: value for name, value in weights.items() if f"state_dict.{name}" in saved}
         meta: dict[str, Any] = torch.load(path / META, weights_only=weights_only)
         if len(weights) == len(self.lightning_module_state_dict()):  # else the module refuses the checkpoint
             state = {"state_dict": weights, "optimizer": self.optimizer_state(optimizer)}
-            dcp.load(state, checkpoint_id=path)
+            load(state, checkpoint_id=path)
             assert self.model is not None
             set_optimizer_state_dict(self.model, optimizer, optim_state_dict=state["optimizer"])
         return {**meta, "state_dict": weights}
@@ -103,7 +107,7 @@ def sharded_problem(path: Path) -> str:
 
     PyTorch keeps every tensor as a zip archive with a checksum, which it does not check on reading.
     """
-    metadata = dcp.FileSystemReader(path).read_metadata()
+    metadata = FileSystemReader(path).read_metadata()
     for place in _places(metadata):
         with (path / place.relative_path).open("rb") as stream:
             stream.seek(place.offset)

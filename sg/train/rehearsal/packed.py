@@ -30,7 +30,9 @@ class PackedLinear(nn.Linear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The product in the original type of the weight. peft copies the result of the real layer."""
-        product: Tensor = _Product.apply(inputs.to(self.dtype), self.weight, self.out_features)
+        product: Tensor = _Product.apply(  # type: ignore[no-untyped-call]  # PyTorch's
+            inputs.to(self.dtype), self.weight, self.out_features
+        )
         return (product if self.bias is None else product + self.bias).to(inputs.dtype).clone()
 
 
