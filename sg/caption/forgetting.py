@@ -24,6 +24,7 @@ from sg.core.errors import DataError, MissingInputError
 from sg.core.files import file_lock, read_record, write_record
 from sg.core.fingerprints import file_hash
 from sg.core.places.config import PathsConfig
+from sg.core.places.ranges import exists
 from sg.sources.config import CAPTIONS_FOLDER, DataConfig
 
 _DERIVED = ("audit", "proxies")
@@ -114,7 +115,7 @@ def _holders(data: DataConfig, known: Sequence[VideoRecord], paths: PathsConfig)
     """What this command does not change, one line each; `known` are the rows before they were forgotten."""
     ids = {row.video_id for row in known}
     for row in known:
-        if row.path and (file := Path(data.videos) / row.path).is_file():
+        if row.path and exists(file := Path(data.videos) / row.path):
             yield f"{file} (the video itself)"
     texts = getattr(data, "captions_file", None) or getattr(data, "annotations", None)
     if texts and any(row.original_caption for row in known):

@@ -1,21 +1,22 @@
-"""Content of files that users can replace: a hash over all bytes, computed once per file.
+"""Content of files that users can replace: a hash over all bytes, or an index, computed once per file.
 
-The user's cache folder stores the hash under the path, size, times and inode of the file. So a 14 GB checkpoint is read
+The user's cache folder stores it under the path, size, times and inode of the file. So a 14 GB checkpoint is read
 once, and again only after it was replaced.
 """
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sg.core.errors import DataError
-from sg.core.files import read_json, read_record, write_record
+from sg.core.files import read_record, write_record
 from sg.core.fingerprints import file_hash, fingerprint
 from sg.core.places.ranges import far, far_entry, far_hash
 
 _SETTLED_S = 3.0
-"""The hash of a younger file is not stored: the file can be written again within one tick of the clock."""
+"""What is computed of a younger file is not stored: the file can be written again within one tick of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +58,28 @@ def file_content(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    if (place := far(path)) is not None:
-        entry = far_entry(path)
-        kept = _cache_folder() / f"{fingerprint([place.store.address, place.name, entry.tag])}.json"
-        content = str(read_record(kept).get("content") or far_hash(path))
-        _keep(kept, content)
-        return content
-    if path.is_dir():
+    place = far(path)
+    if place is None and path.is_dir():
         return _content(path)
-    look = path.stat()
-    stamp = [look.st_size, look.st_mtime_ns, look.st_ctime_ns, look.st_ino, look.st_dev]
-    kept = _cache_folder() / f"{fingerprint([str(path.resolve()), *stamp])}.json"
-    try:
-        return str(read_json(kept)["content"])
-    except (OSError, DataError, KeyError, TypeError):
-        content = file_hash(path)
-    after = path.stat()
-    if time.time() - after.st_mtime > _SETTLED_S and [after.st_size, after.st_mtime_ns] == stamp[:2]:
-        _keep(kept, content)
-    return content
+    return str(kept("content", path, lambda: file_hash(path) if place is None else far_hash(path)))
+
+
+def kept(kind: str, path: Path, compute: Callable[[], Any]) -> Any:
+    """What `compute` returns of the file at `path`, as JSON: computed once for a state of the file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    place, stamp = far(path), file_stamp(path)
+    name = str(path.resolve()) if place is None else place.address
+    file = _cache_folder() / f"{fingerprint([kind, name, stamp])}.json"
+    value = read_record(file).get(kind)
+    if value is None:
+        value = compute()
+        is_settled = place is not None or time.time() - path.stat().st_mtime > _SETTLED_S
+        if is_settled and (place is not None or file_stamp(path) == stamp):
+            _keep(file, {kind: value})
+    return value
 
 
 def _content(path: Path) -> str:
@@ -90,9 +94,9 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg" / "content"
 
 
-def _keep(path: Path, content: str) -> None:
+def _keep(path: Path, record: dict[str, Any]) -> None:
     try:
-        write_record(path, {"content": content}, durable=False)
+        write_record(path, record, durable=False)
     except OSError:
         # If the cache folder cannot be written to, the file is read again next time.
         return

@@ -202,20 +202,18 @@ class AnnotatedDataConfig(ScannedDataConfig):
         annotations: an annotation file, a folder of them, or a glob pattern; null takes the `.json` file that
             video2dataset writes beside each video file.
         splits: splits to take, by the names of the annotation files or their rows; an empty list takes all.
-        shards: folder of video2dataset's tar files; their video files are copied to `videos` before the scan.
         long_videos: folder of whole videos named by YouTube id; missing clips are cut from them into `videos`.
         benchmark: folder of a benchmark, or a file that names its videos; videos of the benchmark are left out.
     """
 
     annotations: str | None = field(default=None, metadata=NOT_IDENTITY)
     splits: list[str] = field(default_factory=list)
-    shards: str | None = field(default=None, metadata=NOT_IDENTITY)
     long_videos: str | None = field(default=None, metadata=NOT_IDENTITY)
     benchmark: str | None = field(default=None, metadata=NOT_IDENTITY)
 
     def missing_files(self) -> Iterator[tuple[str, str]]:
-        """The folder of videos, unless the scan itself fills it from shards or whole videos."""
-        if not (self.shards or self.long_videos):
+        """The folder of videos, unless the scan itself fills it from whole videos."""
+        if not self.long_videos:
             yield from super().missing_files()
 
     @property

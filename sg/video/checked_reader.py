@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sg.core.places.ranges import far
 from sg.video import pyav_reader
 from sg.video.frames import CORRUPT, UNSUPPORTED, Frames, ReaderLimits, UnreadableVideoError, check_indices
 from sg.video.open_video import INDEXED_CONTAINERS, open_video_file
@@ -31,6 +32,8 @@ Decode = Callable[[Path, list[int], int], "NDArray[np.uint8]"]
 
 def read_checked(library: str, decode: Decode, path: Path, choose: FramePolicy, limits: ReaderLimits) -> Frames:
     """Decode the frames that `choose` picks; UnreadableVideoError where `library` would not return the right ones."""
+    if far(path) is not None:
+        raise refusal(library, path, "it reads plain files of this machine only")
     with open_video_file(path, limits) as video:
         header = read_header(video)
     _check(library, path, header)

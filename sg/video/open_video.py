@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import av
 
-from sg.core.places.ranges import RangeFile, far, far_entry, opened
+from sg.core.places.ranges import RangeFile, far, far_entry, opened, range_file
 from sg.video.frames import (
     EMPTY,
     MISSING,
@@ -75,7 +75,7 @@ def open_video_file(path: Path, limits: ReaderLimits) -> Iterator[OpenVideo]:
     """
     _check_file(path)
     demux_errors: list[str] = []
-    file = None if far(path) is None else cast(RangeFile, opened(path))
+    file = range_file(path)
     with _opened(path, file, demux_errors) as container:
         streams = _video_streams(path, container)
         if len(streams) == 1:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sg.core.errors import DataError
 from sg.core.files import atomic_path
+from sg.core.places.ranges import opened
 
 _SOUND_RATE, _SOUND_BITS = 24_000, 48_000
 """Samples and bits per second of the sound of a video: enough for speech."""
@@ -83,7 +84,7 @@ def _encode(
 
 
 def _encode_sound(av: Any, container: Any, source: Path, seconds: float) -> None:
-    with av.open(str(source)) as video:
+    with opened(source) as file, av.open(file) as video:
         tracks = video.streams.audio
         if not tracks:
             return

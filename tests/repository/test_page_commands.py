@@ -66,6 +66,7 @@ LACKING = {
     r"report dashboard .*publish=true": (ExitCode.USAGE, "W&B key"),
     r"report dashboard ": (ExitCode.USAGE, "logged nothing that a dashboard shows"),
     r"sources data=(hdvila|internvid|kinetics400) ": (ExitCode.FAILED, "belongs to an annotated video"),
+    r"sources data=webvid .*annotations=null": (ExitCode.MISSING, "There are no annotations"),
     r"sources data=mix ": (ExitCode.MISSING, "scan data.sources."),
     r"sources data=sharegemini ": (ExitCode.MISSING, "There is no name map"),
     r"benchmark=\[?video_mme": (ExitCode.MISSING, "hf download"),
@@ -113,7 +114,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "checkpoint": "checkpoint", "captioner.checkpoint": "checkpoint", "video": "clips/1.mp4", "study": "study",
         "predictions": "A.jsonl", "A.jsonl": "A.jsonl", "B.jsonl": "B.jsonl", "output": "output", "merge": "empty",
         "alignment": "none", "curator.judged": JUDGED, "captioner.judged": JUDGED,
-        "data.shards": "empty", "data.long_videos": "empty", "data.name_map": "none", "": "",
+        "data.long_videos": "empty", "data.name_map": "none", "": "",
     }  # fmt: skip
     return {key: str(folder / name) for key, name in names.items()}
 

@@ -17,6 +17,7 @@ from sg.caption.exports.card import dataset_card
 from sg.core.errors import DataError
 from sg.core.files import atomic_dir, atomic_path, write_json, write_text
 from sg.core.fingerprints import fingerprint, text_seed
+from sg.core.places.ranges import exists, opened, size_of
 
 SHARD_BYTES = 1_000_000_000
 MEDIA_TOKEN = "<video>"
@@ -77,7 +78,7 @@ def _items(captions: Path, manifest: Manifest, videos: Path, ids: Sequence[str] 
     for video in manifest.usable().records():
         if video.video_id not in rows or (wanted is not None and video.video_id not in wanted):
             continue
-        if video_path(videos, video).is_file():
+        if exists(video_path(videos, video)):
             items.append(ExportItem(video, rows[video.video_id]))
         else:
             left_out += 1
@@ -137,7 +138,7 @@ def _webdataset(items: list[ExportItem], videos: Path, out: Path, with_files: bo
                     _add(tar, f"{key}.json", json.dumps(_described(item), ensure_ascii=False, sort_keys=True).encode())
                     if with_files:
                         file = video_path(videos, item.video)
-                        _add(tar, f"{key}{file.suffix.lower()}", file.read_bytes())
+                        _add(tar, f"{key}{file.suffix.lower()}", opened(file).read())
 
 
 def _keys(items: list[ExportItem]) -> dict[str, str]:
@@ -159,7 +160,7 @@ def _shards(items: list[ExportItem], videos: Path, with_files: bool) -> Iterator
     size = 0
     for item in items:
         shard.append(item)
-        size += 2048 + (video_path(videos, item.video).stat().st_size if with_files else 0)
+        size += 2048 + (size_of(video_path(videos, item.video)) if with_files else 0)
         if size >= SHARD_BYTES:
             yield shard
             shard, size = [], 0

@@ -17,6 +17,7 @@ from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.ledger.ledger import Ledger
 from sg.caption.ledger.merge import answered_keys
 from sg.caption.ledger.recipes import task_key
+from sg.core.places.ranges import size_of
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import CAPTIONS_FOLDER, DataConfig
 
@@ -114,6 +115,6 @@ def _size(data: DataConfig, item: CaptionItem) -> int:
     if item.size or not item.path:
         return item.size
     try:
-        return (Path(data.videos) / item.path).stat().st_size
+        return size_of(Path(data.videos) / item.path)
     except OSError:
         return 0

@@ -1,7 +1,8 @@
-"""Video files of an address, read by ranges: they are not copied to this machine.
+"""Video files of an address or inside of a tar archive, read by ranges: they are not copied to this machine.
 
-The functions take paths of both kinds: a path below a folder that stands for an address (`mirrored(copied=False)`), and
-a path of this machine.
+The functions take paths of all kinds: a path below a folder that stands for an address (`mirrored(copied=False)`), a
+path of this machine, and the path of a member of an archive in one of these places. Such a path says where the bytes of
+the member lie, so that who has the path needs no index: `00000.tar/1536+20480/clip.mp4` is 20,480 bytes from 1,536.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from sg.core.errors import DataError
 from sg.core.places.mirror import mirror_of
@@ -21,24 +23,60 @@ from sg.core.places.store import Entry, Store
 _FIRST, _LARGEST = 2**15, 2**20
 """Bytes of the first request at a new position, and of the largest one; each request that follows on doubles."""
 _WHOLE = 2**26
-"""Up to this size, a file whose content hash is asked is kept in memory for the decoder, which comes next."""
+"""Bytes of a file that are kept in memory: a smaller file whose content hash is asked is there for the decoder."""
 _HASH_BLOCK = 2**24
+_MEMBER = re.compile(r"(.*)/([0-9]{1,18})\+([0-9]{1,18})/[^/]+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Far:
-    """A file of an address: the store and its name there."""
+    """A file that is read by ranges: its store and name. A member of an archive is `size` bytes from `start` of it."""
 
     store: Store
     name: str
+    start: int = 0
+    size: int | None = None
+
+    @property
+    def address(self) -> str:
+        """The address, for people."""
+        return f"{self.store.address}/{self.name}".rstrip("/")
+
+    def entry(self) -> Entry | None:
+        """Size and tag; None if there is no such file. A member of an archive that is cut off is shorter."""
+        found = self.store.entry(self.name)
+        if found is None or self.size is None:
+            return found
+        size = max(0, min(self.size, found.size - self.start))
+        return Entry(size, f"{found.tag}:{self.start}+{self.size}", found.modified)
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to before `end`."""
+        return self.store.read(self.name, self.start + start, self.start + end)
+
+
+def member_path(archive: str, start: int, size: int, name: str) -> str:
+    """The path of `size` bytes from `start` of an archive, which are the file `name`."""
+    return f"{archive}/{start}+{size}/{name}"
+
+
+def is_member(path: str) -> bool:
+    """Whether a path is that of a member of an archive."""
+    return _MEMBER.fullmatch(path) is not None
 
 
 def far(path: Path) -> Far | None:
-    """The file of an address that `path` stands for; None for a path of this machine."""
-    place = mirror_of(path)
-    if place is None or not place[0].is_read_only:
-        return None
-    return Far(place[0].store, place[1])
+    """The file of an address or archive that `path` stands for; None for a plain file of this machine."""
+    member = _MEMBER.fullmatch(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow links
+    place = mirror_of(path if member is None else Path(member[1]))
+    is_far = place is not None and place[0].is_read_only
+    if member is not None:
+        part = int(member[2]), int(member[3])
+        if place is not None and is_far:
+            return Far(place[0].store, place[1], *part)
+        folder, _, name = member[1].rpartition("/")
+        return Far(Store(f"file://{folder}"), name, *part)
+    return Far(place[0].store, place[1]) if place is not None and is_far else None
 
 
 def far_entry(path: Path) -> Entry:
@@ -48,10 +86,16 @@ def far_entry(path: Path) -> Entry:
         FileNotFoundError: there is no such file, or it is not far.
     """
     place = far(path)
-    entry = None if place is None else place.store.entry(place.name)
+    entry = None if place is None else place.entry()
     if entry is None:
         raise FileNotFoundError(2, "there is no such file", str(path))
     return entry
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file at `path`."""
+    place = far(path)
+    return path.is_file() if place is None else place.entry() is not None
 
 
 def size_of(path: Path) -> int:
@@ -63,14 +107,24 @@ def size_of(path: Path) -> int:
     return path.stat().st_size if far(path) is None else far_entry(path).size
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> io.BufferedReader:
     """The file at `path`, open for reading.
 
     Raises:
         OSError: it cannot be read.
     """
+    file = range_file(path)
+    return path.open("rb") if file is None else io.BufferedReader(file)
+
+
+def range_file(path: Path) -> RangeFile | None:
+    """The open far file at `path`, of which one call may read less than asked for; None for a file of this machine.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
     place = far(path)
-    return path.open("rb") if place is None else cast(BinaryIO, RangeFile(place, far_entry(path)))
+    return None if place is None else RangeFile(place, far_entry(path))
 
 
 def listed(folder: Path) -> dict[str, Entry] | None:
@@ -84,14 +138,15 @@ def listed(folder: Path) -> dict[str, Entry] | None:
 
 def far_hash(path: Path) -> str:
     """16 hex digits over all bytes of a far file, as `file_hash` returns them for the same file here."""
-    with opened(path) as stream:
-        file = cast("RangeFile", stream)
+    file = range_file(path)
+    assert file is not None
+    with file:
         if file.entry.size <= _WHOLE:
             file.expect([(0, file.entry.size)])
             return hashlib.blake2b(file.read(), digest_size=8).hexdigest()
         digest = hashlib.blake2b(digest_size=8)
         for start in range(0, file.entry.size, _HASH_BLOCK):
-            digest.update(file.place.store.read(file.place.name, start, min(start + _HASH_BLOCK, file.entry.size)))
+            digest.update(file.place.read(start, min(start + _HASH_BLOCK, file.entry.size)))
         return digest.hexdigest()
 
 
@@ -104,7 +159,7 @@ class _Blocks:
 
     def of(self, place: Far, entry: Entry) -> dict[int, bytes]:
         """{start: bytes} of this state of a file."""
-        key = (os.getpid(), place.store.address, place.name, entry.tag)
+        key = (os.getpid(), place, entry.tag)
         if key != self.key:
             self.key, self.blocks = key, {}
         return self.blocks
@@ -162,14 +217,16 @@ class RangeFile(io.RawIOBase):
                 return block[start - first : start - first + wanted]
         self._step = min(self._step * 2, _LARGEST) if start == self._next else _FIRST
         end = min(start + max(self._step, min(wanted, _LARGEST)), self.entry.size, *self._limits(start))
-        block = self.place.store.read(self.place.name, start, end)
+        block = self.place.read(start, end)
         if len(block) != end - start:
             raise DataError(
-                f"{self.place.store.address}/{self.place.name} was replaced while it was read, or its server sends "
-                "whole files when it is asked for parts."
+                f"{self.place.address} was replaced while it was read, or its server sends whole files when it is "
+                "asked for parts."
             )
         self.num_read += len(block)
         self._blocks[start], self._next = block, end
+        while sum(map(len, self._blocks.values())) > _WHOLE:
+            del self._blocks[next(iter(self._blocks))]
         return block[:wanted]
 
     def _limits(self, start: int) -> Iterator[int]:

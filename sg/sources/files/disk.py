@@ -2,15 +2,17 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sg.artefacts.names import check_relative_path, resolve_inside
 from sg.core.errors import DataError
-from sg.core.places.ranges import listed
+from sg.core.places.ranges import listed, member_path
 from sg.core.places.store import Entry
 from sg.core.progress import Progress
+from sg.sources.files.shards import SHARD_SUFFIX, index_shards, is_compressed
 
 _SUFFIXES = "mp4 m4v mov mkv webm avi mpg mpeg mpe vob ts m2ts mts flv f4v wmv asf gif 3gp ogv mxf mjpeg"
 VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
@@ -22,8 +24,9 @@ class VideoFile:
     """A file with the suffix of a video.
 
     Attributes:
-        name: relative to the folder, `/` between parts.
-        path: the same, or empty where the name is unsafe or a link leads out of the folder.
+        name: relative to the folder, `/` between parts; of a file in a shard `SHARD.tar/NAME`.
+        path: the same, or empty where the name is unsafe or a link leads out of the folder; of a file in a shard, also
+            with its place there (`sg.core.places.ranges.member_path`).
         size: bytes.
         mtime_ns: time of the last change.
         problem: why `path` is empty.
@@ -53,6 +56,12 @@ class Listing:
     files: list[VideoFile] = field(default_factory=list)
     sidecars: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Size and time of the last change of each `.json` file, by its name without suffix."""
+    sidecars_in_shards: dict[str, str] = field(default_factory=dict)
+    """The path of each `.json` file in a shard, by its name without suffix."""
+    shards: list[tuple[str, int]] = field(default_factory=list)
+    """Name, and time of the last change, of each tar file."""
+    left_out_of_shards: Counter[str] = field(default_factory=Counter)
+    """What was left out of the tar files, by reason."""
     linked_folders: list[str] = field(default_factory=list)
     """Links to folders. They are not followed: their files would be listed twice, or are outside of the folder."""
     unreadable_folders: list[str] = field(default_factory=list)
@@ -78,9 +87,19 @@ class Listing:
 
 
 def list_files(videos: Path) -> Listing:
-    """List the video files of a folder and its subfolders."""
-    if (there := listed(videos)) is not None:
-        return _listing_of(there)
+    """List the video files of a folder and its subfolders, and those in its tar files.
+
+    Raises:
+        DataError: an address cannot be read.
+    """
+    there = listed(videos)
+    listing = _walk(videos) if there is None else _listing_of(there)
+    _take_shards(videos, listing)
+    listing.files.sort(key=lambda file: file.name)
+    return listing
+
+
+def _walk(videos: Path) -> Listing:
     listing, folders = Listing(), [""]
     with Progress("folder", None, "files") as bar:
         while folders:
@@ -97,20 +116,46 @@ def list_files(videos: Path) -> Listing:
                 listing.unreadable_folders.append(folder or ".")
             if pictures > 1 and len(listing.files) == before:
                 listing.frame_folders.append(folder or ".")
-    listing.files.sort(key=lambda file: file.name)
     return listing
+
+
+def _take_shards(videos: Path, listing: Listing) -> None:
+    """Take the files in the tar files."""
+    shards = sorted(listing.shards)
+    indices, listing.left_out_of_shards = index_shards(videos, [name for name, _ in shards])
+    for (shard, mtime_ns), members in zip(shards, indices, strict=True):
+        for member in members:
+            name, stem = f"{shard}/{member.name}", member.name.rpartition(".")[0]
+            path = member_path(shard, member.offset, member.size, member.name)
+            if _is_video(member.name) and not member.size:
+                listing.left_out_of_shards["an empty file"] += 1
+            elif _is_video(member.name):
+                listing.files.append(VideoFile(name, path, member.size, mtime_ns))
+            elif member.name.endswith(".json"):
+                listing.sidecars[f"{shard}/{stem}"] = (member.size, mtime_ns)
+                listing.sidecars_in_shards[f"{shard}/{stem}"] = path
+
+
+def _is_video(name: str) -> bool:
+    stem, dot, ending = name.rpartition(".")
+    return bool(stem) and (dot + ending).lower() in VIDEO_SUFFIXES
+
+
+def _is_shard(name: str) -> bool:
+    return name.endswith(SHARD_SUFFIX) or is_compressed(name)
 
 
 def _listing_of(files: Mapping[str, Entry]) -> Listing:
     """The video files among those of an address."""
     listing = Listing()
     for name, entry in sorted(files.items()):
-        stem, dot, ending = name.rpartition("/")[2].rpartition(".")
-        mtime_ns = round(entry.modified * 1e9)
-        if stem and f"{dot}{ending}".lower() in VIDEO_SUFFIXES:
-            problem = _problem(Path(), name, is_link=False)
+        last, mtime_ns = name.rpartition("/")[2], round(entry.modified * 1e9)
+        problem = _problem(Path(), name, is_link=False)
+        if _is_video(last):
             listing.files.append(VideoFile(name, "" if problem else name, entry.size, mtime_ns, problem))
-        elif stem and ending == "json":
+        elif _is_shard(last) and not problem:
+            listing.shards.append((name, mtime_ns))
+        elif last.endswith(".json") and last != ".json":
             listing.sidecars[name.removesuffix(".json")] = (entry.size, mtime_ns)
     return listing
 
@@ -118,18 +163,19 @@ def _listing_of(files: Mapping[str, Entry]) -> Listing:
 def _take(videos: Path, name: str, entry: os.DirEntry[str], listing: Listing, folders: list[str]) -> None:
     if entry.name.startswith(".") and ".tmp." in entry.name:
         return  # left by a killed process that cut a clip (`sg.core.files`)
-    stem, dot, ending = entry.name.rpartition(".")
-    suffix = dot + ending if stem and ending else ""
+    is_file = entry.is_file(follow_symlinks=False) or entry.is_symlink()
     if entry.is_dir(follow_symlinks=False):
         folders.append(name)
-    elif suffix.lower() in VIDEO_SUFFIXES and (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+    elif _is_video(entry.name) and is_file:
         problem = _problem(videos, name, entry.is_symlink())
         status = entry.stat(follow_symlinks=not problem and entry.is_file())
         path = "" if problem else name
         listing.files.append(VideoFile(name, path, status.st_size, status.st_mtime_ns, problem))
-    elif suffix == ".json":
+    elif _is_shard(entry.name) and is_file and not _problem(videos, name, entry.is_symlink()):
+        listing.shards.append((name, entry.stat(follow_symlinks=entry.is_file()).st_mtime_ns))
+    elif entry.name.endswith(".json") and entry.name != ".json":
         status = entry.stat(follow_symlinks=False)  # a broken link must not end the walk
-        listing.sidecars[name.removesuffix(suffix)] = (status.st_size, status.st_mtime_ns)
+        listing.sidecars[name.removesuffix(".json")] = (status.st_size, status.st_mtime_ns)
     elif entry.is_symlink() and entry.is_dir():
         listing.linked_folders.append(name)
 

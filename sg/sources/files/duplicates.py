@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from sg.core.places.ranges import opened
 from sg.core.progress import Progress
 from sg.sources.files.disk import VideoFile
 from sg.sources.scan.journal import ScanJournal
@@ -91,7 +92,7 @@ def also_in(
 
 def _hash_edges(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         digest.update(stream.read(_EDGE))
         size = stream.seek(0, 2)
         stream.seek(max(0, size - _EDGE))
@@ -100,5 +101,5 @@ def _hash_edges(path: Path) -> str:
 
 
 def _hash_whole(path: Path) -> str:
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,85 +1,60 @@
-"""Copies the video files out of video2dataset's tar files ("shards"), as `<shard>/<key>.mp4` with their `.json`.
+"""Tar files of video2dataset and WebDataset ("shards"): their videos are read in place, by ranges.
 
-All steps after the scan read plain files. A shard is read once, from start to end. A finished shard is skipped by later
-scans; in an interrupted one, members that exist as files of the same size are skipped.
+A shard is indexed once. The index is in the user's cache folder (`sg.core.content.kept`), so that later commands, and a
+scan after an interrupted one, read no header again.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-from sg.core.errors import DataError, MissingInputError
-from sg.core.files import atomic_path
+from sg.core.content import kept
 from sg.core.progress import Progress
-from sg.sources.files.disk import VIDEO_SUFFIXES
-from sg.sources.files.tar_index import TarMember, tar_members
-from sg.sources.scan.journal import ScanJournal
+from sg.sources.files.tar_index import COMPRESSED, TarMember, tar_members
 
-_SHARD_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
-_MAX_JSON = 2**24
-_COPY_BYTES = 2**20
+SHARD_SUFFIX = ".tar"
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_AT_ONCE = 16
+_VERSION = 1
+"""Raise it when the same shard would give another index."""
 
 
-def unpack_shards(shards: Path, videos: Path, journal_path: Path) -> Counter[str]:
-    """Copy the video files of every tar file below `shards` into `videos`; returns what was left out, by reason.
+def is_compressed(name: str) -> bool:
+    """Whether a name is that of a compressed tar file, which cannot be read in place."""
+    return name.lower().endswith(_COMPRESSED)
+
+
+def index_shards(videos: Path, names: Sequence[str]) -> tuple[list[list[TarMember]], Counter[str]]:
+    """The regular files in each of the tar files below `videos`, and what was left out, by reason.
 
     Raises:
-        MissingInputError: there are no tar files.
-        DataError: the copies cannot be written.
+        DataError: an address cannot be read.
     """
-    files = sorted(path for path in shards.rglob("*.tar") if path.is_file())
-    if not files:
-        raise MissingInputError(f"There are no .tar files in {shards}: give the folder of the shards with data.shards.")
     problems: Counter[str] = Counter()
-    with ScanJournal(journal_path) as journal, Progress("shards", len(files), "shards") as bar:
-        for path in files:
-            status = path.stat()
-            key = f"{status.st_size}:{status.st_mtime_ns}:{path.relative_to(shards)}:{videos}"
-            if key not in journal.entries:
-                journal.add(key, _unpack(path, videos))
-            problems.update(journal.entries[key])
+    found = []
+    with ThreadPoolExecutor(_AT_ONCE) as pool, Progress("shards", len(names), "shards") as bar:
+        for members, left_out in pool.map(partial(_index, videos), names):
+            found.append([TarMember(*member) for member in members])
+            problems.update(left_out)
             bar.advance()
-    return problems
+    return found, problems
 
 
-def _unpack(path: Path, videos: Path) -> Counter[str]:
-    problems: Counter[str] = Counter()
-    if not _SHARD_NAME.fullmatch(path.stem):
-        problems["a shard whose name is not a plain file name"] += 1
-        return problems
+def _index(videos: Path, name: str) -> tuple[list[Any], dict[str, int]]:
+    if is_compressed(name):
+        return [], {COMPRESSED: 1}
+    path = videos / name
     try:
-        with path.open("rb") as stream:
-            for member in _wanted(path, problems):
-                _copy(stream, member, videos / path.stem / member.name)
-    except OSError as error:
-        raise DataError(
-            f"The video files of {path} cannot be copied to {videos} ({error.strerror or error}): fix that and repeat "
-            "the command, which resumes where it stopped."
-        ) from error
-    return problems
+        members, left_out = kept(f"tar index {_VERSION}", path, partial(_read, path))
+    except OSError:
+        return [], {"a shard that cannot be read": 1}
+    return members, left_out
 
 
-def _wanted(path: Path, problems: Counter[str]) -> Iterator[TarMember]:
-    """Yield the video files and their JSON files."""
-    for member in tar_members(path, problems):
-        suffix = Path(member.name).suffix.lower()
-        if suffix in VIDEO_SUFFIXES and not member.size:
-            problems["an empty file"] += 1
-        elif suffix in VIDEO_SUFFIXES or (suffix == ".json" and member.size <= _MAX_JSON):
-            yield member
-
-
-def _copy(stream: BinaryIO, member: TarMember, target: Path) -> None:
-    if target.is_file() and target.stat().st_size == member.size:
-        return
-    stream.seek(member.offset)
-    with atomic_path(target, durable=False) as temporary, temporary.open("wb") as copy:
-        left = member.size
-        while left:
-            block = stream.read(min(left, _COPY_BYTES))
-            if not block:
-                raise OSError("the shard became shorter while it was read")
-            copy.write(block)
-            left -= len(block)
+def _read(path: Path) -> list[Any]:
+    problems: Counter[str] = Counter()
+    return [[astuple(member) for member in tar_members(path, problems)], dict(problems)]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from sg.core.places.ranges import opened, size_of
+
 _BLOCK = 512
 MAX_MEMBERS = 1_000_000
 _PLAIN_NAME = re.compile(r"(?:\./)?([A-Za-z0-9_][A-Za-z0-9_.@-]{0,230}\.[A-Za-z0-9]{1,8})", re.ASCII)
@@ -18,6 +20,8 @@ _REGULAR = (b"0", b"\0", b"7")
 _EXTENDED = (b"x", b"g", b"L", b"K")
 """Headers about the next member: of POSIX for it and for all, and GNU's long name and long link."""
 _MAX_EXTENSION = 2**16
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+COMPRESSED = "a compressed archive, whose videos cannot be read in place (decompress it to a .tar file)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +35,10 @@ class TarMember:
 
 def tar_members(path: Path, problems: Counter[str]) -> Iterator[TarMember]:
     """Yield the usable members of an uncompressed tar file; all others are counted in `problems`."""
-    length = path.stat().st_size
+    length = size_of(path)
     seen: set[str] = set()
     extended: dict[str, str] = {}
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         place = number = 0
         while (header := _header_at(stream, place, problems)) is not None:
             kind = header[156:157]
@@ -100,7 +104,8 @@ def _header_at(stream: BinaryIO, place: int, problems: Counter[str]) -> bytes | 
         return None
     stated = _number(header[148:156])
     if stated != sum(header) - sum(header[148:156]) + 8 * 32:
-        problems["not a tar file, or damaged"] += 1
+        is_compressed = not place and header.startswith(_COMPRESSED)
+        problems[COMPRESSED if is_compressed else "not a tar file, or damaged"] += 1
         return None
     return header
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +81,9 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
         DataError: the annotations have another form, or no file belongs to them.
     """
     files, path, videos = ScanFiles(Path(config.dir)), config.manifest_path, Path(config.videos)
-    if not (config.shards or config.long_videos):
+    if not config.long_videos:
         _check_folder(videos)
     with file_lock(path.with_suffix(".lock")):
-        left_out = _unpack(config.shards, videos, files) if config.shards else Counter()
         listing = _video_files(videos, config)
         source = reader_of(listing.files)
         annotations = Annotations(source, config.annotations, videos, listing)
@@ -103,7 +101,7 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
                     work = _identity(config, listing, annotations, benchmark, long_videos)
                 found = _match(config, annotations, listing, findings)
                 rows = _rows(config, source, found, listing, annotations, benchmark, files, findings)
-            report = ScanReport.of(config, source, annotations, listing, rows, findings, benchmark, left_out)
+            report = ScanReport.of(config, source, annotations, listing, rows, findings, benchmark)
             info = {**manifest_info(path, source.name, videos, work), "licence": source.licence}
             write_report(files.folder, report)
             if not rows:
@@ -114,15 +112,6 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
             write_manifest(path, rows, {**info, "report": report.plain})
     log.info((files.folder / "scan_report.txt").read_text(encoding="utf-8").rstrip())
     return path
-
-
-def _unpack(shards: str, videos: Path, files: ScanFiles) -> Counter[str]:
-    """Copy the video files out of the shards; returns what was left out, by reason."""
-    from sg.sources.files.shards import unpack_shards
-
-    if not Path(shards).is_dir():
-        raise MissingInputError(f"There is no folder of shards {shards}: give it with data.shards=DIR.")
-    return unpack_shards(Path(shards), videos, files.journal("shards"))
 
 
 def _video_files(videos: Path, config: AnnotatedDataConfig) -> Listing:

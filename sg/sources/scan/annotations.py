@@ -10,6 +10,7 @@ from typing import Any
 
 from sg.core.content import file_content
 from sg.core.errors import MissingInputError
+from sg.core.places.ranges import opened
 from sg.core.progress import Progress
 from sg.sources.files.disk import Listing, VideoFile
 from sg.sources.records.columns import KEY_OF_MAP
@@ -83,14 +84,17 @@ class Annotations:
         found: dict[str, list[AnnotatedVideo | Problem]] = {}
         with Progress("JSON files", len(beside), "files") as bar:
             for file in beside:
-                path = (self._videos / file.path).with_suffix(".json")
-                found[file.name] = list(self._read(path))
+                stem = file.name.rpartition(".")[0]
+                path = self._listing.sidecars_in_shards.get(stem, file.path.rpartition(".")[0] + ".json")
+                found[file.name] = list(self._read(self._videos / path, Path(file.name).parent.name))
                 bar.advance()
         return found
 
-    def _read(self, path: Path) -> Iterator[AnnotatedVideo | Problem]:
+    def _read(self, path: Path, folder: str) -> Iterator[AnnotatedVideo | Problem]:
         try:
-            text = path.read_text(encoding="utf-8-sig") if path.stat().st_size <= _MAX_SIDECAR else ""
+            with opened(path) as stream:
+                data = stream.read(_MAX_SIDECAR + 1)
+            text = data.decode("utf-8-sig") if len(data) <= _MAX_SIDECAR else ""
         except (OSError, ValueError):
             text = ""
         value = JsonDecoder().whole(text)
@@ -98,7 +102,7 @@ class Annotations:
             detail = f": {value.reason}" if isinstance(value, BadRecord) else ""
             yield Problem("no JSON object beside the file", path.name + detail)
             return
-        yield from self._source.items(sidecar_record(value), path.parent.name)
+        yield from self._source.items(sidecar_record(value), folder)
 
 
 def _contradicts(key: Any, item: AnnotatedVideo) -> bool:

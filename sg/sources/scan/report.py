@@ -69,7 +69,6 @@ class ScanReport:
         rows: Sequence[VideoRecord],
         findings: Findings,
         benchmark: BenchmarkVideos | None,
-        left_out_of_shards: Mapping[str, int],
     ) -> ScanReport:
         """Count everything."""
         folded = Counter(row.video_id.casefold() for row in rows)
@@ -96,7 +95,7 @@ class ScanReport:
                 "linked_folders": [shown(name) for name in listing.linked_folders[:_LISTED_FOLDERS]],
                 "unreadable_folders": [shown(name) for name in listing.unreadable_folders[:_LISTED_FOLDERS]],
                 "frame_folders": len(listing.frame_folders),
-                "left_out_of_shards": dict(left_out_of_shards),
+                "left_out_of_shards": dict(listing.left_out_of_shards),
             }
         )
 

@@ -207,6 +207,7 @@ def _report(
         "captions": texts.summary() if texts else "",
         "captions_left_out": {key: count for key, count in left_out.items() if count},
         "examples": _examples(matches, listing),
+        "left_out_of_shards": dict(listing.left_out_of_shards),
         "linked_folders": [shown(name) for name in listing.linked_folders],
         "ids_that_differ_in_case_only": sum(count for count in folded.values() if count > 1),
     }
@@ -232,6 +233,8 @@ def _shown_report(report: dict[str, Any]) -> str:
         text += f"; left out: {listed(report['unusable'])}"
     if report["captions_left_out"]:
         text += f"; captions left out: {listed(report['captions_left_out'])}"
+    if report.get("left_out_of_shards"):
+        text += f"; left out of the tar files: {listed(report['left_out_of_shards'])}"
     lines = [text, *filter(None, [report["captions"]]), *(f"e.g. {example}" for example in report["examples"])]
     lines += [
         f"link to a folder, not followed: {name} (give the folder itself with data.videos, or copy its files)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import tarfile
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,15 +18,19 @@ from google.oauth2.credentials import Credentials
 from sg.caption.hosted.captioners.gemini_legacy import GeminiLegacyCaptionerConfig
 from sg.caption.hosted.captioners.openai_compatible import OpenAICompatibleCaptionerConfig
 from sg.caption.hosted.engine import media
+from sg.caption.hosted.engine.addresses import VideoAddresses
 from sg.caption.hosted.engine.items import CaptionItem
 from sg.caption.hosted.engine.media import MediaFile, MediaFiles
 from sg.caption.hosted.engine.proxies import make_proxy
 from sg.caption.hosted.run import ledger_path, recipe_of
+from sg.caption.hosted.services.records import Failure
 from sg.caption.hosted.services.secrets import REDACTION
 from sg.caption.hosted.settings import BatchConfig
 from sg.caption.ledger import reading
 from sg.core.errors import ConfigError, MissingInputError, SgError
+from sg.core.places.mirror import mirrored
 from sg.sources.config import DataConfig
+from sg.sources.files.disk import list_files
 from sg.sources.manifests import make_manifest
 from sg.sources.sets.folder import FolderDataConfig
 from sg.video.reader import probe
@@ -204,6 +209,32 @@ def test_the_largest_request_is_a_setting() -> None:
     assert batch_settings("http://x", inline_mb=100).inline_bytes == 90_000_000
     with pytest.raises(ConfigError, match="inline_mb"):
         settings("http://x", batch=BatchConfig(inline_mb=0))
+
+
+def test_files_of_an_address_or_tar_file_are_sent_inside_the_request_or_as_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SG_PLACES", "")
+    plain = write_video(tmp_path / "videos" / "a.mp4", np.zeros((20, 48, 64, 3), np.uint8), 10)
+    with tarfile.open(plain.with_name("0.tar"), "w") as tar:
+        tar.add(plain, "b.mp4")
+    far = mirrored(f"file://{tmp_path}/videos", "data.videos", copied=False)
+    inside = next(file.path for file in list_files(far).files if file.name == "0.tar/b.mp4")
+
+    def sent(videos: Path, path: str, transport: str) -> MediaFile | Failure:
+        files = MediaFiles(videos, transport, tmp_path / "proxies", inline_bytes=10**6, can_upload=True, timeout_s=60)
+        return asyncio.run(files.prepare(replace(SILENT, path=path)))
+
+    for videos, path in ((far, "a.mp4"), (far, inside), (tmp_path / "videos", inside)):
+        small, large = sent(videos, path, "auto"), sent(videos, path, "upload")
+        assert isinstance(small, MediaFile) and small.data == plain.read_bytes() and not small.proxy
+        assert isinstance(large, MediaFile) and large.data and large.proxy
+        assert isinstance(sent(videos, path, "path"), Failure)
+    here = sent(tmp_path / "videos", "a.mp4", "upload")
+    assert isinstance(here, MediaFile) and here.data is None
+    named = asyncio.run(VideoAddresses("gs://bucket/shards").prepare(replace(SILENT, path=inside)))
+    assert isinstance(named, Failure) and "no part of an archive" in named.message
 
 
 def test_files_wait_until_memory_has_room_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -549,8 +549,6 @@ def test_mistakes_of_the_user_are_one_sentence(tmp_path: Path, write_file: Write
         scan(config)
     with pytest.raises(MissingInputError, match="There are no annotations"):
         scan(settings(WebVidDataConfig, tmp_path, annotations=None))
-    with pytest.raises(MissingInputError, match=r"no folder of shards"):
-        scan(settings(WebVidDataConfig, tmp_path, shards=str(tmp_path / "none")))
     table(tmp_path / "notes" / "a.csv", WEBVID, ("1", "a", 0, "", "", ""))
     with pytest.raises(DataError, match="None of the 1 video files"):
         scan(config)

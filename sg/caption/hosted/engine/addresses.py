@@ -11,7 +11,7 @@ from sg.caption.hosted.engine.media import MIME_TYPES, MediaFile, MediaFiles
 from sg.caption.hosted.services.records import Failure, Kind
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.core.errors import ConfigError
-from sg.core.places.ranges import far
+from sg.core.places.ranges import is_member
 from sg.sources.config import DataConfig
 
 CLOUD_STORAGE = "gs://"
@@ -37,6 +37,8 @@ class VideoAddresses:
         mime = MIME_TYPES.get(item.path.rpartition(".")[2].lower())
         if mime is None:
             return Failure(Kind.MEDIA, f"services read no files such as {item.path!r}"[:300])
+        if is_member(item.path) and self._urls is None:
+            return Failure(Kind.MEDIA, f"services read no part of an archive such as {item.path!r}"[:300])
         path = item.path if self._place.startswith(CLOUD_STORAGE) else quote(item.path)
         uri = f"{self._place}/{path}" if self._urls is None else self._urls.get(item.video_id, "")
         if not uri:
@@ -76,16 +78,12 @@ def media_of(data: DataConfig, config: HostedCaptionerConfig, transport: str = "
                 f"captioner={CAPTIONERS.name_of(config)} reads no Cloud Storage objects: expected https://host/folder."
             )
         return VideoAddresses(data.videos, None if config.urls is None else read_urls(Path(config.urls)))
-    if (place := far(Path(data.videos))) is not None and not config.reads_ranges:
-        raise ConfigError(
-            f"captioner={CAPTIONERS.name_of(config)} sends whole video files, which are not copied from "
-            f"{place.store.address}: copy them to a folder, or give addresses that the service reads."
-        )
     return MediaFiles(
         Path(data.videos),
         transport or config.transport,
         data.captions_path(config.name).parent / "proxies",
         inline_bytes=config.inline_bytes,
         can_upload=config.uploads_videos and not config.in_batches,
+        reads_ranges=config.reads_ranges,
         timeout_s=300,
     )

@@ -15,7 +15,7 @@ from sg.caption.hosted.engine.items import CaptionItem
 from sg.caption.hosted.engine.proxies import make_proxy
 from sg.caption.hosted.services.records import Failure, Kind
 from sg.core.errors import DataError
-from sg.core.places.ranges import size_of
+from sg.core.places.ranges import far, opened, size_of
 
 MAX_HELD = 200_000_000
 """Bytes of video files that wait in memory for their requests, whose encoded copies take three times as much more."""
@@ -60,16 +60,26 @@ class MediaFiles:
         transport: `captioner.transport`.
         proxies: the folder in which proxies are made.
         inline_bytes: the largest encoded file inside a request.
-        can_upload: whether files that are too large for a request may be uploaded.
+        can_upload: whether files that are too large for a request may be uploaded. Those of an address or archive are
+            not: a proxy is sent instead.
+        reads_ranges: whether the model that has the path of a file can read it by ranges.
         timeout_s: the maximum time to make one proxy.
     """
 
     def __init__(
-        self, videos: Path, transport: str, proxies: Path, *, inline_bytes: int, can_upload: bool, timeout_s: float
+        self,
+        videos: Path,
+        transport: str,
+        proxies: Path,
+        *,
+        inline_bytes: int,
+        can_upload: bool,
+        timeout_s: float,
+        reads_ranges: bool = False,
     ) -> None:
         self._videos, self._transport, self._proxies, self._inline_bytes = videos, transport, proxies, inline_bytes
         self._held, self._let_go = 0, asyncio.Condition()
-        self._can_upload, self._timeout_s = can_upload, timeout_s
+        self._can_upload, self._timeout_s, self._reads_ranges = can_upload, timeout_s, reads_ranges
         # One proxy at a time: decoding and encoding use all cores by themselves.
         self._making = asyncio.Semaphore(1)
 
@@ -86,8 +96,10 @@ class MediaFiles:
         if self._transport == "path":
             if force_proxy:
                 return Failure(Kind.MEDIA, "no proxy is made of a video that the server reads at its path")
+            if far(path) is not None and not self._reads_ranges:
+                return Failure(Kind.MEDIA, "the server can read no file of an archive or address at its path")
             return MediaFile(mime or "video/mp4", path, size, None, "", None, uri=path.absolute().as_uri())
-        how = self._choose(size, mime)
+        how = self._choose(size, mime, self._can_upload and size <= UPLOAD_LIMIT and far(path) is None)
         if how == "proxy" or force_proxy:
             async with self._making:
                 made = await asyncio.to_thread(make_proxy, path, self._proxies, self._timeout_s)
@@ -120,19 +132,20 @@ class MediaFiles:
     def _fits(self, size: int) -> bool:
         return size * 4 // 3 <= self._inline_bytes  # base64 makes four bytes of three
 
-    def _choose(self, size: int, mime: str | None) -> str:
+    def _choose(self, size: int, mime: str | None, can_upload: bool) -> str:
         if mime is None or self._transport == "proxy":
             return "proxy"
         if self._transport == "inline":
             return "inline" if self._fits(size) else "proxy"
         if self._transport == "upload" or not self._fits(size):
-            return "upload" if self._can_upload and size <= UPLOAD_LIMIT else "proxy"
+            return "upload" if can_upload else "proxy"
         return "inline"
 
 
 def _read(path: Path, mime: str, inline: bool) -> MediaFile:
     if inline:
-        data = path.read_bytes()
+        with opened(path) as stream:
+            data = stream.read()
         return MediaFile(mime, path, len(data), data, hashlib.sha256(data).hexdigest(), has_sound(data, mime))
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
