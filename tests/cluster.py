@@ -55,6 +55,11 @@ class TwoNodes:
         raise AssertionError
 
     @property
+    def address(self) -> str:
+        """What RAY_ADDRESS should be for another process."""
+        return str(self._cluster.address)
+
+    @property
     def caches(self) -> list[Path]:
         """The folders of the nodes."""
         return sorted(self._folder.glob("node-*"))

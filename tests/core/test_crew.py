@@ -1,8 +1,10 @@
 """Maps on a Ray cluster: the results of one process, although workers and nodes die and share addresses only."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +25,9 @@ from sg.core.crew import workers
 from sg.core.crew.travel import packed, unpacked
 from sg.core.crew.workers import Crew, check_engine, open_map
 from sg.core.errors import ConfigError, DataError
+from sg.core.places import store
 from sg.core.places.mirror import mirrored, push
+from sg.core.places.store import Store
 from sg.embed.embedders.internvideo2 import InternVideo2Config
 from sg.embed.run import embed_videos
 from sg.models.student import STUDENTS, Student, load_student
@@ -32,13 +36,27 @@ from sg.sources.config import DataConfig
 from sg.sources.sets.folder import FolderDataConfig, scan_folder
 from sg.train.data.samples import Clip
 from sg.train.data.visual_tokens import fill_cache
+from tests.caption.hosted.test_own_machines import PROMPT, answered, killed_after
 from tests.cluster import TwoNodes
 from tests.embed.builders import contents, embedder, make_world
 from tests.embed.conftest import tower  # noqa: F401  # a fixture
+from tests.s3 import emulator
+from tests.study.commands import run
+
+LEDGER = "folder/captions/hf_tiny_qwen3_vl/ledger.sqlite"
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
+def bucket() -> Iterator[None]:
+    """An S3 emulator, which the environment of this process and of the nodes names."""
+    with emulator():
+        store._filesystem.cache_clear()
+        yield
+    store._filesystem.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def nodes(bucket: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
     pytest.importorskip("ray")
     cluster = TwoNodes(tmp_path_factory.mktemp("nodes"))
     yield cluster
@@ -46,12 +64,19 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
 
 
 @pytest.fixture
-def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An address that this process and the nodes share."""
+def address(bucket: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address: all that this process and the nodes share."""
     monkeypatch.setenv("SG_CACHE", str(tmp_path / "driver"))
     monkeypatch.setenv("SG_PLACES", "")
-    (tmp_path / "bucket").mkdir()
-    yield f"file://{tmp_path}/bucket"
+    return f"s3://bucket/{tmp_path.name}"
+
+
+def uploaded(videos: Path, address: str) -> Path:
+    """The path that stands for the folder `address/videos`, to which the files of `videos` were copied."""
+    place = Store(f"{address}/videos")
+    for path in videos.iterdir():
+        place.put(path, path.name)
+    return mirrored(place.address, "data.videos", copied=False)
 
 
 def refuse(item: int) -> int:
@@ -84,12 +109,12 @@ def test_vectors_are_the_same_bytes_although_a_worker_and_a_node_die(
     nodes: TwoNodes,
     address: str,
 ) -> None:
-    data = make_world(tmp_path / "bucket", "abcdefghijkl")
-    (tmp_path / "bucket" / "videos" / "e.mp4").write_bytes(b"")
+    data = make_world(tmp_path / "made", "abcdefghijkl")
+    (tmp_path / "made" / "videos" / "e.mp4").write_bytes(b"")
     work = mirrored(f"{address}/work", "paths.work")
     tower.rename(work / "tower")
     push(work)
-    far = DataConfig(name="mine", dir=data.dir, videos=str(mirrored(f"{address}/videos", "data.videos", copied=False)))
+    far = DataConfig(name="mine", dir=data.dir, videos=str(uploaded(tmp_path / "made" / "videos", address)))
     settings = embedder(work / "tower", batch_size=1)
     whole = contents(embed_videos(far, settings, out_path=tmp_path / "whole"))
     with nodes.losses(node=True) as killed:
@@ -103,9 +128,9 @@ def test_vectors_are_the_same_bytes_although_a_worker_and_a_node_die(
 def test_a_scan_finds_the_same_rows_although_a_worker_and_a_node_die(
     tmp_path: Path, nodes: TwoNodes, address: str
 ) -> None:
-    make_world(tmp_path / "bucket", "abcdefghijkl")
-    (tmp_path / "bucket" / "videos" / "e.mp4").write_bytes(b"")
-    videos = str(mirrored(f"{address}/videos", "data.videos", copied=False))
+    make_world(tmp_path / "made", "abcdefghijkl")
+    (tmp_path / "made" / "videos" / "e.mp4").write_bytes(b"")
+    videos = str(uploaded(tmp_path / "made" / "videos", address))
     whole = scan_folder(FolderDataConfig(name="here", dir=str(tmp_path / "here"), videos=videos))
     with nodes.losses(node=True) as killed:
         config = FolderDataConfig(name="here", dir=str(tmp_path / "ray"), videos=videos, engine="ray")
@@ -127,9 +152,9 @@ def test_visual_tokens_are_the_same_bytes_although_a_worker_and_a_node_die(
     tmp_path: Path, nodes: TwoNodes, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sg.train.data.visual_tokens.CLIPS_PER_BATCH", 2)
-    make_world(tmp_path / "bucket", "abcdefghijkl")
-    (tmp_path / "bucket" / "videos" / "e.mp4").write_bytes(b"")
-    videos = mirrored(f"{address}/videos", "data.videos", copied=False)
+    make_world(tmp_path / "made", "abcdefghijkl")
+    (tmp_path / "made" / "videos" / "e.mp4").write_bytes(b"")
+    videos = uploaded(tmp_path / "made" / "videos", address)
     clips = [Clip(name, videos / f"{name}.mp4") for name in "abcdefghijkl"]
     config = student_in(mirrored(f"{address}/work", "paths.work"))
     cache, student = STUDENTS.of(config).cache(config, ()), load_student(config)
@@ -153,9 +178,9 @@ def test_visual_tokens_are_the_same_bytes_although_a_worker_and_a_node_die(
 def test_a_local_model_answers_the_same_although_a_worker_and_a_node_die(
     tmp_path: Path, nodes: TwoNodes, address: str
 ) -> None:
-    data = make_world(tmp_path / "bucket", "abcdefghijkl")
-    (tmp_path / "bucket" / "videos" / "e.mp4").write_bytes(b"not a video")
-    videos = mirrored(f"{address}/videos", "data.videos", copied=False)
+    data = make_world(tmp_path / "made", "abcdefghijkl")
+    (tmp_path / "made" / "videos" / "e.mp4").write_bytes(b"not a video")
+    videos = uploaded(tmp_path / "made" / "videos", address)
     student = student_in(mirrored(f"{address}/work", "paths.work"))
     far = DataConfig(name="mine", dir=data.dir, videos=str(videos))
 
@@ -184,6 +209,46 @@ def test_a_local_model_answers_the_same_although_a_worker_and_a_node_die(
     assert found == whole
     assert [type(one) for one in found].count(Failure) == 1
     assert len({one.text for one in found if isinstance(one, Answer)}) > 1
+
+
+@pytest.mark.slow
+def test_the_command_that_captions_on_a_cluster_is_killed_and_resumes_to_the_captions_of_one_machine(
+    tmp_path: Path, nodes: TwoNodes, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_world(tmp_path / "made", "abcdefghijkl")
+    (tmp_path / "made" / "videos" / "e.mp4").write_bytes(b"not a video")
+    uploaded(tmp_path / "made" / "videos", address)
+    (tmp_path / "prompt.md").write_text(PROMPT, encoding="utf-8")
+    monkeypatch.setenv("SG_PLACES", "")
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+
+    def command(engine: str) -> list[str]:
+        return [
+            "-m", "sg.caption", "data=folder", f"data.videos={address}/videos", f"paths.work={tmp_path / engine}",
+            "captioner=hf", "model@captioner.student=tiny_qwen3_vl", f"captioner.engine={engine}",
+            f"captioner.prompt={tmp_path / 'prompt.md'}", "captioner.batch_size=1", "captioner.max_concurrency=4",
+            "captioner.generation.max_output_tokens=16", "captioner.language=null", "logger=csv",
+        ]  # fmt: skip
+
+    ledgers = {engine: tmp_path / engine / LEDGER for engine in ("local", "ray")}
+    whole = run(command("local"))
+    before = killed_after(command("ray"), ledgers["ray"], answers=2)
+    with nodes.losses() as killed:
+        done = run(command("ray"))
+    assert (whole.returncode, done.returncode) == (0, 0), whole.stderr + done.stderr
+    assert len(killed) == 1
+    after = answered(ledgers["ray"])
+    assert 1 < len(before) < 12 and {key: after[key] for key in before} == before
+    texts = {engine: texts_in(ledger) for engine, ledger in ledgers.items()}
+    assert texts["ray"] == texts["local"] and len(texts["ray"]) == 12 and len(set(texts["ray"].values())) > 3
+
+
+def texts_in(ledger: Path) -> dict[str, str]:
+    """What was answered, and how it was judged, by key."""
+    with contextlib.closing(sqlite3.connect(ledger)) as db:
+        return {
+            key: f"{status}: {text}" for key, status, text in db.execute("SELECT task_key, status, text FROM result")
+        }
 
 
 def test_addresses_travel_and_other_paths_stay(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

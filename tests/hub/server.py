@@ -1,4 +1,4 @@
-"""A server on loopback that speaks the part of the hub's protocol that `sg push` and `sg pull` use."""
+"""A server on loopback that speaks the part of the hub's protocol that `sg push`, `sg pull` and `hf://` use."""
 
 import base64
 import hashlib
@@ -9,19 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 LARGE = 1000
 """Files of more bytes are stored as large objects."""
 
 
 class Hub:
-    """Repositories in memory: {type/name: {file: bytes}}. `fails_after` breaks the connection after so many commits."""
+    """Repositories in memory: {type/name: {file: bytes}}. `fails_after` breaks the connection after so many commits.
+
+    `sent` counts the bytes of files that were sent.
+    """
 
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, bytes]] = {}
         self.objects: dict[str, bytes] = {}
         self.commits: list[list[str]] = []
         self.fails_after: int | None = None
+        self.sent = 0
         self.url = ""
 
     def file(self, repo: str, name: str) -> dict[str, Any]:
@@ -31,6 +36,13 @@ class Hub:
         if len(data) > LARGE:
             entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 100}
         return entry
+
+    def entries(self, repo: str, name: str) -> list[dict[str, Any]]:
+        """The file or the folder of this name; nothing if there is none."""
+        if name in self.repos[repo]:
+            return [self.file(repo, name)]
+        is_folder = any(other.startswith(f"{name}/") for other in self.repos[repo])
+        return [{"type": "directory", "path": name, "oid": "d" * 40}] if is_folder else []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -66,6 +78,9 @@ class Handler(BaseHTTPRequestHandler):
             files = json.loads(body)["files"]
             modes = [{"path": f["path"], "uploadMode": "lfs" if f["size"] > LARGE else "regular"} for f in files]
             self.answer({"files": [{**mode, "shouldIgnore": False, "oid": None} for mode in modes]})
+        elif found := re.fullmatch(r"/api/(\w+/[^/]+/[^/]+)/paths-info/[^/]+", path):
+            wanted = parse_qs(body.decode())["paths"]
+            self.answer([entry for name in wanted for entry in hub.entries(found[1], name)])
         elif path.endswith("/info/lfs/objects/batch"):
             objects = json.loads(body)["objects"]
             upload = [
@@ -100,20 +115,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path, hub = self.path.split("?")[0], self.hub
-        if found := re.fullmatch(r"/api/(\w+/[^/]+/[^/]+)(?:/tree/([^/]+)|/revision/([^/]+))?", path):
+        if found := re.fullmatch(r"/api/(\w+/[^/]+/[^/]+)(?:/tree/([^/]+)(?:/(.+))?|/revision/([^/]+))?", path):
             if found[1] not in hub.repos:
                 self.answer({"error": "none"}, 404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "none"})
             elif found[2]:
-                self.answer([hub.file(found[1], name) for name in sorted(hub.repos[found[1]])])
+                below = f"{unquote(found[3])}/" if found[3] else ""
+                names = sorted(name for name in hub.repos[found[1]] if name.startswith(below))
+                self.answer([hub.file(found[1], name) for name in names])
             else:
                 siblings = [{"rfilename": name} for name in sorted(hub.repos[found[1]])]
                 self.answer({"id": found[1].partition("/")[2], "sha": "c" * 40, "siblings": siblings, "private": True})
         elif found := re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
             repo = found[1] if found[1].startswith("datasets/") else f"models/{found[1]}"
-            data = hub.repos[repo][found[2]]
-            entry = hub.file(repo, found[2])
+            name = unquote(found[2])
+            data, entry = hub.repos[repo][name], hub.file(repo, name)
             tag = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
-            self.answer(data, headers={"ETag": f'"{tag}"', "X-Repo-Commit": "c" * 40})
+            part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
+            if part:
+                data = data[int(part[1]) : int(part[2]) + 1]
+            hub.sent += len(data)
+            self.answer(data, 206 if part else 200, {"ETag": f'"{tag}"', "X-Repo-Commit": "c" * 40})
         else:
             self.answer({"error": f"unknown {path}"}, 404)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from sg.sources.files.disk import VideoFile
 from sg.sources.scan.findings import AMBIGUOUS, EXTRA, REPEATED_ID, SECOND_FILE, Findings
@@ -24,11 +25,13 @@ class FileMatcher:
         self, files: Sequence[VideoFile], keys_of: Callable[[VideoFile], Iterable[str]], findings: Findings
     ) -> None:
         self._files, self._findings = files, findings
-        self._places: dict[str, list[int]] = defaultdict(list)
+        # Files are known by their number in `files`, their "place". Few keys have several files.
+        self._first: dict[str, int] = {}
+        self._others: dict[str, list[int]] = {}
         for place, file in enumerate(files):
             for key in dict.fromkeys(keys_of(file)):
-                self._places[key].append(place)
-        # Files are known by their number in `files`, their "place".
+                if self._first.setdefault(key, place) != place:
+                    self._others.setdefault(key, []).append(place)
         self._found: dict[int, AnnotatedVideo] = {}
         self._weak: dict[int, list[AnnotatedVideo]] = defaultdict(list)
         self._spare: dict[int, str] = {}
@@ -38,22 +41,26 @@ class FileMatcher:
     def take(self, item: AnnotatedVideo) -> bool:
         """Match a video; return whether a file belongs to it, or may belong to it (by a weak key)."""
         for key in (item.video_id, *item.keys):
-            if key in self._places:
-                self._claim(item, key)
+            if places := self._places(key):
+                self._claim(item, places)
                 return True
         for key in item.weak_keys:
-            places = self._places.get(key, [])
+            places = self._places(key)
             if len(places) > 1:
                 self._ambiguous(item, places[0], f"{len(places)} files have the name {key!r}")
                 return True
             if places:
-                self._weak[places[0]].append(item)
+                self._weak[places[0]].append(_without_keys(item))
                 return True
         return False
 
-    def _claim(self, item: AnnotatedVideo, key: str) -> None:
+    def _places(self, key: str) -> list[int]:
+        """The files of a key."""
+        first = self._first.get(key)
+        return [] if first is None else [first, *self._others.get(key, ())]
+
+    def _claim(self, item: AnnotatedVideo, places: Sequence[int]) -> None:
         """Assign the file of a certain key to the video; of several files, the one in a preferred folder."""
-        places = self._places[key]
         place = places[0]
         if len(places) > 1:
             place = min(places, key=lambda place: (_preference(self._files[place], item.hints), place))
@@ -68,6 +75,7 @@ class FileMatcher:
         elif holder is not None:
             self._ambiguous(item, place, f"its file is already that of {holder.video_id}")
         else:
+            item = _without_keys(item)
             self._found[place] = item
             self._taken[item.video_id] = item
             self._spare.update((other, item.video_id) for other in places if other != place)
@@ -113,6 +121,11 @@ class FileMatcher:
             return
         for item in unmatched:
             self._ambiguous(item, place, "its file belongs to another video" if place in self._found else _SEVERAL)
+
+
+def _without_keys(item: AnnotatedVideo) -> AnnotatedVideo:
+    """The video as it is kept once its file is known; the keys would be a third of the memory."""
+    return replace(item, keys=(), weak_keys=(), hints=())
 
 
 def _preference(file: VideoFile, hints: tuple[str, ...]) -> int:

@@ -12,6 +12,7 @@ from sg.artefacts.vectors import Vectors, part_path
 from sg.core.crew.workers import open_map
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import read_json
+from sg.core.places.mirror import mirrored
 from sg.curate.pipeline import curate
 from sg.curate.sharded.jobs import PartJob, ScanJob, scan_part
 from sg.curate.sharded.settings import ShardedTomeConfig
@@ -45,6 +46,16 @@ def test_shards_that_compare_all_pairs_give_the_forest_of_the_run_in_memory(tmp_
     assert reports[0]["exact_duplicates"] == reports[1]["exact_duplicates"] > 0
     assert [r["merges"] for r in reports[0]["rounds"]] == [r["merges"] for r in reports[1]["rounds"]]
     assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == [".lock", "curation.json", "forest.parquet"]
+
+
+def test_a_cluster_that_shares_only_an_address_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SG_PLACES", "")
+    monkeypatch.setenv("RAY_ADDRESS", "other:6379")
+    place = mirrored(f"file://{tmp_path}/bucket", "paths.work")
+    vectors = write_vectors(place / "vectors", clumpy_vectors(50), rows_per_part=30)
+    with pytest.raises(ConfigError, match=r"tome_sharded needs folders .*bucket/.* is an address: set paths.work"):
+        curate(replace(SMALL, engine="ray"), vectors, None, place / "forest")
 
 
 def test_borders_cost_little_and_the_agreement_is_recorded(tmp_path):
