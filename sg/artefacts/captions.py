@@ -182,20 +182,29 @@ class StoredCaptions:
         import numpy as np
         import pyarrow.compute as pc
 
-        order = pc.sort_indices(self._ids)
-        lengths = np.concatenate([np.empty(0, "<i8"), *(lengths_of(chunk) for chunk in self._texts())])
+        # Ten million rows: every array of one number per row that is not kept counts.
+        order = pc.sort_indices(self._ids).to_numpy().astype(np.uint32)
         digest = hashlib.blake2b(b"video_id\x00", digest_size=16)
-        ids = self._ids.take(order)
-        for chunk in ids.chunks:
-            digest.update(lengths_of(chunk).tobytes())
-        for chunk in ids.chunks:
-            digest.update(characters_of(chunk))
-        digest.update(b"caption\x00" + lengths[order.to_numpy()].tobytes())
-        for part in self._sorted_texts(order.to_numpy(), lengths):
+        self._add_ids(digest, order)
+        lengths = np.concatenate([np.empty(0, np.int32), *(lengths_of(c).astype(np.int32) for c in self._texts())])
+        digest.update(b"caption\x00")
+        for start in range(0, len(order), ROWS_PER_BATCH):
+            digest.update(lengths[order[start : start + ROWS_PER_BATCH]].astype("<i8"))
+        for part in self._sorted_texts(order, lengths):
             digest.update(characters_of(part))
         return digest.hexdigest()
 
-    def _sorted_texts(self, order: NDArray[np.uint64], lengths: NDArray[np.int64]) -> Iterator[pa.Array]:
+    def _add_ids(self, digest: hashlib.blake2b, order: NDArray[np.uint32]) -> None:
+        """Add the ids in this order; their copy is gone afterwards."""
+        import pyarrow as pa
+
+        ids = self._ids.take(pa.array(order))
+        for chunk in ids.chunks:
+            digest.update(lengths_of(chunk))
+        for chunk in ids.chunks:
+            digest.update(characters_of(chunk))
+
+    def _sorted_texts(self, order: NDArray[np.uint32], lengths: NDArray[np.int32]) -> Iterator[pa.Array]:
         """Yield the texts in the order of their ids, with one pass over the file for each part of them.
 
         Args:
@@ -205,8 +214,11 @@ class StoredCaptions:
         import numpy as np
         import pyarrow as pa
 
-        part_of = np.empty(len(order), np.int64)
-        part_of[order] = np.cumsum(lengths[order]) // _BYTES_AT_ONCE
+        part_of, done = np.empty(len(order), np.int16), 0
+        for start in range(0, len(order), ROWS_PER_BATCH):
+            rows = order[start : start + ROWS_PER_BATCH]
+            ends = done + np.cumsum(lengths[rows], dtype=np.int64)
+            part_of[rows], done = ends // _BYTES_AT_ONCE, int(ends[-1])
         for number in range(int(part_of.max(initial=-1)) + 1):
             first, chosen = 0, []
             for chunk in self._texts():
