@@ -189,7 +189,7 @@ class StoredCaptions:
         lengths = np.concatenate([np.empty(0, np.int32), *(lengths_of(c).astype(np.int32) for c in self._texts())])
         digest.update(b"caption\x00")
         for start in range(0, len(order), ROWS_PER_BATCH):
-            digest.update(lengths[order[start : start + ROWS_PER_BATCH]].astype("<i8"))
+            digest.update(lengths[order[start : start + ROWS_PER_BATCH]].astype("<i8").tobytes())
         for part in self._sorted_texts(order, lengths):
             digest.update(characters_of(part))
         return digest.hexdigest()
@@ -200,7 +200,7 @@ class StoredCaptions:
 
         ids = self._ids.take(pa.array(order))
         for chunk in ids.chunks:
-            digest.update(lengths_of(chunk))
+            digest.update(lengths_of(chunk).tobytes())
         for chunk in ids.chunks:
             digest.update(characters_of(chunk))
 
