@@ -22,7 +22,7 @@ GERMAN = (
 
 
 def failing(text: str, **values: object) -> set[str]:
-    known: dict[str, object] = {"duration_s": 18.0, "has_audio": False} | values
+    known: dict[str, object] = {"duration_s": 18.0, "has_audio": False, "words": (100, 200)} | values
     return {verdict.gate for verdict in judge(Judged(text, **known)) if verdict.verdict != PASS}  # type: ignore[arg-type]
 
 
@@ -101,6 +101,27 @@ def test_texts_that_many_videos_share_are_found_and_nearly_equal_texts_too() -> 
 
 def test_the_wanted_number_of_words_depends_on_the_duration() -> None:
     assert [word_window(s) for s in (5, 18, 60, 600)] == [(60, 120), (100, 200), (150, 300), (250, 450)]
+
+
+def test_a_prompt_says_how_long_its_captions_should_be(tmp_path: Path) -> None:
+    def written(words: str, wish: str) -> Path:
+        parts = {"system": "You write captions.", "user": f"Describe the clip. {wish}", "audio: silent": "Silent.",
+                 "audio: sound": "Sound.", "stricter": "Again."}  # fmt: skip
+        head = f"---\nid: mine\nversion: 1\n{words}---\n"
+        (tmp_path / "mine.md").write_text(head + "".join(f"# {k}\n{v}\n\n" for k, v in parts.items()), encoding="utf-8")
+        return tmp_path / "mine.md"
+
+    silent = read_prompt(str(written("", "Write one short sentence.")))
+    assert silent.words(18) is None and "length" not in failing("A man walks.", words=silent.words(18))
+    asked = read_prompt(str(written("", "Write {min_words} words.")))
+    assert asked.words(18) == (100, 200) and "length" in failing("A man walks.", words=asked.words(18))
+    own = read_prompt(str(written("words: 5-20\n", "Write {min_words} to {max_words} words.")))
+    assert own.words(18) == (5, 20) and own.user(18, None).startswith("Describe the clip. Write 5 to 20 words.")
+    assert "length" not in failing("A man walks.", words=(5, 20)) and "length" in failing("A man.", words=(5, 20))
+    assert len({silent.content_hash, asked.content_hash, own.content_hash}) == 3
+    for words in ("20-5", "many", "0-5"):
+        with pytest.raises(ConfigError, match=r"should have words: LOW-HIGH in its front matter"):
+            read_prompt(str(written(f"words: {words}\n", "")))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.md")))

@@ -34,19 +34,25 @@ CAPTION_SCHEMA: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class CaptionPrompt:
-    """A prompt file: its texts with the placeholders `{min_words}`, `{max_words}` and `{audio_rule}`."""
+    """A prompt file: its texts with the placeholders `{min_words}`, `{max_words}` and `{audio_rule}`.
+
+    `own_words` is the number of words (minimum, maximum) that its front matter wants of a caption.
+    """
 
     prompt_id: str
     version: str
     language: str
     schema: str
     sections: Mapping[str, str]
+    own_words: tuple[int, int] | None = None
 
     @cached_property
     def content_hash(self) -> str:
         """16 hex digits over everything that reaches the service, and the language."""
         schema = json.dumps(CAPTION_SCHEMA, sort_keys=True) if self.schema else ""
-        text = json.dumps([self.language, schema, *(self.sections[name] for name in _SECTIONS)])
+        text = json.dumps(
+            [self.language, schema, *(self.sections[name] for name in _SECTIONS), *(self.own_words or ())]
+        )
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
@@ -56,11 +62,16 @@ class CaptionPrompt:
 
     def user(self, duration_s: float, has_audio: bool | None, stricter: bool = False) -> str:
         """The user's text for a video of this duration; `stricter` is for the second try after a rejected caption."""
-        low, high = word_window(duration_s)
+        low, high = self.own_words or word_window(duration_s)
         rule = self.sections["audio: silent" if has_audio is False else "audio: sound"]
         text = self.sections["user"] + ("\n\n" + self.sections["stricter"] if stricter else "")
         values = {"min_words": str(low), "max_words": str(high), "audio_rule": rule}
         return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), text)
+
+    def words(self, duration_s: float) -> tuple[int, int] | None:
+        """The number of words that the prompt wants of a caption; None if it does not say."""
+        asks = any("{min_words}" in text or "{max_words}" in text for text in self.sections.values())
+        return self.own_words or (word_window(duration_s) if asks else None)
 
 
 def word_window(duration_s: float) -> tuple[int, int]:
@@ -90,6 +101,16 @@ def read_prompt(name: str) -> CaptionPrompt:
             raise ConfigError(f"{path} has no section '# {needed}': add it.")
     if "id" not in values or "version" not in values:
         raise ConfigError(f"{path} should have id and version in its front matter.")
-    return CaptionPrompt(
-        values["id"], values["version"], values.get("language", "en"), values.get("schema", ""), sections
-    )
+    language, schema = values.get("language", "en"), values.get("schema", "")
+    return CaptionPrompt(values["id"], values["version"], language, schema, sections, _own_words(path, values))
+
+
+def _own_words(path: Path, values: Mapping[str, str]) -> tuple[int, int] | None:
+    if "words" not in values:
+        return None
+    match = re.fullmatch(r"(\d+)\s*-\s*(\d+)", values["words"])
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ConfigError(
+            f"{path} should have words: LOW-HIGH in its front matter, such as 5-20, not {values['words']!r}."
+        )
+    return int(match[1]), int(match[2])

@@ -156,15 +156,17 @@ def examine(
 def judged_again(row: reading.Recorded, recipe: Recipe) -> tuple[Verdict, ...]:
     """The verdicts of the current gates on a recorded text; no request is sent."""
     form = row.record.get("structured") or {}
+    duration_s = float(row.record.get("duration_s") or 0)
     return judge(
         Judged(
             row.text,
-            float(row.record.get("duration_s") or 0),
+            duration_s,
             row.record.get("has_audio"),
             str(row.record.get("finish_reason") or ""),
             recipe.config.language,
             str(form["audio"]) if "audio" in form else None,
             bool(form.get("refused")),
+            recipe.prompt.words(duration_s),
         )
     )
 

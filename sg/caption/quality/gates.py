@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sg.caption.hosted.prompting import word_window
-
 VERSION = 2
 PASS, WARN, REJECT = "pass", "warn", "reject"
 MAX_CHARACTERS = 6000
@@ -42,7 +40,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A caption and what is known about its video."""
+    """A caption, what is known about its video, and the number of words (minimum, maximum) that its prompt wants."""
 
     text: str
     duration_s: float = 0.0
@@ -51,6 +49,7 @@ class Judged:
     language: str | None = "en"
     audio_field: str | None = None
     refused_field: bool = False
+    words: tuple[int, int] | None = None
 
 
 def judge(caption: Judged) -> tuple[Verdict, ...]:
@@ -72,8 +71,8 @@ def finish(caption: Judged) -> Verdict:
 
 
 def length(caption: Judged) -> Verdict:
-    """The number of words is within 0.6 to 1.6 times the wanted range."""
-    low, high = word_window(caption.duration_s)
+    """The number of words is within 0.6 to 1.6 times the wanted range, if the prompt wants one."""
+    low, high = caption.words or (1, MAX_CHARACTERS)
     words = len(caption.text.split())
     if len(caption.text) > MAX_CHARACTERS or words < 0.6 * low:
         return Verdict("length", REJECT, float(words))

@@ -141,6 +141,7 @@ class Recipe:
             self.config.language,
             None if form is None else str(form.get("audio", "unclear")),
             form is not None and str(form.get("refused")).lower() == "true",
+            self.prompt.words(item.duration_s),
         )
         return text, form, judge(judged)
 
