@@ -1,5 +1,7 @@
 """Bytes that 8 frames of a one-minute video transfer, and the time of local reads, in turns with code before addresses.
 
+The same frames are then read of a file and of the same file in a tar archive on this disk, in turns.
+
 git worktree add /tmp/before 55f3aab
 python benchmarks/places/ranges.py --before /tmp/before
 """
@@ -71,6 +73,19 @@ def local_reads(path: Path, count: int = 60) -> float:
     return time.process_time() - began
 
 
+def in_archive(video: Path) -> Path:
+    """The path of the same video in a tar archive beside it."""
+    import tarfile
+
+    from sg.core.places.ranges import member_path
+
+    with tarfile.open(video.with_suffix(".tar"), "w") as tar:
+        tar.add(video, video.name)
+    with tarfile.open(video.with_suffix(".tar")) as tar:
+        member = tar.getmembers()[0]
+    return Path(member_path(str(video.with_suffix(".tar")), member.offset_data, member.size, video.name))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -85,6 +100,14 @@ def main() -> None:
         os.environ["SG_CACHE"] = f"{name}/cache"
         for group_s in (1, 2, 10):
             transferred(Path(name), group_s)
+        plain = Path(name, "bucket", "2.mp4")
+        inside = in_archive(plain)
+        pairs = [(local_reads(plain), local_reads(inside)) for _ in range(3)]
+        of_file, of_archive = (min(seconds) for seconds in zip(*pairs, strict=True))
+        print(
+            f"60 reads in a tar archive: {of_archive:.2f} CPU s, {of_file:.2f} of the plain file "
+            f"({of_archive / of_file:.3f}), load {os.getloadavg()[0]:.0f}"
+        )
         if options.before:
             taken: dict[Path, list[float]] = {options.before: [], HERE: []}
             for _ in range(3):
