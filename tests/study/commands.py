@@ -82,11 +82,20 @@ def _command(program: list[str], variables: dict[str, str], shown: Sequence[Path
 
 
 def run_until(
-    program: Sequence[str], pattern: str, *, stop: signal.Signals = signal.SIGKILL, timeout_s: float = 600
+    program: Sequence[str],
+    pattern: str,
+    *,
+    stop: signal.Signals = signal.SIGKILL,
+    timeout_s: float = 600,
+    host: str = "",
 ) -> str:
-    """Run `python PROGRAM...` and send `stop` to its process group when a line of its output matches `pattern`."""
+    """Run `python PROGRAM...` and send `stop` to its process group when a line of its output matches `pattern`.
+
+    `host` is the name that the machine has for the program, where this process may choose it.
+    """
+    named = ["unshare", "--uts", "sh", "-c", f'hostname {host}; exec "$@"', "sh"] if host and os.geteuid() == 0 else []
     child = subprocess.Popen(
-        [sys.executable, *program], cwd=ROOT, env=environment(), text=True, start_new_session=True,
+        [*named, sys.executable, *program], cwd=ROOT, env=environment(), text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert child.stdout is not None

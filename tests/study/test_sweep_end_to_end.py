@@ -2,14 +2,15 @@
 
 import csv
 import json
-import signal
 import subprocess
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from sg.artefacts.result import read_result
 from sg.report.wandb.panels import available_sections, keys_of, logged_keys, plan_sections
+from tests.s3 import emulator
 from tests.study.commands import SMALL_STUDY, overrides, run, run_until, study_folder
 from tests.wandb_file import read_offline_run
 
@@ -33,6 +34,23 @@ def rows_of_both(folder: Path) -> list[dict[str, str]]:
 def responses(folder: Path, name: str) -> list[str]:
     with (study_folder(folder) / name / "predictions.jsonl").open() as stream:
         return sorted(f"{row['question_id']} {row['setting']} {row['response']}" for row in map(json.loads, stream))
+
+
+def results(folder: Path) -> dict[str, bytes | str]:
+    """Weights, tokens, videos and tables below `folder`.
+
+    Tables are without what differs from machine to machine: headers, which name places, and times of files.
+    """
+    files = [path for path in (folder / "work").rglob("*") if path.suffix in (".safetensors", ".mp4", ".parquet")]
+    return {path.relative_to(folder).as_posix(): _content(path) for path in files}
+
+
+def _content(path: Path) -> bytes | str:
+    if path.suffix != ".parquet":
+        return path.read_bytes()
+    table = pq.read_table(path).replace_schema_metadata(None)
+    own = [name for name in table.column_names if name in ("created_at", "file_stamp")]
+    return str(table.drop_columns(own).to_pylist())
 
 
 @pytest.fixture(scope="session")
@@ -121,33 +139,30 @@ def test_another_scale_joins_the_study_and_a_dry_run_prints_its_stages(
     assert not (study_folder(folder) / "75k-seed0" / "result.json").exists()
 
 
-def test_a_sweep_that_moves_from_machine_to_machine_has_the_table_of_an_undisturbed_one(
+def test_a_sweep_in_a_bucket_that_moves_from_machine_to_machine_has_the_files_of_an_undisturbed_one(
     calm: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that the machines share is an address; each has a cache folder of its own and is killed."""
-    folder, _ = calm
-    places = [f"paths.{name}=file://{tmp_path}/{name}" for name in ("work", "runs")]
+    """Two machines, each with its own cache folder and host name, share an S3 emulator only. The first is killed."""
+    s3fs, (folder, _) = pytest.importorskip("s3fs"), calm
+    places = [f"paths.{name}=s3://bucket/{name}" for name in ("work", "runs")]
     command = ["train.py", "-m", "data.scale=530k", *SMALL_STUDY, *places]
-    monkeypatch.setenv("SG_LEASE_S", "4")
-
-    def machine(name: str) -> None:
-        monkeypatch.setenv("SG_CACHE", str(tmp_path / name))
-
-    machine("a")
-    run_until(command, "visual tokens")
-    machine("b")
-    run_until(command, r"stage caption: \d+ steps")
-    run_until(command, r"\[530k-seed0\] stage instruct: \d+ steps", stop=signal.SIGINT)
-    machine("a")
-    run_until(command, r"\[530k-seed0\] stage instruct: (trained|reused)")
-    machine("c")
-    done = run(command)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "stage align: reused" in done.stdout
-    assert "stage caption: reused" in done.stdout
-    assert rows_of_both(tmp_path) == rows_of_both(folder) != []
+    with emulator():
+        monkeypatch.setenv("SG_LEASE_S", "4")
+        monkeypatch.setenv("SG_CACHE", str(tmp_path / "a"))
+        run_until(command, r"stage caption: \d+ steps", host="machine-a")
+        monkeypatch.setenv("SG_CACHE", str(tmp_path / "b"))
+        done = run(command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "stage align: reused" in done.stdout
+        bucket = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+        bucket.get("bucket", str(tmp_path / "bucket"), recursive=True)
+    moved = tmp_path / "bucket"
+    assert rows_of_both(moved) == rows_of_both(folder) != []
     for name in ("0-seed0", "530k-seed0"):
-        assert responses(tmp_path, name) == responses(folder, name)
+        assert responses(moved, name) == responses(folder, name)
+    found, expected = results(moved), results(folder)
+    assert {Path(name).suffix for name in found} == {".safetensors", ".mp4", ".parquet"}
+    assert {name: content == expected.get(name) for name, content in found.items()} == dict.fromkeys(found, True)
 
 
 def test_the_checkpoint_of_a_run_is_evaluated_alone_to_the_same_scores(
