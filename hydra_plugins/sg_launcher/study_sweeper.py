@@ -12,7 +12,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.sg_launcher.slurm_jobs import lost_jobs_as_results, note_lost_jobs
 from sg.core.errors import ConfigError
+from sg.study.planning.machine import is_cluster
 from sg.study.sweep import begin_sweep, complete_jobs, forget_folder, settled_job
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,14 @@ class StudySweeper(BasicSweeper):
             nonlocal is_started
             configs = [loader.load_sweep_config(config, list(job)) for job in job_overrides]
             is_started = begin_sweep(configs, [list(job) for job in job_overrides])
-            return launch(job_overrides, initial_job_idx) if is_started else []
+            if not is_started:
+                return []
+            launcher = str(config.hydra.launcher._target_)
+            with lost_jobs_as_results(launcher):
+                returns = launch(job_overrides, initial_job_idx)
+            if is_cluster(launcher):
+                note_lost_jobs(returns, configs, job_overrides)
+            return returns
 
         self.launcher.launch = checked_launch  # type: ignore[method-assign]
         try:

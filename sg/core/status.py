@@ -16,6 +16,7 @@ from typing import Any
 
 from sg.core.errors import DataError, first_line
 from sg.core.files import read_record, write_record
+from sg.core.gpus import gpu_use
 from sg.core.places.mirror import push
 
 STATUS_FOLDER = "status"
@@ -26,6 +27,7 @@ NEWS_WITHIN_S = 600.0
 """A command on another machine without news for longer counts as lost."""
 _FIRST_WRITE_S, _INTERVAL_S = 3.0, 5.0
 _MAX_BARS = 20
+_BAR_NUMBERS = ("done", "total", "failed", "per_s", "left_s", "cost_usd")
 
 
 @dataclass(slots=True)
@@ -40,6 +42,8 @@ class _Job:
 
 
 _jobs: list[_Job] = []
+listeners: list[Callable[[dict[str, float]], None]] = []
+"""Receive the numbers of every write: of the bars by their labels, and of the GPUs."""
 
 
 @contextlib.contextmanager
@@ -114,10 +118,22 @@ def _end(state: str, reason: str) -> None:
 def _write(job: _Job, state: str, reason: str) -> None:
     job.written = time.time()
     bars = list(job.bars.values())
-    record = {**job.record, "state": state, "reason": reason, "news": job.written, "bars": bars, "gpus": _gpus()}
+    record = {**job.record, "state": state, "reason": reason, "news": job.written, "bars": bars, "gpus": gpu_use()}
     with contextlib.suppress(OSError, ValueError, DataError):
         write_record(job.path, record, durable=False)
         push(job.path)
+    for listener in listeners:
+        listener(_numbers(record))
+
+
+def _numbers(record: dict[str, Any]) -> dict[str, float]:
+    """`progress/<label>/<number>` for the bars and `gpu/<place>/<number>`, without those that are not known."""
+    found = {}
+    for bar in record["bars"]:
+        found |= {f"progress/{bar['label']}/{name}": bar[name] for name in _BAR_NUMBERS}
+    for place, gpu in enumerate(record["gpus"]):
+        found |= {f"gpu/{place}/{name}": value for name, value in gpu.items()}
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def _is_alive(record: dict[str, Any]) -> bool:
@@ -139,19 +155,3 @@ def _typed_words() -> list[str]:
     if program.name == "__main__.py":
         return ["python", "-m", f"sg.{program.parent.name}", *sys.argv[1:]]
     return [*(["python"] if program.suffix == ".py" else []), program.name, *sys.argv[1:]]
-
-
-def _gpus() -> list[dict[str, float]]:
-    """Memory of the GPUs that this process uses, in GB; empty if it has not started CUDA."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return []
-    places = range(torch.cuda.device_count())
-    return [
-        {
-            "allocated_gb": torch.cuda.memory_allocated(place) / 1e9,
-            "peak_gb": torch.cuda.max_memory_allocated(place) / 1e9,
-            "total_gb": torch.cuda.get_device_properties(place).total_memory / 1e9,
-        }
-        for place in places
-    ]

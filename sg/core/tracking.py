@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlparse
 
+from sg.core import status
 from sg.core.commands import register
 from sg.core.errors import first_line
 from sg.core.mistakes import check_choice
@@ -102,6 +103,7 @@ class Tracker:
         if self._csv.tell() == 0:
             csv.writer(self._csv).writerow(["time_s", "key", "value"])
         self._run: Any = None
+        status.listeners.append(self._follow)
         if config.kind == "wandb" and resolved_mode(config) != "disabled":
             self._run = self._start(config, name, group, job_type, settings, [*config.tags, *tags], axes or {})
 
@@ -159,6 +161,10 @@ class Tracker:
     def log(self, values: Mapping[str, float]) -> None:
         """Record `values` as one point in time."""
         self._write(values)
+        self._send(lambda run: run.log(dict(values)))
+
+    def _follow(self, values: Mapping[str, float]) -> None:
+        """Send the numbers of `sg status` to W&B."""
         self._send(lambda run: run.log(dict(values)))
 
     def _send(self, action: Callable[[Any], object]) -> None:
@@ -244,6 +250,7 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        status.listeners.remove(self._follow)
         self._csv.close()
         self._send(partial(_finish, exit_code=0 if error is None else 1))
 

@@ -64,9 +64,9 @@ def _lines(job: Mapping[str, Any], now: float) -> list[str]:
     lines += [f"         {job['reason']}"] if job["reason"] else []
     lines += [f"         {bar['line']}" for bar in job["bars"]]
     for place, gpu in enumerate(job["gpus"]):
-        lines.append(
-            f"         GPU {place}: {gpu['allocated_gb']:.1f} of {gpu['total_gb']:.1f} GB, peak {gpu['peak_gb']:.1f} GB"
-        )
+        use = "" if gpu.get("use_percent") is None else f"{gpu['use_percent']:.0f} % busy, "
+        memory = f"{gpu['allocated_gb']:.1f} of {gpu['total_gb']:.1f} GB, peak {gpu['peak_gb']:.1f} GB"
+        lines.append(f"         GPU {place}: {use}{memory}")
     return [*lines, f"         result: {job['result_folder']}"]
 
 

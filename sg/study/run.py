@@ -107,8 +107,10 @@ def run_study(run: StudyRun) -> RunResult | None:
 def _reason(error: BaseException) -> str:
     if isinstance(error, Terminated):
         return "ended by SIGTERM"
-    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+    if isinstance(error, KeyboardInterrupt):
         return "stopped by the user"
+    if isinstance(error, SystemExit):
+        return "stopped by the cluster, which queues it again"
     return disk_problem(error) or first_line(error)
 
 
