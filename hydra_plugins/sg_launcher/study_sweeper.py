@@ -12,10 +12,11 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.sg_launcher.slurm_jobs import lost_jobs_as_results, note_lost_jobs
 from sg.core.errors import ConfigError
 from sg.study.planning.machine import is_cluster
 from sg.study.sweep import begin_sweep, complete_jobs, forget_folder, settled_job
+
+from .slurm_jobs import lost_jobs_as_results, note_lost_jobs
 
 log = logging.getLogger(__name__)
 

@@ -128,7 +128,7 @@ def _write(job: _Job, state: str, reason: str) -> None:
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:
     """`progress/<label>/<number>` for the bars and `gpu/<place>/<number>`, without those that are not known."""
-    found = {}
+    found: dict[str, Any] = {}
     for bar in record["bars"]:
         found |= {f"progress/{bar['label']}/{name}": bar[name] for name in _BAR_NUMBERS}
     for place, gpu in enumerate(record["gpus"]):

@@ -18,7 +18,7 @@ from tests.study.test_sweep_end_to_end import table
 from tests.train.test_nodes import free_port
 
 pytestmark = pytest.mark.slow
-SWEEP = ["train.py", "-m", "data.scale=50k", *SMALL_STUDY, "trainer.checkpoint_every_steps=1"]
+SWEEP = ["train.py", "-m", "data.scale=50k", *SMALL_STUDY]
 RUNS = ["0-seed0", "50k-seed0"]
 
 
@@ -32,9 +32,14 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "slurm"
 
 
+def copy_world(folder: Path, other: Path) -> None:
+    """Copy the videos of a study, and nothing that was trained."""
+    shutil.copytree(folder / "work", other / "work", ignore=shutil.ignore_patterns("stages", "visual_tokens"))
+
+
 def preempt(job: Job, work: Path) -> None:
     """Send the signal of Slurm to the first start of a job as soon as a stage of it has a checkpoint."""
-    wait_for(job, lambda record: any(work.glob("stages/instruct-*/resume/*.ckpt")), 400)
+    wait_for(job, lambda record: any(work.glob("stages/caption-*/resume/*.ckpt")), 1800)
     send(job, signal.SIGUSR2)
 
 
@@ -42,15 +47,18 @@ def test_an_array_of_two_scales_has_the_tables_of_the_local_launcher_though_a_jo
     slurm: Path, tmp_path: Path
 ) -> None:
     local, away = tmp_path / "local", tmp_path / "away"
-    assert run([*SWEEP, "launcher=local", *overrides(local)]).returncode == 0
-    job = Job(slurm, "100_0")
+    sweep = [word.replace("caption.epochs=1", "caption.epochs=12") for word in SWEEP]
+    sweep.append("trainer.checkpoint_every_steps=1")
+    assert run([*sweep, "launcher=local", *overrides(local)]).returncode == 0
+    copy_world(local, away)
+    job = Job(slurm, "100_1")
     threading.Thread(target=preempt, args=(job, away / "work"), daemon=True).start()
-    done = run([*SWEEP, "launcher=slurm", "hydra.launcher.timeout_min=10", *overrides(away)])
+    done = run([*sweep, "launcher=slurm", "hydra.launcher.timeout_min=10", *overrides(away)])
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.parent.name for path in study_folder(away).glob("*/result.json")) == RUNS
     assert [Job(slurm, name).read()["state"] for name in ("100_0", "100_1")] == ["COMPLETED"] * 2
     assert job.read()["starts"] == 2
-    assert "resumes from step=" in (study_folder(away) / "0-seed0" / "run.log").read_text()
+    assert "resumes from step=" in (study_folder(away) / "50k-seed0" / "run.log").read_text()
     columns = [[{key: row[key] for key in row if key not in ("seconds",)} for row in table(at)] for at in (local, away)]
     assert columns[0] == columns[1] != []
 
@@ -74,7 +82,7 @@ def test_two_machines_of_two_processes_that_torchrun_starts_have_the_results_of_
     one, four = tmp_path / "one", tmp_path / "four"
     program = ["train.py", "data.scale=50k", *SMALL_STUDY]
     assert run([*program, *overrides(one)]).returncode == 0
-    shutil.copytree(one / "work", four / "work", ignore=shutil.ignore_patterns("stages", "visual_tokens"))
+    copy_world(one, four)
     start = [
         "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=2", "--rdzv-backend=c10d",
         f"--rdzv-endpoint=127.0.0.1:{free_port()}",
