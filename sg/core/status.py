@@ -4,9 +4,12 @@ A command that shows a progress bar for more than a few seconds writes `status/<
 """
 
 import contextlib
+import csv
 import os
 import shlex
+import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +19,6 @@ from typing import Any
 
 from sg.core.errors import DataError, first_line
 from sg.core.files import read_record, write_record
-from sg.core.gpus import gpu_use
 from sg.core.places.mirror import push
 
 STATUS_FOLDER = "status"
@@ -27,6 +29,8 @@ NEWS_WITHIN_S = 600.0
 """A command on another machine without news for longer counts as lost."""
 _FIRST_WRITE_S, _INTERVAL_S = 3.0, 5.0
 _MAX_BARS = 20
+_DRIVER_WITHIN_S = 10.0
+_DRIVER_SAYS = ("uuid", "utilization.gpu", "memory.used")
 _BAR_NUMBERS = ("done", "total", "failed", "per_s", "left_s", "cost_usd")
 
 
@@ -118,7 +122,7 @@ def _end(state: str, reason: str) -> None:
 def _write(job: _Job, state: str, reason: str) -> None:
     job.written = time.time()
     bars = list(job.bars.values())
-    record = {**job.record, "state": state, "reason": reason, "news": job.written, "bars": bars, "gpus": gpu_use()}
+    record = {**job.record, "state": state, "reason": reason, "news": job.written, "bars": bars, "gpus": _gpu_use()}
     with contextlib.suppress(OSError, ValueError, DataError):
         write_record(job.path, record, durable=False)
         push(job.path)
@@ -155,3 +159,49 @@ def _typed_words() -> list[str]:
     if program.name == "__main__.py":
         return ["python", "-m", f"sg.{program.parent.name}", *sys.argv[1:]]
     return [*(["python"] if program.suffix == ".py" else []), program.name, *sys.argv[1:]]
+
+
+def _gpu_use() -> list[dict[str, float | None]]:
+    """One record per visible GPU; empty if this process has not started CUDA.
+
+    `allocated_gb` and `peak_gb` are those of this process. `use_percent` and `used_gb` are those of all processes, and
+    None where the driver's `nvidia-smi` does not report them.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return []
+    driver, found = _by_driver(), []
+    for place in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(place)
+        use, used = driver.get(str(device.uuid).removeprefix("GPU-"), (None, None))
+        found.append(
+            {
+                "use_percent": use,
+                "used_gb": None if used is None else used * 2**20 / 1e9,
+                "allocated_gb": torch.cuda.memory_allocated(place) / 1e9,
+                "peak_gb": torch.cuda.max_memory_allocated(place) / 1e9,
+                "total_gb": device.total_memory / 1e9,
+            }
+        )
+    return found
+
+
+def _by_driver() -> dict[str, tuple[float | None, float | None]]:
+    """By UUID of the GPU its use in percent and its used memory in MiB."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return {}
+    asked = [program, f"--query-gpu={','.join(_DRIVER_SAYS)}", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=_DRIVER_WITHIN_S).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    rows = [row for row in csv.reader(said.splitlines(), skipinitialspace=True) if len(row) == len(_DRIVER_SAYS)]
+    return {uuid.removeprefix("GPU-"): (_number(use), _number(used)) for uuid, use, used in rows}
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:  # `[N/A]`, such as for the use of a part of a GPU
+        return None

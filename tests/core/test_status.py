@@ -13,7 +13,6 @@ import torch
 
 from sg.core import status
 from sg.core.errors import DataError
-from sg.core.gpus import gpu_use
 from sg.core.progress import Progress
 from sg.core.status import read_status, reported_in
 from sg.core.tracking import LoggerConfig, Tracker
@@ -62,7 +61,7 @@ def test_the_use_of_a_gpu_is_that_of_the_driver(tmp_path: Path, monkeypatch: pyt
         for line in _text(tmp_path, read_status(tmp_path), 0.0).splitlines()
     )
     program.write_text("#!/bin/sh\nexit 9\n")
-    assert gpu_use()[0]["use_percent"] is None
+    assert status._gpu_use()[0]["use_percent"] is None
 
 
 def test_wandb_has_the_numbers_of_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
