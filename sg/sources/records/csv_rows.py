@@ -130,13 +130,16 @@ def _without_broken_rows(rows: Iterator[_Row]) -> Iterator[_Row]:
     """
     before: _Row | None = None
     is_open = False
+    fields: tuple[str, ...] = ()
     for row, following in pairwise(chain(rows, [None])):
         assert row is not None
-        fields = () if before is None or isinstance(before[1], BadRecord) else _fields_of(before)
+        if before is not None and before[1] is not _BROKEN:  # a text may have several rests
+            fields = () if isinstance(before[1], BadRecord) else _fields_of(before)
         after = _fields_of(row)
         if fields and _continues(fields, after, _fields_of(following)):
             before = _bad(before)
             row = row if isinstance(row[1], BadRecord) else _bad(row)
+            fields = () if is_file(after[-1]) else fields  # the name of a file ends its row
         elif isinstance(row[1], _ShortRow):
             is_new = before is None or bool(fields) or before[1] is _BROKEN
             is_open = is_open or (is_new and len(after) == 1 and " " in after[0].strip())
@@ -165,7 +168,7 @@ def _fields_of(row: _Row | None) -> tuple[str, ...]:
 def _continues(before: Sequence[str], after: Sequence[str], following: Sequence[str]) -> bool:
     """Whether the row `after` may be the rest of the text at the end of the row before.
 
-    Words between rows with the names of files are. Where names have no suffix, several words in a shorter row are,
+    Words behind a row with the name of a file are. Where names have no suffix, several words in a shorter row are,
     and one word where no field of the row before is a single word.
     """
     first, last = after[0].strip() if after else "", before[-1].strip()
@@ -174,8 +177,7 @@ def _continues(before: Sequence[str], after: Sequence[str], following: Sequence[
     is_short = len(after) < len(before)
     place = next((place for place, field in enumerate(before) if not field.strip().isdigit()), 0)
     if _ENDS_AS_FILE.search(before[place]):
-        is_between = bool(following) and bool(_ENDS_AS_FILE.search(following[min(place, len(following) - 1)]))
-        is_rest = is_short or len(first.split()) > 2 or (is_between and _are_words(first))
+        is_rest = is_short or len(first.split()) > 2 or (bool(following) and _are_words(first))
         return is_rest and not _ENDS_AS_FILE.search(after[min(place, len(after) - 1)])
     if is_short:
         is_word = len(after) == 1 and first.isalpha() and not any(map(str.isalpha, before[:-1]))

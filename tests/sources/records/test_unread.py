@@ -120,6 +120,7 @@ def test_an_id_that_fits_several_listed_videos_is_counted(tmp_path: Path, value:
     [
         ("video,caption", "a.mp4,A cat\nsleeps, well\nb.mp4,A cow\n", ["A cow"]),
         ("video,caption", "a.mp4,A cat\nthat sleeps, well\nb.mp4,A cow\n", ["A cow"]),
+        ("video,caption", "a.mp4,A cat\nsleeps, well\nand eats, too\nb.mp4,A cow\n", ["A cow"]),
         ("video,caption", "a.mp4,Cat\nsleeps.\nb.mp4,A cow\n", ["A cow"]),
         ("video,caption", "a.mp4,Cats\nit's two cats\nb.mp4,A cow\n", ["A cow"]),
         ("video,caption", "a.mp4,A number\n7\nb.mp4,A cow\n", ["A cow"]),
@@ -141,4 +142,4 @@ def test_the_rest_of_a_divided_row_may_be_a_word_or_two(
 ) -> None:
     captions, file = read(tmp_path / "c.csv", f"{header}\n{rows}")
     assert [caption for _, caption in captions] == kept
-    assert file.problems.total() == 3 - len(kept) or len(kept) > 1
+    assert file.rows == rows.count("\n")
