@@ -11,36 +11,23 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import chain, pairwise
 from pathlib import Path
 from typing import Self, TextIO
 
 from sg.core.errors import DataError
+from sg.sources.records.broken_rows import Row, ShortRow, without_broken_rows
 from sg.sources.records.columns import check_columns
-from sg.sources.records.listed_videos import is_file
 from sg.sources.records.texts import MAX_LINE, BadRecord, damage, kind_of, open_text
 
-_Row = tuple[int, Mapping[str, str] | BadRecord]
 _MAX_RECORD_LINES = 1000
 """A quoted field with more lines is a quote that does not close."""
 _DELIMITERS = (",", "\t", ";", "|")
 _BARE_QUOTE = re.compile(r'\\"(?!")')
 """A quote behind a backslash that is not also doubled, as in `a \\"red\\" ball`."""
 _OPEN_QUOTE = BadRecord("a quote that may not close in its row (write a quote within a quoted field twice)")
-_BROKEN = BadRecord("a row that may continue in another line (quote a field that holds line breaks)")
 _NO_NAME = re.compile(r"Unnamed: [\d.]+")
-_ENDS_AS_FILE = re.compile(r"\.\w{2,5}$")
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*[.,!?;:)\"]*")
-
-
-@dataclass(frozen=True, slots=True)
-class _ShortRow(BadRecord):
-    """A row with fewer fields than the header."""
-
-    fields: tuple[str, ...] = ()
 
 
 class _Lines:
@@ -88,7 +75,7 @@ class _Lines:
         return ""
 
 
-def csv_rows(path: Path) -> Iterator[_Row]:
+def csv_rows(path: Path) -> Iterator[Row]:
     """The rows of a CSV or TSV file by its header, with their line. All values stay text.
 
     Ids must not become numbers. The delimiter is the one that divides the header into most columns. Spaces before a
@@ -97,10 +84,10 @@ def csv_rows(path: Path) -> Iterator[_Row]:
     Raises:
         DataError: the header is damaged or names a column twice.
     """
-    return _without_broken_rows(_rows(path))
+    return without_broken_rows(_rows(path))
 
 
-def _rows(path: Path) -> Iterator[_Row]:
+def _rows(path: Path) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE)
     with open_text(path, newline="") as stream:
         lines = _Lines(stream)
@@ -123,78 +110,7 @@ def _rows(path: Path) -> Iterator[_Row]:
             yield from _records(fields, lines, header, delimiter)
 
 
-def _without_broken_rows(rows: Iterator[_Row]) -> Iterator[_Row]:
-    """The rows, but none that lacks a part of its first or last field because of a line break without quotes.
-
-    Such a row has all its columns, and the line after or before it begins or ends with words instead of a name.
-    """
-    before: _Row | None = None
-    is_open = False
-    fields: tuple[str, ...] = ()
-    for row, following in pairwise(chain(rows, [None])):
-        assert row is not None
-        if before is not None and before[1] is not _BROKEN:  # a text may have several rests
-            fields = () if isinstance(before[1], BadRecord) else _fields_of(before)
-        after = _fields_of(row)
-        if fields and _continues(fields, after, _fields_of(following)):
-            before = _bad(before)
-            row = row if isinstance(row[1], BadRecord) else _bad(row)
-            fields = () if is_file(after[-1]) else fields  # the name of a file ends its row
-        elif isinstance(row[1], _ShortRow):
-            is_new = before is None or bool(fields) or before[1] is _BROKEN
-            is_open = is_open or (is_new and len(after) == 1 and " " in after[0].strip())
-        elif is_open:
-            is_open = False
-            if after and (" " in after[0] or after[0].isalpha()):
-                row = _bad(row)
-        if before is not None:
-            yield before
-        before = row
-    if before is not None:
-        yield before
-
-
-def _bad(row: _Row | None) -> _Row:
-    assert row is not None
-    return row[0], _BROKEN
-
-
-def _fields_of(row: _Row | None) -> tuple[str, ...]:
-    if row is None or isinstance(row[1], BadRecord):
-        return row[1].fields if row is not None and isinstance(row[1], _ShortRow) else ()
-    return tuple(row[1].values())
-
-
-def _continues(before: Sequence[str], after: Sequence[str], following: Sequence[str]) -> bool:
-    """Whether the row `after` may be the rest of the text at the end of the row before.
-
-    Words behind a row with the name of a file are. Where names have no suffix, several words in a shorter row are,
-    and one word where no field of the row before is a single word.
-    """
-    first, last = after[0].strip() if after else "", before[-1].strip()
-    if not (first and last) or first.startswith("#"):
-        return False
-    is_short = len(after) < len(before)
-    place = next((place for place, field in enumerate(before) if not field.strip().isdigit()), 0)
-    if _ENDS_AS_FILE.search(before[place]):
-        is_rest = is_short or len(first.split()) > 2 or (bool(following) and _are_words(first))
-        return is_rest and not _ENDS_AS_FILE.search(after[min(place, len(after) - 1)])
-    if is_short:
-        is_word = len(after) == 1 and first.isalpha() and not any(map(str.isalpha, before[:-1]))
-        if " " in first:
-            return " " in last or (len(after) == 1 and last.isalpha())
-        return is_word and (" " in last or not last.isascii())  # Chinese and Japanese have no spaces
-    if is_file(after[-1]) and "://" not in after[-1] and not _ENDS_AS_FILE.search(after[place]):
-        return not is_file(last) and _are_words(last)  # the names are in the last column
-    return False
-
-
-def _are_words(text: str) -> bool:
-    """Whether a text has several words, or is one word and not the name of a file without a suffix."""
-    return " " in text or bool(_WORD.fullmatch(text))
-
-
-def _records(fields: list[str] | None, lines: _Lines, header: list[str], delimiter: str) -> Iterator[_Row]:
+def _records(fields: list[str] | None, lines: _Lines, header: list[str], delimiter: str) -> Iterator[Row]:
     """Yield what the lines of one record hold; `fields` is None where the strict reader refused them."""
     first, several, num_columns = lines.taken[0], len(lines.taken) > 1, len(header)
     if fields is not None:
@@ -223,7 +139,7 @@ def _records(fields: list[str] | None, lines: _Lines, header: list[str], delimit
         kind = "more fields than the header" if len(fields) > num_columns else "fewer fields than the header"
         reason = f"{kind} ({len(fields)} instead of {num_columns})"
         is_short = len(fields) < num_columns and not first.startswith("#")
-        bad = _ShortRow(reason, fields=tuple(fields)) if is_short else BadRecord(reason)
+        bad = ShortRow(reason, fields=tuple(fields)) if is_short else BadRecord(reason)
     elif any(fields[place].strip() for place in _unnamed(tuple(header))):
         bad = BadRecord("more fields than the header (text below a column without a name)")
     elif [fields[0].lstrip("\ufeff"), *fields[1:]] == header:

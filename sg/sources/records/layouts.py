@@ -65,8 +65,8 @@ def object_records(path: Path) -> Iterator[Any | BadRecord]:
                 f"{path} is an object with records and texts side by side, such as {other[:40]!r}: write a "
                 'list of records with a video and a caption each, [{"video": ..., "caption": ...}, ...].'
             )
-        for name, value, _ in chain(head, members):
-            yield from _of_map(name, value)
+        for name, value, is_element in chain(head, members):
+            yield from [value] if is_element else _of_map(name, value)
 
 
 def _are(kind: type, members: Sequence[_Member], how: Any = all) -> bool:

@@ -11,8 +11,8 @@ from sg.sources.files.disk import VIDEO_SUFFIXES
 from sg.sources.records.columns import VIDEO_KEYS
 from sg.sources.records.texts import BadRecord
 
-VIDEO_LISTS = {"videos": "video", "images": "image", "clips": "clip", "media": "media"}
-"""Lists of videos, and the word by which keys of records name a video of each."""
+VIDEO_LISTS = {"clips": "clip", "media": "media", "images": "image", "videos": "video"}
+"""Lists of videos, parts before wholes, and the word by which keys of records name a video of each."""
 FILE_KEYS = tuple(key for key in VIDEO_KEYS if not key.casefold().endswith("id"))
 NO_FILE = "a number of a video whose file is not named"
 _IDS = ("id", "uid", "uuid", "guid")
@@ -47,6 +47,7 @@ class ListedVideos:
     def add(self, name: str, video: Any) -> None:
         """Add a video of the list `name`."""
         file = _file_of(video) if isinstance(video, Mapping) else ""
+        self.are_elsewhere = self.are_elsewhere or (isinstance(video, str) and is_file(video))
         if not file:
             return
         word = VIDEO_LISTS[name]
@@ -81,7 +82,8 @@ class ListedVideos:
         keys = {_folded(key): key for key, value in record.items() if _plain(value)}
         lists = list(self._files)
         named = [(name, word + one) for one in _IDS for name, word in VIDEO_LISTS.items()]
-        for name, form in (*named, *VIDEO_LISTS.items(), *(("", form) for form in (*_OWN, "id"))):
+        named = sorted((*named, *VIDEO_LISTS.items()), key=lambda pair: pair[0] not in lists)
+        for name, form in (*named, *(("", form) for form in (*_OWN, "id"))):
             if (key := keys.get(form)) is not None:
                 number = _plain(record[key])
                 within = [name] if name and len(lists) > 1 else lists

@@ -101,6 +101,22 @@ def test_the_id_of_a_record_itself_is_not_that_of_its_video(tmp_path: Path) -> N
     assert found == [("b.mp4", "two"), ("a.mp4", "one")]
 
 
+def test_the_id_of_a_clip_counts_before_that_of_its_video(tmp_path: Path) -> None:
+    videos, clips = [{"id": "v", "path": "v.mp4"}], [{"id": "c", "video_id": "v", "path": "a.mp4"}]
+    row = {"video_id": "v", "clip_id": "c", "caption": "one"}
+    value = {"videos": videos, "clips": clips, "annotations": [row]}
+    assert read(tmp_path / "c.json", value)[0] == [("a.mp4", "one")]
+    assert read(tmp_path / "d.json", {"videos": videos, "annotations": [row]})[0] == [("v.mp4", "one")]
+
+
+def test_lists_of_lists_and_of_names_are_no_records(tmp_path: Path) -> None:
+    rows = [["video", "caption"], ["b.mp4", "A dog"]]
+    assert read(tmp_path / "c.json", {"a.mp4": "one", "rows": rows})[1].problems == {"not an object": 2}
+    value = {"videos": ["a.mp4", "b.mp4"], "data": [{"video": 0, "caption": "one"}, {"video": "b.mp4", "caption": "x"}]}
+    captions, file = read(tmp_path / "d.json", value)
+    assert (captions, file.problems) == ([("b.mp4", "x")], {NO_FILE: 1})
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -129,6 +145,13 @@ def test_an_id_that_fits_several_listed_videos_is_counted(tmp_path: Path, value:
         ("n,video,caption", "1,a.mp4,A cat\nsleeps, well, there\n2,b.mp4,A cow\n", ["A cow"]),
         ("caption,video", "A tall, big\nman,a.mp4\nA cow,b.mp4\n", ["A cow"]),
         ("caption,video", "A tall, very big\nman,a.mp4\nA cow,b.mp4\n", ["A cow"]),
+        ("video,caption", "v_1,A cat\nsleeps, well\nv_2,A cow\n", ["A cow"]),
+        ("video,caption", "1001,A cat\nsleeps, well\n1002,A cow\n", ["A cow"]),
+        ("caption,video,n", "A man, tall\nsits,a.mp4,1\nA cow,b.mp4,2\n", ["A cow"]),
+        ("video,caption", "a.mp4,A cat\nhttp://x.com, see\nb.mp4,A cow\n", ["A cow"]),
+        ("video,caption", "dQw4w9WgXcQ,A cat\nabcdefghijk,A dog\nx_w4w9WgXcQ,A cow\n", ["A cat", "A dog", "A cow"]),
+        ("user,caption,video", "u1,A cat,a.mp4\nanna,A dog,b.mp4\nu2,A cow,c.mp4\n", ["A cat", "A dog", "A cow"]),
+        ("video,caption", "a.mp4,A cat\n“Hi”, he says\nb.mp4,A cow\n", ["A cow"]),
         # Names without a suffix beside others, and values that are missing, divide no row.
         ("video,caption", "a.mp4,A cat\nclip_7,A dog\nb.mp4,A cow\n", ["A cat", "A dog", "A cow"]),
         ("video,caption", "a,A cat\nsleeps,A dog\nb,A cow\n", ["A cat", "A dog", "A cow"]),
