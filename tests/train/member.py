@@ -1,7 +1,8 @@
 """One process of a team that trains tiny stages: `python -m tests.train.member FOLDER STAGES_AS_JSON`.
 
 Each stage is `{"name", "stage": settings, "trainer": settings, "stop_at": step}`; one with `stop_at` fails after that
-step and is then trained again. `kill_at` ends the second process without a word instead.
+step and is then trained again. `kill_at` ends the second process without a word instead, and `lose_machine_at` the
+second of two machines with `torchrun`.
 """
 
 import json
@@ -23,6 +24,18 @@ _after_batch = callbacks.LossCurve.on_train_batch_end
 
 class Stopped(Exception):
     """The stage was made to fail."""
+
+
+def lose_machine_at(step: int) -> None:
+    """End the second machine, which has two processes, after that optimiser step."""
+
+    def lost(self: object, trainer: Any, *args: object) -> None:
+        _after_batch(self, trainer, *args)  # type: ignore[arg-type]
+        if trainer.global_step >= step and trainer.global_rank >= 2:
+            os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    callbacks.LossCurve.on_train_batch_end = lost  # type: ignore[method-assign,assignment]
 
 
 def fail_after(step: int | None, kill: bool = False) -> None:
@@ -49,7 +62,9 @@ def train_one(folder: Path, settings: dict[str, Any]) -> None:
 def main(folder: Path, stages: list[dict[str, Any]]) -> None:
     torch.set_num_threads(1)
     for settings in stages:
-        if "kill_at" in settings:
+        if "lose_machine_at" in settings:
+            lose_machine_at(settings["lose_machine_at"])
+        elif "kill_at" in settings:
             fail_after(settings["kill_at"], kill=True)
         elif "stop_at" in settings:
             fail_after(settings["stop_at"])
