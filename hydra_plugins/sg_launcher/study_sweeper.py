@@ -1,5 +1,6 @@
 """The sweeper of `train.py -m`: Hydra's basic sweeper, plus the baseline and the controls that a study needs."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -87,7 +88,11 @@ def _without_plus(override: Override, config: DictConfig) -> Override:
 
 
 def _compose_once(loader: ConfigLoader) -> None:
-    """Cache the composed configs: Hydra, the plan and the launcher each compose every job, half a second each time."""
+    """Cache the composed configs: Hydra, the plan and the launcher each compose every job, half a second each time.
+
+    Everyone gets a copy. A job makes its config read-only, and submitit pickles the cache again for a job that Slurm
+    queues again.
+    """
     composed: dict[tuple[str, ...], DictConfig] = {}
     compose = loader.load_sweep_config
 
@@ -95,6 +100,6 @@ def _compose_once(loader: ConfigLoader) -> None:
         key = tuple(sweep_overrides)
         if key not in composed:
             composed[key] = compose(master_config, sweep_overrides)
-        return composed[key]
+        return copy.deepcopy(composed[key])
 
     loader.load_sweep_config = load_sweep_config  # type: ignore[method-assign]

@@ -3,15 +3,18 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from sg.artefacts.result import read_result
-from tests.slurm import commands
+from tests.slurm import Job, commands, send, wait_for
 from tests.study.commands import ROOT, SMALL_STUDY, environment, overrides, run, study_folder
+from tests.study.test_sweep_end_to_end import table
 from tests.train.test_nodes import free_port
 
 pytestmark = pytest.mark.slow
@@ -32,6 +35,32 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def copy_world(folder: Path, other: Path) -> None:
     """Copy the videos of a study, and nothing that was trained."""
     shutil.copytree(folder / "work", other / "work", ignore=shutil.ignore_patterns("stages", "visual_tokens"))
+
+
+def preempt(job: Job, work: Path) -> None:
+    """Send the signal of Slurm to the first start of a job as soon as a stage of it has a checkpoint."""
+    wait_for(job, lambda record: any(work.glob("stages/caption-*/resume/*.ckpt")), 1800)
+    send(job, signal.SIGUSR2)
+
+
+def test_an_array_of_two_scales_has_the_tables_of_the_local_launcher_though_a_job_is_preempted(
+    slurm: Path, tmp_path: Path
+) -> None:
+    local, away = tmp_path / "local", tmp_path / "away"
+    sweep = [word.replace("caption.epochs=1", "caption.epochs=12") for word in SWEEP]
+    sweep.append("trainer.checkpoint_every_steps=1")
+    assert run([*sweep, "launcher=local", *overrides(local)]).returncode == 0
+    copy_world(local, away)
+    job = Job(slurm, "100_1")
+    threading.Thread(target=preempt, args=(job, away / "work"), daemon=True).start()
+    done = run([*sweep, "launcher=slurm", "hydra.launcher.timeout_min=10", *overrides(away)])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.parent.name for path in study_folder(away).glob("*/result.json")) == RUNS
+    assert [Job(slurm, name).read()["state"] for name in ("100_0", "100_1")] == ["COMPLETED"] * 2
+    assert job.read()["starts"] == 2
+    assert "resumes from step=" in (study_folder(away) / "50k-seed0" / "run.log").read_text()
+    columns = [[{key: row[key] for key in row if key not in ("seconds",)} for row in table(at)] for at in (local, away)]
+    assert columns[0] == columns[1] != []
 
 
 def test_a_job_that_is_killed_is_one_sentence_and_the_others_go_on(

@@ -2,10 +2,14 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from hydra_plugins.sg_launcher.study_sweeper import _compose_once
 from sg.core.errors import ConfigError
 from sg.study.devices import slurm_start
 from sg.train.config import TrainerConfig
@@ -19,6 +23,13 @@ def in_job(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
         monkeypatch.delenv(f"SLURM_{name}", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
+
+
+def test_a_config_that_a_job_makes_read_only_is_composed_for_a_job_that_is_queued_again() -> None:
+    loader: Any = SimpleNamespace(load_sweep_config=lambda config, words: OmegaConf.create({"hydra": 1}))
+    _compose_once(loader)
+    OmegaConf.set_readonly(loader.load_sweep_config(None, ["seed=1"]), True)
+    assert not OmegaConf.is_readonly(loader.load_sweep_config(None, ["seed=1"]))
 
 
 def test_slurm_is_asked_for_the_nodes_of_the_trainer_with_one_task_each(tmp_path: Path) -> None:

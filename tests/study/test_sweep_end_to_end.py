@@ -202,15 +202,3 @@ def test_the_dashboard_reads_only_keys_that_the_sweep_logged(
     assert {key for key in left_out if not key.startswith(("demo/no_video", "train/"))} <= {"speed/mfu", "figures/map"}
     for kind in ("captions-demo", "forest-tome", "checkpoint-instruct-", "predictions-"):
         assert any(kind in content for content in files), kind
-
-
-def test_slurm_jobs_run_through_submitit_s_local_executor(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    program = ["train.py", "-m", "launcher=slurm", "hydra/launcher=submitit_local", "data.scale=50k", *SMALL_STUDY]
-    done = run([*program, *overrides(tmp_path)])
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(path.parent.name for path in study_folder(tmp_path).glob("*/result.json")) == [
-        "0-seed0",
-        "50k-seed0",
-    ]
-    assert (study_folder(tmp_path) / "report" / "index.html").is_file()
