@@ -11,7 +11,7 @@ import re
 import zlib
 from pathlib import Path
 
-from sg.core.errors import DataError
+from sg.core.errors import DataError, disk_problem
 
 CHECKSUM_KEY = "sg.crc32"
 CHECKSUM_UNSET = f"{CHECKSUM_KEY}:00000000"
@@ -58,11 +58,15 @@ def check_file(path: Path, remedy: str = "delete it and run its step again") -> 
     """Check the Parquet or JSON file at `path`; one process reads an unchanged file only once.
 
     Raises:
-        DataError: it differs from what was written; `remedy` says what to do.
-        OSError: it cannot be read.
+        DataError: it differs from what was written, and `remedy` says what to do; or the user must not read it.
+        OSError: it cannot be read for another reason.
     """
-    look = path.stat()
-    if not _is_intact_file(path, look.st_size, look.st_mtime_ns, look.st_ino):
+    try:
+        look = path.stat()
+        is_whole = _is_intact_file(path, look.st_size, look.st_mtime_ns, look.st_ino)
+    except PermissionError as error:  # it may be whole: nobody should delete it
+        raise DataError(str(disk_problem(error))) from error
+    if not is_whole:
         raise DataError(f"{path} is damaged or was edited (its checksum differs): {remedy}.")
 
 

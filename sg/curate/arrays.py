@@ -19,6 +19,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path) as data:
             return {name: data[name] for name in data.files}
+    except PermissionError:  # it is not damaged
+        raise
     except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} is damaged ({first_line(error)}): if curation stops here, delete its folder `unfinished` and run "

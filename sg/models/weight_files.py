@@ -40,6 +40,7 @@ def open_weights(path: Path) -> Any:
     """
     if not path.is_file():
         raise MissingInputError(f"There is no weights file {path}: download the checkpoint again.")
+    path.open("rb").close()  # a file that the user must not read is not damaged
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

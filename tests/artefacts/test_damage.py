@@ -4,8 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from benchmarks.damage.flips import MADE_AGAIN, REPORTED, Kind, flipped, outcomes, zeroed
 from sg.artefacts.arms import Registration, read_registration, write_registration
@@ -26,8 +29,14 @@ from sg.artefacts.vectors import (
 )
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
 from sg.artefacts.visual_tokens.store import VisualTokenStore
+from sg.core.checksums import _is_intact_file
 from sg.core.content import file_state
+from sg.core.errors import disk_problem
 from sg.core.identity import identity
+from sg.curate.arrays import read_arrays
+from sg.models.weight_files import read_weights
+from sg.sources.records.reading import read_records
+from tests.core.disks import closed, folder_for_all
 
 IDS = [f"video{number}" for number in range(40)]
 
@@ -126,6 +135,21 @@ def registration(folder: Path) -> Kind:
     return Kind("registration", [path], lambda: bool(read_registration(folder)))
 
 
+def weights(folder: Path) -> Kind:
+    save_file({"x": torch.ones(2)}, folder / "model.safetensors")
+    return Kind("weights", [folder / "model.safetensors"], lambda: bool(read_weights(folder / "model.safetensors")))
+
+
+def state_of_curation(folder: Path) -> Kind:
+    np.savez(folder / "state.npz", x=np.ones(2))
+    return Kind("state of a curation", [folder / "state.npz"], lambda: bool(read_arrays(folder / "state.npz")))
+
+
+def annotations(folder: Path) -> Kind:
+    pq.write_table(pa.table({"video": ["a.mp4"], "caption": ["A cat"]}), folder / "c.parquet")
+    return Kind("annotations", [folder / "c.parquet"], lambda: bool(list(read_records(folder / "c.parquet"))))
+
+
 KINDS = [
     manifest, scanned_manifest, captions, vectors, ids_of_vectors, part_of_vectors, record_of_vectors, forest, tokens,
     predictions, result, judged, registration,
@@ -144,3 +168,14 @@ def test_no_random_damage_is_silent(tmp_path: Path, kind: Callable[[Path], Kind]
 @pytest.mark.parametrize("fault", [flipped, zeroed])
 def test_captions_without_a_sound_origin_are_made_again(tmp_path: Path, fault: Callable[..., bytes]) -> None:
     assert outcomes(origin_of_captions(tmp_path), fault, count=20, seed=1) == {MADE_AGAIN: 20}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, weights, state_of_curation, annotations])
+def test_a_file_of_another_user_is_named_and_never_called_damaged(kind: Callable[[Path], Kind]) -> None:
+    with folder_for_all() as folder:
+        for path in (made := kind(folder)).files:
+            _is_intact_file.cache_clear()
+            with closed(path, mode=0), pytest.raises(Exception) as caught:
+                made.read()
+            sentence = disk_problem(caught.value) or str(caught.value)
+            assert path.name in sentence and "permission" in sentence and "delete" not in sentence

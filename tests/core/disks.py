@@ -1,6 +1,7 @@
 """Errors of a full disk and of missing permissions, from the system itself."""
 
 import contextlib
+import encodings.utf_8_sig  # noqa: F401 - other users may not be able to import it
 import os
 import resource
 import tempfile

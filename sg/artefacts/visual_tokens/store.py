@@ -245,8 +245,12 @@ class VisualTokenStore:
         if shard not in self._open:
             from safetensors import SafetensorError, safe_open
 
+            path = self._shards[shard].path.with_suffix(".safetensors")
             try:
-                self._open[shard] = safe_open(self._shards[shard].path.with_suffix(".safetensors"), framework="pt")
+                path.open("rb").close()  # its error names the file
+                self._open[shard] = safe_open(path, framework="pt")
+            except PermissionError:
+                raise
             except (SafetensorError, OSError) as error:
                 raise self._damaged(shard, "its safetensors file cannot be read") from error
         return self._open[shard]

@@ -141,6 +141,8 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
             check_columns(path, file.schema_arrow.names)
             for batch in file.iter_batches(_ROWS_PER_BATCH):
                 yield from _with_texts(batch)
+    except PermissionError:  # it is not damaged
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         kind = foreign_kind(path)
         reason = str(error).splitlines()[0] if kind in ("", PARQUET) else f"it is {kind}"
