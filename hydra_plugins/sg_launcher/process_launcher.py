@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
@@ -18,10 +18,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sg.core.errors import JobTerminatedError, SgError
-from sg.study.devices import is_termination, job_command
-from sg.study.sweep import PlannedRun, has_result, longest_first, note_failure, planned_run
-from sg.train.processes import die_with_parent
+if TYPE_CHECKING:
+    from sg.study.sweep import PlannedRun
+
+# Hydra imports this file at every start of every command, so what only a sweep needs is imported by its launch.
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ class ProcessLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, at most `num_jobs` at a time and then the longest first; return how each ended, as listed."""
+        from sg.study.sweep import longest_first, planned_run
+
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         configs = [self.hydra_context.config_loader.load_sweep_config(self.config, list(job)) for job in job_overrides]
@@ -80,7 +82,11 @@ class ProcessLauncher(Launcher):
         threads = max(int(config.trainer.num_threads) * int(config.trainer.devices) for config in configs)
         return max(1, min(len(configs), len(os.sched_getaffinity(0)) // threads))
 
-    def _run(self, run: PlannedRun, config: DictConfig) -> JobReturn:
+    def _run(self, run: "PlannedRun", config: DictConfig) -> JobReturn:
+        from sg.core.errors import JobTerminatedError, SgError
+        from sg.study.devices import is_termination
+        from sg.study.sweep import has_result, note_failure
+
         job = JobReturn(overrides=run.overrides, working_dir=str(run.folder), task_name=config.hydra.job.name)
         code = self._run_child(run, config)
         is_complete = code == 0 and has_result(run)
@@ -94,10 +100,14 @@ class ProcessLauncher(Launcher):
             job.return_value = (JobTerminatedError if is_termination(code) else SgError)(failed)
         return job
 
-    def _command(self, run: PlannedRun) -> list[str]:
+    def _command(self, run: "PlannedRun") -> list[str]:
+        from sg.study.devices import job_command
+
         return job_command(self.config.hydra, run.overrides, run.folder)
 
-    def _run_child(self, run: PlannedRun, config: DictConfig) -> int:
+    def _run_child(self, run: "PlannedRun", config: DictConfig) -> int:
+        from sg.train.processes import die_with_parent
+
         run.folder.mkdir(parents=True, exist_ok=True)
         environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
         environment |= {"OMP_NUM_THREADS": str(config.trainer.num_threads), "PYTHONUNBUFFERED": "1"}

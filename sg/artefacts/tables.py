@@ -89,22 +89,35 @@ def record_batches(
         is_new = seen.add([record.video_id for record in chunk])
         if not all(is_new):
             raise DataError(repeated.format(chunk[is_new.index(False)].video_id))
-        columns = [_column([getattr(row, field.name) for row in chunk], field.type) for field in schema]
+        columns = [as_column([getattr(row, field.name) for row in chunk], field.type) for field in schema]
         yield pa.record_batch(columns, schema=schema)
 
 
-def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+def as_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """An array without nulls; mostly not with `pa.array`, which imports pandas: 60 MB and half a CPU second."""
     import pyarrow as pa
 
+    codes = {pa.int32(): "i", pa.uint32(): "I", pa.int64(): "q", pa.float64(): "d"}
     if kind == pa.string():
         texts = [value.encode() for value in values]
         buffers = [array("i", accumulate(map(len, texts), initial=0)), b"".join(texts)]
-    elif kind in (pa.int64(), pa.float64()):
-        buffers = [array("q" if kind == pa.int64() else "d", values)]
+    elif pa.types.is_list(kind):
+        starts = as_column([*accumulate(map(len, values), initial=0)], pa.int32())
+        return pa.ListArray.from_arrays(
+            starts, as_column([item for value in values for item in value], kind.value_type)
+        )
+    elif kind in codes:
+        buffers = [array(codes[kind], values)]
     else:
         return pa.array(values, kind)
     return pa.Array.from_buffers(kind, len(values), [None, *map(pa.py_buffer, buffers)])
+
+
+def as_numpy(values: pa.Array) -> NDArray[Any]:
+    """The numbers of an array without nulls; not with its `to_numpy`, which imports pandas."""
+    import numpy as np
+
+    return np.from_dlpack(values)
 
 
 def read_table(path: Path, schema: pa.Schema, kind: str) -> tuple[pa.Table, dict[str, Any]]:

@@ -254,3 +254,12 @@ def test_importing_the_module_does_not_import_torch() -> None:
     code = "import sys, sg.artefacts.visual_tokens.store"
     code += "; assert not {'torch', 'pyarrow', 'safetensors'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_writing_and_reading_a_store_does_not_import_pandas_which_takes_a_second(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from tests.artefacts.test_visual_tokens import *; "
+        "store = make_store(pathlib.Path(sys.argv[1])); fill(store, range(3)); "
+        "assert len(make_store(pathlib.Path(sys.argv[1]))) == 3; assert 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)

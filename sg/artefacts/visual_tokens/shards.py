@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sg.artefacts.tables import parquet_writer
+from sg.artefacts.tables import as_column, as_numpy, parquet_writer
 from sg.artefacts.visual_tokens.clips import ClipFacts
 from sg.core.checksums import check_file
 from sg.core.content import FileState
@@ -21,6 +21,7 @@ from sg.core.files import atomic_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -45,11 +46,9 @@ class ShardIndex:
         self._rows = list(zip(*(table[name].to_pylist() for name in names), strict=True))
         # Arrays, because the facts of a million clips are read one by one.
         frames = table["frame_indices"].combine_chunks()
-        self._bounds, self._frames = frames.offsets.to_numpy(), frames.flatten().to_numpy()
+        self._bounds, self._frames = as_numpy(frames.offsets), as_numpy(frames.flatten())
         columns = ("fps", "num_frames", "width", "height")
-        self._fps, self._num_frames, self._width, self._height = (
-            table[name].fill_null(0).to_numpy() for name in columns
-        )
+        self._fps, self._num_frames, self._width, self._height = (_filled(table[name]) for name in columns)
         self._texts = table["text"]
 
     def rows(self) -> Iterable[tuple[str, int, int, str, str]]:
@@ -91,8 +90,18 @@ def write_shard(index_path: Path, rows: list[dict[str, Any]], clips: Sequence[Ma
     with atomic_path(index_path.with_suffix(".safetensors")) as temporary:
         save_file(joined, temporary)
     schema = _index_schema().with_metadata({_WORK_KEY: work.encode()})
+    columns = {field.name: [row[field.name] for row in rows] for field in schema}
     with parquet_writer(index_path, schema) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        writer.write_table(
+            pa.Table.from_arrays(
+                # Only rows of versions before 0.2 have nulls.
+                [
+                    (pa.array if None in columns[field.name] else as_column)(columns[field.name], field.type)
+                    for field in schema
+                ],
+                schema=schema,
+            )
+        )
 
 
 def forget_in_shard(index_path: Path, contents: Collection[str], work: str) -> int:
@@ -135,14 +144,28 @@ def _index_schema() -> pa.Schema:
     return pa.schema(columns | {"width": pa.int32(), "height": pa.int32(), "text": pa.string()})
 
 
+def _filled(column: pa.ChunkedArray) -> NDArray[Any]:
+    """The numbers of a column, 0 where there is none (in versions before 0.2)."""
+    import numpy as np
+
+    values = column.combine_chunks()
+    return np.array([value or 0 for value in values.to_pylist()]) if values.null_count else as_numpy(values)
+
+
 def _read_index(path: Path) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         check_file(path, f"delete {path.with_suffix('')}.* and run again")
-        schema = _index_schema().with_metadata(pq.read_schema(path).metadata)
-        return pq.read_table(path, schema=schema)
+        with pq.ParquetFile(path) as file:  # `pq.read_table` would import pandas, which takes a second
+            stored = file.read()
+        schema = _index_schema().with_metadata(stored.schema.metadata)
+        columns = [
+            stored[field.name] if field.name in stored.column_names else pa.nulls(len(stored), field.type)
+            for field in schema
+        ]
+        return pa.Table.from_arrays(columns, schema=schema)
     except (pa.ArrowException, OSError) as error:
         stem = path.with_suffix("")
         raise DataError(f"{path} is not an index of visual tokens ({error}); delete {stem}.* and run again.") from error

@@ -134,7 +134,7 @@ def _claims_of_scale(cells: Cells, setting: str, discordance: float) -> list[str
     z = gain / math.sqrt(one * (1 + 1 / len(scales)))
     ranks = [spearmanr(scales, [cells[setting, s, bucket].correct for s in scales]).statistic for bucket in DURATIONS]
     points = [100 * base.correct / questions, *(100 * shares)]
-    fits = fit_curves([0, *scales], points, [100 * math.sqrt(one)] * len(points), resamples=2)
+    fits = fit_curves([0, *scales], points, [100 * math.sqrt(one)] * len(points))
     shapes = ", ".join(f"{fit.name} {fit.aic:.1f} (chi-squared {p_text(fit.p)})" for fit in fits)
     p = p_text(float(2 * norm.sf(abs(z))))
     return [

@@ -137,7 +137,7 @@ def fit_shapes(points: Sequence[tuple[int, float]], errors: Floats) -> list[Shap
     """
     if len(points) < 4 or points[0][0] != 0:
         return []
-    fits = fit_curves([scale for scale, _ in points], [mean for _, mean in points], errors, resamples=2)
+    fits = fit_curves([scale for scale, _ in points], [mean for _, mean in points], errors)
     return [Shape(fit.name, dict(fit.parameters), fit.aic, fit.chi2, fit.degrees, fit.p) for fit in fits]
 
 

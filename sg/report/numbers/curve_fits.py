@@ -2,7 +2,7 @@
 
 Constant: captions have no effect. Step: captions help, but their number does not matter. Saturating power law: more
 captions help more, with diminishing returns. Six points hardly ever identify the last one, so it is reported beside the
-other two and with a confidence band (`docs/reference/video_mme.md`, section 6).
+other two, and none of its parameters is shown (`docs/reference/video_mme.md`, section 6).
 
 The observations behind a point are thousands of questions, and their errors are known. So chi-squared measures whether
 a curve describes the points at all, and AIC is chi-squared plus twice the number of parameters. Its correction for few
@@ -35,8 +35,6 @@ class CurveFit:
         degrees: degrees of freedom, points minus parameters.
         p: p of chi-squared, that the curve describes the points; None without a degree of freedom.
         aic: Akaike's information criterion, chi2 + 2 * number of parameters; lower is better.
-        grid, curve, low, high: [g] scales, the curve at these scales, and its pointwise 95 % band (parametric
-            bootstrap).
     """
 
     name: str
@@ -45,10 +43,6 @@ class CurveFit:
     degrees: int
     p: float | None
     aic: float
-    grid: Floats
-    curve: Floats
-    low: Floats
-    high: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +59,11 @@ class _Points:
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
-    """A curve: the names of its parameters, its formula, and how it is fitted.
-
-    `fit` takes points and the parameters to start from (None: several starts are tried).
-    """
+    """A curve: the names of its parameters, its formula, and how it is fitted."""
 
     parameters: tuple[str, ...]
     value: Callable[[Floats, Floats], Floats]
-    fit: Callable[[_Points, Floats | None], Floats]
+    fit: Callable[[_Points], Floats]
 
 
 def _fit_linear(points: _Points, columns: Sequence[Floats]) -> Floats:
@@ -80,11 +71,11 @@ def _fit_linear(points: _Points, columns: Sequence[Floats]) -> Floats:
     return np.asarray(np.linalg.lstsq(design, points.whitening @ points.values, rcond=None)[0])
 
 
-def _fit_constant(points: _Points, start: Floats | None) -> Floats:
+def _fit_constant(points: _Points) -> Floats:
     return _fit_linear(points, [np.ones_like(points.scales)])
 
 
-def _fit_step(points: _Points, start: Floats | None) -> Floats:
+def _fit_step(points: _Points) -> Floats:
     return _fit_linear(points, [np.ones_like(points.scales), (points.scales > 0).astype(np.float64)])
 
 
@@ -93,8 +84,8 @@ def _saturating(x: Floats, parameters: Floats) -> Floats:
     return np.asarray(start + gain * (1 - (1 + x / np.exp(log_half_scale)) ** -exponent))
 
 
-def _fit_saturating(points: _Points, start: Floats | None) -> Floats:
-    """Bounded least squares; without a start, the best of three.
+def _fit_saturating(points: _Points) -> Floats:
+    """Bounded least squares, the best of three starts.
 
     The half scale and the exponent compensate each other along a long valley of the error, so one start often ends in a
     local minimum. The bounds keep a curve without visible curvature from running to infinite parameters.
@@ -118,7 +109,7 @@ def _fit_saturating(points: _Points, start: Floats | None) -> Floats:
             x_scale=np.array([spread, spread, 1.0, 1.0]),
             max_nfev=200,
         )
-        for each in ([start] if start is not None else starts)
+        for each in starts
     ]
     return np.asarray(min(results, key=lambda result: float(result.cost)).x, dtype=np.float64)
 
@@ -130,43 +121,24 @@ _CURVES = {
 }
 
 
-def _fit(name: str, points: _Points, grid: Floats, resamples: int, seed: int) -> CurveFit:
-    from scipy.stats import chi2 as chi_squared
+def _fit(name: str, points: _Points) -> CurveFit:
+    from scipy.special import chdtrc
 
     curve = _CURVES[name]
-    best = curve.fit(points, None)
-    fitted = curve.value(points.scales, best)
-    chi2 = float((points.residuals(fitted) ** 2).sum())
+    best = curve.fit(points)
+    chi2 = float((points.residuals(curve.value(points.scales, best)) ** 2).sum())
     degrees = len(points.scales) - len(best)
-    # Parametric bootstrap: draw points around the fitted curve, fit each draw from the best parameters (one start is
-    # enough near the optimum), and take percentiles of the curves. Resampling six points would repeat and lose scales.
-    rng = np.random.default_rng(seed)
-    errors = np.linalg.solve(points.whitening, rng.standard_normal((len(points.scales), resamples))).T
-    draws = [_Points(points.scales, fitted + error, points.whitening) for error in errors]
-    band = np.stack([curve.value(grid, curve.fit(draw, best)) for draw in draws])
-    low, high = np.percentile(band, [2.5, 97.5], axis=0)
     return CurveFit(
         name=name,
         parameters=dict(zip(curve.parameters, (float(value) for value in best), strict=True)),
         chi2=chi2,
         degrees=degrees,
-        p=float(chi_squared.sf(chi2, degrees)) if degrees > 0 else None,
+        p=float(chdtrc(degrees, chi2)) if degrees > 0 else None,
         aic=chi2 + 2 * len(best),
-        grid=grid,
-        curve=curve.value(grid, best),
-        low=low,
-        high=high,
     )
 
 
-def fit_curves(
-    scales: Sequence[float],
-    values: Sequence[float],
-    errors: ArrayLike,
-    resamples: int = 200,
-    seed: int = 0,
-    grid_points: int = 101,
-) -> list[CurveFit]:
+def fit_curves(scales: Sequence[float], values: Sequence[float], errors: ArrayLike) -> list[CurveFit]:
     """Fit the curves to `values` at `scales` (0 = the baseline, which must be among them); best AIC first.
 
     Args:
@@ -188,6 +160,5 @@ def fit_curves(
     order = np.argsort(x, kind="stable")
     whitening = np.linalg.inv(np.linalg.cholesky(variances[np.ix_(order, order)]))
     points = _Points(x[order], y[order], np.asarray(whitening))
-    grid = np.linspace(0, float(x.max()), grid_points)
     fitted = [name for name, curve in _CURVES.items() if len(curve.parameters) <= len(x)]
-    return sorted((_fit(name, points, grid, resamples, seed) for name in fitted), key=lambda fit: fit.aic)
+    return sorted((_fit(name, points) for name in fitted), key=lambda fit: fit.aic)

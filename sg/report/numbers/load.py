@@ -138,12 +138,12 @@ def _cell(cell: PublishedCell, base: PublishedCell | None, discordance: float) -
 
 def _difference(cell: PublishedCell, base: PublishedCell, discordance: float) -> Estimate:
     gap = (cell.correct - base.correct) / cell.questions
-    return _normal(gap, paired_standard_error(discordance, cell.questions), test=True)
+    return _normal(gap, paired_standard_error(discordance, cell.questions, gap), test=True)
 
 
 def _normal(value: float, error: float, test: bool = False) -> Estimate:
-    from scipy.stats import norm
+    from scipy.special import ndtr, ndtri
 
-    half = float(norm.ppf(0.975)) * error
-    p = float(2 * norm.sf(abs(value) / error)) if test else None
+    half = float(ndtri(0.975)) * error
+    p = float(2 * ndtr(-abs(value) / error)) if test else None
     return Estimate(100 * value, 100 * (value - half), 100 * (value + half), 100 * error, p)

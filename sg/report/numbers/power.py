@@ -173,10 +173,10 @@ def power_of(points: float, noise: Noise, seeds: int, arms: int) -> float | None
 
 
 def _found(points: float, noise: Noise, seeds: int, halves: Floats) -> float:
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     error = np.sqrt(noise.persistent + (noise.items + noise.seeds) / seeds)
-    return float(norm.cdf((points - halves) / error).mean())
+    return float(ndtr((points - halves) / error).mean())
 
 
 def resolution(noise: Noise, seeds: int, arms: int) -> float | None:

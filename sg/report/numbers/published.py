@@ -1,14 +1,13 @@
 """Published numbers that the tables show beside the study's own, from `experiments/scaling_webvid/published.csv`."""
 
 import csv
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sg.core.errors import DataError
 from sg.core.layout import located
-from sg.report.numbers.statistics import holm
+from sg.report.numbers.statistics import holm, paired_standard_error
 from sg.report.wording import joined
 
 PUBLISHED_BENCHMARK = "video_mme"
@@ -74,18 +73,16 @@ class PublishedDelta:
 
 def published_deltas(cells: Mapping[Key, PublishedCell], discordance: float) -> list[PublishedDelta]:
     """Return every difference from the baseline, computed from the recovered counts."""
-    from scipy.stats import norm
+    from scipy.special import ndtr, ndtri
 
     found = []
     for (setting, scale, bucket), cell in cells.items():
         if scale == 0:
             continue
         value = (cell.correct - cells[setting, 0, bucket].correct) / cell.questions
-        # A question's difference d is -1, 0 or 1, so its variance E[d²] - E[d]² is the discordance minus the squared
-        # mean.
-        error = math.sqrt(max(discordance - value**2, 0.0) / cell.questions)
-        half = float(norm.ppf(0.975)) * error
-        p = float(2 * norm.sf(abs(value) / error))
+        error = paired_standard_error(discordance, cell.questions, value)
+        half = float(ndtri(0.975)) * error
+        p = float(2 * ndtr(-abs(value) / error))
         found.append(PublishedDelta(setting, scale, bucket, 100 * value, 100 * (value - half), 100 * (value + half), p))
     return found
 

@@ -59,15 +59,18 @@ class CochranQ:
 
 def wilson_interval(correct: int, questions: int, level: float = LEVEL) -> Interval:
     """Return Wilson's interval of the proportion `correct` / `questions`."""
-    from scipy.stats import binomtest
+    from scipy.special import ndtri
 
     if not 0 <= correct <= questions or questions == 0:
         raise DataError(
             f"{correct} of {questions} questions is not a proportion: expected at least one question and no more "
             "right answers than questions."
         )
-    interval = binomtest(correct, questions).proportion_ci(level, method="wilson")
-    return Interval(float(interval.low), float(interval.high))
+    share, z = correct / questions, float(ndtri((1 + level) / 2))
+    shrinkage = 1 + z**2 / questions
+    middle = (share + z**2 / (2 * questions)) / shrinkage
+    half = z / shrinkage * math.sqrt(share * (1 - share) / questions + (z / (2 * questions)) ** 2)
+    return Interval(0.0 if correct == 0 else middle - half, 1.0 if correct == questions else middle + half)
 
 
 def _as_floats(values: ArrayLike, videos: Sequence[str] | ArrayLike) -> tuple[Floats, NDArray[np.intp]]:
@@ -180,21 +183,21 @@ def cochran_q(correct: ArrayLike) -> CochranQ:
     return CochranQ(float(result.statistic), int(result.df), float(result.pvalue))
 
 
-def paired_standard_error(discordance: float, questions: int) -> float:
-    """Return the standard error of a small difference in accuracy, as a fraction.
+def paired_standard_error(discordance: float, questions: int, difference: float = 0.0) -> float:
+    """Return the standard error of a `difference` in accuracy, as a fraction.
 
-    `discordance` is the share of the questions of which exactly one of the two models is right. The squared difference
-    is neglected, and clustering by video is not included.
+    `discordance` is the share of the questions of which exactly one of the two models is right. A question's difference
+    is -1, 0 or 1, so its variance is that share minus the squared mean. Clustering by video is not included.
     """
     if not 0 <= discordance <= 1 or questions < 1:
         raise DataError(
             f"discordance={discordance} on {questions} questions: expected a share of 0 to 1 on 1 or more questions."
         )
-    return math.sqrt(discordance / questions)
+    return math.sqrt(max(discordance - difference**2, 0.0) / questions)
 
 
 def minimum_detectable_effect(standard_error: float, power: float = 0.8, level: float = LEVEL) -> float:
     """Return the smallest true difference that a two-sided test detects with probability `power`."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return float(norm.ppf((1 + level) / 2) + norm.ppf(power)) * standard_error
+    return float(ndtri((1 + level) / 2) + ndtri(power)) * standard_error

@@ -4,6 +4,7 @@ import pytest
 
 from sg.core.errors import MissingInputError
 from sg.report.numbers.load import load_summary, published_summary
+from sg.report.numbers.published import published_deltas, read_published
 from sg.report.numbers.summary import Summary, write_summary
 from sg.report.pages.conclusion import conclude
 
@@ -21,6 +22,18 @@ def test_the_published_study_is_measured_from_its_counts() -> None:
         0.027,
         # `docs/reference/video_mme.md`, section 6, d=.22
     )
+
+
+def test_the_report_and_the_claims_have_the_same_intervals_of_published_differences() -> None:
+    deltas = {(delta.setting, delta.scale, delta.bucket): delta for delta in published_deltas(read_published(), 0.22)}
+    for table in published_summary(0.22).tables:
+        for row in table.rows[1:]:
+            for bucket, cell in row.cells.items():
+                claimed, shown = deltas[table.setting, row.scale, bucket], cell.delta
+                assert shown is not None
+                assert (shown.value, shown.low, shown.high, shown.p) == (
+                    claimed.value, claimed.low, claimed.high, claimed.p
+                )  # fmt: skip
 
 
 def test_no_published_difference_holds_after_holm() -> None:
