@@ -95,10 +95,12 @@ def _agrees(answer: FileAnswer, place: Place) -> bool:
 
 
 def _same_options(answer: FileAnswer, place: Place) -> bool:
-    """Whether the options are the same texts; unknown ones (`?` or none) are."""
+    """Whether the options are the same texts; an unknown one (`?`, or none at all) is any text."""
     own = [plain_text(text) for text in answer.question.option_texts]
     other = [plain_text(text) for text in place[1].option_texts]
-    return not any(own) or "?" in own or own == other
+    if "?" in own:  # then their number is unknown too
+        return all(text == "?" or other[at : at + 1] == [text] for at, text in enumerate(own))
+    return not any(own) or own == other
 
 
 def _same_video(answer: FileAnswer, place: Place) -> bool:

@@ -243,6 +243,18 @@ def test_answers_of_which_none_is_a_question_of_the_benchmark_are_refused(tmp_pa
         report(RUN / f"{LOG}_videomme.jsonl", video_mme(tmp_path, rows))
 
 
+def test_an_official_answer_of_mvbench_whose_right_text_is_another_is_not_matched(tmp_path: Path) -> None:
+    path, config = tmp_path / "m.json", mvbench_of_one(tmp_path / "benchmark")
+    for right in ("(A) x", "(A) z"):
+        data = {"acc_dict": {"Action Count": [1, 1]}, "res_list": [{"pred": "(A", "gt": right}]}
+        path.write_text(json.dumps(data))
+        if right == "(A) x":
+            assert "matched: 1 answers by id" in report(path, config).text
+        else:
+            with pytest.raises(DataError, match="None of the 1 answers"):
+                report(path, config)
+
+
 def test_our_own_rows_are_checked_against_the_benchmark(tmp_path: Path) -> None:
     rows = logged_rows()
     config = video_mme(tmp_path / "benchmark", rows)
@@ -278,6 +290,7 @@ CSV = 'question_id,response,answer\nq1,B,B\nq2,"red, B",A\n'
         ("id\tprediction\tanswer\nq1\tB\tB\n", 100.0),
         ("\ufeffuid,output,answer\r\nq1,B,B\r\n", 100.0),
         ('[{"question_id": "q1", "response": "B", "answer": "B"}]', 100.0),
+        ("question_id,response,answer\nq1,H,H\nq2,H,A\n", 50.0),
         ("question_id,response,answer,options\nq1,E,E,\"['a', 'b', 'c', 'd', 'e']\"\n", 100.0),
     ],
 )
@@ -297,7 +310,7 @@ def test_a_plain_table_is_read(text: str, accuracy: float, tmp_path: Path) -> No
         ("question_id,response,answer\nq1,A,A\nq1,B,A\n", "answers question q1 twice and differently"),
         ("question_id,response,answer,model\nq1,A,A,m\nq2,B,A,n\n", "mixes the models m, n"),
         ("question_id,response,answer,setting\nq1,A,A,x\n", "has the setting 'x'"),
-        ("question_id,response,answer\nq1,A,E\n", "has the answer 'E', expected one of A, B, C, D"),
+        ("question_id,response,answer\nq1,A,K\n", "has the answer 'K', expected one of A, B, C, D"),
         ("question_id,response,answer\n,A,A\n", "line 2, has no question id"),
         ("question_id,response,answer\nq1,A\n", "line 2, has 2 cells, but the header has 3"),
         ('question_id,response,answer\nq1,"A,A\n', "cannot be read as a table"),

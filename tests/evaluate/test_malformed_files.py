@@ -88,6 +88,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "official file of texts": ("a.json", '["a", "b"]'),
     "results instead of answers": ("a.json", '{"results": {}, "config": {}}'),
     "MVBench, counts of another number": ("a.json", choices(acc_dict={"Action Count": [1, 2]})),
+    "MVBench, more right than asked": ("a.json", choices(acc_dict={"Action Count": [2, 1]})),
+    "MVBench, a negative count": ("a.json", choices(acc_dict={"Action Count": [1, -1], "Object Shuffle": [0, 2]})),
     "MVBench, counts of texts": ("a.json", choices(acc_dict={"Action Count": "half"})),
     "MVBench, results of texts": ("a.json", choices(res_list=["A"])),
     "MVBench, right answer without a letter": ("a.json", choices(res_list=[{"pred": "A", "gt": "x"}])),
@@ -99,6 +101,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         {"question": "Is it?", "answer": "yes", "prediction": "yes"}]}})),
     "TempCompass, a prediction of a list": ("a.json", json.dumps({"1": {"action": [
         {"question": "Is it?", "answer": "yes", "prediction": ["yes"]}]}})),
+    "answer map, doubled id": ("a.json", '{"q1": "A", "q1": "B"}'),
     "answer map without right answers": ("a.json", '{"q1": "A"}'),
     "cut log": ("b_samples_videomme.jsonl", "\n".join(log_lines())[:-30]),
     "log with an unknown metric": ("b_samples_mmmu.jsonl", json.dumps({"doc_id": 0, "mmmu_acc": {"answer": "A"}})),

@@ -20,6 +20,7 @@ KINDS = (
 )
 IDS, RESPONSES = ("question_id", "id", "uid"), ("response", "prediction", "pred", "output", "letter")
 PICKLE = b"\x80"
+MOST_OPTIONS = 10
 
 
 def read_answer_file(path: Path) -> AnswerFile | list[Prediction]:
@@ -109,16 +110,23 @@ def _of_table(path: Path, rows: Sequence[Row]) -> AnswerFile:
     setting = str(rows[0].get("setting") or WITHOUT_SUBTITLES)
     if setting not in SETTINGS:
         raise DataError(f"{path} has the setting {setting!r}, expected one of {', '.join(SETTINGS)}.")
-    answers = without_repeats(path, [_plain_answer(row) for row in rows])
+    unknown = _unknown_options(rows)
+    answers = without_repeats(path, [_plain_answer(row, unknown) for row in rows])
     return AnswerFile(path, "", "", "", answers, setting=setting)
 
 
-def _plain_answer(row: Row) -> FileAnswer:
+def _unknown_options(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The options of a question whose row does not list them: as many as the right answers of the table need."""
+    answers = {str(row.get("answer") or "").strip() for row in rows}
+    needed = [number for number, letter in enumerate(LETTERS[:MOST_OPTIONS], start=1) if letter in answers]
+    return tuple(f"{letter}." for letter in LETTERS[: max([len(UNKNOWN_OPTIONS), *needed])])
+
+
+def _plain_answer(row: Row, options: tuple[str, ...]) -> FileAnswer:
     where = str(row[""])
     name, response = column(row, IDS), column(row, RESPONSES)
     if not name or not name.strip():
         raise DataError(f"{where} has no question id.")
-    options: tuple[str, ...] = UNKNOWN_OPTIONS
     if row.get("options"):
         stored = texts_in(row["options"], where, "options")
         is_labelled = all(text.startswith(f"{letter}.") for letter, text in zip(LETTERS, stored, strict=False))

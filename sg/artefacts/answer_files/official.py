@@ -123,7 +123,8 @@ def read_choice_results(path: Path, data: Mapping[str, Any]) -> AnswerFile:
 
 
 def _total(path: Path, task: Any, count: Any) -> int:
-    if not isinstance(count, list) or len(count) != 2 or not all(isinstance(one, int) for one in count):
+    is_pair = isinstance(count, list) and len(count) == 2 and all(type(one) is int for one in count)
+    if not is_pair or not 0 <= count[0] <= count[1]:
         raise DataError(f"{path} has {reprlib.repr(count)} as count of task {task}, expected [right, total].")
     return int(count[1])
 

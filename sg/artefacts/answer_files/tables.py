@@ -30,8 +30,17 @@ def text_of(path: Path) -> str:
 
 def parsed_json(path: Path) -> Any:
     """The JSON value in the file at `path`, in any encoding that JSON allows; DataError if it is not JSON."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in found if names.count(name) > 1)
+            raise DataError(f"{path} names {reprlib.repr(twice)} twice in one object: give each answer once.")
+        return found
+
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON ({error}); commas before a closing bracket are not allowed.") from error
 
