@@ -23,7 +23,7 @@ class _Unloaded(ModuleType):
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         spec = self.__spec__
-        self.__class__ = ModuleType
+        self.__class__ = ModuleType  # type: ignore[assignment]  # it is one from now on
         assert spec is not None and isinstance(spec.loader, _AtFirstUse)
         spec.loader.real.exec_module(self)
         return getattr(self, name)
