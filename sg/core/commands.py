@@ -7,6 +7,7 @@ import contextlib
 import copy
 import dataclasses
 import logging
+import math
 import os
 import signal
 import sys
@@ -66,6 +67,9 @@ def _localise(node: Any, path: str = "") -> None:
     """Replace `~` at the beginning of every path, and an address by the local folder that mirrors it.
 
     A shell leaves `~` alone behind a key (`data.videos=~/clips`).
+
+    Raises:
+        ConfigError: a number is NaN or infinite.
     """
     for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
         if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
@@ -75,6 +79,8 @@ def _localise(node: Any, path: str = "") -> None:
             _localise(node[key], name)
         elif isinstance(node[key], str):
             node[key] = local_place(name, expanded(node[key]))
+        elif isinstance(node[key], float) and not math.isfinite(node[key]):
+            raise ConfigError(f"{name}={node[key]} should be a finite number.")
 
 
 def typed(config: DictConfig, root: type[Config]) -> Config:

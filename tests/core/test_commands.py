@@ -41,6 +41,14 @@ def test_a_key_that_slipped_past_the_schema_is_refused() -> None:
         typed(config, Root)
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_number_that_is_not_finite_is_refused(value: float) -> None:
+    config = OmegaConf.structured(Root(name="a"))
+    config.inner.rate = value
+    with pytest.raises(ConfigError, match=rf"^inner\.rate={value} should be a finite number\.$"):
+        typed(config, Root)
+
+
 def test_a_value_that_is_missing_is_named() -> None:
     with pytest.raises(ConfigError, match="needs a value for name"):
         typed(OmegaConf.structured(Root), Root)
