@@ -137,8 +137,10 @@ def _take_shards(videos: Path, listing: Listing) -> None:
 
 
 def _is_video(name: str) -> bool:
-    stem, dot, ending = name.rpartition(".")
-    return bool(stem) and (dot + ending).lower() in VIDEO_SUFFIXES
+    """Whether a name is that of a video file, and not of what a Mac or a killed process leaves beside one."""
+    stem, dot, ending = name.rpartition("/")[2].rpartition(".")
+    is_leftover = stem.startswith("._") or (stem.startswith(".") and stem.endswith(".tmp"))
+    return bool(stem) and not is_leftover and (dot + ending).lower() in VIDEO_SUFFIXES
 
 
 def _is_shard(name: str) -> bool:
