@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 import sg.train.callbacks as callbacks
+from sg.train.config import LoraConfig
 from sg.train.processes import join_team
 from sg.train.stage import train_stage
 from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config
@@ -55,8 +56,11 @@ def fail_after(step: int | None, kill: bool = False) -> None:
 def train_one(folder: Path, settings: dict[str, Any]) -> None:
     config = trainer_config(**settings["trainer"])
     team = join_team(config.accelerator, config.world_size)
-    job = stage_job(folder / settings["name"], **settings["stage"])
-    train_stage(job, tiny_student, inputs(), RandomClips(), config, lambda values: None, team)
+    stage = settings["stage"]
+    job = stage_job(folder / settings["name"], **stage | {"lora": LoraConfig(**stage.get("lora", {}))})
+    from tests.train.test_score_curve import ask  # which imports this module
+
+    train_stage(job, tiny_student, inputs(), RandomClips(), config, lambda values: None, team, ask=ask)
 
 
 def main(folder: Path, stages: list[dict[str, Any]]) -> None:

@@ -1,6 +1,9 @@
 """`trainer.evaluate_every`: a sample is scored with the weights of the moment, and training does not notice."""
 
 import csv
+import json
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from sg.evaluate.sample import sample_scores, sampled
 from sg.models.answering import Answerer, EncodedPrompt
 from sg.models.student import Student
 from sg.train.config import LoraConfig, TrainerConfig
+from sg.train.processes import run_together
 from sg.train.score_curve import scored_steps
 from sg.train.stage import SCORES_FILE, StageJob, train_stage
 from tests.evaluate.evaluation_builder import world
@@ -72,6 +76,29 @@ def test_a_resumed_stage_has_the_curve_of_an_undisturbed_one(tmp_path: Path) -> 
     assert len(curve(tmp_path / "stopped")) == 3  # one of them is after the last checkpoint
     train(stage_job(tmp_path / "stopped"), 0.2)
     assert curve(tmp_path / "stopped") == curve(tmp_path / "calm")
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_curve_of_one_and_scores_change_no_bit_of_their_weights(tmp_path: Path) -> None:
+    adapters = {"peft": "lora", "lora": {"rank": 2, "dropout": 0.3}}
+    ddp = {"devices": 2, "strategy": "ddp"}
+    asked = [
+        {"name": name, "stage": stage, "trainer": {**ddp, "evaluate_every": every}}
+        for stage, kind in (({}, "whole"), (adapters, "adapters"))
+        for name, every in ((f"{kind}-plain", None), (f"{kind}-scored", 0.25))
+    ]
+    command = [sys.executable, "-m", "tests.train.member", str(tmp_path), json.dumps(asked)]
+    assert run_together(command, 2, os.environ | {"OMP_NUM_THREADS": "1"}) == 0
+    for kind in ("whole", "adapters"):
+        plain, scored = weights(tmp_path / f"{kind}-plain"), weights(tmp_path / f"{kind}-scored")
+        assert all(torch.equal(plain[key], scored[key]) for key in plain)
+    train(stage_job(tmp_path / "alone"), 0.25)
+    one, two = curve(tmp_path / "alone"), curve(tmp_path / "whole-scored")
+    assert [(row["step"], row["samples"], row["ids"]) for row in two] == [
+        (row["step"], row["samples"], row["ids"]) for row in one
+    ]
+    moments = [[float(row["moment"]) for row in rows] for rows in (two, one)]
+    assert moments[0] == pytest.approx(moments[1], rel=1e-6)
 
 
 def test_the_steps_are_shares_of_the_stage() -> None:
