@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,6 +129,8 @@ def emulator() -> Iterator[Emulator]:
             s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True).mkdir("bucket")
             yield found
         finally:
+            found.heal()
+            urllib.request.urlopen(f"{found.url}/moto-api/reset", b"")  # moto keeps its buckets for the whole process
             server.shutdown()
             server.server_close()
             thread.join()

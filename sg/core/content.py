@@ -73,7 +73,7 @@ def kept(kind: str, path: Path, compute: Callable[[], Any]) -> Any:
     place, stamp = far(path), file_stamp(path)
     name = str(path.resolve()) if place is None else place.address
     file = _cache_folder() / f"{fingerprint([kind, name, stamp])}.json"
-    value = read_record(file).get(kind)
+    value = _cached(file).get(kind)
     if value is None:
         value = compute()
         is_settled = place is not None or time.time() - path.stat().st_mtime > _SETTLED_S
@@ -92,6 +92,13 @@ def _content(path: Path) -> str:
 
 def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sg" / "content"
+
+
+def _cached(path: Path) -> dict[str, Any]:
+    try:
+        return read_record(path)
+    except OSError:  # such as the cache of another user: the file is read instead
+        return {}
 
 
 def _keep(path: Path, record: dict[str, Any]) -> None:

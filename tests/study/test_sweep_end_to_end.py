@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sg.artefacts.result import read_result
+from sg.artefacts.visual_tokens.store import VisualTokenStore
 from sg.report.wandb.panels import available_sections, keys_of, logged_keys, plan_sections
 from tests.s3 import emulator
 from tests.study.commands import SMALL_STUDY, overrides, run, run_until, study_folder
@@ -39,10 +40,21 @@ def responses(folder: Path, name: str) -> list[str]:
 def results(folder: Path) -> dict[str, bytes | str]:
     """Weights, tokens, videos and tables below `folder`.
 
-    Tables are without what differs from machine to machine: headers, which name places, and times of files.
+    Tables are without what differs from machine to machine: headers, which name places, and times of files. Tokens are
+    those of each clip: their order in the files depends on which job of a sweep encodes first.
     """
+    tokens = folder / "work" / "visual_tokens"
     files = [path for path in (folder / "work").rglob("*") if path.suffix in (".safetensors", ".mp4", ".parquet")]
-    return {path.relative_to(folder).as_posix(): _content(path) for path in files}
+    found = {path.relative_to(folder).as_posix(): _content(path) for path in files if tokens not in path.parents}
+    for path in tokens.glob("*/visual_tokens.json"):
+        store = VisualTokenStore(path.parent)
+        found |= {f"tokens/{path.parent.name}/{key}": _tokens(store, key) for key in store}
+    return found
+
+
+def _tokens(store: VisualTokenStore, key: str) -> str:
+    tensors = {name: tensor.flatten().tolist() for name, tensor in store.tensors(key).items()}
+    return f"{store.facts(key)} {tensors}"
 
 
 def _content(path: Path) -> bytes | str:
@@ -161,7 +173,7 @@ def test_a_sweep_in_a_bucket_that_moves_from_machine_to_machine_has_the_files_of
     for name in ("0-seed0", "530k-seed0"):
         assert responses(moved, name) == responses(folder, name)
     found, expected = results(moved), results(folder)
-    assert {Path(name).suffix for name in found} == {".safetensors", ".mp4", ".parquet"}
+    assert {Path(name).suffix for name in found} >= {".safetensors", ".mp4", ".parquet"}
     assert {name: content == expected.get(name) for name, content in found.items()} == dict.fromkeys(found, True)
 
 

@@ -24,11 +24,14 @@ def curate_by_shards(inputs: CuratorInputs, config: ShardedTomeConfig) -> Curate
     from sg.curate.sharded.corpus import read_corpus
     from sg.curate.sharded.run import merge_shards
 
-    folder = inputs.store.open_folder("shards")
-    if config.engine == "ray" and os.environ.get("RAY_ADDRESS"):
-        _check_common(inputs.vectors, folder)
+    is_spread = config.engine == "ray" and bool(os.environ.get("RAY_ADDRESS"))
+    if is_spread:
+        _check_common(inputs.vectors)
     dim = int(read_vectors_info(inputs.vectors)["dim"])
     corpus = read_corpus(inputs.vectors, dim, inputs.video_ids, inputs.captions, config.seed)
+    folder = inputs.store.open_folder("shards")
+    if is_spread:
+        _check_common(folder)
     result = merge_shards(corpus, config, folder, inputs.store)
     details = {
         "exact_duplicates": int((result.removals.round == COLLAPSE_ROUND).sum()),
@@ -37,11 +40,10 @@ def curate_by_shards(inputs: CuratorInputs, config: ShardedTomeConfig) -> Curate
     return Curated(assemble_forest(corpus.ids, result.removals, result.rep_similarity, {}), details)
 
 
-def _check_common(*folders: Path) -> None:
-    """Refuse folders that stand for an address: every node would have another copy of them."""
-    for folder in folders:
-        if (address := address_of(folder)) is not None:
-            raise ConfigError(
-                f"curator.engine=ray with curator=tome_sharded needs folders that all nodes of RAY_ADDRESS see, and "
-                f"{address} is an address: set paths.work and data.dir to such a folder, or curator.engine=local."
-            )
+def _check_common(folder: Path) -> None:
+    """Refuse a folder that stands for an address: every node would have another copy of it."""
+    if (address := address_of(folder)) is not None:
+        raise ConfigError(
+            f"curator.engine=ray with curator=tome_sharded needs folders that all nodes of RAY_ADDRESS see, and "
+            f"{address} is an address: set paths.work and data.dir to such a folder, or curator.engine=local."
+        )
