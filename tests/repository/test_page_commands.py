@@ -105,10 +105,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     build_demo_world(composed("data=demo", *SMALL_WORLD).data.world, folder / "work" / "demo-w0-1")
     world = composed("data=demo", *SMALL_WORLD, f"paths.work={folder / 'work'}").data
     judge_captions(world, DemoCaptionerConfig(), None, LoggerConfig(kind="csv"))
-    for model in ("narrow", "tiny"):
+    for model in ("narrow", "tiny", "wide"):
         write_member(folder / model, model, scales=(50_000,), seeds=(0,))
     names = {
-        "STUDY_A": "narrow", "STUDY_B": "tiny",
+        "STUDY_A": "narrow", "STUDY_B": "tiny", "STUDY_C": "wide",
         "data.videos": "clips", "data.captions": "captions.csv", "data.annotations": "captions.csv",
         "ids": "ids.txt", "out": "sheet.html",
         "checkpoint": "checkpoint", "captioner.checkpoint": "checkpoint", "video": "clips/1.mp4", "study": "study",
