@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sg.artefacts.result import read_result
-from tests.slurm import Job, commands, send, wait_for
+from tests.slurm import COMPLETED, Job, commands, send, wait_for
 from tests.study.commands import ROOT, SMALL_STUDY, environment, overrides, run, study_folder
 from tests.study.test_sweep_end_to_end import table
 from tests.train.test_nodes import free_port
@@ -56,7 +56,8 @@ def test_an_array_of_two_scales_has_the_tables_of_the_local_launcher_though_a_jo
     done = run([*sweep, "launcher=slurm", "hydra.launcher.timeout_min=10", *overrides(away)])
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.parent.name for path in study_folder(away).glob("*/result.json")) == RUNS
-    assert [Job(slurm, name).read()["state"] for name in ("100_0", "100_1")] == ["COMPLETED"] * 2
+    for name in ("100_0", "100_1"):  # a task ends some seconds after its result is there
+        wait_for(Job(slurm, name), lambda record: record["state"] == COMPLETED, 120)
     assert job.read()["starts"] == 2
     assert "resumes from step=" in (study_folder(away) / "50k-seed0" / "run.log").read_text()
     columns = [[{key: row[key] for key in row if key not in ("seconds",)} for row in table(at)] for at in (local, away)]
