@@ -12,6 +12,7 @@ from sg.artefacts.checkpoint import resume_points
 from sg.train import processes
 from sg.train.resume import resume_from
 from sg.train.stage import train_stage
+from tests.study.commands import WARM
 from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config
 from tests.train.member import Stopped, fail_after, train_one
 from tests.train.test_nodes import free_port
@@ -35,12 +36,17 @@ def _member(rank: int, size: int, port: int, folder: Path, asked: list[dict[str,
         except Stopped:
             continue
     sys.stdout.flush()
-    os._exit(0)  # the fork shares the parent's tests
+    os._exit(0)
 
 
 def run_team(size: int, folder: Path, *asked: dict[str, Any]) -> list[int | None]:
-    """Train the stages with a team of forks, which have imported everything; return the exit codes."""
-    context, port = multiprocessing.get_context("fork"), free_port()
+    """Train the stages with a team of processes; return the exit codes.
+
+    They are forks of a server that has imported everything and has run nothing: this process may have been a member of
+    another team, and PyTorch remembers its place there.
+    """
+    context, port = multiprocessing.get_context("forkserver"), free_port()
+    context.set_forkserver_preload(WARM)
     team = [context.Process(target=_member, args=(rank, size, port, folder, list(asked))) for rank in range(size)]
     for member in team:
         member.start()
