@@ -35,8 +35,7 @@ from sg.sources.config import DataConfig
 from sg.sources.sets.folder import FolderDataConfig, scan_folder
 from sg.train.data.samples import Clip
 from sg.train.data.visual_tokens import fill_cache
-from tests.caption.hosted.test_own_machines import answered, killed_after, taught  # noqa: F401  # a fixture
-from tests.caption.local.test_student import video
+from tests.caption.hosted.test_own_machines import answered, killed_after, make_videos, taught  # noqa: F401  # a fixture
 from tests.cluster import TwoNodes
 from tests.embed.builders import contents, embedder, make_world
 from tests.embed.conftest import tower  # noqa: F401  # a fixture
@@ -220,10 +219,7 @@ def test_the_command_that_captions_on_a_cluster_is_killed_and_resumes_to_the_cap
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, prompt = taught
-    (tmp_path / "made").mkdir()
-    for number in range(12):
-        video(tmp_path / "made" / f"v{number}.mp4", 1 + number % 3, number)
-    (tmp_path / "made" / "broken.mp4").write_bytes(b"not a video")
+    make_videos(tmp_path / "made", 12)
     uploaded(tmp_path / "made", address)
     monkeypatch.setenv("SG_PLACES", "")
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)

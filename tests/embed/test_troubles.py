@@ -1,9 +1,7 @@
 """Failures between and during runs are reported: full disks, unreadable folders, replaced files, other settings."""
 
-import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,23 +16,9 @@ from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.embed.embedders.internvideo2 import InternVideo2Config
 from sg.embed.run import embed_videos
 from sg.embed.video_files import FileStamp, digest, is_replaced, stamp_of
-from tests.core.disks import largest_file
+from tests.core.disks import closed, folder_for_all, largest_file
 from tests.embed.builders import contents, embedder, make_world
 from tests.models.internvideo2 import goldens
-
-NOBODY = 65534
-
-
-@contextlib.contextmanager
-def without_rights() -> Iterator[None]:
-    """Run as a user to whom permissions apply: the superuser may read everything."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
 
 
 def touch_later(path: Path) -> None:
@@ -51,10 +35,8 @@ def test_a_full_disk_is_reported_and_the_run_resumes_later(tmp_path: Path, tower
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A folder that every user may enter; the folders of pytest belong to its own user."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+    with folder_for_all() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -74,12 +56,12 @@ def lock(folder: Path) -> None:
 def test_folders_without_permission_are_reported(public: Path, public_tower: Path, decoded: list[str]) -> None:
     data, out = make_world(public, "ab"), public / "out"
     lock(public / "videos")
-    with without_rights(), pytest.raises(DataError, match=r"of videos .*videos cannot be read \(Permission denied"):
+    with closed(), pytest.raises(DataError, match=r"of videos .*videos cannot be read \(Permission denied"):
         embed_videos(data, embedder(public_tower), out_path=out)
     (public / "videos").chmod(0o755)
     out.mkdir()
     out.chmod(0o555)
-    with without_rights(), pytest.raises(DataError, match=r"out cannot be written \(Permission denied\)"):
+    with closed(), pytest.raises(DataError, match=r"out cannot be written \(Permission denied\)"):
         embed_videos(data, embedder(public_tower), out_path=out)
 
 
@@ -94,7 +76,7 @@ def test_videos_of_an_unreadable_subfolder_are_left_out_until_it_is_readable(
     out.mkdir()
     out.chmod(0o777)
     lock(inner)
-    with without_rights():
+    with closed():
         embed_videos(data, embedder(public_tower), out_path=out)
     assert read_vectors(out).video_ids == ["a"]
     assert "Permission denied" in (out / "quarantine.json").read_text()

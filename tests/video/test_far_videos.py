@@ -41,6 +41,20 @@ def long_video(path: Path, seconds: int, fps: int = 10, group_s: int = 2) -> Pat
     return write_video(path, frames, fps, options=options)
 
 
+def sizes_of_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that gets the bytes of every read of a store from now on."""
+    sizes: list[int] = []
+    read = store.Store.read
+
+    def counted(self: store.Store, name: str, start: int | None = None, end: int | None = None) -> bytes:
+        data = read(self, name, start, end)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(store.Store, "read", counted)
+    return sizes
+
+
 def bytes_of_groups(path: Path, indices: tuple[int, ...]) -> int:
     """Bytes of the groups of pictures that hold these frames."""
     with av.open(str(path)) as video:
@@ -56,15 +70,7 @@ def test_eight_frames_of_a_minute_transfer_little_more_than_their_groups_of_pict
 ) -> None:
     local = long_video(tmp_path / "bucket" / "video.mp4", 60)
     here = read_frames(local, MiddleOfSegments(8))
-    sizes: list[int] = []
-    read = store.Store.read
-
-    def counted(self: store.Store, name: str, start: int | None = None, end: int | None = None) -> bytes:
-        data = read(self, name, start, end)
-        sizes.append(len(data))
-        return data
-
-    monkeypatch.setattr(store.Store, "read", counted)
+    sizes = sizes_of_reads(monkeypatch)
     there = read_frames(far_folder / "video.mp4", MiddleOfSegments(8))
     assert there.indices == here.indices
     assert np.array_equal(there.frames, here.frames)

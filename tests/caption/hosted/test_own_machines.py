@@ -138,6 +138,14 @@ CAPTION = " ".join([word for values in VALUES.values() for word in values][:44])
 """Words of the demo that pass the gates: as many as they ask for, and none twice."""
 
 
+def make_videos(folder: Path, count: int) -> None:
+    """Write videos of one to three seconds into a new folder, and a file that is not a video."""
+    folder.mkdir()
+    for number in range(count):
+        video(folder / f"v{number}.mp4", 1 + number % 3, number)
+    (folder / "broken.mp4").write_bytes(b"not a video")
+
+
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The demo's Qwen3-VL after it learnt one caption for all videos, and a prompt file."""
@@ -188,10 +196,7 @@ def test_a_model_in_this_process_is_killed_and_resumes_and_answers_nothing_twice
     tmp_path: Path, taught: tuple[Path, Path]
 ) -> None:
     model, prompt = taught
-    (tmp_path / "videos").mkdir()
-    for number in range(24):
-        video(tmp_path / "videos" / f"v{number}.mp4", 1 + number % 3, number)
-    (tmp_path / "videos" / "broken.mp4").write_bytes(b"not a video")
+    make_videos(tmp_path / "videos", 24)
     command = [
         "-m", "sg.caption", "data=folder", f"data.videos={tmp_path / 'videos'}", f"paths.work={tmp_path / 'work'}",
         "captioner=hf", "model@captioner.student=tiny_qwen3_vl",

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sg.artefacts.manifest import read_manifest
 from sg.core.content import file_content
-from sg.core.places import ranges, store
+from sg.core.places import ranges
 from sg.core.places.mirror import mirrored
 from sg.core.places.ranges import opened
 from sg.sources.files import shards
@@ -30,7 +30,7 @@ from sg.sources.sets.webvid import WebVidDataConfig
 from sg.video.frames import UnreadableVideoError
 from sg.video.reader import probe, read_frames
 from sg.video.sampling import MiddleOfSegments
-from tests.video.test_far_videos import bytes_of_groups, long_video
+from tests.video.test_far_videos import bytes_of_groups, long_video, sizes_of_reads
 
 WriteFile = Callable[..., Path]
 
@@ -129,15 +129,7 @@ def test_frames_of_a_long_video_in_a_far_shard_cost_their_groups_of_pictures(
     )
     far = places(tmp_path)[1]
     path = next(file.path for file in list_files(far).files if file.name == "0.tar/b.mp4")
-    sizes: list[int] = []
-    read = store.Store.read
-
-    def counted(self: store.Store, name: str, start: int | None = None, end: int | None = None) -> bytes:
-        data = read(self, name, start, end)
-        sizes.append(len(data))
-        return data
-
-    monkeypatch.setattr(store.Store, "read", counted)
+    sizes = sizes_of_reads(monkeypatch)
     here, there = read_frames(video, MiddleOfSegments(8)), read_frames(far / path, MiddleOfSegments(8))
     assert here.indices == there.indices and np.array_equal(here.frames, there.frames)
     assert 0 < sum(sizes) <= 1.2 * bytes_of_groups(video, here.indices)

@@ -396,9 +396,3 @@ def test_mistakes_of_the_user_are_one_sentence(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             config(tmp_path, **wrong)
-
-
-def test_leftovers_of_a_mac_and_of_killed_processes_are_no_videos(tmp_path: Path) -> None:
-    for name in ("a.mp4", "sub/b.mp4", "._a.mp4", "sub/.b.mp4.host-1.tmp.mp4"):
-        write_file(tmp_path / "clips" / name)
-    assert set(by_id(scanned(config(tmp_path)))) == {"a", "sub%2Fb"}
