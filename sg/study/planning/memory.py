@@ -21,6 +21,9 @@ class _Cell:
 
     Attributes:
         product: bytes of a value in products, activations and gathered weights.
+        frozen: bytes of a weight that is neither trained nor sharded.
+        stream: bytes of a value in the residual stream, which autocast leaves in the type of the embeddings.
+        result: bytes of a value that a linear layer returns. bitsandbytes returns the type of its input.
         learned: bytes of a weight that is trained or sharded.
         shares: number of devices over which weights, gradients and moments are sharded: those of one node.
         layer, root: weights of one layer of the language model, and of what is outside its layers and not a frozen
@@ -40,6 +43,24 @@ class _Cell:
     @property
     def learned(self) -> int:
         return {"32-true": self.size.weight_bytes, "bf16-true": 2}.get(self.trainer.precision, 4)
+
+    @property
+    def frozen(self) -> int:
+        return 2 if self.trainer.precision == "bf16-true" else self.size.weight_bytes
+
+    @property
+    def stream(self) -> int:
+        if self.trainer.precision != "bf16-mixed" or self.trainer.shards:
+            return self.product
+        return 4 if self.trains_layers else self.size.weight_bytes
+
+    @property
+    def is_in_4_bits(self) -> bool:
+        return self.stage.has_adapters and self.stage.peft == "qlora"
+
+    @property
+    def result(self) -> int:
+        return self.stream if self.is_in_4_bits else self.product
 
     @property
     def shares(self) -> int:
@@ -84,7 +105,7 @@ def stage_memory(trainer: TrainerConfig, size: ModelSize, stage: StageConfig) ->
     cell = _Cell(size, stage, trainer)
     samples = micro_batches(stage, trainer.world_size)[0]
     positions = samples * (stage.typical.text_tokens + size.visual_tokens(stage.largest_clip))
-    checkpoints: float = size.layers * positions * size.hidden * cell.product
+    checkpoints: float = size.layers * positions * size.hidden * cell.stream
     # In the type of the products, in float32, and the gradient of the latter.
     logits = samples * stage.typical.answer_tokens * size.vocabulary * (cell.product + 8)
     in_layer, in_backward = layer_values(trainer, size, stage)
@@ -100,13 +121,13 @@ def stage_memory(trainer: TrainerConfig, size: ModelSize, stage: StageConfig) ->
 
 def _weights(cell: _Cell) -> float:
     """Bytes of the weights between two steps, and of what FSDP gathers for the whole step."""
-    size, own = cell.size, cell.size.weight_bytes
+    size, own = cell.size, cell.frozen
     tower = 0 if VISION in cell.stage.trains_whole else own * size.tower_weights  # a frozen tower is whole, in its type
     learning = size.language_model_weights + size.connector_weights + (0 if tower else size.tower_weights)
     if cell.trainer.shards:  # frozen weights too are float32 in their shards
         return tower + cell.learned * learning / cell.shares + cell.product * cell.root
     frozen: float = own * (learning - cell.whole)
-    if cell.stage.has_adapters and cell.stage.peft == "qlora":
+    if cell.is_in_4_bits:
         frozen -= (own - BYTES_IN_4_BITS) * size.linear_weights
     return tower + frozen + cell.learned * (cell.whole + cell.adapters)
 
@@ -125,7 +146,7 @@ def _layer_weights(cell: _Cell) -> float:
     gradients = cell.product * cell.head if cell.trains_layers else 0
     if cell.trainer.shards:
         return 2 * cell.product * cell.layer + (gradients + 4 * cell.layer if cell.trains_layers else 0)
-    if cell.stage.peft == "qlora" and cell.stage.has_adapters:
+    if cell.is_in_4_bits:
         return 2 * cell.size.hidden * cell.size.intermediate  # one matrix in the type of the products
     # Autocast copies float32 weights, also frozen ones.
     return _copies(cell, cell.layer + cell.head) if cell.trains_layers or cell.size.weight_bytes == 4 else 0.0
@@ -145,7 +166,7 @@ def layer_values(trainer: TrainerConfig, size: ModelSize, stage: StageConfig) ->
     if size.head_norms:
         norms += (q + k) * (4 + product * trained)
     attention = product * (q + 2 * k + q + q * trained)  # kernel: inputs and result; the result is joined from samples
-    mlp = product * i * (3 + trained)
+    mlp = cell.result * i * (3 + trained)
     # The input of every adapter after dropout, and its mask of one byte.
     adapters = (5 * h + q + i) * (product + 1) if cell.stage.has_adapters else 0
-    return norms + attention + mlp + adapters, product * (h + i * (3 - trained))
+    return norms + attention + mlp + adapters, cell.stream * h + cell.result * i * (3 - trained)

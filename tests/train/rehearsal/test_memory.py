@@ -25,6 +25,7 @@ TOWER = {"model_type": "clip_vision_model", "hidden_size": 256, "intermediate_si
          "num_attention_heads": 4, "image_size": 64, "patch_size": 16}  # fmt: skip
 MERGING = MergeSettings(clusters=(8, 4, 2), temporal_rate=0.125)
 WHOLE, CONNECTOR = ["connector", "language_model"], ["connector"]
+WIDE, HALF = torch.float32, torch.bfloat16
 SHARDED: dict[str, Any] = {"strategy": "fsdp", "devices": 8}
 
 
@@ -42,20 +43,25 @@ def blank(dtype: torch.dtype) -> ChatUniViStudent:
 
 
 @pytest.mark.parametrize(
-    ("trains", "peft", "machine"),
+    ("trains", "peft", "base", "machine"),
     [
-        (WHOLE, "none", SHARDED),
-        (CONNECTOR, "none", SHARDED),
-        (WHOLE, "none", {**SHARDED, "nodes": 2, "devices": 4}),
-        (WHOLE, "none", {"devices": 1}),
-        (WHOLE, "none", {"devices": 2}),
-        (WHOLE, "lora", {"devices": 1}),
-        (WHOLE, "qlora", {"devices": 1}),
-        (WHOLE, "qlora", {"devices": 2, "precision": "bf16-true"}),
+        (WHOLE, "none", WIDE, SHARDED),
+        (CONNECTOR, "none", WIDE, SHARDED),
+        (WHOLE, "none", WIDE, {**SHARDED, "nodes": 2, "devices": 4}),
+        (WHOLE, "none", WIDE, {"devices": 1}),
+        (WHOLE, "none", WIDE, {"devices": 2}),
+        (WHOLE, "lora", WIDE, {"devices": 1}),
+        (WHOLE, "lora", WIDE, {"devices": 1, "precision": "bf16-true"}),
+        (WHOLE, "qlora", WIDE, {"devices": 1}),
+        (WHOLE, "qlora", HALF, {"devices": 1}),
+        (WHOLE, "qlora", HALF, {"devices": 2, "precision": "bf16-true"}),
     ],
-    ids=["sharded", "connector", "two nodes", "alone", "ddp", "adapters", "4 bits", "4 bits, ddp"],
+    ids=["sharded", "connector", "two nodes", "alone", "ddp", "adapters", "adapters, all halved",
+         "4 bits of float32", "4 bits", "4 bits, ddp"],
 )  # fmt: skip
-def test_the_plan_is_within_a_tenth_of_the_rehearsal(trains: list[str], peft: str, machine: dict[str, Any]) -> None:
+def test_the_plan_is_within_a_tenth_of_the_rehearsal(
+    trains: list[str], peft: str, base: torch.dtype, machine: dict[str, Any]
+) -> None:
     stage = StageConfig(
         name="caption", trains=trains, peft=peft, lora=LoraConfig(rank=16), batch_size=16, micro_batch_size=2,
         loss_samples=2, typical=TypicalSample(text_tokens=500, answer_tokens=60, frames=8),
@@ -63,9 +69,8 @@ def test_the_plan_is_within_a_tenth_of_the_rehearsal(trains: list[str], peft: st
     trainer = TrainerConfig(
         **{"accelerator": "gpu", "precision": "bf16-mixed", "packed": True, "gradient_checkpointing": True} | machine
     )
-    in_half = peft == "qlora"  # as models of this size are kept
-    found = rehearse_stage(stage, trainer, lambda: blank(torch.bfloat16 if in_half else torch.float32))
-    planned = replace(size(), weight_bytes=2) if in_half else size()
+    found = rehearse_stage(stage, trainer, lambda: blank(base))
+    planned = replace(size(), weight_bytes=base.itemsize)
     assert stage_memory(trainer, planned, stage) == pytest.approx(found.peak, rel=0.1), found.memory
 
 
