@@ -5,7 +5,8 @@
 By default this is the five-scale sweep; WORDS such as `data.scale=100k` run something else. FOLDER keeps the logs.
 Every machine has a cache folder and a host name of its own; all that they share is the emulator on loopback, where the
 videos, artefacts and runs are. The script prints where each was killed, which stages were trained where, and which
-files of the results differ in more than times, commands and paths. Then two machines make one run at once.
+files of the results differ in more than times, commands and paths. Then two machines make one run at once, and two
+others two runs with the same stages: no stage may be trained twice.
 """
 
 import json
@@ -29,6 +30,9 @@ SMALL = (
 )
 KILLS = (r"visual tokens", r"stage caption: trained", r"stage instruct: \d+ steps")
 """A machine is killed when a line of its output matches its pattern."""
+PAIRS = {"e": "name=one_run data.scale=300k", "f": "name=one_run data.scale=300k",
+         "g": "name=run_g data.scale=150k", "h": "name=run_h data.scale=150k"}  # fmt: skip
+"""What two machines do at once: e and f, then g and h."""
 BUCKET = "s3://bucket"
 
 
@@ -65,7 +69,7 @@ def wait_for(port: int) -> None:
 
 
 def compare(folder: Path, words: Sequence[str]) -> int:
-    """1 if a result of the moved study differs from that of the local one, else 0."""
+    """1 if a result of the moved study differs from that of the local one, or two machines at once fail, else 0."""
     import s3fs
 
     store = s3fs.S3FileSystem(use_listings_cache=False)
@@ -81,18 +85,40 @@ def compare(folder: Path, words: Sequence[str]) -> int:
     results = {path for path in {*there, *here} if is_result(path)}
     both = sorted(results & here & set(there))
     differing = [path for path in both if not is_equal(folder / path, store, there[path])]
-    print("results on one side only:", *sorted(results - set(both)) or ["none"])
+    if encoded(sorted(folder.glob(ENCODED))) != encoded(store.glob(f"bucket/{ENCODED}"), store):
+        differing.append("visual tokens")
+    lonely = sorted(results - set(both))
+    print("results on one side only:", *lonely or ["none"])
     print(f"of {len(results)} files of results differ:", *differing or ["none"])
-    pair = [start(folder, machine, "data.scale=200k", f"name=two_{machine}", *shared) for machine in "ef"]
-    for machine, child in zip("ef", pair, strict=True):
-        child.wait()
+    faults = [fault for pair in ("ef", "gh") for fault in at_once(folder, pair, shared)]
+    print("faults of machines at once:", *faults or ["none"])
+    return int(bool(lonely or differing or faults))
+
+
+def at_once(folder: Path, pair: str, shared: Sequence[str]) -> list[str]:
+    """Start two machines at once; the machines that failed, and the stages that both trained."""
+    children = [start(folder, machine, *PAIRS[machine].split(), *shared) for machine in pair]
+    faults = [f"machine {machine}" for machine, child in zip(pair, children, strict=True) if child.wait()]
+    for machine in pair:
         print_stages(folder, machine)
-    return int(bool(differing))
+    logs = "".join((folder / f"{machine}.log").read_text(errors="replace") for machine in pair)
+    trained = re.findall(r"stage \w+: trained (\S+)", logs)
+    return faults + sorted({name for name in trained if trained.count(name) > 1})
+
+
+ENCODED = "work/visual_tokens/*/part-*.parquet"
+
+
+def encoded(parts: Sequence[Any], store: Any = None) -> list[tuple[str, int, int]]:
+    """Clip, size and checksum of all visual tokens. How they are divided into files depends on when one is killed."""
+    tables = [rows(part.read_bytes() if store is None else store.cat_file(part)) for part in parts]
+    columns = ("key", "count", "crc32")
+    return sorted(row for table in tables for row in zip(*(table[name].to_pylist() for name in columns), strict=True))
 
 
 def is_result(path: str) -> bool:
     """Whether a file must be the same whatever the place: weights, forests, manifests, videos, answers, tables."""
-    if re.search("/(wandb|logs|media|[.]hydra|status|last)/|/[.]", f"/{path}"):
+    if re.search("/(wandb|logs|media|[.]hydra|status|last|visual_tokens)/|/[.]", f"/{path}"):
         return False
     if path.startswith("runs/"):
         return path.endswith(("result.json", "predictions.jsonl", "held_out.json", "tables.csv"))
@@ -152,14 +178,14 @@ def print_stages(folder: Path, machine: str) -> None:
 
 
 def plain(data: bytes) -> str:
-    """The JSON of a result without times, paths, commands and checksums; other text as it is."""
+    """The JSON of a result without times, paths, commands, commits and checksums; other text as it is."""
     text = data.decode(errors="replace")
     try:
         rows = [json.loads(line) for line in text.splitlines()] if text.count("\n{") else [json.loads(text)]
     except ValueError:
         return text
     for row in rows:
-        for key in ("timings", "command", "config", "inputs", "stages", "sg.crc32", "answers"):
+        for key in ("timings", "command", "config", "inputs", "stages", "sg.crc32", "answers", "code"):
             row.pop(key, None) if isinstance(row, dict) else None
     return json.dumps(rows, sort_keys=True)
 
