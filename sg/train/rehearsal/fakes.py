@@ -3,13 +3,11 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
-from unittest import mock
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
-from torch.nn import functional
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -95,19 +93,20 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch's
             self.bytes[kind] += sum(value.numel() * value.element_size() for value in weights) * self._others
 
 
-@contextlib.contextmanager
-def fused_dropout() -> Iterator[None]:
-    """In the block dropout keeps what it keeps on a GPU: a mask of one byte per value.
+class FusedDropout(nn.Dropout):
+    """Dropout that keeps what it keeps on a GPU: a mask of one byte per value. On a CPU it keeps factors."""
 
-    On a CPU it keeps factors in the type of the values. No mode does this: layers that gradient checkpointing runs
-    again are called by the backward pass, which modes of functions do not reach.
-    """
-    with mock.patch.object(functional, "dropout", _dropped):
-        yield
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop values in training."""
+        return torch.native_dropout(input, self.p, True)[0] if self.training and self.p else input
 
 
-def _dropped(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    return torch.native_dropout(values, p, training)[0] if training and p else values
+def fuse_dropout(network: nn.Module) -> None:
+    """Replace all dropout in a network by `FusedDropout`."""
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Dropout):
+                setattr(parent, name, FusedDropout(child.p))
 
 
 @contextlib.contextmanager

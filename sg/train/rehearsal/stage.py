@@ -20,7 +20,7 @@ from sg.models.student import Student
 from sg.train.config import StageConfig, TrainerConfig, micro_batches
 from sg.train.flops import training_flops
 from sg.train.module import StageModule
-from sg.train.rehearsal.fakes import Traffic, emptied, fake_team, fused_dropout, without_values
+from sg.train.rehearsal.fakes import Traffic, emptied, fake_team, fuse_dropout, without_values
 from sg.train.strategy import devices_of, shard
 
 STEPS = 2
@@ -75,7 +75,8 @@ def rehearse_stage(stage: StageConfig, trainer: TrainerConfig, blank: Callable[[
     network: nn.Module = StageModule(student, stage, STEPS, machine=trainer).network
     if trainer.precision == "bf16-true":  # as Lightning does
         network.to(torch.bfloat16)
-    with fake_team(trainer), without_values(), fused_dropout():
+    fuse_dropout(network)
+    with fake_team(trainer), without_values():
         emptied(network, student.module)
         if trainer.shards:
             shard(network, student, devices_of(trainer, "cpu"), trainer.precision)
