@@ -17,7 +17,7 @@ from sg.core.errors import ConfigError
 from sg.study.planning.machine import is_cluster
 from sg.study.sweep import begin_sweep, complete_jobs, forget_folder, settled_job
 
-from .slurm_jobs import lost_jobs_as_results, note_lost_jobs
+from .slurm_jobs import launch_array, note_lost_jobs
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +66,10 @@ class StudySweeper(BasicSweeper):
             is_started = begin_sweep(configs, [list(job) for job in job_overrides])
             if not is_started:
                 return []
-            launcher = str(config.hydra.launcher._target_)
-            with lost_jobs_as_results(launcher):
-                returns = launch(job_overrides, initial_job_idx)
-            if is_cluster(launcher):
-                note_lost_jobs(returns, configs, job_overrides)
+            if not is_cluster(str(config.hydra.launcher._target_)):
+                return launch(job_overrides, initial_job_idx)
+            returns = launch_array(self.launcher, job_overrides, initial_job_idx)
+            note_lost_jobs(returns, configs, job_overrides)
             return returns
 
         self.launcher.launch = checked_launch  # type: ignore[method-assign]
