@@ -11,7 +11,7 @@ def test_a_manifest_is_scanned_filtered_joined_and_cut_to_a_core(tmp_path: Path)
     benchmark["make"](tmp_path, 20_000)
     results = [benchmark["measure"](part, tmp_path, 20_000, 4_000) for part in ("scan", "study")]
     assert {name: rows for result in results for name, rows, _, _ in result["steps"]} == {
-        "annotations matched with file names": 19_800,
+        "scan of files that were opened before": 19_800,
         "manifest checked and filtered to usable videos": 20_000 - 600,
         "joined with captions": 19_400,
         "content hash of the manifest": 20_000,
