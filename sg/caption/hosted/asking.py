@@ -25,7 +25,7 @@ from sg.caption.hosted.engine.items import CaptionItem, new_tasks
 from sg.caption.hosted.engine.limits import Budget, DailyQuota
 from sg.caption.hosted.engine.outcomes import Outcomes
 from sg.caption.hosted.engine.pacing import CircuitBreaker, Pacer
-from sg.caption.hosted.engine.recipe import Recipe
+from sg.caption.hosted.engine.recipe import Recipe, Words
 from sg.caption.hosted.engine.requests import RequestPipeline, SentMedia
 from sg.caption.hosted.engine.retries import PAUSE_JITTER
 from sg.caption.hosted.engine.run import CaptioningRun
@@ -56,7 +56,7 @@ class ServiceWork:
         items: yields all items; it is called once per run.
         media: the files that are sent.
         estimate: what the items cost, without a request.
-        title: names the run in logs; `unit` its items.
+        title: names the run in logs.
         folder: for the logs of the runs.
         known: other ledgers, whose answers of the same recipe are copied.
     """
@@ -67,14 +67,13 @@ class ServiceWork:
     estimate: Callable[[], pricing.CostEstimate]
     title: str
     folder: Path
-    unit: str = "videos"
     known: Sequence[Path] = ()
 
 
 def bring_up_to_date(path: Path, recipe: Recipe) -> None:
     """Give the results of an earlier version of this program the current name of their recipe, if there are any."""
     if count := rename_recipe(path, recipe.former_name, recipe.name):
-        log.info("%s videos of an earlier version of this program keep their captions: %s", f"{count:,}", path)
+        log.info("%s results of an earlier version of this program are kept: %s", f"{count:,}", path)
 
 
 def other_captions(path: Path, recipe: Recipe) -> str:
@@ -85,10 +84,11 @@ def other_captions(path: Path, recipe: Recipe) -> str:
         changed = (
             "" if other.identity is None else f" ({'; '.join(map(str, differences(other.identity, recipe.identity)))})"
         )
-        lines.append(f"{path} has {other.captions:,} captions of another prompt, model, setting or version{changed}.")
+        what = f"{other.captions:,} {recipe.words.result}s"
+        lines.append(f"{path} has {what} of another prompt, model, setting or version{changed}.")
     if lines:
         lines.append(
-            "They are kept, but not used: to use them, restore what differs. Otherwise every video is asked again."
+            "They are kept, but not used: to use them, restore what differs. Otherwise every request is paid again."
         )
     return "\n".join(lines)
 
@@ -105,9 +105,9 @@ def ask(work: ServiceWork, path: Path, logger: LoggerConfig, write: Callable[[Le
         KeyboardInterrupt: the user ended it; the same holds.
     """
     recipe = work.recipe
-    _check_permissions(recipe.config, work.estimate())
+    _check_permissions(recipe, work.estimate())
     service = recipe.config.service()
-    with only_one(path), reading.naming_damage(path):
+    with only_one(path, recipe.words), reading.naming_damage(path):
         if warning := other_captions(path, recipe):
             log.warning("%s", warning)
         with contextlib.closing(Ledger(path)) as ledger:
@@ -136,7 +136,8 @@ def _check_captions(ledger: Ledger, recipe: Recipe) -> None:
             f"{count:,} {state.replace('_', ' ')} ({reading.last_error(ledger.connection, recipe.name, state)})"
             for state, count in ended.items()
         ]
-        raise DataError(f"None of the {sum(ended.values()):,} videos has a caption: {', '.join(reasons)}.")
+        all_items = f"{sum(ended.values()):,} {recipe.words.items}"
+        raise DataError(f"No {recipe.words.result} for any of the {all_items}: {', '.join(reasons)}.")
 
 
 def _prepare(work: ServiceWork, ledger: Ledger, service: Service) -> None:
@@ -159,7 +160,7 @@ def _prepare(work: ServiceWork, ledger: Ledger, service: Service) -> None:
             log.info("%s videos were captioned before and are not asked again: %s", f"{count:,}", other)
     _check_nothing_is_bought_again(ledger.path.parent, recipe, ledger)
     if count := ledger.requeue(recipe.name, config.retry_states):
-        log.info("%d %s are tried again", count, work.unit)
+        log.info("%d %s are tried again", count, recipe.words.items)
 
 
 def _check_nothing_is_bought_again(folder: Path, recipe: Recipe, ledger: Ledger) -> None:
@@ -194,7 +195,7 @@ async def _work(work: ServiceWork, ledger: Ledger, service: Service, logger: Log
     before = sum(counts.get(state, 0) for state in TERMINAL)
     kind, _, name = work.title.partition(" ")
     with (
-        Progress("captions" if kind == "caption" else kind, total, work.unit, done_before=before) as bar,
+        Progress("captions" if kind == "caption" else kind, total, recipe.words.items, done_before=before) as bar,
         Tracker(
             logger,
             work.folder / "runs" / ledger.run_id,
@@ -270,22 +271,24 @@ def _budget(config: HostedCaptionerConfig) -> float:
     return config.free_without_asking_usd if config.usd_budget is None else config.usd_budget
 
 
-def _check_permissions(config: HostedCaptionerConfig, estimate: pricing.CostEstimate) -> None:
+def _check_permissions(recipe: Recipe, estimate: pricing.CostEstimate) -> None:
+    config, words = recipe.config, recipe.words
     if not config.i_have_rights:
         raise ConfigError(
-            "Captioning sends your videos to a service: check that their licence and the people in them allow it, then "
-            "set captioner.i_have_rights=true."
+            f"{words.doing} sends your videos to a service: check that their licence and the people in them allow it, "
+            "then set captioner.i_have_rights=true."
         )
     usd = estimate.usd[config.tier]
     if config.usd_budget is None and usd > config.free_without_asking_usd:
+        look = "see dry_run=true, then " if words.is_captioning else ""
         raise ConfigError(
-            f"Captioning these {estimate.videos:,} videos costs about ${usd:,.2f}: see dry_run=true, then set "
+            f"{words.doing} these {estimate.videos:,} {words.items} costs about ${usd:,.2f}: {look}set "
             "captioner.budget_usd=DOLLARS."
         )
 
 
 @contextlib.contextmanager
-def only_one(path: Path) -> Iterator[None]:
+def only_one(path: Path, words: Words = Recipe.words) -> Iterator[None]:
     """An exclusive lock per ledger. The operating system frees it when the process dies, so no lease has to expire."""
     import fcntl
 
@@ -294,10 +297,8 @@ def only_one(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(
-                f"Another process is captioning with {path}: wait for it, or give each process its part with "
-                "captioner.shard=0/2."
-            ) from None
+            share = ", or give each process its part with captioner.shard=0/2" if words.is_captioning else ""
+            raise ConfigError(f"Another process is {words.doing.lower()} with {path}: wait for it{share}.") from None
         yield
 
 
@@ -308,15 +309,16 @@ def _log_result(ledger: Ledger, work: ServiceWork) -> None:
     text = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in counts.items())
     log.info(
         "%s: %s; $%.4f spent, %d requests lost in flight",
-        work.unit, text, reading.spent_usd(db), reading.lost_requests(db),
+        recipe.words.items, text, reading.spent_usd(db), reading.lost_requests(db),
     )  # fmt: skip
     for state in (BLOCKED, REJECTED, FAILED):
         if counts.get(state):
             log.info("%s, most often: %s", state.replace("_", " "), reading.last_error(db, recipe.name, state))
     if count := reading.estimated_costs(db, ledger.run_id):
         log.warning(
-            "%s captions cost what was estimated: the service reported no token counts for them, or impossible ones",
+            "%s %ss cost what was estimated: the service reported no token counts for them, or impossible ones",
             f"{count:,}",
+            recipe.words.result,
         )
 
 

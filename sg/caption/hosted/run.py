@@ -94,7 +94,7 @@ def ask_service(
         items=lambda: _items(recipe, manifest),
         media=lambda: media_of(data, config),
         estimate=lambda: estimate_run(data, config, manifest, recipe=recipe),
-        title=f"caption {data.name}",
+        title=f"{recipe.words.command} {data.name}",
         folder=data.captions_path(config.name).parent,
         known=_part_ledgers(data, config, recipe),
     )

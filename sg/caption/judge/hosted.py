@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 from sg.artefacts.judged import FALSE, TRUE, UNCLEAR, JudgedCaption
 from sg.artefacts.manifest import VideoRecord
 from sg.caption.hosted.engine.items import CaptionItem, item_of
 from sg.caption.hosted.engine.media import MediaFile
-from sg.caption.hosted.engine.recipe import Recipe
+from sg.caption.hosted.engine.recipe import Recipe, Words
 from sg.caption.hosted.prompting import read_prompt
 from sg.caption.hosted.run import ask_service
 from sg.caption.hosted.services.records import Answer, Request
@@ -39,6 +39,7 @@ class JudgeRecipe(Recipe):
     """A judge's settings, its prompt, and the claims that it judges, by video."""
 
     claims: Mapping[str, Sequence[str]]
+    words: ClassVar[Words] = Words("judge", "Judging", "videos", "verdict")
 
     def item(self, record: VideoRecord) -> CaptionItem | None:
         """The video with its claims in its key: other claims are another task. None for a video without claims."""

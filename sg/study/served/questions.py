@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from sg.artefacts.answers import LETTERS
 from sg.artefacts.predictions import ERROR, ZEROED_VIDEO, Prediction
 from sg.caption.hosted.engine.items import CaptionItem
 from sg.caption.hosted.engine.media import MediaFile
 from sg.caption.hosted.engine.outcomes import drifted
-from sg.caption.hosted.engine.recipe import Recipe
+from sg.caption.hosted.engine.recipe import Recipe, Words
 from sg.caption.hosted.prompting import CaptionPrompt
 from sg.caption.hosted.services.failures import answer_kind
 from sg.caption.hosted.services.records import Answer, Kind, Request, RequestMedia, Usage
@@ -54,6 +54,7 @@ class QuestionRecipe(Recipe):
     config: ServerConfig
     asks: Mapping[str, Ask]
     answers: Identity
+    words: ClassVar[Words] = Words("evaluate", "Asking", "questions", "answer")
 
     @cached_property
     def identity(self) -> Identity:

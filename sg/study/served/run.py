@@ -31,14 +31,8 @@ if TYPE_CHECKING:
 
 LEDGER_FILE = "ledger.sqlite"
 LONGEST_PROMPT = 2**40
-_WORDS = {
-    "captioner.model.name": "model.name",
-    "captioner.": "server.",
-    "videos have no caption": "questions have no answer",
-    "videos has a caption": "questions has an answer",
-    "Captioning": "Asking",
-}
-"""Words of the engine's messages, and what they are for questions."""
+_KEYS = {"captioner.model.name": "model.name", "captioner.": "server."}
+"""Keys in the engine's messages, and what they are called here."""
 
 
 def sampling_of(config: ServerConfig, model: Any) -> FramePolicy:
@@ -84,7 +78,6 @@ def ask_server(
         estimate=estimate,
         title=f"evaluate {benchmark.name}",
         folder=path.parent,
-        unit="questions",
     )
 
     def write(ledger: Ledger) -> Path:
@@ -94,8 +87,8 @@ def ask_server(
         return ask(work, path.with_name(LEDGER_FILE), LoggerConfig(kind="csv"), write)
     except SgError as error:
         sentence = str(error)
-        for words, here in _WORDS.items():
-            sentence = sentence.replace(words, here)
+        for key, here in _KEYS.items():
+            sentence = sentence.replace(key, here)
         raise type(error)(sentence) from error
 
 

@@ -454,7 +454,7 @@ def test_videos_that_are_all_refused_alike_stop_the_run_and_the_next_one_passes_
 
 def test_a_set_of_which_every_video_is_refused_is_an_error(tmp_path: Path, state: State, url: str) -> None:
     state.settings.plan = FaultPlan({"*": ["400"] * 9})
-    with pytest.raises(DataError, match=r"None of the 2 videos has a caption: 2 failed permanent.*Invalid value"):
+    with pytest.raises(DataError, match=r"No caption for any of the 2 videos: 2 failed permanent.*Invalid value"):
         run(data_folder(tmp_path, ["a", "b"]), settings(url))
 
 

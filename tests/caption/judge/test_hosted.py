@@ -82,5 +82,7 @@ def test_captions_in_plain_words_are_split_by_rule_and_judged(tmp_path: Path, st
     state.settings.plan = FaultPlan({"a": [answering(["true", "unclear", "false"])]})
     text = judge_captions(data, GivenCaptionerConfig(), settings(url), CSV)
     assert "precision   0.5000" in text and "false: He enters a shop (a)" in text and "AUC" not in text
+    with pytest.raises(ConfigError, match="Judging sends your videos"):
+        judge_captions(data, GivenCaptionerConfig(), settings(url, i_have_rights=False), CSV)
     with pytest.raises(ConfigError, match="asks no service"):
         judge_captions(data, GivenCaptionerConfig(), DemoCaptionerConfig(), CSV)

@@ -68,6 +68,7 @@ class Server:
     faults: tuple[str, ...] = FAULTS
     slow_s: float = SLOW_S
     pause_s: float = 0.0
+    usage: dict[str, int] = field(default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 1})
     requests: list[dict[str, Any]] = field(default_factory=list)
     tries: Counter[str] = field(default_factory=Counter)
     paid: Counter[str] = field(default_factory=Counter)
@@ -122,7 +123,7 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
             time.sleep(server.slow_s if fault == "slow" else 0)
             model = "another-model" if fault == "model" else server.model or body["model"]
             answer = {"id": "x", "model": model, "choices": [server.answer(body)]}
-            answer["usage"] = {"prompt_tokens": 100, "completion_tokens": 1}
+            answer["usage"] = server.usage
             with lock:
                 server.paid[key] += 1
             with contextlib.suppress(OSError):

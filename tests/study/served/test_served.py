@@ -22,6 +22,8 @@ from PIL import Image
 
 from sg.artefacts.predictions import Prediction, read_predictions
 from sg.artefacts.visual_tokens.clips import ClipFacts, ClipTensors
+from sg.caption.hosted.asking import only_one
+from sg.caption.hosted.prices import PriceConfig
 from sg.caption.hosted.settings import QuotaConfig, RetryConfig
 from sg.core.errors import ConfigError, DataError, ExitCode, SgError, disk_problem
 from sg.core.fingerprints import fingerprint
@@ -297,6 +299,26 @@ def test_quota_budget_key_and_permission_are_those_of_captioning(own: Path, monk
     assert len(server.requests) == 12
     assert server.keys == {"Bearer sk-" + "x" * 40}
     assert "x" * 40 not in "".join(path.read_text(errors="replace") for path in own.rglob("*") if path.is_file())
+
+
+def test_messages_about_questions_do_not_speak_of_captions(own: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with serving(Server(usage={})) as server:
+        evaluate_server(settings_of(own, server.url))
+        evaluate_server(settings_of(own, server.url, frames=1))
+    assert "12 answers cost what was estimated" in caplog.text
+    assert "has 12 answers of another prompt, model, setting or version" in caplog.text
+    priced = replace(ServerConfig().model, prices=[PriceConfig(1e4, 1e4, read_on="2026-11-22", source="test")])
+    messages = [record.getMessage() for record in caplog.records]
+    with serving(Server()) as server:
+        for budget, found in ((None, "Asking these 12 questions costs about"), (3.0, "The answers so far are kept")):
+            priced_run = settings_of(own, server.url, frames=3, model=priced, budget_usd=budget)
+            with pytest.raises(SgError, match=found) as stop:
+                evaluate_server(priced_run)
+            messages.append(str(stop.value))
+    with only_one(own / "out" / "ledger.sqlite"), pytest.raises(ConfigError, match="Another process is asking") as busy:
+        evaluate_server(settings_of(own, server.url, frames=3))
+    assert "caption" not in "".join([*messages, str(busy.value)])
 
 
 def test_the_same_checkpoint_gives_the_same_letters_locally_and_through_a_server(world: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -6,6 +6,7 @@ A wrong assumption, such as a model that thinks longer than expected, would othe
 from dataclasses import dataclass
 
 from sg.caption.hosted.engine.limits import CanaryError
+from sg.caption.hosted.engine.recipe import Recipe, Words
 from sg.caption.hosted.engine.requests import RequestPipeline
 from sg.caption.hosted.pricing import expected_usage
 from sg.caption.ledger import reading
@@ -31,7 +32,7 @@ class Canary:
     async def error(self) -> CanaryError | None:
         """Why the run should stop, judged by the results so far; None if nothing is wrong, or there is no result."""
         first = await self._results() if self.size else []
-        complaint = canary_report(self._pipeline, first).complaint() if first else ""
+        complaint = canary_report(self._pipeline, first).complaint(self._pipeline.recipe.words) if first else ""
         return CanaryError(f"Canary: {complaint}") if complaint else None
 
     async def _results(self) -> list[reading.Recorded]:
@@ -52,19 +53,21 @@ class CanaryReport:
     mean_output: float
     rejected: float
 
-    def complaint(self) -> str:
+    def complaint(self, words: Words = Recipe.words) -> str:
         """Why the run should not continue; empty if nothing is wrong."""
+        audit = "look at them with `python -m sg.caption audit`, or " if words.is_captioning else ""
+        estimate = "print the estimate with dry_run=true, or " if words.is_captioning else ""
         if self.rejected > _MAX_REJECTED:
             return (
-                f"{self.rejected:.0%} of the first {self.videos} videos have no usable caption (10% are allowed): "
-                "look at them with `python -m sg.caption audit`, or continue with captioner.canary=0."
+                f"{self.rejected:.0%} of the first {self.videos} {words.items} have no usable {words.result} "
+                f"(10% are allowed): {audit}continue with captioner.canary=0."
             )
         if self.estimated_usd > 0 and abs(self.mean_usd / self.estimated_usd - 1) > _MAX_DEVIATION:
             return (
-                f"the first {self.videos} videos cost ${self.mean_usd:.6f} each, the estimate was "
+                f"the first {self.videos} {words.items} cost ${self.mean_usd:.6f} each, the estimate was "
                 f"${self.estimated_usd:.6f} (mean tokens {self.mean_input:.0f} in, {self.mean_output:.0f} out): set "
                 f"captioner.assumed_output_tokens={self.mean_output:.0f} and captioner.assumed_prompt_tokens to match, "
-                "print the estimate with dry_run=true, or continue with captioner.canary=0."
+                f"{estimate}continue with captioner.canary=0."
             )
         return ""
 

@@ -106,11 +106,11 @@ class Budget:
         self.spent_usd += cost_usd
         self._settled.set()
 
-    def exceeded(self) -> BudgetReachedError:
-        """The error of a run that this budget ends."""
+    def exceeded(self, result: str = "caption") -> BudgetReachedError:
+        """The error of a run that this budget ends; `result` is what its requests obtain."""
         return BudgetReachedError(
             f"The budget of ${self.limit_usd:.2f} is reached: ${self.spent_usd:.4f} are spent, and one more request "
-            "could exceed it. The captions so far are kept; continue with a larger captioner.budget_usd."
+            f"could exceed it. The {result}s so far are kept; continue with a larger captioner.budget_usd."
         )
 
 

@@ -104,7 +104,7 @@ class Packer:
             return False
         if not self._pipeline.budget.reserve(line.worst_usd):
             if is_alone:
-                self._run.stop(self._pipeline.budget.exceeded())
+                self._run.stop(self._pipeline.budget.exceeded(self._pipeline.recipe.words.result))
             return False
         return True
 

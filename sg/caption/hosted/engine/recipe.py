@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from sg.artefacts.manifest import VideoRecord
 from sg.caption.hosted.engine import proxies
@@ -29,6 +29,21 @@ _MOST_INPUT_PER_S, _MOST_INPUT_BESIDES = 2000, 20_000
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "candidate_count")
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How messages name the command, what it does, its items and the result of each."""
+
+    command: str
+    doing: str
+    items: str
+    result: str
+
+    @property
+    def is_captioning(self) -> bool:
+        """True for `python -m sg.caption`, which has shards, an audit and a dry run."""
+        return self.command == "caption"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A captioner's settings and its prompt; `only` these videos are asked about, all without it.
@@ -40,6 +55,7 @@ class Recipe:
     config: HostedCaptionerConfig
     prompt: CaptionPrompt
     only: frozenset[str] | None = field(default=None, kw_only=True)
+    words: ClassVar[Words] = Words("caption", "Captioning", "videos", "caption")
 
     def __post_init__(self) -> None:
         refused = [name for name in _SAMPLING if name in self.config.generation]

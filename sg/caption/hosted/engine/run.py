@@ -81,15 +81,16 @@ class CaptioningRun:
 
     async def _raise_end(self) -> None:
         """Raise what ended the run, or that the service has failed for some videos."""
-        ledger, name = self.pipeline.ledger, self.pipeline.recipe.name
+        ledger, recipe = self.pipeline.ledger, self.pipeline.recipe
+        name, words = recipe.name, recipe.words
         if self.end is not None:
             raise self.end
         counts = await self.pipeline.journal.write(lambda: reading.states(ledger.connection, name))
         if count := counts.get(DEFERRED, 0):
             error = await self.pipeline.journal.write(lambda: reading.last_error(ledger.connection, name, DEFERRED))
             raise ServiceUnavailableError(
-                f"{count:,} of {sum(counts.values()):,} videos have no caption yet because of an error of the service "
-                f"({error}): run the same command later, it asks for these again."
+                f"{count:,} of {sum(counts.values()):,} {words.items} have no {words.result} yet because of an error "
+                f"of the service ({error}): run the same command later, it asks for these again."
             )
 
     def stop(self, reason: SgError | KeyboardInterrupt) -> None:
@@ -146,9 +147,9 @@ class CaptioningRun:
             ledger, name = self.pipeline.ledger, self.pipeline.recipe.name
             await self.pipeline.journal.write(lambda: ledger.release(name, [task.task_key]))
         except OutOfBudget:
-            self.stop(self.pipeline.budget.exceeded())
+            self.stop(self.pipeline.budget.exceeded(self.pipeline.recipe.words.result))
         except Exception as error:  # noqa: BLE001 - a bug of ours must end the run; asyncio would only log it
-            self.stop(SgError(f"captioning of {task.video_id} failed: {type(error).__name__}: {error}"[:500]))
+            self.stop(SgError(f"the request for {task.video_id} failed: {type(error).__name__}: {error}"[:500]))
         finally:
             await self.concurrency.leave(good=good, overloaded=overloaded, took_s=took)
 
@@ -185,11 +186,12 @@ class CaptioningRun:
         elif self._refused is not None and settled.kind in _REFUSED and settled.attempt.http_code:
             self._refused += 1
             if self._refused >= _MAX_REFUSED:
+                items = self.pipeline.recipe.words.items
                 self.stop(
                     ServiceRefusedError(
                         f"The service refuses all of the first {self._refused} requests ({settled.message}): check "
                         "captioner.model.name and captioner.generation; captioner.retry_states=[failed_permanent] "
-                        "asks for these videos again, and the same command continues with the others."
+                        f"asks for these {items} again, and the same command continues with the others."
                     )
                 )
 
