@@ -6,6 +6,7 @@ The functions of the steps take dataclasses and know neither Hydra nor OmegaConf
 import contextlib
 import copy
 import dataclasses
+import gc
 import logging
 import math
 import os
@@ -150,6 +151,9 @@ def command(
         main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
 
         def guarded() -> None:
+            # Importing torch and transformers makes half a million objects and no garbage. To look for it at Python's
+            # threshold of 700 costs a tenth of the start.
+            gc.set_threshold(5_000)
             if {"--help", "-h"} & set(sys.argv[1:]):
                 print(as_typed(help_text(CONFIG_FOLDER, config_name)), end="")
                 return

@@ -6,6 +6,7 @@ from sg.artefacts.arms import ARM_KINDS, CAPTIONS, LENGTH, REGISTRATION_FILE, ST
 from sg.artefacts.predictions import NO_VIDEO, OVERALL
 from sg.report.numbers.comparisons import ABOVE
 from sg.report.numbers.summary import ControlRow, ProbeRow, Shape, Summary, TableRow, headline_rows
+from sg.report.pages.headline import headline
 from sg.report.pages.held_out import loss_sentences
 from sg.report.pages.verdict import (
     EQUIVALENT,
@@ -17,7 +18,6 @@ from sg.report.pages.verdict import (
     equivalent_text,
     excludes_zero,
     has_several_scales,
-    headline,
     holding,
     in_setting,
     is_fair,
