@@ -151,9 +151,6 @@ def command(
         main = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=config_name)(run)
 
         def guarded() -> None:
-            # Importing torch and transformers makes half a million objects and no garbage. To look for it at Python's
-            # threshold of 700 costs a tenth of the start.
-            gc.set_threshold(5_000)
             if {"--help", "-h"} & set(sys.argv[1:]):
                 print(as_typed(help_text(CONFIG_FOLDER, config_name)), end="")
                 return
@@ -180,6 +177,9 @@ def _reported(function: Callable[[Config], Any], settings: Config) -> Any:
 
     Before it, the mirrors of addresses are brought up to date; after it, what it wrote is copied to them.
     """
+    # Importing torch and transformers makes half a million objects and no garbage. To look for it at Python's threshold
+    # of 700 costs a tenth of the start.
+    gc.set_threshold(5_000)
     paths = getattr(settings, "paths", None)
     if paths is None:
         return function(settings)
