@@ -3,6 +3,7 @@
 import logging
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from sg.core.errors import DataError, first_line
 log = logging.getLogger(__name__)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays in the file at `path`, by name; DataError if it is missing or damaged."""
+def read_arrays(path: Path, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """The arrays in the file at `path` by name, all or the given ones; DataError if it is missing or damaged."""
     try:
         with np.load(path) as data:
-            return {name: data[name] for name in data.files}
+            return {name: data[name] for name in names or data.files}
     except PermissionError:  # it is not damaged
         raise
     except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:

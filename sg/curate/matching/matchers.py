@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sg.curate.matching.cells import Cells
 
 _ROWS_AT_ONCE = 16_384
-_WORTH_A_BOUND = 10_000_000
-"""Pairs in a round from which on the compiled loop of `projected` is faster."""
+_WORTH_A_BASIS, _WORTH_A_BOUND = 10_000_000, 1_000_000
+"""Pairs in a round from which on the bound of `projected` saves time: with a basis still to be found, and with one."""
 
 
 class Matchers:
@@ -29,12 +29,12 @@ class Matchers:
     Args:
         config: settings of ToMe.
         unit: [N, d] vectors on which cells and bounds are trained.
+        basis: [d, p] principal directions of the bound, if they are known already.
     """
 
-    def __init__(self, config: TomeConfig, unit: NDArray[np.floating]) -> None:
-        self._config, self._unit = config, unit
+    def __init__(self, config: TomeConfig, unit: NDArray[np.floating], basis: Tensor | None = None) -> None:
+        self._config, self._unit, self._basis = config, unit, basis
         self.device = choose_device(config.device)
-        self._basis: Tensor | None = None
         self._cells: Cells | None = None
 
     def match(
@@ -81,7 +81,8 @@ class Matchers:
 
     def _complete(self, sources: int, b: Tensor) -> CandidateFinder:
         """A matcher that compares every source with every target."""
-        basis = self._bound(b) if sources * len(b) >= _WORTH_A_BOUND else None
+        worth = _WORTH_A_BASIS if self._basis is None else _WORTH_A_BOUND
+        basis = self._bound(b) if sources * len(b) >= worth else None
         if basis is None:
             return ExactMatcher(b, self._config.block_rows, self._config.block_columns)
         from sg.curate.matching.projected import ProjectedMatcher

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sg.artefacts.vectors import read_part
 from sg.curate.clustering import nearest_centres
+from sg.curate.matching.exact import Matches
 from sg.curate.matching.matchers import Matchers, unit_tensor
 from sg.curate.removals import Removals, row_cosines
 from sg.curate.sharded.shards import (
@@ -23,7 +24,8 @@ from sg.curate.sharded.shards import (
     cell_path,
     join,
     piece_path,
-    read_pieces,
+    piece_paths,
+    read_means,
     read_shard,
     write_shard,
 )
@@ -116,7 +118,7 @@ class GatherJob:
 
 def gather_cell(job: GatherJob) -> Rows:
     """Write the shard of the cell; returns its rows."""
-    shard = read_pieces(job.folder, job.cell, job.dim)
+    shard = join([read_shard(path) for path in piece_paths(job.folder, job.cell)], job.dim)
     write_shard(cell_path(job.folder, job.cell), shard)
     return shard.row
 
@@ -131,6 +133,7 @@ class CellJob:
         cell: number of the cell.
         is_source: [m] True for each token of the cell on side A.
         centres: [K, d] unit centres of all cells.
+        basis: [d, p] principal directions for the bound of `projected`.
         probed: cells that a source is compared with, its own included.
         config: settings of ToMe.
     """
@@ -140,6 +143,7 @@ class CellJob:
     cell: int
     is_source: NDArray[np.bool_]
     centres: Vectors32
+    basis: Vectors32
     probed: int
     config: TomeConfig
 
@@ -147,9 +151,13 @@ class CellJob:
         """The tokens of the cell."""
         return read_shard(cell_path(self.folder, self.cell))
 
-    def visitors(self) -> TokenShard:
-        """The sources of other cells that are compared with the targets of this one."""
-        return read_pieces(self.visits, self.cell, self.centres.shape[1])
+    def visitors(self) -> list[Path]:
+        """The files of the sources of other cells that are compared with the targets of this one."""
+        return piece_paths(self.visits, self.cell)
+
+    def match(self, vectors: Vectors32, sources: Rows, targets: Rows) -> Matches:
+        """The best of `targets` for each of `sources`, which are rows of `vectors`."""
+        return Matchers(self.config, vectors, torch.from_numpy(self.basis)).match(vectors, sources, targets)
 
 
 def send_visitors(job: CellJob) -> None:
@@ -178,14 +186,15 @@ class Proposals:
 
 def match_cell(job: CellJob) -> Proposals:
     """The best target of the cell for each of its sources and visitors; empty if the cell has no target."""
-    home = job.home()
-    tokens = join([home, job.visitors()], job.centres.shape[1])
-    targets = np.searchsorted(tokens.row, home.row[~job.is_source])
-    sources = np.setdiff1d(np.arange(len(tokens)), targets)
+    # Targets stay in the order of their rows: ties go to the lowest row.
+    rows, means = zip(*map(read_means, [cell_path(job.folder, job.cell), *job.visitors()]), strict=True)
+    row, mean = np.concatenate(rows), np.concatenate(means)
+    targets = np.flatnonzero(~job.is_source)
+    sources = np.r_[np.flatnonzero(job.is_source), len(job.is_source) : len(row)]
     if not len(targets) or not len(sources):
         return Proposals(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    found = Matchers(job.config, tokens.mean).match(tokens.mean, sources, targets)
-    return Proposals(tokens.row[sources], tokens.row[targets[found.target]], found.score)
+    found = job.match(mean, sources, targets)
+    return Proposals(row[sources], row[targets[found.target]], found.score)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,7 +256,8 @@ def apply_edges(job: ApplyJob) -> Applied:
         nothing = np.empty(0, np.int64)
         return Applied(nothing, nothing, nothing, Removals.none(), np.empty(0))
     # Sources from other cells are among the visitors: only cells that a source visited can hold its target.
-    touched = join([home, job.cell.visitors()], job.cell.centres.shape[1]).part(job.row)
+    shards = (home, *map(read_shard, job.cell.visitors()))
+    touched = join([s.at(np.flatnonzero(np.isin(s.row, job.row))) for s in shards], job.cell.centres.shape[1])
     videos, tokens, names = _touched_videos(job, touched)
     edges = Edges(np.searchsorted(job.row, job.source), np.searchsorted(job.row, job.target), job.score)
     groups = merge_groups(tokens, edges)
@@ -287,16 +297,17 @@ class CheckJob:
 
 def best_in_cell(job: CheckJob) -> tuple[Rows, NDArray[np.float64]]:
     """[s] row of the best target in the cell (-1 if it has none), and [s] its score."""
-    targets = job.cell.home().at(np.flatnonzero(~job.cell.is_source))
+    row, mean = read_means(cell_path(job.cell.folder, job.cell.cell))
+    targets = np.flatnonzero(~job.cell.is_source)
     if not len(targets):
         return np.full(len(job.vectors), -1), np.full(len(job.vectors), -np.inf)
-    both = np.concatenate([job.vectors, targets.mean])
-    sampled = np.arange(len(job.vectors))
-    found = Matchers(job.cell.config, both).match(both, sampled, np.arange(len(sampled), len(both)))
-    return targets.row[found.target], found.score
+    both = np.concatenate([mean, job.vectors])
+    found = job.cell.match(both, np.arange(len(mean), len(both)), targets)
+    return row[targets[found.target]], found.score
 
 
 def means_of(job: tuple[Path, Rows]) -> Vectors32:
     """[k, d] means of the tokens with the given rows in the file of a shard."""
     path, rows = job
-    return read_shard(path).part(rows).mean
+    row, mean = read_means(path)
+    return mean[np.searchsorted(row, rows)]

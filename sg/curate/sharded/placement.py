@@ -9,6 +9,7 @@ import numpy as np
 
 from sg.core.crew.workers import Map
 from sg.curate.clustering import grouped_rows, spherical_kmeans
+from sg.curate.matching.bounds import cheapest_basis
 from sg.curate.sharded.jobs import GatherJob, PartJob, PlaceJob, gather_cell, place_tokens
 from sg.curate.sharded.settings import ShardedTomeConfig
 from sg.curate.sharded.shards import Rows, Vectors32
@@ -21,6 +22,11 @@ def centres_of(sample: Vectors32, tokens: int, config: ShardedTomeConfig) -> Vec
     cells = max(1, round(tokens / config.rows_per_shard))
     centres = spherical_kmeans(sample, cells, seed=config.seed % 2**32, steps=_STEPS)
     return centres.astype(np.float32, copy=False)
+
+
+def basis_of(sample: Vectors32, config: ShardedTomeConfig) -> Vectors32:
+    """[d, p] principal directions of `sample` [k, d] for the bound of `projected`."""
+    return cheapest_basis(sample, config.projected_dims).numpy().astype(np.float32)
 
 
 def place(mapped: Map, sources: Sequence[PartJob | Path], rows: Rows, centres: Vectors32, folder: Path) -> Rows:

@@ -40,7 +40,7 @@ from sg.curate.sharded.jobs import (
     scan_part,
     send_visitors,
 )
-from sg.curate.sharded.placement import centres_of, grouped, place
+from sg.curate.sharded.placement import basis_of, centres_of, grouped, place
 from sg.curate.sharded.settings import ShardedTomeConfig
 from sg.curate.sharded.shards import Rows, cell_path, join, read_shard
 from sg.curate.sharded.state import ShardedState, load_state, save_state
@@ -50,7 +50,6 @@ from sg.curate.tome.schedule import Schedule
 from sg.curate.tome.survivors import survivor_rule
 from sg.curate.videos import Videos
 
-_SAMPLE = 65_536
 _NO_CUT = -2.0
 """Below any cosine. The score of a source that met no target is -inf, so this cut excludes it."""
 
@@ -101,7 +100,7 @@ class _ShardedRun:
 
     def first_state(self) -> ShardedState:
         """All videos in cells, without exact duplicates."""
-        every = max(1, len(self.corpus) // _SAMPLE)
+        every = self.config.sample_every
         scans = list(self.mapped(scan_part, [ScanJob(part, every) for part in self.corpus.parts]))
         videos = self._videos_by_digest(
             np.concatenate([s.row for s in scans]), np.concatenate([s.digest for s in scans])
@@ -128,6 +127,7 @@ class _ShardedRun:
             size=tokens.size,
             cell=cell,
             centres=centres,
+            basis=basis_of(sample, self.config),
             placed=len(tokens),
             removals=removals,
             rep_similarity=np.ones(len(removals)),
@@ -143,7 +143,7 @@ class _ShardedRun:
         if 2 * len(state) > state.placed or len(state.centres) == 1:
             return state
         # The sample is a fixed subset of the rows, in rising order: a resumed run trains the same centres.
-        every = max(1, len(self.corpus) // _SAMPLE)
+        every = self.config.sample_every
         paths = [cell_path(self.folder / state.folder, cell) for cell in range(len(state.centres))]
         sampled = [state.row[members] for members in grouped(state.cell, len(state.centres))]
         sampled = [rows[rows % every == 0] for rows in sampled]
@@ -154,7 +154,8 @@ class _ShardedRun:
         centres = centres_of(sample, len(state), self.config)
         name = f"round-{state.number:04d}-again"
         cell = place(self.mapped, paths, state.row, centres, self.folder / name)
-        return dataclasses.replace(state, cell=cell, centres=centres, placed=len(state), folder=name)
+        basis = basis_of(sample, self.config)
+        return dataclasses.replace(state, cell=cell, centres=centres, basis=basis, placed=len(state), folder=name)
 
     def next_state(self, state: ShardedState) -> ShardedState:
         """The state after one more round; if one side is empty, only the round number advances."""
@@ -224,15 +225,15 @@ class _ShardedRun:
 
     def _cell_jobs(self, state: ShardedState, is_source: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[CellJob]:
         folder, visits = self.folder / state.folder, self.folder / f"round-{state.number:04d}-visits"
-        probed = self.config.probed_shards
+        probed = self.config.probes(len(self.corpus), len(state))
         return [
-            CellJob(folder, visits, cell, is_source[members], state.centres, probed, self.config)
+            CellJob(folder, visits, cell, is_source[members], state.centres, state.basis, probed, self.config)
             for cell, members in enumerate(grouped(state.cell, len(state.centres)))
         ]
 
     def _agreement(self, state: ShardedState, jobs: list[CellJob], edges: Edges) -> float | None:
         """Share of a sample of the edges that an exact match would have chosen; None if all cells were probed."""
-        if not len(edges) or self.config.probed_shards >= len(state.centres):
+        if not len(edges) or jobs[0].probed >= len(state.centres):
             return None
         chosen = np.arange(0, len(edges), max(1, len(edges) // self.config.verify_sample))
         sources, cell = edges.source[chosen], state.cell[edges.source[chosen]]

@@ -85,6 +85,12 @@ def write_shard(path: Path, shard: TokenShard) -> Path:
     return path
 
 
+def read_means(path: Path) -> tuple[Rows, Vectors32]:
+    """The rows and means of the shard in a file, without the vectors of its representatives."""
+    data = read_arrays(path, ("row", "mean"))
+    return data["row"], data["mean"]
+
+
 def read_shard(path: Path) -> TokenShard:
     """The shard in a file; DataError if it is damaged."""
     data = read_arrays(path)
@@ -101,6 +107,6 @@ def piece_path(folder: Path, cell: int, origin: int) -> Path:
     return folder / f"for-{cell:06d}" / f"from-{origin:06d}.npz"
 
 
-def read_pieces(folder: Path, cell: int, dim: int) -> TokenShard:
-    """All tokens that were sent to a cell."""
-    return join([read_shard(path) for path in sorted((folder / f"for-{cell:06d}").glob("from-*.npz"))], dim)
+def piece_paths(folder: Path, cell: int) -> list[Path]:
+    """The files of the tokens that were sent to a cell."""
+    return sorted((folder / f"for-{cell:06d}").glob("from-*.npz"))

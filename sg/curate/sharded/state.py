@@ -15,7 +15,7 @@ from sg.curate.sharded.shards import Rows, Vectors32
 from sg.curate.tome.merge import RoundRecord
 
 _FILE = "state.npz"
-_ARRAYS = ("row", "representative", "size", "cell", "rep_similarity", "centres")
+_ARRAYS = ("row", "representative", "size", "cell", "rep_similarity", "centres", "basis")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +29,7 @@ class ShardedState:
         size: [n] videos in it.
         cell: [n] the number of its shard.
         centres: [K, d] unit centres of the shards.
+        basis: [d, p] principal directions for the bound of `projected`, the same in all shards.
         placed: number of tokens when they were last assigned to cells.
         removals: all removals so far.
         rep_similarity: [r] cosine of each removed video with the one it was merged into.
@@ -43,6 +44,7 @@ class ShardedState:
     size: Rows
     cell: Rows
     centres: Vectors32
+    basis: Vectors32
     placed: int
     removals: Removals
     rep_similarity: NDArray[np.float64]
