@@ -18,6 +18,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from sg.core.errors import ConfigError
+
 if TYPE_CHECKING:
     from sg.study.sweep import PlannedRun
 
@@ -44,6 +46,8 @@ class ProcessLauncher(Launcher):
     """Runs each job as `python train.py <overrides> hydra.mode=RUN`, and prefixes its output with the run's name."""
 
     def __init__(self, num_jobs: int | None = None) -> None:
+        if num_jobs is not None and num_jobs < 1:
+            raise ConfigError(f"hydra.launcher.num_jobs={num_jobs} should be at least 1, or null.")
         self.num_jobs = num_jobs
         self.config: DictConfig
         self.hydra_context: HydraContext

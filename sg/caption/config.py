@@ -6,11 +6,27 @@ from typing import Any
 from sg.caption.captioners import CAPTIONERS
 from sg.core.commands import register
 from sg.core.errors import ConfigError
-from sg.core.mistakes import check_choice
+from sg.core.mistakes import check_choice, check_numbers
 from sg.core.output import FORMATS
 from sg.core.places.config import PathsConfig
 
 ACTIONS = ("caption", "status", "audit", "export", "import", "merge", "forget", "doctor", "prices", "judge", "sheet")
+OF_ACTIONS = {
+    "dry_run": ("caption",),
+    "format": ("status", "export"),
+    "out": ("export", "prices", "sheet"),
+    "videos": ("export",),
+    "source": ("import", "merge", "prices", "judge", "sheet"),
+    "ids": ("forget", "export"),
+    "name_map": ("import",),
+    "samples": ("audit", "sheet"),
+    "other": ("sheet",),
+    "judge": ("judge", "sheet"),
+    "alignment": ("judge",),
+    "video": ("caption",),
+    "prompt": ("caption",),
+}
+"""Settings of some actions only. Another action would not use them, and `dry_run` would not keep it back."""
 EXPORT_FORMATS = ("sharegemini", "chat_univi", "webdataset", "huggingface")
 
 
@@ -59,6 +75,10 @@ class CaptionConfig:
 
     def __post_init__(self) -> None:
         check_choice("action", self.action, ACTIONS)
+        for name, actions in OF_ACTIONS.items():
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default and self.action not in actions:
+                raise ConfigError(f"{name}= is a setting of {', '.join(actions)}, and {self.action} does not use it.")
+        check_numbers("", self, samples=1)
         formats = EXPORT_FORMATS if self.action == "export" else FORMATS
         if self.format is not None:
             check_choice("format", self.format, formats)

@@ -43,6 +43,14 @@ def check_choice(key: str, value: str, options: Collection[str]) -> None:
         raise ConfigError(f"{key}={value!r}{hint} should be one of {', '.join(options)}.")
 
 
+def check_numbers(prefix: str, settings: Any, **least: float) -> None:
+    """Raise ConfigError where a number of `settings` is below its least value; one that is null is not checked."""
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        if value is not None and not value >= bound:
+            raise ConfigError(f"{prefix}{name}={value} should be at least {bound}.")
+
+
 def first_action(arguments: Sequence[str], actions: Collection[str]) -> str | None:
     """The first word of a command line if it is an action of the command; None if it is a setting or an option.
 
@@ -129,12 +137,17 @@ def sentence(error: BaseException) -> str:
         return f"In the config file {found['file']}.yaml: {reason.removeprefix(': ')}"
     first_line = str(cause).strip().splitlines()[0]
     full_key = getattr(cause, "full_key", None)
+    if full_key and first_line.endswith("is not a ListConfig, list or tuple."):
+        value = str(error).strip().partition(f"{full_key}=")[2].partition("\n")[0]
+        return f"{full_key}={value} should be a list: write {full_key}=[{value or 'VALUE'}]."
+    if full_key and first_line.endswith("is not Optional"):
+        return f"{full_key}=null should have a value: it cannot be left out."
     return f"{full_key}: {first_line}" if full_key else _of_hydra(first_line)
 
 
 def unknown_key(key: str, root: Any) -> str:
     """The sentence about a `key` that the config `root` does not have, with the keys that may have been meant."""
-    keys = list(_keys(root)) if isinstance(root, DictConfig) else []
+    keys = [known for known in _keys(root) if known != key] if isinstance(root, DictConfig) else []
     same = [known for known in keys if known.rpartition(".")[2] == key]
     hint = f" (did you mean {' or '.join(same[:3])}?)" if same else nearest(key, keys)
     parent = OmegaConf.select(root, key.rpartition(".")[0]) if "." in key and keys else None

@@ -9,13 +9,13 @@ _SCALE = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:e\+?\d+)?)(?P<unit>[km]?)", re.
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
-def parse_scale(text: str | int | float) -> int | None:
+def parse_scale(text: str | int | float, key: str = "data.scale") -> int | None:
     """The number of captions in `text`; `None` is all captions, and 0 omits the caption stage.
 
     `100000`, `100k`, `0.1m`, `1e5` and `100000.0` are the same scale.
 
     Raises:
-        ConfigError: `text` is not a scale.
+        ConfigError: `text` is not a scale; the message names the setting `key`.
     """
     written = str(text).strip()
     if written.lower() == "all":
@@ -27,7 +27,7 @@ def parse_scale(text: str | int | float) -> int | None:
         meant = nearest(written, ["all"])
         if start and start["unit"] and written[start.end() :].isalpha():
             meant = f" (did you mean {start[0]}?)"
-        raise ConfigError(f"data.scale={written!r} is not a scale{meant}: write a number such as 50k, 75000, 0 or all.")
+        raise ConfigError(f"{key}={written!r} is not a scale{meant}: write a number such as 50k, 75000, 0 or all.")
     return int(value)
 
 

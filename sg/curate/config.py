@@ -54,8 +54,9 @@ class CurateConfig:
         check_choice("missing", self.missing, ("error", "skip"))
         if self.extend and self.forget:
             raise ConfigError("extend and forget change the merge forest in different ways: run one after the other.")
-        for scale in (*self.scales, *self.export, *([self.extend] if self.extend else [])):
-            parse_scale(scale)
+        for key, scales in (("scales", self.scales), ("export", self.export), ("extend", [self.extend or 0])):
+            for scale in scales:
+                parse_scale(scale, key)
 
 
 register(None, "curate_schema", CurateConfig)

@@ -90,7 +90,7 @@ class DataConfig:
         if self.captions_per_k < 1:
             raise ConfigError(f"data.captions_per_k={self.captions_per_k} should be at least 1.")
         parse_scale(self.scale)
-        parse_scale(self.control_scale)
+        parse_scale(self.control_scale, "data.control_scale")
         if not self.videos:
             self.videos = str(recorded_videos(self.manifest_path, read_info(self.manifest_path)))
 
@@ -191,7 +191,9 @@ class ScannedDataConfig(DataConfig):
         super().__post_init__()
         check_choice("data.engine", self.engine, ENGINES)
         if self.workers < 0 or not self.timeout_s > 0:
-            raise ConfigError(f"data.workers={self.workers} and data.timeout_s={self.timeout_s} should be positive.")
+            raise ConfigError(
+                f"data.workers={self.workers} should be 0 or more, and data.timeout_s={self.timeout_s} above 0."
+            )
 
 
 @dataclass

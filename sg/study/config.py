@@ -134,6 +134,9 @@ class TrainConfig:
                 f"{self.model.name}: add the stage {ALIGN}, or give a trained one as model.checkpoint or "
                 "model.projector."
             )
+        looks = [name for name in ("why", "dry_run", "rehearse") if getattr(self, name)]
+        if len(looks) > 1:
+            raise ConfigError(f"{'=true and '.join(looks)}=true print different things: ask for one of them.")
         check_format(self.format)
         check_controls(self.controls)
         if not 0 <= self.seed < 2**63:

@@ -90,7 +90,11 @@ class EvaluateConfig:
         check_benchmarks(self.benchmarks)
         if self.predictions is not None and self.more_benchmarks:
             raise ConfigError("predictions=FILE holds the answers to one benchmark: name one, as benchmark=NAME.")
-        if self.shards < 1 or (self.shard is not None and not 0 <= self.shard < self.shards):
+        if self.served is None and self.server != ServerConfig():
+            raise ConfigError("server.* says how a server is asked: it needs served=URL.")
+        if self.shards < 1:
+            raise ConfigError(f"shards={self.shards} should be at least 1.")
+        if self.shard is not None and not 0 <= self.shard < self.shards:
             raise ConfigError(f"shard={self.shard} of shards={self.shards} does not exist: count shards from 0.")
 
     @property

@@ -39,6 +39,8 @@ def read_checked(library: str, decode: Decode, path: Path, choose: FramePolicy, 
     _check(library, path, header)
     chosen = check_indices(path, choose(header.timeline()), header.num_frames)
     first = pyav_reader.read(path, lambda _: [0], limits)
+    if first.mirrored:
+        raise refusal(library, path, "it shows mirrored videos as they are stored")
     pictures = _call(decode, path.absolute(), chosen, header.num_frames)  # the worker may have another working folder
     return Frames(
         frames=pictures,

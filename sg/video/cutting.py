@@ -14,6 +14,7 @@ from sg.core.files import atomic_path
 from sg.video.frames import UNREADABLE, ReaderLimits, UnreadableVideoError
 from sg.video.mp4_index import presumed_header
 from sg.video.open_video import INDEXED_CONTAINERS, STAMPED_CONTAINERS, OpenVideo, decode, open_video_file
+from sg.video.orientation import as_shown, orientation
 from sg.video.packets import Packets, read_header
 
 _CLOCK = Fraction(1, 90_000)
@@ -124,7 +125,7 @@ def _write(path: Path, pictures: Iterator[Shown], rate: Fraction) -> int:
         stream.pix_fmt, stream.thread_count = "yuv420p", 1
         stream.codec_context.time_base = _CLOCK
         for picture, time in pictures:
-            image = np.rot90(picture.to_ndarray(format="rgb24"), round(picture.rotation / 90) % 4)
+            image = as_shown(picture.to_ndarray(format="rgb24"), *orientation(picture))
             if not count:
                 first, size = time, (image.shape[0] // 2 * 2, image.shape[1] // 2 * 2)
                 stream.height, stream.width = size

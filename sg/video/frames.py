@@ -94,6 +94,8 @@ class Frames:
     """Packets that could not be decoded."""
     num_substituted: int
     """Wanted frames that were lost and are replaced by the last good one before them."""
+    mirrored: bool = False
+    """Whether the stored pictures are mirrored, before they are rotated, to be shown."""
 
     @property
     def timeline(self) -> Timeline:

@@ -22,6 +22,7 @@ from sg.core.places.ranges import size_of
 from sg.video.frames import CORRUPT, TOO_LARGE, Frames, ReaderLimits, UnreadableVideoError, VideoInfo, check_indices
 from sg.video.mp4_index import Grid, presumed_header
 from sg.video.open_video import STAMPED_CONTAINERS, OpenVideo, decode, open_video_file
+from sg.video.orientation import as_shown, orientation
 from sg.video.packets import Header, Packets, read_header, without_torn_end
 from sg.video.sampling import FramePolicy, Timeline
 
@@ -38,20 +39,19 @@ class _Found:
         self.num_frames = num_frames
         self.substituted: set[int] = set()
         self.num_bad = self.rotation = 0
+        self.mirrored = False
         self._name, self._max_bytes = video.path.name, limits.max_output_bytes
         # One converter for all pictures: its setup takes ten times as long as the conversion of a small picture.
         self._converter = VideoReformatter()
         self._size: tuple[int, int] | None = None
 
     def keep(self, index: int, picture: Any) -> None:
-        """Convert a decoded picture to RGB, rotated as shown. All pictures of a video get the size of the first one."""
-        import numpy as np
-
+        """Convert a decoded picture to RGB, as shown. All pictures of a video get the size of the first one."""
         self._size = self._size or (picture.width, picture.height)
         rgb: Any = self._converter.reformat(picture, *self._size, format="rgb24", threads=1).to_ndarray()
-        turns = round(picture.rotation / 90) % 4
+        turns, self.mirrored = orientation(picture)
         self.rotation = turns * 90
-        self.pictures[index] = np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+        self.pictures[index] = as_shown(rgb, turns, self.mirrored)
         if len(self.pictures) * rgb.nbytes > self._max_bytes:
             size = f"{rgb.shape[1]}x{rgb.shape[0]}"
             raise UnreadableVideoError(
@@ -274,4 +274,5 @@ def _frames(path: Path, header: Header, chosen: list[int], found: _Found, limits
         codec=header.codec,
         num_bad=found.num_bad,
         num_substituted=lost,
+        mirrored=found.mirrored,
     )

@@ -57,6 +57,15 @@ def test_each_gate_finds_its_fault(text: str, gate: str) -> None:
     assert gate in failing(text)
 
 
+def test_a_caption_does_not_repeat_its_prompt() -> None:
+    """A model that was not trained to follow instructions continues the prompt, or says it again."""
+    asked = read_prompt("dense_en").user(18.0, has_audio=True)
+    for text in (asked, asked[40:600], GOOD[:120] + asked[200:600]):
+        assert "meta" in failing(text, asked=asked)
+    assert not failing(GOOD, asked=asked)
+    assert not failing(GOOD + " People, animals and objects with colour are on the wall.", asked=asked)
+
+
 def test_gates_accept_what_is_not_a_fault() -> None:
     assert "audio" not in failing(GOOD + " The video has no sound of any kind.")
     assert "audio" not in failing(GOOD + " Music is heard.", has_audio=True)

@@ -2,6 +2,7 @@
 
 import os
 import random
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,6 +94,40 @@ def test_both_backends_rotate_pictures_as_shown(tmp_path: Path, degrees: int) ->
     assert (turned.width, turned.height) == ((64, 96) if degrees != 180 else (96, 64))
     np.testing.assert_array_equal(turned.frames[0], np.rot90(upright.frames[0], degrees // 90))
     np.testing.assert_array_equal(turned.frames, by_decord.frames)
+
+
+def mirrored(path: Path, rows: tuple[int, int, int, int]) -> Path:
+    """Write the matrix (a, b, c, d) of the first track of an mp4."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 44
+    a, b, c, d = (value << 16 for value in rows)
+    struct.pack_into(">9i", data, place, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rows", "axes"),
+    [((-1, 0, 0, 1), "left and right"), ((1, 0, 0, -1), "top and bottom"), ((0, 1, 1, 0), "rows and columns"),
+     ((0, -1, -1, 0), "rows and columns, from the end")],
+)  # fmt: skip
+def test_a_mirrored_video_is_shown_mirrored(tmp_path: Path, rows: tuple[int, int, int, int], axes: str) -> None:
+    """Selfie cameras store what they see and have the file say that it is mirrored."""
+    import numpy as np
+
+    stored = read_frames(make_video(tmp_path / "stored.mp4", 3), [2]).frames[0]
+    path = mirrored(make_video(tmp_path / "mirrored.mp4", 3), rows)
+    expected = {
+        "left and right": stored[:, ::-1],
+        "top and bottom": stored[::-1],
+        "rows and columns": stored.transpose(1, 0, 2),
+        "rows and columns, from the end": stored[::-1, ::-1].transpose(1, 0, 2),
+    }
+    frames = read_frames(path, [2])
+    np.testing.assert_array_equal(frames.frames[0], expected[axes])
+    assert (frames.height, frames.width) == expected[axes].shape[:2]
+    with pytest.raises(UnreadableVideoError, match="mirrored"):
+        read_frames(path, [2], "decord")
 
 
 def test_a_variable_frame_rate_is_sampled_by_index_or_by_time(videos: dict[str, Path]) -> None:

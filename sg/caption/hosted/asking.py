@@ -137,7 +137,10 @@ def _check_captions(ledger: Ledger, recipe: Recipe) -> None:
             for state, count in ended.items()
         ]
         all_items = f"{sum(ended.values()):,} {recipe.words.items}"
-        raise DataError(f"No {recipe.words.result} for any of the {all_items}: {', '.join(reasons)}.")
+        raise DataError(
+            f"No {recipe.words.result} for any of the {all_items}: {', '.join(reasons)}. Once the reason is gone, "
+            f"captioner.retry_states=[{','.join(ended)}] asks again."
+        )
 
 
 def _prepare(work: ServiceWork, ledger: Ledger, service: Service) -> None:

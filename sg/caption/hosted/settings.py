@@ -9,10 +9,11 @@ from sg.caption.captioners import CaptionerConfig
 from sg.caption.hosted.prices import BATCH, FLEX, STANDARD, TIERS, PriceConfig
 from sg.caption.hosted.services.records import Service
 from sg.caption.hosted.services.secrets import looks_like_a_key
+from sg.caption.ledger.ledger import RETRY_STATES
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity
-from sg.core.mistakes import check_choice
+from sg.core.mistakes import check_choice, check_numbers
 
 TRANSPORTS = ("auto", "inline", "upload", "proxy", "path")
 ON_DRIFT = ("stop", "warn", "record")
@@ -119,6 +120,10 @@ class BatchConfig:
     max_poll_s: float = 600.0
     stall_hours: float = 26.0
 
+    def __post_init__(self) -> None:
+        check_numbers("captioner.batch.", self, max_bytes=1, max_tasks=1, enqueued_tokens=1, max_jobs=1)
+        check_numbers("captioner.batch.", self, poll_s=0, max_poll_s=self.poll_s, stall_hours=0)
+
 
 @dataclass
 class RetryConfig:
@@ -147,6 +152,7 @@ class RetryConfig:
     def __post_init__(self) -> None:
         if self.deadline_s <= 0 or self.max_attempts < 1 or self.backoff_s < 0 or self.max_wait_s <= 0:
             raise ConfigError("captioner.retry needs a positive deadline_s, max_attempts and max_wait_s.")
+        check_numbers("captioner.retry.", self, max_minutes=0, max_shed=0, quality_retries=0, max_unknown_errors=1)
 
 
 @dataclass
@@ -282,6 +288,20 @@ class HostedCaptionerConfig(CaptionerConfig):
                 "captioner.budget_gpu_hours should be above 0, needs captioner.usd_per_hour, and replaces "
                 "captioner.budget_usd."
             )
+        check_numbers("captioner.", self, canary=0, max_duplicates=1, assumed_prompt_tokens=0, assumed_output_tokens=0)
+        check_numbers("captioner.", self, free_without_asking_usd=0)
+        for state in self.retry_states:
+            check_choice("captioner.retry_states", state, RETRY_STATES)
+        if self.fps is not None and not self.fps > 0:
+            raise ConfigError(f"captioner.fps={self.fps} should be above 0, or null for the service's default.")
+        if self.language is not None and not re.fullmatch("[a-z]{2}", self.language):
+            raise ConfigError(
+                f"captioner.language={self.language!r} should be two letters such as en (ISO 639-1), or null."
+            )
+        for name, least in (("max_output_tokens", 1), ("seed", 0)):
+            value = self.generation.get(name, least)
+            if not isinstance(value, int) or value < least:
+                raise ConfigError(f"captioner.generation.{name}={value} should be a whole number of at least {least}.")
         self.shard_of  # noqa: B018 - checks the text
         _check_no_key(self)
         check_address(self.base_url)

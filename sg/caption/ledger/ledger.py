@@ -20,6 +20,7 @@ from sg.caption.hosted.services.records import Usage
 from sg.caption.ledger.reading import check, check_answers, damaged, naming_file, sealed
 from sg.caption.ledger.schema import MIGRATIONS, TABLES, VERSION
 from sg.core.errors import ConfigError, DataError
+from sg.core.mistakes import check_choice
 
 PENDING, LEASED, SUBMITTED = "pending", "leased", "submitted"
 SUCCEEDED, BLOCKED, REJECTED, FAILED = "succeeded", "blocked", "rejected", "failed_permanent"
@@ -27,6 +28,7 @@ DEFERRED = "deferred"
 """The service failed at every attempt of this run: the next run asks again."""
 """The video is no longer in the manifest, or it was forgotten."""
 TERMINAL = (SUCCEEDED, BLOCKED, REJECTED, FAILED)
+RETRY_STATES = (BLOCKED, REJECTED, FAILED, SUBMITTED)
 TASK_COLUMNS = "task_key, item_key, video_id, position, attempts, tries, first_try_at, item, last_error"
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "lustre", "beegfs", "gpfs", "ceph")
 
@@ -226,16 +228,14 @@ class Ledger:
         `submitted` gives all unfinished batch jobs up: their videos are asked, and paid for, again.
 
         Raises:
-            ConfigError: a state is not terminal, or it is `succeeded`.
+            ConfigError: a state is none of `RETRY_STATES`.
         """
         count = 0
         with self.transaction() as db:
             for state in states:
+                check_choice("captioner.retry_states", state, RETRY_STATES)
                 if state == SUBMITTED:
                     db.execute("UPDATE batch_job SET state='closed', error='given up' WHERE state!='closed'")
-                elif state not in TERMINAL or state == SUCCEEDED:
-                    expected = f"{BLOCKED}, {REJECTED}, {FAILED}, {SUBMITTED}"
-                    raise ConfigError(f"captioner.retry_states has {state!r}: expected some of {expected}.")
                 keys = "SELECT task_key FROM task WHERE recipe=? AND state=?"
                 db.execute(f"DELETE FROM result WHERE task_key IN ({keys})", (recipe, state))
                 reset = "UPDATE task SET state='pending', attempts=0, tries='{}', first_try_at=NULL, batch_job=NULL"

@@ -167,6 +167,7 @@ def judged_again(row: reading.Recorded, recipe: Recipe) -> tuple[Verdict, ...]:
             str(form["audio"]) if "audio" in form else None,
             bool(form.get("refused")),
             recipe.prompt.words(duration_s),
+            recipe.prompt.user(duration_s, row.record.get("has_audio")),
         )
     )
 

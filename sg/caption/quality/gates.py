@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-VERSION = 2
+VERSION = 3
 PASS, WARN, REJECT = "pass", "warn", "reject"
 MAX_CHARACTERS = 6000
 _END = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
@@ -50,6 +50,8 @@ class Judged:
     audio_field: str | None = None
     refused_field: bool = False
     words: tuple[int, int] | None = None
+    asked: str = ""
+    """The text of the prompt."""
 
 
 def judge(caption: Judged) -> tuple[Verdict, ...]:
@@ -96,9 +98,19 @@ def refusal(caption: Judged) -> Verdict:
 
 
 def meta(caption: Judged) -> Verdict:
-    """The text is not about the task, the file or a stock site, and contains no markup, addresses or control tokens."""
-    hits = _hits("meta", caption.text)
+    """The text is not about the task, the file or a stock site, has no markup, addresses or control tokens.
+
+    It does not repeat the prompt either: at most a quarter of its runs of four words are those of the prompt.
+    """
+    hits, asked, runs = _hits("meta", caption.text), set(_runs(caption.asked)), _runs(caption.text)
+    hits += 4 * sum(run in asked for run in runs) > len(runs)
     return Verdict("meta", REJECT if hits else PASS, float(hits))
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    """All runs of four words of a text."""
+    words = text.lower().split()
+    return [tuple(words[place : place + 4]) for place in range(len(words) - 3)]
 
 
 def tokens(caption: Judged) -> Verdict:
@@ -121,8 +133,7 @@ def language(caption: Judged) -> Verdict:
 
 def repetition(caption: Judged) -> Verdict:
     """The text does not repeat itself: few repeated sentences and runs of four words, and hard to compress."""
-    words = caption.text.lower().split()
-    grams = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
+    grams = _runs(caption.text)
     share = 1 - len(set(grams)) / len(grams) if grams else 0.0
     sentences = [s.strip() for s in re.split(r"[.!?]+", caption.text.lower()) if len(s.split()) > 3]
     repeated = len(sentences) - len(set(sentences))

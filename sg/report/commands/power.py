@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sg.report.numbers.power import Assumptions, BenchmarkSize, Noise, Noises
     from sg.report.numbers.study import Study
 
+SETTING = "without_subtitles"
 POWER_SCHEMA = 1
 """Version of the JSON that `format=json` prints."""
 
@@ -37,7 +38,7 @@ class PowerConfig:
     """
 
     study: str | None = None
-    setting: str = "without_subtitles"
+    setting: str = SETTING
     benchmarks: list[str] = field(default_factory=lambda: ["video_mme"])
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 5, 10])
     arms: int | None = None
@@ -60,6 +61,12 @@ class PowerConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name}={value} should be above 0, or null.")
+        if self.usd_per_hour is not None and (self.hours_per_run is None or self.wanted_points is None):
+            raise ConfigError("usd_per_hour prices the cheapest design: add wanted_points=N hours_per_run=N.")
+        if self.hours_per_run is not None and self.wanted_points is None:
+            raise ConfigError("hours_per_run is for the cheapest design: add wanted_points=POINTS.")
+        if self.study is None and self.setting != SETTING:
+            raise ConfigError(f"setting={self.setting} is for the answers of a study: add study=FOLDER.")
 
 
 register(None, "power_schema", PowerConfig)

@@ -3,7 +3,8 @@
 Python's `csv` reads a field that begins with a quote up to the next quote, over any number of lines. A caption such as
 `"Hello world` thus swallows the rows after it. A strict reader finds most of these places. The first line of a record
 that it refuses is read again alone, in the styles of other programs: a quote or a delimiter behind a backslash, spaces
-around a quoted field, and quotes that are ordinary characters.
+around a quoted field, and quotes that are ordinary characters. A file whose first or second line quotes all its fields
+with `'` is read as if it used `"`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _DELIMITERS = (",", "\t", ";", "|")
 _BARE_QUOTE = re.compile(r'\\"(?!")')
 """A quote behind a backslash that is not also doubled, as in `a \\"red\\" ball`."""
 _OPEN_QUOTE = BadRecord("a quote that may not close in its row (write a quote within a quoted field twice)")
+_SINGLE = str.maketrans("'\"", "\"'")
 _NO_NAME = re.compile(r"Unnamed: [\d.]+")
 
 
@@ -36,6 +38,8 @@ class _Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._waiting: deque[str] = deque()
+        self.is_single = False
+        """Whether fields are quoted with `'`. The lines then have the two quotation marks exchanged."""
         self.taken: list[str] = []
         self.number = 1
         """Number of the first line of `taken`."""
@@ -46,7 +50,7 @@ class _Lines:
     def __next__(self) -> str:
         if len(self.taken) == _MAX_RECORD_LINES:
             raise StopIteration
-        line = self._waiting.popleft() if self._waiting else self._stream.readline(MAX_LINE)
+        line = self._waiting.popleft() if self._waiting else self._read()
         if not line:
             raise StopIteration
         self.taken.append(line)
@@ -68,11 +72,20 @@ class _Lines:
         for line in self._waiting:
             if line.strip():
                 return line
-        while line := self._stream.readline(MAX_LINE):
+        while line := self._read():
             self._waiting.append(line)
             if line.strip():
                 return line
         return ""
+
+    def exchange_quotes(self) -> None:
+        """Exchange the two quotation marks in all lines from here on."""
+        self.is_single = True
+        self._waiting = deque(line.translate(_SINGLE) for line in self._waiting)
+
+    def _read(self) -> str:
+        line = self._stream.readline(MAX_LINE)
+        return line.translate(_SINGLE) if self.is_single else line
 
 
 def csv_rows(path: Path) -> Iterator[Row]:
@@ -92,6 +105,8 @@ def _rows(path: Path) -> Iterator[Row]:
     with open_text(path, newline="") as stream:
         lines = _Lines(stream)
         delimiter = _delimiter(lines, path)
+        if _is_in_single_quotes(lines.following(), delimiter):
+            lines.exchange_quotes()
         reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
         header: list[str] = []
         while True:
@@ -106,8 +121,13 @@ def _rows(path: Path) -> Iterator[Row]:
                 continue
             if not header:
                 header = _header(fields or _fields(lines.keep_first(), delimiter), lines.taken, path)
+                if not lines.is_single and _is_in_single_quotes(lines.following(), delimiter, len(header)):
+                    lines.exchange_quotes()
                 continue
-            yield from _records(fields, lines, header, delimiter)
+            for number, row in _records(fields, lines, header, delimiter):
+                if lines.is_single and not isinstance(row, BadRecord):
+                    row = {name: text.translate(_SINGLE) for name, text in row.items()}
+                yield number, row
 
 
 def _records(fields: list[str] | None, lines: _Lines, header: list[str], delimiter: str) -> Iterator[Row]:
@@ -155,6 +175,13 @@ def _delimiter(lines: _Lines, path: Path) -> str:
         return first[4:5].strip("\r\n") or "\t"
     usual = "\t" if kind_of(path) == ".tsv" else ","
     return max((usual, *_DELIMITERS), key=lambda delimiter: len(_fields(first, delimiter)))
+
+
+def _is_in_single_quotes(line: str, delimiter: str, num_columns: int = 0) -> bool:
+    """Whether all fields of a line, two or more, are quoted with `'`: then it is how the file quotes."""
+    field = r"'(?:[^'\\]|''|\\.)*'"
+    is_quoted = re.fullmatch(rf"{field}(?: *{re.escape(delimiter)} *{field})+", line.strip("\ufeff \r\n")) is not None
+    return is_quoted and (not num_columns or len(_fields(line.translate(_SINGLE), delimiter)) == num_columns)
 
 
 def _header(names: list[str], taken: Sequence[str], path: Path) -> list[str]:

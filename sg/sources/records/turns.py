@@ -30,6 +30,13 @@ def turn_of(turn: Any) -> tuple[str, Any]:
     return str(turn.get("from", turn.get("role", ""))).casefold(), value
 
 
+def videos_in(turns: Iterable[Any]) -> list[Any]:
+    """The videos that messages of a conversation name in parts, as Qwen does: `{"type": "video", "video": NAME}`."""
+    contents = [turn.get("content") for turn in turns if isinstance(turn, Mapping)]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return [part["video"] for part in parts if isinstance(part, Mapping) and part.get("video")]
+
+
 def first_answer(turns: Iterable[Any]) -> Any:
     """The first message of the model in a conversation."""
     return next((text for who, text in map(turn_of, turns) if who in ("gpt", "assistant", "model")), None)

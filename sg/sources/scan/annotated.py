@@ -44,7 +44,7 @@ from sg.sources.scan.report import ScanReport, write_report
 
 log = logging.getLogger(__name__)
 
-SCAN_VERSION = 10
+SCAN_VERSION = 11
 """Raise it when the same files and settings would give other rows."""
 
 

@@ -21,7 +21,7 @@ from sg.sources.records.listed_videos import NO_FILE
 from sg.sources.records.reading import RecordFile, check_suffix
 from sg.sources.records.record_lists import BESIDE, num_texts
 from sg.sources.records.texts import PARQUETS, TABLES, BadRecord, kind_of
-from sg.sources.records.turns import first_answer, turns_of
+from sg.sources.records.turns import first_answer, turns_of, videos_in
 from sg.sources.scan.items import BLANK, CONTRADICTION, caption_problem, shown
 from sg.sources.scan.parts import VideoPart, part_of
 
@@ -158,16 +158,16 @@ class CaptionFile:
     def _of_row(self, row: Mapping[str, Any], number: int) -> Iterator[CaptionEntry | str]:
         """The captions of a row, or the reasons why it has none."""
         key, text_key = _columns(tuple(row), self._video_key, self._caption_key)
-        if key is None:
+        turns = None if self._caption_key else turns_of(row)
+        if key is None and not (named := videos_in(turns or ())):
             yield _NO_VIDEO
             return
-        video, problem = _name(row[key])
+        video, problem = _name(named if key is None else row[key])
         outer = None if self._video_key else row.get(KEY_OF_MAP)
         if outer is not None and not problem and not _is_number_of_row(outer, number, video):
             if not is_end(normal_parts(outer), normal_parts(video)):
                 problem = CONTRADICTION
             video = max(outer, video, key=len)
-        turns = None if self._caption_key else turns_of(row)
         part = part_of(row)
         if problem:
             yield problem
@@ -187,6 +187,10 @@ def _is_number_of_row(key: str, number: int, video: str) -> bool:
 
 def _name(cell: Any) -> tuple[str, str]:
     """The name of a video in a row, or the reason why it has none."""
+    if isinstance(cell, list):  # LLaMA-Factory and ms-swift: `videos`, one per `<video>` in the messages
+        if len(cell) > 1:
+            return "", "several videos in one row"
+        cell = cell[0] if cell else None
     value: Any = cell.get("path") if isinstance(cell, Mapping) else cell  # data sets of the hub hold {bytes, path}
     if isinstance(value, str):
         name = value.strip(BLANK)
@@ -233,5 +237,5 @@ def _columns(columns: tuple[str, ...], video_key: str | None, caption_key: str |
     def first(wanted: Iterable[str]) -> Any:
         return next((exact.get(name, names[name.casefold()]) for name in wanted if name.casefold() in names), None)
 
-    key = first([video_key] if video_key else (*VIDEO_KEYS, KEY_OF_MAP))
+    key = first([video_key] if video_key else (*VIDEO_KEYS, "videos", KEY_OF_MAP))
     return key, first([caption_key] if caption_key else [name for name in CAPTION_KEYS if name != key])

@@ -30,6 +30,7 @@ AMBIGUOUS, MISSING, UNSAFE_PATH = "ambiguous", "missing", "unsafe_path"
 _UNSAFE = re.compile(UNSAFE_PATH_PATTERN)
 _MOST_COMPARED = 5_000
 """File names among which the nearest one is looked for."""
+_FLOAT = re.compile(r"(\d+)\.0")
 _PACKED = 10_000
 """Captions that are compressed together."""
 
@@ -145,6 +146,8 @@ class _Matcher:
             if parts := normal_parts(file.name):
                 self._last[parts[-1]].append((parts, file.name))
         self._result = CaptionMatches()
+        self._are_floats = True
+        """Whether all names are like `101.0`: a column of numbers with an empty cell, which pandas wrote."""
 
     def match(self, entries: Iterable[CaptionEntry]) -> CaptionMatches:
         result = self._result
@@ -153,6 +156,8 @@ class _Matcher:
         # A name with a folder that is a path on disk shows where the names begin: a longer name has another folder.
         are_paths = any(len(normal_parts(entry.video)) > 1 for entry in result.captions.values())
         left = self._step(left, partial(self._near, _is_end_of if are_paths else is_end))
+        if self._are_floats:
+            left = self._step(left, lambda name: self._whole_number(name) or ())
         result.hopeless.close()
         first = {one.entry.video: one for one in reversed(result.doubtful)}
         first = dict(reversed(first.items()))
@@ -166,7 +171,9 @@ class _Matcher:
         """The captions whose name resembles that of a file; the others are set aside."""
         for entry in entries:
             parts = normal_parts(entry.video)
-            if (parts and parts[-1] in self._last) or self._same_path(entry.video):
+            whole = self._whole_number(entry.video)
+            self._are_floats = self._are_floats and whole is not None
+            if whole or (parts and parts[-1] in self._last) or self._same_path(entry.video):
                 yield entry
             else:
                 self._result.hopeless.add(entry)
@@ -215,6 +222,11 @@ class _Matcher:
     def _same_path(self, name: str) -> Sequence[str]:
         plain = name.removeprefix("./")
         return self._exact.get(plain) or self._without_suffix.get(plain) or ()
+
+    def _whole_number(self, name: str) -> list[str] | None:
+        """The files with the number of a name such as `101.0`; None of another name."""
+        number = _FLOAT.fullmatch(name)
+        return None if number is None else [file for _, file in self._last.get(number[1], ())]
 
     def _near(self, fits: Callable[[tuple[str, ...], tuple[str, ...]], bool], name: str) -> Sequence[str]:
         parts = normal_parts(name)

@@ -28,7 +28,7 @@ from sg.sources.scan.items import shown
 
 log = logging.getLogger(__name__)
 
-FOLDER_VERSION = 10
+FOLDER_VERSION = 11
 """Raise it when the same folder would give other rows."""
 _EXAMPLES = 3
 
@@ -58,6 +58,11 @@ class FolderDataConfig(ScannedDataConfig):
             known = read_info(self.manifest_path).get("columns") or (None, None)
             self.video_column = self.video_column or known[0]
             self.caption_column = self.caption_column or known[1]
+        if self.video_column and self.video_column == self.caption_column:
+            raise ConfigError(
+                f"data.video_column={self.video_column} and data.caption_column={self.caption_column} should name two "
+                "columns: that of the video and that of its text."
+            )
 
     @property
     def is_made_on_the_way(self) -> bool:

@@ -73,7 +73,7 @@ class MixDataConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_scale(self.size)
+        parse_scale(self.size, "data.size")
         self.sources = {name: _part(name, part) for name, part in self.sources.items()}
         by_name = {name: part.weight for name, part in self.sources.items()}
         weights = list(by_name.values())

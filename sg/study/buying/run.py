@@ -94,7 +94,7 @@ def _scales(config: TrainConfig, videos: int) -> Iterator[int]:
     per_k = config.data.captions_per_k
     whole = videos * 1000 // per_k
     largest = min(parse_scale(str(config.data.scale)) or whole, whole)
-    scale = parse_scale(config.captioner.buy_first) or whole
+    scale = parse_scale(config.captioner.buy_first, "captioner.buy_first") or whole
     while scale < largest:
         yield scale
         scale *= 2

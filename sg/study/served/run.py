@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 LEDGER_FILE = "ledger.sqlite"
 LONGEST_PROMPT = 2**40
-_KEYS = {"captioner.model.name": "model.name", "captioner.": "server."}
+_KEYS = {
+    "captioner.model.name": "model.name",
+    "captioner/model=NAME": "model.name=NAME",
+    "captioner.base_url": "served",
+    "captioner.": "server.",
+}
 """Keys in the engine's messages, and what they are called here."""
 
 

@@ -39,7 +39,7 @@ KINDS: dict[Kind | None, list[str]] = {
         *("content_null", "content_missing", "parts_missing", "parts_empty", "parts_null", "parts_only_thought"),
         *("parts_no_text", "text_blank", "text_list", "finish_new", "finish_list", "finish_other", "finish_language"),
         *("finish_null", "finish_missing", "own_content_null", "own_message_null", "own_finish_null"),
-        "own_finish_new",
+        *("own_finish_new", "own_thought_open"),
     ],
     None: [
         *(name for name in FORMS if "ok_" in name),

@@ -50,6 +50,48 @@ def test_a_csv_is_read_with_quotes_new_lines_and_any_line_ending(tmp_path: Path)
     ]
 
 
+@pytest.mark.parametrize("header", ["'video','caption'", "video,caption", "'video';'caption'"])
+def test_a_file_may_quote_with_single_quotation_marks(tmp_path: Path, header: str) -> None:
+    mark = ";" if ";" in header else ","
+    rows = ["'a.mp4','A ball, red'", "'b.mp4','It''s a \"big\" dog'", r"'c.mp4','It\'s here'", "d.mp4,A cat's tail"]
+    text = "\n".join([header, *(row.replace("',", f"'{mark}").replace("4,A", f"4{mark}A") for row in rows)])
+    assert pairs(written(tmp_path / "captions.csv", f"{text}\n".encode())) == [
+        ("a.mp4", "A ball, red"),
+        ("b.mp4", 'It\'s a "big" dog'),
+        ("c.mp4", "It's here"),
+        ("d.mp4", "A cat's tail"),
+    ]
+
+
+def test_single_quotation_marks_of_some_texts_are_their_own(tmp_path: Path) -> None:
+    text = "video,caption\na.mp4,'Welcome' says a sign\nb.mp4,'Open'\n"
+    assert pairs(written(tmp_path / "captions.csv", text.encode())) == [
+        ("a.mp4", "'Welcome' says a sign"),
+        ("b.mp4", "'Open'"),
+    ]
+
+
+def test_a_conversation_names_its_video_in_a_list_or_in_a_part_of_a_message(tmp_path: Path) -> None:
+    """The forms of LLaMA-Factory and ms-swift, and of Qwen."""
+    answer = {"role": "assistant", "content": "A cat sleeps."}
+    question = {"role": "user", "content": "<video>What happens?"}
+    rows = [
+        {"messages": [question, answer], "videos": ["a.mp4"]},
+        {
+            "conversations": [{"from": "human", "value": "<video>"}, {"from": "gpt", "value": "A cow."}],
+            "videos": "b.mp4",
+        },
+        {"messages": [{"role": "user", "content": [{"type": "video", "video": "c.mp4"}]}, answer]},
+        {"messages": [question, answer], "videos": ["d.mp4", "e.mp4"]},
+        {"messages": [question, answer], "videos": []},
+    ]
+    path = written(tmp_path / "captions.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    assert pairs(path) == [("a.mp4", "A cat sleeps."), ("b.mp4", "A cow."), ("c.mp4", "A cat sleeps.")]
+    assert list(problems(path)) == ["several videos in one row", "video is not text"]
+    alone = written(tmp_path / "list.json", json.dumps(rows[:1] * 2).encode())
+    assert pairs(alone, video_key="videos") == pairs(alone) == [("a.mp4", "A cat sleeps.")] * 2
+
+
 def test_a_quote_that_does_not_close_swallows_no_row() -> None:
     assert pairs(CASES / "quotes.tsv") == [
         ("a.mp4", '"Hello" she says and waves.'),
@@ -382,7 +424,7 @@ def test_the_first_answer_of_a_conversation_is_the_caption(tmp_path: Path) -> No
     dialogs = [
         dialog("a.mp4", ("human", "<video>\nDescribe."), ("gpt", "a cat"), ("human", "More?"), ("gpt", "no")),
         dialog("b.mp4", ("human", "Describe.")),
-        dialog(["c.mp4"], ("human", "Describe."), ("gpt", "a dog")),
+        dialog({"c": "mp4"}, ("human", "Describe."), ("gpt", "a dog")),
         dialog("d.mp4", ("human", "Describe."), ("gpt", {"text": "a dog"})),
     ]
     entries, file = read(written(tmp_path / "dialogs.json", dialogs))

@@ -150,7 +150,11 @@ def test_many_captions_without_a_video_are_counted_and_kept_in_their_order() -> 
         (["A.MP4"], ["a.mp4", "a.MP4"], {}, [], ["A.MP4"]),
         (["a b.mp4", "a%20b.mp4"], ["A b.mp4"], {}, [], ["a b.mp4", "a%20b.mp4"]),
         (["a"], ["a.mp4", "a.mkv"], {}, [], ["a"]),
-        (["1053841541.0"], ["1053841541.mp4"], {}, ["1053841541.0"], []),
+        # Numbers beside an empty cell, as pandas writes them. With one other decimal, they are not whole numbers.
+        (["101.0", "7.0"], ["101.mp4", "v/7.mp4"], {"101.mp4": "101.0", "v/7.mp4": "7.0"}, [], []),
+        (["101.0", "102.0", "103.0"], ["101.0.mp4", "101.mp4", "102.mp4"],
+         {"101.0.mp4": "101.0", "102.mp4": "102.0"}, ["103.0"], []),
+        (["101.0", "101.1"], ["101.mp4"], {}, ["101.0", "101.1"], []),
     ],
 )  # fmt: skip
 def test_a_caption_goes_to_its_own_video_or_to_none(
@@ -392,7 +396,7 @@ def test_mistakes_of_the_user_are_one_sentence(tmp_path: Path) -> None:
         ({"control": "none "}, "should be one of none, equal_steps, random"),
         ({"scale": "many"}, "is not a scale"),
         ({"captions_per_k": 0}, "should be at least 1"),
-        ({"timeout_s": 0.0}, "should be positive"),
+        ({"timeout_s": 0.0}, "timeout_s=0.0 above 0"),
     ):
         with pytest.raises(ConfigError, match=message):
             config(tmp_path, **wrong)

@@ -12,6 +12,7 @@ from sg.caption.hosted.services.secrets import read_key
 from sg.caption.hosted.settings import HostedCaptionerConfig, check_address
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
+from sg.core.mistakes import check_numbers
 
 if TYPE_CHECKING:
     from sg.caption.hosted.services.openai_compatible import OpenAICompatible
@@ -37,6 +38,9 @@ class OpenAICompatibleCaptionerConfig(HostedCaptionerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_numbers("captioner.", self, gpus=1)
+        if self.servers and self.base_url:
+            raise ConfigError("captioner.base_url and captioner.servers both say who is asked: set one of them.")
         for address in self.servers:
             check_address(address)
 

@@ -158,6 +158,7 @@ class Recipe:
             None if form is None else str(form.get("audio", "unclear")),
             form is not None and str(form.get("refused")).lower() == "true",
             self.prompt.words(item.duration_s),
+            self.prompt.user(item.duration_s, file.sound(item) if file else item.has_audio),
         )
         return text, form, judge(judged)
 

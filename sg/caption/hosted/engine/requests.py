@@ -213,4 +213,4 @@ def _may_be_billed(outcome: Answer | Failure) -> bool:
     """Whether a request without a usable answer may have been billed: its connection broke, or its status was good."""
     if isinstance(outcome, Answer) or outcome.kind is Kind.CONFIG or outcome.status == UNREACHABLE:
         return False
-    return outcome.code in (0, 200)
+    return outcome.code < 300

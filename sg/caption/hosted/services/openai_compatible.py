@@ -67,10 +67,11 @@ class OpenAICompatible:
         try:
             async with (await self._open()).post(url, json=_body(request)) as response:
                 code, pause = response.status, retry_after(response.headers)
-                body = wire.document(await response.read()) if code == 200 else await response.json()
+                is_answer = 200 <= code < 300  # gateways label an answer 201 as well
+                body = wire.document(await response.read()) if is_answer else await response.json()
         except Exception as error:  # noqa: BLE001 - the network raises many types; the failure names it
             return from_exception(error)
-        if code != 200:
+        if not is_answer:
             return from_http(code, body, retry_after_s=pause)
         return _answer(body)
 
@@ -120,6 +121,15 @@ def _first_tokens(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
     return found
 
 
+def _without_thought(text: str) -> str:
+    """The answer behind the thought of a model whose server leaves it in the text, often without its first mark.
+
+    A thought that does not end has no answer.
+    """
+    _, mark, answer = text.rpartition("</think>")
+    return answer.strip() if mark else ("" if text.lstrip().startswith("<think>") else text)
+
+
 def _answer(document: Any) -> Answer | Failure:
     """The answer in a document, in which anything may be null or missing."""
     body = wire.mapping(document)
@@ -132,8 +142,9 @@ def _answer(document: Any) -> Answer | Failure:
     parts = map(wire.mapping, wire.items(content))
     reason = wire.name(choice.get("finish_reason")).upper()
     prompt, output = wire.count(counts.get("prompt_tokens")), wire.count(counts.get("completion_tokens"))
+    text = wire.text(content) or "".join(wire.text(part.get("text")) for part in parts)
     return Answer(
-        text=REDACTION.clean_caption(wire.text(content) or "".join(wire.text(part.get("text")) for part in parts)),
+        text=REDACTION.clean_caption(_without_thought(text)),
         finish_reason=_REASONS.get(reason, reason),
         usage=Usage(prompt or 0, output or 0),
         is_counted=prompt is not None and output is not None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tests.caption.hosted.fake_gemini import answers
@@ -245,6 +246,12 @@ USABLE: dict[str, Form] = {
     "ok_usage_nan": _usage(promptTokenCount=float("nan"), candidatesTokenCount=float("inf")),
     "ok_long_names": _with(modelVersion="gemini-3.5-flash-lite", responseId="r" * 3_000_000),
 }
+
+
+def _thinking(thought: str) -> Callable[[Any, Any], None]:
+    return lambda body, choice: choice["message"].update(content=thought + choice["message"]["content"])
+
+
 _LONG = "This model's maximum context length is 32768 tokens. However, you requested 40000 tokens in the messages."
 OWN: dict[str, Form] = {
     "own_ok_plain": _own(lambda body, choice: None),
@@ -263,6 +270,10 @@ OWN: dict[str, Form] = {
     "own_ok_millions": _own(
         lambda body, choice: body.update(usage={"prompt_tokens": 4_000_000, "completion_tokens": 4_000_000})
     ),
+    "own_ok_thought": _own(_thinking("<think>Red, or blue?</think>\n\n")),
+    "own_ok_thought_end": _own(_thinking("Red, or blue?\n</think>\n")),
+    "own_ok_201": lambda item, model: replace(_own(lambda body, choice: None)(item, model), status=201),
+    "own_thought_open": _own(lambda body, choice: choice["message"].update(content="<think>Red, or blue?")),
     "own_choices_null": _own(lambda body, choice: body.update(choices=None)),
     "own_choices_empty": _own(lambda body, choice: body.update(choices=[])),
     "own_content_null": _own(lambda body, choice: choice["message"].update(content=None, reasoning_content="Hm.")),

@@ -1,0 +1,93 @@
+"""Settings without sense, or that a command would take and not use, are refused in one sentence that names them."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from sg.core.commands import typed
+from sg.core.errors import SgError
+from sg.core.layout import CONFIG_FOLDER
+from sg.core.mistakes import sentence
+
+COMMANDS = {
+    "train": ("sg.study.config", "TrainConfig"),
+    "evaluate": ("sg.study.evaluation", "EvaluateConfig"),
+    "caption": ("sg.caption.config", "CaptionConfig"),
+    "curate": ("sg.curate.config", "CurateConfig"),
+    "sources": ("sg.sources.config", "SourcesConfig"),
+    "power": ("sg.report.commands.power", "PowerConfig"),
+}
+GEMINI = "data=folder data.videos=DIR captioner=gemini"
+SERVER = "data=folder data.videos=DIR captioner=vllm captioner.model.name=m"
+REFUSED = {
+    "train stages=caption": "stages=caption should be a list: write stages=[caption].",
+    "train data.scale=null": "data.scale=null should have a value",
+    "train why=true dry_run=true": "why=true and dry_run=true print different things",
+    "train dry_run=true rehearse=true": "dry_run=true and rehearse=true print",
+    "train benchmark.answering.settings=[]": "benchmark.answering.settings=[] should name one or more, each once",
+    "train benchmark.answering.probes=[no_video,no_video]": "probes=[no_video,no_video] should name",
+    "train data.control_scale=x": "data.control_scale='x' is not a scale",
+    "evaluate checkpoint=DIR server.frames=8": "needs served=URL",
+    "evaluate checkpoint=DIR shards=0": "shards=0 should be at least 1",
+    "curate data=demo scales=[50kk]": "scales='50kk' is not a scale (did you mean 50k?)",
+    "curate data=demo extend=-1": "extend='-1' is not a scale",
+    "sources data=folder data.videos=DIR data.video_column=a data.caption_column=a": "should name two columns",
+    "sources data=folder data.videos=DIR data.workers=-1": "data.workers=-1 should be 0 or more",
+    "caption action=forget dry_run=true": "dry_run= is a setting of caption, and forget does not use it",
+    "caption action=judge dry_run=true": "judge does not use it",
+    "caption ids=FILE": "ids= is a setting of forget, export, and caption does not use it",
+    "caption out=FILE": "out= is a setting of export, prices, sheet",
+    "caption action=audit samples=0": "samples=0 should be at least 1",
+    f"caption {GEMINI} captioner.fps=0": "captioner.fps=0.0 should be above 0",
+    f"caption {GEMINI} captioner.canary=-1": "captioner.canary=-1 should be at least 0",
+    f"caption {GEMINI} captioner.language=english": "captioner.language='english' should be two letters",
+    f"caption {GEMINI} captioner.max_duplicates=0": "captioner.max_duplicates=0 should be at least 1",
+    f"caption {GEMINI} captioner.assumed_output_tokens=-5": "captioner.assumed_output_tokens=-5 should be",
+    f"caption {GEMINI} captioner.retry.max_minutes=-1": "captioner.retry.max_minutes=-1.0 should be at least 0",
+    f"caption {GEMINI} captioner.retry.quality_retries=-1": "captioner.retry.quality_retries=-1 should be",
+    f"caption {GEMINI} captioner.batch.stall_hours=-1": "captioner.batch.stall_hours=-1.0 should be at least 0",
+    f"caption {GEMINI} captioner.retry_states=[rejectd]": "(did you mean rejected?)",
+    f"caption {GEMINI} captioner.generation.max_output_tokens=abc": "max_output_tokens=abc should be a whole number",
+    f"caption {GEMINI} captioner.generation.max_output_tokens=0": "max_output_tokens=0 should be a whole number",
+    f"caption {SERVER} captioner.base_url=http://127.0.0.1:1/v1": "captioner.base_url and captioner.servers both",
+    f"caption {SERVER} captioner.gpus=0": "captioner.gpus=0 should be at least 1",
+    "power usd_per_hour=3": "add wanted_points=N hours_per_run=N",
+    "power hours_per_run=3": "add wanted_points",
+    "power setting=with_subtitles": "add study=FOLDER",
+}
+USED = [
+    "train why=true",
+    "evaluate checkpoint=DIR",
+    "evaluate served=http://127.0.0.1:1/v1 server.frames=8",
+    "caption dry_run=true",
+    "caption action=export out=DIR ids=FILE videos=true format=webdataset",
+    "caption action=sheet out=FILE samples=5",
+    f"caption {GEMINI} captioner.fps=0.5 captioner.language=null captioner.retry_states=[submitted,rejected]",
+    f"caption {SERVER}",
+    "power wanted_points=1 hours_per_run=3 usd_per_hour=2",
+]
+
+
+def read(line: str) -> None:
+    """Compose the config of a command line and check it, as the command does."""
+    name, *words = line.split()
+    module, root = COMMANDS[name]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        schema = getattr(importlib.import_module(module), root)
+        typed(compose(name, overrides=words), schema)
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_a_setting_without_effect_or_sense_is_refused(line: str, tmp_path: Path) -> None:
+    with pytest.raises((SgError, HydraException, OmegaConfBaseException)) as caught:
+        read(line.replace("DIR", str(tmp_path)).replace("FILE", str(tmp_path / "file")))
+    assert REFUSED[line] in sentence(caught.value)
+
+
+@pytest.mark.parametrize("line", USED)
+def test_a_setting_that_is_used_is_taken(line: str, tmp_path: Path) -> None:
+    read(line.replace("DIR", str(tmp_path)).replace("FILE", str(tmp_path / "file")))
