@@ -31,6 +31,7 @@ from sg.core.help import help_text
 from sg.core.layout import CONFIG_FOLDER, as_typed, located
 from sg.core.mistakes import ordered, sentence, unknown_key, user_error, with_several
 from sg.core.output import json_alone
+from sg.core.places.mirror import with_addresses
 from sg.core.places.settings import in_step, local_place
 from sg.core.plugins import load_plugins
 from sg.core.status import reported_in
@@ -219,7 +220,7 @@ def one_sentence_errors() -> Iterator[None]:
         _print_now("\nstopped: run the same command again to resume")
         sys.exit(ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED)
     except (HydraException, OmegaConfBaseException) as error:
-        _print_now(f"error: {as_typed(sentence(error))}")
+        _print_now(f"error: {with_addresses(as_typed(sentence(error)))}")
         cause = user_error(error)
         sys.exit(ExitCode.USAGE if cause is None else cause.exit_code)
     finally:

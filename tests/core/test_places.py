@@ -16,10 +16,10 @@ import pytest
 
 from sg.core.errors import ConfigError, DataError
 from sg.core.files import atomic_path, file_lock, write_json, write_text
-from sg.core.places import lease, store
+from sg.core.places import lease, mirror, store
 from sg.core.places.mirror import LARGE, LEASES, fetch, mirror_of, mirrored, push
 from sg.core.places.ranges import far
-from sg.core.places.settings import local_place, recorded_place
+from sg.core.places.settings import in_step, local_place, recorded_place
 from sg.core.places.store import Store
 
 
@@ -245,6 +245,36 @@ def test_settings_become_local_paths_and_hold_no_password(bucket: Path, machine:
     assert "secret" not in str(told.value)
     with pytest.raises(ConfigError, match="is not a known kind of address"):
         local_place("paths.work", "s4://bucket/work")
+
+
+def test_a_file_brings_nothing_of_what_lies_beside_it(bucket: Path, machine: Callable[[str], Path]) -> None:
+    """The captions of a bucket may lie beside all of its videos, under any name."""
+    machine("a")
+    (bucket / "clips").mkdir()
+    (bucket / "clips" / "a.mp4").write_text("large")
+    (bucket / "captions.csv").write_text("a,b")
+    path = Path(local_place("data.captions", f"file://{bucket}/captions.csv"))
+    with in_step():
+        assert path.read_text() == "a,b"
+        assert local_place("data.captions", f"file://{bucket}/captions.csv") == str(path)
+        assert Path(local_place("data.dir", f"file://{bucket}/other")).parent != path.parent
+        (bucket / "captions.csv").write_text("c,d")
+        fetch(path)
+        assert path.read_text() == "c,d"
+        assert mirror.address_of(path) == f"file://{bucket}/captions.csv"
+    assert not list((bucket.parent / "a").rglob("*.mp4"))
+    assert mirror.with_addresses(f"no file {path}: x") == f"no file file://{bucket}/captions.csv: x"
+
+
+def test_a_folder_of_this_machine_has_one_mirror(
+    bucket: Path, machine: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second mirror would have a second ledger, and pay for the same captions again."""
+    first = machine("a")
+    monkeypatch.chdir(bucket)
+    for name in (f"{bucket}//work/", f"{bucket}/x/../work", "work", "./work"):
+        assert mirrored(f"file://{name}", "data.dir") == first
+    assert mirrored(f"local://{bucket}/work", "data.dir") == first
 
 
 def test_a_manifest_records_the_address_of_its_videos_and_is_found_on_another_machine(

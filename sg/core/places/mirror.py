@@ -35,6 +35,10 @@ _LOCAL_ONLY = re.compile(r"\.tmp(\.|$)|\.lock$|\.(sqlite|db)3?(-\w+)?$")
 _AT_ONCE = 16
 _READ_ONLY = ".ranges"
 """End of the name of a folder that stands for an address without mirroring it."""
+_ALONE = ".file"
+"""End of the name of a folder that mirrors one file: those beside it may be a whole bucket."""
+_ALONE_KEYS = frozenset({"captions", "annotations", "dialogs"})
+"""Last words of the settings that name such files; `predictions` and `judged` are read with the files beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,16 @@ def mirrored(address: str, key: str, copied: bool = True) -> Path:
     """
     address = checked_address(address, key)
     for known, root in _registered().items():
+        if known.endswith(_ALONE):
+            if address == root:
+                return _stands_for(known, root)
+            continue
         if (address == root or address.startswith(f"{root}/")) and copied != known.endswith(_READ_ONLY):
             return Path(known) / address.removeprefix(root).lstrip("/")
     store, name = Store(address), ""
     if "." in address.rpartition("/")[2] and store.entry("") is not None:
+        if key.rpartition(".")[2] in _ALONE_KEYS:
+            return _mirror_of_one(address)
         parent, _, name = address.rpartition("/")
         store = Store(parent)
     last = re.sub(r"[^A-Za-z0-9._-]", "_", store.address.rpartition("/")[2])[:40]
@@ -120,6 +130,19 @@ def mirrored(address: str, key: str, copied: bool = True) -> Path:
     folder.mkdir(exist_ok=True)
     os.environ[_VARIABLE] = json.dumps({**_registered(), str(folder): store.address})
     return folder / name
+
+
+def _mirror_of_one(address: str) -> Path:
+    """The local path that stands for the address of a file."""
+    folder = cache_folder() / f"{fingerprint(address)[:16]}{_ALONE}"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ[_VARIABLE] = json.dumps({**_registered(), str(folder): address})
+    return _stands_for(str(folder), address)
+
+
+def _stands_for(folder: str, address: str) -> Path:
+    """The local path of the registered `address`: its folder, or its file in it."""
+    return Path(folder) / address.rpartition("/")[2] if folder.endswith(_ALONE) else Path(folder)
 
 
 def _registered() -> dict[str, str]:
@@ -139,13 +162,21 @@ def mirror_of(path: Path) -> tuple[Mirror, str] | None:
     place = os.path.abspath(path)  # noqa: PTH100 - `resolve` would follow links
     for folder, address in _parsed(text).items():
         if place == folder or place.startswith(f"{folder}/"):
-            return Mirror(Path(folder), Store(address)), place[len(folder) + 1 :]
+            root = address.rpartition("/")[0] if folder.endswith(_ALONE) else address
+            return Mirror(Path(folder), Store(root)), place[len(folder) + 1 :]
     return None
 
 
 def places() -> list[Path]:
-    """The local folders of all mirrors of this process."""
-    return [Path(folder) for folder in _registered()]
+    """The local folders, and single files, of all mirrors of this process."""
+    return [_stands_for(folder, address) for folder, address in _registered().items()]
+
+
+def with_addresses(text: str) -> str:
+    """A message in which places have their addresses, as the user knows them, instead of the paths of their mirrors."""
+    for folder, address in _registered().items():
+        text = text.replace(str(_stands_for(folder, address)), address)
+    return text
 
 
 def address_of(path: Path) -> str | None:

@@ -55,7 +55,7 @@ def is_address(text: str) -> bool:
 
 
 def checked_address(text: str, key: str) -> str:
-    """The address without a slash at its end.
+    """The address without a slash at its end; of a folder of this machine without `..` and doubled slashes either.
 
     Raises:
         ConfigError: it holds a password, or what it needs is not installed; `key` names the setting.
@@ -65,6 +65,8 @@ def checked_address(text: str, key: str) -> str:
     if "@" in found[2].split("/", 1)[0]:
         shown = f"{found[1]}://...@{found[2].split('@', 1)[1]}"
         raise ConfigError(f"{key}={shown} holds a name or a password: leave it out and set it in the environment.")
+    if found[1] in ("file", "local"):  # a folder of this machine has one name
+        text = f"file://{os.path.abspath(found[2])}"  # noqa: PTH100 - `resolve` would follow links
     Store(text.rstrip("/"))
     return text.rstrip("/")
 
