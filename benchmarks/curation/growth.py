@@ -6,10 +6,13 @@
 Shards have the same size at every count, so the work of a round should grow with the count and not with its square.
 Every run is a process of its own (`engine=local`). Bytes moved are those that it read and wrote, also from the page
 cache. A row with `memory` is the exact run in memory (`matcher=projected`), to which the cores of the sharded run are
-compared. `run` appends to `OUT/growth.jsonl` and repeats no row. Set OMP_NUM_THREADS to the number of cores to use.
+compared; a row with `ray` is a sharded run with `engine=ray`, whose forest must be that of `engine=local`, and counts
+the driver only. `run` appends to `OUT/growth.jsonl` and repeats no row. Set OMP_NUM_THREADS to the number of cores to
+use.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import multiprocessing
@@ -105,7 +108,7 @@ def agreement(sharded: Path, exact: Path) -> dict[str, float]:
 
 def run(options: argparse.Namespace) -> None:
     rows = read_rows(options.out)
-    for count in sorted({*options.counts, *options.exact}):
+    for count in sorted({*options.counts, *options.exact, *options.ray}):
         vectors = options.out / f"vectors-{count}"
         if not (vectors / "vectors.json").is_file():
             in_a_process(write_synthetic, vectors, count, DIM)
@@ -117,12 +120,16 @@ def run(options: argparse.Namespace) -> None:
         )
         kinds: dict[str, TomeConfig] = {"sharded": sharded} if count in options.counts else {}
         kinds |= {"memory": TomeConfig(matcher="projected")} if count in options.exact else {}
+        kinds |= {"ray": dataclasses.replace(sharded, engine="ray")} if count in options.ray else {}
         for kind, config in kinds.items():
             if any((row["count"], row["kind"]) == (count, kind) for row in rows):
                 continue
             row = {"count": count, "kind": kind}
             row |= in_a_process(measure, vectors, config, options.out / f"{kind}-{count}")
-            if kind == "sharded":
+            if kind == "ray":
+                forests = [options.out / f"{name}-{count}" / "forest.parquet" for name in ("ray", "sharded")]
+                assert forests[0].read_bytes() == forests[1].read_bytes(), f"{forests}: two forests"
+            if kind != "memory":
                 row |= {"rows_per_shard": options.rows_per_shard, "probed": options.probed,
                         "in_memory_below": options.in_memory_below}  # fmt: skip
             rows.append(row)
@@ -199,6 +206,7 @@ def main() -> None:
     parser.add_argument("action", choices=("run", "table"))
     parser.add_argument("--counts", type=int, nargs="*", default=[])
     parser.add_argument("--exact", type=int, nargs="*", default=[], help="counts that are also run in memory")
+    parser.add_argument("--ray", type=int, nargs="*", default=[], help="counts that also run on a local Ray cluster")
     parser.add_argument("--rows-per-shard", type=int, default=12_500)
     parser.add_argument("--probed", type=int, default=4)
     parser.add_argument("--in-memory-below", type=int, default=40_000)
