@@ -8,7 +8,7 @@ from sg.core.commands import register
 from sg.core.crew.workers import ENGINES
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
-from sg.core.mistakes import check_choice
+from sg.core.mistakes import check_choice, check_numbers
 from sg.models.student import CONNECTOR, LANGUAGE_MODEL, PARTS
 from sg.train.schedule import SCHEDULES
 
@@ -174,8 +174,9 @@ class StageConfig:
         where = f"stage.{self.name}"
         check_choice(f"{where}.schedule", self.schedule, SCHEDULES)
         check_choice(f"{where}.peft", self.peft, PEFT)
-        if self.loss_samples < 1:
-            raise ConfigError(f"{where}.loss_samples={self.loss_samples} should be at least 1.")
+        check_numbers(f"{where}.", self, loss_samples=1, weight_decay=0, gradient_clip=0, max_length=1, max_samples=1)
+        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            raise ConfigError(f"{where}.beta1={self.beta1} and beta2={self.beta2} should lie in [0, 1).")
         unknown = [part for part in self.trains if part not in PARTS]
         if unknown or not self.trains:
             raise ConfigError(f"{where}.trains={self.trains} should name parts of the model: {', '.join(PARTS)}.")
@@ -225,6 +226,8 @@ class RecipeConfig:
                 raise ConfigError(f"stage.{slot}.name={stage.name!r} should be {slot!r}, its key in `stage`.")
             if self.peft is not None and LANGUAGE_MODEL in stage.trains:
                 stage.peft = self.peft
+            if not stage.merge_adapters and not stage.has_adapters:
+                raise ConfigError(f"stage.{slot}.merge_adapters=false needs adapters: add stage.peft=lora.")
 
     @property
     def trained(self) -> set[str]:

@@ -41,6 +41,7 @@ def test_a_good_caption_passes_every_gate() -> None:
         (GOOD + " A Shutterstock watermark is visible.", "meta"),
         (GOOD + " See https://example.com for more.", "meta"),
         (GOOD + " <b>Bold</b>.", "meta"),
+        (GOOD + " The sign says &quot;Open&quot;.", "meta"),
         ("```json\n" + GOOD, "chat"),
         (GOOD + " In frame 12 he stops.", "meta"),
         (GOOD + " <video>.", "tokens"),

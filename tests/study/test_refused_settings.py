@@ -31,6 +31,10 @@ REFUSED = {
     "train benchmark.answering.settings=[]": "benchmark.answering.settings=[] should name one or more, each once",
     "train benchmark.answering.probes=[no_video,no_video]": "probes=[no_video,no_video] should name",
     "train data.control_scale=x": "data.control_scale='x' is not a scale",
+    "train stage.caption.weight_decay=-1": "stage.caption.weight_decay=-1.0 should be at least 0",
+    "train stage.caption.max_length=0": "stage.caption.max_length=0 should be at least 1",
+    "train stage.caption.beta2=1": "stage.caption.beta1=0.9 and beta2=1.0 should lie",
+    "train stage.caption.merge_adapters=false": "stage.caption.merge_adapters=false needs adapters",
     "evaluate checkpoint=DIR server.frames=8": "needs served=URL",
     "evaluate checkpoint=DIR shards=0": "shards=0 should be at least 1",
     "curate data=demo scales=[50kk]": "scales='50kk' is not a scale (did you mean 50k?)",
@@ -54,6 +58,8 @@ REFUSED = {
     f"caption {GEMINI} captioner.generation.max_output_tokens=abc": "max_output_tokens=abc should be a whole number",
     f"caption {GEMINI} captioner.generation.max_output_tokens=0": "max_output_tokens=0 should be a whole number",
     f"caption {SERVER} captioner.base_url=http://127.0.0.1:1/v1": "captioner.base_url and captioner.servers both",
+    f"caption {GEMINI} captioner.buy_first=10k": "captioner.buy_first=10k is for captioner.buy=adaptive",
+    "caption action=export out=DIR videos=true format=chat_univi": "add format=webdataset",
     f"caption {SERVER} captioner.gpus=0": "captioner.gpus=0 should be at least 1",
     "power usd_per_hour=3": "add wanted_points=N hours_per_run=N",
     "power hours_per_run=3": "add wanted_points",
@@ -61,6 +67,7 @@ REFUSED = {
 }
 USED = [
     "train why=true",
+    "train stage.peft=lora stage.caption.merge_adapters=false",
     "evaluate checkpoint=DIR",
     "evaluate served=http://127.0.0.1:1/v1 server.frames=8",
     "caption dry_run=true",

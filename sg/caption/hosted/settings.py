@@ -270,6 +270,8 @@ class HostedCaptionerConfig(CaptionerConfig):
                 f"captioner.buy={self.buy} with captioner.min_gain_per_usd={self.min_gain_per_usd}: adaptive buying "
                 "needs the least fall of the held-out loss per dollar, a number above 0, and nothing else does."
             )
+        if self.buy != ADAPTIVE and self.buy_first != type(self).buy_first:
+            raise ConfigError(f"captioner.buy_first={self.buy_first} is for captioner.buy=adaptive.")
         check_choice("captioner.transport", self.transport, TRANSPORTS)
         check_choice("captioner.on_model_drift", self.on_model_drift, ON_DRIFT)
         if not (self.inline_mb > 0 and self.batch.inline_mb > 0):

@@ -46,7 +46,7 @@ class Unmatched:
     @property
     def reason(self) -> str:
         """One sentence for the manifest."""
-        return self.detail or f"there is no file {self.entry.video[:80]!r} in the folder"
+        return self.detail or f"there is no video file {self.entry.video[:80]!r} in the folder"
 
 
 class _Hopeless:

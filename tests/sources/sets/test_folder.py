@@ -259,7 +259,7 @@ def test_the_scan_prints_rows_captions_problems_examples_and_links(
         "missing%3Aval%2F0002.mp4": ("missing", "VAL caption two"),
     }
     assert "4 rows read = 3 captions + 1 problems (1 empty caption, e.g. c.csv, line 5)" in caplog.text
-    assert "there is no file 'train/0001.mp4' in the folder (nearest name: 'val/0001.mp4')" in caplog.text
+    assert "there is no video file 'train/0001.mp4' in the folder (nearest name: 'val/0001.mp4')" in caplog.text
     assert "link to a folder, not followed: linked" in caplog.text
 
 

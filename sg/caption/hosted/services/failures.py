@@ -25,6 +25,7 @@ _MEDIA_WORDS = re.compile(
     r"|context[ _](length|size|window)|maximum context|max_model_len|longer than",
     re.IGNORECASE,
 )
+_BUSY_WORDS = re.compile(r"overloaded|try again later|temporarily|at capacity", re.IGNORECASE)
 _CONFIG_WORDS = re.compile(r"api.?key|api_key_invalid|billing|project|not found for api version", re.IGNORECASE)
 _CAP_IDS = re.compile(r"tier_?cap|billing_?cap|spend(ing)?_?cap|monthly|insufficient_quota", re.IGNORECASE)
 _CAP_WORDS = re.compile(
@@ -143,8 +144,9 @@ def _kind(code: int, status: str, message: str, quota_ids: Sequence[str], used_f
         return _quota_kind(quota_ids, message)
     if code == 402:
         return Kind.TIER_CAP
-    # Below 400: a success without an answer, such as 204.
-    if code in (408, 409, 425, 499) or code >= 500 or code < 400:
+    # Some servers and relays say with a 400 that they are busy. Below 400: a success without an answer, such as 204.
+    is_busy = code == 400 and _BUSY_WORDS.search(message)
+    if code in (408, 409, 425, 499) or code >= 500 or code < 400 or is_busy:
         return Kind.TRANSIENT
     if used_file and re.search(r"not in an active state", message, re.IGNORECASE):
         return Kind.LOST_FILE

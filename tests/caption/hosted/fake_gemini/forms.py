@@ -305,6 +305,7 @@ OWN: dict[str, Form] = {
     "own_400_detail": _own_error(
         400, {"detail": "Input length (5000 tokens) exceeds the maximum allowed length (4096 tokens)."}
     ),
+    "own_400_busy": _own_error(400, {"error": {"message": "The engine is overloaded, please try again later"}}),
     "own_400_text": _own_error(400, b"bad request", "text/plain"),
     "own_422_tgi": _own_error(422, {"error": "Input validation error", "error_type": "validation"}),
     "own_429_text": _own_error(429, b"slow down", "text/plain", Retry_After="0"),
