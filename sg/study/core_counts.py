@@ -1,5 +1,7 @@
 """How many videos a scale stands for in a run's data, and how many samples the caption stage sees."""
 
+from collections.abc import Iterator
+
 from sg.artefacts.arms import EQUAL_STEPS
 from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale
@@ -71,3 +73,15 @@ def asked_scale(data: DataConfig) -> int:
     if number is not None:
         return number
     return 1 if data.expected_captions is None else data.expected_captions * 1000 // data.captions_per_k
+
+
+def scales_to_buy(config: TrainConfig, videos: int) -> Iterator[int]:
+    """The scales of the cores that `captioner.buy=adaptive` buys: the first, its doublings, and the largest."""
+    per_k = config.data.captions_per_k
+    whole = videos * 1000 // per_k
+    largest = min(parse_scale(str(config.data.scale)) or whole, whole)
+    scale = parse_scale(config.captioner.buy_first, "captioner.buy_first") or whole
+    while scale < largest:
+        yield scale
+        scale *= 2
+    yield largest

@@ -69,3 +69,23 @@ def test_the_worth_on_the_page_of_demo_captioners_is_that_of_its_table() -> None
     page = (EXPERIMENTS / "demo_captioners" / "README.md").read_text(encoding="utf-8")
     assert "a point of precision is worth +3 % [+1, +7]" in page.lower()
     assert "+3 % [+1, +7]" in next(row for row in page.splitlines() if row.startswith("| Held-out loss"))
+
+
+def test_the_page_of_demo_adaptive_shows_the_recorded_decisions() -> None:
+    folder = EXPERIMENTS / "demo_adaptive"
+    page, decisions = (
+        (folder / name).read_text(encoding="utf-8").splitlines() for name in ("README.md", "decisions.md")
+    )
+    shown = [row for row in page if row[:1] == "|"]
+    assert shown == [row for row in decisions if row[:1] == "|"]
+    pairs = defaultdict(list)
+    with (folder / "cores.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            pairs[row["world"], row["seed"]].append(row)
+    for (world, seed), cores in pairs.items():
+        stop, whole = [row for row in cores if row["bought_by_the_rule"] == "1"][-1], cores[-1]
+        (line,) = [row for row in shown if row.startswith(f"| {world} | {seed} |")]
+        saved, change = float(whole["usd"]) - float(stop["usd"]), float(stop["accuracy"]) - float(whole["accuracy"])
+        assert f"| {stop['scale']} ({stop['captions']}) | ${stop['usd']} | " in line
+        assert abs(saved - float(line.split("$")[2].split(" ")[0])) < 2, "a caption that was asked twice may differ"
+        assert f", {change:+.1f} [" in line

@@ -146,6 +146,18 @@ def test_the_price_of_captions_is_that_of_the_manifest_s_videos_until_they_are_b
     assert caption_prices([config]) == []
 
 
+def test_the_plan_of_adaptive_buying_names_its_cores_and_its_largest_price(tmp_path: Path) -> None:
+    config = composed(
+        "experiment=captioners", "data.scale=530k", "captioner/model=gemini_3_5_flash_lite", f"paths.work={tmp_path}",
+        "captioner.buy=adaptive", "captioner.min_gain_per_usd=0.0005",
+    )  # fmt: skip
+    path = captioner_of(config.captioner).place(config.data)
+    write_captions(path, [CaptionRecord("v0", "A dog runs.")], {})
+    (line,) = caption_lines(caption_prices([config]))
+    assert line.startswith("captions to buy, at most: 530,000 by gemini-3.5-flash-lite")
+    assert line.endswith("; buy=adaptive trains on each of 50k, 100k, 200k, 400k, 530k until it stops")
+
+
 def test_the_power_of_a_plan_is_that_of_every_benchmark() -> None:
     one = composed("experiment=scaling_webvid", "wanted_points=2")
     two = replace(one, more_benchmarks={"video_mme_v2": VideoMmeV2Config("video_mme_v2", "nowhere")})

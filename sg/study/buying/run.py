@@ -5,7 +5,7 @@ buys no caption twice, and a stage that is complete is not trained again.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,11 @@ from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.ledger import reading
 from sg.core.errors import ConfigError
 from sg.core.fingerprints import fingerprint
-from sg.core.scales import parse_scale, scale_label
+from sg.core.scales import scale_label
 from sg.sources.manifests import make_manifest
 from sg.study.buying.rule import FEWEST, NextCore, forecast
 from sg.study.config import TrainConfig, study_identity
+from sg.study.core_counts import scales_to_buy
 from sg.study.held_out import own_held_out_videos
 from sg.study.inputs import locate_inputs, make_vectors_and_forest
 from sg.study.run import StudyRun
@@ -50,7 +51,7 @@ def buy_and_train(run: StudyRun, train: Callable[[StudyRun], object]) -> str:
     folder = results_folder(config.data, captioner)
     work = fingerprint([study_identity(config).name, config.seed, forest.content_hash])
     cores, why = read_cores(folder, work), "all captions are bought"
-    sizes = list(_scales(config, len(forest)))
+    sizes = list(scales_to_buy(config, len(forest)))
     for scale in [size for size in sizes if not cores or size > cores[-1].scale]:
         if len(cores) >= FEWEST:
             found = _forecast(config, captioner, cores, scale, _usd(config, captioner, manifest, forest, scale))
@@ -87,18 +88,6 @@ def _forest(config: TrainConfig) -> Forest:
     if config.data.is_made_on_the_way:
         make_vectors_and_forest(config)
     return read_forest(locate_inputs(config).forest)
-
-
-def _scales(config: TrainConfig, videos: int) -> Iterator[int]:
-    """The scales of the cores: the first, its doublings, and the largest."""
-    per_k = config.data.captions_per_k
-    whole = videos * 1000 // per_k
-    largest = min(parse_scale(str(config.data.scale)) or whole, whole)
-    scale = parse_scale(config.captioner.buy_first, "captioner.buy_first") or whole
-    while scale < largest:
-        yield scale
-        scale *= 2
-    yield largest
 
 
 def _ids(config: TrainConfig, manifest: Path, forest: Forest, scale: int) -> frozenset[str]:

@@ -6,15 +6,17 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sg.core.scales import parse_scale
+from sg.caption.hosted.settings import ADAPTIVE
+from sg.core.scales import parse_scale, scale_label
 from sg.study.config import TrainConfig
+from sg.study.core_counts import scales_to_buy
 
 CLIP_S = 18
 """Mean seconds of a video before there is a manifest: those of WebVid."""
 
 
 def caption_prices(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
-    """One record per captioner of the runs that asks a service and has no captions yet; dollars by tier.
+    """One record per captioner of the runs that asks a service and has no captions yet, or not all; dollars by tier.
 
     A captioner describes the videos of the largest core. Videos last as long as those of the manifest on average, or
     `CLIP_S` seconds, with sound, if there is no manifest (`is_assumed`).
@@ -31,7 +33,7 @@ def caption_prices(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
         assert captioner.recipe is not None
         key = config.data.dir, captioner.recipe.name
         of_captioner.setdefault(key, []).append(config)
-        if captioner.place(config.data).is_file():
+        if captioner.place(config.data).is_file() and config.captioner.buy != ADAPTIVE:
             bought.add(key)
     return [_price(runs) for key, runs in of_captioner.items() if key not in bought]
 
@@ -41,7 +43,9 @@ def _price(runs: Sequence[TrainConfig]) -> dict[str, Any]:
     from sg.caption.hosted.run import estimate_run
 
     data, captioner = runs[0].data, runs[0].captioner
-    videos = captioned_clips(runs)
+    videos, cores = captioned_clips(runs), list[str]()
+    if captioner.buy == ADAPTIVE:
+        cores = [scale_label(scale) for scale in scales_to_buy(runs[0], round(videos))]
     is_known = data.manifest_path.is_file()
     if is_known:
         found = estimate_run(data, captioner, data.manifest_path)
@@ -52,6 +56,7 @@ def _price(runs: Sequence[TrainConfig]) -> dict[str, Any]:
     return {
         "captioner": captioner.name, "model": found.model, "tier": captioner.tier, "videos": round(videos),
         "usd": {tier: usd * part for tier, usd in found.usd.items()}, "is_assumed": not is_known,
+        "cores": cores,
     }  # fmt: skip
 
 
@@ -64,8 +69,10 @@ def captioned_clips(configs: Sequence[TrainConfig]) -> float:
 def caption_lines(prices: Sequence[Mapping[str, Any]]) -> list[str]:
     """The records of `caption_prices` as lines of text."""
     return [
-        f"captions to buy: {row['videos']:,} by {row['model']} (captioner={row['captioner']}): "
+        f"captions to buy{', at most' * bool(row['cores'])}: {row['videos']:,} by {row['model']} "
+        f"(captioner={row['captioner']}): "
         + ", ".join(f"${usd:,.2f} ({tier})" for tier, usd in row["usd"].items())
         + (f"; assumed: videos of {CLIP_S} s with sound, as no manifest exists" if row["is_assumed"] else "")
+        + (f"; buy=adaptive trains on each of {', '.join(row['cores'])} until it stops" if row["cores"] else "")
         for row in prices
     ]

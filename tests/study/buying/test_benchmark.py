@@ -1,10 +1,21 @@
 """`benchmarks/caption/adaptive.py` reads the runs of a sweep and judges the rule by them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks.caption.adaptive import SCALES, difference, over_worlds, read_cores, report, seed_noise, stop_at
+from benchmarks.caption.adaptive import (
+    SCALES,
+    composed,
+    difference,
+    is_possible,
+    over_worlds,
+    read_cores,
+    report,
+    seed_noise,
+    stop_at,
+)
 from sg.core.scales import parse_scale
 from tests.report.ladder.builder import write_member
 
@@ -33,6 +44,23 @@ def test_the_benchmark_of_adaptive_buying_reads_losses_and_answers(
     assert len(seed_noise(rows)) == 1
     report([*rows, *({**row, "world": 11} for row in rows)])
     assert "4 pairs of world and seed, 2 worlds" in capsys.readouterr().out
+
+
+def test_the_goal_is_possible_where_a_cheap_core_is_as_good_as_all_of_them() -> None:
+    def cores(*right: int) -> dict[str, Any]:
+        captions, videos = (100, 200, 400, 800, 1060), [str(number) for number in range(200)]
+        answers = [[1] * number + [0] * (200 - number) for number in right]
+        return {
+            "cores": [{"captions": c, "right": a, "videos": videos} for c, a in zip(captions, answers, strict=True)]
+        }
+
+    assert is_possible(cores(50, 60, 79, 80, 80)) and is_possible(cores(50, 82, 70, 80, 80))
+    assert not is_possible(cores(50, 60, 77, 80, 80)), "the core of 400k saves a quarter only"
+
+
+def test_the_runs_of_the_benchmark_are_those_of_train_py() -> None:
+    config = composed(["model=tiny_narrow", "data.scale=50k", "seed=1"])
+    assert (config.data.scale, config.seed, config.model.name) == ("50k", 1, "tiny_narrow")
 
 
 def test_seeds_of_a_world_are_not_independent_in_the_interval() -> None:
