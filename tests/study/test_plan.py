@@ -158,6 +158,21 @@ def test_the_plan_of_adaptive_buying_names_its_cores_and_its_largest_price(tmp_p
     assert line.endswith("; buy=adaptive trains on each of 50k, 100k, 200k, 400k, 530k until it stops")
 
 
+def test_the_captions_of_all_videos_have_a_price(tmp_path: Path) -> None:
+    """`data.scale=all`, the default of data=folder, has no number of its own."""
+    config = composed(
+        "experiment=captioners", "data.scale=all", "captioner/model=gemini_3_5_flash_lite", f"paths.work={tmp_path}"
+    )
+    (unknown,) = caption_prices([config])
+    assert "captions to buy, for every 1,000 videos: 1,000 by" in caption_lines([unknown])[0]
+    assert unknown["usd"]["standard"] > 0.5
+    clips = [VideoRecord(f"v{n}", "webvid", f"v{n}.mp4", duration_s=18.0) for n in range(2000)]
+    write_manifest(config.data.manifest_path, clips)
+    (known,) = caption_prices([config])
+    assert known["videos"] == 2000
+    assert known["usd"]["standard"] == pytest.approx(2 * unknown["usd"]["standard"])
+
+
 def test_the_power_of_a_plan_is_that_of_every_benchmark() -> None:
     one = composed("experiment=scaling_webvid", "wanted_points=2")
     two = replace(one, more_benchmarks={"video_mme_v2": VideoMmeV2Config("video_mme_v2", "nowhere")})

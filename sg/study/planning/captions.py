@@ -43,20 +43,22 @@ def _price(runs: Sequence[TrainConfig]) -> dict[str, Any]:
     from sg.caption.hosted.run import estimate_run
 
     data, captioner = runs[0].data, runs[0].captioner
-    videos, cores = captioned_clips(runs), list[str]()
-    if captioner.buy == ADAPTIVE:
-        cores = [scale_label(scale) for scale in scales_to_buy(runs[0], round(videos))]
-    is_known = data.manifest_path.is_file()
+    is_known, videos = data.manifest_path.is_file(), captioned_clips(runs)
+    is_whole = any(parse_scale(str(run.data.scale)) is None for run in runs)
     if is_known:
         found = estimate_run(data, captioner, data.manifest_path)
-        videos = min(videos, found.videos)
+        videos = found.videos if is_whole else min(videos, found.videos)
     else:
         found = estimate(captioner, [EstimatedVideo(CLIP_S, None)], datetime.datetime.now(datetime.UTC).date())
+        videos = 1000 if is_whole else videos
+    cores: list[str] = []
+    if captioner.buy == ADAPTIVE and (is_known or not is_whole):
+        cores = [scale_label(scale) for scale in scales_to_buy(runs[0], round(videos))]
     part = videos / found.videos if found.videos else 0.0
     return {
         "captioner": captioner.name, "model": found.model, "tier": captioner.tier, "videos": round(videos),
         "usd": {tier: usd * part for tier, usd in found.usd.items()}, "is_assumed": not is_known,
-        "cores": cores,
+        "cores": cores, "is_part": is_whole and not is_known,
     }  # fmt: skip
 
 
@@ -68,11 +70,15 @@ def captioned_clips(configs: Sequence[TrainConfig]) -> float:
 
 def caption_lines(prices: Sequence[Mapping[str, Any]]) -> list[str]:
     """The records of `caption_prices` as lines of text."""
-    return [
-        f"captions to buy{', at most' * bool(row['cores'])}: {row['videos']:,} by {row['model']} "
-        f"(captioner={row['captioner']}): "
-        + ", ".join(f"${usd:,.2f} ({tier})" for tier, usd in row["usd"].items())
-        + (f"; assumed: videos of {CLIP_S} s with sound, as no manifest exists" if row["is_assumed"] else "")
-        + (f"; buy=adaptive trains on each of {', '.join(row['cores'])} until it stops" if row["cores"] else "")
-        for row in prices
-    ]
+    return [_line(row) for row in prices]
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    what = "captions to buy" + ", at most" * bool(row["cores"]) + ", for every 1,000 videos" * row["is_part"]
+    usd = ", ".join(f"${usd:,.2f} ({tier})" for tier, usd in row["usd"].items())
+    line = f"{what}: {row['videos']:,} by {row['model']} (captioner={row['captioner']}): {usd}"
+    if row["is_assumed"]:
+        line += f"; assumed: videos of {CLIP_S} s with sound, as no manifest exists"
+    if row["cores"]:
+        line += f"; buy=adaptive trains on each of {', '.join(row['cores'])} until it stops"
+    return line
