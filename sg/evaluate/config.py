@@ -45,8 +45,8 @@ class AnsweringConfig:
     def __post_init__(self) -> None:
         """Refuse unknown settings and sizes below one."""
         for key, names in (("settings", self.settings), ("probes", self.probes)):
-            if len(set(names)) < len(names) or (key == "settings" and not names):
-                raise ConfigError(f"benchmark.answering.{key}=[{','.join(names)}] should name one or more, each once.")
+            if len(set(names)) < len(names):
+                raise ConfigError(f"benchmark.answering.{key}=[{','.join(names)}] should name each once.")
         for name in self.settings:
             check_choice("benchmark.answering.settings", name, SETTINGS)
         for name in self.probes:

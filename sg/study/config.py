@@ -134,9 +134,8 @@ class TrainConfig:
                 f"{self.model.name}: add the stage {ALIGN}, or give a trained one as model.checkpoint or "
                 "model.projector."
             )
-        looks = [name for name in ("why", "dry_run", "rehearse") if getattr(self, name)]
-        if len(looks) > 1:
-            raise ConfigError(f"{'=true and '.join(looks)}=true print different things: ask for one of them.")
+        if not self.benchmark.answering.settings:
+            raise ConfigError("benchmark.answering.settings=[] should name one or more: a study compares their scores.")
         check_format(self.format)
         check_controls(self.controls)
         if not 0 <= self.seed < 2**63:

@@ -3,12 +3,14 @@
 import csv
 import re
 from collections import defaultdict
+from pathlib import Path
 from statistics import mean
 
 import pytest
 
+from experiments.demo_adaptive.study import PROMPT, buying, settings_of
 from sg.report.numbers.load import load_summary
-from tests.study.commands import ROOT
+from tests.study.commands import ROOT, run
 
 EXPERIMENTS = ROOT / "experiments"
 RECORDED = {"demo_null": ["."], "demo_scaling": ["world2", "world3"], "demo_tail": ["."]}
@@ -89,3 +91,14 @@ def test_the_page_of_demo_adaptive_shows_the_recorded_decisions() -> None:
         assert f"| {stop['scale']} ({stop['captions']}) | ${stop['usd']} | " in line
         assert abs(saved - float(line.split("$")[2].split(" ")[0])) < 2, "a caption that was asked twice may differ"
         assert f", {change:+.1f} [" in line
+
+
+@pytest.mark.slow
+def test_the_settings_of_demo_adaptive_are_those_of_a_plan_today(tmp_path: Path) -> None:
+    """The whole command takes 17 minutes."""
+    prompt = tmp_path / "prompt.md"
+    prompt.write_text(PROMPT, encoding="utf-8")
+    settings = [*settings_of(tmp_path, 35), "seed=0", *buying("http://127.0.0.1:9/v1", prompt, 0, 0.0005)]
+    done = run(["train.py", *settings, "dry_run=true"])
+    assert done.returncode == 0, done.stderr
+    assert "adaptive" in done.stdout and "$583" in done.stdout

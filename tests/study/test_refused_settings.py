@@ -26,10 +26,8 @@ SERVER = "data=folder data.videos=DIR captioner=vllm captioner.model.name=m"
 REFUSED = {
     "train stages=caption": "stages=caption should be a list: write stages=[caption].",
     "train data.scale=null": "data.scale=null should have a value",
-    "train why=true dry_run=true": "why=true and dry_run=true print different things",
-    "train dry_run=true rehearse=true": "dry_run=true and rehearse=true print",
-    "train benchmark.answering.settings=[]": "benchmark.answering.settings=[] should name one or more, each once",
-    "train benchmark.answering.probes=[no_video,no_video]": "probes=[no_video,no_video] should name",
+    "train benchmark.answering.settings=[]": "benchmark.answering.settings=[] should name one or more: a study",
+    "train benchmark.answering.probes=[no_video,no_video]": "probes=[no_video,no_video] should name each once",
     "train data.control_scale=x": "data.control_scale='x' is not a scale",
     "train stage.caption.weight_decay=-1": "stage.caption.weight_decay=-1.0 should be at least 0",
     "train stage.caption.max_length=0": "stage.caption.max_length=0 should be at least 1",
@@ -66,7 +64,7 @@ REFUSED = {
     "power setting=with_subtitles": "add study=FOLDER",
 }
 USED = [
-    "train why=true",
+    "train why=true dry_run=true",
     "train stage.peft=lora stage.caption.merge_adapters=false",
     "evaluate checkpoint=DIR",
     "evaluate served=http://127.0.0.1:1/v1 server.frames=8",

@@ -121,7 +121,7 @@ def test_a_run_without_captions_leaves_those_of_another_recipe(tmp_path: Path, s
     path = caption(data, config)
     state.settings.plan = FaultPlan({"a": ["", "blocked"]})
     other = settings(url, generation={"max_output_tokens": 700})
-    with pytest.raises(DataError, match="None of the 1 videos"):
+    with pytest.raises(DataError, match="No caption for any of the 1 videos"):
         caption(data, other)
     assert captioner_of(config).captions(data) == path
     with pytest.raises(MissingInputError):
