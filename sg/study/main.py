@@ -81,8 +81,11 @@ def _run_as_member(run: StudyRun) -> None:
 
 def main() -> None:
     """Run the command. After a sweep, write the report from the run folders, also if a job failed."""
+    from sg.train.processes import leave_team
+
     try:
         _train()
+        leave_team()
     finally:
         if studies := studies_of_this_process():
             from sg.study.sweep_report import report_ladder, report_study

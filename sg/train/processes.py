@@ -102,6 +102,19 @@ def join_team(accelerator: str, devices: int) -> Team:
     return Team(dist.get_rank(), dist.get_world_size())
 
 
+def leave_team() -> None:
+    """Disconnect this process from its team once all its work is done.
+
+    The threads of a connection that is open while Python ends can abort the process, which is then reported as failed.
+    A process that fails keeps its connection: to close it could wait for the others.
+    """
+    if is_team_member():
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
 @cache
 def _control_group() -> Any:
     import torch.distributed as dist

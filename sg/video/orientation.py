@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 def orientation(picture: Any) -> tuple[int, bool]:
     """The quarter turns counter-clockwise by which a decoded picture is shown, and whether it is mirrored first."""
-    turns, matrix = round(picture.rotation / 90) % 4, picture.side_data.get("DISPLAYMATRIX")
+    from av.sidedata.sidedata import SideDataContainer
+
+    # `picture.side_data` would keep what it returns, which keeps the picture: its memory would wait for the collector.
+    container: Any = SideDataContainer  # its stub has no constructor
+    turns, matrix = round(picture.rotation / 90) % 4, container(picture).get("DISPLAYMATRIX")
     if matrix is None:
         return turns, False
     a, b, _, c, d = np.frombuffer(bytes(matrix), "<i4")[:5].astype(np.int64)

@@ -16,7 +16,7 @@ import torch
 
 import sg.train.callbacks as callbacks
 from sg.train.config import LoraConfig
-from sg.train.processes import join_team
+from sg.train.processes import join_team, leave_team
 from sg.train.stage import train_stage
 from tests.train.builders import RandomClips, inputs, stage_job, tiny_student, trainer_config
 
@@ -77,6 +77,7 @@ def main(folder: Path, stages: list[dict[str, Any]]) -> None:
             except Stopped:
                 fail_after(None)
         train_one(folder, settings)
+    leave_team()
 
 
 if __name__ == "__main__":
