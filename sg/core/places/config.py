@@ -22,7 +22,7 @@ class PathsConfig:
     demo_world: str = (
         "${paths.work}/demo"
         "-w${oc.select:data.world.world_seed,${oc.select:demo_world.world_seed,0}}"
-        "-${oc.select:data.world.videos_per_k,${oc.select:demo_world.videos_per_k,1}}"
+        "-${oc.select:data.world.videos_per_k,${oc.select:demo_world.videos_per_k,10}}"
     )
 
 
