@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg.artefacts.forest import NO_ROUND, Forest, subtree_sizes
-
-_ROWS_AT_ONCE = 16_384
+from sg.curate.threads import in_stripes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +87,9 @@ def assemble_forest(
 def row_cosines(unit: NDArray[np.floating], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
     """[r] float64 products of the rows `first` with the rows `second` of `unit`."""
     result = np.empty(len(first))
-    for start in range(0, len(first), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
+
+    def compute(part: slice) -> None:
         result[part] = np.einsum("nd,nd->n", unit[first[part]], unit[second[part]], dtype=np.float64)
+
+    in_stripes(compute, len(first))
     return result

@@ -8,8 +8,6 @@ indexing tensors pair by pair would be slower than computing all products.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numba
@@ -130,20 +128,6 @@ def with_rest(rows: Tensor, basis: Tensor) -> Tensor:
         part[:, :-1] = inside
         part[:, -1] = torch.sqrt(torch.clamp(1 - (inside * inside).sum(1), min=0.0) + _REST_ERROR)
     return result
-
-
-def in_stripes(search: Callable[[slice], None], rows: int, stripe: int) -> None:
-    """Call `search` with slices of `stripe` rows, with one worker thread per torch thread.
-
-    Each worker uses one torch thread: products this small do not gain from more, and idle threads would spin. The
-    setting applies to the whole process, so it is restored at the end.
-    """
-    threads = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(search, (slice(start, start + stripe) for start in range(0, rows, stripe))))
-    finally:
-        torch.set_num_threads(threads)
 
 
 @numba.njit(fastmath=True, cache=True, nogil=True)

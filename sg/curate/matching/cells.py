@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sg.curate.clustering import grouped_rows, nearest_centres, nearest_several, spherical_kmeans
-from sg.curate.matching.bounds import Found, in_stripes, with_rest
+from sg.curate.matching.bounds import Found, with_rest
 from sg.curate.matching.exact import Candidates, candidates_of, row_top2
+from sg.curate.threads import in_stripes
 
 TRAINING_ROWS = 65_536
 TRAINING_STEPS = 8

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from sg.core.errors import ConfigError
 from sg.curate.matching.exact import BlockStore, CandidateFinder, ExactMatcher, Matches, match
+from sg.curate.threads import in_stripes
 from sg.curate.tome.rounds import Edges, Rows
 from sg.curate.tome.settings import TomeConfig
 
 if TYPE_CHECKING:
     from sg.curate.matching.cells import Cells
 
-_ROWS_AT_ONCE = 16_384
 _WORTH_A_BASIS, _WORTH_A_BOUND = 10_000_000, 1_000_000
 """Pairs in a round from which on the bound of `projected` saves time: with a basis still to be found, and with one."""
 
@@ -104,10 +104,13 @@ def unit_tensor(vectors: NDArray[np.floating], rows: Rows) -> Tensor:
     """[len(rows), d] those rows of `vectors`, scaled to length 1; a zero row stays zero."""
     source, index = torch.from_numpy(vectors), torch.from_numpy(rows)
     result = torch.empty((len(rows), vectors.shape[1]), dtype=source.dtype)
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        block = source[index[start : start + _ROWS_AT_ONCE]]
+
+    def scale(part: slice) -> None:
+        block = source[index[part]]
         lengths = torch.linalg.vector_norm(block, dim=1, keepdim=True, dtype=torch.float64)
-        result[start : start + len(block)] = block / torch.where(lengths > 0, lengths, 1.0).to(block.dtype)
+        torch.div(block, torch.where(lengths > 0, lengths, 1.0).to(block.dtype), out=result[part])
+
+    in_stripes(scale, len(rows))
     return result
 
 

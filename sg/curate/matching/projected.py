@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sg.curate.matching.bounds import Found, in_stripes, with_rest
+from sg.curate.matching.bounds import Found, with_rest
 from sg.curate.matching.exact import Candidates
+from sg.curate.threads import in_stripes
 
 _STRIPE_ROWS, _TILE_ROWS, _TILE_COLUMNS = 2048, 256, 1024
 

@@ -7,18 +7,18 @@ out, which means that the source becomes part of its target. See `docs/reference
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sg.curate.threads import in_stripes
+
 if TYPE_CHECKING:
     from sg.curate.matching.exact import Matches
 
 Rows = NDArray[np.int64]
-_EDGES_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,11 +112,14 @@ def merge_groups(tokens: Tokens, edges: Edges) -> Groups:
     starts = np.flatnonzero(np.r_[True, np.diff(group) > 0])
     sizes = np.add.reduceat(tokens.size[member], starts)
     mean = np.empty((len(target), tokens.mean.shape[1]), dtype=tokens.mean.dtype)
-    for first, last in _slices(starts):
-        begin, end = starts[first], starts[last] if last < len(starts) else len(member)
-        rows = member[begin:end]
+
+    def compute(part: slice) -> None:
+        first = starts[part]
+        rows = member[first[0] : starts[part.stop] if part.stop < len(starts) else len(member)]
         weighted = tokens.mean[tokens.place[rows]].astype(np.float64) * tokens.size[rows, None]
-        mean[first:last] = np.add.reduceat(weighted, starts[first:last] - begin, axis=0) / sizes[first:last, None]
+        mean[part] = np.add.reduceat(weighted, first - first[0], axis=0) / sizes[part, None]
+
+    in_stripes(compute, len(target))
     return Groups(target, sizes, mean, of_edge)
 
 
@@ -157,9 +160,3 @@ def _within_size(falling: Rows, sources: Rows, targets_of: Rows, limit: int, siz
             grown[targets_of[row]] = total
             accepted.append(row)
     return np.array(accepted, dtype=np.int64)
-
-
-def _slices(starts: Rows) -> list[tuple[int, int]]:
-    """Ranges of groups with about `_EDGES_AT_ONCE` members each, so that float64 copies stay small."""
-    cuts = np.flatnonzero(np.diff(starts // _EDGES_AT_ONCE)) + 1
-    return list(itertools.pairwise([0, *cuts.tolist(), len(starts)]))

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sg.curate.removals import Removals
+from sg.curate.threads import in_stripes
 from sg.curate.tome.rounds import Edges, Groups, Rows, Tokens
 from sg.curate.videos import Videos
 
 Survivor = Literal["medoid", "longest_caption", "dst"]
 
-_ROWS_AT_ONCE = 16_384
 _CENTRALITY_DECIMALS = 4
 
 
@@ -74,9 +74,11 @@ def _centrality(
 ) -> NDArray[np.float64]:
     """[c] cosine of each candidate's own vector with the mean of its group, rounded; 0 where the mean is zero."""
     cosine = np.empty(len(candidate))
-    for start in range(0, len(candidate), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
+
+    def compute(part: slice) -> None:
         own, centre = unit[candidate[part]].astype(np.float64), mean[group[part]].astype(np.float64)
         lengths = np.sqrt(np.einsum("nd,nd->n", own, own) * np.einsum("nd,nd->n", centre, centre))
         cosine[part] = np.einsum("nd,nd->n", own, centre) / np.where(lengths > 0, lengths, 1.0)
+
+    in_stripes(compute, len(candidate))
     return np.round(cosine, _CENTRALITY_DECIMALS)
