@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 INFO_FILE = "embeddings.json"
 ID_COLUMN, VECTOR_COLUMN = "video_id", "vector"
-_ROWS_AT_ONCE = 65_536
+_ROWS_AT_ONCE, _PARTS_AT_ONCE = 65_536, 4
 _NAMED_IN_ERRORS = 3
 _REMEDY = "delete it and run `python -m sg.embed` again"
 
@@ -161,19 +162,23 @@ def read_vectors(folder: Path) -> Vectors:
     _check_folder(folder)
     info = read_json(folder / INFO_FILE)
     paths = vector_parts(folder)
-    rows = [_row_count(path) for path in paths]
-    video_ids: list[str] = []
-    matrix: NDArray[np.float32] | None = None
-    for path in paths:
-        for ids, block in _blocks(path):
-            if matrix is None:
-                matrix = np.empty((sum(rows), block.shape[1]), dtype=np.float32)
-            _check_dim(block.shape[1], matrix.shape[1], path)
-            _check_rows(block, ids, path)
-            matrix[len(video_ids) : len(video_ids) + len(ids)] = block
+    begins = np.cumsum([0, *(_row_count(path) for path in paths)])
+    dims = (block.shape[1] for path in paths for _, block in _blocks(path))
+    dim = next(dims, None) or int(info.get("dim", 0))
+    matrix = np.empty((begins[-1], dim), dtype=np.float32)
+
+    def fill(part: int) -> list[str]:
+        video_ids: list[str] = []
+        for ids, block in _blocks(paths[part]):
+            _check_dim(block.shape[1], dim, paths[part])
+            _check_rows(block, ids, paths[part])
+            begin = begins[part] + len(video_ids)
+            matrix[begin : begin + len(ids)] = block
             video_ids.extend(ids)
-    if matrix is None:
-        matrix = np.empty((0, int(info.get("dim", 0))), dtype=np.float32)
+        return video_ids
+
+    with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+        video_ids = [video_id for ids in pool.map(fill, range(len(paths))) for video_id in ids]
     if info.get("dim", matrix.shape[1]) != matrix.shape[1]:
         raise DataError(f"{folder / INFO_FILE} says dim {info['dim']}, but the vectors have {matrix.shape[1]}.")
     _check_unique(video_ids, folder)
