@@ -6,13 +6,14 @@ from sg.caption.config import ACTIONS, CaptionConfig
 from sg.core.commands import command, one_sentence_errors
 from sg.core.mistakes import first_action
 from sg.models.student import STUDENTS
+from sg.sources.config import OF_TRAINING
 from sg.sources.registry import SOURCES
 
 SOURCES.load()
 STUDENTS.load()
 
 
-@command("caption", CaptionConfig)
+@command("caption", CaptionConfig, unused=OF_TRAINING)
 def _caption(config: CaptionConfig) -> None:
     """Caption every usable video of the data, or judge, export, import or merge its captions."""
     from sg.caption.actions import act

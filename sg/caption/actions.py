@@ -68,7 +68,7 @@ def _audit(config: CaptionConfig) -> None:
 
 
 def _export(config: CaptionConfig) -> None:
-    from sg.caption.exports.journal import record_export
+    from sg.caption.exports.journal import check_place, record_export
     from sg.caption.exports.write import export
 
     if config.out is None:
@@ -78,6 +78,7 @@ def _export(config: CaptionConfig) -> None:
     if not captions.is_file() and (others := captioner.others(config.data)):
         raise MissingInputError(f"There are no captions {captions} to export. {others}.")
     ids, kind, out = _ids(config), config.format or EXPORT_FORMATS[0], Path(config.out)
+    check_place(Path(config.data.dir), out)
     print(export(captions, _manifest(config), Path(config.data.videos), out, kind, ids, config.videos))
     record_export(Path(config.data.dir), captions, out, kind, ids, config.videos)
 
@@ -99,7 +100,7 @@ def _merge(config: CaptionConfig) -> None:
     captioner = _hosted(config)
     if config.source is None:
         raise ConfigError("merge needs the other ledgers: source=ledger-0of2.sqlite,ledger-1of2.sqlite.")
-    others, recipe = [Path(name) for name in config.source.split(",")], recipe_of(captioner)
+    others, recipe = _files(config.source), recipe_of(captioner)
     for path in others:
         bring_up_to_date(path, recipe)
     print(merge(ledger_path(config.data, captioner), others))
@@ -131,7 +132,7 @@ def _judge(config: CaptionConfig) -> None:
 
     if config.judge is not None and not isinstance(config.judge, CaptionerConfig):
         raise ConfigError(f"judge={config.judge} should be a captioner: captioner@judge=gemini.")
-    union = [Path(name) for name in config.source.split(",")] if config.source else []
+    union = _files(config.source or "")
     settings = config.data, config.captioner, config.judge, _logger(config)
     print(judge_captions(*settings, model=config.alignment, union=union))
 
@@ -143,8 +144,8 @@ def _sheet(config: CaptionConfig) -> None:
     if config.out is None:
         raise ConfigError("sheet needs the page to write, or that was answered: out=sheet.html.")
     if config.source is not None:
-        answers = [Path(name) for name in config.source.split(",")]
-        print(compare_answers(Path(config.out), answers, config.judge.name if config.judge else NAME))
+        judge = config.judge.name if config.judge else NAME
+        print(compare_answers(Path(config.out), _files(config.source), judge))
     elif not isinstance(config.other, CaptionerConfig):
         raise ConfigError("sheet shows two captioners side by side: name the second one with captioner@other=NAME.")
     else:
@@ -187,4 +188,15 @@ def _ids(config: CaptionConfig) -> list[str] | None:
     path = Path(config.ids)
     if not path.is_file():
         raise ConfigError(f"ids={config.ids} does not exist: expected a file with one video id per line.")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise ConfigError(f"ids={config.ids} is not a text in UTF-8: expected one video id per line.") from None
+    if not ids:
+        raise ConfigError(f"ids={config.ids} is empty: expected one video id per line.")
+    return ids
+
+
+def _files(names: str) -> list[Path]:
+    """The files of a setting that separates them by commas."""
+    return [Path(name.strip()) for name in names.split(",") if name.strip()]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sg.caption.captioners import CAPTIONERS
+from sg.caption.hosted.settings import ADAPTIVE
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.mistakes import check_choice, check_numbers
@@ -78,6 +79,10 @@ class CaptionConfig:
         for name, actions in OF_ACTIONS.items():
             if getattr(self, name) != type(self).__dataclass_fields__[name].default and self.action not in actions:
                 raise ConfigError(f"{name}= is a setting of {', '.join(actions)}, and {self.action} does not use it.")
+        if self.action == "caption" and getattr(self.captioner, "buy", None) == ADAPTIVE:
+            raise ConfigError(
+                "captioner.buy=adaptive is for train.py, which trains on what it buys: this command would buy all."
+            )
         check_numbers("", self, samples=1)
         formats = EXPORT_FORMATS if self.action == "export" else FORMATS
         if self.format is not None:

@@ -10,12 +10,13 @@ import gc
 import logging
 import math
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any, TypeVar, cast
 
 import hydra
@@ -29,7 +30,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from sg.core.errors import ConfigError, DataError, ExitCode, SgError, Terminated, disk_problem
 from sg.core.help import help_text
 from sg.core.layout import CONFIG_FOLDER, as_typed, located
-from sg.core.mistakes import ordered, sentence, unknown_key, user_error, with_several
+from sg.core.mistakes import ordered, renamed, sentence, unknown_key, user_error, with_several
 from sg.core.output import json_alone
 from sg.core.places.mirror import with_addresses
 from sg.core.places.settings import in_step, local_place
@@ -37,6 +38,8 @@ from sg.core.plugins import load_plugins
 from sg.core.status import reported_in
 
 Config = TypeVar("Config")
+_CAPTIONERS = ("judge", "other", "server")
+"""Keys besides `captioner` whose settings are those of a captioner, and whose mistakes name `captioner`."""
 
 # `${sg.path:work}` in a config is an absolute path: in a clone below the clone, elsewhere below the current folder.
 OmegaConf.register_new_resolver("sg.path", lambda path: str(located(path)), replace=True)
@@ -99,6 +102,9 @@ def typed(config: DictConfig, root: type[Config]) -> Config:
     if unknown:
         raise ConfigError(unknown_key(unknown[0], config))
     try:
+        for slot in _CAPTIONERS:
+            with renamed({"captioner.": f"{slot}."}):
+                OmegaConf.to_object(config[slot]) if OmegaConf.is_config(config.get(slot)) else None
         value = OmegaConf.to_object(config)
     except MissingMandatoryValue as error:
         missing = min(OmegaConf.missing_keys(config))
@@ -121,13 +127,21 @@ def expanded(path: str) -> str:
     return str(Path(path).expanduser()) if path.startswith("~/") else path
 
 
+def given(key: str, words: Iterable[str] | None = None) -> str | None:
+    """The first of `words` (null: of the command line) that sets `key` or a key below it; None if there is none."""
+    if words is None:
+        words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return next((word for word in words if re.match(rf"\+*{re.escape(key)}[.=@]", word)), None)
+
+
 def command(
-    config_name: str, root: type[Config], *, sweeps: bool = True
+    config_name: str, root: type[Config], *, sweeps: bool = True, unused: Mapping[str, str] = MappingProxyType({})
 ) -> Callable[[Callable[[Config], Any]], Callable[[], None]]:
     """Decorator: turn a function of one typed config into a Hydra command whose config is `conf/<config_name>.yaml`.
 
     The command has the project's `--help`, loads plug-ins, prints errors as one sentence, and keeps stdout for the
-    JSON object under `format=json`. Without `sweeps` it refuses `-m`, because it only looks at things.
+    JSON object under `format=json`. Without `sweeps` it refuses `-m`, because it only looks at things. It refuses the
+    keys `unused` of a group that it shares with other commands; their values say what to do instead.
     """
 
     def decorate(function: Callable[[Config], Any]) -> Callable[[], None]:
@@ -139,6 +153,9 @@ def command(
             calls += 1
             try:
                 with disk_problems_in_one_sentence():
+                    for key, advice in unused.items():
+                        if word := given(key):
+                            raise ConfigError(f"{word} has no effect on {config_name}: {advice}.")
                     return _reported(function, typed(config, root))
             except SgError as error:
                 if HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -3,9 +3,10 @@
 Hydra itself prints several lines for a wrong override and advises `+key`, which this project refuses.
 """
 
+import contextlib
 import re
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,18 @@ def check_numbers(prefix: str, settings: Any, **least: float) -> None:
         value = getattr(settings, name)
         if value is not None and not value >= bound:
             raise ConfigError(f"{prefix}{name}={value} should be at least {bound}.")
+
+
+@contextlib.contextmanager
+def renamed(keys: Mapping[str, str]) -> Iterator[None]:
+    """Raise an SgError of the block with other names of settings: each of `keys` becomes its value."""
+    try:
+        yield
+    except SgError as error:
+        sentence = str(error)
+        for key, here in keys.items():
+            sentence = sentence.replace(key, here)
+        raise type(error)(sentence) from error
 
 
 def first_action(arguments: Sequence[str], actions: Collection[str]) -> str | None:
@@ -140,6 +153,9 @@ def sentence(error: BaseException) -> str:
     if full_key and first_line.endswith("is not a ListConfig, list or tuple."):
         value = str(error).strip().partition(f"{full_key}=")[2].partition("\n")[0]
         return f"{full_key}={value} should be a list: write {full_key}=[{value or 'VALUE'}]."
+    if full_key and " is not a subclass of " in first_line:
+        key, value = full_key, first_line.rpartition("value: ")[2]
+        return f"{key}={value} should be settings: write {key}.KEY=VALUE, or {key.replace('.', '/')}=FILE of conf."
     if full_key and first_line.endswith("is not Optional"):
         return f"{full_key}=null should have a value: it cannot be left out."
     return f"{full_key}: {first_line}" if full_key else _of_hydra(first_line)

@@ -6,13 +6,14 @@ import sys
 from sg.core.commands import command
 from sg.curate.config import CurateConfig
 from sg.curate.registry import CURATORS
+from sg.sources.config import OF_TRAINING
 from sg.sources.registry import SOURCES
 
 CURATORS.load()
 SOURCES.load()
 
 
-@command("curate", CurateConfig)
+@command("curate", CurateConfig, unused=OF_TRAINING)
 def _curate(config: CurateConfig) -> None:
     """Order the videos of the data, from the most to the least redundant, and write the merge forest."""
     from sg.curate.run import curate_data

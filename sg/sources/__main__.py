@@ -2,7 +2,7 @@
 
 from sg.core.commands import command
 from sg.core.output import show
-from sg.sources.config import SourcesConfig
+from sg.sources.config import OF_TRAINING, SourcesConfig
 from sg.sources.registry import SOURCES
 
 SOURCES.load()
@@ -11,7 +11,7 @@ SCHEMA = 1
 """Version of the JSON that `format=json` prints."""
 
 
-@command("sources", SourcesConfig)
+@command("sources", SourcesConfig, unused=OF_TRAINING)
 def main(config: SourcesConfig) -> None:
     """Scan the source and print the path of its manifest."""
     from sg.core.files import read_json

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from sg.demo.config import DemoWorldConfig
 
 CAPTIONS_FOLDER = "captions"
+_TRAIN = "it is a setting of train.py, and this step takes all videos"
+OF_TRAINING = dict.fromkeys(("data.scale", "data.control", "data.control_scale", "data.held_out"), _TRAIN)
+"""Keys of `data` that only training uses, with what the other commands say about them."""
 
 
 @dataclass
@@ -45,6 +48,11 @@ class HeldOutConfig:
     dialogs: str | None = None
 
     def __post_init__(self) -> None:
+        if (self.dialogs or not self.videos) and self.max_similarity != type(self).max_similarity:
+            raise ConfigError(
+                f"data.held_out.max_similarity={self.max_similarity} is for a draw: it needs data.held_out.videos "
+                "above 0, and no data.held_out.dialogs."
+            )
         if self.videos < 0 or not 0 < self.max_similarity <= 1:
             raise ConfigError(
                 f"data.held_out.videos={self.videos} should be 0 or more, "

@@ -83,6 +83,8 @@ class ForgettingConfig:
     samples: int = 200
 
     def __post_init__(self) -> None:
+        if self.dialogs is None and (self.media is not None or self.samples != type(self).samples):
+            raise ConfigError("forgetting.media and forgetting.samples need forgetting.dialogs=FILE.")
         if self.samples < 1:
             raise ConfigError(f"forgetting.samples={self.samples} should be 1 or more.")
 
@@ -144,6 +146,16 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name}={value} should be above 0, or null.")
+            if value is not None and not self.dry_run:
+                raise ConfigError(f"{name}={value} is for the plan: add dry_run=true.")
+        if self.rehearse and (self.dry_run or self.why):
+            raise ConfigError("rehearse=true is another answer than dry_run=true and why=true: give one of them.")
+        if self.primary != PrimaryConfig() and not self.register:
+            raise ConfigError("primary.* says what register=true writes down: add register=true, or leave it out.")
+        if self.data.demo_world is not None and self.demo_world != DemoWorldConfig(videos_per_k=1):
+            raise ConfigError(
+                f"demo_world.* is for real data, and data={self.data.name} has a demo world: set data.world.KEY=VALUE."
+            )
         check_benchmarks(self.benchmarks)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ConfigError(

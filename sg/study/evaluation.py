@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import math
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,11 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
-
 import sg
 from sg.artefacts.result import PREDICTIONS_FILE
-from sg.core.commands import command, register
+from sg.core.commands import command, given, register
 from sg.core.errors import ConfigError, DataError, MissingInputError, Terminated
 from sg.core.identity import Identity, code_version, made_by
 from sg.core.layout import program
@@ -87,6 +84,12 @@ class EvaluateConfig:
             dataclasses.replace(self.server, base_url=self.served or "nothing")  # refuses anything but an address
         if self.served is not None and self.shards > 1:
             raise ConfigError("served=URL asks many questions at once (server.max_concurrency): leave out shards.")
+        if self.checkpoint is None and (self.shards > 1 or self.shard is not None):
+            raise ConfigError("shards and shard divide the questions to a checkpoint: they need checkpoint=FOLDER.")
+        if self.merge is not None and self.output is not None:
+            raise ConfigError(
+                f"output={self.output} has no effect: the scores of merge={self.merge} are written there."
+            )
         check_benchmarks(self.benchmarks)
         if self.predictions is not None and self.more_benchmarks:
             raise ConfigError("predictions=FILE holds the answers to one benchmark: name one, as benchmark=NAME.")
@@ -109,12 +112,20 @@ class EvaluateConfig:
         return Path(self.output) / benchmark.name if self.more_benchmarks else Path(self.output)
 
 
-@command("evaluate", EvaluateConfig)
+_OF_TRAINING = {
+    "trainer.devices": "shards=N asks with N processes",
+    "trainer.nodes": "start one shard on each machine, as shards=N shard=K",
+    "trainer.evaluate_every": "it is a setting of train.py",
+}
+"""Keys of `trainer` that only training uses, and what to do instead."""
+
+
+@command("evaluate", EvaluateConfig, unused=_OF_TRAINING)
 def main(config: EvaluateConfig) -> None:
     """Run the command."""
     if config.predictions is not None:
         output = None if config.output is None else Path(config.output)
-        score_file(Path(config.predictions), output, config.benchmark if _is_benchmark_given() else None)
+        score_file(Path(config.predictions), output, config.benchmark if given("benchmark") else None)
     elif config.served is not None:
         evaluate_server(config)
     elif config.merge is not None:
@@ -147,12 +158,6 @@ def _models(config: EvaluateConfig) -> AskedModels:
     from sg.study.models import AskedModels
 
     return AskedModels(str(config.checkpoint), config.trainer, Path(config.paths.work))
-
-
-def _is_benchmark_given() -> bool:
-    """Whether the command line chooses a benchmark: a file of answers is then matched to its questions."""
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    return any(re.match(r"\+*benchmark[.=@]", word) for word in given)
 
 
 def score_file(

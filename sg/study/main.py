@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
 from sg.caption.hosted.settings import ADAPTIVE
 from sg.core.commands import command
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
 def _train(config: TrainConfig) -> None:
     from sg.study.planning.plan import check_run, print_plan, refuse_missing
     from sg.study.planning.rehearse import print_rehearsal
+    from sg.study.planning.unused import refuse_unused
     from sg.study.planning.why import print_why
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         check_run(config)
+        is_job = any(word.startswith("hydra.mode=") for word in sys.argv)  # of a sweep, which is checked as a whole
+        if HydraConfig.get().mode == RunMode.RUN and not is_job:
+            refuse_unused([config])
         if config.why:
             print_why([config])
         elif config.dry_run:

@@ -109,9 +109,9 @@ def _wanted(
         if key not in seen:
             seen.add(key)
             wanted.append((scale, control, control_scale))
-    if len(above) > 1:
-        for control in controls:
-            name = EQUAL_STEPS if control == EQUAL_STEPS_SERIES else control
+    for control in controls if above else ():
+        name = EQUAL_STEPS if control == EQUAL_STEPS_SERIES else control
+        if name != EQUAL_STEPS or len(above) > 1:  # its steps are those of a larger scale
             for number in _scales_of(control, above):
                 if (number, name) not in seen:
                     seen.add((number, name))
@@ -120,7 +120,7 @@ def _wanted(
 
 
 def _scales_of(control: str, above: Sequence[float]) -> Sequence[float]:
-    """The scales at which a sweep over the scales `above` (rising, at least two) adds a control."""
+    """The scales at which a sweep over the scales `above` (rising) adds a control."""
     if control == EQUAL_STEPS_SERIES:
         return above[:-1]
     return above[-1:] if ARM_KINDS[control].at == LARGEST else above[:1]
@@ -157,12 +157,14 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
     """
     from sg.study.planning.plan import check_run, print_plan, refuse_missing
     from sg.study.planning.rehearse import print_rehearsal
+    from sg.study.planning.unused import refuse_unused
     from sg.study.planning.why import print_why
 
     checked = [typed(config, TrainConfig) for config in configs]
     receive()
     for run in checked:
         check_run(run)
+    refuse_unused(checked, (word for config in configs for word in config.hydra.overrides.task))
     planned = [planned_run(config, job) for config, job in zip(configs, overrides, strict=True)]
     _refuse_shared_folders(planned)
     if any(run.why for run in checked):

@@ -181,6 +181,14 @@ class StageConfig:
         if unknown or not self.trains:
             raise ConfigError(f"{where}.trains={self.trains} should name parts of the model: {', '.join(PARTS)}.")
         check_choice(f"{where}.samples", self.samples, SAMPLES)
+        unused = {"captions": "sources", "dialogs": "requests"}[self.samples]
+        if getattr(self, unused):
+            raise ConfigError(f"{where}.{unused} has no effect on a stage of {where}.samples={self.samples}.")
+        if self.peft != "none" and not self.has_adapters:
+            raise ConfigError(
+                f"{where}.peft={self.peft} adapts no weight: {where}.trains=[{','.join(self.trains)}] names neither "
+                "language_model nor vision. stage.peft sets the stages that train the language model."
+            )
         if self.samples == "captions" and not self.requests:
             raise ConfigError(
                 f"{where}.requests is empty: a caption stage needs at least one way to ask for a caption."
@@ -328,6 +336,10 @@ class TrainerConfig:
             raise ConfigError(f"trainer.peak_tflops={self.peak_tflops} should be above 0, or null to look it up.")
         if self.evaluate_every is not None and (not 0.01 <= self.evaluate_every <= 1 or self.evaluate_questions < 1):
             raise ConfigError("trainer.evaluate_every should be 0.01 to 1, or null, evaluate_questions at least 1.")
+        if self.evaluate_every is None and self.evaluate_questions != type(self).evaluate_questions:
+            raise ConfigError(
+                f"trainer.evaluate_questions={self.evaluate_questions} needs trainer.evaluate_every, such as 0.25."
+            )
         if self.evaluate_every is not None and self.shards:
             raise ConfigError("trainer.evaluate_every asks a whole model: leave it out under trainer.strategy=fsdp.")
         if not 0 < self.expected_mfu <= 1:

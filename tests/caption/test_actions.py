@@ -14,6 +14,8 @@ from hydra import compose, initialize_config_dir
 from sg.caption.actions import act
 from sg.caption.config import CaptionConfig
 from sg.caption.hosted.calibration import Calibration
+from sg.caption.hosted.prompting import FOLDER
+from sg.caption.hosted.run import estimate_run, recipe_of
 from sg.caption.local.imported import ImportedCaptionerConfig
 from sg.caption.quality.audit import Audit
 from sg.caption.run import caption_videos
@@ -153,6 +155,50 @@ def test_an_export_can_be_imported(folder: Path, url: str, capsys: pytest.Captur
     act(composed(folder, url, "action=import", f"source={out}"))
     shown = capsys.readouterr().out
     assert "2 captions" in shown and caption_videos(data, ImportedCaptionerConfig()).is_file()
+
+
+def test_an_export_replaces_nothing_but_itself(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = folder / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work", encoding="utf-8")
+    for place, kind in ((mine, "webdataset"), (mine / "thesis.txt", "webdataset"), (mine / "thesis.txt", "chat_univi")):
+        with pytest.raises(ConfigError, match="exists, and is not an export of this data"):
+            act(composed(folder, url, "action=export", f"format={kind}", f"out={place}"))
+    assert (mine / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+    for _ in range(2):
+        act(composed(folder, url, "action=export", "format=webdataset", f"out={folder / 'new'}"))
+    assert capsys.readouterr().out.count("2 captions") == 2
+
+
+def test_an_export_says_which_ids_have_no_caption(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ids, out = folder / "ids.txt", folder / "some.json"
+    for text, reason in (("", "is empty"), ("\ufeffz\n", "none of the 1 videos of ids has a caption"), (None, "UTF-8")):
+        ids.write_bytes(b"\xff\xfe\xfc" if text is None else text.encode())
+        with pytest.raises(SgError, match=reason):
+            act(composed(folder, url, "action=export", f"out={out}", f"ids={ids}"))
+    ids.write_text("\ufeffa\nb\nz\n", encoding="utf-8")
+    act(composed(folder, url, "action=export", f"out={out}", f"ids={ids}"))
+    assert "1 captions, 2 of ids have no caption" in capsys.readouterr().out
+
+
+def test_a_prompt_that_the_settings_contradict_is_refused(folder: Path, url: str) -> None:
+    prompt = FOLDER / "dense_en.md"
+    (folder / "de.md").write_text(prompt.read_text(encoding="utf-8").replace("language: en", "language: de"))
+    for word, reason in ((f"captioner.prompt={folder / 'de.md'}", "set captioner.language=de"),
+                         ("captioner.prompt=judge_en", "a prompt of a judge")):  # fmt: skip
+        with pytest.raises(ConfigError, match=reason):
+            act(composed(folder, url, word))
+    config = composed(folder, url, f"captioner.prompt={folder / 'de.md'}", "captioner.language=de")
+    assert recipe_of(config.captioner).prompt.language == "de"
+
+
+def test_the_estimate_of_a_shard_is_that_of_its_videos(folder: Path, url: str) -> None:
+    def estimated(shard: str) -> int:
+        config = composed(folder, url, f"captioner.shard={shard}")
+        return estimate_run(config.data, config.captioner, config.data.manifest_path).videos
+
+    shards = [estimated(f"{number}/7") for number in range(7)]
+    assert sum(shards) == estimated("0/1") == 3 > max(shards)
 
 
 def test_a_missing_setting_of_an_action_is_an_error(folder: Path, url: str) -> None:

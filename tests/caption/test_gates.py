@@ -134,6 +134,29 @@ def test_a_prompt_says_how_long_its_captions_should_be(tmp_path: Path) -> None:
             read_prompt(str(written(f"words: {words}\n", "")))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("# stricter\n", "# Task\nDo it well.\n\n# stricter\n", "has the section '# Task', which would not be sent"),
+        ("# stricter\n", "# user\nMore.\n\n# stricter\n", "has the section '# user' twice"),
+        ("# system\n", "Look.\n# system\n", "has text before its first section, which would not be sent"),
+        ("changelog:", "word: 5-20\nchangelog:", r"the key 'word' in its front matter \(did you mean words"),
+        ("changelog:", "schema: none\nchangelog:", "has schema: none, expected schema: caption"),
+        ("{min_words}", "{min_word}", r"has {min_word} \(did you mean min_words"),
+    ],
+)
+def test_a_part_of_a_prompt_that_would_not_be_used_is_refused(old: str, new: str, reason: str, tmp_path: Path) -> None:
+    path, text = tmp_path / "mine.md", (FOLDER / "dense_en.md").read_text(encoding="utf-8")
+    path.write_text(text.replace(old, new), encoding="utf-8-sig")
+    with pytest.raises(ConfigError, match=reason):
+        read_prompt(str(path))
+    path.write_text(text.replace("changelog:", "author: Ada\nchangelog:"), encoding="utf-8-sig")
+    assert read_prompt(str(path)).content_hash == read_prompt("dense_en").content_hash
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(ConfigError, match="not a text in UTF-8"):
+        read_prompt(str(path))
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.md")))
 def test_a_changed_prompt_has_a_new_version(name: str) -> None:
     """The hashes of released versions: raise `version` in the prompt and add a line to the file, never edit a line."""

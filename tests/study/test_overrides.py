@@ -78,6 +78,11 @@ def test_every_form_names_the_same_runs(words: list[str], tmp_path: Path) -> Non
     assert swept(tmp_path, *words) == ["0-seed0", "50k-seed0", "100k-seed0"]
 
 
+def test_a_setting_that_one_run_of_a_sweep_uses_is_taken(tmp_path: Path) -> None:
+    words = ["data.scale=50k", "stage.peft=none,lora", "stage.caption.lora.rank=4"]
+    assert swept(tmp_path, *words) == ["0-seed0", "50k-seed0"] * 2
+
+
 @pytest.mark.parametrize("form", ["data.control=random", "++data.control='random'", "data={control:random}"])
 def test_every_form_of_a_control_is_recognised(form: str, tmp_path: Path) -> None:
     assert swept(tmp_path, form, "data.scale=50k") == ["50k-random-seed0"]
@@ -97,6 +102,7 @@ def test_a_pattern_finds_options_and_not_their_schemas(tmp_path: Path) -> None:
         (["seed=12345678901234567890"], "seed="),
         (["seed=-1"], "seed="),
         (["trainer.num_threads=1,2"], "one folder"),
+        (["stage.caption.lora.rank=4"], "has no effect"),
         (["hydra.sweep.dir=somewhere", "curator=tome,random"], "one folder"),
     ],
 )
@@ -221,6 +227,14 @@ def test_curation_takes_the_names_of_embedder_and_captioner(
         (train, ["+experiment=demo_scaling"], "write experiment=VALUE without +"),
         (train, ["data.scale=50k,100k"], "add -m to make a run for each"),
         (train, ["foo"], "write KEY=VALUE"),
+        (train, ["stage.caption.lora.rank=4"], "stage.caption.lora.rank=4 has no effect: it sets adapters"),
+        (train, ["stages=[align,caption]", "stage.instruct.epochs=9"], "stages=[align,caption] leaves this stage out"),
+        (train, ["controls=[random]"], "add -m, or make one of them with data.control=NAME"),
+        (train, ["data.control_scale=100k"], "data.control_scale=100k has no effect"),
+        (scan, ["data.scale=50k"], "data.scale=50k has no effect on sources: it is a setting of train.py"),
+        (caption, ["data.held_out.videos=9"], "data.held_out.videos=9 has no effect on caption"),
+        (embed, ["data.control=random"], "data.control=random has no effect on embed"),
+        (evaluate, ["checkpoint=x", "trainer.devices=4"], "has no effect on evaluate: shards=N asks with N processes"),
         (curate, ["curator=toem"], "(did you mean tome?)"),
         (curate, ["missing=skp"], "(did you mean skip?)"),
         (report, ["dashbord", "study=x"], "(did you mean dashboard?)"),

@@ -174,7 +174,7 @@ def test_the_captions_of_all_videos_have_a_price(tmp_path: Path) -> None:
 
 
 def test_the_power_of_a_plan_is_that_of_every_benchmark() -> None:
-    one = composed("experiment=scaling_webvid", "wanted_points=2")
+    one = composed("experiment=scaling_webvid", "dry_run=true", "wanted_points=2")
     two = replace(one, more_benchmarks={"video_mme_v2": VideoMmeV2Config("video_mme_v2", "nowhere")})
     arms = [replace(two, data=replace(two.data, scale=scale)) for scale in ("0", "50k")]
     power = plan_power(arms, None)
@@ -296,7 +296,7 @@ def test_the_plan_of_a_sweep_says_what_it_resolves_and_what_another_seed_buys(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     priced = [
-        replace(config, wanted_points=2.0, usd_per_hour=2.5)
+        replace(config, dry_run=True, wanted_points=2.0, usd_per_hour=2.5)
         for config in (at_scale("0"), at_scale("50k"), study(), replace(study(), data=equal_steps(study())))
     ]
     print_plan(priced)  # 13.3 h of align, 4 times 40.6 of instruct, 0.9 + 9.7 + 9.7 of captions

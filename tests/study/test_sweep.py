@@ -41,7 +41,10 @@ def test_every_seed_gets_its_own_baseline_and_control() -> None:
     assert {job[0] for job in complete} == {"seed=0", "seed=1"}
 
 
-def test_a_single_scale_gets_no_control() -> None:
+def test_a_single_scale_gets_the_controls_that_need_no_other_scale() -> None:
+    assert scales(complete_jobs(listed("50k"), ["random", "equal_steps"])) == [
+        "scale=0", "scale=50k", "scale=50k control=random"
+    ]  # fmt: skip
     assert scales(complete_jobs(listed("50k"), ["equal_steps"])) == ["scale=0", "scale=50k"]
     assert scales(complete_jobs(listed("0"), ["equal_steps"])) == ["scale=0"]
 

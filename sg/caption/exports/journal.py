@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sg.artefacts.manifest import read_manifest
 from sg.caption.exports.write import delete_export, export
-from sg.core.errors import DataError, MissingInputError
+from sg.core.errors import ConfigError, DataError, MissingInputError
 from sg.core.files import file_lock, read_record, write_record
 from sg.core.fingerprints import fingerprint
 
@@ -23,6 +23,22 @@ class RecordedExport:
     ids: list[str] | None
     with_files: bool
     state: str
+
+
+def check_place(data_folder: Path, out: Path) -> None:
+    """Check that an export replaces nothing but an earlier one of this data.
+
+    Raises:
+        ConfigError: `out` holds something else.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    made = read_record(data_folder / JOURNAL_FILE).get(str(out.absolute()), {})
+    if made.get("state") != _state(out):
+        raise ConfigError(
+            f"out={out} exists, and is not an export of this data, or was changed since: choose a new "
+            "place, or move it away; it would be replaced."
+        )
 
 
 def record_export(

@@ -50,6 +50,11 @@ def export(
         DataError: there is nothing to export.
     """
     items, left_out = _items(captions, manifest, videos, ids)
+    missing = 0 if ids is None else len(set(ids)) - len(items) - left_out
+    if missing and not items:
+        raise DataError(
+            f"Nothing to export: none of the {len(set(ids or ())):,} videos of ids has a caption in {captions}."
+        )
     if not items:
         raise DataError(f"Nothing to export: none of the captions of {captions} belongs to a video whose file exists.")
     writers = {"sharegemini": _sharegemini, "chat_univi": _chat_univi, "huggingface": _huggingface}
@@ -57,7 +62,10 @@ def export(
         _webdataset(items, videos, out, with_files)
     else:
         writers[kind](items, out)
-    return f"{out}: {len(items):,} captions" + (f", {left_out:,} left out without a file" if left_out else "")
+    without = {"left out without a file": left_out, "of ids have no caption": missing}
+    return f"{out}: {len(items):,} captions" + "".join(
+        f", {count:,} {what}" for what, count in without.items() if count
+    )
 
 
 def question(video_id: str) -> str:

@@ -3,15 +3,19 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sg.core.errors import ConfigError
+from sg.core.mistakes import nearest
 
 FOLDER = Path(__file__).with_name("prompts")
+CAPTION, CLAIMS = "caption", "claims"
+PLACEHOLDERS = ("min_words", "max_words", "audio_rule", CLAIMS)
+_KEYS = ("id", "version", "language", "schema", "words", "changelog")
 _SECTIONS = ("system", "user", "audio: silent", "audio: sound", "stricter")
 # The wanted number of words of a caption, by the video's duration in seconds.
 _WINDOWS = ((10, (60, 120)), (30, (100, 200)), (120, (150, 300)), (float("inf"), (250, 450)))
@@ -68,6 +72,11 @@ class CaptionPrompt:
         values = {"min_words": str(low), "max_words": str(high), "audio_rule": rule}
         return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), text)
 
+    @property
+    def asks_claims(self) -> bool:
+        """Whether it has a place for the claims of a caption, as the prompt of a judge has."""
+        return f"{{{CLAIMS}}}" in self.sections["user"]
+
     def words(self, duration_s: float) -> tuple[int, int] | None:
         """The number of words that the prompt wants of a caption; None if it does not say."""
         asks = any("{min_words}" in text or "{max_words}" in text for text in self.sections.values())
@@ -89,7 +98,11 @@ def read_prompt(name: str) -> CaptionPrompt:
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in FOLDER.glob("*.md")))
         raise ConfigError(f"There is no prompt {name!r}: choose one of {shipped}, or give the path of a file.")
-    match = re.fullmatch(r"---\n(.*?)\n---\n(.*)", path.read_text(encoding="utf-8"), re.DOTALL)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not a text in UTF-8: save it as UTF-8.") from None
+    match = re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
     if match is None:
         raise ConfigError(f"{path} should begin with front matter between two lines of ---.")
     head = dict(line.split(":", 1) for line in match[1].splitlines() if ":" in line)
@@ -99,10 +112,34 @@ def read_prompt(name: str) -> CaptionPrompt:
     for needed in _SECTIONS:
         if not sections.get(needed):
             raise ConfigError(f"{path} has no section '# {needed}': add it.")
+    _check_whole(path, values, parts)
     if "id" not in values or "version" not in values:
         raise ConfigError(f"{path} should have id and version in its front matter.")
     language, schema = values.get("language", "en"), values.get("schema", "")
     return CaptionPrompt(values["id"], values["version"], language, schema, sections, _own_words(path, values))
+
+
+def _check_whole(path: Path, values: Mapping[str, str], parts: Sequence[str]) -> None:
+    """Raise ConfigError if a part of a prompt file would not be used."""
+    titles = [title.strip() for title in parts[1::2]]
+    for title in titles:
+        if title not in _SECTIONS:
+            raise ConfigError(
+                f"{path} has the section '# {title}', which would not be sent: expected {', '.join(_SECTIONS)}. A line "
+                "inside a section begins with no # and space."
+            )
+        if titles.count(title) > 1:
+            raise ConfigError(f"{path} has the section '# {title}' twice: join them.")
+    if parts[0].strip():
+        raise ConfigError(f"{path} has text before its first section, which would not be sent: put it into '# system'.")
+    for key in values:
+        if key not in _KEYS and (hint := nearest(key, _KEYS)):
+            raise ConfigError(f"{path} has the key {key!r} in its front matter{hint}: it would have no effect.")
+    if values.get("schema", CAPTION) != CAPTION:
+        raise ConfigError(f"{path} has schema: {values['schema']}, expected schema: {CAPTION}, or none for plain text.")
+    for name in re.findall(r"\{(\w+)\}", "".join(parts)):
+        if name not in PLACEHOLDERS and (hint := nearest(name, PLACEHOLDERS)):
+            raise ConfigError(f"{path} has {{{name}}}{hint}: it would be sent as it stands.")
 
 
 def _own_words(path: Path, values: Mapping[str, str]) -> tuple[int, int] | None:

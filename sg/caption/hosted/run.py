@@ -9,7 +9,7 @@ from sg.artefacts.manifest import hash_manifest, scan_manifest
 from sg.caption.hosted import pricing
 from sg.caption.hosted.asking import ServiceWork, ask, bring_up_to_date
 from sg.caption.hosted.engine.addresses import media_of
-from sg.caption.hosted.engine.items import CaptionItem
+from sg.caption.hosted.engine.items import CaptionItem, is_in
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.prompting import read_prompt
 from sg.caption.hosted.records import write_results
@@ -17,6 +17,7 @@ from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.ledger.ledger import Ledger
 from sg.caption.ledger.merge import answered_keys
 from sg.caption.ledger.recipes import task_key
+from sg.core.errors import ConfigError
 from sg.core.places.ranges import size_of
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import CAPTIONS_FOLDER, DataConfig
@@ -26,7 +27,17 @@ Result = TypeVar("Result")
 
 def recipe_of(config: HostedCaptionerConfig) -> Recipe:
     """The prompt and the settings of a captioner, checked against each other."""
-    return Recipe(config, read_prompt(config.prompt))
+    prompt = read_prompt(config.prompt)
+    if config.language not in (None, prompt.language):
+        raise ConfigError(
+            f"captioner.prompt={config.prompt} asks for captions in {prompt.language!r} (its front matter), and "
+            f"captioner.language={config.language} rejects them: set captioner.language={prompt.language}, or null."
+        )
+    if prompt.asks_claims:
+        raise ConfigError(
+            f"captioner.prompt={config.prompt} has {{claims}}, so it is a prompt of a judge (judge.prompt)."
+        )
+    return Recipe(config, prompt)
 
 
 def ledger_path(data: DataConfig, config: HostedCaptionerConfig) -> Path:
@@ -62,7 +73,9 @@ def estimate_run(
 
 
 def _items(recipe: Recipe, manifest: Path) -> Iterator[CaptionItem]:
-    return (item for record in scan_manifest(manifest) if (item := recipe.item(record)) is not None)
+    """The items of the shard."""
+    items = (item for record in scan_manifest(manifest) if (item := recipe.item(record)) is not None)
+    return (item for item in items if is_in(item, recipe.config.shard_of))
 
 
 def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manifest: Path, logger: LoggerConfig) -> Path:

@@ -10,6 +10,7 @@ from sg.caption.hosted.prices import BATCH, FLEX, STANDARD, TIERS, PriceConfig
 from sg.caption.hosted.services.records import Service
 from sg.caption.hosted.services.secrets import looks_like_a_key
 from sg.caption.ledger.ledger import RETRY_STATES
+from sg.caption.quality.gates import LANGUAGES
 from sg.core.commands import register
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity
@@ -22,6 +23,14 @@ ADAPTIVE = "adaptive"
 RESOLUTIONS = ("unspecified", "low", "medium", "high")
 DEFAULT_MAX_OUTPUT_TOKENS = 1024
 FLEX_DEADLINE_S = 900.0
+_LENGTH, _ONE = "the longest answer is captioner.generation.max_output_tokens", "one answer per request is read"
+_MODEL = "it is a setting of captioner.model"
+_OTHER_NAMES = {
+    **dict.fromkeys(("maxOutputTokens", "max_tokens", "max_completion_tokens", "max_new_tokens"), _LENGTH),
+    **dict.fromkeys(("n", "candidate_count", "candidateCount", "best_of", "stream"), _ONE),
+    **dict.fromkeys(("media_resolution", "mediaResolution", "thinking_level", "thinkingLevel"), _MODEL),
+}
+"""Parameters of services that this program replaces by its own, or whose result it does not read."""
 
 
 @dataclass
@@ -216,6 +225,8 @@ class HostedCaptionerConfig(CaptionerConfig):
     """Whether the service reads files of this machine: `transport=path`."""
     reads_ranges: ClassVar[bool] = False
     """Whether it also reads files of an address, because it is a part of this program."""
+    sends_fps: ClassVar[bool] = True
+    """Whether its requests say `fps`."""
     counts_tokens: ClassVar[bool] = False
     """Whether the service counts the tokens of a request free of charge: its `service()` is a `CountingService`."""
 
@@ -296,14 +307,14 @@ class HostedCaptionerConfig(CaptionerConfig):
             check_choice("captioner.retry_states", state, RETRY_STATES)
         if self.fps is not None and not self.fps > 0:
             raise ConfigError(f"captioner.fps={self.fps} should be above 0, or null for the service's default.")
-        if self.language is not None and not re.fullmatch("[a-z]{2}", self.language):
+        if self.fps is not None and not self.sends_fps:
+            raise ConfigError(f"captioner.fps={self.fps} has no effect: requests to this model do not say it.")
+        if self.language is not None and self.language not in LANGUAGES:
             raise ConfigError(
-                f"captioner.language={self.language!r} should be two letters such as en (ISO 639-1), or null."
+                f"captioner.language={self.language!r} should be two letters (ISO 639-1) of a language that the gates "
+                "recognise, such as en, or null: every caption would be rejected otherwise."
             )
-        for name, least in (("max_output_tokens", 1), ("seed", 0)):
-            value = self.generation.get(name, least)
-            if not isinstance(value, int) or value < least:
-                raise ConfigError(f"captioner.generation.{name}={value} should be a whole number of at least {least}.")
+        _check_generation(self.generation)
         self.shard_of  # noqa: B018 - checks the text
         _check_no_key(self)
         check_address(self.base_url)
@@ -358,6 +369,16 @@ def _check_no_key(config: HostedCaptionerConfig) -> None:
                 f"captioner.{name} holds what looks like an API key: configs are printed and stored, so put the key "
                 "into the environment variable GEMINI_API_KEY or a file named by captioner.key_file."
             )
+
+
+def _check_generation(sent: dict[str, Any]) -> None:
+    for name, least in (("max_output_tokens", 1), ("seed", 0)):
+        value = sent.get(name, least)
+        if type(value) is not int or value < least:
+            raise ConfigError(f"captioner.generation.{name}={value} should be a whole number of at least {least}.")
+    for name, value in sent.items():
+        if (own := _OTHER_NAMES.get(name)) and not (own == _ONE and value in (1, False) and value is not True):
+            raise ConfigError(f"captioner.generation.{name}={value} would not be used: {own}.")
 
 
 def check_address(url: str | None) -> None:

@@ -24,7 +24,9 @@ from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import SUCCEEDED, Ledger
 from sg.caption.quality.gates import PASS, REJECT, Verdict
+from sg.core.errors import ConfigError
 from sg.core.fingerprints import fingerprint
+from sg.core.mistakes import renamed
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import DataConfig
 from sg.sources.manifests import make_manifest
@@ -93,13 +95,19 @@ def judge_with_service(
         assumed_prompt_tokens=_PROMPT_TOKENS + round(_TOKENS_PER_LETTER * letters + _TOKENS_PER_LINE * lines),
         assumed_output_tokens=round(_TOKENS_PER_LINE * lines),
     )
-    recipe = JudgeRecipe(judge, read_prompt(judge.prompt), claims)
+    prompt = read_prompt(judge.prompt)
+    if not prompt.asks_claims:
+        raise ConfigError(
+            f"judge.prompt={judge.prompt} needs {{claims}} in its section '# user': nothing is judged without."
+        )
+    recipe = JudgeRecipe(judge, prompt, claims)
     path = captions.with_name(f"judged-{judge.name}") / "ledger.sqlite"
 
     def verdicts(ledger: Ledger) -> list[JudgedCaption]:
         return list(_judged(ledger, recipe))
 
-    return ask_service(data, recipe, path, make_manifest(data), logger, verdicts)
+    with renamed({"captioner.": "judge."}):
+        return ask_service(data, recipe, path, make_manifest(data), logger, verdicts)
 
 
 def _judged(ledger: Ledger, recipe: JudgeRecipe) -> Iterator[JudgedCaption]:

@@ -56,6 +56,8 @@ def make_sheet(data: DataConfig, first: CaptionerConfig, second: CaptionerConfig
     if not shown:
         raise DataError(f"No video of data={data.name} has two different captions, and frames that can be read.")
     sheet = fingerprint([key, [text.content_hash for text in texts]])
+    if out.exists() and (not key_path(out).is_file() or _read(key_path(out), "sides")["sheet"] != sheet):
+        raise ConfigError(f"out={out} exists, and is not this sheet: answers to it would be lost. Choose a new file.")
     write_text(out, _page({"sheet": sheet, "videos": shown}))
     write_record(key_path(out), {"sheet": sheet, "captions": [str(place) for place in places], "sides": key})
     return f"{out}: {len(shown)} videos, to be opened in a browser\n{key_path(out)}: who wrote which side"

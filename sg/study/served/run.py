@@ -14,9 +14,10 @@ from sg.caption.hosted import pricing
 from sg.caption.hosted.asking import ServiceWork, ask
 from sg.caption.ledger import reading
 from sg.caption.ledger.ledger import Ledger
-from sg.core.errors import DataError, SgError
+from sg.core.errors import DataError
 from sg.core.files import atomic_path
 from sg.core.identity import Identity
+from sg.core.mistakes import renamed
 from sg.core.tracking import LoggerConfig
 from sg.evaluate.asking import Asker
 from sg.models.student import STUDENTS, StudentProcessor
@@ -88,13 +89,8 @@ def ask_server(
     def write(ledger: Ledger) -> Path:
         return _write(path, answers.name, rows_of(ledger, recipe, config))
 
-    try:
+    with renamed(_KEYS):
         return ask(work, path.with_name(LEDGER_FILE), LoggerConfig(kind="csv"), write)
-    except SgError as error:
-        sentence = str(error)
-        for key, here in _KEYS.items():
-            sentence = sentence.replace(key, here)
-        raise type(error)(sentence) from error
 
 
 def _recipe(

@@ -8,7 +8,7 @@ from sg.caption.hosted.prices import PriceConfig
 from sg.caption.hosted.settings import QuotaConfig, ServiceModelConfig
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
-from sg.core.mistakes import check_choice
+from sg.core.mistakes import check_choice, renamed
 
 IMAGES, VIDEO = "images", "video"
 JPEG, PNG = "jpeg", "png"
@@ -55,12 +55,8 @@ class ServerConfig(OpenAICompatibleCaptionerConfig):
 
     def __post_init__(self) -> None:
         """Refuse impossible settings. A server on this machine is nobody else's, so it may get the videos."""
-        try:
+        with renamed({"captioner.base_url": "served", "captioner.": "server."}):
             super().__post_init__()
-        except ConfigError as error:  # the settings are those of a captioner, under another name
-            raise ConfigError(
-                str(error).replace("captioner.base_url", "served").replace("captioner.", "server.")
-            ) from error
         check_choice("server.media", self.media, (IMAGES, VIDEO))
         check_choice("server.picture", self.picture, (JPEG, PNG))
         if not 0 <= self.logprobs <= MOST_LOGPROBS:

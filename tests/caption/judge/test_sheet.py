@@ -115,6 +115,14 @@ def test_people_and_judge_are_compared(page: Path, data: DataConfig, tmp_path: P
         compare_answers(page, [tmp_path / "none.json"], "facts")
 
 
+def test_a_sheet_replaces_nothing_but_itself(page: Path, data: DataConfig, tmp_path: Path) -> None:
+    before = page.read_bytes()
+    make_sheet(data, EXACT, GENERIC, 6, page)
+    with pytest.raises(ConfigError, match="answers to it would be lost"):
+        make_sheet(data, EXACT, GENERIC, 5, page)
+    assert page.read_bytes() == before
+
+
 def test_equal_captions_make_no_sheet(data: DataConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has two different captions"):
         make_sheet(data, EXACT, EXACT, 6, tmp_path / "sheet.html")

@@ -23,6 +23,8 @@ class GeminiLegacyCaptionerConfig(HostedCaptionerConfig):
         python: the Python of an environment with google-generativeai; null takes the current one.
     """
 
+    sends_fps = False
+
     python: str | None = field(default=None, metadata=NOT_IDENTITY)
 
     def service(self) -> GeminiLegacy:

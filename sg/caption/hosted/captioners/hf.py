@@ -32,6 +32,7 @@ class HfCaptionerConfig(HostedCaptionerConfig):
 
     reads_paths = True
     reads_ranges = True
+    sends_fps = False
 
     student: Any = None
     transport: str = field(default="path", metadata=NOT_IDENTITY)
@@ -46,6 +47,10 @@ class HfCaptionerConfig(HostedCaptionerConfig):
             raise ConfigError(
                 "captioner=hf needs captioner.batch_size and captioner.decode_workers of 1 or more, and reads files "
                 "itself (captioner.transport=path)."
+            )
+        if ignored := sorted(self.generation.keys() - {"max_output_tokens"}):
+            raise ConfigError(
+                f"captioner.generation.{ignored[0]} has no effect on captioner=hf: its answers are greedy."
             )
 
     @property

@@ -31,6 +31,7 @@ class OpenAICompatibleCaptionerConfig(HostedCaptionerConfig):
 
     reads_addresses = True
     reads_paths = True
+    sends_fps = False
 
     api_version: str = field(default="", metadata=NOT_IDENTITY)
     servers: list[str] = field(default_factory=list, metadata=NOT_IDENTITY)

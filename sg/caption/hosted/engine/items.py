@@ -49,11 +49,16 @@ def item_of(record: VideoRecord) -> CaptionItem:
     )
 
 
-def new_tasks(items: Iterable[CaptionItem], recipe: str, shard: tuple[int, int]) -> Iterator[NewTask]:
-    """The tasks of one shard; a video belongs to the same shard on every machine."""
+def is_in(item: CaptionItem, shard: tuple[int, int]) -> bool:
+    """Whether a shard has this item; a video belongs to the same shard on every machine."""
     which, count = shard
+    return int(item.item_key[:15], 16) % count == which
+
+
+def new_tasks(items: Iterable[CaptionItem], recipe: str, shard: tuple[int, int]) -> Iterator[NewTask]:
+    """The tasks of one shard."""
     for position, item in enumerate(items):
-        if int(item.item_key[:15], 16) % count == which:
+        if is_in(item, shard):
             described = json.dumps(astuple(item)[2:], ensure_ascii=False, separators=(",", ":"))
             yield NewTask(task_key(item.item_key, recipe), item.item_key, item.video_id, position, described)
 
