@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any, TypeVar, cast
@@ -127,11 +127,18 @@ def expanded(path: str) -> str:
     return str(Path(path).expanduser()) if path.startswith("~/") else path
 
 
-def given(key: str, words: Iterable[str] | None = None) -> str | None:
+def given(key: str, words: Sequence[str] | None = None) -> str | None:
     """The first of `words` (null: of the command line) that sets `key` or a key below it; None if there is none."""
     if words is None:
         words = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     return next((word for word in words if re.match(rf"\+*{re.escape(key)}[.=@]", word)), None)
+
+
+def refuse_given(unused: Mapping[str, str], where: str = "", words: Sequence[str] | None = None) -> None:
+    """Raise ConfigError if a word (as in `given`) sets one of the keys `unused`; their values say what to do."""
+    for key, advice in unused.items():
+        if word := given(key, words):
+            raise ConfigError(f"{' '.join(filter(None, (word, 'has no effect', where)))}: {advice}.")
 
 
 def command(
@@ -139,23 +146,19 @@ def command(
 ) -> Callable[[Callable[[Config], Any]], Callable[[], None]]:
     """Decorator: turn a function of one typed config into a Hydra command whose config is `conf/<config_name>.yaml`.
 
-    The command has the project's `--help`, loads plug-ins, prints errors as one sentence, and keeps stdout for the
-    JSON object under `format=json`. Without `sweeps` it refuses `-m`, because it only looks at things. It refuses the
-    keys `unused` of a group that it shares with other commands; their values say what to do instead.
+    It has the project's `--help`, loads plug-ins, prints errors as one sentence, and keeps stdout for the JSON object
+    under `format=json`. Without `sweeps` it refuses `-m`; of groups that it shares it refuses the keys `unused`.
     """
 
     def decorate(function: Callable[[Config], Any]) -> Callable[[], None]:
         mistakes: list[SgError] = []
-        calls = 0
+        calls: list[str] = []
 
         def run(config: DictConfig) -> Any:
-            nonlocal calls
-            calls += 1
+            calls.append(config_name)
             try:
+                refuse_given(unused, f"on {config_name}")
                 with disk_problems_in_one_sentence():
-                    for key, advice in unused.items():
-                        if word := given(key):
-                            raise ConfigError(f"{word} has no effect on {config_name}: {advice}.")
                     return _reported(function, typed(config, root))
             except SgError as error:
                 if HydraConfig.get().mode == RunMode.MULTIRUN:

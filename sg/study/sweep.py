@@ -164,7 +164,7 @@ def begin_sweep(configs: Sequence[DictConfig], overrides: Sequence[list[str]]) -
     receive()
     for run in checked:
         check_run(run)
-    refuse_unused(checked, (word for config in configs for word in config.hydra.overrides.task))
+    refuse_unused(checked, [word for config in configs for word in config.hydra.overrides.task])
     planned = [planned_run(config, job) for config, job in zip(configs, overrides, strict=True)]
     _refuse_shared_folders(planned)
     if any(run.why for run in checked):

@@ -1,15 +1,14 @@
 """Settings on the command line that none of its runs uses."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sg.artefacts.arms import EQUAL_STEPS
-from sg.core.commands import given
-from sg.core.errors import ConfigError
+from sg.core.commands import refuse_given
 from sg.study.config import TrainConfig
 from sg.train.config import STAGES
 
 
-def refuse_unused(runs: Sequence[TrainConfig], words: Iterable[str] | None = None) -> None:
+def refuse_unused(runs: Sequence[TrainConfig], words: Sequence[str] | None = None) -> None:
     """Raise ConfigError if a word of the command line sets what none of its runs uses.
 
     Values in the files of `conf` are not looked at: they wait for another setting, as those of adapters do.
@@ -29,7 +28,4 @@ def refuse_unused(runs: Sequence[TrainConfig], words: Iterable[str] | None = Non
         unused["controls"] = "a sweep adds these runs: add -m, or make one of them with data.control=NAME"
     if words is None and runs[0].data.control != EQUAL_STEPS:
         unused["data.control_scale"] = "it is the scale whose steps data.control=equal_steps takes"
-    listed = None if words is None else list(words)
-    for key, advice in unused.items():
-        if word := given(key, listed):
-            raise ConfigError(f"{word} has no effect: {advice}.")
+    refuse_given(unused, words=words)
