@@ -19,6 +19,7 @@ RESERVED_PATTERN = r"(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$"
 """Device names of Windows: a file `con.mp4` cannot be copied there."""
 UNSAFE_PATH_PATTERN = r"(^|/)\.\.?(/|$)|^/|//|/$|\\|[\x00-\x1f\x7f]|^[A-Za-z]:|^[A-Za-z][A-Za-z0-9+.-]*:/"
 """`.` and `..` parts, absolute paths, empty parts, backslashes, control characters, drive letters, URLs."""
+_UNSAFE_PATH, _SURROGATE = re.compile(UNSAFE_PATH_PATTERN), re.compile("[\ud800-\udfff]")
 
 
 class _PercentEncoded(dict[int, str]):
@@ -79,17 +80,22 @@ def shown_id(video_id: str) -> str:
 
 def check_relative_path(path: str) -> str:
     """Return `path` (relative, `/` between parts) if its text cannot lead out of its folder; DataError if it can."""
-    if not path or re.search(UNSAFE_PATH_PATTERN, path):
+    if not path or _UNSAFE_PATH.search(path):
         raise DataError(
             f"path {path[:120]!r} is not a plain relative path: expected parts joined by '/' without '..', "
             "backslash, drive letter or control character, inside the videos folder"
         )
-    if re.search("[\ud800-\udfff]", path) or max(map(len, path.encode(errors="replace").split(b"/"))) > MAX_NAME_BYTES:
+    is_short = path.isascii() and len(path) <= MAX_NAME_BYTES  # nearly all are, and the next check takes a while
+    if not is_short and (_SURROGATE.search(path) or _longest_part(path) > MAX_NAME_BYTES):
         raise DataError(
             f"path {path[:120]!r} cannot be the name of a file: expected UTF-8 text with at most {MAX_NAME_BYTES} "
             "bytes between two '/'"
         )
     return path
+
+
+def _longest_part(path: str) -> int:
+    return max(map(len, path.encode(errors="replace").split(b"/")))
 
 
 def resolve_inside(root: Path, relative: str) -> Path:

@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from sg.artefacts.names import check_relative_path, resolve_inside
 from sg.core.errors import DataError
@@ -19,8 +21,7 @@ VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
-@dataclass(frozen=True, slots=True)
-class VideoFile:
+class VideoFile(NamedTuple):
     """A file with the suffix of a video.
 
     Attributes:
@@ -49,11 +50,65 @@ class VideoFile:
         return self.name.rpartition("/")[2].rpartition(".")[0]
 
 
+class VideoFiles(Sequence[VideoFile]):
+    """Video files as columns, because ten million objects need gigabytes; an object is made when it is asked for."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self.sizes, self._mtimes_ns = array("q"), array("q")
+        self._starts = array("q")
+        """Where each file begins in its shard; -1 for a file that is in none."""
+        self._problems: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, place: Any) -> VideoFile:  # type: ignore[override]  # nobody takes slices
+        name, size, start = self._names[place], self.sizes[place], self._starts[place]
+        path, problem = name, ""
+        if start >= 0:
+            shard, _, member = name.rpartition("/")
+            path = member_path(shard, start, size, member)
+        elif name in self._problems:
+            path, problem = "", self._problems[name]
+        return VideoFile(name, path, size, self._mtimes_ns[place], problem)
+
+    def __iter__(self) -> Iterator[VideoFile]:
+        return map(self.__getitem__, range(len(self)))
+
+    def add(self, name: str, size: int, mtime_ns: int, problem: str = "", start: int = -1) -> None:
+        """Add a file; one with a `problem` has no path, and one in a shard begins at `start` there."""
+        self._names.append(name)
+        self.sizes.append(size)
+        self._mtimes_ns.append(mtime_ns)
+        self._starts.append(start)
+        if problem:
+            self._problems[name] = problem
+
+    def sort(self) -> None:
+        """Sort the files by name."""
+        order = array("q", sorted(range(len(self)), key=self._names.__getitem__))
+        self._names.sort()
+        for name in ("sizes", "_mtimes_ns", "_starts"):
+            setattr(self, name, array("q", map(getattr(self, name).__getitem__, order)))
+
+    @property
+    def state(self) -> str:
+        """A hash over names, sizes and times. It changes when a file is added, removed or replaced.
+
+        It does not change when the folder is moved: names are relative to it.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        for name, size, mtime_ns in zip(self._names, self.sizes, self._mtimes_ns, strict=True):
+            digest.update(f"{size}:{mtime_ns}:{name}\0".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
 @dataclass(slots=True)
 class Listing:
     """The video files of a folder, sorted by name, and what else the walk found."""
 
-    files: list[VideoFile] = field(default_factory=list)
+    files: VideoFiles = field(default_factory=VideoFiles)
     sidecars: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Size and time of the last change of each `.json` file, by its name without suffix."""
     sidecars_in_shards: dict[str, str] = field(default_factory=dict)
@@ -69,19 +124,8 @@ class Listing:
     """Folders with several pictures and no video file: extracted frames, which are not read."""
 
     @property
-    def state(self) -> str:
-        """A hash over names, sizes and times. It changes when a file is added, removed or replaced.
-
-        It does not change when the folder is moved: names are relative to it.
-        """
-        digest = hashlib.blake2b(digest_size=16)
-        for file in self.files:
-            digest.update(f"{file.size}:{file.mtime_ns}:{file.name}\0".encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
-
-    @property
     def sidecar_state(self) -> str:
-        """The same hash over the `.json` files."""
+        """A hash over the names, sizes and times of the `.json` files."""
         stamps = sorted(self.sidecars.items())
         return hashlib.blake2b(repr(stamps).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -95,7 +139,7 @@ def list_files(videos: Path) -> Listing:
     there = listed(videos)
     listing = _walk(videos) if there is None else _listing_of(there)
     _take_shards(videos, listing)
-    listing.files.sort(key=lambda file: file.name)
+    listing.files.sort()
     return listing
 
 
@@ -126,13 +170,13 @@ def _take_shards(videos: Path, listing: Listing) -> None:
     for (shard, mtime_ns), members in zip(shards, indices, strict=True):
         for member in members:
             name, stem = f"{shard}/{member.name}", member.name.rpartition(".")[0]
-            path = member_path(shard, member.offset, member.size, member.name)
             if _is_video(member.name) and not member.size:
                 listing.left_out_of_shards["an empty file"] += 1
             elif _is_video(member.name):
-                listing.files.append(VideoFile(name, path, member.size, mtime_ns))
+                listing.files.add(name, member.size, mtime_ns, start=member.offset)
             elif member.name.endswith(".json"):
                 listing.sidecars[f"{shard}/{stem}"] = (member.size, mtime_ns)
+                path = member_path(shard, member.offset, member.size, member.name)
                 listing.sidecars_in_shards[f"{shard}/{stem}"] = path
 
 
@@ -154,7 +198,7 @@ def _listing_of(files: Mapping[str, Entry]) -> Listing:
         last, mtime_ns = name.rpartition("/")[2], round(entry.modified * 1e9)
         problem = _problem(Path(), name, is_link=False)
         if _is_video(last):
-            listing.files.append(VideoFile(name, "" if problem else name, entry.size, mtime_ns, problem))
+            listing.files.add(name, entry.size, mtime_ns, problem)
         elif _is_shard(last) and not problem:
             listing.shards.append((name, mtime_ns))
         elif last.endswith(".json") and last != ".json":
@@ -171,8 +215,7 @@ def _take(videos: Path, name: str, entry: os.DirEntry[str], listing: Listing, fo
     elif _is_video(entry.name) and is_file:
         problem = _problem(videos, name, entry.is_symlink())
         status = entry.stat(follow_symlinks=not problem and entry.is_file())
-        path = "" if problem else name
-        listing.files.append(VideoFile(name, path, status.st_size, status.st_mtime_ns, problem))
+        listing.files.add(name, status.st_size, status.st_mtime_ns, problem)
     elif _is_shard(entry.name) and is_file and not _problem(videos, name, entry.is_symlink()):
         listing.shards.append((name, entry.stat(follow_symlinks=entry.is_file()).st_mtime_ns))
     elif entry.name.endswith(".json") and entry.name != ".json":

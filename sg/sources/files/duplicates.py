@@ -6,12 +6,12 @@ files that agree in the steps before.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from sg.core.places.ranges import opened
 from sg.core.progress import Progress
-from sg.sources.files.disk import VideoFile
+from sg.sources.files.disk import VideoFile, VideoFiles
 from sg.sources.scan.journal import ScanJournal
 
 _EDGE = 2**16
@@ -35,20 +35,27 @@ class Digests:
         # No path of this machine in the key: the hashes stay valid when the folder of the videos is moved.
         place = "" if root == self._videos else "benchmark:"
         key = f"{kind}:{place}{file.key}"
-        if key not in self._journal.entries:
+        digest: str | None = self._journal.get(key)
+        if digest is None:
             try:
                 digest = compute(root / file.path)
             except OSError:
                 return None
             self._journal.add(key, digest)
             self._bar.advance()
-        value: str = self._journal.entries[key]
-        return value
+        return digest
 
 
-def same_bytes(root: Path, files: Mapping[int, VideoFile], digests: Digests) -> dict[int, int]:
-    """Number of each file that has the same bytes as an earlier one -> number of the first such file."""
-    groups: list[list[int]] = [list(files)]
+def same_bytes(
+    root: Path,
+    files: VideoFiles,
+    places: Iterable[int],
+    is_readable: Callable[[VideoFile], bool],
+    digests: Digests,
+) -> dict[int, int]:
+    """Place of each readable file that has the same bytes as an earlier one -> place of the first such file."""
+    shared = [place for place in _of_shared_sizes(files, places) if is_readable(files[place])]
+    groups: list[list[int]] = [shared]
     steps: list[Callable[[VideoFile], Hashable]] = [
         lambda file: file.size,
         lambda file: digests.edges(root, file),
@@ -59,8 +66,18 @@ def same_bytes(root: Path, files: Mapping[int, VideoFile], digests: Digests) -> 
     return {later: group[0] for group in groups for later in group[1:]}
 
 
+def _of_shared_sizes(files: VideoFiles, places: Iterable[int]) -> list[int]:
+    """The places of the files whose size another one has."""
+    import numpy as np
+
+    chosen = np.fromiter(places, np.int64)
+    _, kind, counts = np.unique(np.array(files.sizes)[chosen], return_inverse=True, return_counts=True)
+    numbers: list[int] = chosen[counts[kind] > 1].tolist()
+    return numbers
+
+
 def _split(
-    group: Sequence[int], files: Mapping[int, VideoFile], step: Callable[[VideoFile], Hashable]
+    group: Sequence[int], files: Sequence[VideoFile], step: Callable[[VideoFile], Hashable]
 ) -> Iterable[list[int]]:
     """The subsets of a group with equal values of `step`, without subsets of a single member."""
     parts: dict[Hashable, list[int]] = defaultdict(list)
@@ -72,21 +89,29 @@ def _split(
 
 
 def also_in(
-    root: Path, files: Mapping[int, VideoFile], other: Path, others: Sequence[VideoFile], digests: Digests
+    root: Path,
+    files: VideoFiles,
+    places: Iterable[int],
+    is_readable: Callable[[VideoFile], bool],
+    other: Path,
+    others: Sequence[VideoFile],
+    digests: Digests,
 ) -> dict[int, str]:
-    """Number of each file that has the same bytes as a file in the folder `other` -> name of the latter."""
+    """Place of each readable file that has the same bytes as a file in the folder `other` -> name of the latter."""
     by_size: dict[int, list[VideoFile]] = defaultdict(list)
     for file in others:
         if file.path:
             by_size[file.size].append(file)
     found: dict[int, str] = {}
-    for number, file in files.items():
-        for twin in by_size.get(file.size, ()):
+    for place in places:
+        twins = by_size.get(files.sizes[place], ())
+        file = files[place]
+        for twin in twins if twins and is_readable(file) else ():
             edges = digests.edges(root, file)
             if edges is None or edges != digests.edges(other, twin):
                 continue
             if digests.whole(root, file) == digests.whole(other, twin):
-                found[number] = twin.name
+                found[place] = twin.name
     return found
 
 

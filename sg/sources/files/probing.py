@@ -1,6 +1,7 @@
 """Opening many video files to see which can be read, and their durations and sizes. Parallel and resumable."""
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,33 @@ _FIELDS = ("duration_s", "width", "height", "fps", "num_frames")
 
 
 def probe_files(
-    videos: Path, files: Sequence[VideoFile], journal_path: Path, config: ScannedDataConfig
-) -> list[Outcome]:
-    """The outcome for each file, in their order; `config` says where and how they are opened.
+    videos: Path, files: Sequence[VideoFile], places: Iterable[int], journal: ScanJournal, config: ScannedDataConfig
+) -> None:
+    """Open the files at some places of `files` that the journal does not have; `config` says where and how.
 
     Every outcome is appended to the journal at once, so that a scan after an interrupted one, or of a folder with new
-    files, opens only the files that are new or changed.
+    files, opens only the files that are new or changed. `outcome_of` reads it.
 
     Raises:
         ConfigError: Ray is not installed.
     """
     check_engine("data.engine", config.engine)
-    with ScanJournal(journal_path) as journal:
-        todo = [file for file in files if file.path and _key(file) not in journal.entries]
-        if todo:
-            _probe(videos, todo, len(files), journal, config)
-    return [tuple(journal.entries[_key(file)]) if file.path else ("unsafe_path", file.problem, {}) for file in files]
+    num_files, todo = 0, array("q")
+    for place in places:
+        num_files += 1
+        file = files[place]
+        if file.path and journal.get(_key(file)) is None:
+            todo.append(place)
+    if todo:
+        _probe(videos, files, todo, num_files, journal, config)
+
+
+def outcome_of(file: VideoFile, journal: ScanJournal) -> Outcome:
+    """The outcome for a file that was opened."""
+    if not file.path:
+        return "unsafe_path", file.problem, {}
+    status, reason, values = journal.get(_key(file))
+    return status, reason, values
 
 
 def _key(file: VideoFile) -> str:
@@ -46,16 +58,25 @@ def _key(file: VideoFile) -> str:
 
 
 def _probe(
-    videos: Path, todo: Sequence[VideoFile], num_files: int, journal: ScanJournal, config: ScannedDataConfig
+    videos: Path,
+    files: Sequence[VideoFile],
+    todo: Sequence[int],
+    num_files: int,
+    journal: ScanJournal,
+    config: ScannedDataConfig,
 ) -> None:
     from sg.video.maps import VideoMap
 
     size = 1 if config.engine == "local" else _FILES_PER_CALL
-    batches = [todo[start : start + size] for start in range(0, len(todo), size)]
+
+    def batches() -> Iterator[list[VideoFile]]:
+        for start in range(0, len(todo), size):
+            yield [files[place] for place in todo[start : start + size]]
+
     work = VideoMap(partial(_probe_file, videos), _outcomes, config.workers, config.timeout_s)
-    found = work.over(([file.path for file in batch] for batch in batches), config.engine)
+    found = work.over(([file.path for file in batch] for batch in batches()), config.engine)
     with Progress("files", num_files, "files", done_before=num_files - len(todo)) as bar:
-        for batch, outcomes in zip(batches, found, strict=True):
+        for batch, outcomes in zip(batches(), found, strict=True):
             for file, outcome in zip(batch, outcomes, strict=True):
                 journal.add(_key(file), outcome)
                 bar.advance() if outcome[0] == OK else bar.fail()

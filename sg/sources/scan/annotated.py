@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 
 from sg.artefacts.manifest import OK, VideoRecord, write_manifest
@@ -22,7 +23,7 @@ from sg.sources.config import AnnotatedDataConfig
 from sg.sources.files.cutting import cut_clips, cut_jobs, long_videos_by_id
 from sg.sources.files.disk import Listing, VideoFile, list_files
 from sg.sources.files.duplicates import Digests, also_in, same_bytes
-from sg.sources.files.probing import Outcome, probe_files
+from sg.sources.files.probing import Outcome, outcome_of, probe_files
 from sg.sources.scan.annotations import Annotations
 from sg.sources.scan.current import check_same_data, is_current, manifest_info, rows_settings
 from sg.sources.scan.findings import (
@@ -38,11 +39,14 @@ from sg.sources.scan.findings import (
 )
 from sg.sources.scan.items import AnnotatedVideo, Problem, SetReader, is_nothing
 from sg.sources.scan.journal import ScanJournal
-from sg.sources.scan.matching import FileMatcher
+from sg.sources.scan.matching import FileKeys, FileMatcher, MatchedVideos
 from sg.sources.scan.overlap import BenchmarkVideos, benchmark_videos
 from sg.sources.scan.report import ScanReport, write_report
+from sg.sources.scan.spilled import Spilled
 
 log = logging.getLogger(__name__)
+
+_values = attrgetter(*(field.name for field in fields(VideoRecord)))
 
 SCAN_VERSION = 11
 """Raise it when the same files and settings would give other rows."""
@@ -93,25 +97,46 @@ def scan_annotated(config: AnnotatedDataConfig, reader_of: Callable[[Sequence[Vi
         if long_videos is None:  # otherwise the scan itself makes the files in `videos`
             check_same_data(path, videos, work)
         if not is_current(path, videos, work) or not files.findings.is_file():
-            with Findings(files.findings) as findings:
-                if long_videos is not None and _cut(config, annotations, listing, long_videos, findings):
-                    # The identity includes the new files; otherwise the next scan would not recognise the manifest.
-                    listing = _video_files(videos, config)
-                    annotations = annotations.with_listing(listing)
-                    work = _identity(config, listing, annotations, benchmark, long_videos)
-                found = _match(config, annotations, listing, findings)
-                rows = _rows(config, source, found, listing, annotations, benchmark, files, findings)
-            report = ScanReport.of(config, source, annotations, listing, rows, findings, benchmark)
-            info = {**manifest_info(path, source.name, videos, work), "licence": source.licence}
-            write_report(files.folder, report)
-            if not rows:
-                raise DataError(
-                    f"None of the {len(listing.files)} video files in {videos} belongs to an annotated video: see "
-                    f"{files.folder / 'scan_report.txt'}."
-                )
-            write_manifest(path, rows, {**info, "report": report.plain})
+            _write(config, source, annotations, listing, benchmark, long_videos, work)
     log.info((files.folder / "scan_report.txt").read_text(encoding="utf-8").rstrip())
     return path
+
+
+def _write(
+    config: AnnotatedDataConfig,
+    source: SetReader,
+    annotations: Annotations,
+    listing: Listing,
+    benchmark: BenchmarkVideos | None,
+    long_videos: Listing | None,
+    work: Identity,
+) -> None:
+    """Scan, and write the findings, the report and the manifest."""
+    files, path, videos = ScanFiles(Path(config.dir)), config.manifest_path, Path(config.videos)
+    with Spilled(files.folder) as items, Spilled(files.folder) as rows:
+        with Findings(files.findings) as findings:
+            if long_videos is not None and _cut(config, annotations, listing, long_videos, findings):
+                # The identity includes the new files; otherwise the next scan would not recognise the manifest.
+                listing = _video_files(videos, config)
+                annotations = annotations.with_listing(listing)
+                work = _identity(config, listing, annotations, benchmark, long_videos)
+            found = _match(config, annotations, listing, findings, items)
+            every = _kept(_rows(config, source, found, listing, annotations, benchmark, findings), rows)
+            report = ScanReport.of(config, source, annotations, listing, every, findings, benchmark)
+        info = {**manifest_info(path, source.name, videos, work), "licence": source.licence}
+        write_report(files.folder, report)
+        if not rows:
+            raise DataError(
+                f"None of the {len(listing.files)} video files in {videos} belongs to an annotated video: see "
+                f"{files.folder / 'scan_report.txt'}."
+            )
+        write_manifest(path, (VideoRecord(*row) for row in rows), {**info, "report": report.plain})
+
+
+def _kept(records: Iterable[VideoRecord], rows: Spilled) -> Iterator[VideoRecord]:
+    for record in records:
+        rows.append(_values(record))
+        yield record
 
 
 def _video_files(videos: Path, config: AnnotatedDataConfig) -> Listing:
@@ -156,11 +181,11 @@ def _identity(
 ) -> Identity:
     """What decides the rows. Video files count by name, size and time: reading terabytes to hash them takes days."""
     inputs = {
-        "files": listing.state,
+        "files": listing.files.state,
         "annotations": annotations.state,
         "further_files": [file_content(Path(path)) for path in config.further_files],
         "benchmark": benchmark and benchmark.state,
-        "long_videos": long_videos and long_videos.state,
+        "long_videos": long_videos and long_videos.files.state,
     }
     return identity("scan", settings=rows_settings(config), inputs=inputs, version=SCAN_VERSION)
 
@@ -194,20 +219,20 @@ def _cut(
 ) -> int:
     """Cut the clips that exist only within a whole video; returns how many."""
     long_by_id = long_videos_by_id(long_videos.files)
-    known = {key for clip in listing.files for key in annotations.keys_of(clip)}
+    known = FileKeys(listing.files, annotations.keys_of)
     wanted = {
         item.video_id: item
         for item in _wanted(config, annotations, None)
-        if item.youtube_id in long_by_id and known.isdisjoint((item.video_id, *item.keys, *item.weak_keys))
+        if item.youtube_id in long_by_id and not any(map(known.places, (item.video_id, *item.keys, *item.weak_keys)))
     }
     jobs = cut_jobs(list(wanted.values()), long_by_id, Path(config.long_videos or ""), Path(config.videos))
     return cut_clips(jobs, config.workers, config.timeout_s, findings) if jobs else 0
 
 
 def _match(
-    config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, findings: Findings
-) -> dict[int, AnnotatedVideo]:
-    matcher = FileMatcher(listing.files, annotations.keys_of, findings)
+    config: AnnotatedDataConfig, annotations: Annotations, listing: Listing, findings: Findings, items: Spilled
+) -> MatchedVideos:
+    matcher = FileMatcher(listing.files, annotations.keys_of, findings, items)
     for item in _wanted(config, annotations, findings):
         if not matcher.take(item):
             findings.add(MISSING, item.video_id, "", "no file of this name")
@@ -217,62 +242,51 @@ def _match(
 def _rows(
     config: AnnotatedDataConfig,
     source: SetReader,
-    found: Mapping[int, AnnotatedVideo],
+    found: MatchedVideos,
     listing: Listing,
     annotations: Annotations,
     benchmark: BenchmarkVideos | None,
-    files: ScanFiles,
     findings: Findings,
-) -> list[VideoRecord]:
-    """One row per video with a file, in the order of the files.
+) -> Iterator[VideoRecord]:
+    """Yield one row per video with a file, in the order of the files.
 
     A file whose name does not tell its time range is left out where its duration disagrees with the annotation: it is
     then another part of the video, or the numbering of the annotations is not that of the files.
     """
-    videos = Path(config.videos)
-    chosen = {place: listing.files[place] for place in found}
-    probed = probe_files(videos, list(chosen.values()), files.journal("files"), config)
-    outcomes = dict(zip(chosen, probed, strict=True))
-    readable = {place: file for place, file in chosen.items() if outcomes[place][0] == OK}
-    with ScanJournal(files.journal("hashes")) as journal, Progress("hashes", None, "reads") as bar:
-        digests = Digests(journal, bar, videos)
-        copies = same_bytes(videos, readable, digests)
-        shared = _in_benchmark(found, videos, readable, benchmark, digests) if benchmark else {}
-    rows = []
-    for place, item in found.items():
-        outcome, file = outcomes[place], chosen[place]
-        is_assumed = source.lacks_time_range(file.name) and not annotations.sidecar_ids(file)
-        if is_assumed and outcome[0] == OK and not item.is_as_long(outcome[2]["duration_s"]):
-            detail = "its id or number is that of this clip, but the durations differ"
-            findings.add(AMBIGUOUS, item.video_id, file.name, detail)
-            continue
-        if place in shared:
-            outcome = (IN_BENCHMARK, f"part of the benchmark: {shared[place]}", outcome[2])
-        elif place in copies:
-            outcome = (DUPLICATE, f"the same bytes as {found[copies[place]].video_id}", outcome[2])
-        rows.append(_row(source.name, item, file, outcome))
-        if outcome[0] != OK:
-            kind = outcome[0] if outcome[0] in (IN_BENCHMARK, DUPLICATE) else "unreadable"
-            findings.add(kind, item.video_id, file.name, outcome[1], outcome[0])
-    return rows
+    files, videos, every = ScanFiles(Path(config.dir)), Path(config.videos), listing.files
+    with ScanJournal(files.journal("files")) as opened:
+        probe_files(videos, every, found, opened, config)
 
+        def is_readable(file: VideoFile) -> bool:
+            return outcome_of(file, opened)[0] == OK
 
-def _in_benchmark(
-    found: Mapping[int, AnnotatedVideo],
-    videos: Path,
-    readable: Mapping[int, VideoFile],
-    benchmark: BenchmarkVideos,
-    digests: Digests,
-) -> dict[int, str]:
-    """Place of each video that is part of the benchmark -> what it shares with it: bytes, or the YouTube id."""
-    by_bytes = also_in(videos, readable, benchmark.root, benchmark.listing.files, digests)
-    # Copies of a video are often encoded again: their bytes differ, but their YouTube id is the same.
-    by_id = {
-        place: f"YouTube id {item.youtube_id}"
-        for place, item in found.items()
-        if item.youtube_id and item.youtube_id in benchmark.youtube_ids
-    }
-    return by_bytes | by_id
+        with ScanJournal(files.journal("hashes")) as journal, Progress("hashes", None, "reads") as bar:
+            digests = Digests(journal, bar, videos)
+            copies = same_bytes(videos, every, found, is_readable, digests)
+            shared = (
+                also_in(videos, every, found, is_readable, benchmark.root, benchmark.listing.files, digests)
+                if benchmark
+                else {}
+            )
+        for place, item in found.items():
+            file = every[place]
+            outcome = outcome_of(file, opened)
+            is_assumed = source.lacks_time_range(file.name) and not annotations.sidecar_ids(file)
+            if is_assumed and outcome[0] == OK and not item.is_as_long(outcome[2]["duration_s"]):
+                detail = "its id or number is that of this clip, but the durations differ"
+                findings.add(AMBIGUOUS, item.video_id, file.name, detail)
+                continue
+            # Copies of a video are often encoded again: their bytes differ, but their YouTube id is the same.
+            if benchmark and item.youtube_id in benchmark.youtube_ids:
+                shared[place] = f"YouTube id {item.youtube_id}"
+            if place in shared:
+                outcome = (IN_BENCHMARK, f"part of the benchmark: {shared[place]}", outcome[2])
+            elif place in copies:
+                outcome = (DUPLICATE, f"the same bytes as {found[copies[place]].video_id}", outcome[2])
+            yield _row(source.name, item, file, outcome)
+            if outcome[0] != OK:
+                kind = outcome[0] if outcome[0] in (IN_BENCHMARK, DUPLICATE) else "unreadable"
+                findings.add(kind, item.video_id, file.name, outcome[1], outcome[0])
 
 
 def _row(source: str, item: AnnotatedVideo, file: VideoFile, outcome: Outcome) -> VideoRecord:

@@ -73,6 +73,8 @@ class Annotations:
 
     def sidecar_ids(self, file: VideoFile) -> list[str]:
         """Ids of the videos that the JSON beside a file names."""
+        if not self._listing.sidecars:
+            return []
         return [item.video_id for item in self._beside.get(file.name, ()) if isinstance(item, AnnotatedVideo)]
 
     @cached_property

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 
 from sg.artefacts.names import UNSAFE_PATH_PATTERN
 from sg.artefacts.tables import SeenIds
@@ -122,7 +122,7 @@ def match_captions(entries: Iterable[CaptionEntry], files: Sequence[VideoFile]) 
 
 def nearest_name(name: str, files: Sequence[VideoFile]) -> str | None:
     """The most similar file name; None where no name is similar."""
-    names = [file.name for file in files[:_MOST_COMPARED]]
+    names = [file.name for file in islice(files, _MOST_COMPARED)]
     return next(iter(get_close_matches(name, names, 1)), None)
 
 

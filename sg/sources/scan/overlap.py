@@ -25,7 +25,7 @@ class BenchmarkVideos:
     @property
     def state(self) -> list[object]:
         """Plain data that changes with the benchmark, for the identity of the scan."""
-        return [sorted(self.youtube_ids), self.listing.state]
+        return [sorted(self.youtube_ids), self.listing.files.state]
 
 
 def benchmark_videos(place: str | None) -> BenchmarkVideos | None:

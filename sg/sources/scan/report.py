@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,12 @@ class ScanReport:
         source: SetReader,
         annotations: Annotations,
         listing: Listing,
-        rows: Sequence[VideoRecord],
+        rows: Iterable[VideoRecord],
         findings: Findings,
         benchmark: BenchmarkVideos | None,
     ) -> ScanReport:
         """Count everything."""
-        folded = Counter(row.video_id.casefold() for row in rows)
+        counted = _counts(rows)
         return cls(
             {
                 "source": source.name,
@@ -79,19 +79,15 @@ class ScanReport:
                 "videos": config.videos,
                 "annotations": dict(annotations.rows),
                 "files_on_disk": len(listing.files),
-                "found": len(rows),
-                "usable": sum(row.status == OK for row in rows),
-                "captioned": sum(row.status == OK and bool(row.original_caption) for row in rows),
-                "hours": round(sum(row.duration_s for row in rows if row.status == OK) / 3600, 3),
-                "gigabytes": round(sum(file.size for file in listing.files) / 1e9, 3),
+                **{key: counted[key] for key in ("found", "usable", "captioned", "hours")},
+                "gigabytes": round(sum(listing.files.sizes) / 1e9, 3),
                 **findings.plain(),
                 "benchmark": {
                     "compared_with": None if benchmark is None else str(benchmark.root),
                     "youtube_ids": 0 if benchmark is None else len(benchmark.youtube_ids),
                     "files": 0 if benchmark is None else len(benchmark.listing.files),
                 },
-                "ids_that_differ_in_case_only": sum(count for count in folded.values() if count > 1),
-                "length_differs_from_annotation": sum(map(_length_differs, rows)),
+                **{key: counted[key] for key in ("ids_that_differ_in_case_only", "length_differs_from_annotation")},
                 "linked_folders": [shown(name) for name in listing.linked_folders[:_LISTED_FOLDERS]],
                 "unreadable_folders": [shown(name) for name in listing.unreadable_folders[:_LISTED_FOLDERS]],
                 "frame_folders": len(listing.frame_folders),
@@ -144,6 +140,36 @@ def write_report(folder: Path, report: ScanReport) -> None:
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ": " + ", ".join(f"{count:,} {shown(name)}" for name, count in counts.items()) if counts else ""
+
+
+def _counts(rows: Iterable[VideoRecord]) -> dict[str, float]:
+    """The counts that need the rows, in one pass."""
+    found = usable = captioned = differing = 0
+    durations, folded = array("d"), array("q")
+    for row in rows:
+        found += 1
+        differing += _length_differs(row)
+        folded.append(hash(row.video_id.casefold()))
+        if row.status == OK:
+            usable += 1
+            captioned += bool(row.original_caption)
+            durations.append(row.duration_s)
+    return {
+        "found": found,
+        "usable": usable,
+        "captioned": captioned,
+        "hours": round(sum(durations) / 3600, 3),
+        "ids_that_differ_in_case_only": _num_shared(folded),
+        "length_differs_from_annotation": differing,
+    }
+
+
+def _num_shared(values: array[int]) -> int:
+    """The number of values that are there more than once."""
+    import numpy as np
+
+    counts = np.unique(np.array(values), return_counts=True)[1]
+    return int(counts[counts > 1].sum())
 
 
 def _length_differs(row: VideoRecord) -> bool:

@@ -18,13 +18,14 @@ from sg.core.files import file_lock
 from sg.core.identity import NOT_IDENTITY, Identity, identity
 from sg.core.places.settings import recorded_place
 from sg.sources.config import ScannedDataConfig
-from sg.sources.files.disk import Listing, VideoFile, list_files
-from sg.sources.files.probing import probe_files
+from sg.sources.files.disk import Listing, VideoFiles, list_files
+from sg.sources.files.probing import outcome_of, probe_files
 from sg.sources.registry import SOURCES
 from sg.sources.scan.caption_files import CaptionFile
 from sg.sources.scan.caption_matching import AMBIGUOUS, CaptionMatches, Unmatched, match_captions, nearest_name
 from sg.sources.scan.current import check_same_data, is_current, manifest_info, rows_settings
 from sg.sources.scan.items import shown
+from sg.sources.scan.journal import ScanJournal
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def _existing_captions(config: FolderDataConfig) -> Path | None:
 
 
 def _identity(config: FolderDataConfig, listing: Listing, captions: Path | None) -> Identity:
-    inputs = {"files": listing.state, "captions": file_content(captions) if captions else None}
+    inputs = {"files": listing.files.state, "captions": file_content(captions) if captions else None}
     return identity("folder scan", settings=rows_settings(config), inputs=inputs, version=FOLDER_VERSION)
 
 
@@ -174,26 +175,28 @@ def _row_without_file(found: Unmatched) -> VideoRecord:
 
 
 def _file_rows(
-    videos: Path, files: list[VideoFile], matches: CaptionMatches, config: FolderDataConfig
+    videos: Path, files: VideoFiles, matches: CaptionMatches, config: FolderDataConfig
 ) -> Iterator[VideoRecord]:
     stems = Counter(Path(file.name).with_suffix("").as_posix() for file in files)
-    outcomes = probe_files(videos, files, Path(config.dir) / "scan.jsonl", config)
-    for file, (status, reason, values) in zip(files, outcomes, strict=True):
-        stem = Path(file.name).with_suffix("").as_posix()
-        if status == OK:
-            matches.leave_out_parts(file.name, values["duration_s"], values["num_frames"])
-        entry = matches.captions.get(file.name)
-        name = stem if stems[stem] == 1 else file.name
-        yield VideoRecord(
-            video_id=safe_video_id(name),
-            source="folder",
-            path=file.path,
-            original_caption=entry.caption if entry else "",
-            status=status,
-            reason=reason,
-            extra=json.dumps({"bytes": file.size}),
-            **values,
-        )
+    with ScanJournal(Path(config.dir) / "scan.jsonl") as journal:
+        probe_files(videos, files, range(len(files)), journal, config)
+        for file in files:
+            status, reason, values = outcome_of(file, journal)
+            stem = Path(file.name).with_suffix("").as_posix()
+            if status == OK:
+                matches.leave_out_parts(file.name, values["duration_s"], values["num_frames"])
+            entry = matches.captions.get(file.name)
+            name = stem if stems[stem] == 1 else file.name
+            yield VideoRecord(
+                video_id=safe_video_id(name),
+                source="folder",
+                path=file.path,
+                original_caption=entry.caption if entry else "",
+                status=status,
+                reason=reason,
+                extra=json.dumps({"bytes": file.size}),
+                **values,
+            )
 
 
 def _report(

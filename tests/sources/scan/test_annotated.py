@@ -172,11 +172,11 @@ def test_a_journal_cut_off_at_any_byte_keeps_its_whole_lines_and_accepts_more(
     path.write_bytes(written[:cut])
     whole = written[:cut].count(b"\n")
     with ScanJournal(path) as journal:
-        assert set(dict(entries[:whole])) <= set(journal.entries)
+        assert all(journal.get(key) is not None for key in dict(entries[:whole]))
         journal.add("new", "value")
     with ScanJournal(path) as journal:
-        assert journal.entries["new"] == "value"
-        assert set(dict(entries[:whole])) <= set(journal.entries)
+        assert journal.get("new") == "value"
+        assert all(journal.get(key) is not None for key in dict(entries[:whole]))
 
 
 def test_a_damaged_line_of_a_journal_is_ignored(tmp_path: Path) -> None:
@@ -186,6 +186,20 @@ def test_a_damaged_line_of_a_journal_is_ignored(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for at in range(len(whole) - 1):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 7)]) + whole[at + 1 :])
-        assert ScanJournal(path).entries == {}
+        assert len(ScanJournal(path)) == 0
     path.write_text('["a.mp4", 1]\n')
-    assert ScanJournal(path).entries == {"a.mp4": 1}, "a line of an earlier version"
+    with ScanJournal(path) as journal:
+        assert journal.get("a.mp4") == 1, "a line of an earlier version"
+
+
+def test_a_journal_returns_the_last_value_of_a_key_also_one_added_since_it_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    for value in (1, 2):
+        with ScanJournal(path) as journal:
+            journal.add("a.mp4", value)
+            journal.add("b.mp4", -value)
+            assert (journal.get("a.mp4"), journal.get("b.mp4"), journal.get("c.mp4")) == (value, -value, None)
+            journal.add("a.mp4", [value])
+            assert journal.get("a.mp4") == [value]
+    with ScanJournal(path) as journal:
+        assert (journal.get("a.mp4"), journal.get("b.mp4")) == ([2], -2)
