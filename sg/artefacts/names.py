@@ -20,6 +20,7 @@ RESERVED_PATTERN = r"(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$"
 UNSAFE_PATH_PATTERN = r"(^|/)\.\.?(/|$)|^/|//|/$|\\|[\x00-\x1f\x7f]|^[A-Za-z]:|^[A-Za-z][A-Za-z0-9+.-]*:/"
 """`.` and `..` parts, absolute paths, empty parts, backslashes, control characters, drive letters, URLs."""
 _UNSAFE_PATH, _SURROGATE = re.compile(UNSAFE_PATH_PATTERN), re.compile("[\ud800-\udfff]")
+_ID, _RESERVED = re.compile(ID_PATTERN), re.compile(RESERVED_PATTERN)
 
 
 class _PercentEncoded(dict[int, str]):
@@ -38,9 +39,9 @@ _PERCENT = _PercentEncoded()
 def check_video_id(video_id: str) -> str:
     """Return `video_id` if it is safe as a file name on all systems; DataError if it is not."""
     if (
-        not re.match(ID_PATTERN, video_id)
+        not _ID.match(video_id)
         or video_id.endswith((".", "\n"))
-        or re.match(RESERVED_PATTERN, video_id)
+        or _RESERVED.match(video_id)
         or len(video_id) > MAX_ID_BYTES
     ):
         raise DataError(
@@ -63,7 +64,7 @@ def safe_video_id(text: str) -> str:
         encoded = "%2E" + encoded[1:]
     if encoded.endswith("."):
         encoded = encoded[:-1] + "%2E"
-    if re.match(RESERVED_PATTERN, encoded):
+    if _RESERVED.match(encoded):
         encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
     if len(encoded) > MAX_ID_BYTES:
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

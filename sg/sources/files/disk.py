@@ -88,7 +88,7 @@ class VideoFiles(Sequence[VideoFile]):
     def sort(self) -> None:
         """Sort the files by name."""
         order = array("q", sorted(range(len(self)), key=self._names.__getitem__))
-        self._names.sort()
+        self._names = [self._names[place] for place in order]
         for name in ("sizes", "_mtimes_ns", "_starts"):
             setattr(self, name, array("q", map(getattr(self, name).__getitem__, order)))
 

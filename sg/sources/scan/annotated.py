@@ -46,6 +46,7 @@ from sg.sources.scan.spilled import Spilled
 
 log = logging.getLogger(__name__)
 
+_sorted_json = json.JSONEncoder(sort_keys=True).encode
 _values = attrgetter(*(field.name for field in fields(VideoRecord)))
 
 SCAN_VERSION = 11
@@ -304,6 +305,6 @@ def _row(source: str, item: AnnotatedVideo, file: VideoFile, outcome: Outcome) -
         split=item.split,
         status=status,
         reason=reason,
-        extra=json.dumps(extra, sort_keys=True),
+        extra=_sorted_json(extra),
         **values,
     )

@@ -10,9 +10,9 @@ import re
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 from sg.sources.scan.parts import is_as_long
@@ -41,8 +41,7 @@ BLANK = string.whitespace + "\xa0\u2028\u2029\u3000\u200b\u200c\u200d\u2060\ufef
 _SPLIT = re.compile(r"(?:^|[^a-z])(train|val|test)(?:[^a-z]|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class AnnotatedVideo:
+class AnnotatedVideo(NamedTuple):
     """One video of an annotation file.
 
     Attributes:
@@ -65,7 +64,7 @@ class AnnotatedVideo:
     split: str = ""
     youtube_id: str = ""
     range_ms: tuple[int, int] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = {}
     is_named_only: bool = False
 
     @property
@@ -182,7 +181,11 @@ def shown(value: Any) -> str:
 
 def first_of(record: Mapping[str, Any], *names: str) -> Any:
     """The first of the named values that exists and is not empty."""
-    return next((record[name] for name in names if record.get(name) not in (None, "")), None)
+    for name in names:
+        value = record.get(name)
+        if value not in (None, ""):
+            return value
+    return None
 
 
 def youtube_id(value: Any) -> str | None:

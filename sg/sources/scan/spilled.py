@@ -18,7 +18,8 @@ class Spilled(Sequence[Any]):
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `__exit__`
-        self._starts = array("q", [0])
+        self._number = self._file.fileno()
+        self._starts, self._flushed = array("q", [0]), 0
 
     def __enter__(self) -> Self:
         return self
@@ -40,5 +41,7 @@ class Spilled(Sequence[Any]):
 
     def __getitem__(self, number: Any) -> Any:
         start, end = self._starts[number], self._starts[number + 1]
-        self._file.flush()
-        return pickle.loads(os.pread(self._file.fileno(), end - start, start))
+        if end > self._flushed:
+            self._file.flush()
+            self._flushed = self._starts[-1]
+        return pickle.loads(os.pread(self._number, end - start, start))
