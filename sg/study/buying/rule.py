@@ -42,9 +42,9 @@ class NextCore:
         """The prediction in words."""
         verb = "reaches" if self.is_worth_it else "does not reach"
         return (
-            f"the next core is predicted to lower the held-out loss by {self.gain:.4f} [{self.low:.4f}, "
-            f"{self.high:.4f}] nats per token for ${self.usd:,.2f}, which {verb} {self.wanted:g} per dollar "
-            f"({self.wanted * self.usd:.4f})"
+            f"the next core is predicted to lower the held-out loss by {self.gain:.4f} nats per token "
+            f"([{self.low:.4f}, {self.high:.4f}] over held-out captions, and the chance of another training beside it) "
+            f"for ${self.usd:,.2f}, which {verb} {self.wanted:g} per dollar ({self.wanted * self.usd:.4f})"
         )
 
 
