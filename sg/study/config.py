@@ -148,8 +148,8 @@ class TrainConfig:
                 raise ConfigError(f"{name}={value} should be above 0, or null.")
             if value is not None and not self.dry_run:
                 raise ConfigError(f"{name}={value} is for the plan: add dry_run=true.")
-        if self.rehearse and (self.dry_run or self.why):
-            raise ConfigError("rehearse=true is another answer than dry_run=true and why=true: give one of them.")
+        if self.rehearse and self.why:
+            raise ConfigError("rehearse=true is another answer than why=true: give one of them.")
         if self.primary != PrimaryConfig() and not self.register:
             raise ConfigError("primary.* says what register=true writes down: add register=true, or leave it out.")
         if self.data.demo_world is not None and self.demo_world != DemoWorldConfig(videos_per_k=1):

@@ -61,7 +61,7 @@ REFUSED = {
     f"caption {SERVER} captioner.gpus=0": "captioner.gpus=0 should be at least 1",
     "train forgetting.samples=5": "forgetting.media and forgetting.samples need forgetting.dialogs=FILE.",
     "train wanted_points=1": "wanted_points=1.0 is for the plan: add dry_run=true.",
-    "train dry_run=true rehearse=true": "rehearse=true is another answer than dry_run=true",
+    "train why=true rehearse=true": "rehearse=true is another answer than why=true",
     "train primary.contrast=control": "add register=true",
     "train demo_world.world_seed=3": "data=demo has a demo world: set data.world.KEY=VALUE.",
     "train trainer.evaluate_questions=5": "needs trainer.evaluate_every",
