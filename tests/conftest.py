@@ -12,6 +12,7 @@ os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
 
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
 
 import sg  # noqa: F401  # before any import of transformers, which imports torchvision
 from tests.browser import Browser, chromium
@@ -34,3 +35,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         pytest.skip("needs chromium")
     with chromium(tmp_path_factory.mktemp("chromium")) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def no_command_line_of_another_test() -> Iterator[None]:
+    """A command that a test calls in this process leaves its command line in Hydra's singleton."""
+    yield
+    HydraConfig.instance().cfg = None
