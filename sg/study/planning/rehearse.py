@@ -1,12 +1,21 @@
 """`rehearse=true`: the stages of a run are tried without weights, data and devices, and what they need is printed."""
 
+from __future__ import annotations
+
 import io
+import multiprocessing
+import os
 from collections.abc import Mapping
-from typing import Any
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from sg.core.output import show
 from sg.models.student import STUDENTS
 from sg.study.config import TrainConfig
+from sg.train.config import StageConfig, TrainerConfig
+
+if TYPE_CHECKING:
+    from sg.train.rehearsal.stage import Rehearsal
 
 REHEARSAL_SCHEMA = 1
 KINDS = ("weights", "gradients", "optimiser", "activations")
@@ -19,12 +28,10 @@ def print_rehearsal(config: TrainConfig) -> None:
         MissingInputError: the config of the model is not on this machine, and it is not known by name.
     """
     from sg.study.planning.memory import stage_memory
-    from sg.train.rehearsal.stage import rehearse_stage
 
-    kind, trainer = STUDENTS.of(config.model), config.trainer
-    size, rows = kind.describe(config.model), []
-    for stage in config.stage.stages:
-        found = rehearse_stage(stage, trainer, lambda: kind.blank(config.model))
+    trainer = config.trainer
+    size, rows = STUDENTS.of(config.model).describe(config.model), []
+    for stage, found in zip(config.stage.stages, _rehearsals(config), strict=True):
         planned = None if size is None else stage_memory(trainer, size, stage)
         rows.append(
             {
@@ -40,6 +47,24 @@ def print_rehearsal(config: TrainConfig) -> None:
         )
     record = {"model": config.model.name, "nodes": trainer.nodes, "devices": trainer.devices, "stages": rows}
     show("rehearsal", REHEARSAL_SCHEMA, record, lambda: _text(record), config.format)
+
+
+def _rehearsals(config: TrainConfig) -> list[Rehearsal]:
+    """One rehearsal per stage, in a process each as far as there are cores: one takes a core for a minute or more."""
+    stages = config.stage.stages
+    workers = min(len(stages), os.cpu_count() or 1)
+    models, trainers = [config.model] * len(stages), [config.trainer] * len(stages)
+    if workers == 1:
+        return list(map(_rehearsal, models, trainers, stages))
+    # Spawned, not forked: a fork copies the locks that threads of libraries hold at that moment, and may block.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(_rehearsal, models, trainers, stages))
+
+
+def _rehearsal(model: Any, trainer: TrainerConfig, stage: StageConfig) -> Rehearsal:
+    from sg.train.rehearsal.stage import rehearse_stage
+
+    return rehearse_stage(stage, trainer, lambda: STUDENTS.of(model).blank(model))
 
 
 def _text(record: Mapping[str, Any]) -> str:
