@@ -7,8 +7,8 @@ Shards have the same size at every count, so the work of a round should grow wit
 Every run is a process of its own (`engine=local`). Bytes moved are those that it read and wrote, also from the page
 cache. A row with `memory` is the exact run in memory (`matcher=projected`), to which the cores of the sharded run are
 compared; a row with `ray` is a sharded run with `engine=ray`, whose forest must be that of `engine=local`, and counts
-the driver only. `run` appends to `OUT/growth.jsonl` and repeats no row. Set OMP_NUM_THREADS to the number of cores to
-use.
+the driver only. `run` appends to `OUT/growth.jsonl` and repeats no row; a run that was killed goes on from its last
+round, and its times are added up. Set OMP_NUM_THREADS to the number of cores to use.
 """
 
 import argparse
@@ -17,7 +17,6 @@ import json
 import math
 import multiprocessing
 import resource
-import shutil
 import sys
 import threading
 import time
@@ -28,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.curation.synthetic_vectors import write_synthetic
 from sg.artefacts.forest import read_forest
-from sg.core.files import read_json
+from sg.core.files import read_json, write_json
 from sg.curate.pipeline import curate
 from sg.curate.sharded.settings import ShardedTomeConfig
 from sg.curate.tome.settings import TomeConfig
@@ -39,23 +38,39 @@ CORES = (2, 4, 5, 10, 20, 50, 100)
 _WATCH_EVERY_S = 1.0
 
 
-class DiskWatch(threading.Thread):
-    """Notes the largest size of a folder while it runs."""
+class Spent(threading.Thread):
+    """Notes once a second, in `out/spent.json`, what a run took, so that one that was killed goes on counting."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, out: Path) -> None:
         super().__init__(daemon=True)
-        self.folder, self.peak, self._end = folder, 0, threading.Event()
+        self.out, self.path, self._end = out, out / "spent.json", threading.Event()
+        nothing = {"wall_s": 0.0, "cpu_s": 0.0, "peak_gib": 0.0, "disk_gb": 0.0, "moved_gb": 0.0}
+        self.before: dict[str, float] = read_json(self.path) if self.path.is_file() else nothing
+        self.disk, self.began = self.before["disk_gb"], (time.monotonic(), time.process_time(), moved_bytes())
 
     def run(self) -> None:
         """Look once a second."""
         while not self._end.wait(_WATCH_EVERY_S):
-            self.peak = max(self.peak, size_of(self.folder))
+            self.disk = max(self.disk, size_of(self.out) / 1e9)
+            write_json(self.path, self.so_far())
 
-    def stop(self) -> int:
-        """End, and return the largest size in bytes."""
+    def so_far(self) -> dict[str, float]:
+        """What this attempt and the ones before it took."""
+        wall, cpu, moved = self.began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        return {
+            "wall_s": round(self.before["wall_s"] + time.monotonic() - wall, 1),
+            "cpu_s": round(self.before["cpu_s"] + time.process_time() - cpu, 1),
+            "peak_gib": round(max(self.before["peak_gib"], peak), 2),
+            "disk_gb": round(self.disk, 2),
+            "moved_gb": round(self.before["moved_gb"] + (moved_bytes() - moved) / 1e9, 1),
+        }
+
+    def stop(self) -> dict[str, float]:
+        """End, and return what it took."""
         self._end.set()
         self.join()
-        return self.peak
+        return self.so_far()
 
 
 def size_of(folder: Path) -> int:
@@ -76,22 +91,14 @@ def moved_bytes() -> int:
 
 
 def measure(vectors: Path, config: TomeConfig, out: Path) -> dict[str, Any]:
-    """Curate, and return what it took."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    watch = DiskWatch(out)
-    watch.start()
-    moved, started, cpu = moved_bytes(), time.monotonic(), time.process_time()
+    """Curate, and return what it took; a run that was killed goes on from its last round."""
+    out.mkdir(parents=True, exist_ok=True)
+    spent = Spent(out)
+    spent.start()
     path = curate(config, vectors, None, out)
-    wall, cpu = time.monotonic() - started, time.process_time() - cpu
     report = read_json(path.parent / "curation.json")
     agreements = [record["agreement"] for record in report["rounds"] if record["agreement"] is not None]
-    return {
-        "wall_s": round(wall, 1),
-        "cpu_s": round(cpu, 1),
-        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "disk_gb": round(watch.stop() / 1e9, 2),
-        "moved_gb": round((moved_bytes() - moved) / 1e9, 1),
+    return spent.stop() | {
         "rounds": len(report["rounds"]),
         "rounds_in_shards": sum(record["tokens"] > getattr(config, "in_memory_below", math.inf)
                                 for record in report["rounds"]),
