@@ -7,8 +7,8 @@ Shards have the same size at every count, so the work of a round should grow wit
 Every run is a process of its own (`engine=local`). Bytes moved are those that it read and wrote, also from the page
 cache. A row with `memory` is the exact run in memory (`matcher=projected`), to which the cores of the sharded run are
 compared; a row with `ray` is a sharded run with `engine=ray`, whose forest must be that of `engine=local`, and counts
-the driver only. `run` appends to `OUT/growth.jsonl` and repeats no row; a run that was killed goes on from its last
-round, and its times are added up. Set OMP_NUM_THREADS to the number of cores to use.
+the driver only. `run` appends to `OUT/growth.jsonl` and repeats no row; a run that was killed resumes after its
+last round, and its times are added up. Set OMP_NUM_THREADS to the number of cores to use.
 """
 
 import argparse
@@ -39,7 +39,7 @@ _WATCH_EVERY_S = 1.0
 
 
 class Spent(threading.Thread):
-    """Notes once a second, in `out/spent.json`, what a run took, so that one that was killed goes on counting."""
+    """Notes once a second, in `out/spent.json`, what a run took, so that a run that was killed continues its counts."""
 
     def __init__(self, out: Path) -> None:
         super().__init__(daemon=True)
@@ -91,7 +91,7 @@ def moved_bytes() -> int:
 
 
 def measure(vectors: Path, config: TomeConfig, out: Path) -> dict[str, Any]:
-    """Curate, and return what it took; a run that was killed goes on from its last round."""
+    """Curate, and return what it took; a run that was killed resumes after its last round."""
     out.mkdir(parents=True, exist_ok=True)
     spent = Spent(out)
     spent.start()
