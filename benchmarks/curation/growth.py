@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--exact", type=int, nargs="*", default=[], help="counts that are also run in memory")
     parser.add_argument("--ray", type=int, nargs="*", default=[], help="counts that also run on a local Ray cluster")
     parser.add_argument("--rows-per-shard", type=int, default=12_500)
-    parser.add_argument("--probed", type=int, default=4)
+    parser.add_argument("--probed", type=int, default=ShardedTomeConfig().probed_shards)
     parser.add_argument("--in-memory-below", type=int, default=40_000)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--plot", type=Path, help="file of the plot; by default growth.png in OUT")

@@ -30,7 +30,7 @@ class ShardedTomeConfig(TomeConfig):
 
     name: str = field(default="tome_sharded", metadata=NOT_IDENTITY)
     rows_per_shard: int = 100_000
-    probed_shards: int = 4
+    probed_shards: int = 6
     sample_per_shard: int = 512
     in_memory_below: int = 2_000_000
     # The engine decides where a job runs, not what it computes.
