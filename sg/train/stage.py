@@ -301,8 +301,8 @@ def _lightning_trainer(job: StageJob, config: TrainerConfig, accumulate: int, ca
     from sg.train.callbacks import OwnSignals
     from sg.train.strategy import lightning_strategy
 
-    # A stage has no validation and few workers by design: hide Lightning's advice on both.
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    # Hide Lightning's advice: a stage has no validation and few workers by design, and needs no `srun`.
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     saver = ModelCheckpoint(
