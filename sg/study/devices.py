@@ -58,7 +58,7 @@ def run_on_devices(run: StudyRun) -> None:
     if code == ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    note_reason(run, f"a training process ended with {how}")
+    note_reason(run, f"a training process ended with {how}{_slurm_log(trainer)}")
     if is_termination(code):
         raise Terminated
     raise SgError(_reason(run.folder))
@@ -90,6 +90,15 @@ def slurm_start(trainer: TrainerConfig) -> list[str]:
         f"--nproc-per-node={trainer.devices}", "--rdzv-backend=c10d", f"--rdzv-endpoint={first}:{port}",
         f"--rdzv-id={number}", "--no-python",
     ]  # fmt: skip
+
+
+def _slurm_log(trainer: TrainerConfig) -> str:
+    """Where torchrun's own words are, if it has started the processes."""
+    if trainer.nodes == 1:
+        return ""
+    from submitit.slurm.slurm import SlurmJobEnvironment
+
+    return f": the log of Slurm job {SlurmJobEnvironment().job_id} says why"
 
 
 def is_termination(code: int) -> bool:

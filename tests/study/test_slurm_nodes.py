@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from hydra_plugins.sg_launcher.study_sweeper import _compose_once
-from sg.core.errors import ConfigError
-from sg.study.devices import slurm_start
+from sg.core.errors import ConfigError, SgError
+from sg.study.devices import run_on_devices, slurm_start
 from sg.train.config import TrainerConfig
 from tests.repository.test_configs import CONFIG_FOLDER
 
@@ -57,3 +58,24 @@ def test_a_run_that_no_second_node_joins_is_refused(monkeypatch: pytest.MonkeyPa
     in_job(monkeypatch, **job)
     with pytest.raises(ConfigError, match=r"trainer\.nodes=2 needs one start per node: launcher=slurm, or torchrun"):
         slurm_start(TWO_NODES)
+
+
+def test_processes_that_do_not_meet_end_in_a_sentence_that_names_the_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("submitit")
+    in_job(monkeypatch, JOB_ID="12", JOB_NODELIST="gpu[03-04]", JOB_NUM_NODES="2", NTASKS="2")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "10")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    reasons: list[str] = []
+    hydra = SimpleNamespace(
+        runtime=SimpleNamespace(config_sources=[]), job=SimpleNamespace(config_name="train"),
+        overrides=SimpleNamespace(task=[]),
+    )  # fmt: skip
+    monkeypatch.setattr(HydraConfig, "get", lambda: hydra)
+    monkeypatch.setattr("sg.study.run.note_reason", lambda run, reason: reasons.append(reason))
+    monkeypatch.setattr("subprocess.run", lambda *args, **settings: SimpleNamespace(returncode=1))
+    run: Any = SimpleNamespace(config=SimpleNamespace(trainer=TWO_NODES), folder=tmp_path)
+    with pytest.raises(SgError):
+        run_on_devices(run)
+    assert reasons == ["a training process ended with exit code 1: the log of Slurm job 10_1 says why"]
