@@ -5,6 +5,7 @@ far as submitit and this project call them. Every task of a job has a process gr
 as Slurm reaches all processes of a step.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -43,7 +44,7 @@ class Job:
 
     def write(self, **changes: Any) -> None:
         """Change its record."""
-        record = (self.read() if self.path.exists() else {"groups": [], "starts": 0}) | changes
+        record = (self.read() if self.path.exists() else {"tasks": [], "starts": 0}) | changes
         beside = self.path.with_suffix(f".{os.getpid()}")
         beside.write_text(json.dumps(record))
         beside.replace(self.path)
@@ -83,7 +84,7 @@ def run(folder: Path, name: str) -> None:
         "SLURM_JOB_NODELIST": ",".join(["localhost"] * nodes), **array,
     }  # fmt: skip
     while job.read()["state"] == PENDING:
-        job.write(state=RUNNING, starts=job.read()["starts"] + 1, groups=[])
+        job.write(state=RUNNING, starts=job.read()["starts"] + 1, tasks=[])
         ended = subprocess.run(["bash", str(folder / f"{number}.sh")], env=os.environ | variables, check=False)
         if job.read()["state"] == RUNNING:
             job.write(state=FAILED if ended.returncode else COMPLETED)
@@ -107,7 +108,7 @@ def srun(folder: Path, words: list[str]) -> int:
                 words, env=os.environ | variables, stdout=output, stderr=error, start_new_session=True
             )
         tasks.append(task)
-    job.write(groups=[task.pid for task in tasks])
+    job.write(tasks=[task.pid for task in tasks])
     if os.environ.get("SLURM_TEST_KILL") == job.name:
         send(job, signal.SIGKILL)
     return max(task.wait() % 256 for task in tasks)
@@ -118,9 +119,15 @@ def _filled(pattern: str, places: dict[str, str]) -> Path:
 
 
 def send(job: Job, number: signal.Signals) -> None:
-    """Send a signal to all processes of the job's tasks."""
-    for group in job.read()["groups"]:
-        os.killpg(group, number)
+    """Send a signal to all processes of the job's tasks, also to those in a process group of their own."""
+    for process in [one for task in job.read()["tasks"] for one in _with_children(task)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+def _with_children(process: int) -> list[int]:
+    lists = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children")]
+    return [process, *(one for child in " ".join(lists).split() for one in _with_children(int(child)))]
 
 
 def wait_for(job: Job, condition: Any, timeout_s: float) -> None:

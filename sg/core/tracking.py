@@ -268,6 +268,6 @@ def _finish(run: Any, exit_code: int) -> None:
 def _failures() -> tuple[type[Exception], ...]:
     """Errors of W&B and of the process that it writes through."""
     import wandb
-    from wandb.sdk.mailbox import MailboxClosedError
+    from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
-    return wandb.errors.Error, MailboxClosedError, ConnectionError
+    return wandb.errors.Error, MailboxClosedError, HandleAbandonedError, ConnectionError

@@ -158,3 +158,27 @@ def test_a_job_goes_on_if_the_process_of_wandb_dies(tmp_path: Path) -> None:
         assert sentence in done.stdout
         written = (tmp_path / name / "metrics.csv").read_text()
         assert "train/loss,1.5" in written and "score,2.5" in written
+
+
+ENDED_TOGETHER = """
+import os, pathlib, signal, subprocess, sys, threading
+from sg.core.tracking import LoggerConfig, Tracker
+folder = pathlib.Path(sys.argv[1])
+with Tracker(LoggerConfig(mode="offline"), folder, name="run", group="g", job_type="train", settings={}):
+    children = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    (service,) = [int(line.split()[0]) for line in children.splitlines() if "wandb-core" in line]
+    os.kill(service, signal.SIGSTOP)
+    threading.Timer(2, os.kill, (service, signal.SIGKILL)).start()
+    sys.exit(7)
+"""
+
+
+def test_a_process_of_wandb_that_dies_while_the_run_ends_does_not_hide_why_it_ends(tmp_path: Path) -> None:
+    # Slurm sends its signals to all processes of a job. The job is then queued again only if it ends as submitit says.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    command = [sys.executable, "-c", ENDED_TOGETHER, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert "W&B: its process ended" in done.stderr
