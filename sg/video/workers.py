@@ -28,8 +28,14 @@ LOOKAHEAD = 8
 _START_S = 600.0
 """Seconds that a new process may take for its imports; the time of a job is measured from then on."""
 _BEGUN = ("begun", None)
+_FROM_OUTSIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What Slurm, a service manager or a terminal sends to every process of a job: no video is to blame for them."""
 _starting = threading.Lock()
 """Python's list of child processes is not made for threads that start and end them at the same time."""
+
+
+class _EndedFromOutsideError(Exception):
+    """A signal from outside ended the child."""
 
 
 class KillableWorker:
@@ -53,6 +59,7 @@ class KillableWorker:
 
         Raises:
             UnreadableVideoError: the process died (status `crashed`).
+            _EndedFromOutsideError: a signal that no video causes ended the process.
             SgError: the call raised it.
             RuntimeError: the call raised another error; the message holds its trace.
         """
@@ -60,13 +67,24 @@ class KillableWorker:
             kind, value = self.pipe.recv()
         except (EOFError, OSError):
             code = self._end()
+            if code in [-number for number in _FROM_OUTSIDE]:
+                raise _EndedFromOutsideError from None
             raise UnreadableVideoError(CRASHED, f"the process that read the video died ({_exit_name(code)})") from None
         if kind == "error":
             raise value if isinstance(value, SgError) else RuntimeError(value)
         return kind == "result", value
 
     def call(self, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:
-        """Run `function(*arguments)` in the child, which is killed after `timeout_s` (status `timeout`)."""
+        """Run `function(*arguments)` in the child, which is killed after `timeout_s` (status `timeout`).
+
+        A call whose child is ended from outside is repeated. If the signal was for this process too, its own handler
+        ends the wait.
+        """
+        while True:
+            with contextlib.suppress(_EndedFromOutsideError):
+                return self._call(function, *arguments, timeout_s=timeout_s)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:
         self.send(function, *arguments)
         over, limit_s, result = False, _START_S, None
         while not over:

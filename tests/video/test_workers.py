@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,20 @@ def work(job: int | str) -> int | str:
     if job == "bug":
         raise ZeroDivisionError("a bug")
     return job
+
+
+def ended_once(marker: Path, number: int) -> int:
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), number)
+    return number
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
+def test_a_call_whose_process_is_ended_from_outside_is_repeated(tmp_path: Path, number: int) -> None:
+    worker = KillableWorker()
+    assert worker.call(ended_once, tmp_path / "marker", number, timeout_s=20) == number
+    worker.close()
 
 
 def test_results_are_in_the_order_of_the_jobs_and_failures_are_results() -> None:
