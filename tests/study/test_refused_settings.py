@@ -23,6 +23,7 @@ COMMANDS = {
 }
 GEMINI = "data=folder data.videos=DIR captioner=gemini"
 SERVER = "data=folder data.videos=DIR captioner=vllm captioner.model.name=m"
+HF = "caption captioner=hf model@captioner.student=qwen3_vl_2b"
 REFUSED = {
     "train stages=caption": "stages=caption should be a list: write stages=[caption].",
     "train data.scale=null": "data.scale=null should have a value",
@@ -84,8 +85,18 @@ REFUSED = {
     f"caption {GEMINI} +captioner.generation.candidate_count=4": "one answer per request is read",
     f"caption {GEMINI} +captioner.generation.media_resolution=low": "it is a setting of captioner.model",
     f"caption {SERVER} +captioner.generation.max_tokens=9": "is captioner.generation.max_output_tokens",
+    f"caption {SERVER} +captioner.generation.model=other": "this program sends its own",
+    f"caption {SERVER} +captioner.generation.messages=[hello]": "this program sends its own",
+    f"caption {GEMINI} +captioner.generation.thinking_config={{thinking_level:high}}": "sends its own",
+    f"caption {SERVER} captioner.transport=upload": "captioner.transport=upload",
+    f"caption {GEMINI} captioner.tier=batch captioner.transport=upload": "captioner.transport=upload",
+    f"caption {GEMINI} captioner.usd_per_hour=-1": "captioner.usd_per_hour=-1.0 should be at least 0",
+    f"caption {SERVER} captioner.api_version=v2": "captioner.api_version=v2 has no effect",
+    f"{HF} captioner.base_url=http://127.0.0.1:1/v1": "captioner.base_url and captioner.key_file have no effect",
+    f"{HF} captioner.key_file=FILE": "captioner.base_url and captioner.key_file have no effect",
+    "evaluate served=http://127.0.0.1:1/v1 +server.generation.model=x": "server.generation.model=x would not be used",
     f"caption {SERVER} captioner.fps=2": "captioner.fps=2.0 has no effect",
-    "caption captioner=hf model@captioner.student=qwen3_vl_2b +captioner.generation.top_k=1": "has no effect on",
+    f"{HF} +captioner.generation.top_k=1": "has no effect on",
     "power usd_per_hour=3": "add wanted_points=N hours_per_run=N",
     "power hours_per_run=3": "add wanted_points",
     "power setting=with_subtitles": "add study=FOLDER",

@@ -24,11 +24,12 @@ RESOLUTIONS = ("unspecified", "low", "medium", "high")
 DEFAULT_MAX_OUTPUT_TOKENS = 1024
 FLEX_DEADLINE_S = 900.0
 _LENGTH, _ONE = "the longest answer is captioner.generation.max_output_tokens", "one answer per request is read"
-_MODEL = "it is a setting of captioner.model"
+_MODEL, _OURS = "it is a setting of captioner.model", "this program sends its own"
 _OTHER_NAMES = {
     **dict.fromkeys(("maxOutputTokens", "max_tokens", "max_completion_tokens", "max_new_tokens"), _LENGTH),
     **dict.fromkeys(("n", "candidate_count", "candidateCount", "best_of", "stream"), _ONE),
     **dict.fromkeys(("media_resolution", "mediaResolution", "thinking_level", "thinkingLevel"), _MODEL),
+    **dict.fromkeys(("model", "messages", "contents", "thinking_config", "thinkingConfig"), _OURS),
 }
 """Parameters of services that this program replaces by its own, or whose result it does not read."""
 
@@ -293,8 +294,8 @@ class HostedCaptionerConfig(CaptionerConfig):
             raise ConfigError(f"captioner.budget_usd={self.budget_usd} should be above 0.")
         if self.transport == "path" and not self.reads_paths:
             raise ConfigError("captioner.transport=path is for servers of your own, which read the same disk.")
-        if min(self.usd_per_hour, self.assumed_gpu_s) < 0:
-            raise ConfigError("captioner.usd_per_hour and captioner.assumed_gpu_s should be 0 or more.")
+        if self.transport == "upload" and (self.in_batches or not self.uploads_videos):
+            raise ConfigError("captioner.transport=upload needs captioner=gemini without tier=batch: leave it out.")
         hours = self.budget_gpu_hours
         if hours is not None and (self.budget_usd is not None or not (hours > 0 and self.usd_per_hour > 0)):
             raise ConfigError(
@@ -302,7 +303,7 @@ class HostedCaptionerConfig(CaptionerConfig):
                 "captioner.budget_usd."
             )
         check_numbers("captioner.", self, canary=0, max_duplicates=1, assumed_prompt_tokens=0, assumed_output_tokens=0)
-        check_numbers("captioner.", self, free_without_asking_usd=0)
+        check_numbers("captioner.", self, free_without_asking_usd=0, usd_per_hour=0, assumed_gpu_s=0)
         for state in self.retry_states:
             check_choice("captioner.retry_states", state, RETRY_STATES)
         if self.fps is not None and not self.fps > 0:

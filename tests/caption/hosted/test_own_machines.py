@@ -99,7 +99,7 @@ def test_a_budget_in_gpu_hours_ends_a_run(tmp_path: Path, state: State, url: str
             {"budget_gpu_hours": 1.0, "usd_per_hour": 2.0, "budget_usd": 5.0},
             r"replaces captioner\.budget_usd",
         ),
-        ({"usd_per_hour": -1.0}, "should be 0 or more"),
+        ({"usd_per_hour": -1.0}, "should be at least 0"),
         ({"servers": ["ftp://x"]}, "should be an address"),
     ],
 )

@@ -48,6 +48,8 @@ class HfCaptionerConfig(HostedCaptionerConfig):
                 "captioner=hf needs captioner.batch_size and captioner.decode_workers of 1 or more, and reads files "
                 "itself (captioner.transport=path)."
             )
+        if self.base_url or self.key_file:
+            raise ConfigError("captioner.base_url and captioner.key_file have no effect on captioner=hf: it asks none.")
         if ignored := sorted(self.generation.keys() - {"max_output_tokens"}):
             raise ConfigError(
                 f"captioner.generation.{ignored[0]} has no effect on captioner=hf: its answers are greedy."

@@ -40,6 +40,10 @@ class OpenAICompatibleCaptionerConfig(HostedCaptionerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_numbers("captioner.", self, gpus=1)
+        if self.api_version:
+            raise ConfigError(
+                f"captioner.api_version={self.api_version} has no effect: write it into captioner.base_url."
+            )
         if self.servers and self.base_url:
             raise ConfigError("captioner.base_url and captioner.servers both say who is asked: set one of them.")
         for address in self.servers:
