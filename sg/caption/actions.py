@@ -17,6 +17,7 @@ from sg.caption.hosted.services.secrets import REDACTION
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.ledger import reading
 from sg.core.errors import ConfigError, MissingInputError
+from sg.core.mistakes import listed_lines
 from sg.core.output import TEXT, show
 from sg.core.tracking import LoggerConfig
 from sg.sources.manifests import make_manifest
@@ -185,16 +186,7 @@ def _manifest(config: CaptionConfig) -> Manifest:
 def _ids(config: CaptionConfig) -> list[str] | None:
     if config.ids is None:
         return None
-    path = Path(config.ids)
-    if not path.is_file():
-        raise ConfigError(f"ids={config.ids} does not exist: expected a file with one video id per line.")
-    try:
-        ids = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise ConfigError(f"ids={config.ids} is not a text in UTF-8: expected one video id per line.") from None
-    if not ids:
-        raise ConfigError(f"ids={config.ids} is empty: expected one video id per line.")
-    return ids
+    return [line for line in listed_lines("ids", Path(config.ids), "one video id") if line]
 
 
 def _files(names: str) -> list[Path]:

@@ -52,6 +52,23 @@ def check_numbers(prefix: str, settings: Any, **least: float) -> None:
             raise ConfigError(f"{prefix}{name}={value} should be at least {bound}.")
 
 
+def listed_lines(key: str, path: Path, what: str) -> list[str]:
+    """The lines of a file that the setting `key` names, stripped; `what` is what a line should hold.
+
+    Raises:
+        ConfigError: the file is missing, empty, or not a text in UTF-8.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{key}={path} does not exist: expected a file with {what} per line.")
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise ConfigError(f"{key}={path} is not a text in UTF-8: expected {what} per line.") from None
+    if not any(lines):
+        raise ConfigError(f"{key}={path} is empty: expected {what} per line.")
+    return lines
+
+
 @contextlib.contextmanager
 def renamed(keys: Mapping[str, str]) -> Iterator[None]:
     """Raise an SgError of the block with other names of settings: each of `keys` becomes its value."""

@@ -18,7 +18,7 @@ from google.oauth2.credentials import Credentials
 from sg.caption.hosted.captioners.gemini_legacy import GeminiLegacyCaptionerConfig
 from sg.caption.hosted.captioners.openai_compatible import OpenAICompatibleCaptionerConfig
 from sg.caption.hosted.engine import media
-from sg.caption.hosted.engine.addresses import VideoAddresses
+from sg.caption.hosted.engine.addresses import VideoAddresses, media_of, read_urls
 from sg.caption.hosted.engine.items import CaptionItem
 from sg.caption.hosted.engine.media import MediaFile, MediaFiles
 from sg.caption.hosted.engine.proxies import make_proxy
@@ -115,9 +115,35 @@ def test_signed_urls_come_from_a_file_and_reach_no_ledger_and_no_log(
         assert "5ec7e7" not in "".join(db.iterdump())
     assert "5ec7e7" not in caplog.text
     assert REDACTION.clean(signed) == "https://bucket.host/{}.mp4?X-Goog-Expires=900&[key hidden]"
-    urls.write_text("a not-a-url\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="Line 1 of"):
-        caption(data, config)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"a not-a-url\n", "Line 1 of"),
+        (b"a https://host/a.mp4\n\na https://host/b.mp4\n", "Line 3 of .* has another URL of the video 'a'"),
+        (b"\n", "urls.txt is empty"),
+        ("a https://host/a.mp4".encode("utf-16"), "is not a text in UTF-8"),
+    ],
+)
+def test_a_wrong_list_of_urls_is_one_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
+    urls = tmp_path / "urls.txt"
+    urls.write_bytes(content)
+    with pytest.raises(ConfigError, match=sentence):
+        read_urls(urls)
+
+
+def test_a_list_of_urls_may_come_from_windows(tmp_path: Path) -> None:
+    urls = tmp_path / "urls.txt"
+    urls.write_bytes(b"\xef\xbb\xbfa\thttps://host/a.mp4\r\nb https://host/b.mp4\r\na https://host/a.mp4\r\n")
+    assert read_urls(urls) == {"a": "https://host/a.mp4", "b": "https://host/b.mp4"}
+
+
+@pytest.mark.parametrize("transport", ["proxy", "upload"])
+def test_what_the_service_reads_itself_is_neither_a_proxy_nor_uploaded(transport: str, tmp_path: Path) -> None:
+    data = at(data_folder(tmp_path, ["a"]), "https://host/clips")
+    with pytest.raises(ConfigError, match=f"captioner.transport={transport} has no effect"):
+        media_of(data, settings("http://localhost:1", transport=transport))
 
 
 def test_own_servers_read_urls_and_other_services_say_that_they_do_not(

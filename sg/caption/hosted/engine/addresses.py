@@ -11,6 +11,7 @@ from sg.caption.hosted.engine.media import MIME_TYPES, MediaFile, MediaFiles
 from sg.caption.hosted.services.records import Failure, Kind
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.core.errors import ConfigError
+from sg.core.mistakes import listed_lines
 from sg.core.places.ranges import is_member
 from sg.sources.config import DataConfig
 
@@ -50,15 +51,14 @@ class VideoAddresses:
 
 
 def read_urls(path: Path) -> dict[str, str]:
-    """URLs by video id; ConfigError if the file is missing, or a line is not an id and a URL."""
-    if not path.is_file():
-        raise ConfigError(f"captioner.urls={path} does not exist: expected a file with one id and URL per line.")
-    found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        video_id, _, url = line.strip().partition("\t" if "\t" in line else " ")
-        if line.strip() and not _ADDRESS.fullmatch(url.strip()):
+    """URLs by video id; ConfigError if a line is not an id and a URL, or gives a video a second URL."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(listed_lines("captioner.urls", path, "one id and URL"), start=1):
+        video_id, _, url = line.partition("\t" if "\t" in line else " ")
+        if line and not _ADDRESS.fullmatch(url.strip()):
             raise ConfigError(f"Line {number} of captioner.urls={path} should be a video id and its URL.")
-        found[video_id] = url.strip()
+        if line and found.setdefault(video_id, url.strip()) != url.strip():
+            raise ConfigError(f"Line {number} of captioner.urls={path} has another URL of the video {video_id!r}.")
     return found
 
 
@@ -76,6 +76,10 @@ def media_of(data: DataConfig, config: HostedCaptionerConfig, transport: str = "
         if data.videos.startswith(CLOUD_STORAGE) and config.urls is None and not config.has_file_store:
             raise ConfigError(
                 f"captioner={CAPTIONERS.name_of(config)} reads no Cloud Storage objects: expected https://host/folder."
+            )
+        if config.transport in ("proxy", "upload"):
+            raise ConfigError(
+                f"captioner.transport={config.transport} has no effect on videos that the service reads itself."
             )
         return VideoAddresses(data.videos, None if config.urls is None else read_urls(Path(config.urls)))
     return MediaFiles(
