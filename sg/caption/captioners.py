@@ -6,7 +6,6 @@ file of the same name in `conf/captioner/` makes it selectable.
 
 import json
 import logging
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -17,9 +16,10 @@ from typing import Any, ClassVar
 from sg.artefacts.captions import CaptionRecord, captions_place, other_captions, write_captions
 from sg.artefacts.manifest import Manifest, VideoRecord, read_manifest
 from sg.artefacts.tables import read_info
-from sg.core.errors import ConfigError, DataError
+from sg.core.errors import DataError
 from sg.core.files import file_lock
 from sg.core.identity import NOT_IDENTITY, Identity, identity, made_by
+from sg.core.mistakes import check_folder_name
 from sg.core.progress import track
 from sg.core.registry import Registry
 from sg.core.tracking import LoggerConfig
@@ -43,10 +43,7 @@ class CaptionerConfig:
     name: str = field(default="???", metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
-            raise ConfigError(
-                f"captioner.name={self.name!r} names a folder: expected letters, digits, dots and dashes."
-            )
+        check_folder_name("captioner.name", self.name)
 
 
 class Captioner(ABC):

@@ -44,6 +44,12 @@ def check_choice(key: str, value: str, options: Collection[str]) -> None:
         raise ConfigError(f"{key}={value!r}{hint} should be one of {', '.join(options)}.")
 
 
+def check_folder_name(key: str, name: str) -> None:
+    """Raise ConfigError if `name` cannot name a folder inside another one; `key` is the whole name of the setting."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ConfigError(f"{key}={name!r} names a folder: expected letters, digits, dots and dashes.")
+
+
 def check_numbers(prefix: str, settings: Any, **least: float) -> None:
     """Raise ConfigError where a number of `settings` is below its least value; one that is null is not checked."""
     for name, bound in least.items():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from sg.core.identity import NOT_IDENTITY
+from sg.core.mistakes import check_folder_name
 from sg.curate.checks import check_seed
 
 
@@ -19,6 +20,7 @@ class CuratorConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_folder_name("curator.name", self.name)
         check_seed(self.seed)
 
     @property

@@ -1,11 +1,10 @@
 """The settings that every embedder has."""
 
-import re
 from dataclasses import dataclass, field
 
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
-from sg.core.mistakes import check_choice
+from sg.core.mistakes import check_choice, check_folder_name
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -49,8 +48,7 @@ class EmbedderConfig:
     def __post_init__(self) -> None:
         from sg.video.reader import check_backend
 
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
-            raise ConfigError(f"embedder.name={self.name!r} names a folder: expected letters, digits, dots and dashes.")
+        check_folder_name("embedder.name", self.name)
         for key in ("num_frames", "image_size", "batch_size", "rows_per_part"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"embedder.{key}={getattr(self, key)} should be at least 1.")

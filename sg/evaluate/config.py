@@ -9,7 +9,7 @@ from sg.artefacts.answer_rules.rules import DECIDED_BY_FIRST_LETTER, OFFICIAL, a
 from sg.artefacts.predictions import PROBES, SETTINGS, SWAPPED_VIDEO, ZEROED_VIDEO
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY
-from sg.core.mistakes import check_choice
+from sg.core.mistakes import check_choice, check_folder_name
 from sg.evaluate.official.plain import video_mme_result
 from sg.evaluate.official.result import OfficialForms
 from sg.evaluate.prompts import AuthorsWording
@@ -92,6 +92,7 @@ class BenchmarkConfig:
 
     def __post_init__(self) -> None:
         """Refuse unknown choices; replace the name of a wording by the wording."""
+        check_folder_name("benchmark.name", self.name)
         check_choice("benchmark.subtitles", self.subtitles, SUBTITLE_RULES)
         self.prompt = self._wording()
         self.rule  # noqa: B018  # raises for an unknown reader

@@ -5,7 +5,6 @@ The settings of each source are in its own file in `sg/sources/sets`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from sg.core.commands import register
 from sg.core.crew.workers import ENGINES
 from sg.core.errors import ConfigError
 from sg.core.identity import NOT_IDENTITY, Identity
-from sg.core.mistakes import check_choice
+from sg.core.mistakes import check_choice, check_folder_name
 from sg.core.output import TEXT, check_format
 from sg.core.places.config import PathsConfig
 from sg.core.places.mirror import mirrored
@@ -92,8 +91,7 @@ class DataConfig:
     captions_per_k: int = 1000
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
-            raise ConfigError(f"data.name={self.name!r} names a folder: expected letters, digits, dots and dashes.")
+        check_folder_name("data.name", self.name)
         check_control(self.control)
         if self.captions_per_k < 1:
             raise ConfigError(f"data.captions_per_k={self.captions_per_k} should be at least 1.")

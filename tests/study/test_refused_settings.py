@@ -25,6 +25,10 @@ GEMINI = "data=folder data.videos=DIR captioner=gemini"
 SERVER = "data=folder data.videos=DIR captioner=vllm captioner.model.name=m"
 HF = "caption captioner=hf model@captioner.student=qwen3_vl_2b"
 REFUSED = {
+    "train benchmark.name=../x": "benchmark.name='../x' names a folder",
+    "curate curator.name=a/b": "curator.name='a/b' names a folder",
+    "train paths.work=": "paths.work= is empty",
+    "train paths.runs=": "paths.runs= is empty",
     "train stages=caption": "stages=caption should be a list: write stages=[caption].",
     "train data.scale=null": "data.scale=null should have a value",
     "train benchmark.answering.settings=[]": "benchmark.answering.settings=[] should name one or more: a study",

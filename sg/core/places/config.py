@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sg.core.commands import register
+from sg.core.errors import ConfigError
 
 
 @dataclass
@@ -24,6 +25,11 @@ class PathsConfig:
         "-w${oc.select:data.world.world_seed,${oc.select:demo_world.world_seed,0}}"
         "-${oc.select:data.world.videos_per_k,${oc.select:demo_world.videos_per_k,10}}"
     )
+
+    def __post_init__(self) -> None:
+        for name, folder in vars(self).items():
+            if not folder:  # such as that of an unset variable of the shell
+                raise ConfigError(f"paths.{name}= is empty: write a folder.")
 
 
 register("paths", "paths_schema", PathsConfig)
