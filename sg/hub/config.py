@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sg.core.commands import register
 from sg.core.errors import ConfigError
+from sg.core.mistakes import check_choice
 from sg.core.output import TEXT, check_format
 from sg.core.places.config import PathsConfig
 
@@ -63,6 +64,8 @@ class PullConfig:
 
     def __post_init__(self) -> None:
         _check_repo(self.repo)
+        if self.repo_type is not None:
+            check_choice("repo_type", self.repo_type, ("dataset", "model"))
 
 
 register(None, "push_schema", PushConfig)

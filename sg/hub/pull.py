@@ -25,13 +25,15 @@ def download(config: PullConfig, out: Path) -> None:
         MissingInputError: there is no such repository.
         DataError: it cannot be downloaded.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     types = ["dataset", "model"] if config.repo_type is None else [config.repo_type]
     for repo_type in types:
         try:
             with hub_problems_in_one_sentence(config.repo):
-                snapshot_download(config.repo, repo_type=repo_type, revision=config.revision, local_dir=out)
+                # Asked first: without an answer, `snapshot_download` returns whatever `out` holds.
+                commit = HfApi().repo_info(config.repo, repo_type=repo_type, revision=config.revision).sha
+                snapshot_download(config.repo, repo_type=repo_type, revision=commit, local_dir=out)
             return
         except MissingInputError:
             if repo_type == types[-1]:

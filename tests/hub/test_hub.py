@@ -78,6 +78,22 @@ def test_push_is_interrupted_and_pushed_again_and_pulled_elsewhere(
     assert "hf_loopback" not in "".join(path.read_text(errors="replace") for path in out.rglob("*") if path.is_file())
 
 
+def test_an_earlier_download_is_not_taken_for_one_that_the_hub_did_not_answer(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"repo": "lab/vectors"}
+    push(PushConfig(str(vectors(tmp_path / "data")), **config))
+    pull(PullConfig(**config, out=str(tmp_path / "out")))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(DataError, match="The transfer of lab/vectors failed"):
+        pull(PullConfig(**config, out=str(tmp_path / "out"), revision="another"))
+
+
+def test_a_kind_of_repository_that_the_hub_does_not_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"repo_type='space' .* one of dataset, model"):
+        PullConfig(repo="lab/vectors", out="out", repo_type="space")
+
+
 def test_a_tampered_file_is_named(hub: Hub, tmp_path: Path) -> None:
     push(PushConfig(str(vectors(tmp_path / "data")), "lab/vectors"))
     hub.repos["datasets/lab/vectors"]["part-00001.parquet"] = b"x" * 3000
