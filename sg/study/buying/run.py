@@ -29,6 +29,7 @@ from sg.study.config import TrainConfig, study_identity
 from sg.study.core_counts import scales_to_buy
 from sg.study.held_out import own_held_out_videos
 from sg.study.inputs import locate_inputs, make_vectors_and_forest
+from sg.study.planning.captions import check_buying
 from sg.study.run import StudyRun
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ def buy_and_train(run: StudyRun, train: Callable[[StudyRun], object]) -> str:
         SgError: a step failed; the same command continues.
     """
     config = run.config
-    captioner = _checked(config)
+    check_buying(config)
+    captioner: HostedCaptionerConfig = config.captioner
     forest, manifest = _forest(config), make_manifest(config.data)
     folder = results_folder(config.data, captioner)
     work = fingerprint([study_identity(config).name, config.seed, forest.content_hash])
@@ -64,24 +66,6 @@ def buy_and_train(run: StudyRun, train: Callable[[StudyRun], object]) -> str:
     saved = _usd(config, captioner, manifest, forest, sizes[-1])
     write_cores(folder, work, cores, saved_usd=saved, why=why)
     return buying_text(folder)
-
-
-def _checked(config: TrainConfig) -> HostedCaptionerConfig:
-    captioner = config.captioner
-    if config.data.held_out.dialogs is None:
-        raise ConfigError(
-            "captioner.buy=adaptive compares cores by their loss on the same captions: give a file of dialogs as "
-            "data.held_out.dialogs=FILE, because a draw from the bought captions would be another one for each core."
-        )
-    if config.data.is_made_on_the_way and config.curator.uses_captions:
-        raise ConfigError(
-            f"captioner.buy=adaptive chooses videos before they have captions, but curator={config.curator.name} looks "
-            "at captions: add curator=random, or curator.survivor=dst."
-        )
-    if captioner.shard_of[1] > 1:
-        raise ConfigError(f"captioner.buy=adaptive buys in one process: leave out captioner.shard={captioner.shard}.")
-    checked: HostedCaptionerConfig = captioner
-    return checked
 
 
 def _forest(config: TrainConfig) -> Forest:

@@ -7,12 +7,35 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sg.caption.hosted.settings import ADAPTIVE
+from sg.core.errors import ConfigError
 from sg.core.scales import parse_scale, scale_label
 from sg.study.config import TrainConfig
 from sg.study.core_counts import scales_to_buy
 
 CLIP_S = 18
 """Mean seconds of a video before there is a manifest: those of WebVid."""
+
+
+def check_buying(config: TrainConfig) -> None:
+    """Raise ConfigError if `captioner.buy=adaptive` cannot compare the cores of these settings."""
+    if getattr(config.captioner, "buy", None) != ADAPTIVE:
+        return
+    if config.data.held_out.dialogs is None:
+        raise ConfigError(
+            "captioner.buy=adaptive compares cores by their loss on the same captions: give a file of dialogs as "
+            "data.held_out.dialogs=FILE, because a draw from the bought captions would be another one for each core."
+        )
+    if config.data.is_made_on_the_way and config.curator.uses_captions:
+        raise ConfigError(
+            f"captioner.buy=adaptive chooses videos before they have captions, but curator={config.curator.name} looks "
+            "at captions: add curator=random, or curator.survivor=dst."
+        )
+    if config.captioner.shard_of[1] > 1:
+        raise ConfigError(
+            f"captioner.buy=adaptive buys in one process: leave out captioner.shard={config.captioner.shard}."
+        )
+    if parse_scale(config.captioner.buy_first, "captioner.buy_first") == 0:
+        raise ConfigError("captioner.buy_first=0 has no captions to begin with: write a number such as 50k.")
 
 
 def caption_prices(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from sg.models.student import STUDENTS
 from sg.study.arms import check_instruct_steps
 from sg.study.config import TrainConfig, run_name, study_identity, study_name
 from sg.study.core_counts import caption_draws
-from sg.study.planning.captions import caption_lines, caption_prices
+from sg.study.planning.captions import caption_lines, caption_prices, check_buying
 from sg.study.planning.costs import Costs
 from sg.study.planning.estimate import expected_draws
 from sg.study.planning.power import plan_power
@@ -63,6 +63,7 @@ def check_run(config: TrainConfig) -> None:
     if data.control == INSTRUCT_STEPS:
         check_instruct_steps(config)
     check_parts(config)
+    check_buying(config)
     check_machine(config.stage, config.trainer)
     if (missing := missing_library(config.stage)) and not (config.rehearse or config.dry_run):
         raise ConfigError(f"This run needs {missing}.")

@@ -18,6 +18,7 @@ from sg.core.scales import parse_scale
 from sg.curate.removals import Removals, assemble_forest
 from sg.study.buying.run import buy_and_train
 from sg.study.inputs import locate_inputs
+from sg.study.planning.plan import check_run
 from sg.study.run import StudyRun
 from tests.caption.conftest import state as state
 from tests.caption.conftest import url as url
@@ -127,6 +128,10 @@ def test_what_adaptive_buying_needs_is_one_sentence(tmp_path: Path, state: State
     none = replace(run.config.data, held_out=replace(run.config.data.held_out, dialogs=None))
     with pytest.raises(ConfigError, match=r"data\.held_out\.dialogs=FILE"):
         buy_and_train(replace(run, config=replace(run.config, data=none)), Trainer())
+    with pytest.raises(ConfigError, match=r"data\.held_out\.dialogs=FILE"):
+        check_run(replace(run.config, data=none))  # as a plan does
+    with pytest.raises(ConfigError, match=r"captioner\.buy_first=0 has no captions"):
+        buy_and_train(study(tmp_path, url, 1.0, buy_first="0"), Trainer())
     with pytest.raises(ConfigError, match="in one process"):
         buy_and_train(study(tmp_path, url, 1.0, shard="0/2"), Trainer())
     with pytest.raises(ConfigError, match="a number above 0"):
