@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ from sg.core.identity import Identity, identity
 if TYPE_CHECKING:
     import pyarrow as pa
 
+log = logging.getLogger(__name__)
+
+RECORDS_FILE = "records.parquet"
 CAPTIONS_VERSION = 1
 """Raised when the same answers would give another `captions.parquet`."""
 _ROWS_PER_BATCH, _ROWS_PER_GROUP = 200, 5000
@@ -47,7 +51,7 @@ def write_results(db: sqlite3.Connection, recipe: Recipe, folder: Path, manifest
     """
     work = captions_recipe(recipe)
     path = captions_place(folder, work, for_writing=True)
-    records = path.with_name("records.parquet")
+    records = path.with_name(RECORDS_FILE)
     write_records(records, reading.results_by_item(db, recipe.name))
     info = captions_info(of_manifest(work, manifest_hash), work, recipe.config.name, manifest_hash)
     captions = 0
@@ -56,6 +60,12 @@ def write_results(db: sqlite3.Connection, recipe: Recipe, folder: Path, manifest
         write_captions(path, chain([first], rows), info)
         captions = num_rows(path)
     counts = reading.states(db, recipe.name)
+    if left_out := counts.get(SUCCEEDED, 0) - captions:
+        log.warning(
+            "%s captions are left out: more than captioner.max_duplicates=%d videos share their text",
+            f"{left_out:,}",
+            recipe.config.max_duplicates,
+        )
     prompt = {"id": recipe.prompt.prompt_id, "version": recipe.prompt.version, "texts": dict(recipe.prompt.sections)}
     described = {"states": counts, "captions": captions, "prompt": prompt, "recipe": recipe.name}
     described["files"] = {file.name: file_hash(file) for file in (path, records) if file.is_file()}

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from sg.artefacts.manifest import hash_manifest, scan_manifest
+from sg.artefacts.tables import num_rows
 from sg.caption.hosted import pricing
 from sg.caption.hosted.asking import ServiceWork, ask, bring_up_to_date
 from sg.caption.hosted.engine.addresses import media_of
 from sg.caption.hosted.engine.items import CaptionItem, is_in
 from sg.caption.hosted.engine.recipe import Recipe
 from sg.caption.hosted.prompting import read_prompt
-from sg.caption.hosted.records import write_results
+from sg.caption.hosted.records import RECORDS_FILE, write_results
 from sg.caption.hosted.settings import HostedCaptionerConfig
 from sg.caption.ledger.ledger import Ledger
 from sg.caption.ledger.merge import answered_keys
 from sg.caption.ledger.recipes import task_key
-from sg.core.errors import ConfigError
+from sg.core.errors import ConfigError, DataError
 from sg.core.places.ranges import size_of
 from sg.core.tracking import LoggerConfig
 from sg.sources.config import CAPTIONS_FOLDER, DataConfig
@@ -89,7 +90,13 @@ def caption_with_service(data: DataConfig, config: HostedCaptionerConfig, manife
     def write(ledger: Ledger) -> Path:
         return write_results(ledger.connection, recipe, folder, manifest_hash)
 
-    return ask_service(data, recipe, ledger_path(data, config), manifest, logger, write)
+    path = ask_service(data, recipe, ledger_path(data, config), manifest, logger, write)
+    if not path.is_file() and num_rows(path.with_name(RECORDS_FILE)):
+        raise DataError(
+            f"There is no file {path}: more than captioner.max_duplicates={config.max_duplicates} videos share "
+            "the text of every caption."
+        )
+    return path
 
 
 def ask_service(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import sqlite3
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,11 @@ from sg.caption.hosted.settings import RetryConfig
 from sg.caption.ledger import reading
 from sg.caption.ledger.journal import LedgerJournal
 from sg.caption.ledger.ledger import Ledger
-from sg.core.errors import ConfigError, SgError
+from sg.core.errors import ConfigError, DataError, SgError
 from sg.sources.sets.mix import MixDataConfig, MixPart, draw_mix
 from sg.video.writer import write_video
 from tests.caption.hosted.builder import caption, data_folder, settings
+from tests.caption.hosted.fake_gemini import answers
 from tests.caption.hosted.fake_gemini.faults import POISONED, FaultPlan
 from tests.caption.hosted.fake_gemini.state import State
 from tests.caption.hosted.running import ledger, run, states
@@ -135,6 +137,19 @@ def test_an_answer_without_its_tokens_costs_what_was_estimated(tmp_path: Path, s
     with ledger(data, config) as db:
         costs = [cost for (cost,) in db.execute("SELECT cost_usd FROM attempt")]
     assert all(0.0003 < cost < 0.01 for cost in costs)
+
+
+def test_texts_that_too_many_videos_share_are_reported_and_a_file_without_captions_is_not(
+    tmp_path: Path, state: State, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = answers.caption_text("black")
+    monkeypatch.setattr(answers, "caption_text", lambda item: text + " The end." * (item == "d"))
+    with caplog.at_level(logging.INFO):
+        captions = read_captions(caption(data_folder(tmp_path / "most", list("abcd")), settings(url, max_duplicates=2)))
+    assert list(captions) == ["d"]
+    assert "3 captions are left out: more than captioner.max_duplicates=2 videos share their text" in caplog.text
+    with pytest.raises(DataError, match="share the text of every caption"):
+        caption(data_folder(tmp_path / "all", list("abc")), settings(url, max_duplicates=2))
 
 
 def test_a_quota_error_is_not_an_attempt_and_an_absurd_pause_is_capped(tmp_path: Path, state: State, url: str) -> None:
