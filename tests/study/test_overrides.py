@@ -293,6 +293,16 @@ def test_a_command_without_its_input_says_so_and_makes_nothing(
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == []
 
 
+def test_a_report_on_a_folder_without_runs_makes_nothing_in_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["report", f"study={tmp_path}"])
+    with pytest.raises(SystemExit) as end:
+        report()
+    assert end.value.code == ExitCode.MISSING and "contains no runs" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_runs_and_report_go_to_the_folder_that_hydra_is_given(tmp_path: Path) -> None:
     out = tmp_path / "it's [é] = out"

@@ -186,8 +186,6 @@ def read_study(folder: Path) -> Study:
     check_study_folder(folder)
     notes: list[str] = []
     runs = _without_repeats([_read_run(path) for path in _run_folders(folder)], notes)
-    if not runs:
-        raise MissingInputError(f"{folder} contains no runs: run `python train.py -m data.scale=50k,100k` first.")
     benchmarks = _only("benchmarks", folder, [run.benchmark for run in runs if run.is_finished])
     _only("models", folder, [run.model for run in runs if run.is_finished])
     known: dict[str, _Facts] = {}
@@ -220,11 +218,13 @@ def _only(kind: str, folder: Path, names: Iterable[str]) -> list[str]:
 
 
 def check_study_folder(folder: Path) -> None:
-    """Raise MissingInputError if `folder` does not exist."""
+    """Raise MissingInputError if `folder` does not exist or contains no run."""
     if not folder.is_dir():
         raise MissingInputError(
             f"There is no study folder at {folder}: set study=FOLDER to the folder that contains the runs of a sweep."
         )
+    if not _run_folders(folder):
+        raise MissingInputError(f"{folder} contains no runs: run `python train.py -m data.scale=50k,100k` first.")
 
 
 def _run_folders(folder: Path) -> list[Path]:
