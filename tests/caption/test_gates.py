@@ -142,6 +142,9 @@ def test_a_prompt_says_how_long_its_captions_should_be(tmp_path: Path) -> None:
         ("# system\n", "Look.\n# system\n", "has text before its first section, which would not be sent"),
         ("changelog:", "word: 5-20\nchangelog:", r"the key 'word' in its front matter \(did you mean words"),
         ("changelog:", "schema: none\nchangelog:", "has schema: none, expected schema: caption"),
+        ("version: 1", "version:", "should have id and version in its front matter"),
+        ("language: en", "language: EN", r"language: 'EN' .* two small letters \(ISO 639-1\)"),
+        ("language: en", "language: en # English", r"language: 'en # English' .* two small letters"),
         ("{min_words}", "{min_word}", r"has {min_word} \(did you mean min_words"),
     ],
 )

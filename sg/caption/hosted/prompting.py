@@ -113,9 +113,11 @@ def read_prompt(name: str) -> CaptionPrompt:
         if not sections.get(needed):
             raise ConfigError(f"{path} has no section '# {needed}': add it.")
     _check_whole(path, values, parts)
-    if "id" not in values or "version" not in values:
+    if not values.get("id") or not values.get("version"):
         raise ConfigError(f"{path} should have id and version in its front matter.")
     language, schema = values.get("language", "en"), values.get("schema", "")
+    if not re.fullmatch("[a-z]{2}", language):
+        raise ConfigError(f"{path} has language: {language!r} in its front matter, not two small letters (ISO 639-1).")
     return CaptionPrompt(values["id"], values["version"], language, schema, sections, _own_words(path, values))
 
 
