@@ -83,13 +83,13 @@ class CaptionConfig:
             raise ConfigError(
                 "captioner.buy=adaptive is for train.py, which trains on what it buys: this command would buy all."
             )
-        check_numbers("", self, samples=1)
+        check_numbers("", self, samples=1, calibrate=0)
         formats = EXPORT_FORMATS if self.action == "export" else FORMATS
         if self.format is not None:
             check_choice("format", self.format, formats)
         if self.videos and self.format != "webdataset":
             raise ConfigError("videos=true puts the videos into shards: add format=webdataset.")
-        if self.calibrate < 0 or (self.calibrate and not self.dry_run):
+        if self.calibrate and not self.dry_run:
             raise ConfigError(f"calibrate={self.calibrate} is a number of videos for the estimate: add dry_run=true.")
         if (self.video or self.prompt) and not CAPTIONERS.of(self.captioner).answers_prompts:
             raise ConfigError(

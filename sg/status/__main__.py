@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sg.core.commands import command, register
+from sg.core.mistakes import check_numbers
 from sg.core.output import TEXT, check_format, show
 from sg.core.places.config import PathsConfig
 from sg.core.progress import duration
@@ -30,6 +31,7 @@ class StatusConfig:
 
     def __post_init__(self) -> None:
         check_format(self.format)
+        check_numbers("", self, hours=0)
 
 
 register(None, "status_schema", StatusConfig)

@@ -19,6 +19,7 @@ COMMANDS = {
     "caption": ("sg.caption.config", "CaptionConfig"),
     "curate": ("sg.curate.config", "CurateConfig"),
     "sources": ("sg.sources.config", "SourcesConfig"),
+    "status": ("sg.status.__main__", "StatusConfig"),
     "power": ("sg.report.commands.power", "PowerConfig"),
 }
 GEMINI = "data=folder data.videos=DIR captioner=gemini"
@@ -46,6 +47,8 @@ REFUSED = {
     "sources data=folder data.videos=DIR data.workers=-1": "data.workers=-1 should be 0 or more",
     "caption action=forget dry_run=true": "dry_run= is a setting of caption, and forget does not use it",
     "caption action=judge dry_run=true": "judge does not use it",
+    "caption dry_run=true calibrate=-3": "calibrate=-3 should be at least 0",
+    "status hours=-1": "hours=-1.0 should be at least 0",
     "caption ids=FILE": "ids= is a setting of forget, export, and caption does not use it",
     "caption out=FILE": "out= is a setting of export, prices, sheet",
     "caption action=audit samples=0": "samples=0 should be at least 1",
