@@ -17,7 +17,7 @@ from sg.artefacts.manifest import read_manifest
 from sg.caption.captioners import CaptionerConfig, captioner_of
 from sg.caption.judge.agreement import Agreement, kappa
 from sg.caption.quality.audit import FRAMES, pictures
-from sg.core.errors import ConfigError, DataError
+from sg.core.errors import ConfigError, DataError, first_line
 from sg.core.files import read_json, write_record, write_text
 from sg.core.fingerprints import fingerprint
 from sg.sources.config import DataConfig
@@ -93,6 +93,8 @@ def compare_answers(out: Path, answers: Sequence[Path], judge: str) -> str:
         found = _read(path, "answers")
         if found["sheet"] != key["sheet"]:
             raise ConfigError(f"{path} answers another page than {out}: expected sheet {key['sheet']}.")
+        if not _is_answered(found, key["sides"]):
+            raise ConfigError(f"{path} has answers that the page does not save: give the file as it was saved.")
         people[f"{found['rater']} ({path.name})"] = found["answers"]
     lines = [f"  {name}: {_preferences(given, key['sides'])}" for name, given in people.items()]
     judged = _judged(key, judge)
@@ -109,11 +111,28 @@ def compare_answers(out: Path, answers: Sequence[Path], judge: str) -> str:
 def _read(path: Path, needed: str) -> dict[str, Any]:
     try:
         value = read_json(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error}): expected a file that the page has saved.") from error
+    except (OSError, DataError) as error:
+        reason = first_line(error.__cause__ or error)
+        raise ConfigError(f"{path} cannot be read ({reason}): expected a file that the page has saved.") from error
     if not isinstance(value, dict) or not {"sheet", needed} <= value.keys():
         raise ConfigError(f"{path} should have 'sheet' and {needed!r}, as files of the page have.")
     return value
+
+
+def _is_answered(found: Mapping[str, Any], sides: Mapping[str, Any]) -> bool:
+    """Whether answers have the form in which the page saves them, for videos of the page."""
+    answers = found["answers"]
+    return (
+        isinstance(found.get("rater"), str)
+        and isinstance(answers, dict)
+        and all(
+            name in sides
+            and isinstance(answer, dict)
+            and answer.get("better") in (*SIDES, EQUAL)
+            and all(isinstance(answer.get(f"{side}_false"), bool) for side in SIDES)
+            for name, answer in answers.items()
+        )
+    )
 
 
 def _judged(key: Mapping[str, Any], judge: str) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 import re
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +114,30 @@ def test_people_and_judge_are_compared(page: Path, data: DataConfig, tmp_path: P
         compare_answers(page, [exact], "facts")
     with pytest.raises(ConfigError, match="cannot be read"):
         compare_answers(page, [tmp_path / "none.json"], "facts")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rater": None},
+        {"answers": [1, 2]},
+        {"answers": {"v0": "left"}},
+        {"answers": {"of no video": {"better": "left", "left_false": False, "right_false": False}}},
+        {"answers": {"v0": {"better": "Left", "left_false": False, "right_false": False}}},
+        {"answers": {"v0": {"better": ["left"], "left_false": False, "right_false": False}}},
+        {"answers": {"v0": {"better": "left"}}},
+    ],
+)
+def test_an_answer_file_that_was_changed_is_one_sentence(changed: dict[str, Any], page: Path, tmp_path: Path) -> None:
+    path = answers(page, tmp_path / "a.json", "Ada", {0: "better"})
+    name = next(iter(json.loads(path.read_text(encoding="utf-8"))["answers"]))
+    text = json.dumps(json.loads(path.read_text(encoding="utf-8")) | changed).replace("v0", name)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="has answers that the page does not save"):
+        compare_answers(page, [path], "facts")
+    path.write_text("not JSON", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"a\.json cannot be read .*: expected a file that the page has saved"):
+        compare_answers(page, [path], "facts")
 
 
 def test_a_sheet_replaces_nothing_but_itself(page: Path, data: DataConfig, tmp_path: Path) -> None:
