@@ -79,7 +79,7 @@ class JudgedCaptioner(Captioner):
             DataError: none passes.
         """
         manifest = read_manifest(make_manifest(data))
-        captions, scores = read_captions(self._source), self._scores()
+        scores, captions = self._scores(), read_captions(self._source)
         if read_info(Path(self.config.judged)).get("captions") not in (None, captions.content_hash):
             raise DataError(
                 f"{self.config.judged} judged other captions than those that {self._source} holds now: judge these "

@@ -69,6 +69,10 @@ def test_a_gate_without_scores_or_captions_is_one_sentence(tmp_path: Path) -> No
         captioner_of(
             JudgedCaptionerConfig(judged=str(path.with_name("none.parquet")), min_scores={"f1": 0.5})
         ).captions(data)
+    with pytest.raises(MissingInputError, match=r"elsewhere/judged\.parquet"):
+        captioner_of(
+            JudgedCaptionerConfig(judged=str(tmp_path / "elsewhere/judged.parquet"), min_scores={"f1": 0.5})
+        ).captions(data)
     with pytest.raises(ConfigError, match="lets every caption pass"):
         JudgedCaptionerConfig(judged=str(path))
     with pytest.raises(ConfigError, match=r"captioner\.min_scores"):
