@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import signal
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -57,8 +58,15 @@ def _rehearsals(config: TrainConfig) -> list[Rehearsal]:
     if workers == 1:
         return list(map(_rehearsal, models, trainers, stages))
     # Spawned, not forked: a fork copies the locks that threads of libraries hold at that moment, and may block.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(_rehearsal, models, trainers, stages))
+    context = multiprocessing.get_context("spawn")
+    # The processes ignore Ctrl-C, and are killed instead: a stage would be rehearsed to its end.
+    with ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        try:
+            return list(pool.map(_rehearsal, models, trainers, stages))
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
 
 
 def _rehearsal(model: Any, trainer: TrainerConfig, stage: StageConfig) -> Rehearsal:
