@@ -141,6 +141,8 @@ def test_a_prompt_says_how_long_its_captions_should_be(tmp_path: Path) -> None:
         ("# stricter\n", "# user\nMore.\n\n# stricter\n", "has the section '# user' twice"),
         ("# system\n", "Look.\n# system\n", "has text before its first section, which would not be sent"),
         ("changelog:", "word: 5-20\nchangelog:", r"the key 'word' in its front matter \(did you mean words"),
+        ("changelog:", "words: 5-20\nwords: 9-9\nchangelog:", "has the key 'words' twice in its front matter"),
+        ("changelog:", "words 5-20\nchangelog:", "has the line 'words 5-20' in its front matter without a colon"),
         ("changelog:", "schema: none\nchangelog:", "has schema: none, expected schema: caption"),
         ("version: 1", "version:", "should have id and version in its front matter"),
         ("language: en", "language: EN", r"language: 'EN' .* two small letters \(ISO 639-1\)"),

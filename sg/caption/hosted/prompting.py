@@ -105,8 +105,7 @@ def read_prompt(name: str) -> CaptionPrompt:
     match = re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
     if match is None:
         raise ConfigError(f"{path} should begin with front matter between two lines of ---.")
-    head = dict(line.split(":", 1) for line in match[1].splitlines() if ":" in line)
-    values = {key.strip(): value.strip().strip('"') for key, value in head.items()}
+    values = _front_matter(path, match[1])
     parts = re.split(r"^# (.+)\n", match[2], flags=re.MULTILINE)
     sections = {title.strip(): text.strip() for title, text in zip(parts[1::2], parts[2::2], strict=True)}
     for needed in _SECTIONS:
@@ -119,6 +118,19 @@ def read_prompt(name: str) -> CaptionPrompt:
     if not re.fullmatch("[a-z]{2}", language):
         raise ConfigError(f"{path} has language: {language!r} in its front matter, not two small letters (ISO 639-1).")
     return CaptionPrompt(values["id"], values["version"], language, schema, sections, _own_words(path, values))
+
+
+def _front_matter(path: Path, text: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for line in filter(str.strip, text.splitlines()):
+        key, colon, value = (part.strip() for part in line.partition(":"))
+        if not colon and key.split()[0] in _KEYS:
+            raise ConfigError(f"{path} has the line {line.strip()!r} in its front matter without a colon.")
+        if key in _KEYS and key in values:
+            raise ConfigError(f"{path} has the key {key!r} twice in its front matter: keep one.")
+        if colon:
+            values[key] = value.strip('"')
+    return values
 
 
 def _check_whole(path: Path, values: Mapping[str, str], parts: Sequence[str]) -> None:
