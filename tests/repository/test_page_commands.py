@@ -71,7 +71,7 @@ LACKING = {
     r"sources data=sharegemini ": (ExitCode.MISSING, "There is no name map"),
     r"benchmark=\[?video_mme": (ExitCode.MISSING, "hf download"),
     r"push path=": (ExitCode.MISSING, "There is no artefact"),
-    r"pull repo=": (ExitCode.FAILED, "outgoing traffic has been disabled"),
+    r"pull repo=": (ExitCode.FAILED, "The transfer of OWNER/NAME failed"),
     r"export predictions=": (ExitCode.MISSING, "has no tables"),
     r"evaluate\.py merge=": (ExitCode.MISSING, "There are no answers of shards"),
 }
