@@ -105,7 +105,9 @@ class Tracker:
         self._run: Any = None
         status.listeners.append(self._follow)
         if config.kind == "wandb" and resolved_mode(config) != "disabled":
-            self._run = self._start(config, name, group, job_type, settings, [*config.tags, *tags], axes or {})
+            self._run = self._start(config, name, group, job_type, settings, [*config.tags, *tags])
+            for keys, axis in (axes or {}).items():
+                self._send(partial(_set_axis, keys=keys, axis=axis))
 
     def _start(
         self,
@@ -115,7 +117,6 @@ class Tracker:
         job_type: str,
         settings: Mapping[str, Any],
         tags: Sequence[str],
-        axes: Mapping[str, str],
     ) -> Any:
         import wandb
 
@@ -150,8 +151,6 @@ class Tracker:
             except _failures() as second:
                 log.warning("W&B: it cannot start (%s), so this run is not logged there", first_line(second))
                 return None
-        for keys, axis in axes.items():
-            run.define_metric(keys, step_metric=axis)
         if mode == "offline":
             log.info(
                 "W&B: %s, so this run is logged offline; publish it with: wandb sync %s", why, Path(run.dir).parent
@@ -253,6 +252,10 @@ class Tracker:
         status.listeners.remove(self._follow)
         self._csv.close()
         self._send(partial(_finish, exit_code=0 if error is None else 1))
+
+
+def _set_axis(run: Any, keys: str, axis: str) -> None:
+    run.define_metric(keys, step_metric=axis)
 
 
 def _finish(run: Any, exit_code: int) -> None:

@@ -30,6 +30,8 @@ _START_S = 600.0
 _BEGUN = ("begun", None)
 _FROM_OUTSIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """What Slurm, a service manager or a terminal sends to every process of a job: no video is to blame for them."""
+_TRIES = 4
+"""Calls in a row whose child is ended from outside before the call fails."""
 _starting = threading.Lock()
 """Python's list of child processes is not made for threads that start and end them at the same time."""
 
@@ -51,7 +53,8 @@ class KillableWorker:
         """Begin a call; both the function and its arguments must be picklable."""
         if self._process is None or not self._process.is_alive():
             self._start()
-        self.pipe.send((None if function is self._function else function, arguments))
+        with contextlib.suppress(OSError):  # the child is dead: `receive` says how it ended
+            self.pipe.send((None if function is self._function else function, arguments))
         self._function = function
 
     def receive(self) -> tuple[bool, Any]:
@@ -80,9 +83,10 @@ class KillableWorker:
         A call whose child is ended from outside is repeated. If the signal was for this process too, its own handler
         ends the wait.
         """
-        while True:
+        for _ in range(_TRIES):
             with contextlib.suppress(_EndedFromOutsideError):
                 return self._call(function, *arguments, timeout_s=timeout_s)
+        raise UnreadableVideoError(CRASHED, f"the process that read the video was ended from outside {_TRIES} times")
 
     def _call(self, function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Any:
         self.send(function, *arguments)

@@ -155,7 +155,9 @@ def test_a_part_of_a_prompt_that_would_not_be_used_is_refused(old: str, new: str
     path.write_text(text.replace(old, new), encoding="utf-8-sig")
     with pytest.raises(ConfigError, match=reason):
         read_prompt(str(path))
-    path.write_text(text.replace("changelog:", "author: Ada\nchangelog:"), encoding="utf-8-sig")
+    path.write_text(
+        text.replace("changelog:", "author: Ada\nchangelog:\n  version: 9\n  words are fewer\n"), encoding="utf-8-sig"
+    )
     assert read_prompt(str(path)).content_hash == read_prompt("dense_en").content_hash
     path.write_bytes(text.encode("utf-16"))
     with pytest.raises(ConfigError, match="not a text in UTF-8"):

@@ -41,6 +41,20 @@ def test_a_call_whose_process_is_ended_from_outside_is_repeated(tmp_path: Path, 
     worker.close()
 
 
+def ended_always() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_process_that_is_ended_again_and_again_or_before_it_has_its_call_is_no_trace() -> None:
+    worker = KillableWorker()
+    with pytest.raises(UnreadableVideoError, match="ended from outside 4 times"):
+        worker.call(ended_always, timeout_s=20)
+    worker._start()
+    os.kill(worker._process.pid, signal.SIGTERM)
+    assert len(worker.call(bytes, 5_000_000, timeout_s=20)) == 5_000_000
+    worker.close()
+
+
 def test_results_are_in_the_order_of_the_jobs_and_failures_are_results() -> None:
     jobs = [0, "refuse", 1, "hang", 2, "crash", 3, "wrong", *range(4, 40)]
     with WorkerPool(work, num_workers=2, timeout_s=5) as pool:

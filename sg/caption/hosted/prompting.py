@@ -124,11 +124,12 @@ def _front_matter(path: Path, text: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for line in filter(str.strip, text.splitlines()):
         key, colon, value = (part.strip() for part in line.partition(":"))
-        if not colon and key.split()[0] in _KEYS:
+        is_continued = line[0].isspace()  # such as a list below `changelog:`
+        if not colon and not is_continued and key.split()[0] in _KEYS:
             raise ConfigError(f"{path} has the line {line.strip()!r} in its front matter without a colon.")
-        if key in _KEYS and key in values:
+        if key in _KEYS and key in values and not is_continued:
             raise ConfigError(f"{path} has the key {key!r} twice in its front matter: keep one.")
-        if colon:
+        if colon and not (is_continued and key in values):
             values[key] = value.strip('"')
     return values
 
@@ -159,7 +160,7 @@ def _check_whole(path: Path, values: Mapping[str, str], parts: Sequence[str]) ->
 def _own_words(path: Path, values: Mapping[str, str]) -> tuple[int, int] | None:
     if "words" not in values:
         return None
-    match = re.fullmatch(r"(\d+)\s*-\s*(\d+)", values["words"])
+    match = re.fullmatch(r"(\d{1,6})\s*-\s*(\d{1,6})", values["words"])
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise ConfigError(
             f"{path} should have words: LOW-HIGH in its front matter, such as 5-20, not {values['words']!r}."

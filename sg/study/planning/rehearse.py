@@ -8,8 +8,10 @@ import os
 import signal
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
+from sg.core.errors import SgError
 from sg.core.output import show
 from sg.models.student import STUDENTS
 from sg.study.config import TrainConfig
@@ -63,6 +65,10 @@ def _rehearsals(config: TrainConfig) -> list[Rehearsal]:
     with ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         try:
             return list(pool.map(_rehearsal, models, trainers, stages))
+        except BrokenProcessPool as error:
+            raise SgError(
+                "A process of the rehearsal was ended from outside, perhaps for want of memory: run the command again."
+            ) from error
         except BaseException:
             for process in multiprocessing.active_children():
                 process.kill()
